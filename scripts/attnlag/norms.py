@@ -1,0 +1,36 @@
+"""L2 norms of attention adjustments."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag import layout
+
+
+def l2_norms(vectors: np.ndarray) -> np.ndarray:
+    """Return the L2 norm of each row, accumulated in float64.
+
+    Parameters
+    ----------
+    vectors : (tokens, width) float array
+
+    Returns
+    -------
+    norms : (tokens,) float32 array
+    """
+    vectors = vectors.astype(np.float64)
+    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors)).astype(np.float32)
+
+
+def norms_of_row_group(file: pq.ParquetFile, group: int) -> pa.Table:
+    """Return the norms of one row group of an activations file, keys first.
+
+    One column is in memory at a time.
+    """
+    layers = layout.layers_in(file.schema_arrow)
+    rows = file.read_row_group(group, columns=layout.KEYS)
+    for layer in layers:
+        column = file.read_row_group(group, columns=[layer])[layer].combine_chunks()
+        vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+        rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
+    return rows.cast(layout.schema(len(layers)))

@@ -1,0 +1,136 @@
+"""Parquet, CSV and text files: written whole or not at all, and marked with what made them.
+
+Every Parquet file carries under the schema metadata key ``attnlag`` a JSON object: the model
+and its digest, the corpus and its digest, the settings of each stage so far, and the versions
+of the packages that computed it. There is no clock time, host name or path in it, so equal
+inputs give equal bytes.
+"""
+
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+METADATA_KEY = b"attnlag"
+# A design is streamed: what it left out is known after its schema is written.
+COUNTS_KEY = b"attnlag.counts"
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place if the block succeeds.
+
+    The temporary name is unique, so that two writers of one target cannot mix their bytes.
+    On an exception the temporary file is removed and the target stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files private; the target gets what any new file would get.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the installed version of each package."""
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+def provenance(
+    upstream: dict[str, Any], stage: str, settings: Any, *packages: str, **facts: Any
+) -> dict[str, Any]:
+    """Return ``upstream`` extended by what this stage did.
+
+    Parameters
+    ----------
+    upstream : dict
+        The provenance of the stage before, ``{}`` for the first.
+    stage : str
+        The output's name in the flow, for example ``"norms"``.
+    settings : object
+        The settings that change the output, JSON-serialisable.
+    packages : str
+        Names of the packages whose versions matter to the output.
+    facts : object
+        Further entries (``model=``, ``corpus=``, counts of this stage).
+    """
+    return {
+        **upstream,
+        **facts,
+        "stages": {**upstream.get("stages", {}), stage: settings},
+        "versions": {**upstream.get("versions", {}), **versions(*packages)},
+    }
+
+
+def metadata(record: dict[str, Any]) -> dict[bytes, bytes]:
+    """Return ``record`` as the schema metadata that carries it."""
+    return {METADATA_KEY: json.dumps(record, sort_keys=True, ensure_ascii=False).encode()}
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Return the provenance record in a Parquet file that attnlag wrote."""
+    return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
+
+
+def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> None:
+    """Write ``table`` to Parquet (zstd) with ``record`` as its provenance."""
+    table = table.replace_schema_metadata(metadata(record))
+    with written_whole(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_frame(
+    frame: pd.DataFrame, parquet: str | Path, csv: str | Path, record: dict[str, Any]
+) -> None:
+    """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+    write_table(table, parquet, record)
+    with written_whole(csv) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+@contextmanager
+def parquet_writer(
+    path: str | Path, schema: pa.Schema, **options: Any
+) -> Iterator[pq.ParquetWriter]:
+    """Yield a writer for a Parquet file that appears when all of it is written."""
+    with (
+        written_whole(path) as temporary,
+        pq.ParquetWriter(temporary, schema, **options) as writer,
+    ):
+        yield writer
+
+
+def batches(path: str | Path, rows: int, progress: str) -> Iterator[pa.RecordBatch]:
+    """Yield a Parquet file in batches of at most ``rows`` rows, with a progress bar.
+
+    One batch is in memory at a time: pre-buffering would hold the whole file.
+    """
+    file = pq.ParquetFile(path, pre_buffer=False)
+    with tqdm(total=file.metadata.num_rows, unit="row", desc=progress, delay=2) as bar:
+        for batch in file.iter_batches(rows):
+            yield batch
+            bar.update(batch.num_rows)

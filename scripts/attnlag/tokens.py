@@ -1,0 +1,225 @@
+"""From documents to sequences of tokens: windows of long documents, begin-of-sequence tokens."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from attnlag.errors import UserError
+
+# Only fetch_model may use the network; transformers reads this when it is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+SCHEMA = pa.schema(
+    [
+        ("document", pa.string()),
+        ("window", pa.int32()),
+        ("first_position", pa.int32()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("char_start", pa.list_(pa.int32())),
+        ("char_end", pa.list_(pa.int32())),
+    ]
+)
+
+# What the architectures of transformers call the longest sequence that a model was made for.
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """Return the tokenizer of a model folder; it must know the character offsets of its tokens.
+
+    Raises
+    ------
+    UserError
+        If transformers has only a slow tokenizer for the model, which knows no offsets.
+    """
+    from transformers import AutoTokenizer  # takes seconds to import
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{folder}: the tokenizer {type(tokenizer).__name__} gives no character offsets; "
+            "expected a model with a fast tokenizer (tokenizer.json)"
+        )
+    return tokenizer
+
+
+def context_length(folder: str | Path) -> int | None:
+    """Return the longest sequence, in tokens, that a model is made for; None without a limit."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    return next((config[key] for key in CONTEXT_KEYS if config.get(key)), None)
+
+
+def shard_bounds(characters: np.ndarray, shards: int) -> np.ndarray:
+    """Return where each shard begins and the last ends: contiguous, whole documents, like sizes.
+
+    Parameters
+    ----------
+    characters : (documents,) int array
+        Length of each document in characters.
+    shards : int
+        Number of shards, at most the number of documents.
+
+    Returns
+    -------
+    bounds : (shards + 1,) int array
+        Shard ``i`` holds documents ``bounds[i]`` to ``bounds[i + 1] - 1``, at least one.
+    """
+    ends = np.cumsum(characters, dtype=np.int64)
+    aims = ends[-1] * np.arange(1, shards) / shards
+    bounds = np.concatenate([[0], np.searchsorted(ends, aims) + 1, [len(characters)]])
+    # Every shard gets a document, however uneven the documents are.
+    for i in range(1, shards):
+        bounds[i] = max(bounds[i], bounds[i - 1] + 1)
+        bounds[i] = min(bounds[i], len(characters) - (shards - i))
+    return bounds
+
+
+def adds_bos(tokenizer: Any, prepend_bos: str | bool) -> bool:
+    """Return whether sequences begin with the begin-of-sequence token.
+
+    ``"auto"`` does what the tokenizer does by itself when it is given a text.
+    """
+    if prepend_bos == "auto":
+        return tokenizer.bos_token_id is not None and (
+            tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+        )
+    if prepend_bos and tokenizer.bos_token_id is None:
+        raise UserError(
+            "tokens.prepend_bos: found true, but the model's tokenizer has no begin-of-sequence "
+            "token; expected auto or false"
+        )
+    return bool(prepend_bos)
+
+
+def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tuple[int, int]]:
+    """Yield ``(start, stop)`` of each window of a document of ``tokens`` tokens.
+
+    Windows do not overlap. With ``long_documents="truncate"`` only the first is kept.
+    """
+    size = size or tokens
+    for start in range(0, tokens, size):
+        yield start, min(start + size, tokens)
+        if long_documents == "truncate":
+            return
+
+
+def tokenize(
+    documents: list[str],
+    texts: list[str],
+    tokenizer: Any,
+    *,
+    max_length: int | None,
+    long_documents: str,
+    prepend_bos: str | bool,
+) -> tuple[pa.Table, dict[str, int]]:
+    """Tokenize documents into one row per sequence.
+
+    Parameters
+    ----------
+    documents, texts : list of str
+        Ids and texts, in corpus order.
+    tokenizer : transformers tokenizer
+        A fast one.
+    max_length : int or None
+        Longest sequence in tokens, a begin-of-sequence token included; None for no limit.
+    long_documents : {"split", "truncate"}
+        What happens to a document with more tokens.
+    prepend_bos : {"auto", True, False}
+        Whether each sequence begins with the begin-of-sequence token.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        ``SCHEMA``. ``first_position`` is the place, among the document's own tokens, of the
+        first one in the sequence; the offsets count characters of the text, and are empty
+        (start = end) for a begin-of-sequence token.
+    counts : dict
+        Documents, sequences, tokens, documents split, documents truncated, tokens cut off,
+        and ``bos``: begin-of-sequence tokens at the start of each sequence (0 or 1).
+    """
+    bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
+    size = None if max_length is None else max_length - len(bos)
+    rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    counts = dict.fromkeys(("documents", "sequences", "tokens", "split", "truncated", "cut"), 0)
+    counts |= {"documents": len(documents), "bos": len(bos)}
+    for first in range(0, len(texts), 1000):
+        encoded = tokenizer(
+            texts[first : first + 1000],
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        for document, ids, offsets in zip(
+            documents[first : first + 1000],
+            encoded["input_ids"],
+            encoded["offset_mapping"],
+            strict=True,
+        ):
+            stop = 0
+            for window, (start, stop) in enumerate(windows(len(ids), size, long_documents)):
+                starts, ends = zip(*offsets[start:stop], strict=True)
+                rows["document"].append(document)
+                rows["window"].append(window)
+                rows["first_position"].append(start)
+                rows["input_ids"].append([*bos, *ids[start:stop]])
+                rows["char_start"].append([*starts[: len(bos)], *starts])
+                rows["char_end"].append([*starts[: len(bos)], *ends])
+                counts["sequences"] += 1
+                counts["tokens"] += len(bos) + stop - start
+            counts["split"] += stop == len(ids) and size is not None and len(ids) > size
+            counts["truncated"] += stop < len(ids)
+            counts["cut"] += len(ids) - stop
+    return pa.table(rows, schema=SCHEMA), counts
+
+
+def summarize(tokens: pa.Table, corpus: pa.Table, bos: int) -> pd.DataFrame:
+    """Count characters and tokens by document, by group and over the corpus.
+
+    Parameters
+    ----------
+    tokens : pyarrow.Table
+        The sequences of all shards (``SCHEMA``).
+    corpus : pyarrow.Table
+        ``document``, ``text`` and ``group``.
+    bos : int
+        Begin-of-sequence tokens at the start of each sequence, 0 or 1.
+
+    Returns
+    -------
+    summary : pandas.DataFrame
+        ``level`` (document, group or corpus), ``name``, ``group``, ``documents``, ``sequences``,
+        ``characters`` (that the tokens stand for, so without what was truncated), ``tokens``
+        (the text's own, without begin-of-sequence tokens) and ``characters_per_token``.
+    """
+    rows = []
+    starts, ends = tokens["char_start"].to_pylist(), tokens["char_end"].to_pylist()
+    for document, start, end in zip(tokens["document"].to_pylist(), starts, ends, strict=True):
+        rows.append((document, 1, end[-1] - start[0], len(start) - bos))
+    frame = pd.DataFrame(rows, columns=["document", "sequences", "characters", "tokens"])
+    by_document = frame.groupby("document", sort=False, as_index=False).sum()
+    groups = corpus.select(["document", "group"]).to_pandas().astype(str)
+    by_document = by_document.merge(groups, on="document", validate="one_to_one")
+    by_document = by_document.rename(columns={"document": "name"}).assign(documents=1)
+    sums = ["documents", "sequences", "characters", "tokens"]
+    by_group = by_document.groupby("group", sort=False)[sums].sum().reset_index()
+    by_group["name"] = by_group["group"]
+    whole = by_document[sums].sum().to_frame().T.assign(name="all", group="all")
+    summary = pd.concat(
+        [
+            whole.assign(level="corpus"),
+            by_group.assign(level="group"),
+            by_document.assign(level="document"),
+        ],
+        ignore_index=True,
+    )
+    summary["characters_per_token"] = summary["characters"] / summary["tokens"]
+    return summary[["level", "name", "group", *sums, "characters_per_token"]]

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Reduce the attention adjustments of one shard to their L2 norms.
+
+The norm itself is stored, not its logarithm; what to do with a norm of zero is for the design to
+decide, where it is counted.
+"""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from attnlag import layout, norms, program, tables
+from attnlag.errors import counted
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("activations", type=Path, help="the adjustments (Parquet)")
+parser.add_argument("--output", type=Path, required=True)
+
+
+def main(args):
+    record = tables.provenance(
+        tables.read_provenance(args.activations), "norms", args.settings, "numpy"
+    )
+    # Without pre-buffering, the columns that are not asked for are not read ahead.
+    file = pq.ParquetFile(args.activations, pre_buffer=False)
+    schema = layout.schema(len(layout.layers_in(file.schema_arrow)))
+    with tables.parquet_writer(
+        args.output,
+        schema.with_metadata(tables.metadata(record)),
+        compression="zstd",
+    ) as writer:
+        for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
+            writer.write_table(norms.norms_of_row_group(file, group))
+    program.log.info(
+        "%s, %s: norms of %s",
+        record["model"]["name"],
+        record["corpus"]["name"],
+        counted(file.metadata.num_rows, "token"),
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

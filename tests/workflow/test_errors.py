@@ -1,0 +1,168 @@
+"""What a user's mistake looks like: its lines, no traceback, a status, nothing half-written."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+CONFIG = "config/config.yaml"
+
+
+def refused(project, *arguments):
+    """Return the lines of a run that the configuration's check refuses."""
+    result = project.snakemake("--cores", "2", *arguments)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    assert not (project.folder / "results").exists()
+    return [line for line in result.stdout.splitlines() if not line.startswith("Using workflow")]
+
+
+def write(project, text):
+    (project.folder / CONFIG).write_text(text)
+
+
+def test_all_problems_of_a_configuration_at_once(fresh):
+    write(
+        fresh,
+        "models:\n"
+        "  a/b: {source: path, path: mine}\n"
+        "  tiny: {source: path, path: mine}\n"
+        "corpora:\n"
+        "  none: {files: []}\n"
+        "  small: {files: [data/smal.jsonl]}\n"
+        "  small: {files: [data/small.jsonl]}\n"
+        "regressions:\n"
+        "  notebook: {lags: [0, 1]}\n"
+        "inference: {alpha: lots, covariance: clustered}\n"
+        "figrues: {formats: [png]}\n",
+    )
+    lines = refused(fresh)
+    found = {re.match(r"config/config.yaml:(\d+): (\S+):", line).groups() for line in lines}
+    assert found == {
+        ("2", 'models."a/b"'),
+        ("5", "corpora.none.files"),
+        ("7", "corpora.small"),
+        ("9", "regressions.notebook.lags[0]"),
+        ("10", "inference.alpha"),
+        ("10", "inference.covariance"),
+        ("11", "figrues"),
+    }
+    assert any(line.endswith("did you mean 'figures'?") for line in lines)
+    assert any(line.endswith("did you mean 'cluster'?") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        (
+            {"corpora": {"small": {"files": ["data/smal.jsonl"]}}},
+            "corpora.small.files",
+            "small.jsonl",
+        ),
+        ({"figures": {"layers": [0, 2]}}, "figures.layers[1]", "layers 0 to 1"),
+        ({"models": {"tiny": {"source": "path", "path": "mien"}}}, "models.tiny.path", "mien"),
+        (
+            {"models": {"comparison": {"source": "path", "path": "mine"}}},
+            "comparison",
+            "that of a folder",
+        ),
+        ({"corpora": {}}, "corpora", "at least one"),
+    ],
+)
+def test_one_problem(fresh, changes, key, words):
+    for section, value in changes.items():
+        fresh.config[section] = value
+    fresh.write_config()
+    (line,) = refused(fresh)
+    assert line.startswith("config/config.yaml:")
+    assert key in line
+    assert words in line
+
+
+def test_a_value_of_the_command_line_is_checked_and_used(fresh):
+    line = refused(fresh, "--config", "inference={alpha: 3}")[-1]
+    assert line.startswith("command line: inference.alpha: found")
+    assert fresh.would_run("--config", "inference={alpha: 0.1}")["fit_regression"] == 1
+
+
+def test_a_configfile_stands_for_itself(finished):
+    """Merged with the default file there would be two models, and two corpora."""
+    other = {**finished.config, "models": {"second": finished.config["models"]["tiny"]}}
+    (finished.folder / "other.yaml").write_text(json.dumps(other))
+    jobs = finished.would_run("--configfile", "other.yaml")
+    assert jobs["fetch_model"] == 1
+    assert jobs["extract_activations"] == 1
+    printed = finished.snakemake("-n", "--configfile", "other.yaml").stdout
+    assert "results/second/small/" in printed
+    assert "results/tiny/" not in printed
+
+
+def test_the_gpt2_configuration_asks_for_its_text(fresh):
+    (line,) = refused(fresh, "--configfile", "config/gpt2.yaml")
+    assert line.startswith("config/gpt2.yaml:")
+    assert "data/text.txt" in line
+
+
+def test_the_gpt2_configuration_without_a_hub_is_one_sentence(fresh):
+    (fresh.folder / "data/text.txt").write_text("A text of a few words.")
+    hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(fresh.folder / "cache")}
+    result = fresh.snakemake("--cores", "2", "--configfile", "config/gpt2.yaml", environment=hub)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    lines = [line for line in result.stdout.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert "http://127.0.0.1:9" in lines[0]
+    assert not list((fresh.folder / "data/models").rglob("*.json"))
+
+
+def test_problems_of_a_corpus_are_on_the_terminal(fresh):
+    lines = (fresh.folder / "data/small.jsonl").read_text().splitlines()
+    lines[1] = '{"id": "doc-0", "genre": "odd", "text": "twice the same id"}'
+    lines[2] = '{"id": "doc-2", "genre": "odd", "text": " "}'
+    lines[3] = "{"
+    (fresh.folder / "data/small.jsonl").write_text("\n".join(lines))
+    result = fresh.snakemake("--cores", "2", "results/corpora/small.parquet")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    for place in ("data/small.jsonl:2:", "data/small.jsonl:3:", "data/small.jsonl:4:"):
+        assert f"error: {place}" in result.stdout
+        assert place in (fresh.folder / "logs/corpora/small.log").read_text()
+    assert not list((fresh.folder / "results").rglob("*.*"))
+
+
+def test_too_many_shards(finished):
+    finished.write_config(corpora={"small": {**finished.config["corpora"]["small"], "shards": 9}})
+    result = finished.snakemake("--cores", "2")
+    assert result.returncode == 1
+    assert "corpora.small.shards: found 9, expected at most 8" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_too_few_documents_for_clusters(finished):
+    path = finished.folder / "data/small.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    result = finished.snakemake("--cores", "2")
+    assert result.returncode == 1
+    assert "inference.covariance: found cluster with 3 documents" in result.stdout
+    assert "Traceback" not in result.stdout
+    finished.run("--config", "inference={covariance: nonrobust}")
+
+
+def test_a_model_that_lost_a_file(finished):
+    (finished.folder / "data/models/tiny/model.safetensors").unlink()
+    finished.write_config(extraction={"dtype": "float32"})
+    result = finished.snakemake("--cores", "2")
+    assert result.returncode == 1
+    assert "model.safetensors" in result.stdout
+    assert "--forcerun fetch_model" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_folder_elsewhere(finished, tmp_path):
+    shutil.copy(finished.folder / CONFIG, tmp_path / "config.yaml")
+    result = finished.snakemake(
+        "-n", "--directory", str(tmp_path), "--configfile", str(tmp_path / "config.yaml")
+    )
+    assert result.returncode == 1
+    assert "attnlag runs in its own folder" in result.stdout

@@ -1,0 +1,112 @@
+"""What runs again after a change: the table of the documentation, row by row."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+FIGURES = {"plot_coefficients": 1, "plot_lags": 1}
+REGRESSION = {"fit_regression": 1, **FIGURES}
+DESIGN = {"build_design": 1, "accumulate_crossproducts": 1, **REGRESSION}
+NORMS = {"compute_norms": 1, "plot_norms": 1, **DESIGN}
+EXTRACTION = {"extract_activations": 1, **NORMS}
+TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
+
+
+def change(**sections):
+    return lambda project: project.write_config(**sections)
+
+
+def edit(path, text="\n# a comment\n"):
+    def apply(project):
+        with (project.folder / path).open("a") as file:
+            file.write(text)
+
+    return apply
+
+
+def touch_everything(project):
+    for part in ("Snakefile", "workflow", "scripts", "profiles", "config", "data", "mine"):
+        base = project.folder / part
+        for path in [base, *base.rglob("*")]:
+            if path.is_file() and path.suffix != ".safetensors":
+                os.utime(path)
+
+
+def another_document(project):
+    row = {"id": "new", "genre": "odd", "text": "one more document of some words " * 5}
+    edit("data/small.jsonl", json.dumps(row) + "\n")(project)
+
+
+def delete_vectors_and_change_lags(project):
+    shutil.rmtree(project.folder / "results/tiny/small/attention/activations")
+    project.write_config(regressions={"notebook": {"lags": [1, 3]}})
+
+
+SMALL = {"files": ["data/small.jsonl"], "id": "id", "text": "text", "group": "genre"}
+
+ROWS = {
+    "nothing": (lambda project: None, {}),
+    "figure formats": (
+        change(figures={"formats": ["png", "svg"]}),
+        {"plot_norms": 1, **FIGURES},
+    ),
+    "figure layers": (change(figures={"layers": [1]}), {"plot_lags": 1}),
+    "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
+    "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
+    "correction": (change(inference={"adjust": "none"}), REGRESSION),
+    "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
+    "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
+    "one more regression": (
+        change(regressions={"notebook": {"lags": [1, 2]}, "far": {"lags": [5]}}),
+        DESIGN,
+    ),
+    "norms": (
+        change(norms={"drop_first": 2}),
+        DESIGN,
+    ),
+    "one more model": (
+        change(models={"other": {"source": "path", "path": "mine"}}),
+        {"fetch_model": 1, **TOKENS},
+    ),
+    "one more corpus": (
+        change(corpora={"more": SMALL}),
+        {"prepare_corpus": 1, **TOKENS},
+    ),
+    "extraction's dtype": (change(extraction={"dtype": "float32"}), EXTRACTION),
+    "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
+    "tokens": (change(tokens={"max_length": 32}), TOKENS),
+    "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
+    "a figure's code": (edit("scripts/plot_lags.py"), {"plot_lags": 1}),
+    "the figures' code": (edit("scripts/attnlag/figures.py"), {"plot_norms": 1, **FIGURES}),
+    "the regression's code": (edit("scripts/attnlag/summaries.py"), REGRESSION),
+    "the design's code": (edit("scripts/attnlag/design.py"), DESIGN),
+    "the extraction's code": (edit("scripts/attnlag/sites.py"), EXTRACTION),
+    "the configuration's check": (edit("scripts/attnlag/config.py"), {}),
+    "a checkout that touches files": (touch_everything, {}),
+    "vectors deleted, lags changed": (delete_vectors_and_change_lags, DESIGN),
+}
+
+
+@pytest.mark.parametrize(("apply", "jobs"), ROWS.values(), ids=ROWS.keys())
+def test_what_runs_again(finished, apply, jobs):
+    apply(finished)
+    assert finished.would_run() == jobs
+
+
+def test_threads_are_no_reason_to_run_again(finished):
+    assert finished.would_run("--set-threads", "extract_activations=1") == {}
+
+
+def test_a_change_reruns_and_then_nothing_is_left(finished):
+    """Not only as a dry run: the jobs run, their results change, and the rest keeps its bytes."""
+    before = finished.results()
+    finished.write_config(inference={"covariance": "nonrobust"})
+    finished.run()
+    after = finished.results()
+    changed = {path for path in before if before[path] != after[path]}
+    assert "tiny/small/attention/notebook/coefficients.csv" in changed
+    assert all(path.startswith("tiny/small/attention/notebook/") for path in changed)
+    assert not any("/design/" in path or "/crossproducts/" in path for path in changed)
+    assert finished.would_run() == {}

@@ -1,0 +1,164 @@
+"""A run as its user sees it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import statsmodels.api as sm
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+STUDY = "results/tiny/small/attention/notebook"
+
+TIDY = (
+    "model corpus site regression subset layer term estimate std_error statistic df p_value "
+    "p_adjusted conf_low conf_high vcov_type"
+).split()
+
+
+def test_a_full_run_makes_everything(finished_once):
+    project, _ = finished_once
+    made = set(project.results())
+    base = "tiny/small/attention"
+    expected = {
+        "corpora/small.parquet",
+        "tiny/small/tokens/0000.parquet",
+        "tiny/small/token_summary.csv",
+        "tiny/small/token_summary.parquet",
+        f"{base}/activations/0000.parquet",
+        f"{base}/norms/0000.parquet",
+        f"{base}/figures/norms_by_layer.png",
+        f"{base}/notebook/design/0000.parquet",
+        f"{base}/notebook/crossproducts/0000.parquet",
+        f"{base}/notebook/coefficients.csv",
+        f"{base}/notebook/coefficients.parquet",
+        f"{base}/notebook/fits.csv",
+        f"{base}/notebook/fits.parquet",
+        f"{base}/notebook/findings.txt",
+        f"{base}/notebook/summary/layer_00.txt",
+        f"{base}/notebook/summary/layer_01.txt",
+        f"{base}/notebook/figures/coefficients_by_layer.png",
+        f"{base}/notebook/figures/outcome_by_lag.png",
+    }
+    assert made - {"tiny/small/attention/notebook/summary/.snakemake_timestamp"} == expected
+    assert (project.folder / "data/models/tiny/architecture.txt").exists()
+
+
+def test_the_run_says_what_it_does_and_what_it_found(finished_once):
+    project, printed = finished_once
+    for words in (
+        "fetch the model tiny",
+        "run tiny over small",
+        "8 documents in 2 groups",
+        "block input + adjustments = block output within",
+        "tokens: 100%",
+        "lag 1: significant in",
+        "lag 2: significant in",
+        "R²: ",
+        f"in {STUDY}/",
+    ):
+        assert words in printed
+    findings = (project.folder / STUDY / "findings.txt").read_text()
+    assert findings in printed
+    assert printed.index("lag 1: significant in") > printed.index("run tiny over small")
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    before = finished.results()
+    assert "Nothing to be done" in finished.run()
+    assert finished.results() == before
+
+
+def test_the_coefficients_from_nothing_but_transformers_and_statsmodels(finished_once):
+    """The whole study by hand: hidden states for the adjustments, numpy lags, statsmodels."""
+    project, _ = finished_once
+    tokenizer = AutoTokenizer.from_pretrained(project.folder / "mine")
+    model = AutoModel.from_pretrained(project.folder / "mine").eval()
+    lines = (project.folder / "data/small.jsonl").read_text().splitlines()
+    rows, codes = [[], []], []
+    for code, line in enumerate(lines):
+        ids = tokenizer(json.loads(line)["text"], return_tensors="pt")["input_ids"][:, :64]
+        with torch.inference_mode():
+            states = model(ids, output_hidden_states=True).hidden_states
+            for layer, block in enumerate(model.h):
+                added = block.attn(block.ln_1(states[layer]))[0]
+                log = np.log(np.linalg.norm(added[0].double().numpy(), axis=1))[1:]
+                rows[layer].append(np.column_stack([log[2:], log[1:-1], log[:-2]]))
+        codes += [code] * (ids.shape[1] - 3)
+    table = pd.read_csv(project.folder / STUDY / "coefficients.csv")
+    assert list(table["term"]) == ["intercept", "lag_1", "lag_2"] * 2
+    for layer in range(2):
+        data = np.concatenate(rows[layer])
+        oracle = sm.OLS(data[:, 0], sm.add_constant(data[:, 1:])).fit(
+            cov_type="cluster", cov_kwds={"groups": np.array(codes)}, use_t=True
+        )
+        mine = table[table["layer"] == layer]
+        np.testing.assert_allclose(mine["estimate"], oracle.params, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mine["std_error"], oracle.bse, rtol=1e-4)
+        np.testing.assert_allclose(mine["p_value"], oracle.pvalues, rtol=1e-3)
+
+
+def test_tables_are_tidy(finished_once):
+    folder = finished_once[0].folder / STUDY
+    coefficients = pd.read_parquet(folder / "coefficients.parquet")
+    assert list(coefficients.columns) == TIDY
+    assert coefficients["layer"].dtype.kind == "i"
+    fits = pd.read_parquet(folder / "fits.parquet")
+    assert list(fits["layer"]) == [0, 1]
+    assert list(fits["status"]) == ["ok", "ok"]
+    pd.testing.assert_frame_equal(
+        coefficients, pd.read_csv(folder / "coefficients.csv"), check_dtype=False
+    )
+
+
+def test_every_parquet_file_says_what_made_it(finished_once):
+    project, _ = finished_once
+    source = json.loads((project.folder / "data/models/tiny/source.json").read_text())
+    for path in project.folder.glob("results/**/*.parquet"):
+        record = json.loads(pq.read_schema(path).metadata[b"attnlag"])
+        assert record["corpus"]["name"] == "small"
+        assert record["versions"]
+        if "corpora" not in path.parts:
+            assert record["model"]["digest"] == source["digest"]
+        text = json.dumps(record)
+        assert str(project.folder) not in text
+        assert "/tmp" not in text
+
+
+def test_windows_shards_and_batches_change_no_number(finished_once, fresh):
+    """Two shards, small batches and norms only, against one shard with vectors kept."""
+    fresh.write_config(
+        corpora={"small": {**fresh.config["corpora"]["small"], "shards": 2}},
+        extraction={"keep": "norms", "batch_tokens": 70},
+    )
+    fresh.run()
+    assert not list(fresh.folder.glob("results/**/activations"))
+    one = pd.read_parquet(finished_once[0].folder / STUDY / "coefficients.parquet")
+    two = pd.read_parquet(fresh.folder / STUDY / "coefficients.parquet")
+    numbers = ["estimate", "std_error", "p_value", "conf_low"]
+    np.testing.assert_allclose(two[numbers], one[numbers], rtol=2e-3, atol=1e-5)
+    documents = pq.read_table(fresh.folder / "results/tiny/small/tokens/0001.parquet")["document"]
+    assert documents.to_pylist()[-1] == "doc-7"
+
+
+def test_equal_inputs_give_equal_bytes(finished_once, fresh):
+    fresh.run()
+    once, again = finished_once[0].results(), fresh.results()
+    stamps = {path for path in once if path.endswith(".snakemake_timestamp")}
+    for path in set(once) - stamps:
+        assert once[path] == again[path], path
+
+
+@pytest.mark.parametrize("tokens", [{"long_documents": "truncate"}, {"long_documents": "split"}])
+def test_long_documents_are_counted(finished, tokens):
+    finished.write_config(tokens={"max_length": 30, **tokens})
+    finished.run("results/tiny/small/tokens/0000.parquet")
+    record = json.loads(
+        pq.read_schema(finished.folder / "results/tiny/small/tokens/0000.parquet").metadata[
+            b"attnlag"
+        ]
+    )
+    kind = {"split": "split", "truncate": "truncated"}[tokens["long_documents"]]
+    assert record["tokens"][kind] > 0

@@ -1,0 +1,35 @@
+# One forward pass over a shard: the model is loaded once and serves all layers. With `keep: norms`
+# the vectors are reduced on the way, and the norms are this rule's output.
+
+KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
+
+
+rule extract_activations:
+    input:
+        tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
+        model="data/models/{model}/source.json",
+    output:
+        f"results/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.parquet",
+    log:
+        f"logs/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.log",
+    benchmark:
+        f"benchmarks/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime="4h",
+        # What changes only speed is handed over here: it is no reason to run again.
+        device=CONFIG.extraction.device,
+        batch_tokens=CONFIG.extraction.batch_tokens,
+    params:
+        settings=settings_of_extraction,
+        code=code("extract_activations"),
+    message:
+        "run {wildcards.model} over {wildcards.corpus}, shard {wildcards.shard}"
+    shell:
+        "python3 scripts/extract_activations.py {input.tokens}"
+        " --model data/models/{wildcards.model} --settings {params.settings:q}"
+        " --device {resources.device} --batch-tokens {resources.batch_tokens}"
+        " --threads {threads} --output {output} --log {log}"

@@ -1,0 +1,128 @@
+# What the rules share: the checked configuration, the settings of each stage, the code it runs.
+
+import os
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from attnlag.config import NAME_PATTERN, canonical, check
+from attnlag.digests import code_digest
+
+# The jobs run this interpreter, whether or not its environment is activated.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+)
+
+# The software is set up with pip, from requirements.txt. This names the same packages for whoever
+# asks Snakemake to deploy software with conda.
+ENVIRONMENT = "../envs/attnlag.yaml"
+
+if not Path.cwd().samefile(SCRIPTS.parent):
+    sys.exit(f"attnlag runs in its own folder: expected {SCRIPTS.parent}, found {Path.cwd()}")
+
+CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
+if problems:
+    sys.exit("\n".join(problems))
+
+
+wildcard_constraints:
+    model=NAME_PATTERN,
+    corpus=NAME_PATTERN,
+    site="|".join(CONFIG.extraction.sites),
+    regression=NAME_PATTERN,
+    shard=r"\d{4}",
+    format="svg|png",
+
+
+def code(rule_name):
+    """Return a digest of the script of a rule and the library modules that it imports."""
+    return code_digest(SCRIPTS / f"{rule_name}.py")
+
+
+def shards(corpus):
+    """Return the names of a corpus' shards."""
+    return [f"{shard:04d}" for shard in range(CONFIG.corpora[corpus].shards)]
+
+
+def shards_of(pattern):
+    """Return an input function for the files of all shards, in order."""
+    return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
+
+
+def source_files(wildcards):
+    """Return the files of a local model, so that a change in them is seen."""
+    model = CONFIG.models[wildcards.model]
+    if model.source != "path":
+        return []
+    if model.path.is_file():
+        return [str(model.path)]
+    return sorted(str(path) for path in model.path.iterdir() if path.is_file())
+
+
+def settings_of_model(wildcards):
+    return canonical(CONFIG.models[wildcards.model])
+
+
+def settings_of_corpus(wildcards):
+    fields = {"id", "text", "group", "split"}
+    return canonical(CONFIG.corpora[wildcards.corpus].model_dump(include=fields))
+
+
+def settings_of_tokens(wildcards):
+    shards = CONFIG.corpora[wildcards.corpus].shards
+    return canonical({**CONFIG.tokens.model_dump(), "shards": shards})
+
+
+def settings_of_extraction(wildcards):
+    fields = {"keep", "dtype"}
+    return canonical(CONFIG.extraction.model_dump(include=fields))
+
+
+def settings_of_design(wildcards):
+    regression = CONFIG.regressions[wildcards.regression]
+    return canonical({**regression.model_dump(), **CONFIG.norms.model_dump()})
+
+
+def settings_of_regression(wildcards):
+    return canonical(CONFIG.inference)
+
+
+def settings_of_panels(wildcards):
+    return canonical({"layers": CONFIG.figures.layers})
+
+
+RESULTS = "results/{model}/{corpus}/{site}/{regression}"
+
+
+def studies(pattern):
+    """Return ``pattern`` for every model, corpus, site and regression of the configuration."""
+    return expand(
+        pattern,
+        model=CONFIG.models,
+        corpus=CONFIG.corpora,
+        site=CONFIG.extraction.sites,
+        regression=CONFIG.regressions,
+        format=CONFIG.figures.formats,
+    )
+
+
+def everything():
+    """Return what a run makes: tables, summaries and figures."""
+    tables = [f"{RESULTS}/coefficients.parquet", f"{RESULTS}/findings.txt"]
+    figures = ["norms_by_layer", "coefficients_by_layer", "outcome_by_lag"]
+    drawn = [f"{RESULTS}/figures/{name}.{{format}}" for name in figures]
+    drawn[0] = "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}"
+    counts = ["results/{model}/{corpus}/token_summary.csv"]
+    return sorted(set(path for pattern in tables + drawn + counts for path in studies(pattern)))
+
+
+def closing_words():
+    """Return where the results are and the findings of every regression."""
+    lines = []
+    for path in studies(f"{RESULTS}/findings.txt"):
+        findings = Path(path)
+        if findings.exists():
+            lines += [findings.read_text(encoding="utf-8") + f"  in {findings.parent}/"]
+    return "\n".join(lines)

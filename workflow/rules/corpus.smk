@@ -1,0 +1,25 @@
+# Documents from the user's files, in one table.
+
+
+rule prepare_corpus:
+    input:
+        lambda wildcards: CONFIG.files_of(wildcards.corpus),
+    output:
+        "results/corpora/{corpus}.parquet",
+    log:
+        "logs/corpora/{corpus}.log",
+    benchmark:
+        "benchmarks/corpora/{corpus}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        settings=settings_of_corpus,
+        code=code("prepare_corpus"),
+    message:
+        "read the corpus {wildcards.corpus}"
+    shell:
+        "python3 scripts/prepare_corpus.py {input:q} --settings {params.settings:q}"
+        " --corpus {wildcards.corpus} --output {output} --log {log}"

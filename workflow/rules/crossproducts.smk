@@ -1,0 +1,23 @@
+# What the regression needs of the rows, per document and layer.
+
+
+rule accumulate_crossproducts:
+    input:
+        "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
+    output:
+        "results/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime="1h",
+    params:
+        code=code("accumulate_crossproducts"),
+    message:
+        "sum the cross-products of {wildcards.regression}, shard {wildcards.shard}"
+    shell:
+        "python3 scripts/accumulate_crossproducts.py {input} --output {output} --log {log}"

@@ -1,0 +1,112 @@
+# Figures, each in every format of the configuration.
+
+FORMATS = CONFIG.figures.formats
+
+
+rule plot_norms:
+    input:
+        shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+    output:
+        report(
+            expand(
+                "results/{{model}}/{{corpus}}/{{site}}/figures/norms_by_layer.{format}",
+                format=FORMATS,
+            ),
+            caption="../report/plot_norms.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={"site": "{site}", "regression": "all", "shows": "norms by layer"},
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_norms.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/figures/plot_norms.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        code=code("plot_norms"),
+    message:
+        "draw the norms of {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/plot_norms.py {input} --output {output} --log {log}"
+
+
+rule plot_coefficients:
+    input:
+        coefficients=rules.fit_regression.output.coefficients,
+        fits=rules.fit_regression.output.fits,
+    output:
+        report(
+            expand(
+                f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
+                format=FORMATS,
+                allow_missing=True,
+            ),
+            caption="../report/plot_coefficients.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "{regression}",
+                "shows": "coefficients by layer",
+            },
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        code=code("plot_coefficients"),
+    message:
+        "draw the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/plot_coefficients.py --coefficients {input.coefficients}"
+        " --fits {input.fits} --output {output} --log {log}"
+
+
+rule plot_lags:
+    input:
+        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        coefficients=rules.fit_regression.output.coefficients,
+        fits=rules.fit_regression.output.fits,
+    output:
+        report(
+            expand(
+                f"{RESULTS}/figures/outcome_by_lag.{{format}}",
+                format=FORMATS,
+                allow_missing=True,
+            ),
+            caption="../report/plot_lags.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "{regression}",
+                "shows": "outcome by lag",
+            },
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_lags.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_lags.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        settings=settings_of_panels,
+        code=code("plot_lags"),
+    message:
+        "draw outcome by lag of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/plot_lags.py {input.design} --settings {params.settings:q}"
+        " --coefficients {input.coefficients} --fits {input.fits} --output {output} --log {log}"

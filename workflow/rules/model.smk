@@ -1,0 +1,26 @@
+# A model in one form, whatever its source: a Hugging Face folder with safetensors.
+
+
+rule fetch_model:
+    input:
+        source_files,
+    output:
+        source="data/models/{model}/source.json",
+        architecture="data/models/{model}/architecture.txt",
+    log:
+        "logs/models/{model}.log",
+    benchmark:
+        "benchmarks/models/{model}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        settings=settings_of_model,
+        code=code("fetch_model"),
+    message:
+        "fetch the model {wildcards.model}"
+    shell:
+        "python3 scripts/fetch_model.py --settings {params.settings:q} --model {wildcards.model}"
+        " --output data/models/{wildcards.model} --log {log}"

@@ -1,0 +1,25 @@
+# The length of every adjustment. With `keep: norms` the extraction has made this file already.
+
+
+if CONFIG.extraction.keep == "vectors":
+
+    rule compute_norms:
+        input:
+            "results/{model}/{corpus}/{site}/activations/{shard}.parquet",
+        output:
+            "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        log:
+            "logs/{model}/{corpus}/{site}/norms/{shard}.log",
+        benchmark:
+            "benchmarks/{model}/{corpus}/{site}/norms/{shard}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=1000,
+            runtime="1h",
+        params:
+            code=code("compute_norms"),
+        message:
+            "compute the norms of {wildcards.model}, {wildcards.corpus}, shard {wildcards.shard}"
+        shell:
+            "python3 scripts/compute_norms.py {input} --output {output} --log {log}"

@@ -1,0 +1,42 @@
+# Least squares in every layer, from the cross-products of all shards.
+
+
+rule fit_regression:
+    input:
+        shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+    output:
+        coefficients=f"{RESULTS}/coefficients.parquet",
+        coefficients_csv=report(
+            f"{RESULTS}/coefficients.csv",
+            caption="../report/fit_regression.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "{regression}",
+                "shows": "coefficients",
+            },
+        ),
+        fits=f"{RESULTS}/fits.parquet",
+        fits_csv=f"{RESULTS}/fits.csv",
+        summary=directory(f"{RESULTS}/summary"),
+        findings=f"{RESULTS}/findings.txt",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/fit_regression.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=settings_of_regression,
+        code=code("fit_regression"),
+    message:
+        "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/fit_regression.py {input} --settings {params.settings:q}"
+        " --site {wildcards.site} --regression {wildcards.regression}"
+        " --coefficients {output.coefficients} --fits {output.fits}"
+        " --summary {output.summary} --findings {output.findings} --log {log}"

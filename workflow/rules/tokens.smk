@@ -1,0 +1,51 @@
+# Sequences of tokens, shard by shard, and how many characters a token stands for.
+
+
+rule tokenize_corpus:
+    input:
+        corpus="results/corpora/{corpus}.parquet",
+        model="data/models/{model}/source.json",
+    output:
+        "results/{model}/{corpus}/tokens/{shard}.parquet",
+    log:
+        "logs/{model}/{corpus}/tokens/{shard}.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/tokens/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=settings_of_tokens,
+        code=code("tokenize_corpus"),
+    message:
+        "tokenize {wildcards.corpus} for {wildcards.model}, shard {wildcards.shard}"
+    shell:
+        "python3 scripts/tokenize_corpus.py {input.corpus} --model data/models/{wildcards.model}"
+        " --shard {wildcards.shard} --settings {params.settings:q} --output {output} --log {log}"
+
+
+rule summarize_tokens:
+    input:
+        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+    output:
+        parquet="results/{model}/{corpus}/token_summary.parquet",
+        csv="results/{model}/{corpus}/token_summary.csv",
+    log:
+        "logs/{model}/{corpus}/token_summary.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/token_summary.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        code=code("summarize_tokens"),
+    message:
+        "count characters and tokens of {wildcards.corpus} for {wildcards.model}"
+    shell:
+        "python3 scripts/summarize_tokens.py {input.tokens} --corpus {input.corpus}"
+        " --parquet {output.parquet} --csv {output.csv} --log {log}"
