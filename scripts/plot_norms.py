@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import design, figures, layout, program, tables
+from attnlag import figures, layout, program, tables
+from attnlag.norms import log_norms
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("norms", type=Path, nargs="+", help="the shards, in order (Parquet)")
@@ -28,9 +29,7 @@ def main(args):
 
     first = column("position") < drop_first
     layers = [
-        figures.layer_norms(
-            int(layer.removeprefix("layer_")), design.log_norms(column(layer)), first
-        )
+        figures.layer_norms(int(layer.removeprefix("layer_")), log_norms(column(layer)), first)
         for layer in tqdm(
             layout.layers_in(files[0].schema_arrow), desc="layers", unit="layer", delay=2
         )

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from attnlag import layout
+from attnlag.norms import log_norms
 
 
 def schema(layers: Sequence[str], lags: Sequence[int]) -> pa.Schema:
@@ -42,13 +43,6 @@ def _add(counts: dict[str, int], layers: Sequence[str], numbers: np.ndarray) -> 
     for layer, number in zip(layers, numbers.tolist(), strict=True):
         if number:
             counts[layer] = counts.get(layer, 0) + number
-
-
-def log_norms(norms: np.ndarray) -> np.ndarray:
-    """Return natural logarithms, float64; NaN where a norm is zero or not finite."""
-    norms = norms.astype(np.float64)
-    usable = np.isfinite(norms) & (norms > 0)
-    return np.log(norms, out=np.full_like(norms, np.nan), where=usable)
 
 
 def designs(

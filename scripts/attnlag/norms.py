@@ -1,4 +1,4 @@
-"""L2 norms of attention adjustments."""
+"""L2 norms of attention adjustments, and their logarithms."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,13 @@ def l2_norms(vectors: np.ndarray) -> np.ndarray:
     """
     vectors = vectors.astype(np.float64)
     return np.sqrt(np.einsum("ij,ij->i", vectors, vectors)).astype(np.float32)
+
+
+def log_norms(norms: np.ndarray) -> np.ndarray:
+    """Return natural logarithms, float64; NaN where a norm is zero or not finite."""
+    norms = norms.astype(np.float64)
+    usable = np.isfinite(norms) & (norms > 0)
+    return np.log(norms, out=np.full_like(norms, np.nan), where=usable)
 
 
 def norms_of_row_group(file: pq.ParquetFile, group: int) -> pa.Table:

@@ -18,6 +18,7 @@ from matplotlib.patches import StepPatch
 
 from attnlag import design, figures, layout, tables
 from attnlag.errors import UserError
+from attnlag.norms import log_norms
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 LAYERS = [2, 12, 30, 48]
@@ -41,7 +42,7 @@ def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: f
 def norms_figure(layers: int, sink: float = 0.0, **kinds) -> Figure:
     position, norms = synthetic_norms(layers, sink=sink, **kinds)
     parts = [
-        figures.layer_norms(layer, design.log_norms(norms[:, layer]), position == 0)
+        figures.layer_norms(layer, log_norms(norms[:, layer]), position == 0)
         for layer in range(layers)
     ]
     return figures.norms_by_layer(
@@ -85,7 +86,7 @@ def coefficients_figure(layers: int, adjust: str = "holm", **kinds) -> Figure:
 
 def panels_of(layers: int, **kinds) -> list[figures.LagPanel]:
     position, norms = synthetic_norms(layers, **kinds)
-    logs = design.log_norms(norms)
+    logs = log_norms(norms)
     rows = np.flatnonzero(position >= 2)
     return [
         figures.lag_panel(layer, logs[rows - 1, layer], logs[rows, layer], 0.3, 0.09)
@@ -189,7 +190,7 @@ def test_norms_label_every_layer_if_there_is_room_and_mark_all():
 
 def test_norms_draw_a_sample_of_the_same_tokens():
     position, norms = synthetic_norms(2, sequences=30)
-    logs = design.log_norms(norms)
+    logs = log_norms(norms)
     one, other = (figures.layer_norms(n, logs[:, n], position == 0) for n in range(2))
     assert len(one.sample) == figures.POINTS < len(norms)
     assert len(one.first_sample) == figures.FIRST_POINTS < 30
@@ -204,7 +205,7 @@ def test_norms_draw_a_sample_of_the_same_tokens():
 
 def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
     position, norms = synthetic_norms(3, sink=5.0)
-    logs = design.log_norms(norms)
+    logs = log_norms(norms)
     part = figures.layer_norms(1, logs[:, 1], position == 0)
     rest = logs[position > 0, 1]
     assert np.array_equal(part.edges, np.histogram_bin_edges(rest, bins="fd"))
@@ -236,7 +237,7 @@ def test_norms_without_logarithm_leave_a_layer_empty():
     position, norms = synthetic_norms(3)
     norms[:, 1] = 0
     norms[5, 2] = np.nan
-    parts = [figures.layer_norms(n, design.log_norms(norms[:, n]), position == 0) for n in range(3)]
+    parts = [figures.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
     assert len(parts[1].sample) == parts[1].counts.sum() == 0
     figure = figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=1)
     assert len([p for p in figure.axes[1].patches if isinstance(p, StepPatch)]) == 2
@@ -245,7 +246,7 @@ def test_norms_without_logarithm_leave_a_layer_empty():
 def test_no_first_tokens_are_named_where_none_are_told_apart():
     _, norms = synthetic_norms(2)
     none = np.zeros(len(norms), bool)
-    parts = [figures.layer_norms(n, design.log_norms(norms[:, n]), none) for n in range(2)]
+    parts = [figures.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
     figure = figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=0)
     assert legend_of(figure.axes[0]) == ["token"]
     assert "first token" not in texts_of(figure)
