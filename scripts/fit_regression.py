@@ -27,7 +27,7 @@ def main(args):
         "folds": 10,
         **args.settings,
     }
-    record = tables.read_provenance(args.crossproducts[0])
+    records = [tables.read_provenance(path) for path in args.crossproducts]
     stack = crossproducts.merged([crossproducts.read_stack(path) for path in args.crossproducts])
     fits = regression.fit(stack, settings["covariance"], settings["folds"])
     coefficients = regression.coefficients(
@@ -37,10 +37,15 @@ def main(args):
         alpha=settings["alpha"],
         adjust=settings["adjust"],
     )
-    fitted = regression.fits_table(fits, stack.layers)
+    dropped = [
+        sum(record["counts"]["dropped_rows"].get(layout.layer_name(layer), 0) for record in records)
+        for layer in stack.layers
+    ]
+    fitted = regression.fits_table(fits, stack.layers, dropped)
 
-    record = tables.provenance(record, "regression", settings, "numpy", "scipy", "statsmodels")
-    del record["crossproducts"]
+    # The first shard's record stands for all, but for what it says of that shard alone.
+    shared = {key: records[0][key] for key in ("model", "corpus", "stages", "versions")}
+    record = tables.provenance(shared, "regression", settings, "numpy", "scipy", "statsmodels")
     model, corpus = record["model"]["name"], record["corpus"]["name"]
     keys = {
         "model": model,

@@ -273,8 +273,16 @@ def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
     return corrected
 
 
-def fits_table(fits: Sequence[Fit], layers: Sequence[int]) -> pd.DataFrame:
-    """Return one row per layer with the goodness of its fit."""
+def fits_table(fits: Sequence[Fit], layers: Sequence[int], dropped: Sequence[int]) -> pd.DataFrame:
+    """Return one row per layer with the goodness of its fit.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+    layers : sequence of int
+    dropped : sequence of int
+        Rows of each layer that a zero or non-finite norm took.
+    """
     columns = [
         "n_obs",
         "n_documents",
@@ -292,4 +300,6 @@ def fits_table(fits: Sequence[Fit], layers: Sequence[int]) -> pd.DataFrame:
         [layer, *(getattr(result, c) for c in columns)]
         for layer, result in zip(layers, fits, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["layer", *columns])
+    table = pd.DataFrame(rows, columns=["layer", *columns])
+    table.insert(2, "n_dropped", list(dropped))
+    return table

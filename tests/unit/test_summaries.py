@@ -25,7 +25,7 @@ def results():
     stack = crossproducts.merged([stack])
     fits = regression.fit(stack, "nonrobust", 5)
     tidy = regression.coefficients(fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm")
-    return fits, tidy, regression.fits_table(fits, stack.layers), np.array(rows)
+    return fits, tidy, regression.fits_table(fits, stack.layers, [0] * len(fits)), np.array(rows)
 
 
 def test_layer_summary_has_the_numbers_of_statsmodels(results):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
@@ -162,3 +163,21 @@ def test_long_documents_are_counted(finished, tokens):
     )
     kind = {"split": "split", "truncate": "truncated"}[tokens["long_documents"]]
     assert record["tokens"][kind] > 0
+
+
+def test_zero_norms_are_dropped_and_counted(finished):
+    """A norm of zero in one layer: its rows go, and the table of fits says how many."""
+    path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
+    table = pq.read_table(path)
+    norms = table["layer_01"].to_numpy().copy()
+    norms[[10, 11]] = [0, np.inf]
+    column = pa.array(norms)
+    table = table.set_column(table.schema.get_field_index("layer_01"), "layer_01", column)
+    pq.write_table(table, path)
+    finished.run("--forcerun", "build_design", "--config", "inference={covariance: nonrobust}")
+    fits = pd.read_parquet(finished.folder / STUDY / "fits.parquet")
+    # Two outcomes, and each is a lag of the two tokens after it: rows 10 to 13.
+    assert list(fits["n_dropped"]) == [0, 4]
+    assert fits["n_obs"].diff().iloc[1] == -4
+    log = (finished.folder / "logs/tiny/small/attention/notebook/design/0000.log").read_text()
+    assert "layer_01: 4 rows dropped for zero or non-finite norms" in log

@@ -12,6 +12,7 @@ rule prepare_corpus:
         "benchmarks/corpora/{corpus}.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="30m",

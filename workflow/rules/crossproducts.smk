@@ -12,6 +12,7 @@ rule accumulate_crossproducts:
         "benchmarks/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=1000,
         runtime="1h",

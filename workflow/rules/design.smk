@@ -12,6 +12,7 @@ rule build_design:
         "benchmarks/{model}/{corpus}/{site}/{regression}/design/{shard}.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=1000,
         runtime="1h",

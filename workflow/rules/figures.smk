@@ -23,6 +23,7 @@ rule plot_norms:
         "benchmarks/{model}/{corpus}/{site}/figures/plot_norms.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="30m",
@@ -60,6 +61,7 @@ rule plot_coefficients:
         "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="30m",
@@ -99,6 +101,7 @@ rule plot_lags:
         "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_lags.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="30m",

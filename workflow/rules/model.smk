@@ -1,7 +1,9 @@
-# A model in one form, whatever its source: a Hugging Face folder with safetensors.
+# A model in one form, whatever its source: a Hugging Face folder with safetensors. The only rule
+# that uses the network: it runs where snakemake runs, so that cluster nodes need none.
 
 
 rule fetch_model:
+    localrule: True
     input:
         source_files,
     output:
@@ -13,6 +15,7 @@ rule fetch_model:
         "benchmarks/models/{model}.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=4000,
         runtime="2h",

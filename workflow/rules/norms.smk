@@ -14,6 +14,7 @@ if CONFIG.extraction.keep == "vectors":
             "benchmarks/{model}/{corpus}/{site}/norms/{shard}.tsv"
         conda:
             ENVIRONMENT
+        threads: 1
         resources:
             mem_mb=1000,
             runtime="1h",

@@ -27,6 +27,7 @@ rule fit_regression:
         "benchmarks/{model}/{corpus}/{site}/{regression}/fit_regression.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="1h",

@@ -13,6 +13,7 @@ rule tokenize_corpus:
         "benchmarks/{model}/{corpus}/tokens/{shard}.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="1h",
@@ -39,6 +40,7 @@ rule summarize_tokens:
         "benchmarks/{model}/{corpus}/token_summary.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="30m",
