@@ -1,7 +1,7 @@
 # make: the main job · make test · make lint · make bench · make report · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint report docs lock clean
+.PHONY: run test lint bench report docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -26,6 +26,9 @@ lint: $(READY)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/python scripts/describe_config.py --check
+
+bench: $(READY)
+	$(BIN)/python tests/benchmarks/extraction.py
 
 report: $(READY)
 	$(BIN)/snakemake --cores all

