@@ -9,6 +9,7 @@ and over another four times as long, in processes of their own.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def seconds(function) -> float:
 
 def speed(model: torch.nn.Module, rounds: int = 3) -> None:
     """Print the speed of vectors and norms against the plain forward pass, paired by round."""
-    sequences = random_sequences(48)
+    sequences = random_sequences(24)
     total = sum(map(len, sequences))
     for keep in ("norms", "vectors"):
         runner = extraction.Adjustments(model, batch_tokens=4096, keep=keep)
@@ -95,17 +96,12 @@ def peak_of_program(folder: Path, sequences: list[np.ndarray], name: str) -> flo
     table = pa.table(rows, schema=tokens.SCHEMA)
     shard = folder / f"{name}.parquet"
     tables.write_table(table, shard, {"corpus": {"name": name}})
-    measure = (
-        "import resource, runpy, sys; sys.argv = sys.argv[1:];"
-        "runpy.run_path(sys.argv[0], run_name='__main__');"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    program = [str(ROOT / "scripts/extract_activations.py"), str(shard)]
-    program += ["--model", str(folder / "model"), "--output", str(folder / f"{name}.out")]
-    result = subprocess.run(
-        [sys.executable, "-c", measure, *program], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return int(result.stdout) / 1024
+    command = [sys.executable, str(ROOT / "scripts/extract_activations.py"), str(shard)]
+    command += ["--model", str(folder / "model"), "--output", str(folder / f"{name}.out")]
+    program = subprocess.Popen(command)
+    _, status, usage = os.wait4(program.pid, 0)
+    assert status == 0
+    return usage.ru_maxrss / 1024
 
 
 def memory(model: torch.nn.Module) -> None:
@@ -116,8 +112,8 @@ def memory(model: torch.nn.Module) -> None:
         files = {p.name: {"bytes": p.stat().st_size} for p in (folder / "model").iterdir()}
         record = {"name": "gpt2", "source": "path", "revision": None, "digest": "", "files": files}
         (folder / "model" / "source.json").write_text(json.dumps(record))
-        one = peak_of_program(folder, random_sequences(100), "one")
-        four = peak_of_program(folder, random_sequences(400), "four")
+        one = peak_of_program(folder, random_sequences(60), "one")
+        four = peak_of_program(folder, random_sequences(240), "four")
     print(
         f"memory: {one:,.0f} MB for a shard, {four:,.0f} MB for one four times as long "
         f"({four / one:.2f} times)"
