@@ -3,7 +3,6 @@
 
 
 rule fetch_model:
-    localrule: True
     input:
         source_files,
     output:
@@ -13,6 +12,7 @@ rule fetch_model:
         "logs/models/{model}.log",
     benchmark:
         "benchmarks/models/{model}.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
