@@ -21,6 +21,10 @@ from attnlag import sites
 # Bound on the vectors held before they are written; sequences are sorted by length within it.
 BUFFER_BYTES = 512 * 2**20
 
+# A batch holds no sequence shorter than this part of its longest: padding costs as much time as
+# tokens do, and a small batch is hardly slower per token than a large one.
+LIKE_LENGTH = 0.9
+
 
 def choose_device(device: str) -> torch.device:
     """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing one is an error."""
@@ -92,11 +96,15 @@ def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
     the budget is a batch of its own.
     """
     order = np.argsort(-lengths, kind="stable")
+    descending = lengths[order]
     first = 0
     while first < len(order):
-        count = max(1, batch_tokens // int(lengths[order[first]]))
-        yield order[first : first + count]
-        first += count
+        longest = int(descending[first])
+        most = first + max(1, batch_tokens // longest)
+        alike = int(np.searchsorted(-descending, -LIKE_LENGTH * longest, side="right"))
+        stop = min(most, alike)
+        yield order[first:stop]
+        first = stop
 
 
 class Adjustments:
@@ -149,9 +157,12 @@ class Adjustments:
         lengths = np.array([len(sequence) for sequence in sequences])
         shape = (self.width,) if self.keep == "vectors" else ()
         row_bytes = 4 * len(self.blocks) * int(np.prod(shape, dtype=int))
-        for first, stop in buffers(lengths, BUFFER_BYTES // row_bytes):
+        spans = list(buffers(lengths, BUFFER_BYTES // row_bytes))
+        rows_held = max((int(lengths[a:b].sum()) for a, b in spans), default=0)
+        held = [np.empty((rows_held, *shape), np.float32) for _ in self.blocks]
+        for first, stop in spans:
             starts = np.concatenate([[0], np.cumsum(lengths[first:stop])])
-            layers = [np.empty((starts[-1], *shape), np.float32) for _ in self.blocks]
+            layers = [values[: starts[-1]] for values in held]
             for batch in batches(lengths[first:stop], self.batch_tokens):
                 rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
                 self._forward([sequences[first + i] for i in batch], rows, layers)

@@ -100,6 +100,7 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     assert sorted(found.tolist()) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * lengths[group].max() <= budget
+        assert lengths[group].min() >= extraction.LIKE_LENGTH * lengths[group].max()
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
