@@ -93,7 +93,8 @@ ADDED = {
         '6: extraction.sites: found "attention", expected a list, as in [a, b]'
     ),
     "extraction:\n  sites:\n    - attention\n    - atention": (
-        "9: extraction.sites[1]: found \"atention\", expected attention; did you mean 'attention'?"
+        '9: extraction.sites[1]: found "atention", expected attention, mlp or block; '
+        "did you mean 'attention'?"
     ),
     "extraction: {sites: [attention, attention]}": (
         "6: extraction.sites: found attention twice, expected each entry once"
@@ -194,7 +195,7 @@ MODELS = {
         '2: models.tiny.layers: found "many", expected a whole number'
     ),
     "  tiny: {source: hub, repository: a/b, revision: c, path: x}": (
-        "2: models.tiny.path: unknown key, expected one of layers, width, source, repository, "
+        "2: models.tiny.path: unknown key, expected one of layers, width, sites, source, repository, "
         "revision"
     ),
     f"  tiny: {{source: package, package: p q, version: '1', file: a.gguf, sha256: '{SHA256}'}}": (
@@ -326,7 +327,7 @@ tokens:
             "12: inference.alpha: given twice, expected once; the first is in line 11",
             "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
             "the commit found is recorded",
-            "2: models.tiny.revison: unknown key, expected one of layers, width, source, "
+            "2: models.tiny.revison: unknown key, expected one of layers, width, sites, source, "
             "repository, revision; did you mean 'revision'?",
             "8: corpora.words.shards: found 0, expected at least 1",
             "12: inference.alpha: found 7, expected less than 1",
