@@ -69,7 +69,8 @@ MODELS = {
     "opt projected": ("opt", {**OPT, "word_embed_proj_dim": 32}),
     "bloom": ("bloom", BLOOM),
     "falcon parallel": ("falcon", FALCON),
-    "falcon sequential": ("falcon", {**FALCON, "parallel_attn": False, "alibi": True}),
+    "falcon sequential": ("falcon", {**FALCON, "parallel_attn": False}),
+    "falcon alibi": ("falcon", {**FALCON, "parallel_attn": False, "alibi": True}),
     "falcon new": ("falcon", NEW_FALCON),
     "falcon new, one norm": ("falcon", {**NEW_FALCON, "num_ln_in_parallel_attn": 1}),
     "mpt": ("mpt", MPT),
@@ -163,28 +164,26 @@ def test_the_proof_holds_and_is_not_empty(model):
     # Without its adjustments the identity would be wide of the mark.
     for site in ("attention", "mlp"):
         norms = np.linalg.norm(added[site][:, :20], axis=-1)
-        assert (norms > 0.01 * np.linalg.norm(states[:-1], axis=-1)).all()
+        assert (norms > 0.01 * np.linalg.norm(states, axis=-1)).all()
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
 
 
 def hidden_states(model, sequence):
-    """Return what transformers itself says: the streams before each block, (layers + 1, ...)."""
+    """Return what transformers itself has before each block, (layers, tokens, width)."""
     with torch.inference_mode():
         ids = torch.tensor(sequence[None].astype(np.int64))
         states = model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
-    return np.stack(
-        [state[0].numpy() for state in states if state.shape[-1] == states[-2].shape[-1]]
-    )
+    return np.stack([state[0].numpy() for state in states[:-1]])
 
 
 def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
-    """Of all layers but the last, whose hidden state has the final norm applied."""
+    """Of all layers but the last: what transformers returns of that has the final norm applied."""
     _, added = adjustments_of(model)
     states = hidden_states(model, ragged()[0])
-    update = np.diff(states, axis=0)[: len(added["block"]) - 1]
+    update = np.diff(states, axis=0)
     found = added["block"][:-1, :20]
     gap = np.linalg.norm(found - update, axis=-1)
-    assert (gap < 1e-5 * np.linalg.norm(states[1:-1], axis=-1)).all()
+    assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
 
 
 @pytest.mark.parametrize("part", sites.PARTS)
@@ -212,8 +211,8 @@ def test_a_perturbed_site_fails_the_proof(model, part, factor):
         sites.check_identity(evidence, blocks, dtype=torch.float32, model_type="x")
 
 
-def test_padding_and_attention_implementations_change_no_number(model, tmp_path):
-    """Sequences together in a padded batch, against each alone; sdpa against eager."""
+def test_padding_changes_no_number(model):
+    """Sequences together in a padded batch, against each alone."""
     _, together = adjustments_of(model)
     alone = []
     for sequence in ragged():
@@ -232,9 +231,10 @@ def close(found, expected):
     assert (np.abs(found - expected) <= 1e-4 * scale).all()
 
 
+# Not Falcon with ALiBi: transformers 5.24 counts it twice under eager. Gemma 2 has eager only.
 WITH_BOTH = [
     "gpt2", "gpt_neox parallel", "gptj", "opt", "falcon parallel", "falcon sequential", "llama",
-    "mistral", "mixtral", "gemma2", "gemma3_text", "olmo2", "granite", "stablelm sequential",
+    "mistral", "mixtral", "gemma3_text", "olmo2", "granite", "stablelm sequential",
 ]  # fmt: skip
 
 
