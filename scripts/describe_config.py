@@ -6,12 +6,13 @@ nothing is written: the files that are not up to date are named, and the status 
 """
 
 import argparse
+import inspect
 import json
 import sys
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from attnlag.config import IN_WORDS, SOURCES, Config, Section, Source
+from attnlag.config import IN_WORDS, SOURCES, Config, ModulePaths, Section, Source
 from attnlag.tables import write_text
 
 SCHEMA = "workflow/schemas/config.schema.json"
@@ -38,6 +39,7 @@ def tables() -> str:
         if kind == Source:
             for source, section in SOURCES.items():
                 parts.append(f"{keys_of}, `source: {source}`\n\n{table(section)}")
+            parts.append(f"{keys_of}, `sites`\n\n{table(ModulePaths)}")
         else:
             parts.append(f"{keys_of}\n\n{table(kind)}")
     return "\n\n".join(parts)
@@ -55,13 +57,15 @@ def table(section: type[Section]) -> str:
         default = f"`{plain(field['default'])}`" if "default" in field else "required"
         cells = [f"`{key}`", value(field), default, field["description"]]
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-    return f"{section.__doc__}\n\n" + "\n".join(rows)
+    return f"{inspect.getdoc(section)}\n\n" + "\n".join(rows)
 
 
 def value(field: dict[str, Any]) -> str:
     """Return in words what a key may have, from its JSON schema."""
     if "anyOf" in field:
         return " or ".join(value(choice) for choice in field["anyOf"])
+    if "$ref" in field:
+        return "a mapping, described below"
     if "const" in field:
         return f"`{plain(field['const'])}`"
     if "enum" in field:

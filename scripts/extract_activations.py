@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Run a model over one shard of tokens and store what its attention sublayers add.
+"""Run a model over one shard of tokens and store what its sublayers add, a file per site.
 
-The model is loaded once and serves all layers. Rows leave in corpus order, a row group at a
-time, so that memory does not grow with the shard. With ``keep: norms`` the vectors are reduced
-to their L2 norms on the way and never stored.
+The model is loaded once, and one forward pass serves all layers and sites. Rows leave in corpus
+order, a row group at a time, so that memory does not grow with the shard. With ``keep: norms``
+the vectors are reduced to their L2 norms on the way and never stored.
 """
 
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from attnlag import extraction, layout, program, tables
-from attnlag.errors import counted
+from attnlag.errors import UserError, counted
 from attnlag.sources import verify_folder
 
 # Larger row groups are read more slowly.
@@ -25,14 +26,29 @@ ROW_GROUP = 4096
 parser = program.argument_parser(__doc__)
 parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
 parser.add_argument("--model", type=Path, required=True, help="the model's folder")
-parser.add_argument("--output", type=Path, required=True)
+parser.add_argument(
+    "--output", type=Path, nargs="+", required=True, help="one file per site, in their order"
+)
 parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in a forward pass")
 parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
 
 
 def main(args):
-    settings = {"keep": "vectors", "dtype": "auto", **args.settings}
+    settings = {
+        "sites": ["attention"],
+        "keep": "vectors",
+        "dtype": "auto",
+        "attention_implementation": "auto",
+        "modules": None,
+        **args.settings,
+    }
+    wanted = settings.pop("sites")
+    if len(args.output) != len(wanted):
+        raise UserError(
+            f"--output: found {counted(len(args.output), 'file')}, expected one for each site: "
+            f"{', '.join(wanted)}"
+        )
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(min(args.threads or cores, cores))
     source = verify_folder(args.model)
@@ -44,37 +60,55 @@ def main(args):
     total = sum(map(len, sequences))
 
     device = extraction.choose_device(args.device)
-    model = extraction.load_model(args.model, device, settings["dtype"])
+    model = extraction.load_model(
+        args.model, device, settings["dtype"], settings["attention_implementation"]
+    )
     name = f"{source['name']}, {record['corpus']['name']}"
     began = time.monotonic()
     with tqdm(
         total=total, unit="token", unit_scale=True, desc=f"{name}: tokens", mininterval=0.5
     ) as bar:
         adjustments = extraction.Adjustments(
-            model, batch_tokens=args.batch_tokens, keep=settings["keep"], progress=bar.update
+            model,
+            wanted=wanted,
+            modules=settings["modules"],
+            name=source["name"],
+            batch_tokens=args.batch_tokens,
+            keep=settings["keep"],
+            progress=bar.update,
         )
         vectors = settings["keep"] == "vectors"
         width = adjustments.width if vectors else None
         schema = layout.schema(len(adjustments.blocks), width)
-        record = tables.provenance(record, "activations", settings, "torch", "transformers")
-        if not vectors:
-            record = tables.provenance(record, "norms", {})
-        with tables.parquet_writer(
-            args.output,
-            schema.with_metadata(tables.metadata(record)),
-            compression="none" if vectors else "zstd",
-            use_dictionary=["document"],
-            write_statistics=False,
-        ) as writer:
+        with ExitStack() as files:
+            writers = {}
+            for site, path in zip(wanted, args.output, strict=True):
+                # A file's bytes do not depend on the sites beside it.
+                stage = {"site": site, **settings}
+                made = tables.provenance(record, "activations", stage, "torch", "transformers")
+                if not vectors:
+                    made = tables.provenance(made, "norms", {})
+                writers[site] = files.enter_context(
+                    tables.parquet_writer(
+                        path,
+                        schema.with_metadata(tables.metadata(made)),
+                        compression="none" if vectors else "zstd",
+                        use_dictionary=["document"],
+                        write_statistics=False,
+                    )
+                )
             for first, stop, layers in adjustments.over(sequences):
                 keys = (documents[first:stop], windows[first:stop], sequences[first:stop])
-                table = extraction.table(*keys, layers, schema)
-                writer.write_table(table, row_group_size=ROW_GROUP)
+                for site, writer in writers.items():
+                    table = extraction.table(*keys, layers[site], schema)
+                    writer.write_table(table, row_group_size=ROW_GROUP)
     program.log.info(
-        "%s: %s x %d layers in %.0f s on %s; block input + adjustments = block output within %.1e",
+        "%s: %s x %d layers (%s) in %.0f s on %s; "
+        "block input + adjustments = block output within %.1e",
         name,
         counted(total, "token"),
         len(adjustments.blocks),
+        ", ".join(wanted),
         time.monotonic() - began,
         device,
         adjustments.identity_error,

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
@@ -36,6 +37,7 @@ VERSION = r"^[\w.!+]+$"
 REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
 MODEL_FILE = r"(\.gguf|(^|/)model\.safetensors)$"
 SHA256 = r"^[0-9a-f]{64}$"
+MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 # What the messages and the documentation say instead of a pattern.
@@ -45,6 +47,7 @@ IN_WORDS = {
     REPOSITORY: "a repository, as in openai-community/gpt2",
     MODEL_FILE: "a path that ends in .gguf or is a model.safetensors",
     SHA256: "64 hexadecimal digits, lower case",
+    MODULE: "a module's path, as in transformer.h",
     DEVICE: "auto, cpu, cuda or cuda:NUMBER",
 }
 
@@ -82,6 +85,10 @@ def _distinct(values: list[Any]) -> list[Any]:
         if values.count(value) > 1:
             raise ValueError(f"found {value} twice, expected each entry once")
     return values
+
+
+def _ordered(sites: list[str]) -> list[str]:
+    return sorted(sites, key=["attention", "mlp", "block"].index)
 
 
 def _one_or_more(value: Any) -> Any:
@@ -124,6 +131,32 @@ class Section(BaseModel):
 # --- the sections --------------------------------------------------------------------------
 
 
+class ModulePaths(Section):
+    """The modules of a model that add to its residual stream.
+
+    For an architecture that attnlag does not know, or in place of what it knows. Every run
+    proves them: block input + both outputs = block output, or nothing is stored.
+    """
+
+    blocks: str = Field(
+        pattern=MODULE,
+        description="Path from the model that AutoModel gives to the list of its blocks, as in "
+        "`layers`",
+    )
+    attention: str = Field(
+        pattern=MODULE,
+        description="Path from a block to the module whose output is what attention adds, as in "
+        "`self_attn`",
+    )
+    mlp: str = Field(
+        pattern=MODULE, description="The same for what the MLP adds, as in `mlp` or `fc2`"
+    )
+    scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
+        default=None,
+        description="What the block multiplies both outputs by before it adds them; null: nothing",
+    )
+
+
 class ModelSource(Section):
     """What every kind of model source may state about the model."""
 
@@ -133,6 +166,11 @@ class ModelSource(Section):
     )
     width: Positive | None = Field(
         default=None, description="Width of the residual stream that the model must have"
+    )
+    sites: ModulePaths | None = Field(
+        default=None,
+        description="Paths of the modules that add to the residual stream; null: those of a known "
+        "architecture. A change reruns the extraction of this model",
     )
 
 
@@ -222,10 +260,15 @@ class Tokens(Section):
 class Extraction(Section):
     """How the model is run and what is kept of its sublayers' outputs."""
 
-    sites: Annotated[list[Literal["attention"]], Distinct] = Field(
+    # In whichever order they are named, the files are the same.
+    sites: Annotated[
+        list[Literal["attention", "mlp", "block"]], Distinct, AfterValidator(_ordered)
+    ] = Field(
         default=["attention"],
         min_length=1,
-        description="Sublayers whose additions to the residual stream are measured",
+        description="What is measured of each layer: what `attention` adds to the residual stream, "
+        "what the `mlp` adds, their sum (`block`). All come from one forward pass, so one more "
+        "reruns the extraction",
     )
     keep: Literal["vectors", "norms"] = Field(
         default="vectors",
@@ -234,6 +277,11 @@ class Extraction(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
         description="Precision of the model; auto: float32 on CPU, the weights' own on CUDA",
+    )
+    attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
+        default="auto",
+        description="How attention is computed; auto: as transformers chooses (the same numbers "
+        "beyond rounding)",
     )
     device: str = Field(
         default="auto",
@@ -435,6 +483,8 @@ def _section_at(path: KeyPath) -> type[Section]:
             kind = get_args(kind)[1]
         else:
             kind = kind.model_fields[part].annotation
+        if get_origin(kind) is UnionType:  # a section that may be null
+            kind = get_args(kind)[0]
     return kind
 
 
@@ -585,7 +635,7 @@ def _layers_found(name: str, model: ModelSource) -> int | None:
         numbers = [facts.get(key) for key in ("num_hidden_layers", "n_layer", "num_layers")]
     else:
         facts = _json_object(Path("data/models", name, "source.json")) or {}
-        stated = model.model_dump(exclude={"layers", "width"})
+        stated = model.model_dump(exclude={"layers", "width", "sites"})
         # The folder may hold what this name stood for before; it is then fetched anew.
         same = all(facts.get(key, value) == value for key, value in stated.items())
         numbers = [facts.get("layers") if same else None]

@@ -1,8 +1,9 @@
-"""Forward passes over batches of sequences, and what the attention sublayers add in them."""
+"""Forward passes over batches of sequences, and what the sublayers add in them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from attnlag.errors import UserError
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
-from transformers import AutoModel
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel
 from transformers.utils.logging import disable_progress_bar
 
 from attnlag import sites
@@ -35,7 +36,29 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def load_model(folder: str | Path, device: torch.device, dtype: str) -> torch.nn.Module:
+def attention_options(folder: str | Path, attention: str) -> dict[str, str]:
+    """Return what makes ``from_pretrained`` take an implementation of attention.
+
+    Raises
+    ------
+    UserError
+        If the architecture does not have it.
+    """
+    if attention == "auto":
+        return {}
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    kind = MODEL_MAPPING.get(type(config), None)
+    if attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
+        raise UserError(
+            f"extraction.attention_implementation: found sdpa, but transformers has none for a "
+            f"model of type '{config.model_type}'; expected auto or eager"
+        )
+    return {"attn_implementation": attention}
+
+
+def load_model(
+    folder: str | Path, device: torch.device, dtype: str, attention: str = "auto"
+) -> torch.nn.Module:
     """Return the trunk of a model, without its language-model head, ready for inference.
 
     Parameters
@@ -46,10 +69,13 @@ def load_model(folder: str | Path, device: torch.device, dtype: str) -> torch.nn
         Where to run it.
     dtype : {"auto", "float32", "bfloat16", "float16"}
         ``auto`` is float32 on CPU and the weights' own on CUDA.
+    attention : {"auto", "sdpa", "eager"}
+        The implementation of attention; ``auto`` leaves it to transformers.
 
     Raises
     ------
     UserError
+        If the architecture lacks that implementation of attention.
         If weights of the trunk are missing from the checkpoint (transformers would make them up).
     """
     if dtype == "auto":
@@ -64,6 +90,7 @@ def load_model(folder: str | Path, device: torch.device, dtype: str) -> torch.nn
         use_safetensors=True,
         trust_remote_code=False,
         output_loading_info=True,
+        **attention_options(folder, attention),
     )
     missing = sorted(loading["missing_keys"])
     if missing:
@@ -108,16 +135,24 @@ def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
 
 
 class Adjustments:
-    """Runs a model over sequences and gives what its attention sublayers add to each token.
+    """Runs a model over sequences and gives what its sublayers add to each token.
+
+    One forward pass serves all sites.
 
     Parameters
     ----------
     model : torch.nn.Module
         A trunk from ``load_model``.
+    wanted : sequence of str
+        The sites, of ``sites.SITES``.
+    modules : mapping or None
+        The module paths that the configuration declares; see ``sites.locate``.
+    name : str
+        The model's name in the configuration, for the messages.
     batch_tokens : int
         Tokens in one forward pass, padding included.
     keep : {"vectors", "norms"}
-        What is given per token and layer: the vector, float32, or its L2 norm.
+        What is given per token, layer and site: the vector, float32, or its L2 norm.
     progress : callable
         Called with the number of tokens done after each forward pass.
     """
@@ -126,20 +161,27 @@ class Adjustments:
         self,
         model: torch.nn.Module,
         *,
+        wanted: Sequence[str] = ("attention",),
+        modules: Mapping[str, Any] | None = None,
+        name: str = "NAME",
         batch_tokens: int,
         keep: str,
         progress: Callable[[int], object] = lambda tokens: None,
     ):
         self.model = model
-        self.blocks = sites.locate(model)
+        self.blocks = sites.locate(model, modules, name)
+        self.wanted = list(wanted)
+        self.name = name
         self.batch_tokens = batch_tokens
         self.keep = keep
         self.progress = progress
-        self.width = int(model.config.hidden_size)  # type: ignore[union-attr,arg-type]
+        self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
         self.identity_error: float | None = None
 
-    def over(self, sequences: list[np.ndarray]) -> Iterator[tuple[int, int, list[np.ndarray]]]:
-        """Yield ``(first, last + 1, layers)`` for runs of sequences, in order.
+    def over(
+        self, sequences: list[np.ndarray]
+    ) -> Iterator[tuple[int, int, dict[str, list[np.ndarray]]]]:
+        """Yield ``(first, last + 1, layers by site)`` for runs of sequences, in order.
 
         Parameters
         ----------
@@ -150,19 +192,22 @@ class Adjustments:
         ------
         first, stop : int
             The run's sequences.
-        layers : list of (tokens of the run, width) or (tokens of the run,) float32 arrays
-            One per layer, rows in the order of the sequences and their tokens. The arrays are
-            overwritten by the next run.
+        layers : dict of str to list of float32 arrays
+            For each site an array per layer, (tokens of the run, width) or (tokens of the run,);
+            rows in the order of the sequences and their tokens.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         shape = (self.width,) if self.keep == "vectors" else ()
-        row_bytes = 4 * len(self.blocks) * int(np.prod(shape, dtype=int))
+        row_bytes = 4 * len(self.wanted) * len(self.blocks) * int(np.prod(shape, dtype=int))
         spans = list(buffers(lengths, BUFFER_BYTES // row_bytes))
         rows_held = max((int(lengths[a:b].sum()) for a, b in spans), default=0)
-        held = [np.empty((rows_held, *shape), np.float32) for _ in self.blocks]
+        held = {
+            site: [np.empty((rows_held, *shape), np.float32) for _ in self.blocks]
+            for site in self.wanted
+        }
         for first, stop in spans:
             starts = np.concatenate([[0], np.cumsum(lengths[first:stop])])
-            layers = [values[: starts[-1]] for values in held]
+            layers = {site: [x[: starts[-1]] for x in values] for site, values in held.items()}
             for batch in batches(lengths[first:stop], self.batch_tokens):
                 rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
                 self._forward([sequences[first + i] for i in batch], rows, layers)
@@ -170,49 +215,53 @@ class Adjustments:
             yield first, stop, layers
 
     def _forward(
-        self, sequences: list[np.ndarray], rows: np.ndarray, layers: list[np.ndarray]
+        self,
+        sequences: list[np.ndarray],
+        rows: np.ndarray,
+        layers: dict[str, list[np.ndarray]],
     ) -> None:
-        """Run one batch and put what each layer adds to token ``i`` into ``layers[.][rows[i]]``."""
+        """Run one batch; put what is added to token ``i`` into ``layers[site][.][rows[i]]``."""
         lengths = np.array([len(sequence) for sequence in sequences])
         real = np.arange(lengths.max())[None, :] < lengths[:, None]
         padded = np.zeros(real.shape, np.int64)
         padded[real] = np.concatenate(sequences)
         device = next(self.model.parameters()).device
         ids, mask = torch.from_numpy(padded).to(device), torch.from_numpy(real).to(device)
+        parts: dict[str, torch.Tensor] = {}
 
-        def take(layer: int) -> Callable[..., None]:
-            def hook(_: torch.nn.Module, __: object, output: object) -> None:
-                added = sites.first_tensor(output)[mask]
-                if self.keep == "norms":
-                    added = torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32)
-                layers[layer][rows] = added.float().cpu().numpy()
+        def keep(layer: int, part: str, added: torch.Tensor) -> None:
+            if part in self.wanted:
+                layers[part][layer][rows] = self._kept(added)
+            if "block" in self.wanted:
+                # Either may come first.
+                parts[part] = added.float()
+                if len(parts) == len(sites.PARTS):
+                    update = parts["attention"] + parts["mlp"].to(parts["attention"].device)
+                    layers["block"][layer][rows] = self._kept(update)
+                    parts.clear()
 
-            return hook
+        with sites.watched(self.blocks, mask, keep), torch.inference_mode():
+            if self.identity_error is None:
+                self._prove(ids, mask)
+            else:
+                self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
 
-        hooks = [
-            block.attention.register_forward_hook(take(layer))
-            for layer, block in enumerate(self.blocks)
-        ]
-        try:
-            with torch.inference_mode():
-                if self.identity_error is None:
-                    self._prove(ids, mask)
-                else:
-                    self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-        finally:
-            for handle in hooks:
-                handle.remove()
+    def _kept(self, added: torch.Tensor) -> np.ndarray:
+        """Return what is kept of the vectors that a sublayer adds."""
+        if self.keep == "norms":
+            added = torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32)
+        return added.float().cpu().numpy()
 
     def _prove(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
         """Run the first batch with the residual identity measured; fail if it does not hold."""
-        with sites.residual_identity(self.blocks, mask) as errors:
+        with sites.residual_identity(self.blocks, mask) as evidence:
             self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
-        config = self.model.config
-        dtype = next(self.model.parameters()).dtype
         self.identity_error = sites.check_identity(
-            errors,
-            dtype,
-            config.model_type,  # type: ignore[union-attr,arg-type]
+            evidence,
+            self.blocks,
+            dtype=next(self.model.parameters()).dtype,
+            model_type=str(self.model.config.model_type),  # type: ignore[union-attr]
+            name=self.name,
         )
 
 
@@ -230,7 +279,7 @@ def table(
     documents, windows, sequences : lists
         The sequences' keys and token ids.
     layers : list of float32 arrays
-        From ``Adjustments.over``.
+        Those of one site, from ``Adjustments.over``.
     schema : pyarrow.Schema
         From ``layout.schema``.
     """

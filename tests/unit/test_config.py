@@ -93,7 +93,8 @@ ADDED = {
         '6: extraction.sites: found "attention", expected a list, as in [a, b]'
     ),
     "extraction:\n  sites:\n    - attention\n    - atention": (
-        "9: extraction.sites[1]: found \"atention\", expected attention; did you mean 'attention'?"
+        '9: extraction.sites[1]: found "atention", expected attention, mlp or block; '
+        "did you mean 'attention'?"
     ),
     "extraction: {sites: [attention, attention]}": (
         "6: extraction.sites: found attention twice, expected each entry once"
@@ -160,6 +161,20 @@ ADDED = {
 }
 
 MODELS = {
+    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: attn.0, mlp: m p}}": (
+        '2: models.tiny.sites.mlp: found "m p", expected a module\'s path, as in transformer.h'
+    ),
+    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mpl: m, mlp: b}}": (
+        "2: models.tiny.sites.mpl: unknown key, expected one of blocks, attention, mlp, scale; "
+        "did you mean 'mlp'?"
+    ),
+    "  tiny: {source: path, path: mine, sites: {blocks: h, mlp: mlp}}": (
+        "2: models.tiny.sites.attention: is missing, expected path from a block to the module "
+        "whose output is what attention adds, as in `self_attn`"
+    ),
+    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mlp: b, scale: 0}}": (
+        "2: models.tiny.sites.scale: found 0, expected more than 0"
+    ),
     # the models of a file, the first of them in line 2: its one problem
     "": f"1: models: found null, {NAMES}",
     "  - tiny": f'1: models: found ["tiny"], {NAMES}',
@@ -194,8 +209,8 @@ MODELS = {
         '2: models.tiny.layers: found "many", expected a whole number'
     ),
     "  tiny: {source: hub, repository: a/b, revision: c, path: x}": (
-        "2: models.tiny.path: unknown key, expected one of layers, width, source, repository, "
-        "revision"
+        "2: models.tiny.path: unknown key, expected one of layers, width, sites, source, "
+        "repository, revision"
     ),
     f"  tiny: {{source: package, package: p q, version: '1', file: a.gguf, sha256: '{SHA256}'}}": (
         '2: models.tiny.package: found "p q", expected the name of a Python package'
@@ -326,7 +341,7 @@ tokens:
             "12: inference.alpha: given twice, expected once; the first is in line 11",
             "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
             "the commit found is recorded",
-            "2: models.tiny.revison: unknown key, expected one of layers, width, source, "
+            "2: models.tiny.revison: unknown key, expected one of layers, width, sites, source, "
             "repository, revision; did you mean 'revision'?",
             "8: corpora.words.shards: found 0, expected at least 1",
             "12: inference.alpha: found 7, expected less than 1",
@@ -581,6 +596,15 @@ def load(name: str) -> Any:
 def test_the_default_file_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert check(load("config.yaml"), ["config/config.yaml"])[1] == []
+
+
+def test_sites_are_the_same_in_any_order() -> None:
+    (first, second) = (
+        checked(extraction={"sites": sites}).extraction
+        for sites in (["block", "mlp", "attention"], ["attention", "mlp", "block"])
+    )
+    assert canonical(first) == canonical(second)
+    assert first.sites == ["attention", "mlp", "block"]
 
 
 def test_the_default_file_states_every_default() -> None:

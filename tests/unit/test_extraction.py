@@ -25,11 +25,15 @@ def ragged(lengths, seed=0):
     return [generator.integers(0, 50257, n).astype(np.int32) for n in lengths]
 
 
+def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
+    """Return (layers, tokens[, width]) over all sequences, for each site."""
+    adjustments = extraction.Adjustments(model, wanted=wanted, batch_tokens=batch_tokens, keep=keep)
+    runs = [layers for _, _, layers in adjustments.over(sequences)]
+    return {site: np.concatenate([np.stack(r[site]) for r in runs], axis=1) for site in wanted}
+
+
 def run(model, sequences, batch_tokens=256, keep="vectors"):
-    """Return (layers, tokens[, width]) over all sequences."""
-    adjustments = extraction.Adjustments(model, batch_tokens=batch_tokens, keep=keep)
-    parts = [np.stack(layers) for _, _, layers in adjustments.over(sequences)]
-    return np.concatenate(parts, axis=1)
+    return run_sites(model, sequences, ["attention"], batch_tokens, keep)["attention"]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -73,6 +77,57 @@ def test_norms_are_those_of_the_vectors(models):
     norms = run(models["gpt2"], sequences, keep="norms")
     assert norms.dtype == np.float32
     np.testing.assert_allclose(norms, np.linalg.norm(vectors.astype(float), axis=-1), rtol=1e-6)
+
+
+ALL = ["attention", "mlp", "block"]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_all_sites_come_from_one_pass(models, name):
+    """The oracle: the MLP run by hand, and the difference of two hidden states."""
+    model = models[name]
+    (sequence,) = ragged([40])
+    passes = []
+    handle = model.register_forward_hook(lambda *_: passes.append(1))
+    added = run_sites(model, [sequence], ALL)
+    handle.remove()
+    assert len(passes) == 1
+    np.testing.assert_array_equal(added["attention"], run(model, [sequence]))
+    np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
+    with torch.inference_mode():
+        ids = torch.tensor(sequence[None].astype(np.int64))
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+        block = model.h[0] if name == "gpt2" else model.layers[0]
+        norm = block.ln_2 if name == "gpt2" else block.post_attention_layernorm
+        mlp = block.mlp(norm(states[0] + torch.tensor(added["attention"][0])))
+    np.testing.assert_allclose(added["mlp"][0], mlp[0], rtol=1e-4, atol=1e-6)
+    update = (states[1] - states[0])[0]
+    np.testing.assert_allclose(added["block"][0], update, rtol=1e-4, atol=1e-6)
+
+
+def test_norms_of_a_block_are_those_of_its_whole_update(models):
+    sequences = ragged([5, 30, 17])
+    vectors = run_sites(models["llama"], sequences, ["block", "mlp"])
+    norms = run_sites(models["llama"], sequences, ["block", "mlp"], keep="norms")
+    for site in ("block", "mlp"):
+        expected = np.linalg.norm(vectors[site].astype(float), axis=-1)
+        np.testing.assert_allclose(norms[site], expected, rtol=1e-5)
+
+
+def test_the_buffer_counts_all_sites(models, monkeypatch):
+    spans = []
+    monkeypatch.setattr(
+        extraction, "buffers", lambda lengths, tokens: spans.append(tokens) or iter(())
+    )
+    for wanted in (["attention"], ALL):
+        assert run_spans(models["gpt2"], wanted) == []
+    assert spans[0] == extraction.BUFFER_BYTES // (4 * 2 * 32)
+    assert spans[1] == extraction.BUFFER_BYTES // (4 * 2 * 32 * 3)
+
+
+def run_spans(model, wanted):
+    adjustments = extraction.Adjustments(model, wanted=wanted, batch_tokens=64, keep="vectors")
+    return list(adjustments.over(ragged([5])))
 
 
 def test_small_buffers_change_nothing(models, monkeypatch):
@@ -125,19 +180,21 @@ def test_the_proof_sees_a_site_of_the_right_shape_that_is_not_the_one(
 ):
     monkeypatch.setattr(sites, "FAMILIES", (sites.Family(("gpt2",), "h", attention, "mlp"),))
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=256, keep="norms")
-    with pytest.raises(UserError, match=r"type 'gpt2' fails the proof of its sites.*layer 0"):
+    with pytest.raises(UserError, match=r"type 'gpt2', fails the proof of its sites.*layer 0"):
         next(adjustments.over(ragged([20])))
 
 
 def test_an_unknown_architecture_is_refused(models, monkeypatch):
     monkeypatch.setattr(sites, "FAMILIES", sites.FAMILIES[1:])
-    with pytest.raises(UserError, match=r"found a model of type 'gpt2' \(GPT2Model\)"):
+    with pytest.raises(UserError, match=r"found the type 'gpt2' \(GPT2Model\)"):
         sites.locate(models["gpt2"])
 
 
 def test_a_module_that_is_not_there_is_named(models, monkeypatch):
     monkeypatch.setattr(sites, "FAMILIES", (sites.Family(("gpt2",), "h", "attention", "mlp"),))
-    with pytest.raises(UserError, match=r"attention.*tried h\.N\.attention"):
+    with pytest.raises(
+        UserError, match=r"found no module 'h\.0\.attention'.*ln_1, attn, ln_2, mlp"
+    ):
         sites.locate(models["gpt2"])
 
 
@@ -187,7 +244,7 @@ def test_the_table_has_one_row_per_token_in_order(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
     ((first, stop, layers),) = adjustments.over(sequences)
     schema = layout.schema(2, 32)
-    table = extraction.table(["a", "b"], [0, 1], sequences, layers, schema)
+    table = extraction.table(["a", "b"], [0, 1], sequences, layers["attention"], schema)
     assert (first, stop) == (0, 2)
     assert table.schema == schema
     assert table["document"].to_pylist() == ["a", "a", "a", "b", "b"]
@@ -195,7 +252,7 @@ def test_the_table_has_one_row_per_token_in_order(models):
     assert table["position"].to_pylist() == [0, 1, 2, 0, 1]
     assert table["token_id"].to_pylist() == np.concatenate(sequences).tolist()
     assert table.schema.field("layer_01").type == pa.list_(pa.float32(), 32)
-    np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers[1])
+    np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
 
 
 def test_the_whole_gpt2_path(gpt2_tokenizer, tmp_path):

@@ -1,5 +1,5 @@
-# One forward pass over a shard: the model is loaded once and serves all layers. With `keep: norms`
-# the vectors are reduced on the way, and the norms are this rule's output.
+# One forward pass over a shard: the model is loaded once and serves all layers and sites. With
+# `keep: norms` the vectors are reduced on the way, and the norms are this rule's output.
 
 KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
 
@@ -9,11 +9,15 @@ rule extract_activations:
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
         model="data/models/{model}/source.json",
     output:
-        f"results/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.parquet",
+        expand(
+            f"results/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.parquet",
+            site=CONFIG.extraction.sites,
+            allow_missing=True,
+        ),
     log:
-        f"logs/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.log",
+        f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
-        f"benchmarks/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.tsv"
+        f"benchmarks/{{model}}/{{corpus}}/{KEPT}/{{shard}}.tsv"
     conda:
         ENVIRONMENT
     threads: 8

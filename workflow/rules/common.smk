@@ -62,7 +62,7 @@ def source_files(wildcards):
 
 
 def settings_of_model(wildcards):
-    return canonical(CONFIG.models[wildcards.model])
+    return canonical(CONFIG.models[wildcards.model].model_dump(exclude={"sites"}))
 
 
 def settings_of_corpus(wildcards):
@@ -76,8 +76,9 @@ def settings_of_tokens(wildcards):
 
 
 def settings_of_extraction(wildcards):
-    fields = {"keep", "dtype"}
-    return canonical(CONFIG.extraction.model_dump(include=fields))
+    fields = {"sites", "keep", "dtype", "attention_implementation"}
+    modules = CONFIG.models[wildcards.model].sites
+    return canonical({**CONFIG.extraction.model_dump(include=fields), "modules": modules})
 
 
 def settings_of_design(wildcards):
