@@ -34,6 +34,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnlag import memory
 from attnlag.errors import UserError, counted, nearest
 from attnlag.program import log
 
@@ -693,6 +694,12 @@ def _from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     record = verify_folder(original)
     if record["source"] == "random":
         raise UserError(f"of is '{settings['of']}', which is random itself; expected another model")
+    needed, free = 4 * record["parameters"], memory.free_memory()
+    if needed > free:
+        raise UserError(
+            f"its weights need {memory.amount(needed)} in float32, but {memory.amount(free)} of "
+            "memory are free; expected more memory, or a twin of a smaller model"
+        )
     log.info("drawing the weights of a twin of %s with seed %d", settings["of"], settings["seed"])
     draw_weights(original, settings["seed"], folder)
     for file in record["files"]:

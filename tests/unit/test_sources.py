@@ -628,8 +628,12 @@ def test_twin_of_a_sharded_bfloat16_model_is_float32(sharded: Path, target: Path
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
-def test_twin_problems(originals: Path) -> None:
+def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twin = originals / "twin"
+    with monkeypatch.context() as patch:
+        patch.setattr(sources.memory, "free_memory", lambda: 19_000_000)
+        with pytest.raises(UserError, match=r"'twin': its weights need 20 MB .* but 19 MB of mem"):
+            twin_of("llama", twin)
     with pytest.raises(UserError, match=r"model 'twin': .*source\.json: no such file; run"):
         twin_of("gpt3", twin)
     with pytest.raises(UserError, match="width is 64 in the configuration, but the model has 48"):
