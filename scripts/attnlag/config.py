@@ -263,7 +263,9 @@ class Norms(Section):
     """Which norms enter the regressions."""
 
     drop_first: Natural = Field(
-        default=1, description="Tokens dropped from the start of every sequence: attention sinks"
+        default=1,
+        description="Tokens dropped from the start of every sequence, as outcome and as lag: "
+        "attention sinks. A begin-of-sequence token counts as one",
     )
 
 
