@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag import extraction, layout, program, tables
+from attnlag import extraction, layout, loading, program, tables
 from attnlag.errors import UserError, counted
 from attnlag.sources import verify_folder
 
@@ -59,9 +59,13 @@ def main(args):
     documents, windows = rows["document"].to_pylist(), rows["window"].to_pylist()
     total = sum(map(len, sequences))
 
-    device = extraction.choose_device(args.device)
-    model = extraction.load_model(
-        args.model, device, settings["dtype"], settings["attention_implementation"]
+    device = loading.choose_device(args.device)
+    model = loading.load_model(
+        args.model,
+        device,
+        settings["dtype"],
+        attention=settings["attention_implementation"],
+        batch_tokens=args.batch_tokens,
     )
     name = f"{source['name']}, {record['corpus']['name']}"
     began = time.monotonic()

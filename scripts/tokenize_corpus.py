@@ -52,7 +52,8 @@ def main(args):
         long_documents=settings["long_documents"],
         prepend_bos=settings["prepend_bos"],
     )
-    model = {key: source[key] for key in ("name", "source", "revision", "digest")}
+    identity = ("name", "source", "revision", "digest", "of", "seed")
+    model = {key: source[key] for key in identity if key in source}
     record = tables.provenance(
         record, "tokens", settings, "transformers", "tokenizers", model=model, tokens=counts
     )

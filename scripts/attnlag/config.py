@@ -9,7 +9,7 @@ import contextlib
 import glob
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -209,8 +209,22 @@ class PackageSource(ModelSource):
     sha256: str = Field(pattern=SHA256, description="The file's SHA-256, lower case")
 
 
+class RandomSource(ModelSource):
+    """The random-weights twin of another model: a control for what training has to do with it."""
+
+    source: Literal["random"] = Field(
+        description="Another model's config and tokenizer with weights as before any training"
+    )
+    of: Text = Field(description="The other model, by your name for it in this file")
+    seed: Annotated[int, Field(ge=0, le=10**9), NotBool] = Field(
+        default=0, description="Seed of the weights: the same seed gives the same weights"
+    )
+
+
 # A new kind of source is a class like these and its name in this union.
-Source = Annotated[HubSource | PathSource | PackageSource, Field(discriminator="source")]
+Source = Annotated[
+    HubSource | PathSource | PackageSource | RandomSource, Field(discriminator="source")
+]
 SOURCES: dict[str, type[ModelSource]] = {
     get_args(kind.model_fields["source"].annotation)[0]: kind
     for kind in get_args(get_args(Source)[0])
@@ -297,7 +311,9 @@ class Norms(Section):
     """Which norms enter the regressions."""
 
     drop_first: Natural = Field(
-        default=1, description="Tokens dropped from the start of every sequence: attention sinks"
+        default=1,
+        description="Tokens dropped from the start of every sequence, as outcome and as lag: "
+        "attention sinks. A begin-of-sequence token counts as one",
     )
 
 
@@ -554,8 +570,11 @@ def _well_formed(kind: Any, value: Any) -> Any:
     return None
 
 
-def _value_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Yield what is wrong with values that are well formed: missing files, impossible layers."""
+def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what is wrong with values that are well formed: missing files, impossible layers.
+
+    ``spoilt`` are the models that are named but not well formed: no one's twin is wrong for it.
+    """
     for name, corpus in config.corpora.items():
         for index, pattern in enumerate(corpus.files):
             if problem := _file_problem(pattern):
@@ -564,6 +583,12 @@ def _value_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
             yield ("models", name, "path"), problem
             found = None
+        elif isinstance(model, RandomSource):
+            original = config.models.get(model.of)
+            if isinstance(original, RandomSource) or (not original and model.of not in spoilt):
+                yield ("models", name, "of"), _original_problem(model.of, config.models)
+                original = None
+            found = original and (_layers_found(model.of, original) or original.layers)
         else:
             found = _layers_found(name, model)
         if model.layers and found and model.layers != found:
@@ -624,6 +649,16 @@ def _model_problem(path: Path) -> str | None:
     if _json_object(path / "config.json") is None:
         return f"'{path / 'config.json'}' holds no JSON object, {expected}"
     return None
+
+
+def _original_problem(of: str, models: Mapping[str, ModelSource]) -> str:
+    """Return what is wrong with the original of a random twin."""
+    valid = [name for name, model in models.items() if not isinstance(model, RandomSource)]
+    found = f'found "{of}", which is random itself' if of in models else f'found "{of}"'
+    if not valid:
+        return f"{found}, expected a model that is not random, and this configuration has none"
+    choice = f"one of {', '.join(valid)}" if len(valid) > 1 else valid[0]
+    return f"{found}, expected {choice}{'' if of in models else nearest(of, valid)}"
 
 
 def _layers_found(name: str, model: ModelSource) -> int | None:
@@ -713,6 +748,8 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     well_formed = config or Config.model_construct(
         **{key: part for key, part in parts.items() if part is not None}
     )
-    for path, sentence in _value_problems(well_formed):
+    declared = sections.get("models")
+    spoilt = set(declared if isinstance(declared, Mapping) else ()) - set(well_formed.models)
+    for path, sentence in _value_problems(well_formed, spoilt):
         add(path, sentence)
     return config, problems

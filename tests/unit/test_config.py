@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -181,15 +182,17 @@ MODELS = {
     "  tiny: a/b": f'2: models.tiny: found "a/b", {MAPPING}',
     "  tiny:": f"2: models.tiny: found null, {MAPPING}",
     "  tiny: {repository: a/b}": (
-        "2: models.tiny.source: is missing, expected one of hub, path, package"
+        "2: models.tiny.source: is missing, expected one of hub, path, package, random"
     ),
     "  tiny:\n    source: hubb": (
-        '3: models.tiny.source: found "hubb", expected one of hub, path, package; '
+        '3: models.tiny.source: found "hubb", expected one of hub, path, package, random; '
         "did you mean 'hub'?"
     ),
-    "  tiny: {source: }": ("2: models.tiny.source: found null, expected one of hub, path, package"),
+    "  tiny: {source: }": (
+        "2: models.tiny.source: found null, expected one of hub, path, package, random"
+    ),
     "  tiny: {source: [hub]}": (
-        '2: models.tiny.source: found ["hub"], expected one of hub, path, package; '
+        '2: models.tiny.source: found ["hub"], expected one of hub, path, package, random; '
         "did you mean 'hub'?"
     ),
     "  tiny: {source: hub, repository: a/b}": (
@@ -240,6 +243,36 @@ MODELS = {
     ),
     "  tiny: {source: path, path: mine, layers: 6}": (
         "2: models.tiny.layers: found 6, but the model has 4 layers"
+    ),
+    "  twin: {source: random}": (
+        "2: models.twin.of: is missing, expected the other model, by your name for it in this file"
+    ),
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tinny}": (
+        "3: models.twin.of: found \"tinny\", expected tiny; did you mean 'tiny'?"
+    ),
+    "  a: {source: path, path: mine}\n  b: {source: path, path: mine}\n"
+    "  twin: {source: random, of: other}": (
+        '4: models.twin.of: found "other", expected one of a, b'
+    ),
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny}\n"
+    "  third: {source: random, of: twin}": (
+        '4: models.third.of: found "twin", which is random itself, expected tiny'
+    ),
+    "  twin: {source: random, of: twin}": (
+        '2: models.twin.of: found "twin", which is random itself, expected a model that is not '
+        "random, and this configuration has none"
+    ),
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, seed: -1}": (
+        "3: models.twin.seed: found -1, expected at least 0"
+    ),
+    # A mistake in the original is not one of the twin.
+    "  tiny: {source: path}\n  twin: {source: random, of: tiny}": (
+        "2: models.tiny.path: is missing, expected a Hugging Face folder (config.json, "
+        "safetensors, tokenizer files) or a .gguf file"
+    ),
+    # A twin has the layers of its original.
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, layers: 6}": (
+        "3: models.twin.layers: found 6, but the model has 4 layers"
     ),
     "  a/b: {source: path, path: mine}": (
         "2: models.\"a/b\": the name 'a/b' becomes a folder: expected letters, digits, '.', '_' "
@@ -441,6 +474,15 @@ def test_layers_beyond_those_declared() -> None:
     ]
 
 
+def test_layers_of_a_twin_are_those_of_its_original() -> None:
+    models = "models:\n  tiny: {source: hub, repository: a/b, revision: c0, layers: 2}\n"
+    twin = "  twin: {source: random, of: tiny}\n"
+    assert problems_of(f"{models}{twin}{WORDS}figures: {{layers: [2]}}") == [
+        f"{FILE}:5: figures.layers[0]: found layer 2, but model {name} has layers 0 to 1"
+        for name in ("tiny", "twin")
+    ]
+
+
 @pytest.mark.parametrize(
     ("revision", "problems"),
     [
@@ -629,6 +671,33 @@ def test_the_gpt2_file_lacks_only_its_text() -> None:
     Path("data").mkdir()
     Path("data/text.txt").write_text("A text.")
     assert check(load("gpt2.yaml"), [ROOT / name]) == (config, [])
+
+
+FAMILY = {
+    "distilgpt2": (6, 768),
+    "gpt2": (12, 768),
+    "gpt2-medium": (24, 1024),
+    "gpt2-large": (36, 1280),
+    "gpt2-xl": (48, 1600),
+}
+
+
+def test_the_gpt2_file_has_the_family_in_lines_to_uncomment() -> None:
+    Path("data").mkdir()
+    Path("data/text.txt").write_text("A text.")
+    text = (ROOT / "config/gpt2.yaml").read_text(encoding="utf-8")
+    assert list(load("gpt2.yaml")["models"]) == ["gpt2"]
+    text = re.sub(r"^  # ([\w-]+: \{source: )", r"  \1", text, flags=re.M)
+    config, problems = check(yaml.safe_load(text))
+    assert (config is not None, problems) == (True, [])
+    models = dict(config.models) if config else {}
+    twin = models.pop("gpt2-twin")
+    assert (twin.source, twin.of) == ("random", "gpt2")
+    assert {name: (model.layers, model.width) for name, model in models.items()} == FAMILY
+    assert len({model.revision for model in models.values()}) == len(FAMILY)
+    for name, model in models.items():
+        assert model.repository.split("/")[1] == name
+        assert re.fullmatch("[0-9a-f]{40}", model.revision)
 
 
 def test_the_examples_of_the_readme_are_well_formed() -> None:

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from attnlag import extraction, layout, sites
+from attnlag import extraction, layout, loading, sites
 from attnlag.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def models(fetched):
     cpu = torch.device("cpu")
-    return {name: extraction.load_model(path, cpu, "auto") for name, path in fetched.items()}
+    return {name: loading.load_model(path, cpu, "auto") for name, path in fetched.items()}
 
 
 def ragged(lengths, seed=0):
@@ -204,10 +204,10 @@ def test_the_trunk_is_loaded_without_its_head(models):
 
 
 def test_dtype_of_the_model_and_of_what_is_kept(fetched):
-    model = extraction.load_model(fetched["llama"], torch.device("cpu"), "bfloat16")
+    model = loading.load_model(fetched["llama"], torch.device("cpu"), "bfloat16")
     assert next(model.parameters()).dtype == torch.bfloat16
     sequences = ragged([12, 7])
-    full = extraction.load_model(fetched["llama"], torch.device("cpu"), "float32")
+    full = loading.load_model(fetched["llama"], torch.device("cpu"), "float32")
     norms = run(model, sequences, keep="norms")
     assert norms.dtype == np.float32
     np.testing.assert_allclose(norms, run(full, sequences, keep="norms"), rtol=0.05)
@@ -221,18 +221,18 @@ def test_missing_weights_are_refused(fetched, tmp_path):
     dropped = next(name for name in weights if name.endswith("h.1.attn.c_proj.weight"))
     del weights[dropped]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 weights of GPT2Model.*h\.1\.attn\.c_proj"):
-        extraction.load_model(tmp_path, torch.device("cpu"), "auto")
+    with pytest.raises(UserError, match=r"lacks 1 weight of GPT2Model.*h\.1\.attn\.c_proj"):
+        loading.load_model(tmp_path, torch.device("cpu"), "auto")
 
 
 def test_devices():
-    assert extraction.choose_device("cpu").type == "cpu"
+    assert loading.choose_device("cpu").type == "cpu"
     if torch.cuda.is_available():
-        assert extraction.choose_device("auto").type == "cuda"
+        assert loading.choose_device("auto").type == "cuda"
     else:
-        assert extraction.choose_device("auto").type == "cpu"
+        assert loading.choose_device("auto").type == "cpu"
         with pytest.raises(UserError, match="no CUDA device"):
-            extraction.choose_device("cuda")
+            loading.choose_device("cuda")
 
 
 def test_nothing_reaches_for_the_network():
@@ -267,7 +267,7 @@ def test_the_whole_gpt2_path(gpt2_tokenizer, tmp_path):
     settings = {"source": "path", "path": str(tmp_path), "layers": 12, "width": 768}
     record = sources.fetch_model("gpt2", settings, tmp_path / "fetched" / "gpt2")
     assert record["parameters"] == 124_439_808
-    model = extraction.load_model(tmp_path / "fetched" / "gpt2", torch.device("cpu"), "auto")
+    model = loading.load_model(tmp_path / "fetched" / "gpt2", torch.device("cpu"), "auto")
     plain = AutoModel.from_pretrained(tmp_path).eval()
     (sequence,) = ragged([50])
     added = torch.tensor(run(model, [sequence]))

@@ -244,7 +244,7 @@ def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
     small_model(*MODELS[name]).save_pretrained(tmp_path)
     found = {}
     for attention in ("sdpa", "eager"):
-        model = extraction.load_model(tmp_path, torch.device("cpu"), "auto", attention)
+        model = loading.load_model(tmp_path, torch.device("cpu"), "auto", attention=attention)
         assert model.config._attn_implementation == attention
         adjustments, found[attention] = adjustments_of(model)
         assert adjustments.identity_error < 1e-5
@@ -255,8 +255,8 @@ def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
 def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
     small_model("bloom", BLOOM).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"attention_implementation: found sdpa.*type 'bloom'"):
-        extraction.load_model(tmp_path, torch.device("cpu"), "auto", "sdpa")
-    extraction.load_model(tmp_path, torch.device("cpu"), "auto", "eager")
+        loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="sdpa")
+    loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="eager")
 
 
 # What fails, and how it is said

@@ -323,6 +323,8 @@ def test_path_with_something_missing(mine: Path, target: Path) -> None:
 def test_path_with_another_model(mine: Path, target: Path) -> None:
     message = problems_of(mine, target, layers=12)
     assert message == ("model 'mine': layers is 12 in the configuration, but the model has 2")
+    message = problems_of(mine, target, layers=2, width=33)
+    assert message == ("model 'mine': width is 33 in the configuration, but the model has 32")
     config = json.loads((mine / "config.json").read_text())
 
     def with_config(**changes: object) -> str:
@@ -527,6 +529,119 @@ def test_gguf(index: Path, gpt2: Path, target: Path, tmp_path: Path) -> None:
     assert isinstance(files, dict)
     assert isinstance(others, dict)
     assert files["model.safetensors"] == others["model.safetensors"]
+
+
+# --- a random twin -------------------------------------------------------------------------
+
+
+def twin_of(name: str, target: Path, seed: int = 0, **settings: object) -> dict[str, object]:
+    return sources.fetch_model(
+        target.name, {"source": "random", "of": name, "seed": seed, **settings}, target
+    )
+
+
+@pytest.fixture
+def originals(fetched: dict[str, Path], tmp_path: Path) -> Path:
+    """Return a folder of models that a test may add to."""
+    for name, folder in fetched.items():
+        shutil.copytree(folder, tmp_path / "models" / name)
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_twin(originals: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    def no_network(*_: object) -> None:
+        raise AssertionError("a twin needs no network")
+
+    monkeypatch.setattr("socket.socket.connect", no_network)
+    before = torch.random.get_rng_state()
+    record = twin_of(name, originals / "twin", seed=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+    original = sources.verify_folder(originals / name)
+    assert sources.verify_folder(originals / "twin") == record
+    assert (record["source"], record["of"], record["seed"]) == ("random", name, 3)
+    assert record["of_digest"] == original["digest"]
+    assert record["digest"] != original["digest"]
+    for same in ("layers", "width", "model_type", "parameters"):
+        assert record[same] == original[same]
+    assert str(originals) not in (originals / "twin" / "source.json").read_text()
+
+    # Config and tokenizer are the original's, to the byte where nothing has to change.
+    made, old = contents(originals / "twin"), contents(originals / name)
+    assert made.keys() == old.keys()
+    weights = {"model.safetensors", "source.json"}
+    assert {file for file in made if made[file] != old[file]} <= weights | {"config.json"}
+    ours, theirs = (json.loads(files["config.json"]) for files in (made, old))
+    assert {key for key in ours | theirs if ours.get(key) != theirs.get(key)} <= {"dtype"}
+    assert (originals / "twin" / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+    # The weights are those that transformers gives a new model under the seed, and no others.
+    torch.manual_seed(3)
+    config = AutoConfig.from_pretrained(originals / name)
+    drawn = AutoModelForCausalLM.from_config(config, dtype=torch.float32).state_dict()
+    stored = load_file(originals / "twin" / "model.safetensors")
+    assert set(stored) <= set(drawn)
+    for key, tensor in stored.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, drawn[key]), key
+        if key.endswith("bias"):
+            assert not tensor.any()
+        elif ".ln_" in key or "norm" in key:
+            assert (tensor == 1).all()
+        else:
+            assert not torch.equal(tensor, load_file(originals / name / "model.safetensors")[key])
+            assert 0 < tensor.std() < 0.05
+
+
+def test_twin_depends_on_its_seed_alone(originals: Path) -> None:
+    one, again, other = (
+        twin_of("llama", originals / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert one["digest"] == again["digest"]
+    assert one["files"] == again["files"]
+    assert other["digest"] != one["digest"]
+    # A twin is made from the config, whatever the original's weights are.
+    weights = originals / "llama" / "model.safetensors"
+    shutil.copy(originals / "c" / "model.safetensors", weights)
+    assert twin_of("llama", originals / "d")["files"] == one["files"]
+
+
+def test_twin_of_a_sharded_bfloat16_model_is_float32(sharded: Path, target: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import GPT2LMHeadModel
+
+    half = target.parent.parent / "half"
+    shutil.copytree(sharded, half, ignore=shutil.ignore_patterns("*.safetensors*"))
+    model = GPT2LMHeadModel.from_pretrained(sharded, dtype=torch.bfloat16)
+    model.save_pretrained(half, max_shard_size="50KB")
+    from_path(half, target)
+    twin_of("mine", target.parent / "twin")
+    made = contents(target.parent / "twin")
+    assert [name for name in made if "safetensors" in name] == ["model.safetensors"]
+    assert json.loads(made["config.json"])["dtype"] == "float32"
+    weights = load_file(target.parent / "twin" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = originals / "twin"
+    with monkeypatch.context() as patch:
+        patch.setattr(sources.memory, "free_memory", lambda: 19_000_000)
+        with pytest.raises(UserError, match=r"'twin': its weights need 20 MB .* but 19 MB of mem"):
+            twin_of("llama", twin)
+    with pytest.raises(UserError, match=r"model 'twin': .*source\.json: no such file; run"):
+        twin_of("gpt3", twin)
+    with pytest.raises(UserError, match="width is 64 in the configuration, but the model has 48"):
+        twin_of("llama", twin, width=64)
+    assert sorted(path.name for path in originals.iterdir()) == ["gpt2", "llama"]
+    twin_of("llama", twin)
+    with pytest.raises(UserError, match="of is 'twin', which is random itself"):
+        twin_of("twin", originals / "third")
 
 
 # --- architecture.txt ----------------------------------------------------------------------

@@ -52,8 +52,10 @@ def shards_of(pattern):
 
 
 def source_files(wildcards):
-    """Return the files of a local model, so that a change in them is seen."""
+    """Return the files that a model is made from, so that a change in them is seen."""
     model = CONFIG.models[wildcards.model]
+    if model.source == "random":
+        return [f"data/models/{model.of}/source.json"]
     if model.source != "path":
         return []
     if model.path.is_file():

@@ -1,0 +1,88 @@
+"""A model and its random-weights twin in one run."""
+
+import json
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+TWIN = {"source": "random", "of": "tiny", "seed": 7}
+# No hub answers there.
+NOWHERE = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def source(project, name):
+    return json.loads((project.folder / f"data/models/{name}/source.json").read_text())
+
+
+def test_a_run_with_a_model_and_its_twin(finished):
+    before = finished.results()
+    finished.write_config(models={"twin": TWIN})
+    result = finished.snakemake("--cores", "2", environment=NOWHERE)
+    assert result.returncode == 0, result.stdout
+    assert "drawing the weights of a twin of tiny with seed 7" in result.stdout
+    assert "fetch the model tiny" not in result.stdout
+
+    after = finished.results()
+    for path, content in before.items():
+        if path.startswith(("tiny/", "corpora/")):
+            assert after[path] == content, path
+    made = {path.removeprefix("twin/") for path in after if path.startswith("twin/")}
+    assert made == {path.removeprefix("tiny/") for path in after if path.startswith("tiny/")}
+
+    record = source(finished, "twin")
+    assert (record["source"], record["of"], record["seed"]) == ("random", "tiny", 7)
+    assert record["of_digest"] == source(finished, "tiny")["digest"]
+    tables = list((finished.folder / "results/twin").rglob("*.parquet"))
+    assert tables
+    for path in tables:
+        model = json.loads(pq.read_schema(path).metadata[b"attnlag"])["model"]
+        assert model == {
+            "name": "twin",
+            "source": "random",
+            "of": "tiny",
+            "seed": 7,
+            "revision": None,
+            "digest": record["digest"],
+        }
+    # The same tokens, and other numbers.
+    tokens = [after[f"{name}/small/token_summary.csv"] for name in ("tiny", "twin")]
+    assert tokens[0] == tokens[1]
+    pattern = "results/{}/small/attention/notebook/coefficients.csv"
+    tiny, twin = (pd.read_csv(finished.folder / pattern.format(name)) for name in ("tiny", "twin"))
+    assert (tiny["term"] == twin["term"]).all()
+    assert not (tiny["estimate"] == twin["estimate"]).any()
+
+    assert finished.would_run() == {}
+    # Another seed is another twin, and nothing of its original.
+    finished.write_config(models={"twin": {**TWIN, "seed": 8}})
+    jobs = finished.would_run()
+    assert (jobs["fetch_model"], jobs["extract_activations"]) == (1, 1)
+
+
+def test_a_change_in_the_original_remakes_the_twin(finished):
+    finished.write_config(models={"twin": TWIN})
+    finished.run("data/models/twin/source.json")
+    digest = source(finished, "twin")["digest"]
+    finished.write_config(models={"tiny": {"source": "path", "path": "mine", "layers": 2}})
+    assert finished.would_run("data/models/twin/source.json") == {"fetch_model": 2}
+    finished.run("data/models/twin/source.json")
+    # The original is the same after all, and so is the twin.
+    assert source(finished, "twin")["digest"] == digest
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ("tinny", "found \"tinny\", expected tiny; did you mean 'tiny'?"),
+        ("twin", 'found "twin", which is random itself, expected tiny'),
+    ],
+)
+def test_a_twin_of_what_is_not_there(fresh, of, words):
+    fresh.write_config(models={"twin": {"source": "random", "of": of}})
+    result = fresh.snakemake("-n")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if "models.twin.of" in line]
+    assert line.startswith("config/config.yaml:")
+    assert line.endswith(words)
