@@ -85,6 +85,11 @@ class Study:
     def layers(self) -> int:
         return int(self.coefficients["layer"].max()) + 1
 
+    def of_term(self, term: str) -> pd.DataFrame:
+        """Return the coefficients of a term, one per layer, of the regression of all rows."""
+        table = self.coefficients
+        return table[(table["subset"] == "all") & (table["term"] == term)]
+
 
 def read_study(path: Path) -> Study:
     """Read a study from its ``coefficients.parquet``; its cross-products lie beside that.
@@ -97,7 +102,7 @@ def read_study(path: Path) -> Study:
         path.parent / "crossproducts" / f"{shard:04d}.parquet"
         for shard in range(record["stages"]["tokens"]["shards"])
     ]
-    model, corpus, site, regression = coefficients.loc[0, KEYS]
+    model, corpus, site, regression = map(str, coefficients.loc[0, KEYS])
     control = record["model"]["source"] == "random"
     return Study(model, corpus, site, regression, control, coefficients, record, shards)
 
@@ -401,10 +406,6 @@ def _pairs_of_group(
         for term in profile_a.terms:
             if not term.startswith("lag_") or term not in profile_b.terms:
                 continue
-            table_a, table_b = (
-                study.coefficients.query("subset == 'all' and term == @term")
-                for study in (one, other)
-            )
             rows.append(
                 {
                     "model_a": one.model,
@@ -421,7 +422,7 @@ def _pairs_of_group(
                     "documents": len(common),
                     "documents_only_a": len(documents[a]) - len(common),
                     "documents_only_b": len(documents[b]) - len(common),
-                    **agreement(table_a, table_b, alpha),
+                    **agreement(one.of_term(term), other.of_term(term), alpha),
                 }
             )
     return rows

@@ -56,19 +56,18 @@ def line_styles(coefficients: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def legend_columns(labels: list[str], width: float) -> int:
-    """Return into how many columns a legend is set, the most that ``width`` inches hold.
+    """Return the columns of a legend that has no more lines than ``width`` inches ask for.
 
     A legend is filled column by column, each as wide as its longest label.
     """
-    for columns in range(len(labels), 1, -1):
-        lines = -(-len(labels) // columns)
-        longest = [
-            max(map(len, labels[start : start + lines])) for start in range(0, len(labels), lines)
-        ]
+    columns = len(labels)
+    for lines in range(1, len(labels) + 1):
+        columns = -(-len(labels) // lines)
+        longest = [max(map(len, column)) for column in np.array_split(labels, columns)]
         # A character of 9 points is about 0.07 inches wide; the line and the gaps come to 0.65.
         if sum(0.65 + 0.07 * size for size in longest) <= width:
-            return columns
-    return 1
+            break
+    return columns
 
 
 @style()
