@@ -344,6 +344,15 @@ class Inference(Section):
     )
 
 
+class Comparison(Section):
+    """How far models agree; used where there is more than one."""
+
+    draws: Annotated[int, Field(ge=100), NotBool] = Field(
+        default=2000, description="Draws of documents in the bootstrap of a correlation"
+    )
+    seed: Natural = Field(default=0, description="Seed of these draws")
+
+
 class Figures(Section):
     """How figures are drawn."""
 
@@ -376,6 +385,7 @@ class Config(Section):
         json_schema_extra=NAMED,
     )
     inference: Inference = Field(default=Inference(), description="Standard errors and tests")
+    comparison: Comparison = Field(default=Comparison(), description="How far models agree")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
     def files_of(self, corpus: str) -> list[str]:

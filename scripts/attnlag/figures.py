@@ -151,15 +151,26 @@ def _wrapped(footnote: str, width: float) -> list[str]:
     return textwrap.wrap(footnote, int((width - 0.2) / 0.061))
 
 
-def _frame(figure: Figure, title: str, footnote: str, x_label: str = "", y_label: str = "") -> None:
-    """Put a title above all else in a figure, labels of all its axes and a footnote around it."""
+def frame(
+    figure: Figure,
+    title: str,
+    footnote: str,
+    x_label: str = "",
+    y_label: str = "",
+    strip: float = 0.0,
+) -> None:
+    """Put a title above all else in a figure, labels of all its axes and a footnote around it.
+
+    Below the title, a strip of so many inches is left free.
+    """
     width, height = figure.get_size_inches()
     lines = _wrapped(footnote, width)
     # The layout makes room for titles and labels of axes, but not for text in the margin.
     note = 0.14 * len(lines) + 0.12
     bottom = (note + (0.24 if x_label else 0)) / height
     left = (0.3 if y_label else 0) / width
-    figure.set_layout_engine("constrained", h_pad=0.06, rect=(left, bottom, 1 - left, 1 - bottom))
+    rect = (left, bottom, 1 - left, 1 - bottom - strip / height)
+    figure.set_layout_engine("constrained", h_pad=0.06, rect=rect)
     middle = (bottom + 1 - 0.3 / height) / 2
     figure.text(0.5, (note + 0.05) / height, x_label, fontsize=10, ha="center", va="bottom")
     figure.text(0.1 / width, middle, y_label, fontsize=10, rotation=90, ha="left", va="center")
@@ -358,7 +369,7 @@ def norms_by_layer(
     if firsts:
         drawn += f" and {counted(firsts, 'first token')}"
     histograms = "all tokens but first tokens" if firsts else "all tokens"
-    _frame(
+    frame(
         figure,
         title,
         f"{drawn}, of {tokens:,}, the same ones in each. "
@@ -538,7 +549,7 @@ def coefficients_by_layer(
     rows_text = spread_text(
         covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max())
     )
-    _frame(figure, title, f"{PREDICTIVE} {rows_text}")
+    frame(figure, title, f"{PREDICTIVE} {rows_text}")
     return figure
 
 
@@ -731,7 +742,7 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figur
             aspect=40,
             pad=0.01,
         )
-    _frame(
+    frame(
         figure,
         title,
         footnote,

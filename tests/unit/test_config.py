@@ -61,7 +61,7 @@ def checked(**sections: Any) -> Config:
 
 # --- one mistake, one line -----------------------------------------------------------------
 
-SECTIONS = "models, corpora, tokens, extraction, norms, regressions, inference, figures"
+SECTIONS = "models, corpora, tokens, extraction, norms, regressions, inference, comparison, figures"
 MAPPING = "expected a mapping, as in {key: value}"
 NAMES = "expected a mapping, as in {name: {key: value}}"
 QUOTES = "expected text (quotes make a number text)"
@@ -655,7 +655,7 @@ def test_the_default_file_states_every_default() -> None:
     assert config == defaults
     stated = load("config.yaml")
     assert list(stated) == list(Config.model_fields)
-    for section in ("tokens", "extraction", "norms", "inference", "figures"):
+    for section in ("tokens", "extraction", "norms", "inference", "comparison", "figures"):
         assert list(stated[section]) == list(getattr(config, section).model_dump()), section
 
 

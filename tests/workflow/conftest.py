@@ -144,3 +144,18 @@ def finished(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Pro
     project = finished_once[0].copy(tmp_path / "project")
     yield project
     shutil.rmtree(project.folder)
+
+
+@pytest.fixture(scope="session")
+def both_once(
+    gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Project, str]:
+    """Return a project after a run of two models, of 2 and 3 layers, and what was printed."""
+    project = new_project(tmp_path_factory.mktemp("both") / "project", gpt2)
+    shutil.copytree(llama, project.folder / "llama")
+    project.write_config(
+        models={"llama": {"source": "path", "path": "llama"}},
+        comparison={"draws": 200},
+        extraction={"keep": "norms"},
+    )
+    return project, project.run()

@@ -10,6 +10,7 @@ FIGURES = {"plot_coefficients": 1, "plot_lags": 1}
 REGRESSION = {"fit_regression": 1, **FIGURES}
 DESIGN = {"build_design": 1, "accumulate_crossproducts": 1, **REGRESSION}
 NORMS = {"compute_norms": 1, "plot_norms": 1, **DESIGN}
+COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
 
@@ -68,12 +69,13 @@ ROWS = {
     ),
     "one more model": (
         change(models={"other": {"source": "path", "path": "mine"}}),
-        {"fetch_model": 1, **TOKENS},
+        {"fetch_model": 1, **TOKENS, **COMPARISON},
     ),
     "one more corpus": (
         change(corpora={"more": SMALL}),
-        {"prepare_corpus": 1, **TOKENS},
+        {"prepare_corpus": 1, **TOKENS, **COMPARISON},
     ),
+    "the comparison, of one model": (change(comparison={"draws": 500}), {}),
     "extraction's dtype": (change(extraction={"dtype": "float32"}), EXTRACTION),
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),

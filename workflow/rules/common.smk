@@ -96,7 +96,12 @@ def settings_of_panels(wildcards):
     return canonical({"layers": CONFIG.figures.layers})
 
 
+def settings_of_comparison(wildcards):
+    return canonical(CONFIG.comparison)
+
+
 RESULTS = "results/{model}/{corpus}/{site}/{regression}"
+COMPARISON_FIGURE = "results/comparison/figures/{site}/{regression}/coefficients_by_depth"
 
 
 def studies(pattern):
@@ -111,6 +116,19 @@ def studies(pattern):
     )
 
 
+def every_shard(pattern):
+    """Return ``pattern`` for every shard of every study."""
+    paths = []
+    for corpus in CONFIG.corpora:
+        of_corpus = expand(pattern, corpus=corpus, shard=shards(corpus), allow_missing=True)
+        paths += [path for each in of_corpus for path in studies(each)]
+    return paths
+
+
+# With a single model and corpus there is nothing to compare.
+COMPARED = len(CONFIG.models) * len(CONFIG.corpora) > 1
+
+
 def everything():
     """Return what a run makes: tables, summaries and figures."""
     tables = [f"{RESULTS}/coefficients.parquet", f"{RESULTS}/findings.txt"]
@@ -118,13 +136,16 @@ def everything():
     drawn = [f"{RESULTS}/figures/{name}.{{format}}" for name in figures]
     drawn[0] = "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}"
     counts = ["results/{model}/{corpus}/token_summary.csv"]
-    return sorted(set(path for pattern in tables + drawn + counts for path in studies(pattern)))
+    compared = ["results/comparison/findings.txt", f"{COMPARISON_FIGURE}.{{format}}"]
+    patterns = tables + drawn + counts + (compared if COMPARED else [])
+    return sorted(set(path for pattern in patterns for path in studies(pattern)))
 
 
 def closing_words():
-    """Return where the results are and the findings of every regression."""
+    """Return where the results are and the findings of every regression and comparison."""
     lines = []
-    for path in studies(f"{RESULTS}/findings.txt"):
+    compared = ["results/comparison/findings.txt"] if COMPARED else []
+    for path in studies(f"{RESULTS}/findings.txt") + compared:
         findings = Path(path)
         if findings.exists():
             lines += [findings.read_text(encoding="utf-8") + f"  in {findings.parent}/"]

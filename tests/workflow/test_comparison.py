@@ -1,0 +1,143 @@
+"""Several models in one run: what they share, what is compared, and what a further one adds."""
+
+import json
+import shutil
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+TABLES = ["coefficients.csv", "coefficients.parquet", "findings.txt", "pairs.csv", "pairs.parquet"]
+FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
+COMPARISON = {"compare_models": 1, "plot_comparison": 1}
+CHAIN = dict.fromkeys(
+    # With keep: norms, extraction leaves norms.
+    "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
+    "accumulate_crossproducts fit_regression plot_norms plot_coefficients plot_lags".split(),
+    1,
+)
+
+
+@pytest.fixture
+def both(both_once, tmp_path):
+    """Return a copy of the project with two models, to be changed."""
+    project = both_once[0].copy(tmp_path / "project")
+    yield project
+    shutil.rmtree(project.folder)
+
+
+def test_two_models_of_one_run_are_compared(both_once):
+    project, printed = both_once
+    folder = project.folder / "results/comparison"
+    made = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    assert made == sorted([*TABLES, FIGURE])
+    table = pd.read_parquet(folder / "coefficients.parquet")
+    for model, layers in (("tiny", 2), ("llama", 3)):
+        own = pd.read_parquet(
+            project.folder / f"results/{model}/small/attention/notebook/coefficients.parquet"
+        )
+        rows = table[table["model"] == model].reset_index(drop=True)
+        pd.testing.assert_frame_equal(rows[own.columns], own)
+        assert sorted(rows["depth"].unique()) == [n / (layers - 1) for n in range(layers)]
+    assert not table["control"].any()
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    assert pairs[
+        ["model_a", "model_b", "corpus", "site", "regression", "term"]
+    ].values.tolist() == [
+        ["tiny", "llama", "small", "attention", "notebook", lag] for lag in ("lag_1", "lag_2")
+    ]
+    assert (pairs["points"] == 3).all()
+    assert (pairs["documents"] == 8).all()
+    assert pairs["correlation"].between(-1, 1).all()
+    assert (pairs["draws"] > 150).all()
+    record = json.loads(pq.read_schema(folder / "pairs.parquet").metadata[b"attnlag"])
+    assert record["stages"]["comparison"] == {"draws": 200, "seed": 0}
+    assert [study["model"] for study in record["studies"]] == ["tiny", "llama"]
+    assert str(project.folder) not in json.dumps(record)
+    findings = (folder / "findings.txt").read_text()
+    assert "lag 1, attention, small: tiny and llama correlate" in findings
+    assert f"{findings}  in results/comparison/" in printed
+    assert project.would_run() == {}
+
+
+def test_one_model_over_one_corpus_is_not_compared(finished_once):
+    project, printed = finished_once
+    assert not (project.folder / "results/comparison").exists()
+    assert "comparison" not in printed
+
+
+def test_a_third_model_adds_its_chain_and_its_lines(both):
+    """Only its own jobs and the comparison run; what the others have made keeps its bytes."""
+    before = both.results()
+    both.write_config(models={"third": {"source": "path", "path": "mine"}})
+    assert both.would_run() == {**CHAIN, **COMPARISON}
+    both.run()
+    after = both.results()
+    changed = {path for path in before if before[path] != after[path]}
+    assert changed == {f"comparison/{name}" for name in [*TABLES, FIGURE]}
+    new = {path.split("/")[0] for path in set(after) - set(before)}
+    assert new == {"third"}
+    pairs = pd.read_parquet(both.folder / "results/comparison/pairs.parquet")
+    assert list(zip(pairs["model_a"], pairs["model_b"], strict=True))[::2] == [
+        ("tiny", "llama"),
+        ("tiny", "third"),
+        ("llama", "third"),
+    ]
+    # The third is the first under another name.
+    twins = pairs[(pairs["model_a"] == "tiny") & (pairs["model_b"] == "third")]
+    assert (twins["share_agreeing"] == 1).all()
+    old = pd.read_csv(pd.io.common.BytesIO(before["comparison/pairs.csv"]))
+    pd.testing.assert_frame_equal(pairs.iloc[:2], old, check_dtype=False)
+    assert both.would_run() == {}
+
+    # A model taken out takes its lines along, and nothing of the others is made again.
+    del both.config["models"]["llama"]
+    both.write_config()
+    assert both.would_run() == COMPARISON
+    both.run()
+    table = pd.read_parquet(both.folder / "results/comparison/coefficients.parquet")
+    assert list(table["model"].unique()) == ["tiny", "third"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "jobs"),
+    [
+        ({"comparison": {"draws": 300}}, COMPARISON),
+        ({"comparison": {"seed": 1}}, COMPARISON),
+        (
+            {"inference": {"alpha": 0.01}},
+            {"fit_regression": 2, "plot_coefficients": 2, "plot_lags": 2, **COMPARISON},
+        ),
+        (
+            {"figures": {"formats": ["png", "svg"]}},
+            {"plot_norms": 2, "plot_coefficients": 2, "plot_lags": 2, "plot_comparison": 1},
+        ),
+        ({"extraction": {"batch_tokens": 99}}, {}),
+    ],
+    ids=["draws", "seed", "alpha", "formats", "batch size"],
+)
+def test_what_runs_again(both, changes, jobs):
+    both.write_config(**changes)
+    assert both.would_run() == jobs
+
+
+@pytest.mark.parametrize(
+    ("path", "jobs"),
+    [
+        ("scripts/attnlag/comparison.py", COMPARISON),
+        ("scripts/attnlag/comparison_figures.py", {"plot_comparison": 1}),
+    ],
+)
+def test_code_of_the_comparison_runs_the_comparison_only(both, path, jobs):
+    with (both.folder / path).open("a") as file:
+        file.write("\n# a comment\n")
+    assert both.would_run() == jobs
+
+
+def test_the_figure_and_the_tables_are_in_the_report(both):
+    result = both.snakemake("--report", "report.html")
+    assert result.returncode == 0, result.stdout
+    report = (both.folder / "report.html").read_text()
+    assert "coefficients by depth" in report
+    assert "pairs of models" in report
+    assert "layer / (layers - 1)" in report

@@ -1,0 +1,78 @@
+# Models and corpora side by side, from what each study has made by itself.
+
+
+rule compare_models:
+    input:
+        coefficients=studies(f"{RESULTS}/coefficients.parquet"),
+        # Found by the script beside the coefficients: the paths of many shards are too long for
+        # one command line.
+        crossproducts=every_shard(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+    output:
+        coefficients="results/comparison/coefficients.parquet",
+        coefficients_csv=report(
+            "results/comparison/coefficients.csv",
+            caption="../report/compare_models.rst",
+            category="comparison",
+            subcategory="all sites",
+            labels={"regression": "all", "shows": "coefficients"},
+        ),
+        pairs="results/comparison/pairs.parquet",
+        pairs_csv=report(
+            "results/comparison/pairs.csv",
+            caption="../report/compare_models.rst",
+            category="comparison",
+            subcategory="all sites",
+            labels={"regression": "all", "shows": "pairs of models"},
+        ),
+        findings="results/comparison/findings.txt",
+    log:
+        "logs/comparison/compare_models.log",
+    benchmark:
+        "benchmarks/comparison/compare_models.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        settings=settings_of_comparison,
+        code=code("compare_models"),
+    message:
+        "compare the models"
+    shell:
+        "python3 scripts/compare_models.py {input.coefficients} --settings {params.settings:q}"
+        " --coefficients {output.coefficients} --pairs {output.pairs}"
+        " --findings {output.findings} --log {log}"
+
+
+rule plot_comparison:
+    input:
+        rules.compare_models.output.coefficients,
+    output:
+        report(
+            expand(
+                f"{COMPARISON_FIGURE}.{{format}}",
+                format=CONFIG.figures.formats,
+                allow_missing=True,
+            ),
+            caption="../report/plot_comparison.rst",
+            category="comparison",
+            subcategory="{site}",
+            labels={"regression": "{regression}", "shows": "coefficients by depth"},
+        ),
+    log:
+        "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
+    benchmark:
+        "benchmarks/comparison/figures/{site}/{regression}/plot_comparison.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        code=code("plot_comparison"),
+    message:
+        "draw the models side by side: {wildcards.regression}, {wildcards.site}"
+    shell:
+        "python3 scripts/plot_comparison.py {input} --site {wildcards.site}"
+        " --regression {wildcards.regression} --output {output} --log {log}"
