@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from attnlag import config, extraction, sites
+from attnlag import config, extraction, loading, sites
 from attnlag.errors import UserError
 
 GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
