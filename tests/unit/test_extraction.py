@@ -28,8 +28,11 @@ def ragged(lengths, seed=0):
 def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
     """Return (layers, tokens[, width]) over all sequences, for each site."""
     adjustments = extraction.Adjustments(model, wanted=wanted, batch_tokens=batch_tokens, keep=keep)
-    runs = [layers for _, _, layers in adjustments.over(sequences)]
-    return {site: np.concatenate([np.stack(r[site]) for r in runs], axis=1) for site in wanted}
+    runs = [
+        {site: np.stack(layers[site]) for site in wanted}
+        for _, _, layers in adjustments.over(sequences)
+    ]
+    return {site: np.concatenate([found[site] for found in runs], axis=1) for site in wanted}
 
 
 def run(model, sequences, batch_tokens=256, keep="vectors"):

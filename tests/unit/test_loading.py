@@ -26,7 +26,7 @@ def ragged(lengths: list[int]) -> list[np.ndarray]:
 def norms_of(model: torch.nn.Module, keep: str = "norms") -> np.ndarray:
     """Return the attention adjustments, or their norms, over three sequences."""
     adjustments = extraction.Adjustments(model, batch_tokens=64, keep=keep)
-    runs = [np.stack(layers) for _, _, layers in adjustments.over(ragged([30, 7, 19]))]
+    runs = [np.stack(layers["attention"]) for _, _, layers in adjustments.over(ragged([30, 7, 19]))]
     return np.concatenate(runs, axis=1)
 
 
@@ -280,7 +280,7 @@ def test_the_map_that_a_model_is_loaded_with(
 ) -> None:
     """Up to the call that reads the weights, on a machine with two GPUs."""
     maps = []
-    monkeypatch.setattr(loading, "load_trunk", lambda folder, dtype, places: maps.append(places))
+    monkeypatch.setattr(loading, "load_trunk", lambda folder, dtype, places, _attention: maps.append(places))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     working = loading.working_bytes(
         loading.hollow_trunk(fetched["gpt2"]).config, 4096, torch.float32
