@@ -95,6 +95,8 @@ def settings_of_panels(wildcards):
 
 
 RESULTS = "results/{model}/{corpus}/{site}/{regression}"
+# What all sites of a regression share; no site has this name.
+BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
 
 
 def studies(pattern):
@@ -115,6 +117,8 @@ def everything():
     figures = ["norms_by_layer", "coefficients_by_layer", "outcome_by_lag"]
     drawn = [f"{RESULTS}/figures/{name}.{{format}}" for name in figures]
     drawn[0] = "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}"
+    if len(CONFIG.extraction.sites) > 1:
+        drawn.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")
     counts = ["results/{model}/{corpus}/token_summary.csv"]
     return sorted(set(path for pattern in tables + drawn + counts for path in studies(pattern)))
 
