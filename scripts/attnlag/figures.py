@@ -522,8 +522,12 @@ def _draw_lags(
     numbers: list[int],
     palette: dict[str, Any],
     alpha: float,
+    scale: float = 1.0,
 ) -> None:
-    """Draw a line with its band for each lag: dots where it is significant, crosses where not."""
+    """Draw a line with its band for each lag: dots where it is significant, crosses where not.
+
+    ``scale`` is that of the marks, for panels that are narrow.
+    """
     few = len(palette) <= 4
     for lag, colour in palette.items():
         rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
@@ -547,8 +551,8 @@ def _draw_lags(
                 estimate[shown],
                 linestyle="none",
                 marker=marker,
-                markersize=size,
-                markeredgewidth=1.6,
+                markersize=scale * size,
+                markeredgewidth=scale * 1.6,
                 color=colour,
                 zorder=4,
             )
@@ -883,7 +887,10 @@ def sites_by_layer(
         missing = [int(layer) for layer in fits.index[fits.isna()]]
         unfitted |= bool(missing)
         bottom.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-        _draw_lags(bottom, panels.coefficients, numbers, palette, alpha)
+        crowded = len(sites) * len(numbers) > 40
+        _draw_lags(
+            bottom, panels.coefficients, numbers, palette, alpha, scale=0.7 if crowded else 1.0
+        )
         _mark_missing(bottom, missing, 0.03)
         bottom.margins(y=0.08)
         label_layers(bottom, numbers, most=16 if len(sites) < 3 else 10)
