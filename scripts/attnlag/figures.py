@@ -1,4 +1,4 @@
-"""The figures: norms by layer, coefficients by layer, and the outcome against its lag.
+"""The figures: norms and coefficients by layer, the outcome against its lag, sites side by side.
 
 Each layer is first reduced to what its part of a figure needs, so that one layer at a time is in
 memory however long the corpus is. Figures are 10 inches wide or less: in a report, where they are
@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -53,8 +54,15 @@ MOST_CORNERS = 50_000
 
 GREY = "0.35"
 LINE = "#d55e00"
+NORMS = "#2a6f8f"
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
+# What a site adds, as axes and titles say it.
+ADDED = {"attention": "attention adjustment", "mlp": "MLP adjustment", "block": "block update"}
+
+# The shares of tokens below the five lines of a layer's norms, median in the middle.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
 COVARIANCE = {"cluster": "clustered by document (CRV1)", "nonrobust": "nonrobust"}
 ADJUSTMENTS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
 
@@ -132,16 +140,16 @@ def layer_colours(layers: int) -> np.ndarray:
     return sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.9, layers))
 
 
-def layer_ticks(layers: Sequence[int]) -> list[int]:
-    """Return the layers that get a label where there is room for about sixteen."""
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if len(layers) <= 16 * step)
+def layer_ticks(layers: Sequence[int], most: int = 16) -> list[int]:
+    """Return the layers that get a label where there is room for about ``most``."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if len(layers) <= most * step)
     return [layer for layer in layers if layer % step == 0]
 
 
-def label_layers(axes: Axes, layers: Sequence[int]) -> None:
+def label_layers(axes: Axes, layers: Sequence[int], most: int = 16) -> None:
     """Make the layers the x axis: all of them ticks, some of them labels."""
     axes.set_xlim(min(layers) - 0.7, max(layers) + 0.7)
-    axes.set_xticks(layer_ticks(layers))
+    axes.set_xticks(layer_ticks(layers, most))
     axes.set_xticks(list(layers), minor=True)
     axes.set_xlabel("layer")
 
@@ -283,7 +291,7 @@ def norms_by_layer(
     numbers = [part.layer for part in layers]
     colours = layer_colours(len(layers))
     low, high = norm_limits(layers)
-    label = f"log norm of {site} adjustment (natural log)"
+    label = f"log norm of {ADDED[site]} (natural log)"
 
     figure = Figure(figsize=(10, 5.8), layout="constrained")
     strip, ridges = figure.subplots(1, 2, width_ratios=[1.5, 1])
@@ -480,57 +488,16 @@ def coefficients_by_layer(
     """
     fits = fits.sort_values("layer")
     numbers = fits["layer"].tolist()
-    lags = lags_among(list(coefficients["term"]))
-    # Ten lags have an order that hues do not.
-    few = len(lags) <= 4
-    palette = list(sns.color_palette("colorblind") if few else layer_colours(len(lags)))[
-        : len(lags)
-    ]
+    palette = lag_colours(lags_among(list(coefficients["term"])))
 
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    for lag, colour in zip(lags, palette, strict=True):
-        rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
-        estimate = rows["estimate"].to_numpy()
-        low, high = rows["conf_low"].to_numpy(), rows["conf_high"].to_numpy()
-        top.fill_between(
-            numbers, low, high, color=colour, alpha=0.22 if few else 0.1, linewidth=0, zorder=2
-        )
-        top.plot(numbers, estimate, color=colour, linewidth=1.3, zorder=3)
-        known = np.isfinite(estimate)
-        # A band between two gaps has no width: its ends are joined by a line.
-        beside = np.concatenate([[False], known, [False]])
-        alone = known & ~beside[:-2] & ~beside[2:]
-        where = np.asarray(numbers)
-        top.vlines(where[alone], low[alone], high[alone], color=colour, alpha=0.5, linewidth=3)
-        significant = rows["p_adjusted"].to_numpy() < alpha
-        for chosen, marker, size in ((significant, "o", 5 if few else 4), (~significant, "x", 6)):
-            shown = known & chosen
-            top.plot(
-                where[shown],
-                estimate[shown],
-                linestyle="none",
-                marker=marker,
-                markersize=size,
-                markeredgewidth=1.6,
-                color=colour,
-                zorder=4,
-            )
+    _draw_lags(top, coefficients, numbers, palette, alpha)
     r_squared = fits["r_squared"].to_numpy()
     missing = [layer for layer, value in zip(numbers, r_squared, strict=True) if np.isnan(value)]
-    for axes, height in ((top, 0.03), (bottom, 0.1)) if missing else ():
-        axes.plot(
-            missing,
-            [height] * len(missing),
-            transform=axes.get_xaxis_transform(),
-            linestyle="none",
-            marker="^",
-            markersize=6,
-            markerfacecolor="none",
-            color=GREY,
-            clip_on=False,
-        )
+    _mark_missing(top, missing, 0.03)
+    _mark_missing(bottom, missing, 0.1)
     bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
     top.set_ylabel("coefficient\n(log norm per log norm)")
     top.margins(y=0.08)
@@ -544,7 +511,7 @@ def coefficients_by_layer(
         axes.set_axisbelow(True)
     sns.despine(figure)
     figure.align_ylabels([top, bottom])
-    _legend_of_coefficients(figure, lags, palette, alpha, adjust, bool(missing))
+    _legend_of_coefficients(top, palette, alpha, adjust, bool(missing))
     covariance = coefficients["vcov_type"].iloc[0]
     rows_text = spread_text(
         covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max())
@@ -553,17 +520,76 @@ def coefficients_by_layer(
     return figure
 
 
-def _legend_of_coefficients(
-    figure: Figure,
-    lags: Sequence[str],
-    palette: Sequence,
+def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
+    """Return a colour for each lag, nearest first."""
+    # Ten lags have an order that hues do not.
+    palette = sns.color_palette("colorblind") if len(lags) <= 4 else layer_colours(len(lags))
+    return dict(zip(lags, palette, strict=False))
+
+
+def _draw_lags(
+    axes: Axes,
+    coefficients: pd.DataFrame,
+    numbers: list[int],
+    palette: dict[str, Any],
     alpha: float,
-    adjust: str,
-    missing: bool,
+    scale: float = 1.0,
 ) -> None:
-    top = figure.axes[0]
-    handles: list = [Line2D([], [], color=colour, linewidth=2) for colour in palette]
-    labels = [named(lag) for lag in lags]
+    """Draw a line with its band for each lag: dots where it is significant, crosses where not.
+
+    ``scale`` is that of the marks, for panels that are narrow.
+    """
+    few = len(palette) <= 4
+    for lag, colour in palette.items():
+        rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
+        estimate = rows["estimate"].to_numpy()
+        low, high = rows["conf_low"].to_numpy(), rows["conf_high"].to_numpy()
+        axes.fill_between(
+            numbers, low, high, color=colour, alpha=0.22 if few else 0.1, linewidth=0, zorder=2
+        )
+        axes.plot(numbers, estimate, color=colour, linewidth=1.3, zorder=3)
+        known = np.isfinite(estimate)
+        # A band between two gaps has no width: its ends are joined by a line.
+        beside = np.concatenate([[False], known, [False]])
+        alone = known & ~beside[:-2] & ~beside[2:]
+        where = np.asarray(numbers)
+        axes.vlines(where[alone], low[alone], high[alone], color=colour, alpha=0.5, linewidth=3)
+        significant = rows["p_adjusted"].to_numpy() < alpha
+        for chosen, marker, size in ((significant, "o", 5 if few else 4), (~significant, "x", 6)):
+            shown = known & chosen
+            axes.plot(
+                where[shown],
+                estimate[shown],
+                linestyle="none",
+                marker=marker,
+                markersize=scale * size,
+                markeredgewidth=scale * 1.6,
+                color=colour,
+                zorder=4,
+            )
+
+
+def _mark_missing(axes: Axes, missing: Sequence[int], height: float) -> None:
+    """Mark the layers without a fit, at a height from 0 to 1 of the axes."""
+    if missing:
+        axes.plot(
+            missing,
+            [height] * len(missing),
+            transform=axes.get_xaxis_transform(),
+            linestyle="none",
+            marker="^",
+            markersize=6,
+            markerfacecolor="none",
+            color=GREY,
+            clip_on=False,
+        )
+
+
+def _legend_of_coefficients(
+    axes: Axes, palette: dict[str, Any], alpha: float, adjust: str, missing: bool
+) -> Legend:
+    handles: list = [Line2D([], [], color=colour, linewidth=2) for colour in palette.values()]
+    labels = [named(lag) for lag in palette]
     corrected = "" if adjust == "none" else f", {ADJUSTMENTS.get(adjust, adjust)}"
     mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markeredgewidth": 1.6}
     handles += [
@@ -589,7 +615,7 @@ def _legend_of_coefficients(
             )
         )
         labels.append("not fitted")
-    top.legend(
+    return axes.legend(
         handles,
         labels,
         loc="lower left",
@@ -807,3 +833,102 @@ def _draw_panel(
         va="top",
         bbox={"facecolor": "w", "alpha": 0.8, "edgecolor": "none", "pad": 1},
     )
+
+
+@dataclass
+class SitePanels:
+    """One site's column of panels.
+
+    Attributes
+    ----------
+    site : str
+    layers : list of int
+    quantiles : (layers, 5) float array
+        Of the log norms, from `norm_quantiles`.
+    coefficients, fits : pandas.DataFrame
+        The tidy tables of one regression.
+    """
+
+    site: str
+    layers: list[int]
+    quantiles: np.ndarray
+    coefficients: pd.DataFrame
+    fits: pd.DataFrame
+
+
+def norm_quantiles(log_norms: np.ndarray) -> np.ndarray:
+    """Return the ``QUANTILES`` of a layer's log norms, NaN where there are none."""
+    known = finite(log_norms)
+    return np.quantile(known, QUANTILES) if len(known) else np.full(len(QUANTILES), np.nan)
+
+
+@style()
+def sites_by_layer(
+    sites: Sequence[SitePanels], *, title: str, alpha: float, adjust: str, drop_first: int
+) -> Figure:
+    """Draw figure 4: the sites side by side, norms by layer above coefficients by layer.
+
+    Parameters
+    ----------
+    sites : sequence of SitePanels
+        A column each; the axes of a row are shared.
+    title : str
+    alpha : float
+        Level of significance; the bands are those of the tables, 1 - ``alpha``.
+    adjust : str
+        The correction behind ``p_adjusted``.
+    drop_first : int
+        Tokens of each sequence that the norms leave out, for the footnote.
+    """
+    palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
+    figure = Figure(figsize=(10, 6.6), layout="constrained")
+    grid = figure.subplots(2, len(sites), sharex=True, sharey="row", squeeze=False)
+    unfitted = False
+    for panels, (top, bottom) in zip(sites, grid.T, strict=True):
+        numbers = panels.layers
+        lowest, low, middle, high, highest = panels.quantiles.T
+        for below, above, alpha_of_band in ((lowest, highest, 0.2), (low, high, 0.35)):
+            top.fill_between(
+                numbers, below, above, color=NORMS, alpha=alpha_of_band, linewidth=0, zorder=2
+            )
+        top.plot(numbers, middle, color=NORMS, linewidth=1.5, marker="o", markersize=3, zorder=3)
+        top.set_title(ADDED[panels.site], loc="left", weight="bold")
+
+        fits = panels.fits.set_index("layer")["r_squared"].reindex(numbers)
+        missing = [int(layer) for layer in fits.index[fits.isna()]]
+        unfitted |= bool(missing)
+        bottom.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+        crowded = len(sites) * len(numbers) > 40
+        _draw_lags(
+            bottom, panels.coefficients, numbers, palette, alpha, scale=0.7 if crowded else 1.0
+        )
+        _mark_missing(bottom, missing, 0.03)
+        bottom.margins(y=0.08)
+        label_layers(bottom, numbers, most=16 if len(sites) < 3 else 10)
+        for axes in (top, bottom):
+            axes.grid(axis="y", color="0.9", linewidth=0.6)
+            axes.set_axisbelow(True)
+    grid[0, 0].set_ylabel("log norm\n(natural log)")
+    grid[1, 0].set_ylabel("coefficient\n(log norm per log norm)")
+    sns.despine(figure)
+    figure.align_ylabels(list(grid[:, 0]))
+    legend = _legend_of_coefficients(grid[1, 0], palette, alpha, adjust, unfitted)
+    # It stands above all columns, so the first must not be made wide for it; an empty title
+    # keeps the height that it takes.
+    legend.set_in_layout(False)
+    rows = 1 if len(legend.texts) <= 6 else -(-len(legend.texts) // 5)
+    grid[1, 0].set_title("\n" * (rows - 1) + " ", loc="left", pad=8)
+
+    covariance = sites[0].coefficients["vcov_type"].iloc[0]
+    n_obs = max(int(panels.fits["n_obs"].max()) for panels in sites)
+    n_documents = max(int(panels.fits["n_documents"].max()) for panels in sites)
+    dropped = f" but the first {drop_first} of each sequence" if drop_first > 1 else ""
+    dropped = " but the first of each sequence" if drop_first == 1 else dropped
+    _frame(
+        figure,
+        title,
+        "Above: median of the norms in each layer, and bands with the middle 50% and 90% of all "
+        f"tokens{dropped}. Below: the coefficients of the regression in each layer. {PREDICTIVE} "
+        f"{spread_text(covariance, adjust, n_obs, n_documents)}",
+    )
+    return figure

@@ -98,6 +98,35 @@ def lags_figure(layers: int, **kinds) -> Figure:
     return figures.outcome_by_lag(panels_of(layers, **kinds), title=TITLE, lag="lag_1")
 
 
+SITES = ("attention", "mlp", "block")
+
+
+def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[figures.SitePanels]:
+    position, norms = synthetic_norms(layers)
+    logs = log_norms(norms)[position > 0]
+    coefficients, fits = synthetic_tables(layers, **kinds)
+    return [
+        figures.SitePanels(
+            site=site,
+            layers=list(range(layers)),
+            quantiles=np.stack([figures.norm_quantiles(logs[:, n] + place) for n in range(layers)]),
+            coefficients=coefficients.assign(site=site, estimate=coefficients["estimate"] + place),
+            fits=fits.assign(site=site),
+        )
+        for place, site in enumerate(sites)
+    ]
+
+
+def sites_figure(layers: int, adjust: str = "holm", drop_first: int = 1, **kinds) -> Figure:
+    return figures.sites_by_layer(
+        panels_of_sites(layers, **kinds),
+        title=TITLE,
+        alpha=0.05,
+        adjust=adjust,
+        drop_first=drop_first,
+    )
+
+
 def texts_of(figure: Figure) -> str:
     """Return the title and the text in the margins, as one line."""
     return " ".join(
@@ -143,12 +172,12 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure])
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
 def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers):
     assert overlaps(draw(layers)) == []
 
 
-@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure])
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
 def test_one_layer_is_drawn(draw, tmp_path):
     figures.save(draw(1), [tmp_path / "one.png"])
 
@@ -472,10 +501,83 @@ def test_lags_are_ordered_by_distance():
     assert figures.lags_among(["intercept", "lag_10", "lag_2", "position"]) == ["lag_2", "lag_10"]
 
 
+# Figure 4
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_sites_stand_side_by_side_with_shared_axes(layers):
+    figure = sites_figure(layers)
+    above, below = figure.axes[:3], figure.axes[3:]
+    titles = [axes.get_title(loc="left") for axes in above]
+    assert titles == ["attention adjustment", "MLP adjustment", "block update"]
+    for row in (above, below):
+        assert len({axes.get_ylim() for axes in row}) == 1
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    assert [axes.get_xlabel() for axes in below] == ["layer"] * 3
+    assert above[0].get_ylabel() == "log norm\n(natural log)"
+    assert "coefficient" in below[0].get_ylabel()
+    assert figures.PREDICTIVE in texts_of(figure)
+
+
+def test_sites_show_their_own_numbers():
+    figure = sites_figure(12)
+    position, norms = synthetic_norms(12)
+    medians = np.median(log_norms(norms)[position > 0], axis=0)
+    table = synthetic_tables(12)[0].query("term == 'lag_1'")
+    for place in range(3):
+        above, below = figure.axes[place], figure.axes[3 + place]
+        assert np.allclose(above.lines[0].get_ydata(), medians + place)
+        line = next(line for line in below.lines if len(line.get_xdata()) == 12)
+        assert np.allclose(line.get_ydata(), table["estimate"] + place)
+
+
+def test_sites_mark_what_is_not_significant_and_what_is_not_fitted():
+    figure = sites_figure(9, unfitted=(4,))
+    below = figure.axes[3]
+    crosses = [line for line in below.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in crosses] == [[0, 3, 6]]
+    marks = [line for line in below.lines if line.get_marker() == "^"]
+    assert [list(line.get_xdata()) for line in marks] == [[4]]
+    assert legend_of(below)[-1] == "not fitted"
+
+
+@pytest.mark.parametrize(
+    ("drop_first", "words"),
+    [
+        (0, "90% of all tokens. Below"),
+        (1, "all tokens but the first of each sequence. Below"),
+        (3, "all tokens but the first 3 of each sequence. Below"),
+    ],
+)
+def test_sites_say_which_tokens_their_norms_are_of(drop_first, words):
+    assert words in texts_of(sites_figure(3, drop_first=drop_first))
+
+
+@pytest.mark.parametrize("kinds", [{"sites": SITES[:2]}, {"lags": 10}, {"unfitted": (1,)}])
+def test_sites_have_room_for_their_texts(kinds):
+    assert overlaps(sites_figure(30, **kinds)) == []
+
+
+def test_a_layer_without_norms_has_no_quantiles():
+    assert np.isnan(figures.norm_quantiles(np.array([np.nan, np.inf]))).all()
+    assert figures.norm_quantiles(np.arange(101.0)).tolist() == [5, 25, 50, 75, 95]
+
+
+@pytest.mark.parametrize(
+    ("site", "words"),
+    [("mlp", "log norm of MLP adjustment"), ("block", "log norm of block update")],
+)
+def test_norms_name_their_site(site, words):
+    position, norms = synthetic_norms(2)
+    parts = [figures.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(2)]
+    figure = figures.norms_by_layer(parts, title="", tokens=9, site=site, drop_first=1)
+    assert figure.axes[0].get_ylabel() == f"{words} (natural log)"
+
+
 # Files
 
 
-@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure])
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
 def test_files_are_written_in_each_format_with_equal_bytes(draw, tmp_path):
     figure = draw(12)
     figures.save(figure, [tmp_path / "a.svg", tmp_path / "a.png"])
@@ -498,7 +600,7 @@ def test_files_are_written_in_each_format_with_equal_bytes(draw, tmp_path):
 
 
 def test_files_of_48_layers_stay_small(tmp_path):
-    for draw in (norms_figure, coefficients_figure, lags_figure):
+    for draw in (norms_figure, coefficients_figure, lags_figure, sites_figure):
         path = tmp_path / f"{draw.__name__}.svg"
         figures.save(draw(48), [path])
         assert path.stat().st_size < 1_500_000
@@ -575,17 +677,26 @@ def arguments_of(program: str, study: Path) -> list[object]:
     return {
         "plot_norms.py": [study / "norms_0.parquet", study / "norms_1.parquet"],
         "plot_coefficients.py": regression,
+        "plot_sites.py": [
+            *("--sites", "attention", "mlp", "--norms"),
+            *[study / f"norms_{shard}.parquet" for shard in (0, 1, 0, 1)],
+            *("--coefficients", *[study / "coefficients.parquet"] * 2),
+            *("--fits", *[study / "fits.parquet"] * 2),
+        ],
         "plot_lags.py": [study / "design_0.parquet", study / "design_1.parquet", *regression],
     }[program]
 
 
-@pytest.mark.parametrize("program", ["plot_norms.py", "plot_coefficients.py", "plot_lags.py"])
+@pytest.mark.parametrize(
+    "program", ["plot_norms.py", "plot_coefficients.py", "plot_lags.py", "plot_sites.py"]
+)
 def test_programs_write_equal_files_on_a_second_run(program, study, tmp_path):
     for name in ("a", "b"):
         output = [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"]
         done = run(program, *arguments_of(program, study), "--output", *output)
         assert done.returncode == 0, done.stderr
-        assert "gpt2, prompts, attention" in done.stderr
+        assert "gpt2, prompts, " in done.stderr
+        assert "attention" in done.stderr
         assert "Warning" not in done.stderr
     for suffix in ("svg", "png"):
         first, second = (tmp_path / f"{name}.{suffix}" for name in ("a", "b"))

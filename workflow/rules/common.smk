@@ -102,6 +102,8 @@ def settings_of_comparison(wildcards):
 
 RESULTS = "results/{model}/{corpus}/{site}/{regression}"
 COMPARISON_FIGURE = "results/comparison/figures/{site}/{regression}/coefficients_by_depth"
+# What all sites of a regression share; no site has this name.
+BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
 
 
 def studies(pattern):
@@ -135,6 +137,8 @@ def everything():
     figures = ["norms_by_layer", "coefficients_by_layer", "outcome_by_lag"]
     drawn = [f"{RESULTS}/figures/{name}.{{format}}" for name in figures]
     drawn[0] = "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}"
+    if len(CONFIG.extraction.sites) > 1:
+        drawn.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")
     counts = ["results/{model}/{corpus}/token_summary.csv"]
     compared = ["results/comparison/findings.txt", f"{COMPARISON_FIGURE}.{{format}}"]
     patterns = tables + drawn + counts + (compared if COMPARED else [])

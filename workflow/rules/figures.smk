@@ -1,6 +1,7 @@
 # Figures, each in every format of the configuration.
 
 FORMATS = CONFIG.figures.formats
+SITES = CONFIG.extraction.sites
 
 
 rule plot_norms:
@@ -30,9 +31,9 @@ rule plot_norms:
     params:
         code=code("plot_norms"),
     message:
-        "draw the norms of {wildcards.model}, {wildcards.corpus}"
+        "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_norms.py {input} --output {output} --log {log}"
+        "python3 scripts/plot_norms.py {input} --site {wildcards.site} --output {output} --log {log}"
 
 
 rule plot_coefficients:
@@ -113,3 +114,49 @@ rule plot_lags:
     shell:
         "python3 scripts/plot_lags.py {input.design} --settings {params.settings:q}"
         " --coefficients {input.coefficients} --fits {input.fits} --output {output} --log {log}"
+
+
+rule plot_sites:
+    input:
+        norms=lambda wildcards: expand(
+            "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+            site=SITES,
+            shard=shards(wildcards.corpus),
+            allow_missing=True,
+        ),
+        coefficients=expand(f"{RESULTS}/coefficients.parquet", site=SITES, allow_missing=True),
+        fits=expand(f"{RESULTS}/fits.parquet", site=SITES, allow_missing=True),
+    output:
+        report(
+            expand(
+                f"{BESIDE_SITES}/sites_by_layer.{{format}}",
+                format=FORMATS,
+                allow_missing=True,
+            ),
+            caption="../report/plot_sites.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "all",
+                "regression": "{regression}",
+                "shows": "sites by layer",
+            },
+        ),
+    log:
+        "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/figures/{regression}/plot_sites.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        sites=" ".join(SITES),
+        code=code("plot_sites"),
+    message:
+        "draw the sites side by side, {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/plot_sites.py --sites {params.sites} --norms {input.norms}"
+        " --coefficients {input.coefficients} --fits {input.fits}"
+        " --output {output} --log {log}"

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Draw the sites of a model side by side: norms and coefficients by layer, a column per site.
+
+One layer of one site is in memory at a time, so that neither layers nor shards add to it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from attnlag import figures, layout, program, tables
+from attnlag.errors import UserError
+from attnlag.norms import log_norms
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("--sites", nargs="+", required=True, help="the sites, in their order")
+parser.add_argument(
+    "--norms", type=Path, nargs="+", required=True, help="all shards of each site in turn (Parquet)"
+)
+parser.add_argument(
+    "--coefficients", type=Path, nargs="+", required=True, help="a tidy table per site (Parquet)"
+)
+parser.add_argument(
+    "--fits", type=Path, nargs="+", required=True, help="a table with a row per layer, per site"
+)
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
+
+
+def main(args):
+    count = len(args.sites)
+    if len(args.coefficients) != count or len(args.fits) != count or len(args.norms) % count:
+        raise UserError(
+            f"found {count} sites with {len(args.norms)} files of norms, "
+            f"{len(args.coefficients)} of coefficients and {len(args.fits)} of fits; expected as "
+            "many of each for every site"
+        )
+    shards = len(args.norms) // count
+    record = tables.read_provenance(args.coefficients[0])
+    settings = record["stages"]["regression"]
+    drop_first = record["stages"].get("design", {}).get("drop_first", 1)
+    panels = []
+    for place, site in enumerate(args.sites):
+        paths = args.norms[place * shards : (place + 1) * shards]
+        # Without pre-buffering, the columns that are not asked for are not read ahead.
+        files = [pq.ParquetFile(path, pre_buffer=False) for path in paths]
+
+        def column(name, files=files):
+            return np.concatenate([file.read([name])[name].to_numpy() for file in files])
+
+        rest = column("position") >= drop_first
+        names = layout.layers_in(files[0].schema_arrow)
+        panels.append(
+            figures.SitePanels(
+                site=site,
+                layers=[int(name.removeprefix("layer_")) for name in names],
+                quantiles=np.stack(
+                    [
+                        figures.norm_quantiles(log_norms(column(name)[rest]))
+                        for name in tqdm(names, desc=f"{site}: layers", unit="layer", delay=2)
+                    ]
+                ),
+                coefficients=pd.read_parquet(args.coefficients[place]).query("subset == 'all'"),
+                fits=pd.read_parquet(args.fits[place]),
+            )
+        )
+    first = panels[0].fits.iloc[0]
+    name = f"{first['model']}, {first['corpus']}, {first['regression']}"
+    figure = figures.sites_by_layer(
+        panels,
+        title=f"Sites by layer: {name}",
+        alpha=settings["alpha"],
+        adjust=settings["adjust"],
+        drop_first=drop_first,
+    )
+    figures.save(figure, args.output)
+    program.log.info("%s: drew %s side by side", name, ", ".join(args.sites))
+
+
+if __name__ == "__main__":
+    program.run(main, parser)
