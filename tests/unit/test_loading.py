@@ -89,7 +89,7 @@ def test_a_bfloat16_checkpoint(
 
 
 def test_a_checkpoint_in_a_precision_of_its_own(tmp_path: Path) -> None:
-    weights = {"a": torch.zeros(90, dtype=torch.int8), "b": torch.zeros(2)}
+    weights = {"a": torch.zeros(90, dtype=torch.int8), "b": torch.zeros(2), "c": torch.zeros(3)}
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="holds its weights as I8, expected a model in float32"):
         loading.stored_dtype(tmp_path)
