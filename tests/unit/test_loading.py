@@ -280,7 +280,9 @@ def test_the_map_that_a_model_is_loaded_with(
 ) -> None:
     """Up to the call that reads the weights, on a machine with two GPUs."""
     maps = []
-    monkeypatch.setattr(loading, "load_trunk", lambda folder, dtype, places, _attention: maps.append(places))
+    monkeypatch.setattr(
+        loading, "load_trunk", lambda folder, dtype, places, _attention: maps.append(places)
+    )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     working = loading.working_bytes(
         loading.hollow_trunk(fetched["gpt2"]).config, 4096, torch.float32

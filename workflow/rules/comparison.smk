@@ -31,6 +31,7 @@ rule compare_models:
         "benchmarks/comparison/compare_models.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=4000,
         runtime="1h",
@@ -66,6 +67,7 @@ rule plot_comparison:
         "benchmarks/comparison/figures/{site}/{regression}/plot_comparison.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="30m",

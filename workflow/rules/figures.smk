@@ -148,6 +148,7 @@ rule plot_sites:
         "benchmarks/{model}/{corpus}/figures/{regression}/plot_sites.tsv"
     conda:
         ENVIRONMENT
+    threads: 1
     resources:
         mem_mb=2000,
         runtime="30m",
