@@ -924,7 +924,7 @@ def sites_by_layer(
     n_documents = max(int(panels.fits["n_documents"].max()) for panels in sites)
     dropped = f" but the first {drop_first} of each sequence" if drop_first > 1 else ""
     dropped = " but the first of each sequence" if drop_first == 1 else dropped
-    _frame(
+    frame(
         figure,
         title,
         "Above: median of the norms in each layer, and bands with the middle 50% and 90% of all "
