@@ -45,6 +45,7 @@ def delete_vectors_and_change_lags(project):
     project.write_config(regressions={"notebook": {"lags": [1, 3]}})
 
 
+PATHS = {"blocks": "h", "attention": "attn", "mlp": "mlp"}
 SMALL = {"files": ["data/small.jsonl"], "id": "id", "text": "text", "group": "genre"}
 
 ROWS = {
@@ -77,6 +78,22 @@ ROWS = {
     ),
     "the comparison, of one model": (change(comparison={"draws": 500}), {}),
     "extraction's dtype": (change(extraction={"dtype": "float32"}), EXTRACTION),
+    "one more site": (
+        change(extraction={"sites": ["attention", "mlp"]}),
+        {
+            "extract_activations": 1,
+            **{rule: 2 * jobs for rule, jobs in NORMS.items()},
+            "plot_sites": 1,
+        },
+    ),
+    "a model's module paths": (
+        change(models={"tiny": {"source": "path", "path": "mine", "sites": PATHS}}),
+        EXTRACTION,
+    ),
+    "the implementation of attention": (
+        change(extraction={"attention_implementation": "eager"}),
+        EXTRACTION,
+    ),
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import torch
+import yaml
 from transformers import AutoModel, AutoTokenizer
 
 STUDY = "results/tiny/small/attention/notebook"
@@ -150,6 +151,100 @@ def test_equal_inputs_give_equal_bytes(finished_once, fresh):
     stamps = {path for path in once if path.endswith(".snakemake_timestamp")}
     for path in set(once) - stamps:
         assert once[path] == again[path], path
+
+
+def test_several_sites_from_one_extraction(finished_once, fresh):
+    """Each site has its own tables and figures; attention's are those of a run by itself."""
+    fresh.write_config(extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"})
+    printed = fresh.run()
+    assert fresh.would_run() == {}
+    assert len(list(fresh.folder.glob("logs/tiny/small/activations/*.log"))) == 1
+    assert "2 layers (attention, mlp, block)" in printed
+    one, three = finished_once[0].results("tiny/small/attention/**/*"), fresh.results()
+    for path in one:
+        if not path.endswith(".snakemake_timestamp"):
+            assert three[path] == one[path], path
+    for site in ("mlp", "block"):
+        for path in one:
+            assert path.replace("attention", site) in three
+        table = pd.read_parquet(fresh.folder / STUDY.replace("attention", site) / "fits.parquet")
+        assert set(table["site"]) == {site}
+        words = f"tiny, small, {site}, notebook: 2 of 2 layers fitted"
+        assert words in printed
+    assert "tiny/small/figures/notebook/sites_by_layer.png" in three
+    vectors = {
+        site: pq.read_table(
+            fresh.folder / f"results/tiny/small/{site}/activations/0000.parquet",
+            columns=["layer_01"],
+        )["layer_01"]
+        .combine_chunks()
+        .flatten()
+        .to_numpy()
+        for site in ("attention", "mlp", "block")
+    }
+    np.testing.assert_array_equal(vectors["block"], vectors["attention"] + vectors["mlp"])
+    record = json.loads(
+        pq.read_schema(fresh.folder / "results/tiny/small/mlp/norms/0000.parquet").metadata[
+            b"attnlag"
+        ]
+    )
+    assert record["stages"]["activations"]["site"] == "mlp"
+
+
+def test_an_unlisted_architecture_runs_with_its_modules_declared(unlisted):
+    """Without them it is told in one line what to declare, and nothing is stored."""
+    result = unlisted.snakemake("--cores", "2")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("error:")]
+    paths = "{blocks: layers, attention: self_attn, mlp: fc2}"
+    assert line.startswith("error: model tiny: found the type 'biogpt' (BioGptModel)")
+    assert f"models.tiny.sites: {paths}" in line
+    assert not list(unlisted.folder.glob("results/**/norms/*"))
+    assert (
+        line.removeprefix("error: ")
+        in (unlisted.folder / "logs/tiny/small/norms/0000.log").read_text()
+    )
+
+    model = unlisted.config["models"]["tiny"]
+    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "self_attn_layer_norm"}
+    unlisted.write_config(models={"tiny": {**model, "sites": modules}})
+    result = unlisted.snakemake("--cores", "2")
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("error:")]
+    assert "model tiny, of type 'biogpt', fails the proof of its sites" in line
+    assert "tried self_attn and self_attn_layer_norm" in line
+    assert not list(unlisted.folder.glob("results/**/norms/*"))
+
+    # Exactly what the first line said.
+    modules = yaml.safe_load(paths)
+    unlisted.write_config(models={"tiny": {**model, "sites": modules}})
+    assert "fetch_model" not in unlisted.would_run()
+    assert "block input + adjustments = block output within" in unlisted.run()
+    assert (unlisted.folder / STUDY / "findings.txt").exists()
+
+
+@pytest.fixture
+def unlisted(fresh):
+    from transformers import BioGptConfig, BioGptForCausalLM
+
+    torch.manual_seed(3)
+    config = BioGptConfig(
+        vocab_size=50257,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        bos_token_id=50256,
+        eos_token_id=50256,
+        pad_token_id=None,
+    )
+    for name in ("config.json", "model.safetensors"):
+        (fresh.folder / "mine" / name).unlink()
+    BioGptForCausalLM(config).save_pretrained(fresh.folder / "mine")
+    fresh.write_config(extraction={"keep": "norms"})
+    return fresh
 
 
 @pytest.mark.parametrize("tokens", [{"long_documents": "truncate"}, {"long_documents": "split"}])
