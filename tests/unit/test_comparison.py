@@ -189,11 +189,12 @@ def test_slopes_that_cannot_be_fitted_are_missing_and_the_others_are_there():
     status = [fit.status for fit in regression.fit(stack, "cluster", 3)]
     assert [bool(np.isfinite(slopes).all()) for slopes in found] == [s == "ok" for s in status]
     assert status.count("ok") == 2
-    # Draws of a single document of two rows have fewer rows than terms, or no more.
-    few = crossproducts.merged([stack_of(rows_of(bump(2), length=2))])
+    # Draws of a single document, of fewer rows than terms and of as many.
     one = np.zeros((1, len(NAMES)))
-    one[0, 4] = len(NAMES)
-    assert np.isnan(comparison.slopes(few, one)).all()
+    one[0, 4] = 1
+    for length in (2, 3):
+        few = crossproducts.merged([stack_of(rows_of(bump(2), length=length))])
+        assert np.isnan(comparison.slopes(few, one)).all()
 
 
 # --- depth and profiles --------------------------------------------------------------------
@@ -455,8 +456,11 @@ def test_shards_of_an_earlier_run_do_not_count(tmp_path):
     rows = rows_of(bump(4))
     a, b = (write_study(tmp_path, model, rows) for model in ("a", "b"))
     before = pairs_of(a, b)
+    other = write_study(
+        tmp_path / "earlier", "a", rows_of(bump(4, 0.1), ["other"], seed=7), covariance="nonrobust"
+    )
     stale = a.parent / "crossproducts" / "0001.parquet"
-    stale.write_bytes((a.parent / "crossproducts" / "0000.parquet").read_bytes())
+    stale.write_bytes((other.parent / "crossproducts" / "0000.parquet").read_bytes())
     pd.testing.assert_frame_equal(pairs_of(a, b), before)
 
 
@@ -597,6 +601,7 @@ def test_the_program_writes_the_same_tables_twice(tmp_path):
     assert [study["model"] for study in record["studies"]] == ["a", "b"]
     assert record["studies"][1]["record"]["model"]["source"] == "random"
     assert str(tmp_path) not in json.dumps(record)
+    assert "95% interval" in (tmp_path / "one" / "findings.txt").read_text()
     other = compare(tmp_path / "other", a, b, seed=1)
     assert other.returncode == 0
     changed = pd.read_parquet(tmp_path / "other" / "pairs.parquet")
