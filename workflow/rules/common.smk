@@ -79,7 +79,10 @@ def settings_of_tokens(wildcards):
 
 def settings_of_extraction(wildcards):
     fields = {"sites", "keep", "dtype", "attention_implementation"}
-    modules = CONFIG.models[wildcards.model].sites
+    model = CONFIG.models[wildcards.model]
+    modules = model.sites
+    if modules is None and model.source == "random":
+        modules = CONFIG.models[model.of].sites  # the same architecture, so the same modules
     return canonical({**CONFIG.extraction.model_dump(include=fields), "modules": modules})
 
 
