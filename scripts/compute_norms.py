@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reduce the attention adjustments of one shard to their L2 norms.
+"""Reduce the adjustments of one site and shard to their L2 norms.
 
 The norm itself is stored, not its logarithm; what to do with a norm of zero is for the design to
 decide, where it is counted.

@@ -1,4 +1,4 @@
-"""L2 norms of attention adjustments, and their logarithms."""
+"""L2 norms of adjustments, and their logarithms."""
 
 import numpy as np
 import pyarrow as pa

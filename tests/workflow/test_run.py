@@ -169,8 +169,8 @@ def test_several_sites_from_one_extraction(finished_once, fresh):
             assert path.replace("attention", site) in three
         table = pd.read_parquet(fresh.folder / STUDY.replace("attention", site) / "fits.parquet")
         assert set(table["site"]) == {site}
-        words = f"tiny, small, {site}, notebook: 2 of 2 layers fitted"
-        assert words in printed
+        assert f"tiny, small, {site}, notebook: 2 of 2 layers fitted" in printed
+        assert f"tiny, small, {site}: drew the norms of 2 layers" in printed
     assert "tiny/small/figures/notebook/sites_by_layer.png" in three
     vectors = {
         site: pq.read_table(

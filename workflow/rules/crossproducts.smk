@@ -19,6 +19,6 @@ rule accumulate_crossproducts:
     params:
         code=code("accumulate_crossproducts"),
     message:
-        "sum the cross-products of {wildcards.regression}, shard {wildcards.shard}"
+        "sum the cross-products of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
         "python3 scripts/accumulate_crossproducts.py {input} --output {output} --log {log}"

@@ -20,7 +20,7 @@ rule build_design:
         settings=settings_of_design,
         code=code("build_design"),
     message:
-        "build the design of {wildcards.regression}, shard {wildcards.shard}"
+        "build the design of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
         "python3 scripts/build_design.py {input} --settings {params.settings:q}"
         " --output {output} --log {log}"

@@ -21,6 +21,6 @@ if CONFIG.extraction.keep == "vectors":
         params:
             code=code("compute_norms"),
         message:
-            "compute the norms of {wildcards.model}, {wildcards.corpus}, shard {wildcards.shard}"
+            "compute the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}, shard {wildcards.shard}"
         shell:
             "python3 scripts/compute_norms.py {input} --output {output} --log {log}"

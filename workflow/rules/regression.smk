@@ -35,7 +35,7 @@ rule fit_regression:
         settings=settings_of_regression,
         code=code("fit_regression"),
     message:
-        "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}"
+        "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
         "python3 scripts/fit_regression.py {input} --settings {params.settings:q}"
         " --site {wildcards.site} --regression {wildcards.regression}"
