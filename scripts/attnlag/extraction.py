@@ -110,7 +110,8 @@ class Adjustments:
             The run's sequences.
         layers : dict of str to list of float32 arrays
             For each site an array per layer, (tokens of the run, width) or (tokens of the run,);
-            rows in the order of the sequences and their tokens.
+            rows in the order of the sequences and their tokens. The arrays are overwritten by the
+            next run.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         shape = (self.width,) if self.keep == "vectors" else ()
@@ -145,6 +146,7 @@ class Adjustments:
         device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
         ids, mask = torch.from_numpy(padded).to(device), torch.from_numpy(real).to(device)
         parts: dict[str, torch.Tensor] = {}
+        needed = {part for site in self.wanted for part in sites.SITES[site]}
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             if part in self.wanted:
@@ -157,7 +159,7 @@ class Adjustments:
                     layers["block"][layer][rows] = self._kept(update)
                     parts.clear()
 
-        with sites.watched(self.blocks, mask, keep), torch.inference_mode():
+        with sites.watched(self.blocks, mask, keep, needed), torch.inference_mode():
             if self.identity_error is None:
                 self._prove(ids, mask)
             else:

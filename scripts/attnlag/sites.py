@@ -7,7 +7,7 @@ any other. No entry is taken on trust: on the first batch of every run, block in
 adjustment + MLP adjustment must equal the block's output.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -223,7 +223,10 @@ def real_tokens(output: Any, mask: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def watched(
-    blocks: list[Block], mask: torch.Tensor, receive: Callable[[int, str, torch.Tensor], object]
+    blocks: list[Block],
+    mask: torch.Tensor,
+    receive: Callable[[int, str, torch.Tensor], object],
+    parts: Collection[str] = PARTS,
 ) -> Iterator[None]:
     """Call ``receive(layer, part, added)`` for what the sublayers add in a forward pass.
 
@@ -234,7 +237,9 @@ def watched(
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
     receive : callable
-        ``part`` is one of ``PARTS``; ``added`` is (tokens, width), in the order of the mask.
+        ``part`` is one of ``parts``; ``added`` is (tokens, width), in the order of the mask.
+    parts : collection of str
+        Those of ``PARTS`` that are watched; the others are not copied.
     """
 
     def hook_of(layer: int, part: str, scale: float | None) -> Callable[..., None]:
@@ -246,7 +251,7 @@ def watched(
 
     with ExitStack() as hooks:
         for layer, block in enumerate(blocks):
-            for part in PARTS:
+            for part in parts:
                 module = getattr(block, part)
                 handle = module.register_forward_hook(hook_of(layer, part, block.scale))
                 hooks.callback(handle.remove)

@@ -137,9 +137,11 @@ COMPARED = len(CONFIG.models) * len(CONFIG.corpora) > 1
 def everything():
     """Return what a run makes: tables, summaries and figures."""
     tables = [f"{RESULTS}/coefficients.parquet", f"{RESULTS}/findings.txt"]
-    figures = ["norms_by_layer", "coefficients_by_layer", "outcome_by_lag"]
-    drawn = [f"{RESULTS}/figures/{name}.{{format}}" for name in figures]
-    drawn[0] = "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}"
+    drawn = [
+        "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}",
+        f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
+        f"{RESULTS}/figures/outcome_by_lag.{{format}}",
+    ]
     if len(CONFIG.extraction.sites) > 1:
         drawn.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")
     counts = ["results/{model}/{corpus}/token_summary.csv"]
