@@ -74,6 +74,8 @@ def value(field: dict[str, Any]) -> str:
         return f"list of {value(field['items'])}"
     if field["type"] == "null":
         return "`null`"
+    if field["type"] == "boolean":
+        return "`true`, `false`"
     words = {"integer": "whole number", "number": "number", "string": "text"}[field["type"]]
     if "pattern" in field:
         return IN_WORDS[field["pattern"]]

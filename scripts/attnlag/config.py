@@ -91,6 +91,13 @@ def _ordered(sites: list[str]) -> list[str]:
     return sorted(sites, key=["attention", "mlp", "block"].index)
 
 
+COVARIATES = ["position", "log_frequency", "group", "previous_layer"]
+
+
+def _covariates_ordered(covariates: list[str]) -> list[str]:
+    return sorted(covariates, key=COVARIATES.index)
+
+
 def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -103,6 +110,7 @@ Natural = Annotated[int, Field(ge=0), NotBool]
 Positive = Annotated[int, Field(ge=1), NotBool]
 AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
 Distinct = AfterValidator(_distinct)
+Covariate = Literal["position", "log_frequency", "group", "previous_layer"]
 
 
 class Section(BaseModel):
@@ -315,33 +323,128 @@ class Norms(Section):
         description="Tokens dropped from the start of every sequence, as outcome and as lag: "
         "attention sinks. A begin-of-sequence token counts as one",
     )
+    common_sample: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=False,
+        description="Hold all regressions to the rows that every one of them has",
+    )
 
 
 class Regression(Section):
-    """One regression of log norms on their lags, fitted layer by layer."""
+    """One regression of log norms, fitted layer by layer."""
 
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
-        min_length=1, description="Distances in tokens, as in `[1, 2]`"
+        default=[], description="Distances in tokens to the tokens before, as in `[1, 2]`"
     )
+    leads: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        default=[],
+        description="Distances in tokens to the tokens after: a placebo, since attention looks "
+        "back only",
+    )
+    covariates: Annotated[list[Covariate], Distinct, AfterValidator(_covariates_ordered)] = Field(
+        default=[],
+        description="What else is held fixed: `position` (a restricted cubic spline), "
+        "`log_frequency` (of the token in the corpus), `group` (dummies), `previous_layer` (log "
+        "norms of the layer before at this token and the one before it)",
+    )
+    position_knots: Annotated[
+        list[Positive], Field(min_length=3), Distinct, AfterValidator(sorted)
+    ] = Field(
+        default=[4, 16, 64, 256],
+        description="Knots of the spline in tokens from the start of the sequence; it is cubic in "
+        "log(1 + position) between them, straight before the first and after the last",
+    )
+    fixed_effects: Literal["none", "document"] = Field(
+        default="none",
+        description="`document` takes the mean of each document out of all terms",
+    )
+    bias_correction: Literal["none", "half-panel"] = Field(
+        default="none",
+        description="Half-panel jackknife against the bias that document effects have in short "
+        "documents (Nickell)",
+    )
+    permute: Literal["none", "within-document"] = Field(
+        default="none",
+        description="The null: the coefficients when the order of tokens within each document "
+        "means nothing",
+    )
+    permutations: Annotated[int, Field(ge=19), NotBool] = Field(
+        default=200, description="Draws of the null, where `permute` asks for it"
+    )
+    seed: Natural = Field(default=0, description="Seed of these draws")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Regression":
+        if not self.lags and not self.leads:
+            raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
+        if self.fixed_effects == "document" and "group" in self.covariates:
+            raise ValueError(
+                "found the covariate group beside fixed_effects: document, expected one of the "
+                "two: a group is constant within its documents"
+            )
+        if self.bias_correction == "half-panel" and self.fixed_effects == "none":
+            raise ValueError(
+                "found bias_correction: half-panel without fixed_effects, expected "
+                "fixed_effects: document: there is no such bias without document effects"
+            )
+        if self.bias_correction != "none" and self.permute != "none":
+            raise ValueError(
+                "found permute beside bias_correction, expected one of the two: permuted tokens "
+                "have no dynamics to correct for"
+            )
+        return self
 
 
 class Inference(Section):
     """Standard errors, intervals and the correction for many layers."""
 
-    covariance: Literal["cluster", "nonrobust"] = Field(
+    covariance: Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"] = Field(
         default="cluster",
-        description="Clustered by document (CRV1), or classical (independent errors)",
+        description="Clustered by document (`cluster` is CRV1, `cluster-jackknife` CRV3, better "
+        "with few documents); or `hac` (Newey-West within sequences), `hc1` and `hc3` "
+        "(heteroskedasticity only), `nonrobust` (classical)",
     )
     alpha: Annotated[float, Field(gt=0, lt=1), NotBool] = Field(
         default=0.05, description="Significance level; intervals cover 1 - alpha"
     )
-    adjust: Literal["holm", "benjamini-hochberg", "none"] = Field(
-        default="holm", description="Correction of p-values over the layers, for each term"
+    adjust: Literal["holm", "benjamini-hochberg", "max-t", "none"] = Field(
+        default="holm",
+        description="Correction of p-values over the layers, for each term; `max-t` is Romano and "
+        "Wolf's step-down, from the bootstrap",
     )
+    bootstrap: Natural = Field(
+        default=2000,
+        description="Draws of whole documents, the same for all layers, for `max-t` and joint "
+        "bands; 0: none",
+    )
+    wild_bootstrap: Natural = Field(
+        default=0,
+        description="Draws of the restricted wild cluster bootstrap, for p-values with few "
+        "documents (column `p_wild`); 0: none",
+    )
+    seed: Natural = Field(default=0, description="Seed of all these draws")
     folds: AtLeastTwo = Field(
         default=10, description="Folds of documents for the cross-validated R²"
     )
+    hac_lags: Natural | None = Field(
+        default=None,
+        description="Lags of the Newey-West errors; null: floor(4 (T / 100)^(2/9)) for sequences "
+        "of T rows on average",
+    )
+    stack_mb: Positive = Field(
+        default=256,
+        description="Memory for the cross-products of documents; beyond it documents are dealt "
+        "to bins for jackknife, folds and bootstrap, and CRV1 stays exact",
+    )
+
+    @model_validator(mode="after")
+    def _has_draws(self) -> "Inference":
+        if self.adjust == "max-t" and not 0 < 1 / (self.bootstrap + 1) <= self.alpha / 2:
+            raise ValueError(
+                f"found adjust: max-t with {self.bootstrap} draws of bootstrap, expected at least "
+                f"{int(2 / self.alpha)} of them at alpha {self.alpha:g}"
+            )
+        return self
 
 
 class Comparison(Section):
@@ -361,6 +464,11 @@ class Figures(Section):
     )
     layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
         default=None, description="Layers that get a panel of their own; null: all of them"
+    )
+    bands: Literal["single", "joint"] = Field(
+        default="single",
+        description="Confidence bands of each coefficient, or joint ones that hold all layers of "
+        "a term at once (from the bootstrap)",
     )
 
 
