@@ -1,18 +1,25 @@
 """Least squares from cross-products per document: estimates, standard errors, fit.
 
 Notation: for document g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors];
-A, b, c are their sums over documents, N the rows, K the columns of X, G the documents.
+A, b, c are their sums over documents, N the rows, K the columns of X, G the documents. With
+document effects there is no constant, and X and y have the means of their document taken out.
+
+The half-panel jackknife combines three regressions, of all rows and of either half of every
+document: b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and
+Yang 2018). All else here is written for such a combination b̂ = Σ λ_m b̂_m; ordinary least squares
+is the one with a single part of weight 1.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.linalg import solve_triangular
 from statsmodels.stats.multitest import multipletests
 
-from attnlag.crossproducts import Stack
+from attnlag.crossproducts import Stack, unpacked
 from attnlag.errors import UserError, counted
 
 # Below this, a t distribution with G - 1 degrees of freedom is no cure for so few clusters.
@@ -24,7 +31,286 @@ LEAST_VARIATION = 1e-12
 # A design whose scaled cross-products are worse conditioned than this has lost all its digits.
 WORST_CONDITION = 1e12
 
+# A share of A's determinant that is left without a document; less is rounding.
+LEAST_LEFT = 1e-10
+
+# Documents whose cross-products are solved at once.
+CHUNK = 20_000
+
+# The most influential documents that are kept of each layer and term.
+INFLUENTIAL = 100
+
 ADJUSTMENTS = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
+CLUSTERED = ("cluster", "cluster-jackknife")
+
+HALF_PANEL = np.array([2.0, -0.5, -0.5])
+
+
+@dataclass
+class Solution:
+    """The normal equations of one layer, in coordinates θ in which X'X of all rows is I.
+
+    Attributes
+    ----------
+    status : str
+        ``"ok"``, or why the layer cannot be fitted; nothing else is then set but the counts.
+    n_obs, documents, absorbed : int
+        Rows, documents that give rows, and means of documents that were taken out.
+    weights : (parts,) array
+        λ of each part.
+    transform : (packed, K² + K + 1) array
+        From packed cross-products to A, b and c in these coordinates.
+    back : (K, K) array
+        From θ to coefficients of centred data.
+    breads, thetas : (parts, K, K) and (parts, K) arrays
+        A⁻¹ and estimates of each part.
+    theta : (K,) array
+        The estimates, Σ λ_m θ_m.
+    ssr, tss : float
+        Sums of squares: residual, and total about the mean or the means of documents.
+    """
+
+    status: str
+    n_obs: int
+    documents: int
+    absorbed: int = 0
+    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
+    transform: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    breads: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
+    thetas: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    theta: np.ndarray = field(default_factory=lambda: np.empty(0))
+    ssr: float = np.nan
+    tss: float = np.nan
+
+    @property
+    def k(self) -> int:
+        return len(self.theta)
+
+    @property
+    def df_resid(self) -> int:
+        return self.n_obs - self.k - self.absorbed
+
+    def equations(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return A (…, K, K), b (…, K) and c (…) of packed cross-products (…, packed)."""
+        k = self.k
+        flat = packed @ self.transform
+        a = flat[..., : k * k].reshape(*packed.shape[:-1], k, k)
+        return a, flat[..., k * k : -1], flat[..., -1]
+
+
+def names_of(stack: Stack) -> list[str]:
+    """Return the terms of a regression: the constant first, unless document effects absorb it."""
+    return stack.terms[1:] if stack.fixed_effects else ["intercept", *stack.terms[1:]]
+
+
+def solve(stack: Stack, index: int) -> Solution:
+    """Solve the normal equations of one layer, from the sums over all documents.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its clusters are not looked at.
+    index : int
+        Which of its layers.
+
+    Returns
+    -------
+    solution : Solution
+        With the reason as its status where there is none: too few rows, a constant, collinearity.
+    """
+    p, totals = stack.p, stack.totals[index]
+    names = names_of(stack)
+    columns = list(range(2 if stack.fixed_effects else 0, p))
+    columns = columns if stack.fixed_effects else [0, *range(2, p)]
+    k, n_obs = len(columns), int(np.rint(totals[0, 0]))
+    documents = int(stack.documents[index])
+    absorbed = documents if stack.fixed_effects else 0
+
+    def without(status: str) -> Solution:
+        return Solution(status, n_obs, documents, absorbed)
+
+    if n_obs == 0 and "previous_layer" in names and stack.layers[index] == min(stack.layers):
+        return without(NO_LAYER_BEFORE)
+    if n_obs <= k + absorbed:
+        beside = f" and {counted(absorbed, 'document effect')}" if absorbed else ""
+        return without(f"{counted(n_obs, 'row')} for {counted(k, 'term')}{beside}")
+
+    matrix = unpacked(totals, p)
+    size = np.sqrt(np.maximum(np.diagonal(matrix[0]), 0))
+    within = " within documents" if stack.fixed_effects else ""
+    least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(stack.centre[index])
+    if stack.fixed_effects:
+        # What the means of documents leave is a difference of sums: it is known to half the digits.
+        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.spread[index])
+    constant = [
+        term for term, place in zip(stack.terms, range(1, p), strict=True) if not size[place] > 0
+    ] + [
+        term
+        for term, place in zip(stack.terms, range(1, p), strict=True)
+        if 0 < size[place] <= least[place]
+    ]
+    if "y" in constant:
+        return without(f"the outcome is constant{within}")
+    if constant:
+        are = "is" if len(constant) == 1 else "are"
+        return without(f"{_listed(sorted(constant, key=stack.terms.index))} {are} constant{within}")
+
+    scale = size[columns]
+    scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
+        involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
+        return without(f"{_listed(involved)} are collinear{within}")
+
+    root = np.linalg.cholesky(scaled)
+    back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
+    chosen = np.zeros((p, k))
+    chosen[columns] = back
+    units = unpacked(np.eye(totals.shape[-1]), p)
+    transform = np.concatenate(
+        [
+            (chosen.T @ units @ chosen).reshape(len(units), -1),
+            units[:, 1] @ chosen,
+            units[:, 1, 1:2],
+        ],
+        axis=1,
+    )
+    solution = Solution("ok", n_obs, documents, absorbed, transform=transform, back=back)
+    solution.weights = HALF_PANEL if len(totals) == 3 else np.ones(1)
+    solution.theta = np.empty(k)
+    a, b, c = solution.equations(totals)
+    if (np.linalg.det(a) <= LEAST_LEFT).any():
+        return without("a half of the documents alone is collinear")
+    solution.breads = np.linalg.inv(a)
+    solution.thetas = np.linalg.solve(a, b[..., None])[..., 0]
+    solution.theta = theta = solution.weights @ solution.thetas
+    solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
+    solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
+    return solution
+
+
+NO_LAYER_BEFORE = "there is no layer before it"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def solve_all(stack: Stack) -> list[Solution]:
+    """Solve every layer."""
+    return [solve(stack, index) for index in range(len(stack.layers))]
+
+
+# --- covariances ---------------------------------------------------------------------------
+
+
+def score_products(stack: Stack, solutions: Sequence[Solution]) -> list[np.ndarray]:
+    """Return Σ ψ_g ψ_g' over all documents for every layer, ψ_g = Σ λ_m A_m⁻¹ (b_g - A_g θ)_m.
+
+    Documents are read one block after another, so that this is exact where the stack is binned.
+    """
+    sums = [np.zeros((s.k, s.k)) for s in solutions]
+    for products in stack.by_document():
+        for total, packed, solution in zip(sums, products, solutions, strict=True):
+            if solution.status == "ok":
+                psi = influences(solution, packed)
+                total += psi.T @ psi
+    return sums
+
+
+def influences(solution: Solution, packed: np.ndarray) -> np.ndarray:
+    """Return ψ_g, (documents, K), of one layer's (parts, documents, packed) cross-products."""
+    psi = np.zeros((packed.shape[1], solution.k))
+    parts = zip(solution.weights, solution.breads, solution.thetas, packed, strict=True)
+    for weight, bread, theta, part in parts:
+        a, b, _ = solution.equations(part)
+        psi += weight * (b - a @ theta) @ bread
+    return psi
+
+
+@dataclass
+class Jackknife:
+    """What one layer's estimates are without each of its clusters.
+
+    Attributes
+    ----------
+    thetas : (clusters, K) array
+        NaN where the rest is collinear or the cluster has no rows.
+    sse : float
+        Squared error of the predictions for each cluster by the rest; NaN if one has none.
+    present : (clusters,) bool array
+        Clusters that give rows.
+    """
+
+    thetas: np.ndarray
+    sse: float
+    present: np.ndarray
+
+
+def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jackknife:
+    """Leave out each cluster in turn: θ₍g₎ = Σ λ_m (A_m - A_mg)⁻¹ (b_m - b_mg).
+
+    Parameters
+    ----------
+    solution : Solution
+    packed : (parts, clusters, packed) array
+    totals : (parts, packed) array
+    """
+    a, b, _ = solution.equations(totals)
+    present = packed[0, :, 0] > 0.5
+    thetas = np.full((packed.shape[1], solution.k), np.nan)
+    sse = 0.0
+    chosen = np.flatnonzero(present)
+    for start in range(0, len(chosen), CHUNK):
+        rows = chosen[start : start + CHUNK]
+        theta = np.zeros((len(rows), solution.k))
+        for m, weight in enumerate(solution.weights):
+            a_g, b_g, c_g = solution.equations(packed[m, rows])
+            left = a[m] - a_g
+            singular = np.linalg.det(left) <= LEAST_LEFT * np.linalg.det(a[m])
+            left[singular] = np.eye(solution.k)
+            part = np.linalg.solve(left, (b[m] - b_g)[..., None])[..., 0]
+            part[singular] = np.nan
+            theta += weight * part
+            if m == 0:
+                a_0, b_0, c_0 = a_g, b_g, c_g
+        thetas[rows] = theta
+        fitted = (a_0 @ theta[..., None])[..., 0]
+        sse += float((c_0 - 2 * (theta * b_0).sum(axis=1) + (theta * fitted).sum(axis=1)).sum())
+    return Jackknife(thetas, sse, present)
+
+
+def cross_validated_sse(
+    solution: Solution, packed: np.ndarray, totals: np.ndarray, folds: int
+) -> float:
+    """Return the squared error of predictions for clusters that the fit did not see.
+
+    Cluster g is in fold g mod ``folds``, counted among those with rows. With the sums over a fold
+    f, θ = (A - A_f)⁻¹(b - b_f) and SSE_f = c_f - 2 θ'b_f + θ'A_f θ. NaN with fewer than two
+    clusters, or where a fold's rest is collinear.
+    """
+    packed = packed[:, packed[0, :, 0] > 0.5]
+    folds = min(folds, packed.shape[1])
+    if folds < 2:
+        return np.nan
+    sums = np.stack([packed[:, fold::folds].sum(axis=1) for fold in range(folds)], axis=1)
+    return jackknife(solution, sums, totals).sse
+
+
+def effective_documents(solution: Solution, packed: np.ndarray, place: int) -> float:
+    """Return the number of equal documents that say as much about a coefficient.
+
+    G* = G / (1 + CV²(γ)) with γ_g = e'A⁻¹ A_g A⁻¹ e for the coefficient at ``place``: G*(0) of
+    Carter, Schnepel and Steigerwald (2017) in MacKinnon, Nielsen and Webb (2023).
+    """
+    a, _, _ = solution.equations(packed[0, packed[0, :, 0] > 0.5])
+    row = solution.back[place]
+    gamma = (a @ row) @ row
+    return float(gamma.sum() ** 2 / (gamma**2).sum())
+
+
+# --- one layer -----------------------------------------------------------------------------
 
 
 @dataclass
@@ -34,26 +320,34 @@ class Fit:
     Attributes
     ----------
     estimate : (K,) array
-        Intercept first, then the regressors, on the scale of the data.
+        Intercept first, unless document effects absorb it, then the regressors, on the scale of
+        the data.
     covariance : (K, K) array
         Of the estimates.
     df : int
-        Degrees of freedom of the t statistics: N - K, or G - 1 when clustered.
+        Degrees of freedom of the t statistics: N - K, or clusters - 1 when clustered.
     n_obs, n_documents : int
-    r_squared, adj_r_squared, cv_r_squared : float
-        The last by folds of documents, against the overall mean.
+    effective_documents : float
+        As many equal documents would say as much about the nearest lag.
+    r_squared, adj_r_squared, cv_r_squared, loo_r_squared : float
+        The last two of documents that the fit did not see: by folds, and one by one, against the
+        overall mean. With document effects all are of what the means of documents leave.
     sigma : float
         Residual standard deviation, sqrt(SSR / (N - K)).
     condition_number : float
         Ratio of the largest to the smallest singular value of X, uncentred.
     f_statistic, f_p_value : float
-        Wald test that all slopes are zero, with (K - 1, df) degrees of freedom.
+        Wald test that all slopes are zero; NaN where there are not enough clusters for it.
     log_likelihood : float
         Gaussian, at the estimates.
-    means : (K,) array
-        Means of the regressors, 1 first.
     status : str
         ``"ok"``, or why the layer could not be fitted; the numbers are then NaN.
+    without : (clusters, K) array
+        The estimates of centred data without each cluster that gives rows.
+    clusters : int array
+        Their places in the stack.
+    p_wild : (K,) array or None
+        P-values of the wild cluster bootstrap, where it was asked for.
     """
 
     estimate: np.ndarray
@@ -61,207 +355,243 @@ class Fit:
     df: int
     n_obs: int
     n_documents: int
+    effective_documents: float
     r_squared: float
     adj_r_squared: float
     cv_r_squared: float
+    loo_r_squared: float
     sigma: float
     condition_number: float
     f_statistic: float
     f_p_value: float
     log_likelihood: float
-    means: np.ndarray
     status: str
+    without: np.ndarray
+    clusters: np.ndarray
+    p_wild: np.ndarray | None = None
 
 
-def unfitted(columns: int, n_obs: int, n_documents: int, means: np.ndarray, status: str) -> Fit:
+def unfitted(columns: int, solution: Solution) -> Fit:
     """Return the fit of a layer that has none."""
     nan = float("nan")
     return Fit(
         estimate=np.full(columns, nan),
         covariance=np.full((columns, columns), nan),
         df=0,
-        n_obs=n_obs,
-        n_documents=n_documents,
+        n_obs=solution.n_obs,
+        n_documents=solution.documents,
+        effective_documents=nan,
         r_squared=nan,
         adj_r_squared=nan,
         cv_r_squared=nan,
+        loo_r_squared=nan,
         sigma=nan,
         condition_number=nan,
         f_statistic=nan,
         f_p_value=nan,
         log_likelihood=nan,
-        means=means,
-        status=status,
+        status=solution.status,
+        without=np.empty((0, columns)),
+        clusters=np.empty(0, dtype=np.int64),
     )
 
 
-def cross_validated_sse(a: np.ndarray, b: np.ndarray, c: np.ndarray, folds: int) -> float:
-    """Return the squared error of predictions for documents that the fit did not see.
-
-    Document g is in fold g mod ``folds``. With the sums over a fold f, β = (A - A_f)⁻¹(b - b_f)
-    and SSE_f = c_f - 2 β'b_f + β'A_f β.
+def fit_layer(
+    stack: Stack,
+    index: int,
+    solution: Solution,
+    meat: np.ndarray,
+    *,
+    covariance: str,
+    folds: int,
+    robust: np.ndarray | None = None,
+) -> Fit:
+    """Return one layer's fit from its solution.
 
     Parameters
     ----------
-    a : (G, K, K) array
-    b : (G, K) array
-    c : (G,) array
+    stack : Stack
+    index : int
+        Which of its layers.
+    solution : Solution
+    meat : (K, K) array
+        Σ ψψ' from `score_products`.
+    covariance : str
+        ``"cluster"``, ``"cluster-jackknife"``, ``"nonrobust"``, or another for which the
+        covariance is given.
     folds : int
-        At most G.
+        Folds of clusters for the cross-validated R²; at most one per cluster is used.
+    robust : (K, K) array, optional
+        Covariance of the estimates of centred data, from the residuals themselves.
     """
-    sse = 0.0
-    for fold in range(folds):
-        a_f, b_f, c_f = (part[fold::folds].sum(axis=0) for part in (a, b, c))
-        beta = np.linalg.solve(a.sum(axis=0) - a_f, b.sum(axis=0) - b_f)
-        sse += float(c_f - 2 * beta @ b_f + beta @ a_f @ beta)
-    return sse
-
-
-def clustered_covariance(
-    bread: np.ndarray, scores: np.ndarray, n_obs: int, n_documents: int
-) -> np.ndarray:
-    """Return CRV1: G/(G-1) (N-1)/(N-K) A⁻¹ (Σ s_g s_g') A⁻¹.
-
-    Parameters
-    ----------
-    bread : (K, K) array
-        A⁻¹.
-    scores : (G, K) array
-        s_g = b_g - A_g b̂.
-    """
-    k = len(bread)
-    factor = n_documents / (n_documents - 1) * (n_obs - 1) / (n_obs - k)
-    return factor * bread @ (scores.T @ scores) @ bread
-
-
-def fit_layer(products: np.ndarray, centre: np.ndarray, covariance: str, folds: int) -> Fit:
-    """Regress y on a constant and the regressors of one layer.
-
-    Parameters
-    ----------
-    products : (G, p, p) array
-        S_g of w = [1, y, regressors], centred by ``centre``, the overall means.
-    centre : (p,) array
-    covariance : {"cluster", "nonrobust"}
-    folds : int
-        Folds of documents for the cross-validated R²; at most one per document is used.
-
-    Returns
-    -------
-    fit : Fit
-    """
-    products = products[products[:, 0, 0] > 0]
-    columns = [0, *range(2, products.shape[-1])]
-    k, n_documents = len(columns), len(products)
-    n_obs = int(np.rint(products[:, 0, 0].sum()))
-    means = np.concatenate([[1.0], centre[2:]])
-    if n_obs <= k:
-        return unfitted(k, n_obs, n_documents, means, f"{counted(n_obs, 'row')} for {k} terms")
-
-    a_g = products[:, columns][:, :, columns]
-    b_g, c_g = products[:, columns, 1], products[:, 1, 1]
-    a, b, c = a_g.sum(axis=0), b_g.sum(axis=0), float(c_g.sum())
-    scale = np.sqrt(np.diag(a))
-    least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(centre)
-    if not np.sqrt(c) > least[1]:
-        return unfitted(k, n_obs, n_documents, means, "the outcome is constant")
-    if (scale[1:] <= least[2:]).any():
-        return unfitted(k, n_obs, n_documents, means, "a regressor is constant")
-    if np.linalg.cond(a / np.outer(scale, scale)) > WORST_CONDITION:
-        return unfitted(k, n_obs, n_documents, means, "the regressors are collinear")
-
-    inverse = np.linalg.inv(a / np.outer(scale, scale)) / np.outer(scale, scale)
-    beta = np.linalg.solve(a / np.outer(scale, scale), b / scale) / scale
-    ssr = c - beta @ b
-    tss = c - float(products[:, 0, 1].sum()) ** 2 / n_obs
+    names = names_of(stack)
+    if solution.status != "ok":
+        return unfitted(len(names), solution)
+    packed, totals = stack.products[index], stack.totals[index]
+    back, theta, n_obs, k = solution.back, solution.theta, solution.n_obs, solution.k
+    left_out = jackknife(solution, packed, totals)
+    clusters = np.flatnonzero(left_out.present)
+    without = left_out.thetas[clusters]
     if covariance == "cluster":
-        scores = b_g - a_g @ beta
-        v = clustered_covariance(inverse, scores, n_obs, n_documents)
-        df = n_documents - 1
+        g = solution.documents
+        # One degree of freedom for the constant, or for the level of all document effects.
+        factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - (1 if solution.absorbed else 0))
+        v, df = factor * back @ meat @ back.T, g - 1
+    elif covariance == "cluster-jackknife":
+        g = len(clusters)
+        if np.isnan(without).any():
+            alone = stack.clusters[clusters[int(np.isnan(without).any(axis=1).argmax())]]
+            solution.status = f"without {alone} the regressors are collinear: no jackknife"
+            return unfitted(len(names), solution)
+        change = without - theta
+        v, df = (g - 1) / g * back @ (change.T @ change) @ back.T, g - 1
+    elif covariance == "nonrobust":
+        v, df = solution.ssr / solution.df_resid * back @ back.T, solution.df_resid
     else:
-        v = ssr / (n_obs - k) * inverse
-        df = n_obs - k
-    f_statistic = float(beta[1:] @ np.linalg.solve(v[1:, 1:], beta[1:])) / (k - 1)
+        assert robust is not None
+        v, df = robust, solution.df_resid
+
+    beta = back @ theta
+    slopes = np.arange(0 if stack.fixed_effects else 1, k)
+    f_statistic = float("nan")
+    if len(slopes) <= df:
+        v_slopes = v[np.ix_(slopes, slopes)]
+        f_statistic = float(beta[slopes] @ np.linalg.solve(v_slopes, beta[slopes])) / len(slopes)
 
     # Back to the scale of the data: only the intercept moves.
-    uncentre = np.eye(k)
-    uncentre[0, 1:] = -centre[2:]
-    estimate = uncentre @ beta
-    estimate[0] += centre[1]
+    centre = stack.centre[index]
+    uncentre, estimate = np.eye(k), beta
+    if not stack.fixed_effects:
+        uncentre[0, 1:] = -centre[2:]
+        estimate = uncentre @ beta
+        estimate[0] += centre[1]
     # X'X itself, for the condition number that statisticians know.
-    back = np.eye(k)
-    back[1:, 0] = centre[2:]
-    eigenvalues = np.linalg.eigvalsh(back @ a @ back.T)
+    columns = slopes + (2 if stack.fixed_effects else 1)
+    x = unpacked(totals[0], stack.p)
+    if stack.fixed_effects:
+        x = x[np.ix_(columns, columns)]
+    else:
+        shift = np.eye(stack.p)
+        shift[2:, 0] = centre[2:]
+        chosen = [0, *range(2, stack.p)]
+        x = (shift @ x @ shift.T)[np.ix_(chosen, chosen)]
+    eigenvalues = np.linalg.eigvalsh(x)
 
-    used = min(folds, n_documents)
-    cv_r_squared = float("nan")
-    if used > 1:
-        cv_r_squared = 1 - cross_validated_sse(a_g, b_g, c_g, used) / tss
+    ssr, tss = solution.ssr, solution.tss
+    place = int(slopes[0])
     r_squared = 1 - ssr / tss
+    total_df = n_obs - (solution.absorbed or 1)
     return Fit(
         estimate=estimate,
         covariance=uncentre @ v @ uncentre.T,
         df=df,
         n_obs=n_obs,
-        n_documents=n_documents,
+        n_documents=solution.documents,
+        effective_documents=effective_documents(solution, packed, place),
         r_squared=r_squared,
-        adj_r_squared=1 - (1 - r_squared) * (n_obs - 1) / (n_obs - k),
-        cv_r_squared=cv_r_squared,
-        sigma=float(np.sqrt(ssr / (n_obs - k))),
+        adj_r_squared=1 - (1 - r_squared) * total_df / solution.df_resid,
+        cv_r_squared=1 - cross_validated_sse(solution, packed, totals, folds) / tss,
+        loo_r_squared=1 - left_out.sse / tss if len(clusters) > 1 else np.nan,
+        sigma=float(np.sqrt(ssr / solution.df_resid)),
         condition_number=float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
         f_statistic=f_statistic,
-        f_p_value=float(stats.f.sf(f_statistic, k - 1, df)),
+        f_p_value=float(stats.f.sf(f_statistic, len(slopes), df)),
         log_likelihood=float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
-        means=means,
         status="ok",
+        without=without @ back.T,
+        clusters=clusters,
     )
 
 
-def fit(stack: Stack, covariance: str, folds: int) -> list[Fit]:
+def fit(
+    stack: Stack,
+    covariance: str,
+    folds: int,
+    solutions: Sequence[Solution] | None = None,
+    robust: Sequence[np.ndarray] | None = None,
+) -> list[Fit]:
     """Fit every layer of a merged stack.
+
+    Parameters
+    ----------
+    stack : Stack
+    covariance : str
+    folds : int
+    solutions : sequence of Solution, optional
+        From `solve_all`, if they are at hand.
+    robust : sequence of (K, K) arrays, optional
+        Covariances from the residuals, for hc1, hc3 and hac.
 
     Raises
     ------
     UserError
         If errors are to be clustered by fewer than ``FEWEST_DOCUMENTS`` documents.
     """
-    if covariance == "cluster" and len(stack.documents) < FEWEST_DOCUMENTS:
+    documents = int(stack.documents.max(initial=0))
+    if covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
         raise UserError(
-            f"inference.covariance: found cluster with {counted(len(stack.documents), 'document')}"
-            f" that give rows, expected at least {FEWEST_DOCUMENTS} for errors clustered by "
-            "document; use covariance: nonrobust (independent errors), or more documents"
+            f"inference.covariance: found {covariance} with {counted(documents, 'document')} that "
+            f"give{'s' if documents == 1 else ''} rows, expected at least {FEWEST_DOCUMENTS} for "
+            "errors clustered by document; use covariance: hac (Newey-West within sequences, also "
+            "for a single document), covariance: nonrobust (independent errors, as the teaching "
+            "notebook does), or more documents"
         )
+    solutions = solve_all(stack) if solutions is None else solutions
+    empty = [np.zeros((s.k, s.k)) for s in solutions]
+    meats = score_products(stack, solutions) if covariance == "cluster" else empty
     return [
-        fit_layer(stack.products[index], stack.centre[index], covariance, folds)
-        for index in range(len(stack.layers))
+        fit_layer(
+            stack,
+            index,
+            solution,
+            meats[index],
+            covariance=covariance,
+            folds=folds,
+            robust=None if robust is None else robust[index],
+        )
+        for index, solution in enumerate(solutions)
     ]
 
 
+# --- tables --------------------------------------------------------------------------------
+
+
 def coefficients(
-    fits: Sequence[Fit], stack: Stack, *, covariance: str, alpha: float, adjust: str
+    fits: Sequence[Fit],
+    stack: Stack,
+    *,
+    covariance: str,
+    alpha: float,
+    adjust: str,
 ) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
 
-    ``p_adjusted`` corrects the p-values of a term over the layers; intervals are those of single
-    coefficients at level 1 - ``alpha``.
+    ``p_adjusted`` corrects the p-values of a term over the layers; it is left NaN for ``max-t``,
+    which takes the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
     """
-    terms = ["intercept", *stack.terms[1:]]
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
         errors = np.sqrt(np.diag(result.covariance))
-        for term, estimate, error in zip(terms, result.estimate, errors, strict=True):
+        for term, estimate, error in zip(names_of(stack), result.estimate, errors, strict=True):
             rows.append((layer, term, estimate, error, result.df))
     table = pd.DataFrame(rows, columns=["layer", "term", "estimate", "std_error", "df"])
     table["statistic"] = table["estimate"] / table["std_error"]
     table["p_value"] = 2 * stats.t.sf(table["statistic"].abs(), table["df"])
-    table["p_adjusted"] = table.groupby("term")["p_value"].transform(adjusted, adjust=adjust)
+    table["p_adjusted"] = np.nan
+    if adjust != "max-t":
+        table["p_adjusted"] = table.groupby("term")["p_value"].transform(adjusted, adjust=adjust)
     reach = stats.t.ppf(1 - alpha / 2, table["df"]) * table["std_error"]
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
     table["vcov_type"] = covariance
     table["subset"] = "all"
     order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
-    return table[[*order, "p_adjusted", "conf_low", "conf_high", "vcov_type"]]
+    table = table[[*order, "p_adjusted", "conf_low", "conf_high", "vcov_type"]]
+    if any(result.p_wild is not None for result in fits):
+        missing = np.full(len(names_of(stack)), np.nan)
+        found = [missing if result.p_wild is None else result.p_wild for result in fits]
+        table["p_wild"] = np.concatenate(found)
+    return table
 
 
 def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
@@ -273,7 +603,28 @@ def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
     return corrected
 
 
-def fits_table(fits: Sequence[Fit], layers: Sequence[int], dropped: Sequence[int]) -> pd.DataFrame:
+GOODNESS = [
+    "n_obs",
+    "n_documents",
+    "effective_documents",
+    "r_squared",
+    "adj_r_squared",
+    "cv_r_squared",
+    "loo_r_squared",
+    "sigma",
+    "condition_number",
+    "f_statistic",
+    "f_p_value",
+    "log_likelihood",
+]
+
+
+def fits_table(
+    fits: Sequence[Fit],
+    layers: Sequence[int],
+    dropped: Sequence[int],
+    diagnostics: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Return one row per layer with the goodness of its fit.
 
     Parameters
@@ -282,24 +633,45 @@ def fits_table(fits: Sequence[Fit], layers: Sequence[int], dropped: Sequence[int
     layers : sequence of int
     dropped : sequence of int
         Rows of each layer that a zero or non-finite norm took.
+    diagnostics : pandas.DataFrame, optional
+        More columns, of the residuals, a row per layer.
     """
-    columns = [
-        "n_obs",
-        "n_documents",
-        "r_squared",
-        "adj_r_squared",
-        "cv_r_squared",
-        "sigma",
-        "condition_number",
-        "f_statistic",
-        "f_p_value",
-        "log_likelihood",
-        "status",
-    ]
     rows = [
-        [layer, *(getattr(result, c) for c in columns)]
+        [layer, *(getattr(result, name) for name in GOODNESS)]
         for layer, result in zip(layers, fits, strict=True)
     ]
-    table = pd.DataFrame(rows, columns=["layer", *columns])
+    table = pd.DataFrame(rows, columns=["layer", *GOODNESS])
     table.insert(2, "n_dropped", list(dropped))
+    if diagnostics is not None:
+        table = pd.concat([table, diagnostics.reset_index(drop=True)], axis=1)
+    table["status"] = [result.status for result in fits]
     return table
+
+
+def influence_table(fits: Sequence[Fit], stack: Stack) -> pd.DataFrame:
+    """Return the documents without which the coefficients of lags and leads change most.
+
+    At most ``INFLUENTIAL`` of each layer and term, largest change first: ``change`` is the estimate
+    less the one without the document, ``change_in_se`` the same in standard errors.
+    """
+    rows = []
+    names = names_of(stack)
+    for index, (layer, result) in enumerate(zip(stack.layers, fits, strict=True)):
+        if result.status != "ok":
+            continue
+        errors = np.sqrt(np.diag(result.covariance))
+        for place, term in enumerate(names):
+            if not term.startswith(("lag_", "lead_")):
+                continue
+            change = result.estimate[place] - result.without[:, place]
+            # Ties in the order of the documents.
+            order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
+            for chosen in order:
+                cluster = int(result.clusters[chosen])
+                n_obs = int(np.rint(stack.products[index, 0, cluster, 0]))
+                document = stack.clusters[cluster]
+                part = change[chosen]
+                rows.append((layer, term, document, n_obs, part, part / errors[place]))
+    return pd.DataFrame(
+        rows, columns=["layer", "term", "document", "n_obs", "change", "change_in_se"]
+    )

@@ -124,13 +124,15 @@ def parquet_writer(
         yield writer
 
 
-def batches(path: str | Path, rows: int, progress: str) -> Iterator[pa.RecordBatch]:
+def batches(
+    path: str | Path, rows: int, progress: str, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield a Parquet file in batches of at most ``rows`` rows, with a progress bar.
 
     One batch is in memory at a time: pre-buffering would hold the whole file.
     """
     file = pq.ParquetFile(path, pre_buffer=False)
     with tqdm(total=file.metadata.num_rows, unit="row", desc=progress, delay=2) as bar:
-        for batch in file.iter_batches(rows):
+        for batch in file.iter_batches(rows, columns=columns):
             yield batch
             bar.update(batch.num_rows)

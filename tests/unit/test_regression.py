@@ -2,59 +2,17 @@
 
 import warnings
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from designs import columns_of, design_table, stack_of
 from statsmodels.stats.multitest import multipletests
 
 from attnlag import crossproducts, regression
 from attnlag.errors import UserError
-
-TERMS = ["y", "lag_1", "lag_2"]
-
-
-def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
-    """Return a design of ragged documents with dynamics, document effects and gaps."""
-    generator = np.random.default_rng(seed)
-    rows = sum(lengths)
-    codes = np.repeat(np.arange(len(lengths)), lengths)
-    columns = {
-        "document": pa.array([f"d{code}" for code in codes], pa.string()).dictionary_encode()
-    }
-    for layer in range(layers):
-        x = generator.normal(size=(rows, 2)) + generator.normal(size=(len(lengths), 1))[codes]
-        effect = generator.normal(size=len(lengths))[codes]
-        y = (
-            0.3 * x[:, 0]
-            - 0.1 * x[:, 1]
-            + effect
-            + generator.normal(size=rows) * (1 + x[:, 0] ** 2)
-        )
-        gap = generator.random(rows) < missing
-        for term, values in zip(TERMS, (y, x[:, 0], x[:, 1]), strict=True):
-            values = np.where(gap, np.nan, values + mean)
-            columns[f"layer_{layer:02d}.{term}"] = pa.array(values, from_pandas=True)
-    return pa.table(columns)
-
-
-def stack_of(table, rows=10**6):
-    return crossproducts.accumulate(table.to_batches(rows), table.schema)
-
-
-def columns_of(table, layer):
-    """Return the rows that statsmodels is given: y, X with a constant, document codes."""
-    frame = table.to_pandas()
-    names = [f"layer_{layer:02d}.{term}" for term in TERMS]
-    frame = frame.dropna(subset=names)
-    x = sm.add_constant(frame[names[1:]].to_numpy())
-    return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy()
-
 
 LENGTHS = {
     "one document": [60],
@@ -74,7 +32,7 @@ def test_equals_statsmodels(lengths, layers, missing, covariance):
             regression.fit(stack_of(design_table(lengths)), "cluster", 5)
         return
     table = design_table(lengths, layers, missing=missing)
-    stack = crossproducts.merged([stack_of(table)])
+    stack = stack_of(table)
     fits = regression.fit(stack, covariance, 5)
     tidy = regression.coefficients(fits, stack, covariance=covariance, alpha=0.1, adjust="holm")
     for layer, fit in enumerate(fits):
@@ -108,7 +66,7 @@ def test_equals_statsmodels(lengths, layers, missing, covariance):
 
 
 def test_adjusted_p_values_are_over_the_layers_of_a_term():
-    stack = crossproducts.merged([stack_of(design_table(LENGTHS["many"], 6))])
+    stack = stack_of(design_table(LENGTHS["many"], 6))
     fits = regression.fit(stack, "cluster", 5)
     for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
         tidy = regression.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust=adjust)
@@ -121,7 +79,7 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
 
 def test_cross_validation_is_that_of_separate_fits():
     table = design_table(LENGTHS["many"], 1, missing=0.1)
-    stack = crossproducts.merged([stack_of(table)])
+    stack = stack_of(table)
     (fit,) = regression.fit(stack, "cluster", 7)
     y, x, codes = columns_of(table, 0)
     fold = np.unique(codes, return_inverse=True)[1] % 7
@@ -134,7 +92,7 @@ def test_cross_validation_is_that_of_separate_fits():
 
 
 def test_folds_are_at_most_one_a_document():
-    stack = crossproducts.merged([stack_of(design_table([30] * 6, 1))])
+    stack = stack_of(design_table([30] * 6, 1))
     many, exact = (regression.fit(stack, "cluster", folds)[0] for folds in (100, 6))
     assert many.cv_r_squared == exact.cv_r_squared
 
@@ -143,7 +101,7 @@ def test_folds_are_at_most_one_a_document():
 def test_slopes_against_exact_arithmetic(ratio):
     """The mean is ``ratio`` times the standard deviation; rationals have no rounding."""
     table = design_table([50] * 6, 1, mean=float(ratio))
-    stack = crossproducts.merged([stack_of(table, rows=70)])
+    stack = stack_of(table, rows=70)
     (fit,) = regression.fit(stack, "nonrobust", 5)
     y, x, _ = columns_of(table, 0)
     exact = solve_exactly(x, y)
@@ -170,53 +128,153 @@ def solve_exactly(x, y):
     return [float(row[-1]) for row in system]
 
 
-@given(
-    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12),
-    rows=st.integers(1, 60),
-    cuts=st.lists(st.integers(0, 12), max_size=3),
-)
-@settings(max_examples=40, deadline=None)
-def test_shards_and_batches_change_nothing(lengths, rows, cuts):
-    table = design_table(lengths, 2, mean=100.0, missing=0.1)
-    whole = crossproducts.merged([stack_of(table)])
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    edges = sorted({0, len(lengths), *(cut for cut in cuts if cut < len(lengths))})
-    shards = [stack_of(table.slice(ends[a], ends[b] - ends[a]), rows) for a, b in pairwise(edges)]
-    merged = crossproducts.merged(shards)
-    assert merged.documents == whole.documents == [f"d{i}" for i in range(len(lengths))]
-    np.testing.assert_allclose(merged.centre, whole.centre, rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(merged.products, whole.products, rtol=1e-9, atol=1e-8)
+def oracle_within(y, x, codes):
+    """Return statsmodels' fit with a dummy for each document, and the slopes' places."""
+    dummies = (codes[:, None] == np.unique(codes)).astype(float)
+    return np.column_stack([x[:, 1:], dummies])
 
 
-def test_cross_products_are_their_definition():
-    table = design_table([9, 4, 6], 2, missing=0.2)
-    stack = stack_of(table, rows=5)
-    frame = table.to_pandas()
-    for layer in range(2):
-        names = [f"layer_{layer:02d}.{term}" for term in TERMS]
-        for g, document in enumerate(stack.documents):
-            rows = frame.loc[frame["document"] == document, names].dropna().to_numpy()
-            w = np.column_stack([np.ones(len(rows)), rows]) - stack.centre[layer]
-            np.testing.assert_allclose(stack.products[layer, g], w.T @ w, atol=1e-12)
+@pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
+def test_document_effects_equal_a_dummy_for_each_document(covariance):
+    table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
+    stack = stack_of(table, rows=40, fixed_effects=True)
+    fits = regression.fit(stack, covariance, 5)
+    tidy = regression.coefficients(fits, stack, covariance=covariance, alpha=0.05, adjust="none")
+    assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
+    for layer, fit in enumerate(fits):
+        y, x, codes = columns_of(table, layer)
+        within = oracle_within(y, x, codes)
+        options = {"cov_type": "nonrobust"}
+        if covariance == "cluster":
+            options = {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
+        oracle = sm.OLS(y, within).fit(**options)
+        v = oracle.cov_params()[:2, :2]
+        if covariance == "cluster":
+            # Effects of documents are nested in the clusters: they do not count as terms.
+            n = len(y)
+            v = v * (n - within.shape[1]) / (n - 3)
+        np.testing.assert_allclose(fit.estimate, oracle.params[:2], rtol=1e-9)
+        np.testing.assert_allclose(fit.covariance, v, rtol=1e-8)
+        assert fit.sigma == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
+        assert fit.log_likelihood == pytest.approx(oracle.llf, rel=1e-9)
+        means = pd.Series(y).groupby(codes).transform("mean")
+        assert fit.r_squared == pytest.approx(1 - oracle.ssr / ((y - means) ** 2).sum(), rel=1e-8)
 
 
-def test_a_stack_survives_its_file(tmp_path):
-    from attnlag import tables
+def without_each(y, x, codes, estimate):
+    """Return an estimator's values without each document."""
+    groups = np.unique(codes)
+    return np.stack([estimate(y[codes != g], x[codes != g], codes[codes != g]) for g in groups])
 
-    stack = stack_of(design_table([9, 4, 6], 3, missing=0.2))
-    record = tables.provenance({}, "x", {}, crossproducts=crossproducts.centre_record(stack))
-    table = crossproducts.to_table(stack)
-    assert table["layer"].to_pylist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert table["n"].to_pylist()[:3] == np.rint(stack.products[0, :, 0, 0]).tolist()
-    tables.write_table(table, tmp_path / "c.parquet", record)
-    again = crossproducts.read_stack(tmp_path / "c.parquet")
-    np.testing.assert_array_equal(again.products, stack.products)
-    np.testing.assert_array_equal(again.centre, stack.centre)
-    assert (again.terms, again.layers, again.documents) == (
-        stack.terms,
-        stack.layers,
-        stack.documents,
+
+def ordinary(y, x, codes):
+    return sm.OLS(y, x).fit().params
+
+
+def half_panel(y, x, codes):
+    """Return 2 b - (b_first + b_second) / 2, each with the means of documents taken out."""
+    order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+    count = pd.Series(codes).groupby(codes).transform("size").to_numpy()
+    first = order < (count + 1) // 2
+
+    def within(rows):
+        frame = pd.DataFrame(np.column_stack([y, x[:, 1:]])[rows])
+        frame -= frame.groupby(codes[rows]).transform("mean")
+        return sm.OLS(frame[0], frame.iloc[:, 1:]).fit().params.to_numpy()
+
+    everything = np.ones(len(y), dtype=bool)
+    return 2 * within(everything) - (within(first) + within(~first)) / 2
+
+
+@pytest.mark.parametrize("estimator", [ordinary, half_panel])
+def test_the_jackknife_is_that_of_fits_without_each_document(estimator):
+    # Without gaps: a half of a document is a half of its rows in every layer.
+    table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
+    halves = estimator is half_panel
+    stack = stack_of(table, rows=33, halves=halves, fixed_effects=halves)
+    (fit,) = regression.fit(stack, "cluster-jackknife", 5)
+    y, x, codes = columns_of(table, 0)
+    whole = estimator(y, x, codes)
+    without = without_each(y, x, codes, estimator)
+    change = without - whole
+    np.testing.assert_allclose(fit.estimate, whole, rtol=1e-9)
+    np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    assert fit.df == 6
+    influence = regression.influence_table([fit], stack)
+    lag = influence[influence["term"] == "lag_1"]
+    place = 0 if halves else 1
+    expected = pd.Series(-change[:, place], index=stack.clusters)
+    assert lag["document"].tolist() == expected.abs().sort_values(ascending=False).index.tolist()
+    np.testing.assert_allclose(lag["change"], expected[lag["document"]], rtol=1e-7)
+    np.testing.assert_allclose(
+        lag["change_in_se"], lag["change"] / np.sqrt(fit.covariance[place, place]), rtol=1e-9
     )
+    if not halves:
+        error = sum(
+            ((y[codes == g] - x[codes == g] @ without[g]) ** 2).sum() for g in np.unique(codes)
+        )
+        expected = 1 - error / ((y - y.mean()) ** 2).sum()
+        assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_half_panel_clusters_the_influence_of_documents():
+    """CRV1 of the combination: by weighting each document a little more, numerically."""
+    table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
+    stack = stack_of(table, halves=True, fixed_effects=True)
+    (fit,) = regression.fit(stack, "cluster", 5)
+    y, x, codes = columns_of(table, 0)
+
+    def weighted(g, weight):
+        """Return the estimate with document g counted ``weight`` times."""
+        order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+        count = pd.Series(codes).groupby(codes).transform("size").to_numpy()
+        result = 0
+        parts = (
+            (2, order >= 0),
+            (-0.5, order < (count + 1) // 2),
+            (-0.5, order >= (count + 1) // 2),
+        )
+        for share, rows in parts:
+            frame = pd.DataFrame(np.column_stack([y, x[:, 1:]])[rows])
+            frame -= frame.groupby(codes[rows]).transform("mean")
+            weights = np.where(codes[rows] == g, weight, 1.0)
+            fitted = sm.WLS(frame[0], frame.iloc[:, 1:], weights=weights).fit()
+            result = result + share * fitted.params.to_numpy()
+        return result
+
+    psi = np.stack([(weighted(g, 1 + 1e-5) - weighted(g, 1 - 1e-5)) / 2e-5 for g in range(7)])
+    n = len(y)
+    factor = 7 / 6 * (n - 1) / (n - 3)
+    np.testing.assert_allclose(fit.covariance, factor * psi.T @ psi, rtol=1e-5)
+
+
+def test_bins_leave_the_clustered_errors_exact(monkeypatch):
+    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
+    table = design_table(LENGTHS["many"], 3, missing=0.1)
+    whole, binned = stack_of(table), stack_of(table, budget=100.0)
+    assert len(binned.clusters) == 9
+    for one, other in zip(
+        regression.fit(whole, "cluster", 5), regression.fit(binned, "cluster", 5), strict=True
+    ):
+        np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
+        assert (one.df, one.n_documents) == (other.df, other.n_documents)
+        assert one.loo_r_squared != other.loo_r_squared
+    jackknife = regression.fit(binned, "cluster-jackknife", 5)
+    assert [fit.df for fit in jackknife] == [8, 8, 8]
+
+
+def test_effective_documents():
+    """Equal documents count in full; one that is as large as all others counts as two or so."""
+    equal = stack_of(design_table([50] * 20, 1))
+    (fit,) = regression.fit(equal, "cluster", 5)
+    assert 10 < fit.effective_documents <= 20
+    (unequal,) = regression.fit(stack_of(design_table([2000] + [50] * 19, 1)), "cluster", 5)
+    assert unequal.effective_documents < 4
+    _, x, codes = columns_of(design_table([50] * 20, 1), 0)
+    inverse = np.linalg.inv(x.T @ x)
+    gamma = [(inverse @ x[codes == g].T @ x[codes == g] @ inverse)[1, 1] for g in range(20)]
+    expected = 20 / (1 + np.var(gamma) / np.mean(gamma) ** 2)
+    assert fit.effective_documents == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
@@ -226,31 +284,49 @@ def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
     columns["layer_02.lag_2"] = [1.1] * 160
     columns["layer_03.lag_2"] = [2 * value - 7 for value in columns["layer_03.lag_1"]]
     table = pa.table(columns | {"document": table["document"]})
-    stack = crossproducts.merged([stack_of(table)])
+    stack = stack_of(table)
     fits = regression.fit(stack, "cluster", 4)
     assert [fit.status for fit in fits] == [
         "ok",
         "the outcome is constant",
-        "a regressor is constant",
-        "the regressors are collinear",
+        "lag_2 is constant",
+        "lag_1 and lag_2 are collinear",
     ]
     tidy = regression.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust="holm")
     assert tidy["estimate"].isna().sum() == 9
-    alone = regression.coefficients(
-        fits[:1],
-        crossproducts.Stack(stack.terms, [0], stack.documents, stack.products[:1], stack.centre),
-        covariance="cluster",
-        alpha=0.05,
-        adjust="holm",
+    alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
+    first = regression.coefficients(
+        regression.fit(alone, "cluster", 4), alone, covariance="cluster", alpha=0.05, adjust="holm"
     )
-    pd.testing.assert_frame_equal(tidy.iloc[:3], alone)
+    pd.testing.assert_frame_equal(tidy.iloc[:3], first)
+
+
+@pytest.mark.parametrize("mean", [1.0, 1000.0])
+def test_what_is_constant_within_documents_is_no_regressor_beside_their_effects(mean):
+    table = design_table([20] * 8, 1, mean=mean)
+    constant = [mean + 0.1 * (i // 20) for i in range(160)]
+    columns = {**table.to_pydict(), "layer_00.lag_2": constant}
+    table = pa.table(columns | {"document": table["document"]})
+    pooled, within = (stack_of(table, fixed_effects=effects) for effects in (False, True))
+    assert regression.fit(pooled, "cluster", 4)[0].status == "ok"
+    assert regression.fit(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
+
+
+def test_a_regressor_that_one_document_alone_carries_has_no_jackknife():
+    table = design_table([20] * 8, 1)
+    columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(160)]}
+    stack = stack_of(pa.table(columns | {"document": table["document"]}))
+    assert regression.fit(stack, "cluster", 4)[0].status == "ok"
+    assert regression.fit(stack, "cluster-jackknife", 4)[0].status == (
+        "without d3 the regressors are collinear: no jackknife"
+    )
 
 
 def test_fewer_rows_than_terms():
-    stack = crossproducts.merged([stack_of(design_table([3], 1))])
+    stack = stack_of(design_table([3], 1))
     assert regression.fit(stack, "nonrobust", 2)[0].status == "3 rows for 3 terms"
 
 
 def test_no_rows_at_all():
-    stack = crossproducts.merged([stack_of(design_table([5]).slice(0, 0))])
+    stack = stack_of(design_table([5]).slice(0, 0))
     assert regression.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"

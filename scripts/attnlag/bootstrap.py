@@ -1,0 +1,255 @@
+"""Bootstraps of whole documents, from their cross-products.
+
+Two of them. In the *cluster bootstrap* a draw takes as many documents as there are, with
+replacement, the same ones for all layers, so that the largest statistic over the layers can be
+drawn too. In the *wild cluster bootstrap* the documents stay and their residuals are multiplied by
+a random number each; it keeps its level with fewer and less equal documents.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnlag.crossproducts import Stack
+from attnlag.regression import LEAST_LEFT, Fit, Solution, influences, names_of
+
+# Numbers in one block of draws: 64 MB of weights, whatever the number of documents and draws.
+BLOCK = 2**23
+
+# With fewer clusters, two signs have too few different draws.
+FEWEST_FOR_SIGNS = 12
+
+# The six points of Webb (2023), equally likely.
+WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))[:, None] * np.array([-1.0, 1.0])
+
+
+def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each document is in each draw, as (block, documents) float64 arrays.
+
+    A draw takes as many documents as there are, with replacement. The draws depend on the
+    number of documents and the seed only, not on the size of the blocks.
+    """
+    random = np.random.default_rng(seed)
+    block = max(1, BLOCK // max(documents, 1))
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
+        drawn = random.integers(documents, size=(size, documents))
+        drawn += documents * np.arange(size)[:, None]
+        counts = np.bincount(drawn.reshape(-1), minlength=size * documents)
+        yield counts.reshape(size, documents).astype(np.float64)
+
+
+def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -> np.ndarray:
+    """Return the estimates of regressions that count each cluster as often as its weight says.
+
+    b* = Σ λ_m (Σ ω_g A_mg)⁻¹ Σ ω_g b_mg for every row ω of the weights, in every layer.
+
+    Parameters
+    ----------
+    stack : Stack
+    solutions : sequence of Solution
+    weights : (draws, clusters) float array
+
+    Returns
+    -------
+    estimates : (draws, layers, K) float array
+        On the scale of the data, in the order of `names_of`; NaN where a regression cannot be
+        fitted.
+    """
+    found = np.full((len(weights), len(stack.layers), len(names_of(stack))), np.nan)
+    for index, solution in enumerate(solutions):
+        if solution.status != "ok":
+            continue
+        theta = np.zeros((len(weights), solution.k))
+        whole = solution.equations(stack.totals[index])[0]
+        for m, weight in enumerate(solution.weights):
+            a, b, _ = solution.equations(weights @ stack.products[index, m])
+            singular = np.linalg.det(a) <= LEAST_LEFT * np.linalg.det(whole[m])
+            a[singular] = np.eye(solution.k)
+            part = np.linalg.solve(a, b[..., None])[..., 0]
+            part[singular] = np.nan
+            theta += weight * part
+        beta = theta @ solution.back.T
+        if not stack.fixed_effects:
+            beta[:, 0] += stack.centre[index, 1] - beta[:, 1:] @ stack.centre[index, 2:]
+        found[:, index] = beta
+    return found
+
+
+def drawn(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) -> np.ndarray:
+    """Return the estimates in each draw of the cluster bootstrap: (draws, layers, K)."""
+    shape = (0, len(stack.layers), len(names_of(stack)))
+    blocks = weights_of_draws(len(stack.clusters), draws, seed)
+    return np.concatenate(
+        [np.empty(shape), *(weighted(stack, solutions, weights) for weights in blocks)]
+    )
+
+
+# --- the largest statistic over the layers -------------------------------------------------
+
+
+@dataclass
+class Joint:
+    """Tests of all layers at once.
+
+    Attributes
+    ----------
+    critical_values : dict of str to float
+        By term: what max |t| over the layers exceeds in a share alpha of the draws. NaN where
+        nothing was drawn.
+    p_adjusted : pandas.Series
+        By layer and term: Romano and Wolf's step-down p-values.
+    draws : int
+        Draws in which every fitted layer could be estimated.
+    """
+
+    critical_values: dict[str, float]
+    p_adjusted: pd.Series
+    draws: int
+
+
+def joint(fits: Sequence[Fit], stack: Stack, estimates: np.ndarray, alpha: float) -> Joint:
+    """Return critical values and step-down p-values of max |t| over the layers, term by term.
+
+    t* = (b* - b̂) / s with the standard error s of b̂. Step-down: Romano and Wolf (2005, 2016),
+    with p = (1 + #{max |t*| ≥ |t|}) / (1 + draws), the maximum over the layers whose |t| is no
+    larger.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+    stack : Stack
+    estimates : (draws, layers, K) array
+        From `drawn`.
+    alpha : float
+    """
+    names = names_of(stack)
+    fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
+    keys = pd.MultiIndex.from_product([stack.layers, names], names=["layer", "term"])
+    p_adjusted = pd.Series(np.nan, index=keys)
+    estimates = estimates[:, fitted]
+    estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
+    critical = dict.fromkeys(names, float("nan"))
+    if not fitted or not len(estimates):
+        return Joint(critical, p_adjusted, 0)
+    estimate = np.stack([fits[index].estimate for index in fitted])
+    error = np.stack([np.sqrt(np.diag(fits[index].covariance)) for index in fitted])
+    t = np.abs(estimate / error)
+    t_drawn = np.abs((estimates - estimate) / error)
+    for place, term in enumerate(names):
+        largest = t_drawn[:, :, place].max(axis=1)
+        critical[term] = float(np.quantile(largest, 1 - alpha, method="higher"))
+        order = np.argsort(-t[:, place], kind="stable")
+        # The maximum over a layer and all those after it in the order.
+        ordered = t_drawn[:, order[::-1], place]
+        tail = np.maximum.accumulate(ordered, axis=1)[:, ::-1]
+        exceed = (tail >= t[order, place]).sum(axis=0)
+        p = np.maximum.accumulate((1 + exceed) / (1 + len(estimates)))
+        layers = [stack.layers[fitted[index]] for index in order]
+        p_adjusted.loc[list(zip(layers, [term] * len(layers), strict=True))] = p
+    return Joint(critical, p_adjusted, len(estimates))
+
+
+# --- the wild cluster bootstrap ------------------------------------------------------------
+
+
+def signs(clusters: int, draws: int, seed: int) -> tuple[np.ndarray, bool]:
+    """Return (draws, clusters) multipliers of residuals, and whether they are all there are.
+
+    Rademacher's signs; Webb's six points where there are few clusters; every vector of signs once
+    where that takes no more than ``draws``.
+    """
+    if 2**clusters <= draws:
+        return np.array(list(product([-1.0, 1.0], repeat=clusters))), True
+    random = np.random.default_rng(seed)
+    if clusters < FEWEST_FOR_SIGNS:
+        return WEBB.reshape(-1)[random.integers(6, size=(draws, clusters))], False
+    return random.integers(2, size=(draws, clusters)) * 2.0 - 1.0, False
+
+
+def wild_p_values(
+    stack: Stack,
+    index: int,
+    solution: Solution,
+    draws: int,
+    seed: int,
+    null: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Return p-values of the restricted wild cluster bootstrap (WCR) for each term of a layer.
+
+    For each term the model is fitted with its coefficient held at the null; the outcome is redrawn
+    from that fit with the residuals of each cluster times a random multiplier, and |t| with CRV1
+    errors is compared with its draws (Cameron, Gelbach and Miller 2008; MacKinnon, Nielsen and
+    Webb 2023). With s̃_g the scores of the restricted fit, all of it follows from A_g and s̃_g:
+    δ = A⁻¹ Σ v_g s̃_g is the estimate less the null, v_g s̃_g - A_g δ its scores.
+
+    Parameters
+    ----------
+    stack : Stack
+    index : int
+        Which of its layers.
+    solution : Solution
+        Of this layer.
+    draws, seed : int
+    null : dict of str to float, optional
+        Coefficients under the null; 0 for terms not in it.
+
+    Returns
+    -------
+    p_values : (K,) array
+        NaN for the intercept: that of centred data is no parameter of interest.
+    """
+    names = names_of(stack)
+    packed = stack.products[index]
+    packed = packed[:, packed[0, :, 0] > 0.5]
+    v, complete = signs(packed.shape[1], draws, seed)
+    equations = [solution.equations(part) for part in packed]
+    p_values = np.full(solution.k, np.nan)
+    for place, term in enumerate(names):
+        if term == "intercept":
+            continue
+        value = (null or {}).get(term, 0.0)
+        row = solution.back[place]  # β = back θ
+        statistic, scores, slopes = 0.0, 0.0, []
+        shifts = []
+        for weight, bread, theta, (a, b, _) in zip(
+            solution.weights, solution.breads, solution.thetas, equations, strict=True
+        ):
+            # The restricted estimate: θ less what moves the coefficient to its null.
+            reach = bread @ row
+            restricted = theta - reach * (row @ theta - value) / (row @ reach)
+            statistic += weight * (row @ theta)
+            score = b - a @ restricted  # s̃_g
+            scores = scores + weight * score @ reach  # what g adds to the estimate
+            slopes.append(weight * a @ reach)  # and takes from it, per unit of δ
+            shifts.append(v @ (score @ bread))  # δ of each draw
+        h = np.concatenate(slopes, axis=1)
+        delta = np.concatenate(shifts, axis=1)
+        estimate = v @ scores
+        spread = v**2 @ scores**2 - 2 * (delta * (v @ (scores[:, None] * h))).sum(axis=1)
+        spread += ((delta @ (h.T @ h)) * delta).sum(axis=1)
+        drawn_t = np.abs(estimate) / np.sqrt(np.maximum(spread, 0))
+        own = np.sqrt(((influences(solution, packed) @ row) ** 2).sum())
+        t = abs(statistic - value) / own
+        # What equals t but for rounding, as with all signs alike, counts as reaching it.
+        reached = int((drawn_t >= t * (1 - 1e-9)).sum())
+        p_values[place] = reached / len(v) if complete else (1 + reached) / (1 + len(v))
+    return p_values
+
+
+def record(joint_tests: Joint, stack: Stack, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``joint.json`` says."""
+    known = {term: value for term, value in joint_tests.critical_values.items() if value == value}
+    return {
+        "alpha": settings["alpha"],
+        "binned": stack.binned,
+        "clusters": len(stack.clusters),
+        "critical_values": known,
+        "documents": int(stack.documents.max(initial=0)),
+        "draws": joint_tests.draws,
+        "seed": settings["seed"],
+    }
