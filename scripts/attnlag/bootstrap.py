@@ -149,8 +149,8 @@ def joint(fits: Sequence[Fit], stack: Stack, estimates: np.ndarray, alpha: float
         tail = np.maximum.accumulate(ordered, axis=1)[:, ::-1]
         exceed = (tail >= t[order, place]).sum(axis=0)
         p = np.maximum.accumulate((1 + exceed) / (1 + len(estimates)))
-        layers = [stack.layers[fitted[index]] for index in order]
-        p_adjusted.loc[list(zip(layers, [term] * len(layers), strict=True))] = p
+        for layer, value in zip(order, p, strict=True):
+            p_adjusted.loc[(stack.layers[fitted[layer]], term)] = value
     return Joint(critical, p_adjusted, len(estimates))
 
 
@@ -214,8 +214,8 @@ def wild_p_values(
             continue
         value = (null or {}).get(term, 0.0)
         row = solution.back[place]  # β = back θ
-        statistic, scores, slopes = 0.0, 0.0, []
-        shifts = []
+        statistic, scores = 0.0, np.zeros(packed.shape[1])
+        slopes, shifts = [], []
         for weight, bread, theta, (a, b, _) in zip(
             solution.weights, solution.breads, solution.thetas, equations, strict=True
         ):
@@ -224,7 +224,7 @@ def wild_p_values(
             restricted = theta - reach * (row @ theta - value) / (row @ reach)
             statistic += weight * (row @ theta)
             score = b - a @ restricted  # s̃_g
-            scores = scores + weight * score @ reach  # what g adds to the estimate
+            scores += weight * score @ reach  # what g adds to the estimate
             slopes.append(weight * a @ reach)  # and takes from it, per unit of δ
             shifts.append(v @ (score @ bread))  # δ of each draw
         h = np.concatenate(slopes, axis=1)

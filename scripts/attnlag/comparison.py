@@ -6,8 +6,8 @@ the deeper model: the other profile is interpolated linearly between its layers.
 equally many layers are thus compared layer by layer.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,16 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag import crossproducts
+from attnlag import bootstrap, crossproducts, regression
 from attnlag.crossproducts import Stack
 from attnlag.errors import UserError, counted
-from attnlag.regression import FEWEST_DOCUMENTS, LEAST_VARIATION, WORST_CONDITION
+from attnlag.regression import FEWEST_DOCUMENTS, LEAST_VARIATION
 from attnlag.tables import read_provenance
 
 KEYS = ["model", "corpus", "site", "regression"]
 
 # Any two points correlate perfectly.
 FEWEST_POINTS = 3
-
-# Numbers in one block of draws: 64 MB of weights, whatever the number of documents and draws.
-BLOCK = 2**23
 
 PAIR_COLUMNS = {
     "model_a": object,
@@ -147,65 +144,20 @@ def coefficients(studies: Sequence[Study]) -> pd.DataFrame:
 # --- the bootstrap -------------------------------------------------------------------------
 
 
-def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each document is in each draw, as (block, documents) float64 arrays.
-
-    A draw takes as many documents as there are, with replacement. The draws depend on the
-    number of documents and the seed only, not on the size of the blocks.
-    """
-    random = np.random.default_rng(seed)
-    block = max(1, BLOCK // max(documents, 1))
-    for start in range(0, draws, block):
-        size = min(block, draws - start)
-        drawn = random.integers(documents, size=(size, documents))
-        drawn += documents * np.arange(size)[:, None]
-        counts = np.bincount(drawn.reshape(-1), minlength=size * documents)
-        yield counts.reshape(size, documents).astype(np.float64)
-
-
-def slopes(stack: Stack, weights: np.ndarray) -> np.ndarray:
-    """Return the slopes of regressions that count each document as often as its weight says.
-
-    b* = (Σ ω_g A_g)⁻¹ Σ ω_g b_g for every row ω of the weights, in every layer. The intercept is
-    in X, so the slopes do not depend on the centre of the stack.
-
-    Parameters
-    ----------
-    stack : Stack
-    weights : (draws, documents) float array
-
-    Returns
-    -------
-    slopes : (draws, layers, regressors) float array
-        NaN where a regression cannot be fitted.
-    """
-    p = 1 + len(stack.terms)
-    x = [0, *range(2, p)]
-    found = np.full((len(weights), len(stack.layers), p - 2), np.nan)
-    for index, products in enumerate(stack.products):
-        sums = (weights @ products.reshape(len(products), p * p)).reshape(-1, p, p)
-        n_obs = sums[:, 0, 0]
-        scale = np.sqrt(np.diagonal(sums, axis1=1, axis2=2))
-        # What is constant up to rounding, as when the regression itself is fitted.
-        least = LEAST_VARIATION * np.sqrt(n_obs)[:, None] * np.abs(stack.centre[index])
-        good = (n_obs > len(x)) & (scale[:, 1:] > least[:, 1:]).all(axis=1)
-        scaled = sums[good] / (scale[good, :, None] * scale[good, None, :])
-        a, b = scaled[:, x][:, :, x], scaled[:, x, 1]
-        low, high = np.linalg.eigvalsh(a)[:, [0, -1]].T
-        solvable = high <= WORST_CONDITION * low
-        beta = np.linalg.solve(a[solvable], b[solvable, :, None])[:, :, 0]
-        rows = np.flatnonzero(good)[solvable]
-        found[rows, index] = (beta * scale[rows, 1:2] / scale[rows][:, x])[:, 1:]
-    return found
-
-
 def restricted(stack: Stack, documents: Sequence[str]) -> Stack:
     """Return a stack of some of its documents, in the order that is asked for."""
-    if list(documents) == stack.documents:
+    if list(documents) == stack.clusters:
         return stack
-    place = {document: index for index, document in enumerate(stack.documents)}
-    products = stack.products[:, [place[document] for document in documents]]
-    return Stack(stack.terms, stack.layers, list(documents), products, stack.centre)
+    place = {document: index for index, document in enumerate(stack.clusters)}
+    products = stack.products[:, :, [place[document] for document in documents]]
+    return replace(
+        stack,
+        clusters=list(documents),
+        products=products,
+        totals=products.sum(axis=2),
+        documents=(products[:, 0, :, 0] > 0.5).sum(axis=1),
+        by_document=lambda: iter([products]),
+    )
 
 
 @dataclass
@@ -232,13 +184,13 @@ def profile(stack: Stack, draws: int, seed: int) -> Profile:
     All layers and terms are of the same draws of documents, and so are those of another model
     with as many documents in the same order. Without enough documents there are no draws.
     """
-    documents = len(stack.documents)
-    estimate = slopes(stack, np.ones((1, documents)))[0]
+    documents = len(stack.clusters)
+    solutions = regression.solve_all(stack)
+    slopes = slice(0 if stack.fixed_effects else 1, None)
+    estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents)))[0, :, slopes]
     draws = draws if documents >= FEWEST_DOCUMENTS else 0
-    blocks = [slopes(stack, weights) for weights in weights_of_draws(documents, draws, seed)]
-    return Profile(
-        stack.terms[1:], estimate, np.concatenate([np.empty((0, *estimate.shape)), *blocks])
-    )
+    drawn = bootstrap.drawn(stack, solutions, draws, seed)[:, :, slopes]
+    return Profile(stack.terms[1:], estimate, drawn)
 
 
 # --- pairs of models -----------------------------------------------------------------------
@@ -395,7 +347,10 @@ def _pairs_of_group(
     for place, study in enumerate(group):
         wanted = {shared[pair] for pair in chosen if place in pair}
         if wanted:
-            stack = crossproducts.merged([crossproducts.read_stack(path) for path in study.shards])
+            effects = study.record["stages"]["regression"]["fixed_effects"] == "document"
+            stack = crossproducts.merged(
+                [crossproducts.read_shard(path) for path in study.shards], fixed_effects=effects
+            )
         for common in wanted:
             profiles[place, common] = profile(restricted(stack, common), draws, seed)
     rows = []
@@ -441,8 +396,8 @@ def findings(table: pd.DataFrame, alpha: float) -> str:
     if not len(table):
         return "comparison: one model, so there are no pairs of models\n"
     lines = []
-    for regression, rows in table.groupby("regression", sort=False):
-        lines.append(f"comparison of models over relative depth, {regression}:")
+    for name, rows in table.groupby("regression", sort=False):
+        lines.append(f"comparison of models over relative depth, {name}:")
         lines += [f"  {_finding(row, alpha)}" for row in rows.itertuples()]
     return "\n".join(lines) + "\n"
 

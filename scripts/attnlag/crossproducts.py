@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag import layout
-from attnlag.tables import read_provenance
+from attnlag.tables import encoding, metadata, parquet_writer, read_provenance
 
 # Documents that are read at once.
 DOCUMENTS = 2000
@@ -102,14 +103,6 @@ def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
     return [column.dictionary[code].as_py() for code in codes[starts]], starts
 
 
-def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray:
-    """Return columns as a (rows, columns) float64 array, NaN where null."""
-    values = np.empty((batch.num_rows, len(names)))
-    for place, name in enumerate(names):
-        values[:, place] = batch.column(name).to_numpy(zero_copy_only=False)
-    return values
-
-
 def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     """Return the means of a batch: (layers, p), 0 for the leading 1.
 
@@ -121,10 +114,10 @@ def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     shared = shared_terms(schema)
     for place, layer in enumerate(layers):
         own = [f"{layout.layer_name(layer)}.{term}" for term in terms[: len(terms) - len(shared)]]
-        values = _columns(batch, [*own, *shared])
-        valid = ~np.isnan(values[:, 0])
+        columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in [*own, *shared]]
+        valid = ~np.isnan(columns[0])
         if valid.any():
-            centre[place, 1:] = values[valid].mean(axis=0)
+            centre[place, 1:] = [column[valid].mean() for column in columns]
     return centre
 
 
@@ -198,6 +191,24 @@ def accumulate(
         yield Block([open_document], open_products[None])
 
 
+def gathered(blocks: Iterable[Block], documents: int = DOCUMENTS) -> Iterator[Block]:
+    """Yield the same documents in blocks of at least so many, but for the last."""
+    waiting: list[Block] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(len(part.documents) for part in waiting) >= documents:
+            yield joined(waiting)
+            waiting = []
+    if waiting:
+        yield joined(waiting)
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Return consecutive blocks as one."""
+    names = [name for block in blocks for name in block.documents]
+    return Block(names, np.concatenate([block.products for block in blocks]))
+
+
 def _sums(
     batch: pa.RecordBatch,
     layers: Sequence[str],
@@ -206,26 +217,35 @@ def _sums(
     centre: np.ndarray,
     starts: np.ndarray,
 ) -> np.ndarray:
-    """Return the packed cross-products of segments of a batch: (segments, layers, packed)."""
-    own = terms[: len(terms) - len(shared)]
-    values = [_columns(batch, [f"{layer}.{term}" for layer in layers]) for term in own]
-    valid = ~np.isnan(values[0])
-    whole = bool(valid.all())
-    for place, value in enumerate(values):
-        value -= centre[:, place + 1]
-        if not whole:
+    """Return the packed cross-products of segments of a batch: (segments, layers, packed).
+
+    One layer at a time, in columns that lie in one piece: they stay in the processor's cache.
+    """
+    count, rows = len(terms), batch.num_rows
+    own = count - len(shared)
+    w, product = np.empty((count, rows)), np.empty(rows)
+    sums = np.empty((len(layers), packed_size(1 + count), len(starts)))
+    lengths = np.diff(starts, append=rows)
+    for layer, (name, found) in enumerate(zip(layers, sums, strict=True)):
+        columns = [batch.column(f"{name}.{term}") for term in terms[:own]]
+        columns += [batch.column(term) for term in shared]
+        for place, column in enumerate(columns):
+            values = column.to_numpy(zero_copy_only=False)
+            np.subtract(values, centre[layer, place + 1], out=w[place])
+        if columns[0].null_count:
             # A dropped row is a row of zeros, its leading 1 included.
-            value[~valid] = 0
-    for place, name in enumerate(shared, start=len(own)):
-        value = batch.column(name).to_numpy()[:, None] - centre[:, place + 1]
-        values.append(value if whole else np.where(valid, value, 0))
-    w = [valid.astype(np.float64), *values]
-    sums = np.empty((len(starts), len(layers), packed_size(len(w))))
-    for place, (i, j) in enumerate(combinations_with_replacement(range(len(w)), 2)):
-        # A leading 1 need not be multiplied: it is 0 where the rest is.
-        product = w[j] if i == 0 else w[i] * w[j]
-        np.add.reduceat(product, starts, axis=0, out=sums[:, :, place])
-    return sums
+            valid = ~np.isnan(w[0])
+            w[:, ~valid] = 0
+            np.add.reduceat(valid, starts, dtype=np.float64, out=found[0])
+        else:
+            found[0] = lengths
+        for place in range(count):
+            np.add.reduceat(w[place], starts, out=found[1 + place])
+        pairs = combinations_with_replacement(range(count), 2)
+        for place, (i, j) in enumerate(pairs, start=1 + count):
+            np.multiply(w[i], w[j], out=product)
+            np.add.reduceat(product, starts, out=found[place])
+    return sums.transpose(2, 0, 1)
 
 
 # --- on disk -------------------------------------------------------------------------------
@@ -262,6 +282,37 @@ def to_table(block: Block, layers: Sequence[int]) -> pa.Table:
         columns["half"] = pa.array(half)
     schema = schema_of(packed, halves)
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def write(
+    blocks: Iterable[Block],
+    path: str | Path,
+    record: dict[str, Any],
+    *,
+    terms: Sequence[str],
+    layers: Sequence[int],
+    centre: np.ndarray,
+    halves: int,
+) -> "Totals":
+    """Write a shard block by block, its sums with it, and return the sums.
+
+    ``record`` is the provenance; what the numbers are is added to it as ``crossproducts``.
+    """
+    p = 1 + len(terms)
+    facts = {"terms": terms, "layers": layers, "halves": halves, "centre": centre.tolist()}
+    schema = schema_of(packed_size(p), halves)
+    totals = Totals.empty(len(layers), p, halves)
+    with parquet_writer(
+        path,
+        schema.with_metadata(metadata({**record, "crossproducts": facts})),
+        **encoding(schema),
+    ) as writer:
+        for block in gathered(blocks):
+            writer.write_table(to_table(block, layers))
+            totals.add(block.products)
+        # The sums over documents are known only now, when the schema is written already.
+        writer.add_key_value_metadata({TOTALS_KEY: totals.to_json()})
+    return totals
 
 
 @dataclass

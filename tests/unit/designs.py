@@ -63,3 +63,10 @@ def columns_of(table, layer):
     frame = frame.dropna(subset=names)
     x = sm.add_constant(frame[names[1:]].to_numpy())
     return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy()
+
+
+def write_shard(table, path, record, halves=False):
+    """Write the cross-products of a design as the pipeline does."""
+    shard = shard_of(table, halves=halves)
+    facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
+    crossproducts.write(shard.blocks(), path, record, halves=shard.halves, **facts)

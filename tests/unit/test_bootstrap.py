@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, shard_of, stack_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attnlag import bootstrap, crossproducts, regression
 
@@ -15,6 +17,25 @@ LENGTHS = [30, 12, 25, 8, 14, 40, 9]
 
 def clustered(y, x, codes):
     return sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True)
+
+
+@given(
+    documents=st.integers(1, 9),
+    draws=st.integers(1, 40),
+    seed=st.integers(0, 2**32),
+    block=st.integers(1, 100),
+)
+@settings(max_examples=60, deadline=None)
+def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, draws, seed, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "BLOCK", block)
+        blocks = list(bootstrap.weights_of_draws(documents, draws, seed))
+    assert all(part.size <= max(block, documents) for part in blocks)
+    weights = np.concatenate(blocks)
+    # By the generator that the draws are seeded with.
+    taken = np.random.default_rng(seed).integers(documents, size=(draws, documents))
+    expected = [np.bincount(drawn, minlength=documents) for drawn in taken]
+    np.testing.assert_array_equal(weights, expected)
 
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])

@@ -6,6 +6,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import designs
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -55,30 +56,30 @@ def design_of(rows):
 
 
 def stack_of(rows):
-    table = design_of(rows)
-    return crossproducts.accumulate(table.to_batches(), table.schema)
+    return designs.stack_of(design_of(rows))
 
 
 def write_study(
-    folder, model, rows, *, corpus="prompts", site="attention", source="path", shards=1, **inference
+    folder, model, rows, *, corpus="prompts", site="attention", source="path", shards=1, **options
 ):
     """Write the coefficients and cross-products of a study as the pipeline does."""
     folder = folder / model / corpus / site / "notebook"
-    inference = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3, **inference}
+    inference = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
+    inference |= {"fixed_effects": "none", **options}
     record = {
         "model": {"name": model, "source": source},
         "corpus": {"name": corpus},
         "stages": {"tokens": {"shards": shards}, "regression": inference},
     }
     names = list(dict.fromkeys(rows[0]))
-    stacks = []
+    written = []
     for shard, part in enumerate(np.array_split(names, shards)):
         chosen = np.isin(rows[0], part)
-        stacks.append(stack_of((rows[0][chosen], rows[1][chosen])))
-        facts = {**record, "crossproducts": crossproducts.centre_record(stacks[-1])}
+        design = design_of((rows[0][chosen], rows[1][chosen]))
         path = folder / "crossproducts" / f"{shard:04d}.parquet"
-        tables.write_table(crossproducts.to_table(stacks[-1]), path, facts)
-    stack = crossproducts.merged(stacks)
+        designs.write_shard(design, path, record)
+        written.append(crossproducts.read_shard(path))
+    stack = crossproducts.merged(written)
     fits = regression.fit(stack, inference["covariance"], inference["folds"])
     table = regression.coefficients(
         fits, stack, **{key: inference[key] for key in ("covariance", "alpha", "adjust")}
@@ -115,41 +116,9 @@ def fitted_to_resampled(rows, documents, drawn):
 # --- the bootstrap -------------------------------------------------------------------------
 
 
-@given(
-    documents=st.integers(1, 9),
-    draws=st.integers(1, 40),
-    seed=st.integers(0, 2**32),
-    block=st.integers(1, 100),
-)
-@settings(max_examples=60, deadline=None)
-def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, draws, seed, block):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "BLOCK", block)
-        blocks = list(comparison.weights_of_draws(documents, draws, seed))
-    assert all(part.size <= max(block, documents) for part in blocks)
-    weights = np.concatenate(blocks)
-    expected = [
-        np.bincount(drawn, minlength=documents) for drawn in literal_draws(documents, draws, seed)
-    ]
-    np.testing.assert_array_equal(weights, expected)
-
-
-@pytest.mark.parametrize("mean", [0.0, 3.0, 1e4])
-def test_slopes_are_those_of_rows_resampled_by_document(mean):
-    rows = rows_of(bump(4), mean=mean)
-    rows[1][::7, :, 1] = np.nan  # rows that one layer drops
-    stack = crossproducts.merged([stack_of(rows)])
-    (weights,) = comparison.weights_of_draws(len(NAMES), 20, 5)
-    found = comparison.slopes(stack, weights)
-    assert found.shape == (20, 4, 2)
-    for slopes, drawn in zip(found, literal_draws(len(NAMES), 20, 5), strict=True):
-        expected = fitted_to_resampled(rows, NAMES, drawn)
-        np.testing.assert_allclose(slopes, expected, rtol=1e-7, atol=1e-9)
-
-
 def test_a_profile_is_the_fitted_coefficients_with_draws_for_all_layers_at_once():
     rows = rows_of(bump(5))
-    stack = crossproducts.merged([stack_of(rows)])
+    stack = stack_of(rows)
     profile = comparison.profile(stack, 150, 3)
     fits = regression.fit(stack, "cluster", 3)
     np.testing.assert_allclose(profile.estimate, [fit.estimate[1:] for fit in fits], rtol=1e-12)
@@ -160,41 +129,6 @@ def test_a_profile_is_the_fitted_coefficients_with_draws_for_all_layers_at_once(
     # The spread of the draws is what clustered errors estimate.
     errors = np.array([np.sqrt(np.diag(fit.covariance))[1:] for fit in fits])
     np.testing.assert_allclose(profile.draws.std(axis=0), errors, rtol=0.35)
-
-
-def test_slopes_do_not_depend_on_the_centre():
-    stack = crossproducts.merged([stack_of(rows_of(bump(3)))])
-    shift = np.concatenate([np.zeros((3, 1)), np.full((3, 3), 0.7)], axis=1)
-    moved = crossproducts.Stack(
-        stack.terms,
-        stack.layers,
-        stack.documents,
-        crossproducts.recentred(stack.products, shift),
-        stack.centre + shift,
-    )
-    (weights,) = comparison.weights_of_draws(len(NAMES), 10, 0)
-    np.testing.assert_allclose(
-        comparison.slopes(moved, weights), comparison.slopes(stack, weights), rtol=1e-9
-    )
-
-
-def test_slopes_that_cannot_be_fitted_are_missing_and_the_others_are_there():
-    rows = rows_of(bump(5))
-    values = rows[1]
-    values[:, 0, 1] = 2.5  # the outcome is constant
-    values[:, 2, 2] = 1.1  # so is a lag
-    values[:, 2, 3] = 2 * values[:, 1, 3] - 7  # the lags are collinear
-    stack = crossproducts.merged([stack_of(rows)])
-    found = comparison.slopes(stack, np.ones((1, len(NAMES))))[0]
-    status = [fit.status for fit in regression.fit(stack, "cluster", 3)]
-    assert [bool(np.isfinite(slopes).all()) for slopes in found] == [s == "ok" for s in status]
-    assert status.count("ok") == 2
-    # Draws of a single document, of fewer rows than terms and of as many.
-    one = np.zeros((1, len(NAMES)))
-    one[0, 4] = 1
-    for length in (2, 3):
-        few = crossproducts.merged([stack_of(rows_of(bump(2), length=length))])
-        assert np.isnan(comparison.slopes(few, one)).all()
 
 
 # --- depth and profiles --------------------------------------------------------------------
@@ -474,7 +408,7 @@ def test_the_interval_covers_the_true_correlation():
     for sample in range(60):
         one, other = (
             comparison.profile(
-                crossproducts.merged([stack_of(rows_of(slopes, names, 40, 2 * sample + place))]),
+                stack_of(rows_of(slopes, names, 40, 2 * sample + place)),
                 200,
                 sample,
             )

@@ -9,7 +9,7 @@ from designs import TERMS, design_table, shard_of, stack_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlag import crossproducts, tables
+from attnlag import crossproducts
 from attnlag.crossproducts import unpacked
 
 
@@ -96,20 +96,9 @@ def test_a_shard_survives_its_file(tmp_path):
     for halves in (False, True):
         shard = shard_of(table, rows=7, halves=halves)
         count = 2 if halves else 1
-        record = {
-            "crossproducts": {
-                "terms": shard.terms,
-                "layers": shard.layers,
-                "halves": count,
-                "centre": shard.centre.tolist(),
-            }
-        }
-        schema = crossproducts.schema_of(10, count).with_metadata(tables.metadata(record))
         path = tmp_path / f"{halves}.parquet"
-        with tables.parquet_writer(path, schema) as writer:
-            for block in shard.blocks():
-                writer.write_table(crossproducts.to_table(block, shard.layers))
-            writer.add_key_value_metadata({crossproducts.TOTALS_KEY: shard.totals.to_json()})
+        facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
+        crossproducts.write(shard.blocks(), path, {}, halves=count, **facts)
         frame = pq.read_table(path).to_pandas()
         assert frame["document"].tolist()[:: 3 * count] == ["d0", "d1", "d2", "d3"]
         assert frame["layer"].tolist() == [0, 1, 2] * 4 * count
