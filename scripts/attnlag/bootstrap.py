@@ -143,15 +143,29 @@ def joint(fits: Sequence[Fit], stack: Stack, estimates: np.ndarray, alpha: float
     for place, term in enumerate(names):
         largest = t_drawn[:, :, place].max(axis=1)
         critical[term] = float(np.quantile(largest, 1 - alpha, method="higher"))
-        order = np.argsort(-t[:, place], kind="stable")
-        # The maximum over a layer and all those after it in the order.
-        ordered = t_drawn[:, order[::-1], place]
-        tail = np.maximum.accumulate(ordered, axis=1)[:, ::-1]
-        exceed = (tail >= t[order, place]).sum(axis=0)
-        p = np.maximum.accumulate((1 + exceed) / (1 + len(estimates)))
-        for layer, value in zip(order, p, strict=True):
-            p_adjusted.loc[(stack.layers[fitted[layer]], term)] = value
+        p = step_down(t[:, place], t_drawn[:, :, place])
+        for index, value in zip(fitted, p, strict=True):
+            p_adjusted.loc[(stack.layers[index], term)] = value
     return Joint(critical, p_adjusted, len(estimates))
+
+
+def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
+    """Return Romano and Wolf's step-down p-values of several tests.
+
+    Parameters
+    ----------
+    t : (tests,) array
+        Absolute statistics.
+    drawn_t : (draws, tests) array
+        The same under the null.
+    """
+    order = np.argsort(-t, kind="stable")
+    # The maximum over a test and all those after it in the order.
+    tail = np.maximum.accumulate(drawn_t[:, order[::-1]], axis=1)[:, ::-1]
+    exceed = (tail >= t[order]).sum(axis=0)
+    p_values = np.empty(len(t))
+    p_values[order] = np.maximum.accumulate((1 + exceed) / (1 + len(drawn_t)))
+    return p_values
 
 
 # --- the wild cluster bootstrap ------------------------------------------------------------
