@@ -6,7 +6,7 @@ about 1000 pixels wide, a font of 9 points is then as large as the text around i
 """
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,13 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from attnlag import tables
 from attnlag.errors import UserError, counted
+from attnlag.wording import ADJUSTMENTS, COVARIANCE
 
 # What each format needs so that equal figures give equal bytes: no date, no version.
 METADATA: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
@@ -55,6 +55,9 @@ MOST_CORNERS = 50_000
 GREY = "0.35"
 LINE = "#d55e00"
 NORMS = "#2a6f8f"
+# What the order of tokens does not explain.
+NULL = "0.85"
+NULL_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.0}
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
 # What a site adds, as axes and titles say it.
@@ -63,8 +66,16 @@ ADDED = {"attention": "attention adjustment", "mlp": "MLP adjustment", "block": 
 # The shares of tokens below the five lines of a layer's norms, median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-COVARIANCE = {"cluster": "clustered by document (CRV1)", "nonrobust": "nonrobust"}
-ADJUSTMENTS = {"holm": "Holm", "benjamini-hochberg": "Benjamini-Hochberg"}
+# A layer without a fit.
+UNFITTED: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "^",
+    "markersize": 6,
+    "markerfacecolor": "none",
+}
+
+# Height of a line of a legend, in inches.
+LEGEND_LINE = 0.2
 
 
 @contextmanager
@@ -421,9 +432,19 @@ def _legend_of_norms(
 
 
 def lags_among(terms: Sequence[str]) -> list[str]:
-    """Return the lags among the terms of a regression, nearest first."""
-    lags = {term for term in terms if term.startswith("lag_")}
-    return sorted(lags, key=lambda term: int(term.removeprefix("lag_")))
+    """Return the lags among the terms of a regression, nearest first, and then its leads."""
+    found = {term for term in terms if term.startswith(("lag_", "lead_"))}
+    return sorted(found, key=lambda term: (is_lead(term), distance(term)))
+
+
+def is_lead(term: str) -> bool:
+    """Return whether a lag or lead is a lead."""
+    return term.startswith("lead_")
+
+
+def distance(term: str) -> int:
+    """Return how many tokens away a lag or lead is."""
+    return int(term.rpartition("_")[2])
 
 
 def named(term: str) -> str:
@@ -456,75 +477,293 @@ def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[
     return sorted(set(wanted))
 
 
+def correction_text(adjust: str, over: str = "the layers") -> str:
+    """Return how p-values were corrected, for a footnote."""
+    if adjust == "none":
+        return "p-values not corrected for the number of layers"
+    return f"p-values corrected over {over}, per term ({ADJUSTMENTS.get(adjust, adjust)})"
+
+
 def spread_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:
     """Return how uncertainty was reckoned, and from how much, for a footnote."""
-    if adjust == "none":
-        correction = "p-values not corrected for the number of layers"
-    else:
-        correction = (
-            f"p-values corrected over the layers, per term ({ADJUSTMENTS.get(adjust, adjust)})"
-        )
     return (
-        f"Standard errors: {COVARIANCE.get(covariance, covariance)}; {correction}. "
+        f"Standard errors: {COVARIANCE.get(covariance, covariance)}; {correction_text(adjust)}. "
         f"{counted(n_obs, 'row')} from {counted(n_documents, 'document')}."
+    )
+
+
+def is_permuted(coefficients: pd.DataFrame) -> bool:
+    """Return whether a tidy table is that of a permuted regression."""
+    return bool((coefficients["vcov_type"] == "permutation").any())
+
+
+def as_observed(coefficients: pd.DataFrame) -> pd.DataFrame:
+    """Return a tidy table whose estimates are those in the order that the tokens have.
+
+    In the table of a permuted regression the estimate is the location of the null, and that in
+    the real order stands beside it; its intervals, those of the null, stay.
+    """
+    if not is_permuted(coefficients):
+        return coefficients
+    return coefficients.assign(estimate=coefficients["observed"])
+
+
+def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
+    """Return those of the layers in which no lag or lead has an estimate."""
+    lags = coefficients["term"].isin(lags_among(list(coefficients["term"])))
+    fitted = coefficients[lags & coefficients["estimate"].notna()]
+    return sorted(set(numbers) - set(fitted["layer"]))
+
+
+def with_joint_bands(
+    coefficients: pd.DataFrame, critical_values: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return a tidy table with the intervals estimate ± critical value × standard error.
+
+    Parameters
+    ----------
+    coefficients : pandas.DataFrame
+    critical_values : mapping of term to float
+        Of the largest |t| of all layers; a term that is not among them has no interval then.
+    """
+    reach = coefficients["term"].map(dict(critical_values)) * coefficients["std_error"]
+    return coefficients.assign(
+        conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
     )
 
 
 @style()
 def coefficients_by_layer(
-    coefficients: pd.DataFrame, fits: pd.DataFrame, *, title: str, alpha: float, adjust: str
+    coefficients: pd.DataFrame,
+    fits: pd.DataFrame,
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    critical_values: Mapping[str, float] | None = None,
+    null: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw figure 2: the coefficient of each lag by layer, with R² below.
 
     Parameters
     ----------
     coefficients, fits : pandas.DataFrame
-        The tidy tables of one regression. A layer without estimates is a gap, marked below.
+        The tidy tables of one regression. A layer without estimates is a gap, marked below. Of a
+        permuted regression, the coefficients in the order that the tokens have are drawn, before
+        the null; it has no R² if ``fits`` has none.
     title : str
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
+    critical_values : mapping of term to float, optional
+        Makes the bands joint over the layers.
+    null : pandas.DataFrame, optional
+        The tidy table of a permuted regression with the same terms. With a null each lag has a
+        panel of its own: the nulls of several lags would hide each other.
     """
     fits = fits.sort_values("layer")
     numbers = fits["layer"].tolist()
-    palette = lag_colours(lags_among(list(coefficients["term"])))
+    terms = lags_among(list(coefficients["term"]))
+    palette = lag_colours(terms)
+    covariance = coefficients["vcov_type"].iloc[0]
+    permuted = is_permuted(coefficients)
+    band: str | None = band_text(alpha, joint=critical_values is not None)
+    if permuted:
+        null, band = coefficients, None
+        coefficients = as_observed(coefficients).assign(conf_low=np.nan, conf_high=np.nan)
+    elif critical_values is not None:
+        coefficients = with_joint_bands(coefficients, critical_values)
+    r_squared = fits["r_squared"].to_numpy(dtype=float)
+    missing = unfitted_layers(coefficients, numbers)
 
-    figure = Figure(figsize=(10, 6.4), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    top.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    _draw_lags(top, coefficients, numbers, palette, alpha)
-    r_squared = fits["r_squared"].to_numpy()
-    missing = [layer for layer, value in zip(numbers, r_squared, strict=True) if np.isnan(value)]
-    _mark_missing(top, missing, 0.03)
-    _mark_missing(bottom, missing, 0.1)
-    bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
-    top.set_ylabel("coefficient\n(log norm per log norm)")
-    top.margins(y=0.08)
-    largest = np.nanmax(r_squared) if np.isfinite(r_squared).any() else 1.0
-    bottom.set_ylim(0, 1.15 * largest if largest > 0 else 1.0)
-    bottom.set_ylabel("R²\n(share of variance)")
-    bottom.locator_params(axis="y", nbins=4)
-    label_layers(bottom, numbers)
-    for axes in (top, bottom):
+    groups = [terms] if null is None else [[term] for term in terms]
+    entries = mark_entries(alpha, adjust, band=band, null=null is not None, unfitted=bool(missing))
+    if null is None:
+        entries = {**{named(term): handle_of(term, palette[term]) for term in terms}, **entries}
+    columns = legend_columns(list(entries), 9.7)
+    strip = strip_height(-(-len(entries) // columns))
+
+    figure, panels, bottom = _panels_of_groups(
+        len(groups), not permuted or np.isfinite(r_squared).any(), strip
+    )
+    for axes, group in zip(panels, groups, strict=True):
+        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+        if null is not None:
+            draw_null(axes, null[null["term"] == group[0]], numbers)
+            axes.set_ylabel(f"coefficient of {named(group[0])}\n(log norm per log norm)")
+        else:
+            axes.set_ylabel("coefficient\n(log norm per log norm)")
+        _draw_lags(axes, coefficients, numbers, {term: palette[term] for term in group}, alpha)
+        mark_unfitted(axes, missing, 0.03)
+        axes.margins(y=0.08)
+    if bottom is not None:
+        mark_unfitted(bottom, missing, 0.1)
+        bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
+        largest = np.nanmax(r_squared) if np.isfinite(r_squared).any() else 1.0
+        bottom.set_ylim(0, 1.15 * largest if largest > 0 else 1.0)
+        bottom.set_ylabel("R²\n(share of variance)")
+        bottom.locator_params(axis="y", nbins=4)
+    for axes in figure.axes:
+        label_layers(axes, numbers, most=16 if len(groups) <= 3 or axes is bottom else 10)
         axes.grid(axis="y", color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
+    _label_lowest(figure)
     sns.despine(figure)
-    figure.align_ylabels([top, bottom])
-    _legend_of_coefficients(top, palette, alpha, adjust, bool(missing))
-    covariance = coefficients["vcov_type"].iloc[0]
-    rows_text = spread_text(
-        covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max())
+    figure.align_ylabels()
+    notes = [PREDICTIVE]
+    if critical_values is not None and not permuted:
+        notes.append("Joint bands hold all layers of a term at once (max-t over the bootstrap).")
+    if permuted:
+        notes.append(
+            "Lines: the coefficients in the order that the tokens have; p-values by permutation "
+            "of the tokens within each document."
+        )
+    notes.append(
+        spread_text(covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max()))
     )
-    frame(figure, title, f"{PREDICTIVE} {rows_text}")
+    frame(figure, title, " ".join(notes), strip=strip)
+    legends_in_strip(figure, [(entries, columns)])
     return figure
 
 
+def _panels_of_groups(
+    groups: int, with_r_squared: bool, strip: float
+) -> tuple[Figure, list[Axes], Axes | None]:
+    """Return a figure with a panel for each group of lags and one for R² below them all."""
+    columns = 1 if groups <= 3 else 2
+    rows = -(-groups // columns)
+    each = 3.5 if groups == 1 else 2.1
+    heights = [each] * rows + [1.3] * with_r_squared
+    figure = Figure(figsize=(10, sum(heights) + strip + 1.3), layout="constrained")
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    panels: list[Axes] = []
+    for place in range(groups):
+        first = panels[0] if panels else None
+        cell = grid[place // columns, place % columns]
+        # One scale for all lags, so that they can be held against each other.
+        panels.append(figure.add_subplot(cell, sharex=first, sharey=first))
+    bottom = None
+    if with_r_squared:
+        bottom = figure.add_subplot(grid[rows, :], sharex=panels[0] if columns == 1 else None)
+    return figure, panels, bottom
+
+
+def _label_lowest(figure: Figure) -> None:
+    """Leave numbers and the name of the x axis to the lowest panel of each column."""
+    places = [axes.get_subplotspec() for axes in figure.axes]
+    for axes, place in zip(figure.axes, places, strict=True):
+        below = any(
+            other.rowspan.start > place.rowspan.start
+            and other.colspan.start <= place.colspan.start < other.colspan.stop
+            for other in places
+        )
+        axes.tick_params(labelbottom=not below)
+        if below:
+            axes.set_xlabel("")
+
+
 def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
-    """Return a colour for each lag, nearest first."""
-    # Ten lags have an order that hues do not.
-    palette = sns.color_palette("colorblind") if len(lags) <= 4 else layer_colours(len(lags))
-    return dict(zip(lags, palette, strict=False))
+    """Return a colour for each lag and lead, nearest first."""
+    if len(lags) <= 4:
+        return dict(zip(lags, sns.color_palette("colorblind"), strict=False))
+    # Ten lags have an order that hues do not. Leads have one of their own.
+    behind = [lag for lag in lags if not is_lead(lag)]
+    ahead = [lag for lag in lags if is_lead(lag)]
+    warm = sns.color_palette("YlOrBr_r", as_cmap=True)(np.linspace(0.1, 0.65, len(ahead)))
+    return {
+        **dict(zip(behind, layer_colours(len(behind)), strict=True)),
+        **dict(zip(ahead, warm, strict=True)),
+    }
+
+
+def handle_of(term: str, colour: Any) -> Line2D:
+    """Return a lag's or lead's line in a legend."""
+    return Line2D([], [], color=colour, linewidth=2, linestyle=_dashes(term))
+
+
+def _dashes(term: str) -> Any:
+    """Return the dashes of a term: leads are told from lags without their colour."""
+    return (0, (5, 1.5)) if is_lead(term) else "-"
+
+
+def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
+    """Fill between two lines with gaps in them.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    x, low, high : (layers,) float array
+        NaN where there is a gap.
+    kind : Any
+        Of the filling: its colour, alpha and zorder.
+    """
+    axes.fill_between(x, low, high, linewidth=0, **kind)
+    known = np.isfinite(low) & np.isfinite(high)
+    # A band between two gaps has no width: its ends are joined by a line.
+    beside = np.concatenate([[False], known, [False]])
+    alone = known & ~beside[:-2] & ~beside[2:]
+    line = {**kind, "alpha": min(1.0, kind.get("alpha", 1.0) + 0.3)}
+    axes.vlines(x[alone], low[alone], high[alone], linewidth=3, **line)
+
+
+def draw_profile(
+    axes: Axes,
+    x: np.ndarray,
+    rows: pd.DataFrame,
+    colour: Any,
+    alpha: float,
+    *,
+    shade: float,
+    size: float,
+    linestyle: Any = "-",
+    zorder: float = 2,
+) -> None:
+    """Draw one coefficient along the layers: line, band, dots where significant, else crosses.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    x : (layers,) array
+    rows : pandas.DataFrame
+        A row of a tidy table for each x: ``estimate``, NaN where there is a gap, ``conf_low``,
+        ``conf_high`` and ``p_adjusted``.
+    colour : Any
+    alpha : float
+        Level of significance.
+    shade : float
+        Opacity of the band.
+    size : float
+        Of the dots, in points.
+    linestyle, zorder : Any
+    """
+    x = np.asarray(x)
+    estimate = rows["estimate"].to_numpy(dtype=float)
+    low, high = (rows[end].to_numpy(dtype=float) for end in ("conf_low", "conf_high"))
+    draw_band(axes, x, low, high, color=colour, alpha=shade, zorder=zorder)
+    axes.plot(x, estimate, color=colour, linestyle=linestyle, linewidth=1.3, zorder=zorder + 1)
+    known = np.isfinite(estimate)
+    significant = rows["p_adjusted"].to_numpy(dtype=float) < alpha
+    for chosen, marker in ((significant, "o"), (~significant, "x")):
+        axes.plot(
+            x[known & chosen],
+            estimate[known & chosen],
+            linestyle="none",
+            marker=marker,
+            markersize=size if marker == "o" else 2.5 + 0.6 * size,
+            markeredgewidth=0 if marker == "o" else 0.4 + 0.18 * size,
+            color=colour,
+            zorder=zorder + 2,
+        )
+
+
+def draw_null(axes: Axes, null: pd.DataFrame, numbers: Sequence[int]) -> None:
+    """Draw the location and the band of one coefficient when the order of tokens is permuted."""
+    rows = null.set_index("layer").reindex(numbers)
+    x = np.asarray(numbers)
+    low, high = (rows[end].to_numpy(dtype=float) for end in ("conf_low", "conf_high"))
+    draw_band(axes, x, low, high, color=NULL, zorder=1.5)
+    axes.plot(x, rows["estimate"].to_numpy(dtype=float), zorder=1.7, **NULL_LINE)
 
 
 def _draw_lags(
@@ -535,97 +774,131 @@ def _draw_lags(
     alpha: float,
     scale: float = 1.0,
 ) -> None:
-    """Draw a line with its band for each lag: dots where it is significant, crosses where not.
-
-    ``scale`` is that of the marks, for panels that are narrow.
-    """
+    """Draw the profile of each lag. ``scale`` is that of the marks, for panels that are narrow."""
     few = len(palette) <= 4
     for lag, colour in palette.items():
         rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
-        estimate = rows["estimate"].to_numpy()
-        low, high = rows["conf_low"].to_numpy(), rows["conf_high"].to_numpy()
-        axes.fill_between(
-            numbers, low, high, color=colour, alpha=0.22 if few else 0.1, linewidth=0, zorder=2
+        draw_profile(
+            axes,
+            np.asarray(numbers),
+            rows,
+            colour,
+            alpha,
+            shade=0.22 if few else 0.1,
+            size=scale * (6.6 if few else 5.6),
+            linestyle=_dashes(lag),
         )
-        axes.plot(numbers, estimate, color=colour, linewidth=1.3, zorder=3)
-        known = np.isfinite(estimate)
-        # A band between two gaps has no width: its ends are joined by a line.
-        beside = np.concatenate([[False], known, [False]])
-        alone = known & ~beside[:-2] & ~beside[2:]
-        where = np.asarray(numbers)
-        axes.vlines(where[alone], low[alone], high[alone], color=colour, alpha=0.5, linewidth=3)
-        significant = rows["p_adjusted"].to_numpy() < alpha
-        for chosen, marker, size in ((significant, "o", 5 if few else 4), (~significant, "x", 6)):
-            shown = known & chosen
-            axes.plot(
-                where[shown],
-                estimate[shown],
-                linestyle="none",
-                marker=marker,
-                markersize=scale * size,
-                markeredgewidth=scale * 1.6,
-                color=colour,
-                zorder=4,
-            )
 
 
-def _mark_missing(axes: Axes, missing: Sequence[int], height: float) -> None:
+def mark_unfitted(
+    axes: Axes, places: Sequence[float] | np.ndarray, height: float, color: Any = GREY
+) -> None:
     """Mark the layers without a fit, at a height from 0 to 1 of the axes."""
-    if missing:
+    if len(places):
         axes.plot(
-            missing,
-            [height] * len(missing),
+            places,
+            [height] * len(places),
             transform=axes.get_xaxis_transform(),
-            linestyle="none",
-            marker="^",
-            markersize=6,
-            markerfacecolor="none",
-            color=GREY,
+            color=color,
             clip_on=False,
+            **UNFITTED,
         )
 
 
-def _legend_of_coefficients(
-    axes: Axes, palette: dict[str, Any], alpha: float, adjust: str, missing: bool
-) -> Legend:
-    handles: list = [Line2D([], [], color=colour, linewidth=2) for colour in palette.values()]
-    labels = [named(lag) for lag in palette]
+def band_text(alpha: float, joint: bool = False) -> str:
+    """Return what a band is, for a legend."""
+    return f"{100 * (1 - alpha):g}% {'joint ' if joint else ''}confidence band"
+
+
+def null_text(alpha: float) -> str:
+    """Return what the band of a null is, for a legend."""
+    return f"order of tokens permuted ({100 * (1 - alpha):g}% of draws)"
+
+
+def mark_entries(
+    alpha: float, adjust: str, *, band: str | None, null: bool = False, unfitted: bool = False
+) -> dict[str, Any]:
+    """Return the entries of a legend for what all profiles share, by their labels.
+
+    Parameters
+    ----------
+    alpha : float
+    adjust : str
+    band : str or None
+        What the bands are; None if there are none.
+    null : bool
+        Whether the null of a permuted regression is drawn.
+    unfitted : bool
+        Whether a layer is marked as not fitted.
+    """
     corrected = "" if adjust == "none" else f", {ADJUSTMENTS.get(adjust, adjust)}"
-    mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markeredgewidth": 1.6}
-    handles += [
-        Line2D([], [], marker="o", markersize=5, **mark),
-        Line2D([], [], marker="x", markersize=6, **mark),
-        Patch(color=GREY, alpha=0.25, linewidth=0),
-    ]
-    labels += [
-        f"p < {alpha:g}{corrected}",
-        f"p ≥ {alpha:g}{corrected}",
-        f"{100 * (1 - alpha):g}% confidence band",
-    ]
-    if missing:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker="^",
-                markersize=6,
-                markerfacecolor="none",
-                color=GREY,
-            )
+    mark: dict[str, Any] = {"linestyle": "none", "color": GREY}
+    entries: dict[str, Any] = {
+        f"p < {alpha:g}{corrected}": Line2D(
+            [], [], marker="o", markersize=6.6, markeredgewidth=0, **mark
+        ),
+        f"p ≥ {alpha:g}{corrected}": Line2D(
+            [], [], marker="x", markersize=6.5, markeredgewidth=1.6, **mark
+        ),
+    }
+    if band:
+        entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
+    if null:
+        entries[null_text(alpha)] = (
+            Patch(color=NULL, linewidth=0),
+            Line2D([], [], **NULL_LINE),
         )
-        labels.append("not fitted")
-    return axes.legend(
-        handles,
-        labels,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        # One row as long as there is room for it.
-        ncols=len(handles) if len(handles) <= 6 else 5,
-        handlelength=1.5,
-        columnspacing=1.4,
-        borderaxespad=0.2,
-    )
+    if unfitted:
+        entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
+    return entries
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return the columns of a legend that has no more lines than ``width`` inches ask for.
+
+    A legend is filled column by column, each as wide as its longest label.
+    """
+    columns = len(labels)
+    for lines in range(1, len(labels) + 1):
+        columns = -(-len(labels) // lines)
+        longest = [max(map(len, column)) for column in np.array_split(labels, columns)]
+        # A character of 9 points is about 0.07 inches wide; the line and the gaps come to 0.65.
+        if sum(0.65 + 0.07 * size for size in longest) <= width:
+            break
+    return columns
+
+
+def strip_height(lines: int) -> float:
+    """Return the height in inches that a strip for so many lines of legends has."""
+    return LEGEND_LINE * lines + 0.05
+
+
+def legends_in_strip(figure: Figure, legends: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+    """Put legends below each other into the strip that `frame` left free below the title.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    legends : sequence of (entries by label, columns)
+    """
+    width, height = figure.get_size_inches()
+    top = height - 0.2 * figure.get_suptitle().count("\n") - 0.36
+    for entries, columns in legends:
+        legend = figure.legend(
+            list(entries.values()),
+            list(entries),
+            loc="upper left",
+            bbox_to_anchor=(0.1 / width, top / height),
+            ncols=columns,
+            handlelength=2.6,
+            columnspacing=1.6,
+            labelspacing=0.35,
+            borderaxespad=0,
+            borderpad=0,
+        )
+        # It has its room already.
+        legend.set_in_layout(False)
+        top -= LEGEND_LINE * -(-len(entries) // columns)
 
 
 @dataclass
@@ -715,7 +988,7 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
 
 @style()
 def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figure:
-    """Draw figure 3: a panel per layer with the outcome against a lag and the fitted line.
+    """Draw figure 3: a panel per layer with the outcome against a lag or lead, and the fitted line.
 
     Parameters
     ----------
@@ -723,7 +996,7 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figur
         In the order of the layers.
     title : str
     lag : str
-        The term, as in ``lag_1``.
+        The term, as in ``lag_1`` or ``lead_1``.
     """
     columns, size = next(
         (columns, size)
@@ -772,7 +1045,8 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figur
         figure,
         title,
         footnote,
-        x_label=f"log norm at token t − {lag.removeprefix('lag_')} (SD from the layer's mean)",
+        x_label=f"log norm at token t {'+' if is_lead(lag) else '−'} {distance(lag)} "
+        "(SD from the layer's mean)",
         y_label="log norm at token t (SD from the layer's mean)",
     )
     return figure
@@ -881,6 +1155,7 @@ def sites_by_layer(
         Tokens of each sequence that the norms leave out, for the footnote.
     """
     palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
+    permuted = is_permuted(sites[0].coefficients)
     figure = Figure(figsize=(10, 6.6), layout="constrained")
     grid = figure.subplots(2, len(sites), sharex=True, sharey="row", squeeze=False)
     unfitted = False
@@ -894,15 +1169,13 @@ def sites_by_layer(
         top.plot(numbers, middle, color=NORMS, linewidth=1.5, marker="o", markersize=3, zorder=3)
         top.set_title(ADDED[panels.site], loc="left", weight="bold")
 
-        fits = panels.fits.set_index("layer")["r_squared"].reindex(numbers)
-        missing = [int(layer) for layer in fits.index[fits.isna()]]
+        coefficients = as_observed(panels.coefficients)
+        missing = unfitted_layers(coefficients, numbers)
         unfitted |= bool(missing)
         bottom.axhline(0, color=GREY, linewidth=0.8, zorder=1)
         crowded = len(sites) * len(numbers) > 40
-        _draw_lags(
-            bottom, panels.coefficients, numbers, palette, alpha, scale=0.7 if crowded else 1.0
-        )
-        _mark_missing(bottom, missing, 0.03)
+        _draw_lags(bottom, coefficients, numbers, palette, alpha, scale=0.7 if crowded else 1.0)
+        mark_unfitted(bottom, missing, 0.03)
         bottom.margins(y=0.08)
         label_layers(bottom, numbers, most=16 if len(sites) < 3 else 10)
         for axes in (top, bottom):
@@ -912,11 +1185,30 @@ def sites_by_layer(
     grid[1, 0].set_ylabel("coefficient\n(log norm per log norm)")
     sns.despine(figure)
     figure.align_ylabels(list(grid[:, 0]))
-    legend = _legend_of_coefficients(grid[1, 0], palette, alpha, adjust, unfitted)
+    entries = {
+        **{named(lag): handle_of(lag, colour) for lag, colour in palette.items()},
+        **mark_entries(
+            alpha,
+            adjust,
+            band=null_text(alpha) if permuted else band_text(alpha),
+            unfitted=unfitted,
+        ),
+    }
+    columns = legend_columns(list(entries), 9.0)
+    legend = grid[1, 0].legend(
+        list(entries.values()),
+        list(entries),
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        handlelength=2.6,
+        columnspacing=1.6,
+        borderaxespad=0.2,
+    )
     # It stands above all columns, so the first must not be made wide for it; an empty title
     # keeps the height that it takes.
     legend.set_in_layout(False)
-    rows = 1 if len(legend.texts) <= 6 else -(-len(legend.texts) // 5)
+    rows = -(-len(entries) // columns)
     grid[1, 0].set_title("\n" * (rows - 1) + " ", loc="left", pad=8)
 
     covariance = sites[0].coefficients["vcov_type"].iloc[0]

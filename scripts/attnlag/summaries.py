@@ -6,8 +6,7 @@ from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
 from attnlag.regression import Fit
-
-COVARIANCE = {"cluster": "clustered by document (CRV1)", "nonrobust": "nonrobust"}
+from attnlag.wording import COVARIANCE
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -134,8 +135,10 @@ def texts_of(figure: Figure) -> str:
     )
 
 
-def legend_of(axes) -> list[str]:
-    return [text.get_text() for text in axes.get_legend().get_texts()]
+def legend_of(drawn: Figure | Axes) -> list[str]:
+    """Return the labels of the only legend of a figure or of its axes."""
+    (legend,) = drawn.legends if isinstance(drawn, Figure) else [drawn.get_legend()]
+    return [text.get_text() for text in legend.get_texts()]
 
 
 def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
@@ -334,11 +337,11 @@ def test_the_lines_and_bands_are_those_of_the_table_with_a_zero_line():
 
 
 def test_the_legend_names_lags_in_order_and_the_markers():
-    labels = legend_of(coefficients_figure(3, lags=12).axes[0])
+    labels = legend_of(coefficients_figure(3, lags=12))
     assert labels[:12] == [f"lag {lag}" for lag in range(1, 13)]
     assert labels[12:] == ["p < 0.05, Holm", "p ≥ 0.05, Holm", "95% confidence band"]
     figure = coefficients_figure(3, adjust="none")
-    assert "p < 0.05" in legend_of(figure.axes[0])
+    assert "p < 0.05" in legend_of(figure)
     assert "not corrected" in texts_of(figure)
 
 
@@ -350,7 +353,7 @@ def test_many_lags_do_not_crowd_the_legend(lags):
 def test_a_layer_that_was_not_fitted_is_a_gap_and_marked():
     figure = coefficients_figure(12, unfitted=(4, 6))
     top, bottom = figure.axes
-    assert "not fitted" in legend_of(top)
+    assert "not fitted" in legend_of(figure)
     for axes in (top, bottom):
         (marks,) = (line for line in axes.lines if line.get_marker() == "^")
         assert list(marks.get_xdata()) == [4, 6]
@@ -358,7 +361,7 @@ def test_a_layer_that_was_not_fitted_is_a_gap_and_marked():
     assert np.isnan(line.get_ydata()[[4, 6]]).all()
     # Layer 5 has no neighbour to span a band with.
     assert sum(len(c.get_segments()) for c in top.collections[1::2]) >= 2
-    assert "not fitted" not in legend_of(coefficients_figure(12).axes[0])
+    assert "not fitted" not in legend_of(coefficients_figure(12))
 
 
 def test_a_regression_that_was_fitted_nowhere_is_drawn(tmp_path):
