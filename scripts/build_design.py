@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Put the log norm of each token beside those of the tokens before it, for one shard.
+"""Put the log norm of each token beside what may predict it, for one shard.
 
-Lags never cross a window or a document, and the first tokens of every sequence, which are
-attention sinks, are neither outcomes nor lags.
+That is the log norms of the tokens before and after it, those of the layer before, and
+covariates of the token itself. None of them crosses a window or a document, and the first tokens
+of every sequence, which are attention sinks, are neither outcomes nor predictors.
 """
 
 import json
@@ -12,28 +13,49 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from attnlag import design, layout, program, tables
-from attnlag.errors import counted
+from attnlag.errors import UserError, counted
 
 ROWS = 50_000
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
+# The workflow names these two without a path where no covariate asks for them.
+parser.add_argument(
+    "--token-counts", type=Path, nargs="?", help="for log_frequency: those of the corpus (Parquet)"
+)
+parser.add_argument("--corpus", type=Path, nargs="?", help="for group: the corpus (Parquet)")
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = {"lags": [1, 2], "drop_first": 1, **args.settings}
+    settings = args.settings or {"lags": [1, 2]}
+    specification = design.Specification.of(settings)
+    asked = specification.covariates
+    for covariate, option, path in (
+        ("log_frequency", "--token-counts", args.token_counts),
+        ("group", "--corpus", args.corpus),
+    ):
+        if covariate in asked and path is None:
+            raise UserError(f"found the covariate {covariate} without {option}, expected both")
+    facts = design.CorpusFacts.of(
+        counts=pq.read_table(args.token_counts) if "log_frequency" in asked else None,
+        corpus=pq.read_table(args.corpus, columns=["document", "group"])
+        if "group" in asked
+        else None,
+    )
     layers = layout.layers_in(pq.read_schema(args.norms))
-    schema = design.schema(layers, settings["lags"])
+    schema = design.schema(layers, specification, facts.groups)
     batches = tables.batches(args.norms, ROWS, "design")
     record = tables.read_provenance(args.norms)
     record = tables.provenance(record, "design", settings, "numpy")
     counts = design.Counts()
     rows = 0
     with tables.parquet_writer(
-        args.output, schema.with_metadata(tables.metadata(record)), compression="zstd"
+        args.output,
+        schema.with_metadata(tables.metadata(record)),
+        **design.parquet_options(schema),
     ) as writer:
-        for table in design.designs(batches, settings["lags"], settings["drop_first"], counts):
+        for table in design.designs(batches, specification, counts, facts):
             writer.write_table(table)
             rows += table.num_rows
         # What was left out is known only now, when the schema is written already.

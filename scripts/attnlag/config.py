@@ -8,6 +8,7 @@ come from them.
 import contextlib
 import glob
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
@@ -25,9 +26,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticCustomError, to_jsonable_python
 
-from attnlag.errors import nearest
+from attnlag.errors import counted, nearest
 
 # --- the kinds of values -------------------------------------------------------------------
 
@@ -111,6 +112,11 @@ Positive = Annotated[int, Field(ge=1), NotBool]
 AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
 Distinct = AfterValidator(_distinct)
 Covariate = Literal["position", "log_frequency", "group", "previous_layer"]
+
+
+def _impossible(key: str, sentence: str) -> PydanticCustomError:
+    """Return the error of a key that does not go with others of its section."""
+    return PydanticCustomError("impossible", "{sentence}", {"key": key, "sentence": sentence})
 
 
 class Section(BaseModel):
@@ -378,19 +384,22 @@ class Regression(Section):
         if not self.lags and not self.leads:
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
         if self.fixed_effects == "document" and "group" in self.covariates:
-            raise ValueError(
+            raise _impossible(
+                "covariates",
                 "found the covariate group beside fixed_effects: document, expected one of the "
-                "two: a group is constant within its documents"
+                "two: a group is constant within its documents",
             )
         if self.bias_correction == "half-panel" and self.fixed_effects == "none":
-            raise ValueError(
+            raise _impossible(
+                "bias_correction",
                 "found bias_correction: half-panel without fixed_effects, expected "
-                "fixed_effects: document: there is no such bias without document effects"
+                "fixed_effects: document: there is no such bias without document effects",
             )
         if self.bias_correction != "none" and self.permute != "none":
-            raise ValueError(
+            raise _impossible(
+                "permute",
                 "found permute beside bias_correction, expected one of the two: permuted tokens "
-                "have no dynamics to correct for"
+                "have no dynamics to correct for",
             )
         return self
 
@@ -439,10 +448,13 @@ class Inference(Section):
 
     @model_validator(mode="after")
     def _has_draws(self) -> "Inference":
-        if self.adjust == "max-t" and not 0 < 1 / (self.bootstrap + 1) <= self.alpha / 2:
-            raise ValueError(
-                f"found adjust: max-t with {self.bootstrap} draws of bootstrap, expected at least "
-                f"{int(2 / self.alpha)} of them at alpha {self.alpha:g}"
+        # The smallest p-value is 1 / (draws + 1).
+        least = math.ceil(2 / self.alpha) - 1
+        if self.adjust == "max-t" and self.bootstrap < least:
+            raise _impossible(
+                "adjust",
+                f"found adjust: max-t with {counted(self.bootstrap, 'draw')} of bootstrap, "
+                f"expected at least {least} at alpha {self.alpha:g}",
             )
         return self
 
@@ -496,6 +508,17 @@ class Config(Section):
     comparison: Comparison = Field(default=Comparison(), description="How far models agree")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
+    def sample(self) -> dict[str, Any] | None:
+        """Return what all regressions together need of a row; None if each has its own rows."""
+        if not self.norms.common_sample:
+            return None
+        regressions = self.regressions.values()
+        return {
+            "lags": sorted({lag for regression in regressions for lag in regression.lags}),
+            "leads": sorted({lead for regression in regressions for lead in regression.leads}),
+            "previous_layer": any("previous_layer" in one.covariates for one in regressions),
+        }
+
     def files_of(self, corpus: str) -> list[str]:
         """Return the files of a corpus: globs expanded, in the order stated, each once."""
         files = [file for pattern in self.corpora[corpus].files for file in _expanded(pattern)]
@@ -528,7 +551,14 @@ KeyPath = tuple[str | int, ...]
 
 def _part(key: Any) -> str | int:
     """Return a key of a mapping as pydantic writes it in the path of an error."""
-    return key if isinstance(key, (str, int)) else str(key)
+    return "null" if key is None else key if isinstance(key, (str, int)) else str(key)
+
+
+def _null_named(value: Any) -> Any:
+    """Return a value with keys that are null called "null": a regression of the null is."""
+    if isinstance(value, Mapping):
+        return {"null" if k is None else k: _null_named(item) for k, item in value.items()}
+    return value
 
 
 def _written(path: KeyPath) -> str:
@@ -589,6 +619,8 @@ def _read(file: Path) -> tuple[Any, dict[KeyPath, int], list[str]]:
 # --- what is wrong with it -----------------------------------------------------------------
 
 EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
     "dict_type": "a mapping, as in {name: {key: value}}",
     "finite_number": "a number",
     "float_parsing": "a number",
@@ -602,7 +634,6 @@ EXPECTED = {
     "path_type": "text (quotes make a number text)",
     "string_too_short": "text that is not empty",
     "string_type": "text (quotes make a number text)",
-    "too_short": "at least one entry",
 }
 BOUNDS = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
 
@@ -631,6 +662,8 @@ def _key_of(error: Mapping[str, Any]) -> KeyPath:
         del path[2:3]  # the kind of source, between the model's name and its key
     if error["type"].startswith("union_tag"):
         path.append("source")
+    if error["type"] == "impossible":
+        path.append(error["ctx"]["key"])
     return tuple(path)
 
 
@@ -640,6 +673,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
     valid: list[str] = []
     if kind == "value_error":
         return str(context["error"])
+    if kind == "impossible":
+        return str(context["sentence"])
     if kind in ("missing", "extra_forbidden", "invalid_key"):
         *section, name = error["loc"]
         fields = _section_at(tuple(section)).model_fields
@@ -661,6 +696,9 @@ def _sentence(error: Mapping[str, Any]) -> str:
         expected = IN_WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
     elif BOUNDS.keys() & context.keys():
         expected = " and ".join(f"{BOUNDS[key]} {bound:g}" for key, bound in context.items())
+    elif kind == "too_short":
+        least = context["min_length"]
+        expected = f"at least {'one entry' if least == 1 else f'{least} entries'}"
     elif kind in EXPECTED:
         expected = EXPECTED[kind]
     else:
@@ -721,15 +759,47 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
                     ("figures", "layers", index),
                     f"found layer {layer}, but model {name} has layers 0 to {layers - 1}",
                 )
+    yield from _length_problems(config)
+    covariance = config.inference.covariance
     for name, regression in config.regressions.items():
-        needed = config.norms.drop_first + max(regression.lags) + 1
-        if config.tokens.max_length and config.tokens.max_length < needed:
+        if regression.bias_correction == "half-panel" and not covariance.startswith("cluster"):
             yield (
-                ("regressions", name, "lags"),
-                f"found lag {max(regression.lags)}, which needs sequences of {needed} tokens "
-                f"(norms.drop_first is {config.norms.drop_first}), but tokens.max_length is "
-                f"{config.tokens.max_length}",
+                ("inference", "covariance"),
+                f"found {covariance}, expected cluster or cluster-jackknife: regression {name} has "
+                "bias_correction: half-panel, which knows no other errors",
             )
+
+
+def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yield which regressions have no row because all sequences are too short for them."""
+    longest = config.tokens.max_length
+    if longest is None:
+        return
+
+    def problem(lags: list[int], leads: list[int], previous_layer: bool) -> str | None:
+        furthest = [f"lag {max(lags)}"] if lags else ["previous_layer"] if previous_layer else []
+        furthest += [f"lead {max(leads)}"] if leads else []
+        # Beside the token itself; previous_layer holds a lag of 1.
+        reach = max([*lags, int(previous_layer)]) + max(leads, default=0)
+        needed = config.norms.drop_first + reach + 1
+        if longest >= needed:
+            return None
+        return (
+            f"{' and '.join(furthest)}, which need{'s' if len(furthest) == 1 else ''} sequences "
+            f"of {needed} tokens (norms.drop_first is {config.norms.drop_first}), but "
+            f"tokens.max_length is {longest}"
+        )
+
+    all_fit = True
+    for name, regression in config.regressions.items():
+        previous_layer = "previous_layer" in regression.covariates
+        if sentence := problem(regression.lags, regression.leads, previous_layer):
+            all_fit = False
+            key = "lags" if regression.lags else "leads"
+            yield ("regressions", name, key), f"found {sentence}"
+    sample = config.sample()
+    if all_fit and sample and (sentence := problem(**sample)):
+        yield ("norms", "common_sample"), f"found true: over all regressions {sentence}"
 
 
 def _file_problem(pattern: str) -> str | None:
@@ -822,7 +892,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         configuration can be run. A value that no file has is from the command line.
     """
     sources = [Path(file) for file in files]
-    raw = {} if raw is None else raw
+    raw = {} if raw is None else _null_named(raw)
     problems: list[str] = []
     in_files: dict[KeyPath, tuple[str, Any]] = {}
     for file in sources:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,29 @@ def tokenize(
             counts["truncated"] += stop < len(ids)
             counts["cut"] += len(ids) - stop
     return pa.table(rows, schema=SCHEMA), counts
+
+
+def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Count how often each token occurs in sequences, begin-of-sequence tokens included.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        With the column ``input_ids`` of ``SCHEMA``.
+
+    Returns
+    -------
+    counts : pyarrow.Table
+        ``token_id`` (int32, ascending) and ``count`` (int64, at least 1).
+    """
+    counts = np.zeros(0, np.int64)
+    for batch in batches:
+        # Flattened, a list array leaves out what lies before and after its slice.
+        found = np.bincount(batch.column("input_ids").flatten().to_numpy(), minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    ids = np.flatnonzero(counts)
+    return pa.table({"token_id": pa.array(ids.astype(np.int32)), "count": pa.array(counts[ids])})
 
 
 def summarize(tokens: pa.Table, corpus: pa.Table, bos: int) -> pd.DataFrame:

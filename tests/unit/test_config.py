@@ -116,7 +116,7 @@ ADDED = {
     "regressions: [1, 2]": f"6: regressions: found [1, 2], {NAMES}",
     "regressions: {a: }": f"6: regressions.a: found null, {MAPPING}",
     "regressions: {a: {}}": (
-        "6: regressions.a.lags: is missing, expected distances in tokens, as in `[1, 2]`"
+        "6: regressions.a: found neither lags nor leads, expected lags, as in {lags: [1, 2]}"
     ),
     "regressions: {a: {lags: 1}}": (
         "6: regressions.a.lags: found 1, expected a list, as in [a, b]"
@@ -127,8 +127,73 @@ ADDED = {
         "6: regressions.a.lags: found 2 twice, expected each entry once"
     ),
     "regressions: {a: {lags: [1], lag: 2}}": (
-        "6: regressions.a.lag: unknown key, expected one of lags; did you mean 'lags'?"
+        "6: regressions.a.lag: unknown key, expected one of lags, leads, covariates, "
+        "position_knots, fixed_effects, bias_correction, permute, permutations, seed; "
+        "did you mean 'lags'?"
     ),
+    "regressions: {a: {lags: [], leads: []}}": (
+        "6: regressions.a: found neither lags nor leads, expected lags, as in {lags: [1, 2]}"
+    ),
+    "regressions: {a: {leads: [1, 0]}}": "6: regressions.a.leads[1]: found 0, expected at least 1",
+    "regressions: {a: {leads: [2, 2]}}": (
+        "6: regressions.a.leads: found 2 twice, expected each entry once"
+    ),
+    "regressions:\n  a:\n    lags: [1]\n    covariates: [positon]": (
+        '9: regressions.a.covariates[0]: found "positon", expected position, log_frequency, group '
+        "or previous_layer; did you mean 'position'?"
+    ),
+    "regressions: {a: {lags: [1], covariates: [group, group]}}": (
+        "6: regressions.a.covariates: found group twice, expected each entry once"
+    ),
+    "regressions: {a: {lags: [1], covariates: position}}": (
+        '6: regressions.a.covariates: found "position", expected a list, as in [a, b]'
+    ),
+    "regressions: {a: {lags: [1], position_knots: [4, 16]}}": (
+        "6: regressions.a.position_knots: found [4, 16], expected at least 3 entries"
+    ),
+    "regressions: {a: {lags: [1], position_knots: [4, 4, 16]}}": (
+        "6: regressions.a.position_knots: found 4 twice, expected each entry once"
+    ),
+    "regressions: {a: {lags: [1], position_knots: [0, 4, 16]}}": (
+        "6: regressions.a.position_knots[0]: found 0, expected at least 1"
+    ),
+    "regressions: {a: {lags: [1], permutations: 10}}": (
+        "6: regressions.a.permutations: found 10, expected at least 19"
+    ),
+    "regressions: {a: {lags: [1], fixed_effects: documents}}": (
+        '6: regressions.a.fixed_effects: found "documents", expected none or document; '
+        "did you mean 'document'?"
+    ),
+    # Keys that do not go together, at the one to change.
+    "regressions:\n  a:\n    lags: [1]\n    fixed_effects: document\n    covariates: [group]": (
+        "10: regressions.a.covariates: found the covariate group beside fixed_effects: document, "
+        "expected one of the two: a group is constant within its documents"
+    ),
+    "regressions:\n  a:\n    lags: [1]\n    bias_correction: half-panel": (
+        "9: regressions.a.bias_correction: found bias_correction: half-panel without "
+        "fixed_effects, expected fixed_effects: document: there is no such bias without document "
+        "effects"
+    ),
+    "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel,\n"
+    "    permute: within-document}": (
+        "8: regressions.a.permute: found permute beside bias_correction, expected one of the two: "
+        "permuted tokens have no dynamics to correct for"
+    ),
+    "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
+    "inference:\n  covariance: hac": (
+        "9: inference.covariance: found hac, expected cluster or cluster-jackknife: regression a "
+        "has bias_correction: half-panel, which knows no other errors"
+    ),
+    "inference:\n  adjust: max-t\n  bootstrap: 38": (
+        "7: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least "
+        "39 at alpha 0.05"
+    ),
+    "inference: {bootstrap: -1}": "6: inference.bootstrap: found -1, expected at least 0",
+    "inference: {stack_mb: 0}": "6: inference.stack_mb: found 0, expected at least 1",
+    "norms: {common_sample: often}": (
+        '6: norms.common_sample: found "often", expected true or false'
+    ),
+    "figures: {bands: both}": '6: figures.bands: found "both", expected single or joint',
     "regressions: {norms: {lags: [1]}}": (
         "6: regressions.norms: the name 'norms' is that of a folder of the results, "
         "expected another"
@@ -138,11 +203,11 @@ ADDED = {
     "inference: {alpha: five}": '6: inference.alpha: found "five", expected a number',
     "inference: {alpha: false}": "6: inference.alpha: found false, expected a number",
     "inference: {covariance: clustr}": (
-        '6: inference.covariance: found "clustr", expected cluster or nonrobust; '
-        "did you mean 'cluster'?"
+        '6: inference.covariance: found "clustr", expected cluster, cluster-jackknife, '
+        "nonrobust, hc1, hc3 or hac; did you mean 'cluster'?"
     ),
     "inference: {adjust: bonferroni}": (
-        '6: inference.adjust: found "bonferroni", expected holm, benjamini-hochberg or none'
+        '6: inference.adjust: found "bonferroni", expected holm, benjamini-hochberg, max-t or none'
     ),
     "inference: {folds: 1}": "6: inference.folds: found 1, expected at least 2",
     "figures: {formats: [pdf]}": '6: figures.formats[0]: found "pdf", expected svg or png',
@@ -152,6 +217,19 @@ ADDED = {
     "tokens: {max_length: 4}\nregressions:\n  far: {lags: [3, 1]}": (
         "8: regressions.far.lags: found lag 3, which needs sequences of 5 tokens "
         "(norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "tokens: {max_length: 5}\nregressions:\n  both: {lags: [2], leads: [1, 2]}": (
+        "8: regressions.both.lags: found lag 2 and lead 2, which need sequences of 6 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 5"
+    ),
+    "tokens: {max_length: 4}\nregressions: {lead: {leads: [2], covariates: [previous_layer]}}": (
+        "7: regressions.lead.leads: found previous_layer and lead 2, which need sequences of 5 "
+        "tokens (norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "tokens: {max_length: 4}\nnorms: {common_sample: true}\n"
+    "regressions: {a: {lags: [2]}, b: {leads: [2]}}": (
+        "7: norms.common_sample: found true: over all regressions lag 2 and lead 2, which need "
+        "sequences of 6 tokens (norms.drop_first is 1), but tokens.max_length is 4"
     ),
     "norms: {drop_first: 1}\nfigures: {}\nnorms: {drop_first: 2}": (
         "8: norms: given twice, expected once; the first is in line 6"
@@ -515,7 +593,7 @@ def test_values_from_the_command_line_have_no_line() -> None:
         'command line: inference.alpha: found "2", expected less than 1',
         'command line: inference.folds: found "x", expected a whole number',
         "command line: inference.fold: unknown key, expected one of covariance, alpha, adjust, "
-        "folds; did you mean 'folds'?",
+        "bootstrap, wild_bootstrap, seed, folds, hac_lags, stack_mb; did you mean 'folds'?",
     ]
     models = {**yaml.safe_load(LEAST)["models"], "more": {"source": "hub", "repository": "a/b"}}
     assert problems_of(LEAST, models=models) == [
@@ -616,16 +694,49 @@ def test_canonical_is_equal_when_the_settings_are() -> None:
     one = checked(regressions={"a": {"lags": [2, 1]}, "b": {"lags": [3]}})
     two = checked(regressions={"b": {"lags": [3]}, "a": {"lags": [1, 2.0]}})
     assert canonical(one) == canonical(two)
-    assert canonical(one.inference) == (
-        '{"adjust": "holm", "alpha": 0.05, "covariance": "cluster", "folds": 10}'
+    assert canonical(one.comparison) == '{"draws": 2000, "seed": 0}'
+    assert canonical({"b": one.norms, "a": "ä"}) == (
+        '{"a": "ä", "b": {"common_sample": false, "drop_first": 1}}'
     )
-    assert canonical({"b": one.norms, "a": "ä"}) == '{"a": "ä", "b": {"drop_first": 1}}'
     assert canonical(checked()) != canonical(checked(norms={"drop_first": 2}))
 
 
 @pytest.mark.parametrize("value", [1, True, "true"])
 def test_canonical_knows_one_truth(value: Any) -> None:
     assert '"prepend_bos": true' in canonical(checked(tokens={"prepend_bos": value}))
+
+
+def test_covariates_are_the_same_in_any_order() -> None:
+    names = ["previous_layer", "group", "position", "log_frequency"]
+    one, two = (
+        checked(regressions={"a": {"lags": [1], "covariates": order}}).regressions["a"]
+        for order in (names, names[::-1])
+    )
+    assert canonical(one) == canonical(two)
+
+
+def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
+    regressions = {
+        "a": {"lags": [5, 1]},
+        "b": {"leads": [2], "lags": [1]},
+        "c": {"leads": [3], "covariates": ["previous_layer"]},
+    }
+    assert checked(regressions=regressions).sample() is None
+    config = checked(regressions=regressions, norms={"common_sample": "true"})
+    assert config.sample() == {"lags": [1, 5], "leads": [2, 3], "previous_layer": True}
+    del regressions["c"]
+    config = checked(regressions=regressions, norms={"common_sample": True})
+    assert config.sample() == {"lags": [1, 5], "leads": [2], "previous_layer": False}
+
+
+def test_a_regression_may_be_called_null() -> None:
+    # To YAML that is no text, and no name is more natural for the null.
+    text = f"{LEAST}regressions:\n  null: {{lags: [1]}}\n"
+    assert list(checked(**yaml.safe_load(text)).regressions) == ["null"]
+    assert problems_of(text) == []
+    assert problems_of(text.replace("[1]", "[0]")) == [
+        f"{FILE}:7: regressions.null.lags[0]: found 0, expected at least 1"
+    ]
 
 
 # --- the files of the project --------------------------------------------------------------
@@ -657,6 +768,22 @@ def test_the_default_file_states_every_default() -> None:
     assert list(stated) == list(Config.model_fields)
     for section in ("tokens", "extraction", "norms", "inference", "comparison", "figures"):
         assert list(stated[section]) == list(getattr(config, section).model_dump()), section
+
+
+def test_the_regressions_in_comments_of_the_default_file_have_no_problems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = Path("config/config.yaml").read_text(encoding="utf-8")
+    before, _, rest = text.partition("\nregressions:\n")
+    section, _, after = rest.partition("\ninference:\n")
+    section = re.sub(r"^  # (  )?(\w+:)", r"  \1\2", section, flags=re.M)
+    config, problems = check(
+        yaml.safe_load(f"{before}\nregressions:\n{section}\ninference:\n{after}")
+    )
+    assert problems == []
+    assert config is not None
+    assert list(config.regressions) == ["notebook", "within", "lead", "null"]
 
 
 def test_the_gpt2_file_lacks_only_its_text() -> None:

@@ -657,7 +657,8 @@ def study(tmp_path_factory):
             [*keys, *(pa.array(norms[rows, n]) for n in range(3))], schema=layout.schema(3)
         )
         tables.write_table(table, folder / f"norms_{shard}.parquet", record)
-        (rows_of_design,) = design.designs(table.to_batches(), [1, 2], 1, design.Counts())
+        lags = design.Specification(lags=(1, 2))
+        (rows_of_design,) = design.designs(table.to_batches(), lags, design.Counts())
         tables.write_table(rows_of_design, folder / f"design_{shard}.parquet", record)
     for name, frame in zip(("coefficients", "fits"), synthetic_tables(3), strict=True):
         tables.write_frame(frame, folder / f"{name}.parquet", folder / f"{name}.csv", record)

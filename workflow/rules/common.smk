@@ -51,6 +51,16 @@ def shards_of(pattern):
     return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
 
 
+def for_covariate(covariate, pattern):
+    """Return an input function for a file that a regression needs for one of its covariates."""
+
+    def file(wildcards):
+        asked = CONFIG.regressions[wildcards.regression].covariates
+        return pattern if covariate in asked else []
+
+    return file
+
+
 def source_files(wildcards):
     """Return the files that a model is made from, so that a change in them is seen."""
     model = CONFIG.models[wildcards.model]
@@ -87,12 +97,20 @@ def settings_of_extraction(wildcards):
 
 
 def settings_of_design(wildcards):
+    fields = {"lags", "leads", "covariates"}
     regression = CONFIG.regressions[wildcards.regression]
-    return canonical({**regression.model_dump(), **CONFIG.norms.model_dump()})
+    if "position" in regression.covariates:
+        fields.add("position_knots")
+    rows = {"drop_first": CONFIG.norms.drop_first, "sample": CONFIG.sample()}
+    return canonical({**regression.model_dump(include=fields), **rows})
 
 
 def settings_of_regression(wildcards):
-    return canonical(CONFIG.inference)
+    fields = {"fixed_effects", "bias_correction"}
+    regression = CONFIG.regressions[wildcards.regression]
+    return canonical(
+        {"inference": CONFIG.inference, "regression": regression.model_dump(include=fields)}
+    )
 
 
 def settings_of_panels(wildcards):

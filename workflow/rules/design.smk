@@ -1,9 +1,12 @@
-# Each token's log norm beside those of the tokens before it.
+# Each token's log norm beside what may predict it.
 
 
 rule build_design:
     input:
-        "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        # Only for the covariates that ask for them.
+        token_counts=for_covariate("log_frequency", "results/{model}/{corpus}/token_counts.parquet"),
+        corpus=for_covariate("group", "results/corpora/{corpus}.parquet"),
     output:
         "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
     log:
@@ -22,5 +25,6 @@ rule build_design:
     message:
         "build the design of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/build_design.py {input} --settings {params.settings:q}"
+        "python3 scripts/build_design.py {input.norms} --settings {params.settings:q}"
+        " --token-counts {input.token_counts} --corpus {input.corpus}"
         " --output {output} --log {log}"

@@ -1,4 +1,4 @@
-# Sequences of tokens, shard by shard, and how many characters a token stands for.
+# Sequences of tokens, shard by shard; how many characters a token stands for, how often each occurs.
 
 
 rule tokenize_corpus:
@@ -51,3 +51,26 @@ rule summarize_tokens:
     shell:
         "python3 scripts/summarize_tokens.py {input.tokens} --corpus {input.corpus}"
         " --parquet {output.parquet} --csv {output.csv} --log {log}"
+
+
+rule count_tokens:
+    input:
+        shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+    output:
+        "results/{model}/{corpus}/token_counts.parquet",
+    log:
+        "logs/{model}/{corpus}/token_counts.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/token_counts.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    params:
+        code=code("count_tokens"),
+    message:
+        "count how often each token of {wildcards.model} occurs in {wildcards.corpus}"
+    shell:
+        "python3 scripts/count_tokens.py {input} --output {output} --log {log}"
