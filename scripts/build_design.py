@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from attnlag import design, layout, program, tables
-from attnlag.errors import UserError, counted
+from attnlag.errors import counted
 
 ROWS = 50_000
 
@@ -30,19 +30,7 @@ parser.add_argument("--output", type=Path, required=True)
 def main(args):
     settings = args.settings or {"lags": [1, 2]}
     specification = design.Specification.of(settings)
-    asked = specification.covariates
-    for covariate, option, path in (
-        ("log_frequency", "--token-counts", args.token_counts),
-        ("group", "--corpus", args.corpus),
-    ):
-        if covariate in asked and path is None:
-            raise UserError(f"found the covariate {covariate} without {option}, expected both")
-    facts = design.CorpusFacts.of(
-        counts=pq.read_table(args.token_counts) if "log_frequency" in asked else None,
-        corpus=pq.read_table(args.corpus, columns=["document", "group"])
-        if "group" in asked
-        else None,
-    )
+    facts = design.read_facts(specification, args.token_counts, args.corpus)
     layers = layout.layers_in(pq.read_schema(args.norms))
     schema = design.schema(layers, specification, facts.groups)
     batches = tables.batches(args.norms, ROWS, "design")

@@ -1,35 +1,67 @@
 #!/usr/bin/env python3
-"""Fit one regression in every layer, from the cross-products of all shards.
+"""Fit one regression in every layer, from the cross-products and residuals of all shards.
 
-Writes the tidy tables (coefficients, fits), a summary table per layer as text, and the findings
-that the run ends with.
+Writes the tidy tables (coefficients, fits, influence), what the tests of all layers at once rest
+on, a summary per layer as text, and the findings that the run ends with.
 """
 
+import json
 from pathlib import Path
 
-from attnlag import crossproducts, layout, program, regression, summaries, tables
+import pandas as pd
+
+from attnlag import bootstrap, crossproducts, layout, program, regression, residuals
+from attnlag import summaries, tables
+from attnlag.errors import UserError, counted
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("crossproducts", type=Path, nargs="+", help="the shards, in order")
+parser.add_argument("crossproducts", type=Path, nargs="+", help="all shards, in order")
+parser.add_argument("--residuals", type=Path, nargs="+", required=True, help="all shards, in order")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--coefficients", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--fits", type=Path, required=True, help="Parquet; CSV beside it")
+parser.add_argument("--influence", type=Path, required=True, help="Parquet; CSV beside it")
+parser.add_argument("--joint", type=Path, required=True, help="JSON")
 parser.add_argument("--summary", type=Path, required=True, help="folder for a text per layer")
 parser.add_argument("--findings", type=Path, required=True, help="text")
 
+DEFAULTS = {
+    "covariance": "cluster",
+    "alpha": 0.05,
+    "adjust": "holm",
+    "bootstrap": 2000,
+    "wild_bootstrap": 0,
+    "seed": 0,
+    "folds": 10,
+    "stack_mb": 256,
+    "fixed_effects": "none",
+    "bias_correction": "none",
+}
+
 
 def main(args):
-    settings = {
-        "covariance": "cluster",
-        "alpha": 0.05,
-        "adjust": "holm",
-        "folds": 10,
-        **args.settings,
-    }
+    given = args.settings
+    settings = {**DEFAULTS, **given.get("inference", {}), **given.get("regression", {})}
     records = [tables.read_provenance(path) for path in args.crossproducts]
-    stack = crossproducts.merged([crossproducts.read_stack(path) for path in args.crossproducts])
-    fits = regression.fit(stack, settings["covariance"], settings["folds"])
+    stack = crossproducts.merged(
+        [crossproducts.read_shard(path) for path in args.crossproducts],
+        fixed_effects=settings["fixed_effects"] == "document",
+        budget=settings["stack_mb"] * 1e6,
+    )
+    solutions = regression.solve_all(stack)
+    model = residuals.model_of(stack, solutions)
+    sums = residuals.merged([residuals.read_sums(path) for path in args.residuals])
+    robust = None
+    if settings["covariance"] in ("hc1", "hc3", "hac"):
+        robust = residuals.covariance(sums, model, settings["covariance"])
+    fits = regression.fit(stack, settings["covariance"], settings["folds"], solutions, robust)
+    if settings["wild_bootstrap"]:
+        for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
+            if fit.status == "ok":
+                fit.p_wild = bootstrap.wild_p_values(
+                    stack, index, solution, settings["wild_bootstrap"], settings["seed"]
+                )
     coefficients = regression.coefficients(
         fits,
         stack,
@@ -37,45 +69,86 @@ def main(args):
         alpha=settings["alpha"],
         adjust=settings["adjust"],
     )
+    joint = joint_tests(stack, solutions, fits, settings)
+    if settings["adjust"] == "max-t":
+        keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
+        coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
     dropped = [
         sum(record["counts"]["dropped_rows"].get(layout.layer_name(layer), 0) for record in records)
         for layer in stack.layers
     ]
-    fitted = regression.fits_table(fits, stack.layers, dropped)
+    diagnostics = residuals.diagnostics(sums, model).drop(columns="layer")
+    fitted = regression.fits_table(fits, stack.layers, dropped, diagnostics)
+    influence = regression.influence_table(fits, stack)
 
     # The first shard's record stands for all, but for what it says of that shard alone.
     shared = {key: records[0][key] for key in ("model", "corpus", "stages", "versions")}
+    settings["hac_lags"] = sums.hac_lags
     record = tables.provenance(shared, "regression", settings, "numpy", "scipy", "statsmodels")
-    model, corpus = record["model"]["name"], record["corpus"]["name"]
     keys = {
-        "model": model,
-        "corpus": corpus,
+        "model": record["model"]["name"],
+        "corpus": record["corpus"]["name"],
         "site": args.site,
         "regression": args.regression,
     }
-    for table, path in ((coefficients, args.coefficients), (fitted, args.fits)):
+    name = ", ".join(keys.values())
+    for table, path in (
+        (coefficients, args.coefficients),
+        (fitted, args.fits),
+        (influence, args.influence),
+    ):
         for place, (key, value) in enumerate(keys.items()):
             table.insert(place, key, value)
         tables.write_frame(table, path, path.with_suffix(".csv"), record)
+    text = json.dumps(bootstrap.record_of(joint, stack, settings), indent=2, sort_keys=True)
+    tables.write_text(text + "\n", args.joint)
 
-    for layer, fit in zip(stack.layers, fits, strict=True):
+    by_layer = coefficients.groupby("layer")
+    for layer, fit, row in zip(stack.layers, fits, fitted.itertuples(), strict=True):
         text = summaries.layer_summary(
             fit,
-            coefficients[coefficients["layer"] == layer],
-            title=f"{', '.join(keys.values())}: layer {layer}",
+            by_layer.get_group(layer),
+            row,
+            title=f"{name}: layer {layer}",
             alpha=settings["alpha"],
             adjust=settings["adjust"],
+            notes=notes(stack, settings),
         )
         tables.write_text(text, args.summary / f"{layout.layer_name(layer)}.txt")
     text = summaries.findings(
-        coefficients,
-        fitted,
-        name=", ".join(keys.values()),
-        alpha=settings["alpha"],
-        adjust=settings["adjust"],
+        coefficients, fitted, name=name, alpha=settings["alpha"], adjust=settings["adjust"]
     )
+    text += summaries.advice(fitted, settings)
     tables.write_text(text, args.findings)
-    program.log.info("%s: fitted %d layers", ", ".join(keys.values()), len(fits))
+    program.log.info("%s: fitted %s", name, counted(len(fits), "layer"))
+
+
+def joint_tests(stack, solutions, fits, settings):
+    """Draw the largest statistic over the layers, where there are documents to draw from."""
+    documents = int(stack.documents.max(initial=0))
+    draws = settings["bootstrap"] if documents >= regression.FEWEST_DOCUMENTS else 0
+    if settings["adjust"] == "max-t" and not draws:
+        raise UserError(
+            f"inference.adjust: found max-t with {counted(documents, 'document')}, expected at "
+            f"least {regression.FEWEST_DOCUMENTS} to draw from; use adjust: holm"
+        )
+    estimates = bootstrap.drawn(stack, solutions, draws, settings["seed"])
+    return bootstrap.joint(fits, stack, estimates, settings["alpha"])
+
+
+def notes(stack, settings):
+    """Return what a reader of a summary must know besides its numbers."""
+    lines = []
+    if settings["fixed_effects"] == "document":
+        lines.append("Means of documents are taken out; R-squared is of what they leave.")
+    if settings["bias_correction"] == "half-panel":
+        lines.append("Coefficients are corrected by the half-panel jackknife.")
+    if stack.binned:
+        lines.append(
+            f"Documents are in {len(stack.clusters):,} bins for jackknife, folds and bootstrap; "
+            "CRV1 is by document."
+        )
+    return lines
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def wild_p_values(
     return p_values
 
 
-def record(joint_tests: Joint, stack: Stack, settings: dict[str, Any]) -> dict[str, Any]:
+def record_of(joint_tests: Joint, stack: Stack, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what ``joint.json`` says."""
     known = {term: value for term, value in joint_tests.critical_values.items() if value == value}
     return {

@@ -6,11 +6,13 @@ covariates of the token itself: where it stands, how frequent it is, which group
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from attnlag import layout
 from attnlag.errors import UserError
@@ -159,6 +161,30 @@ class CorpusFacts:
                 of_document, pa.array(groups, pa.string())
             ).to_numpy()
         return cls(**facts)
+
+
+def read_facts(
+    specification: Specification, token_counts: Path | None, corpus: Path | None
+) -> CorpusFacts:
+    """Return what a specification needs to know of a corpus, from files that may not be needed.
+
+    Raises
+    ------
+    UserError
+        If a covariate has not got its file.
+    """
+    asked = specification.covariates
+    for covariate, option, path in (
+        ("log_frequency", "--token-counts", token_counts),
+        ("group", "--corpus", corpus),
+    ):
+        if covariate in asked and path is None:
+            raise UserError(f"found the covariate {covariate} without {option}, expected both")
+    groups = None
+    if "group" in asked:
+        groups = pq.read_table(corpus, columns=["document", "group"])
+    counts = pq.read_table(token_counts) if "log_frequency" in asked else None
+    return CorpusFacts.of(counts=counts, corpus=groups)
 
 
 def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:

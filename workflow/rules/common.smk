@@ -1,6 +1,8 @@
 # What the rules share: the checked configuration, the settings of each stage, the code it runs.
 
+import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -34,6 +36,17 @@ wildcard_constraints:
     regression=NAME_PATTERN,
     shard=r"\d{4}",
     format="svg|png",
+
+
+def named(regressions):
+    """Return a pattern for the names of these regressions, and for nothing else."""
+    return "|".join(map(re.escape, regressions)) or r"[^\s\S]"
+
+
+# A regression of permuted documents goes its own way from the norms to the coefficients.
+REGRESSIONS = [name for name, r in CONFIG.regressions.items() if r.permute == "none"]
+NULLS = [name for name in CONFIG.regressions if name not in REGRESSIONS]
+FITTED, PERMUTED = named(REGRESSIONS), named(NULLS)
 
 
 def code(rule_name):
@@ -113,6 +126,35 @@ def settings_of_regression(wildcards):
     )
 
 
+def settings_of_crossproducts(wildcards):
+    regression = CONFIG.regressions[wildcards.regression]
+    return canonical({"halves": regression.bias_correction == "half-panel"})
+
+
+def settings_of_residuals(wildcards):
+    regression = CONFIG.regressions[wildcards.regression]
+    fields = {"fixed_effects"}
+    return canonical(
+        {**regression.model_dump(include=fields), "hac_lags": CONFIG.inference.hac_lags}
+    )
+
+
+def settings_of_permutations(wildcards):
+    regression = CONFIG.regressions[wildcards.regression]
+    return canonical(
+        {
+            "design": json.loads(settings_of_design(wildcards)),
+            "draws": regression.permutations,
+            "seed": regression.seed,
+            "fixed_effects": regression.fixed_effects,
+        }
+    )
+
+
+def settings_of_null(wildcards):
+    return canonical(CONFIG.inference.model_dump(include={"alpha", "adjust"}))
+
+
 def settings_of_panels(wildcards):
     return canonical({"layers": CONFIG.figures.layers})
 
@@ -123,49 +165,74 @@ def settings_of_comparison(wildcards):
 
 RESULTS = "results/{model}/{corpus}/{site}/{regression}"
 COMPARISON_FIGURE = "results/comparison/figures/{site}/{regression}/coefficients_by_depth"
+# What all regressions of a site share; no regression has this name.
+SPECIFICATIONS = "results/{model}/{corpus}/{site}/figures/specifications_by_layer"
 # What all sites of a regression share; no site has this name.
 BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
 
 
-def studies(pattern):
+def studies(pattern, regressions=tuple(CONFIG.regressions)):
     """Return ``pattern`` for every model, corpus, site and regression of the configuration."""
     return expand(
         pattern,
         model=CONFIG.models,
         corpus=CONFIG.corpora,
         site=CONFIG.extraction.sites,
-        regression=CONFIG.regressions,
+        regression=regressions,
         format=CONFIG.figures.formats,
     )
 
 
 def every_shard(pattern):
-    """Return ``pattern`` for every shard of every study."""
+    """Return ``pattern`` for every shard of every study, but those of permuted documents."""
     paths = []
     for corpus in CONFIG.corpora:
         of_corpus = expand(pattern, corpus=corpus, shard=shards(corpus), allow_missing=True)
-        paths += [path for each in of_corpus for path in studies(each)]
+        paths += [path for each in of_corpus for path in studies(each, REGRESSIONS)]
     return paths
 
 
+def null_of(wildcards):
+    """Return the coefficients of the regression of permuted documents with the same terms."""
+    own = CONFIG.regressions[wildcards.regression]
+    fields = {"lags", "leads", "covariates", "fixed_effects"}
+    fields |= {"position_knots"} if "position" in own.covariates else set()
+    same = own.model_dump(include=fields)
+    of_null = RESULTS.replace("{regression}", "{null}") + "/coefficients.parquet"
+    return [
+        expand(of_null, null=name, allow_missing=True)[0]
+        for name in NULLS
+        if CONFIG.regressions[name].model_dump(include=fields) == same
+        and own.bias_correction == own.permute == "none"
+    ][:1]
+
+
 # With a single model and corpus there is nothing to compare.
-COMPARED = len(CONFIG.models) * len(CONFIG.corpora) > 1
+COMPARED = bool(REGRESSIONS) and len(CONFIG.models) * len(CONFIG.corpora) > 1
 
 
 def everything():
     """Return what a run makes: tables, summaries and figures."""
-    tables = [f"{RESULTS}/coefficients.parquet", f"{RESULTS}/findings.txt"]
-    drawn = [
+    patterns = [
+        f"{RESULTS}/coefficients.parquet",
+        f"{RESULTS}/findings.txt",
+        "results/{model}/{corpus}/token_summary.csv",
         "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}",
         f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
+    ]
+    if len(CONFIG.regressions) > 1:
+        patterns.append(f"{SPECIFICATIONS}.{{format}}")
+    paths = [path for pattern in patterns for path in studies(pattern)]
+    of_fits = [
         f"{RESULTS}/figures/outcome_by_lag.{{format}}",
+        f"{RESULTS}/figures/diagnostics.{{format}}",
     ]
     if len(CONFIG.extraction.sites) > 1:
-        drawn.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")
-    counts = ["results/{model}/{corpus}/token_summary.csv"]
-    compared = ["results/comparison/findings.txt", f"{COMPARISON_FIGURE}.{{format}}"]
-    patterns = tables + drawn + counts + (compared if COMPARED else [])
-    return sorted(set(path for pattern in patterns for path in studies(pattern)))
+        of_fits.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")
+    if COMPARED:
+        of_fits += ["results/comparison/findings.txt", f"{COMPARISON_FIGURE}.{{format}}"]
+    paths += [path for pattern in of_fits for path in studies(pattern, REGRESSIONS)]
+    return sorted(set(paths))
 
 
 def closing_words():

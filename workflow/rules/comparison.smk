@@ -3,7 +3,7 @@
 
 rule compare_models:
     input:
-        coefficients=studies(f"{RESULTS}/coefficients.parquet"),
+        coefficients=studies(f"{RESULTS}/coefficients.parquet", REGRESSIONS),
         # Found by the script beside the coefficients: the paths of many shards are too long for
         # one command line.
         crossproducts=every_shard(f"{RESULTS}/crossproducts/{{shard}}.parquet"),

@@ -6,6 +6,8 @@ rule accumulate_crossproducts:
         "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
     output:
         "results/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.parquet",
+    wildcard_constraints:
+        regression=FITTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.log",
     benchmark:
@@ -17,8 +19,10 @@ rule accumulate_crossproducts:
         mem_mb=1000,
         runtime="1h",
     params:
+        settings=settings_of_crossproducts,
         code=code("accumulate_crossproducts"),
     message:
         "sum the cross-products of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/accumulate_crossproducts.py {input} --output {output} --log {log}"
+        "python3 scripts/accumulate_crossproducts.py {input} --settings {params.settings:q}"
+        " --output {output} --log {log}"

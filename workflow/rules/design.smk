@@ -9,6 +9,8 @@ rule build_design:
         corpus=for_covariate("group", "results/corpora/{corpus}.parquet"),
     output:
         "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
+    wildcard_constraints:
+        regression=FITTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
     benchmark:

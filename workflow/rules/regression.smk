@@ -1,9 +1,10 @@
-# Least squares in every layer, from the cross-products of all shards.
+# Least squares in every layer, from the cross-products and residuals of all shards.
 
 
 rule fit_regression:
     input:
-        shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+        crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+        residuals=shards_of(f"{RESULTS}/residuals/{{shard}}.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=report(
@@ -19,8 +20,13 @@ rule fit_regression:
         ),
         fits=f"{RESULTS}/fits.parquet",
         fits_csv=f"{RESULTS}/fits.csv",
+        influence=f"{RESULTS}/influence.parquet",
+        influence_csv=f"{RESULTS}/influence.csv",
+        joint=f"{RESULTS}/joint.json",
         summary=directory(f"{RESULTS}/summary"),
         findings=f"{RESULTS}/findings.txt",
+    wildcard_constraints:
+        regression=FITTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
     benchmark:
@@ -37,7 +43,9 @@ rule fit_regression:
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_regression.py {input} --settings {params.settings:q}"
+        "python3 scripts/fit_regression.py {input.crossproducts} --residuals {input.residuals}"
+        " --settings {params.settings:q}"
         " --site {wildcards.site} --regression {wildcards.regression}"
         " --coefficients {output.coefficients} --fits {output.fits}"
+        " --influence {output.influence} --joint {output.joint}"
         " --summary {output.summary} --findings {output.findings} --log {log}"

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Say where the coefficients of permuted documents lie, and how far the real ones are from it.
+
+Writes the same tables as a regression does: the estimate is the null's location, ``observed`` the
+coefficient in the order that the documents have.
+"""
+
+from pathlib import Path
+
+from attnlag import permutation, program, summaries, tables
+from attnlag.errors import counted
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("permutations", type=Path, nargs="+", help="all shards, in order")
+parser.add_argument("--site", required=True)
+parser.add_argument("--regression", required=True, help="the regression's name")
+parser.add_argument("--coefficients", type=Path, required=True, help="Parquet; CSV beside it")
+parser.add_argument("--fits", type=Path, required=True, help="Parquet; CSV beside it")
+parser.add_argument("--findings", type=Path, required=True, help="text")
+
+
+def main(args):
+    settings = {"alpha": 0.05, "adjust": "holm", **args.settings}
+    record = tables.read_provenance(args.permutations[0])
+    sums = permutation.merged([permutation.read_sums(path) for path in args.permutations])
+    null = permutation.null_of(sums)
+    coefficients = permutation.coefficients(
+        null, sums.layers, alpha=settings["alpha"], adjust=settings["adjust"]
+    )
+    fits = permutation.fits_table(null, sums.layers)
+
+    # The first shard's record stands for all, but for what it says of that shard alone.
+    shared = {key: record[key] for key in ("model", "corpus", "stages", "versions")}
+    record = tables.provenance(shared, "regression", settings, "numpy", "scipy", "statsmodels")
+    keys = {
+        "model": record["model"]["name"],
+        "corpus": record["corpus"]["name"],
+        "site": args.site,
+        "regression": args.regression,
+    }
+    name = ", ".join(keys.values())
+    for table, path in ((coefficients, args.coefficients), (fits, args.fits)):
+        for place, (key, value) in enumerate(keys.items()):
+            table.insert(place, key, value)
+        tables.write_frame(table, path, path.with_suffix(".csv"), record)
+    text = summaries.null_findings(
+        coefficients, fits, name=name, alpha=settings["alpha"], adjust=settings["adjust"]
+    )
+    tables.write_text(text, args.findings)
+    program.log.info(
+        "%s: %s in %s",
+        name,
+        counted(len(null.draws), "permutation"),
+        counted(len(sums.layers), "layer"),
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

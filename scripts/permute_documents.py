@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Sum the cross-products of one shard with the tokens of each document in another order.
+
+They show what the coefficients would be if order meant nothing: in expectation, and in draws.
+"""
+
+from pathlib import Path
+
+from attnlag import design, permutation, program, tables
+from attnlag.errors import counted
+
+ROWS = 50_000
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("norms", type=Path, help="the norms (Parquet)")
+parser.add_argument("--token-counts", type=Path, nargs="?", help="for the covariate log_frequency")
+parser.add_argument("--corpus", type=Path, nargs="?", help="for the covariate group")
+parser.add_argument("--output", type=Path, required=True)
+
+
+def main(args):
+    settings = {"draws": 200, "seed": 0, "fixed_effects": "none", **args.settings}
+    specification = design.Specification.of(settings["design"])
+    sums = permutation.accumulate(
+        tables.batches(args.norms, ROWS, "permutations"),
+        specification,
+        design.read_facts(specification, args.token_counts, args.corpus),
+        draws=settings["draws"],
+        seed=settings["seed"],
+        fixed_effects=settings["fixed_effects"] == "document",
+    )
+    record = tables.provenance(
+        tables.read_provenance(args.norms),
+        "permutations",
+        settings,
+        "numpy",
+        permutations=permutation.record_of(sums),
+    )
+    tables.write_table(permutation.to_table(sums), args.output, record)
+    program.log.info(
+        "%s, %s: %s of %s",
+        record["model"]["name"],
+        record["corpus"]["name"],
+        counted(settings["draws"], "permutation"),
+        counted(int(sums.documents.max(initial=0)), "document"),
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

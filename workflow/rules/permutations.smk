@@ -1,0 +1,75 @@
+# The null of a regression: its coefficients when the order of tokens means nothing.
+
+
+rule permute_documents:
+    input:
+        norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        # Only for the covariates that ask for them.
+        token_counts=for_covariate("log_frequency", "results/{model}/{corpus}/token_counts.parquet"),
+        corpus=for_covariate("group", "results/corpora/{corpus}.parquet"),
+    output:
+        f"{RESULTS}/permutations/{{shard}}.parquet",
+    wildcard_constraints:
+        regression=PERMUTED,
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/permutations/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="4h",
+    params:
+        settings=settings_of_permutations,
+        code=code("permute_documents"),
+    message:
+        "permute the documents of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
+    shell:
+        "python3 scripts/permute_documents.py {input.norms} --settings {params.settings:q}"
+        " --token-counts {input.token_counts} --corpus {input.corpus}"
+        " --output {output} --log {log}"
+
+
+rule fit_permutations:
+    input:
+        shards_of(f"{RESULTS}/permutations/{{shard}}.parquet"),
+    output:
+        coefficients=f"{RESULTS}/coefficients.parquet",
+        coefficients_csv=report(
+            f"{RESULTS}/coefficients.csv",
+            caption="../report/fit_permutations.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "{regression}",
+                "shows": "coefficients",
+            },
+        ),
+        fits=f"{RESULTS}/fits.parquet",
+        fits_csv=f"{RESULTS}/fits.csv",
+        findings=f"{RESULTS}/findings.txt",
+    wildcard_constraints:
+        regression=PERMUTED,
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/fit_permutations.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/fit_permutations.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=settings_of_null,
+        code=code("fit_permutations"),
+    message:
+        "fit the null {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        "python3 scripts/fit_permutations.py {input} --settings {params.settings:q}"
+        " --site {wildcards.site} --regression {wildcards.regression}"
+        " --coefficients {output.coefficients} --fits {output.fits}"
+        " --findings {output.findings} --log {log}"
