@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import bootstrap, crossproducts, layout, program, regression, residuals
-from attnlag import summaries, tables
+from attnlag import (
+    bootstrap,
+    crossproducts,
+    layout,
+    program,
+    regression,
+    residuals,
+    summaries,
+    tables,
+)
 from attnlag.errors import UserError, counted
 
 parser = program.argument_parser(__doc__)

@@ -6,12 +6,12 @@ rule accumulate_crossproducts:
         "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
     output:
         "results/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.parquet",
-    wildcard_constraints:
-        regression=FITTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.tsv"
+    wildcard_constraints:
+        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: 1

@@ -9,12 +9,12 @@ rule build_design:
         corpus=for_covariate("group", "results/corpora/{corpus}.parquet"),
     output:
         "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
-    wildcard_constraints:
-        regression=FITTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/design/{shard}.tsv"
+    wildcard_constraints:
+        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: 1

@@ -9,12 +9,12 @@ rule permute_documents:
         corpus=for_covariate("group", "results/corpora/{corpus}.parquet"),
     output:
         f"{RESULTS}/permutations/{{shard}}.parquet",
-    wildcard_constraints:
-        regression=PERMUTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/permutations/{shard}.tsv"
+    wildcard_constraints:
+        regression=PERMUTED,
     conda:
         ENVIRONMENT
     threads: 1
@@ -51,12 +51,12 @@ rule fit_permutations:
         fits=f"{RESULTS}/fits.parquet",
         fits_csv=f"{RESULTS}/fits.csv",
         findings=f"{RESULTS}/findings.txt",
-    wildcard_constraints:
-        regression=PERMUTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_permutations.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/fit_permutations.tsv"
+    wildcard_constraints:
+        regression=PERMUTED,
     conda:
         ENVIRONMENT
     threads: 1

@@ -25,12 +25,12 @@ rule fit_regression:
         joint=f"{RESULTS}/joint.json",
         summary=directory(f"{RESULTS}/summary"),
         findings=f"{RESULTS}/findings.txt",
-    wildcard_constraints:
-        regression=FITTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/fit_regression.tsv"
+    wildcard_constraints:
+        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: 1

@@ -7,12 +7,12 @@ rule accumulate_residuals:
         crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         f"{RESULTS}/residuals/{{shard}}.parquet",
-    wildcard_constraints:
-        regression=FITTED,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/residuals/{shard}.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/residuals/{shard}.tsv"
+    wildcard_constraints:
+        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: 1
