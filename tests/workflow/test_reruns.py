@@ -19,6 +19,11 @@ def change(**sections):
     return lambda project: project.write_config(**sections)
 
 
+def notebook(**keys):
+    """Change keys of the one regression that there is."""
+    return change(regressions={"notebook": {"lags": [1, 2], **keys}})
+
+
 def edit(path, text="\n# a comment\n"):
     def apply(project):
         with (project.folder / path).open("a") as file:
@@ -60,6 +65,15 @@ ROWS = {
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
     "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
+    "a regression's leads": (notebook(leads=[1]), DESIGN),
+    "a covariate": (notebook(covariates=["position"]), DESIGN),
+    "groups": (notebook(covariates=["group"]), DESIGN),
+    "the frequency of tokens": (
+        notebook(covariates=["log_frequency"]),
+        {"count_tokens": 1, **DESIGN},
+    ),
+    "the knots of a spline that is not asked for": (notebook(position_knots=[2, 8, 32]), {}),
+    "the draws of a null that is not asked for": (notebook(permutations=50, seed=3), {}),
     "one more regression": (
         change(regressions={"notebook": {"lags": [1, 2]}, "far": {"lags": [5]}}),
         DESIGN,
@@ -68,6 +82,7 @@ ROWS = {
         change(norms={"drop_first": 2}),
         DESIGN,
     ),
+    "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (
         change(models={"other": {"source": "path", "path": "mine"}}),
         {"fetch_model": 1, **TOKENS, **COMPARISON},
@@ -112,6 +127,26 @@ ROWS = {
 def test_what_runs_again(finished, apply, jobs):
     apply(finished)
     assert finished.would_run() == jobs
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"fixed_effects": "document"},
+        {"fixed_effects": "document", "bias_correction": "half-panel"},
+    ],
+)
+def test_document_effects_leave_the_design_as_it_is(finished, keys):
+    notebook(**keys)(finished)
+    jobs = finished.would_run()
+    assert jobs["fit_regression"] == 1
+    assert "build_design" not in jobs
+
+
+def test_a_common_sample_binds_all_regressions(finished):
+    far = {"notebook": {"lags": [1, 2]}, "far": {"lags": [5]}}
+    finished.write_config(regressions=far, norms={"common_sample": True})
+    assert finished.would_run() == {rule: 2 * jobs for rule, jobs in DESIGN.items()}
 
 
 def test_threads_are_no_reason_to_run_again(finished):

@@ -276,3 +276,32 @@ def test_zero_norms_are_dropped_and_counted(finished):
     assert fits["n_obs"].diff().iloc[1] == -4
     log = (finished.folder / "logs/tiny/small/attention/notebook/design/0000.log").read_text()
     assert "layer_01: 4 rows dropped for zero or non-finite norms" in log
+
+
+def test_covariates_come_from_the_corpus_and_all_its_shards(fresh):
+    """The design alone, of two shards: what the frequency and the groups are reckoned from."""
+    covariates = ["position", "log_frequency", "group", "previous_layer"]
+    corpus = {**fresh.config["corpora"]["small"], "shards": 2}
+    regression = {"lags": [1], "leads": [1], "covariates": covariates}
+    fresh.write_config(
+        corpora={"small": corpus}, regressions={"all": regression}, extraction={"keep": "norms"}
+    )
+    base = fresh.folder / "results" / "tiny" / "small"
+    fresh.run(
+        *(f"results/tiny/small/attention/all/design/{shard}.parquet" for shard in ("0000", "0001"))
+    )
+    sequences = pa.concat_tables([pq.read_table(path) for path in sorted(base.glob("tokens/*"))])
+    ids = sequences["input_ids"].combine_chunks().flatten().to_numpy()
+    lines = (fresh.folder / "data" / "small.jsonl").read_text().splitlines()
+    group_of = {row["id"]: row["genre"] for row in map(json.loads, lines)}
+    seen = set()
+    for path in sorted(base.glob("attention/all/design/*")):
+        rows = pq.read_table(path).to_pandas()
+        share = [(ids == token).mean() for token in rows["token_id"]]
+        np.testing.assert_allclose(rows["log_frequency"], np.log(share), rtol=1e-12)
+        odd = [group_of[document] == "odd" for document in rows["document"]]
+        assert rows["group_odd"].tolist() == odd
+        assert rows["layer_01.previous_layer"].notna().all()
+        assert rows.filter(like="layer_00.").isna().all(axis=None)
+        seen |= set(rows["document"])
+    assert seen == set(group_of)
