@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Draw the coefficients of a regression by layer, with their confidence bands and R²."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,12 @@ from attnlag import figures, program, tables
 parser = program.argument_parser(__doc__)
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
+parser.add_argument("--joint", type=Path, help="makes the bands joint over the layers (JSON)")
+parser.add_argument(
+    "--null",
+    type=Path,
+    help="the tidy table of a permuted regression with the same terms, to draw behind (Parquet)",
+)
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
 
 
@@ -18,6 +25,7 @@ def main(args):
     fits = pd.read_parquet(args.fits)
     # How the table was made is on record in it: a second copy of the settings could differ.
     settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
+    joint = json.loads(args.joint.read_text(encoding="utf-8")) if args.joint else None
     name = figures.study(fits)
     figure = figures.coefficients_by_layer(
         coefficients,
@@ -25,6 +33,8 @@ def main(args):
         title=f"Coefficients by layer: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
+        critical_values=joint["critical_values"] if joint else None,
+        null=pd.read_parquet(args.null).query("subset == 'all'") if args.null else None,
     )
     figures.save(figure, args.output)
     program.log.info("%s: drew the coefficients of %d layers", name, len(fits))

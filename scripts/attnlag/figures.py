@@ -74,6 +74,9 @@ UNFITTED: dict[str, Any] = {
     "markerfacecolor": "none",
 }
 
+# Up to here the panels of lags lie below each other; more of them are side by side.
+MOST_BELOW = 3
+
 # Height of a line of a legend, in inches.
 LEGEND_LINE = 0.2
 
@@ -584,11 +587,10 @@ def coefficients_by_layer(
     columns = legend_columns(list(entries), 9.7)
     strip = strip_height(-(-len(entries) // columns))
 
-    figure, panels, bottom = _panels_of_groups(
-        len(groups), not permuted or np.isfinite(r_squared).any(), strip
-    )
+    with_r_squared = not permuted or bool(np.isfinite(r_squared).any())
+    figure, panels, bottom = _panels_of_groups(len(groups), with_r_squared, strip)
     for axes, group in zip(panels, groups, strict=True):
-        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
         if null is not None:
             draw_null(axes, null[null["term"] == group[0]], numbers)
             axes.set_ylabel(f"coefficient of {named(group[0])}\n(log norm per log norm)")
@@ -604,11 +606,17 @@ def coefficients_by_layer(
         bottom.set_ylim(0, 1.15 * largest if largest > 0 else 1.0)
         bottom.set_ylabel("R²\n(share of variance)")
         bottom.locator_params(axis="y", nbins=4)
-    for axes in figure.axes:
-        label_layers(axes, numbers, most=16 if len(groups) <= 3 or axes is bottom else 10)
+    columns_of_panels = 1 if len(groups) <= MOST_BELOW else 2
+    for place, axes in enumerate(figure.axes):
+        wide = columns_of_panels == 1 or (axes is bottom and len(groups) % 2 == 0)
+        label_layers(axes, numbers, most=16 if wide else 10)
+        below = figure.axes[place + columns_of_panels :]
+        if below and (columns_of_panels == 1 or below[0] is not bottom or len(groups) % 2):
+            # The panel below shows the same layers in the same places.
+            axes.tick_params(labelbottom=False)
+            axes.set_xlabel("")
         axes.grid(axis="y", color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
-    _label_lowest(figure)
     sns.despine(figure)
     figure.align_ylabels()
     notes = [PREDICTIVE]
@@ -631,10 +639,12 @@ def _panels_of_groups(
     groups: int, with_r_squared: bool, strip: float
 ) -> tuple[Figure, list[Axes], Axes | None]:
     """Return a figure with a panel for each group of lags and one for R² below them all."""
-    columns = 1 if groups <= 3 else 2
+    columns = 1 if groups <= MOST_BELOW else 2
     rows = -(-groups // columns)
+    # A place that is left beside the last group is as good as a row of its own.
+    beside = groups % columns != 0
     each = 3.5 if groups == 1 else 2.1
-    heights = [each] * rows + [1.3] * with_r_squared
+    heights = [each] * rows + [1.3] * (with_r_squared and not beside)
     figure = Figure(figsize=(10, sum(heights) + strip + 1.3), layout="constrained")
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     panels: list[Axes] = []
@@ -645,22 +655,11 @@ def _panels_of_groups(
         panels.append(figure.add_subplot(cell, sharex=first, sharey=first))
     bottom = None
     if with_r_squared:
-        bottom = figure.add_subplot(grid[rows, :], sharex=panels[0] if columns == 1 else None)
+        cell = grid[rows - 1, 1] if beside else grid[rows, :]
+        # A panel as wide as two has room for more numbers.
+        wide = columns == 2 and not beside
+        bottom = figure.add_subplot(cell, sharex=None if wide else panels[0])
     return figure, panels, bottom
-
-
-def _label_lowest(figure: Figure) -> None:
-    """Leave numbers and the name of the x axis to the lowest panel of each column."""
-    places = [axes.get_subplotspec() for axes in figure.axes]
-    for axes, place in zip(figure.axes, places, strict=True):
-        below = any(
-            other.rowspan.start > place.rowspan.start
-            and other.colspan.start <= place.colspan.start < other.colspan.stop
-            for other in places
-        )
-        axes.tick_params(labelbottom=not below)
-        if below:
-            axes.set_xlabel("")
 
 
 def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
@@ -670,7 +669,7 @@ def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
     # Ten lags have an order that hues do not. Leads have one of their own.
     behind = [lag for lag in lags if not is_lead(lag)]
     ahead = [lag for lag in lags if is_lead(lag)]
-    warm = sns.color_palette("YlOrBr_r", as_cmap=True)(np.linspace(0.1, 0.65, len(ahead)))
+    warm = sns.color_palette("YlOrBr_r", as_cmap=True)(np.linspace(0.1, 0.5, len(ahead)))
     return {
         **dict(zip(behind, layer_colours(len(behind)), strict=True)),
         **dict(zip(ahead, warm, strict=True)),
@@ -757,7 +756,7 @@ def draw_profile(
         )
 
 
-def draw_null(axes: Axes, null: pd.DataFrame, numbers: Sequence[int]) -> None:
+def draw_null(axes: Axes, null: pd.DataFrame, numbers: list[int]) -> None:
     """Draw the location and the band of one coefficient when the order of tokens is permuted."""
     rows = null.set_index("layer").reindex(numbers)
     x = np.asarray(numbers)

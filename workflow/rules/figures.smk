@@ -161,3 +161,44 @@ rule plot_sites:
         "python3 scripts/plot_sites.py --sites {params.sites} --norms {input.norms}"
         " --coefficients {input.coefficients} --fits {input.fits}"
         " --output {output} --log {log}"
+
+
+rule plot_specifications:
+    input:
+        expand(
+            f"{RESULTS}/coefficients.parquet",
+            regression=CONFIG.regressions,
+            allow_missing=True,
+        ),
+    output:
+        report(
+            expand(
+                "results/{{model}}/{{corpus}}/{{site}}/figures/specifications_by_layer.{format}",
+                format=FORMATS,
+            ),
+            caption="../report/plot_specifications.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "all",
+                "shows": "specifications by layer",
+            },
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/figures/plot_specifications.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        regressions=" ".join(CONFIG.regressions),
+        code=code("plot_specifications"),
+    message:
+        "draw the regressions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        "python3 scripts/plot_specifications.py --coefficients {input} --output {output} --log {log}"
