@@ -37,12 +37,10 @@ TOKENS_PER_DOCUMENT = ROWS_PER_DOCUMENT + 3
 DOCUMENTS_PER_CHUNK = 250
 FEW_DOCUMENTS = 12
 
-# The peers give neither bootstraps nor jackknives.
 INFERENCE = {
     "covariance": "cluster",
     "alpha": 0.05,
     "adjust": "holm",
-    "bootstrap": 0,
     "wild_bootstrap": 0,
     "seed": 0,
     "folds": 10,
@@ -51,7 +49,11 @@ INFERENCE = {
 }
 REGRESSION = {"fixed_effects": "none", "bias_correction": "none"}
 
-# The stages that give what the peers give. Others are timed on lines of their own.
+DRAWS = 2000
+BOOTSTRAPPED = f"fit, {DRAWS} draws"
+
+# The stages that give what the peers give; the rest, which they do not, is timed beside them: the
+# second pass for residuals and their tests, the bootstrap over layers.
 COMPARED = ("cross-products", "fit")
 
 AGREEMENT = 1e-9
@@ -151,22 +153,37 @@ def program(name: str, *arguments: object, settings: dict[str, object]) -> Usage
 
 def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[str, Usage]:
     """Run the real programs over the shards of a design, and return what each stage used."""
-    shards = [folder / f"crossproducts_{place}.parquet" for place in range(len(designs))]
-    stages = {"cross-products": Usage()}
-    for design, shard in zip(designs, shards, strict=True):
+    places = range(len(designs))
+    products = [folder / f"crossproducts_{place}.parquet" for place in places]
+    residuals = [folder / f"residuals_{place}.parquet" for place in places]
+    stages = {"cross-products": Usage(), "residuals": Usage()}
+    for design, shard in zip(designs, products, strict=True):
         stages["cross-products"] += program(
             "accumulate_crossproducts", design, "--output", shard, settings={"halves": False}
         )
-    stages["fit"] = program(
-        "fit_regression",
-        *shards,
-        *("--site", "attention", "--regression", "notebook"),
-        *("--coefficients", output),
-        *("--fits", folder / "fits.parquet"),
-        *("--summary", folder / "summary"),
-        *("--findings", folder / "findings.txt"),
-        settings={"inference": INFERENCE, "regression": REGRESSION},
-    )
+    for place in places:
+        stages["residuals"] += program(
+            "accumulate_residuals",
+            designs[place],
+            *("--crossproducts", *products),
+            *("--shard", place),
+            *("--output", residuals[place]),
+            settings={"fixed_effects": "none", "hac_lags": None},
+        )
+    for name, draws in (("fit", 0), (BOOTSTRAPPED, DRAWS)):
+        stages[name] = program(
+            "fit_regression",
+            *products,
+            *("--residuals", *residuals),
+            *("--site", "attention", "--regression", "notebook"),
+            *("--coefficients", output),
+            *("--fits", folder / "fits.parquet"),
+            *("--influence", folder / "influence.parquet"),
+            *("--joint", folder / "joint.json"),
+            *("--summary", folder / "summary"),
+            *("--findings", folder / "findings.txt"),
+            settings={"inference": INFERENCE | {"bootstrap": draws}, "regression": REGRESSION},
+        )
     return stages
 
 
