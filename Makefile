@@ -29,6 +29,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/extraction.py
+	$(BIN)/python tests/benchmarks/regression.py
 
 report: $(READY)
 	$(BIN)/snakemake --cores all
@@ -50,5 +51,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock .snakemake logs benchmarks results data/models
+	rm -rf .venv .venv-bench .venv-lock .snakemake logs benchmarks results data/models
 	find . -name __pycache__ -prune -exec rm -rf {} +
