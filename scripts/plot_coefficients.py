@@ -11,10 +11,13 @@ from attnlag import figures, program, tables
 parser = program.argument_parser(__doc__)
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
-parser.add_argument("--joint", type=Path, help="makes the bands joint over the layers (JSON)")
+parser.add_argument(
+    "--joint", type=Path, nargs="?", help="makes the bands joint over the layers (JSON)"
+)
 parser.add_argument(
     "--null",
     type=Path,
+    nargs="?",
     help="the tidy table of a permuted regression with the same terms, to draw behind (Parquet)",
 )
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")

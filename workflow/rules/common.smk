@@ -207,6 +207,12 @@ def null_of(wildcards):
     ][:1]
 
 
+def joint_of(wildcards):
+    """Return what joint bands rest on, if the figures are to have them."""
+    joint = CONFIG.figures.bands == "joint" and wildcards.regression in REGRESSIONS
+    return f"{RESULTS}/joint.json" if joint else []
+
+
 # With a single model and corpus there is nothing to compare.
 COMPARED = bool(REGRESSIONS) and len(CONFIG.models) * len(CONFIG.corpora) > 1
 

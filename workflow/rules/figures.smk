@@ -38,8 +38,11 @@ rule plot_norms:
 
 rule plot_coefficients:
     input:
-        coefficients=rules.fit_regression.output.coefficients,
-        fits=rules.fit_regression.output.fits,
+        coefficients=f"{RESULTS}/coefficients.parquet",
+        fits=f"{RESULTS}/fits.parquet",
+        joint=joint_of,
+        # Drawn behind the coefficients, where one is declared.
+        null=null_of,
     output:
         report(
             expand(
@@ -72,7 +75,7 @@ rule plot_coefficients:
         "draw the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
         "python3 scripts/plot_coefficients.py --coefficients {input.coefficients}"
-        " --fits {input.fits} --output {output} --log {log}"
+        " --fits {input.fits} --joint {input.joint} --null {input.null} --output {output} --log {log}"
 
 
 rule plot_lags:
@@ -114,6 +117,49 @@ rule plot_lags:
     shell:
         "python3 scripts/plot_lags.py {input.design} --settings {params.settings:q}"
         " --coefficients {input.coefficients} --fits {input.fits} --output {output} --log {log}"
+
+
+rule plot_diagnostics:
+    input:
+        residuals=shards_of(f"{RESULTS}/residuals/{{shard}}.parquet"),
+        fits=rules.fit_regression.output.fits,
+        influence=rules.fit_regression.output.influence,
+    output:
+        report(
+            expand(
+                f"{RESULTS}/figures/diagnostics.{{format}}",
+                format=FORMATS,
+                allow_missing=True,
+            ),
+            caption="../report/plot_diagnostics.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "{regression}",
+                "shows": "diagnostics",
+            },
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.tsv"
+    wildcard_constraints:
+        regression=FITTED,
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        settings=settings_of_panels,
+        code=code("plot_diagnostics"),
+    message:
+        "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/plot_diagnostics.py {input.residuals} --settings {params.settings:q}"
+        " --fits {input.fits} --influence {input.influence} --output {output} --log {log}"
 
 
 rule plot_sites:
