@@ -226,6 +226,11 @@ ADDED = {
         "7: regressions.lead.leads: found previous_layer and lead 2, which need sequences of 5 "
         "tokens (norms.drop_first is 1), but tokens.max_length is 4"
     ),
+    # The common sample adds no second line to this.
+    "tokens: {max_length: 4}\nnorms: {common_sample: true}\nregressions: {a: {lags: [3]}}": (
+        "8: regressions.a.lags: found lag 3, which needs sequences of 5 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 4"
+    ),
     "tokens: {max_length: 4}\nnorms: {common_sample: true}\n"
     "regressions: {a: {lags: [2]}, b: {leads: [2]}}": (
         "7: norms.common_sample: found true: over all regressions lag 2 and lead 2, which need "
