@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.crossproducts import Stack
-from attnlag.regression import LEAST_LEFT, Fit, Solution, influences, names_of
+from attnlag.regression import Fit, Solution, influences, names_of, part_estimates
 
 # Numbers in one block of draws: 64 MB of weights, whatever the number of documents and draws.
 BLOCK = 2**23
@@ -66,13 +66,9 @@ def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -
             continue
         theta = np.zeros((len(weights), solution.k))
         whole = solution.equations(stack.totals[index])[0]
-        for m, weight in enumerate(solution.weights):
+        for m in range(len(whole)):
             a, b, _ = solution.equations(weights @ stack.products[index, m])
-            singular = np.linalg.det(a) <= LEAST_LEFT * np.linalg.det(whole[m])
-            a[singular] = np.eye(solution.k)
-            part = np.linalg.solve(a, b[..., None])[..., 0]
-            part[singular] = np.nan
-            theta += weight * part
+            theta += part_estimates(solution, m, a, b, whole[m])
         beta = theta @ solution.back.T
         if not stack.fixed_effects:
             beta[:, 0] += stack.centre[index, 1] - beta[:, 1:] @ stack.centre[index, 2:]
@@ -231,8 +227,10 @@ def wild_p_values(
         statistic, scores = 0.0, np.zeros(packed.shape[1])
         slopes, shifts = [], []
         for weight, bread, theta, (a, b, _) in zip(
-            solution.weights, solution.breads, solution.thetas, equations, strict=True
+            solution.weights[:, place], solution.breads, solution.thetas, equations, strict=True
         ):
+            if weight == 0:
+                continue
             # The restricted estimate: θ less what moves the coefficient to its null.
             reach = bread @ row
             restricted = theta - reach * (row @ theta - value) / (row @ reach)

@@ -7,7 +7,9 @@ document effects there is no constant, and X and y have the means of their docum
 The half-panel jackknife combines three regressions, of all rows and of either half of every
 document: b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and
 Yang 2018). All else here is written for such a combination b̂ = Σ λ_m b̂_m; ordinary least squares
-is the one with a single part of weight 1.
+is the one with a single part of weight 1. A covariate may vary too little in one of the halves to
+be told from the others there, as the spline of position does in the second: its coefficient is
+then that of all rows, and only the others are corrected.
 """
 
 from collections.abc import Sequence
@@ -31,7 +33,7 @@ LEAST_VARIATION = 1e-12
 # A design whose scaled cross-products are worse conditioned than this has lost all its digits.
 WORST_CONDITION = 1e12
 
-# A share of A's determinant that is left without a document; less is rounding.
+# A share of A that is left without a document, or in a half of them; less is rounding.
 LEAST_LEFT = 1e-10
 
 # Documents whose cross-products are solved at once.
@@ -56,16 +58,19 @@ class Solution:
         ``"ok"``, or why the layer cannot be fitted; nothing else is then set but the counts.
     n_obs, documents, absorbed : int
         Rows, documents that give rows, and means of documents that were taken out.
-    weights : (parts,) array
-        λ of each part.
+    weights : (parts, K) array
+        λ of each part, for each coefficient.
     transform : (packed, K² + K + 1) array
         From packed cross-products to A, b and c in these coordinates.
     back : (K, K) array
         From θ to coefficients of centred data.
     breads, thetas : (parts, K, K) and (parts, K) arrays
-        A⁻¹ and estimates of each part.
+        A⁻¹ and estimates of each part; a generalised inverse in a half that does not tell all
+        terms apart.
+    combine : (parts, K, K) array
+        The weights in these coordinates: θ = Σ combine_m θ_m.
     theta : (K,) array
-        The estimates, Σ λ_m θ_m.
+        The estimates.
     ssr, tss : float
         Sums of squares: residual, and total about the mean or the means of documents.
     """
@@ -74,11 +79,12 @@ class Solution:
     n_obs: int
     documents: int
     absorbed: int = 0
-    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
+    weights: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     transform: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     breads: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
     thetas: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    combine: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
     theta: np.ndarray = field(default_factory=lambda: np.empty(0))
     ssr: float = np.nan
     tss: float = np.nan
@@ -177,17 +183,72 @@ def solve(stack: Stack, index: int) -> Solution:
         axis=1,
     )
     solution = Solution("ok", n_obs, documents, absorbed, transform=transform, back=back)
-    solution.weights = HALF_PANEL if len(totals) == 3 else np.ones(1)
     solution.theta = np.empty(k)
     a, b, c = solution.equations(totals)
-    if (np.linalg.det(a) <= LEAST_LEFT).any():
-        return without("a half of the documents alone is collinear")
-    solution.breads = np.linalg.inv(a)
-    solution.thetas = np.linalg.solve(a, b[..., None])[..., 0]
-    solution.theta = theta = solution.weights @ solution.thetas
+    solution.weights = np.ones((1, k))
+    solution.breads = np.linalg.inv(a[:1])
+    if len(totals) > 1:
+        halves = generalised_inverse(a[1:])[0]
+        solution.breads = np.concatenate([solution.breads, halves])
+        # Which coefficients do the halves tell? Those whose row of back is in the space of A.
+        missed = np.abs(back @ (halves @ a[1:] - np.eye(k))).max(axis=2)
+        told = missed < 1e-6 * np.abs(back).max(axis=1)
+        corrected = told.all(axis=0)
+        solution.weights = np.where(corrected, HALF_PANEL[:, None], np.eye(3)[:, :1])
+        lost = [
+            term
+            for term, known in zip(names, corrected, strict=True)
+            if not known and term.startswith(("lag_", "lead_"))
+        ]
+        if lost:
+            return without(f"a half of the documents alone does not tell {_listed(lost)}")
+    inverse = np.linalg.inv(back)
+    solution.combine = inverse @ (solution.weights[:, :, None] * back)
+    solution.thetas = (solution.breads @ b[..., None])[..., 0]
+    solution.thetas[0] = np.linalg.solve(a[0], b[0])
+    solution.theta = theta = (solution.combine @ solution.thetas[..., None])[..., 0].sum(axis=0)
     solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
     solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
     return solution
+
+
+def generalised_inverse(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return generalised inverses of (…, K, K) parts of I, and the ranks of the parts."""
+    values, vectors = np.linalg.eigh(a)
+    kept = values > LEAST_LEFT
+    scaled = vectors / np.where(kept, values, np.inf)[..., None, :]
+    return scaled @ np.swapaxes(vectors, -1, -2), kept.sum(axis=-1)
+
+
+def part_estimates(
+    solution: Solution, m: int, a: np.ndarray, b: np.ndarray, whole: np.ndarray
+) -> np.ndarray:
+    """Return what part ``m`` adds to the estimates when its sums are these.
+
+    Parameters
+    ----------
+    solution : Solution
+    m : int
+    a, b : (…, K, K) and (…, K) arrays
+        A and b of some of the documents.
+    whole : (K, K) array
+        A of all of them.
+
+    Returns
+    -------
+    theta : (…, K) array
+        NaN where these documents do not tell what all of them tell.
+    """
+    if m == 0:
+        singular = np.linalg.det(a) <= LEAST_LEFT * np.linalg.det(whole)
+        a[singular] = np.eye(solution.k)
+        theta = np.linalg.solve(a, b[..., None])[..., 0]
+    else:
+        inverse, rank = generalised_inverse(a)
+        singular = rank < generalised_inverse(whole)[1]
+        theta = (inverse @ b[..., None])[..., 0]
+    theta[singular] = np.nan
+    return theta @ solution.combine[m].T
 
 
 NO_LAYER_BEFORE = "there is no layer before it"
@@ -222,10 +283,10 @@ def score_products(stack: Stack, solutions: Sequence[Solution]) -> list[np.ndarr
 def influences(solution: Solution, packed: np.ndarray) -> np.ndarray:
     """Return ψ_g, (documents, K), of one layer's (parts, documents, packed) cross-products."""
     psi = np.zeros((packed.shape[1], solution.k))
-    parts = zip(solution.weights, solution.breads, solution.thetas, packed, strict=True)
-    for weight, bread, theta, part in parts:
+    parts = zip(solution.combine, solution.breads, solution.thetas, packed, strict=True)
+    for combine, bread, theta, part in parts:
         a, b, _ = solution.equations(part)
-        psi += weight * (b - a @ theta) @ bread
+        psi += (b - a @ theta) @ (combine @ bread).T
     return psi
 
 
@@ -265,14 +326,9 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
     for start in range(0, len(chosen), CHUNK):
         rows = chosen[start : start + CHUNK]
         theta = np.zeros((len(rows), solution.k))
-        for m, weight in enumerate(solution.weights):
+        for m in range(len(packed)):
             a_g, b_g, c_g = solution.equations(packed[m, rows])
-            left = a[m] - a_g
-            singular = np.linalg.det(left) <= LEAST_LEFT * np.linalg.det(a[m])
-            left[singular] = np.eye(solution.k)
-            part = np.linalg.solve(left, (b[m] - b_g)[..., None])[..., 0]
-            part[singular] = np.nan
-            theta += weight * part
+            theta += part_estimates(solution, m, a[m] - a_g, b[m] - b_g, a[m])
             if m == 0:
                 a_0, b_0, c_0 = a_g, b_g, c_g
         thetas[rows] = theta
