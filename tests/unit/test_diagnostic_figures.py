@@ -1,16 +1,23 @@
 """The figure of diagnostics: its points, squares and bars are those of the residuals."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 from test_figures import overlaps, texts_of
 
-from attnlag import diagnostic_figures, figures
+from attnlag import diagnostic_figures, figures, residuals, tables
 from attnlag.diagnostic_figures import DiagnosticPanel
 from attnlag.errors import UserError
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 EDGES = np.r_[-np.inf, np.linspace(-10, 10, 2001), np.inf]
 COARSE = np.r_[-np.inf, np.linspace(-5, 5, 51), np.inf]
 TITLE = "Diagnostics: gpt2, prompts, attention, notebook"
@@ -206,3 +213,89 @@ def test_files_have_equal_bytes_and_stay_small(tmp_path):
         first = (tmp_path / f"a.{suffix}").read_bytes()
         assert (tmp_path / f"b.{suffix}").read_bytes() == first
         assert len(first) < 800_000
+
+
+def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
+    random = np.random.default_rng(0)
+    lag, y = random.normal(size=(2, 600))
+    y += 0.3 * lag
+    slope, intercept = np.polyfit(lag, y, 1)
+    fitted = intercept + slope * lag
+    sigma, spread = np.std(y - fitted), np.std(fitted)
+    model = residuals.Model(
+        terms=["lag_1"],
+        layers=[0],
+        slopes=np.array([[slope]]),
+        intercept=np.array([intercept]),
+        means=np.array([[y.mean(), lag.mean()]]),
+        inverse=np.linalg.inv(np.diag([600, 600 * lag.var()]))[None],
+        sigma=np.array([sigma]),
+        fitted_mean=np.array([fitted.mean()]),
+        fitted_sd=np.array([spread]),
+        document_effects=False,
+    )
+    paths = [tmp_path / f"{shard}.parquet" for shard in range(2)]
+    for shard, path in enumerate(paths):
+        rows = slice(300 * shard, 300 * shard + 300)
+        batch = pa.record_batch(
+            {
+                "document": pa.array([f"document {shard}"] * 300).dictionary_encode(),
+                "window": pa.array(np.zeros(300, np.int32)),
+                "position": pa.array(np.arange(300, dtype=np.int32)),
+                "layer_00.y": y[rows],
+                "layer_00.lag_1": lag[rows],
+            }
+        )
+        sums = residuals.accumulate([batch], model, 0)
+        record = {"residuals": residuals.record_of(sums)}
+        tables.write_table(residuals.to_table(sums), path, record)
+    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
+    fits = pd.DataFrame([{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9}])
+    influence = pd.DataFrame(
+        {
+            "layer": 0,
+            "term": ["intercept", "lag_1", "lag_1"],
+            "document": ["other", "document 0", "document 1"],
+            "change_in_se": [9.0, 0.7, -0.7],
+        }
+    )
+    for name, table in (("fits", fits), ("influence", influence)):
+        tables.write_frame(table, tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv", {})
+    command = [sys.executable, SCRIPTS / "plot_diagnostics.py", *paths]
+    command += ["--fits", tmp_path / "fits.parquet", "--influence", tmp_path / "influence.parquet"]
+    command += ["--output", tmp_path / "found.svg", "--settings"]
+    done = subprocess.run([*command, "{}"], capture_output=True, text=True, check=False)
+    assert (
+        done.stderr == "gpt2, prompts, attention, notebook: drew the residuals of 1 of 1 layers\n"
+    )
+
+    edges, coarse = (
+        np.r_[-np.inf, inner, np.inf]
+        for inner in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
+    )
+    residual = (y - fitted) / sigma
+    products = [
+        (
+            residual[:300][step:] @ residual[:300][:-step]
+            + residual[300:][step:] @ residual[300:-step]
+        )
+        for step in range(1, 21)
+    ]
+    pairs = 600 - 2 * np.arange(1, 21)
+    panel = DiagnosticPanel(
+        layer=0,
+        edges=edges,
+        counts=np.histogram(residual, edges)[0],
+        fitted_edges=coarse,
+        residual_edges=coarse,
+        joint=np.histogram2d((fitted - fitted.mean()) / spread, residual, bins=[coarse] * 2)[0],
+        autocorrelation=np.array(products) / pairs / np.mean(residual**2),
+        pairs=pairs,
+        influence=influence.iloc[1:],
+    )
+    figures.save(drawn([panel], fits), [tmp_path / "expected.svg"])
+    assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()
+
+    asked = json.dumps({"layers": [4]})
+    done = subprocess.run([*command, asked], capture_output=True, text=True, check=False)
+    assert done.stderr == "error: figures.layers: found 4, expected layers of this model: 0 to 0\n"

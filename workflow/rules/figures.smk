@@ -202,3 +202,44 @@ rule plot_specifications:
         "draw the regressions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
         "python3 scripts/plot_specifications.py --coefficients {input} --output {output} --log {log}"
+
+
+rule plot_diagnostics:
+    input:
+        residuals=shards_of(f"{RESULTS}/residuals/{{shard}}.parquet"),
+        fits=rules.fit_regression.output.fits,
+        influence=f"{RESULTS}/influence.parquet",
+    output:
+        report(
+            expand(
+                f"{RESULTS}/figures/diagnostics.{{format}}",
+                format=FORMATS,
+                allow_missing=True,
+            ),
+            caption="../report/plot_diagnostics.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "{regression}",
+                "shows": "diagnostics",
+            },
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        settings=settings_of_panels,
+        code=code("plot_diagnostics"),
+    message:
+        "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/plot_diagnostics.py {input.residuals} --settings {params.settings:q}"
+        " --fits {input.fits} --influence {input.influence} --output {output} --log {log}"
