@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Draw the outcome against the nearest lag, a panel per layer, with the fitted line.
 
+A regression without lags shows its nearest lead.
+
 The design is read one layer at a time, so that its layers do not add up in memory.
 """
 

@@ -100,10 +100,10 @@ def quantile_points(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, 
     Returns
     -------
     normal, residual : float arrays
-        Of the bins with a finite upper edge.
+        Of the bins that are not open: what lies beyond the grid has no place.
     """
     upper = edges[1:]
-    shown = (counts > 0) & np.isfinite(upper)
+    shown = (counts > 0) & np.isfinite(edges[:-1]) & np.isfinite(upper)
     below = np.cumsum(counts)
     return ndtri((below[shown] - 0.5) / max(below[-1], 1)), upper[shown]
 

@@ -1,5 +1,6 @@
 """The figure of specifications: one coefficient of every regression by layer, side by side."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,7 +91,16 @@ def specifications_by_layer(
         entries[f"the other regressions{dashed}"] = Line2D([], [], color=OTHERS, linewidth=1.2)
     legend = legend_columns(list(entries), 9.7)
     strip = strip_height(-(-len(entries) // legend))
-    each = 2.1 if columns > 2 else 2.7
+    # A character of a bold title is about 0.1 inches wide, and a line 0.17 high.
+    titles = [
+        textwrap.fill(
+            f"{table['regression'].iloc[0]}" + ("" if term == TERM else f" ({named(term)})"),
+            int((9.2 / columns - 0.15) / 0.1),
+        )
+        for table, term in zip(regressions, terms, strict=True)
+    ]
+    lines = max(title.count("\n") for title in titles)
+    each = (2.1 if columns > 2 else 2.7) + 0.17 * lines
     figure = Figure(figsize=(10, rows * each + strip + 1.35), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for place, axes in enumerate(grid.flat):
@@ -108,9 +118,7 @@ def specifications_by_layer(
                 zorder=1.8,
             )
         _draw_panel(axes, profiles[place], permuted[place], numbers, alpha)
-        name = regressions[place]["regression"].iloc[0]
-        said = "" if terms[place] == TERM else f" ({named(terms[place])})"
-        axes.set_title(f"{name}{said}", loc="left", weight="bold")
+        axes.set_title(titles[place], loc="left", weight="bold")
         label_layers(axes, numbers, most=16 // columns + 2)
         axes.set_xlabel("")
         if place % columns == 0:

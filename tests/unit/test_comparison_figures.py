@@ -90,11 +90,11 @@ def test_long_names_are_set_below_each_other():
 
 
 def test_legends_have_as_few_lines_as_the_width_asks_for():
-    assert comparison_figures.legend_columns(["short"] * 4, 9.7) == 4
-    assert comparison_figures.legend_columns(["x" * 50] * 4, 9.7) == 2
-    assert comparison_figures.legend_columns(["x" * 200] * 4, 9.7) == 1
+    assert figures.legend_columns(["short"] * 4, 9.7) == 4
+    assert figures.legend_columns(["x" * 50] * 4, 9.7) == 2
+    assert figures.legend_columns(["x" * 200] * 4, 9.7) == 1
     # Six in two lines, not four and two.
-    assert comparison_figures.legend_columns(["x" * 25] * 6, 9.7) == 3
+    assert figures.legend_columns(["x" * 25] * 6, 9.7) == 3
 
 
 def test_a_row_for_each_lag_and_a_column_for_each_corpus():
@@ -205,6 +205,21 @@ def test_a_model_of_one_layer_has_its_interval_and_one_fitted_nowhere_is_drawn(t
     row = table[(table["model"] == "one") & (table["term"] == "lag_1")].iloc[0]
     np.testing.assert_allclose(ends, [[[0, row["conf_low"]], [0, row["conf_high"]]]])
     figures.save(figure, [tmp_path / "few.png"])
+
+
+def test_of_permuted_regressions_what_was_observed_is_drawn_before_the_null():
+    table = some(2).assign(vcov_type="permutation")
+    table["observed"] = table["estimate"] + 0.5
+    table["term"] = table["term"].str.replace("lag", "lead")
+    figure = drawn(table)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        f"coefficient of lead {n}" for n in (1, 2)
+    ]
+    rows = table[(table["term"] == "lead_1") & (table["model"] == "distilgpt2")]
+    assert np.array_equal(lines_of(figure.axes[0])[0].get_ydata(), rows["observed"])
+    heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.max() == rows["conf_high"].max()
+    assert labels_of(figure)[1][-1] == "order of tokens permuted (95% of draws)"
 
 
 def test_levels_and_corrections_are_named():

@@ -51,25 +51,37 @@ def norms_figure(layers: int, sink: float = 0.0, **kinds) -> Figure:
     )
 
 
-def synthetic_tables(layers: int, lags: int = 2, unfitted: tuple[int, ...] = ()):
-    """Return coefficients and fits; every third layer's last lag is not significant."""
+def synthetic_tables(
+    layers: int,
+    lags: int = 2,
+    unfitted: tuple[int, ...] = (),
+    leads: int = 0,
+    permuted: bool = False,
+    regression: str = "notebook",
+):
+    """Return coefficients and fits; every third layer's last term is not significant."""
     rows = []
-    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
+    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": regression}
+    terms = ["intercept", *(f"lag_{n + 1}" for n in range(lags))]
+    terms += [f"lead_{n + 1}" for n in range(leads)]
     for layer in range(layers):
-        for lag in range(lags + 1):
-            estimate = np.nan if layer in unfitted else np.sin(layer + lag) * 0.2 + 0.4 / (lag + 1)
-            p = 0.4 if lag == lags and layer % 3 == 0 else 1e-6
+        for place, term in enumerate(terms):
+            missing = layer in unfitted
+            estimate = np.nan if missing else np.sin(layer + place) * 0.2 + 0.4 / (place + 1)
+            p = 0.4 if place == len(terms) - 1 and layer % 3 == 0 else 1e-6
             rows.append(
                 {
                     **keys,
                     "subset": "all",
                     "layer": layer,
-                    "term": f"lag_{lag}" if lag else "intercept",
+                    "term": term,
                     "estimate": estimate,
-                    "p_adjusted": np.nan if layer in unfitted else p,
+                    "std_error": np.nan if missing else 0.025 + 0.001 * layer,
+                    "p_adjusted": np.nan if missing else p,
                     "conf_low": estimate - 0.05,
                     "conf_high": estimate + 0.05,
-                    "vcov_type": "cluster",
+                    "vcov_type": "permutation" if permuted else "cluster",
+                    **({"observed": estimate + 0.3} if permuted else {}),
                 }
             )
     known = [np.nan if layer in unfitted else 0.1 + layer / 100 for layer in range(layers)]
@@ -364,6 +376,111 @@ def test_a_layer_that_was_not_fitted_is_a_gap_and_marked():
     assert "not fitted" not in legend_of(coefficients_figure(12))
 
 
+def band_of(collection) -> np.ndarray:
+    """Return lower and upper end of a band at each of its layers."""
+    corners = collection.get_paths()[0].vertices
+    places = sorted(set(corners[:, 0]))
+    heights = [corners[corners[:, 0] == place, 1] for place in places]
+    return np.array([[height.min(), height.max()] for height in heights])
+
+
+def ends_of(table: pd.DataFrame, term: str) -> np.ndarray:
+    return table.loc[table["term"] == term, ["conf_low", "conf_high"]].to_numpy()
+
+
+def test_joint_bands_are_the_critical_value_times_the_standard_error():
+    coefficients, fits = synthetic_tables(12)
+    figure = figures.coefficients_by_layer(
+        coefficients,
+        fits,
+        title="",
+        alpha=0.05,
+        adjust="max-t",
+        critical_values={"lag_1": 3.0, "lag_2": 4.0},
+    )
+    for band, lag, critical in zip(
+        figure.axes[0].collections[::2], ("lag_1", "lag_2"), (3, 4), strict=True
+    ):
+        rows = coefficients[coefficients["term"] == lag]
+        reach = critical * rows["std_error"]
+        expected = np.column_stack([rows["estimate"] - reach, rows["estimate"] + reach])
+        np.testing.assert_allclose(band_of(band), expected)
+    assert legend_of(figure)[-3:] == [
+        "p < 0.05, Romano-Wolf, max-t",
+        "p ≥ 0.05, Romano-Wolf, max-t",
+        "95% joint confidence band",
+    ]
+    assert "hold all layers of a term at once" in texts_of(figure)
+
+
+def null_figure(layers: int, permuted: bool = False, **kinds) -> Figure:
+    """Draw a regression before its null, or the permuted regression itself."""
+    coefficients, fits = synthetic_tables(layers, permuted=permuted, **kinds)
+    null = None if permuted else synthetic_tables(layers, permuted=True, **kinds)[0]
+    fits["r_squared"] *= np.nan if permuted else 1
+    return figures.coefficients_by_layer(
+        coefficients, fits, title=TITLE, alpha=0.05, adjust="holm", null=null
+    )
+
+
+def profile_of(axes: Axes) -> np.ndarray:
+    """Return the heights of the line of a coefficient: the last that is no mark."""
+    return [line for line in axes.lines if line.get_marker() == "None"][-1].get_ydata()
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+def test_each_lag_has_a_panel_before_its_null(permuted):
+    coefficients, _ = synthetic_tables(12, permuted=permuted)
+    null, _ = synthetic_tables(12, permuted=True)
+    figure = null_figure(12, permuted)
+    *panels, bottom = [*figure.axes, None] if permuted else figure.axes
+    for axes, lag in zip(panels, ("lag_1", "lag_2"), strict=True):
+        assert axes.get_ylabel().startswith(f"coefficient of {lag.replace('_', ' ')}")
+        of_null = null[null["term"] == lag]
+        np.testing.assert_allclose(band_of(axes.collections[0]), ends_of(null, lag))
+        dashed = next(line for line in axes.lines if line.get_linestyle() == "--")
+        assert np.array_equal(dashed.get_ydata(), of_null["estimate"])
+        column = "observed" if permuted else "estimate"
+        expected = coefficients.loc[coefficients["term"] == lag, column]
+        assert np.array_equal(profile_of(axes), expected)
+        if not permuted:
+            np.testing.assert_allclose(band_of(axes.collections[2]), ends_of(coefficients, lag))
+        crosses = next(line for line in axes.lines if line.get_marker() == "x")
+        assert list(crosses.get_xdata()) == ([0, 3, 6, 9] if lag == "lag_2" else [])
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+    labels = legend_of(figure)
+    assert labels[-1] == "order of tokens permuted (95% of draws)"
+    assert ("95% confidence band" in labels) is not permuted
+    assert ("p-values by permutation" in texts_of(figure)) is permuted
+    assert (bottom is None) is permuted
+
+
+@pytest.mark.parametrize(
+    "kinds", [{}, {"lags": 1}, {"lags": 3, "leads": 1}, {"lags": 2, "leads": 3}]
+)
+def test_panels_of_nulls_have_room_for_their_texts(kinds):
+    for layers in (2, 48):
+        assert overlaps(null_figure(layers, unfitted=(1,), **kinds)) == []
+    figure = null_figure(12, unfitted=(4, 6), **kinds)
+    assert "not fitted" in legend_of(figure)
+    # Layer 5 has no neighbour to span a band of the null with.
+    assert [len(c.get_segments()) for c in figure.axes[0].collections[1::2]] == [1, 1]
+
+
+def test_leads_come_after_lags_dashed_and_in_colours_of_their_own():
+    figure = coefficients_figure(12, lags=3, leads=2)
+    labels = legend_of(figure)[:5]
+    assert labels == ["lag 1", "lag 2", "lag 3", "lead 1", "lead 2"]
+    handles = figure.legends[0].legend_handles[:5]
+    assert [handle.get_linestyle() for handle in handles] == ["-"] * 3 + ["--"] * 2
+    for count in (2, 12):
+        colours = figures.lag_colours(
+            [f"{kind}_{n}" for kind in ("lag", "lead") for n in range(1, count + 1)]
+        )
+        assert len({matplotlib.colors.to_hex(colour) for colour in colours.values()}) == 2 * count
+    assert overlaps(coefficients_figure(30, lags=0, leads=2)) == []
+
+
 def test_a_regression_that_was_fitted_nowhere_is_drawn(tmp_path):
     figures.save(coefficients_figure(2, unfitted=(0, 1)), [tmp_path / "none.svg"])
 
@@ -501,7 +618,15 @@ def test_layers_without_a_panel_and_layers_that_are_not_there():
 
 
 def test_lags_are_ordered_by_distance():
-    assert figures.lags_among(["intercept", "lag_10", "lag_2", "position"]) == ["lag_2", "lag_10"]
+    terms = ["lead_10", "intercept", "lag_10", "lead_2", "lag_2", "lag_2", "position_1"]
+    assert figures.lags_among(terms) == ["lag_2", "lag_10", "lead_2", "lead_10"]
+    assert figures.named("lead_1") == "lead 1"
+
+
+def test_an_outcome_against_a_lead_says_so():
+    figure = figures.outcome_by_lag(panels_of(1), title="", lag="lead_2")
+    assert "log norm at token t + 2 (SD from the layer's mean)" in texts_of(figure)
+    assert "prediction by lead 2" in texts_of(figure)
 
 
 # Figure 4
@@ -556,7 +681,20 @@ def test_sites_say_which_tokens_their_norms_are_of(drop_first, words):
     assert words in texts_of(sites_figure(3, drop_first=drop_first))
 
 
-@pytest.mark.parametrize("kinds", [{"sites": SITES[:2]}, {"lags": 10}, {"unfitted": (1,)}])
+def test_sites_of_a_permuted_regression_show_what_was_observed_before_the_null():
+    figure = sites_figure(12, permuted=True)
+    table = synthetic_tables(12, permuted=True)[0]
+    below = figure.axes[3]
+    line = next(line for line in below.lines if len(line.get_xdata()) == 12)
+    assert np.array_equal(line.get_ydata(), table.loc[table["term"] == "lag_1", "observed"])
+    np.testing.assert_allclose(band_of(below.collections[0]), ends_of(table, "lag_1"))
+    assert "order of tokens permuted (95% of draws)" in legend_of(below)
+    assert "95% confidence band" not in legend_of(below)
+
+
+@pytest.mark.parametrize(
+    "kinds", [{"lags": 2, "leads": 3}, {"sites": SITES[:2]}, {"lags": 10}, {"unfitted": (1,)}]
+)
 def test_sites_have_room_for_their_texts(kinds):
     assert overlaps(sites_figure(30, **kinds)) == []
 
@@ -705,6 +843,31 @@ def test_programs_write_equal_files_on_a_second_run(program, study, tmp_path):
     for suffix in ("svg", "png"):
         first, second = (tmp_path / f"{name}.{suffix}" for name in ("a", "b"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_coefficients_are_drawn_with_joint_bands_and_a_null(study, tmp_path):
+    coefficients, fits = synthetic_tables(3)
+    null, _ = synthetic_tables(3, permuted=True)
+    tables.write_frame(null, tmp_path / "null.parquet", tmp_path / "null.csv", {})
+    critical_values = {"lag_1": 2.9, "lag_2": 3.1}
+    (tmp_path / "joint.json").write_text(json.dumps({"critical_values": critical_values}))
+    options = ["--joint", tmp_path / "joint.json", "--null", tmp_path / "null.parquet"]
+    output = ["--output", tmp_path / "found.svg"]
+    done = run(
+        "plot_coefficients.py", *arguments_of("plot_coefficients.py", study), *options, *output
+    )
+    assert done.returncode == 0, done.stderr
+    figure = figures.coefficients_by_layer(
+        coefficients,
+        fits,
+        title="Coefficients by layer: gpt2, prompts, attention, notebook",
+        alpha=0.1,
+        adjust="benjamini-hochberg",
+        critical_values=critical_values,
+        null=null,
+    )
+    figures.save(figure, [tmp_path / "expected.svg"])
+    assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()
 
 
 def test_a_program_names_the_layers_that_there_are(study, tmp_path):
