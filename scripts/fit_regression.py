@@ -62,7 +62,7 @@ def main(args):
     sums = residuals.merged([residuals.read_sums(path) for path in args.residuals])
     robust = None
     if settings["covariance"] in ("hc1", "hc3", "hac"):
-        robust = residuals.covariance(sums, model, settings["covariance"])
+        robust = list(residuals.covariance(sums, model, settings["covariance"]))
     fits = regression.fit(stack, settings["covariance"], settings["folds"], solutions, robust)
     if settings["wild_bootstrap"]:
         for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
@@ -79,8 +79,8 @@ def main(args):
     )
     joint = joint_tests(stack, solutions, fits, settings)
     if settings["adjust"] == "max-t":
-        keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
-        coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
+        rows = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
+        coefficients["p_adjusted"] = joint.p_adjusted.reindex(rows).to_numpy()
     dropped = [
         sum(record["counts"]["dropped_rows"].get(layout.layer_name(layer), 0) for record in records)
         for layer in stack.layers

@@ -354,44 +354,49 @@ def _expected(
 
     is_row = np.zeros(len(tokens.document), dtype=bool)
     is_row[rows] = True
-    stays = iter(np.add.reduceat(fixed, starts, axis=1)) if len(fixed) else iter(())
-    fixed_sums = [next(stays) if cell is None else None for cell in plan.moving]
-    stays = iter(fixed)
-    fixed_rows = [next(stays) if cell is None else None for cell in plan.moving]
+
+    def of_one(u: int) -> np.ndarray:
+        """Return the mean of a variable, by document."""
+        moments(u, u)
+        return means[u]
+
+    offsets = [0 if cell is None else cell[1] for cell in plan.moving]
+    # Rows and sums of the terms that stay, by their place among the terms.
+    stays = [place for place, variable in enumerate(places) if variable is None]
+    still = dict(zip(stays, fixed, strict=True))
+    still_sums = {place: np.add.reduceat(row, starts) for place, row in still.items()}
+
+    def of_two(a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return E Σ of the product of two terms and E of the product of their sums."""
+        u, v = places[a], places[b]
+        if u is None and v is None:
+            return np.add.reduceat(still[a] * still[b], starts), still_sums[a] * still_sums[b]
+        if u is None or v is None:
+            stay, moves = (a, v) if u is None else (b, u)
+            assert moves is not None
+            product = of_one(moves) * still_sums[stay]
+            return product, counts * product
+        together, apart = moments(u, v)
+        product = counts * (together if offsets[a] == offsets[b] else apart)
+        # Tokens that both terms take, each at a row of its own.
+        shifted = rows + offsets[a] - offsets[b]
+        inside = (shifted >= 0) & (shifted < len(is_row))
+        common = np.zeros(len(rows))
+        common[inside] = is_row[shifted[inside]]
+        shared = np.add.reduceat(common, starts)
+        return product, shared * together + (counts**2 - shared) * apart
 
     p = 1 + len(places)
     expected = np.zeros((p, p))
     expected[0, 0] = counts.sum()
-    for a in range(1, p):
-        u, cell_a = places[a - 1], plan.moving[a - 1]
-        if u is None or cell_a is None:
-            sum_a = fixed_sums[a - 1]
-        else:
-            sum_a = counts * (moments(u, u) and means[u])
-        expected[0, a] = 0 if fixed_effects else sum_a.sum()
-        for b in range(a, p):
-            v, cell_b = places[b - 1], plan.moving[b - 1]
-            if cell_a is None and cell_b is None:
-                product = np.add.reduceat(fixed_rows[a - 1] * fixed_rows[b - 1], starts)
-                of_sums = fixed_sums[a - 1] * fixed_sums[b - 1]
-            elif cell_a is None or cell_b is None:
-                moves, still = (v, a) if cell_a is None else (u, b)
-                moments(moves, moves)
-                product = means[moves] * fixed_sums[still - 1]
-                of_sums = counts * product
-            else:
-                together, apart = moments(u, v)
-                product = counts * (together if cell_a[1] == cell_b[1] else apart)
-                # Tokens that both terms take, each at a row of its own.
-                shifted = rows + cell_a[1] - cell_b[1]
-                inside = (shifted >= 0) & (shifted < len(is_row))
-                common = np.zeros(len(rows))
-                common[inside] = is_row[shifted[inside]]
-                shared = np.add.reduceat(common, starts)
-                of_sums = shared * together + (counts**2 - shared) * apart
+    for a, u in enumerate(places):
+        if not fixed_effects:
+            expected[0, a + 1] = (still_sums[a] if u is None else counts * of_one(u)).sum()
+        for b in range(a, len(places)):
+            product, of_sums = of_two(a, b)
             if fixed_effects:
                 product = product - of_sums / counts
-            expected[a, b] = product.sum()
+            expected[a + 1, b + 1] = product.sum()
     return expected[np.triu_indices(p)]
 
 
@@ -434,9 +439,15 @@ def read_sums(path: str | Path) -> Sums:
     flat = pq.read_table(path)["products"].combine_chunks().flatten().to_numpy()
     p = 1 + len(record["terms"])
     products = flat.reshape(-1, len(record["layers"]), packed_size(p))
-    arrays = {key: np.array(record[key]) for key in ("centre", "spread", "documents")}
-    facts = {key: record[key] for key in ("terms", "layers", "fixed_effects")}
-    return Sums(products=products, **facts, **arrays)
+    return Sums(
+        terms=record["terms"],
+        layers=record["layers"],
+        centre=np.array(record["centre"]),
+        products=products,
+        spread=np.array(record["spread"]),
+        documents=np.array(record["documents"]),
+        fixed_effects=record["fixed_effects"],
+    )
 
 
 def merged(parts: Sequence[Sums]) -> Sums:
@@ -445,25 +456,25 @@ def merged(parts: Sequence[Sums]) -> Sums:
     p = 1 + len(first.terms)
     centre = first.centre
     if not first.fixed_effects:
-        totals = sum(part.products[0, :, :p] + _n(part) * part.centre for part in parts)
-        centre = totals / np.maximum(sum(_n(part) for part in parts), 1)
+        n = np.stack([part.products[0, :, :1] for part in parts])
+        sums = [part.products[0, :, :p] for part in parts]
+        totals = np.sum(sums + n * np.stack([part.centre for part in parts]), axis=0)
+        centre = totals / np.maximum(n.sum(axis=0), 1)
         centre[:, 0] = 0
+    moved = [
+        # Where the means of documents are out, the centre is too.
+        part.products if first.fixed_effects else recentred(part.products, centre - part.centre)
+        for part in parts
+    ]
     return Sums(
         terms=first.terms,
         layers=first.layers,
         centre=centre,
-        products=sum(
-            part.products if first.fixed_effects else recentred(part.products, centre - part.centre)
-            for part in parts
-        ),
-        spread=np.sqrt(sum(part.spread**2 for part in parts)),
-        documents=sum(part.documents for part in parts),
+        products=np.sum(moved, axis=0),
+        spread=np.sqrt(np.sum([part.spread**2 for part in parts], axis=0)),
+        documents=np.sum([part.documents for part in parts], axis=0),
         fixed_effects=first.fixed_effects,
     )
-
-
-def _n(part: Sums) -> np.ndarray:
-    return part.products[0, :, :1]
 
 
 # --- the null ------------------------------------------------------------------------------

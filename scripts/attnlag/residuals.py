@@ -266,12 +266,6 @@ def default_hac_lags(rows: float) -> int:
     return floor(4 * (rows / 100) ** (2 / 9))
 
 
-def edges() -> tuple[np.ndarray, np.ndarray]:
-    """Return the edges of the fine and of the coarse histogram, open ends included."""
-    ends = [[-np.inf], [np.inf]]
-    return tuple(np.concatenate([ends[0], e, ends[1]]) for e in (RESIDUAL_EDGES, COARSE_EDGES))
-
-
 # --- the pass ------------------------------------------------------------------------------
 
 
