@@ -8,7 +8,7 @@ import pandas as pd
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
-from attnlag.regression import CLUSTERED, Fit
+from attnlag.regression import CLUSTERED, NO_LAYER_BEFORE, Fit
 from attnlag.wording import COVARIANCE
 
 PREDICTIVE = (
@@ -127,6 +127,28 @@ def _two_columns(
         stubs=[name for name, _ in left],
         txt_fmt={**fmt_params, "data_fmts": ["%s"], "data_aligns": "rlr", "colsep": "   "},
     )
+
+
+def _study(fits: pd.DataFrame) -> str:
+    first = fits.iloc[0]
+    return ", ".join(str(first[key]) for key in ("model", "corpus", "site", "regression"))
+
+
+def fitted_layers(fits: pd.DataFrame) -> str:
+    """Return in a line how many layers of a regression were fitted."""
+    return f"{_study(fits)}: {int((fits['status'] == 'ok').sum())} of {len(fits)} layers fitted"
+
+
+def unfitted_layers(fits: pd.DataFrame) -> list[str]:
+    """Return a line for each reason why layers were not fitted, but for want of a layer before."""
+    failed = fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])]
+    lines = []
+    for status, rows in failed.groupby("status", sort=False):
+        layers = ", ".join(map(str, rows["layer"]))
+        several = "layers" if len(rows) > 1 else "layer"
+        were = "were" if len(rows) > 1 else "was"
+        lines.append(f"{_study(fits)}: {several} {layers} {were} not fitted: {status}")
+    return lines
 
 
 def findings(

@@ -198,7 +198,7 @@ def null_of(wildcards):
     fields = {"lags", "leads", "covariates", "fixed_effects"}
     fields |= {"position_knots"} if "position" in own.covariates else set()
     same = own.model_dump(include=fields)
-    of_null = RESULTS.replace("{regression}", "{null}") + "/coefficients.parquet"
+    of_null = f"{RESULTS}/coefficients.parquet".replace("{regression}", "{null}")
     return [
         expand(of_null, null=name, allow_missing=True)[0]
         for name in NULLS

@@ -49,3 +49,29 @@ rule fit_regression:
         " --coefficients {output.coefficients} --fits {output.fits}"
         " --influence {output.influence} --joint {output.joint}"
         " --summary {output.summary} --findings {output.findings} --log {log}"
+
+
+# The last job of a run: its status tells whether every layer was fitted.
+rule check_fits:
+    input:
+        fits=studies(f"{RESULTS}/fits.parquet"),
+        everything=everything(),
+    output:
+        "results/layers_fitted.txt",
+    log:
+        "logs/check_fits.log",
+    benchmark:
+        "benchmarks/check_fits.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        code=code("check_fits"),
+    message:
+        "check that every layer was fitted"
+    shell:
+        "python3 scripts/check_fits.py {input.fits} --output {output} --log {log}"

@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Say whether every layer of every regression was fitted; fail if one was not.
+
+The last program of a run: all other results are made by then, and its exit status is the run's. A
+first layer without a layer before it is no failure where a regression asks for that one's norms.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from attnlag import program, summaries, tables
+from attnlag.errors import UserError, counted
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("fits", type=Path, nargs="+", help="tables with one row per layer (Parquet)")
+parser.add_argument("--output", type=Path, required=True, help="text")
+
+
+def main(args):
+    lines, problems = [], []
+    for path in args.fits:
+        fits = pd.read_parquet(path)
+        lines.append(summaries.fitted_layers(fits))
+        problems += summaries.unfitted_layers(fits)
+    if problems:
+        raise UserError(problems)
+    tables.write_text("\n".join(lines) + "\n", args.output)
+    program.log.info("all layers are fitted in %s", counted(len(lines), "regression"))
+
+
+if __name__ == "__main__":
+    program.run(main, parser)
