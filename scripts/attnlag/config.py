@@ -484,6 +484,18 @@ class Figures(Section):
     )
 
 
+DEFAULT_REGRESSIONS = {
+    "notebook": Regression(lags=[1, 2]),
+    "within": Regression(
+        lags=[1, 2],
+        fixed_effects="document",
+        bias_correction="half-panel",
+        covariates=["position"],
+    ),
+    "null": Regression(lags=[1, 2], permute="within-document"),
+}
+
+
 class Config(Section):
     """The whole configuration of a run."""
 
@@ -499,7 +511,7 @@ class Config(Section):
     )
     norms: Norms = Field(default=Norms(), description="Which norms enter the regressions")
     regressions: dict[Name, Regression] = Field(
-        default={"notebook": Regression(lags=[1, 2])},
+        default=DEFAULT_REGRESSIONS,
         min_length=1,
         description="The regressions, by your name for each",
         json_schema_extra=NAMED,

@@ -788,7 +788,7 @@ def test_the_regressions_in_comments_of_the_default_file_have_no_problems(
     )
     assert problems == []
     assert config is not None
-    assert list(config.regressions) == ["notebook", "within", "lead", "null"]
+    assert list(config.regressions) == ["notebook", "within", "null", "lead"]
 
 
 def test_the_gpt2_file_lacks_only_its_text() -> None:
