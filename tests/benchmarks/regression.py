@@ -312,8 +312,9 @@ def main(arguments: argparse.Namespace, folder: Path) -> None:
             net = (usage.cpu - peer_start_up[name].cpu) / (own.cpu - own_start_up.cpu)
             apart = disagreement(ours, theirs)
             print(
-                f"  CPU {name} / attnlag: {usage.cpu / own.cpu:.1f}, {net:.1f} net of start-up; "
-                f"peak {usage.peak / own.peak:.1f}; largest relative difference {apart:.0e}"
+                f"  {name} / attnlag: CPU {usage.cpu / own.cpu:.1f} (user alone "
+                f"{usage.user / own.user:.1f}), net of start-up {net:.1f}; peak "
+                f"{usage.peak / own.peak:.1f}; largest relative difference {apart:.0e}"
             )
             if not apart < AGREEMENT:
                 sys.exit(f"{name} and attnlag differ by {apart:.0e}, expected {AGREEMENT:.0e}")
