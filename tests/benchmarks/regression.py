@@ -59,6 +59,7 @@ BOOTSTRAPPED = f"fit, {DRAWS} draws"
 # The stages that give what the peers give; the rest, which they do not, is timed beside them: the
 # second pass for residuals and their tests, the bootstrap over layers.
 COMPARED = ("cross-products", "fit")
+PER_SHARD = ("cross-products", "residuals")
 
 AGREEMENT = 1e-9
 
@@ -165,7 +166,7 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
     places = range(len(designs))
     products = [folder / f"crossproducts_{place}.parquet" for place in places]
     residuals = [folder / f"residuals_{place}.parquet" for place in places]
-    stages = {"cross-products": Usage(), "residuals": Usage()}
+    stages = {name: Usage() for name in PER_SHARD}
     for design, shard in zip(designs, products, strict=True):
         stages["cross-products"] += program(
             "accumulate_crossproducts", design, "--output", shard, settings={"halves": False}
@@ -328,7 +329,7 @@ def main(arguments: argparse.Namespace, folder: Path) -> None:
         rows = arguments.shards * sizes[-1][0]
         stages = attnlag_stages(links, folder, ours)
         start_up = start_up | {
-            "cross-products": sum([start_up["cross-products"]] * len(links), Usage())
+            name: sum([start_up[name]] * len(links), Usage()) for name in PER_SHARD
         }
         print_stages(f"{rows:,} rows in {len(links)} shards", stages, start_up)
         sizes.append((rows, compared(stages), compared(start_up)))
