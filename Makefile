@@ -30,6 +30,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/extraction.py
 	$(BIN)/python tests/benchmarks/regression.py
+	$(BIN)/python tests/benchmarks/coverage.py
 
 report: $(READY)
 	$(BIN)/snakemake --cores all

@@ -7,7 +7,7 @@ the columns of one layer are in memory at a time.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,57 +15,48 @@ import pyarrow.parquet as pq
 TERMS = ["y", "lag_1", "lag_2"]
 
 
-def layers_of(design: str) -> Iterator[tuple[int, pa.Table]]:
-    """Yield each layer's rows: y, lag_1, lag_2 and the document as an integer."""
-    names = pq.read_schema(design).names
-    for name in sorted({name.split(".")[0] for name in names if name.startswith("layer_")}):
-        columns = [f"{name}.{term}" for term in TERMS]
-        table = pq.read_table(design, columns=["document", *columns], pre_buffer=False)
-        codes = table["document"].unify_dictionaries().combine_chunks().indices
-        yield (
-            int(name.removeprefix("layer_")),
-            table.select(columns).rename_columns(TERMS).append_column("document", codes),
-        )
+def layers_of(design: str) -> list[int]:
+    """Return the layers of a design."""
+    names = {name.split(".")[0] for name in pq.read_schema(design).names}
+    return sorted(int(n.removeprefix("layer_")) for n in names if n.startswith("layer_"))
 
 
-def statsmodels_fits(design: str) -> Iterator[tuple[int, str, float, float]]:
-    """Yield layer, term, estimate and CRV1 standard error."""
+def rows_of(design: str, layer: int) -> pa.Table:
+    """Return one layer's rows: y, lag_1, lag_2 and the document as an integer."""
+    columns = [f"layer_{layer:02d}.{term}" for term in TERMS]
+    table = pq.read_table(design, columns=["document", *columns], pre_buffer=False)
+    codes = table["document"].unify_dictionaries().combine_chunks().indices
+    return table.select(columns).rename_columns(TERMS).append_column("document", codes)
+
+
+def statsmodels_fit(design: str, layer: int) -> tuple[Iterable[float], Iterable[float]]:
+    """Return estimates and CRV1 standard errors, the intercept first."""
     import numpy as np
     import statsmodels.api as sm
 
-    for layer, table in layers_of(design):
-        y, *lags, document = [column.to_numpy() for column in table.columns]
-        x = np.column_stack([np.ones(len(y)), *lags])
-        del table, lags
-        result = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": document}, use_t=True)
-        for term, estimate, error in zip(
-            ["intercept", *TERMS[1:]], result.params, result.bse, strict=True
-        ):
-            yield layer, term, estimate, error
+    y, *lags, document = [column.to_numpy() for column in rows_of(design, layer).columns]
+    x = np.column_stack([np.ones(len(y)), *lags])
+    del lags
+    result = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": document}, use_t=True)
+    return result.params, result.bse
 
 
-def pyfixest_fits(design: str) -> Iterator[tuple[int, str, float, float]]:
-    """Yield layer, term, estimate and CRV1 standard error."""
+def pyfixest_fit(design: str, layer: int) -> tuple[Iterable[float], Iterable[float]]:
+    """Return estimates and CRV1 standard errors, the intercept first."""
     import pyfixest
 
-    for layer, table in layers_of(design):
-        frame = table.to_pandas()
-        del table
-        fit = pyfixest.feols(
-            "y ~ lag_1 + lag_2",
-            data=frame,
-            vcov={"CRV1": "document"},
-            lean=True,
-            copy_data=False,
-            store_data=False,
-        )
-        for term, estimate, error in zip(
-            ["intercept", *TERMS[1:]], fit.coef(), fit.se(), strict=True
-        ):
-            yield layer, term, estimate, error
+    result = pyfixest.feols(
+        "y ~ lag_1 + lag_2",
+        data=rows_of(design, layer).to_pandas(),
+        vcov={"CRV1": "document"},
+        lean=True,
+        copy_data=False,
+        store_data=False,
+    )
+    return result.coef(), result.se()
 
 
-FITS = {"statsmodels": statsmodels_fits, "pyfixest": pyfixest_fits}
+FITS = {"statsmodels": statsmodels_fit, "pyfixest": pyfixest_fit}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -73,6 +64,12 @@ if __name__ == "__main__":
     parser.add_argument("design", help="the design (Parquet)")
     parser.add_argument("output", help="layer, term, estimate, std_error (Parquet)")
     arguments = parser.parse_args()
-    found = list(FITS[arguments.peer](arguments.design))
+    found = [
+        (layer, *row)
+        for layer in layers_of(arguments.design)
+        for row in zip(
+            ["intercept", *TERMS[1:]], *FITS[arguments.peer](arguments.design, layer), strict=True
+        )
+    ]
     columns = ["layer", "term", "estimate", "std_error"]
     pq.write_table(pa.table(list(zip(*found, strict=True)), names=columns), arguments.output)
