@@ -17,8 +17,8 @@ import pandas as pd
 from attnlag.crossproducts import Stack
 from attnlag.regression import Fit, Solution, influences, names_of, part_estimates
 
-# Numbers in one block of draws: 64 MB of weights, whatever the number of documents and draws.
-BLOCK = 2**23
+# Numbers in one block of draws: 16 MB of weights, whatever the number of documents and draws.
+BLOCK = 2**21
 
 # With fewer clusters, two signs have too few different draws.
 FEWEST_FOR_SIGNS = 12
@@ -61,13 +61,17 @@ def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -
         fitted.
     """
     found = np.full((len(weights), len(stack.layers), len(names_of(stack))), np.nan)
+    layers, parts, clusters, packed = stack.products.shape
+    # All layers and parts at once.
+    flat = stack.products.transpose(2, 0, 1, 3).reshape(clusters, layers * parts * packed)
+    sums = (weights @ flat).reshape(-1, layers, parts, packed)
     for index, solution in enumerate(solutions):
         if solution.status != "ok":
             continue
         theta = np.zeros((len(weights), solution.k))
         whole = solution.equations(stack.totals[index])[0]
         for m in range(len(whole)):
-            a, b, _ = solution.equations(weights @ stack.products[index, m])
+            a, b, _ = solution.equations(sums[:, index, m])
             theta += part_estimates(solution, m, a, b, whole[m])
         beta = theta @ solution.back.T
         if not stack.fixed_effects:

@@ -527,7 +527,8 @@ def merged(
     if 8 * layers * parts * packed * count > budget:
         bins = min(count, max(FEWEST_BINS, int(budget // (8 * layers * parts * packed))))
     stack.binned = bins < count
-    stack.products = np.zeros((layers, parts, bins, packed))
+    # A cluster's numbers lie together: weighted sums over clusters are then one matrix product.
+    stack.products = np.zeros((bins, layers, parts, packed)).transpose(1, 2, 0, 3)
     names: list[str] = []
     begun = 0
     for documents, products in _moved(shards, stack.centre, fixed_effects):

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 from scipy.linalg import solve_triangular
-from statsmodels.stats.multitest import multipletests
 
 from attnlag.crossproducts import Stack, unpacked
 from attnlag.errors import UserError, counted
@@ -551,7 +550,7 @@ def fit_layer(
         sigma=float(np.sqrt(ssr / solution.df_resid)),
         condition_number=float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
         f_statistic=f_statistic,
-        f_p_value=float(stats.f.sf(f_statistic, len(slopes), df)),
+        f_p_value=float(special.fdtrc(len(slopes), df, f_statistic)),
         log_likelihood=float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
         status="ok",
         without=without @ back.T,
@@ -632,11 +631,11 @@ def coefficients(
             rows.append((layer, term, estimate, error, result.df))
     table = pd.DataFrame(rows, columns=["layer", "term", "estimate", "std_error", "df"])
     table["statistic"] = table["estimate"] / table["std_error"]
-    table["p_value"] = 2 * stats.t.sf(table["statistic"].abs(), table["df"])
+    table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())
     table["p_adjusted"] = np.nan
     if adjust != "max-t":
         table["p_adjusted"] = table.groupby("term")["p_value"].transform(adjusted, adjust=adjust)
-    reach = stats.t.ppf(1 - alpha / 2, table["df"]) * table["std_error"]
+    reach = special.stdtrit(table["df"], 1 - alpha / 2) * table["std_error"]
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
     table["vcov_type"] = covariance
@@ -652,6 +651,9 @@ def coefficients(
 
 def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
     """Return p-values corrected for their number; NaN stays NaN and does not count."""
+    # Takes most of a second to import, which every other use of this module is spared.
+    from statsmodels.stats.multitest import multipletests
+
     corrected = p_values.to_numpy(copy=True)
     known = ~np.isnan(corrected)
     if adjust != "none" and known.any():

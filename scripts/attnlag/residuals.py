@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import stats
+from scipy import special
 
 from attnlag import layout
 from attnlag.crossproducts import Shard, Stack, unpacked
@@ -631,11 +631,11 @@ def diagnostics(sums: Sums, model: Model) -> pd.DataFrame:
         "skewness": skewness,
         "kurtosis": kurtosis,
         "jarque_bera": jarque_bera,
-        "jarque_bera_p_value": stats.chi2.sf(jarque_bera, 2),
+        "jarque_bera_p_value": special.chdtrc(2, jarque_bera),
         "breusch_pagan": breusch_pagan,
-        "breusch_pagan_p_value": stats.chi2.sf(breusch_pagan, q - 1),
+        "breusch_pagan_p_value": special.chdtrc(q - 1, breusch_pagan),
         "breusch_godfrey": breusch_godfrey,
-        "breusch_godfrey_p_value": stats.chi2.sf(breusch_godfrey, lags),
+        "breusch_godfrey_p_value": special.chdtrc(lags, breusch_godfrey),
         "durbin_watson": sums.differences / np.where(raw2 > 0, raw2 * n, np.nan),
     }
     values = quantiles(sums, model, np.array(PERCENTILES) / 100)

@@ -13,12 +13,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    # Every program imports this module, few need pandas, and its import takes a quarter second.
+    import pandas as pd
 
 METADATA_KEY = b"attnlag"
 # A design is streamed: what it left out is known after its schema is written.
@@ -103,7 +106,7 @@ def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> No
 
 
 def write_frame(
-    frame: pd.DataFrame, parquet: str | Path, csv: str | Path, record: dict[str, Any]
+    frame: "pd.DataFrame", parquet: str | Path, csv: str | Path, record: dict[str, Any]
 ) -> None:
     """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()

@@ -217,6 +217,43 @@ def test_the_jackknife_is_that_of_fits_without_each_document(estimator):
         assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_covariate_that_a_half_does_not_tell_keeps_the_estimate_of_all_rows():
+    """It is constant in the second halves of documents, as a spline of position may be."""
+    lengths = [30, 12, 25, 8, 14, 40, 9]
+    table = design_table(lengths, 1)
+    place = np.concatenate([np.arange(n) for n in lengths])
+    early = np.minimum(place, 3.0)
+    table = table.drop_columns("layer_00.lag_2").append_column("position_1", pa.array(early))
+    stack = stack_of(table, rows=33, halves=True, fixed_effects=True)
+    (fit,) = regression.fit(stack, "cluster-jackknife", 5)
+    frame = table.to_pandas()
+    codes = frame["document"].cat.codes.to_numpy()
+    count = np.repeat(lengths, lengths)
+    first = place < (count + 1) // 2
+
+    def within(rows, columns):
+        part = frame.loc[rows, ["layer_00.y", *columns]]
+        part = part - part.groupby(codes[rows]).transform("mean")
+        return sm.OLS(part["layer_00.y"], part[columns]).fit().params.to_numpy()
+
+    both = ["layer_00.lag_1", "position_1"]
+
+    def estimate(kept):
+        whole = within(kept, both)
+        one, other = within(kept & first, both), within(kept & ~first, both[:1])
+        return np.array([2 * whole[0] - (one[0] + other[0]) / 2, whole[1]])
+
+    expected = estimate(np.ones(len(frame), dtype=bool))
+    np.testing.assert_allclose(fit.estimate, expected, rtol=1e-9)
+    change = np.stack([estimate(codes != g) for g in range(7)]) - expected
+    np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    # A lag that a half does not tell is another matter.
+    table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
+    stack = stack_of(table, halves=True, fixed_effects=True)
+    (fit,) = regression.fit(stack, "cluster", 5)
+    assert fit.status == "a half of the documents alone does not tell lag_9"
+
+
 def test_the_half_panel_clusters_the_influence_of_documents():
     """CRV1 of the combination: by weighting each document a little more, numerically."""
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
