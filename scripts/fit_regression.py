@@ -127,6 +127,7 @@ def main(args):
         coefficients, fitted, name=name, alpha=settings["alpha"], adjust=settings["adjust"]
     )
     text += summaries.advice(fitted, settings)
+    text += "".join(f"  {line}\n" for line in bins_of(stack))
     tables.write_text(text, args.findings)
     program.log.info("%s: fitted %s", name, counted(len(fits), "layer"))
 
@@ -151,12 +152,17 @@ def notes(stack, settings):
         lines.append("Means of documents are taken out; R-squared is of what they leave.")
     if settings["bias_correction"] == "half-panel":
         lines.append("Coefficients are corrected by the half-panel jackknife.")
-    if stack.binned:
-        lines.append(
-            f"Documents are in {len(stack.clusters):,} bins for jackknife, folds and bootstrap; "
-            "CRV1 is by document."
-        )
-    return lines
+    return [*lines, *bins_of(stack)]
+
+
+def bins_of(stack):
+    """Return in words that documents share bins, if they do."""
+    if not stack.binned:
+        return []
+    return [
+        f"documents are in {len(stack.clusters):,} bins for jackknife, folds and bootstrap, as "
+        "inference.stack_mb asks; CRV1 is by document"
+    ]
 
 
 if __name__ == "__main__":

@@ -262,8 +262,7 @@ def record_of(joint_tests: Joint, stack: Stack, settings: dict[str, Any]) -> dic
     known = {term: value for term, value in joint_tests.critical_values.items() if value == value}
     return {
         "alpha": settings["alpha"],
-        "binned": stack.binned,
-        "clusters": len(stack.clusters),
+        "bins": len(stack.clusters) if stack.binned else None,
         "critical_values": known,
         "documents": int(stack.documents.max(initial=0)),
         "draws": joint_tests.draws,

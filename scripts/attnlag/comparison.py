@@ -304,7 +304,7 @@ def documents_of(study: Study) -> list[str]:
 
 
 def pairs(studies: Sequence[Study], *, draws: int, seed: int, alpha: float) -> pd.DataFrame:
-    """Compare every two models over the same corpus, site and regression, lag by lag.
+    """Compare every two models over the same corpus, site and regression, lag by lag, lead by lead.
 
     Correlations and their intervals are of the documents that give rows in both models:
     tokenizers differ, and a document may be too short for one of them. Agreement is that of
@@ -321,7 +321,7 @@ def pairs(studies: Sequence[Study], *, draws: int, seed: int, alpha: float) -> p
     Returns
     -------
     pairs : pandas.DataFrame
-        One row per pair of models, corpus, site, regression and lag.
+        One row per pair of models, corpus, site, regression and lag or lead.
     """
     groups: dict[tuple[str, str, str], list[Study]] = {}
     for study in studies:
@@ -359,7 +359,7 @@ def _pairs_of_group(
         one, other = group[a], group[b]
         profile_a, profile_b = profiles[a, common], profiles[b, common]
         for term in profile_a.terms:
-            if not term.startswith("lag_") or term not in profile_b.terms:
+            if not term.startswith(("lag_", "lead_")) or term not in profile_b.terms:
                 continue
             rows.append(
                 {
