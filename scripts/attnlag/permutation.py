@@ -2,7 +2,7 @@
 
 Tokens of a document are exchanged with one another, with their norms in all layers and their own
 frequency; positions and groups stay. What is left of a lag's coefficient then is what differences
-between documents make, and the correlation of position with the size of the norms. Where the
+between documents make: dynamics are gone, and so is any trend over positions. Where the
 coefficients of permuted tokens lie is known in closed form, from the expected cross-products; how
 far they scatter comes from draws.
 

@@ -380,17 +380,20 @@ class Fit:
     covariance : (K, K) array
         Of the estimates.
     df : int
-        Degrees of freedom of the t statistics: N - K, or clusters - 1 when clustered.
+        Degrees of freedom of the t statistics: N - K, document effects counted in K, or
+        clusters - 1 when clustered.
     n_obs, n_documents : int
     effective_documents : float
-        As many equal documents would say as much about the nearest lag.
+        As many equal documents (or bins of them) would say as much about the nearest lag, or the
+        nearest lead if there is no lag.
     r_squared, adj_r_squared, cv_r_squared, loo_r_squared : float
         The last two of documents that the fit did not see: by folds, and one by one, against the
         overall mean. With document effects all are of what the means of documents leave.
     sigma : float
-        Residual standard deviation, sqrt(SSR / (N - K)).
+        Residual standard deviation, sqrt(SSR / (N - K)), document effects counted in K.
     condition_number : float
-        Ratio of the largest to the smallest singular value of X, uncentred.
+        Ratio of the largest to the smallest singular value of X, uncentred; with document effects
+        of what their means leave.
     f_statistic, f_p_value : float
         Wald test that all slopes are zero; NaN where there are not enough clusters for it.
     log_likelihood : float

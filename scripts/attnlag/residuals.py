@@ -260,8 +260,9 @@ def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> Sums:
 def default_hac_lags(rows: float) -> int:
     """Return floor(4 (T / 100)^(2/9)), the lags of Newey-West errors for sequences of T rows.
 
-    Newey and West, Review of Economic Studies 61 (1994), for the Bartlett kernel; the constant is
-    that of Wooldridge, Introductory Econometrics, and of most programs.
+    The rule of Wooldridge, Introductory Econometrics, chapter 12, and of EViews; the rate is that
+    of the lag selection parameter of Newey and West, Review of Economic Studies 61 (1994), for the
+    Bartlett kernel.
     """
     return floor(4 * (rows / 100) ** (2 / 9))
 
@@ -585,10 +586,12 @@ def diagnostics(sums: Sums, model: Model) -> pd.DataFrame:
       Under document effects the regressors are the within-transformed ones.
     - ``breusch_godfrey``: N R² of e on a constant, the regressors and the residuals at lags 1 to
       10, those before the sequence being zero, against χ² with one degree of freedom per lag at
-      which there are pairs. Under document effects all are within-transformed once, as in R's
-      plm::pbgtest; short documents then have negative autocorrelation without any dynamics.
+      which there are pairs. Under document effects all are within-transformed once, before they
+      are lagged, as in R's plm::pbgtest (whose lags cross from one unit to the next); short
+      documents then have negative autocorrelation without any dynamics.
     - ``durbin_watson``: Σ (e_t - e_t₋₁)² / Σ e², without the differences across starts (Bhargava,
-      Franzini and Narendranathan 1982). Biased towards 2 with a lagged outcome.
+      Franzini and Narendranathan, Review of Economic Studies 49, 1982, equation 4). Biased towards
+      2 with a lagged outcome (Nerlove and Wallis, Econometrica 34, 1966).
     - ``residual_p01`` to ``residual_p99``: in the unit of the residuals, to 0.005 sigma
     - each test also with ``_p_value``
 
