@@ -174,14 +174,14 @@ def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
 def signs(clusters: int, draws: int, seed: int) -> tuple[np.ndarray, bool]:
     """Return (draws, clusters) multipliers of residuals, and whether they are all there are.
 
-    Rademacher's signs; Webb's six points where there are few clusters; every vector of signs once
-    where that takes no more than ``draws``.
+    Webb's six points where there are few clusters, else Rademacher's signs; every vector of signs
+    once where that takes no more than ``draws``.
     """
-    if 2**clusters <= draws:
-        return np.array(list(product([-1.0, 1.0], repeat=clusters))), True
     random = np.random.default_rng(seed)
     if clusters < FEWEST_FOR_SIGNS:
         return WEBB.reshape(-1)[random.integers(6, size=(draws, clusters))], False
+    if 2**clusters <= draws:
+        return np.array(list(product([-1.0, 1.0], repeat=clusters))), True
     return random.integers(2, size=(draws, clusters)) * 2.0 - 1.0, False
 
 

@@ -484,18 +484,6 @@ class Figures(Section):
     )
 
 
-DEFAULT_REGRESSIONS = {
-    "notebook": Regression(lags=[1, 2]),
-    "within": Regression(
-        lags=[1, 2],
-        fixed_effects="document",
-        bias_correction="half-panel",
-        covariates=["position"],
-    ),
-    "null": Regression(lags=[1, 2], permute="within-document"),
-}
-
-
 class Config(Section):
     """The whole configuration of a run."""
 
@@ -511,7 +499,7 @@ class Config(Section):
     )
     norms: Norms = Field(default=Norms(), description="Which norms enter the regressions")
     regressions: dict[Name, Regression] = Field(
-        default=DEFAULT_REGRESSIONS,
+        default={"notebook": Regression(lags=[1, 2])},
         min_length=1,
         description="The regressions, by your name for each",
         json_schema_extra=NAMED,
@@ -780,6 +768,11 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
                 f"found {covariance}, expected cluster or cluster-jackknife: regression {name} has "
                 "bias_correction: half-panel, which knows no other errors",
             )
+    if config.figures.bands == "joint" and not config.inference.bootstrap:
+        yield (
+            ("figures", "bands"),
+            "found joint with inference.bootstrap: 0, expected single, or draws to take them from",
+        )
 
 
 def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:

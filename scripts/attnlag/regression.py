@@ -265,18 +265,45 @@ def solve_all(stack: Stack) -> list[Solution]:
 # --- covariances ---------------------------------------------------------------------------
 
 
-def score_products(stack: Stack, solutions: Sequence[Solution]) -> list[np.ndarray]:
-    """Return Σ ψ_g ψ_g' over all documents for every layer, ψ_g = Σ λ_m A_m⁻¹ (b_g - A_g θ)_m.
+@dataclass
+class DocumentSums:
+    """What one layer needs of each document, summed over all of them.
+
+    Attributes
+    ----------
+    meat : (K, K) array
+        Σ ψ_g ψ_g' with ψ_g = Σ λ_m A_m⁻¹ (b_g - A_g θ)_m.
+    effective : float
+        The number of equal documents that say as much about the first slope, G* = G / (1 + CV²(γ))
+        with γ_g = e'A⁻¹ A_g A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) in MacKinnon,
+        Nielsen and Webb (2023).
+    """
+
+    meat: np.ndarray
+    effective: float
+
+
+def sums_by_document(stack: Stack, solutions: Sequence[Solution]) -> list[DocumentSums]:
+    """Return sums over all documents for every layer.
 
     Documents are read one block after another, so that this is exact where the stack is binned.
     """
-    sums = [np.zeros((s.k, s.k)) for s in solutions]
+    meats = [np.zeros((s.k, s.k)) for s in solutions]
+    gammas = np.zeros((len(solutions), 2))
+    place = 0 if stack.fixed_effects else 1
     for products in stack.by_document():
-        for total, packed, solution in zip(sums, products, solutions, strict=True):
-            if solution.status == "ok":
-                psi = influences(solution, packed)
-                total += psi.T @ psi
-    return sums
+        for index, (packed, solution) in enumerate(zip(products, solutions, strict=True)):
+            if solution.status != "ok":
+                continue
+            psi = influences(solution, packed)
+            meats[index] += psi.T @ psi
+            a, _, _ = solution.equations(packed[0])
+            gamma = (a @ solution.back[place]) @ solution.back[place]
+            gammas[index] += gamma.sum(), gamma @ gamma
+    return [
+        DocumentSums(meat, float(total**2 / squares) if squares > 0 else np.nan)
+        for meat, (total, squares) in zip(meats, gammas, strict=True)
+    ]
 
 
 def influences(solution: Solution, packed: np.ndarray) -> np.ndarray:
@@ -353,18 +380,6 @@ def cross_validated_sse(
     return jackknife(solution, sums, totals).sse
 
 
-def effective_documents(solution: Solution, packed: np.ndarray, place: int) -> float:
-    """Return the number of equal documents that say as much about a coefficient.
-
-    G* = G / (1 + CV²(γ)) with γ_g = e'A⁻¹ A_g A⁻¹ e for the coefficient at ``place``: G*(0) of
-    Carter, Schnepel and Steigerwald (2017) in MacKinnon, Nielsen and Webb (2023).
-    """
-    a, _, _ = solution.equations(packed[0, packed[0, :, 0] > 0.5])
-    row = solution.back[place]
-    gamma = (a @ row) @ row
-    return float(gamma.sum() ** 2 / (gamma**2).sum())
-
-
 # --- one layer -----------------------------------------------------------------------------
 
 
@@ -398,6 +413,8 @@ class Fit:
         Wald test that all slopes are zero; NaN where there are not enough clusters for it.
     log_likelihood : float
         Gaussian, at the estimates.
+    parameters : int
+        Terms and document effects.
     status : str
         ``"ok"``, or why the layer could not be fitted; the numbers are then NaN.
     without : (clusters, K) array
@@ -423,6 +440,7 @@ class Fit:
     f_statistic: float
     f_p_value: float
     log_likelihood: float
+    parameters: int
     status: str
     without: np.ndarray
     clusters: np.ndarray
@@ -448,6 +466,7 @@ def unfitted(columns: int, solution: Solution) -> Fit:
         f_statistic=nan,
         f_p_value=nan,
         log_likelihood=nan,
+        parameters=columns + solution.absorbed,
         status=solution.status,
         without=np.empty((0, columns)),
         clusters=np.empty(0, dtype=np.int64),
@@ -458,7 +477,7 @@ def fit_layer(
     stack: Stack,
     index: int,
     solution: Solution,
-    meat: np.ndarray,
+    by_document: DocumentSums,
     *,
     covariance: str,
     folds: int,
@@ -472,8 +491,7 @@ def fit_layer(
     index : int
         Which of its layers.
     solution : Solution
-    meat : (K, K) array
-        Σ ψψ' from `score_products`.
+    by_document : DocumentSums
     covariance : str
         ``"cluster"``, ``"cluster-jackknife"``, ``"nonrobust"``, or another for which the
         covariance is given.
@@ -490,11 +508,14 @@ def fit_layer(
     left_out = jackknife(solution, packed, totals)
     clusters = np.flatnonzero(left_out.present)
     without = left_out.thetas[clusters]
+    if covariance in CLUSTERED and solution.documents < FEWEST_DOCUMENTS:
+        solution.status = f"{counted(solution.documents, 'document')}: too few to cluster by"
+        return unfitted(len(names), solution)
     if covariance == "cluster":
         g = solution.documents
         # One degree of freedom for the constant, or for the level of all document effects.
         factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - (1 if solution.absorbed else 0))
-        v, df = factor * back @ meat @ back.T, g - 1
+        v, df = factor * back @ by_document.meat @ back.T, g - 1
     elif covariance == "cluster-jackknife":
         g = len(clusters)
         if np.isnan(without).any():
@@ -536,7 +557,6 @@ def fit_layer(
     eigenvalues = np.linalg.eigvalsh(x)
 
     ssr, tss = solution.ssr, solution.tss
-    place = int(slopes[0])
     r_squared = 1 - ssr / tss
     total_df = n_obs - (solution.absorbed or 1)
     return Fit(
@@ -545,7 +565,7 @@ def fit_layer(
         df=df,
         n_obs=n_obs,
         n_documents=solution.documents,
-        effective_documents=effective_documents(solution, packed, place),
+        effective_documents=by_document.effective,
         r_squared=r_squared,
         adj_r_squared=1 - (1 - r_squared) * total_df / solution.df_resid,
         cv_r_squared=1 - cross_validated_sse(solution, packed, totals, folds) / tss,
@@ -555,6 +575,7 @@ def fit_layer(
         f_statistic=f_statistic,
         f_p_value=float(special.fdtrc(len(slopes), df, f_statistic)),
         log_likelihood=float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
+        parameters=k + solution.absorbed,
         status="ok",
         without=without @ back.T,
         clusters=clusters,
@@ -595,14 +616,13 @@ def fit(
             "notebook does), or more documents"
         )
     solutions = solve_all(stack) if solutions is None else solutions
-    empty = [np.zeros((s.k, s.k)) for s in solutions]
-    meats = score_products(stack, solutions) if covariance == "cluster" else empty
+    by_document = sums_by_document(stack, solutions)
     return [
         fit_layer(
             stack,
             index,
             solution,
-            meats[index],
+            by_document[index],
             covariance=covariance,
             folds=folds,
             robust=None if robust is None else robust[index],
@@ -704,7 +724,9 @@ def fits_table(
     table = pd.DataFrame(rows, columns=["layer", *GOODNESS])
     table.insert(2, "n_dropped", list(dropped))
     if diagnostics is not None:
-        table = pd.concat([table, diagnostics.reset_index(drop=True)], axis=1)
+        diagnostics = diagnostics.reset_index(drop=True).astype(float)
+        diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
+        table = pd.concat([table, diagnostics], axis=1)
     table["status"] = [result.status for result in fits]
     return table
 

@@ -45,9 +45,8 @@ def layer_summary(
     """
     if fit.status != "ok":
         return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
-    k = len(fit.estimate)
-    aic = -2 * fit.log_likelihood + 2 * k
-    bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * k
+    aic = -2 * fit.log_likelihood + 2 * fit.parameters
+    bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
     covariance = COVARIANCE[coefficients["vcov_type"].iloc[0]]
     top = _two_columns(
         [

@@ -295,6 +295,7 @@ def test_bins_leave_the_clustered_errors_exact(monkeypatch):
     ):
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
         assert (one.df, one.n_documents) == (other.df, other.n_documents)
+        assert one.effective_documents == pytest.approx(other.effective_documents, rel=1e-10)
         assert one.loo_r_squared != other.loo_r_squared
     jackknife = regression.fit(binned, "cluster-jackknife", 5)
     assert [fit.df for fit in jackknife] == [8, 8, 8]
