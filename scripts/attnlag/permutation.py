@@ -191,11 +191,13 @@ def accumulate(
             ],
             axis=1,
         )
+        # Nearly always the same tokens move in all layers: they are put in order once.
+        orders: dict[bytes, np.ndarray] = {}
         for index in range(len(layers)):
             places = _variables(plan, index)
             if places is not None:
                 sums.centre[index, 1:] = _centre(places, centres)
-                _add(sums, index, tokens, plan, places, keys)
+                _add(sums, index, tokens, plan, places, keys, orders)
     if sums is None:
         raise ValueError("no batch, not even an empty one")
     sums.spread = np.sqrt(sums.spread)
@@ -270,8 +272,9 @@ def _add(
     plan: _Plan,
     places: Sequence[int | None],
     keys: np.ndarray,
+    orders: dict[bytes, np.ndarray],
 ) -> None:
-    """Add documents to one layer's sums."""
+    """Add documents to one layer's sums; orders of the tokens that move are kept for the next."""
     used = sorted({place for place in places if place is not None})
     # A layer without norms in a document has no rows there.
     has_norms = np.isfinite(tokens.values[used]).all(axis=0)
@@ -305,12 +308,14 @@ def _add(
     sums.products[1, index] += _expected(
         tokens, plan, places, rows, fixed, moving, starts, counts, sums.fixed_effects
     )
+    if moving.tobytes() not in orders:
+        document = tokens.document[moving].astype(np.float64)
+        found = [np.argsort(document + key) for key in keys[:, moving]]
+        orders[moving.tobytes()] = np.array(found, dtype=np.int32)
     permuted = tokens.values.copy()
-    document = tokens.document[moving].astype(np.float64)
-    for draw, key in enumerate(keys[:, moving]):
-        order = moving[np.argsort(document + key)]
+    for draw, order in enumerate(orders[moving.tobytes()]):
         for place in used:
-            permuted[place, moving] = tokens.values[place, order]
+            permuted[place, moving] = tokens.values[place, moving[order]]
         sums.products[2 + draw, index] += products_of(w_of(permuted))
 
 
