@@ -118,6 +118,7 @@ def new_project(folder: Path, model: Path) -> Project:
                     "group": "genre",
                 }
             },
+            "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
         },
     )
