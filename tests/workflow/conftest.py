@@ -182,7 +182,7 @@ SEVERAL = {
 
 
 def write_several(project: Project, shards: int) -> None:
-    """Ask for regressions of every kind. A document is a batch, so that no sum depends on others."""
+    """Ask for regressions of every kind, from norms that depend on no other document."""
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": shards}},
         tokens={"max_length": 40},

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 
@@ -239,10 +240,15 @@ def test_a_layer_that_cannot_be_fitted(finished):
 
 
 def test_results_of_before_are_no_findings_of_a_run_that_fails(finished):
+    """The design fails, and the findings and figures of the last run are all still there."""
+    path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_text("no table")
+    os.utime(path, ns=times)
     finished.write_config(norms={"drop_first": 2})
-    (finished.folder / "results/tiny/small/attention/norms/0000.parquet").write_text("no table")
     result = finished.snakemake("--cores", "2")
     assert result.returncode == 1
+    assert (finished.folder / STUDY / "findings.txt").exists()
     assert f"in {STUDY}/" not in result.stdout
 
 

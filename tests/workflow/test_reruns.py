@@ -14,6 +14,7 @@ REGRESSION = {"fit_regression": 1, **FIGURES}
 RESIDUALS = {"accumulate_residuals": 1, **REGRESSION}
 CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
+STAGES = ("build_design", "accumulate_crossproducts", "accumulate_residuals")
 NORMS = {"compute_norms": 1, "plot_norms": 1, **DESIGN}
 NULL = {"permute_documents": 1, "fit_permutations": 1, "plot_coefficients": 1, **CHECK}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
@@ -169,6 +170,55 @@ def test_what_runs_again(finished, apply, jobs):
 def test_a_common_sample_binds_all_regressions(finished):
     finished.write_config(regressions={"far": {"lags": [5]}}, norms={"common_sample": True})
     assert finished.would_run() == {**times(2, DESIGN), "plot_specifications": 1}
+
+
+# With a regression and its null, three others, and two shards.
+SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
+REDRAWN = {"permute_documents": 2, "fit_permutations": 1, "plot_coefficients": 2, **SPECIFICATIONS}
+REFITTED = {
+    **dict.fromkeys(["fit_regression", "plot_coefficients", "plot_lags", "plot_diagnostics"], 4),
+    **SPECIFICATIONS,
+}
+
+
+def keys_of(regression, **keys):
+    """Change keys of one of several regressions."""
+
+    def apply(project):
+        old = project.config["regressions"][regression]
+        project.write_config(regressions={regression: {**old, **keys}})
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("apply", "jobs"),
+    [
+        (lambda project: None, {}),
+        (keys_of("null", permutations=29), REDRAWN),
+        (keys_of("null", seed=1), REDRAWN),
+        (
+            # The null's interval and its correction are of the same level.
+            change(inference={"alpha": 0.02}),
+            {**REFITTED, "fit_permutations": 1, "plot_coefficients": 5},
+        ),
+        (change(inference={"hac_lags": 1}), {"accumulate_residuals": 8, **REFITTED}),
+        (change(figures={"bands": "single"}), {"plot_coefficients": 4, **CHECK}),
+        (
+            keys_of("rich", covariates=["log_frequency"]),
+            {**{rule: 2 * DESIGN[rule] for rule in STAGES}, **REGRESSION, **SPECIFICATIONS},
+        ),
+        (
+            # No longer the null's regression: its band goes.
+            keys_of("notebook", fixed_effects="document"),
+            {"accumulate_residuals": 2, **REGRESSION, **SPECIFICATIONS},
+        ),
+    ],
+    ids=["nothing", "draws", "seed", "alpha", "hac lags", "bands", "covariates", "effects"],
+)
+def test_what_runs_again_of_several_regressions(several, apply, jobs):
+    apply(several)
+    assert several.would_run() == jobs
 
 
 def test_threads_are_no_reason_to_run_again(finished):

@@ -152,7 +152,9 @@ def test_windows_shards_and_batches_change_no_number(finished_once, fresh):
 
 
 def test_equal_inputs_give_equal_bytes(finished_once, fresh):
-    fresh.run()
+    """On one core too, but for the model, whose numbers depend on its threads by rounding."""
+    fresh.run("results/tiny/small/attention/activations/0000.parquet")
+    fresh.run("--cores", "1")
     once, again = finished_once[0].results(), fresh.results()
     stamps = {path for path in once if path.endswith(".snakemake_timestamp")}
     for path in set(once) - stamps:
