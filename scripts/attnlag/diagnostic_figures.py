@@ -350,5 +350,6 @@ def _set_limits(grid: np.ndarray, chosen: Sequence[DiagnosticPanel]) -> None:
         set_limits(bounded.min() - 0.2, bounded.max() + 0.2)
     grid[0, 2].set_xlim(0, max(len(panel.autocorrelation) for panel in fitted) + 1)
     changes = [panel.influence["change_in_se"].abs().max() for panel in fitted]
-    reach = np.nanmax(changes, initial=0.0) or 1.0
+    # A single document has no influence that is known.
+    reach = np.fmax.reduce(changes, initial=0.0) or 1.0
     grid[0, 3].set_xlim(-1.08 * reach, 1.08 * reach)

@@ -204,6 +204,14 @@ def test_a_layer_without_a_fit_says_so_and_columns_share_their_axes():
     figure.draw_without_rendering()
 
 
+def test_a_single_document_has_no_influence_that_is_known():
+    panels, fits = synthetic(2)
+    for panel in panels:
+        panel.influence = panel.influence.iloc[:1].assign(change_in_se=np.nan)
+    axes = grid_of(drawn(panels, fits))[1, 3]
+    assert axes.get_xlim() == (-1.08, 1.08)
+
+
 def test_files_have_equal_bytes_and_stay_small(tmp_path):
     panels, fits = synthetic(12)
     for name in ("a", "b"):

@@ -118,6 +118,7 @@ def new_project(folder: Path, model: Path) -> Project:
                     "group": "genre",
                 }
             },
+            "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
         },
     )
@@ -159,3 +160,55 @@ def both_once(
         extraction={"keep": "norms"},
     )
     return project, project.run()
+
+
+SEVERAL = {
+    "notebook": {"lags": [1, 2]},
+    "within": {
+        "lags": [1, 2],
+        "fixed_effects": "document",
+        "bias_correction": "half-panel",
+        "covariates": ["position"],
+        "position_knots": [4, 10, 20],
+    },
+    "lead": {"leads": [1, 2]},
+    "null": {"lags": [1, 2], "permute": "within-document", "permutations": 19},
+    "rich": {
+        "lags": [1, 2, 5],
+        "covariates": ["position", "log_frequency", "group", "previous_layer"],
+        "position_knots": [3, 6, 12, 24],
+    },
+}
+
+
+def write_several(project: Project, shards: int) -> None:
+    """Ask for regressions of every kind, from norms that depend on no other document."""
+    project.write_config(
+        corpora={"small": {**project.config["corpora"]["small"], "shards": shards}},
+        tokens={"max_length": 40},
+        extraction={"keep": "norms", "batch_tokens": 1},
+        regressions=SEVERAL,
+        inference={
+            "covariance": "cluster-jackknife",
+            "adjust": "max-t",
+            "bootstrap": 200,
+            "wild_bootstrap": 99,
+        },
+        figures={"bands": "joint"},
+    )
+
+
+@pytest.fixture(scope="session")
+def several_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """Return a project after a run of several regressions over two shards, and what it printed."""
+    project = new_project(tmp_path_factory.mktemp("several") / "project", gpt2)
+    write_several(project, shards=2)
+    return project, project.run()
+
+
+@pytest.fixture
+def several(several_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Return a copy of the project with several regressions, to be changed."""
+    project = several_once[0].copy(tmp_path / "project")
+    yield project
+    shutil.rmtree(project.folder)

@@ -1,12 +1,19 @@
 """What a user's mistake looks like: its lines, no traceback, a status, nothing half-written."""
 
+import io
 import json
+import os
 import re
 import shutil
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 CONFIG = "config/config.yaml"
+STUDY = "results/tiny/small/attention/notebook"
 
 
 def refused(project, *arguments):
@@ -68,6 +75,25 @@ def test_all_problems_of_a_configuration_at_once(fresh):
             "that of a folder",
         ),
         ({"corpora": {}}, "corpora", "at least one"),
+        (
+            {
+                "regressions": {
+                    "within": {
+                        "lags": [1],
+                        "fixed_effects": "document",
+                        "bias_correction": "half-panel",
+                    }
+                },
+                "inference": {"covariance": "hac"},
+            },
+            "inference.covariance",
+            "regression within has bias_correction: half-panel",
+        ),
+        (
+            {"inference": {"adjust": "max-t", "bootstrap": 10}},
+            "inference.adjust",
+            "max-t with 10 draws",
+        ),
     ],
 )
 def test_one_problem(fresh, changes, key, words):
@@ -139,14 +165,91 @@ def test_too_many_shards(finished):
     assert "Traceback" not in result.stdout
 
 
+def keep_documents(project, number):
+    path = project.folder / "data/small.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:number]))
+
+
+def errors_of(result):
+    """Return the lines with errors of a run that failed for its user's sake."""
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout
+    return [line for line in result.stdout.splitlines() if line.startswith("error:")]
+
+
 def test_too_few_documents_for_clusters(finished):
-    path = finished.folder / "data/small.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    keep_documents(finished, 5)
+    for covariance in ("cluster", "cluster-jackknife"):
+        finished.write_config(inference={"covariance": covariance})
+        (line,) = errors_of(finished.snakemake("--cores", "2"))
+        assert f"inference.covariance: found {covariance} with 5 documents" in line
+        assert "at least 6" in line
+        assert "covariance: hac" in line
+        assert "covariance: nonrobust" in line
+        assert not (finished.folder / STUDY / "coefficients.parquet").exists()
+    finished.write_config(inference={"covariance": "nonrobust"})
+    finished.run()
+
+
+def test_one_document(finished):
+    """Errors within it are there to be had; what draws documents is not."""
+    keep_documents(finished, 1)
+    finished.write_config(inference={"covariance": "hac"})
+    printed = finished.run()
+    assert "2 of 2 layers fitted, 17 rows from 1 documents" in printed
+    fits = pd.read_csv(finished.folder / STUDY / "fits.csv")
+    assert (fits["status"] == "ok").all()
+    assert (fits["n_documents"] == 1).all()
+    assert fits["cv_r_squared"].isna().all()
+    assert json.loads((finished.folder / STUDY / "joint.json").read_text())["draws"] == 0
+    coefficients = pd.read_csv(finished.folder / STUDY / "coefficients.csv")
+    assert (coefficients["std_error"] > 0).all()
+
+    finished.write_config(inference={"adjust": "max-t"})
+    (line,) = errors_of(finished.snakemake("--cores", "2"))
+    assert "inference.adjust: found max-t with 1 document, expected at least 6" in line
+
+
+def test_a_layer_that_cannot_be_fitted(finished):
+    """All else is made; the status, the terminal and the tables tell, and tell it again."""
+    before = finished.results()
+    path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
+    norms = pq.read_table(path)
+    column = pa.array(np.full(norms.num_rows, 2, np.float32))
+    norms = norms.set_column(norms.schema.get_field_index("layer_01"), "layer_01", column)
+    pq.write_table(norms, path)
+    reason = "the outcome is constant"
+    message = f"error: tiny, small, attention, notebook: layer 1 was not fitted: {reason}"
+    result = finished.snakemake("--cores", "2")
+    assert errors_of(result) == [message]
+    assert f"  layer 1 was not fitted: {reason}" in result.stdout
+    assert f"in {STUDY}/" in result.stdout
+    fits = pd.read_csv(finished.folder / STUDY / "fits.csv")
+    assert fits["status"].tolist() == ["ok", reason]
+    old = pd.read_csv(io.BytesIO(before[f"{STUDY.removeprefix('results/')}/fits.csv"]))
+    assert fits.loc[0, "r_squared"] == old.loc[0, "r_squared"]
+    after = finished.results()
+    assert set(before) - set(after) == {"layers_fitted.txt"}
+    figures = {path for path in after if path.endswith(".png")}
+    assert all(before[path] != after[path] for path in figures)
+
+    assert finished.would_run() == {"check_fits": 1}
+    again = finished.snakemake("--cores", "2")
+    assert errors_of(again) == [message]
+    assert f"in {STUDY}/" in again.stdout
+
+
+def test_results_of_before_are_no_findings_of_a_run_that_fails(finished):
+    """The design fails, and the findings and figures of the last run are all still there."""
+    path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_text("no table")
+    os.utime(path, ns=times)
+    finished.write_config(norms={"drop_first": 2})
     result = finished.snakemake("--cores", "2")
     assert result.returncode == 1
-    assert "inference.covariance: found cluster with 3 documents" in result.stdout
-    assert "Traceback" not in result.stdout
-    finished.run("--config", "inference={covariance: nonrobust}")
+    assert (finished.folder / STUDY / "findings.txt").exists()
+    assert f"in {STUDY}/" not in result.stdout
 
 
 def test_a_model_that_lost_a_file(finished):

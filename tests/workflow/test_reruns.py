@@ -6,10 +6,17 @@ import shutil
 
 import pytest
 
-FIGURES = {"plot_coefficients": 1, "plot_lags": 1}
+# Whatever is made again, the last job checks it.
+CHECK = {"check_fits": 1}
+PANELS = {"plot_lags": 1, "plot_diagnostics": 1, **CHECK}
+FIGURES = {"plot_coefficients": 1, **PANELS}
 REGRESSION = {"fit_regression": 1, **FIGURES}
-DESIGN = {"build_design": 1, "accumulate_crossproducts": 1, **REGRESSION}
+RESIDUALS = {"accumulate_residuals": 1, **REGRESSION}
+CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS}
+DESIGN = {"build_design": 1, **CROSSPRODUCTS}
+STAGES = ("build_design", "accumulate_crossproducts", "accumulate_residuals")
 NORMS = {"compute_norms": 1, "plot_norms": 1, **DESIGN}
+NULL = {"permute_documents": 1, "fit_permutations": 1, "plot_coefficients": 1, **CHECK}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
@@ -22,6 +29,11 @@ def change(**sections):
 def notebook(**keys):
     """Change keys of the one regression that there is."""
     return change(regressions={"notebook": {"lags": [1, 2], **keys}})
+
+
+def times(number, jobs):
+    """Return the jobs of several regressions or sites, which one job checks."""
+    return {**{rule: number * count for rule, count in jobs.items()}, **CHECK}
 
 
 def edit(path, text="\n# a comment\n"):
@@ -59,10 +71,26 @@ ROWS = {
         change(figures={"formats": ["png", "svg"]}),
         {"plot_norms": 1, **FIGURES},
     ),
-    "figure layers": (change(figures={"layers": [1]}), {"plot_lags": 1}),
+    "figure layers": (change(figures={"layers": [1]}), PANELS),
+    "the bands of the figure": (
+        change(figures={"bands": "joint"}),
+        {"plot_coefficients": 1, **CHECK},
+    ),
     "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
     "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
+    "draws of documents": (change(inference={"bootstrap": 100}), REGRESSION),
+    "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
+    "the seed of draws": (change(inference={"seed": 1}), REGRESSION),
+    "folds": (change(inference={"folds": 5}), REGRESSION),
+    "memory for documents": (change(inference={"stack_mb": 1}), REGRESSION),
+    "lags of Newey-West errors": (change(inference={"hac_lags": 3}), RESIDUALS),
+    "document effects": (notebook(fixed_effects="document"), RESIDUALS),
+    "a correction of their bias": (
+        notebook(fixed_effects="document", bias_correction="half-panel"),
+        CROSSPRODUCTS,
+    ),
+    "documents permuted": (notebook(permute="within-document"), NULL),
     "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
     "a regression's leads": (notebook(leads=[1]), DESIGN),
@@ -75,8 +103,17 @@ ROWS = {
     "the knots of a spline that is not asked for": (notebook(position_knots=[2, 8, 32]), {}),
     "the draws of a null that is not asked for": (notebook(permutations=50, seed=3), {}),
     "one more regression": (
-        change(regressions={"notebook": {"lags": [1, 2]}, "far": {"lags": [5]}}),
-        DESIGN,
+        change(regressions={"far": {"lags": [5]}}),
+        {"plot_specifications": 1, **DESIGN},
+    ),
+    "its null": (
+        change(regressions={"null": {"lags": [1, 2], "permute": "within-document"}}),
+        # The band of the null goes behind the coefficients that were there already.
+        {"plot_specifications": 1, **NULL, "plot_coefficients": 2},
+    ),
+    "the null of another": (
+        change(regressions={"null": {"lags": [1], "permute": "within-document"}}),
+        {"plot_specifications": 1, **NULL},
     ),
     "norms": (
         change(norms={"drop_first": 2}),
@@ -97,7 +134,7 @@ ROWS = {
         change(extraction={"sites": ["attention", "mlp"]}),
         {
             "extract_activations": 1,
-            **{rule: 2 * jobs for rule, jobs in NORMS.items()},
+            **times(2, NORMS),
             "plot_sites": 1,
         },
     ),
@@ -112,7 +149,8 @@ ROWS = {
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
-    "a figure's code": (edit("scripts/plot_lags.py"), {"plot_lags": 1}),
+    "a figure's code": (edit("scripts/plot_lags.py"), {"plot_lags": 1, **CHECK}),
+    "the check's code": (edit("scripts/check_fits.py"), CHECK),
     "the figures' code": (edit("scripts/attnlag/figures.py"), {"plot_norms": 1, **FIGURES}),
     "the regression's code": (edit("scripts/attnlag/summaries.py"), REGRESSION),
     "the design's code": (edit("scripts/attnlag/design.py"), DESIGN),
@@ -129,24 +167,58 @@ def test_what_runs_again(finished, apply, jobs):
     assert finished.would_run() == jobs
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {"fixed_effects": "document"},
-        {"fixed_effects": "document", "bias_correction": "half-panel"},
-    ],
-)
-def test_document_effects_leave_the_design_as_it_is(finished, keys):
-    notebook(**keys)(finished)
-    jobs = finished.would_run()
-    assert jobs["fit_regression"] == 1
-    assert "build_design" not in jobs
-
-
 def test_a_common_sample_binds_all_regressions(finished):
-    far = {"notebook": {"lags": [1, 2]}, "far": {"lags": [5]}}
-    finished.write_config(regressions=far, norms={"common_sample": True})
-    assert finished.would_run() == {rule: 2 * jobs for rule, jobs in DESIGN.items()}
+    finished.write_config(regressions={"far": {"lags": [5]}}, norms={"common_sample": True})
+    assert finished.would_run() == {**times(2, DESIGN), "plot_specifications": 1}
+
+
+# With a regression and its null, three others, and two shards.
+SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
+REDRAWN = {"permute_documents": 2, "fit_permutations": 1, "plot_coefficients": 2, **SPECIFICATIONS}
+REFITTED = {
+    **dict.fromkeys(["fit_regression", "plot_coefficients", "plot_lags", "plot_diagnostics"], 4),
+    **SPECIFICATIONS,
+}
+
+
+def keys_of(regression, **keys):
+    """Change keys of one of several regressions."""
+
+    def apply(project):
+        old = project.config["regressions"][regression]
+        project.write_config(regressions={regression: {**old, **keys}})
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("apply", "jobs"),
+    [
+        (lambda project: None, {}),
+        (keys_of("null", permutations=29), REDRAWN),
+        (keys_of("null", seed=1), REDRAWN),
+        (
+            # The null's interval and its correction are of the same level.
+            change(inference={"alpha": 0.02}),
+            {**REFITTED, "fit_permutations": 1, "plot_coefficients": 5},
+        ),
+        (change(inference={"hac_lags": 1}), {"accumulate_residuals": 8, **REFITTED}),
+        (change(figures={"bands": "single"}), {"plot_coefficients": 4, **CHECK}),
+        (
+            keys_of("rich", covariates=["log_frequency"]),
+            {**{rule: 2 * DESIGN[rule] for rule in STAGES}, **REGRESSION, **SPECIFICATIONS},
+        ),
+        (
+            # No longer the null's regression: its band goes.
+            keys_of("notebook", fixed_effects="document"),
+            {"accumulate_residuals": 2, **REGRESSION, **SPECIFICATIONS},
+        ),
+    ],
+    ids=["nothing", "draws", "seed", "alpha", "hac lags", "bands", "covariates", "effects"],
+)
+def test_what_runs_again_of_several_regressions(several, apply, jobs):
+    apply(several)
+    assert several.would_run() == jobs
 
 
 def test_threads_are_no_reason_to_run_again(finished):
@@ -162,5 +234,6 @@ def test_a_change_reruns_and_then_nothing_is_left(finished):
     changed = {path for path in before if before[path] != after[path]}
     assert "tiny/small/attention/notebook/coefficients.csv" in changed
     assert all(path.startswith("tiny/small/attention/notebook/") for path in changed)
-    assert not any("/design/" in path or "/crossproducts/" in path for path in changed)
+    stages = ("/design/", "/crossproducts/", "/residuals/")
+    assert not any(stage in path for stage in stages for path in changed)
     assert finished.would_run() == {}

@@ -9,13 +9,18 @@ import pytest
 
 TABLES = ["coefficients.csv", "coefficients.parquet", "findings.txt", "pairs.csv", "pairs.parquet"]
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
-COMPARISON = {"compare_models": 1, "plot_comparison": 1}
+CHECK = {"check_fits": 1}
+COMPARISON = {"compare_models": 1, "plot_comparison": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
-    "accumulate_crossproducts fit_regression plot_norms plot_coefficients plot_lags".split(),
+    "accumulate_crossproducts accumulate_residuals fit_regression "
+    "plot_norms plot_coefficients plot_lags plot_diagnostics".split(),
     1,
 )
+
+# Of two models.
+FIGURES = {"plot_coefficients": 2, "plot_lags": 2, "plot_diagnostics": 2, **CHECK}
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
     both.run()
     after = both.results()
     changed = {path for path in before if before[path] != after[path]}
-    assert changed == {f"comparison/{name}" for name in [*TABLES, FIGURE]}
+    assert changed == {"layers_fitted.txt"} | {f"comparison/{name}" for name in [*TABLES, FIGURE]}
     new = {path.split("/")[0] for path in set(after) - set(before)}
     assert new == {"third"}
     pairs = pd.read_parquet(both.folder / "results/comparison/pairs.parquet")
@@ -106,11 +111,11 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
         ({"comparison": {"seed": 1}}, COMPARISON),
         (
             {"inference": {"alpha": 0.01}},
-            {"fit_regression": 2, "plot_coefficients": 2, "plot_lags": 2, **COMPARISON},
+            {"fit_regression": 2, **FIGURES, **COMPARISON},
         ),
         (
             {"figures": {"formats": ["png", "svg"]}},
-            {"plot_norms": 2, "plot_coefficients": 2, "plot_lags": 2, "plot_comparison": 1},
+            {"plot_norms": 2, **FIGURES, "plot_comparison": 1},
         ),
         ({"extraction": {"batch_tokens": 99}}, {}),
     ],
@@ -125,7 +130,7 @@ def test_what_runs_again(both, changes, jobs):
     ("path", "jobs"),
     [
         ("scripts/attnlag/comparison.py", COMPARISON),
-        ("scripts/attnlag/comparison_figures.py", {"plot_comparison": 1}),
+        ("scripts/attnlag/comparison_figures.py", {"plot_comparison": 1, **CHECK}),
     ],
 )
 def test_code_of_the_comparison_runs_the_comparison_only(both, path, jobs):

@@ -1,0 +1,298 @@
+"""Regressions of every kind in one run, against pandas and statsmodels on the norms alone."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import statsmodels.api as sm
+from conftest import SEVERAL, write_several
+
+BASE = "results/tiny/small"
+SITE = f"{BASE}/attention"
+SEQUENCE = ["document", "window"]
+FITTED = [name for name, keys in SEVERAL.items() if "permute" not in keys]
+CLOSE = {"rtol": 1e-8, "atol": 1e-10}
+
+
+def table(project, regression, name="coefficients"):
+    return pd.read_parquet(project.folder / f"{SITE}/{regression}/{name}.parquet")
+
+
+def of_layer(coefficients, layer):
+    return coefficients[coefficients["layer"] == layer].set_index("term")
+
+
+def all_norms(project):
+    """Return the norms of all shards, with their logs and without the first tokens."""
+    paths = sorted(project.folder.glob(f"{SITE}/norms/*.parquet"))
+    norms = pd.concat([pq.read_table(path).to_pandas() for path in paths], ignore_index=True)
+    norms["document"] = norms["document"].astype(str)
+    for layer in ("layer_00", "layer_01"):
+        norms[layer] = np.log(norms[layer].astype(np.float64)).where(norms["position"] >= 1)
+    return norms
+
+
+@pytest.fixture(scope="module")
+def project(several_once):
+    return several_once[0]
+
+
+@pytest.fixture(scope="module")
+def norms(project):
+    return all_norms(project)
+
+
+def shifted(norms, layer, by):
+    """Return the log norms of a layer so many tokens before, within their sequence."""
+    return norms.groupby(SEQUENCE)[layer].shift(by)
+
+
+def spline(position, knots):
+    """Return Harrell's restricted cubic spline of log(1 + position), a column per term."""
+    x, t = np.log(1 + position), np.log(1 + np.array(knots))
+    k = len(t)
+
+    def cube(knot):
+        return np.where(x > knot, x - knot, 0) ** 3
+
+    columns = {"position_1": x}
+    for j in range(k - 2):
+        bent = cube(t[j])
+        bent = bent - cube(t[k - 2]) * (t[k - 1] - t[j]) / (t[k - 1] - t[k - 2])
+        bent = bent + cube(t[k - 1]) * (t[k - 2] - t[j]) / (t[k - 1] - t[k - 2])
+        columns[f"position_{j + 2}"] = bent / (t[k - 1] - t[0]) ** 2
+    return columns
+
+
+def rows_of(norms, layer, lags=(), leads=()):
+    """Return outcome and predictors of a layer in whole rows, beside document and window."""
+    columns = {"y": norms[layer]}
+    columns |= {f"lag_{lag}": shifted(norms, layer, lag) for lag in lags}
+    columns |= {f"lead_{lead}": shifted(norms, layer, -lead) for lead in leads}
+    return norms[[*SEQUENCE, "position", "token_id"]].assign(**columns).dropna()
+
+
+def rich_rows(project, norms):
+    """Return the rows of the last layer with every covariate, as its definition has it."""
+    previous = {
+        "previous_layer": norms["layer_00"],
+        "previous_layer_lag_1": shifted(norms, "layer_00", 1),
+    }
+    rows = rows_of(norms, "layer_01", lags=(1, 2, 5)).join(pd.DataFrame(previous))
+    rows = rows.assign(**spline(rows["position"], SEVERAL["rich"]["position_knots"]))
+    tokens = pd.concat(
+        [pd.read_parquet(path) for path in (project.folder / BASE / "tokens").iterdir()]
+    )
+    share = tokens["input_ids"].explode().value_counts(normalize=True)
+    group = pd.read_parquet(project.folder / "results/corpora/small.parquet")
+    group = group.set_index("document")["group"].astype(str)
+    return rows.assign(
+        log_frequency=np.log(rows["token_id"].map(share).astype(float)),
+        group_odd=(rows["document"].map(group) == "odd").astype(float),
+    )
+
+
+def ols(rows):
+    x = rows.drop(columns=[*SEQUENCE, "position", "token_id", "y"])
+    return sm.OLS(rows["y"], sm.add_constant(x.rename(columns=str), has_constant="add")).fit()
+
+
+def with_dummies(rows):
+    """Return the coefficients of a regression with a dummy for each document, dummies left out."""
+    names = [name for name in rows if name.startswith(("lag_", "position_"))]
+    dummies = pd.get_dummies(rows["document"], dtype=float)
+    result = sm.OLS(rows["y"], pd.concat([rows[names], dummies], axis=1)).fit()
+    return result.params[names]
+
+
+def half_panel(rows):
+    """Return 2 b - (b of the first halves + b of the second halves) / 2, of documents' rows."""
+    place = rows.groupby("document").cumcount()
+    size = rows.groupby("document")["y"].transform("size")
+    first = place < (size + 1) // 2
+    return 2 * with_dummies(rows) - (with_dummies(rows[first]) + with_dummies(rows[~first])) / 2
+
+
+def jackknifed(estimate, rows):
+    """Return standard errors from the estimates without each document (CRV3)."""
+    full, documents = estimate(rows), rows["document"].unique()
+    change = [estimate(rows[rows["document"] != name]) - full for name in documents]
+    g = len(documents)
+    return np.sqrt((g - 1) / g * (np.array(change) ** 2).sum(axis=0))
+
+
+def test_every_covariate_as_its_definition_has_it(project, norms):
+    """Least squares on columns that are built literally, and the jackknife one by one."""
+    rows = rich_rows(project, norms)
+    oracle = ols(rows)
+    mine = of_layer(table(project, "rich"), 1)
+    assert list(mine.index) == [
+        "intercept",
+        "lag_1",
+        "lag_2",
+        "lag_5",
+        "previous_layer",
+        "previous_layer_lag_1",
+        *("position_1", "position_2", "position_3"),
+        "log_frequency",
+        "group_odd",
+    ]
+    expected = oracle.params.rename({"const": "intercept"})
+    np.testing.assert_allclose(mine["estimate"], expected[mine.index], **CLOSE)
+    errors = jackknifed(lambda rows: ols(rows).params, rows)
+    errors = pd.Series(errors, index=expected.index)
+    np.testing.assert_allclose(mine["std_error"], errors[mine.index], rtol=1e-7)
+    assert (mine["df"] == 7).all()
+    fits = table(project, "rich", "fits").set_index("layer")
+    assert fits.loc[1, "n_obs"] == len(rows)
+    np.testing.assert_allclose(fits.loc[1, "r_squared"], oracle.rsquared, rtol=1e-9)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_within_documents_with_half_panels_as_its_definition_has_it(project, norms, layer):
+    rows = rows_of(norms, f"layer_0{layer}", lags=(1, 2))
+    rows = rows.assign(**spline(rows["position"], SEVERAL["within"]["position_knots"]))
+    mine = of_layer(table(project, "within"), layer)
+    expected = half_panel(rows)
+    np.testing.assert_allclose(mine["estimate"], expected[mine.index], **CLOSE)
+    np.testing.assert_allclose(mine["std_error"], jackknifed(half_panel, rows), rtol=1e-7)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_leads_and_the_observed_coefficients_of_the_null(project, norms, layer):
+    lead = ols(rows_of(norms, f"layer_0{layer}", leads=(1, 2))).params
+    mine = of_layer(table(project, "lead"), layer)
+    assert list(mine.index) == ["intercept", "lead_1", "lead_2"]
+    np.testing.assert_allclose(mine["estimate"], lead, **CLOSE)
+    lags = ols(rows_of(norms, f"layer_0{layer}", lags=(1, 2))).params
+    null = of_layer(table(project, "null"), layer)
+    np.testing.assert_allclose(null["observed"], lags, **CLOSE)
+    assert (null["df"] == 19).all()
+    assert set(null["vcov_type"]) == {"permutation"}
+    # One of nineteen draws and one for the order itself: twentieths.
+    assert np.allclose(null["p_value"] * 20 % 1, 0)
+    assert not np.allclose(null["estimate"], null["observed"])
+
+
+@pytest.mark.parametrize("covariance", ["hc1", "hc3", "hac"])
+def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path, covariance):
+    """The program by itself, on what the run has left."""
+    rows = rich_rows(project, norms)
+    folder = project.folder / SITE / "rich"
+    made = {name: tmp_path / f"{name}.parquet" for name in ("coefficients", "fits", "influence")}
+    made |= {"joint": tmp_path / "joint.json", "summary": tmp_path / "summary"}
+    made |= {"findings": tmp_path / "findings.txt"}
+    settings = {"inference": {"covariance": covariance}, "regression": {}}
+    subprocess.run(
+        [
+            *(sys.executable, "scripts/fit_regression.py"),
+            *sorted(folder.glob("crossproducts/*")),
+            *("--residuals", *sorted(folder.glob("residuals/*"))),
+            *("--settings", json.dumps(settings), "--site", "attention", "--regression", "rich"),
+            *(part for name, path in made.items() for part in (f"--{name}", path)),
+        ],
+        cwd=project.folder,
+        check=True,
+        capture_output=True,
+    )
+    record = json.loads(pq.read_schema(made["coefficients"]).metadata[b"attnlag"])
+    oracle = ols(rows)
+    if covariance == "hac":
+        lags = record["stages"]["regression"]["hac_lags"]
+        length = norms.groupby(SEQUENCE).size()
+        # Rows per sequence that gives any, of all layers but the first.
+        assert lags == int(4 * (len(rows) / (length > 6).sum() / 100) ** (2 / 9)) > 0
+        code = rows.groupby(SEQUENCE, sort=False).ngroup()
+        oracle = oracle.get_robustcov_results("hac-panel", groups=code.to_numpy(), maxlags=lags)
+        errors = pd.Series(oracle.bse, index=["intercept", *oracle.model.exog_names[1:]])
+    else:
+        errors = oracle.get_robustcov_results(covariance.upper()).bse
+        errors = pd.Series(errors, index=["intercept", *oracle.model.exog_names[1:]])
+    mine = of_layer(pd.read_csv(made["coefficients"].with_suffix(".csv")), 1)
+    assert set(mine["vcov_type"]) == {covariance}
+    assert "p_wild" not in mine
+    np.testing.assert_allclose(mine["std_error"], errors[mine.index], rtol=1e-8)
+
+
+def test_the_first_layer_has_no_layer_before_it_and_that_is_no_failure(several_once):
+    project, printed = several_once
+    fits = table(project, "rich", "fits")
+    assert fits["status"].tolist() == ["there is no layer before it", "ok"]
+    assert fits["n_obs"][0] == fits["n_dropped"][0] == 0
+    assert table(project, "rich").query("layer == 0")["estimate"].isna().all()
+    text = (project.folder / SITE / "rich" / "summary" / "layer_00.txt").read_text()
+    assert "Not fitted: there is no layer before it" in text
+    lines = (project.folder / "results/layers_fitted.txt").read_text().splitlines()
+    assert "tiny, small, attention, rich: 1 of 2 layers fitted" in lines
+    assert [line.split(": ")[1] for line in lines].count("2 of 2 layers fitted") == 4
+    assert "error:" not in printed
+
+
+@pytest.mark.parametrize("regression", FITTED)
+def test_what_the_tests_of_all_layers_rest_on(project, regression):
+    coefficients = table(project, regression).dropna(subset=["estimate"])
+    joint = json.loads((project.folder / SITE / regression / "joint.json").read_text())
+    values = joint.pop("critical_values")
+    draws = joint.pop("draws")
+    assert joint == {"alpha": 0.05, "binned": False, "clusters": 8, "documents": 8, "seed": 0}
+    assert 190 <= draws <= 200
+    assert list(values) == sorted(coefficients["term"].unique())
+    assert all(value > 0 for value in values.values())
+    # Of max |t|: counted among the draws and the order itself.
+    reached = coefficients["p_adjusted"] * (draws + 1)
+    np.testing.assert_allclose(reached, reached.round(), rtol=1e-9)
+    assert reached.between(0.5, draws + 1.5).all()
+    of_slopes = coefficients[coefficients["term"] != "intercept"]
+    assert of_slopes["p_wild"].between(0.01, 1).all()
+    assert coefficients.query("term == 'intercept'")["p_wild"].isna().all()
+
+
+@pytest.mark.parametrize("regression", FITTED)
+def test_influence_names_the_documents(project, norms, regression):
+    influence = table(project, regression, "influence")
+    terms = set(table(project, regression)["term"])
+    assert set(influence["term"]) == {term for term in terms if term.startswith(("lag_", "lead_"))}
+    of_term = influence[influence["layer"] == 1].groupby("term")
+    for _, rows in of_term:
+        assert sorted(rows["document"]) == sorted(norms["document"].unique())
+        assert rows["change"].abs().is_monotonic_decreasing
+    fits = table(project, regression, "fits").set_index("layer")
+    assert (of_term["n_obs"].sum() == fits.loc[1, "n_obs"]).all()
+    csv = pd.read_csv(project.folder / SITE / regression / "influence.csv")
+    pd.testing.assert_frame_equal(csv, influence, check_dtype=False)
+
+
+def test_tokens_are_counted_over_all_shards(project):
+    paths = (project.folder / BASE / "tokens").iterdir()
+    ids = pd.concat([pd.read_parquet(path) for path in paths])["input_ids"].explode()
+    counts = pd.read_parquet(project.folder / BASE / "token_counts.parquet")
+    expected = ids.astype(int).value_counts()
+    assert dict(zip(counts["token_id"], counts["count"], strict=True)) == expected.to_dict()
+
+
+def test_one_shard_and_one_core_change_no_number(project, norms, fresh):
+    write_several(fresh, shards=1)
+    # The model's own threads change its numbers by rounding: two again.
+    fresh.run(f"{SITE}/norms/0000.parquet")
+    fresh.run("--cores", "1")
+    pd.testing.assert_frame_equal(all_norms(fresh), norms, check_exact=True)
+    for name in SEVERAL:
+        one, two = table(fresh, name), table(project, name)
+        assert list(one.columns) == list(two.columns)
+        for column in one:
+            if one[column].dtype.kind == "f":
+                np.testing.assert_allclose(one[column], two[column], rtol=1e-9, atol=1e-9)
+            else:
+                assert (one[column] == two[column]).all()
+    # Counted and named, not summed; the record of token counts tells the number of shards.
+    one, two = fresh.results(), project.results()
+    shared = "layers_fitted.txt", "corpora/small.parquet"
+    assert [path for path in shared if one[path] != two[path]] == []
+    counts = [
+        pq.read_table(each.folder / BASE / "token_counts.parquet") for each in (fresh, project)
+    ]
+    assert counts[0].equals(counts[1])
