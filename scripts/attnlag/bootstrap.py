@@ -171,18 +171,79 @@ def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
 # --- the wild cluster bootstrap ------------------------------------------------------------
 
 
-def signs(clusters: int, draws: int, seed: int) -> tuple[np.ndarray, bool]:
-    """Return (draws, clusters) multipliers of residuals, and whether they are all there are.
+def multipliers(clusters: int, draws: int, seed: int) -> tuple[Iterator[np.ndarray], bool]:
+    """Return (block, clusters) multipliers of residuals, and whether they are all there are.
 
     Webb's six points where there are few clusters, else Rademacher's signs; every vector of signs
     once where that takes no more than ``draws``.
     """
+    if clusters >= FEWEST_FOR_SIGNS and 2**clusters <= draws:
+        return iter([np.array(list(product([-1.0, 1.0], repeat=clusters)))]), True
     random = np.random.default_rng(seed)
-    if clusters < FEWEST_FOR_SIGNS:
-        return WEBB.reshape(-1)[random.integers(6, size=(draws, clusters))], False
-    if 2**clusters <= draws:
-        return np.array(list(product([-1.0, 1.0], repeat=clusters))), True
-    return random.integers(2, size=(draws, clusters)) * 2.0 - 1.0, False
+    points = WEBB.reshape(-1) if clusters < FEWEST_FOR_SIGNS else np.array([-1.0, 1.0])
+    block = max(1, BLOCK // max(clusters, 1))
+    sizes = (min(block, draws - start) for start in range(0, draws, block))
+    return (points[random.integers(len(points), size=(n, clusters))] for n in sizes), False
+
+
+@dataclass
+class _Restricted:
+    """The regression with one coefficient held at its null.
+
+    Attributes
+    ----------
+    scores : (clusters,) array
+        What each cluster's residuals add to the estimate of the coefficient.
+    shifts : (clusters, L) array
+        And to the estimates of all parts, δ.
+    slopes : (clusters, L) array
+        What a cluster's part of the coefficient loses per unit of δ.
+    t : float
+        Of the unrestricted regression.
+    """
+
+    scores: np.ndarray
+    shifts: np.ndarray
+    slopes: np.ndarray
+    t: float
+
+    def drawn_t(self, v: np.ndarray) -> np.ndarray:
+        """Return |t| of redrawn outcomes, (draws,), for (draws, clusters) multipliers."""
+        delta = v @ self.shifts
+        crossed = v @ (self.scores[:, None] * self.slopes)
+        spread = v**2 @ self.scores**2 - 2 * (delta * crossed).sum(axis=1)
+        spread += ((delta @ (self.slopes.T @ self.slopes)) * delta).sum(axis=1)
+        return np.abs(v @ self.scores) / np.sqrt(np.maximum(spread, 0))
+
+
+def _restricted(
+    solution: Solution, packed: np.ndarray, place: int, value: float, psi: np.ndarray
+) -> _Restricted:
+    """Hold the coefficient at ``place`` at a value; ``psi`` are the influences of the clusters."""
+    row = solution.back[place]  # β = back θ
+    statistic, scores = 0.0, np.zeros(packed.shape[1])
+    slopes, shifts = [], []
+    for weight, bread, theta, part in zip(
+        solution.weights[:, place], solution.breads, solution.thetas, packed, strict=True
+    ):
+        if weight == 0:
+            continue
+        a, b, _ = solution.equations(part)
+        # The restricted estimate: θ less what moves the coefficient to its null.
+        reach = bread @ row
+        restricted = theta - reach * (row @ theta - value) / (row @ reach)
+        statistic += weight * (row @ theta)
+        score = b - a @ restricted  # s̃_g
+        scores += weight * score @ reach
+        slopes.append(weight * a @ reach)
+        shifts.append(score @ bread)
+    own = np.sqrt(((psi @ row) ** 2).sum())
+    return _Restricted(
+        scores,
+        np.concatenate(shifts, axis=1),
+        np.concatenate(slopes, axis=1),
+        float(abs(statistic - value) / own),
+    )
 
 
 def wild_p_values(
@@ -220,40 +281,23 @@ def wild_p_values(
     names = names_of(stack)
     packed = stack.products[index]
     packed = packed[:, packed[0, :, 0] > 0.5]
-    v, complete = signs(packed.shape[1], draws, seed)
-    equations = [solution.equations(part) for part in packed]
+    psi = influences(solution, packed)
+    held = {
+        place: _restricted(solution, packed, place, (null or {}).get(term, 0.0), psi)
+        for place, term in enumerate(names)
+        if term != "intercept"
+    }
+    reached, total = dict.fromkeys(held, 0), 0
+    blocks, complete = multipliers(packed.shape[1], draws, seed)
+    for v in blocks:
+        total += len(v)
+        for place, null_model in held.items():
+            # What equals t but for rounding, as with all signs alike, counts as reaching it.
+            least = null_model.t * (1 - 1e-9)
+            reached[place] += int((null_model.drawn_t(v) >= least).sum())
     p_values = np.full(solution.k, np.nan)
-    for place, term in enumerate(names):
-        if term == "intercept":
-            continue
-        value = (null or {}).get(term, 0.0)
-        row = solution.back[place]  # β = back θ
-        statistic, scores = 0.0, np.zeros(packed.shape[1])
-        slopes, shifts = [], []
-        for weight, bread, theta, (a, b, _) in zip(
-            solution.weights[:, place], solution.breads, solution.thetas, equations, strict=True
-        ):
-            if weight == 0:
-                continue
-            # The restricted estimate: θ less what moves the coefficient to its null.
-            reach = bread @ row
-            restricted = theta - reach * (row @ theta - value) / (row @ reach)
-            statistic += weight * (row @ theta)
-            score = b - a @ restricted  # s̃_g
-            scores += weight * score @ reach  # what g adds to the estimate
-            slopes.append(weight * a @ reach)  # and takes from it, per unit of δ
-            shifts.append(v @ (score @ bread))  # δ of each draw
-        h = np.concatenate(slopes, axis=1)
-        delta = np.concatenate(shifts, axis=1)
-        estimate = v @ scores
-        spread = v**2 @ scores**2 - 2 * (delta * (v @ (scores[:, None] * h))).sum(axis=1)
-        spread += ((delta @ (h.T @ h)) * delta).sum(axis=1)
-        drawn_t = np.abs(estimate) / np.sqrt(np.maximum(spread, 0))
-        own = np.sqrt(((influences(solution, packed) @ row) ** 2).sum())
-        t = abs(statistic - value) / own
-        # What equals t but for rounding, as with all signs alike, counts as reaching it.
-        reached = int((drawn_t >= t * (1 - 1e-9)).sum())
-        p_values[place] = reached / len(v) if complete else (1 + reached) / (1 + len(v))
+    for place, count in reached.items():
+        p_values[place] = count / total if complete else (1 + count) / (1 + total)
     return p_values
 
 

@@ -143,9 +143,9 @@ def test_the_wild_bootstrap_is_that_of_redrawn_outcomes(value, monkeypatch):
     stack = stack_of(table)
     (solution,) = regression.solve_all(stack)
     y, x, codes = columns_of(table, 0)
-    multipliers, complete = bootstrap.signs(7, 60, 0)
+    blocks, complete = bootstrap.multipliers(7, 60, 0)
     assert not complete
-    t, drawn = wild_oracle(y, x, codes, 1, value, multipliers)
+    t, drawn = wild_oracle(y, x, codes, 1, value, np.concatenate(list(blocks)))
     found = bootstrap.wild_p_values(stack, 0, solution, 60, 0, {"lag_1": value})
     assert found[1] == pytest.approx((1 + (drawn >= t).sum()) / 61, abs=1e-12)
 
@@ -157,10 +157,20 @@ def test_the_wild_bootstrap_is_that_of_redrawn_outcomes(value, monkeypatch):
     assert found[1] == pytest.approx((drawn >= t * (1 - 1e-9)).mean(), abs=1e-12)
 
 
-def test_multipliers_have_mean_0_and_variance_1():
+def test_multipliers_have_mean_0_and_variance_1(monkeypatch):
     for clusters in (8, 40):
-        v, complete = bootstrap.signs(clusters, 20_000, 0)
+        blocks, complete = bootstrap.multipliers(clusters, 20_000, 0)
+        v = np.concatenate(list(blocks))
         assert not complete
+        assert v.shape == (20_000, clusters)
         assert abs(v.mean()) < 0.1
         assert abs(v.var() - 1) < 0.1
         assert len(np.unique(v)) == (2 if clusters == 40 else 6)
+        monkeypatch.setattr(bootstrap, "BLOCK", 1000)
+        blocks, _ = bootstrap.multipliers(clusters, 20_000, 0)
+        np.testing.assert_array_equal(np.concatenate(list(blocks)), v)
+        monkeypatch.undo()
+    blocks, complete = bootstrap.multipliers(12, 5000, 0)
+    every = np.concatenate(list(blocks))
+    assert complete
+    assert len(np.unique(every, axis=0)) == len(every) == 4096
