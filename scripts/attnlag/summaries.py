@@ -8,6 +8,7 @@ import pandas as pd
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
+from attnlag.errors import counted
 from attnlag.regression import CLUSTERED, NO_LAYER_BEFORE, Fit
 from attnlag.wording import COVARIANCE
 
@@ -133,6 +134,11 @@ def _study(fits: pd.DataFrame) -> str:
     return ", ".join(str(first[key]) for key in ("model", "corpus", "site", "regression"))
 
 
+def _sample(fits: pd.DataFrame) -> str:
+    rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
+    return f"{counted(rows, 'row')} from {counted(documents, 'document')}"
+
+
 def fitted_layers(fits: pd.DataFrame) -> str:
     """Return in a line how many layers of a regression were fitted."""
     return f"{_study(fits)}: {int((fits['status'] == 'ok').sum())} of {len(fits)} layers fitted"
@@ -163,10 +169,7 @@ def findings(
         What was regressed, as in ``"smollm2-135m, prompts, attention, notebook"``.
     """
     fitted = fits[fits["status"] == "ok"]
-    lines = [
-        f"{name}: {len(fitted)} of {len(fits)} layers fitted, "
-        f"{int(fits['n_obs'].max()):,} rows from {int(fits['n_documents'].max()):,} documents"
-    ]
+    lines = [f"{name}: {len(fitted)} of {len(fits)} layers fitted, {_sample(fits)}"]
     correction = "uncorrected" if adjust == "none" else f"{adjust} over layers"
     for term, rows in coefficients.groupby("term", sort=False):
         # Covariates are held fixed, not asked about.
@@ -241,8 +244,7 @@ def null_findings(
     """
     lines = [
         f"{name}: the order of tokens within documents permuted, "
-        f"{int(fits['draws'].max()):,} times, "
-        f"{int(fits['n_obs'].max()):,} rows from {int(fits['n_documents'].max()):,} documents"
+        f"{int(fits['draws'].max()):,} times, {_sample(fits)}"
     ]
     correction = "uncorrected" if adjust == "none" else f"{adjust} over layers"
     for term, rows in coefficients.groupby("term", sort=False):

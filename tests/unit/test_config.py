@@ -182,7 +182,7 @@ ADDED = {
     "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
     "inference:\n  covariance: hac": (
         "9: inference.covariance: found hac, expected cluster or cluster-jackknife: regression a "
-        "has bias_correction: half-panel, which knows no other errors"
+        "has bias_correction: half-panel, which knows no other errors; or bias_correction: none"
     ),
     "inference:\n  adjust: max-t\n  bootstrap: 38": (
         "7: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least "

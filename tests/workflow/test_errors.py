@@ -196,7 +196,7 @@ def test_one_document(finished):
     keep_documents(finished, 1)
     finished.write_config(inference={"covariance": "hac"})
     printed = finished.run()
-    assert "2 of 2 layers fitted, 17 rows from 1 documents" in printed
+    assert "2 of 2 layers fitted, 17 rows from 1 document\n" in printed
     fits = pd.read_csv(finished.folder / STUDY / "fits.csv")
     assert (fits["status"] == "ok").all()
     assert (fits["n_documents"] == 1).all()
