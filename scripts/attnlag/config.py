@@ -766,7 +766,8 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
             yield (
                 ("inference", "covariance"),
                 f"found {covariance}, expected cluster or cluster-jackknife: regression {name} has "
-                "bias_correction: half-panel, which knows no other errors; or bias_correction: none",
+                "bias_correction: half-panel, which knows no other errors; or bias_correction: "
+                "none",
             )
     if config.figures.bands == "joint" and not config.inference.bootstrap:
         yield (
