@@ -238,7 +238,7 @@ def test_what_the_tests_of_all_layers_rest_on(project, regression):
     joint = json.loads((project.folder / SITE / regression / "joint.json").read_text())
     values = joint.pop("critical_values")
     draws = joint.pop("draws")
-    assert joint == {"alpha": 0.05, "binned": False, "clusters": 8, "documents": 8, "seed": 0}
+    assert joint == {"alpha": 0.05, "bins": None, "documents": 8, "seed": 0}
     assert 190 <= draws <= 200
     assert list(values) == sorted(coefficients["term"].unique())
     assert all(value > 0 for value in values.values())
