@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from test_sites import MODELS, ragged, small_model
 
 from attnlag import extraction, fast, sites
-from test_sites import MODELS, ragged, small_model
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
 # oneDNN lacks, one matrix for both halves of a gate, matrices of experts, sites that are linear
