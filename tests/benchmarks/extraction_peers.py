@@ -9,32 +9,27 @@ its processor with one thread, of the clock with more.
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
-# As GPT-2: layers and width. The weights are random, which is all the same to speed.
-LAYERS, WIDTH, HEADS, CONTEXT, WORDS = 12, 768, 12, 1024, 50_257
+# Of GPT-2. Its weights are random, which is all the same to speed.
+LAYERS = 12
 
 
 def transformer_lens() -> Callable[[torch.Tensor], list[torch.Tensor]]:
     """Return ``run_with_cache``, with a filter on what is cached."""
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = HookedTransformerConfig(
-        n_layers=LAYERS,
-        d_model=WIDTH,
-        n_ctx=CONTEXT,
-        d_head=WIDTH // HEADS,
-        n_heads=HEADS,
-        d_vocab=WORDS,
-        act_fn="gelu_new",
-        normalization_type="LN",
-        device="cpu",
-    )
-    model = HookedTransformer(config).eval()
+    # With the name go the settings alone; the weights are those of the model.
+    config = GPT2Config(architectures=["GPT2LMHeadModel"], attn_implementation="eager")
+    with tempfile.TemporaryDirectory() as folder:
+        GPT2LMHeadModel(config).save_pretrained(folder)
+        model = TransformerBridge.boot_transformers(folder, device="cpu").eval()
 
     def run(ids: torch.Tensor) -> list[torch.Tensor]:
         _, cache = model.run_with_cache(ids, names_filter=lambda name: "hook_attn_out" in name)
