@@ -109,7 +109,7 @@ def accelerate(model: torch.nn.Module, blocks: list[sites.Block], ids: torch.Ten
             return f"{packed} matrices packed for oneDNN; {words}"
         for step in reversed(undo):
             step()
-        return f"plain torch; fast paths give other results ({words})"
+        return f"plain torch; fast paths do not work here ({words})"
 
 
 def norms(
