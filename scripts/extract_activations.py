@@ -40,6 +40,7 @@ def main(args):
         "keep": "vectors",
         "dtype": "auto",
         "attention_implementation": "auto",
+        "fast": "auto",
         "modules": None,
         **args.settings,
     }
@@ -79,6 +80,7 @@ def main(args):
             name=source["name"],
             batch_tokens=args.batch_tokens,
             keep=settings["keep"],
+            fast_paths=settings["fast"] == "auto",
             progress=bar.update,
         )
         vectors = settings["keep"] == "vectors"
@@ -107,7 +109,7 @@ def main(args):
                     table = extraction.table(*keys, layers[site], schema)
                     writer.write_table(table, row_group_size=ROW_GROUP)
     program.log.info(
-        "%s: %s x %d layers (%s) in %.0f s on %s; "
+        "%s: %s x %d layers (%s) in %.0f s on %s (%s); "
         "block input + adjustments = block output within %.1e",
         name,
         counted(total, "token"),
@@ -115,6 +117,7 @@ def main(args):
         ", ".join(wanted),
         time.monotonic() - began,
         device,
+        adjustments.computed_by,
         adjustments.identity_error,
     )
 

@@ -76,6 +76,11 @@ def _not_bool(value: Any) -> Any:
     return value
 
 
+def _off(value: object) -> object:
+    """Return ``"off"`` for false, which is how YAML reads the bare word."""
+    return "off" if value is False else value
+
+
 def _truth(value: Any) -> Any:
     # From the command line, true arrives as text.
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
@@ -310,6 +315,11 @@ class Extraction(Section):
         default="auto",
         description="How attention is computed; auto: as transformers chooses (the same numbers "
         "beyond rounding)",
+    )
+    fast: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = Field(
+        default="auto",
+        description="Faster kernels on CPU, where a measurement and a comparison with plain torch "
+        "at the start allow them; off: plain torch (the same numbers beyond rounding)",
     )
     device: str = Field(
         default="auto",

@@ -1,13 +1,14 @@
 """Forward passes over batches of sequences, and what the sublayers add in them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from attnlag import sites
+from attnlag import fast, sites
 
 # Bound on the vectors held before they are written; sequences are sorted by length within it.
 BUFFER_BYTES = 512 * 2**20
@@ -50,6 +51,10 @@ def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
         first = stop
 
 
+class AllSeen(Exception):
+    """Nothing that is left of a forward pass is asked for."""
+
+
 class Adjustments:
     """Runs a model over sequences and gives what its sublayers add to each token.
 
@@ -69,8 +74,18 @@ class Adjustments:
         Tokens in one forward pass, padding included.
     keep : {"vectors", "norms"}
         What is given per token, layer and site: the vector, float32, or its L2 norm.
+    fast_paths : bool
+        Whether the model is put on its fast paths, see ``fast.accelerate``, before the first
+        forward pass. The model itself is changed.
     progress : callable
         Called with the number of tokens done after each forward pass.
+
+    Attributes
+    ----------
+    identity_error : float or None
+        From the proof of the sites, once it has been given.
+    computed_by : str
+        What the fast paths came to, in words.
     """
 
     def __init__(
@@ -82,6 +97,7 @@ class Adjustments:
         name: str = "NAME",
         batch_tokens: int,
         keep: str,
+        fast_paths: bool = False,
         progress: Callable[[int], object] = lambda tokens: None,
     ):
         self.model = model
@@ -90,6 +106,8 @@ class Adjustments:
         self.name = name
         self.batch_tokens = batch_tokens
         self.keep = keep
+        self.fast_paths = fast_paths
+        self.computed_by = "plain torch"
         self.progress = progress
         self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
         self.identity_error: float | None = None
@@ -137,7 +155,11 @@ class Adjustments:
         rows: np.ndarray,
         layers: dict[str, list[np.ndarray]],
     ) -> None:
-        """Run one batch; put what is added to token ``i`` into ``layers[site][.][rows[i]]``."""
+        """Run one batch; put what is added to token ``i`` into ``layers[site][.][rows[i]]``.
+
+        The first batch runs to its end and proves the sites: each is seen once in a pass. Later
+        ones stop when all of them have been seen.
+        """
         lengths = np.array([len(sequence) for sequence in sequences])
         real = np.arange(lengths.max())[None, :] < lengths[:, None]
         padded = np.zeros(real.shape, np.int64)
@@ -147,6 +169,8 @@ class Adjustments:
         ids, mask = torch.from_numpy(padded).to(device), torch.from_numpy(real).to(device)
         parts: dict[str, torch.Tensor] = {}
         needed = {part for site in self.wanted for part in sites.SITES[site]}
+        unseen = len(needed) * len(self.blocks)
+        first = self.identity_error is None
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             if part in self.wanted:
@@ -158,9 +182,20 @@ class Adjustments:
                     update = parts["attention"] + parts["mlp"].to(parts["attention"].device)
                     layers["block"][layer][rows] = self._kept(update)
                     parts.clear()
+            nonlocal unseen
+            unseen -= 1
+            if not unseen and not first:
+                raise AllSeen
 
-        with sites.watched(self.blocks, mask, keep, needed), torch.inference_mode():
-            if self.identity_error is None:
+        if first and self.fast_paths:
+            longest = ids[int(lengths.argmax()), : lengths.max()]
+            self.computed_by = fast.accelerate(self.model, self.blocks, longest)
+        with (
+            suppress(AllSeen),
+            sites.watched(self.blocks, mask, keep, needed),
+            torch.inference_mode(),
+        ):
+            if first:
                 self._prove(ids, mask)
             else:
                 self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False)

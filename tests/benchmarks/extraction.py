@@ -1,86 +1,340 @@
 """Speed and memory of the extraction, as ratios within one run.
 
-    python tests/benchmarks/extraction.py
+    python tests/benchmarks/extraction.py                  # about an hour on two slow cores
+    python tests/benchmarks/extraction.py --sequences 8 --rounds 3 --threads 1
 
-A GPT-2 of its own size (12 x 768, random weights) over sequences of log-normal length (mean about
-200 tokens). Speed is that of the real program's loop against a plain forward pass of the same
-trunk, without hooks, over the same batches; memory is the peak of the real program over one shard
-and over another four times as long, in processes of their own.
+A model with random weights, of the size of GPT-2 or of the embedded default (a Llama of 30 layers),
+over 64 sequences of 256 tokens; all ways take the same tokens in the same batches, in turn, round
+by round. The ratios are medians over the rounds, each to the round's own *c*: the trunk with hooks
+that take the norms, as a user of transformers would write it. With one thread, time is that of
+the processor, which other work on the machine disturbs less than the clock's.
+
+The bound is what the matrix products and attention alone would take at the rate of the faster of
+torch's product and oneDNN's, measured beside each round on the matrices of one block.
+
+TransformerLens and nnsight are installed into an environment of their own, which sees the packages
+of this one, and run in a process of their own, GPT-2 only. Memory is the peak of the real program
+over one shard and over another four times as long.
 """
 
+import argparse
+import copy
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
-from transformers import GPT2Config, GPT2Model
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag import extraction, tables, tokens  # noqa: E402
+from attnlag import extraction, fast, layout, norms, sites, tables, tokens  # noqa: E402
+
+LENGTH = 256
+PEERS = ("transformer_lens", "nnsight")
+
+Way = Callable[[], object]
+
+
+def causal_model(kind: str) -> torch.nn.Module:
+    """Return a language model with random weights."""
+    torch.manual_seed(0)
+    if kind == "gpt2":
+        return GPT2LMHeadModel(GPT2Config()).eval()
+    size = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30}
+    heads = {"num_attention_heads": 9, "num_key_value_heads": 3}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=49_152, **size, **heads)).eval()
 
 
 def random_sequences(count: int, seed: int = 0) -> list[np.ndarray]:
     """Return token ids of sequences of log-normal length, at most 1024."""
     generator = np.random.default_rng(seed)
     lengths = np.minimum(generator.lognormal(5.0, 0.7, count).astype(int) + 4, 1024)
-    return [generator.integers(0, 50257, n).astype(np.int32) for n in lengths]
+    return [generator.integers(0, 49_000, n).astype(np.int32) for n in lengths]
 
 
-def plain_forward(model: torch.nn.Module, sequences: list[np.ndarray], batch_tokens: int) -> None:
-    """Run the trunk over the same batches and keep nothing."""
-    lengths = np.array([len(sequence) for sequence in sequences])
-    for batch in extraction.batches(lengths, batch_tokens):
-        longest = lengths[batch].max()
-        ids = np.zeros((len(batch), longest), np.int64)
-        for row, index in enumerate(batch):
-            ids[row, : lengths[index]] = sequences[index]
-        mask = np.arange(longest)[None, :] < lengths[batch][:, None]
+# --- ways ----------------------------------------------------------------------------------
+
+
+def plain(
+    model: torch.nn.Module,
+    trunk: torch.nn.Module,
+    batches: list[np.ndarray],
+    kept: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> Way:
+    """Return a way that runs a model over padded batches, with hooks on attention or without."""
+
+    def run() -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+
+        def hook(_: object, __: object, output: tuple[torch.Tensor, ...]) -> None:
+            found.append(kept(output[0]))
+
+        attentions = [block.attention for block in sites.locate(trunk)] if kept else []
+        handles = [module.register_forward_hook(hook) for module in attentions]
         with torch.inference_mode():
-            model(
-                input_ids=torch.from_numpy(ids),
-                attention_mask=torch.from_numpy(mask).long(),
-                use_cache=False,
-            )
+            for ids in batches:
+                # The padding, if there is any, is -1.
+                ids = torch.from_numpy(ids)
+                mask = ids >= 0
+                model(input_ids=ids.clamp_min(0), attention_mask=mask.long(), use_cache=False)
+        for handle in handles:
+            handle.remove()
+        return found
+
+    return run
 
 
-def seconds(function) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
+def norm(added: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.vector_norm(added, dim=-1)
 
 
-def speed(model: torch.nn.Module, rounds: int = 3) -> None:
-    """Print the speed of vectors and norms against the plain forward pass, paired by round."""
-    sequences = random_sequences(24)
+def runner_of(
+    trunk: torch.nn.Module, batch_tokens: int, first: np.ndarray, keep: str, fast_paths: bool
+) -> extraction.Adjustments:
+    """Return the real program's loop, past its first batch: the proof and the choice are made."""
+    runner = extraction.Adjustments(
+        trunk, batch_tokens=batch_tokens, keep=keep, fast_paths=fast_paths
+    )
+    list(runner.over([first]))
+    return runner
+
+
+def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray], path: Path) -> Way:
+    """Return a way that stores vectors as the real program does and takes norms from the file."""
+    names, windows = [f"d{i}" for i in range(len(sequences))], [0] * len(sequences)
+    schema = layout.schema(len(runner.blocks), runner.width)
+
+    def run() -> None:
+        with tables.parquet_writer(
+            path,
+            schema.with_metadata(tables.metadata({})),
+            compression="none",
+            use_dictionary=["document"],
+            write_statistics=False,
+        ) as writer:
+            for a, b, layers in runner.over(sequences):
+                keys = names[a:b], windows[a:b], sequences[a:b]
+                rows = extraction.table(*keys, layers["attention"], schema)
+                writer.write_table(rows, row_group_size=4096)
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                norms.norms_of_row_group(file, group)
+
+    return run
+
+
+class Peer:
+    """Another package in a process of its own, which runs when it is told and says how long."""
+
+    def __init__(self, name: str, python: Path, ids: Path, threads: int):
+        program = Path(__file__).with_name("extraction_peers.py")
+        self.process = subprocess.Popen(
+            [python, program, name, ids, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
+        if self.process.stdout.readline().strip() != "ready":
+            raise RuntimeError(self.process.stderr.read().strip().splitlines()[-1])
+
+    def seconds(self) -> float:
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def peers_of(environment: Path, ids: Path, threads: int) -> dict[str, Peer]:
+    """Return the peers that can be had; the others are named with what is in their way."""
+    python, ready = environment / "bin" / "python", environment / ".installed"
+    peers: dict[str, Peer] = {}
+    try:
+        if not ready.exists():
+            subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+            # torch and transformers are those of this environment.
+            (packages,) = environment.glob("lib/python*/site-packages")
+            (packages / "attnlag.pth").write_text(f"{Path(pa.__file__).parents[1]}\n")
+            quiet = ["--quiet", "--disable-pip-version-check"]
+            install = [python, "-m", "pip", "install", *quiet, *PEERS]
+            subprocess.run(install, check=True)
+            ready.touch()
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"TransformerLens and nnsight are left out: they cannot be installed ({error})")
+        return peers
+    for name in PEERS:
+        try:
+            peers[name] = Peer(name, python, ids, threads)
+        except (OSError, RuntimeError, IndexError) as error:
+            print(f"{name} is left out: it does not run ({error})")
+    return peers
+
+
+# --- measurement ---------------------------------------------------------------------------
+
+
+def seconds(way: Way, threads: int) -> float:
+    clock = time.process_time if threads == 1 else time.perf_counter
+    began = clock()
+    way()
+    return clock() - began
+
+
+def flops_per_token(trunk: torch.nn.Module, length: int) -> int:
+    """Return the operations that norms of attention need: no head, and no MLP of the last block."""
+    blocks = sites.locate(trunk)
+    width = trunk.config.hidden_size
+    weights = sum(m.weight.numel() for b in blocks for m in linears_of(b.block))
+    weights -= sum(m.weight.numel() for m in linears_of(blocks[-1].mlp))
+    # Scores and values: a token sees half of the sequence on average.
+    return 2 * weights + len(blocks) * 2 * length * width
+
+
+def linears_of(module: torch.nn.Module) -> list[torch.nn.Module]:
+    return [m for m in module.modules() if isinstance(m, fast.Linear)]
+
+
+def product_rate(trunk: torch.nn.Module, threads: int) -> float:
+    """Return operations per second of the faster product over the matrices of one block."""
+    linears = linears_of(sites.locate(trunk)[0].block)
+    rows = 1024
+    ways: dict[str, list[Way]] = {"torch": [], "oneDNN": []}
+    with torch.inference_mode():
+        for linear in linears:
+            x, weight = torch.randn(rows, fast.width_of(linear)), fast.packed_weight(linear)
+            ways["torch"].append(lambda linear=linear, x=x: linear.forward(x))
+            ways["oneDNN"].append(lambda w=weight, x=x: fast.product(x, weight=w, bias=None))
+        best = min(
+            seconds(lambda group=group: [way() for way in group], threads)
+            for _ in range(3)
+            for group in ways.values()
+        )
+    return 2 * rows * sum(linear.weight.numel() for linear in linears) / best
+
+
+def report(times: dict[str, list[float]], count: int, rates: list[float], flops: int) -> None:
+    """Print each way's median ratio to *c*, its speed, and its share of the bound."""
+    base = np.array(times["c. trunk, hooks take norms"])
+    for name, taken in times.items():
+        speed = count / np.array(taken)
+        share = np.median(speed * flops / np.array(rates))
+        print(
+            f"  {name:<46} {np.median(base / taken):5.2f} x c  {np.median(speed):9,.0f} tokens/s  "
+            f"{share:4.0%} of the bound"
+        )
+    ours = np.array(times["attnlag"])
+    for name, taken in times.items():
+        if name != "attnlag":
+            print(f"  attnlag / {name}: {np.median(np.array(taken) / ours):.2f}")
+
+
+def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
+    """Print the speeds over sequences of one length."""
+    threads = arguments.threads
+    model = causal_model(kind)
+    trunk = model.base_model
+    generator = np.random.default_rng(0)
+    ids = generator.integers(0, 49_000, (arguments.sequences, LENGTH))
+    sequences = [row.astype(np.int32) for row in ids]
+    per_batch = max(1, min(arguments.batch_tokens // LENGTH, len(ids)))
+    batches = [ids[i : i + per_batch] for i in range(0, len(ids), per_batch)]
+
+    def ours(trunk: torch.nn.Module, keep: str, fast_paths: bool) -> extraction.Adjustments:
+        return runner_of(trunk, arguments.batch_tokens, sequences[0], keep, fast_paths)
+
+    quick, half = copy.deepcopy(trunk), copy.deepcopy(trunk).bfloat16()
+    attnlag = ours(quick, "norms", True)
+    vectors = ours(quick, "vectors", False)  # of the same trunk, which is fast by now
+    off, bfloat16 = ours(trunk, "norms", False), ours(half, "norms", True)
+    alone = [row[None] for row in ids]
+    ways: dict[str, Way] = {
+        "a. language model with logits, no hooks": plain(model, trunk, batches, None),
+        "c. trunk, hooks take norms": plain(trunk, trunk, batches, norm),
+        "notebook: text by text, logits, vectors kept": plain(model, trunk, alone, torch.clone),
+        "attnlag, fast: off": lambda: list(off.over(sequences)),
+        "attnlag": lambda: list(attnlag.over(sequences)),
+        "attnlag, through Parquet": through_parquet(vectors, sequences, folder / "v.parquet"),
+        "attnlag, bfloat16": lambda: list(bfloat16.over(sequences)),
+    }
+    print(f"{kind}, {len(ids)} x {LENGTH} tokens, batches of {per_batch}, {threads} threads")
+    print(f"  float32: {attnlag.computed_by}\n  bfloat16: {bfloat16.computed_by}")
+    peers = {}
+    if arguments.peers and kind == "gpt2" and len(ids) % per_batch == 0:
+        np.save(folder / "ids.npy", np.stack(batches))
+        peers = peers_of(arguments.environment, folder / "ids.npy", threads)
+    times: dict[str, list[float]] = {name: [] for name in (*ways, *peers)}
+    rates = []
+    for _ in range(arguments.rounds):
+        rates.append(product_rate(trunk, threads))
+        for name, way in ways.items():
+            times[name].append(seconds(way, threads))
+        for name, other in peers.items():
+            times[name].append(other.seconds())
+    for other in peers.values():
+        other.close()
+    report(times, ids.size, rates, flops_per_token(trunk, LENGTH))
+    print(f"  products: {np.median(rates) / 1e9:.0f} GF/s")
+    expected = norms_by(off, sequences)
+    for name, runner in {"float32": attnlag, "bfloat16": bfloat16}.items():
+        apart = np.abs(norms_by(runner, sequences) / expected - 1)
+        print(
+            f"  norms, {name} against plain float32: {np.median(apart):.0e} (median), "
+            f"{apart.max():.0e} (largest), relative"
+        )
+
+
+def norms_by(runner: extraction.Adjustments, sequences: list[np.ndarray]) -> np.ndarray:
+    """Return norms (layers, tokens), float64, of what fits into one run."""
+    ((_, _, layers),) = runner.over(sequences)
+    return np.stack(layers["attention"]).astype(float)
+
+
+def padded(sequences: list[np.ndarray]) -> np.ndarray:
+    """Return sequences in one matrix, the rest -1."""
+    ids = np.full((len(sequences), max(map(len, sequences))), -1)
+    for row, sequence in zip(ids, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return ids
+
+
+def mixed(kind: str, arguments: argparse.Namespace) -> None:
+    """Print the speed over sequences of mixed length against plain batches in corpus order."""
+    trunk = causal_model(kind).base_model
+    sequences = random_sequences(arguments.sequences)
     total = sum(map(len, sequences))
-    for keep in ("norms", "vectors"):
-        runner = extraction.Adjustments(model, batch_tokens=4096, keep=keep)
-        list(runner.over(sequences[:4]))  # the proof, once
-        ratios, rates = [], []
-        for _ in range(rounds):
-            plain = seconds(lambda: plain_forward(model, sequences, 4096))
-            ours = seconds(lambda runner=runner: list(runner.over(sequences)))
-            ratios.append(plain / ours)
-            rates.append(total / ours)
-        print(
-            f"keep {keep}: {np.median(ratios):.2f} times the speed of a plain forward pass "
-            f"({np.median(rates):,.0f} tokens/s with {torch.get_num_threads()} threads)"
-        )
+    batches = [padded(sequences[i : i + 16]) for i in range(0, len(sequences), 16)]
+    quick = runner_of(copy.deepcopy(trunk), arguments.batch_tokens, sequences[0], "norms", True)
+    in_order = plain(trunk, trunk, batches, norm)
+    ratios = [
+        seconds(in_order, arguments.threads)
+        / seconds(lambda: list(quick.over(sequences)), arguments.threads)
+        for _ in range(arguments.rounds)
+    ]
     lengths = np.array([len(sequence) for sequence in sequences])
-    for budget in (1024, 2048, 4096, 8192):
-        cells = sum(len(b) * lengths[b].max() for b in extraction.batches(lengths, budget))
-        taken = seconds(lambda budget=budget: plain_forward(model, sequences, budget))
-        print(
-            f"batch_tokens {budget}: {1 - total / cells:.0%} padding, {total / taken:,.0f} tokens/s"
-        )
+    ours = extraction.batches(lengths, arguments.batch_tokens)
+    cells = sum(len(batch) * lengths[batch].max() for batch in ours)
+    print(
+        f"{kind}, mixed lengths, {total:,} tokens: {np.median(ratios):.2f} times the tokens per "
+        f"second of batches of 16 in corpus order ({1 - total / cells:.0%} padding against "
+        f"{1 - total / sum(ids.size for ids in batches):.0%})"
+    )
+
+
+# --- memory --------------------------------------------------------------------------------
 
 
 def peak_of_program(folder: Path, sequences: list[np.ndarray], name: str) -> float:
@@ -121,7 +375,28 @@ def memory(model: torch.nn.Module) -> None:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
-    trunk = GPT2Model(GPT2Config()).eval()
-    speed(trunk)
-    memory(trunk)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--models", nargs="+", choices=["gpt2", "llama"], default=["gpt2", "llama"])
+    parser.add_argument("--sequences", type=int, default=64)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=cores, help="default: all")
+    parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--no-memory", dest="memory", action="store_false")
+    parser.add_argument(
+        "--environment",
+        type=Path,
+        default=ROOT / ".venv-bench" / "extraction",
+        help="where TransformerLens and nnsight are installed, made if it is not there",
+    )
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as name:
+        for kind in given.models:
+            uniform(kind, given, Path(name))
+            mixed(kind, given)
+    if given.memory:
+        memory(causal_model("gpt2").base_model)

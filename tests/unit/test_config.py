@@ -190,6 +190,7 @@ ADDED = {
     ),
     "inference: {bootstrap: -1}": "6: inference.bootstrap: found -1, expected at least 0",
     "inference: {stack_mb: 0}": "6: inference.stack_mb: found 0, expected at least 1",
+    "extraction: {fast: on}": "6: extraction.fast: found true, expected auto or off",
     "norms: {common_sample: often}": (
         '6: norms.common_sample: found "often", expected true or false'
     ),
@@ -709,6 +710,12 @@ def test_canonical_is_equal_when_the_settings_are() -> None:
 @pytest.mark.parametrize("value", [1, True, "true"])
 def test_canonical_knows_one_truth(value: Any) -> None:
     assert '"prepend_bos": true' in canonical(checked(tokens={"prepend_bos": value}))
+
+
+def test_fast_paths_are_off_by_the_bare_word() -> None:
+    """YAML reads it as false."""
+    assert checked(extraction=yaml.safe_load("fast: off")).extraction.fast == "off"
+    assert checked().extraction.fast == "auto"
 
 
 def test_covariates_are_the_same_in_any_order() -> None:

@@ -282,3 +282,45 @@ def test_the_whole_gpt2_path(gpt2_tokenizer, tmp_path):
             middle = states[layer] + added[layer]
             result = middle + plain.h[layer].mlp(plain.h[layer].ln_2(middle))
             torch.testing.assert_close(result, states[layer + 1], rtol=1e-5, atol=1e-5)
+
+
+def hooks_of(model):
+    """Return the hooks of all modules; transformers leaves some of its own."""
+    return [[*module._forward_hooks, *module._forward_pre_hooks] for module in model.modules()]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "last_mlps"), [(["attention"], 1), (["mlp"], 3), (["block"], 3)]
+)
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_pass_ends_where_nothing_is_left_to_see(models, name, wanted, last_mlps):
+    """The first of three batches goes to the end, for the proof; the numbers are those of it."""
+    model = models[name]
+    last = (model.h if name == "gpt2" else model.layers)[-1].mlp
+    final = model.ln_f if name == "gpt2" else model.norm
+    sequences = ragged([40, 30, 20])
+    before = hooks_of(model)
+    calls = []
+    watched = (model.get_input_embeddings(), last, final)
+    handles = [module.register_forward_hook(lambda m, *_: calls.append(m)) for module in watched]
+    stopped = run_sites(model, sequences, wanted, batch_tokens=40)
+    for handle in handles:
+        handle.remove()
+    assert [calls.count(module) for module in watched] == [3, last_mlps, 1]
+    # Each alone is a first batch, which is not stopped.
+    whole = [run_sites(model, [sequence], wanted) for sequence in sequences]
+    for site in wanted:
+        expected = np.concatenate([found[site] for found in whole], axis=1)
+        np.testing.assert_array_equal(stopped[site], expected)
+    assert hooks_of(model) == before
+
+
+def test_an_error_of_the_model_is_no_end_of_a_pass(models):
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=40, keep="norms")
+    list(adjustments.over(ragged([20])))
+    before = hooks_of(models["gpt2"])
+    handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(adjustments.over(ragged([20])))
+    handle.remove()
+    assert hooks_of(models["gpt2"]) == before

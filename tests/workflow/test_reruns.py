@@ -146,6 +146,7 @@ ROWS = {
         change(extraction={"attention_implementation": "eager"}),
         EXTRACTION,
     ),
+    "the fast paths": (change(extraction={"fast": "off"}), EXTRACTION),
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),

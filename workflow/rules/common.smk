@@ -101,7 +101,7 @@ def settings_of_tokens(wildcards):
 
 
 def settings_of_extraction(wildcards):
-    fields = {"sites", "keep", "dtype", "attention_implementation"}
+    fields = {"sites", "keep", "dtype", "attention_implementation", "fast"}
     model = CONFIG.models[wildcards.model]
     modules = model.sites
     if modules is None and model.source == "random":
