@@ -52,5 +52,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-bench .venv-lock .snakemake logs benchmarks results data/models
+	rm -rf .venv .venv-bench .venv-lock .venv-slurm .snakemake logs benchmarks results data/models
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -64,6 +64,31 @@ def shards_of(pattern):
     return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
 
 
+def memory(base, per_mb=0):
+    """Return a function for the MB that a job needs: a base, and so much for each MB of input.
+
+    A job that is tried again, perhaps killed for memory, gets as much again.
+    """
+
+    def with_input(wildcards, input, attempt):
+        return attempt * round(base + per_mb * input.size_mb)
+
+    return with_input if per_mb else lambda wildcards, attempt: attempt * base
+
+
+def memory_of_extraction(wildcards, input, attempt):
+    """Return the MB for the model and a batch. On a GPU, weights only pass through main memory.
+
+    A model that is not there yet raises FileNotFoundError: Snakemake asks again once it is.
+    """
+    os.stat(input.model)
+    weights = sum(path.stat().st_size for path in Path(input.model).parent.glob("*.safetensors"))
+    # Half precision is stored in 2 bytes and computed in 4, while the stored weights are at hand.
+    copies = 1.5 if CONFIG.extraction.device.startswith("cuda") else 3
+    batch = CONFIG.extraction.batch_tokens / 4
+    return attempt * round(2500 + copies * weights / 1e6 + batch)
+
+
 def for_covariate(covariate, pattern):
     """Return an input function for a file that a regression needs for one of its covariates."""
 

@@ -33,7 +33,7 @@ rule compare_models:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         settings=settings_of_comparison,
@@ -65,11 +65,12 @@ rule plot_comparison:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     benchmark:
         "benchmarks/comparison/figures/{site}/{regression}/plot_comparison.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         code=code("plot_comparison"),

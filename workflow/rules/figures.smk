@@ -26,7 +26,7 @@ rule plot_norms:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         code=code("plot_norms"),
@@ -63,11 +63,12 @@ rule plot_coefficients:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         code=code("plot_coefficients"),
@@ -107,7 +108,7 @@ rule plot_lags:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         settings=settings_of_panels,
@@ -150,7 +151,7 @@ rule plot_diagnostics:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         settings=settings_of_panels,
@@ -196,7 +197,7 @@ rule plot_sites:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         sites=" ".join(SITES),
@@ -235,11 +236,12 @@ rule plot_specifications:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/figures/plot_specifications.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         regressions=" ".join(CONFIG.regressions),

@@ -15,7 +15,7 @@ rule tokenize_corpus:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1500, 4),
         runtime="1h",
     params:
         settings=settings_of_tokens,
@@ -42,7 +42,7 @@ rule summarize_tokens:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 12),
         runtime="30m",
     params:
         code=code("summarize_tokens"),
@@ -66,7 +66,7 @@ rule count_tokens:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         code=code("count_tokens"),
