@@ -1,8 +1,10 @@
 # What the rules share: the checked configuration, the settings of each stage, the code it runs.
 
+import fcntl
 import json
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -29,12 +31,44 @@ if problems:
     sys.exit("\n".join(problems))
 
 
+def clear_stale_locks():
+    """Remove the locks that a run which was killed has left in this folder.
+
+    A run holds a lock of the system's as long as it lives. Who gets that lock is alone here; but
+    file systems over several machines may not tell, so that locks of another machine stay.
+
+    Returns
+    -------
+    file
+        Open for as long as the lock is to be held.
+    """
+    folder = Path(".snakemake")
+    folder.mkdir(exist_ok=True)
+    held = (folder / "attnlag.lock").open("a+")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return held
+    held.seek(0)
+    if held.read() == socket.gethostname():
+        for lock in (folder / "locks").glob("*.lock"):
+            lock.unlink()
+    held.truncate(0)
+    held.write(socket.gethostname())
+    held.flush()
+    return held
+
+
+if workflow.is_main_process and not workflow.dryrun:
+    LOCK = clear_stale_locks()
+
+
 wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
     site="|".join(CONFIG.extraction.sites),
     regression=NAME_PATTERN,
-    shard=r"\d{4}",
+    shard=r"\d{4}\d*",
     format="svg|png",
 
 
@@ -60,7 +94,11 @@ def shards(corpus):
 
 
 def shards_of(pattern):
-    """Return an input function for the files of all shards, in order."""
+    """Return an input function for the files of all shards, in order.
+
+    A script is given the first and finds the others beside it: the paths of thousands are more
+    than one command line holds.
+    """
     return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
 
 

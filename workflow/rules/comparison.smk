@@ -4,8 +4,7 @@
 rule compare_models:
     input:
         coefficients=studies(f"{RESULTS}/coefficients.parquet", REGRESSIONS),
-        # Found by the script beside the coefficients: the paths of many shards are too long for
-        # one command line.
+        # Found by the script beside the coefficients.
         crossproducts=every_shard(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         coefficients="results/comparison/coefficients.parquet",

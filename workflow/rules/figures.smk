@@ -33,7 +33,7 @@ rule plot_norms:
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_norms.py {input} --site {wildcards.site} --output {output} --log {log}"
+        "python3 scripts/plot_norms.py {input[0]} --site {wildcards.site} --output {output} --log {log}"
 
 
 rule plot_coefficients:
@@ -116,7 +116,7 @@ rule plot_lags:
     message:
         "draw outcome by lag of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_lags.py {input.design} --settings {params.settings:q}"
+        "python3 scripts/plot_lags.py {input.design[0]} --settings {params.settings:q}"
         " --coefficients {input.coefficients} --fits {input.fits} --output {output} --log {log}"
 
 
@@ -159,7 +159,7 @@ rule plot_diagnostics:
     message:
         "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_diagnostics.py {input.residuals} --settings {params.settings:q}"
+        "python3 scripts/plot_diagnostics.py {input.residuals[0]} --settings {params.settings:q}"
         " --fits {input.fits} --influence {input.influence} --output {output} --log {log}"
 
 
@@ -201,11 +201,12 @@ rule plot_sites:
         runtime="30m",
     params:
         sites=" ".join(SITES),
+        norms=lambda wildcards, input: input.norms[:: len(shards(wildcards.corpus))],
         code=code("plot_sites"),
     message:
         "draw the sites side by side, {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_sites.py --sites {params.sites} --norms {input.norms}"
+        "python3 scripts/plot_sites.py --sites {params.sites} --norms {params.norms}"
         " --coefficients {input.coefficients} --fits {input.fits}"
         " --output {output} --log {log}"
 

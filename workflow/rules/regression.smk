@@ -43,7 +43,7 @@ rule fit_regression:
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_regression.py {input.crossproducts} --residuals {input.residuals}"
+        "python3 scripts/fit_regression.py {input.crossproducts[0]} --residuals {input.residuals[0]}"
         " --settings {params.settings:q}"
         " --site {wildcards.site} --regression {wildcards.regression}"
         " --coefficients {output.coefficients} --fits {output.fits}"

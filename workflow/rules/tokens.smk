@@ -49,7 +49,7 @@ rule summarize_tokens:
     message:
         "count characters and tokens of {wildcards.corpus} for {wildcards.model}"
     shell:
-        "python3 scripts/summarize_tokens.py {input.tokens} --corpus {input.corpus}"
+        "python3 scripts/summarize_tokens.py {input.tokens[0]} --corpus {input.corpus}"
         " --parquet {output.parquet} --csv {output.csv} --log {log}"
 
 
@@ -73,4 +73,4 @@ rule count_tokens:
     message:
         "count how often each token of {wildcards.model} occurs in {wildcards.corpus}"
     shell:
-        "python3 scripts/count_tokens.py {input} --output {output} --log {log}"
+        "python3 scripts/count_tokens.py {input[0]} --output {output} --log {log}"
