@@ -33,12 +33,12 @@ class Submitting(Project):
 
     def submit(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run on Slurm to the end, with whatever exit status."""
-        return self.snakemake(*COMMAND, *arguments)
+        return self.snakemake(*arguments, *COMMAND)
 
-    def submitting(self, *arguments: str) -> "subprocess.Popen[str]":
+    def submitting(self) -> "subprocess.Popen[str]":
         """Start a run on Slurm, and return at once."""
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *COMMAND, *arguments],
+            [sys.executable, "-m", "snakemake", *COMMAND],
             cwd=self.folder,
             env={k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SNAKEMAKE"))},
             stdout=(self.folder / "output.txt").open("w"),

@@ -5,7 +5,7 @@ import signal
 
 from conftest import wait_for
 
-SHARDS = 3
+SHARDS = 2
 RESTING = ("RUNNING", "PENDING", "COMPLETING")
 
 
@@ -22,9 +22,11 @@ def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(proje
 
     before = max(slurm.jobs(), default=0)
     killed = project.submitting()
-    wait_for(
-        lambda: any("extract" in job for job in slurm.jobs("RUNNING", before).values()), 90, ""
-    )
+
+    def extracting():
+        return any("extract" in job for job in slurm.jobs("RUNNING", before).values())
+
+    wait_for(extracting, 120, "an extraction")
     killed.kill()
     killed.wait()
     assert list((project.folder / ".snakemake" / "locks").iterdir())
@@ -55,6 +57,7 @@ def test_a_job_killed_for_memory_gets_more(project, slurm):
 
 def test_the_error_of_a_failed_job_is_on_the_terminal(project, slurm):
     """It asks for a GPU and gets one, but the one that this Slurm pretends to have is no use."""
+    project.run("--until", "tokenize_corpus")
     before = max(slurm.jobs(), default=0)
     project.write_config(extraction={"device": "cuda"})
     result = project.submit("--retries", "0")
