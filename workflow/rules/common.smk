@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 
 SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
@@ -59,7 +60,18 @@ def clear_stale_locks():
     return held
 
 
-if workflow.is_main_process and not workflow.dryrun:
+def hold_lock():
+    """Make sure that a run which executes jobs holds the lock: a dry run may have had it."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            return fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.2)
+
+
+# Not in the jobs, which are processes of their own.
+if workflow.is_main_process:
     LOCK = clear_stale_locks()
 
 
