@@ -1,7 +1,7 @@
-# make: the main job · make test · make lint · make bench · make report · make clean
+# make: the main job · make test · make test-slurm · make lint · make bench · make report · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test lint bench report docs lock clean
+.PHONY: run test test-slurm lint bench report docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -18,6 +18,18 @@ $(READY): requirements.txt
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Through a real Slurm on this machine, which is installed if need be (Debian, as root). The
+# plugin is in an environment of its own, on top of the other.
+test-slurm: .venv-slurm/.installed
+	.venv-slurm/bin/python -m pytest tests/slurm
+
+.venv-slurm/.installed: $(READY) requirements-slurm.txt
+	$(BIN)/python -m venv --clear .venv-slurm
+	$(BIN)/python -c 'import site; print(*site.getsitepackages())' \
+		> $$(echo .venv-slurm/lib/python3*/site-packages)/attnlag.pth
+	.venv-slurm/bin/python -m pip install --disable-pip-version-check -r requirements-slurm.txt
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -52,5 +64,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-bench .venv-lock .snakemake logs benchmarks results data/models
+	rm -rf .venv .venv-bench .venv-lock .venv-slurm .snakemake logs benchmarks results data/models
 	find . -name __pycache__ -prune -exec rm -rf {} +

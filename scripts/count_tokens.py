@@ -15,20 +15,20 @@ from attnlag.errors import counted
 ROWS = 10_000
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("tokens", type=Path, nargs="+", help="the token shards, in order")
+parser.add_argument("tokens", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
     batches = (
         batch
-        for path in args.tokens
+        for path in tables.shards(args.tokens)
         for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(
             ROWS, columns=["input_ids"]
         )
     )
     counts = tokens.token_counts(batches)
-    record = tables.read_provenance(args.tokens[0])
+    record = tables.read_provenance(args.tokens)
     # How one shard was cut into sequences says nothing of the corpus.
     record.pop("tokens")
     tables.write_table(counts, args.output, tables.provenance(record, "token_counts", {}, "numpy"))

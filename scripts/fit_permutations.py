@@ -11,7 +11,7 @@ from attnlag import permutation, program, summaries, tables
 from attnlag.errors import counted
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("permutations", type=Path, nargs="+", help="all shards, in order")
+parser.add_argument("permutations", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--coefficients", type=Path, required=True, help="Parquet; CSV beside it")
@@ -25,8 +25,9 @@ def main(args):
         # The same error is controlled from the draws themselves; Holm would multiply p-values of
         # at least 1 / (1 + draws) by the number of layers.
         settings["adjust"] = "max-t"
-    record = tables.read_provenance(args.permutations[0])
-    sums = permutation.merged([permutation.read_sums(path) for path in args.permutations])
+    record = tables.read_provenance(args.permutations)
+    paths = tables.shards(args.permutations)
+    sums = permutation.merged([permutation.read_sums(path) for path in paths])
     null = permutation.null_of(sums)
     coefficients = permutation.coefficients(
         null, sums.layers, alpha=settings["alpha"], adjust=settings["adjust"]

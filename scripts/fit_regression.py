@@ -23,8 +23,8 @@ from attnlag import (
 from attnlag.errors import UserError, counted
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("crossproducts", type=Path, nargs="+", help="all shards, in order")
-parser.add_argument("--residuals", type=Path, nargs="+", required=True, help="all shards, in order")
+parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
+parser.add_argument("--residuals", type=Path, required=True, help="likewise")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--coefficients", type=Path, required=True, help="Parquet; CSV beside it")
@@ -51,15 +51,16 @@ DEFAULTS = {
 def main(args):
     given = args.settings
     settings = {**DEFAULTS, **given.get("inference", {}), **given.get("regression", {})}
-    records = [tables.read_provenance(path) for path in args.crossproducts]
+    paths = tables.shards(args.crossproducts)
+    records = [tables.read_provenance(path) for path in paths]
     stack = crossproducts.merged(
-        [crossproducts.read_shard(path) for path in args.crossproducts],
+        [crossproducts.read_shard(path) for path in paths],
         fixed_effects=settings["fixed_effects"] == "document",
         budget=settings["stack_mb"] * 1e6,
     )
     solutions = regression.solve_all(stack)
     model = residuals.model_of(stack, solutions)
-    sums = residuals.merged([residuals.read_sums(path) for path in args.residuals])
+    sums = residuals.merged([residuals.read_sums(path) for path in tables.shards(args.residuals)])
     robust = None
     if settings["covariance"] in ("hc1", "hc3", "hac"):
         robust = list(residuals.covariance(sums, model, settings["covariance"]))

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attnlag import diagnostic_figures, figures, program, residuals
+from attnlag import diagnostic_figures, figures, program, residuals, tables
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("residuals", type=Path, nargs="+", help="the shards, in order (Parquet)")
+parser.add_argument("residuals", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
 parser.add_argument(
     "--influence", type=Path, required=True, help="the most influential documents (Parquet)"
@@ -27,7 +27,7 @@ EDGES, COARSE_EDGES = (
 
 
 def main(args):
-    sums = residuals.merged([residuals.read_sums(path) for path in args.residuals])
+    sums = residuals.merged([residuals.read_sums(path) for path in tables.shards(args.residuals)])
     rows = diagnostic_figures.layers_with_rows(args.settings.get("layers"), sums.layers)
     term = figures.lags_among(sums.terms)[0]
     influence = pd.read_parquet(args.influence).query("term == @term")

@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import crossproducts, figures, layout, program
+from attnlag import crossproducts, figures, layout, program, tables
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("design", type=Path, nargs="+", help="the shards, in order (Parquet)")
+parser.add_argument("design", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
@@ -24,7 +24,7 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 
 def main(args):
     # Without pre-buffering, the columns that are not asked for are not read ahead.
-    files = [pq.ParquetFile(path, pre_buffer=False) for path in args.design]
+    files = [pq.ParquetFile(path, pre_buffer=False) for path in tables.shards(args.design)]
     present, terms = crossproducts.terms_of(files[0].schema_arrow)
     layers = figures.chosen_layers(args.settings.get("layers"), present)
     lag = figures.lags_among(terms)[0]

@@ -14,7 +14,7 @@ from attnlag import figures, layout, program, tables
 from attnlag.norms import log_norms
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("norms", type=Path, nargs="+", help="the shards, in order (Parquet)")
+parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--site", default="attention", help="the sublayer, for the labels")
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
 
@@ -22,7 +22,7 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 def main(args):
     drop_first = {"drop_first": 1, **args.settings}["drop_first"]
     # Without pre-buffering, the columns that are not asked for are not read ahead.
-    files = [pq.ParquetFile(path, pre_buffer=False) for path in args.norms]
+    files = [pq.ParquetFile(path, pre_buffer=False) for path in tables.shards(args.norms)]
 
     def column(name):
         return np.concatenate([file.read([name])[name].to_numpy() for file in files])
@@ -34,7 +34,7 @@ def main(args):
             layout.layers_in(files[0].schema_arrow), desc="layers", unit="layer", delay=2
         )
     ]
-    record = tables.read_provenance(args.norms[0])
+    record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     figure = figures.norms_by_layer(
         layers,

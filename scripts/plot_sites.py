@@ -18,7 +18,11 @@ from attnlag.norms import log_norms
 parser = program.argument_parser(__doc__)
 parser.add_argument("--sites", nargs="+", required=True, help="the sites, in their order")
 parser.add_argument(
-    "--norms", type=Path, nargs="+", required=True, help="all shards of each site in turn (Parquet)"
+    "--norms",
+    type=Path,
+    nargs="+",
+    required=True,
+    help="the first shard of each site; the others lie beside it",
 )
 parser.add_argument(
     "--coefficients", type=Path, nargs="+", required=True, help="a tidy table per site (Parquet)"
@@ -31,19 +35,18 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 
 def main(args):
     count = len(args.sites)
-    if len(args.coefficients) != count or len(args.fits) != count or len(args.norms) % count:
+    if any(len(files) != count for files in (args.norms, args.coefficients, args.fits)):
         raise UserError(
             f"found {count} sites with {len(args.norms)} files of norms, "
             f"{len(args.coefficients)} of coefficients and {len(args.fits)} of fits; expected as "
             "many of each for every site"
         )
-    shards = len(args.norms) // count
     record = tables.read_provenance(args.coefficients[0])
     settings = record["stages"]["regression"]
     drop_first = record["stages"].get("design", {}).get("drop_first", 1)
     panels = []
     for place, site in enumerate(args.sites):
-        paths = args.norms[place * shards : (place + 1) * shards]
+        paths = tables.shards(args.norms[place])
         # Without pre-buffering, the columns that are not asked for are not read ahead.
         files = [pq.ParquetFile(path, pre_buffer=False) for path in paths]
 

@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 from attnlag import program, tables, tokens
 
 parser = program.argument_parser(__doc__)
-parser.add_argument("tokens", type=Path, nargs="+", help="the token shards, in order")
+parser.add_argument("tokens", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--parquet", type=Path, required=True)
 parser.add_argument("--csv", type=Path, required=True)
 
 
 def main(args):
-    sequences = pa.concat_tables([pq.read_table(path) for path in args.tokens])
-    record = tables.read_provenance(args.tokens[0])
+    sequences = pa.concat_tables([pq.read_table(path) for path in tables.shards(args.tokens)])
+    record = tables.read_provenance(args.tokens)
     bos = record.pop("tokens")["bos"]
     corpus = pq.read_table(args.corpus, columns=["document", "text", "group"])
     summary = tokens.summarize(sequences.replace_schema_metadata(), corpus, bos)

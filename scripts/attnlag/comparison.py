@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag import bootstrap, crossproducts, regression
+from attnlag import bootstrap, crossproducts, regression, tables
 from attnlag.crossproducts import Stack
 from attnlag.errors import UserError, counted
 from attnlag.regression import FEWEST_DOCUMENTS, LEAST_VARIATION
-from attnlag.tables import read_provenance
 
 KEYS = ["model", "corpus", "site", "regression"]
 
@@ -89,16 +88,10 @@ class Study:
 
 
 def read_study(path: Path) -> Study:
-    """Read a study from its ``coefficients.parquet``; its cross-products lie beside that.
-
-    How many shards there are is on record: the folder may hold some of an earlier run.
-    """
+    """Read a study from its ``coefficients.parquet``; its cross-products lie beside that."""
     coefficients = pd.read_parquet(path)
-    record = read_provenance(path)
-    shards = [
-        path.parent / "crossproducts" / f"{shard:04d}.parquet"
-        for shard in range(record["stages"]["tokens"]["shards"])
-    ]
+    record = tables.read_provenance(path)
+    shards = tables.shards(path.parent / "crossproducts" / "0000.parquet")
     model, corpus, site, regression = map(str, coefficients.loc[0, KEYS])
     control = record["model"]["source"] == "random"
     return Study(model, corpus, site, regression, control, coefficients, record, shards)
@@ -132,13 +125,13 @@ def relative_depth(layer: np.ndarray | pd.Series, layers: int) -> Any:
 
 def coefficients(studies: Sequence[Study]) -> pd.DataFrame:
     """Return the tidy tables of all studies as one, with ``depth`` and ``control``."""
-    tables = [
+    frames = [
         study.coefficients.assign(
             depth=relative_depth(study.coefficients["layer"], study.layers), control=study.control
         )
         for study in studies
     ]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(frames, ignore_index=True)
 
 
 # --- the bootstrap -------------------------------------------------------------------------

@@ -1,8 +1,23 @@
 """Digests of the code that a stage runs, so that a change in it is a reason to run again."""
 
 import ast
+import functools
 import hashlib
 from pathlib import Path
+
+
+@functools.cache
+def _imports(content: bytes) -> frozenset[str]:
+    """Return the names, of modules perhaps, that a source imports from attnlag."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.ImportFrom) and node.module == "attnlag":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and "attnlag." in node.module:
+            found.add(node.module.removeprefix("attnlag."))
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("attnlag.") for alias in node.names}
+    return frozenset(found)
 
 
 def imported_modules(script: str | Path) -> list[Path]:
@@ -14,19 +29,11 @@ def imported_modules(script: str | Path) -> list[Path]:
     found: set[Path] = set()
     waiting = [Path(script)]
     while waiting:
-        for node in ast.walk(ast.parse(waiting.pop().read_bytes())):
-            if isinstance(node, ast.ImportFrom) and node.module == "attnlag":
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module.removeprefix("attnlag.")] if "attnlag." in node.module else []
-            elif isinstance(node, ast.Import):
-                names = [alias.name.removeprefix("attnlag.") for alias in node.names]
-                names = [name for name in names if (package / f"{name}.py").exists()]
-            else:
-                continue
-            files = {package / f"{name}.py" for name in names} - found
-            found |= files
-            waiting += files
+        names = _imports(waiting.pop().read_bytes())
+        files = {package / f"{name}.py" for name in names}
+        files = {path for path in files if path.exists()} - found
+        found |= files
+        waiting += files
     return sorted(found | {package / "__init__.py"})
 
 

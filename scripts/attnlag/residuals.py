@@ -14,6 +14,7 @@ layer by layer; the covariances are then those of the slopes in the regression w
 each document (Frisch, Waugh and Lovell).
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import floor
@@ -119,6 +120,24 @@ def model_of(stack: Stack, solutions: Sequence[Solution]) -> Model:
         fitted_sd=fitted_sd,
         document_effects=stack.fixed_effects,
     )
+
+
+def model_to_json(model: Model, hac_lags: int) -> str:
+    """Return a model and the lags of its Newey-West errors as a JSON text, all digits kept."""
+    values = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in vars(model).items()
+    }
+    return json.dumps({"model": values, "hac_lags": hac_lags}, sort_keys=True)
+
+
+def model_from_json(text: str) -> tuple[Model, int]:
+    """Return what ``model_to_json`` was given."""
+    facts = json.loads(text)
+    values: dict[str, Any] = facts["model"]
+    for name in values.keys() - {"terms", "layers", "document_effects"}:
+        values[name] = np.array(values[name], dtype=np.float64)
+    return Model(**values), facts["hac_lags"]
 
 
 @dataclass

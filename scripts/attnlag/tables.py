@@ -98,6 +98,17 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
 
 
+def shards(first: str | Path) -> list[Path]:
+    """Return the files of all shards, in order, given the first, ``0000.parquet``.
+
+    The others lie beside it: thousands of paths are more than a command line holds. How many
+    there are is on record, for the folder may hold some of an earlier run.
+    """
+    first = Path(first)
+    count = read_provenance(first)["stages"]["tokens"]["shards"]
+    return [first.with_name(f"{shard:04d}.parquet") for shard in range(count)]
+
+
 def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> None:
     """Write ``table`` to Parquet (zstd) with ``record`` as its provenance."""
     table = table.replace_schema_metadata(metadata(record))

@@ -79,10 +79,14 @@ def norms_of(documents: int, random: np.random.Generator) -> np.ndarray:
     return np.exp(logs).astype(np.float32).transpose(1, 2, 0).reshape(LAYERS, -1)
 
 
-def write_norms(documents: int, path: Path) -> None:
+def write_norms(documents: int, shards: int, path: Path) -> None:
     """Write norms of random documents as the pipeline does, a few documents at a time."""
     random = np.random.default_rng(documents)
-    record = {"model": {"name": "random"}, "corpus": {"name": f"{documents} documents"}}
+    record = {
+        "model": {"name": "random"},
+        "corpus": {"name": f"{documents} documents"},
+        "stages": {"tokens": {"shards": shards}},
+    }
     schema = layout.schema(LAYERS)
     with tables.parquet_writer(
         path, schema.with_metadata(tables.metadata(record)), compression="zstd"
@@ -102,13 +106,14 @@ def write_norms(documents: int, path: Path) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def build_design(documents: int, folder: Path) -> Path:
-    """Return a design of random documents, by the real program."""
-    norms, design = folder / f"norms_{documents}.parquet", folder / f"design_{documents}.parquet"
+def build_design(documents: int, folder: Path, shards: int = 1) -> Path:
+    """Return a design of random documents, one shard of so many, by the real program."""
+    name = f"{documents}_{shards}.parquet"
+    norms, design = folder / f"norms_{name}", folder / f"design_{name}"
     if not design.exists():
         # In a process of its own: a child's peak is never below what its parent holds.
         writer = multiprocessing.get_context("spawn").Process(
-            target=write_norms, args=(documents, norms)
+            target=write_norms, args=(documents, shards, norms)
         )
         writer.start()
         writer.join()
@@ -164,27 +169,32 @@ def program(name: str, *arguments: object, settings: dict[str, object]) -> Usage
 def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[str, Usage]:
     """Run the real programs over the shards of a design, and return what each stage used."""
     places = range(len(designs))
-    products = [folder / f"crossproducts_{place}.parquet" for place in places]
-    residuals = [folder / f"residuals_{place}.parquet" for place in places]
+    products = [folder / "crossproducts" / f"{place:04d}.parquet" for place in places]
+    residuals = [folder / "residuals" / f"{place:04d}.parquet" for place in places]
     stages = {name: Usage() for name in PER_SHARD}
     for design, shard in zip(designs, products, strict=True):
         stages["cross-products"] += program(
             "accumulate_crossproducts", design, "--output", shard, settings={"halves": False}
         )
+    second = {"fixed_effects": "none", "hac_lags": None}
+    solution = folder / "solution.json"
+    stages["residuals"] += program(
+        "solve_regression", products[0], "--output", solution, settings=second
+    )
     for place in places:
         stages["residuals"] += program(
             "accumulate_residuals",
             designs[place],
-            *("--crossproducts", *products),
-            *("--shard", place),
+            *("--crossproducts", products[place]),
+            *("--solution", solution),
             *("--output", residuals[place]),
-            settings={"fixed_effects": "none", "hac_lags": None},
+            settings=second,
         )
     for name, draws in (("fit", 0), (BOOTSTRAPPED, DRAWS)):
         stages[name] = program(
             "fit_regression",
-            *products,
-            *("--residuals", *residuals),
+            products[0],
+            *("--residuals", residuals[0]),
             *("--site", "attention", "--regression", "notebook"),
             *("--coefficients", output),
             *("--fits", folder / "fits.parquet"),
@@ -322,6 +332,7 @@ def main(arguments: argparse.Namespace, folder: Path) -> None:
 
     if arguments.shards:
         # Shards of one content: what a shard costs does not depend on what the others hold.
+        design = build_design(rows // ROWS_PER_DOCUMENT, folder, arguments.shards)
         links = [folder / f"shard_{place}.parquet" for place in range(arguments.shards)]
         for link in links:
             link.unlink(missing_ok=True)

@@ -242,7 +242,7 @@ def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
         fitted_sd=np.array([spread]),
         document_effects=False,
     )
-    paths = [tmp_path / f"{shard}.parquet" for shard in range(2)]
+    paths = [tmp_path / f"{shard:04d}.parquet" for shard in range(2)]
     for shard, path in enumerate(paths):
         rows = slice(300 * shard, 300 * shard + 300)
         batch = pa.record_batch(
@@ -255,7 +255,7 @@ def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
             }
         )
         sums = residuals.accumulate([batch], model, 0)
-        record = {"residuals": residuals.record_of(sums)}
+        record = {"residuals": residuals.record_of(sums), "stages": {"tokens": {"shards": 2}}}
         tables.write_table(residuals.to_table(sums), path, record)
     keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
     fits = pd.DataFrame([{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9}])
@@ -269,7 +269,7 @@ def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
     )
     for name, table in (("fits", fits), ("influence", influence)):
         tables.write_frame(table, tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv", {})
-    command = [sys.executable, SCRIPTS / "plot_diagnostics.py", *paths]
+    command = [sys.executable, SCRIPTS / "plot_diagnostics.py", paths[0]]
     command += ["--fits", tmp_path / "fits.parquet", "--influence", tmp_path / "influence.parquet"]
     command += ["--output", tmp_path / "found.svg", "--settings"]
     done = subprocess.run([*command, "{}"], capture_output=True, text=True, check=False)

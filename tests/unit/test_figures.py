@@ -780,7 +780,10 @@ def study(tmp_path_factory):
     record = {
         "model": {"name": "gpt2"},
         "corpus": {"name": "prompts"},
-        "stages": {"regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"}},
+        "stages": {
+            "tokens": {"shards": 2},
+            "regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"},
+        },
     }
     half = len(norms) // 2
     for shard, rows in enumerate((slice(0, half), slice(half, None))):
@@ -794,10 +797,10 @@ def study(tmp_path_factory):
         table = pa.table(
             [*keys, *(pa.array(norms[rows, n]) for n in range(3))], schema=layout.schema(3)
         )
-        tables.write_table(table, folder / f"norms_{shard}.parquet", record)
+        tables.write_table(table, folder / "norms" / f"{shard:04d}.parquet", record)
         lags = design.Specification(lags=(1, 2))
         (rows_of_design,) = design.designs(table.to_batches(), lags, design.Counts())
-        tables.write_table(rows_of_design, folder / f"design_{shard}.parquet", record)
+        tables.write_table(rows_of_design, folder / "design" / f"{shard:04d}.parquet", record)
     for name, frame in zip(("coefficients", "fits"), synthetic_tables(3), strict=True):
         tables.write_frame(frame, folder / f"{name}.parquet", folder / f"{name}.csv", record)
     return folder
@@ -817,15 +820,15 @@ def arguments_of(program: str, study: Path) -> list[object]:
         study / "fits.parquet",
     ]
     return {
-        "plot_norms.py": [study / "norms_0.parquet", study / "norms_1.parquet"],
+        "plot_norms.py": [study / "norms" / "0000.parquet"],
         "plot_coefficients.py": regression,
         "plot_sites.py": [
             *("--sites", "attention", "mlp", "--norms"),
-            *[study / f"norms_{shard}.parquet" for shard in (0, 1, 0, 1)],
+            *[study / "norms" / "0000.parquet"] * 2,
             *("--coefficients", *[study / "coefficients.parquet"] * 2),
             *("--fits", *[study / "fits.parquet"] * 2),
         ],
-        "plot_lags.py": [study / "design_0.parquet", study / "design_1.parquet", *regression],
+        "plot_lags.py": [study / "design" / "0000.parquet", *regression],
     }[program]
 
 

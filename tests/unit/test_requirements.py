@@ -43,5 +43,6 @@ def test_conda_gets_the_same_list():
 
 
 def test_no_download_address_is_recorded():
-    for name in ("requirements.in", "requirements.txt", "workflow/envs/attnlag.yaml"):
+    lists = ("requirements.in", "requirements.txt", "requirements-slurm.txt")
+    for name in (*lists, "workflow/envs/attnlag.yaml"):
         assert not re.search(r"://|index-url|find-links", (ROOT / name).read_text())

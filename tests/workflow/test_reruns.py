@@ -11,7 +11,7 @@ CHECK = {"check_fits": 1}
 PANELS = {"plot_lags": 1, "plot_diagnostics": 1, **CHECK}
 FIGURES = {"plot_coefficients": 1, **PANELS}
 REGRESSION = {"fit_regression": 1, **FIGURES}
-RESIDUALS = {"accumulate_residuals": 1, **REGRESSION}
+RESIDUALS = {"solve_regression": 1, "accumulate_residuals": 1, **REGRESSION}
 CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts", "accumulate_residuals")
@@ -203,16 +203,19 @@ def keys_of(regression, **keys):
             change(inference={"alpha": 0.02}),
             {**REFITTED, "fit_permutations": 1, "plot_coefficients": 5},
         ),
-        (change(inference={"hac_lags": 1}), {"accumulate_residuals": 8, **REFITTED}),
+        (
+            change(inference={"hac_lags": 1}),
+            {"solve_regression": 4, "accumulate_residuals": 8, **REFITTED},
+        ),
         (change(figures={"bands": "single"}), {"plot_coefficients": 4, **CHECK}),
         (
             keys_of("rich", covariates=["log_frequency"]),
-            {**{rule: 2 * DESIGN[rule] for rule in STAGES}, **REGRESSION, **SPECIFICATIONS},
+            {**DESIGN, **dict.fromkeys(STAGES, 2), **SPECIFICATIONS},
         ),
         (
             # No longer the null's regression: its band goes.
             keys_of("notebook", fixed_effects="document"),
-            {"accumulate_residuals": 2, **REGRESSION, **SPECIFICATIONS},
+            {**RESIDUALS, "accumulate_residuals": 2, **SPECIFICATIONS},
         ),
     ],
     ids=["nothing", "draws", "seed", "alpha", "hac lags", "bands", "covariates", "effects"],

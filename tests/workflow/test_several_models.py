@@ -14,7 +14,7 @@ COMPARISON = {"compare_models": 1, "plot_comparison": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
-    "accumulate_crossproducts accumulate_residuals fit_regression "
+    "accumulate_crossproducts solve_regression accumulate_residuals fit_regression "
     "plot_norms plot_coefficients plot_lags plot_diagnostics".split(),
     1,
 )

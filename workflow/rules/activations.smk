@@ -22,8 +22,9 @@ rule extract_activations:
         ENVIRONMENT
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime="4h",
+        mem_mb=memory_of_extraction,
+        runtime=lambda wildcards, attempt: f"{4 * attempt}h",
+        gpu=int(CONFIG.extraction.device.startswith("cuda")),
         # What changes only speed is handed over here: it is no reason to run again.
         device=CONFIG.extraction.device,
         batch_tokens=CONFIG.extraction.batch_tokens,

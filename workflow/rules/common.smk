@@ -1,9 +1,12 @@
 # What the rules share: the checked configuration, the settings of each stage, the code it runs.
 
+import fcntl
 import json
 import os
 import re
+import socket
 import sys
+import time
 from pathlib import Path
 
 SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
@@ -29,12 +32,55 @@ if problems:
     sys.exit("\n".join(problems))
 
 
+def clear_stale_locks():
+    """Remove the locks that a run which was killed has left in this folder.
+
+    A run holds a lock of the system's as long as it lives. Who gets that lock is alone here; but
+    file systems over several machines may not tell, so that locks of another machine stay.
+
+    Returns
+    -------
+    file
+        Open for as long as the lock is to be held.
+    """
+    folder = Path(".snakemake")
+    folder.mkdir(exist_ok=True)
+    held = (folder / "attnlag.lock").open("a+")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return held
+    held.seek(0)
+    if held.read() == socket.gethostname():
+        for lock in (folder / "locks").glob("*.lock"):
+            lock.unlink()
+    held.truncate(0)
+    held.write(socket.gethostname())
+    held.flush()
+    return held
+
+
+def hold_lock():
+    """Make sure that a run which executes jobs holds the lock: a dry run may have had it."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            return fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.2)
+
+
+# Not in the jobs, which are processes of their own.
+if workflow.is_main_process:
+    LOCK = clear_stale_locks()
+
+
 wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
     site="|".join(CONFIG.extraction.sites),
     regression=NAME_PATTERN,
-    shard=r"\d{4}",
+    shard=r"\d{4}\d*",
     format="svg|png",
 
 
@@ -60,8 +106,37 @@ def shards(corpus):
 
 
 def shards_of(pattern):
-    """Return an input function for the files of all shards, in order."""
+    """Return an input function for the files of all shards, in order.
+
+    A script is given the first and finds the others beside it: the paths of thousands are more
+    than one command line holds.
+    """
     return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
+
+
+def memory(base, per_mb=0):
+    """Return a function for the MB that a job needs: a base, and so much for each MB of input.
+
+    A job that is tried again, perhaps killed for memory, gets as much again.
+    """
+
+    def with_input(wildcards, input, attempt):
+        return attempt * round(base + per_mb * input.size_mb)
+
+    return with_input if per_mb else lambda wildcards, attempt: attempt * base
+
+
+def memory_of_extraction(wildcards, input, attempt):
+    """Return the MB for the model and a batch. On a GPU, weights only pass through main memory.
+
+    A model that is not there yet raises FileNotFoundError: Snakemake asks again once it is.
+    """
+    os.stat(input.model)
+    weights = sum(path.stat().st_size for path in Path(input.model).parent.glob("*.safetensors"))
+    # Half precision is stored in 2 bytes and computed in 4, while the stored weights are at hand.
+    copies = 1.5 if CONFIG.extraction.device.startswith("cuda") else 3
+    batch = CONFIG.extraction.batch_tokens / 4
+    return attempt * round(2500 + copies * weights / 1e6 + batch)
 
 
 def for_covariate(covariate, pattern):

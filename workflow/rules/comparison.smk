@@ -4,8 +4,7 @@
 rule compare_models:
     input:
         coefficients=studies(f"{RESULTS}/coefficients.parquet", REGRESSIONS),
-        # Found by the script beside the coefficients: the paths of many shards are too long for
-        # one command line.
+        # Found by the script beside the coefficients.
         crossproducts=every_shard(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         coefficients="results/comparison/coefficients.parquet",
@@ -33,7 +32,7 @@ rule compare_models:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         settings=settings_of_comparison,
@@ -65,11 +64,12 @@ rule plot_comparison:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     benchmark:
         "benchmarks/comparison/figures/{site}/{regression}/plot_comparison.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         code=code("plot_comparison"),

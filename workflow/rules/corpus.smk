@@ -14,7 +14,7 @@ rule prepare_corpus:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 8),
         runtime="30m",
     params:
         settings=settings_of_corpus,

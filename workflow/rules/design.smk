@@ -19,7 +19,7 @@ rule build_design:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="1h",
     params:
         settings=settings_of_design,

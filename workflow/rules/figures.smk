@@ -26,14 +26,14 @@ rule plot_norms:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         code=code("plot_norms"),
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_norms.py {input} --site {wildcards.site} --output {output} --log {log}"
+        "python3 scripts/plot_norms.py {input[0]} --site {wildcards.site} --output {output} --log {log}"
 
 
 rule plot_coefficients:
@@ -63,11 +63,12 @@ rule plot_coefficients:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         code=code("plot_coefficients"),
@@ -107,7 +108,7 @@ rule plot_lags:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         settings=settings_of_panels,
@@ -115,7 +116,7 @@ rule plot_lags:
     message:
         "draw outcome by lag of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_lags.py {input.design} --settings {params.settings:q}"
+        "python3 scripts/plot_lags.py {input.design[0]} --settings {params.settings:q}"
         " --coefficients {input.coefficients} --fits {input.fits} --output {output} --log {log}"
 
 
@@ -150,7 +151,7 @@ rule plot_diagnostics:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         settings=settings_of_panels,
@@ -158,7 +159,7 @@ rule plot_diagnostics:
     message:
         "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_diagnostics.py {input.residuals} --settings {params.settings:q}"
+        "python3 scripts/plot_diagnostics.py {input.residuals[0]} --settings {params.settings:q}"
         " --fits {input.fits} --influence {input.influence} --output {output} --log {log}"
 
 
@@ -196,15 +197,16 @@ rule plot_sites:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 2),
         runtime="30m",
     params:
         sites=" ".join(SITES),
+        norms=lambda wildcards, input: input.norms[:: len(shards(wildcards.corpus))],
         code=code("plot_sites"),
     message:
         "draw the sites side by side, {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_sites.py --sites {params.sites} --norms {input.norms}"
+        "python3 scripts/plot_sites.py --sites {params.sites} --norms {params.norms}"
         " --coefficients {input.coefficients} --fits {input.fits}"
         " --output {output} --log {log}"
 
@@ -235,11 +237,12 @@ rule plot_specifications:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
     benchmark:
         "benchmarks/{model}/{corpus}/{site}/figures/plot_specifications.tsv"
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         regressions=" ".join(CONFIG.regressions),

@@ -16,7 +16,7 @@ if CONFIG.extraction.keep == "vectors":
             ENVIRONMENT
         threads: 1
         resources:
-            mem_mb=1000,
+            mem_mb=memory(1000),
             runtime="1h",
         params:
             code=code("compute_norms"),

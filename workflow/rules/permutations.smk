@@ -19,7 +19,7 @@ rule permute_documents:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="4h",
     params:
         settings=settings_of_permutations,
@@ -61,7 +61,7 @@ rule fit_permutations:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 3),
         runtime="1h",
     params:
         settings=settings_of_null,
@@ -69,7 +69,7 @@ rule fit_permutations:
     message:
         "fit the null {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_permutations.py {input} --settings {params.settings:q}"
+        "python3 scripts/fit_permutations.py {input[0]} --settings {params.settings:q}"
         " --site {wildcards.site} --regression {wildcards.regression}"
         " --coefficients {output.coefficients} --fits {output.fits}"
         " --findings {output.findings} --log {log}"

@@ -35,7 +35,7 @@ rule fit_regression:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
         runtime="1h",
     params:
         settings=settings_of_regression,
@@ -43,7 +43,7 @@ rule fit_regression:
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_regression.py {input.crossproducts} --residuals {input.residuals}"
+        "python3 scripts/fit_regression.py {input.crossproducts[0]} --residuals {input.residuals[0]}"
         " --settings {params.settings:q}"
         " --site {wildcards.site} --regression {wildcards.regression}"
         " --coefficients {output.coefficients} --fits {output.fits}"
@@ -67,7 +67,7 @@ rule check_fits:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     params:
         code=code("check_fits"),

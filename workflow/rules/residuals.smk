@@ -1,10 +1,40 @@
 # A second reading of the design, now that the estimates are known: what residuals say.
 
 
+rule solve_regression:
+    input:
+        shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+    output:
+        f"{RESULTS}/solution.json",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/solve_regression.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/solve_regression.tsv"
+    wildcard_constraints:
+        regression=FITTED,
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime="1h",
+    params:
+        settings=settings_of_residuals,
+        code=code("solve_regression"),
+    message:
+        "solve {wildcards.regression} for {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        "python3 scripts/solve_regression.py {input[0]} --settings {params.settings:q}"
+        " --output {output} --log {log}"
+
+
 rule accumulate_residuals:
     input:
         design=f"{RESULTS}/design/{{shard}}.parquet",
-        crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+        crossproducts=f"{RESULTS}/crossproducts/{{shard}}.parquet",
+        # Of all shards, once: a shard's job that named the files of all others would make their
+        # number grow with its square.
+        solution=f"{RESULTS}/solution.json",
     output:
         f"{RESULTS}/residuals/{{shard}}.parquet",
     log:
@@ -17,15 +47,14 @@ rule accumulate_residuals:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="1h",
     params:
         settings=settings_of_residuals,
         code=code("accumulate_residuals"),
-        place=lambda wildcards: int(wildcards.shard),
     message:
         "read the residuals of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/accumulate_residuals.py {input.design} --crossproducts"
-        " {input.crossproducts} --shard {params.place} --settings {params.settings:q}"
-        " --output {output} --log {log}"
+        "python3 scripts/accumulate_residuals.py {input.design}"
+        " --crossproducts {input.crossproducts} --solution {input.solution}"
+        " --settings {params.settings:q} --output {output} --log {log}"

@@ -15,7 +15,7 @@ rule tokenize_corpus:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1500, 4),
         runtime="1h",
     params:
         settings=settings_of_tokens,
@@ -42,14 +42,14 @@ rule summarize_tokens:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000, 12),
         runtime="30m",
     params:
         code=code("summarize_tokens"),
     message:
         "count characters and tokens of {wildcards.corpus} for {wildcards.model}"
     shell:
-        "python3 scripts/summarize_tokens.py {input.tokens} --corpus {input.corpus}"
+        "python3 scripts/summarize_tokens.py {input.tokens[0]} --corpus {input.corpus}"
         " --parquet {output.parquet} --csv {output.csv} --log {log}"
 
 
@@ -66,11 +66,11 @@ rule count_tokens:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         code=code("count_tokens"),
     message:
         "count how often each token of {wildcards.model} occurs in {wildcards.corpus}"
     shell:
-        "python3 scripts/count_tokens.py {input} --output {output} --log {log}"
+        "python3 scripts/count_tokens.py {input[0]} --output {output} --log {log}"

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Solve the normal equations of a regression in every layer, from the sums of all shards.
+
+This is what the second reading of the design needs to know. It is done once, so that a shard's
+residuals need the files of no other shard.
+"""
+
+from pathlib import Path
+
+from attnlag import crossproducts, program, regression, residuals, tables
+from attnlag.errors import counted
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
+parser.add_argument("--output", type=Path, required=True, help="JSON")
+
+
+def main(args):
+    settings = {"hac_lags": None, "fixed_effects": "none", **args.settings}
+    paths = tables.shards(args.crossproducts)
+    stack = crossproducts.summed(
+        [crossproducts.read_shard(path) for path in paths],
+        fixed_effects=settings["fixed_effects"] == "document",
+    )
+    solutions = regression.solve_all(stack)
+    lags = settings["hac_lags"]
+    if lags is None:
+        counts = [tables.read_provenance(path)["counts"] for path in paths]
+        sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
+        rows = max(solution.n_obs for solution in solutions)
+        lags = residuals.default_hac_lags(rows / max(sequences, 1))
+    model = residuals.model_of(stack, solutions)
+    tables.write_text(residuals.model_to_json(model, lags) + "\n", args.output)
+    record = tables.read_provenance(paths[0])
+    program.log.info(
+        "%s, %s: solved %s, Newey-West errors of %s",
+        record["model"]["name"],
+        record["corpus"]["name"],
+        counted(len(stack.layers), "layer"),
+        counted(lags, "lag"),
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

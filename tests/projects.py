@@ -1,0 +1,124 @@
+"""Copies of the project, and the real command line in them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "workflow", "scripts", "profiles", "config", "data/prompts.jsonl")
+
+WORDS = (
+    "the river ran low that summer and nobody in town could say when rain had last come so they "
+    "dug new wells behind the mill and counted every bucket twice before supper"
+).split()
+
+
+def small_corpus(documents: int = 8) -> str:
+    """Return documents of 20 to 60 words in two genres, as JSON lines."""
+    lines = []
+    for i in range(documents):
+        words = [WORDS[(i * 7 + j * (i + 3)) % len(WORDS)] for j in range(20 + 5 * i)]
+        row = {"id": f"doc-{i}", "genre": "odd" if i % 2 else "even", "text": " ".join(words)}
+        lines.append(json.dumps(row))
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Project:
+    """A copy of the project with a configuration of its own."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    def write_config(self, **changes: Any) -> None:
+        """Write the configuration, with sections replaced or, given dicts, extended."""
+        for section, value in changes.items():
+            old = self.config.get(section)
+            self.config[section] = {**old, **value} if isinstance(old, dict) else value
+        text = yaml.safe_dump(self.config, sort_keys=False)
+        (self.folder / "config" / "config.yaml").write_text(text)
+
+    def snakemake(
+        self, *arguments: str, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run snakemake in the project, standard error and output together."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SNAKEMAKE"))}
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.folder,
+            env={**clean, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def run(self, *arguments: str) -> str:
+        """Run to the end; return what was printed."""
+        result = self.snakemake("--cores", "2", *arguments)
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    def would_run(self, *arguments: str) -> dict[str, int]:
+        """Return the jobs that a run would do, by rule, from a dry run."""
+        result = self.snakemake("--cores", "2", "-n", *arguments)
+        assert result.returncode == 0, result.stdout
+        if "Nothing to be done" in result.stdout:
+            return {}
+        table = result.stdout.split("Job stats:")[1].split("total")[0]
+        jobs = {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
+        jobs.pop("default", None)
+        jobs.pop("all", None)
+        return jobs
+
+    def copy(self, folder: Path) -> "Project":
+        """Return a copy with everything made so far, its times kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder, json.loads(json.dumps(self.config)))
+
+    def results(self, pattern: str = "**/*") -> dict[str, bytes]:
+        """Return the results by path."""
+        base = self.folder / "results"
+        paths = sorted(path for path in base.glob(pattern) if path.is_file())
+        return {str(path.relative_to(base)): path.read_bytes() for path in paths}
+
+
+def new_project(folder: Path, model: Path) -> Project:
+    folder.mkdir()
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    shutil.copytree(model, folder / "mine")
+    (folder / "data" / "small.jsonl").write_text(small_corpus())
+    project = Project(
+        folder,
+        {
+            "models": {"tiny": {"source": "path", "path": "mine"}},
+            "corpora": {
+                "small": {
+                    "files": ["data/small.jsonl"],
+                    "id": "id",
+                    "text": "text",
+                    "group": "genre",
+                }
+            },
+            "regressions": {"notebook": {"lags": [1, 2]}},
+            "figures": {"formats": ["png"]},
+        },
+    )
+    project.write_config()
+    return project

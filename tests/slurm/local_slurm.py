@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""A real Slurm on this machine: a controller and two virtual nodes, without systemd.
+
+For the tests, and to try the profile by hand: `python tests/slurm/local_slurm.py`, as root on
+Debian, brings it up and keeps it until Ctrl-C. What is not installed is installed with apt-get.
+Every daemon is a child of this process and ends with it, however it ends. There is no accounting
+database, so that `sacct` knows nothing: set `slurm-status-command: squeue`.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PACKAGES = {
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "munged": "munge",
+}
+# Daemons and commands look here. A variable would not do: what runs inside a job drops SLURM_*.
+ETC = Path("/etc/slurm")
+HOSTS = Path("/etc/hosts")
+MARK = "# attnlag's local Slurm"
+PREFIX = "attnlag-slurm-"
+ACCOUNT, PARTITION = "lab", "main"
+
+CONFIGURATION = """\
+ClusterName=attnlag
+SlurmctldHost={host}({address})
+SlurmctldPort={port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+ReturnToService=2
+# Finished jobs stay in the list of squeue, which the tests read.
+MinJobAge=3600
+# Without control groups, memory is looked at once a second, and a job that has too much is killed.
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+KillWait=2
+SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
+DefMemPerCPU=500
+GresTypes=gpu
+AccountingStorageType=accounting_storage/none
+PartitionName={partition} Nodes=ALL Default=YES DefaultTime=10 MaxTime=INFINITE State=UP
+"""
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr={address} Port={port} CPUs={cpus} "
+    "RealMemory={memory} Gres=gpu:1 State=UNKNOWN\n"
+)
+
+
+class SlurmError(RuntimeError):
+    """Slurm cannot be had here; the message says why, in one sentence."""
+
+
+def install() -> None:
+    """Install what is missing of Slurm and munge."""
+    missing = sorted({PACKAGES[name] for name in PACKAGES if not shutil.which(name)})
+    if os.getuid() != 0:
+        raise SlurmError("a local Slurm needs root, which runs its daemons: this is another user")
+    if not missing:
+        return
+    names = ", ".join(missing)
+    if not shutil.which("apt-get"):
+        raise SlurmError(f"a local Slurm needs {names}: found no apt-get to install it with")
+    # A package's own way to start its daemons is not wanted.
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = not policy.exists()
+    if ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        for arguments in (
+            ["update", "-qq"],
+            ["install", "-qq", "-y", "--no-install-recommends", *missing],
+        ):
+            done = subprocess.run(
+                ["apt-get", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if done.returncode and arguments[0] == "install":
+                reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]
+                raise SlurmError(f"a local Slurm needs {names}: apt-get failed with: {reason}")
+    finally:
+        if ours:
+            policy.unlink()
+
+
+def left_behind(link: Path) -> bool:
+    """Return whether a link is of a local Slurm that was killed and could not tidy up."""
+    folder = link.resolve().parent
+    if not folder.name.startswith(PREFIX):
+        return False
+    try:
+        os.kill(int((folder / "slurmctld.pid").read_text()), 0)
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+class LocalSlurm:
+    """A controller and nodes, from ``start`` to ``stop``.
+
+    Parameters
+    ----------
+    nodes, cpus, memory : int
+        Virtual nodes, and the processors and MB that each says it has; they may exceed the
+        machine's.
+    port : int
+        Of the controller; the nodes have the ports after it.
+    """
+
+    def __init__(self, nodes: int = 2, cpus: int = 2, memory: int = 8000, port: int = 26817):
+        self.nodes, self.cpus, self.memory, self.port = nodes, cpus, memory, port
+        self.daemons: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "LocalSlurm":
+        install()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Bring everything up; return when a job can be submitted."""
+        # Sockets lie in it, whose paths have to be short.
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+        self.folder.chmod(0o755)
+        self._configure()
+        munge = self.folder / "munge.socket"
+        key = self.folder / "munge.key"
+        self.run("mungekey", "--create", f"--keyfile={key}")
+        self._daemon(
+            *("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}"),
+            *(f"--{name}-file={self.folder}/munged.{name}" for name in ("pid", "seed", "log")),
+        )
+        self._wait("munge", "munge", "-S", str(munge), "-n")
+        self._daemon("slurmctld", "-D", "-i")
+        self._wait("the controller", "scontrol", "ping")
+        for name in self.names:
+            self._daemon("slurmd", "-D", "-N", name)
+        self._wait("the nodes", "srun", "--immediate=2", f"--nodes={self.nodes}", "true")
+
+    def stop(self) -> None:
+        """Cancel the jobs, end the daemons, leave nothing behind."""
+        if len(self.daemons) > 1:
+            subprocess.run(["scancel", "--user=root"], timeout=20, check=False)
+            deadline = time.monotonic() + 10
+            while self.jobs("RUNNING,COMPLETING") and time.monotonic() < deadline:
+                time.sleep(0.2)
+        for daemon in reversed(self.daemons):
+            daemon.terminate()
+        for daemon in reversed(self.daemons):
+            try:
+                daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        self.daemons = []
+        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
+            if (ETC / name).is_symlink() and (ETC / name).readlink() == self.folder / name:
+                (ETC / name).unlink()
+        lines = HOSTS.read_text().splitlines(keepends=True)
+        if any(MARK in line for line in lines):
+            HOSTS.write_text("".join(line for line in lines if MARK not in line))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def names(self) -> list[str]:
+        return [f"node{place}" for place in range(1, self.nodes + 1)]
+
+    def jobs(self, states: str = "all", since: int = 0) -> dict[int, str]:
+        """Return the jobs in these states, with numbers above ``since``, and what each is for."""
+        listed = self.run("squeue", "--noheader", f"--states={states}", "--format=%A %k")
+        jobs = dict(line.split(maxsplit=1) for line in listed.splitlines())
+        return {int(number): what for number, what in jobs.items() if int(number) > since}
+
+    def _configure(self) -> None:
+        host = socket.gethostname().split(".")[0]
+        try:
+            address = socket.gethostbyname(host)
+        except OSError:
+            # The daemons listen where the machine's own name leads.
+            address = "127.0.0.1"
+            HOSTS.write_text(HOSTS.read_text().rstrip("\n") + f"\n{address} {host} {MARK}\n")
+        (self.folder / "state").mkdir()
+        # Any file passes for a GPU.
+        (self.folder / "gpu").touch()
+        text = CONFIGURATION.format(
+            host=host,
+            address=address,
+            port=self.port,
+            folder=self.folder,
+            partition=PARTITION,
+        )
+        nodes = ""
+        for place, name in enumerate(self.names, 1):
+            (self.folder / name).mkdir()
+            nodes += NODE.format(
+                name=name,
+                host=host,
+                address=address,
+                port=self.port + place,
+                cpus=self.cpus,
+                memory=self.memory,
+            )
+        head, partition = text.rsplit("PartitionName", 1)
+        files = {
+            "slurm.conf": f"{head}{nodes}PartitionName{partition}",
+            "gres.conf": f"AutoDetect=off\nName=gpu File={self.folder}/gpu\n",
+            "cgroup.conf": "CgroupPlugin=disabled\n",
+        }
+        ETC.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (self.folder / name).write_text(content)
+            link = ETC / name
+            if link.exists() and not left_behind(link):
+                raise SlurmError(
+                    f"a local Slurm needs {link}: found another Slurm's, which it will not replace"
+                )
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.folder / name)
+
+    def _daemon(self, *command: str) -> None:
+        with (self.folder / f"{len(self.daemons)}-{command[0]}.out").open("wb") as output:
+            self.daemons.append(
+                subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "TERM", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    # Ctrl-C in the terminal is not for them.
+                    start_new_session=True,
+                )
+            )
+
+    def _wait(self, what: str, *command: str) -> None:
+        """Wait until a command succeeds."""
+        deadline = time.monotonic() + 30
+        while subprocess.run(command, capture_output=True, check=False).returncode:
+            if time.monotonic() > deadline:
+                tails = [
+                    f"{path.name}: {line}"
+                    for path in sorted(self.folder.glob("*.log"))
+                    + sorted(self.folder.glob("*.out"))
+                    for line in path.read_text(errors="replace").splitlines()[-3:]
+                ]
+                raise SlurmError("\n".join([f"{what} did not come up within 30 s", *tails]))
+            time.sleep(0.1)
+
+    def run(self, *command: str) -> str:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    began = time.monotonic()
+    try:
+        with LocalSlurm() as slurm:
+            print(f"Slurm is up after {time.monotonic() - began:.0f} s: {', '.join(slurm.names)}")
+            print(f"partition {PARTITION}, any account; Ctrl-C ends it", flush=True)
+            signal.pause()
+    except KeyboardInterrupt:
+        pass
+    except SlurmError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""A run that was killed leaves Snakemake's locks behind; the next one goes on all the same."""
+
+import fcntl
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+RUN = ("results/corpora/small.parquet", "--forcerun", "prepare_corpus")
+
+
+def lock_of(project):
+    return project.folder / ".snakemake" / "attnlag.lock"
+
+
+def locks_of(project):
+    return list((project.folder / ".snakemake" / "locks").glob("*.lock"))
+
+
+@pytest.fixture
+def killed(fresh):
+    """Return a project whose last run was killed in the middle."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *RUN],
+        cwd=fresh.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not locks_of(fresh):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.kill()
+    run.wait()
+    assert locks_of(fresh)
+    assert lock_of(fresh).read_text() == socket.gethostname()
+    return fresh
+
+
+def test_the_next_run_clears_the_locks_of_a_killed_one(killed):
+    killed.run(*RUN)
+    assert not locks_of(killed)
+
+
+def test_the_locks_of_a_run_that_lives_stay(killed):
+    with lock_of(killed).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = killed.snakemake("--cores", "2", *RUN)
+    assert result.returncode == 1
+    assert "LockException" in result.stdout
+    assert locks_of(killed)
+
+
+def test_the_locks_of_another_machine_stay(killed):
+    """Over a network, a lock of the system's may not be seen."""
+    lock_of(killed).write_text("elsewhere")
+    result = killed.snakemake("--cores", "2", *RUN)
+    assert result.returncode == 1
+    assert "LockException" in result.stdout
+    # Who asks for it has them cleared.
+    assert killed.snakemake("--unlock").returncode == 0
+    killed.run(*RUN)
