@@ -6,7 +6,7 @@ SITES = CONFIG.extraction.sites
 
 rule plot_norms:
     input:
-        shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
     output:
         report(
             expand(
@@ -33,7 +33,7 @@ rule plot_norms:
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_norms.py {input[0]} --site {wildcards.site} --output {output} --log {log}"
+        "python3 scripts/plot_norms.py {input.norms[0]} --site {wildcards.site} --output {output} --log {log}"
 
 
 rule plot_coefficients:

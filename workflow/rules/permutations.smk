@@ -34,7 +34,7 @@ rule permute_documents:
 
 rule fit_permutations:
     input:
-        shards_of(f"{RESULTS}/permutations/{{shard}}.parquet"),
+        permutations=shards_of(f"{RESULTS}/permutations/{{shard}}.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=report(
@@ -69,7 +69,7 @@ rule fit_permutations:
     message:
         "fit the null {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_permutations.py {input[0]} --settings {params.settings:q}"
+        "python3 scripts/fit_permutations.py {input.permutations[0]} --settings {params.settings:q}"
         " --site {wildcards.site} --regression {wildcards.regression}"
         " --coefficients {output.coefficients} --fits {output.fits}"
         " --findings {output.findings} --log {log}"

@@ -3,7 +3,7 @@
 
 rule solve_regression:
     input:
-        shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+        crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         f"{RESULTS}/solution.json",
     log:
@@ -24,7 +24,7 @@ rule solve_regression:
     message:
         "solve {wildcards.regression} for {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/solve_regression.py {input[0]} --settings {params.settings:q}"
+        "python3 scripts/solve_regression.py {input.crossproducts[0]} --settings {params.settings:q}"
         " --output {output} --log {log}"
 
 

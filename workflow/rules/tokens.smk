@@ -55,7 +55,7 @@ rule summarize_tokens:
 
 rule count_tokens:
     input:
-        shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
     output:
         "results/{model}/{corpus}/token_counts.parquet",
     log:
@@ -73,4 +73,4 @@ rule count_tokens:
     message:
         "count how often each token of {wildcards.model} occurs in {wildcards.corpus}"
     shell:
-        "python3 scripts/count_tokens.py {input[0]} --output {output} --log {log}"
+        "python3 scripts/count_tokens.py {input.tokens[0]} --output {output} --log {log}"
