@@ -34,6 +34,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/figures/norms_by_layer.png",
         f"{base}/notebook/design/0000.parquet",
         f"{base}/notebook/crossproducts/0000.parquet",
+        f"{base}/notebook/solution.json",
         f"{base}/notebook/residuals/0000.parquet",
         f"{base}/notebook/coefficients.csv",
         f"{base}/notebook/coefficients.parquet",
