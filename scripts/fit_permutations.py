@@ -37,17 +37,12 @@ def main(args):
     # The first shard's record stands for all, but for what it says of that shard alone.
     shared = {key: record[key] for key in ("model", "corpus", "stages", "versions")}
     record = tables.provenance(shared, "regression", settings, "numpy", "scipy", "statsmodels")
-    keys = {
-        "model": record["model"]["name"],
-        "corpus": record["corpus"]["name"],
-        "site": args.site,
-        "regression": args.regression,
-    }
-    name = ", ".join(keys.values())
-    for table, path in ((coefficients, args.coefficients), (fits, args.fits)):
-        for place, (key, value) in enumerate(keys.items()):
-            table.insert(place, key, value)
-        tables.write_frame(table, path, path.with_suffix(".csv"), record)
+    name = tables.write_study(
+        {args.coefficients: coefficients, args.fits: fits},
+        record,
+        site=args.site,
+        regression=args.regression,
+    )
     text = summaries.null_findings(
         coefficients, fits, name=name, alpha=settings["alpha"], adjust=settings["adjust"]
     )

@@ -94,21 +94,12 @@ def main(args):
     shared = {key: records[0][key] for key in ("model", "corpus", "stages", "versions")}
     settings["hac_lags"] = sums.hac_lags
     record = tables.provenance(shared, "regression", settings, "numpy", "scipy", "statsmodels")
-    keys = {
-        "model": record["model"]["name"],
-        "corpus": record["corpus"]["name"],
-        "site": args.site,
-        "regression": args.regression,
-    }
-    name = ", ".join(keys.values())
-    for table, path in (
-        (coefficients, args.coefficients),
-        (fitted, args.fits),
-        (influence, args.influence),
-    ):
-        for place, (key, value) in enumerate(keys.items()):
-            table.insert(place, key, value)
-        tables.write_frame(table, path, path.with_suffix(".csv"), record)
+    name = tables.write_study(
+        {args.coefficients: coefficients, args.fits: fitted, args.influence: influence},
+        record,
+        site=args.site,
+        regression=args.regression,
+    )
     text = json.dumps(bootstrap.record_of(joint, stack, settings), indent=2, sort_keys=True)
     tables.write_text(text + "\n", args.joint)
 

@@ -139,6 +139,15 @@ def _sample(fits: pd.DataFrame) -> str:
     return f"{counted(rows, 'row')} from {counted(documents, 'document')}"
 
 
+def _correction(adjust: str) -> str:
+    return "uncorrected" if adjust == "none" else f"{adjust} over layers"
+
+
+def _not_fitted(fits: pd.DataFrame) -> list[str]:
+    rows = fits[fits["status"] != "ok"].itertuples()
+    return [f"  layer {row.layer} was not fitted: {row.status}" for row in rows]
+
+
 def fitted_layers(fits: pd.DataFrame) -> str:
     """Return in a line how many layers of a regression were fitted."""
     return f"{_study(fits)}: {int((fits['status'] == 'ok').sum())} of {len(fits)} layers fitted"
@@ -170,7 +179,7 @@ def findings(
     """
     fitted = fits[fits["status"] == "ok"]
     lines = [f"{name}: {len(fitted)} of {len(fits)} layers fitted, {_sample(fits)}"]
-    correction = "uncorrected" if adjust == "none" else f"{adjust} over layers"
+    correction = _correction(adjust)
     for term, rows in coefficients.groupby("term", sort=False):
         # Covariates are held fixed, not asked about.
         if not str(term).startswith(("lag_", "lead_")):
@@ -191,9 +200,7 @@ def findings(
             f"cross-validated by document: {fitted['cv_r_squared'].min():.3f} to "
             f"{fitted['cv_r_squared'].max():.3f}"
         )
-    for row in fits[fits["status"] != "ok"].itertuples():
-        lines.append(f"  layer {row.layer} was not fitted: {row.status}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _not_fitted(fits)) + "\n"
 
 
 # Below this many documents, or with so few of them in effect, errors by document are too small.
@@ -246,7 +253,7 @@ def null_findings(
         f"{name}: the order of tokens within documents permuted, "
         f"{int(fits['draws'].max()):,} times, {_sample(fits)}"
     ]
-    correction = "uncorrected" if adjust == "none" else f"{adjust} over layers"
+    correction = _correction(adjust)
     for term, rows in coefficients.groupby("term", sort=False):
         if not str(term).startswith(("lag_", "lead_")) or rows["estimate"].isna().all():
             continue
@@ -257,6 +264,4 @@ def null_findings(
             f"{rows['observed'].min():.3f} to {rows['observed'].max():.3f} in the real order; "
             f"they differ in {beyond} of {len(rows)} layers (p < {alpha:g}, {correction})"
         )
-    for row in fits[fits["status"] != "ok"].itertuples():
-        lines.append(f"  layer {row.layer} was not fitted: {row.status}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _not_fitted(fits)) + "\n"

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,22 @@ def write_frame(
     write_table(table, parquet, record)
     with written_whole(csv) as temporary:
         frame.to_csv(temporary, index=False)
+
+
+def write_study(
+    frames: Mapping[Path, "pd.DataFrame"], record: dict[str, Any], *, site: str, regression: str
+) -> str:
+    """Write the tables of one study, each as Parquet with CSV beside it, and return its name.
+
+    What was regressed comes first in every table: model, corpus, site, regression.
+    """
+    keys = [record["model"]["name"], record["corpus"]["name"], site, regression]
+    for path, frame in frames.items():
+        names = ("model", "corpus", "site", "regression")
+        for place, (name, key) in enumerate(zip(names, keys, strict=True)):
+            frame.insert(place, name, key)
+        write_frame(frame, path, path.with_suffix(".csv"), record)
+    return ", ".join(keys)
 
 
 @contextmanager
