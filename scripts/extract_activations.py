@@ -7,17 +7,18 @@ the vectors are reduced to their L2 norms on the way and never stored.
 """
 
 import os
+import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
 from attnlag import extraction, layout, loading, program, tables
 from attnlag.errors import UserError, counted
+from attnlag.memory import amount
 from attnlag.sources import verify_folder
 
 # Larger row groups are read more slowly.
@@ -38,6 +39,7 @@ def main(args):
     settings = {
         "sites": ["attention"],
         "keep": "vectors",
+        "storage_dtype": "float32",
         "dtype": "auto",
         "attention_implementation": "auto",
         "fast": "auto",
@@ -54,12 +56,10 @@ def main(args):
     torch.set_num_threads(min(args.threads or cores, cores))
     source = verify_folder(args.model)
     record = tables.read_provenance(args.tokens)
-    rows = pq.read_table(args.tokens, columns=["document", "window", "input_ids"])
-    ids = rows["input_ids"].combine_chunks()
-    sequences = np.split(ids.flatten().to_numpy(), ids.offsets.to_numpy()[1:-1])
-    documents, windows = rows["document"].to_pylist(), rows["window"].to_pylist()
-    total = sum(map(len, sequences))
-
+    total = record["tokens"]["tokens"]
+    vectors, stored = settings["keep"] == "vectors", settings["storage_dtype"]
+    if not vectors:
+        del settings["storage_dtype"]
     device = loading.choose_device(args.device)
     model = loading.load_model(
         args.model,
@@ -83,33 +83,45 @@ def main(args):
             fast_paths=settings["fast"] == "auto",
             progress=bar.update,
         )
-        vectors = settings["keep"] == "vectors"
         width = adjustments.width if vectors else None
-        schema = layout.schema(len(adjustments.blocks), width)
+        schema = layout.schema(len(adjustments.blocks), width, stored)
+        number = extraction.STORED_BYTES[stored]
+        row = len(adjustments.blocks) * (adjustments.width * number if vectors else 4)
+        check_disk(args.output, row * total, record["stages"]["tokens"]["shards"])
         with ExitStack() as files:
             writers = {}
             for site, path in zip(wanted, args.output, strict=True):
                 # A file's bytes do not depend on the sites beside it.
-                stage = {"site": site, **settings}
-                made = tables.provenance(record, "activations", stage, "torch", "transformers")
+                made = tables.provenance(
+                    record, "activations", {"site": site, **settings}, "torch", "transformers"
+                )
                 if not vectors:
                     made = tables.provenance(made, "norms", {})
                 writers[site] = files.enter_context(
                     tables.parquet_writer(
                         path,
                         schema.with_metadata(tables.metadata(made)),
-                        compression="none" if vectors else "zstd",
-                        use_dictionary=["document"],
-                        write_statistics=False,
+                        **extraction.encoding(schema, stored),
                     )
                 )
-            for first, stop, layers in adjustments.over(sequences):
-                keys = (documents[first:stop], windows[first:stop], sequences[first:stop])
+
+            def write(run, layers):
                 for site, writer in writers.items():
-                    table = extraction.table(*keys, layers[site], schema)
+                    table = extraction.table(run, layers[site], schema, stored)
                     writer.write_table(table, row_group_size=ROW_GROUP)
+
+            # The next run is read, and the last one written, while this one is computed.
+            with ThreadPoolExecutor(1) as pool:
+                writing = None
+                for run in extraction.ahead(extraction.runs(args.tokens, adjustments.run_tokens)):
+                    layers = adjustments.of(run.sequences)
+                    if writing:
+                        writing.result()
+                    writing = pool.submit(write, run, layers)
+                if writing:
+                    writing.result()
     program.log.info(
-        "%s: %s x %d layers (%s) in %.0f s on %s (%s); "
+        "%s: %s x %d layers (%s) in %.0f s on %s (%s), %.1f%% padding; "
         "block input + adjustments = block output within %.1e",
         name,
         counted(total, "token"),
@@ -118,8 +130,31 @@ def main(args):
         time.monotonic() - began,
         device,
         adjustments.computed_by,
+        100 * (1 - adjustments.tokens / adjustments.cells),
         adjustments.identity_error,
     )
+
+
+def check_disk(outputs, size, shards):
+    """Refuse to start what the disk has no room for: this shard, and those still to be made.
+
+    Shards are of like size. A file that is there already is written anew beside itself, and then
+    takes its place.
+    """
+    missing = sum(
+        not path.with_name(f"{shard:04d}{path.suffix}").exists()
+        for path in outputs
+        for shard in range(shards)
+    )
+    files = max(missing, len(outputs))
+    free = shutil.disk_usage(next(p for p in outputs[0].absolute().parents if p.exists())).free
+    found = f"{counted(files, 'file')} of {amount(size)} to be written, {amount(free)} free"
+    if files * size > free:
+        raise UserError(
+            f"{outputs[0].parent}: found {found}; expected more room, or less to write "
+            "(extraction.keep: norms, or extraction.storage_dtype: bfloat16)"
+        )
+    program.log.info("%s: %s", outputs[0].parent, found)
 
 
 if __name__ == "__main__":

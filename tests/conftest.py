@@ -1,10 +1,15 @@
 """Small real models: random weights, GPT-2's own tokenizer."""
 
 import importlib.metadata
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+
+# Tests run side by side: threads of torch that wait for each other would take their time. It is
+# read when torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from attnlag import sources
 

@@ -1,36 +1,78 @@
 """Forward passes over batches of sequences, and what the sublayers add in them."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from attnlag import fast, sites
+from attnlag.errors import UserError
+from attnlag.norms import l2_norms
 
-# Bound on the vectors held before they are written; sequences are sorted by length within it.
+# Bound on the vectors in memory: half of it is written while the other half is computed.
+# Sequences are sorted by length within a half.
 BUFFER_BYTES = 512 * 2**20
+
+# Bound on the vectors that are on their way from a GPU.
+LANDING_BYTES = 256 * 2**20
 
 # A batch holds no sequence shorter than this part of its longest: padding costs as much time as
 # tokens do, and a small batch is hardly slower per token than a large one.
 LIKE_LENGTH = 0.9
 
+# Bytes on disk of a number of a vector, at most: random digits do not compress.
+STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-def buffers(lengths: np.ndarray, tokens: int) -> Iterator[tuple[int, int]]:
-    """Yield ``(first, last + 1)`` of runs of sequences that hold at most ``tokens`` tokens.
+T = TypeVar("T")
+
+
+class Run(NamedTuple):
+    """Sequences that are computed together, in corpus order: their keys and their token ids."""
+
+    documents: list[str]
+    windows: list[int]
+    sequences: list[np.ndarray]
+
+
+def runs(path: str | Path, tokens: int) -> Iterator[Run]:
+    """Yield the sequences of a tokens file in runs of at most ``tokens`` tokens.
 
     A sequence longer than that is a run of its own.
     """
-    first = held = 0
-    for index, length in enumerate(lengths):
-        if index > first and held + length > tokens:
-            yield first, index
-            first, held = index, 0
-        held += int(length)
-    if len(lengths):
-        yield first, len(lengths)
+    file = pq.ParquetFile(path, pre_buffer=False)
+    columns = ["document", "window", "input_ids"]
+    held: list[tuple[str, int, np.ndarray]] = []
+    count = 0
+    for batch in file.iter_batches(1000, columns=columns, use_threads=False):
+        ids = batch["input_ids"]
+        starts = ids.offsets.to_numpy()[:-1] - ids.offsets[0].as_py()
+        sequences = np.split(ids.flatten().to_numpy(), starts[1:])
+        keys = batch["document"].to_pylist(), batch["window"].to_pylist()
+        for row in zip(*keys, sequences, strict=True):
+            if held and count + len(row[2]) > tokens:
+                yield Run(*map(list, zip(*held, strict=True)))
+                held, count = [], 0
+            held.append(row)
+            count += len(row[2])
+    if held:
+        yield Run(*map(list, zip(*held, strict=True)))
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items, each of them fetched by a thread while the one before is worked on."""
+    done = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, done)
+        while (item := coming.result()) is not done:
+            coming = pool.submit(next, items, done)
+            yield item  # type: ignore[misc]
 
 
 def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
@@ -53,6 +95,40 @@ def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
 
 class AllSeen(Exception):
     """Nothing that is left of a forward pass is asked for."""
+
+
+class Landing:
+    """Values on their way to main memory: a GPU need not wait for each to have arrived.
+
+    Parameters
+    ----------
+    rows : (tokens,) int array
+        Where the values of each token go.
+    """
+
+    def __init__(self, rows: np.ndarray):
+        self.rows = rows
+        self.coming: deque[tuple[np.ndarray, torch.Tensor, Any]] = deque()
+        self.bytes = 0
+
+    def add(self, target: np.ndarray, values: torch.Tensor) -> None:
+        """Send float32 values, (tokens,) or (tokens, width), to rows of an array."""
+        # From a GPU, this is memory that it writes to by itself.
+        landed = values.to("cpu", non_blocking=True)
+        cuda = values.device.type == "cuda"
+        sent = torch.cuda.current_stream(values.device).record_event() if cuda else None
+        self.coming.append((target, landed, sent))
+        self.bytes += landed.nbytes
+        self.settle(LANDING_BYTES if cuda else 0)
+
+    def settle(self, most: int = 0) -> None:
+        """Put in place what was sent first, until at most so many bytes are on their way."""
+        while self.bytes > most:
+            target, landed, sent = self.coming.popleft()
+            if sent is not None:
+                sent.synchronize()
+            target[self.rows] = landed.numpy()
+            self.bytes -= landed.nbytes
 
 
 class Adjustments:
@@ -86,6 +162,8 @@ class Adjustments:
         From the proof of the sites, once it has been given.
     computed_by : str
         What the fast paths came to, in words.
+    tokens, cells : int
+        Tokens that were run through the model, and with the padding beside them.
     """
 
     def __init__(
@@ -108,46 +186,55 @@ class Adjustments:
         self.keep = keep
         self.fast_paths = fast_paths
         self.computed_by = "plain torch"
+        self.tokens = self.cells = 0
         self.progress = progress
         self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
         self.identity_error: float | None = None
+        # Two, that take turns.
+        self._buffers: deque[dict[str, list[np.ndarray]]] = deque([{}, {}])
 
-    def over(
-        self, sequences: list[np.ndarray]
-    ) -> Iterator[tuple[int, int, dict[str, list[np.ndarray]]]]:
-        """Yield ``(first, last + 1, layers by site)`` for runs of sequences, in order.
+    @property
+    def run_tokens(self) -> int:
+        """Tokens whose vectors, or norms, fill half of the buffer."""
+        shape = (self.width,) if self.keep == "vectors" else ()
+        row_bytes = 4 * len(self.wanted) * len(self.blocks) * int(np.prod(shape, dtype=int))
+        return max(1, BUFFER_BYTES // 2 // row_bytes)
+
+    def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+        """Return what the sublayers add to each token of some sequences.
 
         Parameters
         ----------
-        sequences : list of (tokens,) int arrays
+        sequences : sequence of (tokens,) int arrays
             Token ids.
 
-        Yields
-        ------
-        first, stop : int
-            The run's sequences.
+        Returns
+        -------
         layers : dict of str to list of float32 arrays
-            For each site an array per layer, (tokens of the run, width) or (tokens of the run,);
-            rows in the order of the sequences and their tokens. The arrays are overwritten by the
-            next run.
+            For each site an array per layer, (tokens, width) or (tokens,); rows in the order of
+            the sequences and their tokens. The next call but one overwrites them.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
-        shape = (self.width,) if self.keep == "vectors" else ()
-        row_bytes = 4 * len(self.wanted) * len(self.blocks) * int(np.prod(shape, dtype=int))
-        spans = list(buffers(lengths, BUFFER_BYTES // row_bytes))
-        rows_held = max((int(lengths[a:b].sum()) for a, b in spans), default=0)
-        held = {
-            site: [np.empty((rows_held, *shape), np.float32) for _ in self.blocks]
-            for site in self.wanted
-        }
-        for first, stop in spans:
-            starts = np.concatenate([[0], np.cumsum(lengths[first:stop])])
-            layers = {site: [x[: starts[-1]] for x in values] for site, values in held.items()}
-            for batch in batches(lengths[first:stop], self.batch_tokens):
-                rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
-                self._forward([sequences[first + i] for i in batch], rows, layers)
-                self.progress(len(rows))
-            yield first, stop, layers
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        layers = self._room(int(starts[-1]))
+        for batch in batches(lengths, self.batch_tokens):
+            rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
+            self._forward([sequences[i] for i in batch], rows, layers)
+            self.tokens += len(rows)
+            self.cells += len(batch) * int(lengths[batch].max())
+            self.progress(len(rows))
+        return layers
+
+    def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
+        """Return arrays of so many rows, by site and layer, of the buffer whose turn it is."""
+        self._buffers.rotate(1)
+        held = self._buffers[0]
+        if not held or len(held[self.wanted[0]][0]) < rows:
+            held.clear()
+            shape = (rows, self.width) if self.keep == "vectors" else (rows,)
+            for site in self.wanted:
+                held[site] = [np.empty(shape, np.float32) for _ in self.blocks]
+        return {site: [values[:rows] for values in arrays] for site, arrays in held.items()}
 
     def _forward(
         self,
@@ -159,6 +246,9 @@ class Adjustments:
 
         The first batch runs to its end and proves the sites: each is seen once in a pass. Later
         ones stop when all of them have been seen.
+
+        Padding is on the right, where no token sees it: the model is told of none, and may take
+        the faster way of attention without a mask.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         real = np.arange(lengths.max())[None, :] < lengths[:, None]
@@ -166,7 +256,10 @@ class Adjustments:
         padded[real] = np.concatenate(sequences)
         # Of a model on several devices, where it begins.
         device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
-        ids, mask = torch.from_numpy(padded).to(device), torch.from_numpy(real).to(device)
+        ids, mask = torch.from_numpy(padded), torch.from_numpy(real)
+        if device.type == "cuda":
+            ids = ids.pin_memory().to(device, non_blocking=True)
+        landing = Landing(rows)
         parts: dict[str, torch.Tensor] = {}
         needed = {part for site in self.wanted for part in sites.SITES[site]}
         unseen = len(needed) * len(self.blocks)
@@ -174,22 +267,24 @@ class Adjustments:
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             if part in self.wanted:
-                layers[part][layer][rows] = self._kept(added)
+                landing.add(layers[part][layer], self._kept(added))
             if "block" in self.wanted:
                 # Either may come first.
                 parts[part] = added.float()
                 if len(parts) == len(sites.PARTS):
                     update = parts["attention"] + parts["mlp"].to(parts["attention"].device)
-                    layers["block"][layer][rows] = self._kept(update)
+                    landing.add(layers["block"][layer], self._kept(update))
                     parts.clear()
             nonlocal unseen
             unseen -= 1
             if not unseen and not first:
                 raise AllSeen
 
-        if first and self.fast_paths:
+        if first:
             longest = ids[int(lengths.argmax()), : lengths.max()]
-            self.computed_by = fast.accelerate(self.model, self.blocks, longest)
+            self._check_that_no_token_sees_later_ones(longest)
+            if self.fast_paths:
+                self.computed_by = fast.accelerate(self.model, self.blocks, longest)
         with (
             suppress(AllSeen),
             sites.watched(self.blocks, mask, keep, needed),
@@ -198,18 +293,48 @@ class Adjustments:
             if first:
                 self._prove(ids, mask)
             else:
-                self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+                self._run(ids)
+        landing.settle()
 
-    def _kept(self, added: torch.Tensor) -> np.ndarray:
+    def _run(self, ids: torch.Tensor) -> None:
+        """Run the model over a batch, all of whose cells count as tokens."""
+        self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+
+    def _kept(self, added: torch.Tensor) -> torch.Tensor:
         """Return what is kept of the vectors that a sublayer adds."""
-        if self.keep == "norms":
-            added = torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32)
-        return added.float().cpu().numpy()
+        if self.keep == "vectors":
+            return added.float()
+        if added.device.type == "cpu":
+            # As the norms of stored vectors are taken: equal to the last bit.
+            return torch.from_numpy(l2_norms(added.float().numpy()))
+        return torch.linalg.vector_norm(added, dim=-1, dtype=torch.float64).float()
+
+    def _check_that_no_token_sees_later_ones(self, ids: torch.Tensor) -> None:
+        """Refuse a model that is no decoder: its tokens would see padding, and what they predict.
+
+        Half of a sequence alone must give what it gives with the other half behind it.
+        """
+        ids = ids[: fast.PROBE_TOKENS]
+        half = len(ids) // 2
+        if not half:
+            return
+        with torch.inference_mode():
+            alone, within = (
+                fast.norms(self.model, self.blocks, part) for part in (ids[:half], ids)
+            )
+        usual, _ = fast.difference(within[:, :half], alone)
+        dtype = next(self.model.parameters()).dtype
+        if usual > sites.TOLERANCE[dtype]:
+            kind = self.model.config.model_type  # type: ignore[union-attr]
+            raise UserError(
+                f"model {self.name}, of type '{kind}', lets a token see the tokens after it: they "
+                f"change the norms of its adjustments by {usual:.0%}; expected a decoder"
+            )
 
     def _prove(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
         """Run the first batch with the residual identity measured; fail if it does not hold."""
         with sites.residual_identity(self.blocks, mask) as evidence:
-            self.model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+            self._run(ids)
         self.identity_error = sites.check_identity(
             evidence,
             self.blocks,
@@ -219,34 +344,77 @@ class Adjustments:
         )
 
 
-def table(
-    documents: list[str],
-    windows: list[int],
-    sequences: list[np.ndarray],
-    layers: list[np.ndarray],
-    schema: pa.Schema,
-) -> pa.Table:
-    """Return the rows of a run of sequences: one per token, the keys first, then the layers.
+def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
+    """Return the rows of a run: one per token, the keys first, then the layers.
 
     Parameters
     ----------
-    documents, windows, sequences : lists
-        The sequences' keys and token ids.
+    run : Run
+        The sequences and their keys.
     layers : list of float32 arrays
-        Those of one site, from ``Adjustments.over``.
+        Those of one site, from ``Adjustments.of``.
     schema : pyarrow.Schema
         From ``layout.schema``.
+    stored : str
+        The precision that vectors are rounded to, see ``rounded``.
+
+    Raises
+    ------
+    UserError
+        If a vector is too large for float16.
     """
-    lengths = [len(sequence) for sequence in sequences]
+    lengths = [len(sequence) for sequence in run.sequences]
     columns: list[pa.Array] = [
-        pa.array(np.repeat(np.array(documents, dtype=object), lengths)).dictionary_encode(),
-        pa.array(np.repeat(np.array(windows, dtype=np.int32), lengths)),
+        pa.array(np.repeat(np.array(run.documents, dtype=object), lengths)).dictionary_encode(),
+        pa.array(np.repeat(np.array(run.windows, dtype=np.int32), lengths)),
         pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
-        pa.array(np.concatenate(sequences).astype(np.int32)),
+        pa.array(np.concatenate(run.sequences).astype(np.int32)),
     ]
-    for values in layers:
-        flat = pa.array(values.reshape(-1))
-        columns.append(
-            flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-        )
+    for layer, values in enumerate(layers):
+        if values.ndim == 1:
+            columns.append(pa.array(values))
+            continue
+        flat = rounded(values, stored)
+        if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
+            raise UserError(
+                f"extraction.storage_dtype: found float16, but what layer {layer} adds is as large "
+                f"as {np.abs(values[np.isfinite(values)]).max():.3g}, expected at most 65504: "
+                "choose bfloat16 or float32"
+            )
+        kind = schema.field(len(columns)).type
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=kind))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
+    """Return how Parquet is to store the rows of ``table``; see tests/benchmarks/storage.py.
+
+    Vectors of float32 are hardly smaller when compressed, and slower to read.
+    """
+    options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
+    vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
+    if not vectors:
+        return {**options, "compression": "zstd"}
+    if stored == "float32":
+        return {**options, "compression": "none"}
+    split = [f"{name}.list.element" for name in vectors]
+    return {
+        **options,
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_byte_stream_split": split,
+    }
+
+
+def rounded(values: np.ndarray, stored: str) -> np.ndarray:
+    """Return float32 values as they are stored.
+
+    That is as they are, as float16, or, there being no such type in Parquet, as float32 with
+    the digits of bfloat16: the rest are zeros, which compress to nothing.
+    """
+    if stored == "float16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16)
+    if stored == "bfloat16":
+        return torch.from_numpy(values).bfloat16().float().numpy()
+    return values

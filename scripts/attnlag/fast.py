@@ -144,7 +144,7 @@ def norms(
             fed[module] = latest[0]
 
     def keep(_: int, __: str, added: torch.Tensor) -> None:
-        found.append(torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32))
+        found.append(torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32).cpu())
 
     with ExitStack() as hooks:
         for module in modules:
@@ -157,12 +157,15 @@ def norms(
     if fed:
         for module in [module for module in fed if calls.count(module) > 1]:
             del fed[module]
-    return torch.stack(found)
+    # A module that is declared but never called gives none: the proof of the sites will tell.
+    return torch.stack(found) if found else torch.empty(0, ids.shape[1])
 
 
 def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
-    """Return the median and the largest relative difference; NaN if there is one in either."""
+    """Return the median and the largest relative difference; NaN if one is in either, or none."""
     relative = (found - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
+    if not relative.numel():
+        return float("nan"), float("nan")
     return float(relative.median()), float(relative.max())
 
 

@@ -21,11 +21,17 @@ def layers_in(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name.startswith("layer_")]
 
 
-def schema(layers: int, width: int | None = None) -> pa.Schema:
+def schema(layers: int, width: int | None = None, stored: str = "float32") -> pa.Schema:
     """Return the schema of activations (vectors of ``width``) or of norms (no width).
 
     ``position`` counts from 0 within the sequence that the model saw, a begin-of-sequence token
-    included.
+    included. Vectors are float16 where they are stored so, else float32; none are missing, which
+    spares Parquet a note for each of their numbers.
     """
-    kind = pa.float32() if width is None else pa.list_(pa.float32(), width)
-    return pa.schema([*KEY_FIELDS, *((layer_name(layer), kind) for layer in range(layers))])
+    if width is None:
+        fields = [pa.field(layer_name(layer), pa.float32()) for layer in range(layers)]
+    else:
+        number = pa.float16() if stored == "float16" else pa.float32()
+        vector = pa.list_(pa.field("element", number, nullable=False), width)
+        fields = [pa.field(layer_name(layer), vector, nullable=False) for layer in range(layers)]
+    return pa.schema([*KEY_FIELDS, *fields])

@@ -74,4 +74,6 @@ def _left_in_group(folder: Path, limit: str, usage: str, cached: str) -> Iterato
 
 def amount(size: float) -> str:
     """Return a number of bytes in words: ``13.2 GB``, ``538 MB``."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+    if size >= 1e9:
+        return f"{size / 1e9:,.1f} GB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e6:.1f} MB"

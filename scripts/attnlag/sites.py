@@ -211,14 +211,23 @@ def first_tensor(output: Any) -> torch.Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
-def real_tokens(output: Any, mask: torch.Tensor) -> torch.Tensor:
-    """Return a copy of the rows of a module's output that are tokens, not padding.
+def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
+    """Return a function that copies the rows of a module's output that are tokens, not padding.
 
     A copy, because what follows may write into the output: Falcon adds the one sublayer's to
-    the other's in place. Sequences and tokens may be one dimension of it, as in OPT.
+    the other's in place. Sequences and tokens may be one dimension of it, as in OPT. Which rows
+    they are is found once: a GPU would wait for the answer in every layer.
     """
-    tensor = first_tensor(output)
-    return tensor.reshape(*mask.shape, -1)[mask.to(tensor.device)]
+    places = mask.flatten().nonzero().squeeze(1)
+    on = {places.device: places}
+
+    def real_tokens(output: Any) -> torch.Tensor:
+        rows = first_tensor(output).reshape(mask.numel(), -1)
+        if rows.device not in on:
+            on[rows.device] = places.to(rows.device)
+        return rows.index_select(0, on[rows.device])
+
+    return real_tokens
 
 
 @contextmanager
@@ -241,10 +250,11 @@ def watched(
     parts : collection of str
         Those of ``PARTS`` that are watched; the others are not copied.
     """
+    real_tokens = selector(mask)
 
     def hook_of(layer: int, part: str, scale: float | None) -> Callable[..., None]:
         def hook(_: torch.nn.Module, __: object, output: object) -> None:
-            added = real_tokens(output, mask)
+            added = real_tokens(output)
             receive(layer, part, added if scale is None else added * scale)
 
         return hook
@@ -290,18 +300,19 @@ def residual_identity(blocks: list[Block], mask: torch.Tensor) -> Iterator[list[
     evidence : list of Evidence
         Empty at first; after a forward pass within the ``with`` block, one entry per layer.
     """
+    real_tokens = selector(mask)
     evidence: list[Evidence] = []
     parts: list[tuple[str, torch.Tensor]] = []
 
     def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stream = args[0] if args else kwargs["hidden_states"]
-        parts[:] = [("input", real_tokens(stream, mask).float())]
+        parts[:] = [("input", real_tokens(stream).float())]
 
     def add(_: int, part: str, added: torch.Tensor) -> None:
         parts.append((part, added.float()))
 
     def compare(_: torch.nn.Module, __: Any, output: Any) -> None:
-        result = real_tokens(output, mask).float()
+        result = real_tokens(output).float()
         stream = parts[0][1].to(result.device)
         gap = stream - result
         for _part, added in parts[1:]:

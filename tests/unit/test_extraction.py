@@ -1,8 +1,10 @@
 import os
 import shutil
+import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from attnlag import extraction, layout, loading, sites
+from attnlag import extraction, layout, loading, sites, tokens
 from attnlag.errors import UserError
+from attnlag.norms import norms_of_row_group
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +31,8 @@ def ragged(lengths, seed=0):
 def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
     """Return (layers, tokens[, width]) over all sequences, for each site."""
     adjustments = extraction.Adjustments(model, wanted=wanted, batch_tokens=batch_tokens, keep=keep)
-    runs = [
-        {site: np.stack(layers[site]) for site in wanted}
-        for _, _, layers in adjustments.over(sequences)
-    ]
-    return {site: np.concatenate([found[site] for found in runs], axis=1) for site in wanted}
+    layers = adjustments.of(sequences)
+    return {site: np.stack(layers[site]) for site in wanted}
 
 
 def run(model, sequences, batch_tokens=256, keep="vectors"):
@@ -74,12 +74,53 @@ def test_a_sequence_is_the_same_in_any_batch(models, name, lengths, batch_tokens
     assert (np.abs(together - alone) <= 1e-4 * scale).all()
 
 
-def test_norms_are_those_of_the_vectors(models):
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_norms_are_those_of_the_vectors_to_the_last_bit(models, name, tmp_path):
+    """The whole way through Parquet, against the norms that are taken in the hook."""
     sequences = ragged([5, 30, 17])
-    vectors = run(models["gpt2"], sequences)
-    norms = run(models["gpt2"], sequences, keep="norms")
+    norms = run(models[name], sequences, keep="norms")
     assert norms.dtype == np.float32
+    vectors = run(models[name], sequences)
     np.testing.assert_allclose(norms, np.linalg.norm(vectors.astype(float), axis=-1), rtol=1e-6)
+    stored = through_parquet(sequences, vectors, "float32", tmp_path)
+    np.testing.assert_array_equal(stored, norms)
+
+
+def through_parquet(sequences, vectors, stored, folder):
+    """Return the norms of vectors that were stored and read as the programs do it."""
+    keys = extraction.Run([f"d{i}" for i in range(len(sequences))], [0] * 9, sequences)
+    keys = keys._replace(windows=keys.windows[: len(sequences)])
+    schema = layout.schema(len(vectors), vectors.shape[-1], stored)
+    table = extraction.table(keys, list(vectors), schema, stored)
+    path = folder / f"{stored}.parquet"
+    pq.write_table(table, path, row_group_size=20, **extraction.encoding(schema, stored))
+    file = pq.ParquetFile(path)
+    groups = [norms_of_row_group(file, group) for group in range(file.num_row_groups)]
+    found = pa.concat_tables(groups)
+    return np.stack([found[name] for name in layout.layers_in(found.schema)])
+
+
+@pytest.mark.parametrize(("stored", "bound"), [("bfloat16", 2e-3), ("float16", 3e-4)])
+def test_norms_of_vectors_that_were_stored_in_half_precision(models, stored, bound, tmp_path):
+    """The bounds hold for the width of 32; errors of more numbers cancel more."""
+    sequences = ragged([5, 30, 17])
+    vectors = run(models["llama"], sequences)
+    found = through_parquet(sequences, vectors, stored, tmp_path)
+    exact = np.linalg.norm(vectors.astype(float), axis=-1)
+    apart = np.abs(found / exact - 1)
+    assert bound / 100 < apart.max() < bound
+    full = through_parquet(sequences, vectors, "float32", tmp_path)
+    np.testing.assert_allclose(full, exact, rtol=1e-6)
+
+
+def test_what_float16_cannot_hold_is_refused():
+    vectors = np.full((1, 2, 8), 7e4, np.float32)
+    keys = extraction.Run(["d"], [0], [np.array([1, 2], np.int32)])
+    schema = layout.schema(1, 8, "float16")
+    with pytest.raises(UserError, match=r"float16, but what layer 0 adds is as large as 7e\+04"):
+        extraction.table(keys, list(vectors), schema, "float16")
+    with pytest.raises(UserError, match="float16"):
+        extraction.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
 
 
 ALL = ["attention", "mlp", "block"]
@@ -91,10 +132,13 @@ def test_all_sites_come_from_one_pass(models, name):
     model = models[name]
     (sequence,) = ragged([40])
     passes = []
-    handle = model.register_forward_hook(lambda *_: passes.append(1))
+    handle = model.register_forward_hook(
+        lambda *call: passes.append(call[-1].last_hidden_state.shape[1])
+    )
     added = run_sites(model, [sequence], ALL)
     handle.remove()
-    assert len(passes) == 1
+    # Two more, of a part of the sequence, showed that no token sees later ones.
+    assert passes == [20, 40, 40]
     np.testing.assert_array_equal(added["attention"], run(model, [sequence]))
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
     with torch.inference_mode():
@@ -117,27 +161,43 @@ def test_norms_of_a_block_are_those_of_its_whole_update(models):
         np.testing.assert_allclose(norms[site], expected, rtol=1e-5)
 
 
-def test_the_buffer_counts_all_sites(models, monkeypatch):
-    spans = []
-    monkeypatch.setattr(
-        extraction, "buffers", lambda lengths, tokens: spans.append(tokens) or iter(())
-    )
+@pytest.mark.parametrize(("keep", "row"), [("vectors", 4 * 2 * 32), ("norms", 4 * 2)])
+def test_half_of_the_buffer_holds_all_sites(models, keep, row):
     for wanted in (["attention"], ALL):
-        assert run_spans(models["gpt2"], wanted) == []
-    assert spans[0] == extraction.BUFFER_BYTES // (4 * 2 * 32)
-    assert spans[1] == extraction.BUFFER_BYTES // (4 * 2 * 32 * 3)
+        adjustments = extraction.Adjustments(
+            models["gpt2"], wanted=wanted, batch_tokens=64, keep=keep
+        )
+        assert adjustments.run_tokens == extraction.BUFFER_BYTES // 2 // (row * len(wanted))
 
 
-def run_spans(model, wanted):
-    adjustments = extraction.Adjustments(model, wanted=wanted, batch_tokens=64, keep="vectors")
-    return list(adjustments.over(ragged([5])))
+def test_a_run_stays_while_the_next_one_is_computed(models):
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
+    first = adjustments.of(ragged([30, 5]))["attention"]
+    before = np.stack(first)
+    second = adjustments.of(ragged([20], seed=1))["attention"]
+    np.testing.assert_array_equal(np.stack(first), before)
+    assert adjustments.of(ragged([30, 5]))["attention"][0].shape == (35, 32)
+    third = adjustments.of(ragged([12], seed=2))["attention"]
+    assert np.shares_memory(first[0], adjustments._buffers[1]["attention"][0])
+    assert not np.shares_memory(third[0], first[0])
+    assert second[0].shape == (20, 32)
 
 
-def test_small_buffers_change_nothing(models, monkeypatch):
-    sequences = ragged([5, 30, 17, 8, 60, 1])
-    whole = run(models["gpt2"], sequences)
-    monkeypatch.setattr(extraction, "BUFFER_BYTES", 40 * 4 * 2 * 32)
-    np.testing.assert_allclose(run(models["gpt2"], sequences), whole, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("most", [0, 5000, 10**9])
+def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
+    monkeypatch.setattr(extraction, "LANDING_BYTES", most)
+    rows = np.array([4, 0, 2])
+    landing = extraction.Landing(rows)
+    targets = [np.zeros((5, 300), np.float32) for _ in range(4)]
+    values = [torch.randn(3, 300) for _ in targets]
+    for target, value in zip(targets, values, strict=True):
+        landing.add(target, value)
+        # From main memory nothing has to travel.
+        assert landing.bytes == 0
+    landing.settle()
+    for target, value in zip(targets, values, strict=True):
+        np.testing.assert_array_equal(target[rows], value)
+        assert not target[[1, 3]].any()
 
 
 def test_every_real_token_is_counted_once(models):
@@ -146,7 +206,7 @@ def test_every_real_token_is_counted_once(models):
         models["gpt2"], batch_tokens=64, keep="norms", progress=seen.append
     )
     sequences = ragged([5, 30, 17, 8])
-    list(adjustments.over(sequences))
+    adjustments.of(sequences)
     assert sum(seen) == 60
 
 
@@ -162,18 +222,59 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
-def test_buffers_are_consecutive_and_bounded(lengths, tokens):
-    lengths = np.array(lengths, dtype=int)
-    spans = list(extraction.buffers(lengths, tokens))
-    assert [i for first, stop in spans for i in range(first, stop)] == list(range(len(lengths)))
-    for first, stop in spans:
-        assert stop - first == 1 or lengths[first:stop].sum() <= tokens
+@settings(max_examples=30, deadline=None)
+def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most):
+    path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
+    sequences = ragged(lengths)
+    pq.write_table(tokens_table(sequences), path, row_group_size=7)
+    runs = list(extraction.runs(path, most))
+    found = [ids.tolist() for run in runs for ids in run.sequences]
+    assert found == [ids.tolist() for ids in sequences]
+    assert [d for run in runs for d in run.documents] == [f"d{i}" for i in range(len(lengths))]
+    assert [w for run in runs for w in run.windows] == list(range(len(lengths)))
+    for run in runs:
+        assert len(run.sequences) == 1 or sum(map(len, run.sequences)) <= most
+
+
+def tokens_table(sequences):
+    """Return a tokens file's table with only what the extraction reads."""
+    rows = {
+        "document": [f"d{i}" for i in range(len(sequences))],
+        "window": list(range(len(sequences))),
+        "input_ids": sequences,
+    }
+    return pa.table(rows, schema=pa.schema([tokens.SCHEMA.field(name) for name in rows]))
+
+
+def test_the_next_item_is_fetched_meanwhile():
+    fetched = []
+
+    def items():
+        for i in range(3):
+            fetched.append(i)
+            yield i
+
+    for i in extraction.ahead(items()):
+        deadline = time.monotonic() + 10
+        while len(fetched) < min(i + 2, 3) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert fetched == list(range(min(i + 2, 3)))
+    assert fetched == [0, 1, 2]
+
+
+def test_an_error_of_what_is_fetched_is_raised():
+    def items():
+        yield 1
+        raise ValueError("torn")
+
+    with pytest.raises(ValueError, match="torn"):
+        list(extraction.ahead(items()))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_residual_identity_holds(models, name):
     adjustments = extraction.Adjustments(models[name], batch_tokens=256, keep="norms")
-    list(adjustments.over(ragged([20, 31])))
+    adjustments.of(ragged([20, 31]))
     assert adjustments.identity_error < 1e-5
 
 
@@ -184,7 +285,7 @@ def test_the_proof_sees_a_site_of_the_right_shape_that_is_not_the_one(
     monkeypatch.setattr(sites, "FAMILIES", (sites.Family(("gpt2",), "h", attention, "mlp"),))
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=256, keep="norms")
     with pytest.raises(UserError, match=r"type 'gpt2', fails the proof of its sites.*layer 0"):
-        next(adjustments.over(ragged([20])))
+        adjustments.of(ragged([20]))
 
 
 def test_an_unknown_architecture_is_refused(models, monkeypatch):
@@ -245,16 +346,18 @@ def test_nothing_reaches_for_the_network():
 def test_the_table_has_one_row_per_token_in_order(models):
     sequences = ragged([3, 2])
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
-    ((first, stop, layers),) = adjustments.over(sequences)
+    layers = adjustments.of(sequences)
     schema = layout.schema(2, 32)
-    table = extraction.table(["a", "b"], [0, 1], sequences, layers["attention"], schema)
-    assert (first, stop) == (0, 2)
+    keys = extraction.Run(["a", "b"], [0, 1], sequences)
+    table = extraction.table(keys, layers["attention"], schema, "float32")
     assert table.schema == schema
     assert table["document"].to_pylist() == ["a", "a", "a", "b", "b"]
     assert table["window"].to_pylist() == [0, 0, 0, 1, 1]
     assert table["position"].to_pylist() == [0, 1, 2, 0, 1]
     assert table["token_id"].to_pylist() == np.concatenate(sequences).tolist()
-    assert table.schema.field("layer_01").type == pa.list_(pa.float32(), 32)
+    kind = table.schema.field("layer_01").type
+    assert pa.types.is_fixed_size_list(kind)
+    assert (kind.value_type, kind.list_size) == (pa.float32(), 32)
     np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
 
 
@@ -306,7 +409,8 @@ def test_a_pass_ends_where_nothing_is_left_to_see(models, name, wanted, last_mlp
     stopped = run_sites(model, sequences, wanted, batch_tokens=40)
     for handle in handles:
         handle.remove()
-    assert [calls.count(module) for module in watched] == [3, last_mlps, 1]
+    # Two more passes showed, before the first, that no token sees later ones.
+    assert [calls.count(module) for module in watched] == [2 + 3, 2 + last_mlps, 2 + 1]
     # Each alone is a first batch, which is not stopped.
     whole = [run_sites(model, [sequence], wanted) for sequence in sequences]
     for site in wanted:
@@ -317,10 +421,10 @@ def test_a_pass_ends_where_nothing_is_left_to_see(models, name, wanted, last_mlp
 
 def test_an_error_of_the_model_is_no_end_of_a_pass(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=40, keep="norms")
-    list(adjustments.over(ragged([20])))
+    adjustments.of(ragged([20]))
     before = hooks_of(models["gpt2"])
     handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        list(adjustments.over(ragged([20])))
+        adjustments.of(ragged([20]))
     handle.remove()
     assert hooks_of(models["gpt2"]) == before

@@ -32,7 +32,7 @@ def norms_of(model, fast_paths, wanted=("attention",), batch_tokens=25):
     runner = extraction.Adjustments(
         model, wanted=wanted, batch_tokens=batch_tokens, keep="norms", fast_paths=fast_paths
     )
-    ((_, _, layers),) = runner.over(ragged())
+    layers = runner.of(ragged())
     return runner, {site: np.stack(arrays) for site, arrays in layers.items()}
 
 

@@ -26,8 +26,7 @@ def ragged(lengths: list[int]) -> list[np.ndarray]:
 def norms_of(model: torch.nn.Module, keep: str = "norms") -> np.ndarray:
     """Return the attention adjustments, or their norms, over three sequences."""
     adjustments = extraction.Adjustments(model, batch_tokens=64, keep=keep)
-    runs = [np.stack(layers["attention"]) for _, _, layers in adjustments.over(ragged([30, 7, 19]))]
-    return np.concatenate(runs, axis=1)
+    return np.stack(adjustments.of(ragged([30, 7, 19]))["attention"])
 
 
 def saved(source: Path, folder: Path, **options: object) -> Path:

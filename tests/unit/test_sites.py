@@ -136,7 +136,7 @@ def adjustments_of(model, modules=None, keep="vectors"):
     adjustments = extraction.Adjustments(
         model, wanted=list(sites.SITES), modules=modules, batch_tokens=256, keep=keep, name="mine"
     )
-    ((_, _, layers),) = adjustments.over(ragged())
+    layers = adjustments.of(ragged())
     return adjustments, {site: np.stack(arrays) for site, arrays in layers.items()}
 
 
@@ -219,7 +219,7 @@ def test_padding_changes_no_number(model):
         adjustments = extraction.Adjustments(
             model, wanted=list(sites.SITES), batch_tokens=256, keep="vectors"
         )
-        ((_, _, layers),) = adjustments.over([sequence])
+        layers = adjustments.of([sequence])
         alone.append(layers)
     for site, found in together.items():
         expected = np.concatenate([np.stack(layers[site]) for layers in alone], axis=1)
@@ -373,3 +373,18 @@ def test_a_declared_path_that_leads_nowhere(changes, words):
     (line,) = caught.value.problems
     assert line.startswith("models.mine.sites: found")
     assert words in line
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_a_model_whose_tokens_see_later_ones_is_refused(decoder):
+    settings = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = small_model("bert", {**settings, "vocab_size": 200, "is_decoder": decoder})
+    modules = {
+        "blocks": "encoder.layer",
+        "attention": "attention.output.dense",
+        "mlp": "output.dense",
+    }
+    # As a decoder it fails where it should: it normalises the sums.
+    match = "fails the proof" if decoder else r"type 'bert', lets a token see .*expected a decoder"
+    with pytest.raises(UserError, match=match):
+        adjustments_of(model, modules)

@@ -4,7 +4,10 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -250,6 +253,36 @@ def test_results_of_before_are_no_findings_of_a_run_that_fails(finished):
     assert result.returncode == 1
     assert (finished.folder / STUDY / "findings.txt").exists()
     assert f"in {STUDY}/" not in result.stdout
+
+
+def test_vectors_that_the_disk_has_no_room_for(finished):
+    """A file system of 64 KB, mounted where only the run sees it."""
+    activations = finished.folder / "results/tiny/small/attention/activations"
+    finished.write_config(extraction={"dtype": "float32"})
+    before = finished.results()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(activations)]
+    run = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    # An empty folder Snakemake would remove, and cannot.
+    begin = f"{shlex.join(mount)} && touch {activations}/other"
+    script = f"{begin} && {shlex.join(run)}; echo $?; ls -A {activations}"
+    result = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        cwd=finished.folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    printed = result.stdout + result.stderr
+    (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert re.fullmatch(
+        r"error: results/tiny/small/attention/activations: found 1 file of 0\.\d MB to be written, "
+        r"0\.1 MB free; expected more room, or less to write \(extraction\.keep: norms, or .*\)",
+        line,
+    )
+    assert "Traceback" not in printed
+    assert result.stdout.splitlines()[-2:] == ["1", "other"]
+    assert finished.results() == before
 
 
 def test_a_model_that_lost_a_file(finished):

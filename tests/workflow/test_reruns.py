@@ -147,6 +147,7 @@ ROWS = {
         EXTRACTION,
     ),
     "the fast paths": (change(extraction={"fast": "off"}), EXTRACTION),
+    "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), EXTRACTION),
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),

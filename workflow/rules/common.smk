@@ -177,6 +177,8 @@ def settings_of_tokens(wildcards):
 
 def settings_of_extraction(wildcards):
     fields = {"sites", "keep", "dtype", "attention_implementation", "fast"}
+    if CONFIG.extraction.keep == "vectors":
+        fields.add("storage_dtype")
     model = CONFIG.models[wildcards.model]
     modules = model.sites
     if modules is None and model.source == "random":
