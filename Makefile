@@ -17,7 +17,7 @@ $(READY): requirements.txt
 	touch $@
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Through a real Slurm on this machine, which is installed if need be (Debian, as root). The
 # plugin is in an environment of its own, on top of the other.
