@@ -41,6 +41,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/extraction.py
+	$(BIN)/python tests/benchmarks/storage.py
 	$(BIN)/python tests/benchmarks/regression.py
 	$(BIN)/python tests/benchmarks/coverage.py
 

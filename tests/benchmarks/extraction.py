@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,9 @@ def causal_model(kind: str) -> torch.nn.Module:
 
 
 def random_sequences(count: int, seed: int = 0) -> list[np.ndarray]:
-    """Return token ids of sequences of log-normal length, at most 1024."""
+    """Return token ids of sequences of log-normal length, 265 on average, at most 1024."""
     generator = np.random.default_rng(seed)
-    lengths = np.minimum(generator.lognormal(5.0, 0.7, count).astype(int) + 4, 1024)
+    lengths = np.minimum(generator.lognormal(5.33, 0.7, count).astype(int) + 4, 1024)
     return [generator.integers(0, 49_000, n).astype(np.int32) for n in lengths]
 
 
@@ -105,28 +106,42 @@ def runner_of(
     runner = extraction.Adjustments(
         trunk, batch_tokens=batch_tokens, keep=keep, fast_paths=fast_paths
     )
-    list(runner.over([first]))
+    runner.of([first])
     return runner
 
 
 def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray], path: Path) -> Way:
     """Return a way that stores vectors as the real program does and takes norms from the file."""
-    names, windows = [f"d{i}" for i in range(len(sequences))], [0] * len(sequences)
+    names, windows = [f"d{i}" for i in range(len(sequences))], list(range(len(sequences)))
+    tokens_path = path.with_name("tokens.parquet")
+    rows = {"document": names, "window": windows, "input_ids": sequences}
+    pq.write_table(
+        pa.table(rows, schema=pa.schema([tokens.SCHEMA.field(name) for name in rows])), tokens_path
+    )
     schema = layout.schema(len(runner.blocks), runner.width)
 
     def run() -> None:
-        with tables.parquet_writer(
-            path,
-            schema.with_metadata(tables.metadata({})),
-            compression="none",
-            use_dictionary=["document"],
-            write_statistics=False,
-        ) as writer:
-            for a, b, layers in runner.over(sequences):
-                keys = names[a:b], windows[a:b], sequences[a:b]
-                rows = extraction.table(*keys, layers["attention"], schema)
+        with (
+            tables.parquet_writer(
+                path,
+                schema.with_metadata(tables.metadata({})),
+                **extraction.encoding(schema, "float32"),
+            ) as writer,
+            ThreadPoolExecutor(1) as pool,
+        ):
+
+            def write(run: extraction.Run, layers: dict[str, list[np.ndarray]]) -> None:
+                rows = extraction.table(run, layers["attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
-        with pq.ParquetFile(path) as file:
+
+            writing = None
+            for run in extraction.ahead(extraction.runs(tokens_path, runner.run_tokens)):
+                layers = runner.of(run.sequences)
+                if writing:
+                    writing.result()
+                writing = pool.submit(write, run, layers)
+            writing.result()
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 norms.norms_of_row_group(file, group)
 
@@ -265,10 +280,10 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
         "a. language model with logits, no hooks": plain(model, trunk, batches, None),
         "c. trunk, hooks take norms": plain(trunk, trunk, batches, norm),
         "notebook: text by text, logits, vectors kept": plain(model, trunk, alone, torch.clone),
-        "attnlag, fast: off": lambda: list(off.over(sequences)),
-        "attnlag": lambda: list(attnlag.over(sequences)),
+        "attnlag, fast: off": lambda: off.of(sequences),
+        "attnlag": lambda: attnlag.of(sequences),
         "attnlag, through Parquet": through_parquet(vectors, sequences, folder / "v.parquet"),
-        "attnlag, bfloat16": lambda: list(bfloat16.over(sequences)),
+        "attnlag, bfloat16": lambda: bfloat16.of(sequences),
     }
     print(f"{kind}, {len(ids)} x {LENGTH} tokens, batches of {per_batch}, {threads} threads")
     print(f"  float32: {attnlag.computed_by}\n  bfloat16: {bfloat16.computed_by}")
@@ -298,9 +313,8 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def norms_by(runner: extraction.Adjustments, sequences: list[np.ndarray]) -> np.ndarray:
-    """Return norms (layers, tokens), float64, of what fits into one run."""
-    ((_, _, layers),) = runner.over(sequences)
-    return np.stack(layers["attention"]).astype(float)
+    """Return norms (layers, tokens), float64."""
+    return np.stack(runner.of(sequences)["attention"]).astype(float)
 
 
 def padded(sequences: list[np.ndarray]) -> np.ndarray:
@@ -321,7 +335,7 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
     in_order = plain(trunk, trunk, batches, norm)
     ratios = [
         seconds(in_order, arguments.threads)
-        / seconds(lambda: list(quick.over(sequences)), arguments.threads)
+        / seconds(lambda: quick.of(sequences), arguments.threads)
         for _ in range(arguments.rounds)
     ]
     lengths = np.array([len(sequence) for sequence in sequences])
@@ -349,7 +363,9 @@ def peak_of_program(folder: Path, sequences: list[np.ndarray], name: str) -> flo
     }
     table = pa.table(rows, schema=tokens.SCHEMA)
     shard = folder / f"{name}.parquet"
-    tables.write_table(table, shard, {"corpus": {"name": name}})
+    record = {"corpus": {"name": name}, "stages": {"tokens": {"shards": 1}}}
+    record["tokens"] = {"tokens": sum(map(len, sequences))}
+    tables.write_table(table, shard, record)
     command = [sys.executable, str(ROOT / "scripts/extract_activations.py"), str(shard)]
     command += ["--model", str(folder / "model"), "--output", str(folder / f"{name}.out")]
     program = subprocess.Popen(command)
