@@ -14,7 +14,8 @@ torch's product and oneDNN's, measured beside each round on the matrices of one 
 
 TransformerLens and nnsight are installed into an environment of their own, which sees the packages
 of this one, and run in a process of their own, GPT-2 only. Memory is the peak of the real program
-over one shard and over another four times as long.
+over one shard and over another four times as long; the whole program also tells whether jobs of one
+thread each are faster than one job of all threads.
 """
 
 import argparse
@@ -348,11 +349,11 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
     )
 
 
-# --- memory --------------------------------------------------------------------------------
+# --- the whole program ---------------------------------------------------------------------
 
 
-def peak_of_program(folder: Path, sequences: list[np.ndarray], name: str) -> float:
-    """Return the peak memory in MB of the real program over one shard."""
+def written_shard(folder: Path, sequences: list[np.ndarray], name: str) -> Path:
+    """Write a shard of tokens as the real program reads it."""
     rows = {
         "document": [f"d{i}" for i in range(len(sequences))],
         "window": [0] * len(sequences),
@@ -361,33 +362,57 @@ def peak_of_program(folder: Path, sequences: list[np.ndarray], name: str) -> flo
         "char_start": [[0] * len(sequence) for sequence in sequences],
         "char_end": [[1] * len(sequence) for sequence in sequences],
     }
-    table = pa.table(rows, schema=tokens.SCHEMA)
-    shard = folder / f"{name}.parquet"
     record = {"corpus": {"name": name}, "stages": {"tokens": {"shards": 1}}}
     record["tokens"] = {"tokens": sum(map(len, sequences))}
-    tables.write_table(table, shard, record)
+    shard = folder / f"{name}.parquet"
+    tables.write_table(pa.table(rows, schema=tokens.SCHEMA), shard, record)
+    return shard
+
+
+def program(shard: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start the real program on a shard; the model lies beside it."""
     command = [sys.executable, str(ROOT / "scripts/extract_activations.py"), str(shard)]
-    command += ["--model", str(folder / "model"), "--output", str(folder / f"{name}.out")]
-    program = subprocess.Popen(command)
-    _, status, usage = os.wait4(program.pid, 0)
+    command += ["--model", str(shard.with_name("model")), "--output", str(shard) + ".out"]
+    return subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
+
+
+def peak_of_program(shard: Path) -> float:
+    """Return the peak memory in MB of the real program over one shard."""
+    running = program(shard)
+    _, status, usage = os.wait4(running.pid, 0)
     assert status == 0
     return usage.ru_maxrss / 1024
 
 
-def memory(model: torch.nn.Module) -> None:
-    """Print how the peak of the real program grows with the shard."""
+def whole_program(model: torch.nn.Module, rounds: int) -> None:
+    """Print how its peak grows with the shard, and what is faster: threads or jobs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model.save_pretrained(folder / "model")
         files = {p.name: {"bytes": p.stat().st_size} for p in (folder / "model").iterdir()}
         record = {"name": "gpt2", "source": "path", "revision": None, "digest": "", "files": files}
         (folder / "model" / "source.json").write_text(json.dumps(record))
-        one = peak_of_program(folder, random_sequences(60), "one")
-        four = peak_of_program(folder, random_sequences(240), "four")
-    print(
-        f"memory: {one:,.0f} MB for a shard, {four:,.0f} MB for one four times as long "
-        f"({four / one:.2f} times)"
-    )
+        one = peak_of_program(written_shard(folder, random_sequences(60), "one"))
+        four = peak_of_program(written_shard(folder, random_sequences(240), "four"))
+        print(
+            f"memory: {one:,.0f} MB for a shard, {four:,.0f} MB for one four times as long "
+            f"({four / one:.2f} times)"
+        )
+        cores = len(os.sched_getaffinity(0))
+        shards = [written_shard(folder, random_sequences(60, i), f"s{i}") for i in range(cores)]
+        ratios = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            for shard in shards:
+                assert program(shard, "--threads", str(cores)).wait() == 0
+            in_turn, began = time.perf_counter() - began, time.perf_counter()
+            running = [program(shard, "--threads", "1") for shard in shards]
+            assert not any(job.wait() for job in running)
+            ratios.append(in_turn / (time.perf_counter() - began))
+        print(
+            f"{cores} shards on {cores} cores: jobs of one thread, side by side, take "
+            f"1 / {np.median(ratios):.2f} of the time of jobs of {cores} threads, one after another"
+        )
 
 
 if __name__ == "__main__":
@@ -401,7 +426,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=cores, help="default: all")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
-    parser.add_argument("--no-memory", dest="memory", action="store_false")
+    parser.add_argument("--no-program", dest="program", action="store_false")
     parser.add_argument(
         "--environment",
         type=Path,
@@ -414,5 +439,5 @@ if __name__ == "__main__":
         for kind in given.models:
             uniform(kind, given, Path(name))
             mixed(kind, given)
-    if given.memory:
-        memory(causal_model("gpt2").base_model)
+    if given.program:
+        whole_program(causal_model("gpt2").base_model, given.rounds)
