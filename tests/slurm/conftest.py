@@ -99,19 +99,23 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
     before = max(slurm.jobs(), default=0)
     running = local.start("--cores", "1")
     killed = project.start(*COMMAND, *LITTLE_MEMORY)
-    solving = "rule_solve_regression"
-    wait_for(
-        lambda: any(solving in job.what for job in slurm.jobs("RUNNING").values()),
-        600,
-        "the job that solves the regression",
-    )
-    killed.kill()
-    killed.wait()
-    locked = any((project.folder / ".snakemake" / "locks").iterdir())
-    result = project.submit()
-    assert result.returncode == 0, result.stdout
-    jobs = list(slurm.jobs(since=before).values())
-    assert running.wait(600) == 0, (local.folder / "output.txt").read_text()
+    try:
+        solving = "rule_solve_regression"
+        wait_for(
+            lambda: any(solving in job.what for job in slurm.jobs("RUNNING").values()),
+            600,
+            "the job that solves the regression",
+        )
+        killed.kill()
+        killed.wait()
+        locked = any((project.folder / ".snakemake" / "locks").iterdir())
+        result = project.submit()
+        assert result.returncode == 0, result.stdout
+        jobs = list(slurm.jobs(since=before).values())
+        assert running.wait(600) == 0, (local.folder / "output.txt").read_text()
+    finally:
+        running.kill()
+        killed.kill()
     printed = (project.folder / "output.txt").read_text()
     return Chain(project, local, locked, printed, jobs)
 
