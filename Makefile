@@ -1,7 +1,8 @@
-# make: the main job · make test · make test-slurm · make lint · make bench · make report · make clean
+# make: the main job · make test · make test-slurm · make test-storage · make lint · make bench ·
+# make report · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm lint bench report docs lock clean
+.PHONY: run test test-slurm test-storage lint bench report docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -19,16 +20,20 @@ $(READY): requirements.txt
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Through a real Slurm on this machine, which is installed if need be (Debian, as root). The
-# plugin is in an environment of its own, on top of the other.
+# Through a real Slurm on this machine, which is installed if need be (Debian, as root).
 test-slurm: .venv-slurm/.installed
 	.venv-slurm/bin/python -m pytest tests/slurm
 
-.venv-slurm/.installed: $(READY) requirements-slurm.txt
-	$(BIN)/python -m venv --clear .venv-slurm
+# With results in a bucket, of a server on this machine.
+test-storage: .venv-storage/.installed
+	.venv-storage/bin/python -m pytest tests/storage
+
+# The plugins are in environments of their own, on top of the other.
+.venv-slurm/.installed .venv-storage/.installed: .venv-%/.installed: $(READY) requirements-%.txt
+	$(BIN)/python -m venv --clear .venv-$*
 	$(BIN)/python -c 'import site; print(*site.getsitepackages())' \
-		> $$(echo .venv-slurm/lib/python3*/site-packages)/attnlag.pth
-	.venv-slurm/bin/python -m pip install --disable-pip-version-check -r requirements-slurm.txt
+		> $$(echo .venv-$*/lib/python3*/site-packages)/attnlag.pth
+	.venv-$*/bin/python -m pip install --disable-pip-version-check -r requirements-$*.txt
 	touch $@
 
 lint: $(READY)
@@ -65,5 +70,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-bench .venv-lock .venv-slurm .snakemake logs benchmarks results data/models
+	rm -rf .venv .venv-bench .venv-lock .venv-slurm .venv-storage .snakemake logs benchmarks results data/models
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,16 +1,20 @@
 """One Slurm for all tests, and projects whose jobs run on it."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from local_slurm import ACCOUNT, PARTITION, LocalSlurm, SlurmError
+from local_slurm import ACCOUNT, PARTITION, Job, LocalSlurm, SlurmError
 from projects import Project, new_project
 
+SHARDS = 8
 # Faster than a shared cluster would like to be asked.
 COMMAND = (
     *("--workflow-profile", "profiles/slurm", "--latency-wait", "10"),
@@ -18,6 +22,8 @@ COMMAND = (
     # The nodes have two processors each.
     *("--set-threads", "extract_activations=2"),
 )
+# At first too little for Python itself.
+LITTLE_MEMORY = ("--set-resources", "prepare_corpus:mem_mb=60 * attempt ** 4")
 
 
 class Submitting(Project):
@@ -35,10 +41,10 @@ class Submitting(Project):
         """Run on Slurm to the end, with whatever exit status."""
         return self.snakemake(*arguments, *COMMAND)
 
-    def submitting(self) -> "subprocess.Popen[str]":
-        """Start a run on Slurm, and return at once."""
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a run, and return at once."""
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *COMMAND],
+            [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,
             env={k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SNAKEMAKE"))},
             stdout=(self.folder / "output.txt").open("w"),
@@ -51,6 +57,8 @@ class Submitting(Project):
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[LocalSlurm]:
     """Return a Slurm of two nodes."""
+    # The end that a scheduler or `timeout` sends takes the daemons down too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cluster = LocalSlurm().__enter__()
     except SlurmError as error:
@@ -59,13 +67,64 @@ def slurm() -> Iterator[LocalSlurm]:
     cluster.stop()
 
 
-@pytest.fixture
-def project(slurm: LocalSlurm, gpt2: Path, tmp_path: Path) -> Submitting:
-    """Return a project in which nothing was run yet."""
-    plain = new_project(tmp_path / "project", gpt2)
+@dataclass
+class Chain:
+    """A run of the whole chain on Slurm, and what is to be known of it afterwards."""
+
+    project: Submitting
+    local: Project
+    locked: bool
+    printed: str
+    jobs: list[Job]
+
+
+@pytest.fixture(scope="session")
+def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """Return the whole chain after a run that was killed half-way, and one that ended it.
+
+    Beside it, the same without Slurm.
+    """
+    plain = new_project(tmp_path_factory.mktemp("chain") / "project", gpt2)
     project = Submitting(plain.folder, plain.config)
     project.adapt_profile()
-    return project
+    project.write_config(
+        corpora={"small": {**project.config["corpora"]["small"], "shards": SHARDS}},
+        # Without a job for the norms alone, and without a comparison of kernels in each.
+        extraction={"keep": "norms", "fast": "off"},
+        figures={"formats": ["svg"]},
+    )
+    local = Submitting(project.folder.parent / "local", project.config)
+    shutil.copytree(project.folder, local.folder)
+
+    before = max(slurm.jobs(), default=0)
+    running = local.start("--cores", "1")
+    killed = project.start(*COMMAND, *LITTLE_MEMORY)
+    try:
+        solving = "rule_solve_regression"
+        wait_for(
+            lambda: any(solving in job.what for job in slurm.jobs("RUNNING").values()),
+            600,
+            "the job that solves the regression",
+        )
+        killed.kill()
+        killed.wait()
+        locked = any((project.folder / ".snakemake" / "locks").iterdir())
+        result = project.submit()
+        assert result.returncode == 0, result.stdout
+        jobs = list(slurm.jobs(since=before).values())
+        assert running.wait(600) == 0, (local.folder / "output.txt").read_text()
+    finally:
+        running.kill()
+        killed.kill()
+    printed = (project.folder / "output.txt").read_text()
+    return Chain(project, local, locked, printed, jobs)
+
+
+@pytest.fixture
+def finished(chain: Chain, tmp_path: Path) -> Submitting:
+    """Return a copy of the finished project, to be changed."""
+    copy = chain.project.copy(tmp_path / "project")
+    return Submitting(copy.folder, copy.config)
 
 
 def wait_for(condition, seconds: float, what: str) -> None:

@@ -5,6 +5,10 @@ For the tests, and to try the profile by hand: `python tests/slurm/local_slurm.p
 Debian, brings it up and keeps it until Ctrl-C. What is not installed is installed with apt-get.
 Every daemon is a child of this process and ends with it, however it ends. There is no accounting
 database, so that `sacct` knows nothing: set `slurm-status-command: squeue`.
+
+The nodes have no network: they and the controller are in a network namespace of their own, whose
+loopback is not the machine's and from which no route leads anywhere. A cable, a pair of virtual
+interfaces, ties it to this machine, so that jobs can be submitted.
 """
 
 import os
@@ -16,18 +20,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGES = {
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",
     "sbatch": "slurm-client",
     "munged": "munge",
+    "ip": "iproute2",
 }
 # Daemons and commands look here. A variable would not do: what runs inside a job drops SLURM_*.
 ETC = Path("/etc/slurm")
-HOSTS = Path("/etc/hosts")
-MARK = "# attnlag's local Slurm"
+FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
 PREFIX = "attnlag-slurm-"
+# The ends of the cable, and their addresses, of a network for documentation (RFC 5737).
+OUTER, INNER = "attnlag-slurm", "eth0"
+OUTER_ADDRESS, INNER_ADDRESS = "198.51.100.1", "198.51.100.2"
 ACCOUNT, PARTITION = "lab", "main"
 
 CONFIGURATION = """\
@@ -38,7 +46,6 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
-CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -73,6 +80,16 @@ NODE = (
 
 class SlurmError(RuntimeError):
     """Slurm cannot be had here; the message says why, in one sentence."""
+
+
+class Job(NamedTuple):
+    """A line of squeue. The comment, ``what``, names the rule; ``memory`` was asked for."""
+
+    number: int
+    what: str
+    memory: str
+    node: str
+    state: str
 
 
 def install() -> None:
@@ -114,16 +131,21 @@ def install() -> None:
             policy.unlink()
 
 
-def left_behind(link: Path) -> bool:
-    """Return whether a link is of a local Slurm that was killed and could not tidy up."""
-    folder = link.resolve().parent
-    if not folder.name.startswith(PREFIX):
-        return False
-    try:
-        os.kill(int((folder / "slurmctld.pid").read_text()), 0)
-    except (OSError, ValueError):
-        return True
-    return False
+def remove(folder: Path) -> None:
+    """Remove the folder of a local Slurm, and what leads to it."""
+    for name in FILES:
+        if (ETC / name).is_symlink() and (ETC / name).readlink() == folder / name:
+            (ETC / name).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_behind() -> None:
+    """Remove what local Slurms that were killed could not tidy up."""
+    for folder in Path("/tmp").glob(f"{PREFIX}*"):
+        try:
+            os.kill(int((folder / "owner.pid").read_text()), 0)
+        except (OSError, ValueError):
+            remove(folder)
 
 
 class LocalSlurm:
@@ -156,9 +178,11 @@ class LocalSlurm:
 
     def start(self) -> None:
         """Bring everything up; return when a job can be submitted."""
+        remove_left_behind()
         # Sockets lie in it, whose paths have to be short.
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
         self.folder.chmod(0o755)
+        (self.folder / "owner.pid").write_text(str(os.getpid()))
         self._configure()
         munge = self.folder / "munge.socket"
         key = self.folder / "munge.key"
@@ -168,19 +192,25 @@ class LocalSlurm:
             *(f"--{name}-file={self.folder}/munged.{name}" for name in ("pid", "seed", "log")),
         )
         self._wait("munge", "munge", "-S", str(munge), "-n")
-        self._daemon("slurmctld", "-D", "-i")
+        within = self._lay_cable()
+        self._daemon(*within, "slurmctld", "-D", "-i")
         self._wait("the controller", "scontrol", "ping")
         for name in self.names:
-            self._daemon("slurmd", "-D", "-N", name)
-        self._wait("the nodes", "srun", "--immediate=2", f"--nodes={self.nodes}", "true")
+            self._daemon(*within, "slurmd", "-D", "-N", name)
+        self._wait("the nodes", *within, "srun", "--immediate=2", f"--nodes={self.nodes}", "true")
 
     def stop(self) -> None:
         """Cancel the jobs, end the daemons, leave nothing behind."""
-        if len(self.daemons) > 1:
-            subprocess.run(["scancel", "--user=root"], timeout=20, check=False)
-            deadline = time.monotonic() + 10
-            while self.jobs("RUNNING,COMPLETING") and time.monotonic() < deadline:
-                time.sleep(0.2)
+        try:
+            if len(self.daemons) > self.nodes:
+                subprocess.run(["scancel", "--user=root"], timeout=20, check=False)
+                deadline = time.monotonic() + 10
+                while self.jobs("RUNNING,COMPLETING") and time.monotonic() < deadline:
+                    time.sleep(0.2)
+        except subprocess.SubprocessError:
+            pass  # the controller is gone
+        # Another signal would leave links that only the next start clears.
+        before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
         for daemon in reversed(self.daemons):
             daemon.terminate()
         for daemon in reversed(self.daemons):
@@ -190,38 +220,31 @@ class LocalSlurm:
                 daemon.kill()
                 daemon.wait()
         self.daemons = []
-        for name in ("slurm.conf", "gres.conf", "cgroup.conf"):
-            if (ETC / name).is_symlink() and (ETC / name).readlink() == self.folder / name:
-                (ETC / name).unlink()
-        lines = HOSTS.read_text().splitlines(keepends=True)
-        if any(MARK in line for line in lines):
-            HOSTS.write_text("".join(line for line in lines if MARK not in line))
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     @property
     def names(self) -> list[str]:
         return [f"node{place}" for place in range(1, self.nodes + 1)]
 
-    def jobs(self, states: str = "all", since: int = 0) -> dict[int, str]:
-        """Return the jobs in these states, with numbers above ``since``, and what each is for."""
-        listed = self.run("squeue", "--noheader", f"--states={states}", "--format=%A %k")
-        jobs = dict(line.split(maxsplit=1) for line in listed.splitlines())
-        return {int(number): what for number, what in jobs.items() if int(number) > since}
+    def jobs(self, states: str = "all", since: int = 0) -> dict[int, "Job"]:
+        """Return the jobs in these states, with numbers above ``since``, in their order."""
+        listed = self.run("squeue", "--noheader", f"--states={states}", "--format=%A|%k|%m|%N|%T")
+        jobs = [
+            Job(int(first), *rest)
+            for first, *rest in (line.split("|") for line in listed.splitlines())
+        ]
+        return {job.number: job for job in sorted(jobs) if job.number > since}
 
     def _configure(self) -> None:
         host = socket.gethostname().split(".")[0]
-        try:
-            address = socket.gethostbyname(host)
-        except OSError:
-            # The daemons listen where the machine's own name leads.
-            address = "127.0.0.1"
-            HOSTS.write_text(HOSTS.read_text().rstrip("\n") + f"\n{address} {host} {MARK}\n")
         (self.folder / "state").mkdir()
         # Any file passes for a GPU.
         (self.folder / "gpu").touch()
         text = CONFIGURATION.format(
             host=host,
-            address=address,
+            address=INNER_ADDRESS,
             port=self.port,
             folder=self.folder,
             partition=PARTITION,
@@ -232,7 +255,7 @@ class LocalSlurm:
             nodes += NODE.format(
                 name=name,
                 host=host,
-                address=address,
+                address=INNER_ADDRESS,
                 port=self.port + place,
                 cpus=self.cpus,
                 memory=self.memory,
@@ -247,12 +270,43 @@ class LocalSlurm:
         for name, content in files.items():
             (self.folder / name).write_text(content)
             link = ETC / name
-            if link.exists() and not left_behind(link):
+            if link.exists() or link.is_symlink():
                 raise SlurmError(
                     f"a local Slurm needs {link}: found another Slurm's, which it will not replace"
                 )
-            link.unlink(missing_ok=True)
             link.symlink_to(self.folder / name)
+
+    def _lay_cable(self) -> list[str]:
+        """Make the namespace of the nodes; return what a command within it begins with.
+
+        It lasts as long as a process in it, and the cable as long as the namespace.
+        """
+        # Of a Slurm that was killed, whose jobs live on.
+        subprocess.run(["ip", "link", "delete", OUTER], capture_output=True, check=False)
+        self._daemon("unshare", "--net", "sleep", "infinity")
+        namespace = Path(f"/proc/{self.daemons[-1].pid}/ns/net")
+        within = ["nsenter", f"--net={namespace}"]
+        needs = "a local Slurm needs a network namespace: "
+        deadline = time.monotonic() + 10
+        while namespace.readlink() == Path("/proc/self/ns/net").readlink():
+            if self.daemons[-1].poll() is not None or time.monotonic() > deadline:
+                said = (self.folder / "1-unshare.out").read_text().strip()
+                raise SlurmError(f"{needs}unshare failed with: {said}")
+            time.sleep(0.02)
+        ends = ["type", "veth", "peer", "name", INNER, "netns", str(self.daemons[-1].pid)]
+        for command in (
+            ["ip", "link", "add", OUTER, *ends],
+            ["ip", "address", "add", f"{OUTER_ADDRESS}/30", "dev", OUTER],
+            ["ip", "link", "set", OUTER, "up"],
+            [*within, "ip", "address", "add", f"{INNER_ADDRESS}/30", "dev", INNER],
+            [*within, "ip", "link", "set", INNER, "up"],
+            [*within, "ip", "link", "set", "lo", "up"],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                said = done.stderr.strip()
+                raise SlurmError(f"{needs}{' '.join(command)} failed with: {said}")
+        return within
 
     def _daemon(self, *command: str) -> None:
         with (self.folder / f"{len(self.daemons)}-{command[0]}.out").open("wb") as output:

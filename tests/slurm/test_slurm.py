@@ -2,80 +2,149 @@
 
 import re
 import signal
+import socket
+import subprocess
+import sys
+import textwrap
 
-from conftest import wait_for
+from conftest import COMMAND, SHARDS, wait_for
+from local_slurm import ACCOUNT, PARTITION
+from projects import ROOT
 
-SHARDS = 2
 RESTING = ("RUNNING", "PENDING", "COMPLETING")
 
 
-def write_shards(project):
-    corpus = {**project.config["corpora"]["small"], "shards": SHARDS}
-    # Without a job for the norms alone.
-    project.write_config(corpora={"small": corpus}, extraction={"keep": "norms"})
+def rule_of(job):
+    return re.match(r"rule_(\w+?)_wildcards", job.what)[1]
 
 
-def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(project, slurm):
-    """The whole chain; its results are those of a run without a cluster, byte for byte."""
-    write_shards(project)
-    local = project.copy(project.folder.parent / "local")
-    local.run()
+def test_results_are_those_of_a_run_without_a_cluster(chain):
+    """Byte for byte, from the whole chain over several shards."""
+    assert len(chain.project.results("tiny/small/attention/norms/*")) == SHARDS
+    assert chain.project.results() == chain.local.results()
 
-    before = max(slurm.jobs(), default=0)
-    killed = project.submitting()
 
-    def extracting():
-        return any("extract" in job for job in slurm.jobs("RUNNING", before).values())
-
-    wait_for(extracting, 120, "an extraction")
-    killed.kill()
-    killed.wait()
-    assert list((project.folder / ".snakemake" / "locks").iterdir())
-    result = project.submit()
-    assert result.returncode == 0, result.stdout
-    assert project.results() == local.results()
-
-    jobs = slurm.jobs(since=before).values()
-    rules = {re.match(r"rule_(\w+?)_wildcards", job)[1] for job in jobs}
+def test_jobs_run_on_both_nodes(chain, slurm):
+    for rule in ("tokenize_corpus", "extract_activations", "build_design"):
+        nodes = [job.node for job in chain.jobs if rule_of(job) == rule]
+        assert set(nodes) == set(slurm.names), rule
+    rules = set(map(rule_of, chain.jobs))
     # Nodes have no network, and what takes less than its submission is not submitted.
     assert not rules & {"fetch_model", "check_fits", "plot_coefficients"}
     assert {"prepare_corpus", "extract_activations", "fit_regression", "plot_lags"} <= rules
-    assert "nothing to be done" in project.submit().stdout.lower()
 
 
-def test_a_job_killed_for_memory_gets_more(project, slurm):
-    before = max(slurm.jobs(), default=0)
-    memory = "prepare_corpus:mem_mb=60 * attempt ** 4"
-    result = project.submit("results/corpora/small.parquet", "--set-resources", memory)
-    assert result.returncode == 0, result.stdout
-    assert "Trying to restart job" in result.stdout
-    failed = slurm.jobs("FAILED,OUT_OF_MEMORY", before)
-    assert len(failed) == 1
-    assert len(slurm.jobs("COMPLETED", before)) == 1
-    listed = slurm.run("squeue", "--noheader", "--states=all", "--format=%A %m").splitlines()
-    asked = sorted((int(number), memory) for number, memory in map(str.split, listed))
-    assert [memory for number, memory in asked if number > before] == ["60M", "960M"]
+def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain):
+    """With a lock left behind, and without doing again what was done."""
+    assert chain.locked
+    for rule in ("tokenize_corpus", "extract_activations", "accumulate_residuals"):
+        assert [rule_of(job) for job in chain.jobs].count(rule) == SHARDS, rule
+    assert "nothing to be done" in chain.project.submit("-n").stdout.lower()
 
 
-def test_the_error_of_a_failed_job_is_on_the_terminal(project, slurm):
+def test_a_job_killed_for_memory_gets_more(chain):
+    assert "Trying to restart job" in chain.printed
+    attempts = [job for job in chain.jobs if rule_of(job) == "prepare_corpus"]
+    assert [job.memory for job in attempts] == ["60M", "960M"]
+    assert attempts[0].state in ("FAILED", "OUT_OF_MEMORY")
+    assert attempts[1].state == "COMPLETED"
+
+
+def test_nodes_have_no_network(chain, slurm, tmp_path):
+    """Neither a service of the machine nor any other address is reached from a job."""
+    program = tmp_path / "connect.py"
+    program.write_text(
+        "import socket, sys\n"
+        "for address, port in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    try:\n"
+        "        socket.create_connection((address, int(port)), 5)\n"
+        "        print('reached')\n"
+        "    except OSError as error:\n"
+        "        print(error.strerror)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        # An address of a network for documentation: no packet may even leave.
+        connect = [sys.executable, str(program), "127.0.0.1", port, "203.0.113.1", "443"]
+        here = subprocess.run(connect, capture_output=True, text=True, check=True)
+        assert here.stdout.startswith("reached\n")
+        for node in slurm.names:
+            output = tmp_path / node
+            options = ["--wait", f"--nodelist={node}", f"--output={output}"]
+            slurm.run("sbatch", *options, f"--wrap={' '.join(connect)}")
+            assert output.read_text() == "Connection refused\nNetwork is unreachable\n"
+
+
+def test_the_error_of_a_failed_job_is_on_the_terminal(finished, slurm):
     """It asks for a GPU and gets one, but the one that this Slurm pretends to have is no use."""
-    project.run("--until", "tokenize_corpus")
-    before = max(slurm.jobs(), default=0)
-    project.write_config(extraction={"device": "cuda"})
-    result = project.submit("--retries", "0")
+    before = max(slurm.jobs())
+    finished.write_config(extraction={"device": "cuda"})
+    norms = "results/tiny/small/attention/norms/0000.parquet"
+    (finished.folder / norms).unlink()
+    result = finished.submit(norms, "--retries", "0")
     assert result.returncode == 1
     assert re.search(r"^ *error: .*cuda.*$", result.stdout, re.MULTILINE | re.IGNORECASE)
     (number,) = slurm.jobs("FAILED", before)
     assert "gpu" in slurm.run("scontrol", "show", "job", str(number))
 
 
-def test_ctrl_c_cancels_the_jobs(project, slurm):
-    before = max(slurm.jobs(), default=0)
-    write_shards(project)
-    run = project.submitting()
-    wait_for(lambda: slurm.jobs("RUNNING", before), 60, "a running job")
+def test_ctrl_c_cancels_the_jobs(finished, slurm):
+    """Those that run and those that are queued."""
+    before = max(slurm.jobs())
+    tokens = sorted((finished.folder / "results" / "tiny" / "small" / "tokens").iterdir())
+    for path in tokens:
+        path.unlink()
+    targets = [str(path.relative_to(finished.folder)) for path in tokens]
+    run = finished.start(*targets, *COMMAND)
+    wait_for(
+        lambda: slurm.jobs("RUNNING", before) and len(slurm.jobs(since=before)) == SHARDS,
+        60,
+        "a running job, and all others in the queue",
+    )
     run.send_signal(signal.SIGINT)
     run.wait(30)
     assert run.returncode != 0
     wait_for(lambda: not slurm.jobs(",".join(RESTING), before), 15, "the end of all jobs")
+    assert len(slurm.jobs("CANCELLED", before)) > SHARDS / 2
+
+
+def documented(beginning):
+    """Return the block of docs/cluster.md that begins with this line."""
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    block = re.search(rf"^    {re.escape(beginning)}\n(?:(?:    .*)?\n)*", text, re.MULTILINE)
+    return textwrap.dedent(block[0]).rstrip() + "\n"
+
+
+def test_the_documented_profile_for_other_schedulers_works(finished, slurm):
+    """The commands on the page: to submit a job, to ask how it is, to cancel it."""
+    before = max(slurm.jobs())
+    profile = finished.folder / "profiles" / "generic"
+    profile.mkdir()
+    text = documented("executor: cluster-generic")
+    text = text.replace("my-partition", PARTITION).replace("my-account", ACCOUNT)
+    (profile / "profile.yaml").write_text(text)
+    (profile / "status.sh").write_text(documented("#!/bin/sh"))
+    finished.write_config(extraction={"device": "cuda"})
+    results = "results/tiny/small/{}.parquet"
+    norms, *tokens = map(results.format, ("attention/norms/0000", "tokens/0001", "tokens/0002"))
+    for path in (norms, *tokens):
+        (finished.folder / path).unlink()
+    command = ("--workflow-profile", "profiles/generic", "--latency-wait", "10")
+    result = finished.snakemake(
+        *(norms, tokens[0], "--keep-going", "--retries", "0"),
+        *("--set-threads", "extract_activations=2"),
+        *(*command, "--seconds-between-status-checks", "1"),
+    )
+    assert result.returncode == 1
+    assert re.search(r"^ *error: .*cuda.*$", result.stdout, re.MULTILINE | re.IGNORECASE)
+    states = sorted(job.state for job in slurm.jobs(since=before).values())
+    assert states == ["COMPLETED", "FAILED"]
+    assert (finished.folder / tokens[0]).exists()
+
+    before = max(slurm.jobs())
+    run = finished.start(tokens[1], *command)
+    wait_for(lambda: slurm.jobs("RUNNING", before), 60, "a running job")
+    run.send_signal(signal.SIGINT)
+    run.wait(30)
+    wait_for(lambda: not slurm.jobs(",".join(RESTING), before), 15, "the end of the job")
     assert slurm.jobs("CANCELLED", before)

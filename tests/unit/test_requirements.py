@@ -43,6 +43,7 @@ def test_conda_gets_the_same_list():
 
 
 def test_no_download_address_is_recorded():
-    lists = ("requirements.in", "requirements.txt", "requirements-slurm.txt")
+    lists = ("requirements.in", "requirements.txt")
+    lists += ("requirements-slurm.txt", "requirements-storage.txt")
     for name in (*lists, "workflow/envs/attnlag.yaml"):
         assert not re.search(r"://|index-url|find-links", (ROOT / name).read_text())

@@ -23,7 +23,7 @@ rule extract_activations:
     threads: 8
     resources:
         mem_mb=memory_of_extraction,
-        runtime=lambda wildcards, attempt: f"{4 * attempt}h",
+        runtime=minutes(240),
         gpu=int(CONFIG.extraction.device.startswith("cuda")),
         # What changes only speed is handed over here: it is no reason to run again.
         device=CONFIG.extraction.device,

@@ -28,7 +28,8 @@ if not Path.cwd().samefile(SCRIPTS.parent):
     sys.exit(f"attnlag runs in its own folder: expected {SCRIPTS.parent}, found {Path.cwd()}")
 
 CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
-if problems:
+# A job may run where the user's files are not: the run that submitted it has looked.
+if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 
 
@@ -126,13 +127,19 @@ def memory(base, per_mb=0):
     return with_input if per_mb else lambda wildcards, attempt: attempt * base
 
 
+def minutes(count):
+    """Return a function for the time that a job needs; one that is tried again gets as much again."""
+    return lambda wildcards, attempt: f"{attempt * count}m"
+
+
 def memory_of_extraction(wildcards, input, attempt):
     """Return the MB for the model and a batch. On a GPU, weights only pass through main memory.
 
     A model that is not there yet raises FileNotFoundError: Snakemake asks again once it is.
     """
-    os.stat(input.model)
-    weights = sum(path.stat().st_size for path in Path(input.model).parent.glob("*.safetensors"))
+    folder = Path(folder_of_model(wildcards))
+    os.stat(folder / "source.json")
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     # Half precision is stored in 2 bytes and computed in 4, while the stored weights are at hand.
     copies = 1.5 if CONFIG.extraction.device.startswith("cuda") else 3
     batch = CONFIG.extraction.batch_tokens / 4
@@ -149,6 +156,11 @@ def for_covariate(covariate, pattern):
     return file
 
 
+def folder_of_model(wildcards):
+    """Return the folder of a model. It is on disk, also where a storage provider has the results."""
+    return f"data/models/{wildcards.model}"
+
+
 def source_files(wildcards):
     """Return the files that a model is made from, so that a change in them is seen."""
     model = CONFIG.models[wildcards.model]
@@ -157,8 +169,8 @@ def source_files(wildcards):
     if model.source != "path":
         return []
     if model.path.is_file():
-        return [str(model.path)]
-    return sorted(str(path) for path in model.path.iterdir() if path.is_file())
+        return local(str(model.path))
+    return sorted(local(str(path)) for path in model.path.iterdir() if path.is_file())
 
 
 def settings_of_model(wildcards):
@@ -322,7 +334,11 @@ def closing_words():
     """Return where the results are and the findings of every regression and comparison."""
     lines = []
     compared = ["results/comparison/findings.txt"] if COMPARED else []
+    prefix = workflow.storage_settings.default_storage_prefix
     for path in studies(f"{RESULTS}/findings.txt") + compared:
+        if prefix:
+            lines += [f"{prefix}/{path}"]
+            continue
         findings = Path(path)
         if findings.exists():
             lines += [findings.read_text(encoding="utf-8") + f"  in {findings.parent}/"]

@@ -33,7 +33,7 @@ rule compare_models:
     threads: 1
     resources:
         mem_mb=memory(4000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_comparison,
         code=code("compare_models"),
@@ -70,7 +70,7 @@ rule plot_comparison:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         code=code("plot_comparison"),
     message:

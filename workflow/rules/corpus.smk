@@ -3,7 +3,8 @@
 
 rule prepare_corpus:
     input:
-        lambda wildcards: CONFIG.files_of(wildcards.corpus),
+        # Of the user's disk, also where a storage provider has the results.
+        lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus))),
     output:
         "results/corpora/{corpus}.parquet",
     log:
@@ -15,7 +16,7 @@ rule prepare_corpus:
     threads: 1
     resources:
         mem_mb=memory(1000, 8),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         settings=settings_of_corpus,
         code=code("prepare_corpus"),

@@ -17,7 +17,7 @@ rule accumulate_crossproducts:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_crossproducts,
         code=code("accumulate_crossproducts"),

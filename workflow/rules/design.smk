@@ -20,7 +20,7 @@ rule build_design:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_design,
         code=code("build_design"),

@@ -27,7 +27,7 @@ rule plot_norms:
     threads: 1
     resources:
         mem_mb=memory(1000, 2),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         code=code("plot_norms"),
     message:
@@ -69,7 +69,7 @@ rule plot_coefficients:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         code=code("plot_coefficients"),
     message:
@@ -109,7 +109,7 @@ rule plot_lags:
     threads: 1
     resources:
         mem_mb=memory(1000, 2),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         settings=settings_of_panels,
         code=code("plot_lags"),
@@ -152,7 +152,7 @@ rule plot_diagnostics:
     threads: 1
     resources:
         mem_mb=memory(1000, 2),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         settings=settings_of_panels,
         code=code("plot_diagnostics"),
@@ -198,7 +198,7 @@ rule plot_sites:
     threads: 1
     resources:
         mem_mb=memory(1000, 2),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         sites=" ".join(SITES),
         norms=lambda wildcards, input: input.norms[:: len(shards(wildcards.corpus))],
@@ -243,7 +243,7 @@ rule plot_specifications:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         regressions=" ".join(CONFIG.regressions),
         code=code("plot_specifications"),

@@ -17,8 +17,8 @@ rule fetch_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime="2h",
+        mem_mb=memory(4000),
+        runtime=minutes(120),
     params:
         settings=settings_of_model,
         code=code("fetch_model"),
@@ -27,3 +27,6 @@ rule fetch_model:
     shell:
         "python3 scripts/fetch_model.py --settings {params.settings:q} --model {wildcards.model}"
         " --output data/models/{wildcards.model} --log {log}"
+        # A storage provider takes its own copies of these two.
+        " && for copy in {output}; do test -e $copy"
+        " || cp data/models/{wildcards.model}/$(basename $copy) $copy; done"

@@ -17,7 +17,7 @@ if CONFIG.extraction.keep == "vectors":
         threads: 1
         resources:
             mem_mb=memory(1000),
-            runtime="1h",
+            runtime=minutes(60),
         params:
             code=code("compute_norms"),
         message:

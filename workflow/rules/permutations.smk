@@ -20,7 +20,7 @@ rule permute_documents:
     threads: 1
     resources:
         mem_mb=memory(2000),
-        runtime="4h",
+        runtime=minutes(240),
     params:
         settings=settings_of_permutations,
         code=code("permute_documents"),
@@ -62,7 +62,7 @@ rule fit_permutations:
     threads: 1
     resources:
         mem_mb=memory(1000, 3),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_null,
         code=code("fit_permutations"),

@@ -36,7 +36,7 @@ rule fit_regression:
     threads: 1
     resources:
         mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_regression,
         code=code("fit_regression"),
@@ -68,7 +68,7 @@ rule check_fits:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="10m",
+        runtime=minutes(10),
     params:
         code=code("check_fits"),
     message:

@@ -17,7 +17,7 @@ rule solve_regression:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_residuals,
         code=code("solve_regression"),
@@ -48,7 +48,7 @@ rule accumulate_residuals:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_residuals,
         code=code("accumulate_residuals"),

@@ -16,7 +16,7 @@ rule tokenize_corpus:
     threads: 1
     resources:
         mem_mb=memory(1500, 4),
-        runtime="1h",
+        runtime=minutes(60),
     params:
         settings=settings_of_tokens,
         code=code("tokenize_corpus"),
@@ -43,7 +43,7 @@ rule summarize_tokens:
     threads: 1
     resources:
         mem_mb=memory(1000, 12),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         code=code("summarize_tokens"),
     message:
@@ -67,7 +67,7 @@ rule count_tokens:
     threads: 1
     resources:
         mem_mb=memory(1000),
-        runtime="30m",
+        runtime=minutes(30),
     params:
         code=code("count_tokens"),
     message:

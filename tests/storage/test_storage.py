@@ -1,0 +1,75 @@
+"""Results in a bucket: a real server of S3's protocol on this machine, and Snakemake's plugin."""
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from projects import new_project
+
+BUCKET, PREFIX = "studies", "first"
+KEYS = {"ACCESS_KEY": "some", "SECRET_KEY": "thing"}
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Return the address of a server with an empty bucket."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    address = "http://{}:{}".format(*moto.get_host_and_port())
+    client(address).create_bucket(Bucket=BUCKET)
+    yield address
+    moto.stop()
+
+
+def client(address):
+    return boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id=KEYS["ACCESS_KEY"],
+        aws_secret_access_key=KEYS["SECRET_KEY"],
+    )
+
+
+def stored(address):
+    """Return the results in the bucket by path, as Project.results does."""
+    s3 = client(address)
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    keys = [item["Key"] for page in pages for item in page["Contents"]]
+    results = f"{PREFIX}/results/"
+    return {
+        key.removeprefix(results): s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        for key in keys
+        if key.startswith(results)
+    }
+
+
+def test_results_in_a_bucket_are_those_on_disk(gpt2, tmp_path, server):
+    """The whole chain over two shards; then nothing to do, or what a change asks for."""
+    project = new_project(tmp_path / "project", gpt2)
+    corpus = {**project.config["corpora"]["small"], "shards": 2}
+    project.write_config(corpora={"small": corpus}, figures={"formats": ["svg"]})
+    local = project.copy(tmp_path / "local")
+    local.run()
+
+    def run(*arguments):
+        options = (
+            *("--default-storage-provider", "s3", "--default-storage-prefix"),
+            *(f"s3://{BUCKET}/{PREFIX}", "--storage-s3-endpoint-url", server),
+        )
+        environment = {f"SNAKEMAKE_STORAGE_S3_{name}": key for name, key in KEYS.items()}
+        result = project.snakemake("--cores", "2", *options, *arguments, environment=environment)
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    findings = "tiny/small/attention/notebook/findings.txt"
+    assert f"s3://{BUCKET}/{PREFIX}/results/{findings}\n" in run()
+    assert stored(server) == local.results()
+    assert not project.results()
+
+    assert "Nothing to be done" in run("-n")
+    project.write_config(inference={"alpha": 0.1})
+    planned = run("-n")
+    assert "fit_regression" in planned
+    assert "solve_regression" not in planned
