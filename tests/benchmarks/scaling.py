@@ -48,6 +48,28 @@ from projects import Project, new_project  # noqa: E402
 
 PARTS = ("growth", "default", "dry-run")
 
+# The rules in the order of the flow.
+FLOW = [
+    "prepare_corpus",
+    "tokenize_corpus",
+    "summarize_tokens",
+    "extract_activations",
+    "compute_norms",
+    "build_design",
+    "accumulate_crossproducts",
+    "solve_regression",
+    "accumulate_residuals",
+    "permute_documents",
+    "fit_permutations",
+    "fit_regression",
+    "plot_norms",
+    "plot_coefficients",
+    "plot_lags",
+    "plot_diagnostics",
+    "plot_specifications",
+    "check_fits",
+]
+
 # Log-normal lengths of documents in words: a median of 150, a mean of 225, none over 3,000.
 MEDIAN_WORDS, SPREAD, MOST_WORDS = 150, 0.9, 3000
 
@@ -238,9 +260,13 @@ def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
         shutil.rmtree(project.folder / site / "activations")
         print(f"  {tokens_in(project, name):,} tokens", flush=True)
     jobs = pd.concat(found)
+    jobs = jobs[jobs["rule"] != "fetch_model"]
     jobs["memory"] = jobs[["sampled", "peak"]].max(axis=1)
     # Of several jobs of one rule, those of the regressions, the longest and the largest count.
-    return jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
+    jobs = jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
+    return jobs.sort_values(
+        "rule", key=lambda rules: rules.str.split(",").str[0].map(FLOW.index), kind="stable"
+    )
 
 
 def tokens_in(project: Project, corpus: str) -> int:
@@ -404,7 +430,9 @@ def draw(jobs: pd.DataFrame | None, uses: dict[str, float] | None, path: Path) -
         right.xaxis.set_major_locator(FixedLocator([100, 200, 500, 1000]))
         right.xaxis.set_minor_locator(NullLocator())
         left.set_yticks(list(places.values()), list(places))
-        top.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=3)
+        top.legend(
+            *left.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False
+        )
     if uses is not None:
         axes = bottom.subplots()
         whole, done = sum(uses.values()), 0.0
@@ -427,6 +455,7 @@ def main(arguments: argparse.Namespace, folder: Path) -> None:
     jobs = uses = None
     if "growth" in arguments.parts:
         jobs = growth(folder / "growth", arguments.sizes)
+        jobs.to_csv(folder / "growth.csv", index=False)
         print_growth(jobs)
     if "default" in arguments.parts:
         uses = default_run(folder / "default", arguments.models)
