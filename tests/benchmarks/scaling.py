@@ -8,8 +8,8 @@
 tokens, a tiny model with random weights, and the regressions of the default configuration. Time is
 that of Snakemake's ``benchmark:`` files. So is memory, but for its sampling: Snakemake looks twice
 a second at first and every half minute later, and misses what a program reaches in between. So each
-program also notes its peak as the kernel has it, and the larger of the two counts. The floor of a
-rule is its time at the smallest corpus; growth net of it is 10 where time is linear in tokens.
+program also notes its peak as the kernel has it, and the larger of the two counts. Besides, a
+rule's work is its CPU time without that of imports; it grows by 10 where it is linear in tokens.
 
 **default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
 after a change of ``inference``. What neither computes nor writes results: start-up of the
@@ -75,6 +75,8 @@ MEDIAN_WORDS, SPREAD, MOST_WORDS = 150, 0.9, 3000
 
 # What growth is held against.
 MOST_MEMORY, MOST_TIME = 1.10, 10.5
+# CPU seconds that a rule works at the largest size, if the growth of its work is to be told.
+LEAST_WORK = 0.3
 
 # Shards of the corpus of the dry run: ten jobs each with the default regressions.
 SHARDS = 498
@@ -278,28 +280,21 @@ def tokens_in(project: Project, corpus: str) -> int:
 def print_growth(jobs: pd.DataFrame) -> None:
     """Print time and memory by rule and size, and how they grow over the last ten-fold step."""
     sizes = sorted(jobs["size"].unique())
-    wide = jobs.pivot(index="rule", columns="size")
-    floor, before, after = sizes[0], sizes[-2], sizes[-1]
-    times = after / before
-    print(f"{'rule':<38}{'seconds':>24}{'growth':>8}{'net':>6}{'peak MB':>26}{'growth':>8}")
+    before, after = sizes[-2:]
+    wide = jobs.assign(work=jobs["cpu"] - jobs["importing"]).pivot(index="rule", columns="size")
+    print(f"{'rule':<36}{'seconds':>24}{'growth':>8}{'work':>6}{'peak MB':>24}{'growth':>8}")
     for rule in jobs["rule"].unique():
-        seconds, memory = (wide.loc[rule][column] for column in ("seconds", "memory"))
-        cpu = wide.loc[rule]["cpu"]
-        raw = seconds[after] / seconds[before]
-        net = (cpu[after] - cpu[floor]) / (cpu[before] - cpu[floor])
-        net *= times * (before - floor) / (after - floor)
-        larger = memory[after] / memory[before]
-        marks = "".join(
-            f"  {name}"
-            for name, bad in (("TIME", raw > MOST_TIME), ("MEMORY", larger >= MOST_MEMORY))
-            if bad
-        )
+        seconds, memory, work = (wide.loc[rule][name] for name in ("seconds", "memory", "work"))
+        longer, larger = seconds[after] / seconds[before], memory[after] / memory[before]
+        net = f"{work[after] / work[before]:6.1f}" if work[after] > LEAST_WORK else "     -"
         print(
-            f"{rule:<38}"
+            f"{rule:<36}"
             + "".join(f"{seconds[size]:8.2f}" for size in sizes)
-            + f"{raw:8.2f}{net:6.1f}  "
+            + f"{longer:8.2f}{net}"
             + "".join(f"{memory[size]:8.0f}" for size in sizes)
-            + f"{larger:8.2f}{marks}"
+            + f"{larger:8.2f}"
+            + ("  TIME" if longer > MOST_TIME else "")
+            + ("  MEMORY" if larger >= MOST_MEMORY else "")
         )
 
 
