@@ -49,6 +49,7 @@ bench: $(READY)
 	$(BIN)/python tests/benchmarks/storage.py
 	$(BIN)/python tests/benchmarks/regression.py
 	$(BIN)/python tests/benchmarks/coverage.py
+	$(BIN)/python tests/benchmarks/scaling.py
 
 report: $(READY)
 	$(BIN)/snakemake --cores all

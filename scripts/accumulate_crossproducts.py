@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from attnlag import crossproducts, layout, program, tables
 from attnlag.errors import counted
 
-ROWS = 50_000
+ROWS = 16_384
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("design", type=Path, help="the design (Parquet)")

@@ -11,7 +11,7 @@ from pathlib import Path
 from attnlag import crossproducts, program, residuals, tables
 from attnlag.errors import counted
 
-ROWS = 50_000
+ROWS = 16_384
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("design", type=Path, help="the design of this shard (Parquet)")

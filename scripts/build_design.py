@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from attnlag import design, layout, program, tables
 from attnlag.errors import counted
 
-ROWS = 50_000
+ROWS = 16_384
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")

@@ -7,12 +7,10 @@ whatever stands before them.
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from attnlag import program, tables, tokens
 from attnlag.errors import counted
 
-ROWS = 10_000
+ROWS = 250
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("tokens", type=Path, help="the first shard; the others lie beside it")
@@ -23,9 +21,7 @@ def main(args):
     batches = (
         batch
         for path in tables.shards(args.tokens)
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(
-            ROWS, columns=["input_ids"]
-        )
+        for batch in tables.batches(path, ROWS, "tokens", columns=["input_ids"])
     )
     counts = tokens.token_counts(batches)
     record = tables.read_provenance(args.tokens)

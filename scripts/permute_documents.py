@@ -9,7 +9,8 @@ from pathlib import Path
 from attnlag import design, permutation, program, tables
 from attnlag.errors import counted
 
-ROWS = 50_000
+# Each token has a number in each draw.
+ROWS = 4096
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")

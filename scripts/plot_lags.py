@@ -3,12 +3,12 @@
 
 A regression without lags shows its nearest lead.
 
-The design is read one layer at a time, so that its layers do not add up in memory.
+The design is read one layer at a time, and of a large one a sample of its rows, so that neither
+layers nor shards add up in memory.
 """
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -23,9 +23,8 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 
 
 def main(args):
-    # Without pre-buffering, the columns that are not asked for are not read ahead.
-    files = [pq.ParquetFile(path, pre_buffer=False) for path in tables.shards(args.design)]
-    present, terms = crossproducts.terms_of(files[0].schema_arrow)
+    paths = tables.shards(args.design)
+    present, terms = crossproducts.terms_of(pq.read_schema(args.design))
     layers = figures.chosen_layers(args.settings.get("layers"), present)
     lag = figures.lags_among(terms)[0]
     coefficients = pd.read_parquet(args.coefficients).query("subset == 'all' and term == @lag")
@@ -33,24 +32,23 @@ def main(args):
     fits = pd.read_parquet(args.fits)
     r_squared = fits.set_index("layer")["r_squared"]
 
-    def column(name):
-        return np.concatenate([file.read([name])[name].to_numpy() for file in files])
-
+    count = tables.row_count(paths)
+    rows = figures.rows_shown(count)
     panels = []
     for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
         name = layout.layer_name(layer)
         panels.append(
             figures.lag_panel(
                 layer,
-                column(f"{name}.{lag}"),
-                column(f"{name}.y"),
+                tables.values_of(paths, f"{name}.{lag}", rows),
+                tables.values_of(paths, f"{name}.y", rows),
                 slopes[layer],
                 r_squared[layer],
             )
         )
     name = figures.study(fits)
     figure = figures.outcome_by_lag(
-        panels, title=f"Outcome by {figures.named(lag)}: {name}", lag=lag
+        panels, title=f"Outcome by {figures.named(lag)}: {name}", lag=lag, rows=count
     )
     figures.save(figure, args.output)
     program.log.info("%s: drew %d of %d layers", name, len(layers), len(present))

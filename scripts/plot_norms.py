@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Draw the norms of every layer: a sample of tokens as points, beside histograms of all.
+"""Draw the norms of every layer: a sample of tokens as points, beside histograms.
 
-One layer is in memory at a time, so that neither layers nor shards add to it.
+One layer is in memory at a time, and of a large corpus a sample of its tokens, so that neither
+layers nor shards add to it.
 """
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -21,17 +21,18 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 
 def main(args):
     drop_first = {"drop_first": 1, **args.settings}["drop_first"]
-    # Without pre-buffering, the columns that are not asked for are not read ahead.
-    files = [pq.ParquetFile(path, pre_buffer=False) for path in tables.shards(args.norms)]
-
-    def column(name):
-        return np.concatenate([file.read([name])[name].to_numpy() for file in files])
-
-    first = column("position") < drop_first
+    paths = tables.shards(args.norms)
+    tokens = tables.row_count(paths)
+    rows = figures.rows_shown(tokens)
+    first = tables.values_of(paths, "position", rows) < drop_first
     layers = [
-        figures.layer_norms(int(layer.removeprefix("layer_")), log_norms(column(layer)), first)
+        figures.layer_norms(
+            int(layer.removeprefix("layer_")),
+            log_norms(tables.values_of(paths, layer, rows)),
+            first,
+        )
         for layer in tqdm(
-            layout.layers_in(files[0].schema_arrow), desc="layers", unit="layer", delay=2
+            layout.layers_in(pq.read_schema(args.norms)), desc="layers", unit="layer", delay=2
         )
     ]
     record = tables.read_provenance(args.norms)
@@ -39,7 +40,7 @@ def main(args):
     figure = figures.norms_by_layer(
         layers,
         title=f"Norms by layer: {name}",
-        tokens=len(first),
+        tokens=tokens,
         site=args.site,
         drop_first=drop_first,
     )

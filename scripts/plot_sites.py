@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Draw the sites of a model side by side: norms and coefficients by layer, a column per site.
 
-One layer of one site is in memory at a time, so that neither layers nor shards add to it.
+One layer of one site is in memory at a time, and of a large corpus a sample of its tokens, so that
+neither layers nor shards add to it.
 """
 
 from pathlib import Path
@@ -47,21 +48,16 @@ def main(args):
     panels = []
     for place, site in enumerate(args.sites):
         paths = tables.shards(args.norms[place])
-        # Without pre-buffering, the columns that are not asked for are not read ahead.
-        files = [pq.ParquetFile(path, pre_buffer=False) for path in paths]
-
-        def column(name, files=files):
-            return np.concatenate([file.read([name])[name].to_numpy() for file in files])
-
-        rest = column("position") >= drop_first
-        names = layout.layers_in(files[0].schema_arrow)
+        rows = figures.rows_shown(tables.row_count(paths))
+        rows = rows[tables.values_of(paths, "position", rows) >= drop_first]
+        names = layout.layers_in(pq.read_schema(paths[0]))
         panels.append(
             figures.SitePanels(
                 site=site,
                 layers=[int(name.removeprefix("layer_")) for name in names],
                 quantiles=np.stack(
                     [
-                        figures.norm_quantiles(log_norms(column(name)[rest]))
+                        figures.norm_quantiles(log_norms(tables.values_of(paths, name, rows)))
                         for name in tqdm(names, desc=f"{site}: layers", unit="layer", delay=2)
                     ]
                 ),
@@ -77,6 +73,7 @@ def main(args):
         alpha=settings["alpha"],
         adjust=settings["adjust"],
         drop_first=drop_first,
+        tokens=tables.row_count(paths),
     )
     figures.save(figure, args.output)
     program.log.info("%s: drew %s side by side", name, ", ".join(args.sites))

@@ -16,12 +16,17 @@ from attnlag import corpora, program, tables
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Read, check and write one corpus."""
+    """Read, check and write one corpus, some documents at a time."""
     settings = corpora.DEFAULTS | arguments.settings
-    documents = corpora.read_documents(arguments.files, settings)
-    record = corpora.corpus_record(arguments.corpus, documents, settings)
-    tables.write_table(corpora.corpus_table(documents), arguments.output, record)
-    program.log.info("%s", corpora.corpus_summary(arguments.corpus, documents))
+    tally = corpora.Tally()
+    documents = tally.counting(corpora.read_documents(arguments.files, settings))
+    tables.write_parts(
+        map(corpora.corpus_table, corpora.in_batches(documents)),
+        corpora.SCHEMA,
+        arguments.output,
+        lambda: corpora.corpus_record(arguments.corpus, tally, settings),
+    )
+    program.log.info("%s", corpora.corpus_summary(arguments.corpus, tally))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ a lag of one token reaches.
 
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag import program, tables, tokens
+
+ROWS = 250
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("tokens", type=Path, help="the first shard; the others lie beside it")
@@ -20,11 +21,16 @@ parser.add_argument("--csv", type=Path, required=True)
 
 
 def main(args):
-    sequences = pa.concat_tables([pq.read_table(path) for path in tables.shards(args.tokens)])
+    columns = ["document", "char_start", "char_end"]
+    sequences = (
+        batch
+        for path in tables.shards(args.tokens)
+        for batch in tables.batches(path, ROWS, "summary", columns)
+    )
     record = tables.read_provenance(args.tokens)
     bos = record.pop("tokens")["bos"]
-    corpus = pq.read_table(args.corpus, columns=["document", "text", "group"])
-    summary = tokens.summarize(sequences.replace_schema_metadata(), corpus, bos)
+    corpus = pq.read_table(args.corpus, columns=["document", "group"])
+    summary = tokens.summarize(sequences, corpus.replace_schema_metadata(), bos)
     tables.write_frame(summary, args.parquet, args.csv, record)
     whole = summary.iloc[0]
     program.log.info(

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from attnlag import program, tables, tokens
+from attnlag import corpora, program, tables, tokens
 from attnlag.errors import UserError, counted
 from attnlag.sources import verify_folder
 
@@ -31,33 +30,45 @@ def main(args):
         **args.settings,
     }
     source = verify_folder(args.model)
-    corpus = pq.read_table(args.corpus)
     record = tables.read_provenance(args.corpus)
     name = record["corpus"]["name"]
-    if settings["shards"] > corpus.num_rows:
+    documents = record["corpus"]["documents"]
+    if settings["shards"] > documents:
         raise UserError(
             f"corpora.{name}.shards: found {settings['shards']}, expected at most "
-            f"{corpus.num_rows}: the corpus has {counted(corpus.num_rows, 'document')}"
+            f"{documents}: the corpus has {counted(documents, 'document')}"
         )
-    characters = np.asarray(pc.utf8_length(corpus["text"]))
-    bounds = tokens.shard_bounds(characters, settings["shards"])
-    shard = corpus.slice(bounds[args.shard], bounds[args.shard + 1] - bounds[args.shard])
+    start, stop = 0, documents
+    if settings["shards"] > 1:
+        texts = corpora.stored_batches(args.corpus, columns=["text"])
+        characters = [pc.utf8_length(batch.column("text")).to_numpy() for batch in texts]
+        bounds = tokens.shard_bounds(np.concatenate(characters), settings["shards"])
+        start, stop = bounds[args.shard], bounds[args.shard + 1]
 
     limits = [settings["max_length"], tokens.context_length(args.model)]
-    table, counts = tokens.tokenize(
-        shard["document"].to_pylist(),
-        shard["text"].to_pylist(),
+    counts: dict[str, int] = {}
+    parts = tokens.tokenize(
+        (
+            (batch.column("document").to_pylist(), batch.column("text").to_pylist())
+            for batch in corpora.stored_batches(args.corpus, start, stop)
+        ),
         tokens.load_tokenizer(args.model),
+        counts,
         max_length=min((limit for limit in limits if limit), default=None),
         long_documents=settings["long_documents"],
         prepend_bos=settings["prepend_bos"],
     )
     identity = ("name", "source", "revision", "digest", "of", "seed")
     model = {key: source[key] for key in identity if key in source}
-    record = tables.provenance(
-        record, "tokens", settings, "transformers", "tokenizers", model=model, tokens=counts
+    packages = ("transformers", "tokenizers")
+    tables.write_parts(
+        parts,
+        tokens.SCHEMA,
+        args.output,
+        lambda: tables.provenance(
+            record, "tokens", settings, *packages, model=model, tokens=counts
+        ),
     )
-    tables.write_table(table, args.output, record)
     program.log.info(
         "%s, %s: %s, %s in %s (%s split, %s truncated)",
         source["name"],

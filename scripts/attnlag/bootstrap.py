@@ -17,8 +17,8 @@ import pandas as pd
 from attnlag.crossproducts import Stack
 from attnlag.regression import Fit, Solution, influences, names_of, part_estimates
 
-# Numbers in one block of draws: 16 MB of weights, whatever the number of documents and draws.
-BLOCK = 2**21
+# Numbers in one block of draws: 8 MB of weights, whatever the number of documents and draws.
+BLOCK = 2**20
 
 # With fewer clusters, two signs have too few different draws.
 FEWEST_FOR_SIGNS = 12

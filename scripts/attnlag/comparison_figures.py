@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from attnlag.figures import (
     GREY,
+    PALETTE,
     PREDICTIVE,
     as_observed,
     band_text,
@@ -25,6 +25,7 @@ from attnlag.figures import (
     mark_unfitted,
     named,
     null_text,
+    open_frames,
     strip_height,
     style,
 )
@@ -33,7 +34,7 @@ from attnlag.wording import COVARIANCE
 CONTROL = "0.5"
 
 # Colours that readers with any colour vision tell apart; the palette's grey is the controls'.
-COLOURS = [colour for colour in sns.color_palette("colorblind").as_hex() if colour != "#949494"]
+COLOURS = [colour for colour in PALETTE if colour != "#949494"]
 
 # One for each time that the colours are used up, or for each control.
 DASHES: list[Any] = ["-", "-.", ":"]
@@ -112,7 +113,7 @@ def coefficients_by_depth(
             if column == 0:
                 axes.set_ylabel(f"coefficient of {named(lag)}")
             axes.tick_params(labelbottom=row == len(lags) - 1, labelleft=column == 0)
-    sns.despine(figure)
+    open_frames(figure)
     figure.align_ylabels()
 
     covariance = coefficients["vcov_type"].iloc[0]

@@ -12,6 +12,8 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -30,6 +32,18 @@ FORMATS = (*JSON_LINES, *PLAIN_TEXT, *DELIMITERS, PARQUET)
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 MOST_PROBLEMS = 50
 
+# Documents that are in memory, and in a row group of a file, at once: so many, or so many
+# characters, or one document that is longer.
+MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
+
+SCHEMA = pa.schema(
+    [
+        ("document", pa.string()),
+        ("text", pa.large_string()),
+        ("group", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+
 # What the config gives a corpus that names its files alone.
 DEFAULTS = {"id": None, "text": "text", "group": None, "split": "none"}
 
@@ -46,8 +60,10 @@ class Document(NamedTuple):
     text: str
 
 
-def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> list[Document]:
-    """Read all documents of a corpus, in the order of the files and of the rows in them.
+def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> Iterator[Document]:
+    """Yield the documents of a corpus, in the order of the files and of the rows in them.
+
+    Problems are raised when all has been read: what was yielded does not count then.
 
     Parameters
     ----------
@@ -59,9 +75,9 @@ def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> 
         whether a plain-text file is one document (``"none"``, its id the file's name, its group
         the folder's) or one a block between blank lines (``"blank-lines"``).
 
-    Returns
-    -------
-    list of Document
+    Yields
+    ------
+    document : Document
 
     Raises
     ------
@@ -70,7 +86,6 @@ def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> 
         archive, text that is not UTF-8, invalid JSON or CSV, a missing field, a value of the
         wrong type, an empty document, an id that occurs twice, a file without documents.
     """
-    documents: list[Document] = []
     problems: list[str] = []
     first_places: dict[str, str] = {}
     paths = [Path(file) for file in files]
@@ -105,61 +120,106 @@ def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> 
                 )
             elif document.id:
                 first_places[document.id] = place
-            documents.append(document)
+            yield document
         if not rows_seen and len(problems) == found_before:
             problems.append(f"{file}: no document in it; expected at least one")
     if problems:
         more = len(problems) - MOST_PROBLEMS
         raise UserError(problems[:MOST_PROBLEMS] + ([f"… and {more:,} more"] if more > 0 else []))
-    return documents
+
+
+def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Yield the documents in lists that memory has room for, see ``MOST_DOCUMENTS``."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        characters += len(document.text)
+        if batch and (len(batch) == MOST_DOCUMENTS or characters > MOST_CHARACTERS):
+            yield batch
+            batch, characters = [], len(document.text)
+        batch.append(document)
+    if batch:
+        yield batch
 
 
 def corpus_table(documents: list[Document]) -> pa.Table:
     """Return the columns ``document``, ``text`` and ``group``, in the order given."""
     groups = pa.array([document.group for document in documents], pa.string())
-    return pa.table(
-        {
-            "document": pa.array([document.id for document in documents], pa.string()),
-            "text": pa.array([document.text for document in documents], pa.large_string()),
-            "group": groups.dictionary_encode(),
-        }
-    )
+    columns = [
+        pa.array([document.id for document in documents], pa.string()),
+        pa.array([document.text for document in documents], pa.large_string()),
+        groups.dictionary_encode(),
+    ]
+    return pa.table(columns, schema=SCHEMA)
 
 
-def corpus_digest(documents: Iterable[Document]) -> str:
-    """Return the SHA-256 of all ids, groups and texts, as hexadecimal digits.
+def stored_batches(
+    path: str | Path, start: int = 0, stop: int | None = None, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows ``start`` to ``stop`` of a stored corpus, a row group of it at a time."""
+    file = pq.ParquetFile(path, pre_buffer=False)
+    first = 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        low, high = max(start, first), first + rows if stop is None else min(stop, first + rows)
+        if low < high:
+            table = file.read_row_group(group, columns=columns).slice(low - first, high - low)
+            yield from table.to_batches()
+        first += rows
 
-    Each string is preceded by its length in bytes, so that no two corpora share one stream.
+
+@dataclass
+class Tally:
+    """What is in a corpus, counted while its documents pass.
+
+    Attributes
+    ----------
+    documents, characters : int
+    groups : set of str
     """
-    digest = hashlib.sha256()
-    for document in documents:
-        for value in document:
-            encoded = value.encode()
-            digest.update(len(encoded).to_bytes(8, "little"))
-            digest.update(encoded)
-    return digest.hexdigest()
+
+    documents: int = 0
+    characters: int = 0
+    groups: set[str] = attribute(default_factory=set)
+    _sha256: Any = attribute(default_factory=hashlib.sha256)
+
+    def counting(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents, and count them."""
+        for document in documents:
+            self.documents += 1
+            self.characters += len(document.text)
+            self.groups.add(document.group)
+            for value in document:
+                encoded = value.encode()
+                self._sha256.update(len(encoded).to_bytes(8, "little"))
+                self._sha256.update(encoded)
+            yield document
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all ids, groups and texts, as hexadecimal digits.
+
+        Each string is preceded by its length in bytes, so that no two corpora share one stream.
+        """
+        return self._sha256.hexdigest()
 
 
-def corpus_record(
-    name: str, documents: list[Document], settings: Mapping[str, Any]
-) -> dict[str, Any]:
+def corpus_record(name: str, tally: Tally, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the provenance of a corpus: what is in it, not where it was."""
     corpus = {
         "name": name,
-        "digest": corpus_digest(documents),
-        "documents": len(documents),
-        "characters": sum(len(document.text) for document in documents),
+        "digest": tally.digest,
+        "documents": tally.documents,
+        "characters": tally.characters,
     }
     return provenance({}, "corpus", dict(settings), "pyarrow", corpus=corpus)
 
 
-def corpus_summary(name: str, documents: list[Document]) -> str:
+def corpus_summary(name: str, tally: Tally) -> str:
     """Return one line in words, ``prompts: 128 documents in 13 groups, 112,345 characters``."""
-    groups = len({document.group for document in documents})
-    characters = sum(len(document.text) for document in documents)
     return (
-        f"{name}: {counted(len(documents), 'document')} in {counted(groups, 'group')}, "
-        f"{counted(characters, 'character')}"
+        f"{name}: {counted(tally.documents, 'document')} in {counted(len(tally.groups), 'group')}, "
+        f"{counted(tally.characters, 'character')}"
     )
 
 

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from attnlag import layout
 from attnlag.tables import encoding, metadata, parquet_writer, read_provenance
 
-# Documents that are read at once.
-DOCUMENTS = 2000
+# Documents that are read and written at once.
+DOCUMENTS = 250
 
 # However small the budget: so many that a jackknife or a bootstrap over bins means something.
 FEWEST_BINS = 100
@@ -406,6 +406,7 @@ def read_shard(path: str | Path) -> Shard:
             packed = batch.column("products").flatten().to_numpy()
             shape = (len(names), halves, len(layers), packed_size(1 + len(terms)))
             yield Block(names.to_pylist(), packed.reshape(shape))
+            pa.default_memory_pool().release_unused()
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
     return Shard(terms, layers, halves, np.array(record["centre"]), totals, blocks)

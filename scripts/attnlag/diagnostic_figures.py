@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -17,15 +16,18 @@ from scipy.special import ndtri
 from attnlag.figures import (
     GREY,
     LINE,
+    PALETTE,
+    SHADES,
     chosen_layers,
     frame,
     label_layers,
     mark_unfitted,
     named,
+    open_frames,
     style,
 )
 
-BLUE = sns.color_palette("colorblind").as_hex()[0]
+BLUE = PALETTE[0]
 # Layers that get a row where the reader picks none, documents in a panel of influence.
 MOST_ROWS = 4
 MOST_DOCUMENTS = 6
@@ -204,7 +206,7 @@ def diagnostics_by_layer(
             axes.set_ylabel(y_label)
             axes.tick_params(labelbottom=axes is grid[-1, column])
         grid[-1, column].set_xlabel(x_label)
-    sns.despine(figure)
+    open_frames(figure)
     for axes in grid[1:, 3]:
         axes.spines["left"].set_visible(False)
     for column in range(3):
@@ -284,7 +286,7 @@ def _draw_fitted(axes: Axes, panel: DiagnosticPanel, shades: LogNorm) -> None:
         x,
         y,
         np.ma.masked_equal(counts, 0),
-        cmap=sns.color_palette("mako_r", as_cmap=True),
+        cmap=SHADES,
         norm=shades,
         rasterized=True,
         zorder=1.5,

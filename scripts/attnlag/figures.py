@@ -15,11 +15,16 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import patheffects
+from matplotlib import colormaps, patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, LogNorm
+from matplotlib.colors import (
+    BoundaryNorm,
+    Colormap,
+    LinearSegmentedColormap,
+    ListedColormap,
+    LogNorm,
+)
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
@@ -29,6 +34,27 @@ from attnlag import tables
 from attnlag.errors import UserError, counted
 from attnlag.wording import ADJUSTMENTS, COVARIANCE
 
+# Colours that readers with any colour vision tell apart: the palette "colorblind" of seaborn, which
+# takes longer to import than most figures take to draw.
+PALETTE = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+)
+
+# Shades of counts, light to dark: seaborn's mako, by nine of its colours.
+SHADES = LinearSegmentedColormap.from_list(
+    "counts",
+    "#def5e5 #96ddb5 #49c1ad #359eaa #357aa2 #3c5598 #3e3469 #2a1b33 #0b0405".split(),
+)
+
 # What each format needs so that equal figures give equal bytes: no date, no version.
 METADATA: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 
@@ -37,6 +63,9 @@ DPI = 150
 # Tokens drawn as points in a layer, and first tokens of sequences beside them.
 POINTS = 400
 FIRST_POINTS = 15
+
+# Rows that a figure is made from, so that its memory does not grow with the corpus.
+MOST_SHOWN = 100_000
 
 # Up to here the points of a lag are drawn one by one; more of them hide each other.
 MOST_POINTS = 2000
@@ -52,6 +81,7 @@ TAIL = 0.005
 # More corners than this in the outlines of the histograms would make an SVG of many megabytes.
 MOST_CORNERS = 50_000
 
+INK = ".15"
 GREY = "0.35"
 LINE = "#d55e00"
 NORMS = "#2a6f8f"
@@ -86,9 +116,15 @@ def style() -> Iterator[None]:
     """Draw in the style of the project, whatever the user's own matplotlib settings are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(sns.axes_style("ticks"))
         matplotlib.rcParams.update(
             {
+                **dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), INK),
+                "text.color": INK,
+                "axes.axisbelow": True,
+                "lines.solid_capstyle": "round",
+                "patch.edgecolor": "w",
+                "patch.force_edgecolor": True,
+                "grid.color": ".8",
                 "font.family": "DejaVu Sans",
                 "font.size": 9,
                 "axes.titlesize": 10,
@@ -141,8 +177,11 @@ def _settle(figure: Figure) -> None:
     The solver of the layout is not exact in the last digits, and starts from where it ended
     before: without this neither a second run nor a second file would have equal bytes.
     """
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    # Not "none", whose place holder makes matplotlib draw every file twice.
+    figure.set_layout_engine(None)
     for axes in figure.axes:
         left, bottom, width, height = axes.get_position(original=True).bounds
         axes.set_position((round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)))
@@ -151,7 +190,13 @@ def _settle(figure: Figure) -> None:
 def layer_colours(layers: int) -> np.ndarray:
     """Return one RGBA colour per layer, dark to light in the order of the layers."""
     # The last tenth of the map is a yellow that white paper swallows.
-    return sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.9, layers))
+    return colormaps["viridis"](np.linspace(0, 0.9, layers))
+
+
+def open_frames(figure: Figure) -> None:
+    """Leave out the lines above all axes of a figure and at their right."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 def layer_ticks(layers: Sequence[int], most: int = 16) -> list[int]:
@@ -238,6 +283,18 @@ def sampled(rows: np.ndarray, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
+def rows_shown(count: int) -> np.ndarray:
+    """Return the rows, of so many, that a figure is made from: all, or ``MOST_SHOWN`` of them.
+
+    One at random out of each of equally many equal stretches, the same ones on every call.
+    """
+    if count <= MOST_SHOWN:
+        return np.arange(count)
+    edges = np.arange(MOST_SHOWN + 1) * count // MOST_SHOWN
+    inside = np.random.default_rng(0).random(MOST_SHOWN) * np.diff(edges)
+    return edges[:-1] + inside.astype(np.int64)
+
+
 def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNorms:
     """Reduce a layer to what `norms_by_layer` draws of it.
 
@@ -296,7 +353,7 @@ def norms_by_layer(
         In order.
     title : str
     tokens : int
-        Tokens in each layer, for the footnote.
+        Tokens in each layer, for the footnote; perhaps more than the histograms are of.
     site : str
         The sublayer, for the labels of the axes.
     drop_first : int
@@ -370,7 +427,7 @@ def norms_by_layer(
     ridges.set_yticks(numbers, minor=True)
     ridges.set_ylabel("layer")
     ridges.set_xlabel(label)
-    sns.despine(figure)
+    open_frames(figure)
 
     bar = figure.colorbar(
         ScalarMappable(
@@ -390,7 +447,8 @@ def norms_by_layer(
     drawn = f"Points: a sample of {counted(points, 'token')} in each layer"
     if firsts:
         drawn += f" and {counted(firsts, 'first token')}"
-    histograms = "all tokens but first tokens" if firsts else "all tokens"
+    of = "all tokens" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,} tokens"
+    histograms = f"{of} but first tokens" if firsts else of
     frame(
         figure,
         title,
@@ -617,7 +675,7 @@ def coefficients_by_layer(
             axes.set_xlabel("")
         axes.grid(axis="y", color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
-    sns.despine(figure)
+    open_frames(figure)
     figure.align_ylabels()
     notes = [PREDICTIVE]
     if critical_values is not None and not permuted:
@@ -665,11 +723,11 @@ def _panels_of_groups(
 def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
     """Return a colour for each lag and lead, nearest first."""
     if len(lags) <= 4:
-        return dict(zip(lags, sns.color_palette("colorblind"), strict=False))
+        return dict(zip(lags, PALETTE, strict=False))
     # Ten lags have an order that hues do not. Leads have one of their own.
     behind = [lag for lag in lags if not is_lead(lag)]
     ahead = [lag for lag in lags if is_lead(lag)]
-    warm = sns.color_palette("YlOrBr_r", as_cmap=True)(np.linspace(0.1, 0.5, len(ahead)))
+    warm = colormaps["YlOrBr_r"](np.linspace(0.1, 0.5, len(ahead)))
     return {
         **dict(zip(behind, layer_colours(len(behind)), strict=True)),
         **dict(zip(ahead, warm, strict=True)),
@@ -986,7 +1044,7 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
 
 
 @style()
-def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figure:
+def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str, rows: int = 0) -> Figure:
     """Draw figure 3: a panel per layer with the outcome against a lag or lead, and the fitted line.
 
     Parameters
@@ -996,14 +1054,17 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figur
     title : str
     lag : str
         The term, as in ``lag_1`` or ``lead_1``.
+    rows : int
+        Rows of the design, of which the panels perhaps show a sample.
     """
+    sample = f"Shown: a sample of {MOST_SHOWN:,} of {rows:,} rows. " if rows > MOST_SHOWN else ""
     columns, size = next(
         (columns, size)
         for most, columns, size in ((1, 1, 4.4), (4, 2, 3.2), (12, 4, 2.05), (10**6, 6, 1.4))
         if len(panels) <= most
     )
     columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
+    lines = -(-len(panels) // columns)
     largest = max((int(p.counts.max()) for p in panels if p.counts is not None), default=0)
     # The scale of colours takes more than half an inch.
     width = columns * size + (1.5 if largest else 0.9)
@@ -1012,14 +1073,16 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figur
         f"standard deviations (SD), so that all panels share them; the central "
         f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
         f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
-        f"means. R²: of the whole regression. {PREDICTIVE}"
+        f"means. R²: of the whole regression. {sample}{PREDICTIVE}"
     )
-    height = rows * (size + 0.27) + 0.14 * len(_wrapped(footnote, width)) + 1.1
+    height = lines * (size + 0.27) + 0.14 * len(_wrapped(footnote, width)) + 1.1
     figure = Figure(figsize=(width, height), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    # All have the same limits and ticks. Were they shared, every panel would look through all
+    # others whenever it is drawn.
+    grid = figure.subplots(lines, columns, squeeze=False)
     limits = lag_limits(panels)
     shades = LogNorm(1, max(largest, 10))
-    colours = sns.color_palette("mako_r", as_cmap=True)
+    colours = SHADES
 
     for place, axes in enumerate(grid.flat):
         if place >= len(panels):
@@ -1027,9 +1090,8 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str) -> Figur
             continue
         panel = panels[place]
         _draw_panel(axes, panel, limits, colours, shades)
-        if place + columns >= len(panels):
-            # Nothing below shows the numbers of this column.
-            axes.tick_params(labelbottom=True)
+        # Where nothing below shows the numbers of this column, and at the left of the rows.
+        axes.tick_params(labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
     if largest:
         figure.colorbar(
             ScalarMappable(shades, colours),
@@ -1137,7 +1199,13 @@ def norm_quantiles(log_norms: np.ndarray) -> np.ndarray:
 
 @style()
 def sites_by_layer(
-    sites: Sequence[SitePanels], *, title: str, alpha: float, adjust: str, drop_first: int
+    sites: Sequence[SitePanels],
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    drop_first: int,
+    tokens: int = 0,
 ) -> Figure:
     """Draw figure 4: the sites side by side, norms by layer above coefficients by layer.
 
@@ -1152,6 +1220,8 @@ def sites_by_layer(
         The correction behind ``p_adjusted``.
     drop_first : int
         Tokens of each sequence that the norms leave out, for the footnote.
+    tokens : int
+        Tokens of the corpus, of which the norms perhaps are a sample.
     """
     palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
     permuted = is_permuted(sites[0].coefficients)
@@ -1182,7 +1252,7 @@ def sites_by_layer(
             axes.set_axisbelow(True)
     grid[0, 0].set_ylabel("log norm\n(natural log)")
     grid[1, 0].set_ylabel("coefficient\n(log norm per log norm)")
-    sns.despine(figure)
+    open_frames(figure)
     figure.align_ylabels(list(grid[:, 0]))
     entries = {
         **{named(lag): handle_of(lag, colour) for lag, colour in palette.items()},
@@ -1213,12 +1283,13 @@ def sites_by_layer(
     covariance = sites[0].coefficients["vcov_type"].iloc[0]
     n_obs = max(int(panels.fits["n_obs"].max()) for panels in sites)
     n_documents = max(int(panels.fits["n_documents"].max()) for panels in sites)
+    of = "all" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,}"
     dropped = f" but the first {drop_first} of each sequence" if drop_first > 1 else ""
     dropped = " but the first of each sequence" if drop_first == 1 else dropped
     frame(
         figure,
         title,
-        "Above: median of the norms in each layer, and bands with the middle 50% and 90% of all "
+        f"Above: median of the norms in each layer, and bands with the middle 50% and 90% of {of} "
         f"tokens{dropped}. Below: the coefficients of the regression in each layer. {PREDICTIVE} "
         f"{spread_text(covariance, adjust, n_obs, n_documents)}",
     )

@@ -76,4 +76,4 @@ def amount(size: float) -> str:
     """Return a number of bytes in words: ``13.2 GB``, ``538 MB``."""
     if size >= 1e9:
         return f"{size / 1e9:,.1f} GB"
-    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

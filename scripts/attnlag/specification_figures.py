@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from attnlag.figures import (
     GREY,
+    PALETTE,
     PREDICTIVE,
     as_observed,
     band_text,
@@ -27,12 +27,13 @@ from attnlag.figures import (
     mark_entries,
     mark_unfitted,
     named,
+    open_frames,
     strip_height,
     style,
 )
 from attnlag.wording import COVARIANCE
 
-COLOUR = sns.color_palette("colorblind").as_hex()[0]
+COLOUR = PALETTE[0]
 OTHERS = "0.72"
 MOST_COLUMNS = 4
 TERM = "lag_1"
@@ -126,7 +127,7 @@ def specifications_by_layer(
         if place + columns >= len(regressions):
             # Nothing below shows the numbers of this column.
             axes.tick_params(labelbottom=True)
-    sns.despine(figure)
+    open_frames(figure)
 
     kinds = [table["vcov_type"].iloc[0] for table in regressions]
     errors = " and ".join(

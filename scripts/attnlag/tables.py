@@ -10,11 +10,13 @@ import importlib.metadata
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -116,6 +118,28 @@ def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> No
         pq.write_table(table, temporary, compression="zstd")
 
 
+def write_parts(
+    parts: Iterable[pa.Table],
+    schema: pa.Schema,
+    path: str | Path,
+    record: Callable[[], dict[str, Any]],
+) -> None:
+    """Write tables to one Parquet file (zstd), a row group each, as they come.
+
+    ``record`` is called once all have come: what they add up to is part of the provenance, which
+    stands in the file's schema. Until then they wait in a file beside it.
+    """
+    with written_whole(path) as temporary, TemporaryFile(dir=temporary.parent) as waiting:
+        with pq.ParquetWriter(waiting, schema, compression="zstd") as writer:
+            for part in parts:
+                writer.write_table(part)
+        schema = schema.with_metadata(metadata(record()))
+        parted = pq.ParquetFile(waiting, pre_buffer=False)
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for group in range(parted.num_row_groups):
+                writer.write_table(parted.read_row_group(group).cast(schema))
+
+
 def write_frame(
     frame: "pd.DataFrame", parquet: str | Path, csv: str | Path, record: dict[str, Any]
 ) -> None:
@@ -170,16 +194,58 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
+def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.ndarray:
+    """Return what a column has in some rows, ascending, of consecutive Parquet files.
+
+    One row group is in memory at a time.
+    """
+    found = [np.zeros(0)]
+    first = 0
+    for path in paths:
+        # Without pre-buffering, what is not asked for is not read ahead.
+        file = pq.ParquetFile(path, pre_buffer=False)
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            low, high = np.searchsorted(rows, [first, first + size])
+            if low < high:
+                values = file.read_row_group(group, columns=[column])[column].to_numpy()
+                found.append(values[rows[low:high] - first])
+            first += size
+    return np.concatenate(found[1:] or found)
+
+
+def row_count(paths: Iterable[str | Path]) -> int:
+    """Return how many rows Parquet files have in all."""
+    return sum(pq.read_metadata(path).num_rows for path in paths)
+
+
 def batches(
     path: str | Path, rows: int, progress: str, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield a Parquet file in batches of at most ``rows`` rows, with a progress bar.
 
-    One batch is in memory at a time: pre-buffering would hold the whole file.
+    One batch is in memory at a time: pre-buffering would hold the whole file. Small row groups come
+    together: were each written as one again, what a file says of its row groups would take more
+    memory than a batch does.
     """
     file = pq.ParquetFile(path, pre_buffer=False)
+    waiting: list[pa.RecordBatch] = []
     with tqdm(total=file.metadata.num_rows, unit="row", desc=progress, delay=2) as bar:
         # Threads would cost more time of the processor than they save.
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-            yield batch
+            if waiting and sum(map(len, waiting)) + len(batch) > rows:
+                yield _joined(waiting)
+                waiting = []
+                # Arrow would keep what a batch took beside what the next one takes.
+                pa.default_memory_pool().release_unused()
+            waiting.append(batch)
             bar.update(batch.num_rows)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return consecutive batches as one, with one dictionary per column."""
+    if len(batches) == 1:
+        return batches[0]
+    return pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()[0]

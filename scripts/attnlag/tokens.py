@@ -111,20 +111,24 @@ def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tupl
             return
 
 
+# What `tokenize` counts.
+COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos")
+
+
 def tokenize(
-    documents: list[str],
-    texts: list[str],
+    batches: Iterable[tuple[list[str], list[str]]],
     tokenizer: Any,
+    counts: dict[str, int],
     *,
     max_length: int | None,
     long_documents: str,
     prepend_bos: str | bool,
-) -> tuple[pa.Table, dict[str, int]]:
-    """Tokenize documents into one row per sequence.
+) -> Iterator[pa.Table]:
+    """Tokenize documents into one row per sequence, a table for each batch of documents.
 
     Parameters
     ----------
-    documents, texts : list of str
+    batches : iterable of (documents, texts)
         Ids and texts, in corpus order.
     tokenizer : transformers tokenizer
         A fast one.
@@ -134,35 +138,33 @@ def tokenize(
         What happens to a document with more tokens.
     prepend_bos : {"auto", True, False}
         Whether each sequence begins with the begin-of-sequence token.
+    counts : dict
+        Filled while the batches are read: documents, sequences, tokens, documents split, documents
+        truncated, tokens cut off, and ``bos``: begin-of-sequence tokens at the start of each
+        sequence (0 or 1).
 
-    Returns
-    -------
+    Yields
+    ------
     table : pyarrow.Table
         ``SCHEMA``. ``first_position`` is the place, among the document's own tokens, of the
         first one in the sequence; the offsets count characters of the text, and are empty
         (start = end) for a begin-of-sequence token.
-    counts : dict
-        Documents, sequences, tokens, documents split, documents truncated, tokens cut off,
-        and ``bos``: begin-of-sequence tokens at the start of each sequence (0 or 1).
     """
     bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
     size = None if max_length is None else max_length - len(bos)
-    rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    counts = dict.fromkeys(("documents", "sequences", "tokens", "split", "truncated", "cut"), 0)
-    counts |= {"documents": len(documents), "bos": len(bos)}
-    for first in range(0, len(texts), 1000):
+    counts |= dict.fromkeys(COUNTS, 0) | {"bos": len(bos)}
+    for documents, texts in batches:
+        rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+        counts["documents"] += len(documents)
         encoded = tokenizer(
-            texts[first : first + 1000],
+            texts,
             add_special_tokens=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
             verbose=False,
         )
         for document, ids, offsets in zip(
-            documents[first : first + 1000],
-            encoded["input_ids"],
-            encoded["offset_mapping"],
-            strict=True,
+            documents, encoded["input_ids"], encoded["offset_mapping"], strict=True
         ):
             stop = 0
             for window, (start, stop) in enumerate(windows(len(ids), size, long_documents)):
@@ -178,7 +180,7 @@ def tokenize(
             counts["split"] += stop == len(ids) and size is not None and len(ids) > size
             counts["truncated"] += stop < len(ids)
             counts["cut"] += len(ids) - stop
-    return pa.table(rows, schema=SCHEMA), counts
+        yield pa.table(rows, schema=SCHEMA)
 
 
 def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
@@ -204,15 +206,15 @@ def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     return pa.table({"token_id": pa.array(ids.astype(np.int32)), "count": pa.array(counts[ids])})
 
 
-def summarize(tokens: pa.Table, corpus: pa.Table, bos: int) -> pd.DataFrame:
+def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> pd.DataFrame:
     """Count characters and tokens by document, by group and over the corpus.
 
     Parameters
     ----------
-    tokens : pyarrow.Table
-        The sequences of all shards (``SCHEMA``).
+    batches : iterable of pyarrow.RecordBatch
+        The sequences of all shards: ``document``, ``char_start`` and ``char_end`` of ``SCHEMA``.
     corpus : pyarrow.Table
-        ``document``, ``text`` and ``group``.
+        ``document`` and ``group``.
     bos : int
         Begin-of-sequence tokens at the start of each sequence, 0 or 1.
 
@@ -223,13 +225,20 @@ def summarize(tokens: pa.Table, corpus: pa.Table, bos: int) -> pd.DataFrame:
         ``characters`` (that the tokens stand for, so without what was truncated), ``tokens``
         (the text's own, without begin-of-sequence tokens) and ``characters_per_token``.
     """
-    rows = []
-    starts, ends = tokens["char_start"].to_pylist(), tokens["char_end"].to_pylist()
-    for document, start, end in zip(tokens["document"].to_pylist(), starts, ends, strict=True):
-        rows.append((document, 1, end[-1] - start[0], len(start) - bos))
-    frame = pd.DataFrame(rows, columns=["document", "sequences", "characters", "tokens"])
-    by_document = frame.groupby("document", sort=False, as_index=False).sum()
-    groups = corpus.select(["document", "group"]).to_pandas().astype(str)
+    frames = []
+    for batch in batches:
+        starts, ends = batch.column("char_start"), batch.column("char_end")
+        first = starts.values.to_numpy()[starts.offsets.to_numpy()[:-1]]
+        last = ends.values.to_numpy()[ends.offsets.to_numpy()[1:] - 1]
+        columns = {
+            "document": batch.column("document").to_pylist(),
+            "sequences": 1,
+            "characters": last.astype(np.int64) - first,
+            "tokens": np.diff(starts.offsets.to_numpy()).astype(np.int64) - bos,
+        }
+        frames.append(pd.DataFrame(columns))
+    by_document = pd.concat(frames).groupby("document", sort=False, as_index=False).sum()
+    groups = corpus.to_pandas().astype(str)
     by_document = by_document.merge(groups, on="document", validate="one_to_one")
     by_document = by_document.rename(columns={"document": "name"}).assign(documents=1)
     sums = ["documents", "sequences", "characters", "tokens"]

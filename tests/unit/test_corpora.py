@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from attnlag import corpora, tables
 from attnlag.config import Corpus
-from attnlag.corpora import DEFAULTS, Document, read_documents
+from attnlag.corpora import DEFAULTS, Document
 from attnlag.errors import UserError
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "prepare_corpus.py"
@@ -47,6 +47,16 @@ def row(id: object = "a", text: object = "words", genre: object = "news") -> dic
     return {"id": id, "text": text, "genre": genre}
 
 
+def read_documents(files, settings):
+    return list(corpora.read_documents(files, settings))
+
+
+def tally_of(documents):
+    tally = corpora.Tally()
+    assert list(tally.counting(documents)) == documents
+    return tally
+
+
 def problems(*files: Path, settings: Mapping[str, str | None] = FIELDS) -> list[str]:
     """Return the problems, with the folder of the first file cut from their front."""
     with pytest.raises(UserError) as caught:
@@ -63,11 +73,16 @@ def problems(*files: Path, settings: Mapping[str, str | None] = FIELDS) -> list[
 def test_json_lines_come_back_exactly_and_in_order(rows, ascii_only, line_end, tmp_path):
     objects = [row(*values) for values in rows]
     text = json_lines(*objects, ensure_ascii=ascii_only).replace("\n", line_end)
-    documents = read_documents([write(tmp_path / "x.jsonl", text)], FIELDS)
+    tally = corpora.Tally()
+    documents = tally.counting(corpora.read_documents([write(tmp_path / "x.jsonl", text)], FIELDS))
     target = tmp_path / "corpus.parquet"
-    tables.write_table(
-        corpora.corpus_table(documents), target, corpora.corpus_record("x", documents, FIELDS)
+    tables.write_parts(
+        map(corpora.corpus_table, corpora.in_batches(documents)),
+        corpora.SCHEMA,
+        target,
+        lambda: corpora.corpus_record("x", tally, FIELDS),
     )
+    assert tables.read_provenance(target)["corpus"]["documents"] == len(rows)
     table = pq.read_table(target)
     assert table["document"].to_pylist() == [id for id, _, _ in rows]
     assert table["text"].to_pylist() == [text for _, text, _ in rows]
@@ -112,6 +127,33 @@ def test_table_has_the_types_of_the_contract(tmp_path):
     assert table.schema.field("text").type == pa.large_string()
     assert table.schema.field("group").type == pa.dictionary(pa.int32(), pa.string())
     assert corpora.corpus_table([]).num_rows == 0
+
+
+@pytest.mark.parametrize("lengths", [[1] * 251, [300_000, 200_000, 1], [600_000, 1], [5]])
+def test_batches_hold_so_many_documents_or_characters_or_one_document(lengths):
+    documents = [Document(f"d{i}", "g", "x" * length) for i, length in enumerate(lengths)]
+    batches = list(corpora.in_batches(documents))
+    assert sum(batches, []) == documents
+    assert len(batches) == (1 if lengths == [5] else 2)
+    for batch in batches:
+        characters = sum(len(document.text) for document in batch)
+        assert len(batch) <= 250
+        assert characters <= 500_000 or len(batch) == 1
+
+
+def test_stored_rows_come_by_row_group_from_any_place(tmp_path):
+    documents = [Document(f"d{i}", "odd" if i % 2 else "even", "x" * 9) for i in range(600)]
+    path = tmp_path / "x.parquet"
+    parts = map(corpora.corpus_table, corpora.in_batches(documents))
+    tables.write_parts(parts, corpora.SCHEMA, path, dict)
+    names = [document.id for document in documents]
+    groups = [document.group for document in documents]
+    for start, stop in ((0, None), (0, 250), (249, 251), (250, 500), (300, 310), (599, 600)):
+        batches = list(corpora.stored_batches(path, start, stop))
+        assert max(map(len, batches)) <= 250
+        found = pa.Table.from_batches(batches)
+        assert found["document"].to_pylist() == names[start:stop]
+        assert found["group"].to_pylist() == groups[start:stop]
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.ndjson", "x.csv", "x.tsv", "x.txt", "x.parquet"])
@@ -371,17 +413,17 @@ def test_extreme_json_is_a_problem_not_a_crash(line, tmp_path):
 @given(documents=st.lists(st.builds(Document, words, words, words), min_size=1))
 @example(documents=[Document("a", "b", "c")])
 def test_digest_changes_when_any_boundary_moves(documents):
-    digest = corpora.corpus_digest(documents)
+    digest = tally_of(documents).digest
     first = documents[0]
     moved = Document(first.id + first.group[0], first.group[1:], first.text)
-    assert corpora.corpus_digest([moved, *documents[1:]]) != digest
-    assert corpora.corpus_digest(documents[1:]) != digest
-    assert corpora.corpus_digest([Document(*first), *documents[1:]]) == digest
+    assert tally_of([moved, *documents[1:]]).digest != digest
+    assert tally_of(documents[1:]).digest != digest
+    assert tally_of([Document(*first), *documents[1:]]).digest == digest
 
 
 def test_summary_is_in_words():
     documents = [Document("a", "news", "x" * 1_000), Document("b", "news", "yz")]
-    assert corpora.corpus_summary("prompts", documents) == (
+    assert corpora.corpus_summary("prompts", tally_of(documents)) == (
         "prompts: 2 documents in 1 group, 1,002 characters"
     )
 
@@ -424,4 +466,4 @@ def test_program_writes_nothing_when_something_is_wrong(tmp_path):
     done = prepare(tmp_path, "x.jsonl")
     assert done.returncode == 1
     assert done.stderr == "error: x.jsonl:2: the text is empty; expected words\n"
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out/*"))

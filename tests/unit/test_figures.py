@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -881,3 +882,34 @@ def test_a_program_names_the_layers_that_there_are(study, tmp_path):
     assert done.returncode == 1
     assert done.stderr == "error: figures.layers: found 7, expected layers of this model: 0 to 2\n"
     assert not output.exists()
+
+
+def test_colours_are_those_of_seaborn():
+    assert list(figures.PALETTE) == sns.color_palette("colorblind").as_hex()
+    places = np.linspace(0, 1, 256)
+    mako = sns.color_palette("mako_r", as_cmap=True)(places)
+    assert np.abs(figures.SHADES(places) - mako).max() < 8.5 / 255
+
+
+def test_style_is_that_of_seaborn():
+    ticks = sns.axes_style("ticks")
+    names = ["axes.axisbelow", "lines.solid_capstyle", "patch.edgecolor", "patch.force_edgecolor"]
+    names += ["axes.labelcolor", "xtick.color", "ytick.color", "text.color", "grid.color"]
+    with figures.style():
+        assert {name: matplotlib.rcParams[name] for name in names} == {
+            name: ticks[name] for name in names
+        }
+
+
+def test_rows_shown_are_all_or_a_sample_from_everywhere():
+    assert figures.rows_shown(5).tolist() == [0, 1, 2, 3, 4]
+    assert len(figures.rows_shown(figures.MOST_SHOWN)) == figures.MOST_SHOWN
+    for count in (figures.MOST_SHOWN + 1, 1_234_567, 10**10):
+        rows = figures.rows_shown(count)
+        assert len(rows) == figures.MOST_SHOWN
+        assert (np.diff(rows) > 0).all()
+        assert rows[0] >= 0
+        assert rows[-1] < count
+        # One in each of as many equal stretches.
+        assert (rows * figures.MOST_SHOWN // count >= np.arange(figures.MOST_SHOWN) - 1).all()
+        assert rows.tolist() == figures.rows_shown(count).tolist()

@@ -76,8 +76,8 @@ def test_elsewhere_than_on_linux(tmp_path: Path) -> None:
 
 
 def test_amounts() -> None:
-    assert [amount(size) for size in (13_210_000_000, 538_400_000, 0)] == [
+    assert [amount(size) for size in (13_210_000_000, 538_400_000, 64_000)] == [
         "13.2 GB",
         "538 MB",
-        "0 MB",
+        "64 kB",
     ]

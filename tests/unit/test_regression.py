@@ -368,3 +368,14 @@ def test_fewer_rows_than_terms():
 def test_no_rows_at_all():
     stack = stack_of(design_table([5]).slice(0, 0))
     assert regression.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
+
+
+@pytest.mark.parametrize("adjust", ["holm", "benjamini-hochberg"])
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_corrected_p_values_are_those_of_statsmodels_to_the_digit(count, adjust):
+    random = np.random.default_rng(count)
+    p = random.choice([*random.random(20) ** 4, 0.0, 1.0, 0.01, 0.01], count)
+    method = regression.ADJUSTMENTS[adjust]
+    found = regression.adjusted(pd.Series([np.nan, *p, np.nan]), adjust)
+    assert found[1:-1].tolist() == multipletests(p, method=method)[1].tolist()
+    assert np.isnan(found[[0, -1]]).all()

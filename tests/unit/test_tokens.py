@@ -15,15 +15,19 @@ def tokenizer(fetched):
 
 
 def encode(tokenizer, texts, max_length=None, long_documents="split", prepend_bos="auto"):
+    # In batches of one and of two documents: where they end must not show.
     names = [f"d{i}" for i in range(len(texts))]
-    return tokens.tokenize(
-        names,
-        texts,
+    batches = [(names[i:j], texts[i:j]) for i, j in ((0, 1), (1, 3), (3, len(texts))) if i < j]
+    counts = {}
+    parts = tokens.tokenize(
+        [(some, words) for some, words in batches if some],
         tokenizer,
+        counts,
         max_length=max_length,
         long_documents=long_documents,
         prepend_bos=prepend_bos,
     )
+    return pa.concat_tables(parts), counts
 
 
 def test_gpt2_vocabulary(tokenizer):
@@ -130,10 +134,10 @@ def test_shards_are_of_like_size():
 def test_summary_by_document_group_and_corpus(tokenizer):
     texts = [" one two three four five", "Übergrößen", " six"]
     names = ["d0", "d1", "d2"]
-    corpus = pa.table({"document": names, "text": texts, "group": ["a", "b", "a"]})
+    corpus = pa.table({"document": names, "group": ["a", "b", "a"]})
     for bos in (False, True):
         table, counts = encode(tokenizer, texts, max_length=4, prepend_bos=bos)
-        summary = tokens.summarize(table, corpus, counts["bos"]).set_index("name")
+        summary = tokens.summarize(table.to_batches(), corpus, counts["bos"]).set_index("name")
         assert list(summary["level"]) == ["corpus", "group", "group"] + ["document"] * 3
         own = [len(tokenizer(text)["input_ids"]) for text in texts]
         assert summary.loc[names, "tokens"].tolist() == own
