@@ -7,11 +7,15 @@ decide, where it is counted.
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag import layout, norms, program, tables
 from attnlag.errors import counted
+
+# Those of vectors are smaller: as many of norms would take memory to open.
+ROWS = 16_384
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("activations", type=Path, help="the adjustments (Parquet)")
@@ -30,8 +34,12 @@ def main(args):
         schema.with_metadata(tables.metadata(record)),
         compression="zstd",
     ) as writer:
+        held = []
         for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
-            writer.write_table(norms.norms_of_row_group(file, group))
+            held.append(norms.norms_of_row_group(file, group))
+            if sum(map(len, held)) >= ROWS or group == file.num_row_groups - 1:
+                writer.write_table(pa.concat_tables(held).unify_dictionaries())
+                held = []
     program.log.info(
         "%s, %s: norms of %s",
         record["model"]["name"],

@@ -21,8 +21,8 @@ from attnlag.errors import UserError, counted
 from attnlag.memory import amount
 from attnlag.sources import verify_folder
 
-# Larger row groups are read more slowly.
-ROW_GROUP = 4096
+# Rows of a row group. Larger ones of vectors are read no faster; more of them take memory to open.
+ROWS = {"vectors": 4096, "norms": 16_384}
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
@@ -108,7 +108,7 @@ def main(args):
             def write(run, layers):
                 for site, writer in writers.items():
                     table = extraction.table(run, layers[site], schema, stored)
-                    writer.write_table(table, row_group_size=ROW_GROUP)
+                    writer.write_table(table, row_group_size=ROWS[settings["keep"]])
 
             # The next run is read, and the last one written, while this one is computed.
             with ThreadPoolExecutor(1) as pool:

@@ -314,7 +314,8 @@ def file_rows(
                 stream = io.BufferedReader(stream)
             if suffix == PARQUET:
                 # Parquet is read from its end, which a compressed stream cannot seek to.
-                source = pa.BufferReader(stream.read()) if compression else stream
+                # Otherwise not as a file of Python's: see tables.write_parts.
+                source = pa.BufferReader(stream.read()) if compression else pa.OSFile(str(file))
                 yield from parquet_rows(source, file, fields, problems)
                 return
             lines = decoded_lines(stream, file, problems)

@@ -16,9 +16,10 @@ from attnlag import fast, sites
 from attnlag.errors import UserError
 from attnlag.norms import l2_norms
 
-# Bound on the vectors in memory: half of it is written while the other half is computed.
-# Sequences are sorted by length within a half.
+# Bounds on what is in memory, in bytes and in batches: half of it is written while the other half
+# is computed. Sequences are sorted by length within a half: more of them would pad no less.
 BUFFER_BYTES = 512 * 2**20
+BUFFER_BATCHES = 32
 
 # Bound on the vectors that are on their way from a GPU.
 LANDING_BYTES = 256 * 2**20
@@ -195,10 +196,10 @@ class Adjustments:
 
     @property
     def run_tokens(self) -> int:
-        """Tokens whose vectors, or norms, fill half of the buffer."""
+        """Tokens that fill half of the buffer."""
         shape = (self.width,) if self.keep == "vectors" else ()
         row_bytes = 4 * len(self.wanted) * len(self.blocks) * int(np.prod(shape, dtype=int))
-        return max(1, BUFFER_BYTES // 2 // row_bytes)
+        return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
 
     def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
         """Return what the sublayers add to each token of some sequences.

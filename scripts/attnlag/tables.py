@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,15 +128,24 @@ def write_parts(
     ``record`` is called once all have come: what they add up to is part of the provenance, which
     stands in the file's schema. Until then they wait in a file beside it.
     """
-    with written_whole(path) as temporary, TemporaryFile(dir=temporary.parent) as waiting:
+    path = Path(path)
+    with (
+        written_whole(path) as temporary,
+        tempfile.TemporaryDirectory(".tmp", f".{path.name}.", temporary.parent) as own,
+    ):
+        # A path, not a file of Python's: threads of Arrow that let go of one while Python ends
+        # would abort it.
+        waiting = Path(own) / "parts.parquet"
         with pq.ParquetWriter(waiting, schema, compression="zstd") as writer:
             for part in parts:
                 writer.write_table(part)
         schema = schema.with_metadata(metadata(record()))
-        parted = pq.ParquetFile(waiting, pre_buffer=False)
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        with (
+            pq.ParquetFile(waiting, pre_buffer=False) as parted,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
             for group in range(parted.num_row_groups):
-                writer.write_table(parted.read_row_group(group).cast(schema))
+                writer.write_table(parted.read_row_group(group, use_threads=False).cast(schema))
 
 
 def write_frame(

@@ -162,12 +162,15 @@ def test_norms_of_a_block_are_those_of_its_whole_update(models):
 
 
 @pytest.mark.parametrize(("keep", "row"), [("vectors", 4 * 2 * 32), ("norms", 4 * 2)])
-def test_half_of_the_buffer_holds_all_sites(models, keep, row):
-    for wanted in (["attention"], ALL):
+def test_half_of_the_buffer_holds_all_sites_and_so_many_batches(models, monkeypatch, keep, row):
+    monkeypatch.setattr(extraction, "BUFFER_BYTES", 2 * row * 3 * 50)
+    for wanted, tokens_held in ((["attention"], 150), (ALL, 50)):
         adjustments = extraction.Adjustments(
             models["gpt2"], wanted=wanted, batch_tokens=64, keep=keep
         )
-        assert adjustments.run_tokens == extraction.BUFFER_BYTES // 2 // (row * len(wanted))
+        assert adjustments.run_tokens == tokens_held
+        adjustments.batch_tokens = 2
+        assert adjustments.run_tokens == 32
 
 
 def test_a_run_stays_while_the_next_one_is_computed(models):

@@ -72,7 +72,9 @@ def test_rows_from_text_to_design(
     folder = {**fetched, "adding": adding}[model]
     names = [f"d{i}" for i in range(len(TEXTS))]
     corpus = pa.table({"document": names, "text": TEXTS, "group": names})
-    tables.write_table(corpus, tmp_path / "corpus.parquet", {"corpus": {"name": "texts"}})
+    tables.write_table(
+        corpus, tmp_path / "corpus.parquet", {"corpus": {"name": "texts", "documents": len(names)}}
+    )
     stages = [tmp_path / f"{name}.parquet" for name in ("corpus", "tokens", "norms", "design")]
     given, tokens, norms, design = stages
     run(tokenize_corpus, given, "--model", folder, "--output", tokens, prepend_bos=prepend_bos)
