@@ -170,21 +170,28 @@ def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
 
 
 def is_sooner(linears: Sequence[Linear]) -> bool:
-    """Tell whether packed products are not slower than plain ones: one matrix of each shape."""
+    """Tell whether packed products are not slower than plain ones: one matrix of each shape.
+
+    On one thread, by its own time: what other threads and other jobs do must not choose.
+    """
     shapes = {(type(linear), linear.weight.shape): linear for linear in linears}
     seconds = [0.0, 0.0]
-    for linear in shapes.values():
-        x = torch.randn(ROWS, width_of(linear)).to(linear.weight.dtype)
-        weight = packed_weight(linear)
-        ways = (linear.forward, partial(product, weight=weight, bias=linear.bias))
-        best = [float("inf")] * 2
-        for _ in range(ROUNDS):
-            for way, forward in enumerate(ways):
-                # Time of the processor, which other jobs on the machine hardly disturb.
-                began = time.process_time()
-                forward(x)
-                best[way] = min(best[way], time.process_time() - began)
-        seconds = [total + took for total, took in zip(seconds, best, strict=True)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for linear in shapes.values():
+            x = torch.randn(ROWS, width_of(linear)).to(linear.weight.dtype)
+            weight = packed_weight(linear)
+            ways = (linear.forward, partial(product, weight=weight, bias=linear.bias))
+            best = [float("inf")] * 2
+            for _ in range(ROUNDS):
+                for way, forward in enumerate(ways):
+                    began = time.thread_time()
+                    forward(x)
+                    best[way] = min(best[way], time.thread_time() - began)
+            seconds = [total + took for total, took in zip(seconds, best, strict=True)]
+    finally:
+        torch.set_num_threads(threads)
     return bool(linears) and seconds[1] <= SLOWER * seconds[0]
 
 
