@@ -53,7 +53,8 @@ def main(args):
             f"{', '.join(wanted)}"
         )
     cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(min(args.threads or cores, cores))
+    threads = min(args.threads or cores, cores)
+    torch.set_num_threads(threads)
     source = verify_folder(args.model)
     record = tables.read_provenance(args.tokens)
     total = record["tokens"]["tokens"]
@@ -79,6 +80,7 @@ def main(args):
             modules=settings["modules"],
             name=source["name"],
             batch_tokens=args.batch_tokens,
+            threads=threads,
             keep=settings["keep"],
             fast_paths=settings["fast"] == "auto",
             progress=bar.update,

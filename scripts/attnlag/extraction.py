@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +20,11 @@ from attnlag.norms import l2_norms
 # is computed. Sequences are sorted by length within a half: more of them would pad no less.
 BUFFER_BYTES = 512 * 2**20
 BUFFER_BATCHES = 32
+
+# Passes that run side by side on CPU, at most, each on a share of the batch's tokens. Together they
+# are faster than one on as many threads, whose parts wait for each other; and a pass on one thread
+# gives the same bytes however many run beside it.
+PASSES = 8
 
 # Bound on the vectors that are on their way from a GPU.
 LANDING_BYTES = 256 * 2**20
@@ -94,6 +99,15 @@ def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
         first = stop
 
 
+def keeps_state(model: torch.nn.Module) -> bool:
+    """Tell whether a pass changes what the next one finds.
+
+    So it is where rotary embeddings are stretched to the longest sequence so far.
+    """
+    kinds = {str(getattr(module, "rope_type", "")) for module in model.modules()}
+    return any("dynamic" in kind or "longrope" in kind for kind in kinds)
+
+
 class AllSeen(Exception):
     """Nothing that is left of a forward pass is asked for."""
 
@@ -108,7 +122,7 @@ class Landing:
     """
 
     def __init__(self, rows: np.ndarray):
-        self.rows = rows
+        self.rows = torch.from_numpy(rows)
         self.coming: deque[tuple[np.ndarray, torch.Tensor, Any]] = deque()
         self.bytes = 0
 
@@ -128,7 +142,8 @@ class Landing:
             target, landed, sent = self.coming.popleft()
             if sent is not None:
                 sent.synchronize()
-            target[self.rows] = landed.numpy()
+            # NumPy would keep the threads of other passes waiting.
+            torch.from_numpy(target).index_copy_(0, self.rows, landed)
             self.bytes -= landed.nbytes
 
 
@@ -148,7 +163,9 @@ class Adjustments:
     name : str
         The model's name in the configuration, for the messages.
     batch_tokens : int
-        Tokens in one forward pass, padding included.
+        Tokens in forward passes at a time, padding included.
+    threads : int
+        Threads on CPU, for passes side by side.
     keep : {"vectors", "norms"}
         What is given per token, layer and site: the vector, float32, or its L2 norm.
     fast_paths : bool
@@ -176,6 +193,7 @@ class Adjustments:
         name: str = "NAME",
         batch_tokens: int,
         keep: str,
+        threads: int = 1,
         fast_paths: bool = False,
         progress: Callable[[int], object] = lambda tokens: None,
     ):
@@ -184,6 +202,12 @@ class Adjustments:
         self.wanted = list(wanted)
         self.name = name
         self.batch_tokens = batch_tokens
+        self.pass_tokens = batch_tokens
+        self.passes = 1
+        if next(model.parameters()).device.type == "cpu" and not keeps_state(model):
+            self.pass_tokens = max(1, batch_tokens // PASSES)
+            self.passes = min(threads, PASSES)
+        self.threads = threads
         self.keep = keep
         self.fast_paths = fast_paths
         self.computed_by = "plain torch"
@@ -218,12 +242,32 @@ class Adjustments:
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
         layers = self._room(int(starts[-1]))
-        for batch in batches(lengths, self.batch_tokens):
+        groups = list(batches(lengths, self.pass_tokens))
+        side_by_side = max(1, min(self.passes, len(groups)))
+
+        def forward(batch: np.ndarray) -> np.ndarray:
+            torch.set_num_threads(max(1, self.threads // side_by_side))
             rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
             self._forward([sequences[i] for i in batch], rows, layers)
-            self.tokens += len(rows)
+            return batch
+
+        def done(batch: np.ndarray) -> None:
+            tokens = int(lengths[batch].sum())
+            self.tokens += tokens
             self.cells += len(batch) * int(lengths[batch].max())
-            self.progress(len(rows))
+            self.progress(tokens)
+
+        if self.identity_error is None and groups:
+            # The proof, alone.
+            done(forward(groups.pop(0)))
+        with ThreadPoolExecutor(side_by_side) as pool:
+            running = [pool.submit(forward, batch) for batch in groups]
+            try:
+                for finished in as_completed(running):
+                    done(finished.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return layers
 
     def _room(self, rows: int) -> dict[str, list[np.ndarray]]:

@@ -7,6 +7,7 @@ any other. No entry is taken on trust: on the first batch of every run, block in
 adjustment + MLP adjustment must equal the block's output.
 """
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 
 from attnlag.errors import UserError, nearest
+
+REGISTERING = threading.Lock()
 
 # What a block adds, in the order of most blocks; a site is one of them, or both.
 PARTS = ("attention", "mlp")
@@ -239,6 +242,8 @@ def watched(
 ) -> Iterator[None]:
     """Call ``receive(layer, part, added)`` for what the sublayers add in a forward pass.
 
+    Only in passes of the thread that enters this: those of others may run beside it.
+
     Parameters
     ----------
     blocks : list of Block
@@ -252,19 +257,25 @@ def watched(
     """
     real_tokens = selector(mask)
 
+    thread = threading.get_ident()
+
     def hook_of(layer: int, part: str, scale: float | None) -> Callable[..., None]:
         def hook(_: torch.nn.Module, __: object, output: object) -> None:
+            if threading.get_ident() != thread:
+                return
             added = real_tokens(output)
             receive(layer, part, added if scale is None else added * scale)
 
         return hook
 
     with ExitStack() as hooks:
-        for layer, block in enumerate(blocks):
-            for part in parts:
-                module = getattr(block, part)
-                handle = module.register_forward_hook(hook_of(layer, part, block.scale))
-                hooks.callback(handle.remove)
+        # Two hooks that are registered at once may get the same number, and one be lost.
+        with REGISTERING:
+            for layer, block in enumerate(blocks):
+                for part in parts:
+                    module = getattr(block, part)
+                    handle = module.register_forward_hook(hook_of(layer, part, block.scale))
+                    hooks.callback(handle.remove)
         yield
 
 

@@ -1,5 +1,6 @@
 import os
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -201,6 +202,52 @@ def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
     for target, value in zip(targets, values, strict=True):
         np.testing.assert_array_equal(target[rows], value)
         assert not target[[1, 3]].any()
+
+
+@pytest.mark.parametrize(("threads", "lengths", "most"), [(3, [5] * 9, 3), (3, [30, 20], 1)])
+def test_so_many_passes_run_side_by_side(models, monkeypatch, threads, lengths, most):
+    """After the first one; the threads that passes leave over are theirs to share."""
+    running, seen, shared = set(), [], []
+    forward = extraction.Adjustments._forward
+
+    def counted(self, *args):
+        running.add(threading.get_ident())
+        seen.append(len(running))
+        shared.append(torch.get_num_threads())
+        time.sleep(0.05)
+        forward(self, *args)
+        running.discard(threading.get_ident())
+
+    monkeypatch.setattr(extraction.Adjustments, "_forward", counted)
+    adjustments = extraction.Adjustments(
+        models["gpt2"], batch_tokens=8, threads=threads, keep="norms"
+    )
+    adjustments.of(ragged(lengths))
+    assert max(seen) == most
+    assert set(shared) == {max(1, threads // min(threads, len(lengths)))}
+
+
+def test_a_model_that_keeps_state_runs_pass_by_pass():
+    from transformers import AutoConfig
+
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    for parameters, passes in ((rope, 1), ({**rope, "rope_type": "linear"}, 2)):
+        config = AutoConfig.for_model(
+            "llama", **small, num_attention_heads=2, vocab_size=99, rope_parameters=parameters
+        )
+        model = AutoModel.from_config(config).eval()
+        adjustments = extraction.Adjustments(model, batch_tokens=64, threads=2, keep="norms")
+        assert adjustments.passes == passes
+
+
+def test_an_error_in_one_of_several_passes_is_raised(models):
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=8, threads=2, keep="norms")
+    adjustments.of(ragged([5]))
+    handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        adjustments.of(ragged([5] * 6))
+    handle.remove()
 
 
 def test_every_real_token_is_counted_once(models):

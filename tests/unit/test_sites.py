@@ -226,6 +226,22 @@ def test_padding_changes_no_number(model):
         close(found, expected)
 
 
+def test_passes_side_by_side_change_no_bit(model):
+    """Four threads and one, the model's own state included: each pass is one thread's."""
+    generator = np.random.default_rng(1)
+    sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 43)]
+
+    def run(threads):
+        adjustments = extraction.Adjustments(
+            model, wanted=list(sites.SITES), batch_tokens=8 * 32, threads=threads, keep="vectors"
+        )
+        return adjustments.of(sequences)
+
+    alone, beside = run(1), run(4)
+    for site, layers in alone.items():
+        np.testing.assert_array_equal(np.stack(beside[site]), np.stack(layers))
+
+
 def close(found, expected):
     scale = np.linalg.norm(expected, axis=-1, keepdims=True)
     assert (np.abs(found - expected) <= 1e-4 * scale).all()
