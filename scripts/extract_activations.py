@@ -31,7 +31,7 @@ parser.add_argument(
     "--output", type=Path, nargs="+", required=True, help="one file per site, in their order"
 )
 parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in a forward pass")
+parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in passes at a time")
 parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
 
 

@@ -332,7 +332,9 @@ class Extraction(Section):
         description="auto: CUDA where present, else CPU (changes no result beyond rounding)",
     )
     batch_tokens: Positive = Field(
-        default=4096, description="Tokens in one forward pass, padding included (speed and memory)"
+        default=4096,
+        description="Tokens in forward passes at a time, padding included: one pass on a GPU, on "
+        "CPU one for each thread, on an eighth of them (speed and memory)",
     )
 
 

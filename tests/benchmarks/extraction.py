@@ -101,11 +101,19 @@ def norm(added: torch.Tensor) -> torch.Tensor:
 
 
 def runner_of(
-    trunk: torch.nn.Module, batch_tokens: int, first: np.ndarray, keep: str, fast_paths: bool
+    trunk: torch.nn.Module,
+    given: argparse.Namespace,
+    first: np.ndarray,
+    keep: str,
+    fast_paths: bool,
 ) -> extraction.Adjustments:
     """Return the real program's loop, past its first batch: the proof and the choice are made."""
     runner = extraction.Adjustments(
-        trunk, batch_tokens=batch_tokens, keep=keep, fast_paths=fast_paths
+        trunk,
+        batch_tokens=given.batch_tokens,
+        threads=given.threads,
+        keep=keep,
+        fast_paths=fast_paths,
     )
     runner.of([first])
     return runner
@@ -204,6 +212,8 @@ def peers_of(environment: Path, ids: Path, threads: int) -> dict[str, Peer]:
 
 
 def seconds(way: Way, threads: int) -> float:
+    # Ours gives each of its passes a share of them.
+    torch.set_num_threads(threads)
     clock = time.process_time if threads == 1 else time.perf_counter
     began = clock()
     way()
@@ -270,7 +280,7 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
     batches = [ids[i : i + per_batch] for i in range(0, len(ids), per_batch)]
 
     def ours(trunk: torch.nn.Module, keep: str, fast_paths: bool) -> extraction.Adjustments:
-        return runner_of(trunk, arguments.batch_tokens, sequences[0], keep, fast_paths)
+        return runner_of(trunk, arguments, sequences[0], keep, fast_paths)
 
     quick, half = copy.deepcopy(trunk), copy.deepcopy(trunk).bfloat16()
     attnlag = ours(quick, "norms", True)
@@ -332,7 +342,7 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
     sequences = random_sequences(arguments.sequences)
     total = sum(map(len, sequences))
     batches = [padded(sequences[i : i + 16]) for i in range(0, len(sequences), 16)]
-    quick = runner_of(copy.deepcopy(trunk), arguments.batch_tokens, sequences[0], "norms", True)
+    quick = runner_of(copy.deepcopy(trunk), arguments, sequences[0], "norms", True)
     in_order = plain(trunk, trunk, batches, norm)
     ratios = [
         seconds(in_order, arguments.threads)
@@ -340,7 +350,7 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
         for _ in range(arguments.rounds)
     ]
     lengths = np.array([len(sequence) for sequence in sequences])
-    ours = extraction.batches(lengths, arguments.batch_tokens)
+    ours = extraction.batches(lengths, quick.pass_tokens)
     cells = sum(len(batch) * lengths[batch].max() for batch in ours)
     print(
         f"{kind}, mixed lengths, {total:,} tokens: {np.median(ratios):.2f} times the tokens per "
