@@ -8,7 +8,6 @@ context. Offsets into the text are kept, so that every token can be traced to it
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 
 from attnlag import corpora, program, tables, tokens
 from attnlag.errors import UserError, counted
@@ -41,8 +40,8 @@ def main(args):
     start, stop = 0, documents
     if settings["shards"] > 1:
         texts = corpora.stored_batches(args.corpus, columns=["text"])
-        characters = [pc.utf8_length(batch.column("text")).to_numpy() for batch in texts]
-        bounds = tokens.shard_bounds(np.concatenate(characters), settings["shards"])
+        sizes = [tokens.about_tokens(batch.column("text")) for batch in texts]
+        bounds = tokens.shard_bounds(np.concatenate(sizes), settings["shards"])
         start, stop = bounds[args.shard], bounds[args.shard + 1]
 
     limits = [settings["max_length"], tokens.context_length(args.model)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from attnlag.errors import UserError
 
@@ -57,13 +58,22 @@ def context_length(folder: str | Path) -> int | None:
     return next((config[key] for key in CONTEXT_KEYS if config.get(key)), None)
 
 
-def shard_bounds(characters: np.ndarray, shards: int) -> np.ndarray:
+def about_tokens(texts: pa.Array) -> np.ndarray:
+    """Return how many tokens each text has, roughly: one a word, and one a character that is none.
+
+    Words are runs of the letters A to Z. Characters would be a worse guess: a token of prose has
+    four of them, of a table or of Chinese one. (To know, every shard would tokenize all.)
+    """
+    return pc.count_substring_regex(texts, r"[A-Za-z]+|[^A-Za-z\s]").to_numpy() + 1
+
+
+def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:
     """Return where each shard begins and the last ends: contiguous, whole documents, like sizes.
 
     Parameters
     ----------
-    characters : (documents,) int array
-        Length of each document in characters.
+    sizes : (documents,) int array
+        Size of each document.
     shards : int
         Number of shards, at most the number of documents.
 
@@ -72,13 +82,13 @@ def shard_bounds(characters: np.ndarray, shards: int) -> np.ndarray:
     bounds : (shards + 1,) int array
         Shard ``i`` holds documents ``bounds[i]`` to ``bounds[i + 1] - 1``, at least one.
     """
-    ends = np.cumsum(characters, dtype=np.int64)
+    ends = np.cumsum(sizes, dtype=np.int64)
     aims = ends[-1] * np.arange(1, shards) / shards
-    bounds = np.concatenate([[0], np.searchsorted(ends, aims) + 1, [len(characters)]])
+    bounds = np.concatenate([[0], np.searchsorted(ends, aims) + 1, [len(sizes)]])
     # Every shard gets a document, however uneven the documents are.
     for i in range(1, shards):
         bounds[i] = max(bounds[i], bounds[i - 1] + 1)
-        bounds[i] = min(bounds[i], len(characters) - (shards - i))
+        bounds[i] = min(bounds[i], len(sizes) - (shards - i))
     return bounds
 
 

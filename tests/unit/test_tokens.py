@@ -1,12 +1,18 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnlag import tokens
 from attnlag.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +153,21 @@ def test_summary_by_document_group_and_corpus(tokenizer):
         assert summary.loc["all", "documents"] == 3
         ratio = summary["characters"] / summary["tokens"]
         pd.testing.assert_series_equal(ratio, summary["characters_per_token"], check_names=False)
+
+
+def test_shards_of_the_bundled_corpus_hold_about_as_many_tokens(gpt2_tokenizer):
+    """Its genres have from one to five characters a token."""
+    rows = [json.loads(line) for line in (ROOT / "data" / "prompts.jsonl").read_text().splitlines()]
+    texts = pa.array([row["text"] for row in rows])
+    tokenizer = tokens.load_tokenizer(gpt2_tokenizer)
+    counts = np.array(
+        [len(ids) for ids in tokenizer(texts.to_pylist(), verbose=False)["input_ids"]]
+    )
+
+    def largest(sizes):
+        sums = np.add.reduceat(counts, tokens.shard_bounds(sizes, 8)[:-1])
+        return sums.max() / sums.mean()
+
+    # Beyond the even share there may be a document, the largest of which is a seventh of it.
+    assert largest(tokens.about_tokens(texts)) < 1.17
+    assert largest(pc.utf8_length(texts).to_numpy()) > 1.2
