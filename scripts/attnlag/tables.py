@@ -139,6 +139,8 @@ def write_parts(
         with pq.ParquetWriter(waiting, schema, compression="zstd") as writer:
             for part in parts:
                 writer.write_table(part)
+                # Arrow would keep what a part took beside what the next one takes.
+                pa.default_memory_pool().release_unused()
         schema = schema.with_metadata(metadata(record()))
         with (
             pq.ParquetFile(waiting, pre_buffer=False) as parted,
@@ -146,6 +148,7 @@ def write_parts(
         ):
             for group in range(parted.num_row_groups):
                 writer.write_table(parted.read_row_group(group, use_threads=False).cast(schema))
+                pa.default_memory_pool().release_unused()
 
 
 def write_frame(
