@@ -93,8 +93,8 @@ class Project:
         return {str(path.relative_to(base)): path.read_bytes() for path in paths}
 
 
-def new_project(folder: Path, model: Path) -> Project:
-    folder.mkdir()
+def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
+    """Return a copy of the project with this configuration, in which nothing was run yet."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,9 +102,14 @@ def new_project(folder: Path, model: Path) -> Project:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
-    shutil.copytree(model, folder / "mine")
-    (folder / "data" / "small.jsonl").write_text(small_corpus())
-    project = Project(
+    project = Project(folder, config)
+    project.write_config()
+    return project
+
+
+def new_project(folder: Path, model: Path) -> Project:
+    """Return a copy of the project with a small model and corpus."""
+    project = copy_of_project(
         folder,
         {
             "models": {"tiny": {"source": "path", "path": "mine"}},
@@ -120,5 +125,6 @@ def new_project(folder: Path, model: Path) -> Project:
             "figures": {"formats": ["png"]},
         },
     )
-    project.write_config()
+    shutil.copytree(model, folder / "mine")
+    (folder / "data" / "small.jsonl").write_text(small_corpus())
     return project

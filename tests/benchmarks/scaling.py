@@ -43,8 +43,7 @@ ROOT = TESTS.parent
 OBSERVER = Path(__file__).with_name("observer")
 sys.path[:0] = [str(TESTS), str(ROOT / "scripts")]
 
-from projects import PARTS as PARTS_OF_PROJECT  # noqa: E402
-from projects import Project, new_project  # noqa: E402
+from projects import Project, copy_of_project, new_project  # noqa: E402
 
 PARTS = ("growth", "default", "dry-run")
 
@@ -335,7 +334,7 @@ def print_uses(title: str, run: Run) -> dict[str, float]:
 
 def default_run(folder: Path, models: Path) -> dict[str, float]:
     """Run the default configuration, then again with another inference; return the first's uses."""
-    project = copy_of_project(folder)
+    project = copy_of_project(folder, default_config())
     if models.is_dir():
         shutil.copytree(models, project.folder / "data" / "models", copy_function=os.link)
     name = next(iter(project.config["models"]))
@@ -348,23 +347,9 @@ def default_run(folder: Path, models: Path) -> dict[str, float]:
     return uses
 
 
-def copy_of_project(folder: Path) -> Project:
-    """Return a copy of the project with its own configuration."""
-    for part in PARTS_OF_PROJECT:
-        source, target = ROOT / part, folder / part
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, target)
-    project = Project(folder, default_config())
-    project.write_config()
-    return project
-
-
 def dry_run(folder: Path) -> None:
     """Time what Snakemake takes to plan thousands of jobs."""
-    project = copy_of_project(folder)
+    project = copy_of_project(folder, default_config())
     prompts = project.config["corpora"]["prompts"]
     project.write_config(corpora={"prompts": {**prompts, "shards": SHARDS}})
     begun, times = time.monotonic(), os.times()
