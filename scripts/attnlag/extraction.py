@@ -243,7 +243,9 @@ class Adjustments:
         starts = np.concatenate([[0], np.cumsum(lengths)])
         layers = self._room(int(starts[-1]))
         groups = list(batches(lengths, self.pass_tokens))
-        side_by_side = max(1, min(self.passes, len(groups)))
+        # A sequence may be longer than the share of a pass; all together hold to the budget.
+        widest = max((len(group) * int(lengths[group].max()) for group in groups), default=1)
+        side_by_side = max(1, min(self.passes, len(groups), self.batch_tokens // widest))
 
         def forward(batch: np.ndarray) -> np.ndarray:
             torch.set_num_threads(max(1, self.threads // side_by_side))

@@ -204,9 +204,11 @@ def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
         assert not target[[1, 3]].any()
 
 
-@pytest.mark.parametrize(("threads", "lengths", "most"), [(3, [5] * 9, 3), (3, [30, 20], 1)])
-def test_so_many_passes_run_side_by_side(models, monkeypatch, threads, lengths, most):
-    """After the first one; the threads that passes leave over are theirs to share."""
+@pytest.mark.parametrize(
+    ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
+)
+def test_so_many_passes_run_side_by_side(models, monkeypatch, lengths, most, each):
+    """After the first one. What three threads leave over is for the passes to share."""
     running, seen, shared = set(), [], []
     forward = extraction.Adjustments._forward
 
@@ -219,12 +221,10 @@ def test_so_many_passes_run_side_by_side(models, monkeypatch, threads, lengths, 
         running.discard(threading.get_ident())
 
     monkeypatch.setattr(extraction.Adjustments, "_forward", counted)
-    adjustments = extraction.Adjustments(
-        models["gpt2"], batch_tokens=8, threads=threads, keep="norms"
-    )
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, threads=3, keep="norms")
     adjustments.of(ragged(lengths))
     assert max(seen) == most
-    assert set(shared) == {max(1, threads // min(threads, len(lengths)))}
+    assert set(shared) == {each}
 
 
 def test_a_model_that_keeps_state_runs_pass_by_pass():
@@ -242,7 +242,7 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
 
 
 def test_an_error_in_one_of_several_passes_is_raised(models):
-    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=8, threads=2, keep="norms")
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, threads=2, keep="norms")
     adjustments.of(ragged([5]))
     handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
