@@ -9,7 +9,6 @@ the vectors are reduced to their L2 norms on the way and never stored.
 import os
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -112,16 +111,7 @@ def main(args):
                     table = extraction.table(run, layers[site], schema, stored)
                     writer.write_table(table, row_group_size=ROWS[settings["keep"]])
 
-            # The next run is read, and the last one written, while this one is computed.
-            with ThreadPoolExecutor(1) as pool:
-                writing = None
-                for run in extraction.ahead(extraction.runs(args.tokens, adjustments.run_tokens)):
-                    layers = adjustments.of(run.sequences)
-                    if writing:
-                        writing.result()
-                    writing = pool.submit(write, run, layers)
-                if writing:
-                    writing.result()
+            extraction.write_runs(args.tokens, adjustments, write)
     program.log.info(
         "%s: %s x %d layers (%s) in %.0f s on %s (%s), %.1f%% padding; "
         "block input + adjustments = block output within %.1e",

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from attnlag import fast, sites
+from attnlag import fast, sites, tables
 from attnlag.errors import UserError
 from attnlag.norms import l2_norms
 
@@ -221,8 +221,8 @@ class Adjustments:
     @property
     def run_tokens(self) -> int:
         """Tokens that fill half of the buffer."""
-        shape = (self.width,) if self.keep == "vectors" else ()
-        row_bytes = 4 * len(self.wanted) * len(self.blocks) * int(np.prod(shape, dtype=int))
+        numbers = self.width if self.keep == "vectors" else 1
+        row_bytes = 4 * len(self.wanted) * len(self.blocks) * numbers
         return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
 
     def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
@@ -391,6 +391,26 @@ class Adjustments:
         )
 
 
+def write_runs(
+    path: str | Path,
+    adjustments: Adjustments,
+    write: Callable[[Run, dict[str, list[np.ndarray]]], object],
+) -> None:
+    """Call ``write(run, layers)`` for the runs of a tokens file, in order, from a thread.
+
+    The next run is read, and the last one written, while one is computed.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        writing = None
+        for run in ahead(runs(path, adjustments.run_tokens)):
+            layers = adjustments.of(run.sequences)
+            if writing:
+                writing.result()
+            writing = pool.submit(write, run, layers)
+        if writing:
+            writing.result()
+
+
 def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
     """Return the rows of a run: one per token, the keys first, then the layers.
 
@@ -439,18 +459,11 @@ def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
     Vectors of float32 are hardly smaller when compressed, and slower to read.
     """
     options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
-    vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
-    if not vectors:
+    if not any(pa.types.is_fixed_size_list(field.type) for field in schema):
         return {**options, "compression": "zstd"}
     if stored == "float32":
         return {**options, "compression": "none"}
-    split = [f"{name}.list.element" for name in vectors]
-    return {
-        **options,
-        "compression": "zstd",
-        "compression_level": 1,
-        "use_byte_stream_split": split,
-    }
+    return {**tables.encoding(schema), **options, "compression": "zstd", "compression_level": 1}
 
 
 def rounded(values: np.ndarray, stored: str) -> np.ndarray:

@@ -27,7 +27,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -130,26 +129,17 @@ def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray],
     schema = layout.schema(len(runner.blocks), runner.width)
 
     def run() -> None:
-        with (
-            tables.parquet_writer(
-                path,
-                schema.with_metadata(tables.metadata({})),
-                **extraction.encoding(schema, "float32"),
-            ) as writer,
-            ThreadPoolExecutor(1) as pool,
-        ):
+        with tables.parquet_writer(
+            path,
+            schema.with_metadata(tables.metadata({})),
+            **extraction.encoding(schema, "float32"),
+        ) as writer:
 
             def write(run: extraction.Run, layers: dict[str, list[np.ndarray]]) -> None:
                 rows = extraction.table(run, layers["attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
 
-            writing = None
-            for run in extraction.ahead(extraction.runs(tokens_path, runner.run_tokens)):
-                layers = runner.of(run.sequences)
-                if writing:
-                    writing.result()
-                writing = pool.submit(write, run, layers)
-            writing.result()
+            extraction.write_runs(tokens_path, runner, write)
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 norms.norms_of_row_group(file, group)
