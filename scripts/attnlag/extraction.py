@@ -220,9 +220,11 @@ class Adjustments:
 
     @property
     def run_tokens(self) -> int:
-        """Tokens that fill half of the buffer."""
-        numbers = self.width if self.keep == "vectors" else 1
-        row_bytes = 4 * len(self.wanted) * len(self.blocks) * numbers
+        """Tokens whose vectors fill half of the buffer.
+
+        Also where only norms are kept: in the same batches they are the same to the last bit.
+        """
+        row_bytes = 4 * len(self.wanted) * len(self.blocks) * self.width
         return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
 
     def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
