@@ -14,7 +14,7 @@ log = logging.getLogger("attnlag")
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the two options that every program has."""
+    """Return a parser with the three options that every program has."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -24,6 +24,12 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
         default={},
         metavar="JSON",
         help="the settings of this stage, as one JSON object",
+    )
+    parser.add_argument(
+        "--memory",
+        type=int,
+        metavar="MB",
+        help="what this job asked for, to say if it is too little",
     )
     parser.add_argument("--log", type=Path, help="also write the messages to this file")
     return parser
@@ -56,6 +62,16 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except UserError as error:
         for problem in error.problems:
             log.error("error: %s", problem)
+        sys.exit(1)
+    except MemoryError as error:
+        reason = " ".join(str(error).split())
+        asked = f" (mem_mb: {arguments.memory})" if arguments.memory else ""
+        log.error(
+            "error: %s ran out of memory%s%s",
+            Path(sys.argv[0]).name,
+            asked,
+            f": {reason}" if reason else "",
+        )
         sys.exit(1)
     except Exception:
         log.exception("%s failed", Path(sys.argv[0]).name)

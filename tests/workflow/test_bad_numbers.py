@@ -6,7 +6,7 @@ from projects import Project
 # Up to the cross-products, a corpus of one document is like any other.
 UPSTREAM = (
     r"results/(corpora|tiny/small/(tokens|token_\w+\.\w+"
-    r"|attention/(activations|norms|figures|notebook/(design|crossproducts))))"
+    r"|attention/(activations|norms|figures|notebook/(design|crossproducts|solution|residuals))))"
 )
 CASES = Cases("Numbers", made_anew=UPSTREAM)
 

@@ -40,9 +40,9 @@ rule compare_models:
     message:
         "compare the models"
     shell:
-        "python3 scripts/compare_models.py {input.coefficients} --settings {params.settings:q}"
-        " --coefficients {output.coefficients} --pairs {output.pairs}"
-        " --findings {output.findings} --log {log}"
+        "python3 scripts/compare_models.py {input.coefficients:q} --settings {params.settings:q}"
+        " --coefficients {output.coefficients:q} --pairs {output.pairs:q}"
+        " --findings {output.findings:q} --memory {resources.mem_mb} --log {log:q}"
 
 
 rule plot_comparison:
@@ -76,5 +76,6 @@ rule plot_comparison:
     message:
         "draw the models side by side: {wildcards.regression}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_comparison.py {input} --site {wildcards.site}"
-        " --regression {wildcards.regression} --output {output} --log {log}"
+        "python3 scripts/plot_comparison.py {input:q} --site {wildcards.site:q}"
+        " --regression {wildcards.regression:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

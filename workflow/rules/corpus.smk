@@ -24,4 +24,5 @@ rule prepare_corpus:
         "read the corpus {wildcards.corpus}"
     shell:
         "python3 scripts/prepare_corpus.py {input:q} --settings {params.settings:q}"
-        " --corpus {wildcards.corpus} --output {output} --log {log}"
+        " --corpus {wildcards.corpus:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

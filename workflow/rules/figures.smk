@@ -33,7 +33,8 @@ rule plot_norms:
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_norms.py {input.norms[0]} --site {wildcards.site} --output {output} --log {log}"
+        "python3 scripts/plot_norms.py {input.norms[0]:q} --site {wildcards.site:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 rule plot_coefficients:
@@ -75,8 +76,9 @@ rule plot_coefficients:
     message:
         "draw the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_coefficients.py --coefficients {input.coefficients}"
-        " --fits {input.fits} --joint {input.joint} --null {input.null} --output {output} --log {log}"
+        "python3 scripts/plot_coefficients.py --coefficients {input.coefficients:q}"
+        " --fits {input.fits:q} --joint {input.joint:q} --null {input.null:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 rule plot_lags:
@@ -116,8 +118,9 @@ rule plot_lags:
     message:
         "draw outcome by lag of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_lags.py {input.design[0]} --settings {params.settings:q}"
-        " --coefficients {input.coefficients} --fits {input.fits} --output {output} --log {log}"
+        "python3 scripts/plot_lags.py {input.design[0]:q} --settings {params.settings:q}"
+        " --coefficients {input.coefficients:q} --fits {input.fits:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 rule plot_diagnostics:
@@ -159,8 +162,9 @@ rule plot_diagnostics:
     message:
         "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_diagnostics.py {input.residuals[0]} --settings {params.settings:q}"
-        " --fits {input.fits} --influence {input.influence} --output {output} --log {log}"
+        "python3 scripts/plot_diagnostics.py {input.residuals[0]:q} --settings {params.settings:q}"
+        " --fits {input.fits:q} --influence {input.influence:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 rule plot_sites:
@@ -206,9 +210,9 @@ rule plot_sites:
     message:
         "draw the sites side by side, {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_sites.py --sites {params.sites} --norms {params.norms}"
-        " --coefficients {input.coefficients} --fits {input.fits}"
-        " --output {output} --log {log}"
+        "python3 scripts/plot_sites.py --sites {params.sites:q} --norms {params.norms:q}"
+        " --coefficients {input.coefficients:q} --fits {input.fits:q}"
+        " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 
 rule plot_specifications:
@@ -250,4 +254,5 @@ rule plot_specifications:
     message:
         "draw the regressions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_specifications.py --coefficients {input} --output {output} --log {log}"
+        "python3 scripts/plot_specifications.py --coefficients {input:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

@@ -43,12 +43,13 @@ rule fit_regression:
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_regression.py {input.crossproducts[0]} --residuals {input.residuals[0]}"
+        "python3 scripts/fit_regression.py {input.crossproducts[0]:q} --residuals {input.residuals[0]:q}"
         " --settings {params.settings:q}"
-        " --site {wildcards.site} --regression {wildcards.regression}"
-        " --coefficients {output.coefficients} --fits {output.fits}"
-        " --influence {output.influence} --joint {output.joint}"
-        " --summary {output.summary} --findings {output.findings} --log {log}"
+        " --site {wildcards.site:q} --regression {wildcards.regression:q}"
+        " --coefficients {output.coefficients:q} --fits {output.fits:q}"
+        " --influence {output.influence:q} --joint {output.joint:q}"
+        " --summary {output.summary:q} --findings {output.findings:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 # The last job of a run: its status tells whether every layer was fitted.
@@ -74,4 +75,5 @@ rule check_fits:
     message:
         "check that every layer was fitted"
     shell:
-        "python3 scripts/check_fits.py {input.fits} --output {output} --log {log}"
+        "python3 scripts/check_fits.py {input.fits:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

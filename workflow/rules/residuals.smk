@@ -24,8 +24,8 @@ rule solve_regression:
     message:
         "solve {wildcards.regression} for {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/solve_regression.py {input.crossproducts[0]} --settings {params.settings:q}"
-        " --output {output} --log {log}"
+        "python3 scripts/solve_regression.py {input.crossproducts[0]:q} --settings {params.settings:q}"
+        " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 
 rule accumulate_residuals:
@@ -55,6 +55,7 @@ rule accumulate_residuals:
     message:
         "read the residuals of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/accumulate_residuals.py {input.design}"
-        " --crossproducts {input.crossproducts} --solution {input.solution}"
-        " --settings {params.settings:q} --output {output} --log {log}"
+        "python3 scripts/accumulate_residuals.py {input.design:q}"
+        " --crossproducts {input.crossproducts:q} --solution {input.solution:q}"
+        " --settings {params.settings:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

@@ -23,8 +23,9 @@ rule tokenize_corpus:
     message:
         "tokenize {wildcards.corpus} for {wildcards.model}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/tokenize_corpus.py {input.corpus} --model data/models/{wildcards.model}"
-        " --shard {wildcards.shard} --settings {params.settings:q} --output {output} --log {log}"
+        "python3 scripts/tokenize_corpus.py {input.corpus:q} --model data/models/{wildcards.model:q}"
+        " --shard {wildcards.shard:q} --settings {params.settings:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 rule summarize_tokens:
@@ -49,8 +50,9 @@ rule summarize_tokens:
     message:
         "count characters and tokens of {wildcards.corpus} for {wildcards.model}"
     shell:
-        "python3 scripts/summarize_tokens.py {input.tokens[0]} --corpus {input.corpus}"
-        " --parquet {output.parquet} --csv {output.csv} --log {log}"
+        "python3 scripts/summarize_tokens.py {input.tokens[0]:q} --corpus {input.corpus:q}"
+        " --parquet {output.parquet:q} --csv {output.csv:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 rule count_tokens:
@@ -73,4 +75,5 @@ rule count_tokens:
     message:
         "count how often each token of {wildcards.model} occurs in {wildcards.corpus}"
     shell:
-        "python3 scripts/count_tokens.py {input.tokens[0]} --output {output} --log {log}"
+        "python3 scripts/count_tokens.py {input.tokens[0]:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
