@@ -72,6 +72,8 @@ def value(field: dict[str, Any]) -> str:
         return ", ".join(f"`{plain(choice)}`" for choice in field["enum"])
     if field["type"] == "array":
         return f"list of {value(field['items'])}"
+    if field["type"] == "object":
+        return f"mapping of name to {value(field['additionalProperties'])}"
     if field["type"] == "null":
         return "`null`"
     if field["type"] == "boolean":

@@ -499,6 +499,16 @@ class Figures(Section):
         description="Confidence bands of each coefficient, or joint ones that hold all layers of "
         "a term at once (from the bootstrap)",
     )
+    documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
+        default=None,
+        description="Documents whose tokens are shaded by their norms, by corpus; null: the first "
+        "one of each group",
+    )
+    text_layer: Natural | None = Field(
+        default=None,
+        description="Layer of the figure of shaded tokens, and the first of its page; null: the "
+        "middle one",
+    )
 
 
 class Config(Section):
@@ -770,12 +780,20 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
                 f"found {model.layers}, but the model has {found} layers",
             )
         layers = found or model.layers
-        for index, layer in enumerate(config.figures.layers or ()):
-            if layers and layer >= layers:
-                yield (
-                    ("figures", "layers", index),
-                    f"found layer {layer}, but model {name} has layers 0 to {layers - 1}",
-                )
+        chosen: list[tuple[KeyPath, int | None]] = [
+            (("figures", "layers", index), layer)
+            for index, layer in enumerate(config.figures.layers or ())
+        ]
+        for key, layer in [*chosen, (("figures", "text_layer"), config.figures.text_layer)]:
+            if layers and layer is not None and layer >= layers:
+                yield key, f"found layer {layer}, but model {name} has layers 0 to {layers - 1}"
+    for of in config.figures.documents or ():
+        if of not in config.corpora:
+            yield (
+                ("figures", "documents", of),
+                f"found no corpus {of!r}, expected one of {', '.join(config.corpora)}"
+                f"{nearest(of, config.corpora)}",
+            )
     yield from _length_problems(config)
     covariance = config.inference.covariance
     for name, regression in config.regressions.items():

@@ -40,10 +40,13 @@ def imported_modules(script: str | Path) -> list[Path]:
 def code_digest(script: str | Path) -> str:
     """Return the SHA-256 over a script and the library modules that it imports.
 
-    File names and contents count; where the checkout lies and when it was written do not.
+    A page of HTML beside a module, of the same name, is part of it. File names and contents count;
+    where the checkout lies and when it was written do not.
     """
     digest = hashlib.sha256()
-    for path in [Path(script), *imported_modules(script)]:
+    modules = [Path(script), *imported_modules(script)]
+    pages = [path.with_suffix(".html") for path in modules]
+    for path in [*modules, *(page for page in pages if page.exists())]:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()

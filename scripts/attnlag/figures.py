@@ -143,6 +143,8 @@ def style() -> Iterator[None]:
                 "axes.edgecolor": GREY,
                 # Otherwise the names inside an SVG are drawn at random.
                 "svg.hashsalt": "attnlag",
+                # Text as text: it can be searched, read aloud and changed.
+                "svg.fonttype": "none",
             }
         )
         yield

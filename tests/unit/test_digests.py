@@ -53,3 +53,11 @@ def test_a_module_counts_for_who_imports_it(copy):
     changed = {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
     assert "build_design" in changed
     assert not changed & {"extract_activations", "compute_norms", "tokenize_corpus", "plot_norms"}
+
+
+def test_a_page_counts_for_who_imports_the_module_of_its_name(copy):
+    before = {program: digests.code_digest(copy / program.name) for program in PROGRAMS}
+    with (copy / "attnlag" / "text_figures.html").open("a") as file:
+        file.write("<!-- a comment -->\n")
+    changed = {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
+    assert changed == {"plot_text"}

@@ -11,11 +11,13 @@ CHECK = {"check_fits": 1}
 PANELS = {"plot_lags": 1, "plot_diagnostics": 1, **CHECK}
 FIGURES = {"plot_coefficients": 1, **PANELS}
 REGRESSION = {"fit_regression": 1, **FIGURES}
+GROUPS = {"fit_groups": 1, "plot_groups": 1}
 RESIDUALS = {"solve_regression": 1, "accumulate_residuals": 1, **REGRESSION}
-CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS}
+CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS, **GROUPS}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts", "accumulate_residuals")
-NORMS = {"compute_norms": 1, "plot_norms": 1, **DESIGN}
+OF_NORMS = {"plot_norms": 1, "plot_positions": 1, "plot_text": 1}
+NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 NULL = {"permute_documents": 1, "fit_permutations": 1, "plot_coefficients": 1, **CHECK}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
@@ -69,23 +71,28 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
-        {"plot_norms": 1, **FIGURES},
+        {**OF_NORMS, **FIGURES, "plot_groups": 1},
     ),
     "figure layers": (change(figures={"layers": [1]}), PANELS),
+    "the layer of the text": (change(figures={"text_layer": 0}), {"plot_text": 1, **CHECK}),
+    "the documents of the text": (
+        change(figures={"documents": {"small": ["doc-3"]}}),
+        {"plot_text": 1, **CHECK},
+    ),
     "the bands of the figure": (
         change(figures={"bands": "joint"}),
         {"plot_coefficients": 1, **CHECK},
     ),
-    "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
-    "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
-    "correction": (change(inference={"adjust": "none"}), REGRESSION),
+    "covariance": (change(inference={"covariance": "nonrobust"}), {**REGRESSION, **GROUPS}),
+    "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **GROUPS}),
+    "correction": (change(inference={"adjust": "none"}), {**REGRESSION, **GROUPS}),
     "draws of documents": (change(inference={"bootstrap": 100}), REGRESSION),
     "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
     "the seed of draws": (change(inference={"seed": 1}), REGRESSION),
     "folds": (change(inference={"folds": 5}), REGRESSION),
-    "memory for documents": (change(inference={"stack_mb": 1}), REGRESSION),
+    "memory for documents": (change(inference={"stack_mb": 1}), {**REGRESSION, **GROUPS}),
     "lags of Newey-West errors": (change(inference={"hac_lags": 3}), RESIDUALS),
-    "document effects": (notebook(fixed_effects="document"), RESIDUALS),
+    "document effects": (notebook(fixed_effects="document"), {**RESIDUALS, **GROUPS}),
     "a correction of their bias": (
         notebook(fixed_effects="document", bias_correction="half-panel"),
         CROSSPRODUCTS,
@@ -115,10 +122,7 @@ ROWS = {
         change(regressions={"null": {"lags": [1], "permute": "within-document"}}),
         {"plot_specifications": 1, **NULL},
     ),
-    "norms": (
-        change(norms={"drop_first": 2}),
-        DESIGN,
-    ),
+    "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DESIGN}),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (
         change(models={"other": {"source": "path", "path": "mine"}}),
@@ -153,7 +157,14 @@ ROWS = {
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
     "a figure's code": (edit("scripts/plot_lags.py"), {"plot_lags": 1, **CHECK}),
     "the check's code": (edit("scripts/check_fits.py"), CHECK),
-    "the figures' code": (edit("scripts/attnlag/figures.py"), {"plot_norms": 1, **FIGURES}),
+    "the figures' code": (
+        edit("scripts/attnlag/figures.py"),
+        {**OF_NORMS, **FIGURES, "plot_groups": 1},
+    ),
+    "the page of the text": (
+        edit("scripts/attnlag/text_figures.html", "<!-- a comment -->\n"),
+        {"plot_text": 1, **CHECK},
+    ),
     "the regression's code": (edit("scripts/attnlag/summaries.py"), REGRESSION),
     "the design's code": (edit("scripts/attnlag/design.py"), DESIGN),
     "the extraction's code": (edit("scripts/attnlag/sites.py"), EXTRACTION),
@@ -202,7 +213,7 @@ def keys_of(regression, **keys):
         (
             # The null's interval and its correction are of the same level.
             change(inference={"alpha": 0.02}),
-            {**REFITTED, "fit_permutations": 1, "plot_coefficients": 5},
+            {**REFITTED, **times(4, GROUPS), "fit_permutations": 1, "plot_coefficients": 5},
         ),
         (
             change(inference={"hac_lags": 1}),
@@ -216,7 +227,7 @@ def keys_of(regression, **keys):
         (
             # No longer the null's regression: its band goes.
             keys_of("notebook", fixed_effects="document"),
-            {**RESIDUALS, "accumulate_residuals": 2, **SPECIFICATIONS},
+            {**RESIDUALS, "accumulate_residuals": 2, **GROUPS, **SPECIFICATIONS},
         ),
     ],
     ids=["nothing", "draws", "seed", "alpha", "hac lags", "bands", "covariates", "effects"],

@@ -32,6 +32,9 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/activations/0000.parquet",
         f"{base}/norms/0000.parquet",
         f"{base}/figures/norms_by_layer.png",
+        f"{base}/figures/norms_by_position.png",
+        f"{base}/figures/text.html",
+        f"{base}/figures/text_by_token.png",
         f"{base}/notebook/design/0000.parquet",
         f"{base}/notebook/crossproducts/0000.parquet",
         f"{base}/notebook/solution.json",
@@ -42,6 +45,8 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/fits.parquet",
         f"{base}/notebook/influence.csv",
         f"{base}/notebook/influence.parquet",
+        f"{base}/notebook/groups.csv",
+        f"{base}/notebook/groups.parquet",
         f"{base}/notebook/joint.json",
         f"{base}/notebook/findings.txt",
         f"{base}/notebook/summary/layer_00.txt",
@@ -49,6 +54,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/figures/coefficients_by_layer.png",
         f"{base}/notebook/figures/outcome_by_lag.png",
         f"{base}/notebook/figures/diagnostics.png",
+        f"{base}/notebook/figures/groups_by_layer.png",
         "layers_fitted.txt",
     }
     assert made - {"tiny/small/attention/notebook/summary/.snakemake_timestamp"} == expected

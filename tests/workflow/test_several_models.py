@@ -15,11 +15,13 @@ CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
     "accumulate_crossproducts solve_regression accumulate_residuals fit_regression "
-    "plot_norms plot_coefficients plot_lags plot_diagnostics".split(),
+    "fit_groups plot_norms plot_positions plot_text plot_coefficients plot_lags plot_diagnostics "
+    "plot_groups".split(),
     1,
 )
 
 # Of two models.
+OF_NORMS = {"plot_norms": 2, "plot_positions": 2, "plot_text": 2}
 FIGURES = {"plot_coefficients": 2, "plot_lags": 2, "plot_diagnostics": 2, **CHECK}
 
 
@@ -111,11 +113,11 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
         ({"comparison": {"seed": 1}}, COMPARISON),
         (
             {"inference": {"alpha": 0.01}},
-            {"fit_regression": 2, **FIGURES, **COMPARISON},
+            {"fit_regression": 2, "fit_groups": 2, "plot_groups": 2, **FIGURES, **COMPARISON},
         ),
         (
             {"figures": {"formats": ["png", "svg"]}},
-            {"plot_norms": 2, **FIGURES, "plot_comparison": 1},
+            {**OF_NORMS, **FIGURES, "plot_groups": 2, "plot_comparison": 1},
         ),
         ({"extraction": {"batch_tokens": 99}}, {}),
     ],

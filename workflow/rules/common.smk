@@ -215,6 +215,13 @@ def settings_of_regression(wildcards):
     )
 
 
+def settings_of_groups(wildcards):
+    regression = CONFIG.regressions[wildcards.regression]
+    fields = {"covariance", "alpha", "adjust", "stack_mb"}
+    inference = CONFIG.inference.model_dump(include=fields)
+    return canonical({**inference, "fixed_effects": regression.fixed_effects})
+
+
 def settings_of_crossproducts(wildcards):
     regression = CONFIG.regressions[wildcards.regression]
     return canonical({"halves": regression.bias_correction == "half-panel"})
@@ -242,6 +249,21 @@ def settings_of_permutations(wildcards):
 
 def settings_of_null(wildcards):
     return canonical(CONFIG.inference.model_dump(include={"alpha", "adjust"}))
+
+
+def settings_of_norms(wildcards):
+    return canonical({"drop_first": CONFIG.norms.drop_first})
+
+
+def settings_of_text(wildcards):
+    chosen = CONFIG.figures.documents or {}
+    return canonical(
+        {
+            "documents": chosen.get(wildcards.corpus),
+            "layer": CONFIG.figures.text_layer,
+            "drop_first": CONFIG.norms.drop_first,
+        }
+    )
 
 
 def settings_of_panels(wildcards):
@@ -313,6 +335,9 @@ def everything():
         f"{RESULTS}/findings.txt",
         "results/{model}/{corpus}/token_summary.csv",
         "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}",
+        "results/{model}/{corpus}/{site}/figures/norms_by_position.{format}",
+        "results/{model}/{corpus}/{site}/figures/text.html",
+        "results/{model}/{corpus}/{site}/figures/text_by_token.{format}",
         f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
     ]
     if len(CONFIG.regressions) > 1:
@@ -321,6 +346,8 @@ def everything():
     of_fits = [
         f"{RESULTS}/figures/outcome_by_lag.{{format}}",
         f"{RESULTS}/figures/diagnostics.{{format}}",
+        f"{RESULTS}/groups.csv",
+        f"{RESULTS}/figures/groups_by_layer.{{format}}",
     ]
     if len(CONFIG.extraction.sites) > 1:
         of_fits.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")

@@ -29,11 +29,126 @@ rule plot_norms:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
+        settings=settings_of_norms,
         code=code("plot_norms"),
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_norms.py {input.norms[0]:q} --site {wildcards.site:q} --output {output:q}"
+        "python3 scripts/plot_norms.py {input.norms[0]:q} --settings {params.settings:q} --site {wildcards.site:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
+
+
+rule plot_text:
+    input:
+        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+    output:
+        page=report(
+            "results/{model}/{corpus}/{site}/figures/text.html",
+            caption="../report/plot_text.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={"site": "{site}", "regression": "all", "shows": "the text itself"},
+        ),
+        figures=expand(
+            "results/{{model}}/{{corpus}}/{{site}}/figures/text_by_token.{format}",
+            format=FORMATS,
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_text.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/figures/plot_text.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=minutes(30),
+    params:
+        settings=settings_of_text,
+        code=code("plot_text"),
+    message:
+        "shade the tokens of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        "python3 scripts/plot_text.py {input.norms[0]:q} --tokens {input.tokens[0]:q}"
+        " --corpus {input.corpus:q} --settings {params.settings:q} --site {wildcards.site:q}"
+        " --page {output.page:q} --output {output.figures:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
+
+
+rule plot_positions:
+    input:
+        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+    output:
+        report(
+            expand(
+                "results/{{model}}/{{corpus}}/{{site}}/figures/norms_by_position.{format}",
+                format=FORMATS,
+            ),
+            caption="../report/plot_positions.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={"site": "{site}", "regression": "all", "shows": "norms along the text"},
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_positions.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/figures/plot_positions.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=minutes(30),
+    params:
+        settings=settings_of_norms,
+        code=code("plot_positions"),
+    message:
+        "draw the norms along the text of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        "python3 scripts/plot_positions.py {input.norms[0]:q} --settings {params.settings:q}"
+        " --site {wildcards.site:q} --output {output:q} --memory {resources.mem_mb} --log {log:q}"
+
+
+rule plot_groups:
+    input:
+        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+        coefficients=f"{RESULTS}/groups.parquet",
+    output:
+        report(
+            expand(
+                f"{RESULTS}/figures/groups_by_layer.{{format}}",
+                format=FORMATS,
+                allow_missing=True,
+            ),
+            caption="../report/plot_groups.rst",
+            category="{model}",
+            subcategory="{corpus}",
+            labels={
+                "site": "{site}",
+                "regression": "{regression}",
+                "shows": "groups of documents",
+            },
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_groups.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_groups.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=minutes(30),
+    params:
+        code=code("plot_groups"),
+    message:
+        "draw the groups of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/plot_groups.py {input.norms[0]:q} --corpus {input.corpus:q}"
+        " --coefficients {input.coefficients:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
 

@@ -52,6 +52,37 @@ rule fit_regression:
         " --memory {resources.mem_mb} --log {log:q}"
 
 
+rule fit_groups:
+    input:
+        crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+    output:
+        parquet=f"{RESULTS}/groups.parquet",
+        csv=f"{RESULTS}/groups.csv",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/fit_groups.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/fit_groups.tsv"
+    wildcard_constraints:
+        regression=FITTED,
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
+        runtime=minutes(60),
+    params:
+        settings=settings_of_groups,
+        code=code("fit_groups"),
+    message:
+        "fit {wildcards.regression} to each group of {wildcards.corpus}, {wildcards.model}, {wildcards.site}"
+    shell:
+        "python3 scripts/fit_groups.py {input.crossproducts[0]:q} --corpus {input.corpus:q}"
+        " --settings {params.settings:q}"
+        " --site {wildcards.site:q} --regression {wildcards.regression:q}"
+        " --coefficients {output.parquet:q} --memory {resources.mem_mb} --log {log:q}"
+
+
 # The last job of a run: its status tells whether every layer was fitted.
 rule check_fits:
     input:

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Draw the norms and the nearest coefficient of each group of documents.
+
+One layer is in memory at a time, and of a large corpus a sample of its tokens.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from attnlag import figures, groups, layout, map_figures, program, tables
+from attnlag.norms import log_norms
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
+parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
+parser.add_argument(
+    "--coefficients", type=Path, required=True, help="the tidy table of the groups (Parquet)"
+)
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
+
+
+def main(args):
+    table = pd.read_parquet(args.coefficients)
+    term = figures.lags_among(list(table["term"]))[0]
+    record = tables.read_provenance(args.coefficients)
+    settings, drop_first = record["stages"]["groups"], record["stages"]["design"]["drop_first"]
+    corpus = pq.read_table(args.corpus, columns=["document", "group"])
+    group_of = dict(zip(*(corpus[name].to_pylist() for name in corpus.column_names), strict=True))
+    shown = groups.largest_groups(group_of)
+
+    paths = tables.shards(args.norms)
+    tokens = tables.row_count(paths)
+    rows = figures.rows_shown(tokens)
+    rows = rows[tables.values_of(paths, "position", rows) >= drop_first]
+    place_of = {group: place for place, group in enumerate(shown)}
+    documents = tables.values_of(paths, "document", rows)
+    group = np.array([place_of.get(group_of[document], -1) for document in documents], dtype=int)
+    names = layout.layers_in(pq.read_schema(paths[0]))
+    standardised = np.full((len(names), len(rows)), np.nan, dtype=np.float32)
+    means = np.full((len(shown), len(names)), np.nan)
+    for place, layer in enumerate(tqdm(names, desc="layers", unit="layer", delay=2)):
+        logs = log_norms(tables.values_of(paths, layer, rows))
+        known = figures.finite(logs)
+        if len(known) < 2:
+            continue
+        logs -= known.mean()
+        if known.std() > 0:
+            standardised[place] = logs / known.std()
+        for row in range(len(shown)):
+            own = figures.finite(logs[group == row])
+            means[row, place] = own.mean() if len(own) else np.nan
+    sizes = pd.Series(list(group_of.values())).value_counts()
+    panels = [
+        map_figures.GroupPanel(
+            group=name,
+            documents=int(sizes[name]),
+            quantiles=figures.norm_quantiles(standardised[:, group == row].ravel()),
+            means=means[row],
+        )
+        for row, name in enumerate(shown)
+    ]
+    name = figures.study(table)
+    figure = map_figures.groups_by_layer(
+        panels,
+        table[table["term"] == term],
+        term=term,
+        title=f"Groups of documents: {name}",
+        site=table["site"].iloc[0],
+        alpha=settings["alpha"],
+        adjust=settings["adjust"],
+        tokens=tokens,
+    )
+    figures.save(figure, args.output)
+    program.log.info("%s: drew %d groups", name, len(panels))
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

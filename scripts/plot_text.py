@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Show documents with every token shaded by its norm: a page with all layers, a figure of one.
+
+Of the corpus, a sample of tokens gives each layer its scale; of the documents that are shown all
+tokens are read, so that memory does not grow with the corpus.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from attnlag import corpora, figures, layout, program, tables, text_figures
+from attnlag.norms import log_norms
+
+ROWS = 16_384
+
+parser = program.argument_parser(__doc__)
+parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
+parser.add_argument("--tokens", type=Path, required=True, help="likewise")
+parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
+parser.add_argument("--site", default="attention", help="the sublayer, for the labels")
+parser.add_argument("--page", type=Path, required=True, help="HTML, with all layers")
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
+
+
+def main(args):
+    settings = {"documents": None, "layer": None, "drop_first": 1, **args.settings}
+    record = tables.read_provenance(args.norms)
+    corpus = pq.read_table(args.corpus, columns=["document", "group"])
+    group_of = dict(zip(*(corpus[name].to_pylist() for name in corpus.column_names), strict=True))
+    chosen = text_figures.chosen_documents(
+        settings["documents"], group_of, record["corpus"]["name"]
+    )
+    paths = tables.shards(args.norms)
+    names = layout.layers_in(pq.read_schema(paths[0]))
+    layers = [int(name.removeprefix("layer_")) for name in names]
+    first = text_figures.chosen_layer(settings["layer"], layers)
+
+    rows = figures.rows_shown(tables.row_count(paths))
+    rows = rows[tables.values_of(paths, "position", rows) >= settings["drop_first"]]
+    limits = [
+        text_figures.limits_of(log_norms(tables.values_of(paths, name, rows)))
+        for name in tqdm(names, desc="layers", unit="layer", delay=2)
+    ]
+    texts = texts_of(args.corpus, chosen)
+    sequences = rows_of(tables.shards(args.tokens), chosen, "tokens")
+    norms = rows_of(paths, chosen, "norms")
+    documents = []
+    for name in chosen:
+        tokens = [
+            token
+            for row in sequences.filter(pc.field("document") == name).to_pylist()
+            for token in text_figures.token_texts(texts[name], row["char_start"], row["char_end"])
+        ]
+        own = norms.filter(pc.field("document") == name).slice(0, text_figures.MOST_TOKENS)
+        documents.append(
+            text_figures.ShadedDocument(
+                name=name,
+                group=group_of[name],
+                tokens=tokens[: text_figures.MOST_TOKENS],
+                dropped=own["position"].to_numpy() < settings["drop_first"],
+                logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
+            )
+        )
+    title = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
+    shown = {"first": first, "title": f"The text itself: {title}", "site": args.site}
+    tables.write_text(text_figures.page(documents, limits, layers, **shown), args.page)
+    figure = text_figures.text_by_token(documents, limits, layers, **shown)
+    figures.save(figure, args.output)
+    program.log.info("%s: shaded the tokens of %d documents", title, len(documents))
+
+
+def rows_of(paths, documents, progress):
+    """Return the rows of some documents, in order."""
+    wanted = pa.array(documents, pa.string())
+    found = []
+    for path in paths:
+        for batch in tables.batches(path, ROWS, progress):
+            own = batch.column("document").cast(pa.string())
+            part = pa.table(batch).filter(pc.is_in(own, wanted))
+            place = part.schema.get_field_index("document")
+            found.append(part.set_column(place, "document", part["document"].cast(pa.string())))
+    return pa.concat_tables([part.replace_schema_metadata() for part in found])
+
+
+def texts_of(corpus, documents):
+    """Return the texts of some documents, by document; one row group is in memory at a time."""
+    wanted, texts = set(documents), {}
+    for table in corpora.stored_batches(corpus, 0, None, columns=["document", "text"]):
+        for name, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if name in wanted:
+                texts[name] = text
+    return texts
+
+
+if __name__ == "__main__":
+    program.run(main, parser)
