@@ -319,7 +319,7 @@ rule plot_sites:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
-        sites=" ".join(SITES),
+        sites=SITES,
         norms=lambda wildcards, input: input.norms[:: len(shards(wildcards.corpus))],
         code=code("plot_sites"),
     message:
