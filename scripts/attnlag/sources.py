@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnlag import memory
+from attnlag import memory, offline
 from attnlag.errors import UserError, counted, nearest
 from attnlag.program import log
 
@@ -297,6 +297,12 @@ def shard_names(index: Path, names: Iterable[str], where: str) -> list[str]:
 
 def _from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from a repository of the hub, through the hub client's own cache."""
+    with offline.lifted():
+        return _downloaded(settings, folder)
+
+
+def _downloaded(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fill ``folder`` from a repository of the hub, and return its commit and licence."""
     from huggingface_hub import constants, hf_hub_download
 
     repository, revision = settings["repository"], settings["revision"]
