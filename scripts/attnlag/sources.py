@@ -794,8 +794,8 @@ def _describe(
     name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two files of our own, return the record."""
-    config = _checked_config(folder, settings)
-    _check_safetensors(folder)
+    tensors = _check_safetensors(folder)
+    config = _checked_config(folder, settings, tensors)
     model = _hollow_model(config)
     parameters = parameter_count(model)
     files: dict[str, dict[str, Any]] = {
@@ -831,14 +831,16 @@ def _describe(
     return record
 
 
-def _checked_config(folder: Path, settings: Mapping[str, Any]) -> Any:
+def _checked_config(folder: Path, settings: Mapping[str, Any], tensors: int) -> Any:
     """Return the model's config once it is known to be one that attnlag can measure.
+
+    ``tensors`` is their number in the weights files.
 
     Raises
     ------
     UserError
-        The config is unreadable, needs code of its own, is of no decoder-only model, or has
-        other layers or another width than the settings state.
+        The config is unreadable, needs code of its own, is of no decoder-only model, states more
+        layers than there are tensors, or has other layers or another width than the settings state.
     """
     import transformers
 
@@ -846,8 +848,10 @@ def _checked_config(folder: Path, settings: Mapping[str, Any]) -> Any:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         model_type = raw.get("model_type")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise UserError("config.json is not a JSON object") from None
+    if problems := list(_settings_refused(raw, tensors)):
+        raise UserError(f"config.json {problem}" for problem in problems)
     known = transformers.CONFIG_MAPPING
     if model_type not in known:
         if "auto_map" in raw:
@@ -895,20 +899,53 @@ def _checked_config(folder: Path, settings: Mapping[str, Any]) -> Any:
     return config
 
 
-def _check_safetensors(folder: Path) -> None:
-    """Check that the header of each weights file reads and fits the length of the file."""
+def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
+    """Yield what must not reach transformers of a config, in words, at any depth of it.
+
+    It gets the code of an implementation of attention from any repository that a config names
+    ("kernels"), and it makes layers one by one, before there are weights to compare them with.
+    """
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key.strip("_") in ("attn_implementation", "experts_implementation"):
+            for name in value.values() if isinstance(value, dict) else [value]:
+                if "/" in str(name):
+                    yield (
+                        f"has {key} {name!r}, code of a repository, which attnlag does not run; "
+                        "expected none"
+                    )
+        elif re.fullmatch(r"(n|num)_(\w+_)?layers?", key):
+            if isinstance(value, int) and value > tensors:
+                yield (
+                    f"states {value:,} layers ({key}), but the weights are "
+                    f"{counted(tensors, 'tensor')}"
+                )
+        else:
+            yield from _settings_refused(value, tensors)
+
+
+def _check_safetensors(folder: Path) -> int:
+    """Check that the header of each weights file reads and fits the length of the file.
+
+    Returns
+    -------
+    int
+        The number of tensors in all files.
+    """
     from safetensors import SafetensorError, safe_open
 
     problems = []
+    tensors = 0
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
+                tensors += len(file.keys())
                 if not list(file.keys()):
                     problems.append(f"{path.name} holds no tensors")
         except SafetensorError as error:
             problems.append(f"{path.name} is no readable safetensors file: {error}")
     if problems:
         raise UserError(problems)
+    return tensors
 
 
 def _hollow_model(config: Any) -> "nn.Module":
