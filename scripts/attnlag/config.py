@@ -28,7 +28,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
-from attnlag.errors import counted, nearest
+from attnlag.errors import counted, nearest, printable
 
 # --- the kinds of values -------------------------------------------------------------------
 
@@ -852,6 +852,8 @@ def _file_problem(pattern: str) -> str | None:
         if files[0].is_dir():
             glob_inside = str(files[0] / "*.txt")
             return f"{pattern!r} is a folder, expected a file or a glob, as in {glob_inside!r}"
+        if problem := next(filter(None, map(name_problem, files)), None):
+            return problem
         if files[0].exists():
             return None
         folder = files[0].parent
@@ -863,12 +865,25 @@ def _file_problem(pattern: str) -> str | None:
     return f"found no file {pattern!r}{nearest(files[0].name, beside)}"
 
 
+def name_problem(path: str | Path) -> str | None:
+    """Return what keeps Snakemake from handing a file to a job by its name, or None."""
+    name = str(path)
+    if printable(name) != name:
+        return f"the name {name!r} has characters that cannot be printed, expected another name"
+    # It puts the name of a corpus or model in place of {corpus} or {model}.
+    if "{" in name and "}" in name:
+        return f"the name {name!r} has braces, which mark wildcards, expected another name"
+    return None
+
+
 def _model_problem(path: Path) -> str | None:
     """Return what is wrong with a model on this machine, without its weights being looked at."""
     expected = "expected a Hugging Face folder or a .gguf file"
     try:
         if not path.exists():
             return f"found no folder '{path}', {expected}"
+        if problem := name_problem(path):
+            return problem
         if path.is_file():
             return None if path.suffix == ".gguf" else f"'{path}' is a file, {expected}"
         if not (path / "config.json").is_file():
@@ -981,4 +996,4 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     spoilt = set(declared if isinstance(declared, Mapping) else ()) - set(well_formed.models)
     for path, sentence in _value_problems(well_formed, spoilt):
         add(path, sentence)
-    return config, problems
+    return config, list(map(printable, problems))

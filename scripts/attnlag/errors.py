@@ -1,7 +1,11 @@
 """What a user did that cannot work, and how to say so."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+# What ends a line, moves a terminal's cursor, turns the direction of text, or is no character.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UserError(Exception):
@@ -25,6 +29,15 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the valid name nearest to ``name``, or ``""``."""
     matches = get_close_matches(name, list(valid), n=1, cutoff=0.6)
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def printable(text: str) -> str:
+    """Return text as one line that is safe to print: the controls in it become escapes.
+
+    What users' files hold, ids and keys, stands in messages: it must not pass for two of them, nor
+    reach a terminal as a command.
+    """
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def counted(number: int, noun: str) -> str:

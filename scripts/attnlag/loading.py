@@ -4,23 +4,22 @@ Sizes come from the model's config and the headers of its weights files, so that
 large for this machine is refused before any of its weights are read.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted
-from attnlag.memory import amount, free_memory
-from attnlag.program import log
+import attnlag.offline  # noqa: F401 (before transformers)
 
-# Only fetch_model may use the network; transformers reads this when it is imported.
-os.environ["HF_HUB_OFFLINE"] = "1"
-
+# isort: split
 import torch
 from safetensors import safe_open
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
+
+from attnlag.errors import UserError, counted
+from attnlag.memory import amount, free_memory
+from attnlag.program import log
 
 # What safetensors calls the precisions that a model can be run in.
 STORED = {

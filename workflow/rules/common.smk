@@ -12,7 +12,7 @@ from pathlib import Path
 SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from attnlag.config import NAME_PATTERN, canonical, check
+from attnlag.config import NAME_PATTERN, canonical, check, name_problem
 from attnlag.digests import code_digest
 
 # The jobs run this interpreter, whether or not its environment is activated.
@@ -170,7 +170,9 @@ def source_files(wildcards):
         return []
     if model.path.is_file():
         return local(str(model.path))
-    return sorted(local(str(path)) for path in model.path.iterdir() if path.is_file())
+    # Other files may lie there too, with names of any kind.
+    files = (path for path in model.path.iterdir() if path.is_file() and not name_problem(path))
+    return sorted(local(str(path)) for path in files)
 
 
 def settings_of_model(wildcards):

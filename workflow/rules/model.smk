@@ -28,5 +28,5 @@ rule fetch_model:
         "python3 scripts/fetch_model.py --settings {params.settings:q} --model {wildcards.model:q}"
         " --output data/models/{wildcards.model:q} --memory {resources.mem_mb} --log {log:q}"
         # A storage provider takes its own copies of these two.
-        " && for copy in {output:q}; do test -e $copy"
-        " || cp data/models/{wildcards.model:q}/$(basename $copy) $copy; done"
+        ' && for copy in {output:q}; do test -e "$copy"'
+        ' || cp data/models/{wildcards.model:q}/"$(basename "$copy")" "$copy"; done'

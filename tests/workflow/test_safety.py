@@ -1,0 +1,79 @@
+"""What a run must not do: use the network, or take a name for a command."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+
+# Every process of Python notes what it asks of the network, also where that fails in silence.
+OBSERVER = """
+import sys
+def note(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        with open({notes!r}, "a") as file:
+            print(event, arguments[1:], sys.argv, file=file)
+sys.addaudithook(note)
+"""
+
+HOSTILE_NAMES = [
+    "$(touch ran); touch ran; a.txt",
+    "`touch ran`.txt",
+    'it\'s "quoted" & more | than that.txt',
+    "-x.txt",
+    "--output.txt",
+    "[a]*?.txt",
+    " $HOME ~ %s #.txt",
+    "\\n {.txt",
+    "größer als 世界.txt",
+]
+
+
+def test_a_run_without_network(finished, finished_once, tmp_path):
+    """All after fetch_model, where there are no interfaces, and nothing tells it to do without."""
+    shutil.rmtree(finished.folder / "results")
+    (tmp_path / "sitecustomize.py").write_text(OBSERVER.format(notes=str(tmp_path / "notes")))
+    telling = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS", "SNAKEMAKE")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(telling)}
+    alone = ["unshare", "--user", "--map-root-user", "--net"]
+    result = subprocess.run(
+        [*alone, sys.executable, "-m", "snakemake", "--cores", "2"],
+        cwd=finished.folder,
+        env={**clean, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    assert "rule fetch_model" not in result.stdout
+    assert not (tmp_path / "notes").exists(), (tmp_path / "notes").read_text()
+    assert finished.results() == finished_once[0].results()
+    # The observer sees what there is to see.
+    code = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    assert "socket.connect" in (tmp_path / "notes").read_text()
+
+
+def test_names_are_no_commands(fresh):
+    """Of a corpus' files, which become its documents, and of a model's folder."""
+    for number, name in enumerate(HOSTILE_NAMES):
+        (fresh.folder / name).write_text(f"words of document {number}\n", encoding="utf-8")
+    model = "it's $(touch ran) a;model"
+    (fresh.folder / "mine").rename(fresh.folder / model)
+    (fresh.folder / model / "notes {x}\n.md").write_text("beside the model")
+    fresh.write_config(models={"tiny": {"source": "path", "path": model}})
+    fresh.config["corpora"] = {"small": {"files": HOSTILE_NAMES}}
+    fresh.write_config()
+    fresh.run("results/corpora/small.parquet", "data/models/tiny/source.json")
+    corpus = pq.read_table(fresh.folder / "results/corpora/small.parquet")
+    assert corpus["document"].to_pylist() == [name.removesuffix(".txt") for name in HOSTILE_NAMES]
+    assert corpus["text"][3].as_py() == "words of document 3"
+    assert not list(fresh.folder.rglob("ran"))
