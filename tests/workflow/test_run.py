@@ -50,6 +50,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/figures/outcome_by_lag.png",
         f"{base}/notebook/figures/diagnostics.png",
         "layers_fitted.txt",
+        "provenance.json",
     }
     assert made - {"tiny/small/attention/notebook/summary/.snakemake_timestamp"} == expected
     assert (project.folder / "data/models/tiny/architecture.txt").exists()
