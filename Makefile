@@ -1,8 +1,8 @@
 # make: the main job · make test · make test-slurm · make test-storage · make lint · make bench ·
-# make report · make clean
+# make report · make verify · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm test-storage lint bench report docs lock clean
+.PHONY: run test test-slurm test-storage lint bench report verify docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -54,6 +54,10 @@ bench: $(READY)
 report: $(READY)
 	$(BIN)/snakemake --cores all
 	$(BIN)/snakemake --report results/report.html
+
+# Everything that is there against the record of what made it.
+verify: $(READY)
+	$(BIN)/python scripts/verify_results.py
 
 docs: $(READY)
 	$(BIN)/python scripts/describe_config.py

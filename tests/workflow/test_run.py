@@ -56,6 +56,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/figures/diagnostics.png",
         f"{base}/notebook/figures/groups_by_layer.png",
         "layers_fitted.txt",
+        "provenance.json",
     }
     assert made - {"tiny/small/attention/notebook/summary/.snakemake_timestamp"} == expected
     assert (project.folder / "data/models/tiny/architecture.txt").exists()

@@ -81,7 +81,8 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
     both.run()
     after = both.results()
     changed = {path for path in before if before[path] != after[path]}
-    assert changed == {"layers_fitted.txt"} | {f"comparison/{name}" for name in [*TABLES, FIGURE]}
+    common = {"layers_fitted.txt", "provenance.json"}
+    assert changed == common | {f"comparison/{name}" for name in [*TABLES, FIGURE]}
     new = {path.split("/")[0] for path in set(after) - set(before)}
     assert new == {"third"}
     pairs = pd.read_parquet(both.folder / "results/comparison/pairs.parquet")

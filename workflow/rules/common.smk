@@ -372,3 +372,15 @@ def closing_words():
         if findings.exists():
             lines += [findings.read_text(encoding="utf-8") + f"  in {findings.parent}/"]
     return "\n".join(lines)
+
+
+def write_record():
+    """Write results/provenance.json, which says what made every file.
+
+    Results in a storage provider's hands are not read back for it.
+    """
+    if not workflow.storage_settings.default_storage_provider:
+        # Only here: every job reads this file, and need not wait for what this imports.
+        from attnlag import records
+
+        records.write(workflow)
