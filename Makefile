@@ -1,8 +1,8 @@
-# make: the main job · make test · make test-slurm · make test-storage · make lint · make bench ·
-# make report · make verify · make clean
+# make: the main job · make test · make test-slurm · make test-storage · make crashes · make lint ·
+# make bench · make report · make verify · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm test-storage lint bench report verify docs lock clean
+.PHONY: run test test-slurm test-storage crashes lint bench report verify docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -27,6 +27,10 @@ test-slurm: .venv-slurm/.installed
 # With results in a bucket, of a server on this machine.
 test-storage: .venv-storage/.installed
 	.venv-storage/bin/python -m pytest tests/storage
+
+# Runs that are killed at random moments, 50 times each, and mended by the next: an hour.
+crashes: $(READY)
+	$(BIN)/python tests/killing.py
 
 # The plugins are in environments of their own, on top of the other.
 .venv-slurm/.installed .venv-storage/.installed: .venv-%/.installed: $(READY) requirements-%.txt

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import program, summaries, tables
+from attnlag import program, summaries, writing
 from attnlag.errors import UserError, counted
 
 parser = program.argument_parser(__doc__)
@@ -25,7 +25,7 @@ def main(args):
         problems += summaries.unfitted_layers(fits)
     if problems:
         raise UserError(problems)
-    tables.write_text("\n".join(lines) + "\n", args.output)
+    writing.write_text("\n".join(lines) + "\n", args.output)
     program.log.info("all layers are fitted in %s", counted(len(lines), "regression"))
 
 

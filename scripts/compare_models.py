@@ -9,7 +9,7 @@ and the findings that the run ends with.
 
 from pathlib import Path
 
-from attnlag import comparison, program, tables
+from attnlag import comparison, program, tables, writing
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("studies", type=Path, nargs="+", help="coefficients.parquet of each study")
@@ -41,7 +41,7 @@ def main(args):
         (pairs, args.pairs),
     ):
         tables.write_frame(table, path, path.with_suffix(".csv"), record)
-    tables.write_text(comparison.findings(pairs, inference["alpha"]), args.findings)
+    writing.write_text(comparison.findings(pairs, inference["alpha"]), args.findings)
     program.log.info("compared %d studies in %d pairs and lags", len(studies), len(pairs))
 
 

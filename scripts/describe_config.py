@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from attnlag.config import IN_WORDS, SOURCES, Config, ModulePaths, Section, Source
-from attnlag.tables import write_text
+from attnlag.writing import write_text
 
 SCHEMA = "workflow/schemas/config.schema.json"
 README = "config/README.md"

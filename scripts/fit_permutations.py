@@ -7,7 +7,7 @@ coefficient in the order that the documents have.
 
 from pathlib import Path
 
-from attnlag import permutation, program, summaries, tables
+from attnlag import permutation, program, summaries, tables, writing
 from attnlag.errors import counted
 
 parser = program.argument_parser(__doc__)
@@ -46,7 +46,7 @@ def main(args):
     text = summaries.null_findings(
         coefficients, fits, name=name, alpha=settings["alpha"], adjust=settings["adjust"]
     )
-    tables.write_text(text, args.findings)
+    writing.write_text(text, args.findings)
     program.log.info(
         "%s: %s in %s",
         name,

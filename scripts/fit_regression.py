@@ -19,6 +19,7 @@ from attnlag import (
     residuals,
     summaries,
     tables,
+    writing,
 )
 from attnlag.errors import UserError, counted
 
@@ -101,26 +102,28 @@ def main(args):
         regression=args.regression,
     )
     text = json.dumps(bootstrap.record_of(joint, stack, settings), indent=2, sort_keys=True)
-    tables.write_text(text + "\n", args.joint)
+    writing.write_text(text + "\n", args.joint)
 
     by_layer = coefficients.groupby("layer")
-    for layer, fit, row in zip(stack.layers, fits, fitted.itertuples(), strict=True):
-        text = summaries.layer_summary(
-            fit,
-            by_layer.get_group(layer),
-            row,
-            title=f"{name}: layer {layer}",
-            alpha=settings["alpha"],
-            adjust=settings["adjust"],
-            notes=notes(stack, settings),
-        )
-        tables.write_text(text, args.summary / f"{layout.layer_name(layer)}.txt")
+    with writing.replaced_whole(args.summary) as folder:
+        for layer, fit, row in zip(stack.layers, fits, fitted.itertuples(), strict=True):
+            text = summaries.layer_summary(
+                fit,
+                by_layer.get_group(layer),
+                row,
+                title=f"{name}: layer {layer}",
+                alpha=settings["alpha"],
+                adjust=settings["adjust"],
+                notes=notes(stack, settings),
+            )
+            path = folder / f"{layout.layer_name(layer)}.txt"
+            path.write_text(text, encoding="utf-8")
     text = summaries.findings(
         coefficients, fitted, name=name, alpha=settings["alpha"], adjust=settings["adjust"]
     )
     text += summaries.advice(fitted, settings)
     text += "".join(f"  {line}\n" for line in bins_of(stack))
-    tables.write_text(text, args.findings)
+    writing.write_text(text, args.findings)
     program.log.info("%s: fitted %s", name, counted(len(fits), "layer"))
 
 

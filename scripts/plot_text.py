@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import corpora, figures, layout, program, tables, text_figures
+from attnlag import corpora, figures, layout, program, tables, text_figures, writing
 from attnlag.norms import log_norms
 
 ROWS = 16_384
@@ -68,7 +68,7 @@ def main(args):
         )
     title = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     shown = {"first": first, "title": f"The text itself: {title}", "site": args.site}
-    tables.write_text(text_figures.page(documents, limits, layers, **shown), args.page)
+    writing.write_text(text_figures.page(documents, limits, layers, **shown), args.page)
     figure = text_figures.text_by_token(documents, limits, layers, **shown)
     figures.save(figure, args.output)
     program.log.info("%s: shaded the tokens of %d documents", title, len(documents))

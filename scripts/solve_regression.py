@@ -7,7 +7,7 @@ residuals need the files of no other shard.
 
 from pathlib import Path
 
-from attnlag import crossproducts, program, regression, residuals, tables
+from attnlag import crossproducts, program, regression, residuals, tables, writing
 from attnlag.errors import counted
 
 parser = program.argument_parser(__doc__)
@@ -30,7 +30,7 @@ def main(args):
         rows = max(solution.n_obs for solution in solutions)
         lags = residuals.default_hac_lags(rows / max(sequences, 1))
     model = residuals.model_of(stack, solutions)
-    tables.write_text(residuals.model_to_json(model, lags) + "\n", args.output)
+    writing.write_text(residuals.model_to_json(model, lags) + "\n", args.output)
     record = tables.read_provenance(paths[0])
     program.log.info(
         "%s, %s: solved %s, Newey-West errors of %s",

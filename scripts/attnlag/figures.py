@@ -30,7 +30,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from attnlag import tables
+from attnlag import writing
 from attnlag.errors import UserError, counted
 from attnlag.wording import ADJUSTMENTS, COVARIANCE
 
@@ -167,7 +167,7 @@ def save(figure: Figure, paths: Sequence[str | Path]) -> None:
         )
     _settle(figure)
     for path in map(Path, paths):
-        with tables.written_whole(path) as temporary:
+        with writing.written_whole(path) as temporary:
             figure.savefig(
                 temporary, format=path.suffix[1:], dpi=DPI, metadata=METADATA[path.suffix]
             )

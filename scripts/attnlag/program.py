@@ -1,15 +1,20 @@
 """What every program in ``scripts/`` shares: its command line, its log, its way to fail."""
 
 import argparse
+import errno
 import json
 import logging
+import re
+import resource
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attnlag import memory
 from attnlag.errors import UserError, printable
+from attnlag.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
 
@@ -53,37 +58,63 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     real defect keeps its traceback, in both places.
     """
     arguments = parser.parse_args()
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
-    if arguments.log:
-        arguments.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            # A message may quote text that is no valid Unicode.
-            logging.FileHandler(
-                arguments.log, mode="w", encoding="utf-8", errors="backslashreplace"
-            )
-        )
-    for handler in handlers:
-        handler.setFormatter(_OneLine("%(message)s"))
-        log.addHandler(handler)
+    # A log that the disk has no room for is no reason for more than one line about it.
+    logging.raiseExceptions = False
     log.setLevel(logging.INFO)
-    # A scheduler's signal to stop unwinds like Ctrl-C, so that no temporary file stays.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _add_handler(logging.StreamHandler())
+    signal.signal(signal.SIGTERM, _stop)
+    program = Path(sys.argv[0]).stem
     try:
+        if arguments.log:
+            arguments.log.parent.mkdir(parents=True, exist_ok=True)
+            # A message may quote text that is no valid Unicode.
+            _add_handler(
+                logging.FileHandler(
+                    arguments.log, mode="w", encoding="utf-8", errors="backslashreplace"
+                )
+            )
         main(arguments)
     except UserError as error:
         for problem in error.problems:
             log.error("error: %s", problem)
         sys.exit(1)
-    except MemoryError as error:
-        reason = " ".join(str(error).split())
-        asked = f" (mem_mb: {arguments.memory})" if arguments.memory else ""
-        log.error(
-            "error: %s ran out of memory%s%s",
-            Path(sys.argv[0]).name,
-            asked,
-            f": {reason}" if reason else "",
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        line = _problem_of_the_machine(error, program, arguments.memory)
+        if line:
+            log.error("error: %s", line)
+        else:
+            log.exception("%s failed", Path(sys.argv[0]).name)
+        sys.exit(1)
+
+
+def _add_handler(handler: logging.Handler) -> None:
+    """Send the messages to one more place, a line each."""
+    handler.setFormatter(_OneLine("%(message)s"))
+    log.addHandler(handler)
+
+
+def _stop(*_: object) -> None:
+    """Unwind like Ctrl-C when a scheduler says to stop, so that no temporary file stays."""
+    # The signal may come twice, from the scheduler and from the shell of the job.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
+def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -> str | None:
+    """Return the line for an error that no code is at fault for: memory, disk, permissions."""
+    reason = " ".join(str(error).split())
+    # torch says so in the text of its errors only, of main memory and of that of a GPU.
+    if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", reason):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return (
+            f"{program} ran out of memory with {memory.amount(peak)} taken"
+            + (f" ({reason})" if reason else "")
+            + f"; {memory.more_or_less(program, asked)}"
         )
-        sys.exit(1)
-    except Exception:
-        log.exception("%s failed", Path(sys.argv[0]).name)
-        sys.exit(1)
+    if is_disk_full(error):
+        return f"{program}: found no room left on a disk, expected more ({reason})"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{program}: found {reason}, expected a file or folder that may be read and written"
+    return None

@@ -18,7 +18,6 @@ torch, transformers and huggingface_hub take seconds to import. Stages that only
 
 import contextlib
 import email.parser
-import errno
 import fnmatch
 import hashlib
 import io
@@ -39,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 from attnlag import memory, offline
 from attnlag.errors import UserError, counted, nearest
 from attnlag.program import log
+from attnlag.writing import replaced_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,47 +134,7 @@ def fetch_model(name: str, settings: Mapping[str, Any], target: str | Path) -> d
             record = _describe(name, settings, facts, folder)
     except UserError as error:
         raise UserError([f"model '{name}': {problem}" for problem in error.problems]) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f"model '{name}': no space left on the disk ({error})") from error
     return record
-
-
-@contextlib.contextmanager
-def replaced_whole(target: str | Path) -> Iterator[Path]:
-    """Yield a fresh folder beside ``target`` that takes its place if the block succeeds.
-
-    An existing folder is moved aside first and deleted last. On an exception the new folder is
-    removed and the target stays as it was.
-    """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-
-    def sibling() -> Path:
-        return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-
-    fresh = sibling()
-    aside = None
-    try:
-        yield fresh
-        # mkdtemp makes folders private; the target gets what any new folder would get.
-        umask = os.umask(0)
-        os.umask(umask)
-        fresh.chmod(0o777 & ~umask)
-        if os.path.lexists(target):
-            aside = sibling()
-            os.rename(target, aside / "old")
-        try:
-            os.rename(fresh, target)
-        except BaseException:
-            if aside:
-                os.rename(aside / "old", target)
-            raise
-    finally:
-        for leftover in (fresh, aside):
-            if leftover:
-                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def verify_folder(folder: str | Path) -> dict[str, Any]:
@@ -732,7 +692,7 @@ def _quiet_transformers() -> Iterator[None]:
 
 def _from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` with the random-weights twin of a model that lies beside it."""
-    original = folder.parent / settings["of"]
+    original = folder.parents[1] / settings["of"]
     record = verify_folder(original)
     if record["source"] == "random":
         raise UserError(f"of is '{settings['of']}', which is random itself; expected another model")

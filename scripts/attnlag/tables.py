@@ -1,4 +1,4 @@
-"""Parquet, CSV and text files: written whole or not at all, and marked with what made them.
+"""Parquet and CSV files: written whole or not at all, and marked with what made them.
 
 Every Parquet file carries under the schema metadata key ``attnlag`` a JSON object: the model
 and its digest, the corpus and its digest, the settings of each stage so far, and the versions
@@ -8,8 +8,6 @@ inputs give equal bytes.
 
 import importlib.metadata
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from attnlag.writing import written_whole
+
 if TYPE_CHECKING:
     # Every program imports this module, few need pandas, and its import takes a quarter second.
     import pandas as pd
@@ -27,35 +27,6 @@ if TYPE_CHECKING:
 METADATA_KEY = b"attnlag"
 # A design is streamed: what it left out is known after its schema is written.
 COUNTS_KEY = b"attnlag.counts"
-
-
-@contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place if the block succeeds.
-
-    The temporary name is unique, so that two writers of one target cannot mix their bytes.
-    On an exception the temporary file is removed and the target stays as it was.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; the target gets what any new file would get.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(text: str, path: str | Path) -> None:
-    """Write ``text`` as UTF-8, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -128,14 +99,10 @@ def write_parts(
     ``record`` is called once all have come: what they add up to is part of the provenance, which
     stands in the file's schema. Until then they wait in a file beside it.
     """
-    path = Path(path)
-    with (
-        written_whole(path) as temporary,
-        tempfile.TemporaryDirectory(".tmp", f".{path.name}.", temporary.parent) as own,
-    ):
+    with written_whole(path) as temporary:
         # A path, not a file of Python's: threads of Arrow that let go of one while Python ends
         # would abort it.
-        waiting = Path(own) / "parts.parquet"
+        waiting = temporary.with_name(f"{temporary.name}.parts")
         with pq.ParquetWriter(waiting, schema, compression="zstd") as writer:
             for part in parts:
                 writer.write_table(part)

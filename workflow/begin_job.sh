@@ -1,0 +1,23 @@
+# What every job's shell begins with: how it runs a program.
+#
+# In the background, where Ctrl-C does not reach it: it is told to stop as a scheduler tells it,
+# and ends without a traceback even while it is still importing. And a program that was killed
+# can say nothing itself, so that its shell says it.
+python3() {
+    local child status
+    command python3 "$@" &
+    child=$!
+    trap 'kill -TERM "$child" 2>/dev/null' INT TERM
+    # A signal to the shell ends the waiting, not the program. What the shell itself would say of
+    # a killed one is its whole command.
+    while :; do
+        { wait "$child" && status=0 || status=$?; } 2>/dev/null
+        kill -0 "$child" 2>/dev/null || break
+    done
+    trap - INT TERM
+    case $status in
+        129 | 130 | 141 | 143) ;; # told to stop, or nobody reads what it says
+        12[89] | 1[3-9]?) command python3 scripts/explain_kill.py "$status" "$@" || : ;;
+    esac
+    return "$status"
+}
