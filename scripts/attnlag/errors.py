@@ -1,8 +1,11 @@
 """What a user did that cannot work, and how to say so."""
 
+import os
 import re
+import stat
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 # What ends a line, moves a terminal's cursor, turns the direction of text, or is no character.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -43,3 +46,30 @@ def printable(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun in the right number: ``1 document``, ``1,200 tokens``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def unreadable(file: Path) -> str | None:
+    """Return what keeps a path from being read as a file, without it being opened; or None.
+
+    To open a pipe is to wait for who writes to it, and a device may have no end.
+    """
+    try:
+        kind = stat.S_IFMT(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        if file.is_symlink():
+            return f"is a link to '{os.readlink(file)}', which is missing"
+        return "no such file"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    if kind != stat.S_IFREG:
+        return f"is {KINDS.get(kind, 'something else')}, expected a file"
+    return None if os.access(file, os.R_OK) else "cannot be read: Permission denied"

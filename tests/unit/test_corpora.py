@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import string
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from attnlag import corpora, tables
@@ -92,6 +93,8 @@ def test_json_lines_come_back_exactly_and_in_order(rows, ascii_only, line_end, t
 @many_files
 @given(rows=rows_of_words, delimiter=st.sampled_from([",", "\t"]))
 def test_csv_comes_back_exactly(rows, delimiter, tmp_path):
+    rows = [tuple(value.replace("\0", "0") for value in values) for values in rows]
+    assume(len({id for id, _, _ in rows}) == len(rows))
     stream = io.StringIO(newline="")
     # Quoted throughout: the writer leaves a lone carriage return unquoted otherwise.
     writer = csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL)
@@ -318,11 +321,19 @@ def test_bytes_that_are_not_utf8_are_placed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.txt"])
-def test_utf16_is_recognised(name, tmp_path):
-    assert problems(write(tmp_path / name, "words\n".encode("utf-16"))) == [
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-32"])
+def test_other_encodings_are_recognised(name, encoding, tmp_path):
+    assert problems(write(tmp_path / name, "words\n".encode(encoding))) == [
         (
-            f"{name}:1: UTF-16, by its first two bytes; "
-            "expected UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)"
+            f"{name}:1: {encoding}, by its first bytes; "
+            f"expected UTF-8 (iconv -f {encoding} -t UTF-8 converts it)"
+        )
+    ]
+    # Without a mark, it would be text with a NUL beside each character.
+    assert problems(write(tmp_path / name, "\nwords\n".encode("utf-16-le"))) == [
+        (
+            f"{name}:2: byte 0x00 at offset 1 is not text; "
+            "expected UTF-8 (UTF-16 and binary files have such bytes)"
         )
     ]
 
@@ -342,6 +353,38 @@ def test_csv_problems_name_the_line_a_row_starts_on(tmp_path):
     assert found[1] == "x.csv:8: the text is only whitespace; expected words"
     assert found[2].startswith("x.csv:9: the row that starts here is broken: unexpected end of")
     assert len(found) == 3
+
+
+def test_fields_must_be_there_once(tmp_path):
+    lines = [
+        '{"id": "a", "text": "one", "id": "b", "text": "two", "genre": "x", "b": 1, "b": 2}',
+        '{"id": "c", "text": "fine", "genre": "x", "inner": {"text": 1, "text": 2}}',
+        '{"id": "d", "text": "fine", "genre": "x"}',
+    ]
+    assert problems(write(tmp_path / "x.jsonl", "\n".join(lines))) == [
+        "x.jsonl:1: the field 'id' is given twice; expected once",
+        "x.jsonl:1: the field 'text' is given twice; expected once",
+    ]
+
+
+def test_columns_must_have_a_type_that_serves(tmp_path):
+    numbers = {"id": [1], "genre": pa.array([2], pa.uint8()), "text": ["words"]}
+    pq.write_table(pa.table(numbers), tmp_path / "x.parquet")
+    assert read_documents([tmp_path / "x.parquet"], FIELDS) == [Document("1", "2", "words")]
+    strings = {
+        "id": pa.array(["a"], pa.string_view()),
+        "genre": pa.array(["b"]).dictionary_encode(),
+        "text": pa.array(["words"], pa.large_string()),
+    }
+    pq.write_table(pa.table(strings), tmp_path / "x.parquet")
+    assert read_documents([tmp_path / "x.parquet"], FIELDS) == [Document("a", "b", "words")]
+    others = {"id": [1.5], "genre": [{"a": 1}], "text": pa.array([b"words"])}
+    pq.write_table(pa.table(others), tmp_path / "x.parquet")
+    assert problems(tmp_path / "x.parquet") == [
+        "x.parquet: the column 'id' is double; expected strings or whole numbers",
+        "x.parquet: the column 'genre' is struct<a: int64>; expected strings or whole numbers",
+        "x.parquet: the column 'text' is binary; expected strings",
+    ]
 
 
 def test_columns_must_be_there_once(tmp_path):
@@ -388,7 +431,117 @@ def test_unreadable_files_are_problems(tmp_path):
     assert found[0] == "torn.jsonl.gz: cannot be read as gzip: Truncated compressed stream"
     assert found[1].startswith("other.jsonl.zst: cannot be read as zstd: ")
     assert found[2].startswith("table.parquet: cannot be read as Parquet: ")
-    assert found[3] == "folder.txt: cannot be read as a file: Is a directory"
+    assert found[3] == "folder.txt: is a folder, expected a file"
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    (tmp_path / "link.txt").symlink_to("nowhere.txt")
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    paths = [tmp_path / f"{name}.txt" for name in ("pipe", "zero", "link", "loop", "x" * 300)]
+    assert problems(*paths, tmp_path / "\0.txt") == [
+        "pipe.txt: is a pipe, expected a file",
+        "zero.txt: is a device, expected a file",
+        "link.txt: is a link to 'nowhere.txt', which is missing",
+        "loop.txt: cannot be read: Too many levels of symbolic links",
+        f"{'x' * 300}.txt: cannot be read: File name too long",
+        "\0.txt: cannot be read: embedded null byte",
+    ]
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_problem(tmp_path):
+    path = write(tmp_path / "x.jsonl", json_lines({"text": "one"}, {"text": "two"}))
+    documents = corpora.read_documents([path], DEFAULTS)
+    next(documents)
+    write(path, json_lines({"text": "one"}, {"text": "2"}, {"text": "three"}))
+    with pytest.raises(UserError, match="changed while it was read"):
+        list(documents)
+    documents = corpora.read_documents([path], DEFAULTS)
+    next(documents)
+    path.unlink()
+    with pytest.raises(UserError, match="No such file"):
+        list(documents)
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "content"),
+    [
+        ("x.jsonl", DEFAULTS, json_lines({"text": "short"}, {"text": "long " * 20})),
+        ("x.csv", DEFAULTS, "text\nshort\n" + "long " * 20),
+        ("x.csv", DEFAULTS, 'text\n"' + "long\n" * 20 + '"\n'),
+        ("x.csv", DEFAULTS, 'text\n"' + "a quote that is never closed\n" * 20),
+        ("x.txt", DEFAULTS, "long\n" * 20),
+        ("x.txt", BLOCKS, "short\n\n\n" + "long\n" * 20),
+    ],
+)
+def test_long_documents_are_not_read(name, settings, content, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "LONGEST_DOCUMENT", 60)
+    (problem,) = problems(write(tmp_path / name, content), settings=settings)
+    line = 4 if settings == BLOCKS else 1 if name == "x.txt" else 3 if "short" in content else 2
+    line = 2 if name == "x.jsonl" else line
+    assert problem == (
+        f"{name}:{line}: more than 0 MB in one document, which starts here; "
+        "expected at most that, or several documents"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "content"),
+    [
+        ("x.jsonl", DEFAULTS, json_lines({"text": "word " * 8}) * 5),
+        ("x.csv", DEFAULTS, "text\n" + ("word " * 8 + "\n") * 5),
+        ("x.txt", BLOCKS, ("word " * 8 + "\n \n\n") * 5),
+    ],
+)
+def test_many_short_documents_are_read(name, settings, content, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "LONGEST_DOCUMENT", 60)
+    assert len(read_documents([write(tmp_path / name, content)], settings)) == 5
+
+
+def test_long_values_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "LONGEST_DOCUMENT", 200)
+    pq.write_table(pa.table({"text": ["x" * 201]}), tmp_path / "x.parquet")
+    assert problems(tmp_path / "x.parquet", settings=DEFAULTS) == [
+        "x.parquet: more than 0 MB in one document; expected at most that, or several documents"
+    ]
+    pq.write_table(pa.table({"text": ["x" * 201] * 9}), tmp_path / "x.parquet")
+    found = problems(tmp_path / "x.parquet", settings=DEFAULTS)
+    assert found[0] == "x.parquet:1: the text has 201 characters; expected at most 200"
+    lines = json_lines(row("y" * 1_001), row("z" * 1_000))
+    monkeypatch.undo()
+    assert problems(write(tmp_path / "x.jsonl", lines)) == [
+        "x.jsonl:1: the id has 1,001 characters; expected at most 1,000"
+    ]
+
+
+def test_values_stored_once_come_in_small_batches(tmp_path, monkeypatch):
+    """200 times 1 MB, in a file of some kB."""
+    monkeypatch.setattr(corpora, "LONGEST_DOCUMENT", 1_000_000)
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["x" * 1_000_000] * 200}), path, compression="zstd")
+    assert path.stat().st_size < 10_000
+    allocated = pa.total_allocated_bytes()
+    lengths = []
+    for document in corpora.read_documents([path], DEFAULTS):
+        lengths.append(len(document.text))
+        assert pa.total_allocated_bytes() - allocated < 20_000_000
+    assert lengths == [1_000_000] * 200
+
+
+def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"text": ["words"]}), tmp_path / "x.parquet")
+    packed = gzip.compress((tmp_path / "x.parquet").read_bytes())
+    path = write(tmp_path / "x.parquet.gz", packed)
+    assert len(read_documents([path], DEFAULTS)) == 1
+    monkeypatch.setattr(corpora, "LARGEST_UNPACKED", 100)
+    assert problems(path, settings=DEFAULTS) == [
+        "x.parquet.gz: unpacks to more than 0 MB; expected Parquet that is compressed within "
+        "itself only"
+    ]
 
 
 def test_same_file_twice_and_same_name_twice(tmp_path):
