@@ -21,7 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from attnlag.tables import read_provenance, write_text
+from attnlag.tables import read_provenance
+from attnlag.writing import write_text
 
 RECORD = "results/provenance.json"
 # What Snakemake leaves in a folder that a job has made.
