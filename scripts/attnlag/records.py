@@ -143,7 +143,8 @@ def write(workflow: Any, path: str | Path = RECORD) -> None:
 
     Entries are made anew for the jobs of this run and of an earlier one that was killed before it
     could record them. A file that was changed by hand since it was made keeps the entry that it
-    has, and gets none if it has none: the record is of what jobs made.
+    has, and gets none if it has none: the record is of what jobs made. Where there is nothing to
+    record, nothing is written.
     """
     old = read(path) or {"jobs": [], "environments": {}}
     since = os.path.getmtime(path) if os.path.exists(path) else 0.0
@@ -175,6 +176,8 @@ def write(workflow: Any, path: str | Path = RECORD) -> None:
         for job in fresh
     ]
     entries += _kept(old["jobs"], {file for entry in entries for file in entry["outputs"]}, jobs)
+    if not entries and not os.path.exists(path):
+        return
     entries.sort(key=lambda entry: min(entry["outputs"]))
     environments = {**old["environments"], name: environment}
     used = {entry["environment"] for entry in entries}
