@@ -7,7 +7,6 @@ of every sequence, which are attention sinks, are neither outcomes nor predictor
 """
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -47,7 +46,7 @@ def main(args):
             writer.write_table(table)
             rows += table.num_rows
         # What was left out is known only now, when the schema is written already.
-        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(asdict(counts))})
+        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
     program.log.info(
         "%s, %s: %s from %s (%s too short)%s",
         record["model"]["name"],
@@ -56,7 +55,8 @@ def main(args):
         counted(counts.sequences, "sequence"),
         counts.short_sequences,
         "".join(
-            f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms"
+            f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
+            f"{counts.first_unusable.get(layer, 'in the layer before')}"
             for layer, number in counts.dropped_rows.items()
         ),
     )

@@ -8,7 +8,7 @@ residuals need the files of no other shard.
 from pathlib import Path
 
 from attnlag import crossproducts, program, regression, residuals, tables, writing
-from attnlag.errors import counted
+from attnlag.errors import UserError, counted
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
@@ -22,16 +22,22 @@ def main(args):
         [crossproducts.read_shard(path) for path in paths],
         fixed_effects=settings["fixed_effects"] == "document",
     )
+    counts = [tables.read_provenance(path)["counts"] for path in paths]
+    sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
+    record = tables.read_provenance(paths[0])
+    if not sequences:
+        raise UserError(
+            f"{record['model']['name']}, {record['corpus']['name']}: found no sequence that is "
+            "long enough to give a row; expected longer texts, nearer lags and leads, or a "
+            "smaller norms.drop_first"
+        )
     solutions = regression.solve_all(stack)
     lags = settings["hac_lags"]
     if lags is None:
-        counts = [tables.read_provenance(path)["counts"] for path in paths]
-        sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
         rows = max(solution.n_obs for solution in solutions)
-        lags = residuals.default_hac_lags(rows / max(sequences, 1))
+        lags = residuals.default_hac_lags(rows / sequences)
     model = residuals.model_of(stack, solutions)
     writing.write_text(residuals.model_to_json(model, lags) + "\n", args.output)
-    record = tables.read_provenance(paths[0])
     program.log.info(
         "%s, %s: solved %s, Newey-West errors of %s",
         record["model"]["name"],

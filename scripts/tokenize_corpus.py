@@ -61,7 +61,7 @@ def main(args):
     model = {key: source[key] for key in identity if key in source}
     packages = ("transformers", "tokenizers")
     tables.write_parts(
-        parts,
+        tokens.within_vocabulary(parts, args.model),
         tokens.SCHEMA,
         args.output,
         lambda: tables.provenance(

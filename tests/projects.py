@@ -48,12 +48,19 @@ class Project:
         (self.folder / "config" / "config.yaml").write_text(text)
 
     def snakemake(
-        self, *arguments: str, environment: dict[str, str] | None = None
+        self, *arguments: str, environment: dict[str, str] | None = None, mount: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run snakemake in the project, standard error and output together."""
+        """Run snakemake in the project, standard error and output together.
+
+        ``mount`` is a shell command that mounts what only the run sees.
+        """
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SNAKEMAKE"))}
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        if mount:
+            alone = ["unshare", "--user", "--map-root-user", "--mount"]
+            command = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments],
+            command,
             cwd=self.folder,
             env={**clean, **(environment or {})},
             stdout=subprocess.PIPE,

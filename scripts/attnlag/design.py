@@ -5,7 +5,7 @@ covariates of the token itself: where it stands, how frequent it is, which group
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -431,6 +431,8 @@ class Counts:
     dropped_rows : dict of str to int
         Rows that such a norm took from a layer, as outcome or as a predictor. The first layer
         does not count as dropped where it has no row for want of a layer before.
+    first_unusable : dict of str to str
+        The first such norm of a layer and its place, in words.
     """
 
     sequences: int = 0
@@ -438,6 +440,13 @@ class Counts:
     zero_norms: dict[str, int] = field(default_factory=dict)
     nonfinite_norms: dict[str, int] = field(default_factory=dict)
     dropped_rows: dict[str, int] = field(default_factory=dict)
+    first_unusable: dict[str, str] = field(default_factory=dict)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what is counted, without what is said in words."""
+        counts = asdict(self)
+        del counts["first_unusable"]
+        return counts
 
 
 def _add(counts: dict[str, int], layers: Sequence[str], numbers: np.ndarray) -> None:
@@ -500,6 +509,12 @@ def designs(
             values[index] = log_norms(norms)
             zero[index] = np.count_nonzero(norms == 0)
             nonfinite[index] = np.count_nonzero(~np.isfinite(norms))
+            if zero[index] + nonfinite[index] and layer not in counts.first_unusable:
+                row = int(np.argmax(np.isnan(values[index])))
+                counts.first_unusable[layer] = (
+                    f"{norms[row]:g} in the document '{keys['document'][row]}', position "
+                    f"{keys['position'][row]}"
+                )
         terms = terms_of(values, keys, specification, facts)
 
         lengths = sequence_lengths(keys["position"].to_numpy())

@@ -112,6 +112,32 @@ class AllSeen(Exception):
     """Nothing that is left of a forward pass is asked for."""
 
 
+class NotFiniteError(Exception):
+    """Numbers of the model are infinite or not a number, where the sites should be proven.
+
+    Parameters
+    ----------
+    problem : str
+        What was found, in words.
+    row : int
+        The token, counted over the sequences of the run.
+    """
+
+    def __init__(self, problem: str, row: int):
+        super().__init__(problem)
+        self.row = row
+
+    def within(self, run: Run) -> UserError:
+        """Return the problem with the place in the run where it was found."""
+        starts = np.cumsum([0, *map(len, run.sequences)])
+        sequence = int(np.searchsorted(starts, self.row, side="right")) - 1
+        window = f", window {run.windows[sequence]}" if run.windows[sequence] else ""
+        return UserError(
+            f"{self} in the document '{run.documents[sequence]}'{window}, position "
+            f"{self.row - starts[sequence]}"
+        )
+
+
 class Landing:
     """Values on their way to main memory: a GPU need not wait for each to have arrived.
 
@@ -340,7 +366,7 @@ class Adjustments:
             torch.inference_mode(),
         ):
             if first:
-                self._prove(ids, mask)
+                self._prove(ids, mask, rows)
             else:
                 self._run(ids)
         landing.settle()
@@ -380,10 +406,20 @@ class Adjustments:
                 f"change the norms of its adjustments by {usual:.0%}; expected a decoder"
             )
 
-    def _prove(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
+    def _prove(self, ids: torch.Tensor, mask: torch.Tensor, rows: np.ndarray) -> None:
         """Run the first batch with the residual identity measured; fail if it does not hold."""
         with sites.residual_identity(self.blocks, mask) as evidence:
             self._run(ids)
+        for layer, found in enumerate(evidence):
+            if found.spoilt is not None:
+                dtype = next(self.model.parameters()).dtype
+                advice = "extraction.dtype: float32 or bfloat16 has the range for more"
+                raise NotFiniteError(
+                    f"model {self.name}: found numbers that are infinite or not a number, expected "
+                    f"finite ones{f' ({advice})' if dtype == torch.float16 else ''}: first in "
+                    f"layer {layer},",
+                    int(rows[found.spoilt]),
+                )
         self.identity_error = sites.check_identity(
             evidence,
             self.blocks,
@@ -405,7 +441,10 @@ def write_runs(
     with ThreadPoolExecutor(1) as pool:
         writing = None
         for run in ahead(runs(path, adjustments.run_tokens)):
-            layers = adjustments.of(run.sequences)
+            try:
+                layers = adjustments.of(run.sequences)
+            except NotFiniteError as error:
+                raise error.within(run) from None
             if writing:
                 writing.result()
             writing = pool.submit(write, run, layers)

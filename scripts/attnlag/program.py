@@ -82,9 +82,10 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         sys.exit(130)
     except Exception as error:
         line = _problem_of_the_machine(error, program, arguments.memory)
-        if line:
-            log.error("error: %s", line)
-        else:
+        problems = [line] if line else _damaged_inputs(arguments)
+        for problem in problems:
+            log.error("error: %s", problem)
+        if not problems:
             log.exception("%s failed", Path(sys.argv[0]).name)
         sys.exit(1)
 
@@ -118,3 +119,19 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{program}: found {reason}, expected a file or folder that may be read and written"
     return None
+
+
+def _damaged_inputs(arguments: argparse.Namespace) -> list[str]:
+    """Return a line for each table among the inputs that is damaged: why a program may fail."""
+    values = [value for name, value in vars(arguments).items() if name != "output"]
+    given = [path for value in values for path in (value if isinstance(value, list) else [value])]
+    paths = [path for path in given if isinstance(path, Path) and path.suffix == ".parquet"]
+    if not paths:
+        return []
+    from attnlag import tables  # its imports take time
+
+    files: list[Path] = []
+    for path in paths:
+        # Of shards, the first is given, and the others lie beside it.
+        files += sorted(path.parent.glob("[0-9]*.parquet")) if path.stem == "0000" else [path]
+    return tables.damaged(path for path in dict.fromkeys(files) if path.is_file())

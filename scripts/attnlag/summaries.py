@@ -143,9 +143,20 @@ def _correction(adjust: str) -> str:
     return "uncorrected" if adjust == "none" else f"{adjust} over layers"
 
 
+UNUSABLE = "zero or non-finite norms"
+
+
+def _reason(row: Any) -> str:
+    """Return why a layer was not fitted, and what that has to do with its norms."""
+    # Permutations do not count what was dropped.
+    dropped = int(getattr(row, "n_dropped", 0))
+    of_these = f" ({counted(dropped, 'row')} dropped for {UNUSABLE})" if dropped else ""
+    return f"{row.status}{of_these}"
+
+
 def _not_fitted(fits: pd.DataFrame) -> list[str]:
     rows = fits[fits["status"] != "ok"].itertuples()
-    return [f"  layer {row.layer} was not fitted: {row.status}" for row in rows]
+    return [f"  layer {row.layer} was not fitted: {_reason(row)}" for row in rows]
 
 
 def fitted_layers(fits: pd.DataFrame) -> str:
@@ -157,7 +168,8 @@ def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     """Return a line for each reason why layers were not fitted, but for want of a layer before."""
     failed = fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])]
     lines = []
-    for status, rows in failed.groupby("status", sort=False):
+    reasons = pd.Series([_reason(row) for row in failed.itertuples()], failed.index, object)
+    for status, rows in failed.groupby(reasons, sort=False):
         layers = ", ".join(map(str, rows["layer"]))
         several = "layers" if len(rows) > 1 else "layer"
         were = "were" if len(rows) > 1 else "was"
@@ -200,6 +212,9 @@ def findings(
             f"cross-validated by document: {fitted['cv_r_squared'].min():.3f} to "
             f"{fitted['cv_r_squared'].max():.3f}"
         )
+    if dropped := int(fitted["n_dropped"].sum()):
+        layers = counted(int((fitted["n_dropped"] > 0).sum()), "layer")
+        lines.append(f"  {counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
     return "\n".join(lines + _not_fitted(fits)) + "\n"
 
 

@@ -70,6 +70,27 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
 
 
+def damaged(paths: Iterable[Path]) -> list[str]:
+    """Return a line for each Parquet file that cannot be read, or that attnlag did not write.
+
+    They are read whole, which is for when something has failed.
+    """
+    problems = []
+    for path in paths:
+        advice = "delete it, and it is made anew"
+        try:
+            file = pq.ParquetFile(path, pre_buffer=False)
+            for group in range(file.num_row_groups):
+                file.read_row_group(group, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            problems.append(f"{path}: found a damaged file, expected Parquet ({reason}); {advice}")
+        else:
+            if METADATA_KEY not in (file.metadata.metadata or {}):
+                problems.append(f"{path}: found no record of what made it; {advice}")
+    return problems
+
+
 def shards(first: str | Path) -> list[Path]:
     """Return the files of all shards, in order, given the first, ``0000.parquet``.
 

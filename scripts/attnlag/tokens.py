@@ -34,13 +34,21 @@ def load_tokenizer(folder: str | Path) -> Any:
     Raises
     ------
     UserError
-        If transformers has only a slow tokenizer for the model, which knows no offsets.
+        If the tokenizer cannot be loaded, or transformers has only a slow one for the model,
+        which knows no offsets.
     """
     from transformers import AutoTokenizer  # takes seconds to import
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    # Damaged files fail in as many ways as there are kinds of tokenizers.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{folder}: transformers cannot load the tokenizer ({type(error).__name__}: {reason})"
+        ) from error
     if not tokenizer.is_fast:
         raise UserError(
             f"{folder}: the tokenizer {type(tokenizer).__name__} gives no character offsets; "
@@ -53,6 +61,38 @@ def context_length(folder: str | Path) -> int | None:
     """Return the longest sequence, in tokens, that a model is made for; None without a limit."""
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     return next((config[key] for key in CONTEXT_KEYS if config.get(key)), None)
+
+
+def vocabulary_size(folder: str | Path) -> int | None:
+    """Return how many tokens the embedding of a model has; None if its config does not say."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config")  # of a model that sees images too
+    return config.get("vocab_size") or (text or {}).get("vocab_size")
+
+
+def within_vocabulary(tables: Iterable[pa.Table], folder: str | Path) -> Iterator[pa.Table]:
+    """Pass on tables of ``SCHEMA`` whose tokens the embedding of a model has.
+
+    Raises
+    ------
+    UserError
+        If it lacks one; names the first.
+    """
+    size = vocabulary_size(folder)
+    for table in tables:
+        ids = table["input_ids"].combine_chunks()
+        values = ids.flatten().to_numpy()
+        if size is not None and values.max(initial=-1) >= size:
+            place = int(np.argmax(values >= size))
+            row = int(np.searchsorted(ids.offsets.to_numpy(), place, side="right")) - 1
+            position = place - ids.offsets[row].as_py()
+            raise UserError(
+                f"{folder}: found token {values[place]} from the tokenizer (document "
+                f"'{table['document'][row]}', position {position}), but the model's embedding has "
+                f"{size:,} (vocab_size of config.json); expected a tokenizer and a model that "
+                "belong together"
+            )
+        yield table
 
 
 def about_tokens(texts: pa.Array) -> np.ndarray:

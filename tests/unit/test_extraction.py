@@ -479,3 +479,14 @@ def test_an_error_of_the_model_is_no_end_of_a_pass(models):
         adjustments.of(ragged([20]))
     handle.remove()
     assert hooks_of(models["gpt2"]) == before
+
+
+def test_the_place_of_numbers_that_are_not_finite():
+    run = extraction.Run(["a", "b", "b"], [0, 0, 1], ragged([3, 4, 5]))
+    for row, place in (
+        (2, "'a', position 2"),
+        (3, "'b', position 0"),
+        (8, "'b', window 1, position 1"),
+    ):
+        error = extraction.NotFiniteError("found inf", row).within(run)
+        assert str(error) == f"found inf in the document {place}"

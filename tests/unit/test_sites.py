@@ -186,6 +186,18 @@ def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
     assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
 
 
+def test_a_token_that_is_zero_throughout_does_not_spoil_the_proof():
+    """As that of a padding token is, before any other: its norm is zero, and 0 / 0 is no gap."""
+    model = small_model("llama", LLAMA)
+    with torch.no_grad():
+        model.embed_tokens.weight[7] = 0
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms")
+    norms = adjustments.of([np.array([7, 1, 2, 3], np.int32)])["attention"][0]
+    assert norms[0] == 0
+    assert (norms[1:] > 0).all()
+    assert adjustments.identity_error < 1e-5
+
+
 @pytest.mark.parametrize("part", sites.PARTS)
 @pytest.mark.parametrize("factor", [0.0, 2.0])
 def test_a_perturbed_site_fails_the_proof(model, part, factor):

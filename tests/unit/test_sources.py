@@ -7,12 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hub_server import Hub, Repository, sha256, start
+from wheels import make_wheel
 
 from attnlag import sources
 from attnlag.errors import UserError
@@ -193,7 +193,7 @@ def test_hub_what_is_not_there(hub: Hub, tmp_path: Path) -> None:
     pickled = {name: body for name, body in files.items() if name != "model.safetensors"}
     hub.repositories["small/pickle"] = Repository({LATEST: pickled}, {"main": LATEST})
     message = errors_of(fetch(hub, tmp_path, repository="small/pickle"))
-    assert "has only pytorch_model.bin; attnlag loads safetensors" in message
+    assert "has only pytorch_model.bin, expected model.safetensors" in message
     assert hub.fetched() == set()
 
     hub.absent.add("merges.txt")
@@ -311,7 +311,7 @@ def test_path_with_something_missing(mine: Path, target: Path) -> None:
     (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
     assert "has only pytorch_model.bin" in problems_of(mine, target)
     (mine / "pytorch_model.bin").unlink()
-    assert "has no weights (expected model.safetensors" in problems_of(mine, target)
+    assert "has no weights, expected model.safetensors" in problems_of(mine, target)
     (mine / "config.json").unlink()
     (mine / "tokenizer.json").unlink()
     (mine / "vocab.json").unlink(missing_ok=True)
@@ -360,6 +360,15 @@ def test_verify_folder(mine: Path, target: Path) -> None:
     with pytest.raises(UserError, match=re.escape("source.json: no such file; " + advice)):
         sources.verify_folder(target)
     from_path(mine, target)
+    weights = bytearray((target / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (target / "model.safetensors").write_bytes(weights)
+    with pytest.raises(UserError, match="safetensors: was changed after it was fetched"):
+        sources.verify_folder(target)
+    # The same bytes, copied later, are the same file.
+    weights[-1] ^= 1
+    (target / "model.safetensors").write_bytes(weights)
+    sources.verify_folder(target)
     (target / "merges.txt").unlink(missing_ok=True)
     (target / "tokenizer.json").unlink()
     (target / "config.json").write_text("{}")
@@ -381,23 +390,6 @@ def test_verify_folder_is_cheap_to_import() -> None:
 
 
 # --- a package -----------------------------------------------------------------------------
-
-
-def make_wheel(folder: Path, files: dict[str, bytes]) -> None:
-    """Write a wheel ``tiny_model`` 1.0 that holds ``files``."""
-    information = "tiny_model-1.0.dist-info"
-    everything = {
-        **files,
-        f"{information}/METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"
-        b"License: Apache-2.0\n",
-        f"{information}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
-        b"Tag: py3-none-any\n",
-    }
-    everything[f"{information}/RECORD"] = "".join(f"{name},,\n" for name in everything).encode()
-    folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / "tiny_model-1.0-py3-none-any.whl", "w") as archive:
-        for name, content in everything.items():
-            archive.writestr(name, content)
 
 
 @pytest.fixture

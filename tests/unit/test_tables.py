@@ -82,3 +82,14 @@ def test_values_of_rows_over_row_groups_and_files(rows, tmp_path):
     x = np.concatenate([table["x"].to_numpy() for table in whole])
     assert tables.row_count(paths) == 20
     assert tables.values_of(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
+
+
+def test_what_is_damaged_is_named(tmp_path):
+    whole, other, cut = (tmp_path / name for name in ("a.parquet", "b.parquet", "c.parquet"))
+    write_groups(whole, [3, 1])
+    pq.write_table(pa.table({"x": [1]}), other)
+    cut.write_bytes(whole.read_bytes()[:-10])
+    first, second = tables.damaged([whole, other, cut])
+    assert first.startswith(f"{other}: found no record of what made it; ")
+    assert second.startswith(f"{cut}: found a damaged file, expected Parquet (")
+    assert second.endswith("); delete it, and it is made anew")

@@ -9,8 +9,17 @@ from projects import ROOT, Project
 
 PAGE = ROOT / "docs" / "errors.md"
 
-# Spoils a project and returns further arguments of snakemake, if there are any.
-Spoil = Callable[[Project], list[str] | None]
+
+class Run(NamedTuple):
+    """How snakemake is run: its further arguments, its environment, what it alone has mounted."""
+
+    arguments: list[str]
+    environment: dict[str, str] | None = None
+    mount: str = ""
+
+
+# Spoils a project and returns further arguments of snakemake, or more, if there are any.
+Spoil = Callable[[Project], Run | list[str] | None]
 
 
 class Cases(dict[str, Spoil]):
@@ -95,19 +104,24 @@ def try_row(row: Row, project: Project, cases: Cases) -> None:
     """Spoil a finished project as a row says, run it, and hold what happens against the row."""
     assert row.status >= 0, f"docs/errors.md has no row '{row.wrong}'"
     assert row.wrong in cases, f"no case spoils a project so: {row.wrong}"
-    arguments = cases[row.wrong](project) or []
+    run = cases[row.wrong](project) or []
+    run = Run(run) if isinstance(run, list) else run
     before = files(project)
-    result = project.snakemake("--cores", "2", *arguments)
+    result = project.snakemake(
+        "--cores", "2", *run.arguments, environment=run.environment, mount=run.mount
+    )
     assert "Traceback" not in result.stdout, result.stdout
     assert result.returncode == row.status, result.stdout
     after = files(project)
     assert not [path for path in after if path.endswith(".tmp")]
+    patterns = [".*".join(map(re.escape, stated.split("…"))) for stated in row.lines]
     if not row.status:
+        for pattern in patterns:
+            assert re.search(f"^{pattern}$", result.stdout, re.M), result.stdout
         return
     printed = printed_problems(result.stdout)
     assert len(printed) == len(row.lines), result.stdout
-    for line, stated in zip(printed, row.lines, strict=True):
-        pattern = ".*".join(map(re.escape, stated.split("…")))
+    for line, pattern, stated in zip(printed, patterns, row.lines, strict=True):
         assert re.fullmatch(pattern, line), f"printed: {line}\nstated:  {stated}"
     # What failed is gone, to be made again; all else is as it was, and nothing is new.
     changed = {path for path in after if before.get(path) != after[path]}

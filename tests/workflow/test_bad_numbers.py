@@ -1,20 +1,166 @@
 """Adjustments that cannot be regressed: docs/errors.md says what is printed."""
 
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 from bad_input import Cases, Row, each_row, try_row
 from projects import Project
+from safetensors.torch import load_file, save_file
 
-# Up to the cross-products, a corpus of one document is like any other.
-UPSTREAM = (
-    r"results/(corpora|tiny/small/(tokens|token_\w+\.\w+"
-    r"|attention/(activations|norms|figures|notebook/(design|crossproducts|solution|residuals))))"
+# Up to the tables of a regression, what fails is like what does not.
+CASES = Cases(
+    "Numbers",
+    made_anew=r"results/tiny/small/attention/(figures|notebook)/",
 )
-CASES = Cases("Numbers", made_anew=UPSTREAM)
+
+ATTENTION = "results/tiny/small/attention"
+ACTIVATIONS = f"{ATTENTION}/activations/0000.parquet"
+NORMS = f"{ATTENTION}/norms/0000.parquet"
+DESIGN = f"{ATTENTION}/notebook/design/0000.parquet"
+CROSSPRODUCTS = f"{ATTENTION}/notebook/crossproducts/0000.parquet"
+COEFFICIENTS = f"{ATTENTION}/notebook/coefficients.parquet"
+FITTED = "results/layers_fitted.txt"
+
+
+def change_norms(project: Project, change: Callable[[np.ndarray], object], layer: int = 1) -> None:
+    """Change the norms of a layer in place."""
+    path = project.folder / NORMS
+    table = pq.read_table(path)
+    name = f"layer_{layer:02d}"
+    norms = table[name].to_numpy().copy()
+    change(norms)
+    table = table.set_column(table.schema.get_field_index(name), name, pa.array(norms))
+    pq.write_table(table, path)
+
+
+def keep_tokens(project: Project, keep: Callable[[pa.Table], np.ndarray]) -> None:
+    """Keep some of the tokens that have norms."""
+    path = project.folder / NORMS
+    table = pq.read_table(path)
+    pq.write_table(table.filter(pa.array(keep(table))), path)
+
+
+def keep_documents(project: Project, *documents: str) -> None:
+    """Keep the norms of some documents."""
+    keep_tokens(project, lambda table: np.isin(table["document"].to_pylist(), documents))
+
+
+def extract_from(project: Project, weight: float, **settings) -> list[str]:
+    """Extract anew, from a model whose last layer's attention ends in weights as large as this."""
+    path = project.folder / "data/models/tiny/model.safetensors"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    tensors = load_file(path)
+    tensors["transformer.h.1.attn.c_proj.weight"].fill_(weight)
+    save_file(tensors, path, metadata={"format": "pt"})
+    # So that it passes for what was fetched.
+    os.utime(path, ns=times)
+    project.write_config(extraction=settings)
+    return [ACTIVATIONS]
+
+
+def damage(project: Project, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Change the bytes of a result, and not its time."""
+    path = project.folder / name
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(change(path.read_bytes()))
+    os.utime(path, ns=times)
+
+
+# --- adjustments and their norms -----------------------------------------------------------
+
+
+@CASES.of("adjustments that are infinite")
+def _(project: Project):
+    return extract_from(project, torch.finfo(torch.float32).max, dtype="float32")
+
+
+@CASES.of("adjustments beyond the range of float16")
+def _(project: Project):
+    return extract_from(project, 65504, dtype="float16")
+
+
+@CASES.of("adjustments too large to be stored as float16")
+def _(project: Project):
+    return extract_from(project, 1e6, storage_dtype="float16")
+
+
+@CASES.of("norms that are zero or not finite")
+def _(project: Project):
+    change_norms(project, lambda norms: np.put(norms, [30, 31, 200], [0, np.nan, np.inf]))
+    return [DESIGN]
+
+
+@CASES.of("a layer whose norms are all zero")
+def _(project: Project):
+    change_norms(project, lambda norms: norms.fill(0))
+    return [FITTED]
+
+
+@CASES.of("a layer whose norms are all equal")
+def _(project: Project):
+    change_norms(project, lambda norms: norms.fill(2))
+    return [FITTED]
+
+
+# --- rows and columns ----------------------------------------------------------------------
+
+
+@CASES.of("columns that are collinear")
+def _(project: Project):
+    change_norms(project, lambda norms: np.put(norms, range(len(norms)), [2, 3]))
+    return [FITTED]
+
+
+@CASES.of("fewer rows than columns")
+def _(project: Project):
+    project.write_config(inference={"covariance": "nonrobust"})
+    keep_tokens(project, lambda table: np.arange(len(table)) < 5)
+    return [FITTED]
 
 
 @CASES.of("one document only")
 def _(project: Project):
-    path = project.folder / "data/small.jsonl"
-    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    keep_documents(project, "doc-3")
+    return [COEFFICIENTS]
+
+
+@CASES.of("two documents")
+def _(project: Project):
+    keep_documents(project, "doc-3", "doc-4")
+    return [COEFFICIENTS]
+
+
+@CASES.of("a document all of whose tokens are dropped")
+def _(project: Project):
+    project.write_config(norms={"drop_first": 21})
+    return [DESIGN]
+
+
+@CASES.of("documents all of whose tokens are dropped")
+def _(project: Project):
+    project.write_config(norms={"drop_first": 1000})
+    return [COEFFICIENTS]
+
+
+# --- results that are damaged --------------------------------------------------------------
+
+
+@CASES.of("norms that are cut off")
+def _(project: Project):
+    damage(project, NORMS, lambda content: content[:-100])
+    project.write_config(norms={"drop_first": 2})
+    return [DESIGN]
+
+
+@CASES.of("a design that is damaged within")
+def _(project: Project):
+    damage(project, DESIGN, lambda content: content[:9] + bytes(2000) + content[2009:])
+    (project.folder / CROSSPRODUCTS).unlink()
+    return [CROSSPRODUCTS]
 
 
 @each_row(CASES)
