@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag import corpora, figures, layout, program, tables, text_figures, writing
+from attnlag.errors import UserError
 from attnlag.norms import log_norms
 
 ROWS = 16_384
@@ -51,21 +52,28 @@ def main(args):
     norms = rows_of(paths, chosen, "norms")
     documents = []
     for name in chosen:
-        tokens = [
-            token
+        text_of = {
+            (row["window"], position): token
             for row in sequences.filter(pc.field("document") == name).to_pylist()
-            for token in text_figures.token_texts(texts[name], row["char_start"], row["char_end"])
-        ]
-        own = norms.filter(pc.field("document") == name).slice(0, text_figures.MOST_TOKENS)
-        documents.append(
-            text_figures.ShadedDocument(
-                name=name,
-                group=group_of[name],
-                tokens=tokens[: text_figures.MOST_TOKENS],
-                dropped=own["position"].to_numpy() < settings["drop_first"],
-                logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
+            for position, token in enumerate(
+                text_figures.token_texts(texts[name], row["char_start"], row["char_end"])
             )
-        )
+        }
+        own = norms.filter(pc.field("document") == name).slice(0, text_figures.MOST_TOKENS)
+        places = zip(own["window"].to_pylist(), own["position"].to_pylist(), strict=True)
+        tokens = [text_of[place] for place in places]
+        if tokens:
+            documents.append(
+                text_figures.ShadedDocument(
+                    name=name,
+                    group=group_of[name],
+                    tokens=tokens,
+                    dropped=own["position"].to_numpy() < settings["drop_first"],
+                    logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
+                )
+            )
+    if not documents:
+        raise UserError(f"{args.norms}: found no norms of {', '.join(chosen)}, expected some")
     title = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     shown = {"first": first, "title": f"The text itself: {title}", "site": args.site}
     writing.write_text(text_figures.page(documents, limits, layers, **shown), args.page)
