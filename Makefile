@@ -1,8 +1,8 @@
 # make: the main job · make test · make test-slurm · make test-storage · make crashes · make lint ·
-# make bench · make report · make verify · make clean
+# make audit · make bench · make report · make verify · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm test-storage crashes lint bench report verify docs lock clean
+.PHONY: run test test-slurm test-storage crashes lint audit bench report verify docs lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -47,6 +47,18 @@ lint: $(READY)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/python scripts/describe_config.py --check
+	$(BIN)/python scripts/describe_licences.py --check
+
+# Known vulnerabilities of what is installed, from the package index. A package that the index says
+# nothing about counts as a failure.
+audit: $(READY) .venv-audit/.installed
+	$(BIN)/python -m pip list --format freeze | sed 's/+.*//' > .venv-audit/installed.txt
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r .venv-audit/installed.txt
+
+.venv-audit/.installed: requirements-audit.txt
+	$(PYTHON) -m venv --clear .venv-audit
+	.venv-audit/bin/python -m pip install --disable-pip-version-check -r requirements-audit.txt
+	touch $@
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/extraction.py
@@ -65,6 +77,7 @@ verify: $(READY)
 
 docs: $(READY)
 	$(BIN)/python scripts/describe_config.py
+	$(BIN)/python scripts/describe_licences.py
 
 # The exact versions, from the ranges, and the same list for conda.
 lock:
@@ -79,5 +92,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-bench .venv-lock .venv-slurm .venv-storage .snakemake logs benchmarks results data/models
+	rm -rf .venv .venv-audit .venv-bench .venv-lock .venv-slurm .venv-storage .snakemake logs benchmarks results data/models
 	find . -name __pycache__ -prune -exec rm -rf {} +
