@@ -81,7 +81,7 @@ def prepare(folder: Path, model: Path, stages: tuple[str | None, ...] = STAGES) 
     project.write_config(corpora={"small": corpus})
     states, seconds = [], []
     for stage, following in zip(stages, (*stages[1:], None), strict=True):
-        states.append(project.copy(folder / f"from {stage}"))
+        states.append(project.copy(folder / f"after {stage or 'nothing'}"))
         began = time.monotonic()
         project.run(*(["--until", following] if following else []))
         seconds.append(time.monotonic() - began)
@@ -141,12 +141,10 @@ def kill(run: subprocess.Popen[bytes], what: str, chance: random.Random) -> str:
     return what
 
 
-def wait_for_orphans(folder: Path) -> int:
-    """Wait until no process works in a folder any more; return how many there were."""
-    orphans = list(processes_in(folder))
-    _, alive = psutil.wait_procs(orphans, timeout=300)
+def wait_for_jobs(folder: Path) -> None:
+    """Wait until no process works in a folder any more."""
+    _, alive = psutil.wait_procs(list(processes_in(folder)), timeout=300)
     assert not alive, alive
-    return len(orphans)
 
 
 def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
@@ -180,20 +178,32 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
         run.wait(moment)
     killed = kill(run, what, chance)
     run.wait()
-    described = f"{killed} after {moment:.1f} s from {STAGES[index] or 'nothing'}"
-    if what == "job" and killed != "nothing" and run.returncode != 1:
-        return described, [f"the killed run ended with {run.returncode}"]
-    again = start(project, folder / "again.txt")
+    described = f"{killed} after {moment:.1f} s, of {prepared.states[index].folder.name}"
     problems = []
-    if again.wait():
-        problems.append(f"the next run ended with {again.returncode}: {folder / 'again.txt'}")
-    described += f", status {run.returncode}; {wait_for_orphans(folder)} jobs outlived the next run"
-    problems += problems_of(project, prepared.expected)
-    if not problems and (jobs := project.would_run()):
-        problems.append(f"not everything is made: {jobs}")
+    if what == "job" and killed != "nothing":
+        if run.returncode != 1:
+            problems.append(f"the killed run ended with {run.returncode}")
+        # A program whose shell is killed has nobody to speak for it.
+        told = f"error: {killed} was killed (SIGKILL)" in (folder / "killed.txt").read_text()
+        if not told and not killed.startswith("the shell"):
+            problems.append(f"nothing was said of {killed}")
+    problems += problems_after(project, prepared.expected)
     if not problems:
         shutil.rmtree(folder)
-    return described, problems
+    return f"{described}: status {run.returncode}", problems
+
+
+def problems_after(project: Project, expected: dict[str, bytes]) -> list[str]:
+    """Run a project again after a run that was cut off, and return what is wrong then."""
+    printed = project.folder / "again.txt"
+    again = start(project, printed)
+    problems = [f"the next run ended with {again.returncode}: {printed}"] if again.wait() else []
+    # Jobs that outlived the first run may outlive this one too.
+    wait_for_jobs(project.folder)
+    problems += problems_of(project, expected)
+    if not problems and (jobs := project.would_run()):
+        problems.append(f"not everything is made: {jobs}")
+    return problems
 
 
 def main() -> None:

@@ -1,0 +1,161 @@
+"""Runs that are cut off, each in its way: the next plain one leaves what an undisturbed one does.
+
+docs/recovery.md says what each of them leaves behind. More kills: make crashes.
+"""
+
+import os
+import random
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from killing import (
+    WHAT,
+    jobs_of,
+    prepare,
+    problems_after,
+    processes_in,
+    start,
+    trial,
+    wait_for_jobs,
+)
+
+FITS = "results/tiny/small/attention/notebook/fits.parquet"
+
+
+@pytest.fixture(scope="module")
+def prepared(gpt2, tmp_path_factory):
+    """Return a project before its extractions, and before its fits, and what it leaves."""
+    stages = ("tokenize_corpus", "accumulate_residuals")
+    return prepare(tmp_path_factory.mktemp("prepared"), gpt2, stages)
+
+
+@pytest.fixture
+def before_fits(prepared, tmp_path):
+    """Return a project whose regressions and figures are still to be made."""
+    project = prepared.states[-1].copy(tmp_path.resolve() / "project")
+    yield project
+    wait_for_jobs(project.folder)
+    shutil.rmtree(project.folder)
+
+
+def wait_for(found, run):
+    """Return what ``found`` returns as soon as it is something, while a run goes on."""
+    while not (something := found()):
+        assert run.poll() is None
+        time.sleep(0.005)
+    return something
+
+
+def program_of(run, name):
+    """Return the process of a program of a run that has come as far as to open its log."""
+    logs = []
+    for process in jobs_of(run):
+        try:
+            if "python" in process.name() and f"scripts/{name}.py" in process.cmdline():
+                logs += [process for file in process.open_files() if file.path.endswith(".log")]
+        except psutil.Error:
+            continue
+    return logs[0] if logs else None
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_a_kill_at_a_random_moment(prepared, tmp_path, what):
+    described, problems = trial(prepared, what, random.Random(what), tmp_path.resolve() / "project")
+    assert not problems, described
+
+
+def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
+    """Its run is killed, the job is slow, and the next run is through before it is."""
+    printed = before_fits.folder / "killed.txt"
+    run = start(before_fits, printed)
+    job = wait_for(lambda: program_of(run, "fit_regression"), run)
+    job.suspend()
+    run.kill()
+    run.wait()
+    try:
+        problems = problems_before_the_end(before_fits)
+        made = (before_fits.folder / FITS).stat()
+    finally:
+        job.resume()
+    wait_for_jobs(before_fits.folder)
+    assert not problems
+    assert re.search(r"^error: .*: not written: .* newer run", printed.read_text(), re.MULTILINE)
+    assert (before_fits.folder / FITS).stat() == made
+    assert not problems_after(before_fits, prepared.expected)
+
+
+def problems_before_the_end(project):
+    again = start(project, project.folder / "again.txt")
+    return [again.returncode] if again.wait() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop(prepared, before_fits, number):
+    """SIGTERM is sent to snakemake, which waits for its jobs; Ctrl-C goes to all of them."""
+    printed = before_fits.folder / "stopped.txt"
+    run = start(before_fits, printed)
+    # While it is still importing.
+    wait_for(lambda: [job for job in jobs_of(run) if "python" in job.name()], run)
+    if number == signal.SIGTERM:
+        run.terminate()
+    else:
+        os.killpg(run.pid, number)
+    assert run.wait(60) == 1
+    assert not list(processes_in(before_fits.folder))
+    assert "Traceback" not in printed.read_text()
+    assert not list((before_fits.folder / "results").rglob(".*.tmp"))
+    assert not problems_after(before_fits, prepared.expected)
+
+
+def test_a_job_with_too_little_memory(prepared, before_fits):
+    before_fits.write_config(inference={"bootstrap": 500_000})
+    printed = before_fits.folder / "stopped.txt"
+    run = start(before_fits, printed)
+    job = wait_for(lambda: program_of(run, "fit_regression"), run)
+    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms,) * 2)
+    assert run.wait() == 1
+    text = printed.read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
+    # A library that cannot allocate may end the program at once.
+    assert re.match(r"error: fit_regression (ran out of memory with|was killed \(SIGABRT\))", line)
+    assert "it asked for mem_mb: 2536; give it more" in line
+    assert "--set-resources fit_regression:mem_mb=5072" in line
+    assert "a lower inference.stack_mb" in line
+    assert "Traceback" not in text
+    log = before_fits.folder / "logs/tiny/small/attention/notebook/fit_regression.log"
+    assert line in log.read_text()
+    before_fits.write_config(inference={"bootstrap": 2000})
+    assert not problems_after(before_fits, prepared.expected)
+
+
+def test_a_full_disk(prepared, before_fits):
+    """The whole project lies on it, Snakemake's own files too; then room is made."""
+    folder = before_fits.folder
+    elsewhere = folder.with_name("elsewhere")
+    shutil.copytree(folder, elsewhere)
+    run = shlex.join([sys.executable, "-m", "snakemake", "--cores", "2"])
+    script = (
+        f"mount -t tmpfs tmpfs {folder} && cp -a {elsewhere}/. {folder} && cd {folder} && "
+        f"free=$(df --output=avail -B 4096 . | tail -1) && mount -o remount,size=$(( "
+        "$(df --output=used -B 1 . | tail -1) + 163840 )) . && "
+        f"{run}; echo status $?; mount -o remount,size=1g . ; {run}; echo status $?;"
+        f" cp -a {folder}/. {elsewhere}"
+    )
+    result = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    print(result.stdout)
+    assert re.findall(r"^status (\d+)$", result.stdout, re.MULTILINE) == ["1", "0"]
