@@ -12,7 +12,7 @@ from pathlib import Path
 SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from attnlag.config import NAME_PATTERN, canonical, check
+from attnlag.config import NAME_PATTERN, canonical, check, reading_problems
 from attnlag.digests import code_digest
 
 # The jobs run this interpreter, whether or not its environment is activated.
@@ -26,6 +26,14 @@ ENVIRONMENT = "../envs/attnlag.yaml"
 
 if not Path.cwd().samefile(SCRIPTS.parent):
     sys.exit(f"attnlag runs in its own folder: expected {SCRIPTS.parent}, found {Path.cwd()}")
+
+# A file given with --configfile stands for itself; Snakemake would merge it into this one.
+if not workflow.overwrite_configfiles:
+    if problems := reading_problems("config/config.yaml"):
+        sys.exit("\n".join(problems))
+
+    configfile: "config/config.yaml"
+
 
 CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
 # A job may run where the user's files are not: the run that submitted it has looked.
