@@ -667,6 +667,8 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         model.tie_weights()
         model.generation_config = quantised.generation_config
         model.save_pretrained(folder)
+        # transformers would save that this process does without a network.
+        tokenizer.init_kwargs["local_files_only"] = False
         tokenizer.save_pretrained(folder)
     _share_weights(folder)
 

@@ -505,6 +505,8 @@ def test_gguf(index: Path, gpt2: Path, target: Path, tmp_path: Path) -> None:
 
     record = from_package(target, "tiny_model/tiny.gguf", sha256(file.read_bytes()))
     assert (record["model_type"], record["layers"], record["width"]) == ("qwen2", 2, 32)
+    # What is saved is the same with a network and without.
+    assert not json.loads((target / "tokenizer_config.json").read_text())["local_files_only"]
     model = AutoModelForCausalLM.from_pretrained(target)
     embedding = model.get_input_embeddings().weight
     assert model.get_output_embeddings().weight is embedding
