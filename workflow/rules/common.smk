@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import re
 import socket
@@ -125,6 +126,8 @@ if workflow.is_main_process:
     RECORD = RUN_RECORD.open("a+")
     STATE = clear_stale_locks()
     LockException.__init__ = explain_locks
+    # On a full disk each line of Snakemake's own log would print a traceback.
+    logging.raiseExceptions = False
 
 # How a job's shell runs a program.
 shell.prefix("set -euo pipefail; source workflow/begin_job.sh; ")
