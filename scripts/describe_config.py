@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from attnlag.config import IN_WORDS, SOURCES, Config, ModulePaths, Section, Source
+from attnlag.config import IN_WORDS, LARGEST, SOURCES, Config, ModulePaths, Section, Source
 from attnlag.writing import write_text
 
 SCHEMA = "workflow/schemas/config.schema.json"
@@ -83,7 +83,12 @@ def value(field: dict[str, Any]) -> str:
         return IN_WORDS[field["pattern"]]
     if field.get("format") == "path":
         return "path"
-    bounds = [f"{sign} {field[key]:g}" for key, sign in SIGNS.items() if key in field]
+    # No whole number may be larger than LARGEST: the text around the tables says so.
+    bounds = [
+        f"{sign} {field[key]:,.0f}"
+        for key, sign in SIGNS.items()
+        if key in field and field[key] != LARGEST
+    ]
     return f"{words} {', '.join(bounds)}".rstrip()
 
 

@@ -5,11 +5,13 @@ workflow, the JSON schema in ``workflow/schemas/`` and the tables in ``config/RE
 come from them.
 """
 
+import argparse
 import contextlib
 import glob
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from types import UnionType
@@ -28,14 +30,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
-from attnlag.errors import counted, nearest, printable
+from attnlag.errors import UserError, counted, nearest, printable, unreadable
 
 # --- the kinds of values -------------------------------------------------------------------
 
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+# Some systems drop a dot at the end of a folder's name.
+NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?"
+# A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
+LONGEST_NAME = 100
 PACKAGE = rf"^{NAME_PATTERN}$"
 VERSION = r"^[\w.!+]+$"
 REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
+REVISION = r"^[^\s~^:?*\[\\]+$"
 MODEL_FILE = r"(\.gguf|(^|/)model\.safetensors)$"
 SHA256 = r"^[0-9a-f]{64}$"
 MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
@@ -46,6 +52,7 @@ IN_WORDS = {
     PACKAGE: "the name of a Python package",
     VERSION: "one exact version, as in 0.1.2",
     REPOSITORY: "a repository, as in openai-community/gpt2",
+    REVISION: "a commit, tag or branch",
     MODEL_FILE: "a path that ends in .gguf or is a model.safetensors",
     SHA256: "64 hexadecimal digits, lower case",
     MODULE: "a module's path, as in transformer.h",
@@ -58,11 +65,16 @@ RESERVED_NAMES = {"activations", "comparison", "corpora", "figures", "norms", "t
 
 def _checked_name(name: Any) -> Any:
     if not isinstance(name, str):
-        raise ValueError(f"found a name that is no text, expected quotes around it: '{name}'")
+        raise ValueError(f"found the name {_shown(name)}, expected text (quotes make it text)")
     if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError(
-            f"the name {name!r} becomes a folder: expected letters, digits, '.', '_' and '-', "
-            "beginning with a letter or a digit"
+            f"the name {_shown(name)} becomes a folder: expected letters, digits, '.', '_' and "
+            "'-', beginning with a letter or a digit and not ending with a dot"
+        )
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"the name has {len(name):,} characters and becomes a folder: expected at most "
+            f"{LONGEST_NAME}"
         )
     if name in RESERVED_NAMES:
         raise ValueError(f"the name '{name}' is that of a folder of the results, expected another")
@@ -87,9 +99,9 @@ def _truth(value: Any) -> Any:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    for value in values:
-        if values.count(value) > 1:
-            raise ValueError(f"found {value} twice, expected each entry once")
+    repeated = next((value for value, times in Counter(values).items() if times > 1), None)
+    if repeated is not None:
+        raise ValueError(f"found {repeated} twice, expected each entry once")
     return values
 
 
@@ -112,9 +124,12 @@ NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
 Name = Annotated[str, BeforeValidator(_checked_name)]
 Text = Annotated[str, Field(min_length=1)]
 NotBool = BeforeValidator(_not_bool)
-Natural = Annotated[int, Field(ge=0), NotBool]
-Positive = Annotated[int, Field(ge=1), NotBool]
-AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
+# Beyond these limits nothing is computed, only waited for.
+LARGEST = 10**9
+Natural = Annotated[int, Field(ge=0, le=LARGEST), NotBool]
+Positive = Annotated[int, Field(ge=1, le=LARGEST), NotBool]
+AtLeastTwo = Annotated[int, Field(ge=2, le=LARGEST), NotBool]
+Draws = Annotated[int, Field(ge=0, le=10**6), NotBool]
 Distinct = AfterValidator(_distinct)
 Covariate = Literal["position", "log_frequency", "group", "previous_layer"]
 
@@ -200,8 +215,9 @@ class HubSource(ModelSource):
     repository: str = Field(
         pattern=REPOSITORY, description="The repository, as in `openai-community/gpt2`"
     )
-    revision: Text = Field(
-        description="The commit (best), tag or branch; the commit found is recorded"
+    revision: str = Field(
+        pattern=REVISION,
+        description="The commit (best), tag or branch; the commit found is recorded",
     )
 
 
@@ -235,7 +251,7 @@ class RandomSource(ModelSource):
         description="Another model's config and tokenizer with weights as before any training"
     )
     of: Text = Field(description="The other model, by your name for it in this file")
-    seed: Annotated[int, Field(ge=0, le=10**9), NotBool] = Field(
+    seed: Natural = Field(
         default=0, description="Seed of the weights: the same seed gives the same weights"
     )
 
@@ -251,7 +267,11 @@ SOURCES: dict[str, type[ModelSource]] = {
 
 
 class Corpus(Section):
-    """Where the documents of a corpus are and how they are read."""
+    """Where the documents of a corpus are and how they are read.
+
+    Text is UTF-8. A document may have 64 MB, with all that is on its line or in its row; its id and
+    its group 1,000 characters.
+    """
 
     files: Annotated[list[Text], Field(min_length=1), BeforeValidator(_one_or_more)] = Field(
         description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and .zst"
@@ -269,7 +289,7 @@ class Corpus(Section):
         default="none",
         description="Plain text: one document a file, or one a block between blank lines",
     )
-    shards: Positive = Field(
+    shards: Annotated[int, Field(ge=1, le=10**5), NotBool] = Field(
         default=1, description="Parts of whole documents that are processed as jobs of their own"
     )
 
@@ -391,7 +411,7 @@ class Regression(Section):
         description="The null: the coefficients when the order of tokens within each document "
         "means nothing",
     )
-    permutations: Annotated[int, Field(ge=19), NotBool] = Field(
+    permutations: Annotated[int, Field(ge=19, le=10**6), NotBool] = Field(
         default=200, description="Draws of the null, where `permute` asks for it"
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
@@ -438,12 +458,12 @@ class Inference(Section):
         description="Correction of p-values over the layers, for each term; `max-t` is Romano and "
         "Wolf's step-down, from the bootstrap",
     )
-    bootstrap: Natural = Field(
+    bootstrap: Draws = Field(
         default=2000,
         description="Draws of whole documents, the same for all layers, for `max-t` and joint "
         "bands; 0: none",
     )
-    wild_bootstrap: Natural = Field(
+    wild_bootstrap: Draws = Field(
         default=0,
         description="Draws of the restricted wild cluster bootstrap, for p-values with few "
         "documents (column `p_wild`); 0: none",
@@ -479,7 +499,7 @@ class Inference(Section):
 class Comparison(Section):
     """How far models agree; used where there is more than one."""
 
-    draws: Annotated[int, Field(ge=100), NotBool] = Field(
+    draws: Annotated[int, Field(ge=100, le=10**6), NotBool] = Field(
         default=2000, description="Draws of documents in the bootstrap of a correlation"
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
@@ -558,7 +578,7 @@ def _expanded(pattern: str) -> list[str]:
         return [str(Path(pattern))]
     # pathlib's own takes no absolute pattern, and it takes hidden files.
     matches = map(Path, glob.glob(pattern, recursive=True))
-    return sorted(str(path) for path in matches if path.is_file())
+    return sorted(str(path) for path in matches if not path.is_dir())
 
 
 def canonical(settings: BaseModel | Mapping[str, Any]) -> str:
@@ -569,6 +589,10 @@ def canonical(settings: BaseModel | Mapping[str, Any]) -> str:
     """
     return json.dumps(to_jsonable_python(settings), sort_keys=True, ensure_ascii=False)
 
+
+# A configuration that is larger is another file, or aliases of aliases.
+LARGEST_FILE = 1_000_000
+MOST_VALUES = 100_000
 
 # --- where a value stands ------------------------------------------------------------------
 
@@ -609,11 +633,24 @@ def _values(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
             yield from _values(item, (*path, index))
 
 
-def _read(file: Path) -> tuple[Any, dict[KeyPath, int], list[str]]:
-    """Return the values of a YAML file, the line of each key path, and the keys given twice."""
-    loader = yaml.SafeLoader(file.read_bytes())
+def _read(file: Path) -> tuple[Any, dict[KeyPath, int], list[tuple[int, str]]]:
+    """Return the values of a YAML file, the line of each key path, and which keys are given twice.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or is no YAML.
+    """
+    text = _text_of(file)
     lines: dict[KeyPath, int] = {}
-    repeated = []
+    repeated: list[tuple[int, str]] = []
+
+    def constructed(node: yaml.ScalarNode) -> Any:
+        try:
+            return loader.construct_object(node)
+        except ValueError as error:  # as of the 45th day of a month
+            line = node.start_mark.line + 1
+            raise UserError(f"{file}:{line}: found {_shown(node.value)}: {error}") from None
 
     def walk(node: yaml.Node | None, path: KeyPath) -> None:
         if isinstance(node, yaml.MappingNode):
@@ -621,14 +658,18 @@ def _read(file: Path) -> tuple[Any, dict[KeyPath, int], list[str]]:
             for key_node, value_node in node.value:
                 if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor
                     continue
-                key, line = loader.construct_object(key_node), key_node.start_mark.line + 1
+                line = key_node.start_mark.line + 1
+                if not isinstance(key_node, yaml.ScalarNode):
+                    raise UserError(
+                        f"{file}:{line}: found a list or a mapping as a key, expected text"
+                    )
+                key = constructed(key_node)
                 here = (*path, _part(key))
                 if key in first_lines:
                     # YAML silently takes the last one.
-                    repeated.append(
-                        f"{file}:{line}: {_written(here)}: given twice, expected once; "
-                        f"the first is in line {first_lines[key]}"
-                    )
+                    first = first_lines[key]
+                    sentence = f"given twice, expected once; the first is in line {first}"
+                    repeated.append((line, f"{_written(here)}: {sentence}"))
                 first_lines.setdefault(key, line)
                 lines[here] = line
                 walk(value_node, here)
@@ -636,11 +677,111 @@ def _read(file: Path) -> tuple[Any, dict[KeyPath, int], list[str]]:
             for index, item in enumerate(node.value):
                 lines[(*path, index)] = item.start_mark.line + 1
                 walk(item, (*path, index))
+        elif isinstance(node, yaml.ScalarNode):
+            constructed(node)
 
-    root = loader.get_single_node()
-    walk(root, ())
-    values = None if root is None else loader.construct_document(root)
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is not None and _size(root, {}) > MOST_VALUES:
+            raise UserError(
+                f"{file}: found more than {MOST_VALUES:,} values, each alias counted as all that "
+                "it stands for; expected fewer"
+            )
+        walk(root, ())
+        values = None if root is None else loader.construct_document(root)
+    except (yaml.YAMLError, RecursionError) as error:
+        # Snakemake takes a file for JSON first. There, tabs are fine.
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text), {}, []
+        raise UserError(_yaml_problem(file, error)) from None
     return values, lines, repeated
+
+
+def _text_of(file: Path) -> str:
+    """Return the text of a configuration; as much of it as is read in seconds."""
+    if problem := unreadable(file):
+        raise UserError(f"{file}: {problem}{_file_alike(file) if 'no such' in problem else ''}")
+    with file.open("rb") as stream:
+        content = stream.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{file}: found more than {LARGEST_FILE:,} bytes, expected fewer")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{file}:{line}: found byte 0x{content[error.start]:02x} at offset {error.start}, "
+            "expected UTF-8"
+        ) from None
+
+
+def _size(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
+    """Return how many values a node has, each alias counted as all that it stands for."""
+    if node not in sizes:
+        sizes[node] = MOST_VALUES  # What has itself as a part has no end.
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        sizes[node] = 1 + sum(_size(part, sizes) for part in parts)
+    return sizes[node]
+
+
+def _yaml_problem(file: Path, error: Exception) -> str:
+    """Return in one line where a file is no YAML, and why."""
+    if isinstance(error, RecursionError):
+        return f"{file}: nested too deeply, expected {EXPECTED['model_type']}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{file}: found the character {chr(error.character)!a}, expected none such in YAML"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"{file}: no YAML: {' '.join(str(error).split())}"
+    mark = error.problem_mark or error.context_mark
+    place = f":{mark.line + 1}" if mark else ""
+    column = f" at column {mark.column + 1}" if mark else ""
+    reason = " ".join(" ".join(filter(None, (error.context, error.problem))).split())
+    tab = "; expected spaces in place of a tab" if r"'\t'" in reason else ""
+    return f"{file}{place}: no YAML{column}: {reason}{tab}"
+
+
+def reading_problems(file: str | Path) -> list[str]:
+    """Return what keeps a file from being read as a configuration, one line each.
+
+    To be asked before Snakemake reads it, which says less, or has a traceback. What the keys of
+    a file say that can be read is ``check``'s to see.
+    """
+    try:
+        values, _, _ = _read(Path(file))
+    except UserError as error:
+        return list(map(printable, error.problems))
+    if values is None:
+        return [f"{file}: found nothing in it, expected at least models and corpora"]
+    if not isinstance(values, Mapping):
+        return [f"{file}: found {_shown(values)}, expected {EXPECTED['model_type']}"]
+    # Snakemake has a use for this key, and expects it to be right.
+    return check(values, [file])[1] if "pathvars" in values else []
+
+
+def command_line_problems(arguments: Iterable[str]) -> list[str]:
+    """Return what keeps the configuration of a command line of Snakemake from being read.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        What follows ``snakemake``. Of these, ``--configfile`` and ``--config`` are looked at.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
+    parser.add_argument("--config", "-C", nargs="*", default=[])
+    try:
+        known, _ = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError:
+        return []  # Snakemake will say so.
+    return [problem for file in known.configfile for problem in reading_problems(file)] + [
+        f"command line: found --config {_shown(entry)}, expected KEY=VALUE, as in "
+        "inference={alpha: 0.1}"
+        for entry in known.config
+        if not re.match(r"[a-zA-Z_][\w-]*\w=", entry)
+    ]
 
 
 # --- what is wrong with it -----------------------------------------------------------------
@@ -708,7 +849,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
         if kind == "missing":
             meaning = fields[name].description or "a value"
             return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
-        return f"unknown key, expected one of {', '.join(fields)}{nearest(str(name), fields)}"
+        alike = nearest(str(name), fields) or _elsewhere(str(name), error["loc"][0])
+        return f"unknown key, expected one of {', '.join(fields)}{alike}"
     if kind.startswith("union_tag"):
         valid = list(SOURCES)
         expected = f"one of {', '.join(valid)}"
@@ -722,7 +864,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     elif kind == "string_pattern_mismatch":
         expected = IN_WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
     elif BOUNDS.keys() & context.keys():
-        expected = " and ".join(f"{BOUNDS[key]} {bound:g}" for key, bound in context.items())
+        expected = " and ".join(f"{BOUNDS[key]} {bound:,.0f}" for key, bound in context.items())
     elif kind == "too_short":
         least = context["min_length"]
         expected = f"at least {'one entry' if least == 1 else f'{least} entries'}"
@@ -730,11 +872,31 @@ def _sentence(error: Mapping[str, Any]) -> str:
         expected = EXPECTED[kind]
     else:
         return f"found {_shown(value)}: {error['msg']}"
-    return f"found {_shown(value)}, expected {expected}{nearest(str(value), valid)}"
+    alike = nearest(str(value), valid) if valid else ""
+    return f"found {_shown(value)}, expected {expected}{alike}"
+
+
+def _elsewhere(key: str, section: str | int) -> str:
+    """Return ``"; did you mean 'inference.alpha'?"`` for a key that belongs to another section."""
+    homes = []
+    for name, field in Config.model_fields.items():
+        kind: Any = field.annotation
+        kinds: Iterable[Any] = [kind]
+        place = f"{name}.{key}"
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+            kinds = SOURCES.values() if kind == Source else [kind]
+            place = f"{name}.NAME.{key}"
+        if name != section and any(key in one.model_fields for one in kinds):
+            homes.append(f"'{place}'")
+    return f"; did you mean {' or '.join(homes)}?" if homes else ""
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    except ValueError:  # as of numbers of more digits than Python writes
+        text = "a number that is too large"
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
@@ -758,6 +920,8 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
 
     ``spoilt`` are the models that are named but not well formed: no one's twin is wrong for it.
     """
+    for section in ("models", "corpora", "regressions"):
+        yield from _names_alike(section, getattr(config, section))
     for name, corpus in config.corpora.items():
         for index, pattern in enumerate(corpus.files):
             if problem := _file_problem(pattern):
@@ -843,26 +1007,47 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
         yield ("norms", "common_sample"), f"found true: over all regressions {sentence}"
 
 
+def _names_alike(section: str, names: Iterable[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield which names would be one folder where upper and lower case are not told apart."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            yield (
+                (section, name),
+                f"the name '{name}' differs from '{other}' in case only, expected another: "
+                "some disks do not tell their folders apart",
+            )
+
+
 def _file_problem(pattern: str) -> str | None:
     """Return what is wrong with a file or glob of a corpus, without its content being read."""
     try:
         files = [Path(file) for file in _expanded(pattern)]
-        if not files:
-            return f"{pattern!r} matches no file"
-        if files[0].is_dir():
-            glob_inside = str(files[0] / "*.txt")
-            return f"{pattern!r} is a folder, expected a file or a glob, as in {glob_inside!r}"
-        if problem := next(filter(None, map(name_problem, files)), None):
-            return problem
-        if files[0].exists():
-            return None
-        folder = files[0].parent
-        beside = (
-            [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-        )
-    except OSError as error:
-        return f"{pattern!r} cannot be read: {error.strerror}"
-    return f"found no file {pattern!r}{nearest(files[0].name, beside)}"
+    except (OSError, ValueError) as error:
+        return f"{pattern!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+    if not files:
+        return f"{pattern!r} matches no file"
+    if problem := next(filter(None, map(name_problem, files)), None):
+        return problem
+    found = [(file, problem) for file in files if (problem := unreadable(file))]
+    if not found:
+        return None
+    file, problem = found[0]
+    if problem == "no such file":
+        return f"found no file {pattern!r}{_file_alike(file)}"
+    if problem.startswith("is a folder"):
+        return f"{pattern!r} {problem} or a glob, as in {str(file / '*.txt')!r}"
+    more = len(found) - 1
+    also = f"; so {'is' if more == 1 else 'are'} {counted(more, 'other file')}" if more else ""
+    return f"{str(file)!r} {problem}{also}"
+
+
+def _file_alike(file: Path) -> str:
+    """Return ``"; did you mean 'x'?"`` for the file of the same folder with the nearest name."""
+    with contextlib.suppress(OSError):
+        return nearest(file.name, [path.name for path in file.parent.iterdir() if path.is_file()])
+    return ""
 
 
 def name_problem(path: str | Path) -> str | None:
@@ -944,38 +1129,50 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     config : Config or None
         None where the structure itself is wrong.
     problems : list of str
-        One line each, ``file:line: key: what was found and what was expected``; empty if the
-        configuration can be run. A value that no file has is from the command line.
+        One line each, ``file:line: key: what was found and what was expected``, in the order of
+        lines; empty if the configuration can be run. A value that no file has is from the
+        command line.
     """
     sources = [Path(file) for file in files]
-    raw = {} if raw is None else _null_named(raw)
-    problems: list[str] = []
-    in_files: dict[KeyPath, tuple[str, Any]] = {}
-    for file in sources:
-        # Snakemake has read the file before us and refused what is no YAML.
-        with contextlib.suppress(OSError, ValueError, TypeError, yaml.YAMLError, RecursionError):
+    # By file, the command line being the last of them, and line.
+    found: list[tuple[int, int, str]] = []
+    in_files: dict[KeyPath, tuple[int, int, Any]] = {}
+    unread: list[str] = []
+    for number, file in enumerate(sources):
+        try:
             values, lines, repeated = _read(file)
-            problems += repeated
-            for path, value in _values(values):
-                # What comes in through an anchor stands where it is drawn in.
-                lines.setdefault(path, lines.get(path[:-1], 1))
-                in_files[path] = f"{file}:{lines[path]}", value
+        except UserError as error:
+            # Snakemake has read the file before, perhaps elsewhere.
+            unread += error.problems if file.exists() else []
+            continue
+        found += [(number, line, f"{file}:{line}: {sentence}") for line, sentence in repeated]
+        for path, value in _values(values):
+            # What comes in through an anchor stands where it is drawn in.
+            lines.setdefault(path, lines.get(path[:-1], 1))
+            in_files[path] = number, lines[path], value
+    if unread:
+        return None, list(map(printable, unread))
+    raw = {} if raw is None else _null_named(raw)
     in_force = dict(_values(raw))
 
-    def place(path: KeyPath) -> str:
+    def place(path: KeyPath) -> tuple[int, int]:
         """Return file and line of a key; a missing key belongs where its section is."""
         if not path:
-            return str(sources[0]) if sources else "configuration"
+            return 0, 0
         if path not in in_force:
             return place(path[:-1])
-        where, value = in_files.get(path, ("", None))
+        number, line, value = in_files.get(path, (len(sources), 0, None))
         both_sections = isinstance(value, Mapping) and isinstance(in_force[path], Mapping)
-        if where and (both_sections or value == in_force[path]):
-            return where
-        return "command line" if in_files else place(())
+        # What is no number is not equal to itself.
+        if both_sections or value == in_force[path] or value != value:
+            return number, line
+        return (len(sources), 0) if in_files else (0, 0)
 
     def add(path: KeyPath, sentence: str) -> None:
-        problems.append(": ".join(filter(None, (place(path), _written(path), sentence))))
+        number, line = place(path)
+        names = [*map(str, sources), "command line"] if sources else ["configuration"]
+        where = f"{names[number]}:{line}" if line else names[number]
+        found.append((number, line, ": ".join(filter(None, (where, _written(path), sentence)))))
 
     config = None
     try:
@@ -996,4 +1193,5 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     spoilt = set(declared if isinstance(declared, Mapping) else ()) - set(well_formed.models)
     for path, sentence in _value_problems(well_formed, spoilt):
         add(path, sentence)
+    problems = [problem for *_, problem in sorted(found, key=lambda one: one[:2])]
     return config, list(map(printable, problems))

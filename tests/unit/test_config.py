@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from attnlag.config import Config, canonical, check
+from attnlag.config import Config, canonical, check, command_line_problems, reading_problems
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "scripts" / "describe_config.py"
@@ -40,6 +41,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("texts/inner").mkdir(parents=True)
     for name in ("b.txt", "a.txt", "a.md", ".hidden.txt", "inner/c.txt"):
         Path("texts", name).write_text(name)
+    Path("links").mkdir()
+    for name in ("a", "b"):
+        Path("links", name).symlink_to("nowhere")
+    os.mkfifo("pipe")
     Path("mine").mkdir()
     Path("mine/config.json").write_text('{"num_hidden_layers": 4}')
     return tmp_path
@@ -65,11 +70,29 @@ SECTIONS = "models, corpora, tokens, extraction, norms, regressions, inference, 
 MAPPING = "expected a mapping, as in {key: value}"
 NAMES = "expected a mapping, as in {name: {key: value}}"
 QUOTES = "expected text (quotes make a number text)"
+FOLDER_NAME = (
+    "becomes a folder: expected letters, digits, '.', '_' and '-', beginning with a letter or a "
+    "digit and not ending with a dot"
+)
 FOLDER = "expected a Hugging Face folder or a .gguf file"
 
 ADDED = {
     # text from line 6 on: its one problem
     "tokenz: {}": f"6: tokenz: unknown key, expected one of {SECTIONS}; did you mean 'tokens'?",
+    "alpha: 0.1": (
+        f"6: alpha: unknown key, expected one of {SECTIONS}; did you mean 'inference.alpha'?"
+    ),
+    "source: hub": (
+        f"6: source: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.source'?"
+    ),
+    "seed: 1": (
+        f"6: seed: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.seed' or "
+        "'regressions.NAME.seed' or 'inference.seed' or 'comparison.seed'?"
+    ),
+    "figures: {alpha: 0.1}": (
+        "6: figures.alpha: unknown key, expected one of formats, layers, bands, documents, "
+        "text_layer; did you mean 'inference.alpha'?"
+    ),
     "1: {}": f"6: [1]: unknown key, expected one of {SECTIONS}",
     "tokens: [1]": f"6: tokens: found [1], {MAPPING}",
     "tokens: 512": f"6: tokens: found 512, {MAPPING}",
@@ -201,6 +224,14 @@ ADDED = {
     ),
     "inference: {alpha: 1}": "6: inference.alpha: found 1, expected less than 1",
     "inference: {alpha: 0}": "6: inference.alpha: found 0, expected more than 0",
+    "inference: {alpha: .nan}": "6: inference.alpha: found NaN, expected less than 1",
+    "inference: {alpha: -.inf}": "6: inference.alpha: found -Infinity, expected more than 0",
+    "inference: {bootstrap: 1000001}": (
+        "6: inference.bootstrap: found 1000001, expected at most 1,000,000"
+    ),
+    "regressions: {a: {lags: [10000000000000000000000000]}}": (
+        "6: regressions.a.lags[0]: found 10000000000000000000000000, expected at most 1,000,000,000"
+    ),
     "inference: {alpha: five}": '6: inference.alpha: found "five", expected a number',
     "inference: {alpha: false}": "6: inference.alpha: found false, expected a number",
     "inference: {covariance: clustr}": (
@@ -290,7 +321,7 @@ MODELS = {
         f"2: models.tiny.revision: found 1234567, {QUOTES}"
     ),
     "  tiny: {source: hub, repository: a/b, revision: ''}": (
-        '2: models.tiny.revision: found "", expected text that is not empty'
+        '2: models.tiny.revision: found "", expected a commit, tag or branch'
     ),
     "  tiny: {source: hub, repository: a/b, revision: c, layers: many}": (
         '2: models.tiny.layers: found "many", expected a whole number'
@@ -358,22 +389,16 @@ MODELS = {
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, layers: 6}": (
         "3: models.twin.layers: found 6, but the model has 4 layers"
     ),
-    "  a/b: {source: path, path: mine}": (
-        "2: models.\"a/b\": the name 'a/b' becomes a folder: expected letters, digits, '.', '_' "
-        "and '-', beginning with a letter or a digit"
-    ),
-    '  "a\\nb": {source: path, path: mine}': (
-        "2: models.\"a\\nb\": the name 'a\\nb' becomes a folder: expected letters, digits, '.', "
-        "'_' and '-', beginning with a letter or a digit"
-    ),
+    "  a/b: {source: path, path: mine}": (f'2: models."a/b": the name "a/b" {FOLDER_NAME}'),
+    '  "a\\nb": {source: path, path: mine}': (f'2: models."a\\nb": the name "a\\nb" {FOLDER_NAME}'),
     "  corpora: {source: path, path: mine}": (
         "2: models.corpora: the name 'corpora' is that of a folder of the results, expected another"
     ),
     "  1: {source: path, path: mine}": (
-        "2: models[1]: found a name that is no text, expected quotes around it: '1'"
+        "2: models[1]: found the name 1, expected text (quotes make it text)"
     ),
     "  1.5: {source: path, path: mine}": (
-        "2: models.1.5: found a name that is no text, expected quotes around it: '1.5'"
+        "2: models.1.5: found the name 1.5, expected text (quotes make it text)"
     ),
 }
 
@@ -410,6 +435,17 @@ FILES = {
     "  words: {files: texts/c.html}": "3: corpora.words.files[0]: found no file 'texts/c.html'",
     "  words: {files: nowhere/x.txt}": "3: corpora.words.files[0]: found no file 'nowhere/x.txt'",
     "  words: {files: 'texts/*.csv'}": "3: corpora.words.files[0]: 'texts/*.csv' matches no file",
+    "  words: {files: 'links/*'}": (
+        "3: corpora.words.files[0]: 'links/a' is a link to 'nowhere', which is missing; so is 1 "
+        "other file"
+    ),
+    "  words: {files: links/a}": (
+        "3: corpora.words.files[0]: 'links/a' is a link to 'nowhere', which is missing"
+    ),
+    "  words: {files: pipe}": "3: corpora.words.files[0]: 'pipe' is a pipe, expected a file",
+    "  words: {files: /dev/zero}": (
+        "3: corpora.words.files[0]: '/dev/zero' is a device, expected a file"
+    ),
     "  words: {files: texts}": (
         "3: corpora.words.files[0]: 'texts' is a folder, expected a file or a glob, "
         "as in 'texts/*.txt'"
@@ -455,16 +491,16 @@ tokens:
     assert problems_of(text) == [
         f"{FILE}:{line}"
         for line in (
-            "12: inference.alpha: given twice, expected once; the first is in line 11",
             "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
             "the commit found is recorded",
             "2: models.tiny.revison: unknown key, expected one of layers, width, sites, source, "
             "repository, revision; did you mean 'revision'?",
-            "8: corpora.words.shards: found 0, expected at least 1",
-            "12: inference.alpha: found 7, expected less than 1",
-            "9: corpora.others.files[0]: '*.csv' matches no file",
-            "13: figures.layers[1]: found layer 5, but model mine has layers 0 to 3",
             f"4: models.lost.path: found no folder 'lost', {FOLDER}",
+            "8: corpora.words.shards: found 0, expected at least 1",
+            "9: corpora.others.files[0]: '*.csv' matches no file",
+            "12: inference.alpha: given twice, expected once; the first is in line 11",
+            "12: inference.alpha: found 7, expected less than 1",
+            "13: figures.layers[1]: found layer 5, but model mine has layers 0 to 3",
         )
     ]
 
@@ -512,15 +548,128 @@ def test_odd_values_become_lines_too(raw: dict[Any, Any]) -> None:
     assert all("\n" not in problem and "Error" not in problem for problem in problems)
 
 
-@pytest.mark.parametrize(
-    "content", [b"a: [1", b"\t: x", b"\xff\xfe\xfa", b"? [a]\n: b", b"a: 2026-13-45", b"=: 1"]
-)
-def test_a_file_that_is_no_yaml(content: bytes) -> None:
-    # Snakemake refuses such a file; only the lines are lost here.
+BROKEN = {
+    # the content of a file: what keeps it from being read
+    b"": ": found nothing in it, expected at least models and corpora",
+    b"# nothing": ": found nothing in it, expected at least models and corpora",
+    b"- 1": f": found [1], {MAPPING}",
+    b"words": f': found "words", {MAPPING}',
+    b"a: 1\nb: [1\n": (
+        ":3: no YAML at column 1: while parsing a flow sequence expected ',' or ']', but got "
+        "'<stream end>'"
+    ),
+    b"a: 1\nb: c: 2": ":2: no YAML at column 5: mapping values are not allowed here",
+    b"a:\n\tb: 1": (
+        ":2: no YAML at column 1: while scanning for the next token found character '\\t' that "
+        "cannot start any token; expected spaces in place of a tab"
+    ),
+    b"a: *b": ":1: no YAML at column 4: found undefined alias 'b'",
+    b"a: 1\n---\nb: 2": (
+        ":2: no YAML at column 1: expected a single document in the stream but found another "
+        "document"
+    ),
+    b"a: !!python/object:os.system [1]": (
+        ":1: no YAML at column 4: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object:os.system'"
+    ),
+    b"a: b\0": ": found the character '\\x00', expected none such in YAML",
+    b"a: 1\nb: caf\xe9": ":2: found byte 0xe9 at offset 11, expected UTF-8",
+    "a: 1".encode("utf-16"): ":1: found byte 0xff at offset 0, expected UTF-8",
+    b"a: 1\n? [b]\n: 2": ":2: found a list or a mapping as a key, expected text",
+    b"a: 1\nb: 2026-13-45": ':2: found "2026-13-45": month must be in 1..12',
+    b"a: 1\n2026-13-45: b": ':2: found "2026-13-45": month must be in 1..12',
+    b"a: &a [*a]": (
+        ": found more than 100,000 values, each alias counted as all that it stands for; "
+        "expected fewer"
+    ),
+    b"[" * 5_000: f": nested too deeply, {MAPPING}",
+    b"#" * 1_000_001: ": found more than 1,000,000 bytes, expected fewer",
+    b"pathvars: 3": (
+        f": models: is missing, expected the models, by your name for each|: corpora: is missing, "
+        f"expected the corpora, by your name for each|:1: pathvars: unknown key, expected one of "
+        f"{SECTIONS}"
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), BROKEN.items(), ids=lambda value: value[:20])
+def test_a_file_that_cannot_be_read(content: bytes, problem: str) -> None:
     Path(FILE).write_bytes(content)
-    raw = {**yaml.safe_load(LEAST), "norms": {"drop_first": -1}}
-    assert check(raw, [FILE])[1] == [f"{FILE}: norms.drop_first: found -1, expected at least 0"]
-    assert len(check(raw, [Path("missing.yaml")])[1]) == 1
+    lines = [f"{FILE}{line}" for line in problem.split("|")]
+    assert reading_problems(FILE) == lines
+
+
+@pytest.mark.parametrize("kind", ["[%s]", "{a: %s}"])
+def test_aliases_of_aliases_are_counted_and_not_written_out(kind: str) -> None:
+    level = ", ".join(["*x%d"] * 9) if kind == "[%s]" else "*x%d, b: *x%d, c: *x%d"
+    lines = ["x0: &x0 lol"]
+    for depth in range(1, 40):
+        inner = level.replace("%d", str(depth - 1))
+        lines.append(f"x{depth}: &x{depth} {kind % inner}")
+    Path(FILE).write_text("\n".join(lines))
+    (problem,) = reading_problems(FILE)
+    assert "more than 100,000 values" in problem
+    assert check(yaml.safe_load(Path(FILE).read_text()), [FILE]) == (None, [problem])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LEAST,
+        f"\ufeff{LEAST}",
+        # JSON, which YAML refuses for its tabs.
+        json.dumps(yaml.safe_load(LEAST), indent="\t"),
+        LEAST.replace("\n", "\r\n"),
+    ],
+)
+def test_a_file_that_can_be_read(content: str) -> None:
+    Path(FILE).write_bytes(content.encode())
+    assert reading_problems(FILE) == []
+    assert check(yaml.safe_load(LEAST), [FILE])[1] == []
+
+
+def test_paths_that_are_no_file() -> None:
+    os.mkfifo("pipe.yaml")
+    assert reading_problems("pipe.yaml") == ["pipe.yaml: is a pipe, expected a file"]
+    assert reading_problems("texts") == ["texts: is a folder, expected a file"]
+    assert reading_problems("word.txt") == ["word.txt: no such file; did you mean 'words.txt'?"]
+
+
+def test_the_command_line_is_looked_at() -> None:
+    Path(FILE).write_text("a: [")
+    Path("good.yaml").write_text(LEAST)
+    assert command_line_problems(["--cores", "2", "--configfile", "good.yaml", "-n"]) == []
+    assert command_line_problems(["--config", "inference={alpha: 3}", "x=", "-C", "ab=1"]) == []
+    assert command_line_problems(["--configfile"]) == []
+    found = command_line_problems(
+        ["-n", "--configfiles", FILE, "god.yaml", "--config", "inference.alpha=3", "alpha", "some"]
+    )
+    expected = "expected KEY=VALUE, as in inference={alpha: 0.1}"
+    assert found[0].startswith(f"{FILE}:1: no YAML at column 5")
+    assert found[1:] == [
+        "god.yaml: no such file; did you mean 'good.yaml'?",
+        f'command line: found --config "inference.alpha=3", {expected}',
+        f'command line: found --config "alpha", {expected}',
+        f'command line: found --config "some", {expected}',
+    ]
+
+
+def test_names_that_differ_in_case_only() -> None:
+    models = "models:\n  Tiny: {source: path, path: mine}\n  tiny: {source: path, path: mine}\n"
+    assert problems_of(f"{models}{WORDS}") == [
+        f"{FILE}:3: models.tiny: the name 'tiny' differs from 'Tiny' in case only, expected "
+        "another: some disks do not tell their folders apart"
+    ]
+
+
+def test_long_names() -> None:
+    for length in (100, 101):
+        problem = (
+            f"{FILE}:2: models.{'x' * 101}: the name has 101 characters and becomes a folder: "
+            "expected at most 100"
+        )
+        text = f"models:\n  {'x' * length}: {{source: path, path: mine}}\n{WORDS}"
+        assert problems_of(text) == [problem] * (length - 100)
 
 
 # --- layers --------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from snakemake.exceptions import LockException, WorkflowError
 SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from attnlag.config import NAME_PATTERN, canonical, check, name_problem
+from attnlag.config import NAME_PATTERN, canonical, check, name_problem, reading_problems
 from attnlag.digests import code_digest
 from attnlag.writing import RUN_RECORD, RUN_VARIABLE
 
@@ -29,6 +29,14 @@ ENVIRONMENT = "../envs/attnlag.yaml"
 
 if not Path.cwd().samefile(SCRIPTS.parent):
     sys.exit(f"attnlag runs in its own folder: expected {SCRIPTS.parent}, found {Path.cwd()}")
+
+# A file given with --configfile stands for itself; Snakemake would merge it into this one.
+if not workflow.overwrite_configfiles:
+    if problems := reading_problems("config/config.yaml"):
+        sys.exit("\n".join(problems))
+
+    configfile: "config/config.yaml"
+
 
 CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
 # A job may run where the user's files are not: the run that submitted it has looked.
