@@ -296,6 +296,30 @@ def _(project: Project):
     return Run([FETCHED], mount="mount -t tmpfs -o size=64k tmpfs data/models")
 
 
+@CASES.of("a disk that is full while weights are saved")
+def _(project: Project):
+    state_model(project, layers=2)
+    project.write_config(models={"twin": {"source": "random", "of": "tiny"}})
+    return Run(
+        ["data/models/twin/source.json"], mount="mount -t tmpfs -o size=12m tmpfs data/models"
+    )
+
+
+@CASES.of("a disk that is full while results are written")
+def _(project: Project):
+    project.write_config(tokens={"max_length": 40})
+    # An empty folder Snakemake would remove, and cannot.
+    tokens = "results/tiny/small/tokens"
+    return Run([TOKENS], mount=f"mount -t tmpfs -o size=4k tmpfs {tokens} && touch {tokens}/other")
+
+
+@CASES.of("results that may only be read")
+def _(project: Project):
+    # What is there, and protected, Snakemake itself refuses to make anew.
+    (project.folder / TOKENS).unlink()
+    return Run([TOKENS], mount="mount --bind results results && mount -o remount,bind,ro results")
+
+
 @each_row(CASES)
 def test_it_is_as_stated(row: Row, finished: Project):
     try_row(row, finished, CASES)

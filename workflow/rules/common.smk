@@ -90,6 +90,18 @@ def clear_stale_locks():
     return state
 
 
+def refuse_what_cannot_be_written():
+    """Stop before the first job: Snakemake would end in a traceback of its own."""
+    folders = [folder for folder in ("results", "logs", "benchmarks") if os.path.isdir(folder)]
+    problems = [
+        f"error: {folder}: found a folder that may not be written, expected one that may"
+        for folder in folders
+        if not os.access(folder, os.W_OK)
+    ]
+    if problems:
+        sys.exit("\n".join(problems))
+
+
 def begin_run():
     """Mark this run as the newest, so that jobs which outlived a killed one write nothing more.
 
