@@ -1,8 +1,9 @@
 # make: the main job · make test · make test-slurm · make test-storage · make crashes · make lint ·
-# make audit · make bench · make report · make verify · make clean
+# make audit · make bench · make report · make verify · make check-repro · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm test-storage crashes lint audit bench report verify docs lock clean
+.PHONY: run test test-slurm test-storage crashes lint audit bench report verify check-repro docs \
+	lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -74,6 +75,10 @@ report: $(READY)
 # Everything that is there against the record of what made it.
 verify: $(READY)
 	$(BIN)/python scripts/verify_results.py
+
+# The workflow again and again, as runs may differ; with CONFIG=config/config.yaml, that one.
+check-repro: $(READY)
+	$(BIN)/python tests/check_reproducibility.py $(if $(CONFIG),--configfile $(CONFIG))
 
 docs: $(READY)
 	$(BIN)/python scripts/describe_config.py

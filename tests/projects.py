@@ -157,3 +157,39 @@ def new_project(folder: Path, model: Path) -> Project:
     shutil.copytree(model, folder / "mine")
     (folder / "data" / "small.jsonl").write_text(small_corpus())
     return project
+
+
+SEVERAL = {
+    "notebook": {"lags": [1, 2]},
+    "within": {
+        "lags": [1, 2],
+        "fixed_effects": "document",
+        "bias_correction": "half-panel",
+        "covariates": ["position"],
+        "position_knots": [4, 10, 20],
+    },
+    "lead": {"leads": [1, 2]},
+    "null": {"lags": [1, 2], "permute": "within-document", "permutations": 19},
+    "rich": {
+        "lags": [1, 2, 5],
+        "covariates": ["position", "log_frequency", "group", "previous_layer"],
+        "position_knots": [3, 6, 12, 24],
+    },
+}
+
+
+def write_several(project: Project, shards: int) -> None:
+    """Ask for regressions of every kind, from norms that depend on no other document."""
+    project.write_config(
+        corpora={"small": {**project.config["corpora"]["small"], "shards": shards}},
+        tokens={"max_length": 40},
+        extraction={"keep": "norms", "batch_tokens": 1},
+        regressions=SEVERAL,
+        inference={
+            "covariance": "cluster-jackknife",
+            "adjust": "max-t",
+            "bootstrap": 200,
+            "wild_bootstrap": 99,
+        },
+        figures={"bands": "joint"},
+    )

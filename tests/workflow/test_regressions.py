@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from conftest import SEVERAL, write_several
+from projects import SEVERAL, write_several
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"

@@ -2,7 +2,8 @@
 
 import re
 
-from conftest import write_several
+from check_reproducibility import differing
+from projects import write_several
 
 
 def commands_of(project):
@@ -24,3 +25,19 @@ def test_no_command_grows_with_the_shards(fresh):
     }
     for command in commands:
         assert len(set(re.findall(r"/(\d{4})\.parquet", command))) <= 1, command
+
+
+def test_the_order_in_which_shards_are_made_changes_no_byte(fresh, several_once):
+    """`make check-repro` does this, and more, to all files."""
+    write_several(fresh, shards=2)
+    site = "results/tiny/small/attention"
+    fresh.run(f"{site}/rich/design/0001.parquet")
+    fresh.run(
+        *(f"{site}/{name}/coefficients.csv" for name in ("within", "rich", "null")),
+        f"{site}/figures/norms_by_layer.png",
+    )
+    made, all_at_once = fresh.results(), several_once[0].results()
+    # That of what was made so far.
+    del made["provenance.json"]
+    assert "tiny/small/attention/rich/coefficients.csv" in made
+    assert differing(made, {path: all_at_once[path] for path in made}) == []

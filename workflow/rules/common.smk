@@ -451,5 +451,9 @@ def write_record():
     if not workflow.storage_settings.default_storage_provider:
         # Only here: every job reads this file, and need not wait for what this imports.
         from attnlag import records
+        from attnlag.errors import UserError
 
-        records.write(workflow)
+        try:
+            records.write(workflow)
+        except UserError as error:
+            print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
