@@ -122,6 +122,8 @@ def jobs_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 def kill(run: subprocess.Popen[bytes], what: str, chance: random.Random) -> str:
     """Kill a run, or one of its jobs, and return in words what was killed."""
+    if run.poll() is not None:
+        return "nothing"
     if what == "job":
         while run.poll() is None:
             if jobs := sorted(jobs_of(run), key=lambda process: process.pid):
@@ -170,17 +172,21 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
     list of str
         What is wrong, nothing if all is well. Then the folder is removed.
     """
-    (index,) = chance.choices(range(len(prepared.states)), prepared.seconds)
-    moment = chance.uniform(0, prepared.seconds[index])
-    project = prepared.states[index].copy(folder)
-    run = start(project, folder / "killed.txt")
-    with suppress(subprocess.TimeoutExpired):
-        run.wait(moment)
-    killed = kill(run, what, chance)
-    run.wait()
+    killed = "nothing"
+    # A run may end before its moment comes.
+    while killed == "nothing":
+        (index,) = chance.choices(range(len(prepared.states)), prepared.seconds)
+        moment = chance.uniform(0, prepared.seconds[index])
+        shutil.rmtree(folder, ignore_errors=True)
+        project = prepared.states[index].copy(folder)
+        run = start(project, folder / "killed.txt")
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(moment)
+        killed = kill(run, what, chance)
+        run.wait()
     described = f"{killed} after {moment:.1f} s, of {prepared.states[index].folder.name}"
     problems = []
-    if what == "job" and killed != "nothing":
+    if what == "job":
         if run.returncode != 1:
             problems.append(f"the killed run ended with {run.returncode}")
         # A program whose shell is killed has nobody to speak for it.

@@ -5,7 +5,8 @@
 # can say nothing itself, so that its shell says it.
 python3() {
     local child status
-    command python3 "$@" &
+    # The program writes nothing once this shell is gone.
+    ATTNLAG_SHELL=$$ command python3 "$@" &
     child=$!
     trap 'kill -TERM "$child" 2>/dev/null' INT TERM
     # A signal to the shell ends the waiting, not the program. What the shell itself would say of

@@ -8,7 +8,8 @@ and removes it.
 A run of snakemake that is killed may leave jobs behind that live on. The next run makes their
 results anew, perhaps with other settings: it puts a mark of its own in ``RUN_RECORD``, and a job
 that was begun under another mark writes nothing any more. Where a job does not see that file, on
-another machine, or has no mark, run by hand, it just writes.
+another machine, or has no mark, run by hand, it just writes. Nor does a program write whose shell
+was killed: its job counts as failed, and a result would be one that Snakemake has no record of.
 """
 
 import errno
@@ -26,6 +27,8 @@ from attnlag.memory import amount
 # The mark of the run that a job belongs to, and where that of the newest run stands, last.
 RUN_VARIABLE = "ATTNLAG_RUN"
 RUN_RECORD = Path(".snakemake/attnlag.lock")
+# The process of the shell that runs a job's program, see workflow/begin_job.sh.
+SHELL_VARIABLE = "ATTNLAG_SHELL"
 
 LOCK = ".lock"
 
@@ -40,12 +43,12 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        The disk is full, or a newer run makes this file.
+        The disk is full, or nobody waits for this job any more.
     """
     path = Path(path)
     with _workplace(path) as folder:
         yield folder / path.name
-        _refuse_if_superseded(path)
+        _refuse_if_abandoned(path)
         os.replace(folder / path.name, path)
 
 
@@ -59,14 +62,14 @@ def replaced_whole(target: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        The disk is full, or a newer run makes this folder.
+        The disk is full, or nobody waits for this job any more.
     """
     target = Path(target)
     with _workplace(target) as folder:
         fresh, old = folder / target.name, folder / ".old"
         fresh.mkdir()
         yield fresh
-        _refuse_if_superseded(target)
+        _refuse_if_abandoned(target)
         if os.path.lexists(target):
             os.rename(target, old)
         try:
@@ -94,7 +97,7 @@ def is_disk_full(error: BaseException) -> bool:
 @contextmanager
 def _workplace(target: Path) -> Iterator[Path]:
     """Yield a folder beside ``target`` to write in, and remove it at the end."""
-    _refuse_if_superseded(target)
+    _refuse_if_abandoned(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_what_the_dead_left(target)
@@ -171,8 +174,14 @@ def _remove_what_the_dead_left(target: Path) -> None:
             os.close(lock)
 
 
-def _refuse_if_superseded(target: Path) -> None:
-    """Raise UserError in a job of a run that is over, if a newer run has begun."""
+def _refuse_if_abandoned(target: Path) -> None:
+    """Raise UserError in a job whose shell is gone, or whose run has made way for a newer one."""
+    shell = os.environ.get(SHELL_VARIABLE)
+    if shell:
+        try:
+            os.kill(int(shell), 0)
+        except ProcessLookupError:
+            raise UserError(f"{target}: not written: the shell of this job was killed") from None
     own = os.environ.get(RUN_VARIABLE)
     if not own:
         return

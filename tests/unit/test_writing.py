@@ -137,6 +137,18 @@ def test_a_job_of_a_run_that_is_over_writes_nothing(tmp_path, monkeypatch):
     writing.write_text("by hand", target)
 
 
+def test_a_job_without_its_shell_writes_nothing(tmp_path, monkeypatch):
+    target = tmp_path / "a.txt"
+    monkeypatch.setenv(writing.SHELL_VARIABLE, str(os.getpid()))
+    writing.write_text("before", target)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    monkeypatch.setenv(writing.SHELL_VARIABLE, str(gone.pid))
+    with pytest.raises(UserError, match="the shell of this job was killed"):
+        writing.write_text("after", target)
+    assert target.read_text() == "before"
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "any"), RuntimeError(f"write: {os.strerror(errno.ENOSPC)} (code 28)")],

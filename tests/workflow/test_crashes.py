@@ -101,6 +101,23 @@ def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
     assert not problems_after(before_fits, prepared.expected)
 
 
+def test_a_program_that_outlives_its_shell_writes_nothing(prepared, before_fits):
+    """Its job has failed; a result would be one that Snakemake has no record of."""
+    printed = before_fits.folder / "killed.txt"
+    run = start(before_fits, printed)
+    program = wait_for(lambda: program_of(run, "fit_regression"), run)
+    program.suspend()
+    try:
+        program.parent().kill()
+        assert run.wait() == 1
+    finally:
+        program.resume()
+    wait_for_jobs(before_fits.folder)
+    assert "not written: the shell of this job was killed" in printed.read_text()
+    assert not (before_fits.folder / FITS).exists()
+    assert not problems_after(before_fits, prepared.expected)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop(prepared, before_fits, number):
     """SIGTERM is sent to snakemake, which waits for its jobs; Ctrl-C goes to all of them."""
