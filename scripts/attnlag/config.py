@@ -752,7 +752,7 @@ def reading_problems(file: str | Path) -> list[str]:
     try:
         values, _, _ = _read(Path(file))
     except UserError as error:
-        return error.problems
+        return list(map(printable, error.problems))
     if values is None:
         return [f"{file}: found nothing in it, expected at least models and corpora"]
     if not isinstance(values, Mapping):
@@ -1151,7 +1151,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
             lines.setdefault(path, lines.get(path[:-1], 1))
             in_files[path] = number, lines[path], value
     if unread:
-        return None, unread
+        return None, list(map(printable, unread))
     raw = {} if raw is None else _null_named(raw)
     in_force = dict(_values(raw))
 
@@ -1193,4 +1193,5 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     spoilt = set(declared if isinstance(declared, Mapping) else ()) - set(well_formed.models)
     for path, sentence in _value_problems(well_formed, spoilt):
         add(path, sentence)
-    return config, [printable(problem) for *_, problem in sorted(found, key=lambda one: one[:2])]
+    problems = [problem for *_, problem in sorted(found, key=lambda one: one[:2])]
+    return config, list(map(printable, problems))

@@ -90,8 +90,8 @@ ADDED = {
         "'regressions.NAME.seed' or 'inference.seed' or 'comparison.seed'?"
     ),
     "figures: {alpha: 0.1}": (
-        "6: figures.alpha: unknown key, expected one of formats, layers, bands, documents, text_layer; did you mean "
-        "'inference.alpha'?"
+        "6: figures.alpha: unknown key, expected one of formats, layers, bands, documents, "
+        "text_layer; did you mean 'inference.alpha'?"
     ),
     "1: {}": f"6: [1]: unknown key, expected one of {SECTIONS}",
     "tokens: [1]": f"6: tokens: found [1], {MAPPING}",
