@@ -1,8 +1,9 @@
-# make: the main job · make test · make test-slurm · make test-storage · make crashes · make lint ·
+# make: the main job · make test · make test-slurm · make test-storage · make test-report ·
+# make crashes · make lint ·
 # make audit · make bench · make report · make verify · make check-repro · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm test-storage crashes lint audit bench report verify check-repro docs \
+.PHONY: run test test-slurm test-storage test-report crashes lint audit bench report verify check-repro docs \
 	lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
@@ -33,8 +34,13 @@ test-storage: .venv-storage/.installed
 crashes: $(READY)
 	$(BIN)/python tests/killing.py
 
-# The plugins are in environments of their own, on top of the other.
-.venv-slurm/.installed .venv-storage/.installed: .venv-%/.installed: $(READY) requirements-%.txt
+# The report in a browser, which is installed if need be (Debian, as root).
+test-report: .venv-report/.installed
+	command -v chromium || { apt-get update -qq && apt-get install -qq -y chromium; }
+	.venv-report/bin/python -m pytest tests/report
+
+# Plugins and the like are in environments of their own, on top of the other.
+.venv-report/.installed .venv-slurm/.installed .venv-storage/.installed: .venv-%/.installed: $(READY) requirements-%.txt
 	$(BIN)/python -m venv --clear .venv-$*
 	$(BIN)/python -c 'import site; print(*site.getsitepackages())' \
 		> $$(echo .venv-$*/lib/python3*/site-packages)/attnlag.pth
@@ -70,7 +76,7 @@ bench: $(READY)
 
 report: $(READY)
 	$(BIN)/snakemake --cores all
-	$(BIN)/snakemake --report results/report.html
+	$(BIN)/snakemake --report results/report.zip
 
 # Everything that is there against the record of what made it.
 verify: $(READY)
@@ -97,5 +103,5 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-audit .venv-bench .venv-lock .venv-slurm .venv-storage .snakemake logs benchmarks results data/models
+	rm -rf .venv .venv-audit .venv-bench .venv-lock .venv-report .venv-slurm .venv-storage .snakemake logs benchmarks results data/models
 	find . -name __pycache__ -prune -exec rm -rf {} +

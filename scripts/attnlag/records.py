@@ -25,6 +25,8 @@ from attnlag.tables import read_provenance
 from attnlag.writing import write_text
 
 RECORD = "results/provenance.json"
+# Made from results on request, by no job.
+REPORTS = ("results/report.zip", "results/report.html")
 # What Snakemake leaves in a folder that a job has made.
 STAMP = ".snakemake_timestamp"
 # What numbers and figures may depend on.
@@ -295,7 +297,7 @@ def check(record: dict[str, Any], jobs: list[Planned]) -> tuple[dict[str, list[s
         if file not in recorded and file not in folders:
             problems[file] = ["not in the record" if os.path.exists(file) else "not made yet"]
     for file in files_in("results"):
-        if file not in recorded and file not in plans and file != RECORD:
+        if file not in recorded and file not in plans and file not in (RECORD, *REPORTS):
             problems[file] = ["not in the record"]
     return {file: found for file, found in sorted(problems.items()) if found}, len(recorded)
 

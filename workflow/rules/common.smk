@@ -337,6 +337,11 @@ def settings_of_text(wildcards):
     )
 
 
+def settings_of_table(wildcards):
+    null = wildcards.regression in NULLS
+    return settings_of_null(wildcards) if null else settings_of_regression(wildcards)
+
+
 def settings_of_panels(wildcards):
     return canonical({"layers": CONFIG.figures.layers})
 
@@ -363,6 +368,40 @@ def studies(pattern, regressions=tuple(CONFIG.regressions)):
         regression=regressions,
         format=CONFIG.figures.formats,
     )
+
+
+# In the report in this order, which is that of the flow: it sorts its categories by name.
+CATEGORIES = {
+    "corpus": "1 Corpus",
+    "norms": "2 Norms",
+    "coefficients": "3 Coefficients",
+    "diagnostics": "4 Diagnostics",
+    "comparison": "5 Comparison",
+}
+
+
+def in_report(path, caption, category, subcategory, shows, **labels):
+    """Return an output for the report, labelled by what it is of."""
+    by_default = {
+        "model": "{model}",
+        "corpus": "{corpus}",
+        "site": "{site}",
+        "regression": "{regression}",
+        "layer": "all",
+    }
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category=CATEGORIES[category],
+        subcategory=subcategory,
+        labels={**by_default, **labels, "shows": shows},
+    )
+
+
+def figure(pattern, *about, **labels):
+    """Return the files of a figure, one per format; the report shows the one that scales best."""
+    files = expand(pattern, format=sorted(CONFIG.figures.formats)[::-1], allow_missing=True)
+    return [in_report(files[0], *about, shows="figure", **labels), *files[1:]]
 
 
 def every_shard(pattern):
@@ -402,9 +441,9 @@ COMPARED = bool(REGRESSIONS) and len(CONFIG.models) * len(CONFIG.corpora) > 1
 def everything():
     """Return what a run makes: tables, summaries and figures."""
     patterns = [
-        f"{RESULTS}/coefficients.parquet",
+        f"{RESULTS}/coefficients.html",
         f"{RESULTS}/findings.txt",
-        "results/{model}/{corpus}/token_summary.csv",
+        "results/{model}/{corpus}/token_summary.html",
         "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}",
         "results/{model}/{corpus}/{site}/figures/norms_by_position.{format}",
         "results/{model}/{corpus}/{site}/figures/text.html",
@@ -423,7 +462,8 @@ def everything():
     if len(CONFIG.extraction.sites) > 1:
         of_fits.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")
     if COMPARED:
-        of_fits += ["results/comparison/findings.txt", f"{COMPARISON_FIGURE}.{{format}}"]
+        of_fits += ["results/comparison/coefficients.html", "results/comparison/pairs.html"]
+        of_fits += [f"{COMPARISON_FIGURE}.{{format}}"]
     paths += [path for pattern in of_fits for path in studies(pattern, REGRESSIONS)]
     return sorted(set(paths))
 

@@ -8,21 +8,9 @@ rule compare_models:
         crossproducts=every_shard(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         coefficients="results/comparison/coefficients.parquet",
-        coefficients_csv=report(
-            "results/comparison/coefficients.csv",
-            caption="../report/compare_models.rst",
-            category="comparison",
-            subcategory="all sites",
-            labels={"regression": "all", "shows": "coefficients"},
-        ),
+        coefficients_csv="results/comparison/coefficients.csv",
         pairs="results/comparison/pairs.parquet",
-        pairs_csv=report(
-            "results/comparison/pairs.csv",
-            caption="../report/compare_models.rst",
-            category="comparison",
-            subcategory="all sites",
-            labels={"regression": "all", "shows": "pairs of models"},
-        ),
+        pairs_csv="results/comparison/pairs.csv",
         findings="results/comparison/findings.txt",
     log:
         "logs/comparison/compare_models.log",
@@ -49,16 +37,13 @@ rule plot_comparison:
     input:
         rules.compare_models.output.coefficients,
     output:
-        report(
-            expand(
-                f"{COMPARISON_FIGURE}.{{format}}",
-                format=CONFIG.figures.formats,
-                allow_missing=True,
-            ),
-            caption="../report/plot_comparison.rst",
-            category="comparison",
-            subcategory="{site}",
-            labels={"regression": "{regression}", "shows": "coefficients by depth"},
+        figure(
+            f"{COMPARISON_FIGURE}.{{format}}",
+            "plot_comparison",
+            "comparison",
+            "by relative depth",
+            model="all",
+            corpus="all",
         ),
     log:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
@@ -79,3 +64,49 @@ rule plot_comparison:
         "python3 scripts/plot_comparison.py {input:q} --site {wildcards.site:q}"
         " --regression {wildcards.regression:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
+
+
+rule tabulate_comparison:
+    input:
+        coefficients=rules.compare_models.output.coefficients,
+        pairs=rules.compare_models.output.pairs,
+        # For the caption in the report.
+        findings="results/comparison/findings.txt",
+    output:
+        coefficients=in_report(
+            "results/comparison/coefficients.html",
+            "tabulate_comparison",
+            "comparison",
+            "tables",
+            shows="coefficients",
+            **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
+        ),
+        pairs=in_report(
+            "results/comparison/pairs.html",
+            "tabulate_comparison",
+            "comparison",
+            "tables",
+            shows="pairs of models",
+            **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
+        ),
+    log:
+        "logs/comparison/tabulate_comparison.log",
+    benchmark:
+        "benchmarks/comparison/tabulate_comparison.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        # For the caption in the report.
+        settings=settings_of_comparison,
+        code=code("tabulate_comparison"),
+    message:
+        "make pages of the comparison's tables"
+    shell:
+        "python3 scripts/tabulate_comparison.py --coefficients {input.coefficients:q}"
+        " --pairs {input.pairs:q} --coefficients-page {output.coefficients:q}"
+        " --pairs-page {output.pairs:q} --memory {resources.mem_mb} --log {log:q}"

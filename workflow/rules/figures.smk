@@ -1,22 +1,19 @@
 # Figures, each in every format of the configuration.
 
-FORMATS = CONFIG.figures.formats
 SITES = CONFIG.extraction.sites
+LAYER_OF_TEXT = "middle" if CONFIG.figures.text_layer is None else f"{CONFIG.figures.text_layer}"
 
 
 rule plot_norms:
     input:
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
     output:
-        report(
-            expand(
-                "results/{{model}}/{{corpus}}/{{site}}/figures/norms_by_layer.{format}",
-                format=FORMATS,
-            ),
-            caption="../report/plot_norms.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={"site": "{site}", "regression": "all", "shows": "norms by layer"},
+        figure(
+            "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}",
+            "plot_norms",
+            "norms",
+            "by layer",
+            regression="all",
         ),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_norms.log",
@@ -44,16 +41,21 @@ rule plot_text:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        page=report(
+        page=in_report(
             "results/{model}/{corpus}/{site}/figures/text.html",
-            caption="../report/plot_text.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={"site": "{site}", "regression": "all", "shows": "the text itself"},
+            "plot_text",
+            "norms",
+            "the text itself",
+            shows="page",
+            regression="all",
         ),
-        figures=expand(
-            "results/{{model}}/{{corpus}}/{{site}}/figures/text_by_token.{format}",
-            format=FORMATS,
+        figures=figure(
+            "results/{model}/{corpus}/{site}/figures/text_by_token.{format}",
+            "plot_text",
+            "norms",
+            "the text itself",
+            regression="all",
+            layer=LAYER_OF_TEXT,
         ),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_text.log",
@@ -81,15 +83,12 @@ rule plot_positions:
     input:
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
     output:
-        report(
-            expand(
-                "results/{{model}}/{{corpus}}/{{site}}/figures/norms_by_position.{format}",
-                format=FORMATS,
-            ),
-            caption="../report/plot_positions.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={"site": "{site}", "regression": "all", "shows": "norms along the text"},
+        figure(
+            "results/{model}/{corpus}/{site}/figures/norms_by_position.{format}",
+            "plot_positions",
+            "norms",
+            "along the text",
+            regression="all",
         ),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_positions.log",
@@ -117,20 +116,11 @@ rule plot_groups:
         corpus="results/corpora/{corpus}.parquet",
         coefficients=f"{RESULTS}/groups.parquet",
     output:
-        report(
-            expand(
-                f"{RESULTS}/figures/groups_by_layer.{{format}}",
-                format=FORMATS,
-                allow_missing=True,
-            ),
-            caption="../report/plot_groups.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "{site}",
-                "regression": "{regression}",
-                "shows": "groups of documents",
-            },
+        figure(
+            f"{RESULTS}/figures/groups_by_layer.{{format}}",
+            "plot_groups",
+            "coefficients",
+            "by group of documents",
         ),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_groups.log",
@@ -156,24 +146,17 @@ rule plot_coefficients:
     input:
         coefficients=f"{RESULTS}/coefficients.parquet",
         fits=f"{RESULTS}/fits.parquet",
+        # For the caption in the report.
+        findings=f"{RESULTS}/findings.txt",
         joint=joint_of,
         # Drawn behind the coefficients, where one is declared.
         null=null_of,
     output:
-        report(
-            expand(
-                f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
-                format=FORMATS,
-                allow_missing=True,
-            ),
-            caption="../report/plot_coefficients.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "{site}",
-                "regression": "{regression}",
-                "shows": "coefficients by layer",
-            },
+        figure(
+            f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
+            "plot_coefficients",
+            "coefficients",
+            "by layer",
         ),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.log",
@@ -202,20 +185,11 @@ rule plot_lags:
         coefficients=rules.fit_regression.output.coefficients,
         fits=rules.fit_regression.output.fits,
     output:
-        report(
-            expand(
-                f"{RESULTS}/figures/outcome_by_lag.{{format}}",
-                format=FORMATS,
-                allow_missing=True,
-            ),
-            caption="../report/plot_lags.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "{site}",
-                "regression": "{regression}",
-                "shows": "outcome by lag",
-            },
+        figure(
+            f"{RESULTS}/figures/outcome_by_lag.{{format}}",
+            "plot_lags",
+            "coefficients",
+            "outcome by lag",
         ),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_lags.log",
@@ -244,20 +218,11 @@ rule plot_diagnostics:
         fits=rules.fit_regression.output.fits,
         influence=rules.fit_regression.output.influence,
     output:
-        report(
-            expand(
-                f"{RESULTS}/figures/diagnostics.{{format}}",
-                format=FORMATS,
-                allow_missing=True,
-            ),
-            caption="../report/plot_diagnostics.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "{site}",
-                "regression": "{regression}",
-                "shows": "diagnostics",
-            },
+        figure(
+            f"{RESULTS}/figures/diagnostics.{{format}}",
+            "plot_diagnostics",
+            "diagnostics",
+            "residuals and influence",
         ),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.log",
@@ -293,20 +258,12 @@ rule plot_sites:
         coefficients=expand(f"{RESULTS}/coefficients.parquet", site=SITES, allow_missing=True),
         fits=expand(f"{RESULTS}/fits.parquet", site=SITES, allow_missing=True),
     output:
-        report(
-            expand(
-                f"{BESIDE_SITES}/sites_by_layer.{{format}}",
-                format=FORMATS,
-                allow_missing=True,
-            ),
-            caption="../report/plot_sites.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "all",
-                "regression": "{regression}",
-                "shows": "sites by layer",
-            },
+        figure(
+            f"{BESIDE_SITES}/sites_by_layer.{{format}}",
+            "plot_sites",
+            "coefficients",
+            "sites side by side",
+            site="all",
         ),
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
@@ -338,19 +295,12 @@ rule plot_specifications:
             allow_missing=True,
         ),
     output:
-        report(
-            expand(
-                "results/{{model}}/{{corpus}}/{{site}}/figures/specifications_by_layer.{format}",
-                format=FORMATS,
-            ),
-            caption="../report/plot_specifications.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "{site}",
-                "regression": "all",
-                "shows": "specifications by layer",
-            },
+        figure(
+            "results/{model}/{corpus}/{site}/figures/specifications_by_layer.{format}",
+            "plot_specifications",
+            "coefficients",
+            "regressions side by side",
+            regression="all",
         ),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",

@@ -37,17 +37,7 @@ rule fit_permutations:
         permutations=shards_of(f"{RESULTS}/permutations/{{shard}}.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
-        coefficients_csv=report(
-            f"{RESULTS}/coefficients.csv",
-            caption="../report/fit_permutations.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "{site}",
-                "regression": "{regression}",
-                "shows": "coefficients",
-            },
-        ),
+        coefficients_csv=f"{RESULTS}/coefficients.csv",
         fits=f"{RESULTS}/fits.parquet",
         fits_csv=f"{RESULTS}/fits.csv",
         findings=f"{RESULTS}/findings.txt",

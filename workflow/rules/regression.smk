@@ -7,17 +7,7 @@ rule fit_regression:
         residuals=shards_of(f"{RESULTS}/residuals/{{shard}}.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
-        coefficients_csv=report(
-            f"{RESULTS}/coefficients.csv",
-            caption="../report/fit_regression.rst",
-            category="{model}",
-            subcategory="{corpus}",
-            labels={
-                "site": "{site}",
-                "regression": "{regression}",
-                "shows": "coefficients",
-            },
-        ),
+        coefficients_csv=f"{RESULTS}/coefficients.csv",
         fits=f"{RESULTS}/fits.parquet",
         fits_csv=f"{RESULTS}/fits.csv",
         influence=f"{RESULTS}/influence.parquet",
@@ -81,6 +71,41 @@ rule fit_groups:
         " --settings {params.settings:q}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.parquet:q} --memory {resources.mem_mb} --log {log:q}"
+
+
+rule tabulate_coefficients:
+    input:
+        coefficients=f"{RESULTS}/coefficients.parquet",
+        # For the caption in the report.
+        findings=f"{RESULTS}/findings.txt",
+    output:
+        in_report(
+            f"{RESULTS}/coefficients.html",
+            "tabulate_coefficients",
+            "coefficients",
+            "by layer",
+            shows="table",
+        ),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/tabulate_coefficients.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/{site}/{regression}/tabulate_coefficients.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        # For the caption in the report; the page takes them from the table.
+        settings=settings_of_table,
+        code=code("tabulate_coefficients"),
+    message:
+        "make a page of the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        "python3 scripts/tabulate_coefficients.py {input.coefficients:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
 
 
 # The last job of a run: its status tells whether every layer was fitted.

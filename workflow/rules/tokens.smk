@@ -55,6 +55,39 @@ rule summarize_tokens:
         " --memory {resources.mem_mb} --log {log:q}"
 
 
+rule tabulate_tokens:
+    input:
+        rules.summarize_tokens.output.parquet,
+    output:
+        in_report(
+            "results/{model}/{corpus}/token_summary.html",
+            "tabulate_tokens",
+            "corpus",
+            "characters and tokens",
+            shows="table",
+            site="all",
+            regression="all",
+        ),
+    log:
+        "logs/{model}/{corpus}/tabulate_tokens.log",
+    benchmark:
+        "benchmarks/{model}/{corpus}/tabulate_tokens.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        code=code("tabulate_tokens"),
+    message:
+        "make a page of the tokens of {wildcards.corpus} for {wildcards.model}"
+    shell:
+        "python3 scripts/tabulate_tokens.py {input:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
+
+
 rule count_tokens:
     input:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),

@@ -1,0 +1,196 @@
+"""The report as a reader opens it: in a browser, from the disk, without a network.
+
+Screenshots of every category are left in ``screenshots/`` of pytest's temporary folder; with
+``ATTNLAG_SCREENSHOTS=FOLDER`` they are kept there.
+"""
+
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from projects import Project, new_project
+
+CATEGORIES = ["1 Corpus", "2 Norms", "3 Coefficients", "4 Diagnostics", "5 Comparison"]
+STUDY = "results/tiny/small/attention/notebook"
+
+
+@pytest.fixture(scope="module")
+def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project after a run of two models, with a null, and its report."""
+    project = new_project(tmp_path_factory.mktemp("report") / "project", gpt2)
+    shutil.copytree(llama, project.folder / "llama")
+    project.write_config(
+        models={"llama": {"source": "path", "path": "llama"}},
+        regressions={"null": {"lags": [1, 2], "permute": "within-document", "permutations": 19}},
+        comparison={"draws": 200},
+        figures={"formats": ["svg", "png"]},
+    )
+    project.run()
+    result = project.snakemake("--report", "results/report.zip")
+    assert result.returncode == 0, result.stdout
+    return project
+
+
+@pytest.fixture(scope="module")
+def unpacked(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of the report, unpacked far from the project."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with zipfile.ZipFile(project.folder / "results/report.zip") as archive:
+        archive.extractall(folder)
+    (page,) = folder.rglob("report.html")
+    return page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("ATTNLAG_SCREENSHOTS", tmp_path / "screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[tuple[Page, list[str], list[str]]]:
+    """Return a page of a browser without a network, what it asked for and what went wrong."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, offline=True)
+    page = context.new_page()
+    asked: list[str] = []
+    wrong: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    yield page, asked, wrong
+    context.close()
+
+
+def test_every_item_of_every_category_is_shown(project, unpacked, opened, shots):
+    page, asked, wrong = opened
+    page.goto(f"file://{unpacked}")
+    expect(page.get_by_text("How large are the attention adjustments")).to_be_visible()
+    page.screenshot(path=shots / "start.png")
+    folders = [text for text in page.locator("nav").all_inner_texts() if text]
+    places = [" ".join(folders).index(category) for category in CATEGORIES]
+    assert places == sorted(places)
+
+    seen: dict[str, int] = {}
+    for category in CATEGORIES:
+        page.goto(f"file://{unpacked}")
+        page.get_by_text(category, exact=True).click()
+        page.wait_for_timeout(300)
+        page.screenshot(path=shots / f"{category}.png")
+        results = page.evaluate(
+            "category => Object.entries(categories[category]).flatMap(([_, paths]) => paths)",
+            category,
+        )
+        seen[category] = len(results)
+        for path in results:
+            labels = page.evaluate("path => results[path].labels", path)
+            assert {"model", "corpus", "site", "regression", "layer", "shows"} <= set(labels)
+            caption = page.evaluate("path => results[path].caption", path)
+            assert len(re.sub("<[^>]*>", "", caption)) > 100
+            assert "{{" not in caption
+    assert seen == {
+        "1 Corpus": 2,
+        # Norms by layer and along the text, a page and a figure of the text, of two models.
+        "2 Norms": 8,
+        "3 Coefficients": 2 * (2 + 2 + 1 + 1 + 1),
+        "4 Diagnostics": 2,
+        "5 Comparison": 3,
+    }
+    assert not wrong
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+
+
+def test_what_is_clicked_is_there(unpacked, opened, shots):
+    """A figure and the table beside it, by the menu alone."""
+    page, asked, wrong = opened
+    page.goto(f"file://{unpacked}")
+    page.get_by_text("3 Coefficients", exact=True).click()
+    page.get_by_text("by layer", exact=True).click()
+    page.wait_for_timeout(500)
+    page.screenshot(path=shots / "coefficients by layer.png")
+    eyes = page.locator("tbody a, tbody button").filter(visible=True)
+    assert eyes.count() >= 3
+    eyes.first.click()
+    page.wait_for_timeout(1500)
+    page.screenshot(path=shots / "a coefficient figure.png")
+    assert not wrong
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+
+
+def files_of(page: Page, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield what the report shows, by path in the project, and where its file lies."""
+    for path, name in page.evaluate(
+        "Object.entries(results).map(([path, one]) => [path, one.data_uri])"
+    ):
+        yield path, folder / name
+
+
+def test_every_figure_and_page_of_the_report_loads(unpacked, opened, shots):
+    page, asked, wrong = opened
+    page.goto(f"file://{unpacked}")
+    items = dict(files_of(page, unpacked.parent))
+    assert {Path(path).suffix for path in items} == {".svg", ".html"}
+    for number, (path, file) in enumerate(items.items()):
+        page.goto(f"file://{file}")
+        if path.endswith(".html"):
+            page.wait_for_function("document.querySelectorAll('td, #text span').length > 5")
+        else:
+            assert page.evaluate("document.querySelectorAll('svg text').length") > 3
+            size = page.evaluate("document.documentElement.getBoundingClientRect().width")
+            assert size > 300
+        page.screenshot(path=shots / f"item {number:02d} {Path(path).stem}.png")
+    assert not wrong
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+
+
+def test_the_table_sorts_filters_and_marks(project, opened):
+    page, _, wrong = opened
+    page.goto(f"file://{project.folder / STUDY / 'coefficients.html'}")
+    rows = page.locator("table.dataTable tbody tr")
+    table = pd.read_csv(project.folder / STUDY / "coefficients.csv")
+    expect(rows).to_have_count(len(table))
+    assert page.locator("tr.significant").count() == int((table["p_adjusted"] < 0.05).sum())
+    page.get_by_placeholder("term").fill("lag_1")
+    expect(rows).to_have_count(int((table["term"] == "lag_1").sum()))
+    page.get_by_placeholder("term").fill("")
+    page.locator("th", has=page.get_by_placeholder("estimate")).locator(".dt-column-order").click()
+    first = [float(text) for text in rows.locator("td:nth-child(3)").all_inner_texts()]
+    assert first == sorted(first)
+    assert not wrong
+
+
+def test_the_text_follows_the_slider_by_keyboard(project, opened):
+    page, _, wrong = opened
+    page.goto(f"file://{project.folder / 'results/tiny/small/attention/figures/text.html'}")
+    number = page.locator("#number")
+    colours = "[...document.querySelectorAll('#text span')].map(s => s.style.background)"
+    expect(number).to_have_text("1")
+    before = page.evaluate(colours)
+    page.locator("#layer").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(number).to_have_text("0")
+    assert page.evaluate(colours) != before
+    page.locator("#text").focus()
+    page.keyboard.press("ArrowRight")
+    expect(number).to_have_text("1")
+    assert page.evaluate(colours) == before
+    page.locator("#text span").nth(2).hover()
+    expect(page.locator("#token")).to_contain_text("norm")
+    page.locator("#document").select_option(index=1)
+    assert page.evaluate(colours) != before
+    assert not wrong
