@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Tests run side by side: threads of torch that wait for each other would take their time. It is
 # read when torch is imported.
@@ -13,6 +14,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from projects import save_gpt2, save_tokenizer
 
 from attnlag import sources
+
+# pytest --hypothesis-profile thorough tries what tests draw by chance far more often.
+settings.register_profile(
+    "thorough",
+    max_examples=5_000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(scope="session")

@@ -790,7 +790,7 @@ EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "dict_type": "a mapping, as in {name: {key: value}}",
-    "finite_number": "a number",
+    "finite_number": "a finite number",
     "float_parsing": "a number",
     "float_type": "a number",
     "int_from_float": "a whole number",
@@ -910,8 +910,15 @@ def _well_formed(kind: Any, value: Any) -> Any:
             if isinstance(name, str)
         }
         return {name: entry for name, entry in named.items() if entry is not None}
-    with contextlib.suppress(ValidationError):
+    try:
         return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        if kind is not Corpus or not isinstance(value, Mapping):
+            return None
+        # Its files are looked for, whatever is wrong beside them.
+        wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+    with contextlib.suppress(ValidationError):
+        return Corpus.model_validate({key: value[key] for key in value if key not in wrong})
     return None
 
 

@@ -496,6 +496,7 @@ tokens:
             "2: models.tiny.revison: unknown key, expected one of layers, width, sites, source, "
             "repository, revision; did you mean 'revision'?",
             f"4: models.lost.path: found no folder 'lost', {FOLDER}",
+            "7: corpora.words.files[0]: found no file 'word.txt'; did you mean 'words.txt'?",
             "8: corpora.words.shards: found 0, expected at least 1",
             "9: corpora.others.files[0]: '*.csv' matches no file",
             "12: inference.alpha: given twice, expected once; the first is in line 11",

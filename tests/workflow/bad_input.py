@@ -94,9 +94,11 @@ def files(project: Project) -> dict[str, bytes]:
 def printed_problems(printed: str) -> list[str]:
     """Return the lines that name problems: those of a job, or all that the check has to say."""
     lines = [line for line in printed.splitlines() if line.startswith("error: ")]
-    # Snakemake repeats on the terminal what a job's log holds.
+    # Snakemake repeats on the terminal what a job's log holds, and says what it reads.
     return list(dict.fromkeys(lines)) or [
-        line for line in printed.splitlines() if not line.startswith("Using workflow specific")
+        line
+        for line in printed.splitlines()
+        if not line.startswith(("Using workflow specific", "Config file config/config.yaml is"))
     ]
 
 

@@ -1,14 +1,185 @@
 """Configurations that cannot be run: docs/errors.md says what is printed."""
 
+from collections.abc import Callable
+
+import yaml
 from bad_input import Cases, Row, each_row, try_row
 from projects import Project
 
 CASES = Cases("Configuration")
 
+HUB = {"source": "hub", "repository": "a/b", "revision": "main"}
+PACKAGE = {"source": "package", "package": "p", "version": "1", "file": "a.gguf"}
 
-@CASES.of("an unknown key")
+
+def write(project: Project, text: str) -> None:
+    """Write the configuration as text."""
+    (project.folder / "config/config.yaml").write_text(text)
+
+
+def add(project: Project, text: str) -> None:
+    """Add lines to the end of the configuration."""
+    path = project.folder / "config/config.yaml"
+    path.write_text(path.read_text() + text)
+
+
+def setting(**sections) -> Callable[[Project], None]:
+    """Return what sets keys of sections."""
+
+    def spoil(project: Project) -> None:
+        project.write_config(**sections)
+
+    return spoil
+
+
+def adding(text: str) -> Callable[[Project], None]:
+    """Return what adds lines to the configuration."""
+
+    def spoil(project: Project) -> None:
+        add(project, text)
+
+    return spoil
+
+
+def changing(old: str, new: str) -> Callable[[Project], None]:
+    """Return what puts other text in place of what the configuration has."""
+
+    def spoil(project: Project) -> None:
+        path = project.folder / "config/config.yaml"
+        path.write_text(path.read_text().replace(old, new, 1))
+
+    return spoil
+
+
+def regression(**keys) -> Callable[[Project], None]:
+    """Return what adds a regression."""
+    return setting(regressions={"more": {"lags": [1], **keys}})
+
+
+def of_corpus(**keys) -> Callable[[Project], None]:
+    """Return what sets keys of the corpus."""
+
+    def spoil(project: Project) -> None:
+        project.write_config(corpora={"small": {**project.config["corpora"]["small"], **keys}})
+
+    return spoil
+
+
+CASES.update(
+    {
+        # keys
+        "an unknown key": setting(figrues={"formats": ["png"]}),
+        "a key in the wrong section": setting(alpha=0.1),
+        "a key of another version": setting(version=1),
+        "a key given twice": adding("inference:\n  alpha: 0.1\n  alpha: 0.2\n"),
+        "a regression given twice": changing(
+            "regressions:", "regressions:\n  notebook: {lags: [3]}"
+        ),
+        "a section that is missing": changing("models:", "modles:"),
+        # values
+        "text in place of a number": setting(inference={"alpha": "lots"}),
+        "a number out of range": setting(inference={"alpha": 5}),
+        "a number that is none": adding("inference: {alpha: .nan}\n"),
+        "a number without end": adding("inference: {folds: .inf}\n"),
+        "a section that is no mapping": setting(tokens=[512]),
+        "text in place of a list": regression(covariates="position"),
+        "one file in place of a list": of_corpus(files="data/small.jsonl"),
+        "no shards": of_corpus(shards=0),
+        "shards without bounds": of_corpus(shards=10**9),
+        "a format that is unknown": setting(figures={"formats": ["pdf"]}),
+        "a site that is unknown": setting(extraction={"sites": ["atention"]}),
+        "a device that is unknown": setting(extraction={"device": "gpu"}),
+        "a precision that is unknown": setting(extraction={"dtype": "float"}),
+        "a layer that no model has": setting(figures={"layers": [0, 2]}),
+        # regressions
+        "a covariate that is unknown": regression(covariates=["positon"]),
+        "lags that are not in order": setting(regressions={"notebook": {"lags": [2, 1]}}),
+        "a lag given twice": regression(lags=[1, 1]),
+        "a lag of zero": regression(lags=[0]),
+        "a negative lag": regression(lags=[-1]),
+        "a lag that is no whole number": regression(lags=[1.5]),
+        "a lag that is true": regression(lags=[True]),
+        "a lag without bounds": regression(lags=[10**30]),
+        "a lag beyond all sequences": setting(
+            tokens={"max_length": 8}, regressions={"notebook": {"lags": [1, 9]}}
+        ),
+        # models
+        "a kind of source that is unknown": setting(models={"tiny": {"source": "hubb"}}),
+        "a revision that is none": setting(models={"more": {**HUB, "revision": "a b"}}),
+        "a digest that is none": setting(models={"more": {**PACKAGE, "sha256": "ABC"}}),
+        "a twin of no one": setting(models={"twin": {"source": "random", "of": "tinny"}}),
+        "a twin of itself": setting(models={"twin": {"source": "random", "of": "twin"}}),
+        # names
+        "a name that leads out of its folder": setting(regressions={"../x": {"lags": [1]}}),
+        "a name that is empty": setting(regressions={"": {"lags": [1]}}),
+        "a name that is a dot": setting(regressions={".": {"lags": [1]}}),
+        "a name of two folders": setting(regressions={"a/b": {"lags": [1]}}),
+        "a name that ends with a dot": setting(regressions={"more.": {"lags": [1]}}),
+        "a name that ends with a space": setting(regressions={"more ": {"lags": [1]}}),
+        "a name with a control character": setting(regressions={"a\x1b[31m": {"lags": [1]}}),
+        "a name that differs in case only": setting(regressions={"Notebook": {"lags": [1]}}),
+        "a name of more than 100 characters": setting(regressions={"x" * 101: {"lags": [1]}}),
+        "a name that is a number": setting(regressions={1: {"lags": [1]}}),
+        "a name that is true": setting(regressions={True: {"lags": [1]}}),
+        "a name of the results' own": setting(regressions={"norms": {"lags": [1]}}),
+        # files
+        "no YAML": adding("norms: {drop_first: 1\ninference: {}\n"),
+        "a tab": adding("norms:\n\tdrop_first: 1\n"),
+        "a list in place of a configuration": lambda project: write(project, "- models\n"),
+        "an empty configuration": lambda project: write(project, ""),
+        "a configuration that is missing": lambda project: (
+            project.folder / "config/config.yaml"
+        ).unlink(),
+        "an alias that has no anchor": adding("norms: *own\n"),
+        "aliases of aliases": adding(
+            "a0: &a0 lol\n"
+            + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(9))
+        ),
+    }
+)
+
+
+@CASES.of("a byte-order mark")
 def _(project: Project):
-    project.write_config(figrues={"formats": ["png"]})
+    path = project.folder / "config/config.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+@CASES.of("bytes that are not UTF-8")
+def _(project: Project):
+    path = project.folder / "config/config.yaml"
+    path.write_bytes(path.read_bytes() + b"# caf\xe9\n")
+
+
+@CASES.of("several problems")
+def _(project: Project):
+    project.write_config(
+        corpora={"small": {"files": ["data/smal.jsonl"], "shards": 0}},
+        regressions={"a/b": {"lags": [0]}},
+        figrues={"formats": ["pdf"]},
+    )
+
+
+@CASES.of("a file of `--configfile` that is missing")
+def _(project: Project):
+    (project.folder / "study.yaml").write_text(yaml.safe_dump(project.config))
+    return ["--configfile", "studdy.yaml"]
+
+
+@CASES.of("a file of `--configfile` that is no YAML")
+def _(project: Project):
+    (project.folder / "study.yaml").write_text(yaml.safe_dump(project.config) + "norms: [\n")
+    return ["--configfile", "study.yaml"]
+
+
+@CASES.of("a bad value of `--config`")
+def _(project: Project):
+    return ["--config", "inference={alpha: 3}"]
+
+
+@CASES.of("`--config` without a value")
+def _(project: Project):
+    return ["--config", "inference.alpha=0.1", "norms"]
 
 
 @each_row(CASES)

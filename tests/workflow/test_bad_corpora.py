@@ -1,9 +1,21 @@
 """Corpora that cannot be read: docs/errors.md says what is printed."""
 
-from bad_input import Cases, Row, each_row, try_row
+import csv
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from bad_input import Cases, Row, Run, each_row, try_row
 from projects import Project
 
-CASES = Cases("Corpora")
+# A corpus of short documents is like any other up to the regression.
+CASES = Cases("Corpora", made_anew=r"results/(corpora|tiny/small)/")
+
+# What fails is this, or the check before it.
+CORPUS = ["results/corpora/small.parquet"]
 
 
 def change_corpus(project: Project, **changes) -> None:
@@ -11,17 +23,338 @@ def change_corpus(project: Project, **changes) -> None:
     project.write_config(corpora={"small": {**project.config["corpora"]["small"], **changes}})
 
 
+def replace(project: Project, name: str) -> Path:
+    """Make the corpus a file of another name, and return its path."""
+    change_corpus(project, files=[f"data/{name}"])
+    return project.folder / "data" / name
+
+
+def corpus_of(project: Project) -> Path:
+    """Return the path of the corpus as it is."""
+    return project.folder / "data/small.jsonl"
+
+
+def rows_of(project: Project) -> list[dict[str, str]]:
+    """Return the documents as they are."""
+    return [json.loads(line) for line in corpus_of(project).read_text().splitlines()]
+
+
+def change_row(project: Project, number: int, **changes) -> list[str]:
+    """Change fields of the document in a line, from 1; None takes them away."""
+    rows = rows_of(project)
+    changed = {**rows[number - 1], **changes}
+    rows[number - 1] = {key: value for key, value in changed.items() if value is not None}
+    corpus_of(project).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return CORPUS
+
+
+def change_line(project: Project, number: int, line: bytes) -> list[str]:
+    """Put bytes in place of a line, from 1."""
+    lines = corpus_of(project).read_bytes().splitlines()
+    lines[number - 1] = line
+    corpus_of(project).write_bytes(b"\n".join(lines) + b"\n")
+    return CORPUS
+
+
+def as_csv(project: Project, mark: str = "") -> Path:
+    """Make the corpus a CSV file, and return its path."""
+    rows = rows_of(project)
+    path = replace(project, "small.csv")
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        stream.write(mark)
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def as_parquet(project: Project, **columns) -> Path:
+    """Make the corpus a Parquet file with columns replaced, None for none; return its path."""
+    table = pa.Table.from_pylist(rows_of(project)).to_pydict() | columns
+    path = replace(project, "small.parquet")
+    pq.write_table(pa.table({k: v for k, v in table.items() if v is not None}), path)
+    return path
+
+
+# --- files ---------------------------------------------------------------------------------
+
+
 @CASES.of("a file that is missing")
 def _(project: Project):
     change_corpus(project, files=["data/smal.jsonl"])
+
+
+@CASES.of("a pattern that matches nothing")
+def _(project: Project):
+    change_corpus(project, files=["data/*.txt"])
+
+
+@CASES.of("a folder in place of a file")
+def _(project: Project):
+    change_corpus(project, files=["data"])
+
+
+@CASES.of("a link to what is missing")
+def _(project: Project):
+    corpus_of(project).unlink()
+    corpus_of(project).symlink_to("elsewhere.jsonl")
+
+
+@CASES.of("a pipe, which has no end until someone writes")
+def _(project: Project):
+    corpus_of(project).unlink()
+    os.mkfifo(corpus_of(project))
+
+
+@CASES.of("a device, which has no end")
+def _(project: Project):
+    corpus_of(project).unlink()
+    corpus_of(project).symlink_to("/dev/zero")
+
+
+@CASES.of("a file without the right to read it")
+def _(project: Project):
+    corpus_of(project).chmod(0)
+    rights = "-dac_override,-dac_read_search"
+    return Run(CORPUS, mount=f'set -- setpriv --bounding-set {rights} "$@"')
+
+
+@CASES.of("a file that the disk does not give")
+def _(project: Project):
+    corpus_of(project).unlink()
+    corpus_of(project).symlink_to("/proc/self/mem")
+    return CORPUS
+
+
+@CASES.of("a file that is removed before its job reads it")
+def _(project: Project):
+    change_row(project, 1, text="some other words")
+    # The shell of each job runs this first.
+    script = project.folder / "remove.sh"
+    remove = 'case "$BASH_EXECUTION_STRING" in *prepare_corpus*) rm -f data/small.jsonl;; esac\n'
+    script.write_text(remove)
+    return Run(CORPUS, environment={"BASH_ENV": str(script)})
+
+
+@CASES.of("an unknown suffix")
+def _(project: Project):
+    path = replace(project, "small.jsnl")
+    path.write_bytes(corpus_of(project).read_bytes())
+    return CORPUS
+
+
+@CASES.of("an empty file")
+def _(project: Project):
+    corpus_of(project).write_bytes(b"")
+    return CORPUS
+
+
+@CASES.of("the same file twice")
+def _(project: Project):
+    change_corpus(project, files=["data/small.jsonl", "./data/*.jsonl", "data/small.jsonl"])
+    (project.folder / "data/prompts.jsonl").unlink()
+    return CORPUS
+
+
+# --- bytes ---------------------------------------------------------------------------------
+
+
+@CASES.of("bytes that are not UTF-8")
+def _(project: Project):
+    text = corpus_of(project).read_bytes()
+    corpus_of(project).write_bytes(text.replace(b"rain", b"r\xe4in"))
+    return CORPUS
+
+
+@CASES.of("UTF-16")
+def _(project: Project):
+    corpus_of(project).write_text(corpus_of(project).read_text(), encoding="utf-16")
+    return CORPUS
+
+
+@CASES.of("UTF-16 without a mark, or NUL bytes for another reason")
+def _(project: Project):
+    corpus_of(project).write_text(corpus_of(project).read_text(), encoding="utf-16-le")
+    return CORPUS
 
 
 @CASES.of("a byte-order mark")
 def _(project: Project):
     path = project.folder / "data/small.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    return CORPUS
+
+
+@CASES.of("a byte-order mark in CSV")
+def _(project: Project):
+    as_csv(project, mark="\ufeff")
+    return CORPUS
+
+
+@CASES.of("gzip that breaks off")
+def _(project: Project):
+    packed = gzip.compress(corpus_of(project).read_bytes(), mtime=0)
+    replace(project, "small.jsonl.gz").write_bytes(packed[:-20])
+    return CORPUS
+
+
+@CASES.of("zstd that breaks off")
+def _(project: Project):
+    packed = pa.compress(corpus_of(project).read_bytes(), "zstd", asbytes=True)
+    replace(project, "small.jsonl.zst").write_bytes(packed[:-20])
+    return CORPUS
+
+
+@CASES.of("a file that is called gzip and is not")
+def _(project: Project):
+    replace(project, "small.jsonl.gz").write_bytes(corpus_of(project).read_bytes())
+    return CORPUS
+
+
+@CASES.of("a line without end")
+def _(project: Project):
+    with gzip.open(replace(project, "small.jsonl.gz"), "wb", compresslevel=1) as stream:
+        for _ in range(200):
+            stream.write(b"x" * 10**6)
+    return CORPUS
+
+
+@CASES.of("a line of 10 MB")
+def _(project: Project):
+    return change_row(project, 1, text="words " * 1_700_000)
+
+
+# --- rows ----------------------------------------------------------------------------------
+
+
+@CASES.of("several problems")
+def _(project: Project):
+    change_line(project, 2, b'{"id": "doc-0", "genre": "odd", "text": "twice the same id"}')
+    change_line(project, 3, b'{"id": "doc-2", "genre": "odd", "txt": "words"}')
+    return change_line(project, 5, b"{")
+
+
+@CASES.of("a line that is no JSON")
+def _(project: Project):
+    return change_line(project, 3, b'{"id": "doc-2" "genre": "odd", "text": "words"}')
+
+
+@CASES.of("a line that is JSON, but no object")
+def _(project: Project):
+    return change_line(project, 3, b'["doc-2", "odd", "words"]')
+
+
+@CASES.of("a field given twice")
+def _(project: Project):
+    return change_line(
+        project, 3, b'{"id": "doc-2", "genre": "odd", "text": "words", "text": "more"}'
+    )
+
+
+@CASES.of("a text that is missing")
+def _(project: Project):
+    return change_row(project, 3, text=None, texts="some words")
+
+
+@CASES.of("a group that is missing")
+def _(project: Project):
+    return change_row(project, 3, genre=None)
+
+
+@CASES.of("a text that is no string")
+def _(project: Project):
+    return change_row(project, 3, text=["some", "words"])
+
+
+@CASES.of("a text that is empty")
+def _(project: Project):
+    return change_row(project, 3, text="")
+
+
+@CASES.of("a text of spaces only")
+def _(project: Project):
+    return change_row(project, 3, text=" \n\t")
+
+
+@CASES.of("half of a surrogate pair")
+def _(project: Project):
+    return change_row(project, 3, text="half \ud83d")
+
+
+@CASES.of("an id given twice")
+def _(project: Project):
+    return change_row(project, 3, id="doc-1")
+
+
+@CASES.of("an id of more than 1,000 characters")
+def _(project: Project):
+    return change_row(project, 3, id="doc-" * 500)
+
+
+@CASES.of("CSV with a row that is too short")
+def _(project: Project):
+    path = as_csv(project)
+    lines = path.read_text().splitlines()
+    lines[3] = "doc-2,odd"
+    path.write_text("\n".join(lines))
+    return CORPUS
+
+
+@CASES.of("CSV with a quote that is never closed")
+def _(project: Project):
+    path = as_csv(project)
+    lines = path.read_text().splitlines()
+    lines[3] = 'doc-2,odd,"some words'
+    path.write_text("\n".join(lines))
+    return CORPUS
+
+
+@CASES.of("CSV with two columns of one name")
+def _(project: Project):
+    path = as_csv(project)
+    path.write_text(path.read_text().replace("id,genre,text", "id,text,text"))
+    return CORPUS
+
+
+@CASES.of("Parquet without the column")
+def _(project: Project):
+    as_parquet(project, text=None, texts=["words"] * 8)
+    return CORPUS
+
+
+@CASES.of("Parquet with a column of numbers for text")
+def _(project: Project):
+    as_parquet(project, text=list(range(8)))
+    return CORPUS
+
+
+@CASES.of("Parquet that breaks off")
+def _(project: Project):
+    path = as_parquet(project)
+    path.write_bytes(path.read_bytes()[:-100])
+    return CORPUS
+
+
+# --- what is too short ---------------------------------------------------------------------
+
+
+@CASES.of("a document of one token")
+def _(project: Project):
+    change_row(project, 8, text="word")
+
+
+@CASES.of("no document that is long enough")
+def _(project: Project):
+    rows = rows_of(project)
+    corpus_of(project).write_text(
+        "".join(json.dumps({**row, "text": "word"}) + "\n" for row in rows)
+    )
 
 
 @each_row(CASES)
 def test_it_is_as_stated(row: Row, finished: Project):
+    path = finished.folder / CORPUS[0]
+    before = pq.read_table(path)
     try_row(row, finished, CASES)
+    if not row.status and not row.lines:
+        assert pq.read_table(path).equals(before)
