@@ -165,9 +165,11 @@ def test_the_table_sorts_filters_and_marks(project, opened):
     table = pd.read_csv(project.folder / STUDY / "coefficients.csv")
     expect(rows).to_have_count(len(table))
     assert page.locator("tr.significant").count() == int((table["p_adjusted"] < 0.05).sum())
-    page.get_by_placeholder("term").fill("lag_1")
+    page.get_by_placeholder("term").press_sequentially("lag_1")
     expect(rows).to_have_count(int((table["term"] == "lag_1").sum()))
-    page.get_by_placeholder("term").fill("")
+    page.get_by_placeholder("term").press("Control+A")
+    page.keyboard.press("Delete")
+    expect(rows).to_have_count(len(table))
     page.locator("th", has=page.get_by_placeholder("estimate")).locator(".dt-column-order").click()
     first = [float(text) for text in rows.locator("td:nth-child(3)").all_inner_texts()]
     assert first == sorted(first)

@@ -10,7 +10,7 @@ import pytest
 CHECK = {"check_fits": 1}
 PANELS = {"plot_lags": 1, "plot_diagnostics": 1, **CHECK}
 FIGURES = {"plot_coefficients": 1, **PANELS}
-REGRESSION = {"fit_regression": 1, **FIGURES}
+REGRESSION = {"fit_regression": 1, "tabulate_coefficients": 1, **FIGURES}
 GROUPS = {"fit_groups": 1, "plot_groups": 1}
 RESIDUALS = {"solve_regression": 1, "accumulate_residuals": 1, **REGRESSION}
 CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS, **GROUPS}
@@ -18,10 +18,13 @@ DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts", "accumulate_residuals")
 OF_NORMS = {"plot_norms": 1, "plot_positions": 1, "plot_text": 1}
 NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
-NULL = {"permute_documents": 1, "fit_permutations": 1, "plot_coefficients": 1, **CHECK}
-COMPARISON = {"compare_models": 1, "plot_comparison": 1}
+NULL = {
+    **dict.fromkeys(["permute_documents", "fit_permutations", "tabulate_coefficients"], 1),
+    **{"plot_coefficients": 1, **CHECK},
+}
+COMPARISON = {"compare_models": 1, "tabulate_comparison": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
-TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
+TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, "tabulate_tokens": 1, **EXTRACTION}
 
 
 def change(**sections):
@@ -187,9 +190,13 @@ def test_a_common_sample_binds_all_regressions(finished):
 
 # With a regression and its null, three others, and two shards.
 SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
-REDRAWN = {"permute_documents": 2, "fit_permutations": 1, "plot_coefficients": 2, **SPECIFICATIONS}
+REDRAWN = {
+    **{"permute_documents": 2, "fit_permutations": 1, "tabulate_coefficients": 1},
+    **{"plot_coefficients": 2, **SPECIFICATIONS},
+}
 REFITTED = {
-    **dict.fromkeys(["fit_regression", "plot_coefficients", "plot_lags", "plot_diagnostics"], 4),
+    **dict.fromkeys(["fit_regression", "tabulate_coefficients", "plot_coefficients"], 4),
+    **dict.fromkeys(["plot_lags", "plot_diagnostics"], 4),
     **SPECIFICATIONS,
 }
 
@@ -213,7 +220,10 @@ def keys_of(regression, **keys):
         (
             # The null's interval and its correction are of the same level.
             change(inference={"alpha": 0.02}),
-            {**REFITTED, **times(4, GROUPS), "fit_permutations": 1, "plot_coefficients": 5},
+            {
+                **{**REFITTED, **times(4, GROUPS), "fit_permutations": 1},
+                **{"plot_coefficients": 5, "tabulate_coefficients": 5},
+            },
         ),
         (
             change(inference={"hac_lags": 1}),

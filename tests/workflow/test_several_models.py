@@ -7,15 +7,23 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-TABLES = ["coefficients.csv", "coefficients.parquet", "findings.txt", "pairs.csv", "pairs.parquet"]
+TABLES = [
+    *(
+        f"{table}.{kind}"
+        for table in ("coefficients", "pairs")
+        for kind in ("csv", "html", "parquet")
+    ),
+    "findings.txt",
+]
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
 CHECK = {"check_fits": 1}
-COMPARISON = {"compare_models": 1, "plot_comparison": 1, **CHECK}
+COMPARISON = {"compare_models": 1, "tabulate_comparison": 1, "plot_comparison": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
     "accumulate_crossproducts solve_regression accumulate_residuals fit_regression "
-    "fit_groups plot_norms plot_positions plot_text plot_coefficients plot_lags plot_diagnostics "
+    "fit_groups tabulate_tokens tabulate_coefficients plot_norms plot_positions "
+    "plot_text plot_coefficients plot_lags plot_diagnostics "
     "plot_groups".split(),
     1,
 )
@@ -114,7 +122,13 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
         ({"comparison": {"seed": 1}}, COMPARISON),
         (
             {"inference": {"alpha": 0.01}},
-            {"fit_regression": 2, "fit_groups": 2, "plot_groups": 2, **FIGURES, **COMPARISON},
+            {
+                **dict.fromkeys(
+                    ["fit_regression", "fit_groups", "plot_groups", "tabulate_coefficients"], 2
+                ),
+                **FIGURES,
+                **COMPARISON,
+            },
         ),
         (
             {"figures": {"formats": ["png", "svg"]}},
@@ -140,13 +154,3 @@ def test_code_of_the_comparison_runs_the_comparison_only(both, path, jobs):
     with (both.folder / path).open("a") as file:
         file.write("\n# a comment\n")
     assert both.would_run() == jobs
-
-
-def test_the_figure_and_the_tables_are_in_the_report(both):
-    result = both.snakemake("--report", "report.html")
-    assert result.returncode == 0, result.stdout
-    report = (both.folder / "report.html").read_text()
-    assert "coefficients by depth" in report
-    assert "pairs of models" in report
-    for words in ("its percentile interval from a bootstrap", "a column per corpus"):
-        assert words in " ".join(report.replace("\\n", " ").split())
