@@ -44,6 +44,6 @@ def test_conda_gets_the_same_list():
 
 def test_no_download_address_is_recorded():
     lists = ("requirements.in", "requirements.txt")
-    lists += tuple(f"requirements-{extra}.txt" for extra in ("audit", "slurm", "storage"))
+    lists += tuple(f"requirements-{extra}.txt" for extra in ("audit", "docs", "slurm", "storage"))
     for name in (*lists, "workflow/envs/attnlag.yaml"):
         assert not re.search(r"://|index-url|find-links", (ROOT / name).read_text())
