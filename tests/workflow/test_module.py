@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -34,7 +35,8 @@ class Elsewhere(Project):
 
     def write_snakefile(self, config, use="use rule * from attnlag", before="", after=""):
         """Write a Snakefile that uses attnlag with this configuration."""
-        module = f'module attnlag:\n    snakefile: "{self.attnlag}"\n    config: {config}\n'
+        snakefile = self.attnlag if "(" in str(self.attnlag) else f'"{self.attnlag}"'
+        module = f"module attnlag:\n    snakefile: {snakefile}\n    config: {config}\n"
         text = f'configfile: "settings.yaml"\n{before}\n{module}\n{use}\n{after}\n'
         (self.folder / "Snakefile").write_text(text)
 
@@ -104,12 +106,36 @@ def test_a_module_with_a_prefix_is_refused(elsewhere):
     assert "found a prefix, which makes deep/data/ of data/, expected none" in result.stdout
 
 
+def test_a_module_from_a_repository(elsewhere, finished_once):
+    """As `github(...)` names one; git is told to look for that host in a folder."""
+    clone = elsewhere.attnlag.parents[1]
+    hosted = clone.parent / "owner/attnlag"
+    hosted.parent.mkdir()
+    clone.rename(hosted)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(hosted)]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"], ["tag", "v1"]):
+        subprocess.run([*git, *command], check=True)
+    elsewhere.attnlag = 'github("owner/attnlag", path="workflow/Snakefile", tag="v1")'
+    elsewhere.write_snakefile('config["attnlag"]')
+    environment = {
+        "XDG_CACHE_HOME": str(clone.parent / "cache"),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{clone.parent}/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/",
+    }
+    target = "results/tiny/small/token_summary.csv"
+    result = elsewhere.snakemake("--cores", "2", target, environment=environment)
+    assert result.returncode == 0, result.stdout
+    made = (elsewhere.folder / target).read_bytes()
+    assert made == (finished_once[0].folder / target).read_bytes()
+
+
 def test_a_run_in_another_folder(elsewhere, finished_once):
     """Named by its path, the Snakefile makes its results where the configuration is."""
     (elsewhere.folder / "config").mkdir()
     (elsewhere.folder / "config/config.yaml").write_text(yaml.safe_dump(elsewhere.config))
     target = "results/tiny/small/token_summary.csv"
-    elsewhere.run("--snakefile", str(elsewhere.attnlag), target)
+    elsewhere.run("--snakefile", str(elsewhere.attnlag.parents[1] / "Snakefile"), target)
     made = (elsewhere.folder / target).read_bytes()
     assert made == (finished_once[0].folder / target).read_bytes()
 

@@ -7,7 +7,10 @@ import os
 import re
 import socket
 import sys
+import tarfile
+import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -18,12 +21,6 @@ IS_MODULE = not workflow.modifier.is_main_snakefile()
 # What that workflow has named before, stays its target.
 IS_TARGET = workflow.default_target is None
 
-if IS_MODULE and not workflow.current_basedir.is_local:
-    sys.exit(
-        f"attnlag as a module: found {workflow.current_basedir}, which is not on this machine, "
-        "expected the path of a clone, whose scripts the jobs run"
-    )
-
 if IS_MODULE:
     # Scripts find some files beside others, by names that Snakemake would not change for them.
     for folder in ("data/", "logs/", "results/"):
@@ -32,7 +29,40 @@ if IS_MODULE:
                 f"attnlag as a module: found a prefix, which makes {moved} of {folder}, expected none"
             )
 
-SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
+
+def project_folder():
+    """Return attnlag's folder on this machine.
+
+    Of a repository elsewhere, such as one that a module names with ``github(...)``, Snakemake reads
+    the files that hold rules; what jobs run is unpacked below ``.snakemake/``, where they see it
+    on other machines too.
+    """
+    source = workflow.current_basedir
+    if source.is_local:
+        return Path(str(source)).parents[1]
+    if not hasattr(source, "hosted_repo"):
+        sys.exit(f"attnlag: found {source}, expected a path, or a repository as in github(...)")
+    repository = source.hosted_repo.repo
+    commit = repository.commit(source.ref).hexsha
+    folder = Path(".snakemake", "attnlag", commit).absolute()
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=folder.parent) as place,
+            tempfile.TemporaryFile() as tar,
+        ):
+            repository.archive(tar, commit, path=["scripts", "workflow"])
+            tar.seek(0)
+            files = Path(place, "files")
+            with tarfile.open(fileobj=tar) as archive:
+                archive.extractall(files, filter="data")
+            # Unless another process was faster.
+            with suppress(OSError):
+                files.rename(folder)
+    return folder
+
+
+SCRIPTS = project_folder() / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from attnlag.config import (
