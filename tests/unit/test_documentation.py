@@ -40,6 +40,12 @@ def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
     assert max(path.stat().st_size for path in GALLERY.iterdir()) <= LIMIT
 
 
+def test_the_readme_leads_to_what_is_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_a_figure_is_made_smaller(tmp_path: Path) -> None:
     """The same figure gives the same bytes; what is transparent becomes white."""
     figure = tmp_path / "figure.png"
