@@ -1,10 +1,10 @@
 # make: the main job · make test · make test-slurm · make test-storage · make test-report ·
-# make crashes · make lint ·
-# make audit · make bench · make report · make verify · make check-repro · make clean
+# make crashes · make lint · make audit · make bench · make report · make verify ·
+# make check-repro · make site · make gallery · make clean
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm test-storage test-report crashes lint audit bench report verify check-repro docs \
-	lock clean
+.PHONY: run test test-slurm test-storage test-report crashes lint audit bench report verify \
+	check-repro docs site gallery lock clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
@@ -55,6 +55,7 @@ lint: $(READY)
 	$(BIN)/snakemake --lint
 	$(BIN)/python scripts/describe_config.py --check
 	$(BIN)/python scripts/describe_licences.py --check
+	$(BIN)/python scripts/describe_outputs.py --check
 
 # Known vulnerabilities of what is installed, from the package index. A package that the index says
 # nothing about counts as a failure.
@@ -89,6 +90,21 @@ check-repro: $(READY)
 docs: $(READY)
 	$(BIN)/python scripts/describe_config.py
 	$(BIN)/python scripts/describe_licences.py
+	$(BIN)/python scripts/describe_outputs.py
+
+# The figures of the default run, for the gallery.
+gallery: $(READY)
+	$(BIN)/snakemake --cores all
+	$(BIN)/python scripts/copy_gallery.py
+
+# The documentation as pages, in site/: a link that leads nowhere is an error.
+site: .venv-docs/.installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.venv-docs/.installed: requirements-docs.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --disable-pip-version-check -r requirements-docs.txt
+	touch $@
 
 # The exact versions, from the ranges, and the same list for conda.
 lock:
@@ -103,5 +119,6 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-audit .venv-bench .venv-lock .venv-report .venv-slurm .venv-storage .snakemake logs benchmarks results data/models
+	rm -rf .venv .venv-audit .venv-bench .venv-docs .venv-lock .venv-report .venv-slurm
+	rm -rf .venv-storage .snakemake logs benchmarks results data/models site
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,12 +1,13 @@
-# What every job's shell begins with: how it runs a program.
+# What every job's shell begins with: how it runs a program, of this folder wherever the job is.
 #
 # In the background, where Ctrl-C does not reach it: it is told to stop as a scheduler tells it,
 # and ends without a traceback even while it is still importing. And a program that was killed
 # can say nothing itself, so that its shell says it.
+attnlag=${BASH_SOURCE[0]%workflow/begin_job.sh}
 python3() {
     local child status
     # The program writes nothing once this shell is gone.
-    ATTNLAG_SHELL=$$ command python3 "$@" &
+    ATTNLAG_SHELL=$$ command python3 "$attnlag$@" &
     child=$!
     trap 'kill -TERM "$child" 2>/dev/null' INT TERM
     # A signal to the shell ends the waiting, not the program. What the shell itself would say of
@@ -18,7 +19,7 @@ python3() {
     trap - INT TERM
     case $status in
         129 | 130 | 141 | 143) ;; # told to stop, or nobody reads what it says
-        12[89] | 1[3-9]?) command python3 scripts/explain_kill.py "$status" "$@" || : ;;
+        12[89] | 1[3-9]?) command python3 "${attnlag}scripts/explain_kill.py" "$status" "$@" || : ;;
     esac
     return "$status"
 }

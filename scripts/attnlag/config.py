@@ -633,6 +633,11 @@ def _values(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
             yield from _values(item, (*path, index))
 
 
+def section_of(part: Any, whole: Any) -> KeyPath | None:
+    """Return the keys that lead to a part of a configuration; None where it is no part of it."""
+    return next((path for path, value in _values(whole) if value is part), None)
+
+
 def _read(file: Path) -> tuple[Any, dict[KeyPath, int], list[tuple[int, str]]]:
     """Return the values of a YAML file, the line of each key path, and which keys are given twice.
 
@@ -1120,7 +1125,9 @@ def _json_object(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, list[str]]:
+def check(
+    raw: Any, files: Iterable[str | Path] = (), section: KeyPath = ()
+) -> tuple[Config | None, list[str]]:
     """Check a configuration and return it with all its problems.
 
     Parameters
@@ -1130,6 +1137,8 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         such as None for an empty file, is a problem too.
     files : iterable of paths
         The YAML files it was read from, for the lines in the messages.
+    section : tuple of str
+        Where the configuration stands in these files; by default it is all that they hold.
 
     Returns
     -------
@@ -1156,7 +1165,8 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         for path, value in _values(values):
             # What comes in through an anchor stands where it is drawn in.
             lines.setdefault(path, lines.get(path[:-1], 1))
-            in_files[path] = number, lines[path], value
+            if path[: len(section)] == section:
+                in_files[path[len(section) :]] = number, lines[path], value
     if unread:
         return None, list(map(printable, unread))
     raw = {} if raw is None else _null_named(raw)
@@ -1179,7 +1189,9 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         number, line = place(path)
         names = [*map(str, sources), "command line"] if sources else ["configuration"]
         where = f"{names[number]}:{line}" if line else names[number]
-        found.append((number, line, ": ".join(filter(None, (where, _written(path), sentence)))))
+        found.append(
+            (number, line, ": ".join(filter(None, (where, _written((*section, *path)), sentence))))
+        )
 
     config = None
     try:

@@ -14,7 +14,14 @@ import jsonschema
 import pytest
 import yaml
 
-from attnlag.config import Config, canonical, check, command_line_problems, reading_problems
+from attnlag.config import (
+    Config,
+    canonical,
+    check,
+    command_line_problems,
+    reading_problems,
+    section_of,
+)
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "scripts" / "describe_config.py"
@@ -782,6 +789,23 @@ def test_two_files_each_have_their_lines() -> None:
         "first.yaml:6: norms.drop_first: found -1, expected at least 0",
         "second.yaml:2: inference.folds: found 0, expected at least 2",
     ]
+
+
+def test_a_section_of_a_file_has_its_lines_and_whole_keys():
+    """Another workflow keeps the configuration of this one beside its own."""
+    lines = [*LEAST.splitlines(), "inference: {covariance: clustr}", "colour: red"]
+    text = "models: 1\nours:\n  deep:\n" + "".join(f"    {line}\n" for line in lines)
+    Path(FILE).write_text(text)
+    whole = yaml.safe_load(text)
+    section = section_of(whole["ours"]["deep"], whole)
+    assert section == ("ours", "deep")
+    problems = check(whole["ours"]["deep"], [FILE], section)[1]
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        [f"{FILE}:9", "ours.deep.inference.covariance"],
+        [f"{FILE}:10", "ours.deep.colour"],
+    ]
+    assert section_of(whole, whole) == ()
+    assert section_of(dict(whole), whole) is None
 
 
 def test_anchors_are_followed() -> None:

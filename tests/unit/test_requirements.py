@@ -44,6 +44,7 @@ def test_conda_gets_the_same_list():
 
 def test_no_download_address_is_recorded():
     lists = ("requirements.in", "requirements.txt")
-    lists += tuple(f"requirements-{extra}.txt" for extra in ("audit", "report", "slurm", "storage"))
+    extras = ("audit", "docs", "report", "slurm", "storage")
+    lists += tuple(f"requirements-{extra}.txt" for extra in extras)
     for name in (*lists, "workflow/envs/attnlag.yaml"):
         assert not re.search(r"://|index-url|find-links", (ROOT / name).read_text())

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -293,12 +292,3 @@ def test_a_model_that_lost_a_file(finished):
     assert "model.safetensors" in result.stdout
     assert "--forcerun fetch_model" in result.stdout
     assert "Traceback" not in result.stdout
-
-
-def test_a_folder_elsewhere(finished, tmp_path):
-    shutil.copy(finished.folder / CONFIG, tmp_path / "config.yaml")
-    result = finished.snakemake(
-        "-n", "--directory", str(tmp_path), "--configfile", str(tmp_path / "config.yaml")
-    )
-    assert result.returncode == 1
-    assert "attnlag runs in its own folder" in result.stdout

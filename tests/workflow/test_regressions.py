@@ -11,6 +11,8 @@ import pytest
 import statsmodels.api as sm
 from projects import SEVERAL, write_several
 
+from describe_outputs import undescribed
+
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
 SEQUENCE = ["document", "window"]
@@ -216,6 +218,10 @@ def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path
     assert set(mine["vcov_type"]) == {covariance}
     assert "p_wild" not in mine
     np.testing.assert_allclose(mine["std_error"], errors[mine.index], rtol=1e-8)
+
+
+def test_every_file_and_column_is_described(project):
+    assert list(undescribed(project.folder)) == []
 
 
 def test_the_first_layer_has_no_layer_before_it_and_that_is_no_failure(several_once):

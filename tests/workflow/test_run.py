@@ -12,6 +12,8 @@ import torch
 import yaml
 from transformers import AutoModel, AutoTokenizer
 
+from describe_outputs import undescribed
+
 STUDY = "results/tiny/small/attention/notebook"
 
 TIDY = (
@@ -129,6 +131,10 @@ def test_tables_are_tidy(finished_once):
     pd.testing.assert_frame_equal(
         coefficients, pd.read_csv(folder / "coefficients.csv"), check_dtype=False
     )
+
+
+def test_every_file_and_column_is_described(finished_once):
+    assert list(undescribed(finished_once[0].folder)) == []
 
 
 def test_every_parquet_file_says_what_made_it(finished_once):

@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from describe_outputs import undescribed
+
 TABLES = [
     *(
         f"{table}.{kind}"
@@ -46,6 +48,7 @@ def test_two_models_of_one_run_are_compared(both_once):
     folder = project.folder / "results/comparison"
     made = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     assert made == sorted([*TABLES, FIGURE])
+    assert list(undescribed(project.folder)) == []
     table = pd.read_parquet(folder / "coefficients.parquet")
     for model, layers in (("tiny", 2), ("llama", 3)):
         own = pd.read_parquet(

@@ -7,15 +7,72 @@ import os
 import re
 import socket
 import sys
+import tarfile
+import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from snakemake.exceptions import LockException, WorkflowError
 
-SCRIPTS = Path(str(workflow.current_basedir)).parents[1] / "scripts"
+# As a module, attnlag makes the files of another workflow, whose run it is.
+IS_MODULE = not workflow.modifier.is_main_snakefile()
+# What that workflow has named before, stays its target.
+IS_TARGET = workflow.default_target is None
+
+if IS_MODULE:
+    # Scripts find some files beside others, by names that Snakemake would not change for them.
+    for folder in ("data/", "logs/", "results/"):
+        if (moved := workflow.modifier.path_modifier.replace_prefix(folder)) != folder:
+            sys.exit(
+                f"attnlag as a module: found a prefix, which makes {moved} of {folder}, expected none"
+            )
+
+
+def project_folder():
+    """Return attnlag's folder on this machine.
+
+    Of a repository elsewhere, such as one that a module names with ``github(...)``, Snakemake reads
+    the files that hold rules; what jobs run is unpacked below ``.snakemake/``, where they see it
+    on other machines too.
+    """
+    source = workflow.current_basedir
+    if source.is_local:
+        return Path(str(source)).parents[1]
+    if not hasattr(source, "hosted_repo"):
+        sys.exit(f"attnlag: found {source}, expected a path, or a repository as in github(...)")
+    repository = source.hosted_repo.repo
+    commit = repository.commit(source.ref).hexsha
+    folder = Path(".snakemake", "attnlag", commit).absolute()
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=folder.parent) as place,
+            tempfile.TemporaryFile() as tar,
+        ):
+            repository.archive(tar, commit, path=["scripts", "workflow"])
+            tar.seek(0)
+            files = Path(place, "files")
+            with tarfile.open(fileobj=tar) as archive:
+                archive.extractall(files, filter="data")
+            # Unless another process was faster.
+            with suppress(OSError):
+                files.rename(folder)
+    return folder
+
+
+SCRIPTS = project_folder() / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from attnlag.config import NAME_PATTERN, canonical, check, name_problem, reading_problems
+from attnlag.config import (
+    NAME_PATTERN,
+    canonical,
+    check,
+    name_problem,
+    reading_problems,
+    section_of,
+)
 from attnlag.digests import code_digest
 from attnlag.writing import RUN_RECORD, RUN_VARIABLE
 
@@ -28,18 +85,20 @@ os.environ.update(
 # asks Snakemake to deploy software with conda.
 ENVIRONMENT = "../envs/attnlag.yaml"
 
-if not Path.cwd().samefile(SCRIPTS.parent):
-    sys.exit(f"attnlag runs in its own folder: expected {SCRIPTS.parent}, found {Path.cwd()}")
-
 # A file given with --configfile stands for itself; Snakemake would merge it into this one.
-if not workflow.overwrite_configfiles:
+if not workflow.overwrite_configfiles and not IS_MODULE:
     if problems := reading_problems("config/config.yaml"):
         sys.exit("\n".join(problems))
 
     configfile: "config/config.yaml"
 
 
-CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
+FILES, SECTION = list(map(os.path.relpath, workflow.configfiles)), ()
+if IS_MODULE:
+    # What another workflow hands over may be all that it has read, a section of it, or neither.
+    SECTION = section_of(config, workflow.modifier_stack[0].globals["config"])
+    FILES, SECTION = ([], ()) if SECTION is None else (FILES, SECTION)
+CONFIG, problems = check(config, FILES, SECTION)
 # A job may run where the user's files are not: the run that submitted it has looked.
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
@@ -132,8 +191,8 @@ def explain_locks(error):
     WorkflowError.__init__(error, text)
 
 
-# Not in the jobs, which are processes of their own.
-if workflow.is_main_process:
+# Not in the jobs, which are processes of their own, and not for a run that is another's.
+if workflow.is_main_process and not IS_MODULE:
     RUN_RECORD.parent.mkdir(exist_ok=True)
     RECORD = RUN_RECORD.open("a+")
     STATE = clear_stale_locks()
@@ -141,8 +200,20 @@ if workflow.is_main_process:
     # On a full disk each line of Snakemake's own log would print a traceback.
     logging.raiseExceptions = False
 
-# How a job's shell runs a program.
-shell.prefix("set -euo pipefail; source workflow/begin_job.sh; ")
+# The rules name programs by their path in attnlag's folder, wherever a run is: what begins a job's
+# shell finds them. Elsewhere than here, it is itself named by its whole path.
+BEGIN = SCRIPTS.parent / "workflow" / "begin_job.sh"
+if Path.cwd().samefile(SCRIPTS.parent):
+    BEGIN = BEGIN.relative_to(SCRIPTS.parent)
+
+
+class shell(shell):
+    """Snakemake's own, so that the prefix is that of these rules and of no other workflow's."""
+
+
+shell.prefix(
+    f"set -euo pipefail; source {quote(str(BEGIN))}; ".replace("{", "{{").replace("}", "}}")
+)
 
 
 wildcard_constraints:

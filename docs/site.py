@@ -1,0 +1,88 @@
+"""What the site has beside the pages of this folder.
+
+Files that stand elsewhere in the repository become pages as they are, and links to them lead there.
+A page of the library's reference is made for each module of ``scripts/attnlag``.
+"""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[1]
+# Files of the repository by their place in the site.
+ELSEWHERE = {
+    "config/README.md": "configuration.md",
+    "config/config.yaml": "config.yaml",
+    "config/gpt2.yaml": "gpt2.yaml",
+    "CHANGELOG.md": "changes.md",
+    "LICENSE": "LICENSE.txt",
+}
+LINK = re.compile(r"\]\(([^()#:\s]+)((?:#[^()\s]*)?)\)")
+
+
+MODULES = sorted((ROOT / "scripts/attnlag").glob("[!_]*.py"))
+
+
+def on_config(config):
+    pages = ["library/index.md", *(f"library/{module.stem}.md" for module in MODULES)]
+    config.nav.append({"Library": pages})
+
+
+def on_files(files, config):
+    for source, target in ELSEWHERE.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        text = with_links(text, source, target) if target.endswith(".md") else text
+        files.append(File.generated(config, target, content=text))
+    rows = ["# The library", "", library().strip(), "", "| module | what it is for |", "|---|---|"]
+    for module in MODULES:
+        title = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0]
+        rows.append(f"| [{module.stem}]({module.stem}.md) | {' '.join(title.split())} |")
+        page = f"# {module.stem}\n\n::: attnlag.{module.stem}\n"
+        files.append(File.generated(config, f"library/{module.stem}.md", content=page))
+    files.append(File.generated(config, "library/index.md", content="\n".join(rows) + "\n"))
+    return files
+
+
+def library():
+    """Return what the library is, in the words of its own docstring."""
+    return ast.get_docstring(ast.parse((ROOT / "scripts/attnlag/__init__.py").read_text())) or ""
+
+
+def on_post_page(output, page, config):
+    """Refuse a page that a browser would fetch something for, and links that are no addresses."""
+    if found := re.search(r"<(script|img|iframe|source)\b[^>]*\ssrc=\"?(https?:)?//", output):
+        raise PluginError(f"{page.file.src_uri}: a browser would fetch {found[0]}")
+    if found := re.search(r"<link\b(?=[^>]*(stylesheet|preconnect|preload))[^>]*//", output):
+        raise PluginError(f"{page.file.src_uri}: a browser would fetch {found[0]}")
+    for address in re.findall(r'href="(https?:[^"]*)"', output):
+        if not re.fullmatch(r"https?://[\w.-]+\.\w+(/[\w.~%/#?=&+-]*)?", address):
+            raise PluginError(f"{page.file.src_uri}: found {address}, expected an address")
+
+
+def on_page_markdown(markdown, page, config, files):
+    return with_links(markdown, f"docs/{page.file.src_uri}", page.file.src_uri)
+
+
+def with_links(text, source, target):
+    """Return a page with its links to files of the repository as links within the site.
+
+    Parameters
+    ----------
+    text : str
+    source, target : str
+        Where the page stands in the repository, and in the site.
+    """
+
+    def link(found):
+        path, anchor = found.groups()
+        inside = os.path.normpath(os.path.join(os.path.dirname(source), path))
+        place = ELSEWHERE.get(inside) or (inside.startswith("docs/") and inside[5:])
+        if not place:
+            return found[0]
+        return f"]({os.path.relpath(place, os.path.dirname(target) or '.')}{anchor})"
+
+    return LINK.sub(link, text)

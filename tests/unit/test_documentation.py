@@ -1,0 +1,57 @@
+"""The pages about results: what the check of files and columns sees, and the gallery's figures."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+from projects import ROOT
+
+from copy_gallery import FIGURES, LIMIT, shrunk
+from describe_outputs import undescribed
+
+GALLERY = ROOT / "docs" / "gallery"
+
+
+def test_files_and_columns_without_a_meaning_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "results/model/corpus/attention/notebook"
+    (folder / "design").mkdir(parents=True)
+    pd.DataFrame({"layer": [0], "estimat": [0.1]}).to_csv(folder / "coefficients.csv")
+    names = ["document", "layer_00.y", "layer_100.lag_1", "group_a b", "layer_00.", "Y"]
+    pd.DataFrame({name: [0] for name in names}).to_parquet(folder / "design/0000.parquet")
+    (folder / "design/0000.csv").write_text("")
+    (folder / "joint.json").write_text('{"alpha": 0.05, "beta": 1}')
+    (tmp_path / "results/notes.txt").write_text("")
+    study = "results/model/corpus/attention/notebook"
+    assert list(undescribed(tmp_path)) == [
+        f"{study}/coefficients.csv: Unnamed: 0",
+        f"{study}/coefficients.csv: estimat",
+        f"{study}/design/0000.csv",
+        f"{study}/design/0000.parquet: layer_00.",
+        f"{study}/design/0000.parquet: Y",
+        f"{study}/joint.json: beta",
+        "results/notes.txt",
+    ]
+
+
+def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
+    shown = re.findall(r"\]\(gallery/(\w+)\.png\)", (ROOT / "docs/gallery.md").read_text())
+    assert sorted(shown) == sorted(FIGURES) == sorted(path.stem for path in GALLERY.iterdir())
+    assert max(path.stat().st_size for path in GALLERY.iterdir()) <= LIMIT
+
+
+def test_the_readme_leads_to_what_is_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_a_figure_is_made_smaller(tmp_path: Path) -> None:
+    """The same figure gives the same bytes; what is transparent becomes white."""
+    figure = tmp_path / "figure.png"
+    Image.new("RGBA", (2800, 1400), (0, 0, 0, 0)).save(figure)
+    (tmp_path / "small.png").write_bytes(shrunk(figure))
+    with Image.open(tmp_path / "small.png") as small:
+        assert small.size == (1400, 700)
+        assert small.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert shrunk(figure) == (tmp_path / "small.png").read_bytes()

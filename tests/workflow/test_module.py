@@ -1,0 +1,146 @@
+"""From another folder: the Snakefile named there, or used as a module of another workflow."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from projects import Project, copy_of_project, small_corpus
+
+# What another workflow has of its own is called by the same names as what attnlag has.
+OWN_RULE = """
+rule all:
+    input:
+        "own.txt"
+
+rule own:
+    input:
+        "results/tiny/small/attention/notebook/coefficients.csv"
+    output:
+        "own.txt"
+    shell:
+        "python3 scripts/check_fits.py {input} > {output}"
+"""
+OWN_SCRIPT = "import sys\nprint(sum(1 for _ in open(sys.argv[1])), 'lines')\n"
+
+
+class Elsewhere(Project):
+    """A folder that holds files of the user's and nothing of attnlag's."""
+
+    def write_config(self, **changes):
+        self.config.update(changes)
+        text = yaml.safe_dump({"mine": 1, "attnlag": self.config}, sort_keys=False)
+        (self.folder / "settings.yaml").write_text(text)
+
+    def write_snakefile(self, config, use="use rule * from attnlag", before="", after=""):
+        """Write a Snakefile that uses attnlag with this configuration."""
+        snakefile = self.attnlag if "(" in str(self.attnlag) else f'"{self.attnlag}"'
+        module = f"module attnlag:\n    snakefile: {snakefile}\n    config: {config}\n"
+        text = f'configfile: "settings.yaml"\n{before}\n{module}\n{use}\n{after}\n'
+        (self.folder / "Snakefile").write_text(text)
+
+
+@pytest.fixture
+def elsewhere(finished_once, gpt2, tmp_path):
+    """Return a folder with a model and a corpus, beside a copy of attnlag."""
+    config = finished_once[0].config
+    folder = tmp_path / "my {study}"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/small.jsonl").write_text(small_corpus())
+    shutil.copytree(gpt2, folder / "mine")
+    project = Elsewhere(folder, {**config})
+    project.attnlag = copy_of_project(tmp_path / "it's here", config).folder / "workflow/Snakefile"
+    project.write_config()
+    return project
+
+
+def test_another_workflow_uses_the_rules(elsewhere, finished_once):
+    """It gets the results of a run in attnlag's own folder, and its own rules stay as they are."""
+    elsewhere.write_snakefile(
+        'config["attnlag"]',
+        "use rule * from attnlag as attnlag_*",
+        before=OWN_RULE,
+        after="onsuccess:\n    attnlag.write_record()\n    print(attnlag.closing_words())",
+    )
+    script = elsewhere.folder / "scripts/check_fits.py"
+    script.parent.mkdir()
+    script.write_text(OWN_SCRIPT)
+    printed = elsewhere.run()
+    assert (elsewhere.folder / "own.txt").read_text() == "7 lines\n"
+    assert printed.count("in results/tiny/small/attention/notebook/") == 1
+    made, expected = elsewhere.results(), finished_once[0].results()
+    rules = [job["rule"] for job in json.loads(made.pop("provenance.json"))["jobs"]]
+    assert {"own", "attnlag_fetch_model", "attnlag_fit_regression"} <= set(rules)
+    assert made.items() <= expected.items()
+    assert elsewhere.would_run() == {}
+
+
+def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
+    elsewhere.write_snakefile('config["attnlag"]')
+    assert elsewhere.would_run()["plot_coefficients"] == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "file", "key"),
+    [
+        ('config["attnlag"]', "settings.yaml:{}: ", "attnlag.inference.covariance"),
+        ("dict(config['attnlag'])", "configuration: ", "inference.covariance"),
+    ],
+)
+def test_problems_name_the_file_of_the_other_workflow(elsewhere, config, file, key):
+    elsewhere.write_config(inference={"covariance": "clustr"})
+    elsewhere.write_snakefile(config)
+    text = (elsewhere.folder / "settings.yaml").read_text()
+    line = next(i for i, each in enumerate(text.split("\n"), 1) if "clustr" in each)
+    result = elsewhere.snakemake("-n")
+    assert result.returncode == 1
+    assert f'{file.format(line)}{key}: found "clustr", expected cluster, ' in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_module_with_a_prefix_is_refused(elsewhere):
+    elsewhere.write_snakefile('config["attnlag"]\n    prefix: "deep"')
+    result = elsewhere.snakemake("-n")
+    assert result.returncode == 1
+    assert "found a prefix, which makes deep/data/ of data/, expected none" in result.stdout
+
+
+def test_a_module_from_a_repository(elsewhere, finished_once):
+    """As `github(...)` names one; git is told to look for that host in a folder."""
+    clone = elsewhere.attnlag.parents[1]
+    hosted = clone.parent / "owner/attnlag"
+    hosted.parent.mkdir()
+    clone.rename(hosted)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", str(hosted)]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"], ["tag", "v1"]):
+        subprocess.run([*git, *command], check=True)
+    elsewhere.attnlag = 'github("owner/attnlag", path="workflow/Snakefile", tag="v1")'
+    elsewhere.write_snakefile('config["attnlag"]')
+    environment = {
+        "XDG_CACHE_HOME": str(clone.parent / "cache"),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{clone.parent}/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/",
+    }
+    target = "results/tiny/small/token_summary.csv"
+    result = elsewhere.snakemake("--cores", "2", target, environment=environment)
+    assert result.returncode == 0, result.stdout
+    made = (elsewhere.folder / target).read_bytes()
+    assert made == (finished_once[0].folder / target).read_bytes()
+
+
+def test_a_run_in_another_folder(elsewhere, finished_once):
+    """Named by its path, the Snakefile makes its results where the configuration is."""
+    (elsewhere.folder / "config").mkdir()
+    (elsewhere.folder / "config/config.yaml").write_text(yaml.safe_dump(elsewhere.config))
+    target = "results/tiny/small/token_summary.csv"
+    elsewhere.run("--snakefile", str(elsewhere.attnlag.parents[1] / "Snakefile"), target)
+    made = (elsewhere.folder / target).read_bytes()
+    assert made == (finished_once[0].folder / target).read_bytes()
+
+
+def test_the_second_entry_point(finished_once):
+    """Beside Snakefile, workflow/Snakefile makes the same, and finds the same made."""
+    project, _ = finished_once
+    assert project.would_run("--snakefile", "workflow/Snakefile") == {}
