@@ -8,7 +8,6 @@ the vectors are reduced to their L2 norms on the way and never stored.
 
 import os
 import shutil
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -69,10 +68,7 @@ def main(args):
         batch_tokens=args.batch_tokens,
     )
     name = f"{source['name']}, {record['corpus']['name']}"
-    began = time.monotonic()
-    with tqdm(
-        total=total, unit="token", unit_scale=True, desc=f"{name}: tokens", mininterval=0.5
-    ) as bar:
+    with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
         adjustments = extraction.Adjustments(
             model,
             wanted=wanted,
@@ -113,13 +109,12 @@ def main(args):
 
             extraction.write_runs(args.tokens, adjustments, write)
     program.log.info(
-        "%s: %s x %d layers (%s) in %.0f s on %s (%s), %.1f%% padding; "
+        "%s: %s x %d layers (%s) on %s (%s), %.1f%% padding; "
         "block input + adjustments = block output within %.1e",
         name,
         counted(total, "token"),
         len(adjustments.blocks),
         ", ".join(wanted),
-        time.monotonic() - began,
         device,
         adjustments.computed_by,
         100 * (1 - adjustments.tokens / adjustments.cells),

@@ -3,11 +3,13 @@
 # In the background, where Ctrl-C does not reach it: it is told to stop as a scheduler tells it,
 # and ends without a traceback even while it is still importing. And a program that was killed
 # can say nothing itself, so that its shell says it.
+# In a file, a bar that moves ten times a second is a very long line.
+[ -t 2 ] || export TQDM_MININTERVAL=30
 attnlag=${BASH_SOURCE[0]%workflow/begin_job.sh}
 python3() {
     local child status
     # The program writes nothing once this shell is gone.
-    ATTNLAG_SHELL=$$ command python3 "$attnlag$@" &
+    ATTNLAG_SHELL=$$ ATTNLAG_BEGAN=${EPOCHREALTIME/,/.} command python3 "$attnlag$@" &
     child=$!
     trap 'kill -TERM "$child" 2>/dev/null' INT TERM
     # A signal to the shell ends the waiting, not the program. What the shell itself would say of

@@ -4,10 +4,12 @@ import argparse
 import errno
 import json
 import logging
+import os
 import re
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,21 @@ from attnlag.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
 
+# Libraries may have taken seconds to be imported before: the shell of a job knows when it began.
+_BEGAN = float(os.environ.get("ATTNLAG_BEGAN") or time.time())
+
 
 class _OneLine(logging.Formatter):
-    """Keeps a message on its line, whatever is quoted in it; a traceback has its own lines."""
+    """Keeps a message on its line, whatever is quoted in it; a traceback has its own lines.
+
+    What was done is told with the seconds that it took, from the start of the program.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return printable(super().formatMessage(record))
+        message = printable(super().formatMessage(record))
+        if record.levelno > logging.INFO:
+            return message
+        return f"{message} ({time.time() - _BEGAN:.1f} s)"
 
     def formatException(self, info: Any) -> str:
         return "\n".join(map(printable, super().formatException(info).split("\n")))

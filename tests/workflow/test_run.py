@@ -1,6 +1,7 @@
 """A run as its user sees it."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -69,8 +70,8 @@ def test_a_full_run_makes_everything(finished_once):
 def test_the_run_says_what_it_does_and_what_it_found(finished_once):
     project, printed = finished_once
     for words in (
-        "fetch the model tiny",
-        "run tiny over small",
+        "tiny: GPT2LMHeadModel, 2 layers",
+        "tiny, small: 303 tokens x 2 layers",
         "8 documents in 2 groups",
         "block input + adjustments = block output within",
         "tokens: 100%",
@@ -82,7 +83,21 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         assert words in printed
     findings = (project.folder / STUDY / "findings.txt").read_text()
     assert findings in printed
-    assert printed.index("lag 1: significant in") > printed.index("run tiny over small")
+    assert printed.index("lag 1: significant in") > printed.index("303 tokens x 2 layers")
+
+
+def test_a_line_for_each_job_and_no_more(finished_once):
+    """With what it made and how long that took; what has nothing to say says nothing."""
+    project, printed = finished_once
+    lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
+    told = [line for line in lines if re.search(r" \(\d+\.\d s\)$", line)]
+    for noise in ("Select jobs", "Execute", "Finished jobid", "Reason:", "Job stats"):
+        assert noise not in printed
+    jobs = len(list((project.folder / "logs").rglob("*.log")))
+    # Two of them have two lines: where files come from, and what the disk has room for.
+    assert len(told) == jobs + 2
+    other = [line for line in lines if line not in told and "tokens: " not in line]
+    assert len(other) < 16, other
 
 
 def test_a_second_run_has_nothing_to_do(finished):

@@ -48,7 +48,7 @@ def test_a_run_without_network(finished, finished_once, tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stdout
-    assert "rule fetch_model" not in result.stdout
+    assert "GPT2LMHeadModel" not in result.stdout
     assert not (tmp_path / "notes").exists(), (tmp_path / "notes").read_text()
     assert finished.results() == finished_once[0].results()
     # The observer sees what there is to see.

@@ -21,7 +21,7 @@ def test_a_run_with_a_model_and_its_twin(finished):
     result = finished.snakemake("--cores", "2", environment=NOWHERE)
     assert result.returncode == 0, result.stdout
     assert "drawing the weights of a twin of tiny with seed 7" in result.stdout
-    assert "fetch the model tiny" not in result.stdout
+    assert "\ntiny: GPT2LMHeadModel" not in result.stdout
 
     after = finished.results()
     for path, content in before.items():

@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import sys
 import tarfile
 import tempfile
+import textwrap
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -199,6 +201,10 @@ if workflow.is_main_process and not IS_MODULE:
     LockException.__init__ = explain_locks
     # On a full disk each line of Snakemake's own log would print a traceback.
     logging.raiseExceptions = False
+    # Between jobs it would say twice that it goes on.
+    logger.addFilter(
+        lambda record: not re.match(r"Select jobs to execute|Execute \d+ job", str(record.msg))
+    )
 
 # The rules name programs by their path in attnlag's folder, wherever a run is: what begins a job's
 # shell finds them. Elsewhere than here, it is itself named by its whole path.
@@ -551,7 +557,14 @@ def closing_words():
         findings = Path(path)
         if findings.exists():
             lines += [findings.read_text(encoding="utf-8") + f"  in {findings.parent}/"]
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def write_record():
