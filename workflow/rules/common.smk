@@ -201,10 +201,13 @@ if workflow.is_main_process and not IS_MODULE:
     LockException.__init__ = explain_locks
     # On a full disk each line of Snakemake's own log would print a traceback.
     logging.raiseExceptions = False
-    # Between jobs it would say twice that it goes on.
-    logger.addFilter(
-        lambda record: not re.match(r"Select jobs to execute|Execute \d+ job", str(record.msg))
+    # Between jobs it would say twice that it goes on, and after the error that a program has told,
+    # with status 1, what the command was.
+    NOISE = re.compile(
+        r"Select jobs to execute|Execute \d+ job|RuleException:\s*CalledProcessError .*status 1\.",
+        re.DOTALL,
     )
+    logger.addFilter(lambda record: not NOISE.match(str(record.msg)))
 
 # The rules name programs by their path in attnlag's folder, wherever a run is: what begins a job's
 # shell finds them. Elsewhere than here, it is itself named by its whole path.
