@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import figures, program, tables
+from attnlag import figures, program, tables, titles
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
@@ -33,7 +33,7 @@ def main(args):
     figure = figures.coefficients_by_layer(
         coefficients,
         fits,
-        title=f"Coefficients by layer: {name}",
+        title=f"{titles.of_coefficients(coefficients, settings['alpha'])}: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
         critical_values=joint["critical_values"] if joint else None,

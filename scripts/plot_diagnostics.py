@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attnlag import diagnostic_figures, figures, program, residuals, tables
+from attnlag import diagnostic_figures, figures, program, residuals, tables, titles
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("residuals", type=Path, help="the first shard; the others lie beside it")
@@ -49,7 +49,7 @@ def main(args):
     fits = pd.read_parquet(args.fits)
     name = figures.study(fits)
     figure = diagnostic_figures.diagnostics_by_layer(
-        panels, fits, rows=rows, title=f"Diagnostics: {name}", term=term
+        panels, fits, rows=rows, title=f"{titles.of_diagnostics(fits)}: {name}", term=term
     )
     figures.save(figure, args.output)
     program.log.info("%s: drew the residuals of %d of %d layers", name, len(rows), len(panels))

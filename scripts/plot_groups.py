@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, groups, layout, map_figures, program, tables
+from attnlag import figures, groups, layout, map_figures, program, tables, titles
 from attnlag.norms import log_norms
 
 parser = program.argument_parser(__doc__)
@@ -68,7 +68,7 @@ def main(args):
         panels,
         table[table["term"] == term],
         term=term,
-        title=f"Groups of documents: {name}",
+        title=f"{titles.of_groups(table, term, settings['alpha'])}: {name}",
         site=table["site"].iloc[0],
         alpha=settings["alpha"],
         adjust=settings["adjust"],

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import crossproducts, figures, layout, program, tables
+from attnlag import crossproducts, figures, layout, program, tables, titles
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("design", type=Path, help="the first shard; the others lie beside it")
@@ -48,7 +48,7 @@ def main(args):
         )
     name = figures.study(fits)
     figure = figures.outcome_by_lag(
-        panels, title=f"Outcome by {figures.named(lag)}: {name}", lag=lag, rows=count
+        panels, title=f"{titles.of_r_squared(fits)}: {name}", lag=lag, rows=count
     )
     figures.save(figure, args.output)
     program.log.info("%s: drew %d of %d layers", name, len(layers), len(present))

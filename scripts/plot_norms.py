@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, program, tables
+from attnlag import figures, layout, program, tables, titles
 from attnlag.norms import log_norms
 
 parser = program.argument_parser(__doc__)
@@ -35,11 +35,12 @@ def main(args):
             layout.layers_in(pq.read_schema(args.norms)), desc="layers", unit="layer", delay=2
         )
     ]
+    numbers = [part.layer for part in layers]
     record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     figure = figures.norms_by_layer(
         layers,
-        title=f"Norms by layer: {name}",
+        title=f"{titles.of_norms([part.median for part in layers], numbers)}: {name}",
         tokens=tokens,
         site=args.site,
         drop_first=drop_first,

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, map_figures, program, tables
+from attnlag import figures, layout, map_figures, program, tables, titles
 from attnlag.norms import log_norms
 
 parser = program.argument_parser(__doc__)
@@ -44,7 +44,7 @@ def main(args):
         typical,
         edges,
         numbers,
-        title=f"Norms along the text: {name}",
+        title=f"{titles.of_positions(means[0], typical, numbers)}: {name}",
         site=args.site,
         drop_first=drop_first,
         tokens=tokens,

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, program, tables
+from attnlag import figures, layout, program, tables, titles
 from attnlag.errors import UserError
 from attnlag.norms import log_norms
 
@@ -67,9 +67,10 @@ def main(args):
         )
     first = panels[0].fits.iloc[0]
     name = f"{first['model']}, {first['corpus']}, {first['regression']}"
+    shown = {panel.site: panel.coefficients for panel in panels}
     figure = figures.sites_by_layer(
         panels,
-        title=f"Sites by layer: {name}",
+        title=f"{titles.of_sites(shown, settings['alpha'])}: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
         drop_first=drop_first,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import figures, program, specification_figures, tables
+from attnlag import figures, program, specification_figures, tables, titles
 
 parser = program.argument_parser(__doc__)
 parser.add_argument(
@@ -23,9 +23,13 @@ def main(args):
     # The same for all regressions, and on record in each table.
     settings = tables.read_provenance(args.coefficients[0])["stages"]["regression"]
     name = ", ".join(regressions[0].loc[regressions[0].index[0], ["model", "corpus", "site"]])
+    terms = {
+        table["regression"].iloc[0]: specification_figures.term_shown(table)
+        for table in regressions
+    }
     figure = specification_figures.specifications_by_layer(
         regressions,
-        title=f"Specifications: {name}",
+        title=f"{titles.of_specifications(regressions, terms)}: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
     )

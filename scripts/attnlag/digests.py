@@ -40,13 +40,13 @@ def imported_modules(script: str | Path) -> list[Path]:
 def code_digest(script: str | Path) -> str:
     """Return the SHA-256 over a script and the library modules that it imports.
 
-    A page of HTML beside a module, of the same name, is part of it. File names and contents count;
-    where the checkout lies and when it was written do not.
+    What lies beside a module under the same name, a page or a style, is part of it. File names and
+    contents count; where the checkout lies and when it was written do not.
     """
     digest = hashlib.sha256()
     modules = [Path(script), *imported_modules(script)]
-    pages = [path.with_suffix(".html") for path in modules]
-    for path in [*modules, *(page for page in pages if page.exists())]:
+    beside = [path.with_suffix(suffix) for path in modules for suffix in (".html", ".mplstyle")]
+    for path in [*modules, *(part for part in beside if part.exists())]:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()

@@ -58,6 +58,8 @@ SHADES = LinearSegmentedColormap.from_list(
 # What each format needs so that equal figures give equal bytes: no date, no version.
 METADATA: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 
+STYLE = Path(__file__).with_suffix(".mplstyle")
+
 DPI = 150
 
 # Tokens drawn as points in a layer, and first tokens of sequences beside them.
@@ -117,35 +119,7 @@ def style() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(
-            {
-                **dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), INK),
-                "text.color": INK,
-                "axes.axisbelow": True,
-                "lines.solid_capstyle": "round",
-                "patch.edgecolor": "w",
-                "patch.force_edgecolor": True,
-                "grid.color": ".8",
-                "font.family": "DejaVu Sans",
-                "font.size": 9,
-                "axes.titlesize": 10,
-                "axes.labelsize": 10,
-                "xtick.labelsize": 9,
-                "ytick.labelsize": 9,
-                "legend.fontsize": 9,
-                "legend.frameon": False,
-                "figure.titlesize": 11,
-                "axes.linewidth": 0.8,
-                "xtick.major.width": 0.8,
-                "ytick.major.width": 0.8,
-                "xtick.major.size": 4,
-                "ytick.major.size": 4,
-                "xtick.minor.size": 2,
-                "axes.edgecolor": GREY,
-                # Otherwise the names inside an SVG are drawn at random.
-                "svg.hashsalt": "attnlag",
-                # Text as text: it can be searched, read aloud and changed.
-                "svg.fonttype": "none",
-            }
+            matplotlib.rc_params_from_file(STYLE, use_default_template=False)
         )
         yield
 
@@ -265,6 +239,8 @@ class LayerNorms:
         Of the tokens drawn as points, and of the first tokens of sequences among them.
     low, high : float
         The central 99% of all but the first tokens; NaN where there are none.
+    median : float
+        Of the same tokens.
     edges, counts : float array
         Histogram of all but the first tokens, with Freedman-Diaconis bins.
     """
@@ -274,6 +250,7 @@ class LayerNorms:
     first_sample: np.ndarray
     low: float
     high: float
+    median: float
     edges: np.ndarray
     counts: np.ndarray
 
@@ -312,7 +289,8 @@ def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNo
     sample = log_norms[sampled(np.flatnonzero(~first), POINTS)]
     first_sample = log_norms[sampled(np.flatnonzero(first), FIRST_POINTS)]
     rest = finite(log_norms[~first])
-    low, high = np.quantile(rest, [TAIL, 1 - TAIL]) if len(rest) else (np.nan, np.nan)
+    quantiles = [TAIL, 0.5, 1 - TAIL]
+    low, median, high = np.quantile(rest, quantiles) if len(rest) else (np.nan,) * 3
     edges = np.histogram_bin_edges(rest, bins="fd")
     return LayerNorms(
         layer=layer,
@@ -320,6 +298,7 @@ def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNo
         first_sample=finite(first_sample),
         low=float(low),
         high=float(high),
+        median=float(median),
         edges=edges,
         counts=np.histogram(rest, edges)[0],
     )

@@ -61,3 +61,12 @@ def test_a_page_counts_for_who_imports_the_module_of_its_name(copy):
         file.write("<!-- a comment -->\n")
     changed = {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
     assert changed == {"plot_text"}
+
+
+def test_a_style_counts_for_what_is_drawn_in_it(copy):
+    before = {program: digests.code_digest(copy / program.name) for program in PROGRAMS}
+    with (copy / "attnlag" / "figures.mplstyle").open("a") as file:
+        file.write("# a comment\n")
+    changed = {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
+    assert {"plot_norms", "plot_comparison", "plot_text"} <= changed
+    assert not [name for name in changed if not name.startswith("plot_")]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import StepPatch
 
-from attnlag import design, figures, layout, tables
+from attnlag import design, figures, layout, tables, titles
 from attnlag.errors import UserError
 from attnlag.norms import log_norms
 
@@ -864,7 +864,7 @@ def test_coefficients_are_drawn_with_joint_bands_and_a_null(study, tmp_path):
     figure = figures.coefficients_by_layer(
         coefficients,
         fits,
-        title="Coefficients by layer: gpt2, prompts, attention, notebook",
+        title=f"{titles.of_coefficients(coefficients, 0.1)}: gpt2, prompts, attention, notebook",
         alpha=0.1,
         adjust="benjamini-hochberg",
         critical_values=critical_values,
