@@ -2,14 +2,16 @@
 #
 # In the background, where Ctrl-C does not reach it: it is told to stop as a scheduler tells it,
 # and ends without a traceback even while it is still importing. And a program that was killed
-# can say nothing itself, so that its shell says it.
+# can say nothing itself, so that its shell says it; nor can one that a library ends with status 1.
+
 # In a file, a bar that moves ten times a second is a very long line.
 [ -t 2 ] || export TQDM_MININTERVAL=30
 attnlag=${BASH_SOURCE[0]%workflow/begin_job.sh}
 python3() {
-    local child status
+    local began child status
+    began=${EPOCHREALTIME/,/.}
     # The program writes nothing once this shell is gone.
-    ATTNLAG_SHELL=$$ ATTNLAG_BEGAN=${EPOCHREALTIME/,/.} command python3 "$attnlag$@" &
+    ATTNLAG_SHELL=$$ ATTNLAG_BEGAN=$began command python3 "$attnlag$@" &
     child=$!
     trap 'kill -TERM "$child" 2>/dev/null' INT TERM
     # A signal to the shell ends the waiting, not the program. What the shell itself would say of
@@ -21,7 +23,10 @@ python3() {
     trap - INT TERM
     case $status in
         129 | 130 | 141 | 143) ;; # told to stop, or nobody reads what it says
-        12[89] | 1[3-9]?) command python3 "${attnlag}scripts/explain_kill.py" "$status" "$@" || : ;;
+        1 | 12[89] | 1[3-9]?)
+            ATTNLAG_BEGAN=$began command python3 "${attnlag}scripts/explain_kill.py" \
+                "$status" "$@" || :
+            ;;
     esac
     return "$status"
 }

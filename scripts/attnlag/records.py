@@ -31,7 +31,16 @@ REPORTS = ("results/report.zip", "results/report.html")
 STAMP = ".snakemake_timestamp"
 # What numbers and figures may depend on.
 PACKAGES = (
-    *("accelerate", "gguf", "huggingface_hub", "matplotlib", "numpy", "pandas", "pyarrow"),
+    *(
+        "accelerate",
+        "gguf",
+        "huggingface_hub",
+        "itables",
+        "matplotlib",
+        "numpy",
+        "pandas",
+        "pyarrow",
+    ),
     *("pydantic", "safetensors", "scipy", "seaborn", "snakemake", "statsmodels", "tokenizers"),
     *("torch", "transformers"),
 )
