@@ -8,8 +8,10 @@ not come as far as to open its log.
 
 import argparse
 import os
+import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from attnlag import memory
@@ -37,12 +39,15 @@ def main():
         line += ", as happens when memory runs out; " + memory.more_or_less(program, args.memory)
     print(line, file=sys.stderr)
     if args.log and args.log.parent.exists():
-        with args.log.open("a", encoding="utf-8") as log:
+        # On a full disk the terminal has it all the same.
+        with suppress(OSError), args.log.open("a", encoding="utf-8") as log:
             print(line, file=log)
 
 
 def has_told(log):
     """Return whether a program has written an error to its log, or not yet opened it."""
+    if shutil.disk_usage(log.parent).free < 1e6:
+        return True  # what it has told had no room there
     began = float(os.environ.get("ATTNLAG_BEGAN", 0))
     if not log.exists() or log.stat().st_mtime < began:
         return True
