@@ -1,5 +1,6 @@
 """The figure of specifications: each regression's own coefficient, the others behind it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,10 @@ def some(layers: int, names=tuple(KINDS)):
 
 def drawn(regressions, adjust="holm"):
     return specification_figures.specifications_by_layer(
-        regressions, title="Specifications: gpt2, prompts, attention", alpha=0.05, adjust=adjust
+        regressions,
+        title="Regressions by layer: gpt2, prompts, attention",
+        alpha=0.05,
+        adjust=adjust,
     )
 
 
@@ -125,7 +129,8 @@ def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
         [*command, "--output", *output], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == f"gpt2, prompts, attention: drew {', '.join(KINDS)} side by side\n"
+    said = f"gpt2, prompts, attention: drew {', '.join(KINDS)} side by side"
+    assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = [tmp_path / "expected.svg", tmp_path / "expected.png"]
     figures.save(drawn(regressions, "max-t"), expected)
     for one, other in zip(output, expected, strict=True):
