@@ -5,7 +5,6 @@ configuration, and the tables of keys in config/README.md, between two marks. Wi
 nothing is written: the files that are not up to date are named, and the status is 1.
 """
 
-import argparse
 import inspect
 import json
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from attnlag.config import IN_WORDS, LARGEST, SOURCES, Config, ModulePaths, Section, Source
-from attnlag.writing import write_text
+from attnlag.generated import write_or_check
 
 SCHEMA = "workflow/schemas/config.schema.json"
 README = "config/README.md"
@@ -112,38 +111,5 @@ def up_to_date(root: Path) -> dict[Path, str]:
     }
 
 
-def main() -> None:
-    """Write the files, or with --check compare them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; name the files that are not up to date"
-    )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path(__file__).parents[1],
-        metavar="FOLDER",
-        help="the project's folder, by default that of this program",
-    )
-    arguments = parser.parse_args()
-    stale = [
-        (path, text)
-        for path, text in up_to_date(arguments.root).items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text
-    ]
-    if arguments.check and stale:
-        sys.exit(
-            "\n".join(
-                f"error: {path}: not up to date, expected what "
-                "'python scripts/describe_config.py' writes"
-                for path, _ in stale
-            )
-        )
-    for path, text in stale:
-        write_text(text, path)
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(__doc__, up_to_date)

@@ -5,13 +5,12 @@ program. With --check nothing is written: a list that is not up to date is named
 1.
 """
 
-import argparse
 import re
 import sys
 from importlib import metadata
 from pathlib import Path
 
-from attnlag.writing import write_text
+from attnlag.generated import write_or_check
 
 HEADER = """\
 # Licences of the packages
@@ -67,33 +66,10 @@ def licences(requirements: Path) -> str:
     return HEADER + "\n".join(rows) + "\n"
 
 
-def main() -> None:
-    """Write the list, or with --check compare it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; say whether the list is up to date"
-    )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path(__file__).parents[1],
-        metavar="FOLDER",
-        help="the project's folder, by default that of this program",
-    )
-    arguments = parser.parse_args()
-    path = arguments.root / "docs" / "licences.md"
-    text = licences(arguments.root / "requirements.txt")
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    if arguments.check:
-        sys.exit(
-            f"error: {path}: not up to date, expected what 'python scripts/describe_licences.py' "
-            "writes"
-        )
-    write_text(text, path)
+def pages(root: Path) -> dict[Path, str]:
+    """Return what the list should hold, by its path."""
+    return {root / "docs" / "licences.md": licences(root / "requirements.txt")}
 
 
 if __name__ == "__main__":
-    main()
+    write_or_check(__doc__, pages)

@@ -5,10 +5,8 @@ to date is named, and the status is 1. The tests hold the files of real runs aga
 tables, so that a file or a column without a meaning fails.
 """
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.writing import write_text
+from attnlag.generated import write_or_check
 
 PAGE = "docs/outputs.md"
 HEADER = """\
@@ -477,23 +475,5 @@ def page() -> str:
     return "\n".join(lines)
 
 
-parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-)
-parser.add_argument("--check", action="store_true", help="write nothing, compare")
-
-
-def main(arguments: argparse.Namespace) -> None:
-    path = Path(__file__).parents[1] / PAGE
-    text = page()
-    if not arguments.check:
-        write_text(text, path)
-    elif not path.exists() or path.read_text(encoding="utf-8") != text:
-        sys.exit(
-            f"error: {path}: not up to date, expected what 'python scripts/describe_outputs.py' "
-            "writes"
-        )
-
-
 if __name__ == "__main__":
-    main(parser.parse_args())
+    write_or_check(__doc__, lambda root: {root / PAGE: page()})

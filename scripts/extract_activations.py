@@ -7,7 +7,6 @@ the vectors are reduced to their L2 norms on the way and never stored.
 """
 
 import os
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from attnlag import extraction, layout, loading, program, tables
 from attnlag.errors import UserError, counted
 from attnlag.memory import amount
 from attnlag.sources import verify_folder
+from attnlag.writing import room_for
 
 # Rows of a row group. Larger ones of vectors are read no faster; more of them take memory to open.
 ROWS = {"vectors": 4096, "norms": 16_384}
@@ -134,7 +134,7 @@ def check_disk(outputs, size, shards):
         for shard in range(shards)
     )
     files = max(missing, len(outputs))
-    free = shutil.disk_usage(next(p for p in outputs[0].absolute().parents if p.exists())).free
+    free = room_for(outputs[0])
     found = f"{counted(files, 'file')} of {amount(size)} to be written, {amount(free)} free"
     if files * size > free:
         raise UserError(

@@ -6,9 +6,7 @@ One tidy table, with the group as its subset. Errors are clustered by document.
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from attnlag import crossproducts, groups, program, tables
+from attnlag import corpora, crossproducts, groups, program, tables
 from attnlag.errors import counted
 from attnlag.regression import CLUSTERED
 
@@ -38,8 +36,7 @@ def main(args):
         settings["adjust"] = "holm"
     paths = tables.shards(args.crossproducts)
     record = tables.read_provenance(paths[0])
-    corpus = pq.read_table(args.corpus, columns=["document", "group"])
-    group_of = dict(zip(*(corpus[name].to_pylist() for name in corpus.column_names), strict=True))
+    group_of = corpora.group_by_document(args.corpus)
     table = groups.coefficients_by_group(
         [crossproducts.read_shard(path) for path in paths],
         group_of,
@@ -49,8 +46,7 @@ def main(args):
         adjust=settings["adjust"],
         budget=settings["stack_mb"] * 1e6,
     )
-    # The first shard's record stands for all, but for what it says of that shard alone.
-    shared = {key: record[key] for key in ("model", "corpus", "stages", "versions")}
+    shared = tables.of_all_shards(record)
     record = tables.provenance(shared, "groups", settings, "numpy", "scipy")
     name = tables.write_study(
         {args.coefficients: table}, record, site=args.site, regression=args.regression

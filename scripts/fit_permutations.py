@@ -34,8 +34,7 @@ def main(args):
     )
     fits = permutation.fits_table(null, sums.layers)
 
-    # The first shard's record stands for all, but for what it says of that shard alone.
-    shared = {key: record[key] for key in ("model", "corpus", "stages", "versions")}
+    shared = tables.of_all_shards(record)
     record = tables.provenance(shared, "regression", settings, "numpy", "scipy", "statsmodels")
     name = tables.write_study(
         {args.coefficients: coefficients, args.fits: fits},

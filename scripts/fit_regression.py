@@ -91,8 +91,7 @@ def main(args):
     fitted = regression.fits_table(fits, stack.layers, dropped, diagnostics)
     influence = regression.influence_table(fits, stack)
 
-    # The first shard's record stands for all, but for what it says of that shard alone.
-    shared = {key: records[0][key] for key in ("model", "corpus", "stages", "versions")}
+    shared = tables.of_all_shards(records[0])
     settings["hac_lags"] = sums.hac_lags
     record = tables.provenance(shared, "regression", settings, "numpy", "scipy", "statsmodels")
     name = tables.write_study(

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, groups, layout, map_figures, program, tables, titles
+from attnlag import corpora, figures, groups, layout, map_figures, program, tables, titles
 from attnlag.norms import log_norms
 
 parser = program.argument_parser(__doc__)
@@ -28,8 +28,7 @@ def main(args):
     term = figures.lags_among(list(table["term"]))[0]
     record = tables.read_provenance(args.coefficients)
     settings, drop_first = record["stages"]["groups"], record["stages"]["design"]["drop_first"]
-    corpus = pq.read_table(args.corpus, columns=["document", "group"])
-    group_of = dict(zip(*(corpus[name].to_pylist() for name in corpus.column_names), strict=True))
+    group_of = corpora.group_by_document(args.corpus)
     shown = groups.largest_groups(group_of)
 
     paths = tables.shards(args.norms)

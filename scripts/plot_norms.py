@@ -27,7 +27,7 @@ def main(args):
     first = tables.values_of(paths, "position", rows) < drop_first
     layers = [
         figures.layer_norms(
-            int(layer.removeprefix("layer_")),
+            layout.layer_number(layer),
             log_norms(tables.values_of(paths, layer, rows)),
             first,
         )

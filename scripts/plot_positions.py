@@ -36,7 +36,7 @@ def main(args):
         means[:, place] = map_figures.means_by_column(logs, column, len(means))
         if np.isfinite(logs[kept]).any():
             typical[place] = np.nanmean(logs[kept])
-    numbers = [int(layer.removeprefix("layer_")) for layer in names]
+    numbers = list(map(layout.layer_number, names))
     record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     figure = map_figures.norms_by_position(

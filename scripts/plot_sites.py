@@ -54,7 +54,7 @@ def main(args):
         panels.append(
             figures.SitePanels(
                 site=site,
-                layers=[int(name.removeprefix("layer_")) for name in names],
+                layers=list(map(layout.layer_number, names)),
                 quantiles=np.stack(
                     [
                         figures.norm_quantiles(log_norms(tables.values_of(paths, name, rows)))

@@ -31,14 +31,13 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 def main(args):
     settings = {"documents": None, "layer": None, "drop_first": 1, **args.settings}
     record = tables.read_provenance(args.norms)
-    corpus = pq.read_table(args.corpus, columns=["document", "group"])
-    group_of = dict(zip(*(corpus[name].to_pylist() for name in corpus.column_names), strict=True))
+    group_of = corpora.group_by_document(args.corpus)
     chosen = text_figures.chosen_documents(
         settings["documents"], group_of, record["corpus"]["name"]
     )
     paths = tables.shards(args.norms)
     names = layout.layers_in(pq.read_schema(paths[0]))
-    layers = [int(name.removeprefix("layer_")) for name in names]
+    layers = list(map(layout.layer_number, names))
     first = text_figures.chosen_layer(settings["layer"], layers)
 
     rows = figures.rows_shown(tables.row_count(paths))

@@ -182,6 +182,12 @@ def corpus_table(documents: list[Document]) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
+def group_by_document(path: str | Path) -> dict[str, str]:
+    """Return the group of each document of a stored corpus, in the order of the corpus."""
+    table = pq.read_table(path, columns=["document", "group"])
+    return dict(zip(table["document"].to_pylist(), table["group"].to_pylist(), strict=True))
+
+
 def stored_batches(
     path: str | Path, start: int = 0, stop: int | None = None, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:

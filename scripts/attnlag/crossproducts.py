@@ -33,7 +33,7 @@ TOTALS_KEY = b"attnlag.totals"
 def terms_of(design: pa.Schema) -> tuple[list[int], list[str]]:
     """Return the layers and the terms of a design: ``y`` first, what layers share last."""
     columns = [name.split(".", 1) for name in design.names if name.startswith("layer_")]
-    layers = sorted({int(layer.removeprefix("layer_")) for layer, _ in columns})
+    layers = sorted({layout.layer_number(layer) for layer, _ in columns})
     terms = list(dict.fromkeys(term for _, term in columns))
     return layers, terms + shared_terms(design)
 

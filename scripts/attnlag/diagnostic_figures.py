@@ -24,6 +24,7 @@ from attnlag.figures import (
     mark_unfitted,
     named,
     open_frames,
+    shortened,
     style,
 )
 
@@ -319,7 +320,7 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
         heights, shown["document"], shown["change_in_se"], strict=True
     ):
         document = str(document)
-        name = document if len(document) <= LONGEST_NAME else f"{document[: LONGEST_NAME - 1]}…"
+        name = shortened(document, LONGEST_NAME)
         axes.annotate(
             name,
             (0, height),

@@ -223,6 +223,11 @@ def frame(
     )
 
 
+def shortened(name: str, longest: int) -> str:
+    """Return a name that has at most so many characters, cut off where it has more."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def finite(values: np.ndarray) -> np.ndarray:
     """Return the values that are numbers, as float64."""
     return values[np.isfinite(values)].astype(np.float64)

@@ -16,6 +16,11 @@ def layer_name(layer: int) -> str:
     return f"layer_{layer:02d}"
 
 
+def layer_number(name: str) -> int:
+    """Return the layer of a column name."""
+    return int(name.removeprefix("layer_"))
+
+
 def layers_in(schema: pa.Schema) -> list[str]:
     """Return the names of a table's layer columns, first layer first."""
     return [name for name in schema.names if name.startswith("layer_")]

@@ -24,6 +24,7 @@ from attnlag.figures import (
     layer_ticks,
     named,
     open_frames,
+    shortened,
     style,
 )
 from attnlag.wording import COVARIANCE
@@ -259,7 +260,7 @@ def groups_by_layer(
     spread.set_ylim(len(panels) - 0.5, -0.5)
     spread.set_yticks(
         range(len(panels)),
-        [f"{_shortened(panel.group)} ({panel.documents:,})" for panel in panels],
+        [f"{shortened(panel.group, LONGEST_NAME)} ({panel.documents:,})" for panel in panels],
     )
     spread.set_xlabel("log norm (SD from the\nlayer's mean), all layers")
     spread.grid(axis="x", color="0.9", linewidth=0.6)
@@ -307,7 +308,3 @@ def groups_by_layer(
         f"beyond. {PREDICTIVE}",
     )
     return figure
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

@@ -170,7 +170,7 @@ def accumulate(
     for table in whole_documents(batches):
         layers = layout.layers_in(table.schema)
         if sums is None:
-            numbers = [int(layer.removeprefix("layer_")) for layer in layers]
+            numbers = [layout.layer_number(layer) for layer in layers]
             shape = (2 + draws, len(layers), packed_size(p))
             sums = Sums(
                 terms=plan.terms,

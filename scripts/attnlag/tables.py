@@ -91,6 +91,11 @@ def damaged(paths: Iterable[Path]) -> list[str]:
     return problems
 
 
+def of_all_shards(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the provenance of one shard without what it says of that shard alone."""
+    return {key: record[key] for key in ("model", "corpus", "stages", "versions")}
+
+
 def shards(first: str | Path) -> list[Path]:
     """Return the files of all shards, in order, given the first, ``0000.parquet``.
 

@@ -15,7 +15,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 
 from attnlag.errors import UserError, nearest
-from attnlag.figures import ADDED, SHADES, TAIL, finite, frame, style
+from attnlag.figures import ADDED, SHADES, TAIL, finite, frame, shortened, style
 
 PAGE = Path(__file__).with_suffix(".html")
 
@@ -32,7 +32,7 @@ LINE = 0.185
 CHARACTER = 0.602 * SIZE / 72
 WIDTH = 10.0
 BESIDE = 1.25
-LONGEST_NAME = 15
+LONGEST_NAME = 16
 
 # What stands for characters that have no shape of their own.
 VISIBLE = str.maketrans({"\n": "⏎", "\t": "→", "\r": "⏎"})
@@ -269,7 +269,7 @@ def text_by_token(
     lacking = beyond = False
     top = 0.0
     for one, parts, height in zip(documents, laid, heights, strict=True):
-        name = one.group if len(one.group) <= LONGEST_NAME else f"{one.group[:LONGEST_NAME]}…"
+        name = shortened(one.group, LONGEST_NAME)
         axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
         beyond |= bool(parts) and parts[-1][0] + 1 < len(one.tokens)
         for token, line, column, text in parts:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from attnlag.figures import as_observed, is_permuted, lags_among, named
+from attnlag.figures import is_permuted, lags_among, named
 
 # Nearer to the layer's typical norm than this factor, first tokens do not stand out.
 STANDS_OUT = 1.25
@@ -148,7 +148,7 @@ def of_sites(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> str:
     parts: list[str] = []
     for site, table in coefficients.items():
         term = lags_among(list(table["term"]))[0]
-        rows = as_observed(table[table["term"] == term])
+        rows = table[table["term"] == term]
         count = int((rows["p_adjusted"] < alpha).sum())
         named_term = f"{named(term).capitalize()} predicts in " if not parts else ""
         parts.append(f"{named_term}{count} of {len(rows)} layers ({site})")

@@ -111,15 +111,15 @@ def _workplace(target: Path) -> Iterator[Path]:
         if isinstance(error, UserError) or not is_disk_full(error):
             raise
         raise UserError(
-            f"{target}: found no room left on its disk ({_free(target)} free), expected more, or "
-            "less to write (extraction.keep: norms stores no vectors)"
+            f"{target}: found no room left on its disk ({amount(room_for(target))} free), expected "
+            "more, or less to write (extraction.keep: norms stores no vectors)"
         ) from error
 
 
-def _free(target: Path) -> str:
-    """Return in words how much room a user has left on the disk of ``target``."""
-    status = os.statvfs(next(folder for folder in target.absolute().parents if folder.exists()))
-    return amount(status.f_bavail * status.f_frsize)
+def room_for(target: Path) -> int:
+    """Return the bytes that a user has left on the disk of ``target``, which need not be there."""
+    folder = next(folder for folder in target.absolute().parents if folder.exists())
+    return shutil.disk_usage(folder).free
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
