@@ -310,7 +310,9 @@ def _add(
     )
     if moving.tobytes() not in orders:
         document = tokens.document[moving].astype(np.float64)
-        found = [np.argsort(document + key) for key in keys[:, moving]]
+        # Stable: equal keys, which 24 bits have now and then, would otherwise change places with
+        # what lies around the document.
+        found = [np.argsort(document + key, kind="stable") for key in keys[:, moving]]
         orders[moving.tobytes()] = np.array(found, dtype=np.int32)
     permuted = tokens.values.copy()
     for draw, order in enumerate(orders[moving.tobytes()]):

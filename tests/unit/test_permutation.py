@@ -179,6 +179,21 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     assert sums.documents.tolist() == [3, 3]
 
 
+def test_tokens_with_equal_keys_do_not_change_places_with_what_lies_around(monkeypatch):
+    drawn = permutation.keys_of_draws
+    monkeypatch.setattr(
+        permutation, "keys_of_draws", lambda *arguments: np.floor(20 * drawn(*arguments)) / 20
+    )
+    table = norms_table([(name, 90) for name in "abcdef"])
+    specification = SPECIFICATIONS["lags"]
+    whole = permutation.null_of(sums_of(table, specification, draws=20))
+    parts = [
+        sums_of(table.slice(start, 90), specification, draws=20) for start in range(0, 540, 90)
+    ]
+    alone = permutation.null_of(permutation.merged(parts))
+    np.testing.assert_allclose(alone.draws, whole.draws, rtol=1e-8)
+
+
 def test_the_observed_coefficients_are_those_of_statsmodels():
     table = norms_table([("a", 30), ("b", 25)], seed=4)
     null = permutation.null_of(sums_of(table, SPECIFICATIONS["lags"]))
