@@ -94,7 +94,7 @@ docs: $(READY)
 
 # The figures of the default run, for the gallery.
 gallery: $(READY)
-	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
 	$(BIN)/python scripts/copy_gallery.py
 
 # The documentation as pages, in site/: a link that leads nowhere is an error.

@@ -26,6 +26,8 @@ FIGURES = {
     "notebook_outcome": "attention/notebook/figures/outcome_by_lag.png",
     "notebook_diagnostics": "attention/notebook/figures/diagnostics.png",
     "notebook_groups": "attention/notebook/figures/groups_by_layer.png",
+    "notebook_coefficients_column": "attention/notebook/figures/coefficients_by_layer_column.png",
+    "notebook_coefficients_slide": "attention/notebook/figures/coefficients_by_layer_slide.png",
     "within_coefficients": "attention/within/figures/coefficients_by_layer.png",
     "null_coefficients": "attention/null/figures/coefficients_by_layer.png",
 }

@@ -22,7 +22,8 @@ HEADER = """\
 
 What a run writes, as `python scripts/describe_outputs.py` writes this page and `make lint` checks
 it; the tests hold it against the files of real runs. `{model}`, `{corpus}`, `{site}` and
-`{regression}` are names of the configuration, `{shard}` is `0000` and so on, `{format}` svg or png.
+`{regression}` are names of the configuration, `{shard}` is `0000` and so on, `{format}` svg or png,
+`{size}` nothing for a page, `_column` or `_slide` where `figures.sizes` asks for them.
 In the names of columns, NN stands for a layer, counted from 0, and TERM for a regressor: `lag_1`,
 `lead_1`, a covariate.
 
@@ -185,12 +186,15 @@ OUTPUTS = [
             LAYERS: ("units of the residual stream", "L2 norm of the vector; not its logarithm"),
         },
     ),
-    Output(f"{FIGURES}/norms_by_layer.{{format}}", "distribution of the log norms in each layer"),
-    Output(f"{FIGURES}/norms_by_position.{{format}}", "mean log norms along the text"),
-    Output(f"{FIGURES}/text.html", "documents, each token shaded by its norm, layer by layer"),
-    Output(f"{FIGURES}/text_by_token.{{format}}", "one of these documents, in one layer"),
     Output(
-        f"{FIGURES}/specifications_by_layer.{{format}}",
+        f"{FIGURES}/norms_by_layer{{size}}.{{format}}",
+        "distribution of the log norms in each layer",
+    ),
+    Output(f"{FIGURES}/norms_by_position{{size}}.{{format}}", "mean log norms along the text"),
+    Output(f"{FIGURES}/text.html", "documents, each token shaded by its norm, layer by layer"),
+    Output(f"{FIGURES}/text_by_token{{size}}.{{format}}", "one of these documents, in one layer"),
+    Output(
+        f"{FIGURES}/specifications_by_layer{{size}}.{{format}}",
         "the nearest lag in all regressions, side by side; with more than one",
     ),
     Output(
@@ -345,20 +349,23 @@ OUTPUTS = [
     Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer"),
     Output(f"{STUDY_FOLDER}/findings.txt", "the sentences that a run ends with"),
     Output(
-        f"{STUDY_FOLDER}/figures/coefficients_by_layer.{{format}}",
+        f"{STUDY_FOLDER}/figures/coefficients_by_layer{{size}}.{{format}}",
         "the coefficients of the lags by layer, with their bands",
     ),
     Output(
-        f"{STUDY_FOLDER}/figures/outcome_by_lag.{{format}}",
+        f"{STUDY_FOLDER}/figures/outcome_by_lag{{size}}.{{format}}",
         "outcome against the nearest lag, a panel per layer",
     ),
-    Output(f"{STUDY_FOLDER}/figures/diagnostics.{{format}}", "residuals and influential documents"),
     Output(
-        f"{STUDY_FOLDER}/figures/groups_by_layer.{{format}}",
+        f"{STUDY_FOLDER}/figures/diagnostics{{size}}.{{format}}",
+        "residuals and influential documents",
+    ),
+    Output(
+        f"{STUDY_FOLDER}/figures/groups_by_layer{{size}}.{{format}}",
         "norms and coefficients by group of documents",
     ),
     Output(
-        "results/{model}/{corpus}/figures/{regression}/sites_by_layer.{format}",
+        "results/{model}/{corpus}/figures/{regression}/sites_by_layer{size}.{format}",
         "the sites beside each other; with more than one",
     ),
     Output(
@@ -401,7 +408,7 @@ OUTPUTS = [
     Output("results/comparison/pairs.html", "the pairs as a page to sort and filter"),
     Output("results/comparison/findings.txt", "the pairs in words"),
     Output(
-        "results/comparison/figures/{site}/{regression}/coefficients_by_depth.{format}",
+        "results/comparison/figures/{site}/{regression}/coefficients_by_depth{size}.{format}",
         "the coefficients over relative depth, a line per model",
     ),
     Output("results/report.zip", "the report that `make report` makes; unpack it and open it"),
@@ -423,6 +430,7 @@ OUTPUTS = [
 
 # What stands for more than one name, in paths and in names of columns.
 PATTERNS = {
+    "{size}": "(|_column|_slide)",
     "{format}": "(svg|png)",
     "{shard}": r"\d{4,}",
     "NN": r"\d{2,}",

@@ -2,6 +2,7 @@
 """Draw the coefficients of a regression by layer, with their confidence bands and R²."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +31,8 @@ def main(args):
     settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
     joint = json.loads(args.joint.read_text(encoding="utf-8")) if args.joint else None
     name = figures.study(fits)
-    figure = figures.coefficients_by_layer(
+    draw = partial(
+        figures.coefficients_by_layer,
         coefficients,
         fits,
         title=f"{titles.of_coefficients(coefficients, settings['alpha'])}: {name}",
@@ -39,7 +41,7 @@ def main(args):
         critical_values=joint["critical_values"] if joint else None,
         null=pd.read_parquet(args.null).query("subset == 'all'") if args.null else None,
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     program.log.info("%s: drew the coefficients of %d layers", name, len(fits))
 
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Draw the lag coefficients of all models over relative depth, with their confidence bands."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from attnlag import comparison_figures, figures, program, tables
+from attnlag import comparison_figures, figures, program, tables, titles
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("coefficients", type=Path, help="the table of all models (Parquet)")
@@ -23,13 +24,14 @@ def main(args):
     ]
     # How the regressions were fitted is on record in the table, once for all of them.
     settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
-    figure = comparison_figures.coefficients_by_depth(
+    draw = partial(
+        comparison_figures.coefficients_by_depth,
         chosen,
-        title=f"Coefficients by relative depth: {args.site}, {args.regression}",
+        title=f"{titles.of_comparison(chosen, settings['alpha'])}: {args.site}, {args.regression}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     models = ", ".join(chosen["model"].unique())
     program.log.info("%s, %s: drew %s", args.site, args.regression, models)
 

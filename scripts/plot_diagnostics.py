@@ -4,12 +4,14 @@
 All layers are in a strip of small panels; some have a row of panels below it.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from attnlag import diagnostic_figures, figures, program, residuals, tables, titles
+from attnlag.errors import counted
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("residuals", type=Path, help="the first shard; the others lie beside it")
@@ -28,7 +30,8 @@ EDGES, COARSE_EDGES = (
 
 def main(args):
     sums = residuals.merged([residuals.read_sums(path) for path in tables.shards(args.residuals)])
-    rows = diagnostic_figures.layers_with_rows(args.settings.get("layers"), sums.layers)
+    wanted = args.settings.get("layers")
+    rows = figures.chosen_layers(wanted, sums.layers) if wanted else None
     term = figures.lags_among(sums.terms)[0]
     influence = pd.read_parquet(args.influence).query("term == @term")
     autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]
@@ -48,11 +51,16 @@ def main(args):
     ]
     fits = pd.read_parquet(args.fits)
     name = figures.study(fits)
-    figure = diagnostic_figures.diagnostics_by_layer(
-        panels, fits, rows=rows, title=f"{titles.of_diagnostics(fits)}: {name}", term=term
+    draw = partial(
+        diagnostic_figures.diagnostics_by_layer,
+        panels,
+        fits,
+        rows=rows,
+        title=f"{titles.of_diagnostics(fits)}: {name}",
+        term=term,
     )
-    figures.save(figure, args.output)
-    program.log.info("%s: drew the residuals of %d of %d layers", name, len(rows), len(panels))
+    figures.save_in_sizes(draw, args.output)
+    program.log.info("%s: drew the residuals of %s", name, counted(len(panels), "layer"))
 
 
 if __name__ == "__main__":

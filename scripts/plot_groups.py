@@ -4,6 +4,7 @@
 One layer is in memory at a time, and of a large corpus a sample of its tokens.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,8 @@ def main(args):
         for row, name in enumerate(shown)
     ]
     name = figures.study(table)
-    figure = map_figures.groups_by_layer(
+    draw = partial(
+        map_figures.groups_by_layer,
         panels,
         table[table["term"] == term],
         term=term,
@@ -73,7 +75,7 @@ def main(args):
         adjust=settings["adjust"],
         tokens=tokens,
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     program.log.info("%s: drew %d groups", name, len(panels))
 
 

@@ -7,6 +7,7 @@ The design is read one layer at a time, and of a large one a sample of its rows,
 layers nor shards add up in memory.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -47,10 +48,14 @@ def main(args):
             )
         )
     name = figures.study(fits)
-    figure = figures.outcome_by_lag(
-        panels, title=f"{titles.of_r_squared(fits)}: {name}", lag=lag, rows=count
+    draw = partial(
+        figures.outcome_by_lag,
+        panels,
+        title=f"{titles.of_r_squared(fits)}: {name}",
+        lag=lag,
+        rows=count,
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     program.log.info("%s: drew %d of %d layers", name, len(layers), len(present))
 
 

@@ -5,6 +5,7 @@ One layer is in memory at a time, and of a large corpus a sample of its tokens, 
 layers nor shards add to it.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -38,14 +39,15 @@ def main(args):
     numbers = [part.layer for part in layers]
     record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
-    figure = figures.norms_by_layer(
+    draw = partial(
+        figures.norms_by_layer,
         layers,
         title=f"{titles.of_norms([part.median for part in layers], numbers)}: {name}",
         tokens=tokens,
         site=args.site,
         drop_first=drop_first,
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     program.log.info("%s: drew the norms of %d layers", name, len(layers))
 
 

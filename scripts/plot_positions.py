@@ -4,6 +4,7 @@
 One layer is in memory at a time, and of a large corpus a sample of its tokens.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def main(args):
     numbers = list(map(layout.layer_number, names))
     record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
-    figure = map_figures.norms_by_position(
+    draw = partial(
+        map_figures.norms_by_position,
         means,
         typical,
         edges,
@@ -49,7 +51,7 @@ def main(args):
         drop_first=drop_first,
         tokens=tokens,
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     program.log.info("%s: drew the norms along %d positions", name, int(edges[-1]))
 
 

@@ -5,6 +5,7 @@ One layer of one site is in memory at a time, and of a large corpus a sample of 
 neither layers nor shards add to it.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,8 @@ def main(args):
     first = panels[0].fits.iloc[0]
     name = f"{first['model']}, {first['corpus']}, {first['regression']}"
     shown = {panel.site: panel.coefficients for panel in panels}
-    figure = figures.sites_by_layer(
+    draw = partial(
+        figures.sites_by_layer,
         panels,
         title=f"{titles.of_sites(shown, settings['alpha'])}: {name}",
         alpha=settings["alpha"],
@@ -76,7 +78,7 @@ def main(args):
         drop_first=drop_first,
         tokens=tables.row_count(paths),
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     program.log.info("%s: drew %s side by side", name, ", ".join(args.sites))
 
 

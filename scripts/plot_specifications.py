@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Draw the coefficient of lag 1 of every regression by layer, a panel each."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -27,13 +28,14 @@ def main(args):
         table["regression"].iloc[0]: specification_figures.term_shown(table)
         for table in regressions
     }
-    figure = specification_figures.specifications_by_layer(
+    draw = partial(
+        specification_figures.specifications_by_layer,
         regressions,
         title=f"{titles.of_specifications(regressions, terms)}: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
     )
-    figures.save(figure, args.output)
+    figures.save_in_sizes(draw, args.output)
     drawn = ", ".join(table["regression"].iloc[0] for table in regressions)
     program.log.info("%s: drew %s side by side", name, drawn)
 

@@ -5,6 +5,7 @@ Of the corpus, a sample of tokens gives each layer its scale; of the documents t
 tokens are read, so that memory does not grow with the corpus.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,8 @@ def main(args):
     title = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     shown = {"first": first, "title": f"The text itself: {title}", "site": args.site}
     writing.write_text(text_figures.page(documents, limits, layers, **shown), args.page)
-    figure = text_figures.text_by_token(documents, limits, layers, **shown)
-    figures.save(figure, args.output)
+    draw = partial(text_figures.text_by_token, documents, limits, layers, **shown)
+    figures.save_in_sizes(draw, args.output)
     program.log.info("%s: shaded the tokens of %d documents", title, len(documents))
 
 

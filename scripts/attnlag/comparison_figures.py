@@ -29,6 +29,7 @@ from attnlag.figures import (
     strip_height,
     style,
 )
+from attnlag.sizes import PAGE, Size
 from attnlag.wording import COVARIANCE
 
 CONTROL = "0.5"
@@ -64,7 +65,12 @@ def line_styles(coefficients: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 @style()
 def coefficients_by_depth(
-    coefficients: pd.DataFrame, *, title: str, alpha: float, adjust: str
+    coefficients: pd.DataFrame,
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw the coefficients of several models over relative depth.
 
@@ -80,6 +86,8 @@ def coefficients_by_depth(
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
+    size : Size
+        In a narrow one the panels of all corpora lie below each other.
     """
     lags = lags_among(list(coefficients["term"]))
     permuted = is_permuted(coefficients)
@@ -95,24 +103,28 @@ def coefficients_by_depth(
         band=null_text(alpha) if permuted else band_text(alpha),
         unfitted=bool(coefficients["estimate"].isna().any()),
     )
-    legends = [(entries, legend_columns(list(entries), 9.7)) for entries in (models, marks)]
+    room = size.canvas - 0.3
+    legends = [(entries, legend_columns(list(entries), room)) for entries in (models, marks)]
     strip = strip_height(sum(-(-len(entries) // columns) for entries, columns in legends))
-    panel = 2.7 if len(lags) <= 2 else 2.0
-    figure = Figure(figsize=(10, 1.3 + strip + panel * len(lags)), layout="constrained")
-    grid = figure.add_gridspec(len(lags), len(corpora))
+    across = 1 if size.narrow else len(corpora)
+    rows_of_panels = len(lags) * len(corpora) // across
+    panel = 2.7 if rows_of_panels <= 2 and not size.narrow else 2.0
+    figure = Figure(figsize=size.tall(1.3 + strip + panel * rows_of_panels), layout="constrained")
+    grid = figure.add_gridspec(rows_of_panels, across)
     axes_of_row: Axes | None = None
     for row, lag in enumerate(lags):
         for column, corpus in enumerate(corpora):
             # One scale for a lag, whatever the corpus.
-            axes = figure.add_subplot(grid[row, column], sharey=axes_of_row if column else None)
+            line, place = divmod(row * len(corpora) + column, across)
+            axes = figure.add_subplot(grid[line, place], sharey=axes_of_row if column else None)
             axes_of_row = axes
             rows = coefficients[(coefficients["term"] == lag) & (coefficients["corpus"] == corpus)]
             _draw_panel(axes, rows, styles, alpha)
-            if row == 0:
+            if row == 0 or across < len(corpora):
                 axes.set_title(corpus, loc="left")
-            if column == 0:
+            if place == 0:
                 axes.set_ylabel(f"coefficient of {named(lag)}")
-            axes.tick_params(labelbottom=row == len(lags) - 1, labelleft=column == 0)
+            axes.tick_params(labelbottom=line == rows_of_panels - 1, labelleft=place == 0)
     open_frames(figure)
     figure.align_ylabels()
 

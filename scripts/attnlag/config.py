@@ -511,6 +511,12 @@ class Figures(Section):
     formats: Annotated[list[Literal["svg", "png"]], Distinct] = Field(
         default=["svg", "png"], min_length=1, description="File formats of every figure"
     )
+    sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(
+        default=["page"],
+        min_length=1,
+        description="Sizes of every figure: page is 10 inches wide, as in the report; column 3.5 "
+        "inches (89 mm), as of a paper; slide all of a slide of 16:9, 13.3 inches",
+    )
     layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
         default=None, description="Layers that get a panel of their own; null: all of them"
     )

@@ -21,16 +21,22 @@ from attnlag.figures import (
     chosen_layers,
     frame,
     label_layers,
+    layers_labelled,
     mark_unfitted,
     named,
     open_frames,
+    panel_width,
     shortened,
+    spread,
     style,
 )
+from attnlag.sizes import PAGE, Size
 
 BLUE = PALETTE[0]
-# Layers that get a row where the reader picks none, documents in a panel of influence.
+# Layers that get a row: at most, where the reader picks none, and where there is room for few.
 MOST_ROWS = 4
+MOST_ROWS_IN = {"column": 1, "slide": 2}
+# Documents in a panel of influence.
 MOST_DOCUMENTS = 6
 # Fewer rows than these have no mean worth drawing.
 FEWEST_ROWS = 10
@@ -74,19 +80,21 @@ class DiagnosticPanel:
     influence: pd.DataFrame
 
 
-def layers_with_rows(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
+def layers_with_rows(
+    wanted: Sequence[int] | None, present: Sequence[int], size: Size = PAGE
+) -> list[int]:
     """Return the layers that get a row: those asked for, or four spread over the depth.
+
+    Where there is room for one, that is the middle one.
 
     Raises
     ------
     UserError
         For each layer asked for that the data does not have.
     """
-    if wanted is not None:
-        return chosen_layers(wanted, present)
-    present = sorted(present)
-    places = np.linspace(0, len(present) - 1, min(MOST_ROWS, len(present)))
-    return [present[place] for place in np.floor(places + 0.5).astype(int)]
+    layers = chosen_layers(wanted, present)
+    most = MOST_ROWS_IN.get(size.name, MOST_ROWS if wanted is None else len(layers))
+    return [layers[len(layers) // 2]] if most == 1 else spread(layers, most)
 
 
 def quantile_points(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,9 +140,10 @@ def diagnostics_by_layer(
     panels: Sequence[DiagnosticPanel],
     fits: pd.DataFrame,
     *,
-    rows: Sequence[int],
+    rows: Sequence[int] | None,
     title: str,
     term: str,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw the residuals: a strip for all layers, and below it a row for each of some of them.
 
@@ -145,12 +154,15 @@ def diagnostics_by_layer(
     fits : pandas.DataFrame
         The table with a row per layer: ``n_obs``, ``kurtosis`` (3 for the normal distribution) and
         ``breusch_pagan``, the statistic N R² of the squared residuals on the regressors.
-    rows : sequence of int
-        The layers with a row.
+    rows : sequence of int, optional
+        The layers with a row, as far as there is room; some of them all if none are named.
     title : str
     term : str
         The term whose coefficient the documents influence.
+    size : Size
+        In a narrow one, two panels are side by side instead of four.
     """
+    rows = layers_with_rows(rows, [panel.layer for panel in panels], size)
     by_layer = {panel.layer: panel for panel in panels}
     chosen = [by_layer[layer] for layer in rows]
     largest = max((int(panel.joint.max()) for panel in chosen), default=0)
@@ -165,16 +177,19 @@ def diagnostics_by_layer(
         f"coefficient of {named(term)} that comes with a document, in its standard errors (SE); "
         f"the {MOST_DOCUMENTS} largest."
     )
-    heights = [1.15, *([1.65] * len(chosen))]
-    figure = Figure(figsize=(10, sum(heights) + 1.5), layout="constrained")
+    if size.narrow:
+        # Each row of four panels is two rows of two.
+        heights = [1.25] * 2 + [1.6] * (2 * len(chosen))
+    else:
+        heights = [1.15, *([1.65] * len(chosen))]
+    figure = Figure(figsize=size.tall(sum(heights) + 1.5), layout="constrained")
     grid = figure.subplots(
         len(heights),
-        4,
+        2 if size.narrow else 4,
         squeeze=False,
-        sharex=False,
         height_ratios=heights,
-        width_ratios=[1, 1, 1, 1.1],
-    )
+        width_ratios=[1, 1] if size.narrow else [1, 1, 1, 1.1],
+    ).reshape(-1, 4)
     _draw_strip(list(grid[0]), panels, fits, rows)
     shades = LogNorm(1, max(largest, 10))
     for line, panel in zip(grid[1:], chosen, strict=True):
@@ -198,8 +213,8 @@ def diagnostics_by_layer(
     _set_limits(grid[1:], chosen)
     labels = (
         ("normal quantile (SD)", "residual (SD)"),
-        ("fitted value (SD from mean)", "residual (SD)"),
-        ("lag (tokens)", "autocorrelation"),
+        (f"fitted value (SD{' from mean' if size is PAGE else ''})", "residual (SD)"),
+        ("lag (tokens)", "autocorrelation" if size is PAGE else "autocorr."),
         (f"influence on {named(term)} (SE)", ""),
     )
     for column, (x_label, y_label) in enumerate(labels):
@@ -255,6 +270,7 @@ def _draw_strip(
             markersize=5,
             color=LINE,
             zorder=4,
+            clip_on=False,
         )
         mark_unfitted(axes, unfitted, 0.06)
         axes.grid(axis="y", color="0.9", linewidth=0.6)
@@ -264,7 +280,7 @@ def _draw_strip(
             axes.minorticks_off()
         else:
             axes.locator_params(axis="y", nbins=4)
-        label_layers(axes, numbers, most=8)
+        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)) + 2)
 
 
 def _draw_quantiles(axes: Axes, panel: DiagnosticPanel) -> None:

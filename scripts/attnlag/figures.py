@@ -1,12 +1,12 @@
 """The figures: norms and coefficients by layer, the outcome against its lag, sites side by side.
 
 Each layer is first reduced to what its part of a figure needs, so that one layer at a time is in
-memory however long the corpus is. Figures are 10 inches wide or less: in a report, where they are
-about 1000 pixels wide, a font of 9 points is then as large as the text around it.
+memory however long the corpus is.
 """
 
+import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,14 @@ from matplotlib.colors import (
     LogNorm,
 )
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from attnlag import writing
 from attnlag.errors import UserError, counted
+from attnlag.sizes import PAGE, Size, size_of
 from attnlag.wording import ADJUSTMENTS, COVARIANCE
 
 # Colours that readers with any colour vision tell apart: the palette "colorblind" of seaborn, which
@@ -59,8 +61,6 @@ SHADES = LinearSegmentedColormap.from_list(
 METADATA: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 
 STYLE = Path(__file__).with_suffix(".mplstyle")
-
-DPI = 150
 
 # Tokens drawn as points in a layer, and first tokens of sequences beside them.
 POINTS = 400
@@ -98,6 +98,9 @@ ADDED = {"attention": "attention adjustment", "mlp": "MLP adjustment", "block": 
 # The shares of tokens below the five lines of a layer's norms, median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
+# Of lags and leads, nearest first: shapes tell them apart where colours do not.
+MARKERS = "osDvPXh<p>"
+
 # A layer without a fit.
 UNFITTED: dict[str, Any] = {
     "linestyle": "none",
@@ -108,6 +111,17 @@ UNFITTED: dict[str, Any] = {
 
 # Up to here the panels of lags lie below each other; more of them are side by side.
 MOST_BELOW = 3
+# On a slide they are side by side, so many of them in a row.
+MOST_BESIDE = 3
+
+# Panels of single layers that these sizes have room for.
+MOST_PANELS = {"column": 4, "slide": 10}
+# For up to so many panels: how many side by side, and how wide each is, in inches.
+SHAPES_OF_PANELS = {
+    "page": ((1, 1, 4.4), (4, 2, 3.2), (12, 4, 2.05), (10**6, 6, 1.4)),
+    "column": ((1, 1, 3.0), (4, 2, 1.4)),
+    "slide": ((1, 1, 3.0), (4, 4, 1.8), (10, 5, 1.4)),
+}
 
 # Height of a line of a legend, in inches.
 LEGEND_LINE = 0.2
@@ -124,8 +138,24 @@ def style() -> Iterator[None]:
         yield
 
 
+def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[str | Path]) -> None:
+    """Draw a figure in each size that the names of the paths stand for, and write it.
+
+    Parameters
+    ----------
+    draw : callable
+        Given a ``size``, returns the figure.
+    paths : sequence of path
+    """
+    of_size: dict[Size, list[Path]] = {}
+    for path in map(Path, paths):
+        of_size.setdefault(size_of(path), []).append(path)
+    for size, own in of_size.items():
+        save(draw(size=size), own, size)
+
+
 @style()
-def save(figure: Figure, paths: Sequence[str | Path]) -> None:
+def save(figure: Figure, paths: Sequence[str | Path], size: Size = PAGE) -> None:
     """Write a figure to each path, in the format of its suffix, each whole or not at all.
 
     Raises
@@ -141,10 +171,33 @@ def save(figure: Figure, paths: Sequence[str | Path]) -> None:
         )
     _settle(figure)
     for path in map(Path, paths):
+        options: dict[str, Any] = {}
+        if path.suffix == ".png":
+            options["pil_kwargs"] = {"dpi": (size.dpi, size.dpi)}
         with writing.written_whole(path) as temporary:
             figure.savefig(
-                temporary, format=path.suffix[1:], dpi=DPI, metadata=METADATA[path.suffix]
+                temporary,
+                format=path.suffix[1:],
+                # Dots to an inch of the canvas.
+                dpi=round(size.dpi * size.magnification),
+                metadata=METADATA[path.suffix],
+                **options,
             )
+            if path.suffix == ".svg" and size.magnification != 1:
+                _magnify(temporary, size.magnification)
+
+
+def _magnify(path: Path, magnification: float) -> None:
+    """Change the size at which an SVG is shown. All that is in it stays, in units of its own."""
+    text = path.read_text(encoding="utf-8")
+    start = text.index("<svg ")
+    end = text.index(">", start)
+
+    def magnified(found: re.Match[str]) -> str:
+        return f'{found[1]}="{magnification * float(found[2]):g}pt"'
+
+    opening = re.sub(r'\b(width|height)="([\d.]+)pt"', magnified, text[start:end])
+    path.write_text(text[:start] + opening + text[end:], encoding="utf-8")
 
 
 def _settle(figure: Figure) -> None:
@@ -187,6 +240,11 @@ def label_layers(axes: Axes, layers: Sequence[int], most: int = 16) -> None:
     axes.set_xticks(layer_ticks(layers, most))
     axes.set_xticks(list(layers), minor=True)
     axes.set_xlabel("layer")
+
+
+def layers_labelled(width: float) -> int:
+    """Return how many layers an x axis of so many inches has labels for."""
+    return round(3 + 1.3 * width)
 
 
 def _wrapped(footnote: str, width: float) -> list[str]:
@@ -329,7 +387,13 @@ def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
 
 @style()
 def norms_by_layer(
-    layers: Sequence[LayerNorms], *, title: str, tokens: int, site: str, drop_first: int
+    layers: Sequence[LayerNorms],
+    *,
+    title: str,
+    tokens: int,
+    site: str,
+    drop_first: int,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw figure 1: log norms of every layer as points, beside their histograms.
 
@@ -344,14 +408,18 @@ def norms_by_layer(
         The sublayer, for the labels of the axes.
     drop_first : int
         How many tokens of each sequence are marked as its first.
+    size : Size
     """
     numbers = [part.layer for part in layers]
     colours = layer_colours(len(layers))
     low, high = norm_limits(layers)
     label = f"log norm of {ADDED[site]} (natural log)"
 
-    figure = Figure(figsize=(10, 5.8), layout="constrained")
-    strip, ridges = figure.subplots(1, 2, width_ratios=[1.5, 1])
+    figure = Figure(figsize=size.tall(8.2 if size.narrow else 5.8), layout="constrained")
+    if size.narrow:
+        strip, ridges = figure.subplots(2, 1, height_ratios=[1, 1.1])
+    else:
+        strip, ridges = figure.subplots(1, 2, width_ratios=[1.5, 1])
 
     beyond = False
     random = np.random.default_rng(0)
@@ -387,9 +455,11 @@ def norms_by_layer(
                         **{**kind, "marker": marker, "s": 18},
                     )
     strip.set_ylim(low, high)
-    label_layers(strip, numbers)
-    strip.set_ylabel(label)
-    _legend_of_norms(strip, colours, drop_first, any(len(p.first_sample) for p in layers), beyond)
+    label_layers(strip, numbers, most=layers_labelled(size.canvas) if size.narrow else 16)
+    strip.set_ylabel(textwrap.fill(label, 34) if size.narrow else label)
+    _legend_of_norms(
+        strip, size, colours, drop_first, any(len(p.first_sample) for p in layers), beyond
+    )
 
     corners = sum(2 * len(part.edges) for part in layers)
     for part, colour in zip(layers, colours, strict=True):
@@ -446,7 +516,7 @@ def norms_by_layer(
 
 
 def _legend_of_norms(
-    axes: Axes, colours: np.ndarray, drop_first: int, any_first: bool, beyond: bool
+    axes: Axes, size: Size, colours: np.ndarray, drop_first: int, any_first: bool, beyond: bool
 ) -> None:
     middle = colours[len(colours) // 2]
     point = Line2D([], [], linestyle="none", marker="o", markersize=4, color=middle)
@@ -470,7 +540,7 @@ def _legend_of_norms(
         labels,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=3,
+        ncols=2 if size.narrow else 3,
         handletextpad=0.2,
         columnspacing=1.2,
         borderaxespad=0.2,
@@ -522,6 +592,12 @@ def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[
             for layer in absent
         )
     return sorted(set(wanted))
+
+
+def spread(layers: Sequence[int], most: int) -> list[int]:
+    """Return at most so many of the layers, spread evenly from the first to the last."""
+    places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
+    return [layers[place] for place in np.floor(places + 0.5).astype(int)]
 
 
 def correction_text(adjust: str, over: str = "the layers") -> str:
@@ -589,6 +665,7 @@ def coefficients_by_layer(
     adjust: str,
     critical_values: Mapping[str, float] | None = None,
     null: pd.DataFrame | None = None,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw figure 2: the coefficient of each lag by layer, with R² below.
 
@@ -608,6 +685,7 @@ def coefficients_by_layer(
     null : pandas.DataFrame, optional
         The tidy table of a permuted regression with the same terms. With a null each lag has a
         panel of its own: the nulls of several lags would hide each other.
+    size : Size
     """
     fits = fits.sort_values("layer")
     numbers = fits["layer"].tolist()
@@ -627,20 +705,23 @@ def coefficients_by_layer(
     groups = [terms] if null is None else [[term] for term in terms]
     entries = mark_entries(alpha, adjust, band=band, null=null is not None, unfitted=bool(missing))
     if null is None:
-        entries = {**{named(term): handle_of(term, palette[term]) for term in terms}, **entries}
-    columns = legend_columns(list(entries), 9.7)
+        entries = {**{named(term): handle_of(term, palette) for term in terms}, **entries}
+    columns = legend_columns(list(entries), size.canvas - 0.3)
     strip = strip_height(-(-len(entries) // columns))
 
     with_r_squared = not permuted or bool(np.isfinite(r_squared).any())
-    figure, panels, bottom = _panels_of_groups(len(groups), with_r_squared, strip)
+    figure, panels, bottom = _panels_of_groups(len(groups), with_r_squared, strip, size)
+    scale = mark_scale(panel_width(panels[0]), len(numbers))
+    # Panels that are not high enough for the unit leave it to the footnote.
+    unit = "" if size.narrow else "\n(log norm per log norm)"
     for axes, group in zip(panels, groups, strict=True):
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
         if null is not None:
             draw_null(axes, null[null["term"] == group[0]], numbers)
-            axes.set_ylabel(f"coefficient of {named(group[0])}\n(log norm per log norm)")
+            axes.set_ylabel(f"coefficient of {named(group[0])}{unit}")
         else:
-            axes.set_ylabel("coefficient\n(log norm per log norm)")
-        _draw_lags(axes, coefficients, numbers, {term: palette[term] for term in group}, alpha)
+            axes.set_ylabel(f"coefficient{unit}")
+        _draw_lags(axes, coefficients, numbers, palette, alpha, scale=scale, terms=group)
         mark_unfitted(axes, missing, 0.03)
         axes.margins(y=0.08)
     if bottom is not None:
@@ -648,14 +729,11 @@ def coefficients_by_layer(
         bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
         largest = np.nanmax(r_squared) if np.isfinite(r_squared).any() else 1.0
         bottom.set_ylim(0, 1.15 * largest if largest > 0 else 1.0)
-        bottom.set_ylabel("R²\n(share of variance)")
+        bottom.set_ylabel("R²" if size.narrow else "R²\n(share of variance)")
         bottom.locator_params(axis="y", nbins=4)
-    columns_of_panels = 1 if len(groups) <= MOST_BELOW else 2
-    for place, axes in enumerate(figure.axes):
-        wide = columns_of_panels == 1 or (axes is bottom and len(groups) % 2 == 0)
-        label_layers(axes, numbers, most=16 if wide else 10)
-        below = figure.axes[place + columns_of_panels :]
-        if below and (columns_of_panels == 1 or below[0] is not bottom or len(groups) % 2):
+    for axes in figure.axes:
+        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)))
+        if any(_is_below(other, axes) for other in figure.axes):
             # The panel below shows the same layers in the same places.
             axes.tick_params(labelbottom=False)
             axes.set_xlabel("")
@@ -664,6 +742,8 @@ def coefficients_by_layer(
     open_frames(figure)
     figure.align_ylabels()
     notes = [PREDICTIVE]
+    if size.narrow:
+        notes.append("Coefficients: log norm per log norm. R²: share of variance.")
     if critical_values is not None and not permuted:
         notes.append("Joint bands hold all layers of a term at once (max-t over the bootstrap).")
     if permuted:
@@ -680,16 +760,21 @@ def coefficients_by_layer(
 
 
 def _panels_of_groups(
-    groups: int, with_r_squared: bool, strip: float
+    groups: int, with_r_squared: bool, strip: float, size: Size
 ) -> tuple[Figure, list[Axes], Axes | None]:
-    """Return a figure with a panel for each group of lags and one for R² below them all."""
-    columns = 1 if groups <= MOST_BELOW else 2
-    rows = -(-groups // columns)
+    """Return a figure with a panel for each group of lags and one for R² after them all."""
+    if size.flat:
+        # Side by side, in two rows if there are many.
+        rows = 1 if groups + with_r_squared <= MOST_BESIDE else 2
+        columns = -(-(groups + with_r_squared) // rows)
+    else:
+        columns = 1 if groups <= MOST_BELOW else 2
+        rows = -(-groups // columns)
     # A place that is left beside the last group is as good as a row of its own.
-    beside = groups % columns != 0
-    each = 3.5 if groups == 1 else 2.1
-    heights = [each] * rows + [1.3] * (with_r_squared and not beside)
-    figure = Figure(figsize=(10, sum(heights) + strip + 1.3), layout="constrained")
+    beside = groups < rows * columns
+    each = (2.3 if groups == 1 else 1.7) if size.narrow else 3.5 if groups == 1 else 2.1
+    heights = [each] * rows + [1.1 if size.narrow else 1.3] * (with_r_squared and not beside)
+    figure = Figure(figsize=size.tall(sum(heights) + strip + 1.3), layout="constrained")
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     panels: list[Axes] = []
     for place in range(groups):
@@ -699,11 +784,36 @@ def _panels_of_groups(
         panels.append(figure.add_subplot(cell, sharex=first, sharey=first))
     bottom = None
     if with_r_squared:
-        cell = grid[rows - 1, 1] if beside else grid[rows, :]
+        cell = grid[groups // columns, groups % columns] if beside else grid[rows, :]
         # A panel as wide as two has room for more numbers.
         wide = columns == 2 and not beside
         bottom = figure.add_subplot(cell, sharex=None if wide else panels[0])
     return figure, panels, bottom
+
+
+def panel_width(axes: Axes) -> float:
+    """Return how wide a panel's place is, in inches."""
+    cell = _place_of(axes)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return float(figure.get_size_inches()[0]) * len(cell.colspan) / cell.get_gridspec().ncols
+
+
+def _place_of(axes: Axes) -> SubplotSpec:
+    place = axes.get_subplotspec()
+    assert place is not None
+    return place
+
+
+def mark_scale(width: float, layers: int) -> float:
+    """Return the scale of marks: those of many layers in so many inches must not grow together."""
+    return float(np.clip(7.2 * width / layers, 0.45, 1.0))
+
+
+def _is_below(axes: Axes, other: Axes) -> bool:
+    """Return whether a panel is just below another, and as wide."""
+    one, two = _place_of(axes), _place_of(other)
+    return one.colspan == two.colspan and one.rowspan.start == two.rowspan.stop
 
 
 def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
@@ -720,9 +830,23 @@ def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def handle_of(term: str, colour: Any) -> Line2D:
-    """Return a lag's or lead's line in a legend."""
-    return Line2D([], [], color=colour, linewidth=2, linestyle=_dashes(term))
+def lag_markers(lags: Sequence[str]) -> dict[str, str]:
+    """Return a shape for each lag and lead, nearest first."""
+    return {lag: MARKERS[place % len(MARKERS)] for place, lag in enumerate(lags)}
+
+
+def handle_of(term: str, palette: Mapping[str, Any]) -> Line2D:
+    """Return a lag's or lead's line and mark in a legend, one of those in a palette."""
+    return Line2D(
+        [],
+        [],
+        color=palette[term],
+        linewidth=1.6,
+        linestyle=_dashes(term),
+        marker=lag_markers(list(palette))[term],
+        markersize=6,
+        markeredgewidth=0,
+    )
 
 
 def _dashes(term: str) -> Any:
@@ -761,8 +885,9 @@ def draw_profile(
     size: float,
     linestyle: Any = "-",
     zorder: float = 2,
+    marker: str = "o",
 ) -> None:
-    """Draw one coefficient along the layers: line, band, dots where significant, else crosses.
+    """Draw one coefficient along the layers: line, band, marks full where significant, else open.
 
     Parameters
     ----------
@@ -777,8 +902,9 @@ def draw_profile(
     shade : float
         Opacity of the band.
     size : float
-        Of the dots, in points.
+        Of the marks, in points.
     linestyle, zorder : Any
+    marker : str
     """
     x = np.asarray(x)
     estimate = rows["estimate"].to_numpy(dtype=float)
@@ -787,15 +913,17 @@ def draw_profile(
     axes.plot(x, estimate, color=colour, linestyle=linestyle, linewidth=1.3, zorder=zorder + 1)
     known = np.isfinite(estimate)
     significant = rows["p_adjusted"].to_numpy(dtype=float) < alpha
-    for chosen, marker in ((significant, "o"), (~significant, "x")):
+    edge = 0.4 + 0.14 * size
+    for chosen, face in ((significant, colour), (~significant, "w")):
         axes.plot(
             x[known & chosen],
             estimate[known & chosen],
             linestyle="none",
             marker=marker,
-            markersize=size if marker == "o" else 2.5 + 0.6 * size,
-            markeredgewidth=0 if marker == "o" else 0.4 + 0.18 * size,
-            color=colour,
+            markersize=size - edge,
+            markeredgewidth=edge,
+            markeredgecolor=colour,
+            markerfacecolor=face,
             zorder=zorder + 2,
         )
 
@@ -815,21 +943,25 @@ def _draw_lags(
     numbers: list[int],
     palette: dict[str, Any],
     alpha: float,
-    scale: float = 1.0,
+    *,
+    scale: float,
+    terms: Sequence[str] | None = None,
 ) -> None:
-    """Draw the profile of each lag. ``scale`` is that of the marks, for panels that are narrow."""
+    """Draw the profile of each lag, or of some of them. ``scale`` is that of the marks."""
     few = len(palette) <= 4
-    for lag, colour in palette.items():
+    markers = lag_markers(list(palette))
+    for lag in palette if terms is None else terms:
         rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
         draw_profile(
             axes,
             np.asarray(numbers),
             rows,
-            colour,
+            palette[lag],
             alpha,
             shade=0.22 if few else 0.1,
             size=scale * (6.6 if few else 5.6),
             linestyle=_dashes(lag),
+            marker=markers[lag],
         )
 
 
@@ -875,14 +1007,16 @@ def mark_entries(
         Whether a layer is marked as not fitted.
     """
     corrected = "" if adjust == "none" else f", {ADJUSTMENTS.get(adjust, adjust)}"
-    mark: dict[str, Any] = {"linestyle": "none", "color": GREY}
+    mark: dict[str, Any] = {
+        "linestyle": "none",
+        "color": GREY,
+        "marker": "o",
+        "markersize": 5.3,
+        "markeredgewidth": 1.3,
+    }
     entries: dict[str, Any] = {
-        f"p < {alpha:g}{corrected}": Line2D(
-            [], [], marker="o", markersize=6.6, markeredgewidth=0, **mark
-        ),
-        f"p ≥ {alpha:g}{corrected}": Line2D(
-            [], [], marker="x", markersize=6.5, markeredgewidth=1.6, **mark
-        ),
+        f"p < {alpha:g}{corrected}": Line2D([], [], **mark),
+        f"p ≥ {alpha:g}{corrected}": Line2D([], [], markerfacecolor="w", **mark),
     }
     if band:
         entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
@@ -1030,7 +1164,9 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
 
 
 @style()
-def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str, rows: int = 0) -> Figure:
+def outcome_by_lag(
+    panels: Sequence[LagPanel], *, title: str, lag: str, rows: int = 0, size: Size = PAGE
+) -> Figure:
     """Draw figure 3: a panel per layer with the outcome against a lag or lead, and the fitted line.
 
     Parameters
@@ -1042,33 +1178,40 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str, rows: in
         The term, as in ``lag_1`` or ``lead_1``.
     rows : int
         Rows of the design, of which the panels perhaps show a sample.
+    size : Size
+        Where there is room for a few panels only, they are spread over the layers.
     """
+    layers = [panel.layer for panel in panels]
+    shown = spread(layers, MOST_PANELS.get(size.name, len(panels)))
+    panels = [panel for panel in panels if panel.layer in shown]
+    some = f"{len(shown)} of {len(layers)} layers. " if len(shown) < len(layers) else ""
     sample = f"Shown: a sample of {MOST_SHOWN:,} of {rows:,} rows. " if rows > MOST_SHOWN else ""
-    columns, size = next(
-        (columns, size)
-        for most, columns, size in ((1, 1, 4.4), (4, 2, 3.2), (12, 4, 2.05), (10**6, 6, 1.4))
+    columns, side = next(
+        (columns, side)
+        for most, columns, side in SHAPES_OF_PANELS[size.name]
         if len(panels) <= most
     )
     columns = min(columns, len(panels))
     lines = -(-len(panels) // columns)
     largest = max((int(p.counts.max()) for p in panels if p.counts is not None), default=0)
     # The scale of colours takes more than half an inch.
-    width = columns * size + (1.5 if largest else 0.9)
+    width = columns * side + (1.5 if largest else 0.9) if size is PAGE else size.canvas
     footnote = (
-        "Both axes: natural logarithm of the norm, less the mean of the layer's outcome, in its "
-        f"standard deviations (SD), so that all panels share them; the central "
+        f"{some}Both axes: natural logarithm of the norm, less the mean of the layer's outcome, in "
+        f"its standard deviations (SD), so that all panels share them; the central "
         f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
         f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
         f"means. R²: of the whole regression. {sample}{PREDICTIVE}"
     )
-    height = lines * (size + 0.27) + 0.14 * len(_wrapped(footnote, width)) + 1.1
-    figure = Figure(figsize=(width, height), layout="constrained")
+    height = lines * (side + 0.27) + 0.14 * len(_wrapped(footnote, width)) + 1.1
+    figure = Figure(figsize=(width, size.tall(height)[1]), layout="constrained")
     # All have the same limits and ticks. Were they shared, every panel would look through all
     # others whenever it is drawn.
     grid = figure.subplots(lines, columns, squeeze=False)
     limits = lag_limits(panels)
     shades = LogNorm(1, max(largest, 10))
     colours = SHADES
+    unit = "(SD)" if size.narrow else "(SD from the layer's mean)"
 
     for place, axes in enumerate(grid.flat):
         if place >= len(panels):
@@ -1092,9 +1235,8 @@ def outcome_by_lag(panels: Sequence[LagPanel], *, title: str, lag: str, rows: in
         figure,
         title,
         footnote,
-        x_label=f"log norm at token t {'+' if is_lead(lag) else '−'} {distance(lag)} "
-        "(SD from the layer's mean)",
-        y_label="log norm at token t (SD from the layer's mean)",
+        x_label=f"log norm at token t {'+' if is_lead(lag) else '−'} {distance(lag)} {unit}",
+        y_label=f"log norm at token t {unit}",
     )
     return figure
 
@@ -1192,6 +1334,7 @@ def sites_by_layer(
     adjust: str,
     drop_first: int,
     tokens: int = 0,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw figure 4: the sites side by side, norms by layer above coefficients by layer.
 
@@ -1208,63 +1351,61 @@ def sites_by_layer(
         Tokens of each sequence that the norms leave out, for the footnote.
     tokens : int
         Tokens of the corpus, of which the norms perhaps are a sample.
+    size : Size
+        In a narrow one each site has a row, with its coefficients at the right.
     """
     palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
     permuted = is_permuted(sites[0].coefficients)
-    figure = Figure(figsize=(10, 6.6), layout="constrained")
-    grid = figure.subplots(2, len(sites), sharex=True, sharey="row", squeeze=False)
-    unfitted = False
-    for panels, (top, bottom) in zip(sites, grid.T, strict=True):
-        numbers = panels.layers
-        lowest, low, middle, high, highest = panels.quantiles.T
-        for below, above, alpha_of_band in ((lowest, highest, 0.2), (low, high, 0.35)):
-            top.fill_between(
-                numbers, below, above, color=NORMS, alpha=alpha_of_band, linewidth=0, zorder=2
-            )
-        top.plot(numbers, middle, color=NORMS, linewidth=1.5, marker="o", markersize=3, zorder=3)
-        top.set_title(ADDED[panels.site], loc="left", weight="bold")
-
-        coefficients = as_observed(panels.coefficients)
-        missing = unfitted_layers(coefficients, numbers)
-        unfitted |= bool(missing)
-        bottom.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-        crowded = len(sites) * len(numbers) > 40
-        _draw_lags(bottom, coefficients, numbers, palette, alpha, scale=0.7 if crowded else 1.0)
-        mark_unfitted(bottom, missing, 0.03)
-        bottom.margins(y=0.08)
-        label_layers(bottom, numbers, most=16 if len(sites) < 3 else 10)
-        for axes in (top, bottom):
-            axes.grid(axis="y", color="0.9", linewidth=0.6)
-            axes.set_axisbelow(True)
-    grid[0, 0].set_ylabel("log norm\n(natural log)")
-    grid[1, 0].set_ylabel("coefficient\n(log norm per log norm)")
-    open_frames(figure)
-    figure.align_ylabels(list(grid[:, 0]))
+    tables = [as_observed(panels.coefficients) for panels in sites]
+    missing = [
+        unfitted_layers(table, panels.layers) for table, panels in zip(tables, sites, strict=True)
+    ]
     entries = {
-        **{named(lag): handle_of(lag, colour) for lag, colour in palette.items()},
+        **{named(lag): handle_of(lag, palette) for lag in palette},
         **mark_entries(
             alpha,
             adjust,
             band=null_text(alpha) if permuted else band_text(alpha),
-            unfitted=unfitted,
+            unfitted=any(missing),
         ),
     }
-    columns = legend_columns(list(entries), 9.0)
-    legend = grid[1, 0].legend(
-        list(entries.values()),
-        list(entries),
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        handlelength=2.6,
-        columnspacing=1.6,
-        borderaxespad=0.2,
-    )
-    # It stands above all columns, so the first must not be made wide for it; an empty title
-    # keeps the height that it takes.
-    legend.set_in_layout(False)
-    rows = -(-len(entries) // columns)
-    grid[1, 0].set_title("\n" * (rows - 1) + " ", loc="left", pad=8)
+    columns = legend_columns(list(entries), size.canvas - 0.3)
+    strip = strip_height(-(-len(entries) // columns))
+    if size.narrow:
+        figure = Figure(figsize=size.tall(1.8 * len(sites) + strip + 1.8), layout="constrained")
+        pairs = figure.subplots(len(sites), 2, sharex=True, sharey="col", squeeze=False)
+    else:
+        figure = Figure(figsize=size.tall(5.3 + strip + 1.1), layout="constrained")
+        pairs = figure.subplots(2, len(sites), sharex=True, sharey="row", squeeze=False).T
+    for panels, table, without, (norms, slopes) in zip(sites, tables, missing, pairs, strict=True):
+        numbers = panels.layers
+        lowest, low, middle, high, highest = panels.quantiles.T
+        for below, above, alpha_of_band in ((lowest, highest, 0.2), (low, high, 0.35)):
+            norms.fill_between(
+                numbers, below, above, color=NORMS, alpha=alpha_of_band, linewidth=0, zorder=2
+            )
+        norms.plot(numbers, middle, color=NORMS, linewidth=1.5, marker="o", markersize=3, zorder=3)
+        norms.set_title(ADDED[panels.site], loc="left", weight="bold")
+        slopes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+        width = panel_width(slopes)
+        _draw_lags(slopes, table, numbers, palette, alpha, scale=mark_scale(width, len(numbers)))
+        mark_unfitted(slopes, without, 0.03)
+        slopes.margins(y=0.08)
+        for axes in (norms, slopes):
+            label_layers(axes, numbers, most=layers_labelled(width))
+            axes.grid(axis="y", color="0.9", linewidth=0.6)
+            axes.set_axisbelow(True)
+            if any(_is_below(other, axes) for other in figure.axes):
+                axes.set_xlabel("")
+        if size.narrow:
+            norms.set_ylabel("log norm")
+            slopes.set_ylabel("coefficient")
+        elif panels is sites[0]:
+            norms.set_ylabel("log norm\n(natural log)")
+            slopes.set_ylabel("coefficient\n(log norm per log norm)")
+    open_frames(figure)
+    for line in pairs.T:
+        figure.align_ylabels(list(line if size.narrow else line[:1]))
 
     covariance = sites[0].coefficients["vcov_type"].iloc[0]
     n_obs = max(int(panels.fits["n_obs"].max()) for panels in sites)
@@ -1272,11 +1413,15 @@ def sites_by_layer(
     of = "all" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,}"
     dropped = f" but the first {drop_first} of each sequence" if drop_first > 1 else ""
     dropped = " but the first of each sequence" if drop_first == 1 else dropped
+    places = ("Left", "Right") if size.narrow else ("Above", "Below")
+    units = "Natural logarithms. Coefficients: log norm per log norm. " if size.narrow else ""
     frame(
         figure,
         title,
-        f"Above: median of the norms in each layer, and bands with the middle 50% and 90% of {of} "
-        f"tokens{dropped}. Below: the coefficients of the regression in each layer. {PREDICTIVE} "
-        f"{spread_text(covariance, adjust, n_obs, n_documents)}",
+        f"{places[0]}: median of the norms in each layer, and bands with the middle 50% and 90% of "
+        f"{of} tokens{dropped}. {places[1]}: the coefficients of the regression in each layer. "
+        f"{units}{PREDICTIVE} {spread_text(covariance, adjust, n_obs, n_documents)}",
+        strip=strip,
     )
+    legends_in_strip(figure, [(entries, columns)])
     return figure

@@ -22,11 +22,14 @@ from attnlag.figures import (
     frame,
     label_layers,
     layer_ticks,
+    layers_labelled,
     named,
     open_frames,
+    panel_width,
     shortened,
     style,
 )
+from attnlag.sizes import PAGE, Size
 from attnlag.wording import COVARIANCE
 
 # Blue below, white at zero, red above: as light on either side for the same distance.
@@ -100,6 +103,7 @@ def norms_by_position(
     site: str,
     drop_first: int,
     tokens: int,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw the mean log norm by position and layer, as it is and against the layer's own mean.
 
@@ -117,10 +121,13 @@ def norms_by_position(
         Tokens of each sequence that the regressions leave out; their columns are marked.
     tokens : int
         Tokens of the corpus, of which the map perhaps shows a sample.
+    size : Size
     """
     columns = len(means)
-    figure = Figure(figsize=(10, 6.2), layout="constrained")
-    panels = figure.subplots(2, 1, sharex=True, sharey=True)
+    figure = Figure(figsize=size.tall(6.2), layout="constrained")
+    rows = 1 if size.flat else 2
+    panels = list(figure.subplots(rows, 3 - rows, sharex=True, sharey=True))
+    width = panel_width(panels[0])
     difference = means - typical
     dropped = int(np.searchsorted(edges, drop_first))
     reach = reach_of(difference[dropped:])
@@ -146,7 +153,8 @@ def norms_by_position(
             norm=scale,
         )
         axes.set_facecolor("0.9")
-        axes.set_ylabel("layer")
+        if rows == 2 or axes is panels[0]:
+            axes.set_ylabel("layer")
         axes.set_yticks(layer_ticks(layers, 10))
         if dropped:
             axes.axvspan(
@@ -162,6 +170,9 @@ def norms_by_position(
             aspect=18,
         )
     ticks = [place for place in range(columns) if place < SINGLE or place % PER_DOUBLING == 2]
+    if width < 6:
+        # Every other one, so that numbers of three digits do not touch.
+        ticks = [place for place in ticks if place % 2 == 0]
     panels[1].set_xticks(ticks, [f"{edges[place]:,}" for place in ticks])
     if dropped:
         panels[0].annotate(
@@ -175,14 +186,15 @@ def norms_by_position(
         )
     open_frames(figure)
     sample = "" if tokens <= MOST_SHOWN else f"Shown: a sample of {MOST_SHOWN:,} of {tokens:,}. "
+    second = "Right" if rows == 1 else "Below"
     marked = "Hatched: dropped from the regressions, as outcome and as lag. " if dropped else ""
     frame(
         figure,
         title,
         f"Natural logarithm of the norm of the {ADDED[site]}. From position {SINGLE} on a column "
         f"holds several positions, {PER_DOUBLING} columns to a doubling; ticks name the first one. "
-        f"{marked}Below: colours end where 2% of the cells are beyond, dropped ones aside; arrows "
-        f"at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. {sample}",
+        f"{marked}{second}: colours end where 2% of the cells are beyond, dropped ones aside; "
+        f"arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. {sample}",
         x_label="position in the sequence (tokens, first of its column)",
     )
     return figure
@@ -220,6 +232,7 @@ def groups_by_layer(
     alpha: float,
     adjust: str,
     tokens: int,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw norms and the nearest coefficient by group of documents, a row each.
 
@@ -238,6 +251,7 @@ def groups_by_layer(
         The correction behind ``p_adjusted``.
     tokens : int
         Tokens of the corpus, of which the norms perhaps are a sample.
+    size : Size
     """
     layers = sorted(coefficients["layer"].unique())
     names = [panel.group for panel in panels]
@@ -248,8 +262,13 @@ def groups_by_layer(
         for value in ("estimate", "p_adjusted")
     )
     means = np.stack([panel.means for panel in panels])
-    figure = Figure(figsize=(10, 2.5 + 0.27 * len(panels)), layout="constrained")
-    spread, levels, slopes = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.25], sharey=True)
+    if size.narrow:
+        height = 3 * (0.9 + 0.15 * len(panels)) + 2.2
+        figure = Figure(figsize=size.tall(height), layout="constrained")
+        spread, levels, slopes = figure.subplots(3, 1, sharey=True)
+    else:
+        figure = Figure(figsize=size.tall(2.5 + 0.27 * len(panels)), layout="constrained")
+        spread, levels, slopes = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.25], sharey=True)
 
     for place, panel in enumerate(panels):
         lowest, low, middle, high, highest = panel.quantiles
@@ -262,7 +281,9 @@ def groups_by_layer(
         range(len(panels)),
         [f"{shortened(panel.group, LONGEST_NAME)} ({panel.documents:,})" for panel in panels],
     )
-    spread.set_xlabel("log norm (SD from the\nlayer's mean), all layers")
+    spread.set_xlabel(
+        f"log norm (SD from the{' ' if size.narrow else chr(10)}layer's mean), all layers"
+    )
     spread.grid(axis="x", color="0.9", linewidth=0.6)
     spread.set_title("norms", loc="left", weight="bold")
 
@@ -278,13 +299,13 @@ def groups_by_layer(
         reach = reach_of(values)
         scale = Normalize(-reach, reach)
         draw_map(axes, values, layers, scale, DIVERGING)
-        label_layers(axes, layers, most=8)
+        label_layers(axes, layers, most=layers_labelled(panel_width(axes)))
         axes.set_xlim(min(layers) - 0.5, max(layers) + 0.5)
         axes.set_title(heading, loc="left", weight="bold")
         figure.colorbar(
             ScalarMappable(scale, DIVERGING),
             ax=axes,
-            location="bottom",
+            location="right" if size.narrow else "bottom",
             label=label,
             extend="both",
             aspect=22,
@@ -302,8 +323,8 @@ def groups_by_layer(
         figure,
         title,
         f"{ADDED[site][0].upper()}{ADDED[site][1:]}, {of} but the dropped ones, documents in "
-        f"brackets. Left: median, middle 50% and middle 90%. Right: each group's own regression; "
-        f"crosses where p ≥ {alpha:g}, {correction_text(adjust)}; standard errors "
+        f"brackets. Norms: median, middle 50% and middle 90%. Coefficients: each group's own "
+        f"regression; crosses where p ≥ {alpha:g}, {correction_text(adjust)}; standard errors "
         f"{COVARIANCE.get(kinds, kinds)}. Grey: not fitted. Colours end where 2% of the cells are "
         f"beyond. {PREDICTIVE}",
     )

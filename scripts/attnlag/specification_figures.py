@@ -22,20 +22,23 @@ from attnlag.figures import (
     is_permuted,
     label_layers,
     lags_among,
+    layers_labelled,
     legend_columns,
     legends_in_strip,
     mark_entries,
     mark_unfitted,
     named,
     open_frames,
+    panel_width,
     strip_height,
     style,
 )
+from attnlag.sizes import PAGE, Size
 from attnlag.wording import COVARIANCE
 
 COLOUR = PALETTE[0]
 OTHERS = "0.72"
-MOST_COLUMNS = 4
+MOST_COLUMNS, MOST_COLUMNS_OF_NARROW = 4, 2
 TERM = "lag_1"
 
 
@@ -44,15 +47,20 @@ def term_shown(coefficients: pd.DataFrame) -> str:
     return lags_among(list(coefficients["term"]))[0]
 
 
-def shape_of(panels: int) -> tuple[int, int]:
+def shape_of(panels: int, most: int = MOST_COLUMNS) -> tuple[int, int]:
     """Return rows and columns for so many panels, at most four in a row, rows about equal."""
-    rows = -(-panels // MOST_COLUMNS)
+    rows = -(-panels // most)
     return rows, -(-panels // rows)
 
 
 @style()
 def specifications_by_layer(
-    regressions: Sequence[pd.DataFrame], *, title: str, alpha: float, adjust: str
+    regressions: Sequence[pd.DataFrame],
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw the coefficient of lag 1 of every regression by layer, a panel each.
 
@@ -70,6 +78,7 @@ def specifications_by_layer(
         Level of significance; the bands are those of the tables, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
+    size : Size
     """
     numbers = sorted(set().union(*(table["layer"] for table in regressions)))
     terms = [term_shown(table) for table in regressions]
@@ -78,7 +87,8 @@ def specifications_by_layer(
         for table, term in zip(regressions, terms, strict=True)
     ]
     permuted = [is_permuted(table) for table in regressions]
-    rows, columns = shape_of(len(regressions))
+    most = MOST_COLUMNS_OF_NARROW if size.narrow else MOST_COLUMNS
+    rows, columns = shape_of(len(regressions), most)
 
     entries = mark_entries(
         alpha,
@@ -90,19 +100,19 @@ def specifications_by_layer(
     if len(regressions) > 1:
         dashed = " (dashed: permuted)" if any(permuted) else ""
         entries[f"the other regressions{dashed}"] = Line2D([], [], color=OTHERS, linewidth=1.2)
-    legend = legend_columns(list(entries), 9.7)
+    legend = legend_columns(list(entries), size.canvas - 0.3)
     strip = strip_height(-(-len(entries) // legend))
     # A character of a bold title is about 0.1 inches wide, and a line 0.17 high.
     titles = [
         textwrap.fill(
             f"{table['regression'].iloc[0]}" + ("" if term == TERM else f" ({named(term)})"),
-            int((9.2 / columns - 0.15) / 0.1),
+            int(((size.canvas - 0.8) / columns - 0.15) / 0.1),
         )
         for table, term in zip(regressions, terms, strict=True)
     ]
     lines = max(title.count("\n") for title in titles)
-    each = (2.1 if columns > 2 else 2.7) + 0.17 * lines
-    figure = Figure(figsize=(10, rows * each + strip + 1.35), layout="constrained")
+    each = (1.8 if size.narrow else 2.1 if columns > 2 else 2.7) + 0.17 * lines
+    figure = Figure(figsize=size.tall(rows * each + strip + 1.35), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for place, axes in enumerate(grid.flat):
         if place >= len(regressions):
@@ -120,10 +130,11 @@ def specifications_by_layer(
             )
         _draw_panel(axes, profiles[place], permuted[place], numbers, alpha)
         axes.set_title(titles[place], loc="left", weight="bold")
-        label_layers(axes, numbers, most=16 // columns + 2)
+        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)))
         axes.set_xlabel("")
         if place % columns == 0:
-            axes.set_ylabel("coefficient\n(log norm per log norm)")
+            unit = "" if size.narrow else "\n(log norm per log norm)"
+            axes.set_ylabel(f"coefficient{unit}")
         if place + columns >= len(regressions):
             # Nothing below shows the numbers of this column.
             axes.tick_params(labelbottom=True)
@@ -134,6 +145,8 @@ def specifications_by_layer(
         COVARIANCE.get(kind, kind) for kind in dict.fromkeys(kinds) if kind != "permutation"
     )
     notes = [f"The coefficient of {named(TERM)}, or of the term named above the panel."]
+    if size.narrow:
+        notes.append("Its unit: log norm per log norm.")
     if errors:
         notes.append(f"Standard errors: {errors}.")
     if any(permuted):

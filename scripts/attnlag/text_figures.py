@@ -16,21 +16,22 @@ from matplotlib.patches import Rectangle
 
 from attnlag.errors import UserError, nearest
 from attnlag.figures import ADDED, SHADES, TAIL, finite, frame, shortened, style
+from attnlag.sizes import PAGE, Size
 
-PAGE = Path(__file__).with_suffix(".html")
+TEMPLATE = Path(__file__).with_suffix(".html")
 
 # Where the reader chooses none: so many groups, the first document of each.
 MOST_DOCUMENTS = 20
 # A page of more tokens than these is slow to paint.
 MOST_TOKENS = 2000
-# Lines of a figure, shared by its documents.
-MOST_LINES = 54
+# Lines of a figure, shared by its documents, and the fewest that are worth showing of one.
+MOST_LINES = {"page": 54, "column": 30, "slide": 15}
+FEWEST_LINES = 3
 
 # In inches. DejaVu Sans Mono is 0.602 of its size wide.
 SIZE = 8.0
 LINE = 0.185
 CHARACTER = 0.602 * SIZE / 72
-WIDTH = 10.0
 BESIDE = 1.25
 LONGEST_NAME = 16
 
@@ -199,7 +200,7 @@ def page(
     }
     # Inside a script element, "</script>" of a text would end it.
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return PAGE.read_text(encoding="utf-8").replace("@DATA@", text)
+    return TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text)
 
 
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
@@ -249,19 +250,26 @@ def text_by_token(
     first: int,
     title: str,
     site: str,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw the beginnings of documents, each token shaded by its norm in one layer.
 
-    The parameters are those of `page`.
+    The parameters are those of `page`, and the size: where there is no room for all documents, the
+    first ones are shown, and in a narrow one their groups stand above them instead of beside.
     """
-    most = max(3, MOST_LINES // len(documents))
-    width = int((WIDTH - BESIDE - 0.2) / CHARACTER)
+    room = MOST_LINES[size.name]
+    shown = documents[: room // FEWEST_LINES] if size is not PAGE else documents
+    left_out = len(shown) < len(documents)
+    documents = shown
+    most = max(FEWEST_LINES, room // len(documents) - size.narrow)
+    beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
+    width = int((size.canvas - beside - 0.2) / CHARACTER)
     laid = [wrapped(one.tokens, width, most) for one in documents]
     heights = [1 + max((line for _, line, _, _ in parts), default=0) for parts in laid]
-    total = LINE * (sum(heights) + 0.45 * len(documents))
-    figure = Figure(figsize=(WIDTH, total + 1.75), layout="constrained")
+    total = LINE * (sum(heights) + 0.45 * len(documents)) + over * len(documents)
+    figure = Figure(figsize=size.tall(total + 1.75), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(0, WIDTH - 0.2), ylim=(total, 0))
+    axes.set(xlim=(0, size.canvas - 0.2), ylim=(total, 0))
     axes.axis("off")
     low, high = limits[first]
     scale, colours = Normalize(low, high), SHADES
@@ -273,7 +281,7 @@ def text_by_token(
         axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
         beyond |= bool(parts) and parts[-1][0] + 1 < len(one.tokens)
         for token, line, column, text in parts:
-            left, above = BESIDE + column * CHARACTER, top + line * LINE
+            left, above = beside + column * CHARACTER, top + over + line * LINE
             value = one.logs[first][token]
             known = bool(np.isfinite(value))
             share = 0.9 * float(np.clip(scale(value), 0, 1)) if known else 0.0
@@ -300,14 +308,15 @@ def text_by_token(
                     fontsize=SIZE,
                     color="w" if share > 0.45 else "k",
                 )
-        top += LINE * (height + 0.45)
+        top += LINE * (height + 0.45) + over
     figure.colorbar(
         ScalarMappable(Normalize(low, low + (high - low) / 0.9), colours),
         ax=axes,
         location="bottom",
         label=f"log norm of {ADDED[site]} in layer {layers[first]} (natural log)",
         boundaries=np.linspace(low, high, 91),
-        ticks=[round(tick, 2) for tick in np.linspace(low, high, 5)],
+        ticks=np.linspace(low, high, 5),
+        format="{x:.2f}",
         extend="neither",
         aspect=50,
         fraction=0.02,
@@ -319,6 +328,8 @@ def text_by_token(
     ]
     if beyond:
         notes.append("Beginnings of the documents only.")
+    if left_out:
+        notes.append("The first documents only.")
     if lacking:
         notes.append(f"{NO_GLYPH}: a character that the font lacks.")
     frame(figure, f"{title}, layer {layers[first]}", " ".join(notes))

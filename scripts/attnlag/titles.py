@@ -143,6 +143,31 @@ def of_diagnostics(fits: pd.DataFrame) -> str:
     )
 
 
+def of_comparison(coefficients: pd.DataFrame, alpha: float) -> str:
+    """Return in how many layers of all models the nearest lag or lead is significant.
+
+    Parameters
+    ----------
+    coefficients : pandas.DataFrame
+        The comparison's table of one site and regression, with ``control`` for random weights.
+    alpha : float
+        Level of significance, of ``p_adjusted``.
+    """
+    term = lags_among(list(coefficients["term"]))[0]
+    rows = coefficients[coefficients["term"] == term].dropna(subset=["p_adjusted"])
+    parts: list[str] = []
+    for control, of_kind in rows.groupby("control"):
+        significant = of_kind["p_adjusted"] < alpha
+        share = significant.groupby([of_kind["model"], of_kind["corpus"]]).mean()
+        low, high = f"{share.min():.0%}", f"{share.max():.0%}"
+        words = low if low == high else f"{low} to {high}"
+        parts.append(f"with random weights in {words}" if control else f"in {words} of the layers")
+    if not parts:
+        return "Coefficients by relative depth"
+    verb = "differs from its null" if is_permuted(coefficients) else "predicts"
+    return f"{named(term).capitalize()} {verb} {', '.join(parts)}"
+
+
 def of_sites(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> str:
     """Return in how many layers of each site the nearest lag or lead is significant."""
     parts: list[str] = []

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import seaborn as sns
 from matplotlib.colors import to_hex
-from test_figures import overlaps, texts_of
+from test_figures import marks_of, overlaps, texts_of
 
 from attnlag import comparison_figures, figures, tables
 
@@ -53,8 +53,10 @@ def synthetic(models, controls=(), corpora=("prompts",), lags=2, unfitted=(), si
     return pd.DataFrame(rows)
 
 
-def drawn(table, adjust="holm", alpha=0.05):
-    return comparison_figures.coefficients_by_depth(table, title=TITLE, alpha=alpha, adjust=adjust)
+def drawn(table, adjust="holm", alpha=0.05, **kinds):
+    return comparison_figures.coefficients_by_depth(
+        table, title=TITLE, alpha=alpha, adjust=adjust, **kinds
+    )
 
 
 def some(count, **kinds):
@@ -134,19 +136,13 @@ def test_bands_are_the_intervals_of_the_table():
         assert any(list(line.get_ydata()) == [0, 0] for line in axes.lines)
 
 
-def test_a_coefficient_is_a_dot_if_significant_and_a_cross_if_not():
+def test_a_mark_is_full_if_significant_and_open_if_not():
     table = some(4)
     axes = drawn(table).axes[0]
     of_lag = table[table["term"] == "lag_1"]
-    for marker, chosen in (("o", of_lag["layer"] > 0), ("x", of_lag["layer"] == 0)):
-        points = sorted(
-            point
-            for line in axes.lines
-            if line.get_marker() == marker
-            for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
-        )
-        expected = of_lag[chosen]
-        assert points == sorted(zip(expected["depth"], expected["estimate"], strict=True))
+    for full, chosen in ((True, of_lag["layer"] > 0), (False, of_lag["layer"] == 0)):
+        expected = sorted(zip(of_lag["depth"][chosen], of_lag["estimate"][chosen], strict=True))
+        assert marks_of(axes, full) == expected
 
 
 def test_each_model_has_a_colour_and_a_control_is_dashed_and_grey():

@@ -68,10 +68,9 @@ def synthetic(layers: int, unfitted=()):
     return panels, fits
 
 
-def drawn(panels, fits, wanted=None, title=TITLE):
-    rows = diagnostic_figures.layers_with_rows(wanted, [panel.layer for panel in panels])
+def drawn(panels, fits, wanted=None, title=TITLE, **kinds):
     return diagnostic_figures.diagnostics_by_layer(
-        panels, fits, rows=rows, title=title, term="lag_1"
+        panels, fits, rows=wanted, title=title, term="lag_1", **kinds
     )
 
 
@@ -274,9 +273,7 @@ def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
     command += ["--fits", tmp_path / "fits.parquet", "--influence", tmp_path / "influence.parquet"]
     command += ["--output", tmp_path / "found.svg", "--settings"]
     done = subprocess.run([*command, "{}"], capture_output=True, text=True, check=False)
-    said = (
-        r"gpt2, prompts, attention, notebook: drew the residuals of 1 of 1 layers \(\d+\.\d s\)\n"
-    )
+    said = r"gpt2, prompts, attention, notebook: drew the residuals of 1 layer \(\d+\.\d s\)\n"
     assert re.fullmatch(said, done.stderr)
 
     edges, coarse = (

@@ -21,6 +21,7 @@ from matplotlib.patches import StepPatch
 from attnlag import design, figures, layout, tables, titles
 from attnlag.errors import UserError
 from attnlag.norms import log_norms
+from attnlag.sizes import PAGE, Size
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 LAYERS = [2, 12, 30, 48]
@@ -41,14 +42,14 @@ def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: f
     return position, np.exp(logs.reshape(-1, layers)).astype(np.float32)
 
 
-def norms_figure(layers: int, sink: float = 0.0, **kinds) -> Figure:
+def norms_figure(layers: int, sink: float = 0.0, size: Size = PAGE, **kinds) -> Figure:
     position, norms = synthetic_norms(layers, sink=sink, **kinds)
     parts = [
         figures.layer_norms(layer, log_norms(norms[:, layer]), position == 0)
         for layer in range(layers)
     ]
     return figures.norms_by_layer(
-        parts, title=TITLE, tokens=len(norms), site="attention", drop_first=1
+        parts, title=TITLE, tokens=len(norms), site="attention", drop_first=1, size=size
     )
 
 
@@ -92,9 +93,9 @@ def synthetic_tables(
     return pd.DataFrame(rows), fits
 
 
-def coefficients_figure(layers: int, adjust: str = "holm", **kinds) -> Figure:
+def coefficients_figure(layers: int, adjust: str = "holm", size: Size = PAGE, **kinds) -> Figure:
     return figures.coefficients_by_layer(
-        *synthetic_tables(layers, **kinds), title=TITLE, alpha=0.05, adjust=adjust
+        *synthetic_tables(layers, **kinds), title=TITLE, alpha=0.05, adjust=adjust, size=size
     )
 
 
@@ -108,8 +109,8 @@ def panels_of(layers: int, **kinds) -> list[figures.LagPanel]:
     ]
 
 
-def lags_figure(layers: int, **kinds) -> Figure:
-    return figures.outcome_by_lag(panels_of(layers, **kinds), title=TITLE, lag="lag_1")
+def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
+    return figures.outcome_by_lag(panels_of(layers, **kinds), title=TITLE, lag="lag_1", size=size)
 
 
 SITES = ("attention", "mlp", "block")
@@ -131,13 +132,16 @@ def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[figures.SitePanel
     ]
 
 
-def sites_figure(layers: int, adjust: str = "holm", drop_first: int = 1, **kinds) -> Figure:
+def sites_figure(
+    layers: int, adjust: str = "holm", drop_first: int = 1, size: Size = PAGE, **kinds
+) -> Figure:
     return figures.sites_by_layer(
         panels_of_sites(layers, **kinds),
         title=TITLE,
         alpha=0.05,
         adjust=adjust,
         drop_first=drop_first,
+        size=size,
     )
 
 
@@ -152,6 +156,16 @@ def legend_of(drawn: Figure | Axes) -> list[str]:
     """Return the labels of the only legend of a figure or of its axes."""
     (legend,) = drawn.legends if isinstance(drawn, Figure) else [drawn.get_legend()]
     return [text.get_text() for text in legend.get_texts()]
+
+
+def marks_of(axes: Axes, full: bool, shapes: str = "osDv") -> list[tuple[float, float]]:
+    """Return the places of the marks that are full, or of those that are open."""
+    return sorted(
+        point
+        for line in axes.lines
+        if line.get_marker() in shapes and (line.get_markerfacecolor() != "w") == full
+        for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    )
 
 
 def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
@@ -314,21 +328,17 @@ def test_coefficients_have_labels_title_and_the_caveat(layers):
     assert "2,940 rows from 20 documents" in texts_of(figure)
 
 
-def test_a_coefficient_is_a_dot_if_significant_and_a_cross_if_not():
+@pytest.mark.parametrize(("lag", "shape"), [("lag_1", "o"), ("lag_2", "s")])
+def test_lags_have_shapes_that_are_full_if_significant_and_open_if_not(lag, shape):
     coefficients, _ = synthetic_tables(12)
     top = coefficients_figure(12).axes[0]
-    for marker, chosen in (
-        ("o", coefficients["p_adjusted"] < 0.05),
-        ("x", coefficients["p_adjusted"] >= 0.05),
+    of_lag = coefficients[coefficients["term"] == lag]
+    for full, chosen in (
+        (True, of_lag["p_adjusted"] < 0.05),
+        (False, of_lag["p_adjusted"] >= 0.05),
     ):
-        expected = coefficients[chosen & (coefficients["term"] != "intercept")]
-        drawn = [
-            point
-            for line in top.lines
-            if line.get_marker() == marker
-            for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
-        ]
-        assert sorted(drawn) == sorted(zip(expected["layer"], expected["estimate"], strict=True))
+        expected = sorted(zip(of_lag["layer"][chosen], of_lag["estimate"][chosen], strict=True))
+        assert marks_of(top, full, shape) == expected
 
 
 def test_the_lines_and_bands_are_those_of_the_table_with_a_zero_line():
@@ -414,13 +424,13 @@ def test_joint_bands_are_the_critical_value_times_the_standard_error():
     assert "hold all layers of a term at once" in texts_of(figure)
 
 
-def null_figure(layers: int, permuted: bool = False, **kinds) -> Figure:
+def null_figure(layers: int, permuted: bool = False, size: Size = PAGE, **kinds) -> Figure:
     """Draw a regression before its null, or the permuted regression itself."""
     coefficients, fits = synthetic_tables(layers, permuted=permuted, **kinds)
     null = None if permuted else synthetic_tables(layers, permuted=True, **kinds)[0]
     fits["r_squared"] *= np.nan if permuted else 1
     return figures.coefficients_by_layer(
-        coefficients, fits, title=TITLE, alpha=0.05, adjust="holm", null=null
+        coefficients, fits, title=TITLE, alpha=0.05, adjust="holm", null=null, size=size
     )
 
 
@@ -446,8 +456,8 @@ def test_each_lag_has_a_panel_before_its_null(permuted):
         assert np.array_equal(profile_of(axes), expected)
         if not permuted:
             np.testing.assert_allclose(band_of(axes.collections[2]), ends_of(coefficients, lag))
-        crosses = next(line for line in axes.lines if line.get_marker() == "x")
-        assert list(crosses.get_xdata()) == ([0, 3, 6, 9] if lag == "lag_2" else [])
+        without = [layer for layer, _ in marks_of(axes, full=False)]
+        assert without == ([0, 3, 6, 9] if lag == "lag_2" else [])
     assert panels[0].get_ylim() == panels[1].get_ylim()
     labels = legend_of(figure)
     assert labels[-1] == "order of tokens permuted (95% of draws)"
@@ -663,11 +673,10 @@ def test_sites_show_their_own_numbers():
 def test_sites_mark_what_is_not_significant_and_what_is_not_fitted():
     figure = sites_figure(9, unfitted=(4,))
     below = figure.axes[3]
-    crosses = [line for line in below.lines if line.get_marker() == "x" and len(line.get_xdata())]
-    assert [list(line.get_xdata()) for line in crosses] == [[0, 3, 6]]
+    assert [layer for layer, _ in marks_of(below, full=False)] == [0, 3, 6]
     marks = [line for line in below.lines if line.get_marker() == "^"]
     assert [list(line.get_xdata()) for line in marks] == [[4]]
-    assert legend_of(below)[-1] == "not fitted"
+    assert legend_of(figure)[-1] == "not fitted"
 
 
 @pytest.mark.parametrize(
@@ -689,8 +698,8 @@ def test_sites_of_a_permuted_regression_show_what_was_observed_before_the_null()
     line = next(line for line in below.lines if len(line.get_xdata()) == 12)
     assert np.array_equal(line.get_ydata(), table.loc[table["term"] == "lag_1", "observed"])
     np.testing.assert_allclose(band_of(below.collections[0]), ends_of(table, "lag_1"))
-    assert "order of tokens permuted (95% of draws)" in legend_of(below)
-    assert "95% confidence band" not in legend_of(below)
+    assert "order of tokens permuted (95% of draws)" in legend_of(figure)
+    assert "95% confidence band" not in legend_of(figure)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from test_figures import band_of, ends_of, legend_of, overlaps, synthetic_tables, texts_of
+from test_figures import (
+    band_of,
+    ends_of,
+    legend_of,
+    marks_of,
+    overlaps,
+    synthetic_tables,
+    texts_of,
+)
 
 from attnlag import figures, specification_figures, tables
 
@@ -33,12 +41,13 @@ def some(layers: int, names=tuple(KINDS)):
     return regressions
 
 
-def drawn(regressions, adjust="holm"):
+def drawn(regressions, adjust="holm", **kinds):
     return specification_figures.specifications_by_layer(
         regressions,
         title="Regressions by layer: gpt2, prompts, attention",
         alpha=0.05,
         adjust=adjust,
+        **kinds,
     )
 
 
@@ -100,8 +109,7 @@ def test_each_panel_shows_its_own_coefficient_before_the_others():
 def test_significance_the_null_and_the_others_are_in_the_legend():
     table = synthetic_tables(12, lags=1)[0]
     figure = drawn([table, *some(12, ("null",))])
-    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
-    assert list(crosses[0].get_xdata()) == [0, 3, 6, 9]
+    assert [layer for layer, _ in marks_of(figure.axes[0], full=False)] == [0, 3, 6, 9]
     assert legend_of(figure) == [
         "p < 0.05, Holm",
         "p ≥ 0.05, Holm",

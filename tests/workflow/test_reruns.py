@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
+from projects import ROOT
 
 # Whatever is made again, the last job checks it.
 CHECK = {"check_fits": 1}
@@ -25,6 +27,10 @@ NULL = {
 COMPARISON = {"compare_models": 1, "tabulate_comparison": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, "tabulate_tokens": 1, **EXTRACTION}
+
+# In two shards: these once for each of them.
+PER_SHARD = ("tokenize_corpus", "extract_activations", "compute_norms", *STAGES)
+SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
 
 
 def change(**sections):
@@ -74,6 +80,10 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
+        {**OF_NORMS, **FIGURES, "plot_groups": 1},
+    ),
+    "figure sizes": (
+        change(figures={"sizes": ["page", "column"]}),
         {**OF_NORMS, **FIGURES, "plot_groups": 1},
     ),
     "figure layers": (change(figures={"layers": [1]}), PANELS),
@@ -158,6 +168,7 @@ ROWS = {
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
+    "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
     "a figure's code": (edit("scripts/plot_lags.py"), {"plot_lags": 1, **CHECK}),
     "the check's code": (edit("scripts/check_fits.py"), CHECK),
     "the figures' code": (
@@ -175,6 +186,88 @@ ROWS = {
     "a checkout that touches files": (touch_everything, {}),
     "vectors deleted, lags changed": (delete_vectors_and_change_lags, DESIGN),
 }
+
+
+# The rows of the table in docs/reruns.md, and those above that each stands for.
+DOCUMENTED = {
+    "nothing": ["nothing"],
+    "`figures`: formats, sizes, bands, layers, documents of the text": [
+        "figure formats",
+        "figure sizes",
+        "figure layers",
+        "the bands of the figure",
+        "the layer of the text",
+        "the documents of the text",
+    ],
+    "`inference`: covariance, alpha, correction, draws, folds": [
+        "covariance",
+        "alpha",
+        "correction",
+        "draws of documents",
+        "draws of signs",
+        "the seed of draws",
+        "folds",
+        "memory for documents",
+    ],
+    "`inference.hac_lags`": ["lags of Newey-West errors"],
+    "`fixed_effects` of a regression": ["document effects"],
+    "`bias_correction` of a regression": ["a correction of their bias"],
+    "`permute` of a regression": ["documents permuted"],
+    "lags, leads or covariates of a regression": [
+        "a regression's lags",
+        "a regression's leads",
+        "a covariate",
+        "groups",
+        "the frequency of tokens",
+    ],
+    "lags in another order; knots of a spline, draws of a null that are not asked for": [
+        "lags in another order",
+        "the knots of a spline that is not asked for",
+        "the draws of a null that is not asked for",
+    ],
+    "one more regression": ["one more regression", "the null of another"],
+    "one more null": ["its null"],
+    "`norms`": ["norms", "a common sample"],
+    "one more model or corpus": ["one more model", "one more corpus"],
+    "`comparison`, of one model and corpus": ["the comparison, of one model"],
+    "`tokens`": ["tokens"],
+    "`extraction`: sites, dtype, precision of storage, implementation of attention, fast paths; "
+    "module paths of a model": [
+        "one more site",
+        "extraction's dtype",
+        "the precision of storage",
+        "the implementation of attention",
+        "the fast paths",
+        "a model's module paths",
+    ],
+    "`extraction`: device, batch size; threads": ["batch size and device"],
+    "a document added to a corpus": ["a document more"],
+    "the number of shards of a corpus": ["the number of shards"],
+    "code of a script, or of a module of the library": [
+        "a figure's code",
+        "the check's code",
+        "the figures' code",
+        "the page of the text",
+        "the regression's code",
+        "the design's code",
+        "the extraction's code",
+    ],
+    "the check of the configuration": ["the configuration's check"],
+    "a git checkout that touches files and does not change them": ["a checkout that touches files"],
+    "vectors deleted, then lags changed": ["vectors deleted, lags changed"],
+}
+
+
+def test_the_page_of_the_documentation_has_these_rows():
+    page = (ROOT / "docs/reruns.md").read_text(encoding="utf-8")
+    lines = page.partition("| what you change |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = dict(re.fullmatch(r"\| (.*?) \| (.*) \|", line).groups() for line in lines)
+    assert list(table) == list(DOCUMENTED)
+    named = [name for names in DOCUMENTED.values() for name in names]
+    assert sorted(named) == sorted(ROWS)
+    for change_made, names in DOCUMENTED.items():
+        jobs = [ROWS[name][1] for name in names]
+        assert (table[change_made] == "nothing") == (not any(jobs)), change_made
 
 
 @pytest.mark.parametrize(("apply", "jobs"), ROWS.values(), ids=ROWS.keys())

@@ -76,6 +76,7 @@ from attnlag.config import (
     section_of,
 )
 from attnlag.digests import code_digest
+from attnlag.sizes import SIZES, suffix_of
 from attnlag.writing import RUN_RECORD, RUN_VARIABLE
 
 # The jobs run this interpreter, whether or not its environment is activated.
@@ -438,6 +439,10 @@ SPECIFICATIONS = "results/{model}/{corpus}/{site}/figures/specifications_by_laye
 BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
 
 
+# What the names of figures end with, before the format.
+ENDINGS = [suffix_of(name) for name in SIZES if name in CONFIG.figures.sizes]
+
+
 def studies(pattern, regressions=tuple(CONFIG.regressions)):
     """Return ``pattern`` for every model, corpus, site and regression of the configuration."""
     return expand(
@@ -447,6 +452,7 @@ def studies(pattern, regressions=tuple(CONFIG.regressions)):
         site=CONFIG.extraction.sites,
         regression=regressions,
         format=CONFIG.figures.formats,
+        size=ENDINGS,
     )
 
 
@@ -479,8 +485,12 @@ def in_report(path, caption, category, subcategory, shows, **labels):
 
 
 def figure(pattern, *about, **labels):
-    """Return the files of a figure, one per format; the report shows the one that scales best."""
-    files = expand(pattern, format=sorted(CONFIG.figures.formats)[::-1], allow_missing=True)
+    """Return the files of a figure, one per size and format; the report shows the first one.
+
+    That is the page's, in the format that scales best.
+    """
+    formats = sorted(CONFIG.figures.formats)[::-1]
+    files = expand(pattern, size=ENDINGS, format=formats, allow_missing=True)
     return [in_report(files[0], *about, shows="figure", **labels), *files[1:]]
 
 
@@ -524,26 +534,26 @@ def everything():
         f"{RESULTS}/coefficients.html",
         f"{RESULTS}/findings.txt",
         "results/{model}/{corpus}/token_summary.html",
-        "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}",
-        "results/{model}/{corpus}/{site}/figures/norms_by_position.{format}",
+        "results/{model}/{corpus}/{site}/figures/norms_by_layer{size}.{format}",
+        "results/{model}/{corpus}/{site}/figures/norms_by_position{size}.{format}",
         "results/{model}/{corpus}/{site}/figures/text.html",
-        "results/{model}/{corpus}/{site}/figures/text_by_token.{format}",
-        f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
+        "results/{model}/{corpus}/{site}/figures/text_by_token{size}.{format}",
+        f"{RESULTS}/figures/coefficients_by_layer{{size}}.{{format}}",
     ]
     if len(CONFIG.regressions) > 1:
-        patterns.append(f"{SPECIFICATIONS}.{{format}}")
+        patterns.append(f"{SPECIFICATIONS}{{size}}.{{format}}")
     paths = [path for pattern in patterns for path in studies(pattern)]
     of_fits = [
-        f"{RESULTS}/figures/outcome_by_lag.{{format}}",
-        f"{RESULTS}/figures/diagnostics.{{format}}",
+        f"{RESULTS}/figures/outcome_by_lag{{size}}.{{format}}",
+        f"{RESULTS}/figures/diagnostics{{size}}.{{format}}",
         f"{RESULTS}/groups.csv",
-        f"{RESULTS}/figures/groups_by_layer.{{format}}",
+        f"{RESULTS}/figures/groups_by_layer{{size}}.{{format}}",
     ]
     if len(CONFIG.extraction.sites) > 1:
-        of_fits.append(f"{BESIDE_SITES}/sites_by_layer.{{format}}")
+        of_fits.append(f"{BESIDE_SITES}/sites_by_layer{{size}}.{{format}}")
     if COMPARED:
         of_fits += ["results/comparison/coefficients.html", "results/comparison/pairs.html"]
-        of_fits += [f"{COMPARISON_FIGURE}.{{format}}"]
+        of_fits += [f"{COMPARISON_FIGURE}{{size}}.{{format}}"]
     paths += [path for pattern in of_fits for path in studies(pattern, REGRESSIONS)]
     return sorted(set(paths))
 

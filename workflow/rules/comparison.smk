@@ -38,7 +38,7 @@ rule plot_comparison:
         rules.compare_models.output.coefficients,
     output:
         figure(
-            f"{COMPARISON_FIGURE}.{{format}}",
+            f"{COMPARISON_FIGURE}{{size}}.{{format}}",
             "plot_comparison",
             "comparison",
             "by relative depth",

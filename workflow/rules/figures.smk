@@ -9,7 +9,7 @@ rule plot_norms:
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
     output:
         figure(
-            "results/{model}/{corpus}/{site}/figures/norms_by_layer.{format}",
+            "results/{model}/{corpus}/{site}/figures/norms_by_layer{size}.{format}",
             "plot_norms",
             "norms",
             "by layer",
@@ -50,7 +50,7 @@ rule plot_text:
             regression="all",
         ),
         figures=figure(
-            "results/{model}/{corpus}/{site}/figures/text_by_token.{format}",
+            "results/{model}/{corpus}/{site}/figures/text_by_token{size}.{format}",
             "plot_text",
             "norms",
             "the text itself",
@@ -84,7 +84,7 @@ rule plot_positions:
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
     output:
         figure(
-            "results/{model}/{corpus}/{site}/figures/norms_by_position.{format}",
+            "results/{model}/{corpus}/{site}/figures/norms_by_position{size}.{format}",
             "plot_positions",
             "norms",
             "along the text",
@@ -117,7 +117,7 @@ rule plot_groups:
         coefficients=f"{RESULTS}/groups.parquet",
     output:
         figure(
-            f"{RESULTS}/figures/groups_by_layer.{{format}}",
+            f"{RESULTS}/figures/groups_by_layer{{size}}.{{format}}",
             "plot_groups",
             "coefficients",
             "by group of documents",
@@ -153,7 +153,7 @@ rule plot_coefficients:
         null=null_of,
     output:
         figure(
-            f"{RESULTS}/figures/coefficients_by_layer.{{format}}",
+            f"{RESULTS}/figures/coefficients_by_layer{{size}}.{{format}}",
             "plot_coefficients",
             "coefficients",
             "by layer",
@@ -186,7 +186,7 @@ rule plot_lags:
         fits=rules.fit_regression.output.fits,
     output:
         figure(
-            f"{RESULTS}/figures/outcome_by_lag.{{format}}",
+            f"{RESULTS}/figures/outcome_by_lag{{size}}.{{format}}",
             "plot_lags",
             "coefficients",
             "outcome by lag",
@@ -219,7 +219,7 @@ rule plot_diagnostics:
         influence=rules.fit_regression.output.influence,
     output:
         figure(
-            f"{RESULTS}/figures/diagnostics.{{format}}",
+            f"{RESULTS}/figures/diagnostics{{size}}.{{format}}",
             "plot_diagnostics",
             "diagnostics",
             "residuals and influence",
@@ -259,7 +259,7 @@ rule plot_sites:
         fits=expand(f"{RESULTS}/fits.parquet", site=SITES, allow_missing=True),
     output:
         figure(
-            f"{BESIDE_SITES}/sites_by_layer.{{format}}",
+            f"{BESIDE_SITES}/sites_by_layer{{size}}.{{format}}",
             "plot_sites",
             "coefficients",
             "sites side by side",
@@ -296,7 +296,7 @@ rule plot_specifications:
         ),
     output:
         figure(
-            "results/{model}/{corpus}/{site}/figures/specifications_by_layer.{format}",
+            "results/{model}/{corpus}/{site}/figures/specifications_by_layer{size}.{format}",
             "plot_specifications",
             "coefficients",
             "regressions side by side",
