@@ -57,7 +57,7 @@ def shrunk(figure: Path) -> bytes:
         scale = min(1, width / page.width)
         size = round(page.width * scale), round(page.height * scale)
         small = page.resize(size, Image.Resampling.LANCZOS).quantize(
-            colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+            colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
         )
         stream = io.BytesIO()
         small.save(stream, "PNG", optimize=True)
