@@ -638,10 +638,13 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         # transformers would also read other files that lie beside this one.
         os.symlink(gguf.resolve(), Path(alone) / gguf.name)
         try:
+            _check_blocks(gguf)
             tokenizer = AutoTokenizer.from_pretrained(alone, **source)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 alone, dtype=torch.float32, output_loading_info=True, **source
             )
+        except UserError:
+            raise
         # A damaged or unknown file fails in as many ways as there are parts to read.
         except Exception as error:
             reason = " ".join(str(error).split())
@@ -671,6 +674,24 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         tokenizer.init_kwargs["local_files_only"] = False
         tokenizer.save_pretrained(folder)
     _share_weights(folder)
+
+
+def _check_blocks(path: Path) -> None:
+    """Refuse a GGUF file that states more layers than it has tensors.
+
+    transformers makes layers one by one, before there are weights to compare them with.
+    """
+    from gguf import GGUFReader
+
+    reader = GGUFReader(path)
+    tensors = len(reader.tensors)
+    for name, field in reader.fields.items():
+        stated = field.contents() if name.endswith(".block_count") else 0
+        if stated > tensors:
+            raise UserError(
+                f"{path.name} states {stated:,} layers ({name}), but its weights are "
+                f"{counted(tensors, 'tensor')}"
+            )
 
 
 def _share_weights(folder: Path) -> None:

@@ -435,8 +435,10 @@ def test_package_with_a_folder(index: Path, gpt2: Path, target: Path) -> None:
         assert (target / path.name).read_bytes() == path.read_bytes()
 
 
-def write_gguf(path: Path, vocabulary: dict[str, int], merges: list[str]) -> dict[str, object]:
-    """Write a random Qwen2 of 2 layers as a GGUF file; return its tensors."""
+def write_gguf(
+    path: Path, vocabulary: dict[str, int], merges: list[str], stated: int = 2
+) -> dict[str, object]:
+    """Write a random Qwen2 of 2 layers, which may state others, as GGUF; return its tensors."""
     import gguf
     import numpy as np
 
@@ -445,7 +447,7 @@ def write_gguf(path: Path, vocabulary: dict[str, int], merges: list[str]) -> dic
     writer = gguf.GGUFWriter(path, "qwen2")
     writer.add_context_length(64)
     writer.add_embedding_length(width)
-    writer.add_block_count(2)
+    writer.add_block_count(stated)
     writer.add_feed_forward_length(inner)
     writer.add_head_count(2)
     writer.add_head_count_kv(1)
@@ -523,6 +525,17 @@ def test_gguf(index: Path, gpt2: Path, target: Path, tmp_path: Path) -> None:
     assert isinstance(files, dict)
     assert isinstance(others, dict)
     assert files["model.safetensors"] == others["model.safetensors"]
+
+
+def test_a_gguf_file_of_more_layers_than_tensors(target: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    write_gguf(file, {"a": 0, "b": 1, "ab": 2}, ["a b"], stated=2_000_000_000)
+    said = (
+        "tiny.gguf states 2,000,000,000 layers (qwen2.block_count), but its weights are 26 tensors"
+    )
+    with pytest.raises(UserError, match=re.escape(said)):
+        from_path(file, target)
+    assert not target.exists()
 
 
 # --- a random twin -------------------------------------------------------------------------
