@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.colors import to_hex
 from test_figures import marks_of, overlaps, texts_of
 
-from attnlag import comparison_figures, figures, tables
+from attnlag import comparison_figures, figures, tables, titles
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TITLE = "Coefficients by relative depth: attention, notebook"
@@ -53,9 +53,9 @@ def synthetic(models, controls=(), corpora=("prompts",), lags=2, unfitted=(), si
     return pd.DataFrame(rows)
 
 
-def drawn(table, adjust="holm", alpha=0.05, **kinds):
+def drawn(table, adjust="holm", alpha=0.05, title=TITLE, **kinds):
     return comparison_figures.coefficients_by_depth(
-        table, title=TITLE, alpha=alpha, adjust=adjust, **kinds
+        table, title=title, alpha=alpha, adjust=adjust, **kinds
     )
 
 
@@ -251,5 +251,6 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     assert done.returncode == 0
     assert re.fullmatch(r"attention, notebook: drew distilgpt2, gpt2 \(\d+\.\d s\)\n", done.stderr)
     expected = tmp_path / "expected.svg"
-    figures.save(drawn(some(2), "benjamini-hochberg", 0.1), [expected])
+    title = f"{titles.of_comparison(some(2), 0.1)}: attention, notebook"
+    figures.save(drawn(some(2), "benjamini-hochberg", 0.1, title), [expected])
     assert output.read_bytes() == expected.read_bytes()

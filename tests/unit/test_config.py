@@ -97,7 +97,7 @@ ADDED = {
         "'regressions.NAME.seed' or 'inference.seed' or 'comparison.seed'?"
     ),
     "figures: {alpha: 0.1}": (
-        "6: figures.alpha: unknown key, expected one of formats, layers, bands, documents, "
+        "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, documents, "
         "text_layer; did you mean 'inference.alpha'?"
     ),
     "1: {}": f"6: [1]: unknown key, expected one of {SECTIONS}",

@@ -78,3 +78,21 @@ def test_diagnostics_and_sites():
     assert titles.of_sites(sites, 0.05) == (
         "Lag 1 predicts in 1 of 2 layers (attention), 2 of 2 layers (mlp)"
     )
+
+
+def test_a_comparison_tells_models_from_their_controls():
+    learned = pd.concat(
+        [
+            tidy([0.01, 0.2]).assign(model="a", corpus="x"),
+            tidy([0.01, 0.02]).assign(model="b", corpus="x"),
+            tidy([0.9, 0.9], "lag_2").assign(model="a", corpus="x"),
+        ]
+    ).assign(control=False)
+    said = "Lag 1 predicts in 50% to 100% of the layers"
+    assert titles.of_comparison(learned, 0.05) == said
+    control = tidy([0.4, 0.3]).assign(model="twin", corpus="x", control=True)
+    both = pd.concat([control, learned])
+    assert titles.of_comparison(both, 0.05) == f"{said}, with random weights in 0%"
+    assert titles.of_comparison(control, 0.05) == "Lag 1 predicts with random weights in 0%"
+    nothing = learned.assign(p_adjusted=np.nan)
+    assert titles.of_comparison(nothing, 0.05) == "Coefficients by relative depth"
