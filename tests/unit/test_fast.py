@@ -163,7 +163,10 @@ def test_bfloat16():
     quick = copy.deepcopy(model)
     runner, found = norms_of(quick, True)
     _, expected = norms_of(model, False)
-    assert "packed for oneDNN" in runner.computed_by
+    # oneDNN multiplies in bfloat16 on processors with AVX-512 or its like, and says so elsewhere.
+    packs = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    kernels = "packed for oneDNN" if packs else "plain torch; fast paths do not work here"
+    assert kernels in runner.computed_by
     np.testing.assert_allclose(found["attention"], expected["attention"], rtol=0.05)
 
 
