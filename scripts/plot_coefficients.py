@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import figures, program, tables, titles
+from attnlag import coefficient_figures, figures, program, tables, titles
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
@@ -32,7 +32,7 @@ def main(args):
     joint = json.loads(args.joint.read_text(encoding="utf-8")) if args.joint else None
     name = figures.study(fits)
     draw = partial(
-        figures.coefficients_by_layer,
+        coefficient_figures.coefficients_by_layer,
         coefficients,
         fits,
         title=f"{titles.of_coefficients(coefficients, settings['alpha'])}: {name}",

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import crossproducts, figures, layout, program, tables, titles
+from attnlag import crossproducts, figures, lag_figures, layout, program, tables, titles
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("design", type=Path, help="the first shard; the others lie beside it")
@@ -39,7 +39,7 @@ def main(args):
     for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
         name = layout.layer_name(layer)
         panels.append(
-            figures.lag_panel(
+            lag_figures.lag_panel(
                 layer,
                 tables.values_of(paths, f"{name}.{lag}", rows),
                 tables.values_of(paths, f"{name}.y", rows),
@@ -49,7 +49,7 @@ def main(args):
         )
     name = figures.study(fits)
     draw = partial(
-        figures.outcome_by_lag,
+        lag_figures.outcome_by_lag,
         panels,
         title=f"{titles.of_r_squared(fits)}: {name}",
         lag=lag,

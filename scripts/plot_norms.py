@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, program, tables, titles
+from attnlag import figures, layout, norm_figures, program, tables, titles
 from attnlag.norms import log_norms
 
 parser = program.argument_parser(__doc__)
@@ -27,7 +27,7 @@ def main(args):
     rows = figures.rows_shown(tokens)
     first = tables.values_of(paths, "position", rows) < drop_first
     layers = [
-        figures.layer_norms(
+        norm_figures.layer_norms(
             layout.layer_number(layer),
             log_norms(tables.values_of(paths, layer, rows)),
             first,
@@ -40,7 +40,7 @@ def main(args):
     record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     draw = partial(
-        figures.norms_by_layer,
+        norm_figures.norms_by_layer,
         layers,
         title=f"{titles.of_norms([part.median for part in layers], numbers)}: {name}",
         tokens=tokens,

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, program, tables, titles
+from attnlag import figures, layout, program, site_figures, tables, titles
 from attnlag.errors import UserError
 from attnlag.norms import log_norms
 
@@ -53,7 +53,7 @@ def main(args):
         rows = rows[tables.values_of(paths, "position", rows) >= drop_first]
         names = layout.layers_in(pq.read_schema(paths[0]))
         panels.append(
-            figures.SitePanels(
+            site_figures.SitePanels(
                 site=site,
                 layers=list(map(layout.layer_number, names)),
                 quantiles=np.stack(
@@ -70,7 +70,7 @@ def main(args):
     name = f"{first['model']}, {first['corpus']}, {first['regression']}"
     shown = {panel.site: panel.coefficients for panel in panels}
     draw = partial(
-        figures.sites_by_layer,
+        site_figures.sites_by_layer,
         panels,
         title=f"{titles.of_sites(shown, settings['alpha'])}: {name}",
         alpha=settings["alpha"],

@@ -18,7 +18,17 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import StepPatch
 
-from attnlag import design, figures, layout, tables, titles
+from attnlag import (
+    coefficient_figures,
+    design,
+    figures,
+    lag_figures,
+    layout,
+    norm_figures,
+    site_figures,
+    tables,
+    titles,
+)
 from attnlag.errors import UserError
 from attnlag.norms import log_norms
 from attnlag.sizes import PAGE, Size
@@ -45,10 +55,10 @@ def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: f
 def norms_figure(layers: int, sink: float = 0.0, size: Size = PAGE, **kinds) -> Figure:
     position, norms = synthetic_norms(layers, sink=sink, **kinds)
     parts = [
-        figures.layer_norms(layer, log_norms(norms[:, layer]), position == 0)
+        norm_figures.layer_norms(layer, log_norms(norms[:, layer]), position == 0)
         for layer in range(layers)
     ]
-    return figures.norms_by_layer(
+    return norm_figures.norms_by_layer(
         parts, title=TITLE, tokens=len(norms), site="attention", drop_first=1, size=size
     )
 
@@ -94,34 +104,36 @@ def synthetic_tables(
 
 
 def coefficients_figure(layers: int, adjust: str = "holm", size: Size = PAGE, **kinds) -> Figure:
-    return figures.coefficients_by_layer(
+    return coefficient_figures.coefficients_by_layer(
         *synthetic_tables(layers, **kinds), title=TITLE, alpha=0.05, adjust=adjust, size=size
     )
 
 
-def panels_of(layers: int, **kinds) -> list[figures.LagPanel]:
+def panels_of(layers: int, **kinds) -> list[lag_figures.LagPanel]:
     position, norms = synthetic_norms(layers, **kinds)
     logs = log_norms(norms)
     rows = np.flatnonzero(position >= 2)
     return [
-        figures.lag_panel(layer, logs[rows - 1, layer], logs[rows, layer], 0.3, 0.09)
+        lag_figures.lag_panel(layer, logs[rows - 1, layer], logs[rows, layer], 0.3, 0.09)
         for layer in range(layers)
     ]
 
 
 def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
-    return figures.outcome_by_lag(panels_of(layers, **kinds), title=TITLE, lag="lag_1", size=size)
+    return lag_figures.outcome_by_lag(
+        panels_of(layers, **kinds), title=TITLE, lag="lag_1", size=size
+    )
 
 
 SITES = ("attention", "mlp", "block")
 
 
-def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[figures.SitePanels]:
+def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[site_figures.SitePanels]:
     position, norms = synthetic_norms(layers)
     logs = log_norms(norms)[position > 0]
     coefficients, fits = synthetic_tables(layers, **kinds)
     return [
-        figures.SitePanels(
+        site_figures.SitePanels(
             site=site,
             layers=list(range(layers)),
             quantiles=np.stack([figures.norm_quantiles(logs[:, n] + place) for n in range(layers)]),
@@ -135,7 +147,7 @@ def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[figures.SitePanel
 def sites_figure(
     layers: int, adjust: str = "holm", drop_first: int = 1, size: Size = PAGE, **kinds
 ) -> Figure:
-    return figures.sites_by_layer(
+    return site_figures.sites_by_layer(
         panels_of_sites(layers, **kinds),
         title=TITLE,
         alpha=0.05,
@@ -250,14 +262,16 @@ def test_norms_label_every_layer_if_there_is_room_and_mark_all():
 def test_norms_draw_a_sample_of_the_same_tokens():
     position, norms = synthetic_norms(2, sequences=30)
     logs = log_norms(norms)
-    one, other = (figures.layer_norms(n, logs[:, n], position == 0) for n in range(2))
-    assert len(one.sample) == figures.POINTS < len(norms)
-    assert len(one.first_sample) == figures.FIRST_POINTS < 30
+    one, other = (norm_figures.layer_norms(n, logs[:, n], position == 0) for n in range(2))
+    assert len(one.sample) == norm_figures.POINTS < len(norms)
+    assert len(one.first_sample) == norm_figures.FIRST_POINTS < 30
     rows = np.flatnonzero(np.isin(logs[:, 0], one.sample) & (position > 0))
     assert np.array_equal(logs[rows, 1], other.sample)
     figure = norms_figure(2, sequences=30)
     dots = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
-    assert sum(len(c.get_offsets()) for c in dots) == 2 * (figures.POINTS + figures.FIRST_POINTS)
+    assert sum(len(c.get_offsets()) for c in dots) == 2 * (
+        norm_figures.POINTS + norm_figures.FIRST_POINTS
+    )
     assert all(c.get_rasterized() for c in dots)
     assert "a sample of 400 tokens in each layer and 15 first tokens, of 4,500" in texts_of(figure)
 
@@ -265,7 +279,7 @@ def test_norms_draw_a_sample_of_the_same_tokens():
 def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
     position, norms = synthetic_norms(3, sink=5.0)
     logs = log_norms(norms)
-    part = figures.layer_norms(1, logs[:, 1], position == 0)
+    part = norm_figures.layer_norms(1, logs[:, 1], position == 0)
     rest = logs[position > 0, 1]
     assert np.array_equal(part.edges, np.histogram_bin_edges(rest, bins="fd"))
     assert part.counts.sum() == len(rest)
@@ -286,7 +300,7 @@ def test_first_tokens_far_away_do_not_squeeze_the_others(sink, beyond):
     dots = [c for c in strip.collections if isinstance(c, PathCollection)]
     # Every point is drawn, at the edge if its place is beyond it.
     heights = np.concatenate([c.get_offsets()[:, 1] for c in dots])
-    assert len(heights) == 12 * (figures.POINTS + figures.FIRST_POINTS)
+    assert len(heights) == 12 * (norm_figures.POINTS + norm_figures.FIRST_POINTS)
     assert heights.min() >= low
     assert heights.max() <= high
     assert overlaps(figure) == []
@@ -296,17 +310,17 @@ def test_norms_without_logarithm_leave_a_layer_empty():
     position, norms = synthetic_norms(3)
     norms[:, 1] = 0
     norms[5, 2] = np.nan
-    parts = [figures.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
+    parts = [norm_figures.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
     assert len(parts[1].sample) == parts[1].counts.sum() == 0
-    figure = figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=1)
+    figure = norm_figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=1)
     assert len([p for p in figure.axes[1].patches if isinstance(p, StepPatch)]) == 2
 
 
 def test_no_first_tokens_are_named_where_none_are_told_apart():
     _, norms = synthetic_norms(2)
     none = np.zeros(len(norms), bool)
-    parts = [figures.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
-    figure = figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=0)
+    parts = [norm_figures.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
+    figure = norm_figures.norms_by_layer(parts, title="", tokens=9, site="attention", drop_first=0)
     assert legend_of(figure.axes[0]) == ["token"]
     assert "first token" not in texts_of(figure)
 
@@ -401,7 +415,7 @@ def ends_of(table: pd.DataFrame, term: str) -> np.ndarray:
 
 def test_joint_bands_are_the_critical_value_times_the_standard_error():
     coefficients, fits = synthetic_tables(12)
-    figure = figures.coefficients_by_layer(
+    figure = coefficient_figures.coefficients_by_layer(
         coefficients,
         fits,
         title="",
@@ -429,7 +443,7 @@ def null_figure(layers: int, permuted: bool = False, size: Size = PAGE, **kinds)
     coefficients, fits = synthetic_tables(layers, permuted=permuted, **kinds)
     null = None if permuted else synthetic_tables(layers, permuted=True, **kinds)[0]
     fits["r_squared"] *= np.nan if permuted else 1
-    return figures.coefficients_by_layer(
+    return coefficient_figures.coefficients_by_layer(
         coefficients, fits, title=TITLE, alpha=0.05, adjust="holm", null=null, size=size
     )
 
@@ -549,10 +563,10 @@ def test_counts_and_means_are_those_of_numpy():
     outcome = 0.4 * lag + random.normal(2, 0.3, 5000)
     outcome[7] = np.nan
     known = np.isfinite(outcome)
-    panel = figures.lag_panel(0, lag, outcome, 0.4, 0.3)
+    panel = lag_figures.lag_panel(0, lag, outcome, 0.4, 0.3)
     mean, sd = np.mean(outcome[known]), np.std(outcome[known], ddof=1)
     assert (panel.rows, panel.mean, panel.sd) == (4999, mean, sd)
-    edges = figures.bin_edges()
+    edges = lag_figures.bin_edges()
     expected = np.histogram2d(
         (lag[known] - mean) / sd, (outcome[known] - mean) / sd, bins=[edges, edges]
     )[0]
@@ -565,20 +579,20 @@ def test_the_image_shows_each_square_in_its_place():
     random = np.random.default_rng(2)
     lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
     outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
-    panel = figures.lag_panel(0, lag, outcome, 0.0, 0.0)
-    figure = figures.outcome_by_lag([panel], title="", lag="lag_1")
+    panel = lag_figures.lag_panel(0, lag, outcome, 0.0, 0.0)
+    figure = lag_figures.outcome_by_lag([panel], title="", lag="lag_1")
     image = figure.axes[0].images[0]
     counts = image.get_array()
     row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
     left, right, bottom, _ = image.get_extent()
-    assert right - left == pytest.approx(figures.BIN * counts.shape[1])
-    x = left + (column + 0.5) * figures.BIN
-    y = bottom + (row + 0.5) * figures.BIN
-    assert x == pytest.approx((2 - panel.mean) / panel.sd, abs=figures.BIN)
-    assert y == pytest.approx((-1 - panel.mean) / panel.sd, abs=figures.BIN)
+    assert right - left == pytest.approx(lag_figures.BIN * counts.shape[1])
+    x = left + (column + 0.5) * lag_figures.BIN
+    y = bottom + (row + 0.5) * lag_figures.BIN
+    assert x == pytest.approx((2 - panel.mean) / panel.sd, abs=lag_figures.BIN)
+    assert y == pytest.approx((-1 - panel.mean) / panel.sd, abs=lag_figures.BIN)
     low, high = figure.axes[0].get_xlim()
-    assert left - figures.BIN <= low
-    assert high <= right + figures.BIN
+    assert left - lag_figures.BIN <= low
+    assert high <= right + lag_figures.BIN
 
 
 def test_the_line_is_the_prediction_with_other_terms_at_their_means():
@@ -587,8 +601,8 @@ def test_the_line_is_the_prediction_with_other_terms_at_their_means():
     outcome = 1 + w @ [0.5, 0.2] + random.normal(size=400)
     x = np.column_stack([np.ones(400), w])
     b = np.linalg.lstsq(x, outcome, rcond=None)[0]
-    panel = figures.lag_panel(0, w[:, 0], outcome, b[1], 0.5)
-    line = figures.outcome_by_lag([panel], title="", lag="lag_1").axes[0].lines[0]
+    panel = lag_figures.lag_panel(0, w[:, 0], outcome, b[1], 0.5)
+    line = lag_figures.outcome_by_lag([panel], title="", lag="lag_1").axes[0].lines[0]
     at = panel.mean + panel.sd * np.asarray(line.get_xdata())
     expected = b[0] + b[1] * at + b[2] * w[:, 1].mean()
     assert np.allclose(panel.mean + panel.sd * np.asarray(line.get_ydata()), expected)
@@ -599,8 +613,8 @@ def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
     lag = np.random.default_rng(4).normal(size=5000)
     outcome = lag.copy()
     outcome[0] = 300.0
-    panels.append(figures.lag_panel(3, lag, outcome, 1.0, 1.0))
-    low, high = figures.lag_limits(panels)
+    panels.append(lag_figures.lag_panel(3, lag, outcome, 1.0, 1.0))
+    low, high = lag_figures.lag_limits(panels)
     assert low <= min(panel.low for panel in panels)
     assert max(panel.high for panel in panels) <= high < 6
 
@@ -609,8 +623,8 @@ def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
     ("outcome", "slope"), [(np.full(50, np.nan), np.nan), (np.full(50, 2.0), np.nan)]
 )
 def test_a_layer_without_a_fit_says_so(outcome, slope):
-    panel = figures.lag_panel(1, np.arange(50.0), outcome, slope, np.nan)
-    figure = figures.outcome_by_lag([*panels_of(1), panel], title="", lag="lag_2")
+    panel = lag_figures.lag_panel(1, np.arange(50.0), outcome, slope, np.nan)
+    figure = lag_figures.outcome_by_lag([*panels_of(1), panel], title="", lag="lag_2")
     axes = figure.axes[1]
     assert [text.get_text() for text in axes.texts] == ["not fitted"]
     assert not axes.lines
@@ -635,7 +649,7 @@ def test_lags_are_ordered_by_distance():
 
 
 def test_an_outcome_against_a_lead_says_so():
-    figure = figures.outcome_by_lag(panels_of(1), title="", lag="lead_2")
+    figure = lag_figures.outcome_by_lag(panels_of(1), title="", lag="lead_2")
     assert "log norm at token t + 2 (SD from the layer's mean)" in texts_of(figure)
     assert "prediction by lead 2" in texts_of(figure)
 
@@ -720,8 +734,8 @@ def test_a_layer_without_norms_has_no_quantiles():
 )
 def test_norms_name_their_site(site, words):
     position, norms = synthetic_norms(2)
-    parts = [figures.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(2)]
-    figure = figures.norms_by_layer(parts, title="", tokens=9, site=site, drop_first=1)
+    parts = [norm_figures.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(2)]
+    figure = norm_figures.norms_by_layer(parts, title="", tokens=9, site=site, drop_first=1)
     assert figure.axes[0].get_ylabel() == f"{words} (natural log)"
 
 
@@ -870,7 +884,7 @@ def test_coefficients_are_drawn_with_joint_bands_and_a_null(study, tmp_path):
         "plot_coefficients.py", *arguments_of("plot_coefficients.py", study), *options, *output
     )
     assert done.returncode == 0, done.stderr
-    figure = figures.coefficients_by_layer(
+    figure = coefficient_figures.coefficients_by_layer(
         coefficients,
         fits,
         title=f"{titles.of_coefficients(coefficients, 0.1)}: gpt2, prompts, attention, notebook",

@@ -175,6 +175,7 @@ ROWS = {
         edit("scripts/attnlag/figures.py"),
         {**OF_NORMS, **FIGURES, "plot_groups": 1},
     ),
+    "the code of one figure": (edit("scripts/attnlag/lag_figures.py"), {"plot_lags": 1, **CHECK}),
     "the page of the text": (
         edit("scripts/attnlag/text_figures.html", "<!-- a comment -->\n"),
         {"plot_text": 1, **CHECK},
@@ -245,6 +246,7 @@ DOCUMENTED = {
     "the number of shards of a corpus": ["the number of shards"],
     "code of a script, or of a module of the library": [
         "a figure's code",
+        "the code of one figure",
         "the check's code",
         "the figures' code",
         "the page of the text",
