@@ -104,13 +104,19 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
     try:
         solving = "rule_solve_regression"
         wait_for(
-            lambda: any(solving in job.what for job in slurm.jobs("RUNNING").values()),
+            lambda: (
+                killed.poll() is not None
+                or any(solving in job.what for job in slurm.jobs("RUNNING").values())
+            ),
             600,
             "the job that solves the regression",
         )
+        assert killed.poll() is None, (project.folder / "output.txt").read_text()
         killed.kill()
         killed.wait()
         locked = any((project.folder / ".snakemake" / "locks").iterdir())
+        # The job goes on without who submitted it.
+        wait_for(lambda: not slurm.jobs("PENDING,RUNNING,COMPLETING"), 600, "the end of the jobs")
         result = project.submit()
         assert result.returncode == 0, result.stdout
         jobs = list(slurm.jobs(since=before).values())

@@ -17,6 +17,7 @@ from pathlib import Path
 from shlex import quote
 
 from snakemake.exceptions import LockException, WorkflowError
+from snakemake.persistence import PersistenceBase
 
 # As a module, attnlag makes the files of another workflow, whose run it is.
 IS_MODULE = not workflow.modifier.is_main_snakefile()
@@ -209,6 +210,22 @@ if workflow.is_main_process and not IS_MODULE:
         re.DOTALL,
     )
     logger.addFilter(lambda record: not NOISE.match(str(record.msg)))
+
+
+note_finished = PersistenceBase.finished
+
+
+async def leave_notes_to_the_run(persistence, job):
+    """Do nothing, in place of Snakemake's noting that a job is finished, unless no run waits."""
+    if persistence.dag.workflow.remote_execution_settings.immediate_submit:
+        await note_finished(persistence, job)
+
+
+# The process that a cluster starts for a job takes the mark off its files that they are incomplete,
+# and writes down nothing of what they were made with: that is for the run that submitted it. Of a
+# run that was killed before, the next would take them for made, whatever its settings are.
+if workflow.remote_exec:
+    PersistenceBase.finished = leave_notes_to_the_run
 
 # The rules name programs by their path in attnlag's folder, wherever a run is: what begins a job's
 # shell finds them. Elsewhere than here, it is itself named by its whole path.
