@@ -26,10 +26,14 @@ def main(args):
     sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
     record = tables.read_provenance(paths[0])
     if not sequences:
+        longest, least = (
+            max(count[name] for count in counts) for name in ("longest_sequence", "fewest_tokens")
+        )
         raise UserError(
             f"{record['model']['name']}, {record['corpus']['name']}: found no sequence that is "
-            "long enough to give a row; expected longer texts, nearer lags and leads, or a "
-            "smaller norms.drop_first"
+            f"long enough to give a row: the longest has {counted(longest, 'token')}, expected at "
+            f"least {least}; give longer texts, nearer lags and leads, or a smaller "
+            "norms.drop_first"
         )
     solutions = regression.solve_all(stack)
     lags = settings["hac_lags"]

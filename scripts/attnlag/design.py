@@ -426,6 +426,8 @@ class Counts:
     ----------
     sequences, short_sequences : int
         Sequences seen, and those too short to give a row.
+    longest_sequence, fewest_tokens : int
+        Tokens of the longest sequence, and of the shortest that gives a row.
     zero_norms, nonfinite_norms : dict of str to int
         Norms without a logarithm, per layer; only layers that have any.
     dropped_rows : dict of str to int
@@ -437,6 +439,8 @@ class Counts:
 
     sequences: int = 0
     short_sequences: int = 0
+    longest_sequence: int = 0
+    fewest_tokens: int = 0
     zero_norms: dict[str, int] = field(default_factory=dict)
     nonfinite_norms: dict[str, int] = field(default_factory=dict)
     dropped_rows: dict[str, int] = field(default_factory=dict)
@@ -521,6 +525,8 @@ def designs(
         least = specification.drop_first + specification.before + specification.after + 1
         counts.sequences += len(lengths)
         counts.short_sequences += int((lengths < least).sum())
+        counts.longest_sequence = max(counts.longest_sequence, int(lengths.max(initial=0)))
+        counts.fewest_tokens = least
         _add(counts.zero_norms, layers, zero)
         _add(counts.nonfinite_norms, layers, nonfinite)
         dropped = np.isnan(terms.layers[0]).sum(axis=1)

@@ -229,6 +229,7 @@ def test_short_sequences_are_kept_out_and_counted():
     found, counts = build(norms_table([3, 4, 1, 10]), design.Specification((1, 2)))
     assert found["document"].to_pylist() == ["d1"] + ["d3"] * 7
     assert (counts.sequences, counts.short_sequences) == (4, 2)
+    assert (counts.longest_sequence, counts.fewest_tokens) == (10, 4)
 
 
 def test_nothing_gives_nothing():
