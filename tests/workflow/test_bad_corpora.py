@@ -126,14 +126,32 @@ def _(project: Project):
     return CORPUS
 
 
+def before_its_job(project: Project, command: str) -> Run:
+    """Have a command of bash run once the run has begun, before the job that reads the corpus."""
+    # The shell of each job runs this first.
+    script = project.folder / "first.sh"
+    script.write_text(f'case "$BASH_EXECUTION_STRING" in *prepare_corpus*)\n{command};;\nesac\n')
+    return Run(CORPUS, environment={"BASH_ENV": str(script)})
+
+
 @CASES.of("a file that is removed before its job reads it")
 def _(project: Project):
     change_row(project, 1, text="some other words")
-    # The shell of each job runs this first.
-    script = project.folder / "remove.sh"
-    remove = 'case "$BASH_EXECUTION_STRING" in *prepare_corpus*) rm -f data/small.jsonl;; esac\n'
-    script.write_text(remove)
-    return Run(CORPUS, environment={"BASH_ENV": str(script)})
+    return before_its_job(project, "rm -f data/small.jsonl")
+
+
+@CASES.of("a file that is changed before its job reads it")
+def _(project: Project):
+    change_row(project, 1, text="some other words")
+    line = json.dumps({**rows_of(project)[0], "id": "one more"})
+    return before_its_job(project, f"echo '{line}' >> data/small.jsonl")
+
+
+@CASES.of("a file that is changed while its job reads it")
+def _(project: Project):
+    change_row(project, 1, text="some other words")
+    add = "while kill -0 $$; do echo >> data/small.jsonl; done"
+    return before_its_job(project, f"({add}) > /dev/null 2>&1 &")
 
 
 @CASES.of("an unknown suffix")
