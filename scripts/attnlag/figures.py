@@ -16,9 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import (
-    LinearSegmentedColormap,
-)
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
@@ -211,6 +209,7 @@ def layers_labelled(width: float) -> int:
 
 
 def wrapped_footnote(footnote: str, width: float) -> list[str]:
+    """Return the lines of a footnote in a figure of so many inches."""
     # A character of 8 points is about 0.06 inches wide.
     return textwrap.wrap(footnote, int((width - 0.2) / 0.061))
 

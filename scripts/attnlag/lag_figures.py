@@ -7,10 +7,7 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import (
-    Colormap,
-    LogNorm,
-)
+from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 
 from attnlag.figures import (
