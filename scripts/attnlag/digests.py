@@ -10,13 +10,20 @@ from pathlib import Path
 def _imports(content: bytes) -> frozenset[str]:
     """Return the names, of modules perhaps, that a source imports from attnlag."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(content)):
+    waiting: list[ast.AST] = [*ast.parse(content).body]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.ImportFrom) and node.module == "attnlag":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and "attnlag." in node.module:
             found.add(node.module.removeprefix("attnlag."))
         elif isinstance(node, ast.Import):
             found |= {alias.name.removeprefix("attnlag.") for alias in node.names}
+        else:
+            # No expression has an import in it, and most of a source is expressions.
+            for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+                inner = getattr(node, block, None)
+                waiting += inner if isinstance(inner, list) else []
     return frozenset(found)
 
 
