@@ -33,7 +33,7 @@ import psutil
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "scripts")]
 
-from projects import Project, new_project, save_gpt2, save_tokenizer  # noqa: E402
+from projects import Project, environment_of_a_user, new_project, save_gpt2, save_tokenizer  # noqa: E402
 
 WHAT = ("workflow", "group", "job")
 SHARDS = 3
@@ -94,6 +94,7 @@ def start(project: Project, printed: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--cores", "2"],
             cwd=project.folder,
+            env=environment_of_a_user(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

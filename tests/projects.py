@@ -22,6 +22,12 @@ WORDS = (
 ).split()
 
 
+def environment_of_a_user() -> dict[str, str]:
+    """Return the environment without what would change a run or only its time."""
+    others = ("HF_", "SNAKEMAKE", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(others)}
+
+
 def small_corpus(documents: int = 8) -> str:
     """Return documents of 20 to 60 words in two genres, as JSON lines."""
     lines = []
@@ -54,7 +60,7 @@ class Project:
 
         ``mount`` is a shell command that mounts what only the run sees.
         """
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SNAKEMAKE"))}
+        clean = environment_of_a_user()
         command = [sys.executable, "-m", "snakemake", *arguments]
         if mount:
             alone = ["unshare", "--user", "--map-root-user", "--mount"]

@@ -1,6 +1,5 @@
 """One Slurm for all tests, and projects whose jobs run on it."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from local_slurm import ACCOUNT, PARTITION, Job, LocalSlurm, SlurmError
-from projects import Project, new_project
+from projects import Project, environment_of_a_user, new_project
 
 SHARDS = 8
 # Faster than a shared cluster would like to be asked.
@@ -46,7 +45,7 @@ class Submitting(Project):
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SNAKEMAKE"))},
+            env=environment_of_a_user(),
             stdout=(self.folder / "output.txt").open("w"),
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -161,7 +161,7 @@ def test_problems_of_a_corpus_are_on_the_terminal(fresh):
 
 def test_too_many_shards(finished):
     finished.write_config(corpora={"small": {**finished.config["corpora"]["small"], "shards": 9}})
-    result = finished.snakemake("--cores", "2")
+    result = finished.snakemake("--cores", "2", "results/tiny/small/tokens/0000.parquet")
     assert result.returncode == 1
     assert "corpora.small.shards: found 9, expected at most 8" in result.stdout
     assert "Traceback" not in result.stdout
@@ -183,14 +183,14 @@ def test_too_few_documents_for_clusters(finished):
     keep_documents(finished, 5)
     for covariance in ("cluster", "cluster-jackknife"):
         finished.write_config(inference={"covariance": covariance})
-        (line,) = errors_of(finished.snakemake("--cores", "2"))
+        (line,) = errors_of(finished.snakemake("--cores", "2", f"{STUDY}/coefficients.csv"))
         assert f"inference.covariance: found {covariance} with 5 documents" in line
         assert "at least 6" in line
         assert "covariance: hac" in line
         assert "covariance: nonrobust" in line
         assert not (finished.folder / STUDY / "coefficients.parquet").exists()
     finished.write_config(inference={"covariance": "nonrobust"})
-    finished.run()
+    finished.run(f"{STUDY}/coefficients.csv")
 
 
 def test_one_document(finished):
