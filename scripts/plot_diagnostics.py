@@ -30,8 +30,6 @@ EDGES, COARSE_EDGES = (
 
 def main(args):
     sums = residuals.merged([residuals.read_sums(path) for path in tables.shards(args.residuals)])
-    wanted = args.settings.get("layers")
-    rows = figures.chosen_layers(wanted, sums.layers) if wanted else None
     term = figures.lags_among(sums.terms)[0]
     influence = pd.read_parquet(args.influence).query("term == @term")
     autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]
@@ -55,7 +53,7 @@ def main(args):
         diagnostic_figures.diagnostics_by_layer,
         panels,
         fits,
-        rows=rows,
+        rows=args.settings.get("layers"),
         title=f"{titles.of_diagnostics(fits)}: {name}",
         term=term,
     )

@@ -22,7 +22,7 @@ from attnlag.figures import (
     lag_colours,
     lags_among,
     layers_labelled,
-    legend_columns,
+    legend_of,
     legends_in_strip,
     mark_entries,
     mark_scale,
@@ -30,6 +30,7 @@ from attnlag.figures import (
     named,
     open_frames,
     panel_width,
+    rule_values,
     spread_text,
     strip_height,
     style,
@@ -95,8 +96,8 @@ def coefficients_by_layer(
     entries = mark_entries(alpha, adjust, band=band, null=null is not None, unfitted=bool(missing))
     if null is None:
         entries = {**{named(term): handle_of(term, palette) for term in terms}, **entries}
-    columns = legend_columns(list(entries), size.canvas - 0.3)
-    strip = strip_height(-(-len(entries) // columns))
+    legend = legend_of(entries, size)
+    strip = strip_height(legend)
 
     with_r_squared = not permuted or bool(np.isfinite(r_squared).any())
     figure, panels, bottom = _panels_of_groups(len(groups), with_r_squared, strip, size)
@@ -126,8 +127,7 @@ def coefficients_by_layer(
             # The panel below shows the same layers in the same places.
             axes.tick_params(labelbottom=False)
             axes.set_xlabel("")
-        axes.grid(axis="y", color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
+        rule_values(axes)
     open_frames(figure)
     figure.align_ylabels()
     notes = [PREDICTIVE]
@@ -144,7 +144,7 @@ def coefficients_by_layer(
         spread_text(covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max()))
     )
     frame(figure, title, " ".join(notes), strip=strip)
-    legends_in_strip(figure, [(entries, columns)])
+    legends_in_strip(figure, legend)
     return figure
 
 

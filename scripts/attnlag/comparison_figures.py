@@ -19,13 +19,14 @@ from attnlag.figures import (
     frame,
     is_permuted,
     lags_among,
-    legend_columns,
+    legend_of,
     legends_in_strip,
     mark_entries,
     mark_unfitted,
     named,
     null_text,
     open_frames,
+    rule_values,
     strip_height,
     style,
 )
@@ -103,9 +104,8 @@ def coefficients_by_depth(
         band=null_text(alpha) if permuted else band_text(alpha),
         unfitted=bool(coefficients["estimate"].isna().any()),
     )
-    room = size.canvas - 0.3
-    legends = [(entries, legend_columns(list(entries), room)) for entries in (models, marks)]
-    strip = strip_height(sum(-(-len(entries) // columns) for entries, columns in legends))
+    legends = [legend_of(entries, size) for entries in (models, marks)]
+    strip = strip_height(*legends)
     across = 1 if size.narrow else len(corpora)
     rows_of_panels = len(lags) * len(corpora) // across
     panel = 2.7 if rows_of_panels <= 2 and not size.narrow else 2.0
@@ -143,7 +143,7 @@ def coefficients_by_depth(
         x_label="relative depth (first layer 0, last layer 1)",
         strip=strip,
     )
-    legends_in_strip(figure, legends)
+    legends_in_strip(figure, *legends)
     return figure
 
 
@@ -152,8 +152,7 @@ def _draw_panel(
 ) -> None:
     """Draw one lag in one corpus: a line, a band and marks for each model."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
+    rule_values(axes)
     many = len(styles) > 3
     for place, (model, kind) in enumerate(styles.items()):
         rows = coefficients[coefficients["model"] == model].sort_values("layer")

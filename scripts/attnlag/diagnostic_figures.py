@@ -26,6 +26,7 @@ from attnlag.figures import (
     named,
     open_frames,
     panel_width,
+    rule_values,
     shortened,
     spread,
     style,
@@ -273,8 +274,7 @@ def _draw_strip(
             clip_on=False,
         )
         mark_unfitted(axes, unfitted, 0.06)
-        axes.grid(axis="y", color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
+        rule_values(axes)
         if skewed:
             axes.set_yscale("log")
             axes.minorticks_off()

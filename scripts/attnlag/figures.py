@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,12 @@ def open_frames(figure: Figure) -> None:
     """Leave out the lines above all axes of a figure and at their right."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
+
+
+def rule_values(axes: Axes) -> None:
+    """Draw a faint line at each tick of the y axis, behind all else."""
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def layer_ticks(layers: Sequence[int], most: int = 16) -> list[int]:
@@ -626,28 +633,47 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
     return columns
 
 
-def strip_height(lines: int) -> float:
-    """Return the height in inches that a strip for so many lines of legends has."""
-    return LEGEND_LINE * lines + 0.05
+@dataclass(frozen=True)
+class Legend:
+    """A legend as wide as its figure.
 
-
-def legends_in_strip(figure: Figure, legends: Sequence[tuple[Mapping[str, Any], int]]) -> None:
-    """Put legends below each other into the strip that `frame` left free below the title.
-
-    Parameters
+    Attributes
     ----------
-    figure : matplotlib.figure.Figure
-    legends : sequence of (entries by label, columns)
+    entries : mapping of str to handle
+        By their labels.
+    columns : int
     """
+
+    entries: Mapping[str, Any]
+    columns: int
+
+    @property
+    def height(self) -> float:
+        """The height in inches."""
+        return LEGEND_LINE * -(-len(self.entries) // self.columns)
+
+
+def legend_of(entries: Mapping[str, Any], size: Size) -> Legend:
+    """Return a legend with as few lines as a figure of this size has room for."""
+    return Legend(entries, legend_columns(list(entries), size.canvas - 0.3))
+
+
+def strip_height(*legends: Legend) -> float:
+    """Return the height in inches of a strip for legends below each other."""
+    return sum(legend.height for legend in legends) + 0.05
+
+
+def legends_in_strip(figure: Figure, *legends: Legend) -> None:
+    """Put legends below each other into the strip that `frame` left free below the title."""
     width, height = figure.get_size_inches()
     top = height - 0.2 * figure.get_suptitle().count("\n") - 0.36
-    for entries, columns in legends:
-        legend = figure.legend(
-            list(entries.values()),
-            list(entries),
+    for legend in legends:
+        drawn = figure.legend(
+            list(legend.entries.values()),
+            list(legend.entries),
             loc="upper left",
             bbox_to_anchor=(0.1 / width, top / height),
-            ncols=columns,
+            ncols=legend.columns,
             handlelength=2.6,
             columnspacing=1.6,
             labelspacing=0.35,
@@ -655,8 +681,8 @@ def legends_in_strip(figure: Figure, legends: Sequence[tuple[Mapping[str, Any], 
             borderpad=0,
         )
         # It has its room already.
-        legend.set_in_layout(False)
-        top -= LEGEND_LINE * -(-len(entries) // columns)
+        drawn.set_in_layout(False)
+        top -= legend.height
 
 
 def norm_quantiles(log_norms: np.ndarray) -> np.ndarray:

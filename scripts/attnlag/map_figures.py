@@ -281,9 +281,8 @@ def groups_by_layer(
         range(len(panels)),
         [f"{shortened(panel.group, LONGEST_NAME)} ({panel.documents:,})" for panel in panels],
     )
-    spread.set_xlabel(
-        f"log norm (SD from the{' ' if size.narrow else chr(10)}layer's mean), all layers"
-    )
+    gap = " " if size.narrow else "\n"
+    spread.set_xlabel(f"log norm (SD from the{gap}layer's mean), all layers")
     spread.grid(axis="x", color="0.9", linewidth=0.6)
     spread.set_title("norms", loc="left", weight="bold")
 

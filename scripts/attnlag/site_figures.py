@@ -24,7 +24,7 @@ from attnlag.figures import (
     lag_colours,
     lags_among,
     layers_labelled,
-    legend_columns,
+    legend_of,
     legends_in_strip,
     mark_entries,
     mark_scale,
@@ -33,6 +33,7 @@ from attnlag.figures import (
     null_text,
     open_frames,
     panel_width,
+    rule_values,
     spread_text,
     strip_height,
     style,
@@ -106,8 +107,8 @@ def sites_by_layer(
             unfitted=any(missing),
         ),
     }
-    columns = legend_columns(list(entries), size.canvas - 0.3)
-    strip = strip_height(-(-len(entries) // columns))
+    legend = legend_of(entries, size)
+    strip = strip_height(legend)
     if size.narrow:
         figure = Figure(figsize=size.tall(1.8 * len(sites) + strip + 1.8), layout="constrained")
         pairs = figure.subplots(len(sites), 2, sharex=True, sharey="col", squeeze=False)
@@ -130,8 +131,7 @@ def sites_by_layer(
         slopes.margins(y=0.08)
         for axes in (norms, slopes):
             label_layers(axes, numbers, most=layers_labelled(width))
-            axes.grid(axis="y", color="0.9", linewidth=0.6)
-            axes.set_axisbelow(True)
+            rule_values(axes)
             if any(is_below(other, axes) for other in figure.axes):
                 axes.set_xlabel("")
         if size.narrow:
@@ -160,5 +160,5 @@ def sites_by_layer(
         f"{units}{PREDICTIVE} {spread_text(covariance, adjust, n_obs, n_documents)}",
         strip=strip,
     )
-    legends_in_strip(figure, [(entries, columns)])
+    legends_in_strip(figure, legend)
     return figure

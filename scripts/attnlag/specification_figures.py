@@ -23,13 +23,14 @@ from attnlag.figures import (
     label_layers,
     lags_among,
     layers_labelled,
-    legend_columns,
+    legend_of,
     legends_in_strip,
     mark_entries,
     mark_unfitted,
     named,
     open_frames,
     panel_width,
+    rule_values,
     strip_height,
     style,
 )
@@ -100,8 +101,8 @@ def specifications_by_layer(
     if len(regressions) > 1:
         dashed = " (dashed: permuted)" if any(permuted) else ""
         entries[f"the other regressions{dashed}"] = Line2D([], [], color=OTHERS, linewidth=1.2)
-    legend = legend_columns(list(entries), size.canvas - 0.3)
-    strip = strip_height(-(-len(entries) // legend))
+    legend = legend_of(entries, size)
+    strip = strip_height(legend)
     # A character of a bold title is about 0.1 inches wide, and a line 0.17 high.
     titles = [
         textwrap.fill(
@@ -154,7 +155,7 @@ def specifications_by_layer(
     correction = correction_text(adjust)
     notes.append(f"{correction[0].upper()}{correction[1:]}. {PREDICTIVE}")
     frame(figure, title, " ".join(notes), x_label="layer", strip=strip)
-    legends_in_strip(figure, [(entries, legend)])
+    legends_in_strip(figure, legend)
     return figure
 
 
@@ -163,8 +164,7 @@ def _draw_panel(
 ) -> None:
     """Draw a regression's own coefficient, and its null if it is permuted."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
+    rule_values(axes)
     own = profile
     if permuted:
         draw_null(axes, profile, numbers)
