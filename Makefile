@@ -32,7 +32,7 @@ test-storage: .venv-storage/.installed
 
 # Runs that are killed at random moments, 50 times each, and mended by the next: an hour.
 crashes: $(READY)
-	$(BIN)/python tests/killing.py
+	$(BIN)/python tests/support/killing.py
 
 # The report in a browser, which is installed if need be (Debian, as root).
 test-report: .venv-report/.installed
@@ -69,11 +69,11 @@ audit: $(READY) .venv-audit/.installed
 	touch $@
 
 bench: $(READY)
-	$(BIN)/python tests/benchmarks/extraction.py
-	$(BIN)/python tests/benchmarks/storage.py
-	$(BIN)/python tests/benchmarks/regression.py
-	$(BIN)/python tests/benchmarks/coverage.py
-	$(BIN)/python tests/benchmarks/scaling.py
+	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/storage.py
+	$(BIN)/python benchmarks/regression.py
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/scaling.py
 
 report: $(READY)
 	$(BIN)/snakemake --cores all
@@ -85,7 +85,7 @@ verify: $(READY)
 
 # The workflow again and again, as runs may differ; with CONFIG=config/config.yaml, that one.
 check-repro: $(READY)
-	$(BIN)/python tests/check_reproducibility.py $(if $(CONFIG),--configfile $(CONFIG))
+	$(BIN)/python tests/support/check_reproducibility.py $(if $(CONFIG),--configfile $(CONFIG))
 
 docs: $(READY)
 	$(BIN)/python scripts/describe_config.py
@@ -120,5 +120,5 @@ lock:
 
 clean:
 	rm -rf .venv .venv-audit .venv-bench .venv-docs .venv-lock .venv-report .venv-slurm
-	rm -rf .venv-storage .snakemake logs benchmarks results data/models site
+	rm -rf .venv-storage .snakemake logs results data/models site
 	find . -name __pycache__ -prune -exec rm -rf {} +

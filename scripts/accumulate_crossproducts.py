@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from attnlag import crossproducts, layout, program, tables
+from attnlag.adjustments import columns
 from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.regression import crossproducts
+from attnlag.storage import tables
 
 ROWS = 16_384
 
@@ -35,7 +38,7 @@ def main(args):
     if settings["halves"]:
         names = tables.batches(args.design, ROWS, "documents", columns=["document"])
         rows = crossproducts.rows_of_documents(names)
-    needed = [name for name in schema.names if name not in layout.KEYS or name == "document"]
+    needed = [name for name in schema.names if name not in columns.KEYS or name == "document"]
     batches = tables.batches(args.design, ROWS, "cross-products", columns=needed)
     blocks = crossproducts.accumulate(batches, schema, centre, rows)
     record = tables.provenance(

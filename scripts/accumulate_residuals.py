@@ -8,8 +8,10 @@ residuals, and for the figure of diagnostics.
 
 from pathlib import Path
 
-from attnlag import crossproducts, program, residuals, tables
 from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.regression import crossproducts, residuals
+from attnlag.storage import tables
 
 ROWS = 16_384
 

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from attnlag import design, layout, program, tables
+from attnlag.adjustments import columns
 from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.regression import covariates, design
+from attnlag.regression.specification import Specification
+from attnlag.storage import tables
 
 ROWS = 16_384
 
@@ -28,9 +32,9 @@ parser.add_argument("--output", type=Path, required=True)
 
 def main(args):
     settings = args.settings or {"lags": [1, 2]}
-    specification = design.Specification.of(settings)
-    facts = design.read_facts(specification, args.token_counts, args.corpus)
-    layers = layout.layers_in(pq.read_schema(args.norms))
+    specification = Specification.of(settings)
+    facts = covariates.read_facts(specification, args.token_counts, args.corpus)
+    layers = columns.layers_in(pq.read_schema(args.norms))
     schema = design.schema(layers, specification, facts.groups)
     batches = tables.batches(args.norms, ROWS, "design")
     record = tables.read_provenance(args.norms)

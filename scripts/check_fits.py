@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import program, summaries, writing
 from attnlag.errors import UserError, counted
+from attnlag.pipeline import program
+from attnlag.report import summaries
+from attnlag.storage import writing
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("fits", type=Path, nargs="+", help="tables with one row per layer (Parquet)")

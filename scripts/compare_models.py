@@ -9,7 +9,9 @@ and the findings that the run ends with.
 
 from pathlib import Path
 
-from attnlag import comparison, program, tables, writing
+from attnlag.pipeline import program
+from attnlag.regression import comparison
+from attnlag.storage import tables, writing
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("studies", type=Path, nargs="+", help="coefficients.parquet of each study")

@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import layout, norms, program, tables
+from attnlag.adjustments import columns, norms
 from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 # Those of vectors are smaller: as many of norms would take memory to open.
 ROWS = 16_384
@@ -28,7 +30,7 @@ def main(args):
     )
     # Without pre-buffering, the columns that are not asked for are not read ahead.
     file = pq.ParquetFile(args.activations, pre_buffer=False)
-    schema = layout.schema(len(layout.layers_in(file.schema_arrow)))
+    schema = columns.schema(len(columns.layers_in(file.schema_arrow)))
     with tables.parquet_writer(
         args.output,
         schema.with_metadata(tables.metadata(record)),

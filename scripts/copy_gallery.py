@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from attnlag.writing import written_whole
+from attnlag.storage.writing import written_whole
 
 ROOT = Path(__file__).parents[1]
 # Pixels in width and colours, the first that gives a file below the limit.

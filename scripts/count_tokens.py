@@ -7,8 +7,10 @@ whatever stands before them.
 
 from pathlib import Path
 
-from attnlag import program, tables, tokens
+from attnlag.corpus import tokens
 from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 ROWS = 250
 

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from attnlag.config import IN_WORDS, LARGEST, SOURCES, Config, ModulePaths, Section, Source
-from attnlag.generated import write_or_check
+from attnlag.config.schema import IN_WORDS, LARGEST, SOURCES, Config, ModulePaths, Section, Source
+from attnlag.pipeline.generated_pages import write_or_check
 
 SCHEMA = "workflow/schemas/config.schema.json"
 README = "config/README.md"

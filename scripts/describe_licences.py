@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from attnlag.generated import write_or_check
+from attnlag.pipeline.generated_pages import write_or_check
 
 HEADER = """\
 # Licences of the packages

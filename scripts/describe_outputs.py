@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.generated import write_or_check
+from attnlag.pipeline.generated_pages import write_or_check
 
 PAGE = "docs/outputs.md"
 HEADER = """\

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from attnlag import memory
+from attnlag.storage import memory
 
 parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
 parser.add_argument("status", type=int, help="128 and the number of the signal, or 1")

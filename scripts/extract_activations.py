@@ -13,11 +13,14 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from attnlag import extraction, layout, loading, program, tables
+from attnlag.adjustments import columns, extraction
 from attnlag.errors import UserError, counted
-from attnlag.memory import amount
-from attnlag.sources import verify_folder
-from attnlag.writing import room_for
+from attnlag.model import loading
+from attnlag.model.folder import verify_folder
+from attnlag.pipeline import program
+from attnlag.storage import tables
+from attnlag.storage.memory import amount
+from attnlag.storage.writing import room_for
 
 # Rows of a row group. Larger ones of vectors are read no faster; more of them take memory to open.
 ROWS = {"vectors": 4096, "norms": 16_384}
@@ -81,7 +84,7 @@ def main(args):
             progress=bar.update,
         )
         width = adjustments.width if vectors else None
-        schema = layout.schema(len(adjustments.blocks), width, stored)
+        schema = columns.schema(len(adjustments.blocks), width, stored)
         number = extraction.STORED_BYTES[stored]
         row = len(adjustments.blocks) * (adjustments.width * number if vectors else 4)
         check_disk(args.output, row * total, record["stages"]["tokens"]["shards"])

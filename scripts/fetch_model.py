@@ -13,11 +13,12 @@ An existing folder is replaced at the end, or not at all.
 import argparse
 from pathlib import Path
 
-from attnlag import program, sources
+from attnlag.model import fetching
+from attnlag.pipeline import program
 
 
 def main(arguments: argparse.Namespace) -> None:
-    sources.fetch_model(arguments.model, arguments.settings, arguments.output)
+    fetching.fetch_model(arguments.model, arguments.settings, arguments.output)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ One tidy table, with the group as its subset. Errors are clustered by document.
 
 from pathlib import Path
 
-from attnlag import corpora, crossproducts, groups, program, tables
+from attnlag.corpus import documents
 from attnlag.errors import counted
-from attnlag.regression import CLUSTERED
+from attnlag.pipeline import program
+from attnlag.regression import crossproducts, groups
+from attnlag.regression.inference import CLUSTERED
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
@@ -36,7 +39,7 @@ def main(args):
         settings["adjust"] = "holm"
     paths = tables.shards(args.crossproducts)
     record = tables.read_provenance(paths[0])
-    group_of = corpora.group_by_document(args.corpus)
+    group_of = documents.group_by_document(args.corpus)
     table = groups.coefficients_by_group(
         [crossproducts.read_shard(path) for path in paths],
         group_of,

@@ -7,8 +7,11 @@ coefficient in the order that the documents have.
 
 from pathlib import Path
 
-from attnlag import permutation, program, summaries, tables, writing
 from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.regression import permutation
+from attnlag.report import summaries
+from attnlag.storage import tables, writing
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("permutations", type=Path, help="the first shard; the others lie beside it")

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import (
+from attnlag.adjustments import columns
+from attnlag.errors import UserError, counted
+from attnlag.pipeline import program
+from attnlag.regression import (
     bootstrap,
     crossproducts,
-    layout,
-    program,
-    regression,
+    inference,
+    least_squares,
     residuals,
-    summaries,
-    tables,
-    writing,
+    results,
 )
-from attnlag.errors import UserError, counted
+from attnlag.report import summaries
+from attnlag.storage import tables, writing
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
@@ -59,20 +60,20 @@ def main(args):
         fixed_effects=settings["fixed_effects"] == "document",
         budget=settings["stack_mb"] * 1e6,
     )
-    solutions = regression.solve_all(stack)
+    solutions = least_squares.solve_all(stack)
     model = residuals.model_of(stack, solutions)
     sums = residuals.merged([residuals.read_sums(path) for path in tables.shards(args.residuals)])
     robust = None
     if settings["covariance"] in ("hc1", "hc3", "hac"):
         robust = list(residuals.covariance(sums, model, settings["covariance"]))
-    fits = regression.fit(stack, settings["covariance"], settings["folds"], solutions, robust)
+    fits = inference.fit(stack, settings["covariance"], settings["folds"], solutions, robust)
     if settings["wild_bootstrap"]:
         for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
             if fit.status == "ok":
                 fit.p_wild = bootstrap.wild_p_values(
                     stack, index, solution, settings["wild_bootstrap"], settings["seed"]
                 )
-    coefficients = regression.coefficients(
+    coefficients = results.coefficients(
         fits,
         stack,
         covariance=settings["covariance"],
@@ -84,12 +85,14 @@ def main(args):
         rows = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
         coefficients["p_adjusted"] = joint.p_adjusted.reindex(rows).to_numpy()
     dropped = [
-        sum(record["counts"]["dropped_rows"].get(layout.layer_name(layer), 0) for record in records)
+        sum(
+            record["counts"]["dropped_rows"].get(columns.layer_name(layer), 0) for record in records
+        )
         for layer in stack.layers
     ]
     diagnostics = residuals.diagnostics(sums, model).drop(columns="layer")
-    fitted = regression.fits_table(fits, stack.layers, dropped, diagnostics)
-    influence = regression.influence_table(fits, stack)
+    fitted = results.fits_table(fits, stack.layers, dropped, diagnostics)
+    influence = results.influence_table(fits, stack)
 
     shared = tables.of_all_shards(records[0])
     settings["hac_lags"] = sums.hac_lags
@@ -115,7 +118,7 @@ def main(args):
                 adjust=settings["adjust"],
                 notes=notes(stack, settings),
             )
-            path = folder / f"{layout.layer_name(layer)}.txt"
+            path = folder / f"{columns.layer_name(layer)}.txt"
             path.write_text(text, encoding="utf-8")
     text = summaries.findings(
         coefficients, fitted, name=name, alpha=settings["alpha"], adjust=settings["adjust"]
@@ -129,11 +132,11 @@ def main(args):
 def joint_tests(stack, solutions, fits, settings):
     """Draw the largest statistic over the layers, where there are documents to draw from."""
     documents = int(stack.documents.max(initial=0))
-    draws = settings["bootstrap"] if documents >= regression.FEWEST_DOCUMENTS else 0
+    draws = settings["bootstrap"] if documents >= inference.FEWEST_DOCUMENTS else 0
     if settings["adjust"] == "max-t" and not draws:
         raise UserError(
             f"inference.adjust: found max-t with {counted(documents, 'document')}, expected at "
-            f"least {regression.FEWEST_DOCUMENTS} to draw from; use adjust: holm"
+            f"least {inference.FEWEST_DOCUMENTS} to draw from; use adjust: holm"
         )
     estimates = bootstrap.drawn(stack, solutions, draws, settings["seed"])
     return bootstrap.joint(fits, stack, estimates, settings["alpha"])

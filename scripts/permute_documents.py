@@ -6,8 +6,11 @@ They show what the coefficients would be if order meant nothing: in expectation,
 
 from pathlib import Path
 
-from attnlag import design, permutation, program, tables
 from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.regression import covariates, permutation
+from attnlag.regression.specification import Specification
+from attnlag.storage import tables
 
 # Each token has a number in each draw.
 ROWS = 4096
@@ -21,11 +24,11 @@ parser.add_argument("--output", type=Path, required=True)
 
 def main(args):
     settings = {"draws": 200, "seed": 0, "fixed_effects": "none", **args.settings}
-    specification = design.Specification.of(settings["design"])
+    specification = Specification.of(settings["design"])
     sums = permutation.accumulate(
         tables.batches(args.norms, ROWS, "permutations"),
         specification,
-        design.read_facts(specification, args.token_counts, args.corpus),
+        covariates.read_facts(specification, args.token_counts, args.corpus),
         draws=settings["draws"],
         seed=settings["seed"],
         fixed_effects=settings["fixed_effects"] == "document",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import coefficient_figures, figures, program, tables, titles
+from attnlag.figures import coefficients_by_layer, drawing, files
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
@@ -30,18 +32,18 @@ def main(args):
     # How the table was made is on record in it: a second copy of the settings could differ.
     settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
     joint = json.loads(args.joint.read_text(encoding="utf-8")) if args.joint else None
-    name = figures.study(fits)
+    name = drawing.study(fits)
     draw = partial(
-        coefficient_figures.coefficients_by_layer,
+        coefficients_by_layer.coefficients_by_layer,
         coefficients,
         fits,
-        title=f"{titles.of_coefficients(coefficients, settings['alpha'])}: {name}",
+        title=f"{coefficients_by_layer.of_coefficients(coefficients, settings['alpha'])}: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
         critical_values=joint["critical_values"] if joint else None,
         null=pd.read_parquet(args.null).query("subset == 'all'") if args.null else None,
     )
-    figures.save_in_sizes(draw, args.output)
+    files.save_in_sizes(draw, args.output)
     program.log.info("%s: drew the coefficients of %d layers", name, len(fits))
 
 

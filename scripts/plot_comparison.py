@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import comparison_figures, figures, program, tables, titles
+from attnlag.figures import coefficients_by_depth, files
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("coefficients", type=Path, help="the table of all models (Parquet)")
@@ -24,14 +26,15 @@ def main(args):
     ]
     # How the regressions were fitted is on record in the table, once for all of them.
     settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
+    finding = coefficients_by_depth.of_comparison(chosen, settings["alpha"])
     draw = partial(
-        comparison_figures.coefficients_by_depth,
+        coefficients_by_depth.coefficients_by_depth,
         chosen,
-        title=f"{titles.of_comparison(chosen, settings['alpha'])}: {args.site}, {args.regression}",
+        title=f"{finding}: {args.site}, {args.regression}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
     )
-    figures.save_in_sizes(draw, args.output)
+    files.save_in_sizes(draw, args.output)
     models = ", ".join(chosen["model"].unique())
     program.log.info("%s, %s: drew %s", args.site, args.regression, models)
 

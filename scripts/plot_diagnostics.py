@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from attnlag import diagnostic_figures, figures, program, residuals, tables, titles
 from attnlag.errors import counted
+from attnlag.figures import diagnostics, drawing, files
+from attnlag.pipeline import program
+from attnlag.regression import residuals, terms
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("residuals", type=Path, help="the first shard; the others lie beside it")
@@ -30,11 +33,11 @@ EDGES, COARSE_EDGES = (
 
 def main(args):
     sums = residuals.merged([residuals.read_sums(path) for path in tables.shards(args.residuals)])
-    term = figures.lags_among(sums.terms)[0]
+    term = terms.lags_among(sums.terms)[0]
     influence = pd.read_parquet(args.influence).query("term == @term")
     autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]
     panels = [
-        diagnostic_figures.DiagnosticPanel(
+        diagnostics.DiagnosticPanel(
             layer=layer,
             edges=EDGES,
             counts=sums.histogram[place],
@@ -48,16 +51,16 @@ def main(args):
         for place, layer in enumerate(sums.layers)
     ]
     fits = pd.read_parquet(args.fits)
-    name = figures.study(fits)
+    name = drawing.study(fits)
     draw = partial(
-        diagnostic_figures.diagnostics_by_layer,
+        diagnostics.diagnostics_by_layer,
         panels,
         fits,
         rows=args.settings.get("layers"),
-        title=f"{titles.of_diagnostics(fits)}: {name}",
+        title=f"{diagnostics.of_diagnostics(fits)}: {name}",
         term=term,
     )
-    figures.save_in_sizes(draw, args.output)
+    files.save_in_sizes(draw, args.output)
     program.log.info("%s: drew the residuals of %s", name, counted(len(panels), "layer"))
 
 

@@ -14,7 +14,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import crossproducts, figures, lag_figures, layout, program, tables, titles
+from attnlag.adjustments import columns
+from attnlag.figures import drawing, files, outcome_by_lag
+from attnlag.pipeline import program
+from attnlag.regression import crossproducts
+from attnlag.regression.terms import lags_among
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("design", type=Path, help="the first shard; the others lie beside it")
@@ -26,20 +31,20 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 def main(args):
     paths = tables.shards(args.design)
     present, terms = crossproducts.terms_of(pq.read_schema(args.design))
-    layers = figures.chosen_layers(args.settings.get("layers"), present)
-    lag = figures.lags_among(terms)[0]
+    layers = drawing.chosen_layers(args.settings.get("layers"), present)
+    lag = lags_among(terms)[0]
     coefficients = pd.read_parquet(args.coefficients).query("subset == 'all' and term == @lag")
     slopes = coefficients.set_index("layer")["estimate"]
     fits = pd.read_parquet(args.fits)
     r_squared = fits.set_index("layer")["r_squared"]
 
     count = tables.row_count(paths)
-    rows = figures.rows_shown(count)
+    rows = drawing.rows_shown(count)
     panels = []
     for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
-        name = layout.layer_name(layer)
+        name = columns.layer_name(layer)
         panels.append(
-            lag_figures.lag_panel(
+            outcome_by_lag.lag_panel(
                 layer,
                 tables.values_of(paths, f"{name}.{lag}", rows),
                 tables.values_of(paths, f"{name}.y", rows),
@@ -47,15 +52,15 @@ def main(args):
                 r_squared[layer],
             )
         )
-    name = figures.study(fits)
+    name = drawing.study(fits)
     draw = partial(
-        lag_figures.outcome_by_lag,
+        outcome_by_lag.outcome_by_lag,
         panels,
-        title=f"{titles.of_r_squared(fits)}: {name}",
+        title=f"{outcome_by_lag.of_r_squared(fits)}: {name}",
         lag=lag,
         rows=count,
     )
-    figures.save_in_sizes(draw, args.output)
+    files.save_in_sizes(draw, args.output)
     program.log.info("%s: drew %d of %d layers", name, len(layers), len(present))
 
 

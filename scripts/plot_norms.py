@@ -11,8 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, norm_figures, program, tables, titles
-from attnlag.norms import log_norms
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+from attnlag.figures import drawing, files, norms_by_layer
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
@@ -24,30 +27,30 @@ def main(args):
     drop_first = {"drop_first": 1, **args.settings}["drop_first"]
     paths = tables.shards(args.norms)
     tokens = tables.row_count(paths)
-    rows = figures.rows_shown(tokens)
+    rows = drawing.rows_shown(tokens)
     first = tables.values_of(paths, "position", rows) < drop_first
     layers = [
-        norm_figures.layer_norms(
-            layout.layer_number(layer),
+        norms_by_layer.layer_norms(
+            columns.layer_number(layer),
             log_norms(tables.values_of(paths, layer, rows)),
             first,
         )
         for layer in tqdm(
-            layout.layers_in(pq.read_schema(args.norms)), desc="layers", unit="layer", delay=2
+            columns.layers_in(pq.read_schema(args.norms)), desc="layers", unit="layer", delay=2
         )
     ]
     numbers = [part.layer for part in layers]
     record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     draw = partial(
-        norm_figures.norms_by_layer,
+        norms_by_layer.norms_by_layer,
         layers,
-        title=f"{titles.of_norms([part.median for part in layers], numbers)}: {name}",
+        title=f"{norms_by_layer.of_norms([part.median for part in layers], numbers)}: {name}",
         tokens=tokens,
         site=args.site,
         drop_first=drop_first,
     )
-    figures.save_in_sizes(draw, args.output)
+    files.save_in_sizes(draw, args.output)
     program.log.info("%s: drew the norms of %d layers", name, len(layers))
 
 

@@ -11,8 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, map_figures, program, tables, titles
-from attnlag.norms import log_norms
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+from attnlag.figures import drawing, files, norms_by_position
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
@@ -24,34 +27,34 @@ def main(args):
     drop_first = {"drop_first": 1, **args.settings}["drop_first"]
     paths = tables.shards(args.norms)
     tokens = tables.row_count(paths)
-    rows = figures.rows_shown(tokens)
+    rows = drawing.rows_shown(tokens)
     position = tables.values_of(paths, "position", rows).astype(np.int64)
-    edges = map_figures.position_edges(int(position.max(initial=0)))
+    edges = norms_by_position.position_edges(int(position.max(initial=0)))
     column = np.searchsorted(edges, position, side="right") - 1
     kept = position >= drop_first
-    names = layout.layers_in(pq.read_schema(paths[0]))
+    names = columns.layers_in(pq.read_schema(paths[0]))
     means = np.full((len(edges) - 1, len(names)), np.nan)
     typical = np.full(len(names), np.nan)
     for place, layer in enumerate(tqdm(names, desc="layers", unit="layer", delay=2)):
         logs = log_norms(tables.values_of(paths, layer, rows))
-        means[:, place] = map_figures.means_by_column(logs, column, len(means))
+        means[:, place] = norms_by_position.means_by_column(logs, column, len(means))
         if np.isfinite(logs[kept]).any():
             typical[place] = np.nanmean(logs[kept])
-    numbers = list(map(layout.layer_number, names))
+    numbers = list(map(columns.layer_number, names))
     record = tables.read_provenance(args.norms)
     name = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     draw = partial(
-        map_figures.norms_by_position,
+        norms_by_position.norms_by_position,
         means,
         typical,
         edges,
         numbers,
-        title=f"{titles.of_positions(means[0], typical, numbers)}: {name}",
+        title=f"{norms_by_position.of_positions(means[0], typical, numbers)}: {name}",
         site=args.site,
         drop_first=drop_first,
         tokens=tokens,
     )
-    figures.save_in_sizes(draw, args.output)
+    files.save_in_sizes(draw, args.output)
     program.log.info("%s: drew the norms along %d positions", name, int(edges[-1]))
 
 

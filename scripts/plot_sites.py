@@ -13,9 +13,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import figures, layout, program, site_figures, tables, titles
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
 from attnlag.errors import UserError
-from attnlag.norms import log_norms
+from attnlag.figures import drawing, sites_by_layer
+from attnlag.figures.files import save_in_sizes
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("--sites", nargs="+", required=True, help="the sites, in their order")
@@ -49,16 +53,16 @@ def main(args):
     panels = []
     for place, site in enumerate(args.sites):
         paths = tables.shards(args.norms[place])
-        rows = figures.rows_shown(tables.row_count(paths))
+        rows = drawing.rows_shown(tables.row_count(paths))
         rows = rows[tables.values_of(paths, "position", rows) >= drop_first]
-        names = layout.layers_in(pq.read_schema(paths[0]))
+        names = columns.layers_in(pq.read_schema(paths[0]))
         panels.append(
-            site_figures.SitePanels(
+            sites_by_layer.SitePanels(
                 site=site,
-                layers=list(map(layout.layer_number, names)),
+                layers=list(map(columns.layer_number, names)),
                 quantiles=np.stack(
                     [
-                        figures.norm_quantiles(log_norms(tables.values_of(paths, name, rows)))
+                        drawing.norm_quantiles(log_norms(tables.values_of(paths, name, rows)))
                         for name in tqdm(names, desc=f"{site}: layers", unit="layer", delay=2)
                     ]
                 ),
@@ -70,15 +74,15 @@ def main(args):
     name = f"{first['model']}, {first['corpus']}, {first['regression']}"
     shown = {panel.site: panel.coefficients for panel in panels}
     draw = partial(
-        site_figures.sites_by_layer,
+        sites_by_layer.sites_by_layer,
         panels,
-        title=f"{titles.of_sites(shown, settings['alpha'])}: {name}",
+        title=f"{sites_by_layer.of_sites(shown, settings['alpha'])}: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
         drop_first=drop_first,
         tokens=tables.row_count(paths),
     )
-    figures.save_in_sizes(draw, args.output)
+    save_in_sizes(draw, args.output)
     program.log.info("%s: drew %s side by side", name, ", ".join(args.sites))
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import figures, program, specification_figures, tables, titles
+from attnlag.figures import files, specifications_by_layer
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument(
@@ -25,17 +27,17 @@ def main(args):
     settings = tables.read_provenance(args.coefficients[0])["stages"]["regression"]
     name = ", ".join(regressions[0].loc[regressions[0].index[0], ["model", "corpus", "site"]])
     terms = {
-        table["regression"].iloc[0]: specification_figures.term_shown(table)
+        table["regression"].iloc[0]: specifications_by_layer.term_shown(table)
         for table in regressions
     }
     draw = partial(
-        specification_figures.specifications_by_layer,
+        specifications_by_layer.specifications_by_layer,
         regressions,
-        title=f"{titles.of_specifications(regressions, terms)}: {name}",
+        title=f"{specifications_by_layer.of_specifications(regressions, terms)}: {name}",
         alpha=settings["alpha"],
         adjust=settings["adjust"],
     )
-    figures.save_in_sizes(draw, args.output)
+    files.save_in_sizes(draw, args.output)
     drawn = ", ".join(table["regression"].iloc[0] for table in regressions)
     program.log.info("%s: drew %s side by side", name, drawn)
 

@@ -14,9 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag import corpora, figures, layout, program, tables, text_figures, writing
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+from attnlag.corpus.documents import group_by_document, stored_batches
 from attnlag.errors import UserError
-from attnlag.norms import log_norms
+from attnlag.figures import drawing, files, text_by_token
+from attnlag.pipeline import program
+from attnlag.storage import tables, writing
 
 ROWS = 16_384
 
@@ -32,19 +36,19 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 def main(args):
     settings = {"documents": None, "layer": None, "drop_first": 1, **args.settings}
     record = tables.read_provenance(args.norms)
-    group_of = corpora.group_by_document(args.corpus)
-    chosen = text_figures.chosen_documents(
+    group_of = group_by_document(args.corpus)
+    chosen = text_by_token.chosen_documents(
         settings["documents"], group_of, record["corpus"]["name"]
     )
     paths = tables.shards(args.norms)
-    names = layout.layers_in(pq.read_schema(paths[0]))
-    layers = list(map(layout.layer_number, names))
-    first = text_figures.chosen_layer(settings["layer"], layers)
+    names = columns.layers_in(pq.read_schema(paths[0]))
+    layers = list(map(columns.layer_number, names))
+    first = text_by_token.chosen_layer(settings["layer"], layers)
 
-    rows = figures.rows_shown(tables.row_count(paths))
+    rows = drawing.rows_shown(tables.row_count(paths))
     rows = rows[tables.values_of(paths, "position", rows) >= settings["drop_first"]]
     limits = [
-        text_figures.limits_of(log_norms(tables.values_of(paths, name, rows)))
+        text_by_token.limits_of(log_norms(tables.values_of(paths, name, rows)))
         for name in tqdm(names, desc="layers", unit="layer", delay=2)
     ]
     texts = texts_of(args.corpus, chosen)
@@ -56,15 +60,15 @@ def main(args):
             (row["window"], position): token
             for row in sequences.filter(pc.field("document") == name).to_pylist()
             for position, token in enumerate(
-                text_figures.token_texts(texts[name], row["char_start"], row["char_end"])
+                text_by_token.token_texts(texts[name], row["char_start"], row["char_end"])
             )
         }
-        own = norms.filter(pc.field("document") == name).slice(0, text_figures.MOST_TOKENS)
+        own = norms.filter(pc.field("document") == name).slice(0, text_by_token.MOST_TOKENS)
         places = zip(own["window"].to_pylist(), own["position"].to_pylist(), strict=True)
         tokens = [text_of[place] for place in places]
         if tokens:
             documents.append(
-                text_figures.ShadedDocument(
+                text_by_token.ShadedDocument(
                     name=name,
                     group=group_of[name],
                     tokens=tokens,
@@ -76,9 +80,9 @@ def main(args):
         raise UserError(f"{args.norms}: found no norms of {', '.join(chosen)}, expected some")
     title = f"{record['model']['name']}, {record['corpus']['name']}, {args.site}"
     shown = {"first": first, "title": f"The text itself: {title}", "site": args.site}
-    writing.write_text(text_figures.page(documents, limits, layers, **shown), args.page)
-    draw = partial(text_figures.text_by_token, documents, limits, layers, **shown)
-    figures.save_in_sizes(draw, args.output)
+    writing.write_text(text_by_token.page(documents, limits, layers, **shown), args.page)
+    draw = partial(text_by_token.text_by_token, documents, limits, layers, **shown)
+    files.save_in_sizes(draw, args.output)
     program.log.info("%s: shaded the tokens of %d documents", title, len(documents))
 
 
@@ -98,7 +102,7 @@ def rows_of(paths, documents, progress):
 def texts_of(corpus, documents):
     """Return the texts of some documents, by document; one row group is in memory at a time."""
     wanted, texts = set(documents), {}
-    for table in corpora.stored_batches(corpus, 0, None, columns=["document", "text"]):
+    for table in stored_batches(corpus, 0, None, columns=["document", "text"]):
         for name, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
             if name in wanted:
                 texts[name] = text

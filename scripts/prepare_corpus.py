@@ -12,21 +12,33 @@ file and line, before any model is loaded.
 import argparse
 from pathlib import Path
 
-from attnlag import corpora, program, tables
+from attnlag.corpus import formats
+from attnlag.corpus.documents import (
+    DEFAULTS,
+    SCHEMA,
+    Tally,
+    corpus_record,
+    corpus_summary,
+    corpus_table,
+    in_batches,
+    read_documents,
+)
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, check and write one corpus, some documents at a time."""
-    settings = corpora.DEFAULTS | arguments.settings
-    tally = corpora.Tally()
-    documents = tally.counting(corpora.read_documents(arguments.files, settings))
+    settings = DEFAULTS | arguments.settings
+    tally = Tally()
+    documents = tally.counting(read_documents(arguments.files, settings))
     tables.write_parts(
-        map(corpora.corpus_table, corpora.in_batches(documents)),
-        corpora.SCHEMA,
+        map(corpus_table, in_batches(documents)),
+        SCHEMA,
         arguments.output,
-        lambda: corpora.corpus_record(arguments.corpus, tally, settings),
+        lambda: corpus_record(arguments.corpus, tally, settings),
     )
-    program.log.info("%s", corpora.corpus_summary(arguments.corpus, tally))
+    program.log.info("%s", corpus_summary(arguments.corpus, tally))
 
 
 if __name__ == "__main__":
@@ -35,7 +47,7 @@ if __name__ == "__main__":
         "files",
         nargs="+",
         metavar="FILE",
-        help=f"files in corpus order: {', '.join(corpora.FORMATS)}, also in .gz or .zst",
+        help=f"files in corpus order: {', '.join(formats.FORMATS)}, also in .gz or .zst",
     )
     parser.add_argument("--corpus", required=True, metavar="NAME", help="the name of the corpus")
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")

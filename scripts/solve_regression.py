@@ -7,8 +7,10 @@ residuals need the files of no other shard.
 
 from pathlib import Path
 
-from attnlag import crossproducts, program, regression, residuals, tables, writing
 from attnlag.errors import UserError, counted
+from attnlag.pipeline import program
+from attnlag.regression import crossproducts, least_squares, residuals
+from attnlag.storage import tables, writing
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
@@ -35,7 +37,7 @@ def main(args):
             f"least {least}; give longer texts, nearer lags and leads, or a smaller "
             "norms.drop_first"
         )
-    solutions = regression.solve_all(stack)
+    solutions = least_squares.solve_all(stack)
     lags = settings["hac_lags"]
     if lags is None:
         rows = max(solution.n_obs for solution in solutions)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from attnlag import program, tables, tokens
+from attnlag.corpus import tokens
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 ROWS = 250
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import browsable, program, tables
+from attnlag.pipeline import program
+from attnlag.report import html_tables
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("coefficients", type=Path, help="the tidy table (Parquet)")
@@ -19,13 +21,13 @@ def main(args):
     name = ", ".join(coefficients.iloc[0][keys])
     # The same in every row; the title has them.
     frame = coefficients.drop(columns=[*keys, "subset"])
-    browsable.write_page(
-        browsable.with_significance(frame, settings["alpha"]),
+    html_tables.write_page(
+        html_tables.with_significance(frame, settings["alpha"]),
         args.output,
         title=f"Coefficients: {name}",
         note=f"A row for each layer and term. Marked: p_adjusted < {settings['alpha']:g}, "
         f"corrected over the layers for each term ({settings['adjust']}). Numbers to "
-        f"{browsable.DIGITS} digits; coefficients.csv has them all. Coefficients of lags within "
+        f"{html_tables.DIGITS} digits; coefficients.csv has them all. Coefficients of lags within "
         "one layer are predictive associations, not causes.",
     )
     program.log.info("%s: made a page of %d rows", name, len(frame))

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import browsable, program, tables
+from attnlag.pipeline import program
+from attnlag.report import html_tables
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("--coefficients", type=Path, required=True, help="of all models (Parquet)")
@@ -17,8 +19,8 @@ parser.add_argument("--pairs-page", type=Path, required=True, help="HTML")
 def main(args):
     coefficients = pd.read_parquet(args.coefficients)
     settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
-    browsable.write_page(
-        browsable.with_significance(coefficients, settings["alpha"]),
+    html_tables.write_page(
+        html_tables.with_significance(coefficients, settings["alpha"]),
         args.coefficients_page,
         title="Coefficients of all models",
         note=f"A row for each layer and term; depth is layer / (layers - 1). Marked: p_adjusted < "
@@ -26,7 +28,7 @@ def main(args):
         f"({settings['adjust']}).",
     )
     pairs = pd.read_parquet(args.pairs)
-    browsable.write_page(
+    html_tables.write_page(
         pairs,
         args.pairs_page,
         title="Every two models",

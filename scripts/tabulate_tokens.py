@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag import browsable, program, tables
+from attnlag.pipeline import program
+from attnlag.report import html_tables
+from attnlag.storage import tables
 
 # A page of more rows than these is slow to open.
 MOST_ROWS = 5000
@@ -22,7 +24,7 @@ def main(args):
     shown = summary.head(MOST_ROWS)
     left = f" The first {MOST_ROWS:,} of {len(summary):,} rows." if len(summary) > MOST_ROWS else ""
     whole = summary.iloc[0]
-    browsable.write_page(
+    html_tables.write_page(
         shown,
         args.output,
         title=f"Corpus: {name}",

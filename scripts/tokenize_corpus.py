@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from attnlag import corpora, program, tables, tokens
+from attnlag.corpus import tokens
+from attnlag.corpus.documents import stored_batches
 from attnlag.errors import UserError, counted
-from attnlag.sources import verify_folder
+from attnlag.model.folder import verify_folder
+from attnlag.pipeline import program
+from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("corpus", type=Path, help="the corpus (Parquet)")
@@ -39,7 +42,7 @@ def main(args):
         )
     start, stop = 0, documents
     if settings["shards"] > 1:
-        texts = corpora.stored_batches(args.corpus, columns=["text"])
+        texts = stored_batches(args.corpus, columns=["text"])
         sizes = [tokens.about_tokens(batch.column("text")) for batch in texts]
         bounds = tokens.shard_bounds(np.concatenate(sizes), settings["shards"])
         start, stop = bounds[args.shard], bounds[args.shard + 1]
@@ -49,7 +52,7 @@ def main(args):
     parts = tokens.tokenize(
         (
             (batch.column("document").to_pylist(), batch.column("text").to_pylist())
-            for batch in corpora.stored_batches(args.corpus, start, stop)
+            for batch in stored_batches(args.corpus, start, stop)
         ),
         tokens.load_tokenizer(args.model),
         counts,

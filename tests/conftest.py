@@ -13,7 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from projects import save_gpt2, save_tokenizer
 
-from attnlag import sources
+from attnlag.model import fetching
 
 # pytest --hypothesis-profile thorough tries what tests draw by chance far more often.
 settings.register_profile(
@@ -70,5 +70,5 @@ def fetched(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
     """Return the small models as fetch_model leaves them."""
     models = tmp_path_factory.mktemp("models")
     for name, folder in (("gpt2", gpt2), ("llama", llama)):
-        sources.fetch_model(name, {"source": "path", "path": str(folder)}, models / name)
+        fetching.fetch_model(name, {"source": "path", "path": str(folder)}, models / name)
     return {name: models / name for name in ("gpt2", "llama")}

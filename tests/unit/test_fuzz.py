@@ -17,8 +17,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attnlag.config import check, command_line_problems, reading_problems
-from attnlag.corpora import FORMATS, Document, read_documents
+from attnlag.config.problems import check, command_line_problems, reading_problems
+from attnlag.corpus.documents import Document, read_documents
+from attnlag.corpus.formats import FORMATS
 from attnlag.errors import UserError, printable
 
 patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

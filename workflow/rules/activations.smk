@@ -17,7 +17,7 @@ rule extract_activations:
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
-        f"benchmarks/{{model}}/{{corpus}}/{KEPT}/{{shard}}.tsv"
+        f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.tsv"
     conda:
         ENVIRONMENT
     threads: 8

@@ -68,17 +68,12 @@ def project_folder():
 SCRIPTS = project_folder() / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from attnlag.config import (
-    NAME_PATTERN,
-    canonical,
-    check,
-    name_problem,
-    reading_problems,
-    section_of,
-)
-from attnlag.digests import code_digest
-from attnlag.sizes import SIZES, suffix_of
-from attnlag.writing import RUN_RECORD, RUN_VARIABLE
+from attnlag.config.problems import check, name_problem, reading_problems
+from attnlag.config.reading import section_of
+from attnlag.config.schema import NAME_PATTERN, canonical
+from attnlag.figures.sizes import SIZES, suffix_of
+from attnlag.pipeline.digests import code_digest
+from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE
 
 # The jobs run this interpreter, whether or not its environment is activated.
 os.environ.update(
@@ -155,7 +150,7 @@ def clear_stale_locks():
 
 def refuse_what_cannot_be_written():
     """Stop before the first job: Snakemake would end in a traceback of its own."""
-    folders = [folder for folder in ("results", "logs", "benchmarks") if os.path.isdir(folder)]
+    folders = [folder for folder in ("results", "logs") if os.path.isdir(folder)]
     problems = [
         f"error: {folder}: found a folder that may not be written, expected one that may"
         for folder in folders
@@ -604,7 +599,7 @@ def write_record():
     """
     if not workflow.storage_settings.default_storage_provider:
         # Only here: every job reads this file, and need not wait for what this imports.
-        from attnlag import records
+        from attnlag.pipeline import records
         from attnlag.errors import UserError
 
         try:

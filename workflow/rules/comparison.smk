@@ -15,7 +15,7 @@ rule compare_models:
     log:
         "logs/comparison/compare_models.log",
     benchmark:
-        "benchmarks/comparison/compare_models.tsv"
+        "logs/comparison/compare_models.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -48,7 +48,7 @@ rule plot_comparison:
     log:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     benchmark:
-        "benchmarks/comparison/figures/{site}/{regression}/plot_comparison.tsv"
+        "logs/comparison/figures/{site}/{regression}/plot_comparison.tsv"
     localrule: True
     conda:
         ENVIRONMENT
@@ -92,7 +92,7 @@ rule tabulate_comparison:
     log:
         "logs/comparison/tabulate_comparison.log",
     benchmark:
-        "benchmarks/comparison/tabulate_comparison.tsv"
+        "logs/comparison/tabulate_comparison.tsv"
     localrule: True
     conda:
         ENVIRONMENT

@@ -10,7 +10,7 @@ rule prepare_corpus:
     log:
         "logs/corpora/{corpus}.log",
     benchmark:
-        "benchmarks/corpora/{corpus}.tsv"
+        "logs/corpora/{corpus}.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -9,7 +9,7 @@ rule accumulate_crossproducts:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.tsv"
     wildcard_constraints:
         regression=FITTED,
     conda:

@@ -12,7 +12,7 @@ rule build_design:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/design/{shard}.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.tsv"
     wildcard_constraints:
         regression=FITTED,
     conda:

@@ -18,7 +18,7 @@ rule plot_norms:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_norms.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/figures/plot_norms.tsv"
+        "logs/{model}/{corpus}/{site}/figures/plot_norms.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -60,7 +60,7 @@ rule plot_text:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_text.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/figures/plot_text.tsv"
+        "logs/{model}/{corpus}/{site}/figures/plot_text.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -93,7 +93,7 @@ rule plot_positions:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_positions.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/figures/plot_positions.tsv"
+        "logs/{model}/{corpus}/{site}/figures/plot_positions.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -125,7 +125,7 @@ rule plot_groups:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_groups.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_groups.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_groups.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -161,7 +161,7 @@ rule plot_coefficients:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_coefficients.tsv"
     localrule: True
     conda:
         ENVIRONMENT
@@ -194,7 +194,7 @@ rule plot_lags:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_lags.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_lags.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_lags.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -227,7 +227,7 @@ rule plot_diagnostics:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_diagnostics.tsv"
     wildcard_constraints:
         regression=FITTED,
     conda:
@@ -268,7 +268,7 @@ rule plot_sites:
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/figures/{regression}/plot_sites.tsv"
+        "logs/{model}/{corpus}/figures/{regression}/plot_sites.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -305,7 +305,7 @@ rule plot_specifications:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/figures/plot_specifications.tsv"
+        "logs/{model}/{corpus}/{site}/figures/plot_specifications.tsv"
     localrule: True
     conda:
         ENVIRONMENT

@@ -11,7 +11,7 @@ rule fetch_model:
     log:
         "logs/models/{model}.log",
     benchmark:
-        "benchmarks/models/{model}.tsv"
+        "logs/models/{model}.tsv"
     localrule: True
     conda:
         ENVIRONMENT

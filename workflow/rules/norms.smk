@@ -11,7 +11,7 @@ if CONFIG.extraction.keep == "vectors":
         log:
             "logs/{model}/{corpus}/{site}/norms/{shard}.log",
         benchmark:
-            "benchmarks/{model}/{corpus}/{site}/norms/{shard}.tsv"
+            "logs/{model}/{corpus}/{site}/norms/{shard}.tsv"
         conda:
             ENVIRONMENT
         threads: 1

@@ -12,7 +12,7 @@ rule permute_documents:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/permutations/{shard}.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.tsv"
     wildcard_constraints:
         regression=PERMUTED,
     conda:
@@ -44,7 +44,7 @@ rule fit_permutations:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_permutations.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/fit_permutations.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/fit_permutations.tsv"
     wildcard_constraints:
         regression=PERMUTED,
     conda:

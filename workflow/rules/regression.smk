@@ -18,7 +18,7 @@ rule fit_regression:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/fit_regression.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/fit_regression.tsv"
     wildcard_constraints:
         regression=FITTED,
     conda:
@@ -52,7 +52,7 @@ rule fit_groups:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_groups.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/fit_groups.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/fit_groups.tsv"
     wildcard_constraints:
         regression=FITTED,
     conda:
@@ -89,7 +89,7 @@ rule tabulate_coefficients:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/tabulate_coefficients.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/tabulate_coefficients.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/tabulate_coefficients.tsv"
     localrule: True
     conda:
         ENVIRONMENT
@@ -118,7 +118,7 @@ rule check_fits:
     log:
         "logs/check_fits.log",
     benchmark:
-        "benchmarks/check_fits.tsv"
+        "logs/check_fits.tsv"
     localrule: True
     conda:
         ENVIRONMENT

@@ -9,7 +9,7 @@ rule solve_regression:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/solve_regression.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/solve_regression.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/solve_regression.tsv"
     wildcard_constraints:
         regression=FITTED,
     conda:
@@ -40,7 +40,7 @@ rule accumulate_residuals:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/residuals/{shard}.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/{site}/{regression}/residuals/{shard}.tsv"
+        "logs/{model}/{corpus}/{site}/{regression}/residuals/{shard}.tsv"
     wildcard_constraints:
         regression=FITTED,
     conda:

@@ -10,7 +10,7 @@ rule tokenize_corpus:
     log:
         "logs/{model}/{corpus}/tokens/{shard}.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/tokens/{shard}.tsv"
+        "logs/{model}/{corpus}/tokens/{shard}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -38,7 +38,7 @@ rule summarize_tokens:
     log:
         "logs/{model}/{corpus}/token_summary.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/token_summary.tsv"
+        "logs/{model}/{corpus}/token_summary.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -71,7 +71,7 @@ rule tabulate_tokens:
     log:
         "logs/{model}/{corpus}/tabulate_tokens.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/tabulate_tokens.tsv"
+        "logs/{model}/{corpus}/tabulate_tokens.tsv"
     localrule: True
     conda:
         ENVIRONMENT
@@ -96,7 +96,7 @@ rule count_tokens:
     log:
         "logs/{model}/{corpus}/token_counts.log",
     benchmark:
-        "benchmarks/{model}/{corpus}/token_counts.tsv"
+        "logs/{model}/{corpus}/token_counts.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -1,0 +1,465 @@
+"""Time and memory of every rule as the corpus grows, and what a run takes besides its work.
+
+    python benchmarks/scaling.py                  # half an hour on two cores
+    python benchmarks/scaling.py --parts dry-run  # or growth, default, dry-run
+    python benchmarks/scaling.py --figure docs/scaling.png
+
+**growth**: the real workflow on copies of the project, over generated corpora of 10⁴, 10⁵ and 10⁶
+tokens, a tiny model with random weights, and the regressions of the default configuration. Time is
+that of Snakemake's ``benchmark:`` files. So is memory, but for its sampling: Snakemake looks twice
+a second at first and every half minute later, and misses what a program reaches in between. So each
+program also notes its peak as the kernel has it, and the larger of the two counts. Besides, a
+rule's work is its CPU time without that of imports; it grows by 10 where it is linear in tokens.
+
+**default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
+after a change of ``inference``. What neither computes nor writes results: start-up of the
+interpreters and imports, Snakemake itself, and idle cores.
+
+**dry-run**: ``snakemake -n`` for about 5,000 jobs.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+SUPPORT = Path(__file__).parents[1] / "tests" / "support"
+ROOT = SUPPORT.parents[1]
+OBSERVER = Path(__file__).with_name("observer")
+sys.path[:0] = [str(SUPPORT), str(ROOT / "scripts")]
+
+from projects import Project, copy_of_project, new_project, save_gpt2, save_tokenizer  # noqa: E402
+
+PARTS = ("growth", "default", "dry-run")
+
+# The rules in the order of the flow.
+FLOW = [
+    "prepare_corpus",
+    "tokenize_corpus",
+    "summarize_tokens",
+    "tabulate_tokens",
+    "extract_activations",
+    "compute_norms",
+    "build_design",
+    "accumulate_crossproducts",
+    "solve_regression",
+    "accumulate_residuals",
+    "permute_documents",
+    "fit_permutations",
+    "fit_regression",
+    "fit_groups",
+    "tabulate_coefficients",
+    "plot_norms",
+    "plot_positions",
+    "plot_text",
+    "plot_coefficients",
+    "plot_lags",
+    "plot_diagnostics",
+    "plot_groups",
+    "plot_specifications",
+    "check_fits",
+]
+
+# Log-normal lengths of documents in words: a median of 150, a mean of 225, none over 3,000.
+MEDIAN_WORDS, SPREAD, MOST_WORDS = 150, 0.9, 3000
+
+# What growth is held against.
+MOST_MEMORY, MOST_TIME = 1.10, 10.5
+# CPU seconds that a rule works at the largest size, if the growth of its work is to be told.
+LEAST_WORK = 0.3
+
+# Shards of the corpus of the dry run: ten jobs each with the default regressions.
+SHARDS = 498
+
+
+# --- model, corpora, projects --------------------------------------------------------------
+
+
+def save_model(folder: Path) -> None:
+    """Write a random GPT-2 of 4 layers and width 32, with GPT-2's own tokenizer."""
+    save_tokenizer(folder)
+    save_gpt2(folder, layers=4, positions=256)
+
+
+def write_corpus(tokens: int, tokens_per_word: float, path: Path) -> None:
+    """Write documents of words of the bundled corpus, about so many tokens in all."""
+    lines = (ROOT / "data" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    words = np.array(" ".join(json.loads(line)["text"] for line in lines).split())
+    random = np.random.default_rng(0)
+    left = round(tokens / tokens_per_word)
+    with path.open("w", encoding="utf-8") as file:
+        number = 0
+        while left > 0:
+            length = int(random.lognormal(np.log(MEDIAN_WORDS), SPREAD))
+            length = min(max(length, 8), MOST_WORDS, max(left, 8))
+            row = {
+                "id": f"document-{number:07d}",
+                "genre": f"genre-{number % 5}",
+                "text": " ".join(random.choice(words, length)),
+            }
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            left, number = left - length, number + 1
+
+
+def tokens_per_word(model: Path) -> float:
+    """Return how many tokens a word of the generated corpora has."""
+    from attnlag.corpus.tokens import load_tokenizer
+
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "sample.jsonl"
+        write_corpus(50_000, 1.0, path)
+        texts = [json.loads(line)["text"] for line in path.read_text("utf-8").splitlines()]
+    found = sum(map(len, load_tokenizer(model)(texts, verbose=False)["input_ids"]))
+    return found / sum(len(text.split()) for text in texts)
+
+
+def default_config() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+
+
+# --- a run, observed -----------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """One call of Snakemake.
+
+    Attributes
+    ----------
+    wall, cpu : float
+        Seconds of the whole call, and CPU seconds of all its processes.
+    idle : float
+        Seconds that the cores of the machine were idle meanwhile, added up.
+    others : float
+        CPU seconds of other processes on the machine.
+    jobs : pandas.DataFrame
+        A row per job: ``rule``, ``seconds``, ``sampled`` (peak memory in MB as Snakemake saw it,
+        NaN if it did not), ``peak`` (in MB, as the kernel saw it), ``cpu`` and ``importing`` in
+        CPU seconds.
+    """
+
+    wall: float
+    cpu: float
+    idle: float
+    others: float
+    jobs: pd.DataFrame
+
+
+def processor_times() -> tuple[float, float]:
+    """Return the seconds that the machine's cores were busy and idle since it was started."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    ticks = np.array(fields, dtype=float) / os.sysconf("SC_CLK_TCK")
+    idle = ticks[3] + ticks[4]
+    return ticks.sum() - idle, idle
+
+
+def observed(project: Project, *arguments: str) -> Run:
+    """Run snakemake in a project, and return what it and its jobs used."""
+    shutil.rmtree(project.folder / "logs", ignore_errors=True)
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile() as messages:
+        environment = os.environ | {"PYTHONPATH": str(OBSERVER), "ATTNLAG_OBSERVED": name}
+        busy, idle = processor_times()
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=project.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=messages,
+            stderr=messages,
+        )
+        # With what its children used, as far as they have ended.
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        messages.seek(0)
+        if status:
+            sys.exit(f"{messages.read().decode(errors='replace')}\nsnakemake failed")
+        now_busy, now_idle = processor_times()
+        cpu = usage.ru_utime + usage.ru_stime
+        jobs = jobs_of(project, Path(name))
+    return Run(wall, cpu, now_idle - idle, max(now_busy - busy - cpu, 0), jobs)
+
+
+def jobs_of(project: Project, notes: Path) -> pd.DataFrame:
+    """Return what each job used, from Snakemake's benchmark files and the programs' own notes."""
+    # Which rule's a benchmark file is, is known to Snakemake alone; its log names the program.
+    rows = []
+    for path in sorted((project.folder / "logs").rglob("*.tsv")):
+        log = path.relative_to(project.folder / "logs").with_suffix(".log")
+        note = json.loads((notes / f"logs|{str(log).replace('/', '|')}.json").read_text())
+        with path.open() as file:
+            row = next(csv.DictReader(file, delimiter="\t"))
+        rows.append(
+            {
+                "rule": note["program"],
+                "log": str(log),
+                "seconds": float(row["s"]),
+                "sampled": np.nan if row["max_rss"] == "NA" else float(row["max_rss"]),
+                **{key: note[key] for key in ("peak", "cpu", "importing")},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# --- growth --------------------------------------------------------------------------------
+
+
+def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
+    """Run the workflow over corpora of each size; return a row per rule and size."""
+    folder.mkdir()
+    model = folder / "model"
+    save_model(model)
+    project = new_project(folder / "project", model)
+    rate = tokens_per_word(model)
+    default = default_config()
+    found = []
+    for size in sizes:
+        name = f"tokens-{size}"
+        path = project.folder / "data" / f"{name}.jsonl"
+        write_corpus(size, rate, path)
+        files = {"files": [f"data/{path.name}"], "id": "id", "text": "text", "group": "genre"}
+        project.config = {
+            "models": {"tiny": {"source": "path", "path": "mine"}},
+            "corpora": {name: files},
+            "extraction": {"keep": "norms"},
+            "regressions": default["regressions"],
+        }
+        project.write_config()
+        found.append(observed(project, "--cores", "1").jobs.assign(size=size))
+        # The stack of cross-products grows with the documents until it reaches its bound.
+        site = f"results/tiny/{name}/attention"
+        project.write_config(inference={"stack_mb": 1})
+        coefficients = [f"{site}/{r}/coefficients.parquet" for r in ("notebook", "within")]
+        run = observed(project, "--cores", "1", *coefficients)
+        found.append(run.jobs.assign(size=size, rule=run.jobs["rule"] + ", stack_mb: 1"))
+        # The vectors are what differs, up to their norms.
+        project.write_config(inference={}, extraction={"keep": "vectors"})
+        run = observed(project, "--cores", "1", f"{site}/norms/0000.parquet")
+        found.append(run.jobs.assign(size=size, rule=run.jobs["rule"] + ", keep: vectors"))
+        shutil.rmtree(project.folder / site / "activations")
+        print(f"  {tokens_in(project, name):,} tokens", flush=True)
+    jobs = pd.concat(found)
+    jobs = jobs[jobs["rule"] != "fetch_model"]
+    jobs["memory"] = jobs[["sampled", "peak"]].max(axis=1)
+    # Of several jobs of one rule, those of the regressions, the longest and the largest count.
+    jobs = jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
+    return jobs.sort_values(
+        "rule", key=lambda rules: rules.str.split(",").str[0].map(FLOW.index), kind="stable"
+    )
+
+
+def tokens_in(project: Project, corpus: str) -> int:
+    """Return how many tokens a corpus has."""
+    table = project.folder / f"results/tiny/{corpus}/token_summary.csv"
+    return int(pd.read_csv(table)["tokens"].iloc[0])
+
+
+def print_growth(jobs: pd.DataFrame) -> None:
+    """Print time and memory by rule and size, and how they grow over the last ten-fold step."""
+    sizes = sorted(jobs["size"].unique())
+    before, after = sizes[-2:]
+    wide = jobs.assign(work=jobs["cpu"] - jobs["importing"]).pivot(index="rule", columns="size")
+    print(f"{'rule':<36}{'seconds':>24}{'growth':>8}{'work':>6}{'peak MB':>24}{'growth':>8}")
+    for rule in jobs["rule"].unique():
+        seconds, memory, work = (wide.loc[rule][name] for name in ("seconds", "memory", "work"))
+        longer, larger = seconds[after] / seconds[before], memory[after] / memory[before]
+        net = f"{work[after] / work[before]:6.1f}" if work[after] > LEAST_WORK else "     -"
+        print(
+            f"{rule:<36}"
+            + "".join(f"{seconds[size]:8.2f}" for size in sizes)
+            + f"{longer:8.2f}{net}"
+            + "".join(f"{memory[size]:8.0f}" for size in sizes)
+            + f"{larger:8.2f}"
+            + ("  TIME" if longer > MOST_TIME else "")
+            + ("  MEMORY" if larger >= MOST_MEMORY else "")
+        )
+
+
+# --- the default run -----------------------------------------------------------------------
+
+# What the cores did in a run, in seconds that add up to theirs; the last three are overhead.
+USES = ("model", "results", "start-up and imports", "Snakemake", "idle")
+OVERHEAD = USES[2:]
+
+
+def uses_of(run: Run) -> dict[str, float]:
+    """Return the core seconds of a run by what they went into."""
+    jobs = run.jobs
+    work = jobs["cpu"] - jobs["importing"]
+    model = jobs["rule"] == "extract_activations"
+    return {
+        "model": float(work[model].sum()),
+        "results": float(work[~model].sum()),
+        "start-up and imports": float(jobs["importing"].sum()),
+        "Snakemake": max(run.cpu - float(jobs["cpu"].sum()), 0),
+        "idle": run.idle,
+    }
+
+
+def print_uses(title: str, run: Run) -> dict[str, float]:
+    uses = uses_of(run)
+    whole = sum(uses.values())
+    print(
+        f"{title}: {run.wall:.1f} s, {run.cpu:.1f} CPU s in {len(run.jobs)} jobs on "
+        f"{os.cpu_count()} cores; other processes took {run.others:.1f} CPU s meanwhile"
+    )
+    for name, seconds in uses.items():
+        print(f"  {name:<22}{seconds:7.1f} core s {100 * seconds / whole:6.1f}%")
+    share = sum(uses[name] for name in OVERHEAD) / whole
+    print(f"  neither model nor results: {100 * share:.1f}%", flush=True)
+    return uses
+
+
+def default_run(folder: Path, models: Path) -> dict[str, float]:
+    """Run the default configuration, then again with another inference; return the first's uses."""
+    project = copy_of_project(folder, default_config())
+    if models.is_dir():
+        shutil.copytree(models, project.folder / "data" / "models", copy_function=os.link)
+    name = next(iter(project.config["models"]))
+    project.run(f"data/models/{name}/source.json")
+    cores = str(os.cpu_count())
+    uses = print_uses("default run", observed(project, "--cores", cores))
+    project.write_config(inference={"alpha": 0.01, "covariance": "cluster-jackknife"})
+    again = observed(project, "--cores", cores)
+    print_uses("after a change of inference", again)
+    return uses
+
+
+def dry_run(folder: Path) -> None:
+    """Time what Snakemake takes to plan thousands of jobs."""
+    project = copy_of_project(folder, default_config())
+    prompts = project.config["corpora"]["prompts"]
+    project.write_config(corpora={"prompts": {**prompts, "shards": SHARDS}})
+    begun, times = time.monotonic(), os.times()
+    plan = project.snakemake("--cores", "2", "-n", "--quiet", "rules")
+    wall, now = time.monotonic() - begun, os.times()
+    cpu = now.children_user + now.children_system - times.children_user - times.children_system
+    if plan.returncode:
+        sys.exit(plan.stdout)
+    jobs = int(re.findall(r"^total\s+(\d+)", plan.stdout, re.M)[0])
+    print(f"snakemake -n, {jobs:,} jobs: {wall:.1f} s ({cpu:.1f} CPU s)", flush=True)
+
+
+# --- figure --------------------------------------------------------------------------------
+
+SHADES = ("#a6c8dd", "#3f8fbf", "#12415f")
+COLOURS_OF_USES = ("#0173b2", "#56b4e9", "#d55e00", "#de8f05", "0.8")
+
+
+def draw(jobs: pd.DataFrame | None, uses: dict[str, float] | None, path: Path) -> None:
+    """Draw time and memory by rule and size, and where the default run's time went."""
+    rules = [] if jobs is None else list(jobs["rule"].unique())
+    below = 1.5 if uses else 0
+    height = (0.24 * len(rules) + 1.3 if rules else 0) + below
+    figure = Figure(figsize=(10, height), layout="constrained")
+    top, bottom = figure, figure
+    if rules and uses:
+        top, bottom = figure.subfigures(2, 1, height_ratios=[height - below, below])
+    if jobs is not None:
+        left, right = top.subplots(1, 2, sharey=True)
+        places = {rule: place for place, rule in enumerate(reversed(rules))}
+        sizes = sorted(jobs["size"].unique())
+        for axes, column, label in (
+            (left, "seconds", "time (s, log scale)"),
+            (right, "memory", "peak memory (MB, log scale)"),
+        ):
+            for rule, rows in jobs.groupby("rule"):
+                ends = rows[column].min(), rows[column].max()
+                axes.plot(ends, [places[rule]] * 2, color="0.8", linewidth=1, zorder=1)
+            for size, colour, marker in zip(sizes, SHADES, "os^", strict=False):
+                rows = jobs[jobs["size"] == size]
+                power = round(np.log10(size))
+                axes.plot(
+                    rows[column],
+                    rows["rule"].map(places),
+                    linestyle="none",
+                    marker=marker,
+                    markersize=5.5,
+                    color=colour,
+                    label=rf"$10^{power}$ tokens",
+                    zorder=2,
+                )
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:,g}")
+            axes.set_xlabel(label)
+            axes.grid(axis="x", color="0.9", linewidth=0.6)
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
+        right.xaxis.set_major_locator(FixedLocator([100, 200, 500, 1000]))
+        right.xaxis.set_minor_locator(NullLocator())
+        left.set_yticks(list(places.values()), list(places))
+        top.legend(
+            *left.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False
+        )
+    if uses is not None:
+        axes = bottom.subplots()
+        whole, done = sum(uses.values()), 0.0
+        for (name, seconds), colour in zip(uses.items(), COLOURS_OF_USES, strict=True):
+            share = 100 * seconds / whole
+            label = f"{name} {share:.0f}%"
+            axes.barh(0, share, left=done, color=colour, edgecolor="w", label=label)
+            done += share
+        axes.set_xlim(0, 100)
+        axes.set_yticks([])
+        axes.set_xlabel("share of the cores' time in the default run (%)")
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=5, frameon=False)
+    for suffix in (".png", ".svg"):
+        figure.savefig(path.with_suffix(suffix), dpi=150)
+    print(f"drawn: {path.with_suffix('.png')}, {path.with_suffix('.svg')}")
+
+
+def main(arguments: argparse.Namespace, folder: Path) -> None:
+    jobs = uses = None
+    if "growth" in arguments.parts:
+        jobs = growth(folder / "growth", arguments.sizes)
+        jobs.to_csv(folder / "growth.csv", index=False)
+        print_growth(jobs)
+    if "default" in arguments.parts:
+        uses = default_run(folder / "default", arguments.models)
+    if "dry-run" in arguments.parts:
+        dry_run(folder / "dry-run")
+    if arguments.figure:
+        draw(jobs, uses, arguments.figure)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--sizes", type=int, nargs=3, default=[10**4, 10**5, 10**6], metavar="TOKENS"
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=ROOT / "data" / "models",
+        metavar="FOLDER",
+        help="where the default model is, if it was fetched before",
+    )
+    parser.add_argument("--figure", type=Path, help="draw it here, as .png and .svg")
+    parser.add_argument("--folder", type=Path, help="keep the projects here (default: a temporary)")
+    given = parser.parse_args()
+    if given.folder:
+        given.folder.mkdir(parents=True)
+        main(given, given.folder)
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            main(given, Path(name))

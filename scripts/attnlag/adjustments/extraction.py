@@ -1,0 +1,523 @@
+"""Forward passes over batches of sequences, and what the sublayers add in them."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from attnlag.adjustments.norms import l2_norms
+from attnlag.errors import UserError
+from attnlag.model import architectures, hooks, onednn
+from attnlag.storage import tables
+
+# Bounds on what is in memory, in bytes and in batches: half of it is written while the other half
+# is computed. Sequences are sorted by length within a half: more of them would pad no less.
+BUFFER_BYTES = 512 * 2**20
+
+BUFFER_BATCHES = 32
+
+# Passes that run side by side on CPU, at most, each on a share of the batch's tokens. Together they
+# are faster than one on as many threads, whose parts wait for each other; and a pass on one thread
+# gives the same bytes however many run beside it.
+PASSES = 8
+
+# Bound on the vectors that are on their way from a GPU.
+LANDING_BYTES = 256 * 2**20
+
+# A batch holds no sequence shorter than this part of its longest: padding costs as much time as
+# tokens do, and a small batch is hardly slower per token than a large one.
+LIKE_LENGTH = 0.9
+
+# Bytes on disk of a number of a vector, at most: random digits do not compress.
+STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+T = TypeVar("T")
+
+
+class Run(NamedTuple):
+    """Sequences that are computed together, in corpus order: their keys and their token ids."""
+
+    documents: list[str]
+    windows: list[int]
+    sequences: list[np.ndarray]
+
+
+def runs(path: str | Path, tokens: int) -> Iterator[Run]:
+    """Yield the sequences of a tokens file in runs of at most ``tokens`` tokens.
+
+    A sequence longer than that is a run of its own.
+    """
+    file = pq.ParquetFile(path, pre_buffer=False)
+    columns = ["document", "window", "input_ids"]
+    held: list[tuple[str, int, np.ndarray]] = []
+    count = 0
+    for batch in file.iter_batches(1000, columns=columns, use_threads=False):
+        ids = batch["input_ids"]
+        starts = ids.offsets.to_numpy()[:-1] - ids.offsets[0].as_py()
+        sequences = np.split(ids.flatten().to_numpy(), starts[1:])
+        keys = batch["document"].to_pylist(), batch["window"].to_pylist()
+        for row in zip(*keys, sequences, strict=True):
+            if held and count + len(row[2]) > tokens:
+                yield Run(*map(list, zip(*held, strict=True)))
+                held, count = [], 0
+            held.append(row)
+            count += len(row[2])
+    if held:
+        yield Run(*map(list, zip(*held, strict=True)))
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items, each of them fetched by a thread while the one before is worked on."""
+    done = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, done)
+        while (item := coming.result()) is not done:
+            coming = pool.submit(next, items, done)
+            yield item  # type: ignore[misc]
+
+
+def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
+    """Yield indices of sequences of like length whose padded batch holds ``batch_tokens`` at most.
+
+    Longest first, so that a batch too large for memory fails at once. A sequence longer than
+    the budget is a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    descending = lengths[order]
+    first = 0
+    while first < len(order):
+        longest = int(descending[first])
+        most = first + max(1, batch_tokens // longest)
+        alike = int(np.searchsorted(-descending, -LIKE_LENGTH * longest, side="right"))
+        stop = min(most, alike)
+        yield order[first:stop]
+        first = stop
+
+
+def keeps_state(model: torch.nn.Module) -> bool:
+    """Tell whether a pass changes what the next one finds.
+
+    So it is where rotary embeddings are stretched to the longest sequence so far.
+    """
+    kinds = {str(getattr(module, "rope_type", "")) for module in model.modules()}
+    return any("dynamic" in kind or "longrope" in kind for kind in kinds)
+
+
+class AllSeen(Exception):
+    """Nothing that is left of a forward pass is asked for."""
+
+
+class NotFiniteError(Exception):
+    """Numbers of the model are infinite or not a number, where the sites should be proven.
+
+    Parameters
+    ----------
+    problem : str
+        What was found, in words.
+    row : int
+        The token, counted over the sequences of the run.
+    """
+
+    def __init__(self, problem: str, row: int):
+        super().__init__(problem)
+        self.row = row
+
+    def within(self, run: Run) -> UserError:
+        """Return the problem with the place in the run where it was found."""
+        starts = np.cumsum([0, *map(len, run.sequences)])
+        sequence = int(np.searchsorted(starts, self.row, side="right")) - 1
+        window = f", window {run.windows[sequence]}" if run.windows[sequence] else ""
+        return UserError(
+            f"{self} in the document '{run.documents[sequence]}'{window}, position "
+            f"{self.row - starts[sequence]}"
+        )
+
+
+class Landing:
+    """Values on their way to main memory: a GPU need not wait for each to have arrived.
+
+    Parameters
+    ----------
+    rows : (tokens,) int array
+        Where the values of each token go.
+    """
+
+    def __init__(self, rows: np.ndarray):
+        self.rows = torch.from_numpy(rows)
+        self.coming: deque[tuple[np.ndarray, torch.Tensor, Any]] = deque()
+        self.bytes = 0
+
+    def add(self, target: np.ndarray, values: torch.Tensor) -> None:
+        """Send float32 values, (tokens,) or (tokens, width), to rows of an array."""
+        # From a GPU, this is memory that it writes to by itself.
+        landed = values.to("cpu", non_blocking=True)
+        cuda = values.device.type == "cuda"
+        sent = torch.cuda.current_stream(values.device).record_event() if cuda else None
+        self.coming.append((target, landed, sent))
+        self.bytes += landed.nbytes
+        self.settle(LANDING_BYTES if cuda else 0)
+
+    def settle(self, most: int = 0) -> None:
+        """Put in place what was sent first, until at most so many bytes are on their way."""
+        while self.bytes > most:
+            target, landed, sent = self.coming.popleft()
+            if sent is not None:
+                sent.synchronize()
+            # NumPy would keep the threads of other passes waiting.
+            torch.from_numpy(target).index_copy_(0, self.rows, landed)
+            self.bytes -= landed.nbytes
+
+
+class Adjustments:
+    """Runs a model over sequences and gives what its sublayers add to each token.
+
+    One forward pass serves all sites.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A trunk from ``loading.load_model``.
+    wanted : sequence of str
+        The sites, of ``sites.SITES``.
+    modules : mapping or None
+        The module paths that the configuration declares; see ``sites.locate``.
+    name : str
+        The model's name in the configuration, for the messages.
+    batch_tokens : int
+        Tokens in forward passes at a time, padding included.
+    threads : int
+        Threads on CPU, for passes side by side.
+    keep : {"vectors", "norms"}
+        What is given per token, layer and site: the vector, float32, or its L2 norm.
+    fast_paths : bool
+        Whether the model is put on its fast paths, see ``fast.accelerate``, before the first
+        forward pass. The model itself is changed.
+    progress : callable
+        Called with the number of tokens done after each forward pass.
+
+    Attributes
+    ----------
+    identity_error : float or None
+        From the proof of the sites, once it has been given.
+    computed_by : str
+        What the fast paths came to, in words.
+    tokens, cells : int
+        Tokens that were run through the model, and with the padding beside them.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        wanted: Sequence[str] = ("attention",),
+        modules: Mapping[str, Any] | None = None,
+        name: str = "NAME",
+        batch_tokens: int,
+        keep: str,
+        threads: int = 1,
+        fast_paths: bool = False,
+        progress: Callable[[int], object] = lambda tokens: None,
+    ):
+        self.model = model
+        self.blocks = architectures.locate(model, modules, name)
+        self.wanted = list(wanted)
+        self.name = name
+        self.batch_tokens = batch_tokens
+        self.pass_tokens = batch_tokens
+        self.passes = 1
+        if next(model.parameters()).device.type == "cpu" and not keeps_state(model):
+            self.pass_tokens = max(1, batch_tokens // PASSES)
+            self.passes = min(threads, PASSES)
+        self.threads = threads
+        self.keep = keep
+        self.fast_paths = fast_paths
+        self.computed_by = "plain torch"
+        self.tokens = self.cells = 0
+        self.progress = progress
+        self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
+        self.identity_error: float | None = None
+        # Two, that take turns.
+        self._buffers: deque[dict[str, list[np.ndarray]]] = deque([{}, {}])
+
+    @property
+    def run_tokens(self) -> int:
+        """Tokens whose vectors fill half of the buffer.
+
+        Also where only norms are kept: in the same batches they are the same to the last bit.
+        """
+        row_bytes = 4 * len(self.wanted) * len(self.blocks) * self.width
+        return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
+
+    def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+        """Return what the sublayers add to each token of some sequences.
+
+        Parameters
+        ----------
+        sequences : sequence of (tokens,) int arrays
+            Token ids.
+
+        Returns
+        -------
+        layers : dict of str to list of float32 arrays
+            For each site an array per layer, (tokens, width) or (tokens,); rows in the order of
+            the sequences and their tokens. The next call but one overwrites them.
+        """
+        lengths = np.array([len(sequence) for sequence in sequences])
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        layers = self._room(int(starts[-1]))
+        groups = list(batches(lengths, self.pass_tokens))
+        # A sequence may be longer than the share of a pass; all together hold to the budget.
+        widest = max((len(group) * int(lengths[group].max()) for group in groups), default=1)
+        side_by_side = max(1, min(self.passes, len(groups), self.batch_tokens // widest))
+
+        def forward(batch: np.ndarray) -> np.ndarray:
+            torch.set_num_threads(max(1, self.threads // side_by_side))
+            rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
+            self._forward([sequences[i] for i in batch], rows, layers)
+            return batch
+
+        def done(batch: np.ndarray) -> None:
+            tokens = int(lengths[batch].sum())
+            self.tokens += tokens
+            self.cells += len(batch) * int(lengths[batch].max())
+            self.progress(tokens)
+
+        if self.identity_error is None and groups:
+            # The proof, alone.
+            done(forward(groups.pop(0)))
+        with ThreadPoolExecutor(side_by_side) as pool:
+            running = [pool.submit(forward, batch) for batch in groups]
+            try:
+                for finished in as_completed(running):
+                    done(finished.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return layers
+
+    def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
+        """Return arrays of so many rows, by site and layer, of the buffer whose turn it is."""
+        self._buffers.rotate(1)
+        held = self._buffers[0]
+        if not held or len(held[self.wanted[0]][0]) < rows:
+            held.clear()
+            shape = (rows, self.width) if self.keep == "vectors" else (rows,)
+            for site in self.wanted:
+                held[site] = [np.empty(shape, np.float32) for _ in self.blocks]
+        return {site: [values[:rows] for values in arrays] for site, arrays in held.items()}
+
+    def _forward(
+        self,
+        sequences: list[np.ndarray],
+        rows: np.ndarray,
+        layers: dict[str, list[np.ndarray]],
+    ) -> None:
+        """Run one batch; put what is added to token ``i`` into ``layers[site][.][rows[i]]``.
+
+        The first batch runs to its end and proves the sites: each is seen once in a pass. Later
+        ones stop when all of them have been seen.
+
+        Padding is on the right, where no token sees it: the model is told of none, and may take
+        the faster way of attention without a mask.
+        """
+        lengths = np.array([len(sequence) for sequence in sequences])
+        real = np.arange(lengths.max())[None, :] < lengths[:, None]
+        padded = np.zeros(real.shape, np.int64)
+        padded[real] = np.concatenate(sequences)
+        # Of a model on several devices, where it begins.
+        device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
+        ids, mask = torch.from_numpy(padded), torch.from_numpy(real)
+        if device.type == "cuda":
+            ids = ids.pin_memory().to(device, non_blocking=True)
+        landing = Landing(rows)
+        parts: dict[str, torch.Tensor] = {}
+        needed = {part for site in self.wanted for part in architectures.SITES[site]}
+        unseen = len(needed) * len(self.blocks)
+        first = self.identity_error is None
+
+        def keep(layer: int, part: str, added: torch.Tensor) -> None:
+            if part in self.wanted:
+                landing.add(layers[part][layer], self._kept(added))
+            if "block" in self.wanted:
+                # Either may come first.
+                parts[part] = added.float()
+                if len(parts) == len(architectures.PARTS):
+                    update = parts["attention"] + parts["mlp"].to(parts["attention"].device)
+                    landing.add(layers["block"][layer], self._kept(update))
+                    parts.clear()
+            nonlocal unseen
+            unseen -= 1
+            if not unseen and not first:
+                raise AllSeen
+
+        if first:
+            longest = ids[int(lengths.argmax()), : lengths.max()]
+            self._check_that_no_token_sees_later_ones(longest)
+            if self.fast_paths:
+                self.computed_by = onednn.accelerate(self.model, self.blocks, longest)
+        with (
+            suppress(AllSeen),
+            hooks.watched(self.blocks, mask, keep, needed),
+            torch.inference_mode(),
+        ):
+            if first:
+                self._prove(ids, mask, rows)
+            else:
+                self._run(ids)
+        landing.settle()
+
+    def _run(self, ids: torch.Tensor) -> None:
+        """Run the model over a batch, all of whose cells count as tokens."""
+        self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+
+    def _kept(self, added: torch.Tensor) -> torch.Tensor:
+        """Return what is kept of the vectors that a sublayer adds."""
+        if self.keep == "vectors":
+            return added.float()
+        if added.device.type == "cpu":
+            # As the norms of stored vectors are taken: equal to the last bit.
+            return torch.from_numpy(l2_norms(added.float().numpy()))
+        return torch.linalg.vector_norm(added, dim=-1, dtype=torch.float64).float()
+
+    def _check_that_no_token_sees_later_ones(self, ids: torch.Tensor) -> None:
+        """Refuse a model that is no decoder: its tokens would see padding, and what they predict.
+
+        Half of a sequence alone must give what it gives with the other half behind it.
+        """
+        ids = ids[: onednn.PROBE_TOKENS]
+        half = len(ids) // 2
+        if not half:
+            return
+        with torch.inference_mode():
+            alone, within = (
+                onednn.norms(self.model, self.blocks, part) for part in (ids[:half], ids)
+            )
+        usual, _ = onednn.difference(within[:, :half], alone)
+        dtype = next(self.model.parameters()).dtype
+        if usual > hooks.TOLERANCE[dtype]:
+            kind = self.model.config.model_type  # type: ignore[union-attr]
+            raise UserError(
+                f"model {self.name}, of type '{kind}', lets a token see the tokens after it: they "
+                f"change the norms of its adjustments by {usual:.0%}; expected a decoder"
+            )
+
+    def _prove(self, ids: torch.Tensor, mask: torch.Tensor, rows: np.ndarray) -> None:
+        """Run the first batch with the residual identity measured; fail if it does not hold."""
+        with hooks.residual_identity(self.blocks, mask) as evidence:
+            self._run(ids)
+        for layer, found in enumerate(evidence):
+            if found.spoilt is not None:
+                dtype = next(self.model.parameters()).dtype
+                advice = "extraction.dtype: float32 or bfloat16 has the range for more"
+                raise NotFiniteError(
+                    f"model {self.name}: found numbers that are infinite or not a number, expected "
+                    f"finite ones{f' ({advice})' if dtype == torch.float16 else ''}: first in "
+                    f"layer {layer},",
+                    int(rows[found.spoilt]),
+                )
+        self.identity_error = hooks.check_identity(
+            evidence,
+            self.blocks,
+            dtype=next(self.model.parameters()).dtype,
+            model_type=str(self.model.config.model_type),  # type: ignore[union-attr]
+            name=self.name,
+        )
+
+
+def write_runs(
+    path: str | Path,
+    adjustments: Adjustments,
+    write: Callable[[Run, dict[str, list[np.ndarray]]], object],
+) -> None:
+    """Call ``write(run, layers)`` for the runs of a tokens file, in order, from a thread.
+
+    The next run is read, and the last one written, while one is computed.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        writing = None
+        for run in ahead(runs(path, adjustments.run_tokens)):
+            try:
+                layers = adjustments.of(run.sequences)
+            except NotFiniteError as error:
+                raise error.within(run) from None
+            if writing:
+                writing.result()
+            writing = pool.submit(write, run, layers)
+        if writing:
+            writing.result()
+
+
+def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
+    """Return the rows of a run: one per token, the keys first, then the layers.
+
+    Parameters
+    ----------
+    run : Run
+        The sequences and their keys.
+    layers : list of float32 arrays
+        Those of one site, from ``Adjustments.of``.
+    schema : pyarrow.Schema
+        From ``layout.schema``.
+    stored : str
+        The precision that vectors are rounded to, see ``rounded``.
+
+    Raises
+    ------
+    UserError
+        If a vector is too large for float16.
+    """
+    lengths = [len(sequence) for sequence in run.sequences]
+    columns: list[pa.Array] = [
+        pa.array(np.repeat(np.array(run.documents, dtype=object), lengths)).dictionary_encode(),
+        pa.array(np.repeat(np.array(run.windows, dtype=np.int32), lengths)),
+        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
+        pa.array(np.concatenate(run.sequences).astype(np.int32)),
+    ]
+    for layer, values in enumerate(layers):
+        if values.ndim == 1:
+            columns.append(pa.array(values))
+            continue
+        flat = rounded(values, stored)
+        if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
+            raise UserError(
+                f"extraction.storage_dtype: found float16, but what layer {layer} adds is as large "
+                f"as {np.abs(values[np.isfinite(values)]).max():.3g}, expected at most 65504: "
+                "choose bfloat16 or float32"
+            )
+        kind = schema.field(len(columns)).type
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=kind))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
+    """Return how Parquet is to store the rows of ``table``; see benchmarks/storage.py.
+
+    Vectors of float32 are hardly smaller when compressed, and slower to read.
+    """
+    options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
+    if not any(pa.types.is_fixed_size_list(field.type) for field in schema):
+        return {**options, "compression": "zstd"}
+    if stored == "float32":
+        return {**options, "compression": "none"}
+    return {**tables.encoding(schema), **options, "compression": "zstd", "compression_level": 1}
+
+
+def rounded(values: np.ndarray, stored: str) -> np.ndarray:
+    """Return float32 values as they are stored.
+
+    That is as they are, as float16, or, there being no such type in Parquet, as float32 with
+    the digits of bfloat16: the rest are zeros, which compress to nothing.
+    """
+    if stored == "float16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16)
+    if stored == "bfloat16":
+        return torch.from_numpy(values).bfloat16().float().numpy()
+    return values

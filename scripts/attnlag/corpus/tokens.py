@@ -1,0 +1,304 @@
+"""From documents to sequences of tokens: windows of long documents, begin-of-sequence tokens."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import attnlag.model.offline  # noqa: F401 (before transformers)
+from attnlag.errors import UserError
+
+SCHEMA = pa.schema(
+    [
+        ("document", pa.string()),
+        ("window", pa.int32()),
+        ("first_position", pa.int32()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("char_start", pa.list_(pa.int32())),
+        ("char_end", pa.list_(pa.int32())),
+    ]
+)
+
+# What the architectures of transformers call the longest sequence that a model was made for.
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """Return the tokenizer of a model folder; it must know the character offsets of its tokens.
+
+    Raises
+    ------
+    UserError
+        If the tokenizer cannot be loaded, or transformers has only a slow one for the model,
+        which knows no offsets.
+    """
+    from transformers import AutoTokenizer  # takes seconds to import
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    # Damaged files fail in as many ways as there are kinds of tokenizers.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{folder}: transformers cannot load the tokenizer ({type(error).__name__}: {reason})"
+        ) from error
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{folder}: the tokenizer {type(tokenizer).__name__} gives no character offsets; "
+            "expected a model with a fast tokenizer (tokenizer.json)"
+        )
+    return tokenizer
+
+
+def context_length(folder: str | Path) -> int | None:
+    """Return the longest sequence, in tokens, that a model is made for; None without a limit."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    return next((config[key] for key in CONTEXT_KEYS if config.get(key)), None)
+
+
+def vocabulary_size(folder: str | Path) -> int | None:
+    """Return how many tokens the embedding of a model has; None if its config does not say."""
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config")  # of a model that sees images too
+    return config.get("vocab_size") or (text or {}).get("vocab_size")
+
+
+def within_vocabulary(tables: Iterable[pa.Table], folder: str | Path) -> Iterator[pa.Table]:
+    """Pass on tables of ``SCHEMA`` whose tokens the embedding of a model has.
+
+    Raises
+    ------
+    UserError
+        If it lacks one; names the first.
+    """
+    size = vocabulary_size(folder)
+    for table in tables:
+        ids = table["input_ids"].combine_chunks()
+        values = ids.flatten().to_numpy()
+        if size is not None and values.max(initial=-1) >= size:
+            place = int(np.argmax(values >= size))
+            row = int(np.searchsorted(ids.offsets.to_numpy(), place, side="right")) - 1
+            position = place - ids.offsets[row].as_py()
+            raise UserError(
+                f"{folder}: found token {values[place]} from the tokenizer (document "
+                f"'{table['document'][row]}', position {position}), but the model's embedding has "
+                f"{size:,} (vocab_size of config.json); expected a tokenizer and a model that "
+                "belong together"
+            )
+        yield table
+
+
+def about_tokens(texts: pa.Array) -> np.ndarray:
+    """Return how many tokens each text has, roughly: one a word, and one a character that is none.
+
+    Words are runs of the letters A to Z. Characters would be a worse guess: a token of prose has
+    four of them, of a table or of Chinese one. (To know, every shard would tokenize all.)
+    """
+    return pc.count_substring_regex(texts, r"[A-Za-z]+|[^A-Za-z\s]").to_numpy() + 1
+
+
+def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:
+    """Return where each shard begins and the last ends: contiguous, whole documents, like sizes.
+
+    Parameters
+    ----------
+    sizes : (documents,) int array
+        Size of each document.
+    shards : int
+        Number of shards, at most the number of documents.
+
+    Returns
+    -------
+    bounds : (shards + 1,) int array
+        Shard ``i`` holds documents ``bounds[i]`` to ``bounds[i + 1] - 1``, at least one.
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    aims = ends[-1] * np.arange(1, shards) / shards
+    bounds = np.concatenate([[0], np.searchsorted(ends, aims) + 1, [len(sizes)]])
+    # Every shard gets a document, however uneven the documents are.
+    for i in range(1, shards):
+        bounds[i] = max(bounds[i], bounds[i - 1] + 1)
+        bounds[i] = min(bounds[i], len(sizes) - (shards - i))
+    return bounds
+
+
+def adds_bos(tokenizer: Any, prepend_bos: str | bool) -> bool:
+    """Return whether sequences begin with the begin-of-sequence token.
+
+    ``"auto"`` does what the tokenizer does by itself when it is given a text.
+    """
+    if prepend_bos == "auto":
+        return tokenizer.bos_token_id is not None and (
+            tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+        )
+    if prepend_bos and tokenizer.bos_token_id is None:
+        raise UserError(
+            "tokens.prepend_bos: found true, but the model's tokenizer has no begin-of-sequence "
+            "token; expected auto or false"
+        )
+    return bool(prepend_bos)
+
+
+def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tuple[int, int]]:
+    """Yield ``(start, stop)`` of each window of a document of ``tokens`` tokens.
+
+    Windows do not overlap. With ``long_documents="truncate"`` only the first is kept.
+    """
+    size = size or tokens
+    for start in range(0, tokens, size):
+        yield start, min(start + size, tokens)
+        if long_documents == "truncate":
+            return
+
+
+# What `tokenize` counts.
+COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos")
+
+
+def tokenize(
+    batches: Iterable[tuple[list[str], list[str]]],
+    tokenizer: Any,
+    counts: dict[str, int],
+    *,
+    max_length: int | None,
+    long_documents: str,
+    prepend_bos: str | bool,
+) -> Iterator[pa.Table]:
+    """Tokenize documents into one row per sequence, a table for each batch of documents.
+
+    Parameters
+    ----------
+    batches : iterable of (documents, texts)
+        Ids and texts, in corpus order.
+    tokenizer : transformers tokenizer
+        A fast one.
+    max_length : int or None
+        Longest sequence in tokens, a begin-of-sequence token included; None for no limit.
+    long_documents : {"split", "truncate"}
+        What happens to a document with more tokens.
+    prepend_bos : {"auto", True, False}
+        Whether each sequence begins with the begin-of-sequence token.
+    counts : dict
+        Filled while the batches are read: documents, sequences, tokens, documents split, documents
+        truncated, tokens cut off, and ``bos``: begin-of-sequence tokens at the start of each
+        sequence (0 or 1).
+
+    Yields
+    ------
+    table : pyarrow.Table
+        ``SCHEMA``. ``first_position`` is the place, among the document's own tokens, of the
+        first one in the sequence; the offsets count characters of the text, and are empty
+        (start = end) for a begin-of-sequence token.
+    """
+    bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
+    size = None if max_length is None else max_length - len(bos)
+    counts |= dict.fromkeys(COUNTS, 0) | {"bos": len(bos)}
+    for documents, texts in batches:
+        rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+        counts["documents"] += len(documents)
+        encoded = tokenizer(
+            texts,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        for document, ids, offsets in zip(
+            documents, encoded["input_ids"], encoded["offset_mapping"], strict=True
+        ):
+            stop = 0
+            for window, (start, stop) in enumerate(windows(len(ids), size, long_documents)):
+                starts, ends = zip(*offsets[start:stop], strict=True)
+                rows["document"].append(document)
+                rows["window"].append(window)
+                rows["first_position"].append(start)
+                rows["input_ids"].append([*bos, *ids[start:stop]])
+                rows["char_start"].append([*starts[: len(bos)], *starts])
+                rows["char_end"].append([*starts[: len(bos)], *ends])
+                counts["sequences"] += 1
+                counts["tokens"] += len(bos) + stop - start
+            counts["split"] += stop == len(ids) and size is not None and len(ids) > size
+            counts["truncated"] += stop < len(ids)
+            counts["cut"] += len(ids) - stop
+        yield pa.table(rows, schema=SCHEMA)
+
+
+def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Count how often each token occurs in sequences, begin-of-sequence tokens included.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        With the column ``input_ids`` of ``SCHEMA``.
+
+    Returns
+    -------
+    counts : pyarrow.Table
+        ``token_id`` (int32, ascending) and ``count`` (int64, at least 1).
+    """
+    counts = np.zeros(0, np.int64)
+    for batch in batches:
+        # Flattened, a list array leaves out what lies before and after its slice.
+        found = np.bincount(batch.column("input_ids").flatten().to_numpy(), minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    ids = np.flatnonzero(counts)
+    return pa.table({"token_id": pa.array(ids.astype(np.int32)), "count": pa.array(counts[ids])})
+
+
+def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> pd.DataFrame:
+    """Count characters and tokens by document, by group and over the corpus.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        The sequences of all shards: ``document``, ``char_start`` and ``char_end`` of ``SCHEMA``.
+    corpus : pyarrow.Table
+        ``document`` and ``group``.
+    bos : int
+        Begin-of-sequence tokens at the start of each sequence, 0 or 1.
+
+    Returns
+    -------
+    summary : pandas.DataFrame
+        ``level`` (document, group or corpus), ``name``, ``group``, ``documents``, ``sequences``,
+        ``characters`` (that the tokens stand for, so without what was truncated), ``tokens``
+        (the text's own, without begin-of-sequence tokens) and ``characters_per_token``.
+    """
+    frames = []
+    for batch in batches:
+        starts, ends = batch.column("char_start"), batch.column("char_end")
+        first = starts.values.to_numpy()[starts.offsets.to_numpy()[:-1]]
+        last = ends.values.to_numpy()[ends.offsets.to_numpy()[1:] - 1]
+        columns = {
+            "document": batch.column("document").to_pylist(),
+            "sequences": 1,
+            "characters": last.astype(np.int64) - first,
+            "tokens": np.diff(starts.offsets.to_numpy()).astype(np.int64) - bos,
+        }
+        frames.append(pd.DataFrame(columns))
+    by_document = pd.concat(frames).groupby("document", sort=False, as_index=False).sum()
+    groups = corpus.to_pandas().astype(str)
+    by_document = by_document.merge(groups, on="document", validate="one_to_one")
+    by_document = by_document.rename(columns={"document": "name"}).assign(documents=1)
+    sums = ["documents", "sequences", "characters", "tokens"]
+    by_group = by_document.groupby("group", sort=False)[sums].sum().reset_index()
+    by_group["name"] = by_group["group"]
+    whole = by_document[sums].sum().to_frame().T.assign(name="all", group="all")
+    summary = pd.concat(
+        [
+            whole.assign(level="corpus"),
+            by_group.assign(level="group"),
+            by_document.assign(level="document"),
+        ],
+        ignore_index=True,
+    )
+    summary["characters_per_token"] = summary["characters"] / summary["tokens"]
+    return summary[["level", "name", "group", *sums, "characters_per_token"]]

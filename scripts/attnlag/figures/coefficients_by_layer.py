@@ -1,0 +1,208 @@
+"""Figure 2: the coefficient of each lag by layer, with R² below."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from attnlag.figures.drawing import (
+    PREDICTIVE,
+    as_observed,
+    draw_lags,
+    draw_null,
+    frame,
+    is_below,
+    is_permuted,
+    label_layers,
+    layers_labelled,
+    mark_scale,
+    mark_unfitted,
+    open_frames,
+    panel_width,
+    rule_values,
+    spread_text,
+    unfitted_layers,
+    with_joint_bands,
+)
+from attnlag.figures.files import style
+from attnlag.figures.legends import (
+    GREY,
+    band_text,
+    handle_of,
+    lag_colours,
+    legend_of,
+    legends_in_strip,
+    mark_entries,
+    strip_height,
+)
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.terms import lags_among, named
+
+# Up to here the panels of lags lie below each other; more of them are side by side.
+MOST_BELOW = 3
+
+# On a slide they are side by side, so many of them in a row.
+MOST_BESIDE = 3
+
+
+@style()
+def coefficients_by_layer(
+    coefficients: pd.DataFrame,
+    fits: pd.DataFrame,
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    critical_values: Mapping[str, float] | None = None,
+    null: pd.DataFrame | None = None,
+    size: Size = PAGE,
+) -> Figure:
+    """Draw figure 2: the coefficient of each lag by layer, with R² below.
+
+    Parameters
+    ----------
+    coefficients, fits : pandas.DataFrame
+        The tidy tables of one regression. A layer without estimates is a gap, marked below. Of a
+        permuted regression, the coefficients in the order that the tokens have are drawn, before
+        the null; it has no R² if ``fits`` has none.
+    title : str
+    alpha : float
+        Level of significance; the bands are those of the table, 1 - ``alpha``.
+    adjust : str
+        The correction behind ``p_adjusted``.
+    critical_values : mapping of term to float, optional
+        Makes the bands joint over the layers.
+    null : pandas.DataFrame, optional
+        The tidy table of a permuted regression with the same terms. With a null each lag has a
+        panel of its own: the nulls of several lags would hide each other.
+    size : Size
+    """
+    fits = fits.sort_values("layer")
+    numbers = fits["layer"].tolist()
+    terms = lags_among(list(coefficients["term"]))
+    palette = lag_colours(terms)
+    covariance = coefficients["vcov_type"].iloc[0]
+    permuted = is_permuted(coefficients)
+    band: str | None = band_text(alpha, joint=critical_values is not None)
+    if permuted:
+        null, band = coefficients, None
+        coefficients = as_observed(coefficients).assign(conf_low=np.nan, conf_high=np.nan)
+    elif critical_values is not None:
+        coefficients = with_joint_bands(coefficients, critical_values)
+    r_squared = fits["r_squared"].to_numpy(dtype=float)
+    missing = unfitted_layers(coefficients, numbers)
+
+    groups = [terms] if null is None else [[term] for term in terms]
+    entries = mark_entries(alpha, adjust, band=band, null=null is not None, unfitted=bool(missing))
+    if null is None:
+        entries = {**{named(term): handle_of(term, palette) for term in terms}, **entries}
+    legend = legend_of(entries, size)
+    strip = strip_height(legend)
+
+    with_r_squared = not permuted or bool(np.isfinite(r_squared).any())
+    figure, panels, bottom = _panels_of_groups(len(groups), with_r_squared, strip, size)
+    scale = mark_scale(panel_width(panels[0]), len(numbers))
+    # Panels that are not high enough for the unit leave it to the footnote.
+    unit = "" if size.narrow else "\n(log norm per log norm)"
+    for axes, group in zip(panels, groups, strict=True):
+        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
+        if null is not None:
+            draw_null(axes, null[null["term"] == group[0]], numbers)
+            axes.set_ylabel(f"coefficient of {named(group[0])}{unit}")
+        else:
+            axes.set_ylabel(f"coefficient{unit}")
+        draw_lags(axes, coefficients, numbers, palette, alpha, scale=scale, terms=group)
+        mark_unfitted(axes, missing, 0.03)
+        axes.margins(y=0.08)
+    if bottom is not None:
+        mark_unfitted(bottom, missing, 0.1)
+        bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
+        largest = np.nanmax(r_squared) if np.isfinite(r_squared).any() else 1.0
+        bottom.set_ylim(0, 1.15 * largest if largest > 0 else 1.0)
+        bottom.set_ylabel("R²" if size.narrow else "R²\n(share of variance)")
+        bottom.locator_params(axis="y", nbins=4)
+    for axes in figure.axes:
+        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)))
+        if any(is_below(other, axes) for other in figure.axes):
+            # The panel below shows the same layers in the same places.
+            axes.tick_params(labelbottom=False)
+            axes.set_xlabel("")
+        rule_values(axes)
+    open_frames(figure)
+    figure.align_ylabels()
+    notes = [PREDICTIVE]
+    if size.narrow:
+        notes.append("Coefficients: log norm per log norm. R²: share of variance.")
+    if critical_values is not None and not permuted:
+        notes.append("Joint bands hold all layers of a term at once (max-t over the bootstrap).")
+    if permuted:
+        notes.append(
+            "Lines: the coefficients in the order that the tokens have; p-values by permutation "
+            "of the tokens within each document."
+        )
+    notes.append(
+        spread_text(covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max()))
+    )
+    frame(figure, title, " ".join(notes), strip=strip)
+    legends_in_strip(figure, legend)
+    return figure
+
+
+def _panels_of_groups(
+    groups: int, with_r_squared: bool, strip: float, size: Size
+) -> tuple[Figure, list[Axes], Axes | None]:
+    """Return a figure with a panel for each group of lags and one for R² after them all."""
+    if size.flat:
+        # Side by side, in two rows if there are many.
+        rows = 1 if groups + with_r_squared <= MOST_BESIDE else 2
+        columns = -(-(groups + with_r_squared) // rows)
+    else:
+        columns = 1 if groups <= MOST_BELOW else 2
+        rows = -(-groups // columns)
+    # A place that is left beside the last group is as good as a row of its own.
+    beside = groups < rows * columns
+    each = (2.3 if groups == 1 else 1.7) if size.narrow else 3.5 if groups == 1 else 2.1
+    heights = [each] * rows + [1.1 if size.narrow else 1.3] * (with_r_squared and not beside)
+    figure = Figure(figsize=size.tall(sum(heights) + strip + 1.3), layout="constrained")
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    panels: list[Axes] = []
+    for place in range(groups):
+        first = panels[0] if panels else None
+        cell = grid[place // columns, place % columns]
+        # One scale for all lags, so that they can be held against each other.
+        panels.append(figure.add_subplot(cell, sharex=first, sharey=first))
+    bottom = None
+    if with_r_squared:
+        cell = grid[groups // columns, groups % columns] if beside else grid[rows, :]
+        # A panel as wide as two has room for more numbers.
+        wide = columns == 2 and not beside
+        bottom = figure.add_subplot(cell, sharex=None if wide else panels[0])
+    return figure, panels, bottom
+
+
+def of_coefficients(coefficients: pd.DataFrame, alpha: float) -> str:
+    """Return in how many layers each lag and lead is significant.
+
+    Parameters
+    ----------
+    coefficients : pandas.DataFrame
+        A tidy table with a row per layer and term.
+    alpha : float
+        Level of significance, of ``p_adjusted``.
+    """
+    permuted = is_permuted(coefficients)
+    layers = coefficients["layer"].nunique()
+    parts: list[str] = []
+    for term in lags_among(list(coefficients["term"])):
+        rows = coefficients[coefficients["term"] == term]
+        if rows["p_adjusted"].isna().all():
+            continue
+        count = int((rows["p_adjusted"] < alpha).sum())
+        if not parts:
+            verb = "differs from its null" if permuted else "predicts"
+            parts.append(f"{named(term).capitalize()} {verb} in {count} of {layers} layers")
+        else:
+            parts.append(f"{named(term)} in {count}")
+    return ", ".join(parts) or "Coefficients by layer"

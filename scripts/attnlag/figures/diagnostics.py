@@ -1,0 +1,394 @@
+"""The figure of diagnostics: what the residuals of a regression look like, and which documents
+its coefficients hang on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from scipy.special import ndtri
+
+from attnlag.figures.drawing import (
+    LINE,
+    SHADES,
+    chosen_layers,
+    frame,
+    label_layers,
+    layers_labelled,
+    mark_unfitted,
+    open_frames,
+    panel_width,
+    rule_values,
+    shortened,
+    spread,
+)
+from attnlag.figures.files import style
+from attnlag.figures.legends import GREY, PALETTE
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.terms import named
+
+BLUE = PALETTE[0]
+
+# Layers that get a row: at most, where the reader picks none, and where there is room for few.
+MOST_ROWS = 4
+
+MOST_ROWS_IN = {"column": 1, "slide": 2}
+
+# Documents in a panel of influence.
+MOST_DOCUMENTS = 6
+
+# Fewer rows than these have no mean worth drawing.
+FEWEST_ROWS = 10
+
+LONGEST_NAME = 16
+
+DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth": 0.9}
+
+
+@dataclass
+class DiagnosticPanel:
+    """One layer's residuals. Without rows, the layer was not fitted.
+
+    Attributes
+    ----------
+    layer : int
+    edges : (B + 1,) float array
+        Of the histogram of the residuals, in their standard deviations; the first may be -∞ and
+        the last ∞.
+    counts : (B,) int array
+    fitted_edges, residual_edges : (F + 1,) and (R + 1,) float arrays
+        Of the histogram of fitted values and residuals, in standard deviations from their means;
+        with the same ends.
+    joint : (F, R) int array
+        Its counts.
+    autocorrelation : (lags,) float array
+        Of the residuals within sequences, at lags 1, 2, …; NaN without pairs.
+    pairs : (lags,) int array
+        Of rows at these distances.
+    influence : pandas.DataFrame
+        The most influential documents for one term: ``document`` and ``change_in_se``, the change
+        of the coefficient in standard errors that comes with the document.
+    """
+
+    layer: int
+    edges: np.ndarray
+    counts: np.ndarray
+    fitted_edges: np.ndarray
+    residual_edges: np.ndarray
+    joint: np.ndarray
+    autocorrelation: np.ndarray
+    pairs: np.ndarray
+    influence: pd.DataFrame
+
+
+def layers_with_rows(
+    wanted: Sequence[int] | None, present: Sequence[int], size: Size = PAGE
+) -> list[int]:
+    """Return the layers that get a row: those asked for, or four spread over the depth.
+
+    Where there is room for one, that is the middle one.
+
+    Raises
+    ------
+    UserError
+        For each layer asked for that the data does not have.
+    """
+    layers = chosen_layers(wanted, present)
+    most = MOST_ROWS_IN.get(size.name, MOST_ROWS if wanted is None else len(layers))
+    return [layers[len(layers) // 2]] if most == 1 else spread(layers, most)
+
+
+def quantile_points(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a Q-Q plot against the normal distribution, from a histogram.
+
+    The upper edge of each bin with residuals is the quantile that has as many at or below it, by
+    Hazen's (i - 1/2) / n: exact but for the place of a residual within its bin.
+
+    Parameters
+    ----------
+    edges : (B + 1,) float array
+    counts : (B,) int array
+
+    Returns
+    -------
+    normal, residual : float arrays
+        Of the bins that are not open: what lies beyond the grid has no place.
+    """
+    upper = edges[1:]
+    shown = (counts > 0) & np.isfinite(edges[:-1]) & np.isfinite(upper)
+    below = np.cumsum(counts)
+    return ndtri((below[shown] - 0.5) / max(below[-1], 1)), upper[shown]
+
+
+def mean_residuals(panel: DiagnosticPanel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middles of the bins of fitted values, and the mean residual in each.
+
+    A residual counts as the middle of its bin, or as the end of the grid if it lies beyond.
+    Bins that are open, or with fewer than ``FEWEST_ROWS`` rows, are NaN.
+    """
+    low, high = panel.residual_edges[:-1], panel.residual_edges[1:]
+    middles = (np.where(np.isfinite(low), low, high) + np.where(np.isfinite(high), high, low)) / 2
+    rows = panel.joint.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        means = np.where(rows >= FEWEST_ROWS, panel.joint @ middles / np.maximum(rows, 1), np.nan)
+        places = (panel.fitted_edges[:-1] + panel.fitted_edges[1:]) / 2
+    open_ended = ~np.isfinite(places)
+    return np.where(open_ended, np.nan, places), np.where(open_ended, np.nan, means)
+
+
+@style()
+def diagnostics_by_layer(
+    panels: Sequence[DiagnosticPanel],
+    fits: pd.DataFrame,
+    *,
+    rows: Sequence[int] | None,
+    title: str,
+    term: str,
+    size: Size = PAGE,
+) -> Figure:
+    """Draw the residuals: a strip for all layers, and below it a row for each of some of them.
+
+    Parameters
+    ----------
+    panels : sequence of DiagnosticPanel
+        All layers, in order.
+    fits : pandas.DataFrame
+        The table with a row per layer: ``n_obs``, ``kurtosis`` (3 for the normal distribution) and
+        ``breusch_pagan``, the statistic N R² of the squared residuals on the regressors.
+    rows : sequence of int, optional
+        The layers with a row, as far as there is room; some of them all if none are named.
+    title : str
+    term : str
+        The term whose coefficient the documents influence.
+    size : Size
+        In a narrow one, two panels are side by side instead of four.
+    """
+    rows = layers_with_rows(rows, [panel.layer for panel in panels], size)
+    by_layer = {panel.layer: panel for panel in panels}
+    chosen = [by_layer[layer] for layer in rows]
+    largest = max((int(panel.joint.max()) for panel in chosen), default=0)
+    reach = [_reach(edges) for edges in (panels[0].edges, panels[0].residual_edges)]
+    footnote = (
+        "Above: all layers, in orange those below. Residuals and fitted values in standard "
+        "deviations (SD) of their layer. Kurtosis: 3 for a normal distribution. Breusch-Pagan R²: "
+        "share of the variance of squared residuals that the regressors explain. Quantiles are "
+        f"drawn as far as {reach[0]:g} SD, squares as far as {reach[1]:g}. Shades: tokens per "
+        f"square, on a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean residual. "
+        "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
+        f"coefficient of {named(term)} that comes with a document, in its standard errors (SE); "
+        f"the {MOST_DOCUMENTS} largest."
+    )
+    if size.narrow:
+        # Each row of four panels is two rows of two.
+        heights = [1.25] * 2 + [1.6] * (2 * len(chosen))
+    else:
+        heights = [1.15, *([1.65] * len(chosen))]
+    figure = Figure(figsize=size.tall(sum(heights) + 1.5), layout="constrained")
+    grid = figure.subplots(
+        len(heights),
+        2 if size.narrow else 4,
+        squeeze=False,
+        height_ratios=heights,
+        width_ratios=[1, 1] if size.narrow else [1, 1, 1, 1.1],
+    ).reshape(-1, 4)
+    _draw_strip(list(grid[0]), panels, fits, rows)
+    shades = LogNorm(1, max(largest, 10))
+    for line, panel in zip(grid[1:], chosen, strict=True):
+        for column, axes in enumerate(line):
+            # Layers are held against each other.
+            if axes is not grid[1, column]:
+                axes.sharex(grid[1, column])
+                if column < 3:
+                    axes.sharey(grid[1, column])
+        line[0].set_title(f"layer {panel.layer}", loc="left", weight="bold", pad=4)
+        if not panel.counts.any():
+            line[0].text(
+                0.5, 0.5, "not fitted", transform=line[0].transAxes, ha="center", va="center"
+            )
+            line[3].set_yticks([])
+            continue
+        _draw_quantiles(line[0], panel)
+        _draw_fitted(line[1], panel, shades)
+        _draw_autocorrelation(line[2], panel)
+        _draw_influence(line[3], panel)
+    _set_limits(grid[1:], chosen)
+    labels = (
+        ("normal quantile (SD)", "residual (SD)"),
+        (f"fitted value (SD{' from mean' if size is PAGE else ''})", "residual (SD)"),
+        ("lag (tokens)", "autocorrelation" if size is PAGE else "autocorr."),
+        (f"influence on {named(term)} (SE)", ""),
+    )
+    for column, (x_label, y_label) in enumerate(labels):
+        for axes in grid[1:, column]:
+            axes.set_ylabel(y_label)
+            axes.tick_params(labelbottom=axes is grid[-1, column])
+        grid[-1, column].set_xlabel(x_label)
+    open_frames(figure)
+    for axes in grid[1:, 3]:
+        axes.spines["left"].set_visible(False)
+    for column in range(3):
+        figure.align_ylabels(list(grid[1:, column]))
+    frame(figure, title, footnote)
+    return figure
+
+
+def _reach(edges: np.ndarray) -> float:
+    """Return the largest distance from 0 that a grid with open ends covers."""
+    return float(np.abs(edges[np.isfinite(edges)]).max())
+
+
+def _draw_strip(
+    line: list[Axes], panels: Sequence[DiagnosticPanel], fits: pd.DataFrame, rows: Sequence[int]
+) -> None:
+    """Draw four numbers of every layer, each above the panels that show where it comes from."""
+    numbers = [panel.layer for panel in panels]
+    table = fits.set_index("layer").reindex(numbers)
+    values = {
+        "kurtosis": table["kurtosis"].to_numpy(dtype=float),
+        "Breusch-Pagan R²": (table["breusch_pagan"] / table["n_obs"]).to_numpy(dtype=float),
+        "autocorrelation at lag 1": np.array([panel.autocorrelation[0] for panel in panels]),
+        "largest |influence| (SE)": np.array(
+            [panel.influence["change_in_se"].abs().max() for panel in panels], dtype=float
+        ),
+    }
+    picked = np.isin(numbers, rows)
+    unfitted = np.array(numbers)[[not panel.counts.any() for panel in panels]]
+    for axes, (name, value) in zip(line, values.items(), strict=True):
+        # One layer with a few residuals far away must not squeeze the others.
+        skewed = name == "kurtosis" and np.nanmax(value, initial=3.0) > 30
+        axes.set_title(f"{name} (log scale)" if skewed else name, loc="left", pad=4)
+        level = {"kurtosis": 3.0, "autocorrelation at lag 1": 0.0}.get(name)
+        if level is not None:
+            axes.axhline(level, zorder=1, **DASHED)
+        else:
+            axes.set_ylim(0, 1.15 * np.nanmax(value, initial=0.0) or 1.0)
+        axes.plot(numbers, value, color="k", linewidth=1.0, marker="o", markersize=2, zorder=3)
+        axes.plot(
+            np.array(numbers)[picked],
+            value[picked],
+            linestyle="none",
+            marker="o",
+            markersize=5,
+            color=LINE,
+            zorder=4,
+            clip_on=False,
+        )
+        mark_unfitted(axes, unfitted, 0.06)
+        rule_values(axes)
+        if skewed:
+            axes.set_yscale("log")
+            axes.minorticks_off()
+        else:
+            axes.locator_params(axis="y", nbins=4)
+        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)) + 2)
+
+
+def _draw_quantiles(axes: Axes, panel: DiagnosticPanel) -> None:
+    normal, residual = quantile_points(panel.edges, panel.counts)
+    ends = np.array([normal.min(initial=-3), normal.max(initial=3)])
+    axes.plot(ends, ends, zorder=2, **DASHED)
+    # Thousands of points as vectors would make the file slow to show.
+    axes.plot(
+        normal, residual, linestyle="none", marker="o", markersize=2.2, markeredgewidth=0,
+        color=BLUE, rasterized=True, zorder=3,
+    )  # fmt: skip
+
+
+def _draw_fitted(axes: Axes, panel: DiagnosticPanel, shades: LogNorm) -> None:
+    bounded = [np.isfinite(edges) for edges in (panel.fitted_edges, panel.residual_edges)]
+    x, y = panel.fitted_edges[bounded[0]], panel.residual_edges[bounded[1]]
+    inside = [known[:-1] & known[1:] for known in bounded]
+    counts = panel.joint[np.ix_(*inside)].T
+    axes.pcolormesh(
+        x,
+        y,
+        np.ma.masked_equal(counts, 0),
+        cmap=SHADES,
+        norm=shades,
+        rasterized=True,
+        zorder=1.5,
+    )
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=2)
+    axes.plot(*mean_residuals(panel), color=LINE, linewidth=1.6, zorder=3)
+
+
+def _draw_autocorrelation(axes: Axes, panel: DiagnosticPanel) -> None:
+    lags = np.arange(1, len(panel.autocorrelation) + 1)
+    with np.errstate(divide="ignore"):
+        limit = np.where(panel.pairs > 0, 1.96 / np.sqrt(panel.pairs), np.nan)
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    for side in (limit, -limit):
+        axes.plot(lags, side, zorder=2, **DASHED)
+    axes.vlines(lags, 0, panel.autocorrelation, color=BLUE, linewidth=1.6, zorder=3)
+    axes.plot(
+        lags, panel.autocorrelation, linestyle="none", marker="o", markersize=3, color=BLUE,
+        zorder=4,
+    )  # fmt: skip
+
+
+def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
+    """Draw bars, the largest on top, with the name of each document on the side that is free."""
+    order = panel.influence["change_in_se"].abs().sort_values(ascending=False, kind="stable")
+    shown = panel.influence.loc[order.index[:MOST_DOCUMENTS]]
+    heights = np.arange(len(shown))
+    axes.barh(heights, shown["change_in_se"], height=0.62, color=BLUE, zorder=2)
+    for height, document, change in zip(
+        heights, shown["document"], shown["change_in_se"], strict=True
+    ):
+        document = str(document)
+        name = shortened(document, LONGEST_NAME)
+        axes.annotate(
+            name,
+            (0, height),
+            xytext=(-3 if change >= 0 else 3, 0),
+            textcoords="offset points",
+            ha="right" if change >= 0 else "left",
+            va="center",
+            fontsize=8,
+            # A dollar in a name would begin a formula.
+            parse_math=False,
+        )
+    axes.axvline(0, color=GREY, linewidth=0.8, zorder=3)
+    axes.set_ylim(MOST_DOCUMENTS - 0.4, -0.6)
+    axes.set_yticks([])
+
+
+def _set_limits(grid: np.ndarray, chosen: Sequence[DiagnosticPanel]) -> None:
+    """Give the panels of a column the same limits, which hold all that is drawn."""
+    fitted = [panel for panel in chosen if panel.counts.any()]
+    if not fitted:
+        return
+    for column, name, other in ((1, "fitted_edges", 1), (1, "residual_edges", 0)):
+        ends = []
+        for panel in fitted:
+            edges = getattr(panel, name)
+            used = np.flatnonzero(panel.joint.sum(axis=other))
+            ends += [edges[used[0]], edges[used[0] + 1], edges[used[-1]], edges[used[-1] + 1]]
+        bounded = np.array(ends)[np.isfinite(ends)]
+        set_limits = grid[0, column].set_xlim if other else grid[0, column].set_ylim
+        set_limits(bounded.min() - 0.2, bounded.max() + 0.2)
+    grid[0, 2].set_xlim(0, max(len(panel.autocorrelation) for panel in fitted) + 1)
+    changes = [panel.influence["change_in_se"].abs().max() for panel in fitted]
+    # A single document has no influence that is known.
+    reach = np.fmax.reduce(changes, initial=0.0) or 1.0
+    grid[0, 3].set_xlim(-1.08 * reach, 1.08 * reach)
+
+
+NORMAL_KURTOSIS = 3.0
+
+
+def of_diagnostics(fits: pd.DataFrame) -> str:
+    """Return in how many layers residuals have heavier tails than a normal distribution."""
+    kurtosis = fits["kurtosis"].dropna()
+    if kurtosis.empty:
+        return "Diagnostics"
+    heavy = int((kurtosis > NORMAL_KURTOSIS).sum())
+    return (
+        f"Residuals have heavier tails than normal in {heavy} of {len(kurtosis)} layers "
+        f"(kurtosis up to {kurtosis.max():.1f})"
+    )

@@ -1,0 +1,376 @@
+"""What all figures share: style, sizes, files, layers along an axis, lags, bands and legends.
+
+Each figure has a module of its own. Its data is first reduced, layer by layer, to what the figure
+needs, so that one layer at a time is in memory however long the corpus is.
+"""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+
+from attnlag.errors import UserError, counted
+from attnlag.figures.legends import GREY, NULL, NULL_LINE, UNFITTED, dashes, lag_markers
+from attnlag.regression.labels import ADJUSTMENTS, COVARIANCE
+from attnlag.regression.terms import lags_among
+
+# Shades of counts, light to dark: seaborn's mako, by nine of its colours.
+SHADES = LinearSegmentedColormap.from_list(
+    "counts",
+    "#def5e5 #96ddb5 #49c1ad #359eaa #357aa2 #3c5598 #3e3469 #2a1b33 #0b0405".split(),
+)
+
+# Rows that a figure is made from, so that its memory does not grow with the corpus.
+MOST_SHOWN = 100_000
+
+# Share of the tokens that the shared axes of all layers leave out on either side.
+TAIL = 0.005
+
+LINE = "#d55e00"
+
+NORMS = "#2a6f8f"
+
+PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
+
+# What a site adds, as axes and titles say it.
+ADDED = {"attention": "attention adjustment", "mlp": "MLP adjustment", "block": "block update"}
+
+# The shares of tokens below the five lines of a layer's norms, median in the middle.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def open_frames(figure: Figure) -> None:
+    """Leave out the lines above all axes of a figure and at their right."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def rule_values(axes: Axes) -> None:
+    """Draw a faint line at each tick of the y axis, behind all else."""
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def layer_ticks(layers: Sequence[int], most: int = 16) -> list[int]:
+    """Return the layers that get a label where there is room for about ``most``."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if len(layers) <= most * step)
+    return [layer for layer in layers if layer % step == 0]
+
+
+def label_layers(axes: Axes, layers: Sequence[int], most: int = 16) -> None:
+    """Make the layers the x axis: all of them ticks, some of them labels."""
+    axes.set_xlim(min(layers) - 0.7, max(layers) + 0.7)
+    axes.set_xticks(layer_ticks(layers, most))
+    axes.set_xticks(list(layers), minor=True)
+    axes.set_xlabel("layer")
+
+
+def layers_labelled(width: float) -> int:
+    """Return how many layers an x axis of so many inches has labels for."""
+    return round(3 + 1.3 * width)
+
+
+def wrapped_footnote(footnote: str, width: float) -> list[str]:
+    """Return the lines of a footnote in a figure of so many inches."""
+    # A character of 8 points is about 0.06 inches wide.
+    return textwrap.wrap(footnote, int((width - 0.2) / 0.061))
+
+
+def frame(
+    figure: Figure,
+    title: str,
+    footnote: str,
+    x_label: str = "",
+    y_label: str = "",
+    strip: float = 0.0,
+) -> None:
+    """Put a title above all else in a figure, labels of all its axes and a footnote around it.
+
+    Below the title, a strip of so many inches is left free.
+    """
+    width, height = figure.get_size_inches()
+    lines = wrapped_footnote(footnote, width)
+    # The layout makes room for titles and labels of axes, but not for text in the margin.
+    note = 0.14 * len(lines) + 0.12
+    bottom = (note + (0.24 if x_label else 0)) / height
+    left = (0.3 if y_label else 0) / width
+    rect = (left, bottom, 1 - left, 1 - bottom - strip / height)
+    figure.set_layout_engine("constrained", h_pad=0.06, rect=rect)
+    middle = (bottom + 1 - 0.3 / height) / 2
+    figure.text(0.5, (note + 0.05) / height, x_label, fontsize=10, ha="center", va="bottom")
+    figure.text(0.1 / width, middle, y_label, fontsize=10, rotation=90, ha="left", va="center")
+    figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=8, color=GREY, va="bottom")
+    figure.suptitle(
+        textwrap.fill(title, int((width - 0.2) / 0.1)), x=0.1 / width, ha="left", weight="bold"
+    )
+
+
+def shortened(name: str, longest: int) -> str:
+    """Return a name that has at most so many characters, cut off where it has more."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Return the values that are numbers, as float64."""
+    return values[np.isfinite(values)].astype(np.float64)
+
+
+def rows_shown(count: int) -> np.ndarray:
+    """Return the rows, of so many, that a figure is made from: all, or ``MOST_SHOWN`` of them.
+
+    One at random out of each of equally many equal stretches, the same ones on every call.
+    """
+    if count <= MOST_SHOWN:
+        return np.arange(count)
+    edges = np.arange(MOST_SHOWN + 1) * count // MOST_SHOWN
+    inside = np.random.default_rng(0).random(MOST_SHOWN) * np.diff(edges)
+    return edges[:-1] + inside.astype(np.int64)
+
+
+def study(fits: pd.DataFrame) -> str:
+    """Return what was regressed: model, corpus, site and regression, as in the tidy tables."""
+    return ", ".join(fits.loc[fits.index[0], ["model", "corpus", "site", "regression"]])
+
+
+def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
+    """Return the layers that get a panel, in order; all of them if none is named.
+
+    Raises
+    ------
+    UserError
+        For each layer that the data does not have.
+    """
+    if wanted is None:
+        return sorted(present)
+    absent = sorted(set(wanted) - set(present))
+    if absent:
+        there = f"{min(present)} to {max(present)}"
+        raise UserError(
+            f"figures.layers: found {layer}, expected layers of this model: {there}"
+            for layer in absent
+        )
+    return sorted(set(wanted))
+
+
+def spread(layers: Sequence[int], most: int) -> list[int]:
+    """Return at most so many of the layers, spread evenly from the first to the last."""
+    places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
+    return [layers[place] for place in np.floor(places + 0.5).astype(int)]
+
+
+def correction_text(adjust: str, over: str = "the layers") -> str:
+    """Return how p-values were corrected, for a footnote."""
+    if adjust == "none":
+        return "p-values not corrected for the number of layers"
+    return f"p-values corrected over {over}, per term ({ADJUSTMENTS.get(adjust, adjust)})"
+
+
+def spread_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:
+    """Return how uncertainty was reckoned, and from how much, for a footnote."""
+    return (
+        f"Standard errors: {COVARIANCE.get(covariance, covariance)}; {correction_text(adjust)}. "
+        f"{counted(n_obs, 'row')} from {counted(n_documents, 'document')}."
+    )
+
+
+def is_permuted(coefficients: pd.DataFrame) -> bool:
+    """Return whether a tidy table is that of a permuted regression."""
+    return bool((coefficients["vcov_type"] == "permutation").any())
+
+
+def as_observed(coefficients: pd.DataFrame) -> pd.DataFrame:
+    """Return a tidy table whose estimates are those in the order that the tokens have.
+
+    In the table of a permuted regression the estimate is the location of the null, and that in
+    the real order stands beside it; its intervals, those of the null, stay.
+    """
+    if not is_permuted(coefficients):
+        return coefficients
+    return coefficients.assign(estimate=coefficients["observed"])
+
+
+def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
+    """Return those of the layers in which no lag or lead has an estimate."""
+    lags = coefficients["term"].isin(lags_among(list(coefficients["term"])))
+    fitted = coefficients[lags & coefficients["estimate"].notna()]
+    return sorted(set(numbers) - set(fitted["layer"]))
+
+
+def with_joint_bands(
+    coefficients: pd.DataFrame, critical_values: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return a tidy table with the intervals estimate ± critical value × standard error.
+
+    Parameters
+    ----------
+    coefficients : pandas.DataFrame
+    critical_values : mapping of term to float
+        Of the largest |t| of all layers; a term that is not among them has no interval then.
+    """
+    reach = coefficients["term"].map(dict(critical_values)) * coefficients["std_error"]
+    return coefficients.assign(
+        conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
+    )
+
+
+def panel_width(axes: Axes) -> float:
+    """Return how wide a panel's place is, in inches."""
+    cell = _place_of(axes)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return float(figure.get_size_inches()[0]) * len(cell.colspan) / cell.get_gridspec().ncols
+
+
+def _place_of(axes: Axes) -> SubplotSpec:
+    place = axes.get_subplotspec()
+    assert place is not None
+    return place
+
+
+def mark_scale(width: float, layers: int) -> float:
+    """Return the scale of marks: those of many layers in so many inches must not grow together."""
+    return float(np.clip(7.2 * width / layers, 0.45, 1.0))
+
+
+def is_below(axes: Axes, other: Axes) -> bool:
+    """Return whether a panel is just below another, and as wide."""
+    one, two = _place_of(axes), _place_of(other)
+    return one.colspan == two.colspan and one.rowspan.start == two.rowspan.stop
+
+
+def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
+    """Fill between two lines with gaps in them.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    x, low, high : (layers,) float array
+        NaN where there is a gap.
+    kind : Any
+        Of the filling: its colour, alpha and zorder.
+    """
+    axes.fill_between(x, low, high, linewidth=0, **kind)
+    known = np.isfinite(low) & np.isfinite(high)
+    # A band between two gaps has no width: its ends are joined by a line.
+    beside = np.concatenate([[False], known, [False]])
+    alone = known & ~beside[:-2] & ~beside[2:]
+    line = {**kind, "alpha": min(1.0, kind.get("alpha", 1.0) + 0.3)}
+    axes.vlines(x[alone], low[alone], high[alone], linewidth=3, **line)
+
+
+def draw_profile(
+    axes: Axes,
+    x: np.ndarray,
+    rows: pd.DataFrame,
+    colour: Any,
+    alpha: float,
+    *,
+    shade: float,
+    size: float,
+    linestyle: Any = "-",
+    zorder: float = 2,
+    marker: str = "o",
+) -> None:
+    """Draw one coefficient along the layers: line, band, marks full where significant, else open.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    x : (layers,) array
+    rows : pandas.DataFrame
+        A row of a tidy table for each x: ``estimate``, NaN where there is a gap, ``conf_low``,
+        ``conf_high`` and ``p_adjusted``.
+    colour : Any
+    alpha : float
+        Level of significance.
+    shade : float
+        Opacity of the band.
+    size : float
+        Of the marks, in points.
+    linestyle, zorder : Any
+    marker : str
+    """
+    x = np.asarray(x)
+    estimate = rows["estimate"].to_numpy(dtype=float)
+    low, high = (rows[end].to_numpy(dtype=float) for end in ("conf_low", "conf_high"))
+    draw_band(axes, x, low, high, color=colour, alpha=shade, zorder=zorder)
+    axes.plot(x, estimate, color=colour, linestyle=linestyle, linewidth=1.3, zorder=zorder + 1)
+    known = np.isfinite(estimate)
+    significant = rows["p_adjusted"].to_numpy(dtype=float) < alpha
+    edge = 0.4 + 0.14 * size
+    for chosen, face in ((significant, colour), (~significant, "w")):
+        axes.plot(
+            x[known & chosen],
+            estimate[known & chosen],
+            linestyle="none",
+            marker=marker,
+            markersize=size - edge,
+            markeredgewidth=edge,
+            markeredgecolor=colour,
+            markerfacecolor=face,
+            zorder=zorder + 2,
+        )
+
+
+def draw_null(axes: Axes, null: pd.DataFrame, numbers: list[int]) -> None:
+    """Draw the location and the band of one coefficient when the order of tokens is permuted."""
+    rows = null.set_index("layer").reindex(numbers)
+    x = np.asarray(numbers)
+    low, high = (rows[end].to_numpy(dtype=float) for end in ("conf_low", "conf_high"))
+    draw_band(axes, x, low, high, color=NULL, zorder=1.5)
+    axes.plot(x, rows["estimate"].to_numpy(dtype=float), zorder=1.7, **NULL_LINE)
+
+
+def draw_lags(
+    axes: Axes,
+    coefficients: pd.DataFrame,
+    numbers: list[int],
+    palette: dict[str, Any],
+    alpha: float,
+    *,
+    scale: float,
+    terms: Sequence[str] | None = None,
+) -> None:
+    """Draw the profile of each lag, or of some of them. ``scale`` is that of the marks."""
+    few = len(palette) <= 4
+    markers = lag_markers(list(palette))
+    for lag in palette if terms is None else terms:
+        rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
+        draw_profile(
+            axes,
+            np.asarray(numbers),
+            rows,
+            palette[lag],
+            alpha,
+            shade=0.22 if few else 0.1,
+            size=scale * (6.6 if few else 5.6),
+            linestyle=dashes(lag),
+            marker=markers[lag],
+        )
+
+
+def mark_unfitted(
+    axes: Axes, places: Sequence[float] | np.ndarray, height: float, color: Any = GREY
+) -> None:
+    """Mark the layers without a fit, at a height from 0 to 1 of the axes."""
+    if len(places):
+        axes.plot(
+            places,
+            [height] * len(places),
+            transform=axes.get_xaxis_transform(),
+            color=color,
+            clip_on=False,
+            **UNFITTED,
+        )
+
+
+def norm_quantiles(log_norms: np.ndarray) -> np.ndarray:
+    """Return the ``QUANTILES`` of a layer's log norms, NaN where there are none."""
+    known = finite(log_norms)
+    return np.quantile(known, QUANTILES) if len(known) else np.full(len(QUANTILES), np.nan)

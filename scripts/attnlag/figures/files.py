@@ -1,0 +1,108 @@
+"""Saving figures: style, sizes, formats and metadata."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from attnlag.errors import UserError
+from attnlag.figures.sizes import PAGE, Size, size_of
+from attnlag.storage import writing
+
+# What each format needs so that equal figures give equal bytes: no date, no version.
+METADATA: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
+
+STYLE = Path(__file__).with_suffix(".mplstyle")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the style of the project, whatever the user's own matplotlib settings are."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(
+            matplotlib.rc_params_from_file(STYLE, use_default_template=False)
+        )
+        yield
+
+
+def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[str | Path]) -> None:
+    """Draw a figure in each size that the names of the paths stand for, and write it.
+
+    Parameters
+    ----------
+    draw : callable
+        Given a ``size``, returns the figure.
+    paths : sequence of path
+    """
+    of_size: dict[Size, list[Path]] = {}
+    for path in map(Path, paths):
+        of_size.setdefault(size_of(path), []).append(path)
+    for size, own in of_size.items():
+        save(draw(size=size), own, size)
+
+
+@style()
+def save(figure: Figure, paths: Sequence[str | Path], size: Size = PAGE) -> None:
+    """Write a figure to each path, in the format of its suffix, each whole or not at all.
+
+    Raises
+    ------
+    UserError
+        For a suffix that is no format of figures; nothing is written then.
+    """
+    unknown = [path for path in map(Path, paths) if path.suffix not in METADATA]
+    if unknown:
+        raise UserError(
+            f"{path}: found the suffix '{path.suffix}', expected {' or '.join(METADATA)}"
+            for path in unknown
+        )
+    _settle(figure)
+    for path in map(Path, paths):
+        options: dict[str, Any] = {}
+        if path.suffix == ".png":
+            options["pil_kwargs"] = {"dpi": (size.dpi, size.dpi)}
+        with writing.written_whole(path) as temporary:
+            figure.savefig(
+                temporary,
+                format=path.suffix[1:],
+                # Dots to an inch of the canvas.
+                dpi=round(size.dpi * size.magnification),
+                metadata=METADATA[path.suffix],
+                **options,
+            )
+            if path.suffix == ".svg" and size.magnification != 1:
+                _magnify(temporary, size.magnification)
+
+
+def _magnify(path: Path, magnification: float) -> None:
+    """Change the size at which an SVG is shown. All that is in it stays, in units of its own."""
+    text = path.read_text(encoding="utf-8")
+    start = text.index("<svg ")
+    end = text.index(">", start)
+
+    def magnified(found: re.Match[str]) -> str:
+        return f'{found[1]}="{magnification * float(found[2]):g}pt"'
+
+    opening = re.sub(r'\b(width|height)="([\d.]+)pt"', magnified, text[start:end])
+    path.write_text(text[:start] + opening + text[end:], encoding="utf-8")
+
+
+def _settle(figure: Figure) -> None:
+    """Lay a figure out once and for all.
+
+    The solver of the layout is not exact in the last digits, and starts from where it ended
+    before: without this neither a second run nor a second file would have equal bytes.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    # Not "none", whose place holder makes matplotlib draw every file twice.
+    figure.set_layout_engine(None)
+    for axes in figure.axes:
+        left, bottom, width, height = axes.get_position(original=True).bounds
+        axes.set_position((round(left, 5), round(bottom, 5), round(width, 5), round(height, 5)))

@@ -1,0 +1,212 @@
+"""Legends, and the marks and colours that they explain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from attnlag.figures.sizes import Size
+from attnlag.regression.labels import ADJUSTMENTS
+from attnlag.regression.terms import is_lead
+
+# Colours that readers with any colour vision tell apart: the palette "colorblind" of seaborn, which
+# takes longer to import than most figures take to draw.
+PALETTE = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+)
+
+GREY = "0.35"
+
+# What the order of tokens does not explain.
+NULL = "0.85"
+
+NULL_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.0}
+
+# Of lags and leads, nearest first: shapes tell them apart where colours do not.
+MARKERS = "osDvPXh<p>"
+
+# A layer without a fit.
+UNFITTED: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "^",
+    "markersize": 6,
+    "markerfacecolor": "none",
+}
+
+# Height of a line of a legend, in inches.
+LEGEND_LINE = 0.2
+
+
+def layer_colours(layers: int) -> np.ndarray:
+    """Return one RGBA colour per layer, dark to light in the order of the layers."""
+    # The last tenth of the map is a yellow that white paper swallows.
+    return colormaps["viridis"](np.linspace(0, 0.9, layers))
+
+
+def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
+    """Return a colour for each lag and lead, nearest first."""
+    if len(lags) <= 4:
+        return dict(zip(lags, PALETTE, strict=False))
+    # Ten lags have an order that hues do not. Leads have one of their own.
+    behind = [lag for lag in lags if not is_lead(lag)]
+    ahead = [lag for lag in lags if is_lead(lag)]
+    warm = colormaps["YlOrBr_r"](np.linspace(0.1, 0.5, len(ahead)))
+    return {
+        **dict(zip(behind, layer_colours(len(behind)), strict=True)),
+        **dict(zip(ahead, warm, strict=True)),
+    }
+
+
+def lag_markers(lags: Sequence[str]) -> dict[str, str]:
+    """Return a shape for each lag and lead, nearest first."""
+    return {lag: MARKERS[place % len(MARKERS)] for place, lag in enumerate(lags)}
+
+
+def handle_of(term: str, palette: Mapping[str, Any]) -> Line2D:
+    """Return a lag's or lead's line and mark in a legend, one of those in a palette."""
+    return Line2D(
+        [],
+        [],
+        color=palette[term],
+        linewidth=1.6,
+        linestyle=dashes(term),
+        marker=lag_markers(list(palette))[term],
+        markersize=6,
+        markeredgewidth=0,
+    )
+
+
+def dashes(term: str) -> Any:
+    """Return the dashes of a term: leads are told from lags without their colour."""
+    return (0, (5, 1.5)) if is_lead(term) else "-"
+
+
+def band_text(alpha: float, joint: bool = False) -> str:
+    """Return what a band is, for a legend."""
+    return f"{100 * (1 - alpha):g}% {'joint ' if joint else ''}confidence band"
+
+
+def null_text(alpha: float) -> str:
+    """Return what the band of a null is, for a legend."""
+    return f"order of tokens permuted ({100 * (1 - alpha):g}% of draws)"
+
+
+def mark_entries(
+    alpha: float, adjust: str, *, band: str | None, null: bool = False, unfitted: bool = False
+) -> dict[str, Any]:
+    """Return the entries of a legend for what all profiles share, by their labels.
+
+    Parameters
+    ----------
+    alpha : float
+    adjust : str
+    band : str or None
+        What the bands are; None if there are none.
+    null : bool
+        Whether the null of a permuted regression is drawn.
+    unfitted : bool
+        Whether a layer is marked as not fitted.
+    """
+    corrected = "" if adjust == "none" else f", {ADJUSTMENTS.get(adjust, adjust)}"
+    mark: dict[str, Any] = {
+        "linestyle": "none",
+        "color": GREY,
+        "marker": "o",
+        "markersize": 5.3,
+        "markeredgewidth": 1.3,
+    }
+    entries: dict[str, Any] = {
+        f"p < {alpha:g}{corrected}": Line2D([], [], **mark),
+        f"p ≥ {alpha:g}{corrected}": Line2D([], [], markerfacecolor="w", **mark),
+    }
+    if band:
+        entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
+    if null:
+        entries[null_text(alpha)] = (
+            Patch(color=NULL, linewidth=0),
+            Line2D([], [], **NULL_LINE),
+        )
+    if unfitted:
+        entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
+    return entries
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return the columns of a legend that has no more lines than ``width`` inches ask for.
+
+    A legend is filled column by column, each as wide as its longest label.
+    """
+    columns = len(labels)
+    for lines in range(1, len(labels) + 1):
+        columns = -(-len(labels) // lines)
+        longest = [max(map(len, column)) for column in np.array_split(labels, columns)]
+        # A character of 9 points is about 0.07 inches wide; the line and the gaps come to 0.65.
+        if sum(0.65 + 0.07 * size for size in longest) <= width:
+            break
+    return columns
+
+
+@dataclass(frozen=True)
+class Legend:
+    """A legend as wide as its figure.
+
+    Attributes
+    ----------
+    entries : mapping of str to handle
+        By their labels.
+    columns : int
+    """
+
+    entries: Mapping[str, Any]
+    columns: int
+
+    @property
+    def height(self) -> float:
+        """The height in inches."""
+        return LEGEND_LINE * -(-len(self.entries) // self.columns)
+
+
+def legend_of(entries: Mapping[str, Any], size: Size) -> Legend:
+    """Return a legend with as few lines as a figure of this size has room for."""
+    return Legend(entries, legend_columns(list(entries), size.canvas - 0.3))
+
+
+def strip_height(*legends: Legend) -> float:
+    """Return the height in inches of a strip for legends below each other."""
+    return sum(legend.height for legend in legends) + 0.05
+
+
+def legends_in_strip(figure: Figure, *legends: Legend) -> None:
+    """Put legends below each other into the strip that `frame` left free below the title."""
+    width, height = figure.get_size_inches()
+    top = height - 0.2 * figure.get_suptitle().count("\n") - 0.36
+    for legend in legends:
+        drawn = figure.legend(
+            list(legend.entries.values()),
+            list(legend.entries),
+            loc="upper left",
+            bbox_to_anchor=(0.1 / width, top / height),
+            ncols=legend.columns,
+            handlelength=2.6,
+            columnspacing=1.6,
+            labelspacing=0.35,
+            borderaxespad=0,
+            borderpad=0,
+        )
+        # It has its room already.
+        drawn.set_in_layout(False)
+        top -= legend.height

@@ -1,0 +1,302 @@
+"""Figure 1: the log norms of every layer, as points and as histograms."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+
+from attnlag.errors import counted
+from attnlag.figures.drawing import (
+    ADDED,
+    MOST_SHOWN,
+    TAIL,
+    finite,
+    frame,
+    label_layers,
+    layer_ticks,
+    layers_labelled,
+    open_frames,
+)
+from attnlag.figures.files import style
+from attnlag.figures.legends import layer_colours
+from attnlag.figures.sizes import PAGE, Size
+
+# Tokens drawn as points in a layer, and first tokens of sequences beside them.
+POINTS = 400
+
+FIRST_POINTS = 15
+
+# More corners than this in the outlines of the histograms would make an SVG of many megabytes.
+MOST_CORNERS = 50_000
+
+
+@dataclass
+class LayerNorms:
+    """One layer's log norms, as much of them as the figure shows.
+
+    Attributes
+    ----------
+    layer : int
+    sample, first_sample : float array
+        Of the tokens drawn as points, and of the first tokens of sequences among them.
+    low, high : float
+        The central 99% of all but the first tokens; NaN where there are none.
+    median : float
+        Of the same tokens.
+    edges, counts : float array
+        Histogram of all but the first tokens, with Freedman-Diaconis bins.
+    """
+
+    layer: int
+    sample: np.ndarray
+    first_sample: np.ndarray
+    low: float
+    high: float
+    median: float
+    edges: np.ndarray
+    counts: np.ndarray
+
+
+def sampled(rows: np.ndarray, most: int) -> np.ndarray:
+    """Return at most ``most`` of the rows, in order: the same ones on every call."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+
+
+def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNorms:
+    """Reduce a layer to what `norms_by_layer` draws of it.
+
+    Parameters
+    ----------
+    layer : int
+    log_norms : (tokens,) float array
+        Natural logarithms, NaN where a norm has none.
+    first : (tokens,) bool array
+        True for the first tokens of sequences.
+    """
+    # Rows are drawn before values are looked at, so that all layers show the same tokens.
+    sample = log_norms[sampled(np.flatnonzero(~first), POINTS)]
+    first_sample = log_norms[sampled(np.flatnonzero(first), FIRST_POINTS)]
+    rest = finite(log_norms[~first])
+    quantiles = [TAIL, 0.5, 1 - TAIL]
+    low, median, high = np.quantile(rest, quantiles) if len(rest) else (np.nan,) * 3
+    edges = np.histogram_bin_edges(rest, bins="fd")
+    return LayerNorms(
+        layer=layer,
+        sample=finite(sample),
+        first_sample=finite(first_sample),
+        low=float(low),
+        high=float(high),
+        median=float(median),
+        edges=edges,
+        counts=np.histogram(rest, edges)[0],
+    )
+
+
+def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
+    """Return the limits of an axis of log norms.
+
+    All points are inside as long as they widen the range of the central tokens by no more than
+    half of it on either side: a few tokens far away must not squeeze all others.
+    """
+    known = [part for part in layers if np.isfinite(part.low)]
+    if not known:
+        return 0.0, 1.0
+    low, high = min(part.low for part in known), max(part.high for part in known)
+    span = max(high - low, 1e-3)
+    points = np.concatenate([np.r_[part.sample, part.first_sample] for part in layers])
+    near = points[(points > low - span / 2) & (points < high + span / 2)]
+    low, high = min(low, near.min(initial=low)), max(high, near.max(initial=high))
+    margin = 0.03 * (high - low) or span
+    return low - margin, high + margin
+
+
+@style()
+def norms_by_layer(
+    layers: Sequence[LayerNorms],
+    *,
+    title: str,
+    tokens: int,
+    site: str,
+    drop_first: int,
+    size: Size = PAGE,
+) -> Figure:
+    """Draw figure 1: log norms of every layer as points, beside their histograms.
+
+    Parameters
+    ----------
+    layers : sequence of LayerNorms
+        In order.
+    title : str
+    tokens : int
+        Tokens in each layer, for the footnote; perhaps more than the histograms are of.
+    site : str
+        The sublayer, for the labels of the axes.
+    drop_first : int
+        How many tokens of each sequence are marked as its first.
+    size : Size
+    """
+    numbers = [part.layer for part in layers]
+    colours = layer_colours(len(layers))
+    low, high = norm_limits(layers)
+    label = f"log norm of {ADDED[site]} (natural log)"
+
+    figure = Figure(figsize=size.tall(8.2 if size.narrow else 5.8), layout="constrained")
+    if size.narrow:
+        strip, ridges = figure.subplots(2, 1, height_ratios=[1, 1.1])
+    else:
+        strip, ridges = figure.subplots(1, 2, width_ratios=[1.5, 1])
+
+    beyond = False
+    random = np.random.default_rng(0)
+    for part, colour in zip(layers, colours, strict=True):
+        for values, kind in (
+            (part.sample, {"marker": "o", "s": 5, "color": colour, "alpha": 0.55, "linewidths": 0}),
+            # Open and dark, so that they are told from the rest without their colour.
+            (
+                part.first_sample,
+                {
+                    "marker": "D",
+                    "s": 14,
+                    "facecolors": "none",
+                    "edgecolors": "k",
+                    "linewidths": 0.7,
+                },
+            ),
+        ):
+            places = part.layer + random.uniform(-0.32, 0.32, len(values))
+            inside = (values >= low) & (values <= high)
+            # Thousands of points as vectors would make the file slow to show.
+            strip.scatter(places[inside], values[inside], rasterized=True, zorder=2, **kind)
+            for outside, edge, marker in ((values > high, high, "^"), (values < low, low, "v")):
+                if outside.any():
+                    beyond = True
+                    ends = np.full(int(outside.sum()), edge)
+                    strip.scatter(
+                        places[outside],
+                        ends,
+                        zorder=3,
+                        clip_on=False,
+                        rasterized=True,
+                        **{**kind, "marker": marker, "s": 18},
+                    )
+    strip.set_ylim(low, high)
+    label_layers(strip, numbers, most=layers_labelled(size.canvas) if size.narrow else 16)
+    strip.set_ylabel(textwrap.fill(label, 34) if size.narrow else label)
+    _legend_of_norms(
+        strip, size, colours, drop_first, any(len(p.first_sample) for p in layers), beyond
+    )
+
+    corners = sum(2 * len(part.edges) for part in layers)
+    for part, colour in zip(layers, colours, strict=True):
+        ridges.axhline(part.layer, color="0.85", linewidth=0.5, zorder=0)
+        if not part.counts.any():
+            continue
+        # Each to its own height: densities of layers differ by factors of ten.
+        ridges.stairs(
+            part.layer + 0.92 * part.counts / part.counts.max(),
+            part.edges,
+            baseline=part.layer,
+            fill=True,
+            facecolor=colour,
+            edgecolor=colour,
+            linewidth=0.6,
+            rasterized=corners > MOST_CORNERS,
+        )
+    ridges.set_xlim(low, high)
+    ridges.set_ylim(min(numbers) - 0.5, max(numbers) + 1.3)
+    ridges.set_yticks(layer_ticks(numbers))
+    ridges.set_yticks(numbers, minor=True)
+    ridges.set_ylabel("layer")
+    ridges.set_xlabel(label)
+    open_frames(figure)
+
+    bar = figure.colorbar(
+        ScalarMappable(
+            BoundaryNorm(np.arange(len(layers) + 1) + min(numbers) - 0.5, len(layers)),
+            ListedColormap(colours),
+        ),
+        ax=ridges,
+        ticks=layer_ticks(numbers),
+        aspect=45,
+        pad=0.02,
+    )
+    bar.ax.minorticks_off()
+    bar.set_label("layer")
+
+    firsts = sum(len(part.first_sample) for part in layers[:1])
+    points = sum(len(part.sample) for part in layers[:1])
+    drawn = f"Points: a sample of {counted(points, 'token')} in each layer"
+    if firsts:
+        drawn += f" and {counted(firsts, 'first token')}"
+    of = "all tokens" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,} tokens"
+    histograms = f"{of} but first tokens" if firsts else of
+    frame(
+        figure,
+        title,
+        f"{drawn}, of {tokens:,}, the same ones in each. "
+        f"Histograms: {histograms}, Freedman-Diaconis bins; "
+        "heights are tokens per bin, over the largest of the layer.",
+    )
+    return figure
+
+
+def _legend_of_norms(
+    axes: Axes, size: Size, colours: np.ndarray, drop_first: int, any_first: bool, beyond: bool
+) -> None:
+    middle = colours[len(colours) // 2]
+    point = Line2D([], [], linestyle="none", marker="o", markersize=4, color=middle)
+    handles: list = [point]
+    labels = ["token"]
+    hollow: dict[str, Any] = {
+        "linestyle": "none",
+        "markerfacecolor": "none",
+        "color": "k",
+        "markersize": 4.5,
+    }
+    if any_first:
+        handles.append(Line2D([], [], marker="D", **hollow))
+        places = "position 0" if drop_first == 1 else f"positions 0 to {drop_first - 1}"
+        labels.append(f"first of its sequence ({places})")
+    if beyond:
+        handles.append((Line2D([], [], marker="^", **hollow), Line2D([], [], marker="v", **hollow)))
+        labels.append("beyond the axis")
+    axes.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=2 if size.narrow else 3,
+        handletextpad=0.2,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+        handler_map={tuple: HandlerTuple(ndivide=None)},
+    )
+
+
+def of_norms(medians: Sequence[float], layers: Sequence[int]) -> str:
+    """Return the smallest and the largest typical norm, with their layers.
+
+    Parameters
+    ----------
+    medians : sequence of float
+        Of the log norms of each layer; NaN where there are none.
+    layers : sequence of int
+    """
+    known = np.asarray(medians, dtype=float)
+    if not np.isfinite(known).any():
+        return "Norms by layer"
+    low, high = int(np.nanargmin(known)), int(np.nanargmax(known))
+    return (
+        f"Median norm from {np.exp(known[low]):.2g} (layer {layers[low]}) to "
+        f"{np.exp(known[high]):.3g} (layer {layers[high]})"
+    )

@@ -1,0 +1,278 @@
+"""Figure 3: the outcome against its lag, a panel for each layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LogNorm
+from matplotlib.figure import Figure
+
+from attnlag.figures.drawing import (
+    LINE,
+    MOST_SHOWN,
+    PREDICTIVE,
+    SHADES,
+    TAIL,
+    frame,
+    spread,
+    wrapped_footnote,
+)
+from attnlag.figures.files import style
+from attnlag.figures.legends import GREY
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.terms import distance, is_lead, named
+
+# Up to here the points of a lag are drawn one by one; more of them hide each other.
+MOST_POINTS = 2000
+
+# Side of the squares in which more are counted, and the reach of the counts, in standard
+# deviations of the layer.
+BIN = 0.1
+
+REACH = 10.0
+
+# Panels of single layers that these sizes have room for.
+MOST_PANELS = {"column": 4, "slide": 10}
+
+# For up to so many panels: how many side by side, and how wide each is, in inches.
+SHAPES_OF_PANELS = {
+    "page": ((1, 1, 4.4), (4, 2, 3.2), (12, 4, 2.05), (10**6, 6, 1.4)),
+    "column": ((1, 1, 3.0), (4, 2, 1.4)),
+    "slide": ((1, 1, 3.0), (4, 4, 1.8), (10, 5, 1.4)),
+}
+
+
+@dataclass
+class LagPanel:
+    """One layer's outcome against one lag, in standard deviations from the outcome's mean.
+
+    Attributes
+    ----------
+    layer, rows : int
+    mean, sd : float
+        Of the outcome; NaN without rows.
+    lag_mean : float
+        Of the lag, standardised as the outcome is.
+    low, high : float
+        The central 99% of both.
+    points : (rows, 2) float array or None
+        Lag and outcome, if there are few rows.
+    counts : (bins, bins) int array or None
+        Rows in squares of ``BIN``, by lag and outcome, if there are many.
+    slope, r_squared : float
+        NaN where the layer was not fitted.
+    """
+
+    layer: int
+    rows: int
+    mean: float
+    sd: float
+    lag_mean: float
+    low: float
+    high: float
+    points: np.ndarray | None
+    counts: np.ndarray | None
+    slope: float
+    r_squared: float
+
+
+def bin_edges() -> np.ndarray:
+    """Return the edges of the squares in which rows are counted."""
+    return np.arange(-round(REACH / BIN), round(REACH / BIN) + 1) * BIN
+
+
+def lag_panel(
+    layer: int, lag: np.ndarray, outcome: np.ndarray, slope: float, r_squared: float
+) -> LagPanel:
+    """Reduce a layer to what `outcome_by_lag` draws of it.
+
+    Both are measured from the outcome's mean in the outcome's standard deviations: layers then
+    share their axes whatever their level and spread, and a slope stays what it is.
+
+    Parameters
+    ----------
+    layer : int
+    lag, outcome : (rows,) float array
+        Log norms, NaN where the layer drops the row.
+    slope, r_squared : float
+        Of the regression.
+    """
+    known = np.isfinite(lag) & np.isfinite(outcome)
+    lag, outcome = lag[known], outcome[known]
+    rows = len(outcome)
+    mean = float(outcome.mean()) if rows else np.nan
+    sd = float(outcome.std(ddof=1)) if rows > 1 else np.nan
+    panel = LagPanel(layer, rows, mean, sd, np.nan, np.nan, np.nan, None, None, slope, r_squared)
+    if not sd > 0:
+        return panel
+    lag, outcome = (lag - mean) / sd, (outcome - mean) / sd
+    panel.lag_mean = float(lag.mean())
+    tails = np.quantile([lag, outcome], [TAIL, 1 - TAIL], axis=1)
+    panel.low, panel.high = float(tails.min()), float(tails.max())
+    if rows <= MOST_POINTS:
+        panel.points = np.column_stack([lag, outcome])
+    else:
+        panel.counts = np.histogram2d(lag, outcome, bins=[bin_edges()] * 2)[0].astype(np.int64)
+    return panel
+
+
+def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
+    """Return the limits that both axes of all panels share."""
+    known = [panel for panel in panels if np.isfinite(panel.low)]
+    if not known:
+        return -3.0, 3.0
+    low = min(panel.low for panel in known)
+    high = max(panel.high for panel in known)
+    margin = 0.05 * (high - low)
+    return max(low - margin, -REACH), min(high + margin, REACH)
+
+
+@style()
+def outcome_by_lag(
+    panels: Sequence[LagPanel], *, title: str, lag: str, rows: int = 0, size: Size = PAGE
+) -> Figure:
+    """Draw figure 3: a panel per layer with the outcome against a lag or lead, and the fitted line.
+
+    Parameters
+    ----------
+    panels : sequence of LagPanel
+        In the order of the layers.
+    title : str
+    lag : str
+        The term, as in ``lag_1`` or ``lead_1``.
+    rows : int
+        Rows of the design, of which the panels perhaps show a sample.
+    size : Size
+        Where there is room for a few panels only, they are spread over the layers.
+    """
+    layers = [panel.layer for panel in panels]
+    shown = spread(layers, MOST_PANELS.get(size.name, len(panels)))
+    panels = [panel for panel in panels if panel.layer in shown]
+    some = f"{len(shown)} of {len(layers)} layers. " if len(shown) < len(layers) else ""
+    sample = f"Shown: a sample of {MOST_SHOWN:,} of {rows:,} rows. " if rows > MOST_SHOWN else ""
+    columns, side = next(
+        (columns, side)
+        for most, columns, side in SHAPES_OF_PANELS[size.name]
+        if len(panels) <= most
+    )
+    columns = min(columns, len(panels))
+    lines = -(-len(panels) // columns)
+    largest = max((int(p.counts.max()) for p in panels if p.counts is not None), default=0)
+    # The scale of colours takes more than half an inch.
+    width = columns * side + (1.5 if largest else 0.9) if size is PAGE else size.canvas
+    footnote = (
+        f"{some}Both axes: natural logarithm of the norm, less the mean of the layer's outcome, in "
+        f"its standard deviations (SD), so that all panels share them; the central "
+        f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
+        f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
+        f"means. R²: of the whole regression. {sample}{PREDICTIVE}"
+    )
+    height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.1
+    figure = Figure(figsize=(width, size.tall(height)[1]), layout="constrained")
+    # All have the same limits and ticks. Were they shared, every panel would look through all
+    # others whenever it is drawn.
+    grid = figure.subplots(lines, columns, squeeze=False)
+    limits = lag_limits(panels)
+    shades = LogNorm(1, max(largest, 10))
+    colours = SHADES
+    unit = "(SD)" if size.narrow else "(SD from the layer's mean)"
+
+    for place, axes in enumerate(grid.flat):
+        if place >= len(panels):
+            axes.set_visible(False)
+            continue
+        panel = panels[place]
+        _draw_panel(axes, panel, limits, colours, shades)
+        # Where nothing below shows the numbers of this column, and at the left of the rows.
+        axes.tick_params(labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
+    if largest:
+        figure.colorbar(
+            ScalarMappable(shades, colours),
+            ax=grid,
+            label=f"tokens per square of {BIN:g} SD (log scale)",
+            format="{x:,.0f}",
+            fraction=0.02,
+            aspect=40,
+            pad=0.01,
+        )
+    frame(
+        figure,
+        title,
+        footnote,
+        x_label=f"log norm at token t {'+' if is_lead(lag) else '−'} {distance(lag)} {unit}",
+        y_label=f"log norm at token t {unit}",
+    )
+    return figure
+
+
+def _draw_panel(
+    axes: Axes,
+    panel: LagPanel,
+    limits: tuple[float, float],
+    colours: Colormap,
+    shades: LogNorm,
+) -> None:
+    low, high = limits
+    axes.set_title(f"layer {panel.layer}", loc="left", pad=3)
+    if np.isfinite(panel.sd):
+        level = f"{panel.mean:.2f} ± {panel.sd:.2f}"
+        axes.set_title(level, loc="right", pad=3, fontsize=8, color=GREY)
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    ticks = [tick for tick in range(-12, 13, 2) if low <= tick <= high]
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+    if panel.points is not None:
+        lag, outcome = panel.points.T
+        axes.scatter(
+            lag, outcome, s=4, color=colours(0.6), alpha=0.5, linewidths=0, rasterized=True
+        )
+    if panel.counts is not None:
+        # Drawn as an image, of the squares inside the axes only: a file of 48 panels stays small.
+        edges = bin_edges()
+        start, stop = np.searchsorted(edges, [low, high]) + [-1, 0]
+        start, stop = max(start, 0), min(stop, len(edges) - 1)
+        counts = panel.counts[start:stop, start:stop].T
+        axes.imshow(
+            np.ma.masked_equal(counts, 0),
+            extent=(edges[start], edges[stop], edges[start], edges[stop]),
+            origin="lower",
+            interpolation="none",
+            cmap=colours,
+            norm=shades,
+        )
+        axes.set(xlim=limits, ylim=limits)
+    if np.isfinite(panel.slope) and np.isfinite(panel.lag_mean):
+        # Least squares goes through the means, and the outcome's is 0 here.
+        ends = np.array(limits)
+        axes.plot(
+            ends,
+            panel.slope * (ends - panel.lag_mean),
+            color=LINE,
+            linewidth=1.6,
+            path_effects=[patheffects.withStroke(linewidth=2.8, foreground="w")],
+        )
+    fitted = np.isfinite(panel.r_squared)
+    axes.text(
+        0.05,
+        0.95,
+        f"R² {panel.r_squared:.3f}" if fitted else "not fitted",
+        transform=axes.transAxes,
+        va="top",
+        bbox={"facecolor": "w", "alpha": 0.8, "edgecolor": "none", "pad": 1},
+    )
+
+
+def of_r_squared(fits: pd.DataFrame) -> str:
+    """Return how much of the variance is explained at most, and in which layer."""
+    fitted = fits.dropna(subset=["r_squared"])
+    if fitted.empty:
+        return "Outcome by lag"
+    best = fitted.iloc[int(fitted["r_squared"].argmax())]
+    return (
+        f"The regression explains up to {best['r_squared']:.0%} of the variance "
+        f"(layer {int(best['layer'])})"
+    )

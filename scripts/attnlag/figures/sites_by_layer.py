@@ -1,0 +1,177 @@
+"""The figure of sites: norms and coefficients by layer, site beside site."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from attnlag.figures.drawing import (
+    ADDED,
+    MOST_SHOWN,
+    NORMS,
+    PREDICTIVE,
+    as_observed,
+    draw_lags,
+    frame,
+    is_below,
+    is_permuted,
+    label_layers,
+    layers_labelled,
+    mark_scale,
+    mark_unfitted,
+    open_frames,
+    panel_width,
+    rule_values,
+    spread_text,
+    unfitted_layers,
+)
+from attnlag.figures.files import style
+from attnlag.figures.legends import (
+    GREY,
+    band_text,
+    handle_of,
+    lag_colours,
+    legend_of,
+    legends_in_strip,
+    mark_entries,
+    null_text,
+    strip_height,
+)
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.terms import lags_among, named
+
+
+@dataclass
+class SitePanels:
+    """One site's column of panels.
+
+    Attributes
+    ----------
+    site : str
+    layers : list of int
+    quantiles : (layers, 5) float array
+        Of the log norms, from `norm_quantiles`.
+    coefficients, fits : pandas.DataFrame
+        The tidy tables of one regression.
+    """
+
+    site: str
+    layers: list[int]
+    quantiles: np.ndarray
+    coefficients: pd.DataFrame
+    fits: pd.DataFrame
+
+
+@style()
+def sites_by_layer(
+    sites: Sequence[SitePanels],
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    drop_first: int,
+    tokens: int = 0,
+    size: Size = PAGE,
+) -> Figure:
+    """Draw figure 4: the sites side by side, norms by layer above coefficients by layer.
+
+    Parameters
+    ----------
+    sites : sequence of SitePanels
+        A column each; the axes of a row are shared.
+    title : str
+    alpha : float
+        Level of significance; the bands are those of the tables, 1 - ``alpha``.
+    adjust : str
+        The correction behind ``p_adjusted``.
+    drop_first : int
+        Tokens of each sequence that the norms leave out, for the footnote.
+    tokens : int
+        Tokens of the corpus, of which the norms perhaps are a sample.
+    size : Size
+        In a narrow one each site has a row, with its coefficients at the right.
+    """
+    palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
+    permuted = is_permuted(sites[0].coefficients)
+    tables = [as_observed(panels.coefficients) for panels in sites]
+    missing = [
+        unfitted_layers(table, panels.layers) for table, panels in zip(tables, sites, strict=True)
+    ]
+    entries = {
+        **{named(lag): handle_of(lag, palette) for lag in palette},
+        **mark_entries(
+            alpha,
+            adjust,
+            band=null_text(alpha) if permuted else band_text(alpha),
+            unfitted=any(missing),
+        ),
+    }
+    legend = legend_of(entries, size)
+    strip = strip_height(legend)
+    if size.narrow:
+        figure = Figure(figsize=size.tall(1.8 * len(sites) + strip + 1.8), layout="constrained")
+        pairs = figure.subplots(len(sites), 2, sharex=True, sharey="col", squeeze=False)
+    else:
+        figure = Figure(figsize=size.tall(5.3 + strip + 1.1), layout="constrained")
+        pairs = figure.subplots(2, len(sites), sharex=True, sharey="row", squeeze=False).T
+    for panels, table, without, (norms, slopes) in zip(sites, tables, missing, pairs, strict=True):
+        numbers = panels.layers
+        lowest, low, middle, high, highest = panels.quantiles.T
+        for below, above, alpha_of_band in ((lowest, highest, 0.2), (low, high, 0.35)):
+            norms.fill_between(
+                numbers, below, above, color=NORMS, alpha=alpha_of_band, linewidth=0, zorder=2
+            )
+        norms.plot(numbers, middle, color=NORMS, linewidth=1.5, marker="o", markersize=3, zorder=3)
+        norms.set_title(ADDED[panels.site], loc="left", weight="bold")
+        slopes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+        width = panel_width(slopes)
+        draw_lags(slopes, table, numbers, palette, alpha, scale=mark_scale(width, len(numbers)))
+        mark_unfitted(slopes, without, 0.03)
+        slopes.margins(y=0.08)
+        for axes in (norms, slopes):
+            label_layers(axes, numbers, most=layers_labelled(width))
+            rule_values(axes)
+            if any(is_below(other, axes) for other in figure.axes):
+                axes.set_xlabel("")
+        if size.narrow:
+            norms.set_ylabel("log norm")
+            slopes.set_ylabel("coefficient")
+        elif panels is sites[0]:
+            norms.set_ylabel("log norm\n(natural log)")
+            slopes.set_ylabel("coefficient\n(log norm per log norm)")
+    open_frames(figure)
+    for line in pairs.T:
+        figure.align_ylabels(list(line if size.narrow else line[:1]))
+
+    covariance = sites[0].coefficients["vcov_type"].iloc[0]
+    n_obs = max(int(panels.fits["n_obs"].max()) for panels in sites)
+    n_documents = max(int(panels.fits["n_documents"].max()) for panels in sites)
+    of = "all" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,}"
+    dropped = f" but the first {drop_first} of each sequence" if drop_first > 1 else ""
+    dropped = " but the first of each sequence" if drop_first == 1 else dropped
+    places = ("Left", "Right") if size.narrow else ("Above", "Below")
+    units = "Natural logarithms. Coefficients: log norm per log norm. " if size.narrow else ""
+    frame(
+        figure,
+        title,
+        f"{places[0]}: median of the norms in each layer, and bands with the middle 50% and 90% of "
+        f"{of} tokens{dropped}. {places[1]}: the coefficients of the regression in each layer. "
+        f"{units}{PREDICTIVE} {spread_text(covariance, adjust, n_obs, n_documents)}",
+        strip=strip,
+    )
+    legends_in_strip(figure, legend)
+    return figure
+
+
+def of_sites(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> str:
+    """Return in how many layers of each site the nearest lag or lead is significant."""
+    parts: list[str] = []
+    for site, table in coefficients.items():
+        term = lags_among(list(table["term"]))[0]
+        rows = table[table["term"] == term]
+        count = int((rows["p_adjusted"] < alpha).sum())
+        named_term = f"{named(term).capitalize()} predicts in " if not parts else ""
+        parts.append(f"{named_term}{count} of {len(rows)} layers ({site})")
+    return ", ".join(parts)

@@ -1,0 +1,208 @@
+"""The figure of specifications: one coefficient of every regression by layer, side by side."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from attnlag.figures.drawing import (
+    PREDICTIVE,
+    as_observed,
+    correction_text,
+    draw_null,
+    draw_profile,
+    frame,
+    is_permuted,
+    label_layers,
+    layers_labelled,
+    mark_unfitted,
+    open_frames,
+    panel_width,
+    rule_values,
+)
+from attnlag.figures.files import style
+from attnlag.figures.legends import (
+    GREY,
+    PALETTE,
+    band_text,
+    legend_of,
+    legends_in_strip,
+    mark_entries,
+    strip_height,
+)
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.labels import COVARIANCE
+from attnlag.regression.terms import lags_among, named
+
+COLOUR = PALETTE[0]
+
+OTHERS = "0.72"
+
+MOST_COLUMNS, MOST_COLUMNS_OF_NARROW = 4, 2
+
+TERM = "lag_1"
+
+
+def term_shown(coefficients: pd.DataFrame) -> str:
+    """Return the term of a regression that is drawn: its nearest lag, or else its nearest lead."""
+    return lags_among(list(coefficients["term"]))[0]
+
+
+def shape_of(panels: int, most: int = MOST_COLUMNS) -> tuple[int, int]:
+    """Return rows and columns for so many panels, at most four in a row, rows about equal."""
+    rows = -(-panels // most)
+    return rows, -(-panels // rows)
+
+
+@style()
+def specifications_by_layer(
+    regressions: Sequence[pd.DataFrame],
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    size: Size = PAGE,
+) -> Figure:
+    """Draw the coefficient of lag 1 of every regression by layer, a panel each.
+
+    The estimates of the other regressions are light lines behind, those of a permuted one dashed:
+    the location of its null. In its own panel a permuted regression has that location, the band
+    of the null, and the coefficient in the order that the tokens have.
+
+    Parameters
+    ----------
+    regressions : sequence of pandas.DataFrame
+        The tidy tables, all of one model, corpus and site, in the order of the panels. A layer
+        without estimate is a gap, marked below.
+    title : str
+    alpha : float
+        Level of significance; the bands are those of the tables, 1 - ``alpha``.
+    adjust : str
+        The correction behind ``p_adjusted``.
+    size : Size
+    """
+    numbers = sorted(set().union(*(table["layer"] for table in regressions)))
+    terms = [term_shown(table) for table in regressions]
+    profiles = [
+        table[table["term"] == term].set_index("layer").reindex(numbers).reset_index()
+        for table, term in zip(regressions, terms, strict=True)
+    ]
+    permuted = [is_permuted(table) for table in regressions]
+    most = MOST_COLUMNS_OF_NARROW if size.narrow else MOST_COLUMNS
+    rows, columns = shape_of(len(regressions), most)
+
+    entries = mark_entries(
+        alpha,
+        adjust,
+        band=None if all(permuted) else band_text(alpha),
+        null=any(permuted),
+        unfitted=any(profile["estimate"].isna().any() for profile in profiles),
+    )
+    if len(regressions) > 1:
+        dashed = " (dashed: permuted)" if any(permuted) else ""
+        entries[f"the other regressions{dashed}"] = Line2D([], [], color=OTHERS, linewidth=1.2)
+    legend = legend_of(entries, size)
+    strip = strip_height(legend)
+    # A character of a bold title is about 0.1 inches wide, and a line 0.17 high.
+    titles = [
+        textwrap.fill(
+            f"{table['regression'].iloc[0]}" + ("" if term == TERM else f" ({named(term)})"),
+            int(((size.canvas - 0.8) / columns - 0.15) / 0.1),
+        )
+        for table, term in zip(regressions, terms, strict=True)
+    ]
+    lines = max(title.count("\n") for title in titles)
+    each = (1.8 if size.narrow else 2.1 if columns > 2 else 2.7) + 0.17 * lines
+    figure = Figure(figsize=size.tall(rows * each + strip + 1.35), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(regressions):
+            axes.set_visible(False)
+            continue
+        behind = [other for other in range(len(regressions)) if other != place]
+        for other in behind:
+            axes.plot(
+                numbers,
+                profiles[other]["estimate"],
+                color=OTHERS,
+                linewidth=0.9,
+                linestyle="--" if permuted[other] else "-",
+                zorder=1.8,
+            )
+        _draw_panel(axes, profiles[place], permuted[place], numbers, alpha)
+        axes.set_title(titles[place], loc="left", weight="bold")
+        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)))
+        axes.set_xlabel("")
+        if place % columns == 0:
+            unit = "" if size.narrow else "\n(log norm per log norm)"
+            axes.set_ylabel(f"coefficient{unit}")
+        if place + columns >= len(regressions):
+            # Nothing below shows the numbers of this column.
+            axes.tick_params(labelbottom=True)
+    open_frames(figure)
+
+    kinds = [table["vcov_type"].iloc[0] for table in regressions]
+    errors = " and ".join(
+        COVARIANCE.get(kind, kind) for kind in dict.fromkeys(kinds) if kind != "permutation"
+    )
+    notes = [f"The coefficient of {named(TERM)}, or of the term named above the panel."]
+    if size.narrow:
+        notes.append("Its unit: log norm per log norm.")
+    if errors:
+        notes.append(f"Standard errors: {errors}.")
+    if any(permuted):
+        notes.append("Permuted: p-values by permutation of the tokens within each document.")
+    correction = correction_text(adjust)
+    notes.append(f"{correction[0].upper()}{correction[1:]}. {PREDICTIVE}")
+    frame(figure, title, " ".join(notes), x_label="layer", strip=strip)
+    legends_in_strip(figure, legend)
+    return figure
+
+
+def _draw_panel(
+    axes: Axes, profile: pd.DataFrame, permuted: bool, numbers: list[int], alpha: float
+) -> None:
+    """Draw a regression's own coefficient, and its null if it is permuted."""
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
+    rule_values(axes)
+    own = profile
+    if permuted:
+        draw_null(axes, profile, numbers)
+        own = as_observed(profile).assign(conf_low=np.nan, conf_high=np.nan)
+    draw_profile(
+        axes,
+        np.asarray(numbers),
+        own,
+        COLOUR,
+        alpha,
+        shade=0.22,
+        size=4.5 if len(numbers) <= 16 else 3.4 if len(numbers) <= 32 else 2.6,
+        zorder=3,
+    )
+    mark_unfitted(axes, own.loc[own["estimate"].isna(), "layer"].to_numpy(), 0.04)
+    axes.margins(y=0.08)
+
+
+def of_specifications(regressions: Sequence[pd.DataFrame], terms: Mapping[str, str]) -> str:
+    """Return the median coefficient over the layers of each regression.
+
+    Parameters
+    ----------
+    regressions : sequence of pandas.DataFrame
+        Tidy tables.
+    terms : mapping of regression to term
+        The term that is drawn of each. If they differ, there is no common title.
+    """
+    if len(set(terms.values())) != 1:
+        return "Regressions by layer"
+    term = next(iter(terms.values()))
+    parts: list[str] = []
+    for table in regressions:
+        rows = table[table["term"] == term]
+        # Of a permuted regression the null: what is left when order means nothing.
+        parts.append(f"{table['regression'].iloc[0]} {rows['estimate'].median():.2f}")
+    return f"{named(term).capitalize()}, median over the layers: {', '.join(parts)}"

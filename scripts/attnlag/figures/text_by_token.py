@@ -1,0 +1,347 @@
+"""The text itself, every token shaded by the norm of what a sublayer adds to it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
+from matplotlib.patches import Rectangle
+
+from attnlag.errors import UserError, nearest
+from attnlag.figures.drawing import ADDED, SHADES, TAIL, finite, frame, shortened
+from attnlag.figures.files import style
+from attnlag.figures.sizes import PAGE, Size
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+
+# Where the reader chooses none: so many groups, the first document of each.
+MOST_DOCUMENTS = 20
+
+# A page of more tokens than these is slow to paint.
+MOST_TOKENS = 2000
+
+# Lines of a figure, shared by its documents, and the fewest that are worth showing of one.
+MOST_LINES = {"page": 54, "column": 30, "slide": 15}
+
+FEWEST_LINES = 3
+
+# In inches. DejaVu Sans Mono is 0.602 of its size wide.
+SIZE = 8.0
+
+LINE = 0.185
+
+CHARACTER = 0.602 * SIZE / 72
+
+BESIDE = 1.25
+
+LONGEST_NAME = 16
+
+# What stands for characters that have no shape of their own.
+VISIBLE = str.maketrans({"\n": "⏎", "\t": "→", "\r": "⏎"})
+
+# For a token without characters, as at the start of a sequence, and one within a character.
+EMPTY, WITHIN = "⊢", "·"
+
+NO_GLYPH = "▯"
+
+# The darkest tenth of the shades would be told apart by nobody.
+COLOURS = [to_hex(SHADES(share)) for share in np.linspace(0.0, 0.9, 10)]
+
+
+@dataclass
+class ShadedDocument:
+    """One document, or its beginning.
+
+    Attributes
+    ----------
+    name, group : str
+    tokens : list of str
+        What each token stands for in the text.
+    dropped : (tokens,) bool array
+        True for the first tokens of sequences, which the regressions leave out.
+    logs : (layers, tokens) float array
+        Log norms; NaN where a norm has none.
+    """
+
+    name: str
+    group: str
+    tokens: list[str]
+    dropped: np.ndarray
+    logs: np.ndarray
+
+
+def chosen_documents(
+    wanted: Sequence[str] | None, group_of: Mapping[str, str], corpus: str
+) -> list[str]:
+    """Return the documents that are shown: those asked for, or the first one of each group.
+
+    Parameters
+    ----------
+    wanted : sequence of str, optional
+    group_of : mapping of document to group
+        In the order of the corpus.
+    corpus : str
+        Its name, for messages.
+
+    Raises
+    ------
+    UserError
+        For each document that is not in the corpus.
+    """
+    if wanted is None:
+        first: dict[str, str] = {}
+        for document, group in group_of.items():
+            first.setdefault(group, document)
+        return list(first.values())[:MOST_DOCUMENTS]
+    absent = [(place, name) for place, name in enumerate(wanted) if name not in group_of]
+    if absent:
+        raise UserError(
+            f"figures.documents.{corpus}[{place}]: found '{name}', expected a document of "
+            f"{corpus}{nearest(name, group_of)}"
+            for place, name in absent
+        )
+    return list(wanted)
+
+
+def chosen_layer(wanted: int | None, layers: Sequence[int]) -> int:
+    """Return the place of the layer that is shown first: the one asked for, or the middle one.
+
+    Raises
+    ------
+    UserError
+        For a layer that the model does not have.
+    """
+    if wanted is None:
+        return len(layers) // 2
+    if wanted not in layers:
+        raise UserError(
+            f"figures.text_layer: found {wanted}, expected a layer of this model: {min(layers)} "
+            f"to {max(layers)}"
+        )
+    return list(layers).index(wanted)
+
+
+def token_texts(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[str]:
+    """Return what each token of a sequence stands for.
+
+    Parameters
+    ----------
+    text : str
+        The document's.
+    starts, ends : sequences of int
+        Places of characters. A character of several tokens is shown with the first of them;
+        what no token stands for is shown with the one that follows.
+    """
+    found = []
+    done = starts[0] if len(starts) else 0
+    for start, end in zip(starts, ends, strict=True):
+        if start == end:
+            found.append(EMPTY)
+        elif end <= done:
+            found.append(WITHIN)
+        else:
+            found.append(text[min(done, start) if found else start : end])
+        done = max(done, end)
+    return found
+
+
+def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
+    """Return the log norms at which a layer's shades end: those of its central 99% of tokens."""
+    known = finite(log_norms)
+    if not len(known):
+        return 0.0, 1.0
+    low, high = np.quantile(known, [TAIL, 1 - TAIL])
+    return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+
+
+def page(
+    documents: Sequence[ShadedDocument],
+    limits: Sequence[tuple[float, float]],
+    layers: Sequence[int],
+    *,
+    first: int,
+    title: str,
+    site: str,
+) -> str:
+    """Return a page of HTML, complete in itself, with a slider through the layers.
+
+    Parameters
+    ----------
+    documents : sequence of ShadedDocument
+    limits : sequence of (low, high), a pair for each layer
+        Log norms at which the shades end.
+    layers : sequence of int
+    first : int
+        Place of the layer that is shown first.
+    title : str
+    site : str
+    """
+
+    def row(logs: np.ndarray) -> list[float | None]:
+        return [round(float(value), 3) if np.isfinite(value) else None for value in logs]
+
+    content: dict[str, Any] = {
+        "title": title,
+        "about": (
+            f"Each token is shaded by the norm of the {ADDED[site]} in the chosen layer. The scale "
+            "is the layer's own, logarithmic, and holds the central 99% of the tokens of the "
+            "corpus. Dashed: first tokens of a sequence, which the regressions leave out."
+        ),
+        "layers": list(layers),
+        "limits": [[round(low, 3), round(high, 3)] for low, high in limits],
+        "first": first,
+        "colours": COLOURS,
+        "documents": [
+            {
+                "name": one.name,
+                "group": one.group,
+                "tokens": one.tokens,
+                "dropped": np.flatnonzero(one.dropped).tolist(),
+                "logs": [row(logs) for logs in one.logs],
+            }
+            for one in documents
+        ],
+    }
+    # Inside a script element, "</script>" of a text would end it.
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text)
+
+
+def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
+    """Lay tokens out in lines of a fixed width, and return their parts.
+
+    Parameters
+    ----------
+    tokens : sequence of str
+    width : int
+        Characters to a line.
+    lines : int
+        At most; what does not fit is left out.
+
+    Returns
+    -------
+    parts : list of (token, line, column, text)
+        A token has several parts where it does not fit into what is left of a line and is
+        longer than a line, or has line ends in it.
+    """
+    parts: list[tuple[int, int, int, str]] = []
+    line = column = 0
+    for place, token in enumerate(tokens):
+        for piece in token.splitlines(keepends=True) or [token]:
+            ends = piece.endswith(("\n", "\r"))
+            shown = piece.translate(VISIBLE)
+            if column + len(shown) > width and column:
+                line, column = line + 1, 0
+            while shown:
+                if line >= lines:
+                    return parts
+                parts.append((place, line, column, shown[:width]))
+                column += len(shown[:width])
+                shown = shown[width:]
+                if shown:
+                    line, column = line + 1, 0
+            if ends:
+                line, column = line + 1, 0
+    return parts
+
+
+@style()
+def text_by_token(
+    documents: Sequence[ShadedDocument],
+    limits: Sequence[tuple[float, float]],
+    layers: Sequence[int],
+    *,
+    first: int,
+    title: str,
+    site: str,
+    size: Size = PAGE,
+) -> Figure:
+    """Draw the beginnings of documents, each token shaded by its norm in one layer.
+
+    The parameters are those of `page`, and the size: where there is no room for all documents, the
+    first ones are shown, and in a narrow one their groups stand above them instead of beside.
+    """
+    room = MOST_LINES[size.name]
+    shown = documents[: room // FEWEST_LINES] if size is not PAGE else documents
+    left_out = len(shown) < len(documents)
+    documents = shown
+    most = max(FEWEST_LINES, room // len(documents) - size.narrow)
+    beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
+    width = int((size.canvas - beside - 0.2) / CHARACTER)
+    laid = [wrapped(one.tokens, width, most) for one in documents]
+    heights = [1 + max((line for _, line, _, _ in parts), default=0) for parts in laid]
+    total = LINE * (sum(heights) + 0.45 * len(documents)) + over * len(documents)
+    figure = Figure(figsize=size.tall(total + 1.75), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, size.canvas - 0.2), ylim=(total, 0))
+    axes.axis("off")
+    low, high = limits[first]
+    scale, colours = Normalize(low, high), SHADES
+    face = FT2Font(findfont(FontProperties(family="DejaVu Sans Mono")))
+    lacking = beyond = False
+    top = 0.0
+    for one, parts, height in zip(documents, laid, heights, strict=True):
+        name = shortened(one.group, LONGEST_NAME)
+        axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
+        beyond |= bool(parts) and parts[-1][0] + 1 < len(one.tokens)
+        for token, line, column, text in parts:
+            left, above = beside + column * CHARACTER, top + over + line * LINE
+            value = one.logs[first][token]
+            known = bool(np.isfinite(value))
+            share = 0.9 * float(np.clip(scale(value), 0, 1)) if known else 0.0
+            axes.add_patch(
+                Rectangle(
+                    (left, above + 0.012),
+                    len(text) * CHARACTER,
+                    LINE - 0.024,
+                    facecolor=colours(share) if known else "w",
+                    edgecolor="k" if one.dropped[token] else "none",
+                    linewidth=0.7,
+                    linestyle=(0, (2, 1.5)),
+                )
+            )
+            written = "".join(c if face.get_char_index(ord(c)) else NO_GLYPH for c in text)
+            lacking |= written != text
+            if written.strip():
+                axes.text(
+                    left + (len(written) - len(written.lstrip())) * CHARACTER,
+                    above + 0.135,
+                    # A dollar sign is no formula.
+                    written.strip().replace("$", r"\$"),
+                    family="DejaVu Sans Mono",
+                    fontsize=SIZE,
+                    color="w" if share > 0.45 else "k",
+                )
+        top += LINE * (height + 0.45) + over
+    figure.colorbar(
+        ScalarMappable(Normalize(low, low + (high - low) / 0.9), colours),
+        ax=axes,
+        location="bottom",
+        label=f"log norm of {ADDED[site]} in layer {layers[first]} (natural log)",
+        boundaries=np.linspace(low, high, 91),
+        ticks=np.linspace(low, high, 5),
+        format="{x:.2f}",
+        extend="neither",
+        aspect=50,
+        fraction=0.02,
+        pad=0.005,
+    )
+    notes = [
+        "Dashed: first tokens of a sequence, which the regressions leave out. The shades hold the "
+        "central 99% of the tokens of the corpus in this layer; ⏎ is a line end."
+    ]
+    if beyond:
+        notes.append("Beginnings of the documents only.")
+    if left_out:
+        notes.append("The first documents only.")
+    if lacking:
+        notes.append(f"{NO_GLYPH}: a character that the font lacks.")
+    frame(figure, f"{title}, layer {layers[first]}", " ".join(notes))
+    return figure

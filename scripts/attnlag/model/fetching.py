@@ -1,0 +1,177 @@
+"""Where models come from, and the one local folder that each of them becomes.
+
+``fetch_model`` takes a model from the Hugging Face hub, from a folder or GGUF file on this
+machine, or from a Python package, or makes the random-weights twin of a model that it has taken
+before, and leaves a Hugging Face folder: weights as safetensors, tokenizer, config.json, and two
+files of our own.
+
+- ``source.json``: what the model is and where it is from, with the SHA-256 of every file. It
+  holds no clock time and no path of this machine, so equal models give equal bytes.
+- ``architecture.txt``: the tree of the model's modules, the map to start reading from.
+
+Weights are only ever safetensors or GGUF. Pickles and Python files are neither fetched nor
+copied, and no code that comes with a model is run.
+
+torch, transformers and huggingface_hub take seconds to import. Stages that only want
+``verify_folder`` should not pay for them, so the functions that need them import them.
+"""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attnlag.errors import UserError, counted, nearest
+from attnlag.model.checks import check_safetensors, check_weights, checked_config, hollow_model
+from attnlag.model.description import describe_architecture, parameter_count
+from attnlag.model.folder import (
+    NAME_PATTERN,
+    SOURCE_RECORD,
+    WEIGHTS_INDEX,
+    choose_files,
+    digest_of,
+    is_weights,
+    megabytes,
+    sha256_of,
+    shard_names,
+)
+from attnlag.model.gguf import convert_gguf
+from attnlag.model.hub import from_hub
+from attnlag.model.random_weights import from_random
+from attnlag.model.wheel import from_package
+from attnlag.storage.writing import replaced_whole
+
+log = logging.getLogger("attnlag")
+
+
+ARCHITECTURE = "architecture.txt"
+
+# The settings that identify a model. A path is not one of them: it is of this machine only.
+IDENTIFYING = ("source", "repository", "package", "version", "file", "of", "seed")
+
+
+def fetch_model(name: str, settings: Mapping[str, Any], target: str | Path) -> dict[str, Any]:
+    """Make the local folder of a model, whole or not at all.
+
+    Parameters
+    ----------
+    name : str
+        The model's name in the configuration.
+    settings : mapping
+        The checked settings of the source: ``source`` (``hub``, ``path``, ``package`` or
+        ``random``), what that kind needs, and ``layers`` and ``width`` that the model must
+        have, or None.
+    target : path
+        The folder to make. An older one at this place is replaced at the end; it stays as it
+        was if anything fails. The original of a random twin lies beside it, under its own name.
+
+    Returns
+    -------
+    dict
+        The content of ``source.json``.
+
+    Raises
+    ------
+    UserError
+        The source cannot be reached or has not what is needed, or the model is not the one
+        that the settings state.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UserError(
+            f"model name {name!r}: expected letters, digits, '.', '_' and '-', "
+            "beginning with a letter or a digit"
+        )
+    kind = settings.get("source", "")
+    if kind not in FETCHERS:
+        raise UserError(
+            f"model '{name}': source is {kind!r}, expected one of "
+            f"{', '.join(FETCHERS)}{nearest(str(kind), FETCHERS)}"
+        )
+    try:
+        with replaced_whole(target) as folder:
+            facts = FETCHERS[kind](settings, folder)
+            record = _describe(name, settings, facts, folder)
+    except UserError as error:
+        raise UserError([f"model '{name}': {problem}" for problem in error.problems]) from error
+    return record
+
+
+def _from_path(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fill ``folder`` with copies from a folder on this machine, or from a GGUF file."""
+    path = Path(settings["path"])
+    if path.is_file() and path.suffix == ".gguf":
+        log.info("converting %s (%s)", path, megabytes(path.stat().st_size))
+        convert_gguf(path, folder)
+        return {"revision": None}
+    if not path.is_dir():
+        found = "is not a folder" if path.exists() else "no such folder"
+        raise UserError(f"{path}: {found}; expected a Hugging Face folder or a .gguf file")
+    names = {entry.name for entry in path.iterdir() if entry.is_file()}
+    chosen = choose_files(names, str(path))
+    if WEIGHTS_INDEX in chosen:
+        chosen += shard_names(path / WEIGHTS_INDEX, names, str(path))
+    size = sum((path / file).stat().st_size for file in chosen)
+    log.info("copying %s from %s (%s)", counted(len(chosen), "file"), path, megabytes(size))
+    for file in chosen:
+        # A real copy: the user's own files go on changing.
+        shutil.copyfile(path / file, folder / file)
+    return {"revision": None}
+
+
+FETCHERS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
+    "hub": from_hub,
+    "path": _from_path,
+    "package": from_package,
+    "random": from_random,
+}
+
+
+def _describe(
+    name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Check the files in ``folder``, write the two files of our own, return the record."""
+    tensors, problems = check_safetensors(folder)
+    config = None
+    try:
+        config = checked_config(folder, settings, tensors)
+    except UserError as error:
+        problems = [*error.problems, *problems]
+    if problems or config is None:
+        raise UserError(problems)
+    model = hollow_model(config)
+    check_weights(folder)
+    parameters = parameter_count(model)
+    files: dict[str, dict[str, Any]] = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in sorted(folder.iterdir())
+    }
+    # Not one of the model's files: it must not change the model's digest.
+    (folder / ARCHITECTURE).write_text(describe_architecture(model), encoding="utf-8")
+    text = config.get_text_config()
+    record = {
+        "name": name,
+        **{key: settings[key] for key in IDENTIFYING if key in settings},
+        **{key: value for key, value in facts.items() if key != "license" or value},
+        "layers": text.num_hidden_layers,
+        "width": text.hidden_size,
+        "model_type": config.model_type,
+        "parameters": parameters,
+        "files": files,
+        "digest": digest_of({file: entry["sha256"] for file, entry in files.items()}),
+    }
+    serialised = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / SOURCE_RECORD).write_text(serialised + "\n", encoding="utf-8")
+    weights = sum(entry["bytes"] for file, entry in files.items() if is_weights(file))
+    log.info(
+        "%s: %s, %s, width %s, %s, %s",
+        name,
+        type(model).__name__,
+        counted(text.num_hidden_layers, "layer"),
+        text.hidden_size,
+        counted(parameters, "parameter"),
+        megabytes(weights),
+    )
+    return record

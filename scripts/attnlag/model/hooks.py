@@ -1,0 +1,202 @@
+"""Forward hooks that see what sublayers add, and the proof that nothing else is added."""
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from attnlag.errors import UserError
+from attnlag.model.architectures import PARTS, Block
+
+REGISTERING = threading.Lock()
+
+# The proof's bound on |input + attention + MLP - output| / |output|, per token. Rounding alone
+# leaves a few units in the last place of the stream's precision.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+
+
+def first_tensor(output: Any) -> torch.Tensor:
+    """Return a module's output itself where it comes in a tuple (with attention weights, say)."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
+    """Return a function that copies the rows of a module's output that are tokens, not padding.
+
+    A copy, because what follows may write into the output: Falcon adds the one sublayer's to
+    the other's in place. Sequences and tokens may be one dimension of it, as in OPT. Which rows
+    they are is found once: a GPU would wait for the answer in every layer.
+    """
+    places = mask.flatten().nonzero().squeeze(1)
+    on = {places.device: places}
+
+    def real_tokens(output: Any) -> torch.Tensor:
+        rows = first_tensor(output).reshape(mask.numel(), -1)
+        if rows.device not in on:
+            on[rows.device] = places.to(rows.device)
+        return rows.index_select(0, on[rows.device])
+
+    return real_tokens
+
+
+@contextmanager
+def watched(
+    blocks: list[Block],
+    mask: torch.Tensor,
+    receive: Callable[[int, str, torch.Tensor], object],
+    parts: Collection[str] = PARTS,
+) -> Iterator[None]:
+    """Call ``receive(layer, part, added)`` for what the sublayers add in a forward pass.
+
+    Only in passes of the thread that enters this: those of others may run beside it.
+
+    Parameters
+    ----------
+    blocks : list of Block
+        From `locate`.
+    mask : (sequences, tokens) bool tensor
+        True for tokens, False for padding.
+    receive : callable
+        ``part`` is one of ``parts``; ``added`` is (tokens, width), in the order of the mask.
+    parts : collection of str
+        Those of ``PARTS`` that are watched; the others are not copied.
+    """
+    real_tokens = selector(mask)
+
+    thread = threading.get_ident()
+
+    def hook_of(layer: int, part: str, scale: float | None) -> Callable[..., None]:
+        def hook(_: torch.nn.Module, __: object, output: object) -> None:
+            if threading.get_ident() != thread:
+                return
+            added = real_tokens(output)
+            receive(layer, part, added if scale is None else added * scale)
+
+        return hook
+
+    with ExitStack() as hooks:
+        # Two hooks that are registered at once may get the same number, and one be lost.
+        with REGISTERING:
+            for layer, block in enumerate(blocks):
+                for part in parts:
+                    module = getattr(block, part)
+                    handle = module.register_forward_hook(hook_of(layer, part, block.scale))
+                    hooks.callback(handle.remove)
+        yield
+
+
+@dataclass
+class Evidence:
+    """What one layer's block did in a forward pass.
+
+    Attributes
+    ----------
+    seen : tuple of str
+        The parts that were seen between the block's input and its output.
+    error : float
+        The largest ||input + parts - output|| / ||output|| over the tokens.
+    spoilt : int or None
+        The first token whose numbers are not finite, in the order of the mask.
+    """
+
+    seen: tuple[str, ...]
+    error: float
+    spoilt: int | None = None
+
+
+@contextmanager
+def residual_identity(blocks: list[Block], mask: torch.Tensor) -> Iterator[list[Evidence]]:
+    """Measure in one forward pass how well the adjustments explain each block.
+
+    Parameters
+    ----------
+    blocks : list of Block
+        From `locate`.
+    mask : (sequences, tokens) bool tensor
+        True for tokens, False for padding.
+
+    Yields
+    ------
+    evidence : list of Evidence
+        Empty at first; after a forward pass within the ``with`` block, one entry per layer.
+    """
+    real_tokens = selector(mask)
+    evidence: list[Evidence] = []
+    parts: list[tuple[str, torch.Tensor]] = []
+
+    def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        stream = args[0] if args else kwargs["hidden_states"]
+        parts[:] = [("input", real_tokens(stream).float())]
+
+    def add(_: int, part: str, added: torch.Tensor) -> None:
+        parts.append((part, added.float()))
+
+    def compare(_: torch.nn.Module, __: Any, output: Any) -> None:
+        result = real_tokens(output).float()
+        stream = parts[0][1].to(result.device)
+        gap = stream - result
+        for _part, added in parts[1:]:
+            gap += added.to(result.device)
+        # The larger of the two streams: a block may cancel most of what comes in.
+        size = torch.maximum(stream.norm(dim=-1), result.norm(dim=-1))
+        seen = tuple(part for part, _ in parts[1:])
+        # A token that is zero, and that nothing is added to, has no gap.
+        errors = gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)
+        spoilt = (~errors.isfinite()).nonzero()
+        place = int(spoilt[0]) if len(spoilt) else None
+        evidence.append(Evidence(seen, float(errors.max()), place))
+        parts.clear()
+
+    with ExitStack() as hooks:
+        hooks.enter_context(watched(blocks, mask, add))
+        for item in blocks:
+            before = item.block.register_forward_pre_hook(begin, with_kwargs=True)
+            hooks.callback(before.remove)
+            hooks.callback(item.block.register_forward_hook(compare).remove)
+        yield evidence
+
+
+def check_identity(
+    evidence: list[Evidence],
+    blocks: list[Block],
+    *,
+    dtype: torch.dtype,
+    model_type: str,
+    name: str = "NAME",
+) -> float:
+    """Return the largest error of `residual_identity`; refuse a model that fails the proof.
+
+    Every block must have run once, and in it both of its parts once: without them the identity
+    would say nothing about them.
+    """
+    bound = TOLERANCE[dtype]
+    problems = []
+    if len(evidence) != len(blocks):
+        problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
+    for layer, found in enumerate(evidence):
+        if sorted(found.seen) != sorted(PARTS):
+            seen = " and ".join(found.seen) or "neither of them"
+            problems.append(f"layer {layer}: {seen} seen, not attention and mlp once each")
+        elif not found.error <= bound:
+            problems.append(f"layer {layer}: {found.error:.1e}")
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(
+            f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
+            "attention adjustment + MLP adjustment is not shown to be the block's output "
+            f"({', '.join(problems[:3])}{more}; expected at most {bound:.0e}, relative); tried "
+            f"{_tried(blocks)}; nothing was stored; another module may be declared "
+            f"(models.{name}.sites), but a block that normalises the sum itself has no such modules"
+        )
+    return max(found.error for found in evidence)
+
+
+def _tried(blocks: list[Block]) -> str:
+    """Return the modules of the first block whose outputs were taken for what it adds."""
+    names = {module: path for path, module in blocks[0].block.named_modules()}
+    tried = " and ".join(names[module] for module in (blocks[0].attention, blocks[0].mlp))
+    scale = blocks[0].scale
+    return tried if scale is None else f"{tried}, times {scale:g}"

@@ -1,0 +1,329 @@
+"""A model in memory: on which devices, in which precision, and whether it fits at all.
+
+Sizes come from the model's config and the headers of its weights files, so that a model too
+large for this machine is refused before any of its weights are read.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attnlag.model.offline  # noqa: F401 (before transformers)
+
+# isort: split
+import torch
+from safetensors import safe_open
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
+
+from attnlag.errors import UserError, counted
+from attnlag.storage.memory import amount, free_memory
+
+log = logging.getLogger("attnlag")
+
+# What safetensors calls the precisions that a model can be run in.
+STORED = {
+    "F64": torch.float32,
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+}
+
+# Left free on each device beside weights and activations: in main memory for the vectors that
+# wait to be written, on a GPU for the workspace of its kernels.
+HEADROOM = 512 * 2**20
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing one is an error."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"extraction.device: found {device}, but there is no CUDA device here")
+    if chosen.index and chosen.index >= torch.cuda.device_count():
+        devices = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+        raise UserError(f"extraction.device: found {device}, expected one of {devices}")
+    return chosen
+
+
+def attention_options(folder: str | Path, attention: str) -> dict[str, str]:
+    """Return what makes ``from_pretrained`` take an implementation of attention.
+
+    Raises
+    ------
+    UserError
+        If the architecture does not have it.
+    """
+    if attention == "auto":
+        return {}
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    kind = MODEL_MAPPING.get(type(config), None)
+    if attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
+        raise UserError(
+            f"extraction.attention_implementation: found sdpa, but transformers has none for a "
+            f"model of type '{config.model_type}'; expected auto or eager"
+        )
+    return {"attn_implementation": attention}
+
+
+def load_model(
+    folder: str | Path,
+    device: torch.device,
+    dtype: str,
+    *,
+    attention: str = "auto",
+    batch_tokens: int = 4096,
+) -> torch.nn.Module:
+    """Return the trunk of a model, without its language-model head, ready for inference.
+
+    Parameters
+    ----------
+    folder : path
+        A Hugging Face folder with safetensors, in one file or in shards.
+    device : torch.device
+        Where to run it. On ``cuda`` without a number, a model that fits on no single GPU is
+        spread over all of them.
+    dtype : {"auto", "float32", "bfloat16", "float16"}
+        ``auto`` is float32 on CPU and the weights' own on CUDA.
+    attention : {"auto", "sdpa", "eager"}
+        The implementation of attention; ``auto`` leaves it to transformers.
+    batch_tokens : int
+        Tokens in one forward pass, for which memory must be left.
+
+    Raises
+    ------
+    UserError
+        If the model does not fit in the memory that is free, if its architecture lacks that
+        implementation of attention, or if weights of the trunk are missing from the checkpoint
+        (transformers would make them up).
+    """
+    folder = Path(folder)
+    precision = choose_dtype(folder, device, dtype)
+    trunk = hollow_trunk(folder)
+    places = place(
+        folder.name,
+        pieces(trunk, precision),
+        working_bytes(trunk.config, batch_tokens, precision),
+        free_bytes(device),
+        precision,
+        batch_tokens,
+    )
+    used = sorted(set(places.values()))
+    if len(used) > 1:
+        log.info("%s is spread over %s", folder.name, ", ".join(used))
+    # Without a map the weights come to main memory. With one, transformers reads them straight
+    # into the memory of each GPU, and accelerate moves the stream from one to the next.
+    device_map = None if device.type == "cpu" else places
+    return load_trunk(folder, precision, device_map, attention)
+
+
+def load_trunk(
+    folder: Path,
+    dtype: torch.dtype,
+    device_map: Mapping[str, str] | None = None,
+    attention: str = "auto",
+) -> torch.nn.Module:
+    """Return the trunk of a model in one precision, on the devices of a map of its modules."""
+    # What takes a fraction of a second needs no progress bar. Weights of the head are left over,
+    # which is meant; missing ones are told below.
+    transformers_logging.disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        model, loading = AutoModel.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map=None if device_map is None else dict(device_map),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **attention_options(folder, attention),
+        )
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise UserError(
+            f"{folder}: the checkpoint lacks {counted(len(missing), 'weight')} of "
+            f"{type(model).__name__}, {missing[0]} the first; expected a complete model"
+        )
+    return model.eval()
+
+
+def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
+    """Return the precision for ``auto`` (float32 on CPU, the weights' own on CUDA) or a name."""
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    return torch.float32 if device.type == "cpu" else stored_dtype(folder)
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """Return the precision of most of the weights in a folder, from the headers of its files.
+
+    Raises
+    ------
+    UserError
+        If it is none that a model can be run in.
+    """
+    elements: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                tensor = file.get_slice(name)
+                elements[tensor.get_dtype()] += torch.Size(tensor.get_shape()).numel()
+    ((stored, _),) = elements.most_common(1)
+    if stored not in STORED:
+        raise UserError(
+            f"{folder.name}: the checkpoint holds its weights as {stored}, expected a model in "
+            "float32, bfloat16 or float16"
+        )
+    return STORED[stored]
+
+
+def hollow_trunk(folder: Path) -> torch.nn.Module:
+    """Return the trunk of a model with shapes but no numbers, which takes no memory."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        return AutoModel.from_config(config, trust_remote_code=False)
+
+
+def pieces(trunk: torch.nn.Module, dtype: torch.dtype) -> dict[str, int]:
+    """Return the parts of a trunk that stay on one device, in order, each with its bytes.
+
+    A block is one part. What is tied counts where it comes first.
+
+    Parameters
+    ----------
+    trunk : torch.nn.Module
+        May be hollow.
+    dtype : torch.dtype
+        The precision that its floating-point numbers will have.
+    """
+    seen: set[int] = set()
+
+    def size(module: torch.nn.Module) -> int:
+        total = 0
+        for tensor in (*module.parameters(), *module.buffers()):
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                floating = tensor.is_floating_point()
+                total += tensor.numel() * (dtype.itemsize if floating else tensor.element_size())
+        return total
+
+    def split(module: torch.nn.Module, name: str, whole: bool) -> Iterator[tuple[str, int]]:
+        children = list(module.named_children())
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if whole or own or not children:
+            yield name, size(module)
+            return
+        blocks = isinstance(module, torch.nn.ModuleList)
+        for child_name, child in children:
+            yield from split(child, f"{name}.{child_name}" if name else child_name, blocks)
+
+    return dict(split(trunk, "", whole=False))
+
+
+def working_bytes(config: Any, batch_tokens: int, dtype: torch.dtype) -> int:
+    """Return what a forward pass needs beside the weights, roughly.
+
+    Per token, and rounded up from measured peaks: twenty-four widths (the stream, what the hooks
+    hold of it in float32, the inputs and outputs of a sublayer) and three of the MLP's inner
+    layer. Attention scores are not in it: the usual implementation never holds them all.
+    """
+    text = config.get_text_config()
+    width = text.hidden_size
+    inner = max(getattr(text, "intermediate_size", None) or 0, 4 * width)
+    return HEADROOM + batch_tokens * (24 * width + 3 * inner) * dtype.itemsize
+
+
+def free_bytes(device: torch.device) -> dict[str, int]:
+    """Return the bytes that are free on each device that a model may take."""
+    if device.type == "cpu":
+        return {"cpu": free_memory()}
+    count = torch.cuda.device_count()
+    indices = range(count) if device.index is None else [device.index]
+    return {f"cuda:{index}": torch.cuda.mem_get_info(index)[0] for index in indices}
+
+
+def spread(sizes: Mapping[str, int], room: Mapping[str, int]) -> dict[str, str] | None:
+    """Return the device of each part of a model, or None if there is no room for all.
+
+    The first device that holds the whole model takes it. Otherwise the devices are filled in
+    turn, so that the stream passes from each to the next once.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        Bytes of each part, in the order in which they are run.
+    room : mapping of str to int
+        Bytes for weights on each device.
+
+    Returns
+    -------
+    places : dict of str to str, or None
+        As accelerate's ``device_map`` has it; ``{"": device}`` is the whole model.
+    """
+    for device, free in room.items():
+        if sum(sizes.values()) <= free:
+            return {"": device}
+    places: dict[str, str] = {}
+    left = list(room.items())
+    for part, size in sizes.items():
+        while left and left[0][1] < size:
+            left.pop(0)
+        if not left:
+            return None
+        device, free = left[0]
+        places[part] = device
+        left[0] = device, free - size
+    return places
+
+
+def place(
+    name: str,
+    sizes: Mapping[str, int],
+    working: int,
+    free: Mapping[str, int],
+    dtype: torch.dtype,
+    batch_tokens: int,
+) -> dict[str, str]:
+    """Return the device of each part of a model; refuse a model that does not fit.
+
+    Parameters
+    ----------
+    name : str
+        What the model is called in the message.
+    sizes : mapping of str to int
+        From ``pieces``.
+    working : int
+        Bytes that each device needs beside its weights.
+    free : mapping of str to int
+        Bytes that are free on each device.
+    dtype, batch_tokens
+        What the sizes were computed for.
+
+    Raises
+    ------
+    UserError
+        There is too little memory.
+    """
+    places = spread(sizes, {device: size - working for device, size in free.items()})
+    if places is not None:
+        return places
+    if "cpu" in free:
+        found = f"{amount(free['cpu'])} of memory are free"
+        instead = "more memory or a GPU"
+    else:
+        found = ", ".join(f"{device} has {amount(size)} free" for device, size in free.items())
+        instead = "more GPUs or extraction.device: cpu"
+    smaller = "a smaller dtype (extraction.dtype: bfloat16), " if dtype.itemsize > 2 else ""
+    total, precision = sum(sizes.values()), str(dtype).removeprefix("torch.")
+    raise UserError(
+        f"the weights of {name} need {amount(total)} in {precision} and a forward pass over "
+        f"{counted(batch_tokens, 'token')} about {amount(working)}, but {found}; expected "
+        f"{smaller}a smaller extraction.batch_tokens, {instead}"
+    )

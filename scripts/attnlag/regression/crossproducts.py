@@ -1,0 +1,581 @@
+"""Cross-products per document and layer: all that least squares and its inference need.
+
+For w = [1, y, regressors] centred by c, a document g contributes S_g = Σ w w' over its rows. Sums
+of S_g over documents give the pooled regression, leaving documents out or weighting them gives the
+clustered, jackknife and cross-validated quantities, with no second look at the rows. S_g is
+symmetric and kept packed: its upper triangle, row by row, so that element 0 is the number of rows
+and the first p elements are the sums of w.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments.columns import KEYS, layer_name, layer_number
+from attnlag.storage.tables import encoding, metadata, parquet_writer, read_provenance
+
+# Documents that are read and written at once.
+DOCUMENTS = 250
+
+# However small the budget: so many that a jackknife or a bootstrap over bins means something.
+FEWEST_BINS = 100
+
+TOTALS_KEY = b"attnlag.totals"
+
+
+def terms_of(design: pa.Schema) -> tuple[list[int], list[str]]:
+    """Return the layers and the terms of a design: ``y`` first, what layers share last."""
+    columns = [name.split(".", 1) for name in design.names if name.startswith("layer_")]
+    layers = sorted({layer_number(layer) for layer, _ in columns})
+    terms = list(dict.fromkeys(term for _, term in columns))
+    return layers, terms + shared_terms(design)
+
+
+def shared_terms(design: pa.Schema) -> list[str]:
+    """Return the terms of a design that are the same in all layers."""
+    return [n for n in design.names if n not in KEYS and not n.startswith("layer_")]
+
+
+def packed_size(p: int) -> int:
+    """Return the number of elements of the upper triangle of a (p, p) matrix."""
+    return p * (p + 1) // 2
+
+
+def unpacked(packed: np.ndarray, p: int) -> np.ndarray:
+    """Return symmetric (…, p, p) matrices from their upper triangles, row by row, (…, packed)."""
+    products = np.empty((*packed.shape[:-1], p, p))
+    rows, columns = np.triu_indices(p)
+    products[..., rows, columns] = packed
+    products[..., columns, rows] = packed
+    return products
+
+
+@dataclass
+class Block:
+    """Cross-products of consecutive documents, in all layers.
+
+    Attributes
+    ----------
+    documents : list of str
+    products : (documents, halves, layers, packed) float64 array
+        One half, all rows, unless the halves of documents are kept apart.
+    """
+
+    documents: list[str]
+    products: np.ndarray
+
+
+def rows_of_documents(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
+    """Return how many rows each document of a design has, in order.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        The column ``document`` of the design.
+    """
+    counts: list[int] = []
+    last = None
+    for batch in batches:
+        names, starts = runs(batch)
+        lengths = np.diff([*starts, batch.num_rows]).tolist()
+        if names and names[0] == last:
+            counts[-1] += lengths.pop(0)
+        counts += lengths
+        last = names[-1] if names else last
+    return np.array(counts, dtype=np.int64)
+
+
+def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
+    """Return the documents of a batch, in order, and the row at which each begins."""
+    column = batch.column("document")
+    codes = column.indices.to_numpy()
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    return [column.dictionary[code].as_py() for code in codes[starts]], starts
+
+
+def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
+    """Return the means of a batch: (layers, p), 0 for the leading 1.
+
+    Near enough to the overall means for the sums to keep their digits, and known before the rest
+    is read.
+    """
+    layers, terms = terms_of(schema)
+    centre = np.zeros((len(layers), 1 + len(terms)))
+    shared = shared_terms(schema)
+    for place, layer in enumerate(layers):
+        own = [f"{layer_name(layer)}.{term}" for term in terms[: len(terms) - len(shared)]]
+        columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in [*own, *shared]]
+        valid = ~np.isnan(columns[0])
+        if valid.any():
+            centre[place, 1:] = [column[valid].mean() for column in columns]
+    return centre
+
+
+def accumulate(
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    centre: np.ndarray,
+    rows: np.ndarray | None = None,
+) -> Iterator[Block]:
+    """Sum the cross-products of a design, read once, batch by batch.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        Consecutive rows of a design; those of one document stand together.
+    schema : pyarrow.Schema
+        The design's.
+    centre : (layers, p) array
+        What is subtracted from each element of w.
+    rows : int array, optional
+        Rows of each document, to keep its two halves apart; the first takes the odd row.
+
+    Yields
+    ------
+    block : Block
+        The documents that a batch completes.
+    """
+    layers, terms = terms_of(schema)
+    shared = shared_terms(schema)
+    halves = 1 if rows is None else 2
+    names = [layer_name(layer) for layer in layers]
+    open_document: str | None = None
+    open_products = np.zeros((halves, len(layers), packed_size(1 + len(terms))))
+    passed = 0  # rows of the open document that are behind us
+    begun = 0  # documents that have begun, the open one included
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        documents, starts = runs(batch)
+        goes_on = documents[0] == open_document
+        of_document, half = np.arange(len(documents)), np.zeros(len(documents), dtype=np.int64)
+        if rows is not None:
+            # A document's second half begins where half of its rows are behind.
+            first = starts.copy()
+            first[0] -= passed if goes_on else 0
+            begun -= goes_on
+            middle = first + (rows[begun : begun + len(documents)] + 1) // 2
+            ends = np.append(starts[1:], batch.num_rows)
+            inside = np.flatnonzero((middle > starts) & (middle < ends))
+            half = (middle <= starts).astype(np.int64)
+            order = np.argsort(np.concatenate([starts, middle[inside]]), kind="stable")
+            of_document = np.concatenate([of_document, inside])[order]
+            half = np.concatenate([half, np.ones(len(inside), dtype=np.int64)])[order]
+            segments = np.concatenate([starts, middle[inside]])[order]
+        else:
+            segments = starts
+        products = np.zeros((len(documents), *open_products.shape))
+        products[of_document, half] = _sums(batch, names, terms, shared, centre, segments)
+        if goes_on:
+            products[0] += open_products
+        elif open_document is not None:
+            documents = [open_document, *documents]
+            products = np.concatenate([open_products[None], products])
+        length = batch.num_rows - int(starts[-1])
+        passed = passed + length if goes_on and len(starts) == 1 else length
+        begun += len(starts)
+        open_document, open_products = documents[-1], products[-1]
+        if len(documents) > 1:
+            yield Block(documents[:-1], products[:-1])
+    if open_document is not None:
+        yield Block([open_document], open_products[None])
+
+
+def gathered(blocks: Iterable[Block], documents: int = DOCUMENTS) -> Iterator[Block]:
+    """Yield the same documents in blocks of at least so many, but for the last."""
+    waiting: list[Block] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(len(part.documents) for part in waiting) >= documents:
+            yield joined(waiting)
+            waiting = []
+    if waiting:
+        yield joined(waiting)
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Return consecutive blocks as one."""
+    names = [name for block in blocks for name in block.documents]
+    return Block(names, np.concatenate([block.products for block in blocks]))
+
+
+def _sums(
+    batch: pa.RecordBatch,
+    layers: Sequence[str],
+    terms: Sequence[str],
+    shared: Sequence[str],
+    centre: np.ndarray,
+    starts: np.ndarray,
+) -> np.ndarray:
+    """Return the packed cross-products of segments of a batch: (segments, layers, packed).
+
+    One layer at a time, in columns that lie in one piece: they stay in the processor's cache.
+    """
+    count, rows = len(terms), batch.num_rows
+    own = count - len(shared)
+    w, product = np.empty((count, rows)), np.empty(rows)
+    sums = np.empty((len(layers), packed_size(1 + count), len(starts)))
+    lengths = np.diff(starts, append=rows)
+    for layer, (name, found) in enumerate(zip(layers, sums, strict=True)):
+        columns = [batch.column(f"{name}.{term}") for term in terms[:own]]
+        columns += [batch.column(term) for term in shared]
+        for place, column in enumerate(columns):
+            values = column.to_numpy(zero_copy_only=False)
+            np.subtract(values, centre[layer, place + 1], out=w[place])
+        if columns[0].null_count:
+            # A dropped row is a row of zeros, its leading 1 included.
+            valid = ~np.isnan(w[0])
+            w[:, ~valid] = 0
+            np.add.reduceat(valid, starts, dtype=np.float64, out=found[0])
+        else:
+            found[0] = lengths
+        for place in range(count):
+            np.add.reduceat(w[place], starts, out=found[1 + place])
+        pairs = combinations_with_replacement(range(count), 2)
+        for place, (i, j) in enumerate(pairs, start=1 + count):
+            np.multiply(w[i], w[j], out=product)
+            np.add.reduceat(product, starts, out=found[place])
+    return sums.transpose(2, 0, 1)
+
+
+def schema_of(packed: int, halves: int) -> pa.Schema:
+    """Return the schema of a file of cross-products."""
+    half = [pa.field("half", pa.int8())] if halves == 2 else []
+    return pa.schema(
+        [
+            pa.field("document", pa.dictionary(pa.int32(), pa.string())),
+            pa.field("layer", pa.int32()),
+            *half,
+            pa.field("n", pa.int64()),
+            pa.field("products", pa.list_(pa.float64(), packed)),
+        ]
+    )
+
+
+def to_table(block: Block, layers: Sequence[int]) -> pa.Table:
+    """Return a block as a table: a row per document, half (if kept apart) and layer."""
+    documents, halves, _, packed = block.products.shape
+    names = pa.array(np.repeat(np.arange(documents, dtype=np.int32), halves * len(layers)))
+    columns = {
+        "document": pa.DictionaryArray.from_arrays(names, pa.array(block.documents, pa.string())),
+        "layer": pa.array(np.tile(np.array(layers, np.int32), documents * halves)),
+        "n": pa.array(np.rint(block.products[..., 0]).astype(np.int64).reshape(-1)),
+        "products": pa.FixedSizeListArray.from_arrays(
+            pa.array(np.ascontiguousarray(block.products).reshape(-1)), packed
+        ),
+    }
+    if halves == 2:
+        half = np.tile(np.repeat(np.array([0, 1], np.int8), len(layers)), documents)
+        columns["half"] = pa.array(half)
+    schema = schema_of(packed, halves)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def write(
+    blocks: Iterable[Block],
+    path: str | Path,
+    record: dict[str, Any],
+    *,
+    terms: Sequence[str],
+    layers: Sequence[int],
+    centre: np.ndarray,
+    halves: int,
+) -> "Totals":
+    """Write a shard block by block, its sums with it, and return the sums.
+
+    ``record`` is the provenance; what the numbers are is added to it as ``crossproducts``.
+    """
+    p = 1 + len(terms)
+    facts = {"terms": terms, "layers": layers, "halves": halves, "centre": centre.tolist()}
+    schema = schema_of(packed_size(p), halves)
+    totals = Totals.empty(len(layers), p, halves)
+    with parquet_writer(
+        path,
+        schema.with_metadata(metadata({**record, "crossproducts": facts})),
+        **encoding(schema),
+    ) as writer:
+        for block in gathered(blocks):
+            writer.write_table(to_table(block, layers))
+            totals.add(block.products)
+        # The sums over documents are known only now, when the schema is written already.
+        writer.add_key_value_metadata({TOTALS_KEY: totals.to_json()})
+    return totals
+
+
+@dataclass
+class Shard:
+    """The cross-products of one shard, read again whenever they are asked for.
+
+    Attributes
+    ----------
+    terms : list of str
+        What w holds after its leading 1: ``y``, then the regressors.
+    layers : list of int
+    halves : int
+        1, or 2 if the halves of documents are kept apart.
+    centre : (layers, p) array
+    totals : Totals
+    blocks : function
+        Returns an iterator over the shard's blocks, from the first.
+    """
+
+    terms: list[str]
+    layers: list[int]
+    halves: int
+    centre: np.ndarray
+    totals: "Totals"
+    blocks: Callable[[], Iterator[Block]]
+
+
+@dataclass
+class Totals:
+    """Sums over the documents of a shard, centred as the shard is.
+
+    Attributes
+    ----------
+    clusters : int
+        Documents, those without rows included.
+    documents : (layers,) int array
+        Documents that give rows.
+    pooled : (parts, layers, packed) array
+        Σ S_g: of all rows and, if halves are kept apart, of the first and the second halves.
+    within : (parts, layers, packed) array
+        The same with the means of each document taken out, from each of its halves separately.
+    """
+
+    clusters: int
+    documents: np.ndarray
+    pooled: np.ndarray
+    within: np.ndarray
+
+    def add(self, products: np.ndarray) -> None:
+        """Add the documents of a block."""
+        parts = parts_of(products)
+        self.clusters += len(products)
+        self.documents += (parts[:, 0, :, 0] > 0).sum(axis=0)
+        self.pooled += parts.sum(axis=0)
+        self.within += demeaned(parts, self.p).sum(axis=0)
+
+    @property
+    def p(self) -> int:
+        return int(np.sqrt(2 * self.pooled.shape[-1]))
+
+    @classmethod
+    def empty(cls, layers: int, p: int, halves: int) -> "Totals":
+        shape = (1 if halves == 1 else 3, layers, packed_size(p))
+        return cls(0, np.zeros(layers, dtype=np.int64), np.zeros(shape), np.zeros(shape))
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "clusters": self.clusters,
+                **{key: getattr(self, key).tolist() for key in ("documents", "pooled", "within")},
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Totals":
+        facts = json.loads(text)
+        arrays = {key: np.array(facts[key]) for key in ("documents", "pooled", "within")}
+        return cls(facts["clusters"], **arrays)
+
+
+def read_shard(path: str | Path) -> Shard:
+    """Return one shard's cross-products; its documents are read only when asked for."""
+    record = read_provenance(path)["crossproducts"]
+    terms, layers, halves = record["terms"], record["layers"], record["halves"]
+    rows = len(layers) * halves
+
+    def blocks() -> Iterator[Block]:
+        file = pq.ParquetFile(path, pre_buffer=False)
+        for batch in file.iter_batches(DOCUMENTS * rows, columns=["document", "products"]):
+            names = batch.column("document").take(pa.array(np.arange(0, batch.num_rows, rows)))
+            packed = batch.column("products").flatten().to_numpy()
+            shape = (len(names), halves, len(layers), packed_size(1 + len(terms)))
+            yield Block(names.to_pylist(), packed.reshape(shape))
+            pa.default_memory_pool().release_unused()
+
+    totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
+    return Shard(terms, layers, halves, np.array(record["centre"]), totals, blocks)
+
+
+def recentred(packed: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Move cross-products to another centre, exactly.
+
+    With w' = w - d w_0: S'_ij = S_ij - d_i S_0j - d_j S_0i + d_i d_j S_00.
+
+    Parameters
+    ----------
+    packed : (…, layers, packed) array
+    shift : (layers, p) array
+        New centre minus old centre; 0 for the leading 1.
+
+    Returns
+    -------
+    packed : (…, layers, packed) array
+    """
+    p = shift.shape[-1]
+    i, j = np.triu_indices(p)
+    sums, n = packed[..., :p], packed[..., :1]
+    moved = packed - shift[:, i] * sums[..., j]
+    moved -= shift[:, j] * sums[..., i]
+    moved += shift[:, i] * shift[:, j] * n
+    return moved
+
+
+def demeaned(packed: np.ndarray, p: int) -> np.ndarray:
+    """Take the means of each document out of its cross-products: S_ij - S_0i S_0j / n.
+
+    The number of rows stays, the sums become 0.
+    """
+    i, j = np.triu_indices(p)
+    sums = packed[..., :p]
+    within = packed - sums[..., i] * (sums[..., j] / np.maximum(packed[..., :1], 1))
+    within[..., 0] = packed[..., 0]
+    return within
+
+
+def parts_of(products: np.ndarray) -> np.ndarray:
+    """Return all rows first, then the halves if they are kept apart: axis 1 of the products."""
+    if products.shape[1] == 1:
+        return products
+    return np.concatenate([products.sum(axis=1, keepdims=True), products], axis=1)
+
+
+@dataclass
+class Stack:
+    """Cross-products of every layer and cluster, at one centre.
+
+    Attributes
+    ----------
+    terms : list of str
+        What w holds after its leading 1: ``y``, then the regressors.
+    layers : list of int
+    clusters : list of str
+        Documents or, past the memory budget, bins of them.
+    products : (layers, parts, clusters, packed) float64 array
+        S_g of all rows and, for the half-panel jackknife, of the first and the second halves of
+        documents. Their means are taken out with document effects.
+    centre : (layers, p) float64 array
+        What was subtracted from each element of w: the overall means; 0 for the leading 1.
+    totals : (layers, parts, packed) float64 array
+        Sums over the clusters.
+    spread : (layers, p) float64 array
+        Square root of Σ w² over all rows, before the means of documents are taken out.
+    documents : (layers,) int array
+        Documents that give rows.
+    fixed_effects : bool
+        Whether the means of documents are taken out.
+    binned : bool
+        Whether clusters are bins of documents.
+    by_document : function
+        Returns an iterator over (layers, parts, documents, packed) arrays with all documents.
+    """
+
+    terms: list[str]
+    layers: list[int]
+    clusters: list[str]
+    products: np.ndarray
+    centre: np.ndarray
+    totals: np.ndarray
+    spread: np.ndarray
+    documents: np.ndarray
+    fixed_effects: bool
+    binned: bool
+    by_document: Callable[[], Iterator[np.ndarray]]
+
+    @property
+    def p(self) -> int:
+        return 1 + len(self.terms)
+
+
+def merged(
+    shards: Sequence[Shard], *, fixed_effects: bool = False, budget: float = np.inf
+) -> Stack:
+    """Return the stack of all documents, centred by the overall means of each layer.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Of one design, in order; a document is in one of them only.
+    fixed_effects : bool
+        Take the means of each document out.
+    budget : float
+        Bytes for the cross-products of the clusters. If the documents need more, they are dealt
+        to as many bins as fit, document i to bin i modulo their number: the bins depend on the
+        number of documents only, not on the shards.
+    """
+    stack = summed(shards, fixed_effects=fixed_effects)
+    layers, parts, packed = stack.totals.shape
+    count = sum(shard.totals.clusters for shard in shards)
+    bins = count
+    if 8 * layers * parts * packed * count > budget:
+        bins = min(count, max(FEWEST_BINS, int(budget // (8 * layers * parts * packed))))
+    stack.binned = bins < count
+    # A cluster's numbers lie together: weighted sums over clusters are then one matrix product.
+    stack.products = np.zeros((bins, layers, parts, packed)).transpose(1, 2, 0, 3)
+    names: list[str] = []
+    begun = 0
+    for documents, products in _moved(shards, stack.centre, fixed_effects):
+        done = 0
+        while done < len(documents):
+            place = (begun + done) % bins
+            size = min(bins - place, len(documents) - done)
+            stack.products[:, :, place : place + size] += products[:, :, done : done + size]
+            done += size
+        begun += done
+        names += [] if stack.binned else documents
+    stack.clusters = [f"bin {place}" for place in range(bins)] if stack.binned else names
+    if not stack.binned:
+        whole = stack.products
+        stack.by_document = lambda: iter([whole])
+    return stack
+
+
+def summed(shards: Sequence[Shard], *, fixed_effects: bool = False) -> Stack:
+    """Return the stack without its clusters: the sums, which no document is read for."""
+    first = shards[0]
+    p = 1 + len(first.terms)
+    sums = np.stack([shard.totals.pooled[0, :, :p] for shard in shards])
+    n = sums[:, :, :1]
+    totals = (sums + n * np.stack([shard.centre for shard in shards])).sum(axis=0)
+    centre = totals / np.maximum(n.sum(axis=0), 1)
+    centre[:, 0] = 0
+
+    moved = [recentred(shard.totals.pooled, centre - shard.centre) for shard in shards]
+    pooled = np.sum(moved, axis=0).transpose(1, 0, 2)
+    # Where the means of documents are out, the centre is too.
+    within = np.sum([shard.totals.within for shard in shards], axis=0).transpose(1, 0, 2)
+    diagonal = np.cumsum([0, *range(p, 1, -1)])
+    return Stack(
+        terms=first.terms,
+        layers=first.layers,
+        clusters=[],
+        products=np.zeros((len(first.layers), pooled.shape[1], 0, pooled.shape[2])),
+        centre=centre,
+        totals=within if fixed_effects else pooled,
+        spread=np.sqrt(np.maximum(pooled[:, 0, diagonal], 0)),
+        documents=np.sum([shard.totals.documents for shard in shards], axis=0),
+        fixed_effects=fixed_effects,
+        binned=False,
+        by_document=lambda: (moved for _, moved in _moved(shards, centre, fixed_effects)),
+    )
+
+
+def _moved(
+    shards: Sequence[Shard], centre: np.ndarray, fixed_effects: bool
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield documents and their (layers, parts, documents, packed) cross-products."""
+    for shard in shards:
+        for block in shard.blocks():
+            products = recentred(parts_of(block.products), centre - shard.centre)
+            if fixed_effects:
+                products = demeaned(products, centre.shape[1])
+            yield block.documents, products.transpose(2, 1, 0, 3)

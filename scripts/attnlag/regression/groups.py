@@ -1,0 +1,125 @@
+"""The regression of each group of documents by itself, from the same cross-products."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from attnlag.regression import inference, least_squares, results
+from attnlag.regression.crossproducts import Block, Shard, Totals, merged
+
+# Groups that are fitted: those of most documents. Each is a reading of all cross-products.
+MOST_GROUPS = 24
+
+
+def largest_groups(group_of: Mapping[str, str]) -> list[str]:
+    """Return the groups, in the order of the corpus; of very many, those of most documents.
+
+    Parameters
+    ----------
+    group_of : mapping of document to group
+        In the order of the corpus.
+    """
+    sizes = pd.Series(list(group_of.values()), dtype=object).value_counts(sort=False)
+    kept = set(sizes.sort_values(ascending=False, kind="stable").index[:MOST_GROUPS])
+    return [str(group) for group in sizes.index if group in kept]
+
+
+def shard_of_group(shard: Shard, group_of: Mapping[str, str], group: str) -> Shard:
+    """Return a shard with the documents of one group only."""
+
+    def blocks() -> Iterator[Block]:
+        for block in shard.blocks():
+            kept = [group_of[document] == group for document in block.documents]
+            if any(kept):
+                names = [d for d, keep in zip(block.documents, kept, strict=True) if keep]
+                yield Block(names, block.products[np.array(kept)])
+
+    totals = Totals.empty(len(shard.layers), 1 + len(shard.terms), shard.halves)
+    for block in blocks():
+        totals.add(block.products)
+    return replace(shard, totals=totals, blocks=blocks)
+
+
+def coefficients_by_group(
+    shards: Sequence[Shard],
+    group_of: Mapping[str, str],
+    *,
+    fixed_effects: bool,
+    covariance: str,
+    alpha: float,
+    adjust: str,
+    budget: float,
+) -> pd.DataFrame:
+    """Fit a regression to each group of documents by itself, in every layer.
+
+    The formulas are those of the whole regression. A term that is the same in all documents of a
+    group, such as the dummies of a group, is left out there.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Of one design, in order.
+    group_of : mapping of document to group
+        In the order of the corpus.
+    fixed_effects : bool
+        Take the means of documents out.
+    covariance : {"cluster", "cluster-jackknife"}
+    alpha : float
+        Intervals are those of single coefficients at level 1 - ``alpha``.
+    adjust : str
+        How the p-values of a term are corrected over the layers of a group.
+    budget : float
+        Bytes for the cross-products of the documents of a group.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A tidy table with the group as ``subset`` and, for each layer of a group, ``n_obs``,
+        ``n_documents`` and ``status``. A group of too few documents to cluster by has estimates
+        that are NaN, and says so.
+    """
+    tables = []
+    for group in largest_groups(group_of):
+        own = [without_dummies(shard_of_group(shard, group_of, group)) for shard in shards]
+        stack = merged(own, fixed_effects=fixed_effects, budget=budget)
+        solutions = least_squares.solve_all(stack)
+        by_document = inference.sums_by_document(stack, solutions)
+        fits = [
+            inference.fit_layer(stack, index, solution, sums, covariance=covariance, folds=2)
+            for index, (solution, sums) in enumerate(zip(solutions, by_document, strict=True))
+        ]
+        table = results.coefficients(fits, stack, covariance=covariance, alpha=alpha, adjust=adjust)
+        of_layer = pd.DataFrame(
+            {
+                "layer": stack.layers,
+                "n_obs": [fit.n_obs for fit in fits],
+                "n_documents": [fit.n_documents for fit in fits],
+                "status": [fit.status for fit in fits],
+            }
+        )
+        tables.append(table.merge(of_layer, on="layer").assign(subset=group))
+    return pd.concat(tables, ignore_index=True)
+
+
+def without_dummies(shard: Shard) -> Shard:
+    """Return a shard without the terms that tell groups apart."""
+    kept = [term for term in shard.terms if not term.startswith("group_")]
+    if len(kept) == len(shard.terms):
+        return shard
+    p = 1 + len(shard.terms)
+    places = [0, *(1 + shard.terms.index(term) for term in kept)]
+    row, column = np.triu_indices(p)
+    chosen = np.isin(row, places) & np.isin(column, places)
+
+    def blocks() -> Iterator[Block]:
+        for block in shard.blocks():
+            yield Block(block.documents, block.products[..., chosen])
+
+    totals = replace(
+        shard.totals,
+        pooled=shard.totals.pooled[..., chosen],
+        within=shard.totals.within[..., chosen],
+    )
+    return replace(shard, terms=kept, centre=shard.centre[:, places], totals=totals, blocks=blocks)

@@ -1,0 +1,248 @@
+"""Least squares from cross-products per document: estimates, standard errors, fit.
+
+Notation: for document g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors];
+A, b, c are their sums over documents, N the rows, K the columns of X, G the documents. With
+document effects there is no constant, and X and y have the means of their document taken out.
+
+The half-panel jackknife combines three regressions, of all rows and of either half of every
+document: b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and
+Yang 2018). All else here is written for such a combination b̂ = Σ λ_m b̂_m; ordinary least squares
+is the one with a single part of weight 1. A covariate may vary too little in one of the halves to
+be told from the others there, as the spline of position does in the second: its coefficient is
+then that of all rows, and only the others are corrected.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from attnlag.errors import counted
+from attnlag.regression.crossproducts import Stack, unpacked
+
+# A column that varies less than this, relative to its mean, varies by rounding only.
+LEAST_VARIATION = 1e-12
+
+# A design whose scaled cross-products are worse conditioned than this has lost all its digits.
+WORST_CONDITION = 1e12
+
+# A share of A that is left without a document, or in a half of them; less is rounding.
+LEAST_LEFT = 1e-10
+
+HALF_PANEL = np.array([2.0, -0.5, -0.5])
+
+
+@dataclass
+class Solution:
+    """The normal equations of one layer, in coordinates θ in which X'X of all rows is I.
+
+    Attributes
+    ----------
+    status : str
+        ``"ok"``, or why the layer cannot be fitted; nothing else is then set but the counts.
+    n_obs, documents, absorbed : int
+        Rows, documents that give rows, and means of documents that were taken out.
+    weights : (parts, K) array
+        λ of each part, for each coefficient.
+    transform : (packed, K² + K + 1) array
+        From packed cross-products to A, b and c in these coordinates.
+    back : (K, K) array
+        From θ to coefficients of centred data.
+    breads, thetas : (parts, K, K) and (parts, K) arrays
+        A⁻¹ and estimates of each part; a generalised inverse in a half that does not tell all
+        terms apart.
+    combine : (parts, K, K) array
+        The weights in these coordinates: θ = Σ combine_m θ_m.
+    theta : (K,) array
+        The estimates.
+    ssr, tss : float
+        Sums of squares: residual, and total about the mean or the means of documents.
+    """
+
+    status: str
+    n_obs: int
+    documents: int
+    absorbed: int = 0
+    weights: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    transform: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    breads: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
+    thetas: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    combine: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
+    theta: np.ndarray = field(default_factory=lambda: np.empty(0))
+    ssr: float = np.nan
+    tss: float = np.nan
+
+    @property
+    def k(self) -> int:
+        return len(self.theta)
+
+    @property
+    def df_resid(self) -> int:
+        return self.n_obs - self.k - self.absorbed
+
+    def equations(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return A (…, K, K), b (…, K) and c (…) of packed cross-products (…, packed)."""
+        k = self.k
+        flat = packed @ self.transform
+        a = flat[..., : k * k].reshape(*packed.shape[:-1], k, k)
+        return a, flat[..., k * k : -1], flat[..., -1]
+
+
+def names_of(stack: Stack) -> list[str]:
+    """Return the terms of a regression: the constant first, unless document effects absorb it."""
+    return stack.terms[1:] if stack.fixed_effects else ["intercept", *stack.terms[1:]]
+
+
+def solve(stack: Stack, index: int) -> Solution:
+    """Solve the normal equations of one layer, from the sums over all documents.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its clusters are not looked at.
+    index : int
+        Which of its layers.
+
+    Returns
+    -------
+    solution : Solution
+        With the reason as its status where there is none: too few rows, a constant, collinearity.
+    """
+    p, totals = stack.p, stack.totals[index]
+    names = names_of(stack)
+    columns = list(range(2 if stack.fixed_effects else 0, p))
+    columns = columns if stack.fixed_effects else [0, *range(2, p)]
+    k, n_obs = len(columns), int(np.rint(totals[0, 0]))
+    documents = int(stack.documents[index])
+    absorbed = documents if stack.fixed_effects else 0
+
+    def without(status: str) -> Solution:
+        return Solution(status, n_obs, documents, absorbed)
+
+    if n_obs == 0 and "previous_layer" in names and stack.layers[index] == min(stack.layers):
+        return without(NO_LAYER_BEFORE)
+    if n_obs <= k + absorbed:
+        beside = f" and {counted(absorbed, 'document effect')}" if absorbed else ""
+        return without(f"{counted(n_obs, 'row')} for {counted(k, 'term')}{beside}")
+
+    matrix = unpacked(totals, p)
+    size = np.sqrt(np.maximum(np.diagonal(matrix[0]), 0))
+    within = " within documents" if stack.fixed_effects else ""
+    least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(stack.centre[index])
+    if stack.fixed_effects:
+        # What the means of documents leave is a difference of sums: it is known to half the digits.
+        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.spread[index])
+    constant = [
+        term for term, place in zip(stack.terms, range(1, p), strict=True) if not size[place] > 0
+    ] + [
+        term
+        for term, place in zip(stack.terms, range(1, p), strict=True)
+        if 0 < size[place] <= least[place]
+    ]
+    if "y" in constant:
+        return without(f"the outcome is constant{within}")
+    if constant:
+        are = "is" if len(constant) == 1 else "are"
+        return without(f"{_listed(sorted(constant, key=stack.terms.index))} {are} constant{within}")
+
+    scale = size[columns]
+    scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
+        involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
+        return without(f"{_listed(involved)} are collinear{within}")
+
+    root = np.linalg.cholesky(scaled)
+    back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
+    chosen = np.zeros((p, k))
+    chosen[columns] = back
+    units = unpacked(np.eye(totals.shape[-1]), p)
+    transform = np.concatenate(
+        [
+            (chosen.T @ units @ chosen).reshape(len(units), -1),
+            units[:, 1] @ chosen,
+            units[:, 1, 1:2],
+        ],
+        axis=1,
+    )
+    solution = Solution("ok", n_obs, documents, absorbed, transform=transform, back=back)
+    solution.theta = np.empty(k)
+    a, b, c = solution.equations(totals)
+    solution.weights = np.ones((1, k))
+    solution.breads = np.linalg.inv(a[:1])
+    if len(totals) > 1:
+        halves = generalised_inverse(a[1:])[0]
+        solution.breads = np.concatenate([solution.breads, halves])
+        # Which coefficients do the halves tell? Those whose row of back is in the space of A.
+        missed = np.abs(back @ (halves @ a[1:] - np.eye(k))).max(axis=2)
+        told = missed < 1e-6 * np.abs(back).max(axis=1)
+        corrected = told.all(axis=0)
+        solution.weights = np.where(corrected, HALF_PANEL[:, None], np.eye(3)[:, :1])
+        lost = [
+            term
+            for term, known in zip(names, corrected, strict=True)
+            if not known and term.startswith(("lag_", "lead_"))
+        ]
+        if lost:
+            return without(f"a half of the documents alone does not tell {_listed(lost)}")
+    inverse = np.linalg.inv(back)
+    solution.combine = inverse @ (solution.weights[:, :, None] * back)
+    solution.thetas = (solution.breads @ b[..., None])[..., 0]
+    solution.thetas[0] = np.linalg.solve(a[0], b[0])
+    solution.theta = theta = (solution.combine @ solution.thetas[..., None])[..., 0].sum(axis=0)
+    solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
+    solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
+    return solution
+
+
+def generalised_inverse(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return generalised inverses of (…, K, K) parts of I, and the ranks of the parts."""
+    values, vectors = np.linalg.eigh(a)
+    kept = values > LEAST_LEFT
+    scaled = vectors / np.where(kept, values, np.inf)[..., None, :]
+    return scaled @ np.swapaxes(vectors, -1, -2), kept.sum(axis=-1)
+
+
+def part_estimates(
+    solution: Solution, m: int, a: np.ndarray, b: np.ndarray, whole: np.ndarray
+) -> np.ndarray:
+    """Return what part ``m`` adds to the estimates when its sums are these.
+
+    Parameters
+    ----------
+    solution : Solution
+    m : int
+    a, b : (…, K, K) and (…, K) arrays
+        A and b of some of the documents.
+    whole : (K, K) array
+        A of all of them.
+
+    Returns
+    -------
+    theta : (…, K) array
+        NaN where these documents do not tell what all of them tell.
+    """
+    if m == 0:
+        singular = np.linalg.det(a) <= LEAST_LEFT * np.linalg.det(whole)
+        a[singular] = np.eye(solution.k)
+        theta = np.linalg.solve(a, b[..., None])[..., 0]
+    else:
+        inverse, rank = generalised_inverse(a)
+        singular = rank < generalised_inverse(whole)[1]
+        theta = (inverse @ b[..., None])[..., 0]
+    theta[singular] = np.nan
+    return theta @ solution.combine[m].T
+
+
+NO_LAYER_BEFORE = "there is no layer before it"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def solve_all(stack: Stack) -> list[Solution]:
+    """Solve every layer."""
+    return [solve(stack, index) for index in range(len(stack.layers))]

@@ -1,0 +1,584 @@
+"""The permutation null: what the coefficients are when order within documents means nothing.
+
+Tokens of a document are exchanged with one another, with their norms in all layers and their own
+frequency; positions and groups stay. What is left of a lag's coefficient then is what differences
+between documents make: dynamics are gone, and so is any trend over positions. Where the
+coefficients of permuted tokens lie is known in closed form, from the expected cross-products; how
+far they scatter comes from draws.
+
+A token without a norm in one of the layers stays out of it, with the rows that it touches, in all
+layers; only a layer without any norm in a document is left aside.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+from attnlag.regression import bootstrap, covariates, design, least_squares, results
+from attnlag.regression.covariates import CorpusFacts
+from attnlag.regression.crossproducts import Stack, packed_size, recentred, runs
+from attnlag.regression.least_squares import Solution
+from attnlag.regression.specification import Specification
+from attnlag.storage.tables import read_provenance
+
+# Number of the first row of the file; the second, -1, is the expectation.
+OBSERVED = -2
+
+
+@dataclass
+class Sums:
+    """Cross-products of a shard in the order that it has, expected, and in each draw.
+
+    Attributes
+    ----------
+    terms : list of str
+        ``y``, then the regressors.
+    layers : list of int
+    centre : (layers, p) array
+    products : (2 + draws, layers, packed) array
+        Observed, expected, then the draws; the means of documents are out if they are effects.
+    spread : (layers, p) array
+        Square root of Σ w² in the observed order, before the means of documents are taken out.
+    documents : (layers,) int array
+        Documents that give rows.
+    fixed_effects : bool
+    """
+
+    terms: list[str]
+    layers: list[int]
+    centre: np.ndarray
+    products: np.ndarray
+    spread: np.ndarray
+    documents: np.ndarray
+    fixed_effects: bool
+
+
+def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the same rows, cut where a document begins; one that goes on waits for its end."""
+    waiting: list[pa.RecordBatch] = []
+    last = None
+    for batch in batches:
+        names, starts = runs(batch)
+        # The first document of this batch may have begun in the one before.
+        new = starts if names[0] != last else starts[1:]
+        if waiting and len(new):
+            yield pa.Table.from_batches([*waiting, batch.slice(0, new[0])])
+            waiting = []
+        waiting.append(batch.slice(new[0]) if len(new) and last is not None else batch)
+        last = names[-1]
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarray:
+    """Return random numbers whose order is that of the tokens: (draws, tokens) float32 in [0, 1).
+
+    They depend on the document's name, its length and the seed, not on its place in a corpus.
+    """
+    digest = hashlib.sha256(f"{seed} {document}".encode(errors="surrogatepass")).digest()
+    random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    return random.random((draws, tokens), dtype=np.float32)
+
+
+@dataclass
+class _Tokens:
+    """Consecutive whole documents.
+
+    Attributes
+    ----------
+    values : (variables, tokens) array
+        Centred: log norms of each layer, then the log frequency if it is a term.
+    document : (tokens,) int array
+        From 0, in order.
+    names : list of str
+    moves : (tokens,) bool array
+        Tokens that are exchanged with others.
+    rows : (rows,) int array
+        Outcomes.
+    fixed : (terms, rows) array
+        Centred covariates that stay: position and group.
+    """
+
+    values: np.ndarray
+    document: np.ndarray
+    names: list[str]
+    moves: np.ndarray
+    rows: np.ndarray
+    fixed: np.ndarray
+
+
+@dataclass
+class _Plan:
+    """Which variable each term is, and at which token.
+
+    Attributes
+    ----------
+    terms : list of str
+        ``y``, then the regressors, in the order of the design.
+    moving : list of (variable, offset)
+        Of each term in turn; None for one that stays. A variable is a number of layers before
+        the outcome's, or "frequency".
+    """
+
+    terms: list[str]
+    moving: list[tuple[int | str, int] | None]
+
+
+def plan_of(specification: Specification, groups: Sequence[str]) -> _Plan:
+    """Return the terms of a specification and what moves with the tokens."""
+    moving: list[tuple[int | str, int] | None] = list(specification.cells.values())
+    terms = list(specification.cells)
+    for name in covariates.shared_names(specification, groups):
+        terms.append(name)
+        moving.append(("frequency", 0) if name == "log_frequency" else None)
+    return _Plan(terms, moving)
+
+
+def accumulate(
+    batches: Iterable[pa.RecordBatch],
+    specification: Specification,
+    facts: CorpusFacts,
+    *,
+    draws: int,
+    seed: int,
+    fixed_effects: bool,
+) -> Sums:
+    """Sum the cross-products of permuted documents.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        Norms in corpus order.
+    specification : Specification
+        Of the design.
+    facts : CorpusFacts
+    draws, seed : int
+    fixed_effects : bool
+        Take the means of each document out.
+    """
+    plan = plan_of(specification, facts.groups)
+    p = 1 + len(plan.terms)
+    sums: Sums | None = None
+    centres: tuple[np.ndarray, np.ndarray] | None = None
+    for table in whole_documents(batches):
+        layers = columns.layers_in(table.schema)
+        if sums is None:
+            numbers = [columns.layer_number(layer) for layer in layers]
+            shape = (2 + draws, len(layers), packed_size(p))
+            sums = Sums(
+                terms=plan.terms,
+                layers=numbers,
+                centre=np.zeros((len(layers), p)),
+                products=np.zeros(shape),
+                spread=np.zeros((len(layers), p)),
+                documents=np.zeros(len(layers), dtype=np.int64),
+                fixed_effects=fixed_effects,
+            )
+        tokens, centres = _tokens(table, layers, specification, facts, plan, centres)
+        if not len(tokens.rows):
+            continue
+        keys = np.concatenate(
+            [
+                keys_of_draws(name, count, draws, seed)
+                for name, count in zip(tokens.names, np.bincount(tokens.document), strict=True)
+            ],
+            axis=1,
+        )
+        # Nearly always the same tokens move in all layers: they are put in order once.
+        orders: dict[bytes, np.ndarray] = {}
+        for index in range(len(layers)):
+            places = _variables(plan, index)
+            if places is not None:
+                sums.centre[index, 1:] = _centre(places, centres)
+                _add(sums, index, tokens, plan, places, keys, orders)
+    if sums is None:
+        raise ValueError("no batch, not even an empty one")
+    sums.spread = np.sqrt(sums.spread)
+    return sums
+
+
+def _tokens(
+    table: pa.Table,
+    layers: Sequence[str],
+    specification: Specification,
+    facts: CorpusFacts,
+    plan: _Plan,
+    centres: tuple[np.ndarray, np.ndarray] | None,
+) -> tuple[_Tokens, tuple[np.ndarray, np.ndarray]]:
+    """Return the documents of a table, centred, and the centres: those given, or its own means."""
+    keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
+    values = np.stack([log_norms(table[layer].to_numpy()) for layer in layers])
+    names, starts = runs(keys.to_batches()[0])
+    document = np.repeat(np.arange(len(names)), np.diff(starts, append=table.num_rows))
+    position = keys["position"].to_numpy()
+    known = np.isfinite(values)
+    # A layer that has no norm in a document would keep all its tokens from moving.
+    dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
+    moves = (known | dead).all(axis=0) & (position >= specification.drop_first)
+    values[:, ~moves] = np.nan
+
+    rows = design.outcome_rows(position, specification)
+    needed = {offset for _, offset in specification.needed}
+    rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
+    shared = covariates.shared_terms(keys, specification, facts)
+    shared_names = covariates.shared_names(specification, facts.groups)
+    if "log_frequency" in shared_names:
+        values = np.concatenate([values, shared[[shared_names.index("log_frequency")]]])
+    stays = [place for place, name in enumerate(shared_names) if name != "log_frequency"]
+    fixed = shared[stays][:, rows]
+    if centres is None:
+        live = np.isfinite(values)
+        counts = np.maximum(live.sum(axis=1), 1)
+        means = np.where(live, values, 0).sum(axis=1) / counts
+        centres = means, fixed.mean(axis=1) if len(rows) else np.zeros(len(stays))
+    values -= centres[0][:, None]
+    return _Tokens(values, document, names, moves, rows, fixed - centres[1][:, None]), centres
+
+
+def _variables(plan: _Plan, index: int) -> list[int | None] | None:
+    """Return the place of each term's variable among the values; None for a term that stays.
+
+    None altogether for the first layer, if a term is of the layer before.
+    """
+    places: list[int | None] = []
+    for cell in plan.moving:
+        if cell is None:
+            places.append(None)
+        elif isinstance(cell[0], str):
+            places.append(-1)
+        elif cell[0] > index:
+            return None
+        else:
+            places.append(index - cell[0])
+    return places
+
+
+def _centre(places: Sequence[int | None], centres: tuple[np.ndarray, np.ndarray]) -> list[float]:
+    stays = iter(centres[1])
+    return [float(next(stays) if place is None else centres[0][place]) for place in places]
+
+
+def _add(
+    sums: Sums,
+    index: int,
+    tokens: _Tokens,
+    plan: _Plan,
+    places: Sequence[int | None],
+    keys: np.ndarray,
+    orders: dict[bytes, np.ndarray],
+) -> None:
+    """Add documents to one layer's sums; orders of the tokens that move are kept for the next."""
+    used = sorted({place for place in places if place is not None})
+    # A layer without norms in a document has no rows there.
+    has_norms = np.isfinite(tokens.values[used]).all(axis=0)
+    kept = has_norms[tokens.rows]
+    rows, fixed = tokens.rows[kept], tokens.fixed[:, kept]
+    if not len(rows):
+        return
+    starts = np.flatnonzero(np.diff(tokens.document[rows], prepend=-1))
+    counts = np.diff(starts, append=len(rows))
+    p = 1 + len(places)
+
+    def w_of(values: np.ndarray) -> np.ndarray:
+        """Return w, (p, rows), when the tokens have these values."""
+        w = np.ones((p, len(rows)))
+        stays = iter(fixed)
+        for row, place, cell in zip(w[1:], places, plan.moving, strict=True):
+            row[:] = next(stays) if cell is None else values[place][rows + cell[1]]
+        return w
+
+    def products_of(w: np.ndarray) -> np.ndarray:
+        """Return the packed sums of w w', all documents together."""
+        if sums.fixed_effects:
+            w[1:] -= np.repeat(np.add.reduceat(w[1:], starts, axis=1) / counts, counts, axis=1)
+        return (w @ w.T)[np.triu_indices(p)]
+
+    observed = w_of(tokens.values)
+    sums.documents[index] += len(starts)
+    sums.spread[index] += (observed**2).sum(axis=1)
+    sums.products[0, index] += products_of(observed)
+    moving = np.flatnonzero(tokens.moves & has_norms)
+    sums.products[1, index] += _expected(
+        tokens, plan, places, rows, fixed, moving, starts, counts, sums.fixed_effects
+    )
+    if moving.tobytes() not in orders:
+        document = tokens.document[moving].astype(np.float64)
+        # Stable: equal keys, which 24 bits have now and then, would otherwise change places with
+        # what lies around the document.
+        found = [np.argsort(document + key, kind="stable") for key in keys[:, moving]]
+        orders[moving.tobytes()] = np.array(found, dtype=np.int32)
+    permuted = tokens.values.copy()
+    for draw, order in enumerate(orders[moving.tobytes()]):
+        for place in used:
+            permuted[place, moving] = tokens.values[place, moving[order]]
+        sums.products[2 + draw, index] += products_of(w_of(permuted))
+
+
+def _expected(
+    tokens: _Tokens,
+    plan: _Plan,
+    places: Sequence[int | None],
+    rows: np.ndarray,
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    starts: np.ndarray,
+    counts: np.ndarray,
+    fixed_effects: bool,
+) -> np.ndarray:
+    """Return the expectation of the packed sums over all permutations within documents.
+
+    Two variables u and v at the same token have the mean product Σuv / m over the m tokens that
+    move; at two different tokens, (Σu Σv - Σuv) / (m (m - 1)).
+    """
+    # Sums over the moving tokens of each document that has rows.
+    members = moving[np.isin(tokens.document[moving], tokens.document[rows[starts]])]
+    edges = np.flatnonzero(np.diff(tokens.document[members], prepend=-1))
+    m = np.diff(edges, append=len(members)).astype(np.float64)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(values[members], edges) / m
+
+    same: dict[tuple[int, int], np.ndarray] = {}
+    means: dict[int, np.ndarray] = {}
+
+    def moments(u: int, v: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean product at one token and at two, by document."""
+        u, v = min(u, v), max(u, v)
+        for one in (u, v):
+            if one not in means:
+                means[one] = mean(tokens.values[one])
+        if (u, v) not in same:
+            same[u, v] = mean(tokens.values[u] * tokens.values[v])
+        apart = (m * means[u] * means[v] - same[u, v]) / np.maximum(m - 1, 1)
+        return same[u, v], apart
+
+    is_row = np.zeros(len(tokens.document), dtype=bool)
+    is_row[rows] = True
+
+    def of_one(u: int) -> np.ndarray:
+        """Return the mean of a variable, by document."""
+        moments(u, u)
+        return means[u]
+
+    offsets = [0 if cell is None else cell[1] for cell in plan.moving]
+    # Rows and sums of the terms that stay, by their place among the terms.
+    stays = [place for place, variable in enumerate(places) if variable is None]
+    still = dict(zip(stays, fixed, strict=True))
+    still_sums = {place: np.add.reduceat(row, starts) for place, row in still.items()}
+
+    def of_two(a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return E Σ of the product of two terms and E of the product of their sums."""
+        u, v = places[a], places[b]
+        if u is None and v is None:
+            return np.add.reduceat(still[a] * still[b], starts), still_sums[a] * still_sums[b]
+        if u is None or v is None:
+            stay, moves = (a, v) if u is None else (b, u)
+            assert moves is not None
+            product = of_one(moves) * still_sums[stay]
+            return product, counts * product
+        together, apart = moments(u, v)
+        product = counts * (together if offsets[a] == offsets[b] else apart)
+        # Tokens that both terms take, each at a row of its own.
+        shifted = rows + offsets[a] - offsets[b]
+        inside = (shifted >= 0) & (shifted < len(is_row))
+        common = np.zeros(len(rows))
+        common[inside] = is_row[shifted[inside]]
+        shared = np.add.reduceat(common, starts)
+        return product, shared * together + (counts**2 - shared) * apart
+
+    p = 1 + len(places)
+    expected = np.zeros((p, p))
+    expected[0, 0] = counts.sum()
+    for a, u in enumerate(places):
+        if not fixed_effects:
+            expected[0, a + 1] = (still_sums[a] if u is None else counts * of_one(u)).sum()
+        for b in range(a, len(places)):
+            product, of_sums = of_two(a, b)
+            if fixed_effects:
+                product = product - of_sums / counts
+            expected[a + 1, b + 1] = product.sum()
+    return expected[np.triu_indices(p)]
+
+
+def to_table(sums: Sums) -> pa.Table:
+    """Return the sums as a table: a row per draw and layer.
+
+    Draw -2 is the order that the documents have, -1 the expectation over all orders.
+    """
+    draws, layers, packed = sums.products.shape
+    numbers = np.arange(OBSERVED, draws + OBSERVED, dtype=np.int32)
+    return pa.table(
+        {
+            "draw": pa.array(np.repeat(numbers, layers)),
+            "layer": pa.array(np.tile(np.array(sums.layers, np.int32), draws)),
+            "products": pa.FixedSizeListArray.from_arrays(
+                pa.array(sums.products.reshape(-1)), packed
+            ),
+        }
+    )
+
+
+def record_of(sums: Sums) -> dict[str, Any]:
+    """Return what a file's provenance needs besides the table."""
+    return {
+        "terms": sums.terms,
+        "layers": sums.layers,
+        "centre": sums.centre.tolist(),
+        "spread": sums.spread.tolist(),
+        "documents": sums.documents.tolist(),
+        "fixed_effects": sums.fixed_effects,
+    }
+
+
+def read_sums(path: str | Path) -> Sums:
+    """Read one shard's sums."""
+    record = read_provenance(path)["permutations"]
+    flat = pq.read_table(path)["products"].combine_chunks().flatten().to_numpy()
+    p = 1 + len(record["terms"])
+    products = flat.reshape(-1, len(record["layers"]), packed_size(p))
+    return Sums(
+        terms=record["terms"],
+        layers=record["layers"],
+        centre=np.array(record["centre"]),
+        products=products,
+        spread=np.array(record["spread"]),
+        documents=np.array(record["documents"]),
+        fixed_effects=record["fixed_effects"],
+    )
+
+
+def merged(parts: Sequence[Sums]) -> Sums:
+    """Return the sums over all shards, centred by the overall means of each layer."""
+    first = parts[0]
+    p = 1 + len(first.terms)
+    centre = first.centre
+    if not first.fixed_effects:
+        n = np.stack([part.products[0, :, :1] for part in parts])
+        sums = [part.products[0, :, :p] for part in parts]
+        totals = np.sum(sums + n * np.stack([part.centre for part in parts]), axis=0)
+        centre = totals / np.maximum(n.sum(axis=0), 1)
+        centre[:, 0] = 0
+    moved = [
+        # Where the means of documents are out, the centre is too.
+        part.products if first.fixed_effects else recentred(part.products, centre - part.centre)
+        for part in parts
+    ]
+    return Sums(
+        terms=first.terms,
+        layers=first.layers,
+        centre=centre,
+        products=np.sum(moved, axis=0),
+        spread=np.sqrt(np.sum([part.spread**2 for part in parts], axis=0)),
+        documents=np.sum([part.documents for part in parts], axis=0),
+        fixed_effects=first.fixed_effects,
+    )
+
+
+@dataclass
+class Null:
+    """Where the coefficients of permuted documents lie, and those in the real order.
+
+    Attributes
+    ----------
+    names : list of str
+        The terms, as `regression.names_of` has them.
+    solutions : list of Solution
+        In the order that the documents have.
+    observed, expected : (layers, K) array
+        NaN in a layer that was not fitted.
+    draws : (draws, layers, K) array
+    """
+
+    names: list[str]
+    solutions: list[Solution]
+    observed: np.ndarray
+    expected: np.ndarray
+    draws: np.ndarray
+
+
+def null_of(sums: Sums) -> Null:
+    """Fit the observed, the expected and the drawn cross-products in every layer."""
+    observed = sums.products[0]
+    stack = Stack(
+        terms=sums.terms,
+        layers=sums.layers,
+        clusters=[],
+        products=np.zeros((len(sums.layers), 1, 0, observed.shape[1])),
+        centre=sums.centre,
+        totals=observed[:, None],
+        spread=sums.spread,
+        documents=sums.documents,
+        fixed_effects=sums.fixed_effects,
+        binned=False,
+        by_document=lambda: iter([]),
+    )
+    solutions = least_squares.solve_all(stack)
+    # Every draw is a cluster of its own, that alone counts.
+    stack.products = sums.products.transpose(1, 0, 2)[:, None]
+    found = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
+    return Null(least_squares.names_of(stack), solutions, found[0], found[1], found[2:])
+
+
+def coefficients(null: Null, layers: Sequence[int], *, alpha: float, adjust: str) -> pd.DataFrame:
+    """Return the tidy table of a permutation null: one row per layer and term.
+
+    ``estimate`` is the coefficient of the expected cross-products, ``std_error`` the standard
+    deviation of the draws, ``conf_low`` and ``conf_high`` hold 1 - ``alpha`` of them, ``observed``
+    is the coefficient in the real order and ``p_value`` how often a draw is as far from the
+    estimate: (1 + #) / (1 + draws).
+    """
+    size = (len(layers), len(null.names))
+    with np.errstate(invalid="ignore"):
+        spread = null.draws.std(axis=0, ddof=1)
+        statistic = (null.observed - null.expected) / spread
+        drawn = np.abs(null.draws - null.expected)
+        reached = (drawn >= np.abs(null.observed - null.expected)).sum(axis=0)
+    fitted = np.isfinite(null.observed)
+    p_value = np.where(fitted, (1 + reached) / (1 + len(null.draws)), np.nan)
+    low, high = np.full((2, *size), np.nan)
+    known = fitted.all(axis=1)
+    low[known], high[known] = np.quantile(null.draws[:, known], [alpha / 2, 1 - alpha / 2], axis=0)
+    if adjust == "max-t":
+        p_adjusted = np.full(size, np.nan)
+        for place in range(size[1]):
+            p_adjusted[known, place] = bootstrap.step_down(
+                np.abs(statistic[known, place]), (drawn / spread)[:, known, place]
+            )
+    else:
+        by_term = (results.adjusted(pd.Series(p), adjust) for p in p_value.T)
+        p_adjusted = np.stack(list(by_term), axis=1)
+    columns = {
+        "subset": "all",
+        "layer": np.repeat(np.array(layers), size[1]),
+        "term": null.names * size[0],
+        "estimate": null.expected.reshape(-1),
+        "std_error": spread.reshape(-1),
+        "statistic": statistic.reshape(-1),
+        "df": len(null.draws),
+        "p_value": p_value.reshape(-1),
+        "p_adjusted": p_adjusted.reshape(-1),
+        "conf_low": low.reshape(-1),
+        "conf_high": high.reshape(-1),
+        "vcov_type": "permutation",
+        "observed": null.observed.reshape(-1),
+    }
+    return pd.DataFrame(columns)
+
+
+def fits_table(null: Null, layers: Sequence[int]) -> pd.DataFrame:
+    """Return one row per layer with the goodness of the fit in the real order."""
+    rows = [
+        (layer, s.n_obs, s.documents, 1 - s.ssr / s.tss, len(null.draws), s.status)
+        for layer, s in zip(layers, null.solutions, strict=True)
+    ]
+    names = ["layer", "n_obs", "n_documents", "r_squared", "draws", "status"]
+    return pd.DataFrame(rows, columns=names)

@@ -1,0 +1,749 @@
+"""Residuals, in a second pass over a design: what cross-products cannot tell.
+
+The coefficients are known, so one more reading of the rows gives the residuals e = y - X b and
+sums over them: covariances that allow for heteroskedasticity or autocorrelation, tests of the
+residuals, their distribution. The sums of shards add up. Nothing here depends on where a batch or
+a shard ends.
+
+A sequence is one window of one document. Lagged quantities never cross its start: what lies
+before it counts as zero. A row inside a sequence that the layer drops (or that is missing
+altogether) counts as zero too, so that the distances between the others stay right.
+
+Under document effects, y and the regressors have their means over the document's rows taken out,
+layer by layer; the covariances are then those of the slopes in the regression with a dummy for
+each document (Frisch, Waugh and Lovell).
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import special
+
+from attnlag.adjustments import columns
+from attnlag.regression.crossproducts import Shard, Stack, unpacked
+from attnlag.regression.least_squares import Solution
+from attnlag.storage.tables import read_provenance
+
+BREUSCH_GODFREY_LAGS = 10
+
+AUTOCORRELATION_LAGS = 20
+
+# Grids of the histograms, in standard deviations; a bin below and a bin above hold the rest.
+RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
+
+COARSE_EDGES = np.linspace(-5, 5, 101)
+
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+
+# Rows worked on at once: a layer's temporary arrays then stay in the processor's cache.
+ROWS = 16_384
+
+# A row of leverage 1 has a residual of zero whatever its outcome: it says nothing of the variance.
+LEAST_FREEDOM = 1e-10
+
+# An auxiliary regression that is worse conditioned than this has lost all its digits.
+WORST_CONDITION = 1e12
+
+
+@dataclass
+class Model:
+    """The fitted regression of each layer. k is K + 1, or K under document effects.
+
+    Attributes
+    ----------
+    terms : list of str
+        The K regressors, without the intercept.
+    layers : list of int
+    slopes : (layers, K) float64 array
+        NaN for a layer that is not fitted.
+    intercept : (layers,) float64 array
+        On the scale of the data; 0 under document effects.
+    means : (layers, 1 + K) float64 array
+        Overall means of y and the regressors.
+    inverse : (layers, k, k) float64 array
+        (X'X)⁻¹ for X = [1, regressors - means], or, under document effects, for the regressors
+        without their document means.
+    sigma : (layers,) float64 array
+        Standard deviation of the residuals: the unit of their histograms.
+    fitted_mean, fitted_sd : (layers,) float64 array
+        Of the fitted values: the zero and the unit of their histogram.
+    document_effects : bool
+    """
+
+    terms: list[str]
+    layers: list[int]
+    slopes: np.ndarray
+    intercept: np.ndarray
+    means: np.ndarray
+    inverse: np.ndarray
+    sigma: np.ndarray
+    fitted_mean: np.ndarray
+    fitted_sd: np.ndarray
+    document_effects: bool
+
+
+def model_of(stack: Stack, solutions: Sequence[Solution]) -> Model:
+    """Return what the pass needs to know of a fitted stack; its clusters are not looked at."""
+    layers, p = len(stack.layers), stack.p
+    k = p - 2 if stack.fixed_effects else p - 1
+    slopes = np.full((layers, p - 2), np.nan)
+    inverse = np.full((layers, k, k), np.nan)
+    intercept, sigma, fitted_sd = np.full((3, layers), np.nan)
+    fitted_mean = np.zeros(layers) if stack.fixed_effects else stack.centre[:, 1].copy()
+    for index, solution in enumerate(solutions):
+        if solution.status != "ok":
+            continue
+        beta = solution.back @ solution.theta
+        slopes[index] = beta[-(p - 2) :]
+        inverse[index] = solution.back @ solution.back.T
+        constant = 0.0 if stack.fixed_effects else beta[0] + stack.centre[index, 1]
+        level = 0.0 if stack.fixed_effects else slopes[index] @ stack.centre[index, 2:]
+        intercept[index] = constant - level
+        sigma[index] = np.sqrt(solution.ssr / solution.df_resid)
+        products = unpacked(stack.totals[index, 0], p)[2:, 2:]
+        fitted_sd[index] = np.sqrt(slopes[index] @ products @ slopes[index] / solution.n_obs)
+    return Model(
+        terms=stack.terms[1:],
+        layers=stack.layers,
+        slopes=slopes,
+        intercept=intercept,
+        means=stack.centre[:, 1:],
+        inverse=inverse,
+        sigma=sigma,
+        fitted_mean=fitted_mean,
+        fitted_sd=fitted_sd,
+        document_effects=stack.fixed_effects,
+    )
+
+
+def model_to_json(model: Model, hac_lags: int) -> str:
+    """Return a model and the lags of its Newey-West errors as a JSON text, all digits kept."""
+    values = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in vars(model).items()
+    }
+    return json.dumps({"model": values, "hac_lags": hac_lags}, sort_keys=True)
+
+
+def model_from_json(text: str) -> tuple[Model, int]:
+    """Return what ``model_to_json`` was given."""
+    facts = json.loads(text)
+    values: dict[str, Any] = facts["model"]
+    for name in values.keys() - {"terms", "layers", "document_effects"}:
+        values[name] = np.array(values[name], dtype=np.float64)
+    return Model(**values), facts["hac_lags"]
+
+
+@dataclass
+class DocumentMeans:
+    """What document effects take out.
+
+    Attributes
+    ----------
+    documents : list of str
+        In the order of the design.
+    counts : (documents, layers) int array
+        Rows that the layer keeps.
+    means : (documents, layers, 1 + K) float64 array
+        Of y and the regressors over these rows; of no account where there are none.
+    """
+
+    documents: list[str]
+    counts: np.ndarray
+    means: np.ndarray
+
+
+def means_of(shard: Shard) -> DocumentMeans:
+    """Return the means of the documents of a shard, from their cross-products."""
+    documents: list[str] = []
+    counts, means = [], []
+    for block in shard.blocks():
+        sums = block.products.sum(axis=1)[..., : len(shard.terms) + 1]
+        n = np.rint(sums[..., 0]).astype(np.int64)
+        documents += block.documents
+        counts.append(n)
+        means.append(shard.centre[:, 1:] + sums[..., 1:] / np.maximum(n, 1)[..., None])
+    if not documents:
+        shape = (0, len(shard.layers))
+        return DocumentMeans([], np.zeros(shape, np.int64), np.zeros((*shape, len(shard.terms))))
+    return DocumentMeans(documents, np.concatenate(counts), np.concatenate(means))
+
+
+@dataclass
+class Sums:
+    """Sums over the rows of each layer. All are 0 for a layer that is not fitted.
+
+    x stands for [1, regressors], centred as in ``Model`` or ``DocumentMeans``, q for its length
+    K + 1; z for [x, e₋₁, …, e₋ₚ] with the residuals of the P = ``BREUSCH_GODFREY_LAGS`` tokens
+    before. A = ``AUTOCORRELATION_LAGS``.
+
+    Attributes
+    ----------
+    terms : list of str
+        The K regressors.
+    layers : list of int
+    hac_lags : int
+    n : (layers,) int64 array
+        Rows.
+    effects : (layers,) int64 array
+        Documents whose mean was taken out; 0 without document effects.
+    powers : (layers, 4) float64 array
+        Σ e, Σ e², Σ e³, Σ e⁴.
+    smallest, largest : (layers,) float64 array
+        Extremes of e; ∞ and -∞ without rows.
+    products : (layers, q + P, q + P) float64 array
+        Σ z z'.
+    scores : (layers, q + P) float64 array
+        Σ z e.
+    squares : (layers, q) float64 array
+        Σ x e².
+    meat_hc1, meat_hc3, meat_hac : (layers, q, q) float64 array
+        Σ e² xx'; Σ e²/(1 - h)² xx' with the leverage h; Σ_l w_l Σ_t (s_t s_t₋l' + s_t₋l s_t')
+        added to the first, with s = x e and w_l = 1 - l / (``hac_lags`` + 1).
+    differences : (layers,) float64 array
+        Σ (e_t - e_t₋₁)² over neighbours.
+    pairs, lagged : (layers, A) arrays, int64 and float64
+        Pairs of rows at distances 1 to A, and Σ e_t e_t₋l over them.
+    histogram : (layers, len(RESIDUAL_EDGES) + 1) int64 array
+        Of e / sigma.
+    fitted_histogram : (layers, len(COARSE_EDGES) + 1, len(COARSE_EDGES) + 1) int64 array
+        Of fitted values (first) and e / sigma (second).
+    """
+
+    terms: list[str]
+    layers: list[int]
+    hac_lags: int
+    n: np.ndarray
+    effects: np.ndarray
+    powers: np.ndarray
+    smallest: np.ndarray
+    largest: np.ndarray
+    products: np.ndarray
+    scores: np.ndarray
+    squares: np.ndarray
+    meat_hc1: np.ndarray
+    meat_hc3: np.ndarray
+    meat_hac: np.ndarray
+    differences: np.ndarray
+    pairs: np.ndarray
+    lagged: np.ndarray
+    histogram: np.ndarray
+    fitted_histogram: np.ndarray
+
+
+def _shapes(terms: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shape that each array of ``Sums`` has for one layer."""
+    q = len(terms) + 1
+    z = q + BREUSCH_GODFREY_LAGS
+    bins = len(COARSE_EDGES) + 1
+    return {
+        "n": (),
+        "effects": (),
+        "powers": (4,),
+        "smallest": (),
+        "largest": (),
+        "products": (z, z),
+        "scores": (z,),
+        "squares": (q,),
+        "meat_hc1": (q, q),
+        "meat_hc3": (q, q),
+        "meat_hac": (q, q),
+        "differences": (),
+        "pairs": (AUTOCORRELATION_LAGS,),
+        "lagged": (AUTOCORRELATION_LAGS,),
+        "histogram": (len(RESIDUAL_EDGES) + 1,),
+        "fitted_histogram": (bins, bins),
+    }
+
+
+COUNTS = {"n", "effects", "pairs", "histogram", "fitted_histogram"}
+
+
+def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> Sums:
+    """Return the sums over no rows."""
+    arrays = {
+        name: np.zeros((len(layers), *shape), dtype=np.int64 if name in COUNTS else np.float64)
+        for name, shape in _shapes(terms).items()
+    }
+    arrays["smallest"] = np.full(len(layers), np.inf)
+    arrays["largest"] = np.full(len(layers), -np.inf)
+    return Sums(terms, layers, hac_lags, **arrays)
+
+
+def default_hac_lags(rows: float) -> int:
+    """Return floor(4 (T / 100)^(2/9)), the lags of Newey-West errors for sequences of T rows.
+
+    The rule of Wooldridge, Introductory Econometrics, chapter 12, and of EViews; the rate is that
+    of the lag selection parameter of Newey and West, Review of Economic Studies 61 (1994), for the
+    Bartlett kernel.
+    """
+    return floor(4 * (rows / 100) ** (2 / 9))
+
+
+def accumulate(
+    batches: Iterable[pa.RecordBatch],
+    model: Model,
+    hac_lags: int,
+    document_means: DocumentMeans | None = None,
+) -> Sums:
+    """Sum over the residuals of a design, read once, batch by batch.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        Consecutive rows of a design, of whole documents in all: the keys, ``layer_00.y`` and so
+        on, null where the layer drops the row. Documents and sequences may span batches.
+    model : Model
+    hac_lags : int
+        Lags of the Newey-West errors; 0 gives the HC ones.
+    document_means : DocumentMeans, optional
+        Exactly where ``model`` has document effects; of these documents and no others.
+
+    Returns
+    -------
+    sums : Sums
+
+    Raises
+    ------
+    ValueError
+        If the documents are not those of ``document_means``.
+    """
+    if model.document_effects != (document_means is not None):
+        raise ValueError("document means go with document effects, and only with them")
+    sums = _nothing(model.terms, model.layers, hac_lags)
+    fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
+    if document_means is not None:
+        sums.effects[fitted] = (document_means.counts[:, fitted] > 0).sum(axis=0)
+    reach = max(AUTOCORRELATION_LAGS, hac_lags)
+    q = len(model.terms) + 1
+    # The last tokens of each layer: 1 where kept, e, and the scores x e.
+    tails = np.zeros((len(model.layers), q + 2, reach))
+    last: tuple[str | None, int, int] = (None, -1, -1)
+    begun = 0  # documents
+    for piece in _pieces(batches):
+        names, new, slots, last = _places(piece, last, reach)
+        of_row = np.cumsum(new) - new[0]
+        first = begun - 1 + int(new[0])
+        begun = first + len(names)
+        if document_means is not None and document_means.documents[first:begun] != names:
+            raise ValueError(f"found document {names[0]!r}…, but its means are not there in order")
+        # One workspace for all layers: fresh memory would cost more than the sums.
+        space = np.empty((q + BREUSCH_GODFREY_LAGS, piece.num_rows))
+        line = np.empty((tails.shape[1], slots[-1] + 1))
+        for place in fitted:
+            z, at, row_effects = space, slots, of_row
+            _read(piece, model.layers[place], model.terms, z)
+            kept = np.flatnonzero(~np.isnan(z[0]))
+            if len(kept) < piece.num_rows:
+                z = space[:, : len(kept)]
+                z[:q] = space[:q, kept]
+                at, row_effects = slots[kept], of_row[kept]
+            if document_means is None:
+                z[1:q] -= model.means[place, 1:, None]
+                freedom = np.ones(len(kept))
+            else:
+                for row, means in zip(z, document_means.means[first:begun, place].T, strict=False):
+                    row -= means[row_effects]
+                counts = document_means.counts[first:begun, place]
+                freedom = (1 - 1 / np.maximum(counts, 1))[row_effects]
+            _add(sums, model, place, z, freedom, at, line, tails[place])
+    if document_means is not None and begun != len(document_means.documents):
+        raise ValueError(f"found {begun} documents, expected {len(document_means.documents)}")
+    return sums
+
+
+def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches in pieces of at most ``ROWS`` rows, none empty."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, ROWS):
+            yield batch.slice(start, ROWS)
+
+
+def _places(
+    piece: pa.RecordBatch, last: tuple[str | None, int, int], reach: int
+) -> tuple[list[str], np.ndarray, np.ndarray, tuple[str | None, int, int]]:
+    """Lay rows out so that ``reach`` empty slots or more divide the sequences.
+
+    Parameters
+    ----------
+    piece : pyarrow.RecordBatch
+    last : tuple
+        Document, window and position of the row before, whose slot is ``reach - 1``.
+    reach : int
+
+    Returns
+    -------
+    names : list of str
+        Documents of the piece, in order.
+    new : (rows,) bool array
+        Where a document begins.
+    slots : (rows,) int64 array
+        Differences between slots of one sequence are those between positions, or out of reach.
+    last : tuple
+        Of the piece.
+    """
+    column = piece.column("document")
+    codes = column.indices.to_numpy()
+    window = piece.column("window").to_numpy()
+    position = piece.column("position").to_numpy()
+    new = np.diff(codes, prepend=-1) != 0
+    names = column.dictionary.take(pa.array(codes[new])).to_pylist()
+    new[0] = names[0] != last[0]
+    # The codes of two batches need not be the same; the names are.
+    distance = np.diff(position.astype(np.int64), prepend=last[2])
+    distance[new | (np.diff(window, prepend=last[1]) != 0)] = reach + 1
+    slots = reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
+    return names, new, slots, (names[-1], int(window[-1]), int(position[-1]))
+
+
+def _read(piece: pa.RecordBatch, layer: int, terms: Sequence[str], into: np.ndarray) -> None:
+    """Read y and the regressors of a layer into the first rows of an array, NaN for null."""
+    for row, term in zip(into, ["y", *terms], strict=False):
+        own = f"{columns.layer_name(layer)}.{term}"
+        column = piece.column(own if own in piece.schema.names else term)
+        row[:] = column.to_numpy(zero_copy_only=False)
+
+
+def _add(
+    sums: Sums,
+    model: Model,
+    place: int,
+    z: np.ndarray,
+    freedom: np.ndarray,
+    slots: np.ndarray,
+    line: np.ndarray,
+    tail: np.ndarray,
+) -> None:
+    """Add the rows that one layer keeps of a piece.
+
+    Parameters
+    ----------
+    sums : Sums
+    model : Model
+    place : int
+        Of the layer.
+    z : (q + P, rows) array
+        y and the regressors, the latter centred or both within-transformed, in the first q rows;
+        overwritten, as are the others.
+    freedom : (rows,) array
+        1 less the part of the leverage that is due to document effects; overwritten.
+    slots : (rows,) array
+    line : (q + 2, slots) array
+        Workspace.
+    tail : (q + 2, reach) array
+        The last slots of the piece before; of this one afterwards.
+    """
+    slopes, sigma = model.slopes[place], model.sigma[place]
+    q = len(slopes) + 1
+    # The fitted value at the means, 0 under document effects.
+    level = model.intercept[place]
+    if not model.document_effects:
+        level += model.means[place, 1:] @ slopes
+    x = z[:q]
+    fitted = slopes @ x[1:]
+    fitted += level
+    e = x[0] - fitted
+    x[0] = 1
+
+    # Sums over rows.
+    e2 = e * e
+    sums.n[place] += len(e)
+    sums.powers[place] += e.sum(), e2.sum(), e2 @ e, e2 @ e2
+    sums.smallest[place] = e.min(initial=sums.smallest[place])
+    sums.largest[place] = e.max(initial=sums.largest[place])
+    sums.squares[place] += x @ e2
+    s = x * e
+    hc1 = s @ s.T
+    sums.meat_hc1[place] += hc1
+    estimated = x[1:] if model.document_effects else x
+    freedom -= np.einsum("ij,ij->j", model.inverse[place] @ estimated, estimated)
+    freedom[freedom < LEAST_FREEDOM] = np.inf
+    left_out = s / freedom
+    sums.meat_hc3[place] += left_out @ left_out.T
+    residual = e / (sigma if sigma > 0 else 1)
+    bins = _bins(residual, RESIDUAL_EDGES)
+    sums.histogram[place] += np.bincount(bins, minlength=sums.histogram.shape[1])
+    spread = model.fitted_sd[place]
+    fitted -= model.fitted_mean[place]
+    fitted /= spread if spread > 0 else 1
+    size = sums.fitted_histogram.shape[1]
+    cells = _bins(fitted, COARSE_EDGES) * size + _bins(residual, COARSE_EDGES)
+    sums.fitted_histogram[place] += np.bincount(cells, minlength=size * size).reshape(size, size)
+
+    # Sums over pairs within sequences: laid out in slots, a shift never crosses a start. A slot
+    # without a row holds zeros.
+    reach = tail.shape[1]
+    line[:, :reach], line[:, reach:] = tail, 0
+    for row, values in zip(line, [x[0], e, *s], strict=True):
+        row[slots] = values
+    tail[:] = line[:, -reach:]
+    here, kept = line[:, reach:], line[0] != 0
+    past = [line[:, reach - lag : -lag] for lag in range(1, reach + 1)]
+    for lag in range(1, AUTOCORRELATION_LAGS + 1):
+        both = kept[reach:] & kept[reach - lag : -lag]
+        sums.pairs[place, lag - 1] += np.count_nonzero(both)
+        sums.lagged[place, lag - 1] += here[1] @ past[lag - 1][1]
+    step = here[1] - past[0][1]
+    step *= here[0]
+    step *= past[0][0]
+    sums.differences[place] += step @ step
+    sums.meat_hac[place] += hc1
+    for lag in range(1, sums.hac_lags + 1):
+        cross = here[2:] @ past[lag - 1][2:].T
+        sums.meat_hac[place] += (1 - lag / (sums.hac_lags + 1)) * (cross + cross.T)
+    for lag in range(1, BREUSCH_GODFREY_LAGS + 1):
+        # Each slot exists: the mode is the one that needs no buffer.
+        line[1].take(slots - lag, out=z[q - 1 + lag], mode="clip")
+    sums.products[place] += z @ z.T
+    sums.scores[place] += z @ e
+
+
+def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the bins of an even grid, 0 below it and ``len(edges)`` above it."""
+    scale = (len(edges) - 1) / (edges[-1] - edges[0])
+    bins = (values - edges[0]) * scale + 1
+    return np.clip(bins, 0, len(edges), out=bins).astype(np.intp)
+
+
+def merged(parts: Sequence[Sums]) -> Sums:
+    """Return the sums over all shards of one design."""
+    first = parts[0]
+    total = _nothing(first.terms, first.layers, first.hac_lags)
+    for part in parts:
+        for name in _shapes(first.terms):
+            into, values = getattr(total, name), getattr(part, name)
+            combine = {"smallest": np.minimum, "largest": np.maximum}.get(name, np.add)
+            combine(into, values, out=into)
+    return total
+
+
+def to_table(sums: Sums) -> pa.Table:
+    """Return sums as a table, one row per layer; arrays of a layer lie flat, last index first."""
+    columns = {"layer": pa.array(np.array(sums.layers, np.int32))}
+    for name, shape in _shapes(sums.terms).items():
+        flat = pa.array(getattr(sums, name).reshape(-1))
+        size = int(np.prod(shape))
+        columns[name] = pa.FixedSizeListArray.from_arrays(flat, size) if shape else flat
+    return pa.table(columns)
+
+
+def record_of(sums: Sums) -> dict[str, Any]:
+    """Return what a file's provenance needs besides the table, as the entry ``residuals``."""
+    return {"terms": sums.terms, "layers": sums.layers, "hac_lags": sums.hac_lags}
+
+
+def read_sums(path: str | Path) -> Sums:
+    """Read one shard's sums."""
+    record = read_provenance(path)["residuals"]
+    table = pq.read_table(path)
+    arrays = {}
+    for name, shape in _shapes(record["terms"]).items():
+        column = table[name].combine_chunks()
+        flat = column.flatten() if shape else column
+        arrays[name] = flat.to_numpy().reshape(len(record["layers"]), *shape)
+    return Sums(record["terms"], record["layers"], record["hac_lags"], **arrays)
+
+
+def covariance(sums: Sums, model: Model, kind: str) -> np.ndarray:
+    """Return the covariance of the coefficients, robust in one of three ways.
+
+    With N rows and k columns, document effects counted among them:
+
+    - ``hc1``: N/(N - k) A⁻¹ (Σ e² xx') A⁻¹ (MacKinnon and White 1985)
+    - ``hc3``: A⁻¹ (Σ e²/(1 - h)² xx') A⁻¹; a row of leverage 1 is left out
+    - ``hac``: N/(N - k) A⁻¹ M A⁻¹, M that of Newey and West (1987) summed over sequences: the
+      ``hac-panel`` of statsmodels with its default correction
+
+    Parameters
+    ----------
+    sums : Sums
+        Of all shards.
+    model : Model
+    kind : {"hc1", "hc3", "hac"}
+
+    Returns
+    -------
+    covariance : (layers, k, k) array
+        In the order of ``model.inverse``, the intercept being that of centred regressors. NaN for
+        a layer that is not fitted.
+    """
+    meat = {"hc1": sums.meat_hc1, "hc3": sums.meat_hc3, "hac": sums.meat_hac}[kind]
+    if model.document_effects:
+        meat = meat[:, 1:, 1:]
+    result = model.inverse @ meat @ model.inverse
+    freedom = sums.n - sums.effects - model.inverse.shape[-1]
+    result[freedom <= 0] = np.nan
+    if kind != "hc3":
+        result *= (sums.n / np.where(freedom > 0, freedom, 1))[:, None, None]
+    return result
+
+
+def diagnostics(sums: Sums, model: Model) -> pd.DataFrame:
+    """Return tests and quantiles of the residuals, one row per layer.
+
+    Columns, NaN for a layer that is not fitted:
+
+    - ``layer``
+    - ``skewness``, ``kurtosis`` (3 for the normal), ``jarque_bera``: from central moments;
+      N/6 (S² + (K - 3)²/4) against χ²(2)
+    - ``breusch_pagan``: N R² of e² on a constant and the regressors (Koenker 1981) against χ²(K).
+      Under document effects the regressors are the within-transformed ones.
+    - ``breusch_godfrey``: N R² of e on a constant, the regressors and the residuals at lags 1 to
+      10, those before the sequence being zero, against χ² with one degree of freedom per lag at
+      which there are pairs. Under document effects all are within-transformed once, before they
+      are lagged, as in R's plm::pbgtest (whose lags cross from one unit to the next); short
+      documents then have negative autocorrelation without any dynamics.
+    - ``durbin_watson``: Σ (e_t - e_t₋₁)² / Σ e², without the differences across starts (Bhargava,
+      Franzini and Narendranathan, Review of Economic Studies 49, 1982, equation 4). Biased towards
+      2 with a lagged outcome (Nerlove and Wallis, Econometrica 34, 1966).
+    - ``residual_p01`` to ``residual_p99``: in the unit of the residuals, to 0.005 sigma
+    - each test also with ``_p_value``
+
+    Parameters
+    ----------
+    sums : Sums
+        Of all shards.
+    model : Model
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    """
+    q = len(sums.terms) + 1
+    n = np.where(sums.n > 0, sums.n, np.nan)
+    mean, raw2, raw3, raw4 = (sums.powers / n[:, None]).T
+    m2 = raw2 - mean**2
+    m3 = raw3 - 3 * mean * raw2 + 2 * mean**3
+    m4 = raw4 - 4 * mean * raw3 + 6 * mean**2 * raw2 - 3 * mean**4
+    m2[~(m2 > 0)] = np.nan
+    skewness, kurtosis = m3 / m2**1.5, m4 / m2**2
+    jarque_bera = n / 6 * (skewness**2 + (kurtosis - 3) ** 2 / 4)
+
+    breusch_pagan, breusch_godfrey, lags = (np.full(len(n), np.nan) for _ in range(3))
+    for place in np.flatnonzero(sums.n):
+        breusch_pagan[place] = _n_r_squared(
+            sums.products[place, :q, :q], sums.squares[place], sums.powers[place, 3]
+        )
+        used = np.flatnonzero(sums.pairs[place, :BREUSCH_GODFREY_LAGS])
+        if len(used):
+            lags[place] = len(used)
+            z = np.concatenate([np.arange(q), q + used])
+            breusch_godfrey[place] = _n_r_squared(
+                sums.products[place][np.ix_(z, z)],
+                sums.scores[place, z],
+                sums.powers[place, 1],
+            )
+    columns = {
+        "layer": sums.layers,
+        "skewness": skewness,
+        "kurtosis": kurtosis,
+        "jarque_bera": jarque_bera,
+        "jarque_bera_p_value": special.chdtrc(2, jarque_bera),
+        "breusch_pagan": breusch_pagan,
+        "breusch_pagan_p_value": special.chdtrc(q - 1, breusch_pagan),
+        "breusch_godfrey": breusch_godfrey,
+        "breusch_godfrey_p_value": special.chdtrc(lags, breusch_godfrey),
+        "durbin_watson": sums.differences / np.where(raw2 > 0, raw2 * n, np.nan),
+    }
+    values = quantiles(sums, model, np.array(PERCENTILES) / 100)
+    columns |= {f"residual_p{p:02d}": values[:, i] for i, p in enumerate(PERCENTILES)}
+    return pd.DataFrame(columns)
+
+
+def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> float:
+    """Return N R² of a regression on columns of which the first is a constant.
+
+    Parameters
+    ----------
+    products : (p, p) array
+        X'X; the first element is N.
+    scores : (p,) array
+        X'y.
+    total : float
+        y'y.
+    """
+    n = products[0, 0]
+    # The constant is taken out first: little is left to cancel where R² is small.
+    inner = products[1:, 1:] - np.outer(products[0, 1:], products[0, 1:]) / n
+    outer = scores[1:] - products[0, 1:] * scores[0] / n
+    variation = total - scores[0] ** 2 / n
+    scale = np.sqrt(np.diag(inner).clip(min=0))
+    if not variation > 0 or not (scale > 0).all():
+        return float("nan")
+    inner = inner / np.outer(scale, scale)
+    if np.linalg.cond(inner) > WORST_CONDITION:
+        return float("nan")
+    outer = outer / scale
+    return float(n * (outer @ np.linalg.solve(inner, outer)) / variation)
+
+
+def quantiles(sums: Sums, model: Model, probabilities: np.ndarray) -> np.ndarray:
+    """Return quantiles of the residuals, in their own unit.
+
+    Those of ``numpy.quantile`` with each residual displaced within its bin of the histogram: by
+    less than 0.005 sigma, or beyond 10 sigma, where bins end at the extreme residuals, by more.
+
+    Parameters
+    ----------
+    sums : Sums
+    model : Model
+    probabilities : (Q,) array
+
+    Returns
+    -------
+    quantiles : (layers, Q) array
+        NaN for a layer that is not fitted.
+    """
+    result = np.full((len(sums.layers), len(probabilities)), np.nan)
+    for place in np.flatnonzero(sums.n):
+        unit = model.sigma[place] if model.sigma[place] > 0 else 1.0
+        low, high = sums.smallest[place] / unit, sums.largest[place] / unit
+        counts = sums.histogram[place]
+        edges = np.concatenate(
+            [[min(low, RESIDUAL_EDGES[0])], RESIDUAL_EDGES, [max(high, RESIDUAL_EDGES[-1])]]
+        )
+        ends = np.cumsum(counts)
+        rank = (sums.n[place] - 1) * np.asarray(probabilities)
+        below = np.floor(rank).astype(np.int64)
+        both = np.stack([below, np.minimum(below + 1, sums.n[place] - 1)])
+        bins = np.searchsorted(ends, both, side="right")
+        # The residuals of a bin are spread evenly over it.
+        share = (both - (ends - counts)[bins] + 0.5) / counts[bins]
+        values = edges[bins] + share * (edges[bins + 1] - edges[bins])
+        values = np.where(both == 0, low, np.where(both == sums.n[place] - 1, high, values))
+        values = np.clip(values, low, high)
+        result[place] = unit * (values[0] + (rank - below) * (values[1] - values[0]))
+    return result
+
+
+def autocorrelation(sums: Sums) -> pd.DataFrame:
+    """Return the autocorrelation of the residuals within sequences, by layer and lag.
+
+    The mean of e_t e_t₋l over the pairs there are, divided by the mean of e²: short sequences
+    have few pairs at long lags, and dividing by all rows would draw those towards zero.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Columns ``layer``, ``lag`` (1 to 20), ``autocorrelation`` (NaN without pairs) and
+        ``pairs``.
+    """
+    pairs = np.where(sums.pairs > 0, sums.pairs, np.nan)
+    variance = sums.powers[:, 1] / np.where(sums.n > 0, sums.n, np.nan)
+    values = sums.lagged / pairs / np.where(variance > 0, variance, np.nan)[:, None]
+    return pd.DataFrame(
+        {
+            "layer": np.repeat(sums.layers, AUTOCORRELATION_LAGS),
+            "lag": np.tile(np.arange(1, AUTOCORRELATION_LAGS + 1), len(sums.layers)),
+            "autocorrelation": values.reshape(-1),
+            "pairs": sums.pairs.reshape(-1),
+        }
+    )

@@ -1,0 +1,150 @@
+"""Tables of coefficients and fits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from attnlag.regression.crossproducts import Stack
+from attnlag.regression.inference import Fit
+from attnlag.regression.least_squares import names_of
+
+# The most influential documents that are kept of each layer and term.
+INFLUENTIAL = 100
+
+ADJUSTMENTS = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
+
+
+def coefficients(
+    fits: Sequence[Fit],
+    stack: Stack,
+    *,
+    covariance: str,
+    alpha: float,
+    adjust: str,
+) -> pd.DataFrame:
+    """Return the tidy table: one row per layer and term.
+
+    ``p_adjusted`` corrects the p-values of a term over the layers; it is left NaN for ``max-t``,
+    which takes the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
+    """
+    rows = []
+    for layer, result in zip(stack.layers, fits, strict=True):
+        errors = np.sqrt(np.diag(result.covariance))
+        for term, estimate, error in zip(names_of(stack), result.estimate, errors, strict=True):
+            rows.append((layer, term, estimate, error, result.df))
+    table = pd.DataFrame(rows, columns=["layer", "term", "estimate", "std_error", "df"])
+    table["statistic"] = table["estimate"] / table["std_error"]
+    table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())
+    table["p_adjusted"] = np.nan
+    if adjust != "max-t":
+        table["p_adjusted"] = table.groupby("term")["p_value"].transform(adjusted, adjust=adjust)
+    reach = special.stdtrit(table["df"], 1 - alpha / 2) * table["std_error"]
+    table["conf_low"] = table["estimate"] - reach
+    table["conf_high"] = table["estimate"] + reach
+    table["vcov_type"] = covariance
+    table["subset"] = "all"
+    order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
+    table = table[[*order, "p_adjusted", "conf_low", "conf_high", "vcov_type"]]
+    if any(result.p_wild is not None for result in fits):
+        missing = np.full(len(names_of(stack)), np.nan)
+        found = [missing if result.p_wild is None else result.p_wild for result in fits]
+        table["p_wild"] = np.concatenate(found)
+    return table
+
+
+def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
+    """Return p-values corrected for their number; NaN stays NaN and does not count."""
+    corrected = p_values.to_numpy(copy=True)
+    known = ~np.isnan(corrected)
+    if adjust == "none" or not known.any():
+        return corrected
+    p = corrected[known]
+    if adjust == "holm":
+        # The default. Statsmodels, which has it too, takes most of a second to import.
+        order = np.argsort(p)
+        steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+        p[order] = np.minimum(steps, 1)
+    else:
+        from statsmodels.stats.multitest import multipletests
+
+        p = multipletests(p, method=ADJUSTMENTS[adjust])[1]
+    corrected[known] = p
+    return corrected
+
+
+GOODNESS = [
+    "n_obs",
+    "n_documents",
+    "effective_documents",
+    "r_squared",
+    "adj_r_squared",
+    "cv_r_squared",
+    "loo_r_squared",
+    "sigma",
+    "condition_number",
+    "f_statistic",
+    "f_p_value",
+    "log_likelihood",
+]
+
+
+def fits_table(
+    fits: Sequence[Fit],
+    layers: Sequence[int],
+    dropped: Sequence[int],
+    diagnostics: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return one row per layer with the goodness of its fit.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+    layers : sequence of int
+    dropped : sequence of int
+        Rows of each layer that a zero or non-finite norm took.
+    diagnostics : pandas.DataFrame, optional
+        More columns, of the residuals, a row per layer.
+    """
+    rows = [
+        [layer, *(getattr(result, name) for name in GOODNESS)]
+        for layer, result in zip(layers, fits, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["layer", *GOODNESS])
+    table.insert(2, "n_dropped", list(dropped))
+    if diagnostics is not None:
+        diagnostics = diagnostics.reset_index(drop=True).astype(float)
+        diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
+        table = pd.concat([table, diagnostics], axis=1)
+    table["status"] = [result.status for result in fits]
+    return table
+
+
+def influence_table(fits: Sequence[Fit], stack: Stack) -> pd.DataFrame:
+    """Return the documents without which the coefficients of lags and leads change most.
+
+    At most ``INFLUENTIAL`` of each layer and term, largest change first: ``change`` is the estimate
+    less the one without the document, ``change_in_se`` the same in standard errors.
+    """
+    rows = []
+    names = names_of(stack)
+    for index, (layer, result) in enumerate(zip(stack.layers, fits, strict=True)):
+        if result.status != "ok":
+            continue
+        errors = np.sqrt(np.diag(result.covariance))
+        for place, term in enumerate(names):
+            if not term.startswith(("lag_", "lead_")):
+                continue
+            change = result.estimate[place] - result.without[:, place]
+            # Ties in the order of the documents.
+            order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
+            for chosen in order:
+                cluster = int(result.clusters[chosen])
+                n_obs = int(np.rint(stack.products[index, 0, cluster, 0]))
+                document = stack.clusters[cluster]
+                part = change[chosen]
+                rows.append((layer, term, document, n_obs, part, part / errors[place]))
+    return pd.DataFrame(
+        rows, columns=["layer", "term", "document", "n_obs", "change", "change_in_se"]
+    )

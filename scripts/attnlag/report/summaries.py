@@ -1,0 +1,284 @@
+"""Results in words and in the summary table that a statistician expects."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from statsmodels.iolib.table import SimpleTable
+from statsmodels.iolib.tableformatting import fmt_params
+
+from attnlag.errors import counted
+from attnlag.regression.inference import CLUSTERED, Fit
+from attnlag.regression.labels import COVARIANCE
+from attnlag.regression.least_squares import NO_LAYER_BEFORE
+
+PREDICTIVE = (
+    "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
+    "are computed in parallel from the layer before, so none of them is caused by another."
+)
+
+
+def layer_summary(
+    fit: Fit,
+    coefficients: pd.DataFrame,
+    row: Any,
+    *,
+    title: str,
+    alpha: float,
+    adjust: str,
+    notes: Sequence[str] = (),
+) -> str:
+    """Return one layer's fit as a table of text.
+
+    Parameters
+    ----------
+    fit : Fit
+    coefficients : pandas.DataFrame
+        The layer's rows of the tidy table, in the order of the terms.
+    row : named tuple
+        The layer's row of the table of fits, with the diagnostics.
+    title : str
+    alpha : float
+    adjust : str
+        The correction behind the column of adjusted p-values.
+    notes : sequence of str
+        What else a reader must know, a line each.
+    """
+    if fit.status != "ok":
+        return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
+    aic = -2 * fit.log_likelihood + 2 * fit.parameters
+    bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
+    covariance = COVARIANCE[coefficients["vcov_type"].iloc[0]]
+    top = _two_columns(
+        [
+            ("Dep. variable:", "log norm"),
+            ("Method:", "least squares"),
+            ("No. observations:", f"{fit.n_obs:,}"),
+            ("No. documents:", f"{fit.n_documents:,}"),
+            ("Effective documents:", f"{fit.effective_documents:,.1f}"),
+            ("Df of t and F:", f"{fit.df:,}"),
+            ("Condition no.:", f"{fit.condition_number:.4g}"),
+            ("Residual std. dev.:", f"{fit.sigma:.5g}"),
+        ],
+        [
+            ("R-squared:", f"{fit.r_squared:.4f}"),
+            ("Adj. R-squared:", f"{fit.adj_r_squared:.4f}"),
+            ("R-squared, by folds:", f"{fit.cv_r_squared:.4f}"),
+            ("R-squared, by document:", f"{fit.loo_r_squared:.4f}"),
+            ("F-statistic (Wald):", f"{fit.f_statistic:.5g}"),
+            ("Prob (F-statistic):", f"{fit.f_p_value:.3g}"),
+            ("Log-likelihood:", f"{fit.log_likelihood:.6g}"),
+            ("AIC / BIC:", f"{aic:.6g} / {bic:.6g}"),
+        ],
+        title,
+    )
+    shown = ["estimate", "std_error", "statistic", "p_value", "p_adjusted", "conf_low", "conf_high"]
+    formats = ["{:.5f}", "{:.5f}", "{:.3f}", "{:.3g}", "{:.3g}", "{:.5f}", "{:.5f}"]
+    headers = ["coef", "std err", "t", "P>|t|", "adj. P", f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
+    if "p_wild" in coefficients:
+        shown.insert(5, "p_wild")
+        formats.insert(5, "{:.3g}")
+        headers.insert(5, "wild P")
+    body = SimpleTable(
+        [
+            [f.format(v) for f, v in zip(formats, values, strict=True)]
+            for values in coefficients[shown].to_numpy()
+        ],
+        headers=headers,
+        stubs=list(coefficients["term"]),
+        txt_fmt=fmt_params,
+    )
+
+    def tested(name: str) -> str:
+        return f"{getattr(row, name):.4g} (p {getattr(row, name + '_p_value'):.3g})"
+
+    below = _two_columns(
+        [
+            ("Jarque-Bera:", tested("jarque_bera")),
+            ("Skewness:", f"{row.skewness:.4f}"),
+            ("Kurtosis:", f"{row.kurtosis:.4f}"),
+        ],
+        [
+            ("Breusch-Pagan:", tested("breusch_pagan")),
+            ("Breusch-Godfrey:", tested("breusch_godfrey")),
+            ("Durbin-Watson (biased):", f"{row.durbin_watson:.4f}"),
+        ],
+    )
+    p_values = f"Adj. P: {adjust}, over the layers, per term."
+    if "p_wild" in coefficients:
+        p_values += " Wild P: wild cluster bootstrap, not adjusted."
+    lines = [
+        f"Standard errors: {covariance}. {p_values}",
+        "Residuals: tests within sequences; Durbin-Watson is biased towards 2 by a lagged outcome.",
+        *notes,
+        PREDICTIVE,
+    ]
+    parts = [top.as_text(), body.as_text(), below.as_text(), "\n".join(lines)]
+    return "\n".join(parts) + "\n"
+
+
+def _two_columns(
+    left: Sequence[tuple[str, str]], right: Sequence[tuple[str, str]], title: str | None = None
+) -> SimpleTable:
+    """Return names with their values, side by side."""
+    return SimpleTable(
+        [[value, *pair] for (_, value), pair in zip(left, right, strict=True)],
+        title=title,
+        stubs=[name for name, _ in left],
+        txt_fmt={**fmt_params, "data_fmts": ["%s"], "data_aligns": "rlr", "colsep": "   "},
+    )
+
+
+def _study(fits: pd.DataFrame) -> str:
+    first = fits.iloc[0]
+    return ", ".join(str(first[key]) for key in ("model", "corpus", "site", "regression"))
+
+
+def _sample(fits: pd.DataFrame) -> str:
+    rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
+    return f"{counted(rows, 'row')} from {counted(documents, 'document')}"
+
+
+def _correction(adjust: str) -> str:
+    return "uncorrected" if adjust == "none" else f"{adjust} over layers"
+
+
+UNUSABLE = "zero or non-finite norms"
+
+
+def _reason(row: Any) -> str:
+    """Return why a layer was not fitted, and what that has to do with its norms."""
+    # Permutations do not count what was dropped.
+    dropped = int(getattr(row, "n_dropped", 0))
+    of_these = f" ({counted(dropped, 'row')} dropped for {UNUSABLE})" if dropped else ""
+    return f"{row.status}{of_these}"
+
+
+def _not_fitted(fits: pd.DataFrame) -> list[str]:
+    rows = fits[fits["status"] != "ok"].itertuples()
+    return [f"  layer {row.layer} was not fitted: {_reason(row)}" for row in rows]
+
+
+def fitted_layers(fits: pd.DataFrame) -> str:
+    """Return in a line how many layers of a regression were fitted."""
+    return f"{_study(fits)}: {int((fits['status'] == 'ok').sum())} of {len(fits)} layers fitted"
+
+
+def unfitted_layers(fits: pd.DataFrame) -> list[str]:
+    """Return a line for each reason why layers were not fitted, but for want of a layer before."""
+    failed = fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])]
+    lines = []
+    reasons = pd.Series([_reason(row) for row in failed.itertuples()], failed.index, object)
+    for status, rows in failed.groupby(reasons, sort=False):
+        layers = ", ".join(map(str, rows["layer"]))
+        several = "layers" if len(rows) > 1 else "layer"
+        were = "were" if len(rows) > 1 else "was"
+        lines.append(f"{_study(fits)}: {several} {layers} {were} not fitted: {status}")
+    return lines
+
+
+def findings(
+    coefficients: pd.DataFrame, fits: pd.DataFrame, *, name: str, alpha: float, adjust: str
+) -> str:
+    """Return in a few lines what a reader wants to know first.
+
+    Parameters
+    ----------
+    coefficients, fits : pandas.DataFrame
+        The tidy tables of one regression.
+    name : str
+        What was regressed, as in ``"smollm2-135m, prompts, attention, notebook"``.
+    """
+    fitted = fits[fits["status"] == "ok"]
+    lines = [f"{name}: {len(fitted)} of {len(fits)} layers fitted, {_sample(fits)}"]
+    correction = _correction(adjust)
+    for term, rows in coefficients.groupby("term", sort=False):
+        # Covariates are held fixed, not asked about.
+        if not str(term).startswith(("lag_", "lead_")):
+            continue
+        low, high = rows["estimate"].min(), rows["estimate"].max()
+        significant = rows["p_adjusted"] < alpha
+        lines.append(
+            f"  {str(term).replace('_', ' ')}: significant in {int(significant.sum())} of "
+            f"{len(fits)} layers (p < {alpha:g}, {correction}), positive in "
+            f"{int((significant & (rows['estimate'] > 0)).sum())} of these; "
+            f"coefficients {low:.3f} to {high:.3f}"
+        )
+    if len(fitted):
+        best = fitted.iloc[int(fitted["r_squared"].argmax())]
+        lines.append(
+            f"  R²: {fitted['r_squared'].min():.3f} to {best['r_squared']:.3f} "
+            f"(highest in layer {int(best['layer'])}); "
+            f"cross-validated by document: {fitted['cv_r_squared'].min():.3f} to "
+            f"{fitted['cv_r_squared'].max():.3f}"
+        )
+    if dropped := int(fitted["n_dropped"].sum()):
+        layers = counted(int((fitted["n_dropped"] > 0).sum()), "layer")
+        lines.append(f"  {counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
+    return "\n".join(lines + _not_fitted(fits)) + "\n"
+
+
+# Below this many documents, or with so few of them in effect, errors by document are too small.
+FEW_DOCUMENTS = 50
+
+UNEQUAL = 0.5
+
+
+def advice(fits: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    """Return what the number of documents means for the errors; empty where it means nothing.
+
+    Parameters
+    ----------
+    fits : pandas.DataFrame
+        One row per layer.
+    settings : mapping
+        Of the inference.
+    """
+    fitted = fits[fits["status"] == "ok"]
+    if not len(fitted) or settings["covariance"] not in CLUSTERED:
+        return ""
+    documents = int(fitted["n_documents"].max())
+    effective = float(fitted["effective_documents"].min())
+    if documents >= FEW_DOCUMENTS and effective >= UNEQUAL * documents:
+        return ""
+    line = (
+        f"  errors by document rest on {documents:,} documents, which count as {effective:.0f} "
+        "equal ones where they are fewest"
+    )
+    if not settings["wild_bootstrap"]:
+        line += "; inference.wild_bootstrap: 9999 gives p-values made for that"
+        if settings["covariance"] == "cluster":
+            line += ", covariance: cluster-jackknife wider intervals"
+    return line + "\n"
+
+
+def null_findings(
+    coefficients: pd.DataFrame, fits: pd.DataFrame, *, name: str, alpha: float, adjust: str
+) -> str:
+    """Return a permutation null in a few lines.
+
+    Parameters
+    ----------
+    coefficients, fits : pandas.DataFrame
+        The tidy tables of one permuted regression.
+    name : str
+    alpha : float
+    adjust : str
+    """
+    lines = [
+        f"{name}: the order of tokens within documents permuted, "
+        f"{int(fits['draws'].max()):,} times, {_sample(fits)}"
+    ]
+    correction = _correction(adjust)
+    for term, rows in coefficients.groupby("term", sort=False):
+        if not str(term).startswith(("lag_", "lead_")) or rows["estimate"].isna().all():
+            continue
+        beyond = int((rows["p_adjusted"] < alpha).sum())
+        lines.append(
+            f"  {str(term).replace('_', ' ')}: {rows['estimate'].min():.3f} to "
+            f"{rows['estimate'].max():.3f} if order means nothing, "
+            f"{rows['observed'].min():.3f} to {rows['observed'].max():.3f} in the real order; "
+            f"they differ in {beyond} of {len(rows)} layers (p < {alpha:g}, {correction})"
+        )
+    return "\n".join(lines + _not_fitted(fits)) + "\n"

@@ -1,0 +1,216 @@
+"""Whether results are the same, byte for byte or number for number, however a run goes.
+
+    python tests/support/check_reproducibility.py               # a small model, many regressions
+    python tests/support/check_reproducibility.py --configfile FILE   # any configuration
+
+Runs the workflow in copies of the project: once as it is, and again in the ways in which two runs
+may differ. Each is held to what docs/reproducibility.md promises of it: the bytes of all files
+below results/, or all coefficients within a relative difference. A coefficient near zero is a small
+difference of large sums, so that differences count relative to the coefficient or to its standard
+error, whichever is larger. The status is 1 if a promise is broken.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from projects import (
+    ROOT,
+    Project,
+    new_project,
+    save_gpt2,
+    save_tokenizer,
+    write_several,
+)
+
+# Of a small model in float32, and of any: depth multiplies rounding.
+TOLERANCE, TOLERANCE_OF_ANY = 1e-6, 1e-5
+# What a run needs of the project, besides what a configuration names; the rest need not be copied.
+LEFT = {"results", "logs", "benchmarks", "tests", "docs"}
+# Of the folders that Snakemake makes as a whole.
+STAMP = ".snakemake_timestamp"
+
+
+@dataclass
+class Variant:
+    """A way in which a run differs from the first.
+
+    Attributes
+    ----------
+    name : str
+    bytes : bool
+        Whether all files are to be the same; else only the coefficients are, within the tolerance.
+    arguments : tuple of str
+        Given to snakemake.
+    change : callable
+        Changes the project before the run.
+    first : callable
+        Returns files that are made first, in a run of their own.
+    """
+
+    name: str
+    bytes: bool
+    arguments: tuple[str, ...] = ()
+    change: Callable[[Project], None] = lambda project: None
+    first: Callable[[Project], list[str]] = field(default=lambda project: [])
+
+
+def last_shards(project: Project) -> list[str]:
+    """Return what extraction makes of the last shard of every corpus."""
+    extraction = project.config.get("extraction", {})
+    kept = "activations" if extraction.get("keep", "vectors") == "vectors" else "norms"
+    return [
+        f"results/{model}/{corpus}/{site}/{kept}/{keys.get('shards', 1) - 1:04d}.parquet"
+        for model in project.config["models"]
+        for corpus, keys in project.config["corpora"].items()
+        for site in extraction.get("sites", ["attention"])
+    ]
+
+
+def reshard(project: Project) -> None:
+    """Process every corpus in two shards more, or in one where there were several."""
+    corpora = project.config["corpora"].items()
+    project.write_config(
+        corpora={
+            name: {**keys, "shards": 1 if keys.get("shards", 1) > 1 else 3}
+            for name, keys in corpora
+        }
+    )
+
+
+def rebatch(project: Project) -> None:
+    """Compute other tokens together: a third as many at a time."""
+    size = project.config.get("extraction", {}).get("batch_tokens", 4096)
+    project.write_config(extraction={"batch_tokens": max(1, size // 3)})
+
+
+VARIANTS = [
+    Variant("the same once more", True),
+    Variant("one core", True, ("--cores", "1")),
+    Variant("one thread for a model", True, ("--set-threads", "extract_activations=1")),
+    Variant("the last shard first", True, first=last_shards),
+    Variant("other batches", False, change=rebatch),
+    Variant("another number of shards", False, change=reshard),
+]
+
+
+def small(folder: Path) -> Project:
+    """Return a project with a random model, three shards and regressions of every kind."""
+    model = folder / "model"
+    save_tokenizer(model)
+    save_gpt2(model)
+    project = new_project(folder / "project", model)
+    write_several(project, shards=3)
+    project.write_config(
+        extraction={"keep": "vectors", "batch_tokens": 200}, figures={"formats": ["svg", "png"]}
+    )
+    return project
+
+
+def configured(folder: Path, configfile: Path) -> Project:
+    """Return a copy of this project with another configuration, and the models fetched before."""
+    names = [path.name for path in ROOT.iterdir() if not path.name.startswith(".")]
+    for name in sorted(set(names) - LEFT):
+        source, target = ROOT / name, folder / "project" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    project = Project(folder / "project", yaml.safe_load(configfile.read_text(encoding="utf-8")))
+    project.write_config()
+    return project
+
+
+def run(project: Project, variant: Variant) -> None:
+    """Run the workflow in this way; end the program if it fails."""
+    variant.change(project)
+    for targets in filter(None, [variant.first(project), ["default"]]):
+        result = project.snakemake(*targets, "--cores", "2", *variant.arguments)
+        if result.returncode:
+            sys.exit(f"{result.stdout}\nerror: {variant.name}: the run failed, see above")
+
+
+def differing(one: dict[str, bytes], two: dict[str, bytes]) -> list[str]:
+    """Return the files that are not the same in two results, or not in both."""
+    return sorted(
+        path for path in {*one, *two} if not path.endswith(STAMP) and one.get(path) != two.get(path)
+    )
+
+
+def coefficients(project: Project) -> pd.DataFrame:
+    """Return the estimates and standard errors of all regressions, by what they are of."""
+    paths = sorted(project.folder.glob("results/*/*/*/*/coefficients.parquet"))
+    table = pd.concat([pd.read_parquet(path) for path in paths])
+    keys = ["model", "corpus", "site", "regression", "layer", "term"]
+    return table.set_index(keys)[["estimate", "std_error"]]
+
+
+def largest_difference(one: pd.DataFrame, two: pd.DataFrame) -> float:
+    """Return the largest difference, relative to the coefficient or its standard error."""
+    two = two.loc[one.index]
+    scale = np.maximum(one["estimate"].abs(), one["std_error"])
+    errors = (two["std_error"] - one["std_error"]).abs() / one["std_error"]
+    return float(
+        np.nanmax([((two["estimate"] - one["estimate"]).abs() / scale).max(), errors.max()])
+    )
+
+
+def kind(path: str) -> str:
+    """Return what a file counts as in the table."""
+    suffix = Path(path).suffix.removeprefix(".")
+    return {"csv": "tables", "parquet": "tables"}.get(suffix, suffix)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the variants and print a line for each."""
+    broken = False
+    with tempfile.TemporaryDirectory(prefix="attnlag-") as name:
+        folder = Path(name)
+        file = arguments.configfile
+        tolerance = TOLERANCE_OF_ANY if file else TOLERANCE
+        start = configured(folder, file) if file else small(folder)
+        first = start.copy(folder / "first")
+        run(first, Variant("the first run", True))
+        results, numbers = first.results(), coefficients(first)
+        count = sum(not path.endswith(STAMP) for path in results)
+        print(f"{'variant':26}{'files':>6}{'same':>6}  {'coefficients':12}  {'seconds':>7}  ")
+        for variant in VARIANTS:
+            began = time.monotonic()
+            project = start.copy(folder / "variant")
+            run(project, variant)
+            other = differing(results, project.results())
+            difference = largest_difference(numbers, coefficients(project))
+            kept = not other if variant.bytes else difference <= tolerance
+            broken |= not kept
+            words = "as promised" if kept else "NOT AS PROMISED"
+            print(
+                f"{variant.name:26}{count:6}{count - len(other):6}  {difference:12.1e}  "
+                f"{time.monotonic() - began:7.0f}  {words}",
+                flush=True,
+            )
+            if variant.bytes and other:
+                kinds: dict[str, Any] = {}
+                for path in other:
+                    kinds.setdefault(kind(path), []).append(path)
+                for name, paths in sorted(kinds.items()):
+                    print(f"    {name}: {len(paths)} differ, such as {paths[0]}")
+            shutil.rmtree(project.folder)
+    if broken:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--configfile", type=Path, metavar="FILE", help="a configuration of this project"
+    )
+    main(parser.parse_args())

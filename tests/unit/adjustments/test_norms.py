@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from attnlag.adjustments import columns, norms
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=8),
+        elements=st.floats(-(2.0**60), 2.0**60, width=32),
+    )
+)
+def test_norms_are_the_definition(vectors):
+    """The square root of the sum of the squares, term by term and exactly rounded."""
+    expected = [math.sqrt(math.fsum(float(x) ** 2 for x in row)) for row in vectors]
+    # Below the normal numbers of float32, its digits become fewer.
+    least = float(np.finfo(np.float32).smallest_subnormal)
+    np.testing.assert_allclose(norms.l2_norms(vectors), expected, rtol=1e-6, atol=least)
+
+
+def test_sums_of_many_terms_keep_their_digits():
+    vectors = np.full((1, 100_000), 0.1, np.float32)
+    vectors[0, 0] = 1e4
+    exact = math.sqrt(math.fsum(float(x) ** 2 for x in vectors[0]))
+    assert norms.l2_norms(vectors)[0] == np.float32(exact)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_zero_and_nonfinite_norms_are_kept_as_they_are(odd):
+    found = norms.l2_norms(np.array([[0, 0], [3, 4], [odd, 1]], np.float32))
+    assert found[:2].tolist() == [0, 5]
+    assert not np.isfinite(found[2])
+
+
+def test_row_groups_of_a_file(tmp_path):
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(3, 10, 4)).astype(np.float32)
+    schema = columns.schema(3, 4)
+    keys = [
+        pa.array(["a"] * 6 + ["b"] * 4).dictionary_encode(),
+        pa.array([0] * 10, pa.int32()),
+        pa.array([*range(6), *range(4)], pa.int32()),
+        pa.array(range(10), pa.int32()),
+    ]
+    layers = [
+        pa.FixedSizeListArray.from_arrays(pa.array(layer.reshape(-1)), 4) for layer in vectors
+    ]
+    table = pa.Table.from_arrays([*keys, *layers], schema=schema)
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)
+    file = pq.ParquetFile(tmp_path / "a.parquet")
+    found = pa.concat_tables([norms.norms_of_row_group(file, i) for i in range(2)])
+    assert found.schema == columns.schema(3)
+    assert found.select(columns.KEYS).to_pydict() == table.select(columns.KEYS).to_pydict()
+    for index, name in enumerate(columns.layers_in(schema)):
+        np.testing.assert_allclose(
+            found[name].to_numpy(), np.linalg.norm(vectors[index], axis=1), rtol=1e-6
+        )

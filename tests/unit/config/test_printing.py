@@ -1,0 +1,101 @@
+"""What users' files hold reaches no terminal as a command, and makes no lines of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attnlag.config.problems import check
+from attnlag.errors import printable
+
+PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
+# Clears the screen, begins a line of its own and rings; turns the text around; half a character.
+HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028 \udc80"
+
+
+def test_printable() -> None:
+    shown = printable(HOSTILE)
+    assert shown == (
+        r"\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028 \udc80"  # the same, escaped
+    )
+    for text in ("Grüße, 世界 👩‍🔬", "a\\nb", ""):
+        assert printable(text) == text
+
+
+def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[bytes]:
+    (folder / name).write_text(text, encoding="utf-8")
+    command = [sys.executable, PROGRAM, "--corpus", "hostile", "--output", folder / "out.parquet"]
+    command += ["--log", folder / "log.txt", "--settings", '{"id": "id"}', "--", name]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False)
+
+
+def test_one_problem_is_one_line(tmp_path: Path) -> None:
+    """An id that occurs twice stands in the message, and so do a key and a file's name."""
+    row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
+    result = prepare(tmp_path, "a\x1b[2J\n.jsonl", f"{row}\n{row}\n" + '{"k\x9b": 1}\n')
+    assert result.returncode == 1
+    for printed in (result.stderr, (tmp_path / "log.txt").read_bytes()):
+        lines = printed.decode().split("\n")
+        assert len(lines) == 4
+        assert lines.pop() == ""
+        for number, line in enumerate(lines):
+            assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
+            assert printable(line) == line
+
+
+def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
+    code = (
+        "from attnlag.pipeline import program\n"
+        "def main(arguments): raise RuntimeError('\\x1b[2J')\n"
+        "program.run(main, program.argument_parser(None))\n"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=PROGRAM.parent, capture_output=True, check=False)
+    assert result.returncode == 1
+    lines = result.stderr.decode().splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1] == r"RuntimeError: \x1b[2J"
+
+
+def test_problems_of_a_configuration(tmp_path: Path) -> None:
+    key = "k\x1b[2J\x9b\n\u202e"
+    raw = {
+        "models": {key: {}},
+        "corpora": {"a": {key: 1, "files": [key]}},
+        "inference": {"covariance": key},
+        key: key,
+    }
+    _, problems = check(raw)
+    assert len(problems) > 4
+    assert all(printable(problem) == problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a\x1b[2J.txt", "cannot be printed"),
+        ("a\n.txt", "cannot be printed"),
+        ("{corpus}.txt", "braces"),
+        (b"\xff.txt".decode(errors="surrogateescape"), "cannot be printed"),
+    ],
+)
+def test_names_that_no_job_can_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    """Found through a glob too."""
+    monkeypatch.chdir(tmp_path)
+    Path("texts", name).parent.mkdir()
+    Path("texts", name).write_text("words")
+    Path("models", name).mkdir(parents=True)
+    Path("models", name, "config.json").write_text("{}")
+    raw = {
+        "models": {"mine": {"source": "path", "path": f"models/{name}"}},
+        "corpora": {"a": {"files": ["texts/*.txt"]}},
+    }
+    if "\udcff" in name:
+        del raw["models"]["mine"]["path"]  # no text that YAML can hold
+    _, problems = check(raw)
+    assert len(problems) == 2
+    assert sum(reason in problem for problem in problems) == 2 - ("\udcff" in name)

@@ -1,0 +1,1066 @@
+"""The configuration: every mistake in one exact line, all of them at once, and no drift."""
+
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from attnlag.config.problems import check, command_line_problems, reading_problems
+from attnlag.config.reading import section_of
+from attnlag.config.schema import Config, canonical
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = ROOT / "scripts" / "describe_config.py"
+FILE = "config.yaml"
+
+# Five lines without a mistake; what a test adds starts in line 6.
+LEAST = """\
+models:
+  tiny: {source: hub, repository: a/b, revision: c0}
+corpora:
+  words:
+    files: [words.txt]
+"""
+WORDS = "corpora: {words: {files: [words.txt]}}\n"
+TINY = "models: {tiny: {source: hub, repository: a/b, revision: c0}}\n"
+SHA256 = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with one text and one model."""
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("some words")
+    Path("texts/inner").mkdir(parents=True)
+    for name in ("b.txt", "a.txt", "a.md", ".hidden.txt", "inner/c.txt"):
+        Path("texts", name).write_text(name)
+    Path("links").mkdir()
+    for name in ("a", "b"):
+        Path("links", name).symlink_to("nowhere")
+    os.mkfifo("pipe")
+    Path("mine").mkdir()
+    Path("mine/config.json").write_text('{"num_hidden_layers": 4}')
+    return tmp_path
+
+
+def problems_of(text: str, **changes: Any) -> list[str]:
+    """Return the problems of a file with ``text``, its sections replaced on the command line."""
+    Path(FILE).write_text(text)
+    raw = {**(yaml.safe_load(text) or {}), **changes}
+    return check(raw, [FILE])[1]
+
+
+def checked(**sections: Any) -> Config:
+    config, problems = check({**yaml.safe_load(LEAST), **sections})
+    assert problems == []
+    assert config is not None
+    return config
+
+
+# --- one mistake, one line -----------------------------------------------------------------
+
+SECTIONS = "models, corpora, tokens, extraction, norms, regressions, inference, comparison, figures"
+MAPPING = "expected a mapping, as in {key: value}"
+NAMES = "expected a mapping, as in {name: {key: value}}"
+QUOTES = "expected text (quotes make a number text)"
+FOLDER_NAME = (
+    "becomes a folder: expected letters, digits, '.', '_' and '-', beginning with a letter or a "
+    "digit and not ending with a dot"
+)
+FOLDER = "expected a Hugging Face folder or a .gguf file"
+
+ADDED = {
+    # text from line 6 on: its one problem
+    "tokenz: {}": f"6: tokenz: unknown key, expected one of {SECTIONS}; did you mean 'tokens'?",
+    "alpha: 0.1": (
+        f"6: alpha: unknown key, expected one of {SECTIONS}; did you mean 'inference.alpha'?"
+    ),
+    "source: hub": (
+        f"6: source: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.source'?"
+    ),
+    "seed: 1": (
+        f"6: seed: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.seed' or "
+        "'regressions.NAME.seed' or 'inference.seed' or 'comparison.seed'?"
+    ),
+    "figures: {alpha: 0.1}": (
+        "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, documents, "
+        "text_layer; did you mean 'inference.alpha'?"
+    ),
+    "1: {}": f"6: [1]: unknown key, expected one of {SECTIONS}",
+    "tokens: [1]": f"6: tokens: found [1], {MAPPING}",
+    "tokens: 512": f"6: tokens: found 512, {MAPPING}",
+    "tokens:\n  max_lenght: 5": (
+        "7: tokens.max_lenght: unknown key, expected one of max_length, long_documents, "
+        "prepend_bos; did you mean 'max_length'?"
+    ),
+    "tokens:\n  max_length: 1": "7: tokens.max_length: found 1, expected at least 2",
+    "tokens:\n  max_length: long": '7: tokens.max_length: found "long", expected a whole number',
+    "tokens:\n  max_length: 9.5": "7: tokens.max_length: found 9.5, expected a whole number",
+    "tokens:\n  max_length: [9]": "7: tokens.max_length: found [9], expected a whole number",
+    "tokens:\n  max_length: true": "7: tokens.max_length: found true, expected a number",
+    "tokens: {long_documents: splitt}": (
+        '6: tokens.long_documents: found "splitt", expected split or truncate; '
+        "did you mean 'split'?"
+    ),
+    "tokens: {prepend_bos: maybe}": (
+        '6: tokens.prepend_bos: found "maybe", expected auto, true or false'
+    ),
+    "extraction: {sites: []}": "6: extraction.sites: found [], expected at least one entry",
+    "extraction: {sites: attention}": (
+        '6: extraction.sites: found "attention", expected a list, as in [a, b]'
+    ),
+    "extraction:\n  sites:\n    - attention\n    - atention": (
+        '9: extraction.sites[1]: found "atention", expected attention, mlp or block; '
+        "did you mean 'attention'?"
+    ),
+    "extraction: {sites: [attention, attention]}": (
+        "6: extraction.sites: found attention twice, expected each entry once"
+    ),
+    "extraction: {keep: everything}": (
+        '6: extraction.keep: found "everything", expected vectors or norms'
+    ),
+    "extraction: {dtype: float}": (
+        '6: extraction.dtype: found "float", expected auto, float32, bfloat16 or float16; '
+        "did you mean 'float32'?"
+    ),
+    "extraction: {device: gpu}": (
+        '6: extraction.device: found "gpu", expected auto, cpu, cuda or cuda:NUMBER'
+    ),
+    "extraction: {batch_tokens: 0}": "6: extraction.batch_tokens: found 0, expected at least 1",
+    "norms: {drop_first: -1}": "6: norms.drop_first: found -1, expected at least 0",
+    "regressions: {}": "6: regressions: found {}, expected at least one entry",
+    "regressions: [1, 2]": f"6: regressions: found [1, 2], {NAMES}",
+    "regressions: {a: }": f"6: regressions.a: found null, {MAPPING}",
+    "regressions: {a: {}}": (
+        "6: regressions.a: found neither lags nor leads, expected lags, as in {lags: [1, 2]}"
+    ),
+    "regressions: {a: {lags: 1}}": (
+        "6: regressions.a.lags: found 1, expected a list, as in [a, b]"
+    ),
+    "regressions: {a: {lags: [1, 0]}}": ("6: regressions.a.lags[1]: found 0, expected at least 1"),
+    "regressions: {a: {lags: [true]}}": ("6: regressions.a.lags[0]: found true, expected a number"),
+    "regressions: {a: {lags: [2, 1, 2]}}": (
+        "6: regressions.a.lags: found 2 twice, expected each entry once"
+    ),
+    "regressions: {a: {lags: [1], lag: 2}}": (
+        "6: regressions.a.lag: unknown key, expected one of lags, leads, covariates, "
+        "position_knots, fixed_effects, bias_correction, permute, permutations, seed; "
+        "did you mean 'lags'?"
+    ),
+    "regressions: {a: {lags: [], leads: []}}": (
+        "6: regressions.a: found neither lags nor leads, expected lags, as in {lags: [1, 2]}"
+    ),
+    "regressions: {a: {leads: [1, 0]}}": "6: regressions.a.leads[1]: found 0, expected at least 1",
+    "regressions: {a: {leads: [2, 2]}}": (
+        "6: regressions.a.leads: found 2 twice, expected each entry once"
+    ),
+    "regressions:\n  a:\n    lags: [1]\n    covariates: [positon]": (
+        '9: regressions.a.covariates[0]: found "positon", expected position, log_frequency, group '
+        "or previous_layer; did you mean 'position'?"
+    ),
+    "regressions: {a: {lags: [1], covariates: [group, group]}}": (
+        "6: regressions.a.covariates: found group twice, expected each entry once"
+    ),
+    "regressions: {a: {lags: [1], covariates: position}}": (
+        '6: regressions.a.covariates: found "position", expected a list, as in [a, b]'
+    ),
+    "regressions: {a: {lags: [1], position_knots: [4, 16]}}": (
+        "6: regressions.a.position_knots: found [4, 16], expected at least 3 entries"
+    ),
+    "regressions: {a: {lags: [1], position_knots: [4, 4, 16]}}": (
+        "6: regressions.a.position_knots: found 4 twice, expected each entry once"
+    ),
+    "regressions: {a: {lags: [1], position_knots: [0, 4, 16]}}": (
+        "6: regressions.a.position_knots[0]: found 0, expected at least 1"
+    ),
+    "regressions: {a: {lags: [1], permutations: 10}}": (
+        "6: regressions.a.permutations: found 10, expected at least 19"
+    ),
+    "regressions: {a: {lags: [1], fixed_effects: documents}}": (
+        '6: regressions.a.fixed_effects: found "documents", expected none or document; '
+        "did you mean 'document'?"
+    ),
+    # Keys that do not go together, at the one to change.
+    "regressions:\n  a:\n    lags: [1]\n    fixed_effects: document\n    covariates: [group]": (
+        "10: regressions.a.covariates: found the covariate group beside fixed_effects: document, "
+        "expected one of the two: a group is constant within its documents"
+    ),
+    "regressions:\n  a:\n    lags: [1]\n    bias_correction: half-panel": (
+        "9: regressions.a.bias_correction: found bias_correction: half-panel without "
+        "fixed_effects, expected fixed_effects: document: there is no such bias without document "
+        "effects"
+    ),
+    "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel,\n"
+    "    permute: within-document}": (
+        "8: regressions.a.permute: found permute beside bias_correction, expected one of the two: "
+        "permuted tokens have no dynamics to correct for"
+    ),
+    "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
+    "inference:\n  covariance: hac": (
+        "9: inference.covariance: found hac, expected cluster or cluster-jackknife: regression a "
+        "has bias_correction: half-panel, which knows no other errors; or bias_correction: none"
+    ),
+    "inference:\n  adjust: max-t\n  bootstrap: 38": (
+        "7: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least "
+        "39 at alpha 0.05"
+    ),
+    "inference: {bootstrap: -1}": "6: inference.bootstrap: found -1, expected at least 0",
+    "inference: {stack_mb: 0}": "6: inference.stack_mb: found 0, expected at least 1",
+    "extraction: {fast: on}": "6: extraction.fast: found true, expected auto or off",
+    "norms: {common_sample: often}": (
+        '6: norms.common_sample: found "often", expected true or false'
+    ),
+    "figures: {bands: both}": '6: figures.bands: found "both", expected single or joint',
+    "regressions: {norms: {lags: [1]}}": (
+        "6: regressions.norms: the name 'norms' is that of a folder of the results, "
+        "expected another"
+    ),
+    "inference: {alpha: 1}": "6: inference.alpha: found 1, expected less than 1",
+    "inference: {alpha: 0}": "6: inference.alpha: found 0, expected more than 0",
+    "inference: {alpha: .nan}": "6: inference.alpha: found NaN, expected less than 1",
+    "inference: {alpha: -.inf}": "6: inference.alpha: found -Infinity, expected more than 0",
+    "inference: {bootstrap: 1000001}": (
+        "6: inference.bootstrap: found 1000001, expected at most 1,000,000"
+    ),
+    "regressions: {a: {lags: [10000000000000000000000000]}}": (
+        "6: regressions.a.lags[0]: found 10000000000000000000000000, expected at most 1,000,000,000"
+    ),
+    "inference: {alpha: five}": '6: inference.alpha: found "five", expected a number',
+    "inference: {alpha: false}": "6: inference.alpha: found false, expected a number",
+    "inference: {covariance: clustr}": (
+        '6: inference.covariance: found "clustr", expected cluster, cluster-jackknife, '
+        "nonrobust, hc1, hc3 or hac; did you mean 'cluster'?"
+    ),
+    "inference: {adjust: bonferroni}": (
+        '6: inference.adjust: found "bonferroni", expected holm, benjamini-hochberg, max-t or none'
+    ),
+    "inference: {folds: 1}": "6: inference.folds: found 1, expected at least 2",
+    "figures: {formats: [pdf]}": '6: figures.formats[0]: found "pdf", expected svg or png',
+    "figures: {layers: []}": "6: figures.layers: found [], expected at least one entry",
+    "figures: {layers: [-1]}": "6: figures.layers[0]: found -1, expected at least 0",
+    "figures: {layers: [3, 3]}": "6: figures.layers: found 3 twice, expected each entry once",
+    "tokens: {max_length: 4}\nregressions:\n  far: {lags: [3, 1]}": (
+        "8: regressions.far.lags: found lag 3, which needs sequences of 5 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "tokens: {max_length: 5}\nregressions:\n  both: {lags: [2], leads: [1, 2]}": (
+        "8: regressions.both.lags: found lag 2 and lead 2, which need sequences of 6 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 5"
+    ),
+    "tokens: {max_length: 4}\nregressions: {lead: {leads: [2], covariates: [previous_layer]}}": (
+        "7: regressions.lead.leads: found previous_layer and lead 2, which need sequences of 5 "
+        "tokens (norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    # The common sample adds no second line to this.
+    "tokens: {max_length: 4}\nnorms: {common_sample: true}\nregressions: {a: {lags: [3]}}": (
+        "8: regressions.a.lags: found lag 3, which needs sequences of 5 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "tokens: {max_length: 4}\nnorms: {common_sample: true}\n"
+    "regressions: {a: {lags: [2]}, b: {leads: [2]}}": (
+        "7: norms.common_sample: found true: over all regressions lag 2 and lead 2, which need "
+        "sequences of 6 tokens (norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "norms: {drop_first: 1}\nfigures: {}\nnorms: {drop_first: 2}": (
+        "8: norms: given twice, expected once; the first is in line 6"
+    ),
+    "norms:\n  drop_first: 1\n  drop_first: 1": (
+        "8: norms.drop_first: given twice, expected once; the first is in line 7"
+    ),
+}
+
+MODELS = {
+    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: attn.0, mlp: m p}}": (
+        '2: models.tiny.sites.mlp: found "m p", expected a module\'s path, as in transformer.h'
+    ),
+    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mpl: m, mlp: b}}": (
+        "2: models.tiny.sites.mpl: unknown key, expected one of blocks, attention, mlp, scale; "
+        "did you mean 'mlp'?"
+    ),
+    "  tiny: {source: path, path: mine, sites: {blocks: h, mlp: mlp}}": (
+        "2: models.tiny.sites.attention: is missing, expected path from a block to the module "
+        "whose output is what attention adds, as in `self_attn`"
+    ),
+    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mlp: b, scale: 0}}": (
+        "2: models.tiny.sites.scale: found 0, expected more than 0"
+    ),
+    # the models of a file, the first of them in line 2: its one problem
+    "": f"1: models: found null, {NAMES}",
+    "  - tiny": f'1: models: found ["tiny"], {NAMES}',
+    "  tiny: a/b": f'2: models.tiny: found "a/b", {MAPPING}',
+    "  tiny:": f"2: models.tiny: found null, {MAPPING}",
+    "  tiny: {repository: a/b}": (
+        "2: models.tiny.source: is missing, expected one of hub, path, package, random"
+    ),
+    "  tiny:\n    source: hubb": (
+        '3: models.tiny.source: found "hubb", expected one of hub, path, package, random; '
+        "did you mean 'hub'?"
+    ),
+    "  tiny: {source: }": (
+        "2: models.tiny.source: found null, expected one of hub, path, package, random"
+    ),
+    "  tiny: {source: [hub]}": (
+        '2: models.tiny.source: found ["hub"], expected one of hub, path, package, random; '
+        "did you mean 'hub'?"
+    ),
+    "  tiny: {source: hub, repository: a/b}": (
+        "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
+        "the commit found is recorded"
+    ),
+    "  tiny: {source: hub, repository: a b, revision: c}": (
+        '2: models.tiny.repository: found "a b", expected a repository, as in openai-community/gpt2'
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: 1234567}": (
+        f"2: models.tiny.revision: found 1234567, {QUOTES}"
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: ''}": (
+        '2: models.tiny.revision: found "", expected a commit, tag or branch'
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: c, layers: many}": (
+        '2: models.tiny.layers: found "many", expected a whole number'
+    ),
+    "  tiny: {source: hub, repository: a/b, revision: c, path: x}": (
+        "2: models.tiny.path: unknown key, expected one of layers, width, sites, source, "
+        "repository, revision"
+    ),
+    f"  tiny: {{source: package, package: p q, version: '1', file: a.gguf, sha256: '{SHA256}'}}": (
+        '2: models.tiny.package: found "p q", expected the name of a Python package'
+    ),
+    f"  tiny: {{source: package, package: p, version: '>1', file: a.gguf, sha256: '{SHA256}'}}": (
+        '2: models.tiny.version: found ">1", expected one exact version, as in 0.1.2'
+    ),
+    f"  tiny: {{source: package, package: p, version: 1.0, file: a.gguf, sha256: '{SHA256}'}}": (
+        f"2: models.tiny.version: found 1.0, {QUOTES}"
+    ),
+    f"  tiny: {{source: package, package: p, version: '1', file: a.bin, sha256: '{SHA256}'}}": (
+        '2: models.tiny.file: found "a.bin", expected a path that ends in .gguf or is a '
+        "model.safetensors"
+    ),
+    "  tiny: {source: package, package: p, version: '1', file: a.gguf, sha256: ABC}": (
+        '2: models.tiny.sha256: found "ABC", expected 64 hexadecimal digits, lower case'
+    ),
+    "  tiny: {source: path, path: }": f"2: models.tiny.path: found null, {QUOTES}",
+    "  tiny: {source: path, path: yours}": (
+        f"2: models.tiny.path: found no folder 'yours', {FOLDER}"
+    ),
+    "  tiny: {source: path, path: words.txt}": (
+        f"2: models.tiny.path: 'words.txt' is a file, {FOLDER}"
+    ),
+    "  tiny: {source: path, path: texts}": (
+        f"2: models.tiny.path: the folder 'texts' has no config.json, {FOLDER}"
+    ),
+    "  tiny: {source: path, path: mine, layers: 6}": (
+        "2: models.tiny.layers: found 6, but the model has 4 layers"
+    ),
+    "  twin: {source: random}": (
+        "2: models.twin.of: is missing, expected the other model, by your name for it in this file"
+    ),
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tinny}": (
+        "3: models.twin.of: found \"tinny\", expected tiny; did you mean 'tiny'?"
+    ),
+    "  a: {source: path, path: mine}\n  b: {source: path, path: mine}\n"
+    "  twin: {source: random, of: other}": (
+        '4: models.twin.of: found "other", expected one of a, b'
+    ),
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny}\n"
+    "  third: {source: random, of: twin}": (
+        '4: models.third.of: found "twin", which is random itself, expected tiny'
+    ),
+    "  twin: {source: random, of: twin}": (
+        '2: models.twin.of: found "twin", which is random itself, expected a model that is not '
+        "random, and this configuration has none"
+    ),
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, seed: -1}": (
+        "3: models.twin.seed: found -1, expected at least 0"
+    ),
+    # A mistake in the original is not one of the twin.
+    "  tiny: {source: path}\n  twin: {source: random, of: tiny}": (
+        "2: models.tiny.path: is missing, expected a Hugging Face folder (config.json, "
+        "safetensors, tokenizer files) or a .gguf file"
+    ),
+    # A twin has the layers of its original.
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, layers: 6}": (
+        "3: models.twin.layers: found 6, but the model has 4 layers"
+    ),
+    "  a/b: {source: path, path: mine}": (f'2: models."a/b": the name "a/b" {FOLDER_NAME}'),
+    '  "a\\nb": {source: path, path: mine}': (f'2: models."a\\nb": the name "a\\nb" {FOLDER_NAME}'),
+    "  corpora: {source: path, path: mine}": (
+        "2: models.corpora: the name 'corpora' is that of a folder of the results, expected another"
+    ),
+    "  1: {source: path, path: mine}": (
+        "2: models[1]: found the name 1, expected text (quotes make it text)"
+    ),
+    "  1.5: {source: path, path: mine}": (
+        "2: models.1.5: found the name 1.5, expected text (quotes make it text)"
+    ),
+}
+
+FILES = {
+    # the corpora of a file, the first of them in line 3: its one problem
+    "": f"2: corpora: found null, {NAMES}",
+    "  words: words.txt": f'3: corpora.words: found "words.txt", {MAPPING}',
+    "  words: {}": (
+        "3: corpora.words.files: is missing, expected files or globs: JSON lines, plain text, "
+        "CSV, TSV or Parquet, also .gz and .zst"
+    ),
+    "  words: {files: []}": "3: corpora.words.files: found [], expected at least one entry",
+    "  words: {files: 5}": "3: corpora.words.files: found 5, expected a list, as in [a, b]",
+    "  words: {files: [5]}": f"3: corpora.words.files[0]: found 5, {QUOTES}",
+    "  words: {files: ['']}": (
+        '3: corpora.words.files[0]: found "", expected text that is not empty'
+    ),
+    "  words:\n    files: [words.txt]\n    shards: true": (
+        "5: corpora.words.shards: found true, expected a number"
+    ),
+    "  words:\n    files: [words.txt]\n    shards: 0": (
+        "5: corpora.words.shards: found 0, expected at least 1"
+    ),
+    "  words: {files: [words.txt], genre: x}": (
+        "3: corpora.words.genre: unknown key, expected one of files, id, text, group, split, shards"
+    ),
+    "  words: {files: [words.txt], split: lines}": (
+        '3: corpora.words.split: found "lines", expected none or blank-lines; '
+        "did you mean 'blank-lines'?"
+    ),
+    "  words:\n    files:\n      - words.txt\n      - word.txt": (
+        "6: corpora.words.files[1]: found no file 'word.txt'; did you mean 'words.txt'?"
+    ),
+    "  words: {files: texts/c.html}": "3: corpora.words.files[0]: found no file 'texts/c.html'",
+    "  words: {files: nowhere/x.txt}": "3: corpora.words.files[0]: found no file 'nowhere/x.txt'",
+    "  words: {files: 'texts/*.csv'}": "3: corpora.words.files[0]: 'texts/*.csv' matches no file",
+    "  words: {files: 'links/*'}": (
+        "3: corpora.words.files[0]: 'links/a' is a link to 'nowhere', which is missing; so is 1 "
+        "other file"
+    ),
+    "  words: {files: links/a}": (
+        "3: corpora.words.files[0]: 'links/a' is a link to 'nowhere', which is missing"
+    ),
+    "  words: {files: pipe}": "3: corpora.words.files[0]: 'pipe' is a pipe, expected a file",
+    "  words: {files: /dev/zero}": (
+        "3: corpora.words.files[0]: '/dev/zero' is a device, expected a file"
+    ),
+    "  words: {files: texts}": (
+        "3: corpora.words.files[0]: 'texts' is a folder, expected a file or a glob, "
+        "as in 'texts/*.txt'"
+    ),
+    "  words: {files: words.txt/inner.txt}": (
+        "3: corpora.words.files[0]: found no file 'words.txt/inner.txt'"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problem"), ADDED.items(), ids=ADDED)
+def test_a_mistake_in_a_section(text: str, problem: str) -> None:
+    assert problems_of(LEAST + text) == [f"{FILE}:{problem}"]
+
+
+@pytest.mark.parametrize(("text", "problem"), MODELS.items(), ids=MODELS)
+def test_a_mistake_in_a_model(text: str, problem: str) -> None:
+    assert problems_of(f"models:\n{text}\n{WORDS}") == [f"{FILE}:{problem}"]
+
+
+@pytest.mark.parametrize(("text", "problem"), FILES.items(), ids=FILES)
+def test_a_mistake_in_a_corpus(text: str, problem: str) -> None:
+    assert problems_of(f"{TINY}corpora:\n{text}\n") == [f"{FILE}:{problem}"]
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    text = """\
+models:
+  tiny: {source: hub, repository: a/b, revison: c0, layers: 6}
+  mine: {source: path, path: mine}
+  lost: {source: path, path: lost}
+corpora:
+  words:
+    files: [word.txt]
+    shards: 0
+  others: {files: ['*.csv']}
+inference:
+  alpha: 5
+  alpha: 7
+figures: {layers: [2, 5], formats: [svg]}
+tokens:
+"""
+    assert problems_of(text) == [
+        f"{FILE}:{line}"
+        for line in (
+            "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
+            "the commit found is recorded",
+            "2: models.tiny.revison: unknown key, expected one of layers, width, sites, source, "
+            "repository, revision; did you mean 'revision'?",
+            f"4: models.lost.path: found no folder 'lost', {FOLDER}",
+            "7: corpora.words.files[0]: found no file 'word.txt'; did you mean 'words.txt'?",
+            "8: corpora.words.shards: found 0, expected at least 1",
+            "9: corpora.others.files[0]: '*.csv' matches no file",
+            "12: inference.alpha: given twice, expected once; the first is in line 11",
+            "12: inference.alpha: found 7, expected less than 1",
+            "13: figures.layers[1]: found layer 5, but model mine has layers 0 to 3",
+        )
+    ]
+
+
+@pytest.mark.parametrize("raw", [None, {}, {"models": None}, {"corpora": "null"}])
+def test_an_empty_configuration(raw: Any) -> None:
+    Path(FILE).write_text("")
+    config, problems = check(raw, [FILE])
+    assert config is None
+    assert len(problems) == 2
+    assert check({})[1] == [
+        "configuration: models: is missing, expected the models, by your name for each",
+        "configuration: corpora: is missing, expected the corpora, by your name for each",
+    ]
+
+
+@pytest.mark.parametrize("raw", [[], ["models"], "models", 3])
+def test_what_is_no_mapping(raw: Any) -> None:
+    assert check(raw, [FILE]) == (None, [f"{FILE}: found {json.dumps(raw)}, {MAPPING}"])
+
+
+ODD: list[Any] = [
+    {None: 1, True: 2, 1.5: 3, (1, 2): 4, "": 5, "a\nb": 6},
+    {"models": {None: 1, (1, 2): {"source": "hub"}, "x": {"source": {}}, "": None, "\0": []}},
+    {"corpora": {"x": {"files": ["\0", "a" * 5000, "[", "**", "~", "/"], "files[0]": {}}}},
+    {
+        "models": {
+            "x": {"source": "path", "path": "\0"},
+            "..": {"source": "path", "path": "a" * 999},
+        }
+    },
+    {
+        "inference": {"alpha": float("nan"), "folds": float("inf")},
+        "norms": {"drop_first": 10**5000},
+    },
+    {"tokens": {"max_length": datetime.date(2026, 1, 1)}, "figures": {"layers": {1: 2}}},
+    {"regressions": {"x": {"lags": [None, {}, [1], {1: {2: 3}}]}, "[key]": {"lags": [1]}}},
+]
+
+
+@pytest.mark.parametrize("raw", ODD)
+def test_odd_values_become_lines_too(raw: dict[Any, Any]) -> None:
+    config, problems = check(raw)
+    assert config is None
+    assert all("\n" not in problem and "Error" not in problem for problem in problems)
+
+
+BROKEN = {
+    # the content of a file: what keeps it from being read
+    b"": ": found nothing in it, expected at least models and corpora",
+    b"# nothing": ": found nothing in it, expected at least models and corpora",
+    b"- 1": f": found [1], {MAPPING}",
+    b"words": f': found "words", {MAPPING}',
+    b"a: 1\nb: [1\n": (
+        ":3: no YAML at column 1: while parsing a flow sequence expected ',' or ']', but got "
+        "'<stream end>'"
+    ),
+    b"a: 1\nb: c: 2": ":2: no YAML at column 5: mapping values are not allowed here",
+    b"a:\n\tb: 1": (
+        ":2: no YAML at column 1: while scanning for the next token found character '\\t' that "
+        "cannot start any token; expected spaces in place of a tab"
+    ),
+    b"a: *b": ":1: no YAML at column 4: found undefined alias 'b'",
+    b"a: 1\n---\nb: 2": (
+        ":2: no YAML at column 1: expected a single document in the stream but found another "
+        "document"
+    ),
+    b"a: !!python/object:os.system [1]": (
+        ":1: no YAML at column 4: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object:os.system'"
+    ),
+    b"a: b\0": ": found the character '\\x00', expected none such in YAML",
+    b"a: 1\nb: caf\xe9": ":2: found byte 0xe9 at offset 11, expected UTF-8",
+    "a: 1".encode("utf-16"): ":1: found byte 0xff at offset 0, expected UTF-8",
+    b"a: 1\n? [b]\n: 2": ":2: found a list or a mapping as a key, expected text",
+    b"a: 1\nb: 2026-13-45": ':2: found "2026-13-45": month must be in 1..12',
+    b"a: 1\n2026-13-45: b": ':2: found "2026-13-45": month must be in 1..12',
+    b"a: &a [*a]": (
+        ": found more than 100,000 values, each alias counted as all that it stands for; "
+        "expected fewer"
+    ),
+    b"[" * 5_000: f": nested too deeply, {MAPPING}",
+    b"#" * 1_000_001: ": found more than 1,000,000 bytes, expected fewer",
+    b"pathvars: 3": (
+        f": models: is missing, expected the models, by your name for each|: corpora: is missing, "
+        f"expected the corpora, by your name for each|:1: pathvars: unknown key, expected one of "
+        f"{SECTIONS}"
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), BROKEN.items(), ids=lambda value: value[:20])
+def test_a_file_that_cannot_be_read(content: bytes, problem: str) -> None:
+    Path(FILE).write_bytes(content)
+    lines = [f"{FILE}{line}" for line in problem.split("|")]
+    assert reading_problems(FILE) == lines
+
+
+@pytest.mark.parametrize("kind", ["[%s]", "{a: %s}"])
+def test_aliases_of_aliases_are_counted_and_not_written_out(kind: str) -> None:
+    level = ", ".join(["*x%d"] * 9) if kind == "[%s]" else "*x%d, b: *x%d, c: *x%d"
+    lines = ["x0: &x0 lol"]
+    for depth in range(1, 40):
+        inner = level.replace("%d", str(depth - 1))
+        lines.append(f"x{depth}: &x{depth} {kind % inner}")
+    Path(FILE).write_text("\n".join(lines))
+    (problem,) = reading_problems(FILE)
+    assert "more than 100,000 values" in problem
+    assert check(yaml.safe_load(Path(FILE).read_text()), [FILE]) == (None, [problem])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LEAST,
+        f"\ufeff{LEAST}",
+        # JSON, which YAML refuses for its tabs.
+        json.dumps(yaml.safe_load(LEAST), indent="\t"),
+        LEAST.replace("\n", "\r\n"),
+    ],
+)
+def test_a_file_that_can_be_read(content: str) -> None:
+    Path(FILE).write_bytes(content.encode())
+    assert reading_problems(FILE) == []
+    assert check(yaml.safe_load(LEAST), [FILE])[1] == []
+
+
+def test_paths_that_are_no_file() -> None:
+    os.mkfifo("pipe.yaml")
+    assert reading_problems("pipe.yaml") == ["pipe.yaml: is a pipe, expected a file"]
+    assert reading_problems("texts") == ["texts: is a folder, expected a file"]
+    assert reading_problems("word.txt") == ["word.txt: no such file; did you mean 'words.txt'?"]
+
+
+def test_the_command_line_is_looked_at() -> None:
+    Path(FILE).write_text("a: [")
+    Path("good.yaml").write_text(LEAST)
+    assert command_line_problems(["--cores", "2", "--configfile", "good.yaml", "-n"]) == []
+    assert command_line_problems(["--config", "inference={alpha: 3}", "x=", "-C", "ab=1"]) == []
+    assert command_line_problems(["--configfile"]) == []
+    found = command_line_problems(
+        ["-n", "--configfiles", FILE, "god.yaml", "--config", "inference.alpha=3", "alpha", "some"]
+    )
+    expected = "expected KEY=VALUE, as in inference={alpha: 0.1}"
+    assert found[0].startswith(f"{FILE}:1: no YAML at column 5")
+    assert found[1:] == [
+        "god.yaml: no such file; did you mean 'good.yaml'?",
+        f'command line: found --config "inference.alpha=3", {expected}',
+        f'command line: found --config "alpha", {expected}',
+        f'command line: found --config "some", {expected}',
+    ]
+
+
+def test_names_that_differ_in_case_only() -> None:
+    models = "models:\n  Tiny: {source: path, path: mine}\n  tiny: {source: path, path: mine}\n"
+    assert problems_of(f"{models}{WORDS}") == [
+        f"{FILE}:3: models.tiny: the name 'tiny' differs from 'Tiny' in case only, expected "
+        "another: some disks do not tell their folders apart"
+    ]
+
+
+def test_long_names() -> None:
+    for length in (100, 101):
+        problem = (
+            f"{FILE}:2: models.{'x' * 101}: the name has 101 characters and becomes a folder: "
+            "expected at most 100"
+        )
+        text = f"models:\n  {'x' * length}: {{source: path, path: mine}}\n{WORDS}"
+        assert problems_of(text) == [problem] * (length - 100)
+
+
+# --- layers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"num_hidden_layers": 4}, {"n_layer": 4}, {"text_config": {"num_hidden_layers": 4}}],
+)
+def test_layers_of_figures_and_of_a_local_model(facts: dict[str, Any]) -> None:
+    Path("mine/config.json").write_text(json.dumps(facts))
+    models = "models: {mine: {source: path, path: mine}}\n"
+    assert problems_of(f"{models}{WORDS}figures: {{layers: [3, 4]}}") == [
+        f"{FILE}:3: figures.layers[1]: found layer 4, but model mine has layers 0 to 3"
+    ]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null"])
+def test_a_local_model_with_a_broken_config(content: str) -> None:
+    Path("mine/config.json").write_text(content)
+    assert problems_of(f"models: {{mine: {{source: path, path: mine}}}}\n{WORDS}") == [
+        f"{FILE}:1: models.mine.path: 'mine/config.json' holds no JSON object, {FOLDER}"
+    ]
+
+
+def test_a_local_gguf_file_is_a_model() -> None:
+    Path("mine.gguf").write_text("")
+    assert problems_of(f"models: {{a: {{source: path, path: mine.gguf}}}}\n{WORDS}") == []
+
+
+def test_layers_beyond_those_declared() -> None:
+    models = "models: {tiny: {source: hub, repository: a/b, revision: c0, layers: 2}}\n"
+    assert problems_of(f"{models}{WORDS}figures:\n  layers:\n  - 1\n  - 2\n") == [
+        f"{FILE}:6: figures.layers[1]: found layer 2, but model tiny has layers 0 to 1"
+    ]
+
+
+def test_layers_of_a_twin_are_those_of_its_original() -> None:
+    models = "models:\n  tiny: {source: hub, repository: a/b, revision: c0, layers: 2}\n"
+    twin = "  twin: {source: random, of: tiny}\n"
+    assert problems_of(f"{models}{twin}{WORDS}figures: {{layers: [2]}}") == [
+        f"{FILE}:5: figures.layers[0]: found layer 2, but model {name} has layers 0 to 1"
+        for name in ("tiny", "twin")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("revision", "problems"),
+    [
+        (
+            "c0",
+            [
+                f"{FILE}:1: models.tiny.layers: found 8, but the model has 4 layers",
+                f"{FILE}:3: figures.layers[0]: found layer 5, but model tiny has layers 0 to 3",
+            ],
+        ),
+        # The folder is what the name stood for before; it will be fetched anew.
+        ("c1", []),
+    ],
+)
+def test_layers_of_a_fetched_model(revision: str, problems: list[str]) -> None:
+    Path("data/models/tiny").mkdir(parents=True)
+    record = {"source": "hub", "repository": "a/b", "revision": "c0", "layers": 4}
+    Path("data/models/tiny/source.json").write_text(json.dumps(record))
+    model = f"{{source: hub, repository: a/b, revision: {revision}, layers: 8}}"
+    text = f"models: {{tiny: {model}}}\n{WORDS}figures: {{layers: [5]}}"
+    assert problems_of(text) == problems
+
+
+# --- the command line, several files, anchors ----------------------------------------------
+
+
+def test_values_from_the_command_line_have_no_line() -> None:
+    text = f"{LEAST}inference:\n  alpha: 0.05\n"
+    assert problems_of(text, inference={"alpha": "2", "folds": "x", "fold": "5"}) == [
+        'command line: inference.alpha: found "2", expected less than 1',
+        'command line: inference.folds: found "x", expected a whole number',
+        "command line: inference.fold: unknown key, expected one of covariance, alpha, adjust, "
+        "bootstrap, wild_bootstrap, seed, folds, hac_lags, stack_mb; did you mean 'folds'?",
+    ]
+    models = {**yaml.safe_load(LEAST)["models"], "more": {"source": "hub", "repository": "a/b"}}
+    assert problems_of(LEAST, models=models) == [
+        "command line: models.more.revision: is missing, expected the commit (best), tag or "
+        "branch; the commit found is recorded"
+    ]
+    assert problems_of(LEAST, regressions="") == [f'command line: regressions: found "", {NAMES}']
+
+
+def test_text_from_the_command_line_is_coerced() -> None:
+    config = checked(
+        inference={"alpha": "0.5", "folds": "3"},
+        tokens={"max_length": "null", "prepend_bos": "true"},
+        regressions={"more": {"lags": ["1", "2"]}},
+        figures="null",
+    )
+    typed = checked(
+        inference={"alpha": 0.5, "folds": 3},
+        tokens={"max_length": None, "prepend_bos": True},
+        regressions={"more": {"lags": [1, 2]}},
+    )
+    assert canonical(config) == canonical(typed)
+
+
+def test_two_files_each_have_their_lines() -> None:
+    Path("first.yaml").write_text(f"{LEAST}norms: {{drop_first: -1}}\ninference: {{folds: 1}}\n")
+    Path("second.yaml").write_text("\ninference: {folds: 0}\n")
+    raw = yaml.safe_load(LEAST) | {"norms": {"drop_first": -1}, "inference": {"folds": 0}}
+    assert check(raw, iter(["first.yaml", "second.yaml"]))[1] == [
+        "first.yaml:6: norms.drop_first: found -1, expected at least 0",
+        "second.yaml:2: inference.folds: found 0, expected at least 2",
+    ]
+
+
+def test_a_section_of_a_file_has_its_lines_and_whole_keys():
+    """Another workflow keeps the configuration of this one beside its own."""
+    lines = [*LEAST.splitlines(), "inference: {covariance: clustr}", "colour: red"]
+    text = "models: 1\nours:\n  deep:\n" + "".join(f"    {line}\n" for line in lines)
+    Path(FILE).write_text(text)
+    whole = yaml.safe_load(text)
+    section = section_of(whole["ours"]["deep"], whole)
+    assert section == ("ours", "deep")
+    problems = check(whole["ours"]["deep"], [FILE], section)[1]
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        [f"{FILE}:9", "ours.deep.inference.covariance"],
+        [f"{FILE}:10", "ours.deep.colour"],
+    ]
+    assert section_of(whole, whole) == ()
+    assert section_of(dict(whole), whole) is None
+
+
+def test_anchors_are_followed() -> None:
+    text = """\
+models:
+  one: &one {source: hub, repository: a/b, revision: c0, width: 0}
+  two:
+    <<: *one
+    revision: c1
+corpora: {words: {files: [words.txt]}}
+"""
+    assert problems_of(text) == [
+        f"{FILE}:2: models.one.width: found 0, expected at least 1",
+        f"{FILE}:3: models.two.width: found 0, expected at least 1",
+    ]
+
+
+# --- well-formed configurations ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "section", [name for name, field in Config.model_fields.items() if not field.is_required()]
+)
+def test_a_section_without_a_value_has_its_defaults(section: str) -> None:
+    assert checked(**{section: None}) == checked()
+    assert problems_of(f"{LEAST}{section}:\n") == []
+
+
+def test_a_key_without_a_value_has_its_default() -> None:
+    words = {"files": ["words.txt"], "id": None, "text": None, "group": None, "shards": None}
+    config = checked(norms={"drop_first": None}, corpora={"words": words})
+    assert config == checked()
+
+
+def test_defaults_are_not_shared() -> None:
+    checked().extraction.sites.append("attention")
+    assert checked().extraction.sites == ["attention"]
+
+
+def test_files_of_expands_globs_in_order_and_once() -> None:
+    Path("odd[1].txt").write_text("its name looks like a glob")
+    files = ["texts/b.txt", "texts/*.txt", "./texts/a.md", "texts/**/*.txt", "odd[1].txt"]
+    config = checked(corpora={"words": {"files": files}})
+    assert config.files_of("words") == [
+        "texts/b.txt",
+        "texts/a.txt",
+        "texts/a.md",
+        "texts/inner/c.txt",
+        "odd[1].txt",
+    ]
+
+
+def test_files_of_takes_absolute_globs_and_one_string(folder: Path) -> None:
+    config = checked(corpora={"words": {"files": f"{folder}/texts/*.txt"}})
+    assert config.files_of("words") == [f"{folder}/texts/a.txt", f"{folder}/texts/b.txt"]
+
+
+def test_a_path_that_cannot_be_read() -> None:
+    name = "x" * 300
+    assert problems_of(f"{TINY}corpora: {{words: {{files: {name}}}}}") == [
+        f"{FILE}:2: corpora.words.files[0]: {name!r} cannot be read: File name too long"
+    ]
+
+
+def test_canonical_is_equal_when_the_settings_are() -> None:
+    one = checked(regressions={"a": {"lags": [2, 1]}, "b": {"lags": [3]}})
+    two = checked(regressions={"b": {"lags": [3]}, "a": {"lags": [1, 2.0]}})
+    assert canonical(one) == canonical(two)
+    assert canonical(one.comparison) == '{"draws": 2000, "seed": 0}'
+    assert canonical({"b": one.norms, "a": "ä"}) == (
+        '{"a": "ä", "b": {"common_sample": false, "drop_first": 1}}'
+    )
+    assert canonical(checked()) != canonical(checked(norms={"drop_first": 2}))
+
+
+@pytest.mark.parametrize("value", [1, True, "true"])
+def test_canonical_knows_one_truth(value: Any) -> None:
+    assert '"prepend_bos": true' in canonical(checked(tokens={"prepend_bos": value}))
+
+
+def test_fast_paths_are_off_by_the_bare_word() -> None:
+    """YAML reads it as false."""
+    assert checked(extraction=yaml.safe_load("fast: off")).extraction.fast == "off"
+    assert checked().extraction.fast == "auto"
+
+
+def test_covariates_are_the_same_in_any_order() -> None:
+    names = ["previous_layer", "group", "position", "log_frequency"]
+    one, two = (
+        checked(regressions={"a": {"lags": [1], "covariates": order}}).regressions["a"]
+        for order in (names, names[::-1])
+    )
+    assert canonical(one) == canonical(two)
+
+
+def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
+    regressions = {
+        "a": {"lags": [5, 1]},
+        "b": {"leads": [2], "lags": [1]},
+        "c": {"leads": [3], "covariates": ["previous_layer"]},
+    }
+    assert checked(regressions=regressions).sample() is None
+    config = checked(regressions=regressions, norms={"common_sample": "true"})
+    assert config.sample() == {"lags": [1, 5], "leads": [2, 3], "previous_layer": True}
+    del regressions["c"]
+    config = checked(regressions=regressions, norms={"common_sample": True})
+    assert config.sample() == {"lags": [1, 5], "leads": [2], "previous_layer": False}
+
+
+def test_a_regression_may_be_called_null() -> None:
+    # To YAML that is no text, and no name is more natural for the null.
+    text = f"{LEAST}regressions:\n  null: {{lags: [1]}}\n"
+    assert list(checked(**yaml.safe_load(text)).regressions) == ["null"]
+    assert problems_of(text) == []
+    assert problems_of(text.replace("[1]", "[0]")) == [
+        f"{FILE}:7: regressions.null.lags[0]: found 0, expected at least 1"
+    ]
+
+
+# --- the files of the project --------------------------------------------------------------
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+
+
+def test_the_default_file_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert check(load("config.yaml"), ["config/config.yaml"])[1] == []
+
+
+def test_sites_are_the_same_in_any_order() -> None:
+    (first, second) = (
+        checked(extraction={"sites": sites}).extraction
+        for sites in (["block", "mlp", "attention"], ["attention", "mlp", "block"])
+    )
+    assert canonical(first) == canonical(second)
+    assert first.sites == ["attention", "mlp", "block"]
+
+
+def test_the_default_file_states_every_default() -> None:
+    config = Config.model_validate(load("config.yaml"))
+    defaults = Config(models=config.models, corpora=config.corpora)
+    # The file has more regressions, of which the default is the first.
+    assert list(config.regressions.items())[:1] == list(defaults.regressions.items())
+    assert config == defaults.model_copy(update={"regressions": config.regressions})
+    stated = load("config.yaml")
+    assert list(stated) == list(Config.model_fields)
+    for section in ("tokens", "extraction", "norms", "inference", "comparison", "figures"):
+        assert list(stated[section]) == list(getattr(config, section).model_dump()), section
+
+
+def test_the_regressions_in_comments_of_the_default_file_have_no_problems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = Path("config/config.yaml").read_text(encoding="utf-8")
+    before, _, rest = text.partition("\nregressions:\n")
+    section, _, after = rest.partition("\ninference:\n")
+    section = re.sub(r"^  # (  )?(\w+:)", r"  \1\2", section, flags=re.M)
+    config, problems = check(
+        yaml.safe_load(f"{before}\nregressions:\n{section}\ninference:\n{after}")
+    )
+    assert problems == []
+    assert config is not None
+    assert list(config.regressions) == ["notebook", "within", "null", "lead"]
+
+
+def test_the_gpt2_file_lacks_only_its_text() -> None:
+    # In a folder of its own: a user's text may lie in the project's.
+    name = "config/gpt2.yaml"
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "files:" in text)
+    config, problems = check(load("gpt2.yaml"), [ROOT / name])
+    assert problems == [
+        f"{ROOT / name}:{line}: corpora.text.files[0]: found no file 'data/text.txt'"
+    ]
+    Path("data").mkdir()
+    Path("data/text.txt").write_text("A text.")
+    assert check(load("gpt2.yaml"), [ROOT / name]) == (config, [])
+
+
+FAMILY = {
+    "distilgpt2": (6, 768),
+    "gpt2": (12, 768),
+    "gpt2-medium": (24, 1024),
+    "gpt2-large": (36, 1280),
+    "gpt2-xl": (48, 1600),
+}
+
+
+def test_the_gpt2_file_has_the_family_in_lines_to_uncomment() -> None:
+    Path("data").mkdir()
+    Path("data/text.txt").write_text("A text.")
+    text = (ROOT / "config/gpt2.yaml").read_text(encoding="utf-8")
+    assert list(load("gpt2.yaml")["models"]) == ["gpt2"]
+    text = re.sub(r"^  # ([\w-]+: \{source: )", r"  \1", text, flags=re.M)
+    config, problems = check(yaml.safe_load(text))
+    assert (config is not None, problems) == (True, [])
+    models = dict(config.models) if config else {}
+    twin = models.pop("gpt2-twin")
+    assert (twin.source, twin.of) == ("random", "gpt2")
+    assert {name: (model.layers, model.width) for name, model in models.items()} == FAMILY
+    assert len({model.revision for model in models.values()}) == len(FAMILY)
+    for name, model in models.items():
+        assert model.repository.split("/")[1] == name
+        assert re.fullmatch("[0-9a-f]{40}", model.revision)
+
+
+def test_the_examples_of_the_readme_are_well_formed() -> None:
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(block.split("```")[0]) for block in text.split("```yaml\n")[1:]]
+    assert len(examples) >= 6
+    for example in examples:
+        Config.model_validate({**yaml.safe_load(LEAST), **example})
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml"])
+def test_the_schema_accepts_the_files(name: str) -> None:
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    config = load(name)
+    assert [error.message for error in validator.iter_errors(config)] == []
+    config["modelz"] = config["models"]["a b"] = 1
+    config["figures"] = {"layers": [-1]}
+    assert len(list(validator.iter_errors(config))) >= 4
+
+
+def describe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, PROGRAM, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_schema_and_readme_are_up_to_date() -> None:
+    result = describe("--check")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_describe_config_names_stale_files_and_mends_them(folder: Path) -> None:
+    shutil.copytree(ROOT / "config", "config")
+    readme = Path("config/README.md")
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(text.replace("| `alpha` |", "| `beta` |"), encoding="utf-8")
+    stale = describe("--check", "--root", folder)
+    assert stale.returncode == 1
+    assert stale.stderr.splitlines() == [
+        f"error: {folder / name}: not up to date, expected what "
+        "'python scripts/describe_config.py' writes"
+        for name in ("workflow/schemas/config.schema.json", "config/README.md")
+    ]
+    assert not Path("workflow").exists()
+
+    assert describe("--root", folder).returncode == 0
+    assert describe("--check", "--root", folder).returncode == 0
+    assert readme.read_text(encoding="utf-8") == text
+
+    readme.write_text("no marks")
+    result = describe("--root", folder)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: {readme.absolute()}: found no '<!-- keys -->' with '<!-- /keys -->' after it\n"
+    )

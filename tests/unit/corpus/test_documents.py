@@ -1,0 +1,637 @@
+"""Reading corpora: what is kept exactly, what is normalised, and how mistakes are told."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import string
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from attnlag.config.schema import Corpus
+from attnlag.corpus import documents, formats
+from attnlag.corpus.documents import (
+    DEFAULTS,
+    SCHEMA,
+    Document,
+    Tally,
+    corpus_record,
+    corpus_summary,
+    corpus_table,
+    in_batches,
+    read_documents,
+    stored_batches,
+)
+from attnlag.errors import UserError
+from attnlag.storage import tables
+
+PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
+FIELDS = {"id": "id", "text": "text", "group": "genre", "split": "none"}
+BLOCKS = {**DEFAULTS, "split": "blank-lines"}
+
+# Anything that UTF-8 can hold and that has something to read in it.
+words = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
+rows_of_words = st.lists(st.tuples(words, words, words), min_size=1, unique_by=lambda row: row[0])
+many_files = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def json_lines(*rows: object, ensure_ascii: bool = True) -> str:
+    return "".join(json.dumps(row, ensure_ascii=ensure_ascii) + "\n" for row in rows)
+
+
+def row(id: object = "a", text: object = "words", genre: object = "news") -> dict[str, object]:
+    return {"id": id, "text": text, "genre": genre}
+
+
+def read_all(files, settings):
+    return list(read_documents(files, settings))
+
+
+def tally_of(documents):
+    tally = Tally()
+    assert list(tally.counting(documents)) == documents
+    return tally
+
+
+def problems(*files: Path, settings: Mapping[str, str | None] = FIELDS) -> list[str]:
+    """Return the problems, with the folder of the first file cut from their front."""
+    with pytest.raises(UserError) as caught:
+        read_all(files, settings)
+    return [line.replace(f"{files[0].parent}/", "") for line in caught.value.problems]
+
+
+# Formats
+
+
+@many_files
+@given(rows=rows_of_words, ascii_only=st.booleans(), line_end=st.sampled_from(["\n", "\r\n"]))
+@example(rows=[("a\u2028", "a\x85b\u2029\r\n", "\x00é")], ascii_only=False, line_end="\r\n")
+def test_json_lines_come_back_exactly_and_in_order(rows, ascii_only, line_end, tmp_path):
+    objects = [row(*values) for values in rows]
+    text = json_lines(*objects, ensure_ascii=ascii_only).replace("\n", line_end)
+    tally = Tally()
+    documents = tally.counting(read_documents([write(tmp_path / "x.jsonl", text)], FIELDS))
+    target = tmp_path / "corpus.parquet"
+    tables.write_parts(
+        map(corpus_table, in_batches(documents)),
+        SCHEMA,
+        target,
+        lambda: corpus_record("x", tally, FIELDS),
+    )
+    assert tables.read_provenance(target)["corpus"]["documents"] == len(rows)
+    table = pq.read_table(target)
+    assert table["document"].to_pylist() == [id for id, _, _ in rows]
+    assert table["text"].to_pylist() == [text for _, text, _ in rows]
+    assert table["group"].to_pylist() == [genre for _, _, genre in rows]
+
+
+@many_files
+@given(rows=rows_of_words, delimiter=st.sampled_from([",", "\t"]))
+def test_csv_comes_back_exactly(rows, delimiter, tmp_path):
+    rows = [tuple(value.replace("\0", "0") for value in values) for values in rows]
+    assume(len({id for id, _, _ in rows}) == len(rows))
+    stream = io.StringIO(newline="")
+    # Quoted throughout: the writer leaves a lone carriage return unquoted otherwise.
+    writer = csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+    writer.writerows([("id", "text", "genre"), *rows])
+    name = "x.csv" if delimiter == "," else "x.tsv"
+    documents = read_all([write(tmp_path / name, stream.getvalue())], FIELDS)
+    assert [(d.id, d.text, d.group) for d in documents] == rows
+
+
+@many_files
+@given(rows=rows_of_words)
+def test_parquet_comes_back_exactly(rows, tmp_path):
+    ids, texts, genres = zip(*rows, strict=True)
+    table = pa.table({"id": ids, "text": texts, "genre": pa.array(genres).dictionary_encode()})
+    pq.write_table(table, tmp_path / "x.parquet")
+    documents = read_all([tmp_path / "x.parquet"], FIELDS)
+    assert [(d.id, d.text, d.group) for d in documents] == rows
+
+
+@many_files
+@given(blocks=st.lists(st.text(string.printable + "é", min_size=1).filter(str.strip), min_size=1))
+def test_blocks_lose_no_line_that_is_not_blank(blocks, tmp_path):
+    path = write(tmp_path / "x.txt", "\n\n".join(blocks))
+    documents = read_all([path], BLOCKS)
+    found = [line for document in documents for line in document.text.split("\n")]
+    lines = "\n\n".join(blocks).replace("\r\n", "\n").split("\n")
+    assert found == [line for line in lines if line.strip()]
+
+
+def test_table_has_the_types_of_the_contract(tmp_path):
+    table = corpus_table([Document("a", "news", "words"), Document("b", "news", "more")])
+    assert table.schema.field("document").type == pa.string()
+    assert table.schema.field("text").type == pa.large_string()
+    assert table.schema.field("group").type == pa.dictionary(pa.int32(), pa.string())
+    assert corpus_table([]).num_rows == 0
+
+
+@pytest.mark.parametrize("lengths", [[1] * 251, [300_000, 200_000, 1], [600_000, 1], [5]])
+def test_batches_hold_so_many_documents_or_characters_or_one_document(lengths):
+    documents = [Document(f"d{i}", "g", "x" * length) for i, length in enumerate(lengths)]
+    batches = list(in_batches(documents))
+    assert sum(batches, []) == documents
+    assert len(batches) == (1 if lengths == [5] else 2)
+    for batch in batches:
+        characters = sum(len(document.text) for document in batch)
+        assert len(batch) <= 250
+        assert characters <= 500_000 or len(batch) == 1
+
+
+def test_stored_rows_come_by_row_group_from_any_place(tmp_path):
+    documents = [Document(f"d{i}", "odd" if i % 2 else "even", "x" * 9) for i in range(600)]
+    path = tmp_path / "x.parquet"
+    parts = map(corpus_table, in_batches(documents))
+    tables.write_parts(parts, SCHEMA, path, dict)
+    names = [document.id for document in documents]
+    groups = [document.group for document in documents]
+    for start, stop in ((0, None), (0, 250), (249, 251), (250, 500), (300, 310), (599, 600)):
+        batches = list(stored_batches(path, start, stop))
+        assert max(map(len, batches)) <= 250
+        found = pa.Table.from_batches(batches)
+        assert found["document"].to_pylist() == names[start:stop]
+        assert found["group"].to_pylist() == groups[start:stop]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.ndjson", "x.csv", "x.tsv", "x.txt", "x.parquet"])
+@pytest.mark.parametrize("compression", ["gz", "zst"])
+def test_compressed_files_are_the_same_documents(name, compression, tmp_path):
+    plain = tmp_path / name
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"text": ["one", "two"]}), plain)
+    elif "json" in name:
+        write(plain, json_lines({"text": "one"}, {"text": "two"}))
+    else:
+        write(plain, "text\none\ntwo\n")
+    packed = tmp_path / f"{name}.{compression}"
+    codec = {"gz": "gzip", "zst": "zstd"}[compression]
+    with pa.output_stream(packed, compression=codec) as stream:
+        stream.write(plain.read_bytes())
+    assert read_all([packed], DEFAULTS) == read_all([plain], DEFAULTS)
+
+
+def test_gzip_members_are_read_one_after_the_other(tmp_path):
+    members = [gzip.compress(json_lines({"text": text}).encode()) for text in ("one", "two")]
+    path = write(tmp_path / "x.jsonl.gz", b"".join(members))
+    assert [d.text for d in read_all([path], DEFAULTS)] == ["one", "two"]
+
+
+def test_files_keep_the_order_given(tmp_path):
+    paths = [write(tmp_path / f"{name}.txt", name) for name in ("c", "a", "b")]
+    assert [d.id for d in read_all(paths, DEFAULTS)] == ["c", "a", "b"]
+
+
+def test_csv_cells_may_be_long_quoted_and_on_several_lines(tmp_path):
+    long = "word " * 40_000
+    path = write(tmp_path / "x.csv", f'text\r\n"say ""hi"",\nthen\r\ngo"\r\n\r\n{long}\r\n')
+    documents = read_all([path], DEFAULTS)
+    assert [d.text for d in documents] == ['say "hi",\nthen\r\ngo', long]
+
+
+# Ids, groups and texts
+
+
+def test_numbers_serve_as_ids_and_groups(tmp_path):
+    path = write(tmp_path / "x.jsonl", json_lines(row(7, "words", 1984), row(0, "more", 1985)))
+    documents = read_all([path], FIELDS)
+    assert [(d.id, d.group) for d in documents] == [("7", "1984"), ("0", "1985")]
+
+
+def test_rows_without_id_or_group_are_called_after_their_file(tmp_path):
+    lines = '{"text": "one"}\n\n \n{"text": "two"}\n'
+    path = write(tmp_path / "notes.v2.JSONL.gz", gzip.compress(lines.encode()))
+    assert read_all([path], DEFAULTS) == [
+        Document("notes.v2-000001", "notes.v2", "one"),
+        Document("notes.v2-000002", "notes.v2", "two"),
+    ]
+
+
+def test_text_file_is_a_document_of_its_folder(tmp_path, monkeypatch):
+    path = write(tmp_path / "poems" / "rose.md", "\ufeff\n  A rose\r\nis a rose\r\n\r\n")
+    expected = [Document("rose", "poems", "\n  A rose\nis a rose")]
+    assert read_all([path], FIELDS) == expected
+    monkeypatch.chdir(path.parent)
+    assert read_all(["rose.md"], FIELDS) == expected
+
+
+def test_text_file_splits_into_blocks(tmp_path):
+    path = write(tmp_path / "book.txt", "\n\n  One\r\nline two\r\n \t\r\n\r\n\r\nTwo  \n\n")
+    assert read_all([path], BLOCKS) == [
+        Document("book-000001", "book", "  One\nline two"),
+        Document("book-000002", "book", "Two  "),
+    ]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.txt"])
+def test_byte_order_mark_is_dropped(name, tmp_path):
+    content = {"x.jsonl": json_lines({"text": "words"}), "x.csv": "text\nwords\n", "x.txt": "words"}
+    path = write(tmp_path / name, b"\xef\xbb\xbf" + content[name].encode())
+    assert [d.text for d in read_all([path], DEFAULTS)] == ["words"]
+
+
+def test_texts_of_rows_are_not_stripped(tmp_path):
+    text = "  \r\n words \r\n\n"
+    write(tmp_path / "x.jsonl", json_lines({"text": text}))
+    pq.write_table(pa.table({"text": [text]}), tmp_path / "y.parquet")
+    documents = read_all([tmp_path / "x.jsonl", tmp_path / "y.parquet"], DEFAULTS)
+    assert [d.text for d in documents] == [text, text]
+
+
+def test_field_names_may_have_dots_and_serve_twice(tmp_path):
+    pq.write_table(pa.table({"a.b": ["one"], "a": ["two"]}), tmp_path / "x.parquet")
+    fields = {"id": "a.b", "text": "a.b", "group": "a", "split": "none"}
+    assert read_all([tmp_path / "x.parquet"], fields) == [Document("one", "two", "one")]
+
+
+def test_defaults_are_those_of_the_config():
+    defaults = Corpus(files=["x.jsonl"]).model_dump(include=set(DEFAULTS))
+    assert defaults == DEFAULTS
+
+
+# Problems
+
+
+def test_all_problems_of_all_files_come_at_once(tmp_path):
+    lines = [
+        json.dumps(row("a")),
+        '{"id": "b", "text": "x" "genre": "news"}',
+        '["a list"]',
+        '{"id": "c", "texts": "words", "genre": "news"}',
+        json.dumps(row("d", 3)),
+        json.dumps(row("e", " \n")),
+        json.dumps(row("", "words", None)),
+        json.dumps(row("a", "again")),
+        json.dumps(row(True, ["words"], 1.5)),
+        '{"id": "f", "text": "half \\ud83d", "genre": "news"}',
+    ]
+    first = write(tmp_path / "x.jsonl", "\n".join(lines))
+    second = write(tmp_path / "y.csv", "id,text,genre\ng,words,news\na,more,news\n")
+    third = tmp_path / "z.jsonl"
+    fourth = write(tmp_path / "y.jsnl", "")
+    assert problems(first, second, third, fourth) == [
+        (
+            "x.jsonl:2: invalid JSON at column 25: Expecting ',' delimiter; "
+            "expected one JSON object a line"
+        ),
+        'x.jsonl:3: ["a list"]; expected one JSON object a line',
+        "x.jsonl:4: no field 'text'; found 'id', 'texts', 'genre'; did you mean 'texts'?",
+        "x.jsonl:5: the text is 3; expected a string",
+        "x.jsonl:6: the text is only whitespace; expected words",
+        "x.jsonl:7: the id is empty; expected a value",
+        "x.jsonl:7: the group is null; expected a value",
+        "x.jsonl:8: the id 'a' is that of x.jsonl:1 too; expected another for each document",
+        "x.jsonl:9: the id is true; expected a string or a whole number",
+        "x.jsonl:9: the group is 1.5; expected a string or a whole number",
+        'x.jsonl:9: the text is ["words"]; expected a string',
+        (
+            "x.jsonl:10: the text has '\\ud83d' as its character 6, half of a surrogate pair; "
+            "expected whole characters"
+        ),
+        "y.csv:3: the id 'a' is that of x.jsonl:1 too; expected another for each document",
+        "z.jsonl: no such file",
+        (
+            "y.jsnl: files ending in '.jsnl' are not read; expected .jsonl, .ndjson, .txt, .md, "
+            ".csv, .tsv, .parquet, each perhaps with .gz or .zst after it; did you mean '.jsonl'?"
+        ),
+    ]
+
+
+def test_long_lists_of_problems_are_cut(tmp_path):
+    path = write(tmp_path / "x.jsonl", "oops\n" * 1_234)
+    found = problems(path)
+    assert len(found) == 51
+    assert found[49].startswith("x.jsonl:50: invalid JSON at column 1")
+    assert found[50] == "… and 1,184 more"
+
+
+def test_bytes_that_are_not_utf8_are_placed(tmp_path):
+    text = b"\xef\xbb\xbfone\ncaf\xe9\nna\xefve\nsix\n"
+    assert problems(write(tmp_path / "x.txt", text)) == [
+        (
+            "x.txt:2: byte 0xe9 at offset 10 is not UTF-8; expected UTF-8 (iconv -f ENCODING "
+            "-t UTF-8 converts it); the same holds for 1 further line: 3"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.txt"])
+@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-32"])
+def test_other_encodings_are_recognised(name, encoding, tmp_path):
+    assert problems(write(tmp_path / name, "words\n".encode(encoding))) == [
+        (
+            f"{name}:1: {encoding}, by its first bytes; "
+            f"expected UTF-8 (iconv -f {encoding} -t UTF-8 converts it)"
+        )
+    ]
+    # Without a mark, it would be text with a NUL beside each character.
+    assert problems(write(tmp_path / name, "\nwords\n".encode("utf-16-le"))) == [
+        (
+            f"{name}:2: byte 0x00 at offset 1 is not text; "
+            "expected UTF-8 (UTF-16 and binary files have such bytes)"
+        )
+    ]
+
+
+def test_parquet_bytes_that_are_not_utf8_are_placed(tmp_path):
+    texts = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
+    pq.write_table(pa.table({"text": texts}), tmp_path / "x.parquet")
+    assert problems(tmp_path / "x.parquet", settings=DEFAULTS) == [
+        "x.parquet:2: byte 0xe9 at offset 3 of a value is not UTF-8; expected UTF-8"
+    ]
+
+
+def test_csv_problems_name_the_line_a_row_starts_on(tmp_path):
+    text = 'id,text,genre\na,"one\ntwo",news\nb,three\nc,"four\n\nfive", news\nd, ,news\ne,"six,x\n'
+    found = problems(write(tmp_path / "x.csv", text))
+    assert found[0] == "x.csv:4: 2 cells; expected 3, as in the header"
+    assert found[1] == "x.csv:8: the text is only whitespace; expected words"
+    assert found[2].startswith("x.csv:9: the row that starts here is broken: unexpected end of")
+    assert len(found) == 3
+
+
+def test_fields_must_be_there_once(tmp_path):
+    lines = [
+        '{"id": "a", "text": "one", "id": "b", "text": "two", "genre": "x", "b": 1, "b": 2}',
+        '{"id": "c", "text": "fine", "genre": "x", "inner": {"text": 1, "text": 2}}',
+        '{"id": "d", "text": "fine", "genre": "x"}',
+    ]
+    assert problems(write(tmp_path / "x.jsonl", "\n".join(lines))) == [
+        "x.jsonl:1: the field 'id' is given twice; expected once",
+        "x.jsonl:1: the field 'text' is given twice; expected once",
+    ]
+
+
+def test_columns_must_have_a_type_that_serves(tmp_path):
+    numbers = {"id": [1], "genre": pa.array([2], pa.uint8()), "text": ["words"]}
+    pq.write_table(pa.table(numbers), tmp_path / "x.parquet")
+    assert read_all([tmp_path / "x.parquet"], FIELDS) == [Document("1", "2", "words")]
+    strings = {
+        "id": pa.array(["a"], pa.string_view()),
+        "genre": pa.array(["b"]).dictionary_encode(),
+        "text": pa.array(["words"], pa.large_string()),
+    }
+    pq.write_table(pa.table(strings), tmp_path / "x.parquet")
+    assert read_all([tmp_path / "x.parquet"], FIELDS) == [Document("a", "b", "words")]
+    others = {"id": [1.5], "genre": [{"a": 1}], "text": pa.array([b"words"])}
+    pq.write_table(pa.table(others), tmp_path / "x.parquet")
+    assert problems(tmp_path / "x.parquet") == [
+        "x.parquet: the column 'id' is double; expected strings or whole numbers",
+        "x.parquet: the column 'genre' is struct<a: int64>; expected strings or whole numbers",
+        "x.parquet: the column 'text' is binary; expected strings",
+    ]
+
+
+def test_columns_must_be_there_once(tmp_path):
+    first = write(tmp_path / "x.csv", "id,txt,genre,genre\na,words,news,news\n")
+    pq.write_table(pa.table({"id": ["a"], "genre": ["news"]}), tmp_path / "y.parquet")
+    assert problems(first, tmp_path / "y.parquet") == [
+        "x.csv:1: 2 columns are called 'genre'; expected one",
+        "x.csv:1: no column 'text'; found 'id', 'txt', 'genre', 'genre'; did you mean 'txt'?",
+        "y.parquet: no column 'text'; found 'id', 'genre'",
+    ]
+
+
+def test_parquet_rows_are_counted_from_one(tmp_path):
+    pq.write_table(pa.table({"text": ["words", None]}), tmp_path / "x.parquet")
+    found = problems(tmp_path / "x.parquet", settings=DEFAULTS)
+    assert found == ["x.parquet:2: the text is null; expected words"]
+
+
+def test_files_without_documents_are_problems(tmp_path):
+    packed = write(tmp_path / "f.jsonl.gz", gzip.compress(b""))
+    empty = [write(tmp_path / name, "") for name in ("x.jsonl", "x.csv", "x.txt")]
+    header = write(tmp_path / "y.csv", "id,text,genre\n")
+    assert problems(packed, *empty, header) == [
+        "f.jsonl.gz: no document in it; expected at least one",
+        "x.jsonl: no document in it; expected at least one",
+        "x.csv: no document in it; expected at least one",
+        "x.txt: no document in it; expected at least one",
+        "y.csv: no document in it; expected at least one",
+    ]
+    blank = write(tmp_path / "z.txt", "\n \n")
+    assert problems(blank) == ["z.txt: the text is only whitespace; expected words"]
+    assert problems(blank, settings=BLOCKS) == ["z.txt: no document in it; expected at least one"]
+    with pytest.raises(UserError, match="no files"):
+        read_all([], FIELDS)
+
+
+def test_unreadable_files_are_problems(tmp_path):
+    rows = json_lines(*({"text": f"{number} words"} for number in range(5_000)))
+    torn = write(tmp_path / "torn.jsonl.gz", gzip.compress(rows.encode())[:5_000])
+    other = write(tmp_path / "other.jsonl.zst", "not zstd")
+    table = write(tmp_path / "table.parquet", "not Parquet")
+    (tmp_path / "folder.txt").mkdir()
+    found = problems(torn, other, table, tmp_path / "folder.txt", settings=DEFAULTS)
+    assert found[0] == "torn.jsonl.gz: cannot be read as gzip: Truncated compressed stream"
+    assert found[1].startswith("other.jsonl.zst: cannot be read as zstd: ")
+    assert found[2].startswith("table.parquet: cannot be read as Parquet: ")
+    assert found[3] == "folder.txt: is a folder, expected a file"
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    (tmp_path / "link.txt").symlink_to("nowhere.txt")
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    paths = [tmp_path / f"{name}.txt" for name in ("pipe", "zero", "link", "loop", "x" * 300)]
+    assert problems(*paths, tmp_path / "\0.txt") == [
+        "pipe.txt: is a pipe, expected a file",
+        "zero.txt: is a device, expected a file",
+        "link.txt: is a link to 'nowhere.txt', which is missing",
+        "loop.txt: cannot be read: Too many levels of symbolic links",
+        f"{'x' * 300}.txt: cannot be read: File name too long",
+        "\0.txt: cannot be read: embedded null byte",
+    ]
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_problem(tmp_path):
+    path = write(tmp_path / "x.jsonl", json_lines({"text": "one"}, {"text": "two"}))
+    documents = read_documents([path], DEFAULTS)
+    next(documents)
+    write(path, json_lines({"text": "one"}, {"text": "2"}, {"text": "three"}))
+    with pytest.raises(UserError, match="changed while it was read"):
+        list(documents)
+    documents = read_documents([path], DEFAULTS)
+    next(documents)
+    path.unlink()
+    with pytest.raises(UserError, match="No such file"):
+        list(documents)
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "content"),
+    [
+        ("x.jsonl", DEFAULTS, json_lines({"text": "short"}, {"text": "long " * 20})),
+        ("x.csv", DEFAULTS, "text\nshort\n" + "long " * 20),
+        ("x.csv", DEFAULTS, 'text\n"' + "long\n" * 20 + '"\n'),
+        ("x.csv", DEFAULTS, 'text\n"' + "a quote that is never closed\n" * 20),
+        ("x.txt", DEFAULTS, "long\n" * 20),
+        ("x.txt", BLOCKS, "short\n\n\n" + "long\n" * 20),
+    ],
+)
+def test_long_documents_are_not_read(name, settings, content, tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 60)
+    (problem,) = problems(write(tmp_path / name, content), settings=settings)
+    line = 4 if settings == BLOCKS else 1 if name == "x.txt" else 3 if "short" in content else 2
+    line = 2 if name == "x.jsonl" else line
+    assert problem == (
+        f"{name}:{line}: more than 0 MB in one document, which starts here; "
+        "expected at most that, or several documents"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "content"),
+    [
+        ("x.jsonl", DEFAULTS, json_lines({"text": "word " * 8}) * 5),
+        ("x.csv", DEFAULTS, "text\n" + ("word " * 8 + "\n") * 5),
+        ("x.txt", BLOCKS, ("word " * 8 + "\n \n\n") * 5),
+    ],
+)
+def test_many_short_documents_are_read(name, settings, content, tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 60)
+    assert len(read_all([write(tmp_path / name, content)], settings)) == 5
+
+
+def test_long_values_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 200)
+    monkeypatch.setattr(documents, "LONGEST_DOCUMENT", 200)
+    pq.write_table(pa.table({"text": ["x" * 201]}), tmp_path / "x.parquet")
+    assert problems(tmp_path / "x.parquet", settings=DEFAULTS) == [
+        "x.parquet: more than 0 MB in one document; expected at most that, or several documents"
+    ]
+    pq.write_table(pa.table({"text": ["x" * 201] * 9}), tmp_path / "x.parquet")
+    found = problems(tmp_path / "x.parquet", settings=DEFAULTS)
+    assert found[0] == "x.parquet:1: the text has 201 characters; expected at most 200"
+    lines = json_lines(row("y" * 1_001), row("z" * 1_000))
+    monkeypatch.undo()
+    assert problems(write(tmp_path / "x.jsonl", lines)) == [
+        "x.jsonl:1: the id has 1,001 characters; expected at most 1,000"
+    ]
+
+
+def test_values_stored_once_come_in_small_batches(tmp_path, monkeypatch):
+    """200 times 1 MB, in a file of some kB."""
+    monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 1_000_000)
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["x" * 1_000_000] * 200}), path, compression="zstd")
+    assert path.stat().st_size < 10_000
+    allocated = pa.total_allocated_bytes()
+    lengths = []
+    for document in read_documents([path], DEFAULTS):
+        lengths.append(len(document.text))
+        assert pa.total_allocated_bytes() - allocated < 20_000_000
+    assert lengths == [1_000_000] * 200
+
+
+def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"text": ["words"]}), tmp_path / "x.parquet")
+    packed = gzip.compress((tmp_path / "x.parquet").read_bytes())
+    path = write(tmp_path / "x.parquet.gz", packed)
+    assert len(read_all([path], DEFAULTS)) == 1
+    monkeypatch.setattr(formats, "LARGEST_UNPACKED", 100)
+    assert problems(path, settings=DEFAULTS) == [
+        "x.parquet.gz: unpacks to more than 0 MB; expected Parquet that is compressed within "
+        "itself only"
+    ]
+
+
+def test_same_file_twice_and_same_name_twice(tmp_path):
+    path = write(tmp_path / "x.txt", "words")
+    namesake = write(tmp_path / "more" / "x.txt", "words")
+    assert problems(path, path, namesake) == [
+        "x.txt: given 2 times; expected once",
+        "more/x.txt: the id 'x' is that of x.txt too; expected another for each document",
+    ]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"text": ' + "1" * 5_000 + "}", "NaN"])
+def test_extreme_json_is_a_problem_not_a_crash(line, tmp_path):
+    found = problems(write(tmp_path / "x.jsonl", line))
+    assert len(found) == 1
+    assert found[0].endswith("expected one JSON object a line")
+
+
+# Digest and provenance
+
+
+@given(documents=st.lists(st.builds(Document, words, words, words), min_size=1))
+@example(documents=[Document("a", "b", "c")])
+def test_digest_changes_when_any_boundary_moves(documents):
+    digest = tally_of(documents).digest
+    first = documents[0]
+    moved = Document(first.id + first.group[0], first.group[1:], first.text)
+    assert tally_of([moved, *documents[1:]]).digest != digest
+    assert tally_of(documents[1:]).digest != digest
+    assert tally_of([Document(*first), *documents[1:]]).digest == digest
+
+
+def test_summary_is_in_words():
+    documents = [Document("a", "news", "x" * 1_000), Document("b", "news", "yz")]
+    assert corpus_summary("prompts", tally_of(documents)) == (
+        "prompts: 2 documents in 1 group, 1,002 characters"
+    )
+
+
+# The program
+
+
+def prepare(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, PROGRAM, *arguments, "--corpus", "x", "--output", "out/x.parquet"]
+    command += ["--log", "logs/x.log"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
+    outputs = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        write(folder / "data" / "x.jsonl", json_lines(row("a"), row("b", "ünïcode")))
+        done = prepare(folder, "data/x.jsonl", "--settings", json.dumps(FIELDS))
+        assert done.returncode == 0, done.stderr
+        said = r"x: 2 documents in 1 group, 12 characters \(\d+\.\d s\)\n"
+        assert re.fullmatch(said, done.stderr)
+        assert (folder / "logs" / "x.log").read_text() == done.stderr
+        outputs.append(folder / "out" / "x.parquet")
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    record = tables.read_provenance(outputs[0])
+    assert record == {
+        "corpus": {
+            "name": "x",
+            "digest": record["corpus"]["digest"],
+            "documents": 2,
+            "characters": 12,
+        },
+        "stages": {"corpus": FIELDS},
+        "versions": {"pyarrow": pa.__version__},
+    }
+    assert pq.read_table(outputs[0])["text"].to_pylist() == ["words", "ünïcode"]
+
+
+def test_program_writes_nothing_when_something_is_wrong(tmp_path):
+    write(tmp_path / "x.jsonl", json_lines({"text": "words"}, {"text": ""}))
+    done = prepare(tmp_path, "x.jsonl")
+    assert done.returncode == 1
+    assert done.stderr == "error: x.jsonl:2: the text is empty; expected words\n"
+    assert not list(tmp_path.glob("out/*"))

@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnlag.corpus import tokens
+from attnlag.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(fetched):
+    return tokens.load_tokenizer(fetched["gpt2"])
+
+
+def encode(tokenizer, texts, max_length=None, long_documents="split", prepend_bos="auto"):
+    # In batches of one and of two documents: where they end must not show.
+    names = [f"d{i}" for i in range(len(texts))]
+    batches = [(names[i:j], texts[i:j]) for i, j in ((0, 1), (1, 3), (3, len(texts))) if i < j]
+    counts = {}
+    parts = tokens.tokenize(
+        [(some, words) for some, words in batches if some],
+        tokenizer,
+        counts,
+        max_length=max_length,
+        long_documents=long_documents,
+        prepend_bos=prepend_bos,
+    )
+    return pa.concat_tables(parts), counts
+
+
+def test_gpt2_vocabulary(tokenizer):
+    assert len(tokenizer) == 50257
+    table, _ = encode(tokenizer, ["a rock"])
+    assert table["input_ids"].to_pylist() == [[64, 3881]]
+
+
+def test_context_length(fetched):
+    assert tokens.context_length(fetched["gpt2"]) == 64
+    assert tokens.context_length(fetched["llama"]) == 128
+
+
+@given(st.text(min_size=1, max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_offsets_cover_the_text_and_ids_decode_to_it(tokenizer, text):
+    table, counts = encode(tokenizer, [text])
+    row = table.to_pylist()[0]
+    assert tokenizer.decode(row["input_ids"], clean_up_tokenization_spaces=False) == text
+    assert (row["char_start"][0], row["char_end"][-1]) == (0, len(text))
+    assert row["char_start"] == sorted(row["char_start"])
+    assert counts["tokens"] == len(row["input_ids"])
+
+
+def test_long_documents_are_split_into_windows(tokenizer):
+    text = " one two three four five six seven"
+    whole = encode(tokenizer, [text])[0].to_pylist()[0]
+    table, counts = encode(tokenizer, [text, " short"], max_length=3)
+    rows = table.to_pylist()
+    assert [row["window"] for row in rows] == [0, 1, 2, 0]
+    assert [row["first_position"] for row in rows] == [0, 3, 6, 0]
+    assert sum((row["input_ids"] for row in rows[:3]), []) == whole["input_ids"]
+    assert sum((row["char_start"] for row in rows[:3]), []) == whole["char_start"]
+    assert counts == {
+        "documents": 2,
+        "sequences": 4,
+        "tokens": 8,
+        "split": 1,
+        "truncated": 0,
+        "cut": 0,
+        "bos": 0,
+    }
+
+
+def test_long_documents_are_truncated(tokenizer):
+    table, counts = encode(
+        tokenizer, [" one two three four", " one"], max_length=3, long_documents="truncate"
+    )
+    assert [len(ids) for ids in table["input_ids"].to_pylist()] == [3, 1]
+    assert (counts["split"], counts["truncated"], counts["cut"]) == (0, 1, 1)
+
+
+def test_a_document_of_exactly_the_context_is_neither(tokenizer):
+    _, counts = encode(tokenizer, [" one two three"], max_length=3)
+    assert (counts["sequences"], counts["split"], counts["truncated"]) == (1, 0, 0)
+
+
+def test_bos_begins_every_window_and_counts_in_its_length(tokenizer):
+    table, counts = encode(tokenizer, [" one two three four"], max_length=3, prepend_bos=True)
+    rows = table.to_pylist()
+    assert [row["input_ids"][0] for row in rows] == [tokenizer.bos_token_id] * 2
+    assert [len(row["input_ids"]) for row in rows] == [3, 3]
+    assert [row["first_position"] for row in rows] == [0, 2]
+    assert [(row["char_start"][0], row["char_end"][0]) for row in rows] == [(0, 0), (8, 8)]
+    assert counts["tokens"] == 6
+    assert counts["bos"] == 1
+
+
+def test_auto_bos_follows_the_tokenizer(tokenizer, fetched):
+    assert not tokens.adds_bos(tokenizer, "auto")
+    adding = tokens.load_tokenizer(fetched["gpt2"])
+    adding.add_bos_token = True
+    if tokens.adds_bos(adding, "auto"):
+        assert adding("a")["input_ids"][0] == adding.bos_token_id
+    assert tokens.adds_bos(tokenizer, True)
+    assert not tokens.adds_bos(tokenizer, False)
+
+
+def test_bos_without_such_a_token(fetched):
+    bare = tokens.load_tokenizer(fetched["gpt2"])
+    bare.bos_token = None
+    assert not tokens.adds_bos(bare, "auto")
+    with pytest.raises(UserError, match="has no begin-of-sequence token"):
+        tokens.adds_bos(bare, True)
+
+
+@given(
+    st.lists(st.integers(1, 10_000), min_size=1, max_size=60).flatmap(
+        lambda sizes: st.tuples(st.just(sizes), st.integers(1, len(sizes)))
+    )
+)
+def test_shards_are_contiguous_and_none_is_empty(case):
+    sizes, shards = case
+    bounds = tokens.shard_bounds(np.array(sizes), shards)
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, len(sizes), shards + 1)
+    assert (np.diff(bounds) >= 1).all()
+
+
+def test_shards_are_of_like_size():
+    bounds = tokens.shard_bounds(np.full(100, 50), 4)
+    assert np.diff(bounds).tolist() == [25, 25, 25, 25]
+
+
+def test_summary_by_document_group_and_corpus(tokenizer):
+    texts = [" one two three four five", "Übergrößen", " six"]
+    names = ["d0", "d1", "d2"]
+    corpus = pa.table({"document": names, "group": ["a", "b", "a"]})
+    for bos in (False, True):
+        table, counts = encode(tokenizer, texts, max_length=4, prepend_bos=bos)
+        summary = tokens.summarize(table.to_batches(), corpus, counts["bos"]).set_index("name")
+        assert list(summary["level"]) == ["corpus", "group", "group"] + ["document"] * 3
+        own = [len(tokenizer(text)["input_ids"]) for text in texts]
+        assert summary.loc[names, "tokens"].tolist() == own
+        assert summary.loc[names, "characters"].tolist() == [len(text) for text in texts]
+        assert summary.loc["a", "characters"] == len(texts[0]) + len(texts[2])
+        assert summary.loc["all", "tokens"] == sum(own)
+        assert summary.loc["all", "documents"] == 3
+        ratio = summary["characters"] / summary["tokens"]
+        pd.testing.assert_series_equal(ratio, summary["characters_per_token"], check_names=False)
+
+
+def test_shards_of_the_bundled_corpus_hold_about_as_many_tokens(gpt2_tokenizer):
+    """Its genres have from one to five characters a token."""
+    rows = [json.loads(line) for line in (ROOT / "data" / "prompts.jsonl").read_text().splitlines()]
+    texts = pa.array([row["text"] for row in rows])
+    tokenizer = tokens.load_tokenizer(gpt2_tokenizer)
+    counts = np.array(
+        [len(ids) for ids in tokenizer(texts.to_pylist(), verbose=False)["input_ids"]]
+    )
+
+    def largest(sizes):
+        sums = np.add.reduceat(counts, tokens.shard_bounds(sizes, 8)[:-1])
+        return sums.max() / sums.mean()
+
+    # Beyond the even share there may be a document, the largest of which is a seventh of it.
+    assert largest(tokens.about_tokens(texts)) < 1.17
+    assert largest(pc.utf8_length(texts).to_numpy()) > 1.2

@@ -1,0 +1,257 @@
+"""The figure of a comparison: what is drawn for which model, and that it stays readable."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import seaborn as sns
+from matplotlib.colors import to_hex
+from test_figures import marks_of, overlaps, texts_of
+
+from attnlag.figures import coefficients_by_depth, drawing, files, legends
+from attnlag.storage import tables
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+TITLE = "Coefficients by relative depth: attention, notebook"
+SIZES = {"distilgpt2": 6, "gpt2": 12, "gpt2-medium": 24, "gpt2-large": 36, "gpt2-xl": 48, "b": 30}
+
+
+def synthetic(models, controls=(), corpora=("prompts",), lags=2, unfitted=(), site="attention"):
+    """Return a comparison's table; the first layer of every model is not significant."""
+    random = np.random.default_rng(0)
+    rows = []
+    for corpus in corpora:
+        for model, layers in models.items():
+            for layer in range(layers):
+                depth = layer / max(layers - 1, 1)
+                for lag in range(lags + 1):
+                    missing = (model, layer) in unfitted
+                    estimate = 0.4 * np.sin(3 * depth) / (lag + 1) + 0.03 * random.normal()
+                    estimate = np.nan if missing else estimate
+                    rows.append(
+                        {
+                            "model": model,
+                            "corpus": corpus,
+                            "site": site,
+                            "regression": "notebook",
+                            "subset": "all",
+                            "layer": layer,
+                            "term": f"lag_{lag}" if lag else "intercept",
+                            "estimate": estimate,
+                            "p_adjusted": np.nan if missing else 0.4 if layer == 0 else 0.001,
+                            "conf_low": estimate - 0.05,
+                            "conf_high": estimate + 0.06,
+                            "vcov_type": "cluster",
+                            "depth": depth,
+                            "control": model in controls,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def drawn(table, adjust="holm", alpha=0.05, title=TITLE, **kinds):
+    return coefficients_by_depth.coefficients_by_depth(
+        table, title=title, alpha=alpha, adjust=adjust, **kinds
+    )
+
+
+def some(count, **kinds):
+    models = dict(list(SIZES.items())[:count])
+    return synthetic(models, **kinds)
+
+
+def labels_of(figure):
+    return [[text.get_text() for text in legend.get_texts()] for legend in figure.legends]
+
+
+def lines_of(axes):
+    """Return the lines of profiles: not that at zero, not the marks."""
+    return [
+        line
+        for line in axes.lines
+        if line.get_marker() == "None" and list(line.get_ydata()) != [0, 0]
+    ]
+
+
+@pytest.mark.parametrize("corpora", [("prompts",), ("prompts", "novels", "letters")])
+@pytest.mark.parametrize("lags", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 2, 4, 6])
+def test_no_text_lies_on_another_or_leaves_the_figure(count, lags, corpora):
+    table = some(count, lags=lags, corpora=corpora, controls=["b"], unfitted=[("distilgpt2", 2)])
+    assert overlaps(drawn(table)) == []
+
+
+def test_long_names_are_set_below_each_other():
+    models = {f"a-model-with-quite-a-long-name-{n}": 12 + n for n in range(6)}
+    figure = drawn(synthetic(models, controls=list(models)[5:]))
+    assert overlaps(figure) == []
+    assert len(labels_of(figure)[0]) == 6
+
+
+def test_legends_have_as_few_lines_as_the_width_asks_for():
+    assert legends.legend_columns(["short"] * 4, 9.7) == 4
+    assert legends.legend_columns(["x" * 50] * 4, 9.7) == 2
+    assert legends.legend_columns(["x" * 200] * 4, 9.7) == 1
+    # Six in two lines, not four and two.
+    assert legends.legend_columns(["x" * 25] * 6, 9.7) == 3
+
+
+def test_a_row_for_each_lag_and_a_column_for_each_corpus():
+    table = some(3, lags=3, corpora=("prompts", "novels"))
+    figure = drawn(table)
+    grid = np.array(figure.axes).reshape(3, 2)
+    assert [axes.get_title(loc="left") for axes in grid[0]] == ["prompts", "novels"]
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == [
+        f"coefficient of lag {n}" for n in (1, 2, 3)
+    ]
+    assert all(one.get_ylim() == other.get_ylim() for one, other in grid)
+    assert {axes.get_xlim() for axes in figure.axes} == {(-0.02, 1.02)}
+    for row, lag in zip(grid, ("lag_1", "lag_2", "lag_3"), strict=True):
+        for axes, corpus in zip(row, ("prompts", "novels"), strict=True):
+            for line, (_, rows) in zip(
+                lines_of(axes), table.groupby("model", sort=False), strict=True
+            ):
+                rows = rows[(rows["term"] == lag) & (rows["corpus"] == corpus)]
+                assert np.array_equal(line.get_xdata(), rows["depth"])
+                assert np.array_equal(line.get_ydata(), rows["estimate"])
+    text = texts_of(figure)
+    assert "relative depth (first layer 0, last layer 1)" in text
+    assert drawing.PREDICTIVE in text
+    assert "clustered by document (CRV1)" in text
+    assert "Random weights" not in text
+
+
+def test_bands_are_the_intervals_of_the_table():
+    table = some(2)
+    for axes, lag in zip(drawn(table).axes, ("lag_1", "lag_2"), strict=True):
+        for band, model in zip(axes.collections[::2], ("distilgpt2", "gpt2"), strict=True):
+            rows = table[(table["model"] == model) & (table["term"] == lag)]
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert heights.min() == rows["conf_low"].min()
+            assert heights.max() == rows["conf_high"].max()
+        assert any(list(line.get_ydata()) == [0, 0] for line in axes.lines)
+
+
+def test_a_mark_is_full_if_significant_and_open_if_not():
+    table = some(4)
+    axes = drawn(table).axes[0]
+    of_lag = table[table["term"] == "lag_1"]
+    for full, chosen in ((True, of_lag["layer"] > 0), (False, of_lag["layer"] == 0)):
+        expected = sorted(zip(of_lag["depth"][chosen], of_lag["estimate"][chosen], strict=True))
+        assert marks_of(axes, full) == expected
+
+
+def test_each_model_has_a_colour_and_a_control_is_dashed_and_grey():
+    figure = drawn(some(6, controls=["b"]))
+    for axes in figure.axes:
+        *models, control = lines_of(axes)
+        colours = {to_hex(line.get_color()) for line in models}
+        assert len(colours) == 5
+        assert {line.get_linestyle() for line in models} == {"-"}
+        red, green, blue = matplotlib.colors.to_rgb(control.get_color())
+        assert red == green == blue
+        assert control.get_linestyle() == "--"
+        assert to_hex(control.get_color()) not in colours
+        # Behind the models.
+        assert control.get_zorder() < min(line.get_zorder() for line in models)
+    names, marks = labels_of(figure)
+    assert names[0] == "distilgpt2 (6 layers)"
+    assert names[-1] == "random weights (b, 30 layers)"
+    assert marks == ["p < 0.05, Holm", "p ≥ 0.05, Holm", "95% confidence band"]
+    assert "Random weights: a control" in texts_of(figure)
+
+
+def test_many_models_and_controls_are_still_told_apart():
+    models = {f"model-{n}": 6 for n in range(20)}
+    controls = [f"model-{n}" for n in (3, 9)]
+    kinds = coefficients_by_depth.line_styles(synthetic(models, controls))
+    assert len({(kind["color"], str(kind["linestyle"])) for kind in kinds.values()}) == 20
+    assert {kinds[model]["color"] for model in controls} == {coefficients_by_depth.CONTROL}
+
+
+def test_colours_are_those_of_a_palette_for_all_colour_vision_without_its_grey():
+    palette = sns.color_palette("colorblind").as_hex()
+    assert [colour for colour in palette if colour in coefficients_by_depth.COLOURS] == (
+        coefficients_by_depth.COLOURS
+    )
+    assert len(coefficients_by_depth.COLOURS) == len(palette) - 1
+    for colour in coefficients_by_depth.COLOURS:
+        assert len(set(matplotlib.colors.to_rgb(colour))) > 1
+
+
+def test_a_layer_that_was_not_fitted_is_a_gap_and_marked_in_its_colour():
+    figure = drawn(some(2, unfitted=[("gpt2", 4), ("gpt2", 6)]))
+    assert labels_of(figure)[1][-1] == "not fitted"
+    for axes in figure.axes:
+        (marks,) = (line for line in axes.lines if line.get_marker() == "^")
+        np.testing.assert_allclose(marks.get_xdata(), [4 / 11, 6 / 11])
+        line = lines_of(axes)[1]
+        assert np.isnan(line.get_ydata()[[4, 6]]).all()
+        assert marks.get_color() == line.get_color()
+    assert "not fitted" not in labels_of(drawn(some(2)))[1]
+
+
+def test_a_model_of_one_layer_has_its_interval_and_one_fitted_nowhere_is_drawn(tmp_path):
+    table = synthetic({"one": 1, "none": 2}, unfitted=[("none", 0), ("none", 1)])
+    figure = drawn(table)
+    ends = figure.axes[0].collections[1].get_segments()
+    row = table[(table["model"] == "one") & (table["term"] == "lag_1")].iloc[0]
+    np.testing.assert_allclose(ends, [[[0, row["conf_low"]], [0, row["conf_high"]]]])
+    files.save(figure, [tmp_path / "few.png"])
+
+
+def test_of_permuted_regressions_what_was_observed_is_drawn_before_the_null():
+    table = some(2).assign(vcov_type="permutation")
+    table["observed"] = table["estimate"] + 0.5
+    table["term"] = table["term"].str.replace("lag", "lead")
+    figure = drawn(table)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        f"coefficient of lead {n}" for n in (1, 2)
+    ]
+    rows = table[(table["term"] == "lead_1") & (table["model"] == "distilgpt2")]
+    assert np.array_equal(lines_of(figure.axes[0])[0].get_ydata(), rows["observed"])
+    heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.max() == rows["conf_high"].max()
+    assert labels_of(figure)[1][-1] == "order of tokens permuted (95% of draws)"
+
+
+def test_levels_and_corrections_are_named():
+    figure = drawn(some(2), adjust="none", alpha=0.1)
+    assert labels_of(figure)[1] == ["p < 0.1", "p ≥ 0.1", "90% confidence band"]
+    assert "not corrected" in texts_of(figure)
+
+
+def test_files_have_equal_bytes_and_stay_small(tmp_path):
+    table = some(6, corpora=("prompts", "novels"), controls=["b"])
+    for name in ("a", "b"):
+        files.save(drawn(table), [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
+    for suffix in ("svg", "png"):
+        first = (tmp_path / f"a.{suffix}").read_bytes()
+        assert (tmp_path / f"b.{suffix}").read_bytes() == first
+        assert len(first) < 1_500_000
+
+
+def test_the_program_draws_one_site_and_regression(tmp_path):
+    frame = pd.concat([some(2), some(2, site="mlp").assign(estimate=9.0)])
+    record = {"stages": {"regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"}}}
+    path = tmp_path / "coefficients.parquet"
+    tables.write_frame(frame, path, path.with_suffix(".csv"), record)
+    output = tmp_path / "figures" / "attention.svg"
+    command = [sys.executable, SCRIPTS / "plot_comparison.py", path, "--site", "attention"]
+    done = subprocess.run(
+        [*command, "--regression", "notebook", "--output", output],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert re.fullmatch(r"attention, notebook: drew distilgpt2, gpt2 \(\d+\.\d s\)\n", done.stderr)
+    expected = tmp_path / "expected.svg"
+    title = f"{coefficients_by_depth.of_comparison(some(2), 0.1)}: attention, notebook"
+    files.save(drawn(some(2), "benjamini-hochberg", 0.1, title), [expected])
+    assert output.read_bytes() == expected.read_bytes()

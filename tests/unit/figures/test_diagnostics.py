@@ -1,0 +1,314 @@
+"""The figure of diagnostics: its points, squares and bars are those of the residuals."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy import stats
+from test_figures import overlaps, texts_of
+
+from attnlag.errors import UserError
+from attnlag.figures import diagnostics, files
+from attnlag.figures.diagnostics import DiagnosticPanel
+from attnlag.regression import residuals
+from attnlag.storage import tables
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+EDGES = np.r_[-np.inf, np.linspace(-10, 10, 2001), np.inf]
+COARSE = np.r_[-np.inf, np.linspace(-5, 5, 51), np.inf]
+TITLE = "Diagnostics: gpt2, prompts, attention, notebook"
+
+
+def panel_of(layer: int, fitted: np.ndarray, residual: np.ndarray) -> DiagnosticPanel:
+    random = np.random.default_rng(layer)
+    change = random.normal(size=12) * 0.3
+    return DiagnosticPanel(
+        layer=layer,
+        edges=EDGES,
+        counts=np.histogram(residual, EDGES)[0],
+        fitted_edges=COARSE,
+        residual_edges=COARSE,
+        joint=np.histogram2d(fitted, residual, bins=[COARSE, COARSE])[0].astype(int),
+        autocorrelation=random.normal(size=20) * 0.05,
+        pairs=np.arange(2000, 0, -100),
+        influence=pd.DataFrame(
+            {
+                "document": [f"a-document-of-long-name-{n}" for n in range(12)],
+                "change_in_se": change,
+            }
+        ),
+    )
+
+
+def synthetic(layers: int, unfitted=()):
+    panels = []
+    for layer in range(layers):
+        random = np.random.default_rng(layer)
+        rows = 0 if layer in unfitted else 2000
+        panel = panel_of(layer, random.normal(size=rows), random.standard_t(5, size=rows))
+        if layer in unfitted:
+            panel.autocorrelation, panel.pairs = panel.autocorrelation * np.nan, panel.pairs * 0
+            panel.influence = panel.influence.iloc[:0]
+        panels.append(panel)
+    known = [np.nan if layer in unfitted else 1.0 for layer in range(layers)]
+    numbers = np.arange(layers)
+    fits = pd.DataFrame(
+        {
+            "layer": numbers,
+            "n_obs": 2000,
+            "kurtosis": (4 + numbers) * known,
+            "breusch_pagan": 20 * numbers * known,
+        }
+    )
+    return panels, fits
+
+
+def drawn(panels, fits, wanted=None, title=TITLE, **kinds):
+    return diagnostics.diagnostics_by_layer(
+        panels, fits, rows=wanted, title=title, term="lag_1", **kinds
+    )
+
+
+def grid_of(figure) -> np.ndarray:
+    return np.array(figure.axes).reshape(-1, 4)
+
+
+def test_rows_are_those_asked_for_or_four_spread_over_the_depth():
+    chosen = diagnostics.layers_with_rows
+    assert chosen(None, range(30)) == [0, 10, 19, 29]
+    assert chosen(None, range(2)) == [0, 1]
+    assert chosen(None, [3]) == [3]
+    assert chosen([7, 2], range(30)) == [2, 7]
+    with pytest.raises(UserError, match=r"found 30, expected layers of this model: 0 to 29"):
+        chosen([30], range(30))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 48])
+def test_no_text_lies_on_another_or_leaves_the_figure(layers):
+    figure = drawn(*synthetic(layers, unfitted=(1,)))
+    assert overlaps(figure) == []
+    assert figure.get_size_inches()[0] <= 10
+
+
+def test_the_strip_shows_every_layer_and_marks_those_with_a_row():
+    panels, fits = synthetic(12, unfitted=(3,))
+    figure = drawn(panels, fits, [2, 5])
+    expected = (
+        fits["kurtosis"],
+        fits["breusch_pagan"] / 2000,
+        [panel.autocorrelation[0] for panel in panels],
+        [panel.influence["change_in_se"].abs().max() for panel in panels],
+    )
+    for axes, values in zip(grid_of(figure)[0], expected, strict=True):
+        line, picked, unfitted = [line for line in axes.lines if line.get_marker() != "None"]
+        np.testing.assert_array_equal(line.get_ydata(), np.array(values, dtype=float))
+        assert list(picked.get_xdata()) == [2, 5]
+        np.testing.assert_array_equal(picked.get_ydata(), np.asarray(values)[[2, 5]])
+        assert list(unfitted.get_xdata()) == [3]
+    assert [axes.get_title(loc="left") for axes in grid_of(figure)[1:, 0]] == ["layer 2", "layer 5"]
+
+
+def test_kurtosis_of_one_layer_does_not_squeeze_the_others():
+    panels, fits = synthetic(4)
+    assert grid_of(drawn(panels, fits))[0, 0].get_yscale() == "linear"
+    fits.loc[2, "kurtosis"] = 300.0
+    axes = grid_of(drawn(panels, fits))[0, 0]
+    assert (axes.get_yscale(), axes.get_title(loc="left")) == ("log", "kurtosis (log scale)")
+
+
+def test_quantiles_are_those_of_scipy_within_a_bin():
+    random = np.random.default_rng(0)
+    residual = random.standard_t(4, size=3000)
+    residual[:2] = 14, -12
+    normal, found = diagnostics.quantile_points(EDGES, np.histogram(residual, EDGES)[0])
+    rank = np.arange(1, 3001)
+    # Ties within a bin lie at its upper edge, with the last of them.
+    ordered = np.sort(residual)
+    places = np.searchsorted(ordered, found + 1e-12)
+    np.testing.assert_allclose(normal, stats.norm.ppf((rank[places - 1] - 0.5) / 3000))
+    # The bins are 0.01 wide.
+    assert ((found - ordered[places - 1] >= 0) & (found - ordered[places - 1] < 0.01)).all()
+    # What lies beyond the grid is counted but has no place.
+    assert (places[0], places[-1]) == ((ordered < -10).sum() + 1, (ordered < 10).sum())
+
+
+def test_residuals_are_points_squares_and_means_in_their_places():
+    random = np.random.default_rng(1)
+    fitted = random.normal(size=4000)
+    residual = 0.4 * fitted**2 - 0.4 + 0.2 * random.normal(size=4000)
+    panel = panel_of(0, fitted, residual)
+    _, fits = synthetic(1)
+    row = grid_of(drawn([panel], fits))[1]
+    points = row[0].lines[-1]
+    normal, quantile = diagnostics.quantile_points(panel.edges, panel.counts)
+    np.testing.assert_array_equal(points.get_xdata(), normal)
+    np.testing.assert_array_equal(points.get_ydata(), quantile)
+    mesh = row[1].collections[0]
+    # Fitted values lie along x: the first index of the squares is that of residuals.
+    np.testing.assert_array_equal(mesh.get_array().filled(0), panel.joint[1:-1, 1:-1].T)
+    assert row[1].get_xlabel().startswith("fitted value")
+    middles, means = diagnostics.mean_residuals(panel)
+    shown = np.isfinite(means)
+    np.testing.assert_allclose(middles[shown], 0.5 * (COARSE[:-1] + COARSE[1:])[shown])
+    bins = np.digitize(fitted, COARSE) - 1
+    expected = [residual[bins == place].mean() for place in np.flatnonzero(shown)]
+    np.testing.assert_allclose(means[shown], expected, atol=0.05)
+    rows = np.bincount(bins, minlength=len(means))[1:-1]
+    assert np.array_equal(shown[1:-1], rows >= diagnostics.FEWEST_ROWS)
+    np.testing.assert_array_equal(row[1].lines[-1].get_ydata(), means)
+
+
+def test_autocorrelations_stand_between_the_limits_of_their_pairs():
+    panels, fits = synthetic(1)
+    axes = grid_of(drawn(panels, fits))[1, 2]
+    segments = axes.collections[0].get_segments()
+    assert [segment[1, 0] for segment in segments] == list(range(1, 21))
+    np.testing.assert_array_equal([s[1, 1] for s in segments], panels[0].autocorrelation)
+    above, below = [line for line in axes.lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(above.get_ydata(), 1.96 / np.sqrt(panels[0].pairs))
+    np.testing.assert_array_equal(below.get_ydata(), -above.get_ydata())
+
+
+def test_documents_are_sorted_by_their_influence_and_named():
+    panels, fits = synthetic(1)
+    panels[0].influence.loc[3, ["document", "change_in_se"]] = "price: $5 to $9", -2.5
+    axes = grid_of(drawn(panels, fits))[1, 3]
+    order = panels[0].influence.sort_values("change_in_se", key=lambda c: -c.abs())[:6]
+    assert [bar.get_width() for bar in axes.patches] == list(order["change_in_se"])
+    heights = [bar.get_y() for bar in axes.patches]
+    assert heights == sorted(heights)
+    assert axes.yaxis_inverted()
+    names = [text.get_text() for text in axes.texts]
+    assert names[:2] == ["price: $5 to $9", "a-document-of-l…"]
+    assert not any(text.get_parse_math() for text in axes.texts)
+    low, high = axes.get_xlim()
+    assert -low == high > 2.5
+
+
+def test_a_layer_without_a_fit_says_so_and_columns_share_their_axes():
+    panels, fits = synthetic(3, unfitted=(1,))
+    figure = drawn(panels, fits)
+    grid = grid_of(figure)[1:]
+    assert [text.get_text() for text in grid[1, 0].texts] == ["not fitted"]
+    for column in grid.T:
+        assert len({(axes.get_xlim(), axes.get_ylim()) for axes in column[[0, 2]]}) == 1
+    assert "coefficient of lag 1" in texts_of(figure)
+    # A regression that was fitted nowhere is drawn too.
+    figure = drawn(*synthetic(2, unfitted=(0, 1)))
+    assert texts_of(figure).count("not fitted") == 2
+    figure.draw_without_rendering()
+
+
+def test_a_single_document_has_no_influence_that_is_known():
+    panels, fits = synthetic(2)
+    for panel in panels:
+        panel.influence = panel.influence.iloc[:1].assign(change_in_se=np.nan)
+    axes = grid_of(drawn(panels, fits))[1, 3]
+    assert axes.get_xlim() == (-1.08, 1.08)
+
+
+def test_files_have_equal_bytes_and_stay_small(tmp_path):
+    panels, fits = synthetic(12)
+    for name in ("a", "b"):
+        with matplotlib.rc_context({"font.size": 12 if name == "a" else 20}):
+            files.save(drawn(panels, fits), [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
+    for suffix in ("svg", "png"):
+        first = (tmp_path / f"a.{suffix}").read_bytes()
+        assert (tmp_path / f"b.{suffix}").read_bytes() == first
+        assert len(first) < 800_000
+
+
+def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
+    random = np.random.default_rng(0)
+    lag, y = random.normal(size=(2, 600))
+    y += 0.3 * lag
+    slope, intercept = np.polyfit(lag, y, 1)
+    fitted = intercept + slope * lag
+    sigma, spread = np.std(y - fitted), np.std(fitted)
+    model = residuals.Model(
+        terms=["lag_1"],
+        layers=[0],
+        slopes=np.array([[slope]]),
+        intercept=np.array([intercept]),
+        means=np.array([[y.mean(), lag.mean()]]),
+        inverse=np.linalg.inv(np.diag([600, 600 * lag.var()]))[None],
+        sigma=np.array([sigma]),
+        fitted_mean=np.array([fitted.mean()]),
+        fitted_sd=np.array([spread]),
+        document_effects=False,
+    )
+    paths = [tmp_path / f"{shard:04d}.parquet" for shard in range(2)]
+    for shard, path in enumerate(paths):
+        rows = slice(300 * shard, 300 * shard + 300)
+        batch = pa.record_batch(
+            {
+                "document": pa.array([f"document {shard}"] * 300).dictionary_encode(),
+                "window": pa.array(np.zeros(300, np.int32)),
+                "position": pa.array(np.arange(300, dtype=np.int32)),
+                "layer_00.y": y[rows],
+                "layer_00.lag_1": lag[rows],
+            }
+        )
+        sums = residuals.accumulate([batch], model, 0)
+        record = {"residuals": residuals.record_of(sums), "stages": {"tokens": {"shards": 2}}}
+        tables.write_table(residuals.to_table(sums), path, record)
+    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
+    fits = pd.DataFrame([{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9}])
+    influence = pd.DataFrame(
+        {
+            "layer": 0,
+            "term": ["intercept", "lag_1", "lag_1"],
+            "document": ["other", "document 0", "document 1"],
+            "change_in_se": [9.0, 0.7, -0.7],
+        }
+    )
+    for name, table in (("fits", fits), ("influence", influence)):
+        tables.write_frame(table, tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv", {})
+    command = [sys.executable, SCRIPTS / "plot_diagnostics.py", paths[0]]
+    command += ["--fits", tmp_path / "fits.parquet", "--influence", tmp_path / "influence.parquet"]
+    command += ["--output", tmp_path / "found.svg", "--settings"]
+    done = subprocess.run([*command, "{}"], capture_output=True, text=True, check=False)
+    said = r"gpt2, prompts, attention, notebook: drew the residuals of 1 layer \(\d+\.\d s\)\n"
+    assert re.fullmatch(said, done.stderr)
+
+    edges, coarse = (
+        np.r_[-np.inf, inner, np.inf]
+        for inner in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
+    )
+    residual = (y - fitted) / sigma
+    products = [
+        (
+            residual[:300][step:] @ residual[:300][:-step]
+            + residual[300:][step:] @ residual[300:-step]
+        )
+        for step in range(1, 21)
+    ]
+    pairs = 600 - 2 * np.arange(1, 21)
+    panel = DiagnosticPanel(
+        layer=0,
+        edges=edges,
+        counts=np.histogram(residual, edges)[0],
+        fitted_edges=coarse,
+        residual_edges=coarse,
+        joint=np.histogram2d((fitted - fitted.mean()) / spread, residual, bins=[coarse] * 2)[0],
+        autocorrelation=np.array(products) / pairs / np.mean(residual**2),
+        pairs=pairs,
+        influence=influence.iloc[1:],
+    )
+    title = (
+        "Residuals have heavier tails than normal in 0 of 1 layers (kurtosis up to 3.0): gpt2, "
+        "prompts, attention, notebook"
+    )
+    files.save(drawn([panel], fits, title=title), [tmp_path / "expected.svg"])
+    assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()
+
+    asked = json.dumps({"layers": [4]})
+    done = subprocess.run([*command, asked], capture_output=True, text=True, check=False)
+    assert done.stderr == "error: figures.layers: found 4, expected layers of this model: 0 to 0\n"

@@ -1,0 +1,945 @@
+"""The figures: what is drawn, in which order, and that the files are whole and reproducible."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import StepPatch
+
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+from attnlag.errors import UserError
+from attnlag.figures import (
+    coefficients_by_layer,
+    drawing,
+    files,
+    legends,
+    norms_by_layer,
+    outcome_by_lag,
+    sites_by_layer,
+)
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression import design, specification
+from attnlag.regression.terms import lags_among, named
+from attnlag.storage import tables
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+LAYERS = [2, 12, 30, 48]
+TITLE = "Some figure: gpt2, prompts, attention, notebook"
+
+
+def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: float = 0.0):
+    """Return positions and norms (tokens, layers) whose logs follow the tokens before."""
+    random = np.random.default_rng(layers)
+    shocks = random.normal(size=(sequences, length, layers))
+    logs = np.zeros_like(shocks)
+    slopes = np.linspace(0.0, 0.6, layers)
+    for t in range(1, length):
+        logs[:, t] = slopes * logs[:, t - 1] + 0.3 * shocks[:, t]
+    logs += np.linspace(1, 4, layers)
+    logs[:, 0] += sink
+    position = np.tile(np.arange(length), sequences)
+    return position, np.exp(logs.reshape(-1, layers)).astype(np.float32)
+
+
+def norms_figure(layers: int, sink: float = 0.0, size: Size = PAGE, **kinds) -> Figure:
+    position, norms = synthetic_norms(layers, sink=sink, **kinds)
+    parts = [
+        norms_by_layer.layer_norms(layer, log_norms(norms[:, layer]), position == 0)
+        for layer in range(layers)
+    ]
+    return norms_by_layer.norms_by_layer(
+        parts, title=TITLE, tokens=len(norms), site="attention", drop_first=1, size=size
+    )
+
+
+def synthetic_tables(
+    layers: int,
+    lags: int = 2,
+    unfitted: tuple[int, ...] = (),
+    leads: int = 0,
+    permuted: bool = False,
+    regression: str = "notebook",
+):
+    """Return coefficients and fits; every third layer's last term is not significant."""
+    rows = []
+    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": regression}
+    terms = ["intercept", *(f"lag_{n + 1}" for n in range(lags))]
+    terms += [f"lead_{n + 1}" for n in range(leads)]
+    for layer in range(layers):
+        for place, term in enumerate(terms):
+            missing = layer in unfitted
+            estimate = np.nan if missing else np.sin(layer + place) * 0.2 + 0.4 / (place + 1)
+            p = 0.4 if place == len(terms) - 1 and layer % 3 == 0 else 1e-6
+            rows.append(
+                {
+                    **keys,
+                    "subset": "all",
+                    "layer": layer,
+                    "term": term,
+                    "estimate": estimate,
+                    "std_error": np.nan if missing else 0.025 + 0.001 * layer,
+                    "p_adjusted": np.nan if missing else p,
+                    "conf_low": estimate - 0.05,
+                    "conf_high": estimate + 0.05,
+                    "vcov_type": "permutation" if permuted else "cluster",
+                    **({"observed": estimate + 0.3} if permuted else {}),
+                }
+            )
+    known = [np.nan if layer in unfitted else 0.1 + layer / 100 for layer in range(layers)]
+    fits = pd.DataFrame(
+        {**keys, "layer": range(layers), "n_obs": 2940, "n_documents": 20, "r_squared": known}
+    )
+    return pd.DataFrame(rows), fits
+
+
+def coefficients_figure(layers: int, adjust: str = "holm", size: Size = PAGE, **kinds) -> Figure:
+    return coefficients_by_layer.coefficients_by_layer(
+        *synthetic_tables(layers, **kinds), title=TITLE, alpha=0.05, adjust=adjust, size=size
+    )
+
+
+def panels_of(layers: int, **kinds) -> list[outcome_by_lag.LagPanel]:
+    position, norms = synthetic_norms(layers, **kinds)
+    logs = log_norms(norms)
+    rows = np.flatnonzero(position >= 2)
+    return [
+        outcome_by_lag.lag_panel(layer, logs[rows - 1, layer], logs[rows, layer], 0.3, 0.09)
+        for layer in range(layers)
+    ]
+
+
+def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
+    return outcome_by_lag.outcome_by_lag(
+        panels_of(layers, **kinds), title=TITLE, lag="lag_1", size=size
+    )
+
+
+SITES = ("attention", "mlp", "block")
+
+
+def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[sites_by_layer.SitePanels]:
+    position, norms = synthetic_norms(layers)
+    logs = log_norms(norms)[position > 0]
+    coefficients, fits = synthetic_tables(layers, **kinds)
+    return [
+        sites_by_layer.SitePanels(
+            site=site,
+            layers=list(range(layers)),
+            quantiles=np.stack([drawing.norm_quantiles(logs[:, n] + place) for n in range(layers)]),
+            coefficients=coefficients.assign(site=site, estimate=coefficients["estimate"] + place),
+            fits=fits.assign(site=site),
+        )
+        for place, site in enumerate(sites)
+    ]
+
+
+def sites_figure(
+    layers: int, adjust: str = "holm", drop_first: int = 1, size: Size = PAGE, **kinds
+) -> Figure:
+    return sites_by_layer.sites_by_layer(
+        panels_of_sites(layers, **kinds),
+        title=TITLE,
+        alpha=0.05,
+        adjust=adjust,
+        drop_first=drop_first,
+        size=size,
+    )
+
+
+def texts_of(figure: Figure) -> str:
+    """Return the title and the text in the margins, as one line."""
+    return " ".join(
+        " ".join(text.get_text().split()) for text in figure.findobj(matplotlib.text.Text)
+    )
+
+
+def legend_of(drawn: Figure | Axes) -> list[str]:
+    """Return the labels of the only legend of a figure or of its axes."""
+    (legend,) = drawn.legends if isinstance(drawn, Figure) else [drawn.get_legend()]
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def marks_of(axes: Axes, full: bool, shapes: str = "osDv") -> list[tuple[float, float]]:
+    """Return the places of the marks that are full, or of those that are open."""
+    return sorted(
+        point
+        for line in axes.lines
+        if line.get_marker() in shapes and (line.get_markerfacecolor() != "w") == full
+        for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    )
+
+
+def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
+    """Return the texts that end up on paper: not the ticks' that their axis leaves out."""
+    drawn = {}
+    draw = matplotlib.text.Text.draw
+
+    def recorded(text, renderer, *arguments, **options):
+        if text.get_visible() and text.get_text().strip():
+            drawn[id(text)] = text
+        return draw(text, renderer, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matplotlib.text.Text, "draw", recorded)
+        figure.draw_without_rendering()
+    return list(drawn.values())
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    """Return pairs of texts that lie on each other, and texts that leave the figure."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(figure)]
+    found = [
+        (a, b)
+        for place, (a, one) in enumerate(boxes)
+        for b, other in boxes[place + 1 :]
+        if one.padded(-0.5).overlaps(other)
+    ]
+    page = figure.bbox
+    return found + [
+        (a, "the edge")
+        for a, box in boxes
+        if box.x0 < page.x0 or page.x1 < box.x1 or box.y0 < page.y0 or page.y1 < box.y1
+    ]
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
+def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers):
+    assert overlaps(draw(layers)) == []
+
+
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
+def test_one_layer_is_drawn(draw, tmp_path):
+    files.save(draw(1), [tmp_path / "one.png"])
+
+
+# Figure 1
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_norms_have_two_panels_a_colourbar_and_units(layers):
+    strip, ridges, bar = norms_figure(layers).axes
+    assert strip.get_xlabel() == "layer"
+    assert strip.get_ylabel() == "log norm of attention adjustment (natural log)"
+    assert ridges.get_xlabel() == strip.get_ylabel()
+    assert ridges.get_ylabel() == bar.get_ylabel() == "layer"
+    assert strip.get_ylim() == ridges.get_xlim()
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_norms_keep_one_colour_per_layer_in_order(layers):
+    strip, ridges, _ = norms_figure(layers).axes
+    patches = [patch for patch in ridges.patches if isinstance(patch, StepPatch)]
+    assert [patch.get_data().baseline for patch in patches] == list(range(layers))
+    in_ridges = np.array([patch.get_facecolor() for patch in patches])
+    dots = [c for c in strip.collections if len(c.get_facecolor())]
+    in_strip = np.array([c.get_facecolor()[0] for c in dots])
+    assert [round(float(np.mean(c.get_offsets()[:, 0]))) for c in dots] == list(range(layers))
+    assert np.allclose(in_strip[:, :3], in_ridges[:, :3])
+    lightness = in_ridges[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness) > 0).all()
+
+
+def test_norms_label_every_layer_if_there_is_room_and_mark_all():
+    for layers, step in ((2, 1), (12, 1), (30, 2), (48, 5)):
+        strip = norms_figure(layers).axes[0]
+        labelled = list(range(0, layers, step))
+        assert list(strip.get_xticks()) == labelled
+        assert sorted([*labelled, *strip.get_xticks(minor=True)]) == list(range(layers))
+
+
+def test_norms_draw_a_sample_of_the_same_tokens():
+    position, norms = synthetic_norms(2, sequences=30)
+    logs = log_norms(norms)
+    one, other = (norms_by_layer.layer_norms(n, logs[:, n], position == 0) for n in range(2))
+    assert len(one.sample) == norms_by_layer.POINTS < len(norms)
+    assert len(one.first_sample) == norms_by_layer.FIRST_POINTS < 30
+    rows = np.flatnonzero(np.isin(logs[:, 0], one.sample) & (position > 0))
+    assert np.array_equal(logs[rows, 1], other.sample)
+    figure = norms_figure(2, sequences=30)
+    dots = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
+    assert sum(len(c.get_offsets()) for c in dots) == 2 * (
+        norms_by_layer.POINTS + norms_by_layer.FIRST_POINTS
+    )
+    assert all(c.get_rasterized() for c in dots)
+    assert "a sample of 400 tokens in each layer and 15 first tokens, of 4,500" in texts_of(figure)
+
+
+def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
+    position, norms = synthetic_norms(3, sink=5.0)
+    logs = log_norms(norms)
+    part = norms_by_layer.layer_norms(1, logs[:, 1], position == 0)
+    rest = logs[position > 0, 1]
+    assert np.array_equal(part.edges, np.histogram_bin_edges(rest, bins="fd"))
+    assert part.counts.sum() == len(rest)
+    drawn = [p for p in norms_figure(3, sink=5.0).axes[1].patches if isinstance(p, StepPatch)]
+    assert np.array_equal(drawn[1].get_data().edges, part.edges)
+
+
+@pytest.mark.parametrize(
+    ("sink", "beyond"), [(0.0, False), (1.0, False), (9.0, True), (-9.0, True)]
+)
+def test_first_tokens_far_away_do_not_squeeze_the_others(sink, beyond):
+    figure = norms_figure(12, sink=sink)
+    strip = figure.axes[0]
+    assert ("beyond the axis" in legend_of(strip)) is beyond
+    assert "first of its sequence (position 0)" in legend_of(strip)
+    low, high = strip.get_ylim()
+    assert high - low < 9
+    dots = [c for c in strip.collections if isinstance(c, PathCollection)]
+    # Every point is drawn, at the edge if its place is beyond it.
+    heights = np.concatenate([c.get_offsets()[:, 1] for c in dots])
+    assert len(heights) == 12 * (norms_by_layer.POINTS + norms_by_layer.FIRST_POINTS)
+    assert heights.min() >= low
+    assert heights.max() <= high
+    assert overlaps(figure) == []
+
+
+def test_norms_without_logarithm_leave_a_layer_empty():
+    position, norms = synthetic_norms(3)
+    norms[:, 1] = 0
+    norms[5, 2] = np.nan
+    parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
+    assert len(parts[1].sample) == parts[1].counts.sum() == 0
+    figure = norms_by_layer.norms_by_layer(
+        parts, title="", tokens=9, site="attention", drop_first=1
+    )
+    assert len([p for p in figure.axes[1].patches if isinstance(p, StepPatch)]) == 2
+
+
+def test_no_first_tokens_are_named_where_none_are_told_apart():
+    _, norms = synthetic_norms(2)
+    none = np.zeros(len(norms), bool)
+    parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
+    figure = norms_by_layer.norms_by_layer(
+        parts, title="", tokens=9, site="attention", drop_first=0
+    )
+    assert legend_of(figure.axes[0]) == ["token"]
+    assert "first token" not in texts_of(figure)
+
+
+# Figure 2
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_coefficients_have_labels_title_and_the_caveat(layers):
+    figure = coefficients_figure(layers)
+    top, bottom = figure.axes
+    assert top.get_ylabel() == "coefficient\n(log norm per log norm)"
+    assert bottom.get_ylabel() == "R²\n(share of variance)"
+    assert bottom.get_xlabel() == "layer"
+    assert top.get_xlim() == bottom.get_xlim()
+    assert TITLE in texts_of(figure)
+    assert drawing.PREDICTIVE in texts_of(figure)
+    assert "clustered by document (CRV1)" in texts_of(figure)
+    assert "2,940 rows from 20 documents" in texts_of(figure)
+
+
+@pytest.mark.parametrize(("lag", "shape"), [("lag_1", "o"), ("lag_2", "s")])
+def test_lags_have_shapes_that_are_full_if_significant_and_open_if_not(lag, shape):
+    coefficients, _ = synthetic_tables(12)
+    top = coefficients_figure(12).axes[0]
+    of_lag = coefficients[coefficients["term"] == lag]
+    for full, chosen in (
+        (True, of_lag["p_adjusted"] < 0.05),
+        (False, of_lag["p_adjusted"] >= 0.05),
+    ):
+        expected = sorted(zip(of_lag["layer"][chosen], of_lag["estimate"][chosen], strict=True))
+        assert marks_of(top, full, shape) == expected
+
+
+def test_the_lines_and_bands_are_those_of_the_table_with_a_zero_line():
+    coefficients, _ = synthetic_tables(12)
+    top = coefficients_figure(12).axes[0]
+    lines = [
+        line for line in top.lines if line.get_marker() == "None" and len(line.get_xdata()) == 12
+    ]
+    for line, lag in zip(lines, ("lag_1", "lag_2"), strict=True):
+        expected = coefficients[coefficients["term"] == lag]["estimate"]
+        assert np.array_equal(line.get_ydata(), expected)
+    bands = top.collections[::2]
+    for band, lag in zip(bands, ("lag_1", "lag_2"), strict=True):
+        rows = coefficients[coefficients["term"] == lag]
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.min() == rows["conf_low"].min()
+        assert heights.max() == rows["conf_high"].max()
+    assert any(list(line.get_ydata()) == [0, 0] for line in top.lines)
+
+
+def test_the_legend_names_lags_in_order_and_the_markers():
+    labels = legend_of(coefficients_figure(3, lags=12))
+    assert labels[:12] == [f"lag {lag}" for lag in range(1, 13)]
+    assert labels[12:] == ["p < 0.05, Holm", "p ≥ 0.05, Holm", "95% confidence band"]
+    figure = coefficients_figure(3, adjust="none")
+    assert "p < 0.05" in legend_of(figure)
+    assert "not corrected" in texts_of(figure)
+
+
+@pytest.mark.parametrize("lags", [1, 5, 12])
+def test_many_lags_do_not_crowd_the_legend(lags):
+    assert overlaps(coefficients_figure(12, lags=lags, unfitted=(3,))) == []
+
+
+def test_a_layer_that_was_not_fitted_is_a_gap_and_marked():
+    figure = coefficients_figure(12, unfitted=(4, 6))
+    top, bottom = figure.axes
+    assert "not fitted" in legend_of(figure)
+    for axes in (top, bottom):
+        (marks,) = (line for line in axes.lines if line.get_marker() == "^")
+        assert list(marks.get_xdata()) == [4, 6]
+    line = next(line for line in top.lines if len(line.get_xdata()) == 12)
+    assert np.isnan(line.get_ydata()[[4, 6]]).all()
+    # Layer 5 has no neighbour to span a band with.
+    assert sum(len(c.get_segments()) for c in top.collections[1::2]) >= 2
+    assert "not fitted" not in legend_of(coefficients_figure(12))
+
+
+def band_of(collection) -> np.ndarray:
+    """Return lower and upper end of a band at each of its layers."""
+    corners = collection.get_paths()[0].vertices
+    places = sorted(set(corners[:, 0]))
+    heights = [corners[corners[:, 0] == place, 1] for place in places]
+    return np.array([[height.min(), height.max()] for height in heights])
+
+
+def ends_of(table: pd.DataFrame, term: str) -> np.ndarray:
+    return table.loc[table["term"] == term, ["conf_low", "conf_high"]].to_numpy()
+
+
+def test_joint_bands_are_the_critical_value_times_the_standard_error():
+    coefficients, fits = synthetic_tables(12)
+    figure = coefficients_by_layer.coefficients_by_layer(
+        coefficients,
+        fits,
+        title="",
+        alpha=0.05,
+        adjust="max-t",
+        critical_values={"lag_1": 3.0, "lag_2": 4.0},
+    )
+    for band, lag, critical in zip(
+        figure.axes[0].collections[::2], ("lag_1", "lag_2"), (3, 4), strict=True
+    ):
+        rows = coefficients[coefficients["term"] == lag]
+        reach = critical * rows["std_error"]
+        expected = np.column_stack([rows["estimate"] - reach, rows["estimate"] + reach])
+        np.testing.assert_allclose(band_of(band), expected)
+    assert legend_of(figure)[-3:] == [
+        "p < 0.05, Romano-Wolf, max-t",
+        "p ≥ 0.05, Romano-Wolf, max-t",
+        "95% joint confidence band",
+    ]
+    assert "hold all layers of a term at once" in texts_of(figure)
+
+
+def null_figure(layers: int, permuted: bool = False, size: Size = PAGE, **kinds) -> Figure:
+    """Draw a regression before its null, or the permuted regression itself."""
+    coefficients, fits = synthetic_tables(layers, permuted=permuted, **kinds)
+    null = None if permuted else synthetic_tables(layers, permuted=True, **kinds)[0]
+    fits["r_squared"] *= np.nan if permuted else 1
+    return coefficients_by_layer.coefficients_by_layer(
+        coefficients, fits, title=TITLE, alpha=0.05, adjust="holm", null=null, size=size
+    )
+
+
+def profile_of(axes: Axes) -> np.ndarray:
+    """Return the heights of the line of a coefficient: the last that is no mark."""
+    return [line for line in axes.lines if line.get_marker() == "None"][-1].get_ydata()
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+def test_each_lag_has_a_panel_before_its_null(permuted):
+    coefficients, _ = synthetic_tables(12, permuted=permuted)
+    null, _ = synthetic_tables(12, permuted=True)
+    figure = null_figure(12, permuted)
+    *panels, bottom = [*figure.axes, None] if permuted else figure.axes
+    for axes, lag in zip(panels, ("lag_1", "lag_2"), strict=True):
+        assert axes.get_ylabel().startswith(f"coefficient of {lag.replace('_', ' ')}")
+        of_null = null[null["term"] == lag]
+        np.testing.assert_allclose(band_of(axes.collections[0]), ends_of(null, lag))
+        dashed = next(line for line in axes.lines if line.get_linestyle() == "--")
+        assert np.array_equal(dashed.get_ydata(), of_null["estimate"])
+        column = "observed" if permuted else "estimate"
+        expected = coefficients.loc[coefficients["term"] == lag, column]
+        assert np.array_equal(profile_of(axes), expected)
+        if not permuted:
+            np.testing.assert_allclose(band_of(axes.collections[2]), ends_of(coefficients, lag))
+        without = [layer for layer, _ in marks_of(axes, full=False)]
+        assert without == ([0, 3, 6, 9] if lag == "lag_2" else [])
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+    labels = legend_of(figure)
+    assert labels[-1] == "order of tokens permuted (95% of draws)"
+    assert ("95% confidence band" in labels) is not permuted
+    assert ("p-values by permutation" in texts_of(figure)) is permuted
+    assert (bottom is None) is permuted
+
+
+@pytest.mark.parametrize(
+    "kinds", [{}, {"lags": 1}, {"lags": 3, "leads": 1}, {"lags": 2, "leads": 3}]
+)
+def test_panels_of_nulls_have_room_for_their_texts(kinds):
+    for layers in (2, 48):
+        assert overlaps(null_figure(layers, unfitted=(1,), **kinds)) == []
+    figure = null_figure(12, unfitted=(4, 6), **kinds)
+    assert "not fitted" in legend_of(figure)
+    # Layer 5 has no neighbour to span a band of the null with.
+    assert [len(c.get_segments()) for c in figure.axes[0].collections[1::2]] == [1, 1]
+
+
+def test_leads_come_after_lags_dashed_and_in_colours_of_their_own():
+    figure = coefficients_figure(12, lags=3, leads=2)
+    labels = legend_of(figure)[:5]
+    assert labels == ["lag 1", "lag 2", "lag 3", "lead 1", "lead 2"]
+    handles = figure.legends[0].legend_handles[:5]
+    assert [handle.get_linestyle() for handle in handles] == ["-"] * 3 + ["--"] * 2
+    for count in (2, 12):
+        colours = legends.lag_colours(
+            [f"{kind}_{n}" for kind in ("lag", "lead") for n in range(1, count + 1)]
+        )
+        assert len({matplotlib.colors.to_hex(colour) for colour in colours.values()}) == 2 * count
+    assert overlaps(coefficients_figure(30, lags=0, leads=2)) == []
+
+
+def test_a_regression_that_was_fitted_nowhere_is_drawn(tmp_path):
+    files.save(coefficients_figure(2, unfitted=(0, 1)), [tmp_path / "none.svg"])
+
+
+# Figure 3
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_every_layer_has_a_panel_in_order(layers):
+    figure = lags_figure(layers)
+    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in drawn] == [f"layer {n}" for n in range(layers)]
+    figure.draw_without_rendering()
+    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
+    assert places == sorted(places)
+    assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
+    assert "log norm at token t − 1 (SD from the layer's mean)" in texts_of(figure)
+    assert "log norm at token t (SD from the layer's mean)" in texts_of(figure)
+    assert drawing.PREDICTIVE in texts_of(figure)
+    assert all("R² 0.090" in [text.get_text() for text in axes.texts] for axes in drawn)
+    # One inch and a third at the least, and no wider than a report.
+    assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
+    assert figure.get_size_inches()[0] <= 10
+
+
+@pytest.mark.parametrize("layers", [12, 48, 7, 31])
+def test_every_column_and_row_of_panels_has_numbers(layers):
+    figure = lags_figure(layers)
+    figure.draw_without_rendering()
+    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    lowest: dict[int, matplotlib.axes.Axes] = {}
+    for axes in drawn:
+        lowest[round(axes.get_position().x0 * 100)] = axes
+    for axes in lowest.values():
+        assert any(label.get_visible() for label in axes.get_xticklabels())
+
+
+def test_many_rows_are_counted_and_few_are_points():
+    many = lags_figure(2)
+    drawn = [axes for axes in many.axes if axes.get_title(loc="left")]
+    images = [axes.images[0] for axes in drawn]
+    assert all(isinstance(image, AxesImage) for image in images)
+    # One colour scale for all panels, named on the figure.
+    assert len({(image.norm.vmin, image.norm.vmax) for image in images}) == 1
+    assert "tokens per square of 0.1 SD (log scale)" in texts_of(many)
+    few = lags_figure(2, sequences=5)
+    assert not any(axes.images for axes in few.axes)
+    points = [c for axes in few.axes for c in axes.collections if isinstance(c, PathCollection)]
+    assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
+
+
+def test_counts_and_means_are_those_of_numpy():
+    random = np.random.default_rng(1)
+    lag = random.normal(3, 0.5, 5000)
+    outcome = 0.4 * lag + random.normal(2, 0.3, 5000)
+    outcome[7] = np.nan
+    known = np.isfinite(outcome)
+    panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.4, 0.3)
+    mean, sd = np.mean(outcome[known]), np.std(outcome[known], ddof=1)
+    assert (panel.rows, panel.mean, panel.sd) == (4999, mean, sd)
+    edges = outcome_by_lag.bin_edges()
+    expected = np.histogram2d(
+        (lag[known] - mean) / sd, (outcome[known] - mean) / sd, bins=[edges, edges]
+    )[0]
+    assert np.array_equal(panel.counts, expected)
+    assert np.isclose(panel.lag_mean, (lag[known].mean() - mean) / sd)
+
+
+def test_the_image_shows_each_square_in_its_place():
+    # A lag far from its mean with an outcome on the other side: axes must not be swapped.
+    random = np.random.default_rng(2)
+    lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
+    outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
+    panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.0, 0.0)
+    figure = outcome_by_lag.outcome_by_lag([panel], title="", lag="lag_1")
+    image = figure.axes[0].images[0]
+    counts = image.get_array()
+    row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
+    left, right, bottom, _ = image.get_extent()
+    assert right - left == pytest.approx(outcome_by_lag.BIN * counts.shape[1])
+    x = left + (column + 0.5) * outcome_by_lag.BIN
+    y = bottom + (row + 0.5) * outcome_by_lag.BIN
+    assert x == pytest.approx((2 - panel.mean) / panel.sd, abs=outcome_by_lag.BIN)
+    assert y == pytest.approx((-1 - panel.mean) / panel.sd, abs=outcome_by_lag.BIN)
+    low, high = figure.axes[0].get_xlim()
+    assert left - outcome_by_lag.BIN <= low
+    assert high <= right + outcome_by_lag.BIN
+
+
+def test_the_line_is_the_prediction_with_other_terms_at_their_means():
+    random = np.random.default_rng(3)
+    w = random.normal(size=(400, 2)) @ [[1, 0.4], [0, 1]] + 5
+    outcome = 1 + w @ [0.5, 0.2] + random.normal(size=400)
+    x = np.column_stack([np.ones(400), w])
+    b = np.linalg.lstsq(x, outcome, rcond=None)[0]
+    panel = outcome_by_lag.lag_panel(0, w[:, 0], outcome, b[1], 0.5)
+    line = outcome_by_lag.outcome_by_lag([panel], title="", lag="lag_1").axes[0].lines[0]
+    at = panel.mean + panel.sd * np.asarray(line.get_xdata())
+    expected = b[0] + b[1] * at + b[2] * w[:, 1].mean()
+    assert np.allclose(panel.mean + panel.sd * np.asarray(line.get_ydata()), expected)
+
+
+def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
+    panels = panels_of(3)
+    lag = np.random.default_rng(4).normal(size=5000)
+    outcome = lag.copy()
+    outcome[0] = 300.0
+    panels.append(outcome_by_lag.lag_panel(3, lag, outcome, 1.0, 1.0))
+    low, high = outcome_by_lag.lag_limits(panels)
+    assert low <= min(panel.low for panel in panels)
+    assert max(panel.high for panel in panels) <= high < 6
+
+
+@pytest.mark.parametrize(
+    ("outcome", "slope"), [(np.full(50, np.nan), np.nan), (np.full(50, 2.0), np.nan)]
+)
+def test_a_layer_without_a_fit_says_so(outcome, slope):
+    panel = outcome_by_lag.lag_panel(1, np.arange(50.0), outcome, slope, np.nan)
+    figure = outcome_by_lag.outcome_by_lag([*panels_of(1), panel], title="", lag="lag_2")
+    axes = figure.axes[1]
+    assert [text.get_text() for text in axes.texts] == ["not fitted"]
+    assert not axes.lines
+    assert "token t − 2" in texts_of(figure)
+
+
+def test_layers_without_a_panel_and_layers_that_are_not_there():
+    assert drawing.chosen_layers(None, [1, 0, 2]) == [0, 1, 2]
+    assert drawing.chosen_layers([2, 0, 2], [0, 1, 2]) == [0, 2]
+    with pytest.raises(UserError) as caught:
+        drawing.chosen_layers([0, 12, 30], range(12))
+    assert caught.value.problems == [
+        "figures.layers: found 12, expected layers of this model: 0 to 11",
+        "figures.layers: found 30, expected layers of this model: 0 to 11",
+    ]
+
+
+def test_lags_are_ordered_by_distance():
+    terms = ["lead_10", "intercept", "lag_10", "lead_2", "lag_2", "lag_2", "position_1"]
+    assert lags_among(terms) == ["lag_2", "lag_10", "lead_2", "lead_10"]
+    assert named("lead_1") == "lead 1"
+
+
+def test_an_outcome_against_a_lead_says_so():
+    figure = outcome_by_lag.outcome_by_lag(panels_of(1), title="", lag="lead_2")
+    assert "log norm at token t + 2 (SD from the layer's mean)" in texts_of(figure)
+    assert "prediction by lead 2" in texts_of(figure)
+
+
+# Figure 4
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_sites_stand_side_by_side_with_shared_axes(layers):
+    figure = sites_figure(layers)
+    above, below = figure.axes[:3], figure.axes[3:]
+    titles = [axes.get_title(loc="left") for axes in above]
+    assert titles == ["attention adjustment", "MLP adjustment", "block update"]
+    for row in (above, below):
+        assert len({axes.get_ylim() for axes in row}) == 1
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    assert [axes.get_xlabel() for axes in below] == ["layer"] * 3
+    assert above[0].get_ylabel() == "log norm\n(natural log)"
+    assert "coefficient" in below[0].get_ylabel()
+    assert drawing.PREDICTIVE in texts_of(figure)
+
+
+def test_sites_show_their_own_numbers():
+    figure = sites_figure(12)
+    position, norms = synthetic_norms(12)
+    medians = np.median(log_norms(norms)[position > 0], axis=0)
+    table = synthetic_tables(12)[0].query("term == 'lag_1'")
+    for place in range(3):
+        above, below = figure.axes[place], figure.axes[3 + place]
+        assert np.allclose(above.lines[0].get_ydata(), medians + place)
+        line = next(line for line in below.lines if len(line.get_xdata()) == 12)
+        assert np.allclose(line.get_ydata(), table["estimate"] + place)
+
+
+def test_sites_mark_what_is_not_significant_and_what_is_not_fitted():
+    figure = sites_figure(9, unfitted=(4,))
+    below = figure.axes[3]
+    assert [layer for layer, _ in marks_of(below, full=False)] == [0, 3, 6]
+    marks = [line for line in below.lines if line.get_marker() == "^"]
+    assert [list(line.get_xdata()) for line in marks] == [[4]]
+    assert legend_of(figure)[-1] == "not fitted"
+
+
+@pytest.mark.parametrize(
+    ("drop_first", "words"),
+    [
+        (0, "90% of all tokens. Below"),
+        (1, "all tokens but the first of each sequence. Below"),
+        (3, "all tokens but the first 3 of each sequence. Below"),
+    ],
+)
+def test_sites_say_which_tokens_their_norms_are_of(drop_first, words):
+    assert words in texts_of(sites_figure(3, drop_first=drop_first))
+
+
+def test_sites_of_a_permuted_regression_show_what_was_observed_before_the_null():
+    figure = sites_figure(12, permuted=True)
+    table = synthetic_tables(12, permuted=True)[0]
+    below = figure.axes[3]
+    line = next(line for line in below.lines if len(line.get_xdata()) == 12)
+    assert np.array_equal(line.get_ydata(), table.loc[table["term"] == "lag_1", "observed"])
+    np.testing.assert_allclose(band_of(below.collections[0]), ends_of(table, "lag_1"))
+    assert "order of tokens permuted (95% of draws)" in legend_of(figure)
+    assert "95% confidence band" not in legend_of(figure)
+
+
+@pytest.mark.parametrize(
+    "kinds", [{"lags": 2, "leads": 3}, {"sites": SITES[:2]}, {"lags": 10}, {"unfitted": (1,)}]
+)
+def test_sites_have_room_for_their_texts(kinds):
+    assert overlaps(sites_figure(30, **kinds)) == []
+
+
+def test_a_layer_without_norms_has_no_quantiles():
+    assert np.isnan(drawing.norm_quantiles(np.array([np.nan, np.inf]))).all()
+    assert drawing.norm_quantiles(np.arange(101.0)).tolist() == [5, 25, 50, 75, 95]
+
+
+@pytest.mark.parametrize(
+    ("site", "words"),
+    [("mlp", "log norm of MLP adjustment"), ("block", "log norm of block update")],
+)
+def test_norms_name_their_site(site, words):
+    position, norms = synthetic_norms(2)
+    parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(2)]
+    figure = norms_by_layer.norms_by_layer(parts, title="", tokens=9, site=site, drop_first=1)
+    assert figure.axes[0].get_ylabel() == f"{words} (natural log)"
+
+
+# Files
+
+
+@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
+def test_files_are_written_in_each_format_with_equal_bytes(draw, tmp_path):
+    figure = draw(12)
+    files.save(figure, [tmp_path / "a.svg", tmp_path / "a.png"])
+    # Again from the same figure, and from the beginning under other settings of the user.
+    files.save(figure, [tmp_path / "b.svg", tmp_path / "b.png"])
+    with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "svg.hashsalt": "other"}):
+        files.save(draw(12), [tmp_path / "c.svg", tmp_path / "c.png"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.png", "a.svg", "b.png", "b.svg", "c.png", "c.svg",
+    ]  # fmt: skip
+    for suffix in ("svg", "png"):
+        first = (tmp_path / f"a.{suffix}").read_bytes()
+        assert (tmp_path / f"b.{suffix}").read_bytes() == first
+        assert (tmp_path / f"c.{suffix}").read_bytes() == first
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert b"Software" not in (tmp_path / "a.png").read_bytes()
+    root = xml.etree.ElementTree.parse(tmp_path / "a.svg").getroot()
+    assert root.tag.endswith("svg")
+    assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
+
+
+def test_files_of_48_layers_stay_small(tmp_path):
+    for draw in (norms_figure, coefficients_figure, lags_figure, sites_figure):
+        path = tmp_path / f"{draw.__name__}.svg"
+        files.save(draw(48), [path])
+        assert path.stat().st_size < 1_500_000
+
+
+def test_a_figure_that_fails_leaves_the_file_before_it(tmp_path, monkeypatch):
+    target = tmp_path / "figure.png"
+    target.write_text("before")
+    figure = coefficients_figure(2)
+
+    def half(path, **options):
+        Path(path).write_bytes(b"\x89PN")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(OSError, match="no space"):
+        files.save(figure, [target])
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+    assert target.read_text() == "before"
+
+
+def test_an_unknown_format_is_told_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match=r"figure.jpeg: found the suffix '.jpeg', expected .svg or"):
+        files.save(coefficients_figure(2), [tmp_path / "figure.svg", tmp_path / "figure.jpeg"])
+    assert not list(tmp_path.iterdir())
+
+
+# Programs
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two shards of norms and of their design, with the tables of a regression."""
+    folder = tmp_path_factory.mktemp("study")
+    position, norms = synthetic_norms(3, sequences=8, length=60)
+    record = {
+        "model": {"name": "gpt2"},
+        "corpus": {"name": "prompts"},
+        "stages": {
+            "tokens": {"shards": 2},
+            "regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"},
+        },
+    }
+    half = len(norms) // 2
+    for shard, rows in enumerate((slice(0, half), slice(half, None))):
+        count = len(position[rows])
+        keys = [
+            pa.array(["one"] * count).dictionary_encode(),
+            pa.array(np.zeros(count, np.int32)),
+            pa.array(position[rows].astype(np.int32)),
+            pa.array(np.zeros(count, np.int32)),
+        ]
+        table = pa.table(
+            [*keys, *(pa.array(norms[rows, n]) for n in range(3))], schema=columns.schema(3)
+        )
+        tables.write_table(table, folder / "norms" / f"{shard:04d}.parquet", record)
+        lags = specification.Specification(lags=(1, 2))
+        (rows_of_design,) = design.designs(table.to_batches(), lags, design.Counts())
+        tables.write_table(rows_of_design, folder / "design" / f"{shard:04d}.parquet", record)
+    for name, frame in zip(("coefficients", "fits"), synthetic_tables(3), strict=True):
+        tables.write_frame(frame, folder / f"{name}.parquet", folder / f"{name}.csv", record)
+    return folder
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, SCRIPTS / program, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def arguments_of(program: str, study: Path) -> list[object]:
+    regression = [
+        "--coefficients",
+        study / "coefficients.parquet",
+        "--fits",
+        study / "fits.parquet",
+    ]
+    return {
+        "plot_norms.py": [study / "norms" / "0000.parquet"],
+        "plot_coefficients.py": regression,
+        "plot_sites.py": [
+            *("--sites", "attention", "mlp", "--norms"),
+            *[study / "norms" / "0000.parquet"] * 2,
+            *("--coefficients", *[study / "coefficients.parquet"] * 2),
+            *("--fits", *[study / "fits.parquet"] * 2),
+        ],
+        "plot_lags.py": [study / "design" / "0000.parquet", *regression],
+    }[program]
+
+
+@pytest.mark.parametrize(
+    "program", ["plot_norms.py", "plot_coefficients.py", "plot_lags.py", "plot_sites.py"]
+)
+def test_programs_write_equal_files_on_a_second_run(program, study, tmp_path):
+    for name in ("a", "b"):
+        output = [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"]
+        done = run(program, *arguments_of(program, study), "--output", *output)
+        assert done.returncode == 0, done.stderr
+        assert "gpt2, prompts, " in done.stderr
+        assert "attention" in done.stderr
+        assert "Warning" not in done.stderr
+    for suffix in ("svg", "png"):
+        first, second = (tmp_path / f"{name}.{suffix}" for name in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_coefficients_are_drawn_with_joint_bands_and_a_null(study, tmp_path):
+    coefficients, fits = synthetic_tables(3)
+    null, _ = synthetic_tables(3, permuted=True)
+    tables.write_frame(null, tmp_path / "null.parquet", tmp_path / "null.csv", {})
+    critical_values = {"lag_1": 2.9, "lag_2": 3.1}
+    (tmp_path / "joint.json").write_text(json.dumps({"critical_values": critical_values}))
+    options = ["--joint", tmp_path / "joint.json", "--null", tmp_path / "null.parquet"]
+    output = ["--output", tmp_path / "found.svg"]
+    done = run(
+        "plot_coefficients.py", *arguments_of("plot_coefficients.py", study), *options, *output
+    )
+    assert done.returncode == 0, done.stderr
+    finding = coefficients_by_layer.of_coefficients(coefficients, 0.1)
+    figure = coefficients_by_layer.coefficients_by_layer(
+        coefficients,
+        fits,
+        title=f"{finding}: gpt2, prompts, attention, notebook",
+        alpha=0.1,
+        adjust="benjamini-hochberg",
+        critical_values=critical_values,
+        null=null,
+    )
+    files.save(figure, [tmp_path / "expected.svg"])
+    assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()
+
+
+def test_a_program_names_the_layers_that_there_are(study, tmp_path):
+    settings = json.dumps({"layers": [1, 7]})
+    output = tmp_path / "figure.svg"
+    arguments = [*arguments_of("plot_lags.py", study), "--settings", settings]
+    done = run("plot_lags.py", *arguments, "--output", output)
+    assert done.returncode == 1
+    assert done.stderr == "error: figures.layers: found 7, expected layers of this model: 0 to 2\n"
+    assert not output.exists()
+
+
+def test_colours_are_those_of_seaborn():
+    assert list(legends.PALETTE) == sns.color_palette("colorblind").as_hex()
+    places = np.linspace(0, 1, 256)
+    mako = sns.color_palette("mako_r", as_cmap=True)(places)
+    assert np.abs(drawing.SHADES(places) - mako).max() < 8.5 / 255
+
+
+def test_style_is_that_of_seaborn():
+    ticks = sns.axes_style("ticks")
+    names = ["axes.axisbelow", "lines.solid_capstyle", "patch.edgecolor", "patch.force_edgecolor"]
+    names += ["axes.labelcolor", "xtick.color", "ytick.color", "text.color", "grid.color"]
+    with files.style():
+        assert {name: matplotlib.rcParams[name] for name in names} == {
+            name: ticks[name] for name in names
+        }
+
+
+def test_rows_shown_are_all_or_a_sample_from_everywhere():
+    assert drawing.rows_shown(5).tolist() == [0, 1, 2, 3, 4]
+    assert len(drawing.rows_shown(drawing.MOST_SHOWN)) == drawing.MOST_SHOWN
+    for count in (drawing.MOST_SHOWN + 1, 1_234_567, 10**10):
+        rows = drawing.rows_shown(count)
+        assert len(rows) == drawing.MOST_SHOWN
+        assert (np.diff(rows) > 0).all()
+        assert rows[0] >= 0
+        assert rows[-1] < count
+        # One in each of as many equal stretches.
+        assert (rows * drawing.MOST_SHOWN // count >= np.arange(drawing.MOST_SHOWN) - 1).all()
+        assert rows.tolist() == drawing.rows_shown(count).tolist()

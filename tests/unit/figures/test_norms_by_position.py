@@ -1,0 +1,101 @@
+"""Maps of norms: which positions share a column, what is dropped, what a cell shows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnlag.figures import groups_by_layer, norms_by_position
+
+
+@pytest.mark.parametrize("longest", [0, 1, 7, 8, 9, 100, 5000])
+def test_columns_hold_all_positions_once(longest):
+    edges = norms_by_position.position_edges(longest)
+    assert edges[0] == 0
+    assert edges[-2] <= longest < edges[-1]
+    assert (np.diff(edges) > 0).all()
+    assert (np.diff(edges)[:8] == 1).all()
+
+
+def test_means_are_those_of_the_columns():
+    random = np.random.default_rng(0)
+    logs = random.normal(size=400)
+    logs[::7] = np.nan
+    column = random.integers(0, 4, 400)
+    column[column == 3] = np.where(np.arange((column == 3).sum()) < 6, 3, 2)
+    found = norms_by_position.means_by_column(logs, column, 5)
+    expected = pd.Series(logs).groupby(column).agg(["mean", "count"])
+    for place in range(4):
+        if expected.loc[place, "count"] >= norms_by_position.FEWEST_TOKENS:
+            assert found[place] == pytest.approx(expected.loc[place, "mean"], abs=1e-12)
+        else:
+            assert np.isnan(found[place])
+    assert np.isnan(found[4])
+
+
+def figure_of(drop_first, sink=3.0):
+    edges = norms_by_position.position_edges(100)
+    means = np.random.default_rng(0).normal(size=(len(edges) - 1, 6))
+    means[0] += sink
+    return norms_by_position.norms_by_position(
+        means,
+        np.zeros(6),
+        edges,
+        range(6),
+        title="T",
+        site="attention",
+        drop_first=drop_first,
+        tokens=500,
+    )
+
+
+@pytest.mark.parametrize("drop_first", [0, 1, 3])
+def test_the_dropped_positions_are_marked(drop_first):
+    figure = figure_of(drop_first)
+    for axes in figure.axes[:2]:
+        hatched = [patch for patch in axes.patches if patch.get_hatch()]
+        assert len(hatched) == (drop_first > 0)
+        if drop_first:
+            box = hatched[0].get_extents().transformed(axes.transData.inverted())
+            assert box.x0 == pytest.approx(-0.5)
+            assert box.x1 == pytest.approx(drop_first - 0.5)
+
+
+def test_the_sink_does_not_wash_out_all_else():
+    """Colours end where the cells that are kept end."""
+    reach = [figure_of(1, sink).axes[1].images[0].norm.vmax for sink in (0.0, 100.0)]
+    assert reach[0] == reach[1] < 5
+
+
+def test_groups_are_rows_and_crosses_mark_what_is_not_significant():
+    layers = range(3)
+    panels = [
+        groups_by_layer.GroupPanel(name, 7, np.linspace(-1, 1, 5) + place, np.full(3, place * 0.1))
+        for place, name in enumerate(["prose", "a very long name of a group of documents"])
+    ]
+    table = pd.DataFrame(
+        {
+            "subset": np.repeat([panel.group for panel in panels], 3),
+            "layer": [*layers, *layers],
+            "estimate": [0.1, 0.2, 0.3, -0.1, np.nan, 0.5],
+            "p_adjusted": [0.01, 0.5, 0.01, 0.2, np.nan, 0.001],
+            "vcov_type": "cluster",
+        }
+    )
+    figure = groups_by_layer.groups_by_layer(
+        panels,
+        table,
+        term="lag_1",
+        title="T",
+        site="mlp",
+        alpha=0.05,
+        adjust="holm",
+        tokens=10,
+    )
+    spread, _, slopes = figure.axes[:3]
+    assert spread.get_yticklabels()[0].get_text() == "prose (7)"
+    assert "…" in spread.get_yticklabels()[1].get_text()
+    shown = slopes.images[0].get_array()
+    assert shown[0].tolist() == [0.1, 0.2, 0.3]
+    assert bool(np.ma.getmaskarray(shown)[1, 1])
+    crosses = slopes.lines[-1].get_xydata().tolist()
+    assert crosses == [[1, 0], [0, 1]]

@@ -1,0 +1,115 @@
+"""The shaded text: what each token stands for, what is chosen, what the page holds."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+from attnlag.errors import UserError
+from attnlag.figures import text_by_token
+
+GROUP_OF = {"news-1": "news", "poem-1": "poetry", "news-2": "news"}
+
+
+def document(tokens, layers=3, **keys):
+    logs = np.arange(layers * len(tokens), dtype=float).reshape(layers, -1) / 10
+    dropped = np.arange(len(tokens)) < 1
+    return text_by_token.ShadedDocument(
+        **{"name": "d", "group": "g", "tokens": tokens, "dropped": dropped, "logs": logs, **keys}
+    )
+
+
+def test_the_texts_of_tokens_are_the_text():
+    text = "The  naïve 猫 sat"
+    tokenizer_like = [(0, 3), (3, 4), (4, 10), (10, 12), (11, 12), (12, 16)]
+    starts, ends = zip(*tokenizer_like, strict=True)
+    found = text_by_token.token_texts(text, starts, ends)
+    # A character of two tokens is shown with the first of them.
+    assert found == ["The", " ", " naïve", " 猫", "·", " sat"]
+    assert "".join(found).replace("·", "") == text
+
+
+def test_what_no_token_stands_for_goes_with_the_next():
+    assert text_by_token.token_texts("one two", [0, 4], [3, 7]) == ["one", " two"]
+
+
+def test_a_token_without_characters_has_a_sign():
+    assert text_by_token.token_texts("one", [0, 0], [0, 3]) == ["⊢", "one"]
+
+
+def test_by_default_the_first_document_of_each_group():
+    assert text_by_token.chosen_documents(None, GROUP_OF, "prompts") == ["news-1", "poem-1"]
+    assert text_by_token.chosen_documents(["news-2"], GROUP_OF, "prompts") == ["news-2"]
+
+
+def test_documents_that_are_not_there_are_named_with_the_nearest():
+    with pytest.raises(UserError) as raised:
+        text_by_token.chosen_documents(["news-1", "poem1", "x"], GROUP_OF, "prompts")
+    first, second = raised.value.problems
+    assert first == (
+        "figures.documents.prompts[1]: found 'poem1', expected a document of prompts; did you "
+        "mean 'poem-1'?"
+    )
+    assert second.startswith("figures.documents.prompts[2]: found 'x'")
+
+
+def test_a_layer_that_is_not_there():
+    assert text_by_token.chosen_layer(None, [0, 1, 2]) == 1
+    assert text_by_token.chosen_layer(2, [0, 1, 2]) == 2
+    with pytest.raises(UserError, match=r"figures.text_layer: found 3, expected .* 0 to 2"):
+        text_by_token.chosen_layer(3, [0, 1, 2])
+
+
+def test_the_shades_end_where_the_central_tokens_do():
+    logs = np.concatenate([np.linspace(0, 1, 10_001), [np.nan, 50.0]])
+    low, high = text_by_token.limits_of(logs)
+    assert low == pytest.approx(0.005, abs=1e-3)
+    assert high == pytest.approx(0.995, abs=1e-3)
+    assert text_by_token.limits_of(np.full(5, 2.0)) == (1.5, 2.5)
+    assert text_by_token.limits_of(np.full(5, np.nan)) == (0.0, 1.0)
+
+
+def test_the_page_holds_the_numbers_and_no_markup_of_the_text():
+    hostile = ["</script><script>alert(1)</script>", " <b>", "&amp;"]
+    one = document(hostile)
+    one.logs[1, 2] = np.nan
+    page = text_by_token.page(
+        [one], [(0.0, 1.0)] * 3, [0, 1, 2], first=1, title="T", site="attention"
+    )
+    assert page.count("</script>") == 2
+    stored = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    content = json.loads(stored[1])
+    assert content["documents"][0]["tokens"] == hostile
+    assert content["documents"][0]["dropped"] == [0]
+    assert content["documents"][0]["logs"][1] == [0.3, 0.4, None]
+    assert content["first"] == 1
+    # Nothing is loaded from anywhere.
+    assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
+
+
+def test_no_part_is_wider_than_a_line_and_none_is_lost():
+    tokens = ["one", " two", "\n\n", "three", " " + "x" * 25, "."]
+    parts = text_by_token.wrapped(tokens, width=10, lines=99)
+    assert all(column + len(text) <= 10 for _, _, column, text in parts)
+    for place, token in enumerate(tokens):
+        own = "".join(text for of, _, _, text in parts if of == place)
+        assert own == token.replace("\n", "⏎")
+    assert max(line for _, line, _, _ in text_by_token.wrapped(tokens, width=10, lines=2)) == 1
+
+
+def test_the_figure_shades_each_token_by_its_layer():
+    one = document(["dark", " light", " $x$"])
+    one.logs[:] = 0
+    one.logs[2] = [1.0, 0.0, 0.5]
+    figure = text_by_token.text_by_token(
+        [one], [(0.0, 1.0)] * 3, [4, 5, 6], first=2, title="T", site="mlp"
+    )
+    axes = figure.axes[0]
+    boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    lightness = [np.mean(box.get_facecolor()[:3]) for box in boxes]
+    assert lightness[0] < lightness[2] < lightness[1]
+    assert [box.get_edgecolor()[3] for box in boxes] == [1, 0, 0]
+    assert "T, layer 6" in figure.get_suptitle()
+    assert r"\$x\$" in [text.get_text() for text in axes.texts]

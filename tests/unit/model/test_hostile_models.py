@@ -1,0 +1,245 @@
+"""Models that were made to do harm: what they hold is data, or it is refused in a line."""
+
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import ROOT
+
+from attnlag.corpus import tokens
+from attnlag.errors import UserError
+from attnlag.model import fetching, loading
+
+
+class Pickled:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.file), "w")
+
+
+def code_that_leaves(file: Path) -> str:
+    return f"open({str(file)!r}, 'w')\n"
+
+
+@pytest.fixture
+def mine(gpt2: Path, tmp_path: Path) -> Path:
+    """Return a model's folder, to be made hostile."""
+    return Path(shutil.copytree(gpt2, tmp_path / "mine"))
+
+
+@pytest.fixture
+def ran(tmp_path: Path) -> Path:
+    """Return the file that hostile code leaves where it is run."""
+    return tmp_path / "ran"
+
+
+def fetch(path: Path) -> Path:
+    """Return the folder that a model on this machine becomes."""
+    target = path.parent / "models" / "mine"
+    fetching.fetch_model("mine", {"source": "path", "path": str(path)}, target)
+    return target
+
+
+def refused(path: Path) -> str:
+    """Return the one problem for which a model is not taken; nothing stays of it."""
+    with pytest.raises(UserError) as caught:
+        fetch(path)
+    assert list((path.parent / "models").iterdir()) == []
+    (problem,) = caught.value.problems
+    assert "\n" not in problem
+    return problem
+
+
+def rewrite(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def load(folder: Path) -> None:
+    """Do with a model what the stages do."""
+    tokens.load_tokenizer(folder)("words")
+    loading.load_model(folder, loading.choose_device("cpu"), "auto")
+
+
+# --- code ----------------------------------------------------------------------------------
+
+
+def test_pickles_are_never_read(mine: Path, ran: Path) -> None:
+    hostile = pickle.dumps(Pickled(ran))
+    names = ("pytorch_model.bin", "training_args.bin", "tokenizer.pkl", "vocab.pkl", "model.pt")
+    for name in names:
+        (mine / name).write_bytes(hostile)
+    folder = fetch(mine)
+    assert not set(names) & {path.name for path in folder.iterdir()}
+    load(folder)
+    # Neither where they stand for the weights, or have their name.
+    (mine / "model.safetensors").unlink()
+    assert "has only model.pt, pytorch_model.bin" in refused_beside(mine)
+    (mine / "model.safetensors").write_bytes(hostile)
+    assert "model.safetensors is no readable safetensors file" in refused_beside(mine)
+    assert not ran.exists()
+
+
+def refused_beside(path: Path) -> str:
+    """Return the one problem of a model whose older copy is there, and stays."""
+    before = sorted((path.parent / "models").rglob("*"))
+    with pytest.raises(UserError) as caught:
+        fetch(path)
+    assert sorted((path.parent / "models").rglob("*")) == before
+    (problem,) = caught.value.problems
+    return problem
+
+
+def test_code_of_a_model_is_never_run(mine: Path, ran: Path) -> None:
+    for name in ("modeling_evil.py", "configuration_evil.py", "tokenization_evil.py"):
+        (mine / name).write_text(code_that_leaves(ran))
+    classes = {
+        "AutoConfig": "configuration_evil.EvilConfig",
+        "AutoModel": "modeling_evil.EvilModel",
+        "AutoModelForCausalLM": "modeling_evil.EvilModel",
+    }
+    rewrite(mine / "config.json", auto_map=classes)
+    tokenizer = {"AutoTokenizer": ["tokenization_evil.Evil", "tokenization_evil.EvilFast"]}
+    rewrite(mine / "tokenizer_config.json", auto_map=tokenizer, tokenizer_class="EvilTokenizer")
+    # transformers has a type of this name itself, and takes that.
+    folder = fetch(mine)
+    assert not list(folder.glob("*.py"))
+    # As if it had been put there later.
+    for path in mine.glob("*.py"):
+        shutil.copy(path, folder)
+    load(folder)
+    rewrite(mine / "config.json", model_type="evil")
+    assert "needs Python code from the model's own repository (auto_map)" in refused_beside(mine)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_kernels_from_repositories(mine: Path, key: str) -> None:
+    rewrite(mine / "config.json", **{key: "someone/kernel"})
+    assert f"config.json has {key} 'someone/kernel', code of a repository" in refused(mine)
+    rewrite(mine / "config.json", **{key: {"": "eager", "text_config": "a/b@main:f"}})
+    assert "'a/b@main:f', code of a repository" in refused(mine)
+
+
+# --- files ---------------------------------------------------------------------------------
+
+
+def claim_header(size: int) -> Callable[[Path], None]:
+    def claim(file: Path) -> None:
+        file.write_bytes(struct.pack("<Q", size) + file.read_bytes()[8:])
+
+    return claim
+
+
+def claim_tensor(offsets: list[int], shape: list[int]) -> Callable[[Path], None]:
+    def claim(file: Path) -> None:
+        tensor = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+        header = json.dumps({"wte.weight": tensor}).encode()
+        file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
+
+    return claim
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        claim_header(2**63),
+        claim_header(10**12),
+        claim_header(0),
+        claim_tensor([0, 2**60], [2**58]),
+        claim_tensor([0, 64], [2**62, 2**62]),
+        claim_tensor([-64, 64], [16]),
+        claim_tensor([2**60, 2**60 + 64], [16]),
+        lambda file: file.write_bytes(b""),
+    ],
+)
+def test_safetensors_that_claim_what_they_have_not(
+    mine: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(mine / "model.safetensors")
+    assert "model.safetensors is no readable safetensors file" in refused(mine)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.safetensors", "/etc/x.safetensors", "a/x.safetensors", "x.bin", "..", 3, None]
+)
+def test_an_index_that_leads_elsewhere(mine: Path, name: Any) -> None:
+    (mine.parent / "x.safetensors").write_bytes(b"elsewhere")
+    index = {"weight_map": {"wte.weight": name}}
+    (mine / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "expected a plain name that ends in .safetensors" in refused(mine)
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 200, b"\x80\x04." * 99])
+def test_gguf_with_anything_in_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine.gguf").write_bytes(content)
+    assert "transformers cannot convert mine.gguf" in refused(tmp_path / "mine.gguf")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[" * 100_000, "config.json is not a JSON object"),
+        (b"\xff\xfe", "config.json is not a JSON object"),
+        (b"[]", "config.json is not a JSON object"),
+    ],
+)
+def test_config_with_anything_in_it(mine: Path, content: bytes, reason: str) -> None:
+    (mine / "config.json").write_bytes(content)
+    assert reason in refused(mine)
+
+
+def test_more_layers_than_weights(mine: Path) -> None:
+    """They would be made one by one before the weights are looked at."""
+    rewrite(mine / "config.json", n_layer=10**9)
+    assert "config.json states 1,000,000,000 layers (n_layer), but the weights are" in refused(mine)
+
+
+def test_links_become_copies(mine: Path) -> None:
+    """The cache of the hub is made of links; they are their user's own, and none is kept."""
+    elsewhere = mine.parent / "elsewhere"
+    elsewhere.mkdir()
+    for path in list(mine.iterdir()):
+        shutil.move(path, elsewhere / path.name)
+        path.symlink_to(elsewhere / path.name)
+    (mine / "special_tokens_map.json").unlink(missing_ok=True)
+    (mine / "special_tokens_map.json").symlink_to(elsewhere / "gone.json")  # is passed over
+    folder = fetch(mine)
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    shutil.rmtree(elsewhere)
+    load(folder)
+
+
+def test_pipes_are_passed_over(mine: Path) -> None:
+    """What is no file is no part of a model."""
+    os.mkfifo(mine / "added_tokens.json")
+    assert not (fetch(mine) / "added_tokens.json").exists()
+    (mine / "model.safetensors").unlink()
+    os.mkfifo(mine / "model.safetensors")
+    assert "has no weights" in refused_beside(mine)
+
+
+# --- through the program -------------------------------------------------------------------
+
+
+def test_a_name_in_a_message_is_harmless(mine: Path, tmp_path: Path) -> None:
+    rewrite(mine / "config.json", model_type="e\x1b[2J\nvil")
+    settings = {"source": "path", "path": str(mine)}
+    command = [sys.executable, ROOT / "scripts/fetch_model.py", "--settings", json.dumps(settings)]
+    command += ["--model", "mine", "--output", tmp_path / "models/mine"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert r"e\x1b[2J\nvil" in line
+    assert "\x1b" not in result.stderr

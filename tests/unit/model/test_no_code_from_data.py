@@ -1,0 +1,98 @@
+"""Nothing of a configuration, a file's name or a model becomes code: read from our own sources."""
+
+import ast
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SOURCES = sorted((ROOT / "scripts").rglob("*.py"))
+RULES = sorted((ROOT / "workflow").rglob("*.smk"))
+
+# What Snakemake makes numbers of.
+NUMBERS = {"threads", "resources.mem_mb"}
+RUNS_TEXT = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path"}
+RUNS_PICKLES = {"torch.load", "pandas.read_pickle", "pd.read_pickle"}
+PICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+# --- the commands of rules -----------------------------------------------------------------
+
+
+def commands(rules: str) -> Iterator[str]:
+    """Yield the text of each shell block."""
+    for block in re.finditer(r"^( *)shell:\n((?:\1 +.*\n|\n)+)", rules, re.M):
+        yield ast.literal_eval(f"({block[2]})")
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_every_field_of_a_command_is_quoted(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = list(commands(text))
+    assert len(found) == len(re.findall(r"^\s*rule \w+:", text, re.M))
+    for command in found:
+        for _, field, quoted, _ in string.Formatter().parse(command):
+            assert field is None or quoted == "q" or field in NUMBERS, f"{field} in: {command}"
+        # A name that begins with a dash is no option: the user's files come after --.
+        if "{input:q}" in command and "prepare_corpus" in command:
+            assert command.endswith(" -- {input:q}")
+        # Nor does the shell split, or match with files, what is in a variable.
+        assert not re.search(r'(?<!")\$\w', command)
+
+
+# --- the programs --------------------------------------------------------------------------
+
+
+def dangers(source: str) -> Iterator[str]:
+    """Yield what in a source runs text or pickles, or would run the code of a model."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            yield from (f"imports {name}" for name in names if name.split(".")[0] in PICKLERS)
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        stated = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        if called in RUNS_TEXT | RUNS_PICKLES or called.startswith(("os.exec", "os.spawn")):
+            yield called
+        if stated.get("shell", "False") != "False":
+            yield f"{called} with a shell"
+        if stated.get("allow_pickle", "False") != "False":
+            yield f"{called} with pickles"
+        if stated.get("trust_remote_code", "False") != "False":
+            yield f"{called} with trust"
+        # The default of transformers asks at the terminal. A mapping that is drawn in may state it.
+        automatic = called.startswith(("Auto", "transformers.Auto"))
+        if automatic and not {"trust_remote_code", None} & stated.keys():
+            yield f"{called} without trust_remote_code=False"
+        if called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"):
+            yield called
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_no_program_runs_what_it_reads(path: Path) -> None:
+    assert list(dangers(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "os.system(command)",
+        "subprocess.run(command, shell=True)",
+        "subprocess.run(command, shell=shell)",
+        "eval(text)",
+        "torch.load(path)",
+        "import pickle",
+        "from pickle import loads",
+        "np.load(path, allow_pickle=True)",
+        "AutoModel.from_pretrained(folder)",
+        "AutoModel.from_pretrained(folder, trust_remote_code=True)",
+        "transformers.AutoConfig.from_pretrained(folder)",
+        "yaml.load(text)",
+    ],
+)
+def test_what_is_looked_for_is_found(source: str) -> None:
+    assert list(dangers(source))

@@ -1,0 +1,179 @@
+"""Fast paths give the numbers of plain torch, or are not taken."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from test_architectures import MODELS, ragged, small_model
+
+from attnlag.adjustments import extraction
+from attnlag.model import architectures, onednn
+
+# Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
+# oneDNN lacks, one matrix for both halves of a gate, matrices of experts, sites that are linear
+# maps themselves.
+VARIED = [
+    "gpt2", "gpt_neox parallel", "opt", "bloom", "falcon new", "mpt", "phi", "phi3", "llama",
+    "mixtral", "qwen2_moe", "gemma2", "olmo2", "starcoder2", "nemotron", "gpt_oss", "apertus",
+]  # fmt: skip
+
+IDS = torch.from_numpy(ragged()[0].astype(np.int64))
+
+
+@pytest.fixture(autouse=True)
+def tiny_matrices_count(monkeypatch):
+    """Let matrices of any size be packed, however long that takes."""
+    monkeypatch.setattr(onednn, "SMALLEST", 1)
+    monkeypatch.setattr(onednn, "SLOWER", float("inf"))
+
+
+def norms_of(model, fast_paths, wanted=("attention",), batch_tokens=25):
+    """Return the object that ran, and norms by site; the first batch of three is the proof's."""
+    runner = extraction.Adjustments(
+        model, wanted=wanted, batch_tokens=batch_tokens, keep="norms", fast_paths=fast_paths
+    )
+    layers = runner.of(ragged())
+    return runner, {site: np.stack(arrays) for site, arrays in layers.items()}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_norms_are_those_of_plain_torch(name):
+    model = small_model(*MODELS[name])
+    quick = copy.deepcopy(model)
+    runner, found = norms_of(quick, True, list(architectures.SITES))
+    _, expected = norms_of(model, False, list(architectures.SITES))
+    assert "packed for oneDNN" in runner.computed_by
+    assert runner.identity_error < 1e-5
+    for site in architectures.SITES:
+        np.testing.assert_allclose(found[site], expected[site], rtol=3e-6)
+        assert np.median(np.abs(found[site] / expected[site] - 1)) < 1e-6
+
+
+def of(model, ids=IDS):
+    return onednn.accelerate(model, architectures.locate(model), ids)
+
+
+@pytest.mark.parametrize(
+    ("name", "activation", "post"),
+    [("gpt2", "act", ("gelu", "tanh")), ("llama", "act_fn", ("swish", ""))],
+)
+def test_an_activation_is_computed_on_the_way_out_of_its_product(name, activation, post):
+    model = small_model(*MODELS[name])
+    of(model)
+    block = architectures.locate(model)[0]
+    linear = block.mlp.c_fc if name == "gpt2" else block.mlp.gate_proj
+    assert linear.forward.keywords["post"] == post
+    assert getattr(block.mlp, activation)(IDS) is IDS
+    others = [m for m in block.block.modules() if isinstance(m, onednn.Linear) and m is not linear]
+    assert all(m.forward.keywords["post"] == ("none", "") for m in others)
+
+
+def test_an_activation_that_several_products_share_stays_where_it_is():
+    model = small_model(*MODELS["llama"])
+    for block in model.layers:
+        block.mlp.act_fn = model.layers[0].mlp.act_fn
+    assert "packed for oneDNN" in of(model)
+    assert "forward" not in vars(model.layers[0].mlp.act_fn)
+
+
+def unchanged(model, plain):
+    """Tell whether a model is as it was, weights and functions."""
+    same = all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True)
+    )
+    return same and not any("forward" in vars(module) for module in model.modules())
+
+
+def absent(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+
+
+def failing(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(onednn, "product", refuse)
+
+
+def wrong(monkeypatch):
+    product = onednn.product
+    monkeypatch.setattr(onednn, "product", lambda *x, **how: 1.001 * product(*x, **how))
+
+
+def nan(monkeypatch):
+    product = onednn.product
+    monkeypatch.setattr(onednn, "product", lambda *x, **how: product(*x, **how) * float("nan"))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("broken", [absent, failing, wrong, nan])
+def test_what_is_absent_or_wrong_is_not_taken(name, broken, monkeypatch):
+    model = small_model(*MODELS[name])
+    plain = copy.deepcopy(model)
+    broken(monkeypatch)
+    assert of(model).startswith("plain torch; fast paths")
+    assert unchanged(model, plain)
+
+
+def test_what_fails_late_is_undone(monkeypatch):
+    """The operator works where it is measured and not with an activation behind it."""
+    model = small_model(*MODELS["llama"])
+    plain = copy.deepcopy(model)
+    monkeypatch.setitem(onednn.FUSED, type(model.layers[0].mlp.act_fn), ("softplus", ""))
+    assert "Fusion behavior undefined" in of(model)
+    assert unchanged(model, plain)
+
+
+def test_what_is_slower_is_not_taken(monkeypatch):
+    monkeypatch.setattr(onednn, "SLOWER", 0.0)
+    model = small_model(*MODELS["llama"])
+    plain = copy.deepcopy(model)
+    assert of(model) == "plain torch"
+    assert unchanged(model, plain)
+
+
+def test_small_matrices_are_left_alone(monkeypatch):
+    monkeypatch.setattr(onednn, "SMALLEST", 2**16)
+    model = small_model(*MODELS["llama"])
+    assert of(model) == "plain torch"
+
+
+def test_weights_that_are_used_past_their_module_show(monkeypatch):
+    """Then nothing is packed: the plain weights would not be there."""
+    model = small_model(*MODELS["llama"])
+    plain = copy.deepcopy(model)
+    mlp = model.layers[1].mlp
+    mlp.forward = lambda x: x @ mlp.up_proj.weight.t() @ mlp.down_proj.weight.t()
+    assert "fast paths do not work here (norms within nan" in of(model)
+    del mlp.forward
+    assert unchanged(model, plain)
+
+
+def test_packed_weights_are_held_once():
+    model = small_model(*MODELS["llama"])
+    of(model)
+    weight = model.layers[0].mlp.up_proj.weight
+    assert weight.shape == (96, 48)
+    assert weight.untyped_storage().nbytes() == weight.element_size()
+    assert torch.isnan(weight).all()
+
+
+def test_bfloat16():
+    model = small_model(*MODELS["gpt2"]).bfloat16()
+    quick = copy.deepcopy(model)
+    runner, found = norms_of(quick, True)
+    _, expected = norms_of(model, False)
+    # oneDNN multiplies in bfloat16 on processors with AVX-512 or its like, and says so elsewhere.
+    packs = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    kernels = "packed for oneDNN" if packs else "plain torch; fast paths do not work here"
+    assert kernels in runner.computed_by
+    np.testing.assert_allclose(found["attention"], expected["attention"], rtol=0.05)
+
+
+def test_off_is_plain_torch():
+    model = small_model(*MODELS["gpt2"])
+    plain = copy.deepcopy(model)
+    runner, _ = norms_of(model, False)
+    assert runner.computed_by == "plain torch"
+    assert unchanged(model, plain)

@@ -1,0 +1,116 @@
+"""The digest of a stage's code covers what the stage really imports, and nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attnlag.pipeline import digests
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_the_modules_are_those_that_python_imports(program):
+    """The oracle is sys.modules after importing the program, and every import it holds back."""
+    listing = (
+        "import json, runpy, sys; runpy.run_path(sys.argv[1], run_name='imported');"
+        "print(json.dumps([n for n in sys.modules if n.startswith('attnlag')]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", listing, str(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=SCRIPTS,
+        env={"PYTHONPATH": str(SCRIPTS), "PATH": ""},
+    )
+    imported = {
+        name.removeprefix("attnlag.")
+        for name in json.loads(result.stdout)
+        if name.count(".") == 2 and name.split(".")[1] in digests.COMPUTING
+    }
+    found = {
+        ".".join(path.relative_to(SCRIPTS / "attnlag").with_suffix("").parts)
+        for path in digests.computing_modules(program)
+    }
+    # What a function imports when it is called is found in the source only.
+    assert imported <= found
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "scripts"
+
+
+def test_place_and_time_do_not_count(copy):
+    for program in PROGRAMS:
+        assert digests.code_digest(program) == digests.code_digest(copy / program.name)
+
+
+def changed_by(copy: Path, module: str, edit: Callable[[str], str]) -> set[str]:
+    """Return the programs whose digest changes with an edit of a file of the library."""
+    before = {program: digests.code_digest(copy / program.name) for program in PROGRAMS}
+    path = copy / "attnlag" / module
+    edited = edit(path.read_text())
+    assert edited != path.read_text()
+    path.write_text(edited)
+    digests._imports.cache_clear()
+    digests._content.cache_clear()
+    return {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
+
+
+def test_a_module_counts_for_who_imports_it(copy):
+    changed = changed_by(copy, "regression/design.py", lambda text: text + "ONE = 1\n")
+    assert "build_design" in changed
+    assert not changed & {"extract_activations", "compute_norms", "tokenize_corpus", "plot_norms"}
+
+
+def test_a_page_counts_for_who_imports_the_module_of_its_name(copy):
+    changed = changed_by(
+        copy, "figures/text_by_token.html", lambda text: text + "<!-- a comment -->\n"
+    )
+    assert changed == {"plot_text"}
+
+
+def test_a_style_counts_for_what_is_drawn_in_it(copy):
+    changed = changed_by(copy, "figures/files.mplstyle", lambda text: text + "# a comment\n")
+    assert {"plot_norms", "plot_comparison", "plot_text"} <= changed
+    assert not [name for name in changed if not name.startswith("plot_")]
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("__init__.py", '__version__ = "', '__version__ = "9.'),
+        ("errors.py", "did you mean", "perhaps"),
+        ("pipeline/program.py", "ran out of memory", "had too little memory"),
+        ("storage/memory.py", "a smaller model", "another model"),
+        ("storage/tables.py", "import json", "import json\nONE = 1"),
+        ("config/problems.py", "expected", "wanted"),
+        # The texts of errors and of log messages, comments and docstrings of what computes.
+        ("model/hub.py", "is out of reach", "cannot be reached"),
+        ("model/hooks.py", "fails the proof of its sites", "has unproven sites"),
+        ("model/gguf.py", '"""', '"""More: '),
+        ("regression/design.py", "\nimport", "\n# a comment\nimport"),
+    ],
+)
+def test_words_and_plumbing_do_not_count(copy, module, old, new):
+    assert not changed_by(copy, module, lambda text: text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("adjustments/norms.py", "np.sqrt", "2 * np.sqrt"),
+        ("model/architectures.py", '"self_attn"', '"attention"'),
+    ],
+)
+def test_what_computes_counts(copy, module, old, new):
+    assert "extract_activations" in changed_by(copy, module, lambda text: text.replace(old, new, 1))

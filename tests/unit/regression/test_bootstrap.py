@@ -1,0 +1,176 @@
+"""Bootstraps from cross-products against fits of the redrawn rows themselves."""
+
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+from designs import columns_of, design_table, shard_of, stack_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnlag.regression import bootstrap, crossproducts, inference, least_squares
+
+LENGTHS = [30, 12, 25, 8, 14, 40, 9]
+
+
+def clustered(y, x, codes):
+    return sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True)
+
+
+@given(
+    documents=st.integers(1, 9),
+    draws=st.integers(1, 40),
+    seed=st.integers(0, 2**32),
+    block=st.integers(1, 100),
+)
+@settings(max_examples=60, deadline=None)
+def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, draws, seed, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "BLOCK", block)
+        blocks = list(bootstrap.weights_of_draws(documents, draws, seed))
+    assert all(part.size <= max(block, documents) for part in blocks)
+    weights = np.concatenate(blocks)
+    # By the generator that the draws are seeded with.
+    taken = np.random.default_rng(seed).integers(documents, size=(draws, documents))
+    expected = [np.bincount(drawn, minlength=documents) for drawn in taken]
+    np.testing.assert_array_equal(weights, expected)
+
+
+@pytest.mark.parametrize("mean", [1.0, 1000.0])
+def test_draws_are_fits_of_documents_taken_several_times(mean):
+    stack = stack_of(design_table(LENGTHS, 2, mean=mean, missing=0.1))
+    solutions = least_squares.solve_all(stack)
+    weights = next(bootstrap.weights_of_draws(7, 5, 3))
+    assert (weights.sum(axis=1) == 7).all()
+    found = bootstrap.drawn(stack, solutions, 5, 3)
+    for layer in range(2):
+        y, x, codes = columns_of(design_table(LENGTHS, 2, mean=mean, missing=0.1), layer)
+        for draw, weight in enumerate(weights):
+            expected = sm.WLS(y, x, weights=weight[codes]).fit().params
+            np.testing.assert_allclose(found[draw, layer], expected, rtol=1e-7)
+
+
+def test_blocks_and_shards_change_no_draw(monkeypatch):
+    table = design_table(LENGTHS, 2)
+    whole = stack_of(table)
+    ends = np.cumsum([0, *LENGTHS])
+    parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
+    split = crossproducts.merged([shard_of(part) for part in parts])
+    one = bootstrap.drawn(whole, least_squares.solve_all(whole), 50, 1)
+    monkeypatch.setattr(bootstrap, "BLOCK", 20)
+    other = bootstrap.drawn(split, least_squares.solve_all(split), 50, 1)
+    np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_a_draw_that_cannot_be_fitted_is_none():
+    table = design_table([20] * 7, 1)
+    columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(140)]}
+
+    stack = stack_of(pa.table(columns | {"document": table["document"]}))
+    found = bootstrap.drawn(stack, least_squares.solve_all(stack), 40, 0)
+    weights = np.concatenate(list(bootstrap.weights_of_draws(7, 40, 0)))
+    assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
+
+
+def test_joint_tests_are_romano_and_wolfs():
+    stack = stack_of(design_table(np.random.default_rng(2).integers(5, 40, 30).tolist(), 5))
+    solutions = least_squares.solve_all(stack)
+    fits = inference.fit(stack, "cluster", 5, solutions)
+    draws = bootstrap.drawn(stack, solutions, 300, 0)
+    # Makes some layers insignificant, so that the steps differ.
+    for layer, fit in enumerate(fits):
+        shift = fit.estimate * (1 - 0.2 * layer) - 0.06 * layer
+        draws[:, layer] -= shift
+        fit.estimate = fit.estimate - shift
+    found = bootstrap.joint(fits, stack, draws, 0.1)
+    assert found.draws == 300
+    for place, term in enumerate(["intercept", "lag_1", "lag_2"]):
+        errors = [np.sqrt(fit.covariance[place, place]) for fit in fits]
+        t = np.array([abs(f.estimate[place] / e) for f, e in zip(fits, errors, strict=True)])
+        drawn = np.stack(
+            [
+                np.abs(draws[:, layer, place] - fits[layer].estimate[place]) / errors[layer]
+                for layer in range(5)
+            ]
+        )
+        largest = np.sort(drawn.max(axis=0))
+        critical = found.critical_values[term]
+        assert (largest > critical).mean() <= 0.1 <= (largest >= critical).mean()
+        left, before, expected = set(range(5)), 0.0, {}
+        while left:
+            layer = max(left, key=lambda i: t[i])
+            reached = (drawn[sorted(left)].max(axis=0) >= t[layer]).sum()
+            before = expected[layer] = max(before, (1 + reached) / 301)
+            left.remove(layer)
+        np.testing.assert_allclose(
+            found.p_adjusted.xs(term, level="term"), [expected[i] for i in range(5)]
+        )
+        assert len(set(expected.values())) > 1
+
+
+def test_an_unfitted_layer_is_left_out_of_the_joint_tests():
+    table = design_table([20] * 8, 3)
+    columns = {**table.to_pydict(), "layer_01.y": [2.5] * 160}
+
+    stack = stack_of(pa.table(columns | {"document": table["document"]}))
+    solutions = least_squares.solve_all(stack)
+    fits = inference.fit(stack, "cluster", 5, solutions)
+    found = bootstrap.joint(fits, stack, bootstrap.drawn(stack, solutions, 100, 0), 0.05)
+    assert found.draws == 100
+    assert found.p_adjusted.xs(1, level="layer").isna().all()
+    assert found.p_adjusted.xs(2, level="layer").notna().all()
+
+
+def wild_oracle(y, x, codes, place, value, multipliers):
+    """Return |t| and its draws, by regressions of redrawn outcomes."""
+    others = [column for column in range(x.shape[1]) if column != place]
+    moved = y - value * x[:, place]
+    restricted = sm.OLS(moved, x[:, others]).fit()
+    fitted, residual = restricted.fittedvalues + value * x[:, place], restricted.resid
+
+    def t(outcome):
+        fit = clustered(outcome, x, codes)
+        return abs((fit.params[place] - value) / fit.bse[place])
+
+    return t(y), np.array([t(fitted + residual * v[codes]) for v in multipliers])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_the_wild_bootstrap_is_that_of_redrawn_outcomes(value, monkeypatch):
+    table = design_table(LENGTHS, 1, mean=20.0)
+    stack = stack_of(table)
+    (solution,) = least_squares.solve_all(stack)
+    y, x, codes = columns_of(table, 0)
+    blocks, complete = bootstrap.multipliers(7, 60, 0)
+    assert not complete
+    t, drawn = wild_oracle(y, x, codes, 1, value, np.concatenate(list(blocks)))
+    found = bootstrap.wild_p_values(stack, 0, solution, 60, 0, {"lag_1": value})
+    assert found[1] == pytest.approx((1 + (drawn >= t).sum()) / 61, abs=1e-12)
+
+    monkeypatch.setattr(bootstrap, "FEWEST_FOR_SIGNS", 0)
+    every = np.array(list(product([-1.0, 1.0], repeat=7)))
+    t, drawn = wild_oracle(y, x, codes, 1, value, every)
+    found = bootstrap.wild_p_values(stack, 0, solution, 999, 0, {"lag_1": value})
+    assert np.isnan(found[0])
+    assert found[1] == pytest.approx((drawn >= t * (1 - 1e-9)).mean(), abs=1e-12)
+
+
+def test_multipliers_have_mean_0_and_variance_1(monkeypatch):
+    for clusters in (8, 40):
+        blocks, complete = bootstrap.multipliers(clusters, 20_000, 0)
+        v = np.concatenate(list(blocks))
+        assert not complete
+        assert v.shape == (20_000, clusters)
+        assert abs(v.mean()) < 0.1
+        assert abs(v.var() - 1) < 0.1
+        assert len(np.unique(v)) == (2 if clusters == 40 else 6)
+        monkeypatch.setattr(bootstrap, "BLOCK", 1000)
+        blocks, _ = bootstrap.multipliers(clusters, 20_000, 0)
+        np.testing.assert_array_equal(np.concatenate(list(blocks)), v)
+        monkeypatch.undo()
+    blocks, complete = bootstrap.multipliers(12, 5000, 0)
+    every = np.concatenate(list(blocks))
+    assert complete
+    assert len(np.unique(every, axis=0)) == len(every) == 4096

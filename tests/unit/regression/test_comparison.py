@@ -1,0 +1,554 @@
+"""The comparison of models: against resampled rows, literal interpolation and small cases."""
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import designs
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnlag.errors import UserError
+from attnlag.regression import comparison, crossproducts, inference, results
+from attnlag.storage import tables
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+TERMS = ["y", "lag_1", "lag_2"]
+NAMES = [f"d{number}" for number in range(12)]
+
+
+def bump(layers, place=0.5):
+    """Return a slope of lag 1 for each layer, largest at a relative depth."""
+    depth = np.arange(layers) / max(layers - 1, 1)
+    return 0.6 - 1.5 * (depth - place) ** 2
+
+
+def rows_of(first, documents=NAMES, length=25, seed=0, mean=3.0):
+    """Return rows of documents with effects of their own: names, y and lags by layer.
+
+    ``first`` holds the slope of lag 1 of each layer; that of lag 2 is its half.
+    """
+    random = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(len(documents)), length)
+    # The slopes of documents differ, or a bootstrap by document had little to do.
+    spread = 1 + 0.3 * random.normal(size=(len(documents), 1))[codes]
+    x = random.normal(size=(len(codes), 2, len(first)))
+    y = spread * (x[:, 0] * first + x[:, 1] * first / 2) + random.normal(
+        size=(len(codes), len(first))
+    )
+    return np.array(documents)[codes], np.stack([y, x[:, 0], x[:, 1]], axis=1) + mean
+
+
+def design_of(rows):
+    names, values = rows
+    columns = {"document": pa.array(names.tolist(), pa.string()).dictionary_encode()}
+    for layer in range(values.shape[2]):
+        for place, term in enumerate(TERMS):
+            column = pa.array(values[:, place, layer], from_pandas=True)
+            columns[f"layer_{layer:02d}.{term}"] = column
+    return pa.table(columns)
+
+
+def stack_of(rows):
+    return designs.stack_of(design_of(rows))
+
+
+def write_study(
+    folder, model, rows, *, corpus="prompts", site="attention", source="path", shards=1, **options
+):
+    """Write the coefficients and cross-products of a study as the pipeline does."""
+    folder = folder / model / corpus / site / "notebook"
+    stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
+    stated |= {"fixed_effects": "none", **options}
+    record = {
+        "model": {"name": model, "source": source},
+        "corpus": {"name": corpus},
+        "stages": {"tokens": {"shards": shards}, "regression": stated},
+    }
+    names = list(dict.fromkeys(rows[0]))
+    written = []
+    for shard, part in enumerate(np.array_split(names, shards)):
+        chosen = np.isin(rows[0], part)
+        design = design_of((rows[0][chosen], rows[1][chosen]))
+        path = folder / "crossproducts" / f"{shard:04d}.parquet"
+        designs.write_shard(design, path, record)
+        written.append(crossproducts.read_shard(path))
+    stack = crossproducts.merged(written)
+    fits = inference.fit(stack, stated["covariance"], stated["folds"])
+    table = results.coefficients(
+        fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust")}
+    )
+    keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
+    for place, (key, value) in enumerate(keys.items()):
+        table.insert(place, key, value)
+    tables.write_frame(table, folder / "coefficients.parquet", folder / "coefficients.csv", record)
+    return folder / "coefficients.parquet"
+
+
+def pairs_of(*paths, draws=200, seed=0, alpha=0.05):
+    studies = [comparison.read_study(path) for path in paths]
+    return comparison.pairs(studies, draws=draws, seed=seed, alpha=alpha)
+
+
+def literal_draws(documents, draws, seed):
+    """Return which documents each draw takes, by the generator that the draws are seeded with."""
+    return np.random.default_rng(seed).integers(documents, size=(draws, documents))
+
+
+def fitted_to_resampled(rows, documents, drawn):
+    """Return (layers, 2) slopes of least squares on the rows of the drawn documents, repeated."""
+    taken = np.concatenate([np.flatnonzero(rows[0] == documents[g]) for g in drawn])
+    found = []
+    for layer in range(rows[1].shape[2]):
+        y, *x = rows[1][taken, :, layer].T
+        known = np.isfinite(y)
+        design = np.column_stack([np.ones(known.sum()), *(column[known] for column in x)])
+        found.append(np.linalg.lstsq(design, y[known], rcond=None)[0][1:])
+    return np.array(found)
+
+
+# --- the bootstrap -------------------------------------------------------------------------
+
+
+def test_a_profile_is_the_fitted_coefficients_with_draws_for_all_layers_at_once():
+    rows = rows_of(bump(5))
+    stack = stack_of(rows)
+    profile = comparison.profile(stack, 150, 3)
+    fits = inference.fit(stack, "cluster", 3)
+    np.testing.assert_allclose(profile.estimate, [fit.estimate[1:] for fit in fits], rtol=1e-12)
+    assert profile.terms == ["lag_1", "lag_2"]
+    drawn = literal_draws(len(NAMES), 150, 3)[77]
+    expected = fitted_to_resampled(rows, NAMES, drawn)
+    np.testing.assert_allclose(profile.draws[77], expected, rtol=1e-9)
+    # The spread of the draws is what clustered errors estimate.
+    errors = np.array([np.sqrt(np.diag(fit.covariance))[1:] for fit in fits])
+    np.testing.assert_allclose(profile.draws.std(axis=0), errors, rtol=0.35)
+
+
+# --- depth and profiles --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "depths"), [(1, [0]), (2, [0, 1]), (3, [0, 0.5, 1]), (5, [0, 0.25, 0.5, 0.75, 1])]
+)
+def test_depth_is_from_the_first_layer_to_the_last(layers, depths):
+    assert comparison.relative_depth(np.arange(layers), layers).tolist() == depths
+
+
+@given(layers=st.integers(1, 50), points=st.integers(1, 50), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_interpolation_is_linear_over_depth(layers, points, data):
+    weights = comparison.interpolation(layers, points)
+    assert weights.shape == (points, layers)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    values = np.array(data.draw(st.lists(st.floats(-9, 9), min_size=layers, max_size=layers)))
+    grid = [i / max(points - 1, 1) for i in range(points)]
+    depths = [i / max(layers - 1, 1) for i in range(layers)]
+    np.testing.assert_allclose(weights @ values, np.interp(grid, depths, values), atol=1e-12)
+    if layers == points:
+        np.testing.assert_array_equal(weights, np.eye(layers))
+
+
+@given(layers=st.integers(1, 50), points=st.integers(1, 50))
+def test_nearest_is_nearest_and_the_earlier_of_two(layers, points):
+    found = comparison.nearest_layers(layers, points)
+    for point, layer in enumerate(found):
+        depth = Fraction(point, max(points - 1, 1))
+        gaps = [abs(depth - Fraction(other, max(layers - 1, 1))) for other in range(layers)]
+        assert layer == gaps.index(min(gaps))
+
+
+def test_nearest_layers_of_6_and_12_by_hand():
+    found = comparison.nearest_layers(6, 12)
+    assert found.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+profiles = st.lists(st.floats(-5, 5), min_size=3, max_size=20).filter(lambda v: np.ptp(v) > 1e-3)
+
+
+@given(values=profiles, slope=st.floats(0.1, 10), shift=st.floats(-5, 5))
+def test_a_profile_correlates_perfectly_with_itself_moved_and_stretched(values, slope, shift):
+    one = np.array(values)
+    assert comparison.correlation(one, one) == pytest.approx(1, abs=1e-12)
+    assert comparison.correlation(one, shift + slope * one) == pytest.approx(1, abs=1e-6)
+    assert comparison.correlation(one, shift - slope * one) == pytest.approx(-1, abs=1e-6)
+
+
+@given(seed=st.integers(0, 1000), points=st.integers(3, 40))
+def test_correlation_is_pearsons(seed, points):
+    one, other = np.random.default_rng(seed).normal(size=(2, 4, points))
+    expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(one, other, strict=True)]
+    np.testing.assert_allclose(comparison.correlation(one, other), expected, atol=1e-12)
+    swapped = comparison.correlation(other, one)
+    np.testing.assert_array_equal(swapped, comparison.correlation(one, other))
+
+
+def test_there_is_no_correlation_of_constants_or_of_two_points():
+    assert np.isnan(comparison.correlation(np.full(6, 0.1), np.arange(6.0)))
+    assert np.isnan(comparison.correlation(np.arange(2.0), np.array([3.0, 1.0])))
+    assert np.isnan(comparison.correlation(np.empty(0), np.empty(0)))
+
+
+def test_layers_that_were_not_fitted_are_left_out_with_what_hangs_on_them():
+    def profile(layers, missing):
+        estimate = np.column_stack([bump(layers, 0.3), np.arange(layers)])
+        estimate[missing] = np.nan
+        draws = estimate + np.random.default_rng(layers).normal(0, 0.01, (50, layers, 2))
+        return comparison.Profile(["lag_1", "lag_2"], estimate, draws)
+
+    # Points 0 to 10 over layers 0 to 5: layer 2 stands at point 4 and is used by 3 to 5.
+    deep, shallow = profile(11, [0]), profile(6, [2])
+    found = comparison.profile_correlation(deep, shallow, "lag_1", 0.1)
+    kept = [1, 2, 6, 7, 8, 9, 10]
+    halves = np.interp(np.arange(11) / 10, np.arange(6) / 5, bump(6, 0.3))
+    expected = np.corrcoef(bump(11, 0.3)[kept], halves[kept])[0, 1]
+    assert found["points"] == 7
+    assert found["correlation"] == pytest.approx(expected, rel=1e-12)
+    assert found["draws"] == 50
+    assert found["conf_low"] < found["conf_high"] <= 1
+    swapped = comparison.profile_correlation(shallow, deep, "lag_1", 0.1)
+    assert swapped == pytest.approx(found, rel=1e-12)
+    # A draw that cannot be fitted where the estimate could is left out, and told.
+    deep.draws[:4, 7] = np.nan
+    deep.draws[4:6, 0] = np.nan  # this layer is not in use
+    assert comparison.profile_correlation(deep, shallow, "lag_1", 0.1)["draws"] == 46
+
+
+def term_rows(estimates, p_values):
+    return pd.DataFrame(
+        {"layer": range(len(estimates)), "estimate": estimates, "p_adjusted": p_values}
+    )
+
+
+def test_agreement_is_in_sign_and_significance():
+    nan = float("nan")
+    one = term_rows([0.2, 0.2, -0.2, 0.2, 0.1, 0.1, nan], [0.01, 0.01, 0.01, 0.01, 0.3, 0.05, nan])
+    other = term_rows(
+        [0.3, -0.2, -0.1, 0.2, -0.1, 0.1, 0.2], [0.01, 0.01, 0.02, 0.2, 0.9, 0.5, 0.01]
+    )
+    # Agree: both positive, both negative, both not significant (twice; 0.05 is not below 0.05).
+    found = comparison.agreement(one, other, 0.05)
+    assert found == {"layers_compared": 6, "layers_agreeing": 4, "share_agreeing": 4 / 6}
+    assert comparison.agreement(other, one, 0.05) == found
+    assert comparison.agreement(one.iloc[::-1], other, 0.05) == found
+
+
+def test_agreement_holds_each_layer_of_the_deeper_against_the_nearest():
+    shallow = term_rows([0.2, -0.2, 0.2], [0.01, 0.01, 0.9])
+    deep = term_rows([0.1, -0.1, -0.1, -0.1, 0.1], [0.01] * 5)
+    # Depths 0, ¼ (as near to 0 as to ½: the earlier), ½, ¾, 1.
+    assert comparison.nearest_layers(3, 5).tolist() == [0, 0, 1, 1, 2]
+    found = comparison.agreement(shallow, deep, 0.05)
+    assert found == {"layers_compared": 5, "layers_agreeing": 3, "share_agreeing": 0.6}
+
+
+def test_nothing_fitted_is_nothing_compared():
+    none = term_rows([np.nan] * 3, [np.nan] * 3)
+    found = comparison.agreement(none, none, 0.05)
+    assert (found["layers_compared"], found["layers_agreeing"]) == (0, 0)
+    assert np.isnan(found["share_agreeing"])
+
+
+# --- pairs ---------------------------------------------------------------------------------
+
+
+def test_a_pair_of_6_and_12_layers_is_that_of_resampled_rows(tmp_path):
+    """Every number of a pair against least squares on repeated rows and literal interpolation."""
+    small, large = rows_of(bump(6), seed=1), rows_of(bump(12, 0.4), seed=2)
+    a = write_study(tmp_path, "small", small, shards=3)
+    b = write_study(tmp_path, "large", large, shards=2)
+    table = pairs_of(a, b, draws=120, seed=9, alpha=0.1)
+    assert list(table.columns) == list(comparison.PAIR_COLUMNS)
+    assert list(table["term"]) == ["lag_1", "lag_2"]
+    drawn = literal_draws(len(NAMES), 120, 9)
+    samples = [np.arange(len(NAMES)), *drawn]
+    slopes = [[fitted_to_resampled(rows, NAMES, s) for s in samples] for rows in (small, large)]
+    grid = np.arange(12) / 11
+    for lag, row in enumerate(table.itertuples()):
+        found = [
+            np.corrcoef(np.interp(grid, np.arange(6) / 5, six[:, lag]), twelve[:, lag])[0, 1]
+            for six, twelve in zip(*slopes, strict=True)
+        ]
+        assert row.correlation == pytest.approx(found[0], rel=1e-9)
+        interval = np.quantile(found[1:], [0.05, 0.95])
+        np.testing.assert_allclose([row.conf_low, row.conf_high], interval, rtol=1e-9)
+    assert (table["draws"] == 120).all()
+    assert (table["points"] == 12).all()
+    assert (table["layers_a"] == 6).all()
+    assert (table["layers_b"] == 12).all()
+    assert (table["documents"] == 12).all()
+    assert (table[["documents_only_a", "documents_only_b"]] == 0).all(axis=None)
+    assert (table["layers_compared"] == 12).all()
+
+
+def test_a_pair_is_the_same_either_way_round(tmp_path):
+    a = write_study(tmp_path, "small", rows_of(bump(6), seed=1))
+    b = write_study(tmp_path, "large", rows_of(bump(12, 0.4), seed=2))
+    one, other = pairs_of(a, b), pairs_of(b, a)
+    same = ["correlation", "conf_low", "conf_high", "layers_agreeing", "share_agreeing", "points"]
+    pd.testing.assert_frame_equal(one[same], other[same])
+    assert (one["model_a"] == other["model_b"]).all()
+
+
+def test_identical_models_agree_everywhere(tmp_path):
+    rows = rows_of(bump(7))
+    table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", rows))
+    exact = table[["correlation", "conf_low", "conf_high", "share_agreeing"]]
+    np.testing.assert_allclose(exact, 1, atol=1e-12)
+    assert (table["layers_agreeing"] == 7).all()
+
+
+def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
+    few, many = rows_of(bump(4), seed=1), rows_of(bump(4), seed=2)
+    drop = np.isin(few[0], ["d3", "d11"])
+    few[1][drop] = np.nan  # no rows are left of these
+    without = few[0] != "d0"
+    fewer = few[0][without], few[1][without]
+    inside = many[0] != "d7"
+    b = write_study(tmp_path, "many", (many[0][inside], many[1][inside]))
+    table = pairs_of(write_study(tmp_path, "few", fewer), b)
+    assert (table["documents"] == 8).all()
+    assert (table["documents_only_a"] == 1).all()
+    assert (table["documents_only_b"] == 3).all()
+    # As if neither had ever seen them.
+    both = [name for name in NAMES if name not in ("d0", "d3", "d7", "d11")]
+    shared = [
+        write_study(tmp_path / "shared", name, tuple(part[np.isin(rows[0], both)] for part in rows))
+        for name, rows in (("few", few), ("many", many))
+    ]
+    numbers = ["correlation", "conf_low", "conf_high"]
+    np.testing.assert_allclose(table[numbers], pairs_of(*shared)[numbers], rtol=1e-9)
+
+
+def test_few_documents_in_common_give_no_interval(tmp_path):
+    rows = rows_of(bump(4), documents=NAMES[:5])
+    options = {"covariance": "nonrobust"}
+    table = pairs_of(
+        write_study(tmp_path, "a", rows, **options), write_study(tmp_path, "b", rows, **options)
+    )
+    assert (table["documents"] == 5).all()
+    assert (table["draws"] == 0).all()
+    assert table[["conf_low", "conf_high"]].isna().all(axis=None)
+    np.testing.assert_allclose(table["correlation"], 1)
+    assert "correlate 1.00 (no interval with 5 documents)" in comparison.findings(table, 0.05)
+
+
+def test_no_document_in_common(tmp_path):
+    paths = [
+        write_study(tmp_path, "a", rows_of(bump(4), documents=NAMES[:6])),
+        write_study(tmp_path, "b", rows_of(bump(4), documents=NAMES[6:])),
+    ]
+    table = pairs_of(*paths)
+    assert (table["documents"] == 0).all()
+    assert table["correlation"].isna().all()
+    assert (table["layers_compared"] == 4).all()
+    assert "no correlation over depth (0 points of depth" in comparison.findings(table, 0.05)
+
+
+def test_a_layer_that_one_model_could_not_fit(tmp_path):
+    rows, other = rows_of(bump(6), seed=1), rows_of(bump(6), seed=2)
+    rows[1][:, 0, 2] = 1.5
+    table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", other))
+    assert (table["points"] == 5).all()
+    assert (table["layers_compared"] == 5).all()
+    assert (table["draws"] == 200).all()
+    assert table["correlation"].notna().all()
+
+
+def test_every_two_models_are_compared_within_corpus_and_site_only(tmp_path):
+    paths = [
+        write_study(tmp_path, model, rows_of(bump(3), seed=seed), corpus=corpus, site=site)
+        for seed, model in enumerate(("a", "b", "c"))
+        for corpus in ("prompts", "novels")
+        for site in ("attention", "mlp")
+    ]
+    table = pairs_of(*paths, draws=100)
+    found = table.groupby(["model_a", "model_b", "corpus", "site"]).size()
+    assert sorted(found.index) == [
+        (a, b, corpus, site)
+        for a, b in (("a", "b"), ("a", "c"), ("b", "c"))
+        for corpus in ("novels", "prompts")
+        for site in ("attention", "mlp")
+    ]
+    assert (found == 2).all()
+    # A pair does not depend on what else is compared.
+    alone = pairs_of(paths[0], paths[4], draws=100)
+    merged = table[
+        (table[["model_b", "corpus", "site"]] == ["b", "prompts", "attention"]).all(axis=1)
+    ]
+    pd.testing.assert_frame_equal(merged[merged["model_a"] == "a"].reset_index(drop=True), alone)
+
+
+def test_shards_of_an_earlier_run_do_not_count(tmp_path):
+    rows = rows_of(bump(4))
+    a, b = (write_study(tmp_path, model, rows) for model in ("a", "b"))
+    before = pairs_of(a, b)
+    other = write_study(
+        tmp_path / "earlier", "a", rows_of(bump(4, 0.1), ["other"], seed=7), covariance="nonrobust"
+    )
+    stale = a.parent / "crossproducts" / "0001.parquet"
+    stale.write_bytes((other.parent / "crossproducts" / "0000.parquet").read_bytes())
+    pd.testing.assert_frame_equal(pairs_of(a, b), before)
+
+
+def test_the_interval_covers_the_true_correlation():
+    """Over many samples from known profiles, about as often as it says."""
+    random = np.random.default_rng(1)
+    first, second = bump(8, 0.4), bump(8, 0.6) + random.normal(0, 0.1, 8)
+    truth = np.corrcoef(first, second)[0, 1]
+    names = [f"d{number}" for number in range(30)]
+    covered = 0
+    for sample in range(60):
+        one, other = (
+            comparison.profile(
+                stack_of(rows_of(slopes, names, 40, 2 * sample + place)),
+                200,
+                sample,
+            )
+            for place, slopes in enumerate((first, second))
+        )
+        found = comparison.profile_correlation(one, other, "lag_1", 0.1)
+        covered += found["conf_low"] <= truth <= found["conf_high"]
+    # 90% of 60 is 54, with a standard deviation of 2.3.
+    assert 47 <= covered <= 60
+
+
+# --- tables and words ----------------------------------------------------------------------
+
+
+def test_the_table_of_all_studies_has_depth_and_control(tmp_path):
+    studies = [
+        comparison.read_study(path)
+        for path in (
+            write_study(tmp_path, "a", rows_of(bump(3))),
+            write_study(tmp_path, "twin", rows_of(bump(5)), source="random"),
+            write_study(tmp_path, "single", rows_of(bump(1))),
+        )
+    ]
+    table = comparison.coefficients(studies)
+    tidy = list(studies[0].coefficients.columns)
+    assert list(table.columns) == [*tidy, "depth", "control"]
+    assert len(table) == 3 * (3 + 5 + 1)
+    depth = table[table["term"] == "lag_1"].groupby("model", sort=False)["depth"].agg(list)
+    assert depth.to_dict() == {
+        "a": [0, 0.5, 1],
+        "twin": [0, 0.25, 0.5, 0.75, 1],
+        "single": [0],
+    }
+    assert set(table.loc[table["control"], "model"]) == {"twin"}
+    pd.testing.assert_frame_equal(
+        table.loc[table["model"] == "a", tidy], studies[0].coefficients, check_dtype=False
+    )
+
+
+def test_findings_are_a_line_for_each_pair(tmp_path):
+    a = write_study(tmp_path, "a", rows_of(bump(6), seed=1))
+    twin = write_study(tmp_path, "twin", rows_of(0 * bump(6) + 0.01, seed=2), source="random")
+    table = pairs_of(a, twin, alpha=0.1)
+    first = table.iloc[0]
+    assert (first["control_a"], first["control_b"]) == (False, True)
+    lines = comparison.findings(table, 0.1).splitlines()
+    assert lines[0] == "comparison of models over relative depth, notebook:"
+    assert lines[1] == (
+        f"  lag 1, attention, prompts: a and twin (random weights) correlate "
+        f"{first['correlation']:.2f} (90% interval {first['conf_low']:.2f} to "
+        f"{first['conf_high']:.2f}) over depth; {first['layers_agreeing']} of 6 layers agree"
+    )
+    assert len(lines) == 3
+
+
+def test_findings_say_what_was_left_out_and_why_there_is_no_correlation(tmp_path):
+    rows = rows_of(bump(2))
+    fewer = tuple(part[rows[0] != "d4"] for part in rows)
+    table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
+    line = comparison.findings(table, 0.05).splitlines()[1]
+    assert "no correlation over depth (2 points of depth in common, expected 3)" in line
+    assert line.endswith("2 of 2 layers agree; 1 document of one model only left out")
+
+
+def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
+    paths = [
+        write_study(tmp_path, "a", rows_of(bump(3)), corpus=corpus) for corpus in ("one", "two")
+    ]
+    table = pairs_of(*paths)
+    assert table.empty
+    assert list(table.columns) == list(comparison.PAIR_COLUMNS)
+    assert "no pairs" in comparison.findings(table, 0.05)
+
+
+def test_regressions_fitted_otherwise_are_not_compared(tmp_path):
+    a = write_study(tmp_path, "a", rows_of(bump(3)))
+    b = write_study(tmp_path, "b", rows_of(bump(3)), alpha=0.01, adjust="none")
+    with pytest.raises(UserError) as caught:
+        comparison.common_inference([comparison.read_study(path) for path in (a, b)])
+    assert len(caught.value.problems) == 2
+    assert caught.value.problems[0] == (
+        "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions alike"
+    )
+
+
+def compare(folder, *paths, **changes):
+    return subprocess.run(
+        [
+            sys.executable,
+            SCRIPTS / "compare_models.py",
+            *paths,
+            "--settings",
+            json.dumps({"draws": 100, **changes}),
+            *("--coefficients", folder / "coefficients.parquet"),
+            *("--pairs", folder / "pairs.parquet"),
+            *("--findings", folder / "findings.txt"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_program_writes_the_same_tables_twice(tmp_path):
+    a = write_study(tmp_path, "a", rows_of(bump(3), seed=1))
+    b = write_study(tmp_path, "b", rows_of(bump(4), seed=2), source="random")
+    for name in ("one", "two"):
+        done = compare(tmp_path / name, a, b)
+        assert done.returncode == 0, done.stderr
+        assert "Warning" not in done.stderr
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == [
+        "coefficients.csv", "coefficients.parquet", "findings.txt", "pairs.csv", "pairs.parquet",
+    ]  # fmt: skip
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    pairs = pd.read_parquet(tmp_path / "one" / "pairs.parquet")
+    pd.testing.assert_frame_equal(
+        pairs, pd.read_csv(tmp_path / "one" / "pairs.csv"), check_dtype=False
+    )
+    record = json.loads(pq.read_schema(tmp_path / "one" / "pairs.parquet").metadata[b"attnlag"])
+    assert record["stages"]["comparison"] == {"draws": 100, "seed": 0}
+    assert record["stages"]["regression"]["alpha"] == 0.05
+    assert [study["model"] for study in record["studies"]] == ["a", "b"]
+    assert record["studies"][1]["record"]["model"]["source"] == "random"
+    assert str(tmp_path) not in json.dumps(record)
+    assert "95% interval" in (tmp_path / "one" / "findings.txt").read_text()
+    other = compare(tmp_path / "other", a, b, seed=1)
+    assert other.returncode == 0
+    changed = pd.read_parquet(tmp_path / "other" / "pairs.parquet")
+    assert (changed["conf_low"] != pairs["conf_low"]).all()
+    assert (changed["correlation"] == pairs["correlation"]).all()
+
+
+def test_the_program_refuses_in_one_line(tmp_path):
+    a = write_study(tmp_path, "a", rows_of(bump(3)))
+    b = write_study(tmp_path, "b", rows_of(bump(3)), alpha=0.01)
+    done = compare(tmp_path / "none", a, b)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: b, prompts: found alpha 0.01, expected 0.05")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,398 @@
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import patsy
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnlag.adjustments import columns
+from attnlag.corpus import tokens
+from attnlag.errors import UserError
+from attnlag.regression import design
+from attnlag.regression.covariates import CorpusFacts, position_spline
+from attnlag.regression.specification import Sample, Specification
+from attnlag.storage import tables
+
+PROGRAM = Path(__file__).parents[3] / "scripts" / "build_design.py"
+GROUPS = ["prose", "code", "letters"]
+KNOTS = (1, 3, 5, 9)
+
+
+def norms_table(lengths, layers=2, seed=0, values=None):
+    """Return norms of sequences of given lengths, each a document of its own."""
+    rows = sum(lengths)
+    generator = np.random.default_rng(seed)
+    if values is None:
+        values = generator.lognormal(size=(rows, layers))
+    return pa.table(
+        {
+            "document": pa.array(
+                np.repeat([f"d{i}" for i in range(len(lengths))], lengths).tolist(), pa.string()
+            ).dictionary_encode(),
+            "window": pa.array(np.zeros(rows, np.int32)),
+            "position": pa.array(
+                np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])
+                if lengths
+                else np.zeros(0, np.int32)
+            ),
+            "token_id": pa.array(generator.integers(0, 7, rows).astype(np.int32)),
+            **{
+                columns.layer_name(i): pa.array(values[:, i].astype(np.float32))
+                for i in range(layers)
+            },
+        },
+        schema=columns.schema(layers),
+    )
+
+
+def facts_of(table, documents):
+    """Return facts of a corpus that holds the table, some documents in each group."""
+    ids, counts = np.unique(table["token_id"].to_numpy(), return_counts=True)
+    groups = [GROUPS[i % 3] for i in range(documents)]
+    # The corpus may be larger than the shard, in another order than its groups.
+    return CorpusFacts.of(
+        counts=pa.table({"token_id": pa.array(ids), "count": pa.array(counts)}),
+        corpus=pa.table(
+            {
+                "document": [f"d{i}" for i in range(documents)] + ["elsewhere"],
+                "group": pa.array([*groups, "letters"]).dictionary_encode(),
+            }
+        ),
+    )
+
+
+def batches_of(table, rows):
+    """Return batches with a dictionary each, as a Parquet file gives them."""
+    for start in range(0, table.num_rows, rows):
+        columns = table.slice(start, rows).combine_chunks().to_pydict()
+        yield from pa.table(columns, schema=table.schema).to_batches()
+
+
+def build(table, specification, rows=1000, facts=None):
+    counts = design.Counts()
+    parts = list(design.designs(batches_of(table, rows), specification, counts, facts))
+    names = columns.layers_in(table.schema)
+    schema = design.schema(names, specification, facts.groups if facts else [])
+    assert all(part.schema == schema for part in parts)
+    return pa.concat_tables(parts) if parts else schema.empty_table(), counts
+
+
+# --- the definition, transcribed -----------------------------------------------------------
+
+
+def by_definition(table, spec, facts):
+    """Work out each row by itself, in plain loops over the tokens of each sequence."""
+    sequences = []
+    for row in table.to_pylist():
+        if row["position"] == 0:
+            sequences.append([])
+        sequences[-1].append(row)
+    names = columns.layers_in(table.schema)
+    token_ids = [row["token_id"] for row in table.to_pylist()]
+    found = []
+
+    def usable(value):
+        return value > 0 and math.isfinite(value)
+
+    sample = spec.sample or Sample()
+    own_previous = "previous_layer" in spec.covariates
+    before_too = [0, -1] if own_previous or sample.previous_layer else []
+    offsets = [0, *(-lag for lag in (*spec.lags, *sample.lags)), *spec.leads, *sample.leads]
+    for sequence in sequences:
+        for t, row in enumerate(sequence):
+            places = [t + offset for offset in offsets + before_too]
+            if not all(spec.drop_first <= place < len(sequence) for place in places):
+                continue
+            cells = {key: row[key] for key in columns.KEYS}
+            for index, name in enumerate(names):
+                before = names[index - 1] if index else None
+                terms = {"y": row[name]}
+                terms |= {f"lag_{lag}": sequence[t - lag][name] for lag in spec.lags}
+                terms |= {f"lead_{lead}": sequence[t + lead][name] for lead in spec.leads}
+                needed = [sequence[t + offset][name] for offset in offsets]
+                if before:
+                    needed += [sequence[t + offset][before] for offset in before_too]
+                if own_previous:
+                    terms["previous_layer"] = row[before] if before else None
+                    terms["previous_layer_lag_1"] = sequence[t - 1][before] if before else None
+                kept = all(map(usable, needed)) and (before or not own_previous)
+                for term, value in terms.items():
+                    cells[f"{name}.{term}"] = math.log(value) if kept else None
+            if "position" in spec.covariates:
+                x, knots = math.log(1 + t), [math.log(1 + knot) for knot in spec.knots]
+                for i, column in enumerate(harrell(x, knots), 1):
+                    cells[f"position_{i}"] = column
+            if "log_frequency" in spec.covariates:
+                share = token_ids.count(row["token_id"]) / len(token_ids)
+                cells["log_frequency"] = math.log(share)
+            if "group" in spec.covariates:
+                group = GROUPS[int(row["document"][1:]) % 3]
+                for other in facts.groups[1:]:
+                    cells[f"group_{other}"] = float(other == group)
+            found.append(cells)
+    return found, [len(sequence) for sequence in sequences]
+
+
+def harrell(x, knots):
+    """Transcribe rcspline.eval of the R package Hmisc, norm = 2."""
+
+    def cube(u):
+        return max(u, 0) ** 3
+
+    *_, before_last, last = knots
+    power = last - knots[0]
+    yield x
+    for knot in knots[:-2]:
+        yield (
+            cube((x - knot) / power ** (2 / 3))
+            + (
+                (before_last - knot) * cube((x - last) / power ** (2 / 3))
+                - (last - knot) * cube((x - before_last) / power ** (2 / 3))
+            )
+            / (last - before_last)
+        )
+
+
+DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: tuple(sorted(d)))
+
+
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=10),
+    lags=DISTANCES,
+    leads=DISTANCES,
+    covariates=st.sets(st.sampled_from(["position", "log_frequency", "group", "previous_layer"])),
+    drop_first=st.integers(0, 2),
+    sample=st.none() | st.builds(Sample, DISTANCES, DISTANCES, st.booleans()),
+    rows=st.integers(1, 40),
+    spoiled=st.lists(
+        st.tuples(st.integers(0, 10**6), st.sampled_from([0, np.inf, np.nan])), max_size=6
+    ),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_design_is_its_definition(
+    lengths, lags, leads, covariates, drop_first, sample, rows, spoiled
+):
+    values = np.random.default_rng(len(lengths)).lognormal(size=(sum(lengths), 3))
+    for place, value in spoiled:
+        values.reshape(-1)[place % values.size] = value
+    table = norms_table(lengths, 3, values=values)
+    spec = Specification(lags, leads, tuple(covariates), KNOTS, drop_first, sample)
+    facts = facts_of(table, len(lengths))
+    found, counts = build(table, spec, rows, facts)
+    expected, sizes = by_definition(table, spec, facts)
+    assert found.num_rows == len(expected)
+    for row, other in zip(found.to_pylist(), expected, strict=True):
+        assert list(row) == list(other)
+        for name, value in other.items():
+            exact = value is None or isinstance(value, str)
+            close = value if exact else pytest.approx(value, rel=1e-13, abs=1e-14)
+            assert row[name] == close, name
+
+    assert counts.sequences == len(lengths)
+    assert sizes == lengths
+    with_rows = {row["document"] for row in expected}
+    assert counts.short_sequences == len(lengths) - len(with_rows)
+    first = 1 if "previous_layer" in covariates else 0
+    assert counts.dropped_rows == {
+        name: number
+        for name in columns.layers_in(table.schema)[first:]
+        if (number := sum(row[f"{name}.y"] is None for row in expected))
+    }
+    assert sum(counts.zero_norms.values()) == (values == 0).sum()
+    assert sum(counts.nonfinite_norms.values()) == (~np.isfinite(values)).sum()
+
+
+# --- rows ----------------------------------------------------------------------------------
+
+
+def test_a_text_of_n_tokens_gives_n_minus_3_rows():
+    found, _ = build(norms_table([95]), Specification((1, 2)))
+    assert found.num_rows == 92
+    assert found["position"].to_pylist()[0] == 3
+
+
+def test_leads_end_with_the_sequence():
+    found, _ = build(norms_table([6, 4]), Specification(leads=(1, 2)))
+    assert found["position"].to_pylist() == [1, 2, 3, 1]
+
+
+def test_lags_do_not_cross_windows():
+    table = norms_table([6, 6])
+    columns = table.to_pydict() | {"document": ["a"] * 12, "window": [0] * 6 + [1] * 6}
+    table = pa.table(columns, schema=table.schema)
+    found, counts = build(table, Specification((1,)))
+    assert found["position"].to_pylist() == [2, 3, 4, 5] * 2
+    assert counts.sequences == 2
+
+
+def test_short_sequences_are_kept_out_and_counted():
+    found, counts = build(norms_table([3, 4, 1, 10]), Specification((1, 2)))
+    assert found["document"].to_pylist() == ["d1"] + ["d3"] * 7
+    assert (counts.sequences, counts.short_sequences) == (4, 2)
+    assert (counts.longest_sequence, counts.fewest_tokens) == (10, 4)
+
+
+def test_nothing_gives_nothing():
+    found, counts = build(norms_table([2]), Specification((1, 2)))
+    assert (found.num_rows, counts.short_sequences) == (0, 1)
+    found, counts = build(norms_table([]), Specification((1, 2)))
+    assert (found.num_rows, counts.sequences) == (0, 0)
+
+
+def test_a_common_sample_is_the_intersection_of_the_samples():
+    values = np.random.default_rng(5).lognormal(size=(80, 3))
+    values[[5, 9, 20, 33, 47, 70], [0, 1, 2, 0, 1, 1]] = [0, 0, np.nan, 0, np.inf, 0]
+    table = norms_table([30, 4, 25, 21], 3, values=values)
+    each = [
+        Specification((1, 2)),
+        Specification((5,)),
+        Specification(leads=(2,)),
+        Specification((1,), covariates=("previous_layer",)),
+    ]
+    union = Sample((1, 2, 5), (2,), True)
+
+    def kept(specification, layer):
+        rows = build(table, specification)[0].to_pylist()
+        return {
+            (row["document"], row["position"])
+            for row in rows
+            if row[f"{columns.layer_name(layer)}.y"] is not None
+        }
+
+    for layer in (0, 1, 2):
+        # In the first layer there is no layer before: the others do not wait for it.
+        common = each if layer else each[:3]
+        expected = set.intersection(*(kept(one, layer) for one in common))
+        assert 0 < len(expected) < min(len(kept(one, layer)) for one in common)
+        for one in common:
+            held = Specification(one.lags, one.leads, one.covariates, sample=union)
+            assert kept(held, layer) == expected
+    assert kept(each[3], 0) == set()
+
+
+# --- what a permutation needs --------------------------------------------------------------
+
+
+def test_cells_say_where_each_term_comes_from():
+    spec = Specification((1, 3), (2,), ("previous_layer", "position"))
+    values = np.random.default_rng(1).normal(size=(3, 20))
+    keys = norms_table([20], 3).select(columns.KEYS)
+    terms = design.terms_of(values, keys, spec, CorpusFacts())
+    rows = terms.keys["position"].to_numpy()
+    assert rows.tolist() == list(range(4, 18))
+    assert list(spec.cells) == [
+        "y",
+        "lag_1",
+        "lag_3",
+        "lead_2",
+        "previous_layer",
+        "previous_layer_lag_1",
+    ]
+    for term, cell in zip(terms.layers, spec.cells.values(), strict=True):
+        for layer in (1, 2):
+            source = values[layer - cell.layers_before]
+            assert term[layer].tolist() == source[rows + cell.offset].tolist()
+    assert terms.shared.shape == (3, len(rows))
+
+
+# --- covariates ----------------------------------------------------------------------------
+
+
+def test_the_spline_spans_that_of_patsy_and_is_straight_outside():
+    position = np.arange(600)
+    columns = position_spline(position, (4, 16, 64, 256))
+    x = np.log1p(position)
+    # patsy's natural cubic spline lets the outer knots be the bounds.
+    inner = np.clip(x, np.log(5), np.log(257))
+    place = (x >= np.log(5)) & (x <= np.log(257))
+    natural = np.asarray(
+        patsy.dmatrix(
+            "cr(x, knots=k[1:-1], lower_bound=k[0], upper_bound=k[-1]) - 1",
+            {"x": inner[place], "k": np.log1p([4, 16, 64, 256])},
+        )
+    )
+    ours = np.column_stack([np.ones(place.sum()), *columns[:, place]])
+    assert np.linalg.matrix_rank(natural) == np.linalg.matrix_rank(ours) == 4
+    assert np.linalg.matrix_rank(np.column_stack([natural, ours]), tol=1e-8) == 4
+    for outside in (x < np.log(5), x > np.log(257)):
+        for column in columns:
+            slopes = np.diff(column[outside]) / np.diff(x[outside])
+            assert np.ptp(slopes) < 1e-10 * max(1, abs(slopes).max())
+    assert np.allclose(columns[1:, :5], 0)
+
+
+def test_an_unknown_token_or_document_is_refused():
+    table = norms_table([8, 8])
+    facts = facts_of(table, 2)
+    few = CorpusFacts.of(
+        pa.table({"token_id": pa.array([0], pa.int32()), "count": [1]}),
+        pa.table({"document": ["d1"], "group": ["prose"]}),
+    )
+    for covariate, problem in (
+        ("log_frequency", "which the token counts lack"),
+        ("group", "found the document 'd0', which the corpus lacks"),
+    ):
+        spec = Specification((1,), covariates=(covariate,))
+        build(table, spec, facts=facts)
+        with pytest.raises(UserError, match=problem):
+            build(table, spec, facts=few)
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_tokens_are_counted_over_batches(size):
+    sequences = [[3, 1, 3], [], [300, 1], [2]]
+    table = pa.table({"input_ids": pa.array(sequences, pa.list_(pa.int32()))})
+    counts = tokens.token_counts(table.to_batches(size))
+    assert counts.to_pydict() == {"token_id": [1, 2, 3, 300], "count": [2, 1, 2, 1]}
+    assert counts.schema == pa.schema([("token_id", pa.int32()), ("count", pa.int64())])
+
+
+# --- the program ---------------------------------------------------------------------------
+
+
+def test_the_program_reads_what_the_covariates_ask_for(tmp_path):
+    table = norms_table([30, 20, 25])
+    record = {"model": {"name": "tiny"}, "corpus": {"name": "small"}}
+    paths = {name: tmp_path / f"{name}.parquet" for name in ("norms", "counts", "corpus", "out")}
+    tables.write_table(table, paths["norms"], record)
+    ids, counts = np.unique(table["token_id"].to_numpy(), return_counts=True)
+    pq.write_table(pa.table({"token_id": ids, "count": counts}), paths["counts"])
+    corpus = {"document": ["d0", "d1", "d2"], "group": ["b", "a", "b"], "text": ["", "", ""]}
+    pq.write_table(pa.table(corpus), paths["corpus"])
+
+    def run(covariates, *options):
+        stated = '{"lags": [1], "covariates": [' + ", ".join(f'"{c}"' for c in covariates) + "]}"
+        command = [sys.executable, PROGRAM, paths["norms"], "--settings", stated]
+        return subprocess.run(
+            [*command, "--output", paths["out"], *options], capture_output=True, text=True
+        )
+
+    # The workflow names both options always, without a path where none is needed.
+    assert run([], "--token-counts", "--corpus").returncode == 0
+    assert pq.read_schema(paths["out"]).names[-1] == "layer_01.lag_1"
+    asked = ["position", "log_frequency", "group"]
+    result = run(asked, "--token-counts", paths["counts"], "--corpus", paths["corpus"])
+    assert result.returncode == 0, result.stderr
+    found = pq.read_table(paths["out"])
+    assert found.column_names[-5:] == [
+        "position_1",
+        "position_2",
+        "position_3",
+        "log_frequency",
+        "group_b",
+    ]
+    expected, _ = build(
+        table,
+        Specification((1,), covariates=tuple(asked)),
+        facts=CorpusFacts.of(pq.read_table(paths["counts"]), pq.read_table(paths["corpus"])),
+    )
+    assert found.to_pydict() == expected.to_pydict()
+    missing = run(["group"], "--token-counts", "--corpus")
+    assert missing.returncode == 1
+    assert missing.stderr == "error: found the covariate group without --corpus, expected both\n"

@@ -1,0 +1,381 @@
+"""Estimates and inference against statsmodels, on the same rows."""
+
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+from designs import columns_of, design_table, stack_of
+from statsmodels.stats.multitest import multipletests
+
+from attnlag.errors import UserError
+from attnlag.regression import crossproducts, inference, results
+
+LENGTHS = {
+    "one document": [60],
+    "two": [30, 8],
+    "ragged": [40, 3, 1, 25, 12, 7, 55, 2],
+    "many": np.random.default_rng(5).integers(1, 40, 80).tolist(),
+}
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.15])
+@pytest.mark.parametrize("layers", [1, 5])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+@pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
+def test_equals_statsmodels(lengths, layers, missing, covariance):
+    if covariance == "cluster" and len(lengths) < 6:
+        with pytest.raises(UserError, match="expected at least 6"):
+            inference.fit(stack_of(design_table(lengths)), "cluster", 5)
+        return
+    table = design_table(lengths, layers, missing=missing)
+    stack = stack_of(table)
+    fits = inference.fit(stack, covariance, 5)
+    tidy = results.coefficients(fits, stack, covariance=covariance, alpha=0.1, adjust="holm")
+    for layer, fit in enumerate(fits):
+        y, x, codes = columns_of(table, layer)
+        options = {}
+        if covariance == "cluster":
+            options = {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
+        oracle = sm.OLS(y, x).fit(**options)
+        rows = tidy[tidy["layer"] == layer]
+        close = {"rtol": 1e-9, "atol": 1e-13}
+        np.testing.assert_allclose(rows["estimate"], oracle.params, **close)
+        np.testing.assert_allclose(rows["std_error"], oracle.bse, **close)
+        np.testing.assert_allclose(rows["statistic"], oracle.tvalues, **close)
+        np.testing.assert_allclose(rows["p_value"], oracle.pvalues, rtol=1e-8, atol=1e-300)
+        interval = oracle.conf_int(0.1)
+        np.testing.assert_allclose(rows[["conf_low", "conf_high"]], interval, **close)
+        np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-9, atol=1e-15)
+        assert fit.r_squared == pytest.approx(oracle.rsquared, rel=1e-9)
+        assert fit.adj_r_squared == pytest.approx(oracle.rsquared_adj, rel=1e-9)
+        assert fit.sigma == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
+        assert fit.log_likelihood == pytest.approx(oracle.llf, rel=1e-9)
+        assert fit.condition_number == pytest.approx(oracle.condition_number, rel=1e-7)
+        assert fit.n_obs == oracle.nobs
+        assert fit.n_documents == len(np.unique(codes))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert fit.f_statistic == pytest.approx(float(oracle.fvalue), rel=1e-8)
+            assert fit.f_p_value == pytest.approx(float(oracle.f_pvalue), rel=1e-7, abs=1e-300)
+        expected_df = fit.n_documents - 1 if covariance == "cluster" else fit.n_obs - 3
+        assert (rows["df"] == expected_df).all()
+
+
+def test_adjusted_p_values_are_over_the_layers_of_a_term():
+    stack = stack_of(design_table(LENGTHS["many"], 6))
+    fits = inference.fit(stack, "cluster", 5)
+    for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
+        tidy = results.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust=adjust)
+        for _, rows in tidy.groupby("term"):
+            expected = multipletests(rows["p_value"], method=method)[1]
+            np.testing.assert_allclose(rows["p_adjusted"], expected)
+    tidy = results.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust="none")
+    assert (tidy["p_adjusted"] == tidy["p_value"]).all()
+
+
+def test_cross_validation_is_that_of_separate_fits():
+    table = design_table(LENGTHS["many"], 1, missing=0.1)
+    stack = stack_of(table)
+    (fit,) = inference.fit(stack, "cluster", 7)
+    y, x, codes = columns_of(table, 0)
+    fold = np.unique(codes, return_inverse=True)[1] % 7
+    error = 0.0
+    for held_out in range(7):
+        train, test = fold != held_out, fold == held_out
+        error += ((y[test] - x[test] @ sm.OLS(y[train], x[train]).fit().params) ** 2).sum()
+    expected = 1 - error / ((y - y.mean()) ** 2).sum()
+    assert fit.cv_r_squared == pytest.approx(expected, rel=1e-9)
+
+
+def test_folds_are_at_most_one_a_document():
+    stack = stack_of(design_table([30] * 6, 1))
+    many, exact = (inference.fit(stack, "cluster", folds)[0] for folds in (100, 6))
+    assert many.cv_r_squared == exact.cv_r_squared
+
+
+@pytest.mark.parametrize("ratio", [3, 300, 10**4])
+def test_slopes_against_exact_arithmetic(ratio):
+    """The mean is ``ratio`` times the standard deviation; rationals have no rounding."""
+    table = design_table([50] * 6, 1, mean=float(ratio))
+    stack = stack_of(table, rows=70)
+    (fit,) = inference.fit(stack, "nonrobust", 5)
+    y, x, _ = columns_of(table, 0)
+    exact = solve_exactly(x, y)
+    np.testing.assert_allclose(fit.estimate[1:], exact[1:], rtol=1e-12)
+
+
+def solve_exactly(x, y):
+    """Solve the normal equations in rational arithmetic."""
+    rows = [[Fraction(float(value)) for value in row] for row in x]
+    outcome = [Fraction(float(value)) for value in y]
+    k = x.shape[1]
+    system = [
+        [sum(row[i] * row[j] for row in rows) for j in range(k)]
+        + [sum(row[i] * value for row, value in zip(rows, outcome, strict=True))]
+        for i in range(k)
+    ]
+    for i in range(k):
+        system[i] = [value / system[i][i] for value in system[i]]
+        for j in range(k):
+            if j != i:
+                system[j] = [
+                    a - system[j][i] * b for a, b in zip(system[j], system[i], strict=True)
+                ]
+    return [float(row[-1]) for row in system]
+
+
+def oracle_within(y, x, codes):
+    """Return statsmodels' fit with a dummy for each document, and the slopes' places."""
+    dummies = (codes[:, None] == np.unique(codes)).astype(float)
+    return np.column_stack([x[:, 1:], dummies])
+
+
+@pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
+def test_document_effects_equal_a_dummy_for_each_document(covariance):
+    table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
+    stack = stack_of(table, rows=40, fixed_effects=True)
+    fits = inference.fit(stack, covariance, 5)
+    tidy = results.coefficients(fits, stack, covariance=covariance, alpha=0.05, adjust="none")
+    assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
+    for layer, fit in enumerate(fits):
+        y, x, codes = columns_of(table, layer)
+        within = oracle_within(y, x, codes)
+        options = {"cov_type": "nonrobust"}
+        if covariance == "cluster":
+            options = {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
+        oracle = sm.OLS(y, within).fit(**options)
+        v = oracle.cov_params()[:2, :2]
+        if covariance == "cluster":
+            # Effects of documents are nested in the clusters: they do not count as terms.
+            n = len(y)
+            v = v * (n - within.shape[1]) / (n - 3)
+        np.testing.assert_allclose(fit.estimate, oracle.params[:2], rtol=1e-9)
+        np.testing.assert_allclose(fit.covariance, v, rtol=1e-8)
+        assert fit.sigma == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
+        assert fit.log_likelihood == pytest.approx(oracle.llf, rel=1e-9)
+        means = pd.Series(y).groupby(codes).transform("mean")
+        assert fit.r_squared == pytest.approx(1 - oracle.ssr / ((y - means) ** 2).sum(), rel=1e-8)
+
+
+def without_each(y, x, codes, estimate):
+    """Return an estimator's values without each document."""
+    groups = np.unique(codes)
+    return np.stack([estimate(y[codes != g], x[codes != g], codes[codes != g]) for g in groups])
+
+
+def ordinary(y, x, codes):
+    return sm.OLS(y, x).fit().params
+
+
+def half_panel(y, x, codes):
+    """Return 2 b - (b_first + b_second) / 2, each with the means of documents taken out."""
+    order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+    count = pd.Series(codes).groupby(codes).transform("size").to_numpy()
+    first = order < (count + 1) // 2
+
+    def within(rows):
+        frame = pd.DataFrame(np.column_stack([y, x[:, 1:]])[rows])
+        frame -= frame.groupby(codes[rows]).transform("mean")
+        return sm.OLS(frame[0], frame.iloc[:, 1:]).fit().params.to_numpy()
+
+    everything = np.ones(len(y), dtype=bool)
+    return 2 * within(everything) - (within(first) + within(~first)) / 2
+
+
+@pytest.mark.parametrize("estimator", [ordinary, half_panel])
+def test_the_jackknife_is_that_of_fits_without_each_document(estimator):
+    # Without gaps: a half of a document is a half of its rows in every layer.
+    table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
+    halves = estimator is half_panel
+    stack = stack_of(table, rows=33, halves=halves, fixed_effects=halves)
+    (fit,) = inference.fit(stack, "cluster-jackknife", 5)
+    y, x, codes = columns_of(table, 0)
+    whole = estimator(y, x, codes)
+    without = without_each(y, x, codes, estimator)
+    change = without - whole
+    np.testing.assert_allclose(fit.estimate, whole, rtol=1e-9)
+    np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    assert fit.df == 6
+    influence = results.influence_table([fit], stack)
+    lag = influence[influence["term"] == "lag_1"]
+    place = 0 if halves else 1
+    expected = pd.Series(-change[:, place], index=stack.clusters)
+    assert lag["document"].tolist() == expected.abs().sort_values(ascending=False).index.tolist()
+    np.testing.assert_allclose(lag["change"], expected[lag["document"]], rtol=1e-7)
+    np.testing.assert_allclose(
+        lag["change_in_se"], lag["change"] / np.sqrt(fit.covariance[place, place]), rtol=1e-9
+    )
+    if not halves:
+        error = sum(
+            ((y[codes == g] - x[codes == g] @ without[g]) ** 2).sum() for g in np.unique(codes)
+        )
+        expected = 1 - error / ((y - y.mean()) ** 2).sum()
+        assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_covariate_that_a_half_does_not_tell_keeps_the_estimate_of_all_rows():
+    """It is constant in the second halves of documents, as a spline of position may be."""
+    lengths = [30, 12, 25, 8, 14, 40, 9]
+    table = design_table(lengths, 1)
+    place = np.concatenate([np.arange(n) for n in lengths])
+    early = np.minimum(place, 3.0)
+    table = table.drop_columns("layer_00.lag_2").append_column("position_1", pa.array(early))
+    stack = stack_of(table, rows=33, halves=True, fixed_effects=True)
+    (fit,) = inference.fit(stack, "cluster-jackknife", 5)
+    frame = table.to_pandas()
+    codes = frame["document"].cat.codes.to_numpy()
+    count = np.repeat(lengths, lengths)
+    first = place < (count + 1) // 2
+
+    def within(rows, columns):
+        part = frame.loc[rows, ["layer_00.y", *columns]]
+        part = part - part.groupby(codes[rows]).transform("mean")
+        return sm.OLS(part["layer_00.y"], part[columns]).fit().params.to_numpy()
+
+    both = ["layer_00.lag_1", "position_1"]
+
+    def estimate(kept):
+        whole = within(kept, both)
+        one, other = within(kept & first, both), within(kept & ~first, both[:1])
+        return np.array([2 * whole[0] - (one[0] + other[0]) / 2, whole[1]])
+
+    expected = estimate(np.ones(len(frame), dtype=bool))
+    np.testing.assert_allclose(fit.estimate, expected, rtol=1e-9)
+    change = np.stack([estimate(codes != g) for g in range(7)]) - expected
+    np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    # A lag that a half does not tell is another matter.
+    table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
+    stack = stack_of(table, halves=True, fixed_effects=True)
+    (fit,) = inference.fit(stack, "cluster", 5)
+    assert fit.status == "a half of the documents alone does not tell lag_9"
+
+
+def test_the_half_panel_clusters_the_influence_of_documents():
+    """CRV1 of the combination: by weighting each document a little more, numerically."""
+    table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
+    stack = stack_of(table, halves=True, fixed_effects=True)
+    (fit,) = inference.fit(stack, "cluster", 5)
+    y, x, codes = columns_of(table, 0)
+
+    def weighted(g, weight):
+        """Return the estimate with document g counted ``weight`` times."""
+        order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
+        count = pd.Series(codes).groupby(codes).transform("size").to_numpy()
+        result = 0
+        parts = (
+            (2, order >= 0),
+            (-0.5, order < (count + 1) // 2),
+            (-0.5, order >= (count + 1) // 2),
+        )
+        for share, rows in parts:
+            frame = pd.DataFrame(np.column_stack([y, x[:, 1:]])[rows])
+            frame -= frame.groupby(codes[rows]).transform("mean")
+            weights = np.where(codes[rows] == g, weight, 1.0)
+            fitted = sm.WLS(frame[0], frame.iloc[:, 1:], weights=weights).fit()
+            result = result + share * fitted.params.to_numpy()
+        return result
+
+    psi = np.stack([(weighted(g, 1 + 1e-5) - weighted(g, 1 - 1e-5)) / 2e-5 for g in range(7)])
+    n = len(y)
+    factor = 7 / 6 * (n - 1) / (n - 3)
+    np.testing.assert_allclose(fit.covariance, factor * psi.T @ psi, rtol=1e-5)
+
+
+def test_bins_leave_the_clustered_errors_exact(monkeypatch):
+    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
+    table = design_table(LENGTHS["many"], 3, missing=0.1)
+    whole, binned = stack_of(table), stack_of(table, budget=100.0)
+    assert len(binned.clusters) == 9
+    for one, other in zip(
+        inference.fit(whole, "cluster", 5), inference.fit(binned, "cluster", 5), strict=True
+    ):
+        np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
+        assert (one.df, one.n_documents) == (other.df, other.n_documents)
+        assert one.effective_documents == pytest.approx(other.effective_documents, rel=1e-10)
+        assert one.loo_r_squared != other.loo_r_squared
+    jackknife = inference.fit(binned, "cluster-jackknife", 5)
+    assert [fit.df for fit in jackknife] == [8, 8, 8]
+
+
+def test_effective_documents():
+    """Equal documents count in full; one that is as large as all others counts as two or so."""
+    equal = stack_of(design_table([50] * 20, 1))
+    (fit,) = inference.fit(equal, "cluster", 5)
+    assert 10 < fit.effective_documents <= 20
+    (unequal,) = inference.fit(stack_of(design_table([2000] + [50] * 19, 1)), "cluster", 5)
+    assert unequal.effective_documents < 4
+    _, x, codes = columns_of(design_table([50] * 20, 1), 0)
+    inverse = np.linalg.inv(x.T @ x)
+    gamma = [(inverse @ x[codes == g].T @ x[codes == g] @ inverse)[1, 1] for g in range(20)]
+    expected = 20 / (1 + np.var(gamma) / np.mean(gamma) ** 2)
+    assert fit.effective_documents == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
+    table = design_table([20] * 8, 4)
+    columns = table.to_pydict()
+    columns["layer_01.y"] = [2.5] * 160
+    columns["layer_02.lag_2"] = [1.1] * 160
+    columns["layer_03.lag_2"] = [2 * value - 7 for value in columns["layer_03.lag_1"]]
+    table = pa.table(columns | {"document": table["document"]})
+    stack = stack_of(table)
+    fits = inference.fit(stack, "cluster", 4)
+    assert [fit.status for fit in fits] == [
+        "ok",
+        "the outcome is constant",
+        "lag_2 is constant",
+        "lag_1 and lag_2 are collinear",
+    ]
+    tidy = results.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust="holm")
+    assert tidy["estimate"].isna().sum() == 9
+    alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
+    first = results.coefficients(
+        inference.fit(alone, "cluster", 4), alone, covariance="cluster", alpha=0.05, adjust="holm"
+    )
+    pd.testing.assert_frame_equal(tidy.iloc[:3], first)
+
+
+@pytest.mark.parametrize("mean", [1.0, 1000.0])
+def test_what_is_constant_within_documents_is_no_regressor_beside_their_effects(mean):
+    table = design_table([20] * 8, 1, mean=mean)
+    constant = [mean + 0.1 * (i // 20) for i in range(160)]
+    columns = {**table.to_pydict(), "layer_00.lag_2": constant}
+    table = pa.table(columns | {"document": table["document"]})
+    pooled, within = (stack_of(table, fixed_effects=effects) for effects in (False, True))
+    assert inference.fit(pooled, "cluster", 4)[0].status == "ok"
+    assert inference.fit(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
+
+
+def test_a_regressor_that_one_document_alone_carries_has_no_jackknife():
+    table = design_table([20] * 8, 1)
+    columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(160)]}
+    stack = stack_of(pa.table(columns | {"document": table["document"]}))
+    assert inference.fit(stack, "cluster", 4)[0].status == "ok"
+    assert inference.fit(stack, "cluster-jackknife", 4)[0].status == (
+        "without d3 the regressors are collinear: no jackknife"
+    )
+
+
+def test_fewer_rows_than_terms():
+    stack = stack_of(design_table([3], 1))
+    assert inference.fit(stack, "nonrobust", 2)[0].status == "3 rows for 3 terms"
+
+
+def test_no_rows_at_all():
+    stack = stack_of(design_table([5]).slice(0, 0))
+    assert inference.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
+
+
+@pytest.mark.parametrize("adjust", ["holm", "benjamini-hochberg"])
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_corrected_p_values_are_those_of_statsmodels_to_the_digit(count, adjust):
+    random = np.random.default_rng(count)
+    p = random.choice([*random.random(20) ** 4, 0.0, 1.0, 0.01, 0.01], count)
+    method = results.ADJUSTMENTS[adjust]
+    found = results.adjusted(pd.Series([np.nan, *p, np.nan]), adjust)
+    assert found[1:-1].tolist() == multipletests(p, method=method)[1].tolist()
+    assert np.isnan(found[[0, -1]]).all()

@@ -1,0 +1,487 @@
+"""The second pass against statsmodels and against literal definitions, on the same rows."""
+
+import dataclasses
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.diagnostic import acorr_breusch_godfrey, het_breuschpagan
+from statsmodels.stats.stattools import durbin_watson, jarque_bera
+from statsmodels.tsa.stattools import acf
+
+from attnlag.regression import residuals
+from attnlag.storage import tables
+
+TERMS = ["lag_1", "lag_2", "log_frequency"]
+CLOSE = {"rtol": 1e-9, "atol": 1e-13}
+
+# Rows of each window of each document.
+ONE = [[300]]
+RAGGED = [[40], [3, 30], [1], [25, 1, 12], [7], [55], [2, 2], [90]]
+
+
+def design(documents, layers=2, seed=0, missing=0.0, mean=5.0):
+    """Return a design with dynamics, document effects, uneven variance, and gaps."""
+    generator = np.random.default_rng(seed)
+    lengths = [length for windows in documents for length in windows]
+    rows = sum(lengths)
+    document = np.repeat(np.arange(len(documents)), [sum(windows) for windows in documents])
+    position = np.concatenate([np.arange(3, 3 + length) for length in lengths])
+    columns = {
+        "document": pa.array([f"d{code}" for code in document], pa.string()).dictionary_encode(),
+        "window": pa.array(
+            np.concatenate([np.repeat(np.arange(len(w)), w) for w in documents]), pa.int32()
+        ),
+        "position": pa.array(position, pa.int32()),
+        "token_id": pa.array(np.zeros(rows), pa.int32()),
+    }
+    shared = generator.normal(size=rows)
+    for layer in range(layers):
+        effect = generator.normal(size=len(documents))[document]
+        x = generator.normal(size=(2, rows)) + effect
+        noise = generator.gamma(2, size=rows)
+        noise[1:] += 0.4 * noise[:-1]
+        y = 0.3 * x[0] - 0.1 * x[1] + 0.2 * shared + effect + noise * (1 + x[0] ** 2)
+        gap = generator.random(rows) < missing
+        for term, values in zip(["y", "lag_1", "lag_2"], [y, *x], strict=True):
+            values = np.where(gap, np.nan, values + mean)
+            columns[f"layer_{layer:02d}.{term}"] = pa.array(values, from_pandas=True)
+    columns["log_frequency"] = pa.array(shared)
+    return pa.table(columns)
+
+
+def frame_of(table, layer, effects):
+    """Return the rows that a layer keeps: y, X, residuals, sequence, position, document.
+
+    X is [1, centred regressors], or the within-transformed regressors.
+    """
+    names = [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "lag_2")]
+    frame = table.to_pandas().dropna(subset=names)
+    values = frame[[*names, "log_frequency"]].to_numpy()
+    document = frame["document"].cat.codes.to_numpy()
+    sequence = document * 100 + frame["window"].to_numpy()
+    if effects:
+        grouped = pd.DataFrame(values).groupby(document)
+        values = values - grouped.transform("mean").to_numpy()
+        x = values[:, 1:]
+    else:
+        x = sm.add_constant(values[:, 1:] - values[:, 1:].mean(axis=0))
+    y = values[:, 0]
+    e = y - x @ np.linalg.lstsq(x, y)[0]
+    return y, x, e, sequence, frame["position"].to_numpy(), document
+
+
+def model_of(table, layers, effects=False):
+    """Return the least-squares fit and, with effects, the means of the documents."""
+    names = list(dict.fromkeys(table["document"].to_pylist()))
+    size = len(TERMS) + (not effects)
+    model = residuals.Model(
+        TERMS,
+        list(range(layers)),
+        np.zeros((layers, 3)),
+        np.zeros(layers),
+        np.zeros((layers, 4)),
+        np.zeros((layers, size, size)),
+        np.zeros(layers),
+        np.zeros(layers),
+        np.zeros(layers),
+        effects,
+    )
+    means = residuals.DocumentMeans(
+        names, np.zeros((len(names), layers), int), np.zeros((len(names), layers, 4))
+    )
+    for layer in range(layers):
+        y, x, e, *_ = frame_of(table, layer, effects)
+        beta = np.linalg.lstsq(x, y)[0]
+        frame = table.to_pandas()
+        columns = [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "lag_2")]
+        frame = frame.dropna(subset=columns)
+        values = frame[[*columns, "log_frequency"]]
+        grouped = values.groupby(frame["document"].astype(str))
+        means.counts[:, layer] = grouped.size().reindex(names, fill_value=0)
+        means.means[:, layer] = grouped.mean().reindex(names)
+        model.means[layer] = values.mean()
+        model.slopes[layer] = beta if effects else beta[1:]
+        if not effects:
+            model.intercept[layer] = beta[0] - model.means[layer, 1:] @ beta[1:]
+        model.inverse[layer] = np.linalg.inv(x.T @ x)
+        model.sigma[layer] = e.std()
+        model.fitted_mean[layer], model.fitted_sd[layer] = (y - e).mean(), (y - e).std()
+    return model, means if effects else None
+
+
+def sums_of(table, model, means, hac_lags=4, rows=10**6):
+    return residuals.accumulate(table.to_batches(rows), model, hac_lags, means)
+
+
+def lagged(values, sequence, position, lag):
+    """Return the values ``lag`` tokens before, row by row; zeros where there are none."""
+    row_at = {key: row for row, key in enumerate(zip(sequence, position, strict=True))}
+    result = np.zeros_like(values)
+    found = np.zeros(len(values), bool)
+    for (s, p), row in row_at.items():
+        before = row_at.get((s, p - lag))
+        if before is not None:
+            result[row], found[row] = values[before], True
+    return result, found
+
+
+# --- covariances ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("documents", [ONE, RAGGED], ids=["one", "ragged"])
+def test_covariances_are_those_of_statsmodels(documents, effects):
+    table = design(documents)
+    model, means = model_of(table, 2, effects)
+    sums = sums_of(table, model, means, hac_lags=3)
+    for layer in range(2):
+        _, x, _, sequence, _, document = frame_of(table, layer, False)
+        y = frame_of(table, layer, False)[0]
+        kept = np.arange(x.shape[1])
+        if effects:
+            dummies = (document[:, None] == np.unique(document)).astype(float)
+            x = np.column_stack([x[:, 1:], dummies])
+            kept = np.arange(3)
+        ols = sm.OLS(y, x).fit()
+        oracle = {
+            "hc1": ols.cov_HC1,
+            "hac": ols.get_robustcov_results("hac-panel", groups=sequence, maxlags=3).cov_params(),
+        }
+        # statsmodels has 0/0 for a document of one row, whose dummy fits it exactly.
+        single = effects & (np.bincount(document)[document] == 1)
+        score = (
+            x
+            * (ols.resid / np.where(single, np.inf, 1 - ols.get_influence().hat_matrix_diag))[
+                :, None
+            ]
+        )
+        bread = ols.normalized_cov_params
+        oracle["hc3"] = bread @ score.T @ score @ bread
+        if not single.any():
+            np.testing.assert_allclose(oracle["hc3"], ols.cov_HC3, **CLOSE)
+        for kind, expected in oracle.items():
+            found = residuals.covariance(sums, model, kind)[layer]
+            np.testing.assert_allclose(found, expected[np.ix_(kept, kept)], **CLOSE)
+
+
+@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("lags", [0, 1, 6, 30])
+def test_hac_keeps_its_distances_across_gaps(lags, effects):
+    table = design(RAGGED, missing=0.2)
+    # Besides rows that the layer drops, some that are not there at all.
+    table = table.filter(np.random.default_rng(1).random(len(table)) > 0.1)
+    model, means = model_of(table, 2, effects)
+    sums = sums_of(table, model, means, lags)
+    _, x, e, sequence, position, document = frame_of(table, 1, effects)
+    score = x * e[:, None]
+    meat = score.T @ score
+    for lag in range(1, lags + 1):
+        before, _ = lagged(score, sequence, position, lag)
+        meat += (1 - lag / (lags + 1)) * (score.T @ before + before.T @ score)
+    k = x.shape[1] + (len(np.unique(document)) if effects else 0)
+    bread = np.linalg.inv(x.T @ x)
+    expected = len(e) / (len(e) - k) * bread @ meat @ bread
+    np.testing.assert_allclose(residuals.covariance(sums, model, "hac")[1], expected, **CLOSE)
+    if not lags:
+        hc1 = residuals.covariance(sums, model, "hc1")
+        np.testing.assert_array_equal(residuals.covariance(sums, model, "hac"), hc1)
+
+
+def test_default_lags():
+    assert [residuals.default_hac_lags(rows) for rows in (0, 16.5, 100, 250, 10_000)] == [
+        0,
+        2,
+        4,
+        4,
+        11,
+    ]
+
+
+# --- tests of the residuals ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_diagnostics_of_many_sequences(missing, effects):
+    table = design(RAGGED, missing=missing)
+    model, means = model_of(table, 2, effects)
+    sums = sums_of(table, model, means)
+    found = residuals.diagnostics(sums, model)
+    autocorrelation = residuals.autocorrelation(sums).set_index(["layer", "lag"])
+    assert found["layer"].tolist() == [0, 1]
+    for layer in range(2):
+        _, x, e, sequence, position, _ = frame_of(table, layer, effects)
+        row = found.iloc[layer]
+        x = x if not effects else sm.add_constant(x)
+        jb, jb_p, skewness, kurtosis = jarque_bera(e)
+        bp, bp_p, *_ = het_breuschpagan(e, x)
+        shifted = [lagged(e, sequence, position, lag)[0] for lag in range(1, 11)]
+        bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared
+        before, both = lagged(e, sequence, position, 1)
+        expected = {
+            "skewness": skewness,
+            "kurtosis": kurtosis,
+            "jarque_bera": jb,
+            "jarque_bera_p_value": jb_p,
+            "breusch_pagan": bp,
+            "breusch_pagan_p_value": bp_p,
+            "breusch_godfrey": bg,
+            "breusch_godfrey_p_value": stats.chi2.sf(bg, 10),
+            "durbin_watson": ((e - before)[both] ** 2).sum() / (e @ e),
+        }
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value, rel=1e-9), name
+        for lag in (1, 2, 11, 20):
+            before, both = lagged(e, sequence, position, lag)
+            value = (e * before)[both].mean() / (e @ e / len(e))
+            assert autocorrelation.loc[(layer, lag), "pairs"] == both.sum()
+            assert autocorrelation.loc[(layer, lag), "autocorrelation"] == pytest.approx(value)
+
+
+def test_diagnostics_of_one_sequence_are_those_of_statsmodels():
+    table = design(ONE, 1)
+    model, _ = model_of(table, 1)
+    sums = sums_of(table, model, None)
+    y, x, e, *_ = frame_of(table, 0, False)
+    found = residuals.diagnostics(sums, model).iloc[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        bg, bg_p, *_ = acorr_breusch_godfrey(sm.OLS(y, x).fit(), nlags=10)
+    assert found["breusch_godfrey"] == pytest.approx(bg, rel=1e-9)
+    assert found["breusch_godfrey_p_value"] == pytest.approx(bg_p, rel=1e-9)
+    assert found["durbin_watson"] == pytest.approx(durbin_watson(e), rel=1e-9)
+    np.testing.assert_allclose(
+        residuals.autocorrelation(sums)["autocorrelation"],
+        acf(e, adjusted=True, nlags=20)[1:],
+        rtol=1e-9,
+    )
+
+
+def test_moments_and_the_auxiliary_r_squared_are_central():
+    """An intercept that is off moves the mean of the residuals, not their shape."""
+    table = design(RAGGED, 1)
+    model, _ = model_of(table, 1)
+    right = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    model.intercept += 2 * model.sigma
+    moved = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    for name in ("skewness", "kurtosis", "jarque_bera"):
+        assert moved[name] == pytest.approx(right[name], rel=1e-9)
+    _, x, e, sequence, position, _ = frame_of(table, 0, False)
+    e = e - 2 * model.sigma[0]
+    shifted = [lagged(e, sequence, position, lag)[0] for lag in range(1, 11)]
+    bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared
+    assert moved["breusch_godfrey"] == pytest.approx(bg, rel=1e-9)
+
+
+def test_sequences_without_a_past_have_no_breusch_godfrey():
+    table = design([[1]] * 40, 1)
+    model, _ = model_of(table, 1)
+    found = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    assert np.isnan(found["breusch_godfrey"])
+    assert np.isnan(found["breusch_godfrey_p_value"])
+    assert found["durbin_watson"] == 0
+
+
+def test_lags_longer_than_any_sequence_do_not_count():
+    table = design([[4]] * 40, 1)
+    model, _ = model_of(table, 1)
+    found = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    _, x, e, sequence, position, _ = frame_of(table, 0, False)
+    shifted = [lagged(e, sequence, position, lag)[0] for lag in (1, 2, 3)]
+    bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared
+    assert found["breusch_godfrey"] == pytest.approx(bg, rel=1e-9)
+    assert found["breusch_godfrey_p_value"] == pytest.approx(stats.chi2.sf(bg, 3), rel=1e-9)
+
+
+# --- the distribution ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("documents", [[[1], [1], [5]], RAGGED, [[3000], [2500]]])
+def test_quantiles_are_those_of_numpy(documents):
+    table = design(documents, 1)
+    model, _ = model_of(table, 1)
+    sums = sums_of(table, model, None)
+    e = frame_of(table, 0, False)[2]
+    grid = np.linspace(0, 1, 41)
+    inside = np.abs(np.quantile(e, grid)) < 10 * model.sigma[0]
+    found = residuals.quantiles(sums, model, grid)[0]
+    error = np.abs(found - np.quantile(e, grid))
+    assert error[inside].max() < 0.005 * model.sigma[0]
+    np.testing.assert_allclose(found[[0, -1]], [e.min(), e.max()], rtol=1e-9)
+    if len(e) < 10:
+        # Alone in its bin, a residual is put into the middle.
+        assert error.max() < 0.00251 * model.sigma[0]
+    table = residuals.diagnostics(sums, model).iloc[0]
+    assert table["residual_p05"] == residuals.quantiles(sums, model, np.array([0.05]))[0, 0]
+
+
+def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
+    table = design([[4000]], 1)
+    model, _ = model_of(table, 1)
+    model.sigma /= 40
+    sums = sums_of(table, model, None)
+    e = frame_of(table, 0, False)[2]
+    assert sums.histogram[0, [0, -1]].tolist() == [
+        (e < -10 * model.sigma[0]).sum(),
+        (e >= 10 * model.sigma[0]).sum(),
+    ]
+    low, high = residuals.quantiles(sums, model, np.array([0.01, 0.99]))[0]
+    assert e.min() <= low < -10 * model.sigma[0]
+    assert 10 * model.sigma[0] < high <= e.max()
+
+
+@pytest.mark.parametrize("effects", [False, True])
+def test_histograms_are_those_of_numpy(effects):
+    table = design(RAGGED, missing=0.1)
+    model, means = model_of(table, 2, effects)
+    y, _, e, *_ = frame_of(table, 1, effects)
+    # The fitted values of documents of one row are 0, which should not be the edge of a bin.
+    model.fitted_mean += 0.013
+    sums = sums_of(table, model, means)
+    fitted = (y - e - model.fitted_mean[1]) / model.fitted_sd[1]
+    ends = [
+        [-np.inf, *residuals.RESIDUAL_EDGES, np.inf],
+        [-np.inf, *residuals.COARSE_EDGES, np.inf],
+    ]
+    expected, _ = np.histogram(e / model.sigma[1], ends[0])
+    np.testing.assert_array_equal(sums.histogram[1], expected)
+    expected, *_ = np.histogram2d(fitted, e / model.sigma[1], [ends[1], ends[1]])
+    np.testing.assert_array_equal(sums.fitted_histogram[1], expected)
+    assert (sums.smallest[1], sums.largest[1]) == pytest.approx((e.min(), e.max()))
+
+
+# --- batches, shards, files ----------------------------------------------------------------
+
+
+def assert_same(found, expected):
+    for field in dataclasses.fields(residuals.Sums):
+        a, b = getattr(found, field.name), getattr(expected, field.name)
+        if field.name in residuals.COUNTS:
+            np.testing.assert_array_equal(a, b, err_msg=field.name)
+        elif isinstance(a, np.ndarray):
+            atol = 1e-9 * np.abs(b).max() if b.size and np.isfinite(b).all() else 0
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=atol, err_msg=field.name)
+        else:
+            assert a == b
+
+
+@given(
+    documents=st.lists(
+        st.lists(st.integers(1, 30), min_size=1, max_size=3), min_size=1, max_size=8
+    ),
+    rows=st.integers(1, 80),
+    cuts=st.lists(st.integers(0, 8), max_size=3),
+    effects=st.booleans(),
+    hac_lags=st.integers(0, 25),
+)
+@settings(max_examples=40, deadline=None)
+def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_lags):
+    documents = [[40], [30, 8], *documents]
+    table = design(documents, missing=0.1)
+    model, means = model_of(table, 2, effects)
+    whole = sums_of(table, model, means, hac_lags)
+    ends = np.concatenate([[0], np.cumsum([sum(windows) for windows in documents])])
+    edges = sorted({0, len(documents), *(cut for cut in cuts if cut < len(documents))})
+    shards = []
+    for a, b in pairwise(edges):
+        part = means and residuals.DocumentMeans(
+            means.documents[a:b], means.counts[a:b], means.means[a:b]
+        )
+        # A dictionary of its own for each batch: codes mean nothing across batches.
+        batches = [
+            pa.Table.from_batches([batch]).set_column(
+                0, "document", batch.column("document").cast(pa.string()).dictionary_encode()
+            )
+            for batch in table.slice(ends[a], ends[b] - ends[a]).to_batches(rows)
+        ]
+        batches = [batch.to_batches()[0] for batch in batches]
+        shards.append(residuals.accumulate(batches, model, hac_lags, part))
+    assert_same(residuals.merged(shards), whole)
+
+
+def test_pieces_of_a_batch_change_nothing(monkeypatch):
+    table = design(RAGGED, missing=0.1)
+    model, means = model_of(table, 2, True)
+    whole = sums_of(table, model, means, 25)
+    monkeypatch.setattr(residuals, "ROWS", 7)
+    assert_same(sums_of(table, model, means, 25, rows=31), whole)
+
+
+def test_sums_survive_their_file(tmp_path):
+    table = design(RAGGED, missing=0.1)
+    model, _ = model_of(table, 2)
+    sums = sums_of(table, model, None)
+    record = tables.provenance({}, "x", {}, residuals=residuals.record_of(sums))
+    tables.write_table(residuals.to_table(sums), tmp_path / "r.parquet", record)
+    again = residuals.read_sums(tmp_path / "r.parquet")
+    for field in dataclasses.fields(residuals.Sums):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(sums, field.name))
+    total = residuals.merged([again, again])
+    np.testing.assert_array_equal(total.n, 2 * sums.n)
+    np.testing.assert_array_equal(total.largest, sums.largest)
+
+
+# --- what has no numbers -------------------------------------------------------------------
+
+
+def test_an_unfitted_layer_has_no_numbers_and_the_others_have_theirs():
+    table = design(RAGGED, 3)
+    model, _ = model_of(table, 3)
+    alone = sums_of(table, model, None)
+    for values in (model.slopes, model.intercept, model.sigma, model.fitted_sd):
+        values[1] = np.nan
+    model.inverse[1] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sums = sums_of(table, model, None)
+        found = residuals.diagnostics(sums, model)
+        correlations = residuals.autocorrelation(sums)
+        for kind in ("hc1", "hc3", "hac"):
+            isnan = np.isnan(residuals.covariance(sums, model, kind))
+            assert isnan.all(axis=(1, 2)).tolist() == [False, True, False]
+            assert isnan.any(axis=(1, 2)).tolist() == [False, True, False]
+    assert sums.n.tolist() == [alone.n[0], 0, alone.n[2]]
+    assert found.drop(columns="layer").isna().all(axis=1).tolist() == [False, True, False]
+    assert found.isna().any(axis=1).tolist() == [False, True, False]
+    assert correlations["autocorrelation"].isna().groupby(correlations["layer"]).all().tolist() == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_perfect_fit_or_no_rows_give_no_warnings():
+    table = design(RAGGED, 1)
+    columns = table.to_pydict() | {"document": table["document"]}
+    columns["layer_00.y"] = [2.0 * value for value in columns["layer_00.lag_1"]]
+    exact = pa.table(columns).cast(table.schema)
+    model, _ = model_of(exact, 1)
+    model.slopes[:], model.intercept[:], model.sigma[:] = [[2, 0, 0]], 0, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sums = sums_of(exact, model, None)
+        assert residuals.diagnostics(sums, model)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
+        empty = sums_of(exact.slice(0, 0), model, None)
+        assert residuals.diagnostics(empty, model).drop(columns="layer").isna().all(axis=None)
+    assert empty.n.tolist() == [0]
+
+
+def test_means_of_other_documents_are_refused():
+    table = design(RAGGED)
+    model, means = model_of(table, 2, True)
+    other = dataclasses.replace(means, documents=means.documents[::-1])
+    with pytest.raises(ValueError, match="'d0'"):
+        sums_of(table, model, other)
+    longer = dataclasses.replace(means, documents=[*means.documents, "more"])
+    with pytest.raises(ValueError, match="found 8 documents, expected 9"):
+        sums_of(table, model, longer)
+    with pytest.raises(ValueError, match="only with them"):
+        sums_of(table, model, None)

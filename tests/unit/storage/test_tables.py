@@ -1,0 +1,95 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from attnlag.storage import tables
+
+
+def test_provenance_goes_along(tmp_path):
+    first = tables.provenance({}, "corpus", {"text": "text"}, "pyarrow", corpus={"name": "é"})
+    second = tables.provenance(first, "tokens", {"max_length": None}, "numpy")
+    tables.write_table(pa.table({"x": [1]}), tmp_path / "t.parquet", second)
+    record = tables.read_provenance(tmp_path / "t.parquet")
+    assert record == second
+    assert record["stages"] == {"corpus": {"text": "text"}, "tokens": {"max_length": None}}
+    assert record["corpus"] == {"name": "é"}
+    assert set(record["versions"]) == {"pyarrow", "numpy"}
+
+
+def test_equal_tables_give_equal_bytes(tmp_path):
+    table = pa.table({"x": [1.5, 2.5], "d": pa.array(["a", "b"]).dictionary_encode()})
+    for name in ("a", "b"):
+        tables.write_table(table, tmp_path / name, {"b": 1, "a": 2})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_batches_read_everything_in_order(tmp_path):
+    pq.write_table(pa.table({"x": range(1000)}), tmp_path / "t.parquet", row_group_size=300)
+    batches = list(tables.batches(tmp_path / "t.parquet", 256, "rows"))
+    assert max(batch.num_rows for batch in batches) <= 256
+    assert sum((batch["x"].to_pylist() for batch in batches), []) == list(range(1000))
+
+
+def write_groups(path, sizes):
+    """Write documents a, b, … of so many rows, a row group each, and return the table."""
+    parts, done = [], 0
+    for name, size in zip("abcdefgh", sizes, strict=False):
+        names = pa.array([name] * size).dictionary_encode()
+        parts.append(pa.table({"document": names, "x": np.arange(done, done + size) / 2}))
+        done += size
+    tables.write_parts(parts, parts[0].schema, path, lambda: {"rows": done})
+    return pa.concat_tables(parts).unify_dictionaries()
+
+
+def test_parts_become_row_groups_of_a_file_that_knows_what_they_add_up_to(tmp_path):
+    path = tmp_path / "new" / "x.parquet"
+    whole = write_groups(path, [3, 1, 4])
+    assert pq.read_metadata(path).num_row_groups == 3
+    assert tables.read_provenance(path) == {"rows": 8}
+    assert pq.read_table(path).to_pylist() == whole.to_pylist()
+    assert [file.name for file in path.parent.iterdir()] == ["x.parquet"]
+    # One part is what a table written at once is, to the byte.
+    write_groups(path, [5])
+    tables.write_table(pq.read_table(path), tmp_path / "y.parquet", {"rows": 5})
+    assert path.read_bytes() == (tmp_path / "y.parquet").read_bytes()
+
+
+def test_parts_that_fail_leave_nothing(tmp_path):
+    def parts():
+        yield pa.table({"x": [1]})
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        tables.write_parts(parts(), pa.schema([("x", pa.int64())]), tmp_path / "x.parquet", dict)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_small_row_groups_come_together(tmp_path):
+    path = tmp_path / "x.parquet"
+    whole = write_groups(path, [3, 1, 4, 9, 2])
+    found = list(tables.batches(path, 5, "rows"))
+    assert [len(batch) for batch in found] == [5, 5, 5, 4]
+    assert pa.Table.from_batches(found[:1]).to_pylist() == whole[:5].to_pylist()
+    assert [row for batch in found for row in batch.to_pylist()] == whole.to_pylist()
+    assert [len(batch) for batch in tables.batches(path, 100, "rows")] == [19]
+
+
+@pytest.mark.parametrize("rows", [[], [0], [2, 3], [7], [0, 4, 8, 9, 19]])
+def test_values_of_rows_over_row_groups_and_files(rows, tmp_path):
+    paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    whole = [write_groups(path, sizes) for path, sizes in zip(paths, ([3, 5], [8, 4]), strict=True)]
+    x = np.concatenate([table["x"].to_numpy() for table in whole])
+    assert tables.row_count(paths) == 20
+    assert tables.values_of(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
+
+
+def test_what_is_damaged_is_named(tmp_path):
+    whole, other, cut = (tmp_path / name for name in ("a.parquet", "b.parquet", "c.parquet"))
+    write_groups(whole, [3, 1])
+    pq.write_table(pa.table({"x": [1]}), other)
+    cut.write_bytes(whole.read_bytes()[:-10])
+    first, second = tables.damaged([whole, other, cut])
+    assert first.startswith(f"{other}: found no record of what made it; ")
+    assert second.startswith(f"{cut}: found a damaged file, expected Parquet (")
+    assert second.endswith("); delete it, and it is made anew")
