@@ -6,6 +6,7 @@ shards add up. One batch of rows is in memory at a time.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +16,28 @@ from attnlag.adjustments import columns
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import crossproducts
+from attnlag.regression.settings import CrossproductsSettings
 from attnlag.storage import tables
 
 ROWS = 16_384
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, CrossproductsSettings)
 parser.add_argument("design", type=Path, help="the design (Parquet)")
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = {"halves": False, **args.settings}
+    settings = args.settings
     schema = pq.read_schema(args.design)
     layers, terms = crossproducts.terms_of(schema)
-    halves = 2 if settings["halves"] else 1
+    halves = 2 if settings.halves else 1
     # Without pre-buffering one batch is in memory, not the whole file.
     first = next(pq.ParquetFile(args.design, pre_buffer=False).iter_batches(ROWS), None)
     centre = np.zeros((len(layers), 1 + len(terms)))
     if first is not None and first.num_rows:
         centre = crossproducts.centre_of(first, schema)
     rows = None
-    if settings["halves"]:
+    if settings.halves:
         names = tables.batches(args.design, ROWS, "documents", columns=["document"])
         rows = crossproducts.rows_of_documents(names)
     needed = [name for name in schema.names if name not in columns.KEYS or name == "document"]
@@ -44,7 +46,7 @@ def main(args):
     record = tables.provenance(
         tables.read_provenance(args.design),
         "crossproducts",
-        settings,
+        asdict(settings),
         "numpy",
         counts=json.loads(pq.read_metadata(args.design).metadata[tables.COUNTS_KEY]),
     )

@@ -6,16 +6,18 @@ add up: for errors that allow for heteroskedasticity or autocorrelation, for tes
 residuals, and for the figure of diagnostics.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import crossproducts, residuals
+from attnlag.regression.settings import ResidualsSettings
 from attnlag.storage import tables
 
 ROWS = 16_384
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, ResidualsSettings)
 parser.add_argument("design", type=Path, help="the design of this shard (Parquet)")
 parser.add_argument("--crossproducts", type=Path, required=True, help="of this shard (Parquet)")
 parser.add_argument("--solution", type=Path, required=True, help="the estimates (JSON)")
@@ -23,7 +25,6 @@ parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = {"hac_lags": None, "fixed_effects": "none", **args.settings}
     model, lags = residuals.model_from_json(args.solution.read_text(encoding="utf-8"))
     shard = crossproducts.read_shard(args.crossproducts)
     batches = tables.batches(args.design, ROWS, "residuals")
@@ -36,7 +37,7 @@ def main(args):
     record = tables.provenance(
         tables.read_provenance(args.crossproducts),
         "residuals",
-        settings,
+        asdict(args.settings),
         "numpy",
         residuals=residuals.record_of(sums),
     )

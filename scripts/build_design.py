@@ -7,6 +7,7 @@ of every sequence, which are attention sinks, are neither outcomes nor predictor
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,12 +16,13 @@ from attnlag.adjustments import columns
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, design
+from attnlag.regression.settings import DesignSettings
 from attnlag.regression.specification import Specification
 from attnlag.storage import tables
 
 ROWS = 16_384
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, DesignSettings)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
 # The workflow names these two without a path where no covariate asks for them.
 parser.add_argument(
@@ -31,7 +33,7 @@ parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = args.settings or {"lags": [1, 2]}
+    settings = asdict(args.settings)
     specification = Specification.of(settings)
     facts = covariates.read_facts(specification, args.token_counts, args.corpus)
     layers = columns.layers_in(pq.read_schema(args.norms))

@@ -7,13 +7,15 @@ cross-products, from which the bootstrap by document is reckoned, are looked for
 and the findings that the run ends with.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 from attnlag.pipeline import program
 from attnlag.regression import comparison
+from attnlag.regression.settings import ComparisonSettings
 from attnlag.storage import tables, writing
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, ComparisonSettings)
 parser.add_argument("studies", type=Path, nargs="+", help="coefficients.parquet of each study")
 parser.add_argument("--coefficients", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--pairs", type=Path, required=True, help="Parquet; CSV beside it")
@@ -21,11 +23,11 @@ parser.add_argument("--findings", type=Path, required=True, help="text")
 
 
 def main(args):
-    settings = {"draws": 2000, "seed": 0, **args.settings}
+    settings = args.settings
     studies = [comparison.read_study(path) for path in args.studies]
     inference = comparison.common_inference(studies)
     pairs = comparison.pairs(
-        studies, draws=settings["draws"], seed=settings["seed"], alpha=inference["alpha"]
+        studies, draws=settings.draws, seed=settings.seed, alpha=inference["alpha"]
     )
 
     # What made each study is on record as it was in the study's own table.
@@ -33,7 +35,7 @@ def main(args):
     record = tables.provenance(
         {"stages": {"regression": inference}},
         "comparison",
-        settings,
+        asdict(settings),
         "numpy",
         "pandas",
         studies=made,

@@ -25,9 +25,7 @@ parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    record = tables.provenance(
-        tables.read_provenance(args.activations), "norms", args.settings, "numpy"
-    )
+    record = tables.provenance(tables.read_provenance(args.activations), "norms", {}, "numpy")
     # Without pre-buffering, the columns that are not asked for are not read ahead.
     file = pq.ParquetFile(args.activations, pre_buffer=False)
     schema = columns.schema(len(columns.layers_in(file.schema_arrow)))

@@ -8,12 +8,14 @@ the vectors are reduced to their L2 norms on the way and never stored.
 
 import os
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from attnlag.adjustments import columns, extraction
+from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.errors import UserError, counted
 from attnlag.model import loading
 from attnlag.model.folder import verify_folder
@@ -25,7 +27,7 @@ from attnlag.storage.writing import room_for
 # Rows of a row group. Larger ones of vectors are read no faster; more of them take memory to open.
 ROWS = {"vectors": 4096, "norms": 16_384}
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, ExtractionSettings)
 parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
 parser.add_argument("--model", type=Path, required=True, help="the model's folder")
 parser.add_argument(
@@ -37,17 +39,8 @@ parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
 
 
 def main(args):
-    settings = {
-        "sites": ["attention"],
-        "keep": "vectors",
-        "storage_dtype": "float32",
-        "dtype": "auto",
-        "attention_implementation": "auto",
-        "fast": "auto",
-        "modules": None,
-        **args.settings,
-    }
-    wanted = settings.pop("sites")
+    settings = args.settings
+    wanted = settings.sites
     if len(args.output) != len(wanted):
         raise UserError(
             f"--output: found {counted(len(args.output), 'file')}, expected one for each site: "
@@ -59,15 +52,15 @@ def main(args):
     source = verify_folder(args.model)
     record = tables.read_provenance(args.tokens)
     total = record["tokens"]["tokens"]
-    vectors, stored = settings["keep"] == "vectors", settings["storage_dtype"]
-    if not vectors:
-        del settings["storage_dtype"]
+    vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
+    # A file's bytes do not depend on the sites beside it.
+    recorded = {key: value for key, value in asdict(settings).items() if key != "sites"}
     device = loading.choose_device(args.device)
     model = loading.load_model(
         args.model,
         device,
-        settings["dtype"],
-        attention=settings["attention_implementation"],
+        settings.dtype,
+        attention=settings.attention_implementation,
         batch_tokens=args.batch_tokens,
     )
     name = f"{source['name']}, {record['corpus']['name']}"
@@ -75,12 +68,12 @@ def main(args):
         adjustments = extraction.Adjustments(
             model,
             wanted=wanted,
-            modules=settings["modules"],
+            modules=settings.modules,
             name=source["name"],
             batch_tokens=args.batch_tokens,
             threads=threads,
-            keep=settings["keep"],
-            fast_paths=settings["fast"] == "auto",
+            keep=settings.keep,
+            fast_paths=settings.fast == "auto",
             progress=bar.update,
         )
         width = adjustments.width if vectors else None
@@ -91,9 +84,8 @@ def main(args):
         with ExitStack() as files:
             writers = {}
             for site, path in zip(wanted, args.output, strict=True):
-                # A file's bytes do not depend on the sites beside it.
                 made = tables.provenance(
-                    record, "activations", {"site": site, **settings}, "torch", "transformers"
+                    record, "activations", recorded | {"site": site}, "torch", "transformers"
                 )
                 if not vectors:
                     made = tables.provenance(made, "norms", {})
@@ -108,7 +100,7 @@ def main(args):
             def write(run, layers):
                 for site, writer in writers.items():
                     table = extraction.table(run, layers[site], schema, stored)
-                    writer.write_table(table, row_group_size=ROWS[settings["keep"]])
+                    writer.write_table(table, row_group_size=ROWS[settings.keep])
 
             extraction.write_runs(args.tokens, adjustments, write)
     program.log.info(

@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = program.argument_parser(__doc__)
+    parser = program.argument_parser(__doc__, dict)
     parser.add_argument("--model", required=True, help="the model's name in the configuration")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FOLDER", help="the folder to make"

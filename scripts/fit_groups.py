@@ -4,6 +4,7 @@
 One tidy table, with the group as its subset. Errors are clustered by document.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 from attnlag.corpus import documents
@@ -11,26 +12,19 @@ from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import crossproducts, groups
 from attnlag.regression.inference import CLUSTERED
+from attnlag.regression.settings import GroupsSettings
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, GroupsSettings)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--coefficients", type=Path, required=True, help="Parquet; CSV beside it")
 
-DEFAULTS = {
-    "covariance": "cluster",
-    "alpha": 0.05,
-    "adjust": "holm",
-    "stack_mb": 256,
-    "fixed_effects": "none",
-}
-
 
 def main(args):
-    settings = {**DEFAULTS, **args.settings}
+    settings = asdict(args.settings)
     if settings["covariance"] not in CLUSTERED:
         # The others need the residuals of each group's own regression.
         settings["covariance"] = "cluster"

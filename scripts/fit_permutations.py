@@ -5,15 +5,17 @@ Writes the same tables as a regression does: the estimate is the null's location
 coefficient in the order that the documents have.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import permutation
+from attnlag.regression.settings import NullSettings
 from attnlag.report import summaries
 from attnlag.storage import tables, writing
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, NullSettings)
 parser.add_argument("permutations", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
@@ -23,7 +25,7 @@ parser.add_argument("--findings", type=Path, required=True, help="text")
 
 
 def main(args):
-    settings = {"alpha": 0.05, "adjust": "holm", **args.settings}
+    settings = asdict(args.settings)
     if settings["adjust"] == "holm":
         # The same error is controlled from the draws themselves; Holm would multiply p-values of
         # at least 1 / (1 + draws) by the number of layers.

@@ -6,6 +6,7 @@ on, a summary per layer as text, and the findings that the run ends with.
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -21,10 +22,11 @@ from attnlag.regression import (
     residuals,
     results,
 )
+from attnlag.regression.settings import RegressionSettings
 from attnlag.report import summaries
 from attnlag.storage import tables, writing
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, RegressionSettings)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--residuals", type=Path, required=True, help="likewise")
 parser.add_argument("--site", required=True)
@@ -36,23 +38,9 @@ parser.add_argument("--joint", type=Path, required=True, help="JSON")
 parser.add_argument("--summary", type=Path, required=True, help="folder for a text per layer")
 parser.add_argument("--findings", type=Path, required=True, help="text")
 
-DEFAULTS = {
-    "covariance": "cluster",
-    "alpha": 0.05,
-    "adjust": "holm",
-    "bootstrap": 2000,
-    "wild_bootstrap": 0,
-    "seed": 0,
-    "folds": 10,
-    "stack_mb": 256,
-    "fixed_effects": "none",
-    "bias_correction": "none",
-}
-
 
 def main(args):
-    given = args.settings
-    settings = {**DEFAULTS, **given.get("inference", {}), **given.get("regression", {})}
+    settings = asdict(args.settings)
     paths = tables.shards(args.crossproducts)
     records = [tables.read_provenance(path) for path in paths]
     stack = crossproducts.merged(

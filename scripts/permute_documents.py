@@ -4,18 +4,20 @@
 They show what the coefficients would be if order meant nothing: in expectation, and in draws.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, permutation
+from attnlag.regression.settings import PermutationsSettings
 from attnlag.regression.specification import Specification
 from attnlag.storage import tables
 
 # Each token has a number in each draw.
 ROWS = 4096
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, PermutationsSettings)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
 parser.add_argument("--token-counts", type=Path, nargs="?", help="for the covariate log_frequency")
 parser.add_argument("--corpus", type=Path, nargs="?", help="for the covariate group")
@@ -23,7 +25,7 @@ parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = {"draws": 200, "seed": 0, "fixed_effects": "none", **args.settings}
+    settings = asdict(args.settings)
     specification = Specification.of(settings["design"])
     sums = permutation.accumulate(
         tables.batches(args.norms, ROWS, "permutations"),

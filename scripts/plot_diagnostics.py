@@ -12,11 +12,12 @@ import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.figures import diagnostics, drawing, files
+from attnlag.figures.settings import PanelsSettings
 from attnlag.pipeline import program
 from attnlag.regression import residuals, terms
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, PanelsSettings)
 parser.add_argument("residuals", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
 parser.add_argument(
@@ -56,7 +57,7 @@ def main(args):
         diagnostics.diagnostics_by_layer,
         panels,
         fits,
-        rows=args.settings.get("layers"),
+        rows=args.settings.layers,
         title=f"{diagnostics.of_diagnostics(fits)}: {name}",
         term=term,
     )

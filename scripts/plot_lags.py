@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from attnlag.adjustments import columns
 from attnlag.figures import drawing, files, outcome_by_lag
+from attnlag.figures.settings import PanelsSettings
 from attnlag.pipeline import program
 from attnlag.regression import crossproducts
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, PanelsSettings)
 parser.add_argument("design", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
@@ -31,7 +32,7 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 def main(args):
     paths = tables.shards(args.design)
     present, terms = crossproducts.terms_of(pq.read_schema(args.design))
-    layers = drawing.chosen_layers(args.settings.get("layers"), present)
+    layers = drawing.chosen_layers(args.settings.layers, present)
     lag = lags_among(terms)[0]
     coefficients = pd.read_parquet(args.coefficients).query("subset == 'all' and term == @lag")
     slopes = coefficients.set_index("layer")["estimate"]

@@ -14,17 +14,18 @@ from tqdm import tqdm
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.figures import drawing, files, norms_by_position
+from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, NormsFiguresSettings)
 parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--site", default="attention", help="the sublayer, for the labels")
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
 
 
 def main(args):
-    drop_first = {"drop_first": 1, **args.settings}["drop_first"]
+    drop_first = args.settings.drop_first
     paths = tables.shards(args.norms)
     tokens = tables.row_count(paths)
     rows = drawing.rows_shown(tokens)

@@ -19,12 +19,13 @@ from attnlag.adjustments.norms import log_norms
 from attnlag.corpus.documents import group_by_document, stored_batches
 from attnlag.errors import UserError
 from attnlag.figures import drawing, files, text_by_token
+from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.pipeline import program
 from attnlag.storage import tables, writing
 
 ROWS = 16_384
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, NormsFiguresSettings)
 parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--tokens", type=Path, required=True, help="likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
@@ -34,19 +35,17 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 
 
 def main(args):
-    settings = {"documents": None, "layer": None, "drop_first": 1, **args.settings}
+    settings = args.settings
     record = tables.read_provenance(args.norms)
     group_of = group_by_document(args.corpus)
-    chosen = text_by_token.chosen_documents(
-        settings["documents"], group_of, record["corpus"]["name"]
-    )
+    chosen = text_by_token.chosen_documents(settings.documents, group_of, record["corpus"]["name"])
     paths = tables.shards(args.norms)
     names = columns.layers_in(pq.read_schema(paths[0]))
     layers = list(map(columns.layer_number, names))
-    first = text_by_token.chosen_layer(settings["layer"], layers)
+    first = text_by_token.chosen_layer(settings.text_layer, layers)
 
     rows = drawing.rows_shown(tables.row_count(paths))
-    rows = rows[tables.values_of(paths, "position", rows) >= settings["drop_first"]]
+    rows = rows[tables.values_of(paths, "position", rows) >= settings.drop_first]
     limits = [
         text_by_token.limits_of(log_norms(tables.values_of(paths, name, rows)))
         for name in tqdm(names, desc="layers", unit="layer", delay=2)
@@ -72,7 +71,7 @@ def main(args):
                     name=name,
                     group=group_of[name],
                     tokens=tokens,
-                    dropped=own["position"].to_numpy() < settings["drop_first"],
+                    dropped=own["position"].to_numpy() < settings.drop_first,
                     logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
                 )
             )

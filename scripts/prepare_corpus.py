@@ -14,7 +14,6 @@ from pathlib import Path
 
 from attnlag.corpus import formats
 from attnlag.corpus.documents import (
-    DEFAULTS,
     SCHEMA,
     Tally,
     corpus_record,
@@ -23,13 +22,14 @@ from attnlag.corpus.documents import (
     in_batches,
     read_documents,
 )
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, check and write one corpus, some documents at a time."""
-    settings = DEFAULTS | arguments.settings
+    settings = arguments.settings
     tally = Tally()
     documents = tally.counting(read_documents(arguments.files, settings))
     tables.write_parts(
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = program.argument_parser(__doc__)
+    parser = program.argument_parser(__doc__, CorpusSettings)
     parser.add_argument(
         "files",
         nargs="+",

@@ -10,19 +10,20 @@ from pathlib import Path
 from attnlag.errors import UserError, counted
 from attnlag.pipeline import program
 from attnlag.regression import crossproducts, least_squares, residuals
+from attnlag.regression.settings import ResidualsSettings
 from attnlag.storage import tables, writing
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, ResidualsSettings)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--output", type=Path, required=True, help="JSON")
 
 
 def main(args):
-    settings = {"hac_lags": None, "fixed_effects": "none", **args.settings}
+    settings = args.settings
     paths = tables.shards(args.crossproducts)
     stack = crossproducts.summed(
         [crossproducts.read_shard(path) for path in paths],
-        fixed_effects=settings["fixed_effects"] == "document",
+        fixed_effects=settings.fixed_effects == "document",
     )
     counts = [tables.read_provenance(path)["counts"] for path in paths]
     sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
@@ -38,7 +39,7 @@ def main(args):
             "norms.drop_first"
         )
     solutions = least_squares.solve_all(stack)
-    lags = settings["hac_lags"]
+    lags = settings.hac_lags
     if lags is None:
         rows = max(solution.n_obs for solution in solutions)
         lags = residuals.default_hac_lags(rows / sequences)

@@ -5,18 +5,20 @@ One row per sequence: a document, or a window of a document that is longer than 
 context. Offsets into the text are kept, so that every token can be traced to its characters.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from attnlag.corpus import tokens
 from attnlag.corpus.documents import stored_batches
+from attnlag.corpus.settings import TokensSettings
 from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__)
+parser = program.argument_parser(__doc__, TokensSettings)
 parser.add_argument("corpus", type=Path, help="the corpus (Parquet)")
 parser.add_argument("--model", type=Path, required=True, help="the model's folder")
 parser.add_argument("--shard", type=int, default=0, help="which shard, from 0")
@@ -24,30 +26,24 @@ parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = {
-        "max_length": None,
-        "long_documents": "split",
-        "prepend_bos": "auto",
-        "shards": 1,
-        **args.settings,
-    }
+    settings = args.settings
     source = verify_folder(args.model)
     record = tables.read_provenance(args.corpus)
     name = record["corpus"]["name"]
     documents = record["corpus"]["documents"]
-    if settings["shards"] > documents:
+    if settings.shards > documents:
         raise UserError(
-            f"corpora.{name}.shards: found {settings['shards']}, expected at most "
+            f"corpora.{name}.shards: found {settings.shards}, expected at most "
             f"{documents}: the corpus has {counted(documents, 'document')}"
         )
     start, stop = 0, documents
-    if settings["shards"] > 1:
+    if settings.shards > 1:
         texts = stored_batches(args.corpus, columns=["text"])
         sizes = [tokens.about_tokens(batch.column("text")) for batch in texts]
-        bounds = tokens.shard_bounds(np.concatenate(sizes), settings["shards"])
+        bounds = tokens.shard_bounds(np.concatenate(sizes), settings.shards)
         start, stop = bounds[args.shard], bounds[args.shard + 1]
 
-    limits = [settings["max_length"], tokens.context_length(args.model)]
+    limits = [settings.max_length, tokens.context_length(args.model)]
     counts: dict[str, int] = {}
     parts = tokens.tokenize(
         (
@@ -57,8 +53,8 @@ def main(args):
         tokens.load_tokenizer(args.model),
         counts,
         max_length=min((limit for limit in limits if limit), default=None),
-        long_documents=settings["long_documents"],
-        prepend_bos=settings["prepend_bos"],
+        long_documents=settings.long_documents,
+        prepend_bos=settings.prepend_bos,
     )
     identity = ("name", "source", "revision", "digest", "of", "seed")
     model = {key: source[key] for key in identity if key in source}
@@ -68,7 +64,7 @@ def main(args):
         tokens.SCHEMA,
         args.output,
         lambda: tables.provenance(
-            record, "tokens", settings, *packages, model=model, tokens=counts
+            record, "tokens", asdict(settings), *packages, model=model, tokens=counts
         ),
     )
     program.log.info(

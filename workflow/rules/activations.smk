@@ -29,7 +29,7 @@ rule extract_activations:
         device=CONFIG.extraction.device,
         batch_tokens=CONFIG.extraction.batch_tokens,
     params:
-        settings=settings_of_extraction,
+        settings=settings_of("extract_activations"),
         code=code("extract_activations"),
     message:
         "run {wildcards.model} over {wildcards.corpus}, shard {wildcards.shard}"

@@ -70,8 +70,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.config.reading import section_of
-from attnlag.config.schema import NAME_PATTERN, canonical
+from attnlag.config.schema import NAME_PATTERN
 from attnlag.figures.sizes import SIZES, suffix_of
+from attnlag.pipeline import stages
 from attnlag.pipeline.digests import code_digest
 from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE
 
@@ -337,110 +338,9 @@ def source_files(wildcards):
     return sorted(local(str(path)) for path in files)
 
 
-def settings_of_model(wildcards):
-    return canonical(CONFIG.models[wildcards.model].model_dump(exclude={"sites"}))
-
-
-def settings_of_corpus(wildcards):
-    fields = {"id", "text", "group", "split"}
-    return canonical(CONFIG.corpora[wildcards.corpus].model_dump(include=fields))
-
-
-def settings_of_tokens(wildcards):
-    shards = CONFIG.corpora[wildcards.corpus].shards
-    return canonical({**CONFIG.tokens.model_dump(), "shards": shards})
-
-
-def settings_of_extraction(wildcards):
-    fields = {"sites", "keep", "dtype", "attention_implementation", "fast"}
-    if CONFIG.extraction.keep == "vectors":
-        fields.add("storage_dtype")
-    model = CONFIG.models[wildcards.model]
-    modules = model.sites
-    if modules is None and model.source == "random":
-        modules = CONFIG.models[model.of].sites  # the same architecture, so the same modules
-    return canonical({**CONFIG.extraction.model_dump(include=fields), "modules": modules})
-
-
-def settings_of_design(wildcards):
-    fields = {"lags", "leads", "covariates"}
-    regression = CONFIG.regressions[wildcards.regression]
-    if "position" in regression.covariates:
-        fields.add("position_knots")
-    rows = {"drop_first": CONFIG.norms.drop_first, "sample": CONFIG.sample()}
-    return canonical({**regression.model_dump(include=fields), **rows})
-
-
-def settings_of_regression(wildcards):
-    fields = {"fixed_effects", "bias_correction"}
-    regression = CONFIG.regressions[wildcards.regression]
-    return canonical(
-        {"inference": CONFIG.inference, "regression": regression.model_dump(include=fields)}
-    )
-
-
-def settings_of_groups(wildcards):
-    regression = CONFIG.regressions[wildcards.regression]
-    fields = {"covariance", "alpha", "adjust", "stack_mb"}
-    inference = CONFIG.inference.model_dump(include=fields)
-    return canonical({**inference, "fixed_effects": regression.fixed_effects})
-
-
-def settings_of_crossproducts(wildcards):
-    regression = CONFIG.regressions[wildcards.regression]
-    return canonical({"halves": regression.bias_correction == "half-panel"})
-
-
-def settings_of_residuals(wildcards):
-    regression = CONFIG.regressions[wildcards.regression]
-    fields = {"fixed_effects"}
-    return canonical(
-        {**regression.model_dump(include=fields), "hac_lags": CONFIG.inference.hac_lags}
-    )
-
-
-def settings_of_permutations(wildcards):
-    regression = CONFIG.regressions[wildcards.regression]
-    return canonical(
-        {
-            "design": json.loads(settings_of_design(wildcards)),
-            "draws": regression.permutations,
-            "seed": regression.seed,
-            "fixed_effects": regression.fixed_effects,
-        }
-    )
-
-
-def settings_of_null(wildcards):
-    return canonical(CONFIG.inference.model_dump(include={"alpha", "adjust"}))
-
-
-def settings_of_norms(wildcards):
-    return canonical({"drop_first": CONFIG.norms.drop_first})
-
-
-def settings_of_text(wildcards):
-    chosen = CONFIG.figures.documents or {}
-    return canonical(
-        {
-            "documents": chosen.get(wildcards.corpus),
-            "layer": CONFIG.figures.text_layer,
-            "drop_first": CONFIG.norms.drop_first,
-        }
-    )
-
-
-def settings_of_table(wildcards):
-    null = wildcards.regression in NULLS
-    return settings_of_null(wildcards) if null else settings_of_regression(wildcards)
-
-
-def settings_of_panels(wildcards):
-    return canonical({"layers": CONFIG.figures.layers})
-
-
-def settings_of_comparison(wildcards):
-    return canonical(CONFIG.comparison)
+def settings_of(stage):
+    """Return the function for the settings of a stage's jobs, as one JSON text."""
+    return stages.settings_of(stage, CONFIG)
 
 
 RESULTS = "results/{model}/{corpus}/{site}/{regression}"

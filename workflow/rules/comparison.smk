@@ -23,7 +23,7 @@ rule compare_models:
         mem_mb=memory(4000),
         runtime=minutes(60),
     params:
-        settings=settings_of_comparison,
+        settings=settings_of("compare_models"),
         code=code("compare_models"),
     message:
         "compare the models"
@@ -102,7 +102,7 @@ rule tabulate_comparison:
         runtime=minutes(10),
     params:
         # For the caption in the report.
-        settings=settings_of_comparison,
+        settings=settings_of("compare_models"),
         code=code("tabulate_comparison"),
     message:
         "make pages of the comparison's tables"

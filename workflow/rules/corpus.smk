@@ -18,7 +18,7 @@ rule prepare_corpus:
         mem_mb=memory(1000, 8),
         runtime=minutes(30),
     params:
-        settings=settings_of_corpus,
+        settings=settings_of("prepare_corpus"),
         code=code("prepare_corpus"),
     message:
         "read the corpus {wildcards.corpus}"

@@ -19,7 +19,7 @@ rule accumulate_crossproducts:
         mem_mb=memory(1000),
         runtime=minutes(60),
     params:
-        settings=settings_of_crossproducts,
+        settings=settings_of("accumulate_crossproducts"),
         code=code("accumulate_crossproducts"),
     message:
         "sum the cross-products of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"

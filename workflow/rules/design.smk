@@ -22,7 +22,7 @@ rule build_design:
         mem_mb=memory(1000),
         runtime=minutes(60),
     params:
-        settings=settings_of_design,
+        settings=settings_of("build_design"),
         code=code("build_design"),
     message:
         "build the design of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"

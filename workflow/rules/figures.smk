@@ -26,7 +26,7 @@ rule plot_norms:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
-        settings=settings_of_norms,
+        settings=settings_of("plot_norms"),
         code=code("plot_norms"),
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
@@ -68,7 +68,7 @@ rule plot_text:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
-        settings=settings_of_text,
+        settings=settings_of("plot_norms"),
         code=code("plot_text"),
     message:
         "shade the tokens of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
@@ -101,7 +101,7 @@ rule plot_positions:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
-        settings=settings_of_norms,
+        settings=settings_of("plot_norms"),
         code=code("plot_positions"),
     message:
         "draw the norms along the text of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
@@ -202,7 +202,7 @@ rule plot_lags:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
-        settings=settings_of_panels,
+        settings=settings_of("plot_panels"),
         code=code("plot_lags"),
     message:
         "draw outcome by lag of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
@@ -237,7 +237,7 @@ rule plot_diagnostics:
         mem_mb=memory(1000, 2),
         runtime=minutes(30),
     params:
-        settings=settings_of_panels,
+        settings=settings_of("plot_panels"),
         code=code("plot_diagnostics"),
     message:
         "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"

@@ -20,7 +20,7 @@ rule fetch_model:
         mem_mb=memory(4000),
         runtime=minutes(120),
     params:
-        settings=settings_of_model,
+        settings=settings_of("fetch_model"),
         code=code("fetch_model"),
     message:
         "fetch the model {wildcards.model}"

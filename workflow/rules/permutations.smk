@@ -22,7 +22,7 @@ rule permute_documents:
         mem_mb=memory(2000),
         runtime=minutes(240),
     params:
-        settings=settings_of_permutations,
+        settings=settings_of("permute_documents"),
         code=code("permute_documents"),
     message:
         "permute the documents of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
@@ -54,7 +54,7 @@ rule fit_permutations:
         mem_mb=memory(1000, 3),
         runtime=minutes(60),
     params:
-        settings=settings_of_null,
+        settings=settings_of("fit_permutations"),
         code=code("fit_permutations"),
     message:
         "fit the null {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"

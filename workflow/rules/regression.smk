@@ -28,7 +28,7 @@ rule fit_regression:
         mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
         runtime=minutes(60),
     params:
-        settings=settings_of_regression,
+        settings=settings_of("fit_regression"),
         code=code("fit_regression"),
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
@@ -62,7 +62,7 @@ rule fit_groups:
         mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
         runtime=minutes(60),
     params:
-        settings=settings_of_groups,
+        settings=settings_of("fit_groups"),
         code=code("fit_groups"),
     message:
         "fit {wildcards.regression} to each group of {wildcards.corpus}, {wildcards.model}, {wildcards.site}"
@@ -99,7 +99,7 @@ rule tabulate_coefficients:
         runtime=minutes(10),
     params:
         # For the caption in the report; the page takes them from the table.
-        settings=settings_of_table,
+        settings=settings_of("tabulate_coefficients"),
         code=code("tabulate_coefficients"),
     message:
         "make a page of the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"

@@ -19,7 +19,7 @@ rule solve_regression:
         mem_mb=memory(1000),
         runtime=minutes(60),
     params:
-        settings=settings_of_residuals,
+        settings=settings_of("accumulate_residuals"),
         code=code("solve_regression"),
     message:
         "solve {wildcards.regression} for {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
@@ -50,7 +50,7 @@ rule accumulate_residuals:
         mem_mb=memory(1000),
         runtime=minutes(60),
     params:
-        settings=settings_of_residuals,
+        settings=settings_of("accumulate_residuals"),
         code=code("accumulate_residuals"),
     message:
         "read the residuals of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"

@@ -18,7 +18,7 @@ rule tokenize_corpus:
         mem_mb=memory(1500, 4),
         runtime=minutes(60),
     params:
-        settings=settings_of_tokens,
+        settings=settings_of("tokenize_corpus"),
         code=code("tokenize_corpus"),
     message:
         "tokenize {wildcards.corpus} for {wildcards.model}, shard {wildcards.shard}"

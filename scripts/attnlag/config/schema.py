@@ -22,7 +22,7 @@ from pydantic import (
     Field,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, to_jsonable_python
+from pydantic_core import PydanticCustomError
 
 from attnlag.errors import counted
 
@@ -594,15 +594,6 @@ def files_matching(pattern: str) -> list[str]:
     # pathlib's own takes no absolute pattern, and it takes hidden files.
     matches = map(Path, glob.glob(pattern, recursive=True))
     return sorted(str(path) for path in matches if not path.is_dir())
-
-
-def canonical(settings: BaseModel | Mapping[str, Any]) -> str:
-    """Return settings as one JSON text that is equal whenever the settings are.
-
-    Snakemake compares the parameters of a job by their text and without their names, so the
-    settings of a stage are handed to it as this one string.
-    """
-    return json.dumps(to_jsonable_python(settings), sort_keys=True, ensure_ascii=False)
 
 
 def shown(value: Any) -> str:

@@ -7,7 +7,7 @@ and collects the problems of all files, so that a user mends them in one go.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from dataclasses import field as attribute
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from attnlag.corpus.formats import (
     name_parts,
     shown,
 )
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError, counted, nearest
 from attnlag.storage.tables import provenance
 
@@ -42,9 +43,6 @@ SCHEMA = pa.schema(
     ]
 )
 
-# What the config gives a corpus that names its files alone.
-DEFAULTS = {"id": None, "text": "text", "group": None, "split": "none"}
-
 
 class Document(NamedTuple):
     """One text of a corpus, with its unique id and the group (genre or source) it is from."""
@@ -54,7 +52,7 @@ class Document(NamedTuple):
     text: str
 
 
-def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> Iterator[Document]:
+def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Iterator[Document]:
     """Yield the documents of a corpus, in the order of the files and of the rows in them.
 
     Problems are raised when all has been read: what was yielded does not count then.
@@ -92,7 +90,7 @@ def read_documents(files: Iterable[str | Path], settings: Mapping[str, Any]) -> 
         found_before = problems.count
         rows_seen = 0
         stem, suffix, _ = name_parts(file)
-        whole = suffix in PLAIN_TEXT and settings["split"] == "none"
+        whole = suffix in PLAIN_TEXT and settings.split == "none"
         # Plain text has no fields: its rows hold the text alone.
         fields = {"text": "text"} if suffix in PLAIN_TEXT else named_fields(settings)
         for line, row in file_rows(file, fields, whole, problems):
@@ -205,7 +203,7 @@ class Tally:
         return self._sha256.hexdigest()
 
 
-def corpus_record(name: str, tally: Tally, settings: Mapping[str, Any]) -> dict[str, Any]:
+def corpus_record(name: str, tally: Tally, settings: CorpusSettings) -> dict[str, Any]:
     """Return the provenance of a corpus: what is in it, not where it was."""
     corpus = {
         "name": name,
@@ -213,7 +211,7 @@ def corpus_record(name: str, tally: Tally, settings: Mapping[str, Any]) -> dict[
         "documents": tally.documents,
         "characters": tally.characters,
     }
-    return provenance({}, "corpus", dict(settings), "pyarrow", corpus=corpus)
+    return provenance({}, "corpus", asdict(settings), "pyarrow", corpus=corpus)
 
 
 def corpus_summary(name: str, tally: Tally) -> str:
@@ -224,9 +222,13 @@ def corpus_summary(name: str, tally: Tally) -> str:
     )
 
 
-def named_fields(settings: Mapping[str, Any]) -> dict[str, str]:
+def named_fields(settings: CorpusSettings) -> dict[str, str]:
     """Return the fields to read from a row, by the part of a document they make."""
-    return {part: settings[part] for part in ("id", "group", "text") if settings[part] is not None}
+    return {
+        part: field
+        for part in ("id", "group", "text")
+        if (field := getattr(settings, part)) is not None
+    }
 
 
 def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:

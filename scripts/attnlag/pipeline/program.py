@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import json
 import logging
 import os
 import re
@@ -13,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from attnlag.errors import UserError, printable
 from attnlag.storage import memory
@@ -40,18 +41,29 @@ class _OneLine(logging.Formatter):
         return "\n".join(map(printable, super().formatException(info).split("\n")))
 
 
-def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the three options that every program has."""
+def argument_parser(
+    description: str | None, settings: type | None = None
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that every program has.
+
+    Parameters
+    ----------
+    description : str
+        For the help.
+    settings : type, optional
+        The dataclass of the stage's settings: what the program gets as ``settings``.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--settings",
-        type=json.loads,
-        default={},
-        metavar="JSON",
-        help="the settings of this stage, as one JSON object",
-    )
+    if settings is not None:
+        parser.add_argument(
+            "--settings",
+            type=TypeAdapter(settings).validate_json,
+            required=True,
+            metavar="JSON",
+            help="the settings of this stage, as one JSON object",
+        )
     parser.add_argument(
         "--memory",
         type=int,

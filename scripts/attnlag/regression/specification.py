@@ -74,7 +74,7 @@ class Specification:
             lags=tuple(sorted(settings.get("lags", cls.lags))),
             leads=tuple(sorted(settings.get("leads", cls.leads))),
             covariates=tuple(settings.get("covariates", cls.covariates)),
-            knots=tuple(sorted(settings.get("position_knots", cls.knots))),
+            knots=tuple(sorted(settings.get("position_knots") or cls.knots)),
             drop_first=settings.get("drop_first", cls.drop_first),
             sample=sample
             and Sample(tuple(sample["lags"]), tuple(sample["leads"]), sample["previous_layer"]),

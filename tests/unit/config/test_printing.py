@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stage_settings import settings_text
 
 from attnlag.config.problems import check
 from attnlag.errors import printable
@@ -27,7 +28,14 @@ def test_printable() -> None:
 def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[bytes]:
     (folder / name).write_text(text, encoding="utf-8")
     command = [sys.executable, PROGRAM, "--corpus", "hostile", "--output", folder / "out.parquet"]
-    command += ["--log", folder / "log.txt", "--settings", '{"id": "id"}', "--", name]
+    command += [
+        "--log",
+        folder / "log.txt",
+        "--settings",
+        settings_text("prepare_corpus", corpus={"id": "id"}),
+        "--",
+        name,
+    ]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False)
 
 

@@ -10,6 +10,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,6 @@ from hypothesis import strategies as st
 from attnlag.config.schema import Corpus
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import (
-    DEFAULTS,
     SCHEMA,
     Document,
     Tally,
@@ -32,12 +32,14 @@ from attnlag.corpus.documents import (
     read_documents,
     stored_batches,
 )
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError
 from attnlag.storage import tables
 
 PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
-FIELDS = {"id": "id", "text": "text", "group": "genre", "split": "none"}
-BLOCKS = {**DEFAULTS, "split": "blank-lines"}
+FIELDS = CorpusSettings(id="id", text="text", group="genre", split="none")
+DEFAULTS = CorpusSettings(id=None, text="text", group=None, split="none")
+BLOCKS = replace(DEFAULTS, split="blank-lines")
 
 # Anything that UTF-8 can hold and that has something to read in it.
 words = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
@@ -608,7 +610,7 @@ def test_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
     outputs = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         write(folder / "data" / "x.jsonl", json_lines(row("a"), row("b", "ünïcode")))
-        done = prepare(folder, "data/x.jsonl", "--settings", json.dumps(FIELDS))
+        done = prepare(folder, "data/x.jsonl", "--settings", json.dumps(asdict(FIELDS)))
         assert done.returncode == 0, done.stderr
         said = r"x: 2 documents in 1 group, 12 characters \(\d+\.\d s\)\n"
         assert re.fullmatch(said, done.stderr)

@@ -1,0 +1,33 @@
+"""The settings of the stage that runs the model."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """How the model is run and what is kept of its sublayers' outputs.
+
+    Attributes
+    ----------
+    sites : tuple of str
+        What is measured, from the catalogue of sites.
+    keep : {"vectors", "norms"}
+    storage_dtype : str or None
+        Precision in which vectors are stored; None where norms are kept.
+    dtype : str
+        Precision of the model, or "auto".
+    attention_implementation : {"auto", "sdpa", "eager"}
+    fast : {"auto", "off"}
+        Whether faster kernels may be used on CPU.
+    modules : dict or None
+        Declared module paths of the model; None: those of a known architecture.
+    """
+
+    sites: tuple[str, ...]
+    keep: Literal["vectors", "norms"]
+    storage_dtype: str | None
+    dtype: str
+    attention_implementation: Literal["auto", "sdpa", "eager"]
+    fast: Literal["auto", "off"]
+    modules: dict[str, Any] | None

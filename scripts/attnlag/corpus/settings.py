@@ -1,0 +1,46 @@
+"""The settings of the stages that read a corpus and cut it into tokens."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """How documents are read from files.
+
+    Attributes
+    ----------
+    id, group : str or None
+        Fields with a document's id and group; None: they are made from the file's name.
+    text : str
+        Field with the text.
+    split : {"none", "blank-lines"}
+        Whether a plain text file is one document, or one a block between blank lines.
+    """
+
+    id: str | None
+    text: str
+    group: str | None
+    split: Literal["none", "blank-lines"]
+
+
+@dataclass(frozen=True)
+class TokensSettings:
+    """How documents become sequences of tokens.
+
+    Attributes
+    ----------
+    max_length : int or None
+        Longest sequence in tokens; None: the model's context length.
+    long_documents : {"split", "truncate"}
+        Windows of a longer document, or its beginning only.
+    prepend_bos : bool or "auto"
+        Begin-of-sequence token before each sequence; "auto": as the tokenizer does.
+    shards : int
+        Number of shards of the corpus.
+    """
+
+    max_length: int | None
+    long_documents: Literal["split", "truncate"]
+    prepend_bos: bool | Literal["auto"]
+    shards: int

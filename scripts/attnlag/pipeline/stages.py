@@ -1,0 +1,179 @@
+"""Which settings of the configuration change the output of each stage.
+
+For each stage that has settings, one function below fills the dataclass that stands beside the
+stage's code. The parameters of the stage's rule are this dataclass as one JSON text, so a stage
+runs again when they change, and not when anything else does; its script reads the same text.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from attnlag.adjustments.settings import ExtractionSettings
+from attnlag.config.schema import Config, RandomSource
+from attnlag.corpus.settings import CorpusSettings, TokensSettings
+from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
+from attnlag.regression.settings import (
+    ComparisonSettings,
+    CrossproductsSettings,
+    DesignSettings,
+    GroupsSettings,
+    NullSettings,
+    PermutationsSettings,
+    RegressionSettings,
+    ResidualsSettings,
+    SampleSettings,
+)
+
+
+class Names(Protocol):
+    """The names that a job is for: Snakemake's wildcards, as far as its stage has them."""
+
+    model: str
+    corpus: str
+    site: str
+    regression: str
+
+
+def fetch_model(config: Config, names: Names) -> dict[str, Any]:
+    return config.models[names.model].model_dump(mode="json", exclude={"sites"})
+
+
+def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
+    corpus = config.corpora[names.corpus]
+    return CorpusSettings(id=corpus.id, text=corpus.text, group=corpus.group, split=corpus.split)
+
+
+def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
+    return TokensSettings(
+        max_length=config.tokens.max_length,
+        long_documents=config.tokens.long_documents,
+        prepend_bos=config.tokens.prepend_bos,
+        shards=config.corpora[names.corpus].shards,
+    )
+
+
+def extract_activations(config: Config, names: Names) -> ExtractionSettings:
+    extraction, model = config.extraction, config.models[names.model]
+    modules = model.sites
+    if modules is None and isinstance(model, RandomSource):
+        modules = config.models[model.of].sites  # the same architecture, so the same modules
+    vectors = extraction.keep == "vectors"
+    return ExtractionSettings(
+        sites=tuple(extraction.sites),
+        keep=extraction.keep,
+        storage_dtype=extraction.storage_dtype if vectors else None,
+        dtype=extraction.dtype,
+        attention_implementation=extraction.attention_implementation,
+        fast=extraction.fast,
+        modules=None if modules is None else modules.model_dump(),
+    )
+
+
+def build_design(config: Config, names: Names) -> DesignSettings:
+    regression = config.regressions[names.regression]
+    sample = config.sample()
+    with_position = "position" in regression.covariates
+    return DesignSettings(
+        lags=tuple(regression.lags),
+        leads=tuple(regression.leads),
+        covariates=tuple(regression.covariates),
+        position_knots=tuple(regression.position_knots) if with_position else None,
+        drop_first=config.norms.drop_first,
+        sample=None
+        if sample is None
+        else SampleSettings(
+            lags=tuple(sample["lags"]),
+            leads=tuple(sample["leads"]),
+            previous_layer=sample["previous_layer"],
+        ),
+    )
+
+
+def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSettings:
+    regression = config.regressions[names.regression]
+    return CrossproductsSettings(halves=regression.bias_correction == "half-panel")
+
+
+def solve_regression(config: Config, names: Names) -> ResidualsSettings:
+    return ResidualsSettings(
+        fixed_effects=config.regressions[names.regression].fixed_effects,
+        hac_lags=config.inference.hac_lags,
+    )
+
+
+accumulate_residuals = solve_regression
+
+
+def fit_regression(config: Config, names: Names) -> RegressionSettings:
+    regression = config.regressions[names.regression]
+    return RegressionSettings(
+        fixed_effects=regression.fixed_effects,
+        bias_correction=regression.bias_correction,
+        **config.inference.model_dump(),
+    )
+
+
+def fit_groups(config: Config, names: Names) -> GroupsSettings:
+    inference = config.inference
+    return GroupsSettings(
+        fixed_effects=config.regressions[names.regression].fixed_effects,
+        covariance=inference.covariance,
+        alpha=inference.alpha,
+        adjust=inference.adjust,
+        stack_mb=inference.stack_mb,
+    )
+
+
+def permute_documents(config: Config, names: Names) -> PermutationsSettings:
+    regression = config.regressions[names.regression]
+    return PermutationsSettings(
+        design=build_design(config, names),
+        fixed_effects=regression.fixed_effects,
+        draws=regression.permutations,
+        seed=regression.seed,
+    )
+
+
+def fit_permutations(config: Config, names: Names) -> NullSettings:
+    return NullSettings(alpha=config.inference.alpha, adjust=config.inference.adjust)
+
+
+def tabulate_coefficients(config: Config, names: Names) -> RegressionSettings | NullSettings:
+    null = config.regressions[names.regression].permute != "none"
+    return fit_permutations(config, names) if null else fit_regression(config, names)
+
+
+def compare_models(config: Config, names: Names) -> ComparisonSettings:
+    return ComparisonSettings(draws=config.comparison.draws, seed=config.comparison.seed)
+
+
+def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
+    documents = (config.figures.documents or {}).get(names.corpus)
+    return NormsFiguresSettings(
+        drop_first=config.norms.drop_first,
+        documents=None if documents is None else tuple(documents),
+        text_layer=config.figures.text_layer,
+    )
+
+
+def plot_panels(config: Config, names: Names) -> PanelsSettings:
+    layers = config.figures.layers
+    return PanelsSettings(layers=None if layers is None else tuple(layers))
+
+
+def canonical(settings: Any) -> str:
+    """Return settings as one JSON text that is equal whenever the settings are.
+
+    Snakemake compares the parameters of a job by their text and without their names, so the
+    settings of a stage are handed to it as this one string.
+    """
+    values = settings if isinstance(settings, dict) else dataclasses.asdict(settings)
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def settings_of(stage: str, config: Config) -> Callable[[Names], str]:
+    """Return the function that Snakemake calls for the settings of a job of a stage."""
+    fill: Callable[[Config, Names], Any] = globals()[stage]
+    return lambda wildcards: canonical(fill(config, wildcards))

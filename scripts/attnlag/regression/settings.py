@@ -1,0 +1,141 @@
+"""The settings of the stages from the design to the comparison of models."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Covariance = Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"]
+Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
+FixedEffects = Literal["none", "document"]
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """What all regressions of a study together need of a row, to be held to one sample."""
+
+    lags: tuple[int, ...]
+    leads: tuple[int, ...]
+    previous_layer: bool
+
+
+@dataclass(frozen=True)
+class DesignSettings:
+    """The terms of a regression and the rule for its rows.
+
+    Attributes
+    ----------
+    lags, leads : tuple of int
+        Distances in tokens to the tokens before and after, ascending.
+    covariates : tuple of str
+        Names from the catalogue of covariates.
+    position_knots : tuple of int or None
+        Knots of the position's spline, in tokens; None where position is no covariate.
+    drop_first : int
+        Tokens at the start of every sequence that are neither an outcome nor a predictor.
+    sample : SampleSettings or None
+        None: all rows that the terms allow.
+    """
+
+    lags: tuple[int, ...]
+    leads: tuple[int, ...]
+    covariates: tuple[str, ...]
+    position_knots: tuple[int, ...] | None
+    drop_first: int
+    sample: SampleSettings | None
+
+
+@dataclass(frozen=True)
+class CrossproductsSettings:
+    """Whether documents are summed in halves, for the half-panel jackknife."""
+
+    halves: bool
+
+
+@dataclass(frozen=True)
+class ResidualsSettings:
+    """What the second pass over the design depends on.
+
+    Attributes
+    ----------
+    fixed_effects : {"none", "document"}
+    hac_lags : int or None
+        Lags of the Newey-West errors; None: by the rule of thumb.
+    """
+
+    fixed_effects: FixedEffects
+    hac_lags: int | None
+
+
+@dataclass(frozen=True)
+class RegressionSettings:
+    """How a regression is fitted and what is inferred from it.
+
+    Attributes
+    ----------
+    fixed_effects : {"none", "document"}
+    bias_correction : {"none", "half-panel"}
+    covariance : str
+        Kind of standard errors.
+    alpha : float
+        Significance level.
+    adjust : str
+        Correction of p-values over the layers.
+    bootstrap, wild_bootstrap : int
+        Number of draws.
+    seed : int
+        Seed of all draws.
+    folds : int
+        Number of folds of documents for the cross-validated R².
+    hac_lags : int or None
+        Lags of the Newey-West errors; None: by the rule of thumb.
+    stack_mb : int
+        Memory for the cross-products of documents.
+    """
+
+    fixed_effects: FixedEffects
+    bias_correction: Literal["none", "half-panel"]
+    covariance: Covariance
+    alpha: float
+    adjust: Adjustment
+    bootstrap: int
+    wild_bootstrap: int
+    seed: int
+    folds: int
+    hac_lags: int | None
+    stack_mb: int
+
+
+@dataclass(frozen=True)
+class GroupsSettings:
+    """How the regression of each group of documents is fitted; see `RegressionSettings`."""
+
+    fixed_effects: FixedEffects
+    covariance: Covariance
+    alpha: float
+    adjust: Adjustment
+    stack_mb: int
+
+
+@dataclass(frozen=True)
+class PermutationsSettings:
+    """What is drawn under permutation: the design, the number of draws and their seed."""
+
+    design: DesignSettings
+    fixed_effects: FixedEffects
+    draws: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class NullSettings:
+    """Significance level of a null and its correction over the layers."""
+
+    alpha: float
+    adjust: Adjustment
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """Number of draws and seed of the bootstrap of a correlation over depth."""
+
+    draws: int
+    seed: int
