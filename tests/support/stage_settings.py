@@ -1,5 +1,6 @@
 """Settings of stages as their programs get them, from configurations that tests state in part."""
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,12 +20,9 @@ def settings_text(stage: str, **sections: Any) -> str:
 
     ``regression`` and ``corpus`` extend the one regression and the one corpus.
     """
-    raw = {key: {**value} for key, value in LEAST.items()}
-    raw["regressions"]["notebook"] = {
-        **raw["regressions"]["notebook"],
-        **sections.pop("regression", {}),
-    }
-    raw["corpora"]["prompts"] = {**raw["corpora"]["prompts"], **sections.pop("corpus", {})}
+    raw = copy.deepcopy(LEAST)
+    raw["regressions"]["notebook"] |= sections.pop("regression", {})
+    raw["corpora"]["prompts"] |= sections.pop("corpus", {})
     for section, values in sections.items():
         raw[section] = {**raw.get(section, {}), **values}
     return stages.settings_of(stage, Config.model_validate(raw))(NAMES)

@@ -3,7 +3,6 @@
 The programs of the stages run in turn, on small real models and tokenizers.
 """
 
-import json
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stage_settings import settings_text
 
 import build_design
 import extract_activations
@@ -28,9 +28,9 @@ TEXTS = [
 BOS = 50256
 
 
-def run(program: ModuleType, *arguments: object, **settings: Any) -> None:
+def run(program: ModuleType, *arguments: object, **sections: Any) -> None:
     """Run a program of a stage as its command line does."""
-    words = [*map(str, arguments), "--settings", json.dumps(settings)]
+    words = [*map(str, arguments), "--settings", settings_text(program.__name__, **sections)]
     program.main(program.parser.parse_args(words))
 
 
@@ -78,9 +78,11 @@ def test_rows_from_text_to_design(
     )
     stages = [tmp_path / f"{name}.parquet" for name in ("corpus", "tokens", "norms", "design")]
     given, tokens, norms, design = stages
-    run(tokenize_corpus, given, "--model", folder, "--output", tokens, prepend_bos=prepend_bos)
-    run(extract_activations, tokens, "--model", folder, "--output", norms, keep="norms")
-    run(build_design, norms, "--output", design, lags=[1, 2], drop_first=1)
+    beginning = {"prepend_bos": prepend_bos}
+    run(tokenize_corpus, given, "--model", folder, "--output", tokens, tokens=beginning)
+    kept = {"keep": "norms"}
+    run(extract_activations, tokens, "--model", folder, "--output", norms, extraction=kept)
+    run(build_design, norms, "--output", design)
 
     content = [len(text.split()) for text in TEXTS]  # each word is one token of GPT-2's
     sequences = pq.read_table(tokens).to_pylist()

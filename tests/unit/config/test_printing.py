@@ -28,14 +28,8 @@ def test_printable() -> None:
 def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[bytes]:
     (folder / name).write_text(text, encoding="utf-8")
     command = [sys.executable, PROGRAM, "--corpus", "hostile", "--output", folder / "out.parquet"]
-    command += [
-        "--log",
-        folder / "log.txt",
-        "--settings",
-        settings_text("prepare_corpus", corpus={"id": "id"}),
-        "--",
-        name,
-    ]
+    settings = settings_text("prepare_corpus", corpus={"id": "id"})
+    command += ["--log", folder / "log.txt", "--settings", settings, "--", name]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False)
 
 

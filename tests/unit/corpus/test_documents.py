@@ -10,7 +10,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +19,6 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from attnlag.config.schema import Corpus
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import (
     SCHEMA,
@@ -34,6 +33,7 @@ from attnlag.corpus.documents import (
 )
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError
+from attnlag.pipeline.stages import canonical
 from attnlag.storage import tables
 
 PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
@@ -260,13 +260,8 @@ def test_texts_of_rows_are_not_stripped(tmp_path):
 
 def test_field_names_may_have_dots_and_serve_twice(tmp_path):
     pq.write_table(pa.table({"a.b": ["one"], "a": ["two"]}), tmp_path / "x.parquet")
-    fields = {"id": "a.b", "text": "a.b", "group": "a", "split": "none"}
+    fields = CorpusSettings(id="a.b", text="a.b", group="a", split="none")
     assert read_all([tmp_path / "x.parquet"], fields) == [Document("one", "two", "one")]
-
-
-def test_defaults_are_those_of_the_config():
-    defaults = Corpus(files=["x.jsonl"]).model_dump(include=set(DEFAULTS))
-    assert defaults == DEFAULTS
 
 
 # Problems
@@ -600,9 +595,11 @@ def test_summary_is_in_words():
 # The program
 
 
-def prepare(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def prepare(
+    folder: Path, *arguments: str | Path, settings: CorpusSettings = DEFAULTS
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, PROGRAM, *arguments, "--corpus", "x", "--output", "out/x.parquet"]
-    command += ["--log", "logs/x.log"]
+    command += ["--log", "logs/x.log", "--settings", canonical(settings)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -610,7 +607,7 @@ def test_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
     outputs = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         write(folder / "data" / "x.jsonl", json_lines(row("a"), row("b", "ünïcode")))
-        done = prepare(folder, "data/x.jsonl", "--settings", json.dumps(asdict(FIELDS)))
+        done = prepare(folder, "data/x.jsonl", settings=FIELDS)
         assert done.returncode == 0, done.stderr
         said = r"x: 2 documents in 1 group, 12 characters \(\d+\.\d s\)\n"
         assert re.fullmatch(said, done.stderr)
@@ -625,7 +622,7 @@ def test_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
             "documents": 2,
             "characters": 12,
         },
-        "stages": {"corpus": FIELDS},
+        "stages": {"corpus": asdict(FIELDS)},
         "versions": {"pyarrow": pa.__version__},
     }
     assert pq.read_table(outputs[0])["text"].to_pylist() == ["words", "ünïcode"]

@@ -1,0 +1,44 @@
+"""The settings of a stage: the same text for the same settings, and all that its program reads."""
+
+import inspect
+import json
+from typing import Any, get_type_hints
+
+import pytest
+from pydantic import TypeAdapter
+from stage_settings import settings_text
+
+from attnlag.pipeline import stages
+
+FUNCTIONS = [
+    name
+    for name, function in inspect.getmembers(stages, inspect.isfunction)
+    if list(inspect.signature(function).parameters) == ["config", "names"]
+]
+
+
+@pytest.mark.parametrize("stage", FUNCTIONS)
+def test_a_program_reads_what_the_workflow_states(stage: str) -> None:
+    text = settings_text(stage)
+    kind = get_type_hints(getattr(stages, stage))["return"]
+    assert stages.canonical(TypeAdapter(kind).validate_json(text)) == text
+
+
+def test_settings_are_equal_however_they_are_written() -> None:
+    one = settings_text("build_design", regression={"lags": [2, 1]})
+    assert one == settings_text("build_design", regression={"lags": [1, 2.0]})
+    assert one != settings_text("build_design", regression={"lags": [1, 3]})
+    assert one != settings_text("build_design", norms={"drop_first": 2})
+
+
+@pytest.mark.parametrize("value", [1, True, "true"])
+def test_there_is_one_truth(value: Any) -> None:
+    text = settings_text("tokenize_corpus", tokens={"prepend_bos": value})
+    assert json.loads(text)["prepend_bos"] is True
+
+
+def test_what_is_not_stored_is_no_setting() -> None:
+    """Precision of storage says nothing where norms are kept."""
+    text = settings_text("extract_activations", extraction={"keep": "norms"})
+    stated = {"keep": "norms", "storage_dtype": "float16"}
+    assert settings_text("extract_activations", extraction=stated) == text
