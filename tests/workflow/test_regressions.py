@@ -9,9 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
+from described import undescribed
 from projects import SEVERAL, write_several
-
-from describe_outputs import undescribed
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"

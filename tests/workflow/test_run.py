@@ -11,9 +11,8 @@ import pytest
 import statsmodels.api as sm
 import torch
 import yaml
+from described import undescribed
 from transformers import AutoModel, AutoTokenizer
-
-from describe_outputs import undescribed
 
 STUDY = "results/tiny/small/attention/notebook"
 

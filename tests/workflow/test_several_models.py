@@ -6,8 +6,7 @@ import shutil
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-
-from describe_outputs import undescribed
+from described import undescribed
 
 TABLES = [
     *(

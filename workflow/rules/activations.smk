@@ -34,7 +34,7 @@ rule extract_activations:
     message:
         "run {wildcards.model} over {wildcards.corpus}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/extract_activations.py {input.tokens:q}"
+        'python "$ATTNLAG"/scripts/extract_activations.py {input.tokens:q}'
         " --model data/models/{wildcards.model:q} --settings {params.settings:q}"
         " --device {resources.device:q} --batch-tokens {resources.batch_tokens:q}"
         " --threads {threads} --output {output:q} --memory {resources.mem_mb} --log {log:q}"

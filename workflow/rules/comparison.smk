@@ -28,7 +28,7 @@ rule compare_models:
     message:
         "compare the models"
     shell:
-        "python3 scripts/compare_models.py {input.coefficients:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/compare_models.py {input.coefficients:q} --settings {params.settings:q}'
         " --coefficients {output.coefficients:q} --pairs {output.pairs:q}"
         " --findings {output.findings:q} --memory {resources.mem_mb} --log {log:q}"
 
@@ -61,7 +61,7 @@ rule plot_comparison:
     message:
         "draw the models side by side: {wildcards.regression}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_comparison.py {input:q} --site {wildcards.site:q}"
+        'python "$ATTNLAG"/scripts/plot_comparison.py {input:q} --site {wildcards.site:q}'
         " --regression {wildcards.regression:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
@@ -107,6 +107,6 @@ rule tabulate_comparison:
     message:
         "make pages of the comparison's tables"
     shell:
-        "python3 scripts/tabulate_comparison.py --coefficients {input.coefficients:q}"
+        'python "$ATTNLAG"/scripts/tabulate_comparison.py --coefficients {input.coefficients:q}'
         " --pairs {input.pairs:q} --coefficients-page {output.coefficients:q}"
         " --pairs-page {output.pairs:q} --memory {resources.mem_mb} --log {log:q}"

@@ -23,6 +23,6 @@ rule prepare_corpus:
     message:
         "read the corpus {wildcards.corpus}"
     shell:
-        "python3 scripts/prepare_corpus.py --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/prepare_corpus.py --settings {params.settings:q}'
         " --corpus {wildcards.corpus:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q} -- {input:q}"

@@ -24,5 +24,5 @@ rule accumulate_crossproducts:
     message:
         "sum the cross-products of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/accumulate_crossproducts.py {input:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/accumulate_crossproducts.py {input:q} --settings {params.settings:q}'
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"

@@ -27,6 +27,6 @@ rule build_design:
     message:
         "build the design of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/build_design.py {input.norms:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/build_design.py {input.norms:q} --settings {params.settings:q}'
         " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"

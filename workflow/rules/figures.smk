@@ -1,4 +1,4 @@
-# Figures, each in every format of the configuration.
+# Figures, each in every format and size of the configuration.
 
 SITES = CONFIG.extraction.sites
 LAYER_OF_TEXT = "middle" if CONFIG.figures.text_layer is None else f"{CONFIG.figures.text_layer}"
@@ -31,7 +31,7 @@ rule plot_norms:
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_norms.py {input.norms[0]:q} --settings {params.settings:q} --site {wildcards.site:q} --output {output:q}"
+        'python "$ATTNLAG"/scripts/plot_norms.py {input.norms[0]:q} --settings {params.settings:q} --site {wildcards.site:q} --output {output:q}'
         " --memory {resources.mem_mb} --log {log:q}"
 
 
@@ -73,7 +73,7 @@ rule plot_text:
     message:
         "shade the tokens of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_text.py {input.norms[0]:q} --tokens {input.tokens[0]:q}"
+        'python "$ATTNLAG"/scripts/plot_text.py {input.norms[0]:q} --tokens {input.tokens[0]:q}'
         " --corpus {input.corpus:q} --settings {params.settings:q} --site {wildcards.site:q}"
         " --page {output.page:q} --output {output.figures:q}"
         " --memory {resources.mem_mb} --log {log:q}"
@@ -106,7 +106,7 @@ rule plot_positions:
     message:
         "draw the norms along the text of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_positions.py {input.norms[0]:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/plot_positions.py {input.norms[0]:q} --settings {params.settings:q}'
         " --site {wildcards.site:q} --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 
@@ -137,7 +137,7 @@ rule plot_groups:
     message:
         "draw the groups of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_groups.py {input.norms[0]:q} --corpus {input.corpus:q}"
+        'python "$ATTNLAG"/scripts/plot_groups.py {input.norms[0]:q} --corpus {input.corpus:q}'
         " --coefficients {input.coefficients:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
@@ -174,7 +174,7 @@ rule plot_coefficients:
     message:
         "draw the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_coefficients.py --coefficients {input.coefficients:q}"
+        'python "$ATTNLAG"/scripts/plot_coefficients.py --coefficients {input.coefficients:q}'
         " --fits {input.fits:q} --joint {input.joint:q} --null {input.null:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
@@ -207,7 +207,7 @@ rule plot_lags:
     message:
         "draw outcome by lag of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_lags.py {input.design[0]:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/plot_lags.py {input.design[0]:q} --settings {params.settings:q}'
         " --coefficients {input.coefficients:q} --fits {input.fits:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
@@ -242,7 +242,7 @@ rule plot_diagnostics:
     message:
         "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_diagnostics.py {input.residuals[0]:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/plot_diagnostics.py {input.residuals[0]:q} --settings {params.settings:q}'
         " --fits {input.fits:q} --influence {input.influence:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
@@ -282,7 +282,7 @@ rule plot_sites:
     message:
         "draw the sites side by side, {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_sites.py --sites {params.sites:q} --norms {params.norms:q}"
+        'python "$ATTNLAG"/scripts/plot_sites.py --sites {params.sites:q} --norms {params.norms:q}'
         " --coefficients {input.coefficients:q} --fits {input.fits:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
@@ -319,5 +319,5 @@ rule plot_specifications:
     message:
         "draw the regressions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/plot_specifications.py --coefficients {input:q} --output {output:q}"
+        'python "$ATTNLAG"/scripts/plot_specifications.py --coefficients {input:q} --output {output:q}'
         " --memory {resources.mem_mb} --log {log:q}"

@@ -25,7 +25,7 @@ rule fetch_model:
     message:
         "fetch the model {wildcards.model}"
     shell:
-        "python3 scripts/fetch_model.py --settings {params.settings:q} --model {wildcards.model:q}"
+        'python "$ATTNLAG"/scripts/fetch_model.py --settings {params.settings:q} --model {wildcards.model:q}'
         " --output data/models/{wildcards.model:q} --memory {resources.mem_mb} --log {log:q}"
         # A storage provider takes its own copies of these two.
         ' && for copy in {output:q}; do test -e "$copy"'

@@ -23,5 +23,5 @@ if CONFIG.extraction.keep == "vectors":
         message:
             "compute the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}, shard {wildcards.shard}"
         shell:
-            "python3 scripts/compute_norms.py {input:q} --output {output:q}"
+            'python "$ATTNLAG"/scripts/compute_norms.py {input:q} --output {output:q}'
             " --memory {resources.mem_mb} --log {log:q}"

@@ -27,7 +27,7 @@ rule permute_documents:
     message:
         "permute the documents of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/permute_documents.py {input.norms:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/permute_documents.py {input.norms:q} --settings {params.settings:q}'
         " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
@@ -59,7 +59,7 @@ rule fit_permutations:
     message:
         "fit the null {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_permutations.py {input.permutations[0]:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/fit_permutations.py {input.permutations[0]:q} --settings {params.settings:q}'
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.coefficients:q} --fits {output.fits:q}"
         " --findings {output.findings:q} --memory {resources.mem_mb} --log {log:q}"

@@ -33,7 +33,7 @@ rule fit_regression:
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_regression.py {input.crossproducts[0]:q} --residuals {input.residuals[0]:q}"
+        'python "$ATTNLAG"/scripts/fit_regression.py {input.crossproducts[0]:q} --residuals {input.residuals[0]:q}'
         " --settings {params.settings:q}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.coefficients:q} --fits {output.fits:q}"
@@ -67,7 +67,7 @@ rule fit_groups:
     message:
         "fit {wildcards.regression} to each group of {wildcards.corpus}, {wildcards.model}, {wildcards.site}"
     shell:
-        "python3 scripts/fit_groups.py {input.crossproducts[0]:q} --corpus {input.corpus:q}"
+        'python "$ATTNLAG"/scripts/fit_groups.py {input.crossproducts[0]:q} --corpus {input.corpus:q}'
         " --settings {params.settings:q}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.parquet:q} --memory {resources.mem_mb} --log {log:q}"
@@ -104,7 +104,7 @@ rule tabulate_coefficients:
     message:
         "make a page of the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/tabulate_coefficients.py {input.coefficients:q} --output {output:q}"
+        'python "$ATTNLAG"/scripts/tabulate_coefficients.py {input.coefficients:q} --output {output:q}'
         " --memory {resources.mem_mb} --log {log:q}"
 
 
@@ -112,7 +112,7 @@ rule tabulate_coefficients:
 rule check_fits:
     input:
         fits=studies(f"{RESULTS}/fits.parquet"),
-        everything=everything(),
+        everything=outputs.targets(CONFIG),
     output:
         "results/layers_fitted.txt",
     log:
@@ -131,5 +131,5 @@ rule check_fits:
     message:
         "check that every layer was fitted"
     shell:
-        "python3 scripts/check_fits.py {input.fits:q} --output {output:q}"
+        'python "$ATTNLAG"/scripts/check_fits.py {input.fits:q} --output {output:q}'
         " --memory {resources.mem_mb} --log {log:q}"

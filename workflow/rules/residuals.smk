@@ -24,7 +24,7 @@ rule solve_regression:
     message:
         "solve {wildcards.regression} for {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        "python3 scripts/solve_regression.py {input.crossproducts[0]:q} --settings {params.settings:q}"
+        'python "$ATTNLAG"/scripts/solve_regression.py {input.crossproducts[0]:q} --settings {params.settings:q}'
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 
@@ -55,7 +55,7 @@ rule accumulate_residuals:
     message:
         "read the residuals of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/accumulate_residuals.py {input.design:q}"
+        'python "$ATTNLAG"/scripts/accumulate_residuals.py {input.design:q}'
         " --crossproducts {input.crossproducts:q} --solution {input.solution:q}"
         " --settings {params.settings:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -23,7 +23,7 @@ rule tokenize_corpus:
     message:
         "tokenize {wildcards.corpus} for {wildcards.model}, shard {wildcards.shard}"
     shell:
-        "python3 scripts/tokenize_corpus.py {input.corpus:q} --model data/models/{wildcards.model:q}"
+        'python "$ATTNLAG"/scripts/tokenize_corpus.py {input.corpus:q} --model data/models/{wildcards.model:q}'
         " --shard {wildcards.shard:q} --settings {params.settings:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
@@ -50,7 +50,7 @@ rule summarize_tokens:
     message:
         "count characters and tokens of {wildcards.corpus} for {wildcards.model}"
     shell:
-        "python3 scripts/summarize_tokens.py {input.tokens[0]:q} --corpus {input.corpus:q}"
+        'python "$ATTNLAG"/scripts/summarize_tokens.py {input.tokens[0]:q} --corpus {input.corpus:q}'
         " --parquet {output.parquet:q} --csv {output.csv:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
@@ -84,7 +84,7 @@ rule tabulate_tokens:
     message:
         "make a page of the tokens of {wildcards.corpus} for {wildcards.model}"
     shell:
-        "python3 scripts/tabulate_tokens.py {input:q} --output {output:q}"
+        'python "$ATTNLAG"/scripts/tabulate_tokens.py {input:q} --output {output:q}'
         " --memory {resources.mem_mb} --log {log:q}"
 
 
@@ -108,5 +108,5 @@ rule count_tokens:
     message:
         "count how often each token of {wildcards.model} occurs in {wildcards.corpus}"
     shell:
-        "python3 scripts/count_tokens.py {input.tokens[0]:q} --output {output:q}"
+        'python "$ATTNLAG"/scripts/count_tokens.py {input.tokens[0]:q} --output {output:q}'
         " --memory {resources.mem_mb} --log {log:q}"

@@ -3,7 +3,6 @@
 import argparse
 import errno
 import logging
-import os
 import re
 import resource
 import signal
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pydantic import TypeAdapter
 
 from attnlag.errors import UserError, printable
@@ -20,9 +20,6 @@ from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
-
-# Libraries may have taken seconds to be imported before: the shell of a job knows when it began.
-_BEGAN = float(os.environ.get("ATTNLAG_BEGAN") or time.time())
 
 
 class _OneLine(logging.Formatter):
@@ -35,7 +32,7 @@ class _OneLine(logging.Formatter):
         message = printable(super().formatMessage(record))
         if record.levelno > logging.INFO:
             return message
-        return f"{message} ({time.time() - _BEGAN:.1f} s)"
+        return f"{message} ({time.time() - psutil.Process().create_time():.1f} s)"
 
     def formatException(self, info: Any) -> str:
         return "\n".join(map(printable, super().formatException(info).split("\n")))

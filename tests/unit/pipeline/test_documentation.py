@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pandas as pd
+from described import undescribed
 from PIL import Image
 from projects import ROOT
 
 from copy_gallery import FIGURES, LIMIT, shrunk
-from describe_outputs import undescribed
 
 GALLERY = ROOT / "docs" / "gallery"
 

@@ -1,0 +1,35 @@
+"""What a run says at its end."""
+
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+from attnlag.config.schema import Config
+from attnlag.pipeline.outputs import files_of
+
+
+def words(config: Config, storage: str | None = None) -> str:
+    """Return the findings of every regression and comparison, and where their results are.
+
+    Parameters
+    ----------
+    config : Config
+    storage : str, optional
+        Prefix of a storage provider that has the results: they are not read back, only named.
+    """
+    lines = []
+    for path in files_of(config, name="findings.txt"):
+        if storage:
+            lines.append(f"{storage}/{path}")
+        elif Path(path).exists():
+            findings = Path(path).read_text(encoding="utf-8")
+            lines.append(f"{findings}  in {Path(path).parent}/")
+    text = "\n".join(lines)
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False)
+        for line in text.split("\n")
+    )

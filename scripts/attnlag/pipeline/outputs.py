@@ -1,0 +1,586 @@
+"""The catalogue of outputs: every file that a run makes, what it means, and when it is made.
+
+The targets of the workflow, the page docs/outputs.md and the files that tests expect of a run come
+from it. The rules state the same paths once more, so that the flow can be read in them; a test
+holds the two together.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from attnlag.config.schema import Config
+from attnlag.figures.sizes import SIZES, suffix_of
+
+# Columns that several tables share.
+STUDY = {
+    "model": ("", "name of the model in the configuration"),
+    "corpus": ("", "name of the corpus in the configuration"),
+    "site": ("", "what is measured: `attention`, `mlp` or `block`"),
+    "regression": ("", "name of the regression in the configuration"),
+}
+KEYS = {
+    "document": ("", "id of the document"),
+    "window": ("", "which window of a long document, counted from 0"),
+    "position": (
+        "tokens",
+        "place in the sequence that the model saw, from 0, a begin-of-sequence token included",
+    ),
+    "token_id": ("", "the token's number in the tokenizer's vocabulary"),
+}
+COEFFICIENTS = {
+    **STUDY,
+    "subset": ("", "the documents that were used: `all`, or the group"),
+    "layer": ("", "layer of the model, counted from 0"),
+    "term": ("", "regressor: `intercept`, `lag_1`, `lead_1`, a covariate"),
+    "estimate": (
+        "log norm per unit of the term; of a lag none",
+        "the coefficient; in a null, what is expected if order means nothing",
+    ),
+    "std_error": ("as the estimate", "its standard error; in a null, the deviation of the draws"),
+    "statistic": ("", "estimate / standard error; in a null, (observed - estimate) / std_error"),
+    "df": ("", "degrees of freedom of its t distribution; in a null, the number of draws"),
+    "p_value": ("", "two-sided p-value, of this coefficient alone"),
+    "p_adjusted": ("", "corrected over the layers for the same term (`inference.adjust`)"),
+    "conf_low": ("as the estimate", "lower end of the interval of this coefficient alone"),
+    "conf_high": ("as the estimate", "its upper end"),
+    "vcov_type": ("", "kind of standard error (`inference.covariance`), or `permutation`"),
+    "p_wild": ("", "p-value of the wild cluster bootstrap; with `wild_bootstrap` only"),
+    "observed": ("as the estimate", "the coefficient in the real order; in a null only"),
+}
+LAYERS = "layer_NN"
+
+
+def always(config: Config, regression: str) -> bool:
+    return True
+
+
+def fitted(config: Config, regression: str) -> bool:
+    return config.regressions[regression].permute == "none"
+
+
+def permuted(config: Config, regression: str) -> bool:
+    return not fitted(config, regression)
+
+
+def of_vectors(config: Config, regression: str) -> bool:
+    return config.extraction.keep == "vectors"
+
+
+def with_frequency(config: Config, regression: str) -> bool:
+    return any("log_frequency" in one.covariates for one in config.regressions.values())
+
+
+def several_regressions(config: Config, regression: str) -> bool:
+    return len(config.regressions) > 1
+
+
+def several_sites(config: Config, regression: str) -> bool:
+    return len(config.extraction.sites) > 1 and fitted(config, regression)
+
+
+def never(config: Config, regression: str) -> bool:
+    """No run makes it."""
+    return False
+
+
+def compared(config: Config, regression: str) -> bool:
+    """With a single model and corpus there is nothing to compare."""
+    several = len(config.models) * len(config.corpora) > 1
+    return several and any(fitted(config, name) for name in config.regressions)
+
+
+def compared_and_fitted(config: Config, regression: str) -> bool:
+    return compared(config, regression) and fitted(config, regression)
+
+
+@dataclass
+class Output:
+    """A file of a run.
+
+    Attributes
+    ----------
+    path : str
+        Path with the names of Snakemake's wildcards in braces.
+    meaning : str
+        What the file holds, and what a row of it stands for.
+    columns : dict
+        Unit and meaning by the name of the column, or of the key of a JSON file.
+    when : callable
+        Whether a configuration makes it, for a regression.
+    wanted : bool
+        Whether a run asks for it; other files are made on the way.
+    """
+
+    path: str
+    meaning: str
+    columns: dict[str, tuple[str, str]] = field(default_factory=dict)
+    when: Callable[[Config, str], bool] = always
+    wanted: bool = False
+
+
+STUDY_FOLDER = "results/{model}/{corpus}/{site}/{regression}"
+FIGURES = "results/{model}/{corpus}/{site}/figures"
+OUTPUTS = [
+    Output(
+        "data/models/{model}/source.json",
+        "where the model came from, and what is in its folder: the model as transformers reads it "
+        "(`config.json`, safetensors, tokenizer)",
+        {
+            "name": ("", "name of the model in the configuration"),
+            "source": ("", "kind of source: `hub`, `path`, `package` or `random`"),
+            "revision": ("", "the commit or version that was found"),
+            "digest": ("", "SHA-256 over all files of the model"),
+            "files": ("", "size in bytes and SHA-256 of each file"),
+            "layers": ("", "number of layers"),
+            "width": ("", "width of the residual stream"),
+            "parameters": ("", "number of parameters"),
+            "model_type": ("", "its type in transformers"),
+            "license": ("", "what the source states, null if nothing"),
+            "repository": ("", "the repository; `hub` only"),
+            "package": ("", "the package; `package` only"),
+            "version": ("", "its version; `package` only"),
+            "file": ("", "the file inside the package; `package` only"),
+            "of": ("", "the model whose twin it is; `random` only"),
+            "seed": ("", "seed of the weights; `random` only"),
+        },
+    ),
+    Output(
+        "data/models/{model}/architecture.txt",
+        "the model's tree of modules, with the number of parameters of each",
+    ),
+    Output(
+        "results/corpora/{corpus}.parquet",
+        "the documents, one a row, in the order of the files",
+        {
+            "document": ("", "id of the document, unique in the corpus"),
+            "text": ("", "its text"),
+            "group": ("", "its genre or source"),
+        },
+    ),
+    Output(
+        "results/{model}/{corpus}/tokens/{shard}.parquet",
+        "the sequences that the model sees, one a row: a document, or a window of a long one",
+        {
+            "document": KEYS["document"],
+            "window": KEYS["window"],
+            "first_position": ("tokens", "where the window begins in the document's tokens"),
+            "input_ids": ("", "the tokens' numbers in the vocabulary"),
+            "char_start": ("characters", "where each token begins in the document's text"),
+            "char_end": ("characters", "where it ends"),
+        },
+    ),
+    Output(
+        "results/{model}/{corpus}/token_summary.html",
+        "the counts of `token_summary.csv` as a page to sort and filter",
+        wanted=True,
+    ),
+    Output(
+        "results/{model}/{corpus}/token_summary.csv",
+        "how many characters a token stands for: a row for the corpus, each group, each document",
+        {
+            "level": ("", "`corpus`, `group` or `document`"),
+            "name": ("", "`all`, the group, or the document's id"),
+            "group": ("", "the group"),
+            "documents": ("", "number of documents"),
+            "sequences": ("", "number of sequences"),
+            "characters": ("characters", "that the tokens stand for: not those cut off"),
+            "tokens": ("tokens", "of the text, without begin-of-sequence tokens"),
+            "characters_per_token": ("characters per token", "the ratio of the two"),
+        },
+    ),
+    Output(
+        "results/{model}/{corpus}/token_counts.parquet",
+        "how often each token occurs in the corpus; for `log_frequency` only",
+        {
+            "token_id": KEYS["token_id"],
+            "count": ("", "how often it occurs"),
+        },
+        when=with_frequency,
+    ),
+    Output(
+        "results/{model}/{corpus}/{site}/activations/{shard}.parquet",
+        "the adjustments, a row per token; with `keep: vectors` only",
+        {
+            **KEYS,
+            LAYERS: (
+                "units of the residual stream",
+                "the vector that the sublayer of this layer adds, as long as the model is wide",
+            ),
+        },
+        when=of_vectors,
+    ),
+    Output(
+        "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        "their norms, a row per token",
+        {
+            **KEYS,
+            LAYERS: ("units of the residual stream", "L2 norm of the vector; not its logarithm"),
+        },
+    ),
+    Output(
+        f"{FIGURES}/norms_by_layer{{size}}.{{format}}",
+        "distribution of the log norms in each layer",
+        wanted=True,
+    ),
+    Output(
+        f"{FIGURES}/norms_by_position{{size}}.{{format}}",
+        "mean log norms along the text",
+        wanted=True,
+    ),
+    Output(
+        f"{FIGURES}/text.html",
+        "documents, each token shaded by its norm, layer by layer",
+        wanted=True,
+    ),
+    Output(
+        f"{FIGURES}/text_by_token{{size}}.{{format}}",
+        "one of these documents, in one layer",
+        wanted=True,
+    ),
+    Output(
+        f"{FIGURES}/specifications_by_layer{{size}}.{{format}}",
+        "the nearest lag in all regressions, side by side; with more than one",
+        when=several_regressions,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/design/{{shard}}.parquet",
+        "outcome and regressors, a row per token that has them",
+        {
+            **KEYS,
+            f"{LAYERS}.y": (
+                "log norm",
+                "natural log of the norm; empty where the layer has no row",
+            ),
+            f"{LAYERS}.TERM": ("as the term", "a regressor that differs between layers"),
+            "TERM": ("as the term", "a regressor that is the same in all layers"),
+        },
+        when=fitted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/crossproducts/{{shard}}.parquet",
+        "all that least squares needs of the rows: a row per document and layer",
+        {
+            "document": KEYS["document"],
+            "layer": ("", "layer of the model, counted from 0"),
+            "half": ("", "0 and 1: the halves of the document; for the half-panel jackknife only"),
+            "n": ("", "rows of the design"),
+            "products": (
+                "products of the columns",
+                "upper triangle, row by row, of Σ w w' for w = [1, y, regressors] about the centre "
+                "in the metadata",
+            ),
+        },
+        when=fitted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/solution.json",
+        "the coefficients of all layers, for the second pass over the design",
+        {
+            "model": ("", "slopes, intercepts and what else residuals are reckoned from, by layer"),
+            "hac_lags": ("tokens", "lags of the Newey-West errors"),
+        },
+        when=fitted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/residuals/{{shard}}.parquet",
+        "sums over the residuals e: a row per layer. x is [1, regressors] without their means; z "
+        "is x and the ten residuals before",
+        {
+            "layer": ("", "layer of the model, counted from 0"),
+            "n": ("", "rows of the design"),
+            "effects": ("", "documents whose means were taken out"),
+            "powers": ("powers of log norm", "Σ e, Σ e², Σ e³, Σ e⁴"),
+            "smallest": ("log norm", "the smallest residual"),
+            "largest": ("log norm", "the largest"),
+            "products": ("", "Σ z z', row by row"),
+            "scores": ("", "Σ z e"),
+            "squares": ("", "Σ x e²"),
+            "meat_hc1": ("", "Σ e² xx'"),
+            "meat_hc3": ("", "Σ e²/(1 - h)² xx', h the leverage"),
+            "meat_hac": ("", "`meat_hc1` and the weighted products with the scores before"),
+            "differences": ("log norm squared", "Σ (e - e before)² over neighbours"),
+            "pairs": ("", "pairs of rows at distances 1 to 20"),
+            "lagged": ("log norm squared", "Σ of the products of their residuals"),
+            "histogram": ("", "counts of e / sigma, on the grid of the figures"),
+            "fitted_histogram": ("", "counts of fitted values and e / sigma, on a coarser grid"),
+        },
+        when=fitted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/permutations/{{shard}}.parquet",
+        "cross-products under permutation, of a null: a row per draw and layer",
+        {
+            "draw": ("", "-2: the real order; -1: what is expected; from 0: a draw"),
+            "layer": ("", "layer of the model, counted from 0"),
+            "products": ("products of the columns", "as in `crossproducts`, over all documents"),
+        },
+        when=permuted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/coefficients.csv",
+        "the coefficients: a row per layer and term",
+        COEFFICIENTS,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/fits.csv",
+        "how well each layer is fitted: a row per layer. A null has fewer columns",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "n_obs": ("", "rows of the design"),
+            "n_dropped": ("", "rows left out for a norm that is zero or not finite"),
+            "n_documents": ("", "documents that give rows"),
+            "effective_documents": (
+                "",
+                "as how many equal documents they count, for the nearest lag",
+            ),
+            "r_squared": ("", "share of the variance that is explained"),
+            "adj_r_squared": ("", "the same, adjusted for the number of terms"),
+            "cv_r_squared": ("", "R² of documents that the fit did not see, by folds"),
+            "loo_r_squared": ("", "the same, one document at a time"),
+            "sigma": ("log norm", "standard deviation of the residuals"),
+            "condition_number": ("", "of the regressors, the intercept among them"),
+            "f_statistic": ("", "Wald test that all slopes are zero"),
+            "f_p_value": ("", "its p-value"),
+            "log_likelihood": ("nats", "Gaussian, at the estimates"),
+            "skewness": ("", "of the residuals"),
+            "kurtosis": ("", "of the residuals, 3 for the normal distribution"),
+            "jarque_bera": ("", "test of the residuals' normality"),
+            "jarque_bera_p_value": ("", "its p-value"),
+            "breusch_pagan": ("", "test that their variance does not depend on the regressors"),
+            "breusch_pagan_p_value": ("", "its p-value"),
+            "breusch_godfrey": ("", "test that they are not autocorrelated, lags 1 to 10"),
+            "breusch_godfrey_p_value": ("", "its p-value"),
+            "durbin_watson": ("", "near 2 without autocorrelation; biased by lagged outcomes"),
+            "residual_pNN": ("log norm", "percentile NN of the residuals"),
+            "draws": ("", "permutations; in a null only"),
+            "status": ("", "`ok`, or why the layer was not fitted"),
+        },
+    ),
+    Output(
+        f"{STUDY_FOLDER}/influence.csv",
+        "the documents that coefficients hang on, at most 100 for each lag or lead and layer",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "term": ("", "the lag or lead"),
+            "document": KEYS["document"],
+            "n_obs": ("", "rows of the document"),
+            "change": ("as the estimate", "estimate - estimate without the document"),
+            "change_in_se": ("standard errors", "the same, over the standard error"),
+        },
+        when=fitted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/joint.json",
+        "what holds for all layers at once, from the bootstrap of documents",
+        {
+            "alpha": ("", "significance level"),
+            "critical_values": ("standard errors", "by term: half of the width of a joint band"),
+            "documents": ("", "documents drawn from"),
+            "bins": ("", "bins drawn from, where documents share them, else null"),
+            "draws": ("", "draws that all fitted layers could be estimated in"),
+            "seed": ("", "seed of the draws"),
+        },
+        when=fitted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/groups.csv",
+        "the regression of each group of documents by itself: a row per group, layer and term",
+        {
+            **{name: COEFFICIENTS[name] for name in list(COEFFICIENTS)[:-2]},
+            "n_obs": ("", "rows of the group"),
+            "n_documents": ("", "documents of the group that give rows"),
+            "status": ("", "`ok`, or why the layer was not fitted"),
+        },
+        when=fitted,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/coefficients.html",
+        "the coefficients as a page to sort and filter, significant rows marked",
+        wanted=True,
+    ),
+    Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer", when=fitted),
+    Output(f"{STUDY_FOLDER}/findings.txt", "the sentences that a run ends with", wanted=True),
+    Output(
+        f"{STUDY_FOLDER}/figures/coefficients_by_layer{{size}}.{{format}}",
+        "the coefficients of the lags by layer, with their bands",
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/figures/outcome_by_lag{{size}}.{{format}}",
+        "outcome against the nearest lag, a panel per layer",
+        when=fitted,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/figures/diagnostics{{size}}.{{format}}",
+        "residuals and influential documents",
+        when=fitted,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/figures/groups_by_layer{{size}}.{{format}}",
+        "norms and coefficients by group of documents",
+        when=fitted,
+        wanted=True,
+    ),
+    Output(
+        "results/{model}/{corpus}/figures/{regression}/sites_by_layer{size}.{format}",
+        "the sites beside each other; with more than one",
+        when=several_sites,
+        wanted=True,
+    ),
+    Output(
+        "results/comparison/coefficients.csv",
+        "the coefficients of all models, corpora, sites and regressions",
+        {
+            **COEFFICIENTS,
+            "depth": ("", "layer / (layers - 1): 0 for the first layer, 1 for the last"),
+            "control": ("", "whether the model has random weights"),
+        },
+        when=compared,
+    ),
+    Output(
+        "results/comparison/pairs.csv",
+        "how far two models agree: a row per pair, corpus, site, regression and lag",
+        {
+            "model_a": ("", "one model"),
+            "model_b": ("", "the other"),
+            "control_a": ("", "whether the one has random weights"),
+            "control_b": ("", "whether the other has"),
+            "corpus": STUDY["corpus"],
+            "site": STUDY["site"],
+            "regression": STUDY["regression"],
+            "term": ("", "the lag or lead"),
+            "layers_a": ("", "layers of the one"),
+            "layers_b": ("", "layers of the other"),
+            "points": ("", "depths at which both have a coefficient"),
+            "correlation": ("", "Pearson's, of their coefficients over relative depth"),
+            "conf_low": ("", "lower end of its bootstrap interval"),
+            "conf_high": ("", "its upper end"),
+            "draws": ("", "draws of documents that gave a correlation"),
+            "documents": ("", "documents that give rows in both"),
+            "documents_only_a": ("", "documents left out, of the one only"),
+            "documents_only_b": ("", "documents left out, of the other only"),
+            "layers_compared": ("", "layers of the deeper model that were held against one"),
+            "layers_agreeing": ("", "of these, those that agree in sign and significance"),
+            "share_agreeing": ("", "the ratio of the two"),
+        },
+        when=compared,
+    ),
+    Output(
+        "results/comparison/coefficients.html",
+        "the same as a page to sort and filter",
+        when=compared,
+        wanted=True,
+    ),
+    Output(
+        "results/comparison/pairs.html",
+        "the pairs as a page to sort and filter",
+        when=compared,
+        wanted=True,
+    ),
+    Output("results/comparison/findings.txt", "the pairs in words", when=compared),
+    Output(
+        "results/comparison/figures/{site}/{regression}/coefficients_by_depth{size}.{format}",
+        "the coefficients over relative depth, a line per model",
+        when=compared_and_fitted,
+        wanted=True,
+    ),
+    Output(
+        "results/report.zip",
+        "the report that `make report` makes; unpack it and open it",
+        when=never,
+    ),
+    Output("results/layers_fitted.txt", "how many layers each regression was fitted in"),
+    Output(
+        "results/provenance.json",
+        "what made every file",
+        {
+            "models": ("", "revision and digest of each model"),
+            "corpora": ("", "digest of each corpus"),
+            "environments": ("", "versions of Python and packages"),
+            "jobs": (
+                "",
+                "for each job its rule, settings, digest of its code, and the SHA-256 of its files",
+            ),
+        },
+    ),
+]
+
+
+def shards(config: Config, corpus: str) -> list[str]:
+    """Return the names of a corpus' shards."""
+    return [f"{shard:04d}" for shard in range(config.corpora[corpus].shards)]
+
+
+def endings(config: Config) -> list[str]:
+    """Return what the names of figures end with, before the format: one ending per size."""
+    return [suffix_of(name) for name in SIZES if name in config.figures.sizes]
+
+
+def expanded(output: Output, config: Config) -> Iterator[str]:
+    """Yield the paths of an output for all names in a configuration that make it."""
+    values: dict[str, list[str]] = {
+        "model": list(config.models),
+        "corpus": list(config.corpora),
+        "site": list(config.extraction.sites),
+        "regression": list(config.regressions),
+        "size": endings(config),
+        "format": list(config.figures.formats),
+    }
+    asked = [name for name in values if f"{{{name}}}" in output.path]
+    for chosen in itertools.product(*(values[name] for name in asked)):
+        names = dict(zip(asked, chosen, strict=True))
+        if output.when(config, names.get("regression", next(iter(config.regressions)))):
+            every = shards(config, names["corpus"]) if "{shard}" in output.path else [""]
+            yield from (output.path.format(**names, shard=shard) for shard in every)
+
+
+def targets(config: Config) -> list[str]:
+    """Return the files that a run asks for."""
+    return files_of(config, wanted=True)
+
+
+def files_of(config: Config, name: str = "", wanted: bool = False) -> list[str]:
+    """Return the files that a run makes, in the order of the catalogue.
+
+    Parameters
+    ----------
+    config : Config
+    name : str
+        Only files of this name; by default all.
+    wanted : bool
+        Only files that a run asks for.
+    """
+    chosen = [
+        output for output in OUTPUTS if output.path.endswith(name) and (output.wanted or not wanted)
+    ]
+    paths = [path for output in chosen for path in expanded(output, config)]
+    # Every table that is there as CSV is there as Parquet too.
+    tables = [path.replace(".csv", ".parquet") for path in paths if path.endswith(".csv")]
+    return list(dict.fromkeys([*paths, *tables]))
+
+
+# What stands for more than one name, in paths and in names of columns.
+PATTERNS = {
+    "{size}": "(|_column|_slide)",
+    "{format}": "(svg|png)",
+    "{shard}": r"\d{4,}",
+    "NN": r"\d{2,}",
+    "TERM": r"((lag|lead|position)_\d+|log_frequency|group_.+|previous_layer(_lag_1)?)",
+}
+
+
+def matches(described: str, found: str) -> bool:
+    """Return whether a name or path is one of those that a described one stands for."""
+    words = re.split(r"(\{\w+\}|NN|TERM)", described)
+    parts = [
+        PATTERNS.get(w, r"[^/]+") if w in PATTERNS or "{" in w else re.escape(w) for w in words
+    ]
+    return re.fullmatch("".join(parts), found) is not None

@@ -1,0 +1,34 @@
+"""Files of a run against the catalogue of outputs."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from attnlag.pipeline.outputs import OUTPUTS, matches
+
+
+def columns_of(file: Path) -> list[str]:
+    """Return the columns of a table, the keys of a JSON file; nothing of other files."""
+    if file.suffix == ".parquet":
+        return list(pq.read_schema(file).names)
+    if file.suffix == ".csv":
+        return list(pd.read_csv(file, nrows=0).columns)
+    return list(json.loads(file.read_text(encoding="utf-8"))) if file.suffix == ".json" else []
+
+
+def undescribed(project: Path) -> Iterator[str]:
+    """Yield the files below ``results/`` of a project, and their columns, that have no meaning."""
+    for file in sorted(path for path in (project / "results").rglob("*") if path.is_file()):
+        path = str(file.relative_to(project))
+        # Tables that are there twice are described once.
+        names = {path, re.sub(r"\.parquet$", ".csv", path)}
+        found = [output for output in OUTPUTS if any(matches(output.path, n) for n in names)]
+        if not found and not file.name.startswith("."):
+            yield path
+        for column in columns_of(file) if found else []:
+            if not any(matches(name, column) for name in found[0].columns):
+                yield f"{path}: {column}"

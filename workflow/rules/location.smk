@@ -1,0 +1,45 @@
+# Where attnlag's own files are. In its own folder and as a module that is named by a path, they lie
+# beside this file. Of a repository that a module names with github(...), Snakemake reads the rules
+# alone, and it has no public way to the other files: they are unpacked below .snakemake/, where jobs
+# on other machines see them too.
+
+import os
+import sys
+import tarfile
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def project_folder():
+    """Return attnlag's folder on this machine."""
+    source = workflow.current_basedir
+    if source.is_local:
+        return Path(str(source)).parents[1]
+    repository = source.hosted_repo.repo
+    commit = repository.commit(source.ref).hexsha
+    folder = Path(".snakemake", "attnlag", commit).absolute()
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=folder.parent) as place,
+            tempfile.TemporaryFile() as packed,
+        ):
+            repository.archive(packed, commit, path=["scripts", "workflow"])
+            packed.seek(0)
+            with tarfile.open(fileobj=packed) as archive:
+                archive.extractall(place, filter="data")
+            # Another process may have been faster.
+            with suppress(OSError):
+                Path(place).rename(folder)
+    return folder
+
+
+SCRIPTS = project_folder() / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+os.environ.update(
+    # What the shells of jobs call attnlag's folder.
+    ATTNLAG="." if Path.cwd().samefile(SCRIPTS.parent) else str(SCRIPTS.parent),
+    # Jobs run the interpreter that runs Snakemake, whether or not its environment is activated.
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+)

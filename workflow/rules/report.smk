@@ -1,0 +1,60 @@
+# What the report shows, and how figures are named.
+
+# In the report in this order, which is that of the flow: it sorts its categories by name.
+CATEGORIES = {
+    "corpus": "1 Corpus",
+    "norms": "2 Norms",
+    "coefficients": "3 Coefficients",
+    "diagnostics": "4 Diagnostics",
+    "comparison": "5 Comparison",
+}
+
+
+def in_report(path, caption, category, subcategory, shows, **labels):
+    """Return an output for the report, labelled by what it is of."""
+    of = {name: f"{{{name}}}" for name in ("model", "corpus", "site", "regression")}
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category=CATEGORIES[category],
+        subcategory=subcategory,
+        labels={**of, "layer": "all", **labels, "shows": shows},
+    )
+
+
+COMPARISON_FIGURE = "results/comparison/figures/{site}/{regression}/coefficients_by_depth"
+# What all sites of a regression share; no site has this name.
+BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
+# What the names of figures end with, before the format.
+ENDINGS = outputs.endings(CONFIG)
+
+
+def figure(pattern, *about, **labels):
+    """Return the files of a figure, one per size and format; the report shows the first one.
+
+    That is the page's, in the format that scales best.
+    """
+    formats = sorted(CONFIG.figures.formats)[::-1]
+    files = expand(pattern, size=ENDINGS, format=formats, allow_missing=True)
+    return [in_report(files[0], *about, shows="figure", **labels), *files[1:]]
+
+
+def null_of(wildcards):
+    """Return the coefficients of the regression of permuted documents with the same terms."""
+    own = CONFIG.regressions[wildcards.regression]
+    fields = {"lags", "leads", "covariates", "fixed_effects"}
+    fields |= {"position_knots"} if "position" in own.covariates else set()
+    same = own.model_dump(include=fields)
+    of_null = f"{RESULTS}/coefficients.parquet".replace("{regression}", "{null}")
+    return [
+        expand(of_null, null=name, allow_missing=True)[0]
+        for name in NULLS
+        if CONFIG.regressions[name].model_dump(include=fields) == same
+        and own.bias_correction == own.permute == "none"
+    ][:1]
+
+
+def joint_of(wildcards):
+    """Return what joint bands rest on, if the figures are to have them."""
+    joint = CONFIG.figures.bands == "joint" and wildcards.regression in REGRESSIONS
+    return f"{RESULTS}/joint.json" if joint else []
