@@ -36,42 +36,32 @@ def killed(fresh):
     run.kill()
     run.wait()
     assert locks_of(fresh)
-    assert lock_of(fresh).read_text().startswith(f"{socket.gethostname()} {run.pid} ")
+    assert lock_of(fresh).read_text().startswith(f"{socket.gethostname()} ")
     return fresh
 
 
-def test_the_next_run_clears_the_locks_of_a_killed_one(killed):
-    killed.run(*RUN)
-    assert not locks_of(killed)
-
-
 def refused(project):
-    """Return the line with which a run is refused, which leaves the locks that it found."""
+    """Return whether a run is refused, which leaves the locks that it found."""
     before = locks_of(project)
     result = project.snakemake("--cores", "2", *RUN)
-    assert result.returncode == 1
     assert "Traceback" not in result.stdout
     assert locks_of(project) == before
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("error:")]
-    return line
+    return result.returncode == 1 and "--unlock" in result.stdout
 
 
 def test_the_locks_of_a_run_that_lives_stay(killed):
     with lock_of(killed).open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        machine, process, _ = lock_of(killed).read_text().split()
-        line = refused(killed)
-    assert f"begun on {machine} as process {process}" in line
-    assert "wait for its end or stop it" in line
+        assert refused(killed)
+    killed.run(*RUN)
+    assert not locks_of(killed)
 
 
 def test_the_locks_of_another_machine_stay(killed):
     """Over a network, a lock of the system's may not be seen; and asking twice is no answer."""
-    lock_of(killed).write_text("elsewhere 17 mark")
+    lock_of(killed).write_text("elsewhere mark")
     for _ in range(2):
-        line = refused(killed)
-        assert "begun on elsewhere as process 17" in line
-        assert "call 'snakemake --unlock'" in line
+        assert refused(killed)
     # Who asks for it has them cleared.
     assert killed.snakemake("--unlock").returncode == 0
     killed.run(*RUN)
@@ -82,6 +72,6 @@ def test_a_dry_run_leaves_the_mark_of_a_run(killed):
     """A run that is going on must not lose its jobs to a look at it."""
     *_, mark = lock_of(killed).read_text().split()
     killed.would_run(*RUN)
-    assert lock_of(killed).read_text().split()[2] == mark
+    assert lock_of(killed).read_text().split()[-1] == mark
     killed.run(*RUN)
-    assert lock_of(killed).read_text().split()[2] != mark
+    assert lock_of(killed).read_text().split()[-1] != mark

@@ -4,12 +4,15 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.config.schema import NAME_PATTERN
 from attnlag.pipeline import closing, outputs, records, stages
 from attnlag.pipeline.digests import code_digest
+
+BEGUN = time.time()
 
 # A file given with --configfile stands for itself; Snakemake would merge it into this one. Where
 # attnlag is a module, the configuration comes from the workflow that uses it.
@@ -133,4 +136,4 @@ def closing_words():
 def write_record():
     """Write results/provenance.json; results in a storage provider's hands are not read back."""
     if not workflow.storage_settings.default_storage_provider:
-        records.write()
+        records.write(BEGUN)

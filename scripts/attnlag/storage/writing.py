@@ -101,6 +101,7 @@ def leftovers(folder: str | Path) -> Iterator[Path]:
 @contextmanager
 def _workplace(target: Path) -> Iterator[Path]:
     """Yield a hidden folder beside ``target`` to write in, and remove it at the end."""
+    _refuse_if_superseded(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(

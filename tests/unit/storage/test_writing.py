@@ -1,7 +1,6 @@
 """Files and folders appear whole or not at all, and what the dead left is removed."""
 
 import errno
-import fcntl
 import os
 import signal
 import subprocess
@@ -77,43 +76,27 @@ with writing.written_whole(sys.argv[1]) as temporary:
 """
 
 
-def die_writing(target):
+def test_what_a_killed_writer_leaves_is_found(tmp_path):
+    target = tmp_path / "results/a.txt"
     command = [sys.executable, "-c", DIE, str(target)]
     assert subprocess.run(command, cwd=ROOT / "scripts", check=False).returncode == -signal.SIGKILL
+    (left,) = writing.leftovers(tmp_path)
+    assert left.parent == target.parent
+    assert not target.exists()
+    writing.write_text("after", target)
+    assert list(writing.leftovers(tmp_path)) == [left]
 
 
-def test_the_next_writer_removes_what_a_dead_one_left(tmp_path):
-    """And nothing else: neither what someone is writing now nor what belongs to other targets."""
-    target = tmp_path / "a.b.txt"
-    for _ in range(2):
-        die_writing(target)
-        assert len(names(tmp_path)) == 1
-    # A writer that was killed before it had a lock.
-    (tmp_path / ".a.b.txt.12345678.tmp").mkdir()
-    with writing.written_whole(target) as temporary:
-        alive = temporary.parent.name
-        assert names(tmp_path) == [alive]
-        temporary.write_text("first")
-        die_writing(tmp_path / "b.txt")
-        writing.write_text("second", target)
-        assert alive in names(tmp_path)
-        assert len(names(tmp_path)) == 3
-    assert target.read_text() == "first"
-    assert len(names(tmp_path)) == 2
-
-
-def test_nothing_is_removed_where_locks_do_not_exist(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, "no locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    target = tmp_path / "a.txt"
-    with writing.written_whole(target) as temporary:
-        temporary.write_text("one")
-        writing.write_text("two", target)
-        assert temporary.read_text() == "one"
-    assert target.read_text() == "one"
-    assert names(tmp_path) == ["a.txt"]
+def test_a_writer_whose_folder_a_newer_run_removed_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(writing.RUN_VARIABLE, "first")
+    writing.RUN_RECORD.parent.mkdir()
+    writing.RUN_RECORD.write_text("machine first")
+    with pytest.raises(UserError, match="newer run"), writing.written_whole("a.txt") as temporary:
+        writing.RUN_RECORD.write_text("machine second")
+        temporary.parent.rmdir()
+        temporary.write_text("late")
+    assert names(tmp_path) == [".snakemake"]
 
 
 def test_a_job_of_a_run_that_is_over_writes_nothing(tmp_path, monkeypatch):
@@ -123,11 +106,11 @@ def test_a_job_of_a_run_that_is_over_writes_nothing(tmp_path, monkeypatch):
     # On another machine there is no such record.
     writing.write_text("before", target)
     writing.RUN_RECORD.parent.mkdir()
-    writing.RUN_RECORD.write_text("machine 1 first")
+    writing.RUN_RECORD.write_text("machine first")
     writing.write_text("still", target)
     with pytest.raises(UserError, match="newer run"), writing.written_whole(target) as temporary:
         temporary.write_text("late")
-        writing.RUN_RECORD.write_text("machine 2 second")
+        writing.RUN_RECORD.write_text("machine second")
     with pytest.raises(UserError, match="newer run"), writing.replaced_whole(target):
         raise AssertionError
     assert target.read_text() == "still"
@@ -135,18 +118,6 @@ def test_a_job_of_a_run_that_is_over_writes_nothing(tmp_path, monkeypatch):
     # A program that is run by hand belongs to no run.
     monkeypatch.delenv(writing.RUN_VARIABLE)
     writing.write_text("by hand", target)
-
-
-def test_a_job_without_its_shell_writes_nothing(tmp_path, monkeypatch):
-    target = tmp_path / "a.txt"
-    monkeypatch.setenv(writing.SHELL_VARIABLE, str(os.getpid()))
-    writing.write_text("before", target)
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    monkeypatch.setenv(writing.SHELL_VARIABLE, str(gone.pid))
-    with pytest.raises(UserError, match="the shell of this job was killed"):
-        writing.write_text("after", target)
-    assert target.read_text() == "before"
 
 
 @pytest.mark.parametrize(

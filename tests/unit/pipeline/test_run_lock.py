@@ -1,0 +1,77 @@
+"""Locks that a killed run has left are cleared, and those of a run that lives are not."""
+
+import fcntl
+import os
+import socket
+
+import pytest
+
+from attnlag.pipeline import run_lock
+from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE
+
+
+@pytest.fixture
+def left(tmp_path, monkeypatch):
+    """Return a lock that a killed run on this machine has left in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(RUN_VARIABLE, raising=False)
+    lock = tmp_path / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    RUN_RECORD.write_text(f"{socket.gethostname()} killed")
+    return lock
+
+
+def test_a_run_that_is_alone_clears_them(left):
+    record, alone = run_lock.clear_stale_locks()
+    assert alone
+    assert not left.exists()
+    record.close()
+
+
+def test_a_run_beside_another_does_not(left):
+    with RUN_RECORD.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        record, alone = run_lock.clear_stale_locks()
+        assert not alone
+        assert left.exists()
+        record.close()
+
+
+def test_those_of_another_machine_stay(left):
+    RUN_RECORD.write_text("elsewhere mark")
+    record, alone = run_lock.clear_stale_locks()
+    assert not alone
+    assert left.exists()
+    record.close()
+
+
+def test_the_lock_is_held_until_the_record_is_closed(left):
+    record, _ = run_lock.clear_stale_locks()
+    left.touch()
+    assert not run_lock.clear_stale_locks()[1]
+    record.close()
+    assert run_lock.clear_stale_locks()[1]
+
+
+def test_a_run_removes_what_jobs_of_a_killed_one_have_begun(left, tmp_path):
+    begun = tmp_path / "results/a/.norms.parquet.12345678.tmp"
+    begun.mkdir(parents=True)
+    record, alone = run_lock.clear_stale_locks()
+    assert RUN_RECORD.read_text().split()[-1] == "killed"
+    run_lock.begin_run(record, alone)
+    assert RUN_RECORD.read_text().split()[-1] == os.environ[RUN_VARIABLE] != "killed"
+    assert not begun.exists()
+    record.close()
+
+
+def test_a_run_beside_another_has_no_mark(left, tmp_path):
+    begun = tmp_path / "results/a/.norms.parquet.12345678.tmp"
+    begun.mkdir(parents=True)
+    with RUN_RECORD.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        record, alone = run_lock.clear_stale_locks()
+        run_lock.begin_run(record, alone)
+        assert RUN_VARIABLE not in os.environ
+        assert begun.exists()
+        record.close()
