@@ -68,10 +68,6 @@ def of_vectors(config: Config, regression: str) -> bool:
     return config.extraction.keep == "vectors"
 
 
-def with_frequency(config: Config, regression: str) -> bool:
-    return any("log_frequency" in one.covariates for one in config.regressions.values())
-
-
 def several_regressions(config: Config, regression: str) -> bool:
     return len(config.regressions) > 1
 
@@ -192,12 +188,11 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/token_counts.parquet",
-        "how often each token occurs in the corpus; for `log_frequency` only",
+        "how often each token occurs in the corpus",
         {
             "token_id": KEYS["token_id"],
             "count": ("", "how often it occurs"),
         },
-        when=with_frequency,
     ),
     Output(
         "results/{model}/{corpus}/{site}/activations/{shard}.parquet",
