@@ -1,53 +1,53 @@
-# make: the main job · make test · make test-slurm · make test-storage · make test-report ·
-# make crashes · make lint · make audit · make bench · make report · make verify ·
-# make check-repro · make site · make gallery · make clean
+# make: the main job · make test · make help: everything else
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run test test-slurm test-storage test-report crashes lint audit bench report verify \
-	check-repro docs site gallery lock clean
+	check-repro docs site gallery lock clean help
 
-PYTHON ?= $(shell command -v python3.11 || echo python3)
+PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+TESTED := .venv/.tested
+PIP := -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 
-run: $(READY)
+run: $(READY) ## the main job: set up .venv, fetch the model, make everything
 	$(BIN)/snakemake --cores all
 
-# The environment is made anew only when its list changes.
-$(READY): requirements.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
-	touch $@
-
-test: $(READY)
+test: $(TESTED) ## the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Through a real Slurm on this machine, which is installed if need be (Debian, as root).
-test-slurm: .venv-slurm/.installed
-	.venv-slurm/bin/python -m pytest tests/slurm
+# An environment is made anew only when its list changes.
+$(READY): pyproject.toml requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP) --editable .
+	touch $@
 
-# With results in a bucket, of a server on this machine.
-test-storage: .venv-storage/.installed
-	.venv-storage/bin/python -m pytest tests/storage
+$(TESTED): $(READY)
+	$(BIN)/python $(PIP) --editable '.[dev]'
+	touch $@
 
-# Runs that are killed at random moments, 50 times each, and mended by the next: an hour.
-crashes: $(READY)
-	$(BIN)/python tests/support/killing.py
-
-# The report in a browser, which is installed if need be (Debian, as root).
-test-report: .venv-report/.installed
-	command -v chromium || { apt-get update -qq && apt-get install -qq -y chromium; }
-	.venv-report/bin/python -m pytest tests/report
-
-# Plugins and the like are in environments of their own, on top of the other.
-.venv-report/.installed .venv-slurm/.installed .venv-storage/.installed: .venv-%/.installed: $(READY) requirements-%.txt
+# What only some need is in environments of their own, on top of the other.
+.venv-%/.installed: $(TESTED)
 	$(BIN)/python -m venv --clear .venv-$*
 	$(BIN)/python -c 'import site; print(*site.getsitepackages())' \
 		> $$(echo .venv-$*/lib/python3*/site-packages)/attnlag.pth
-	.venv-$*/bin/python -m pip install --disable-pip-version-check -r requirements-$*.txt
+	.venv-$*/bin/python $(PIP) --editable '.[$*]'
 	touch $@
 
-lint: $(READY)
+test-slurm: .venv-slurm/.installed ## a real Slurm on this machine, installed if need be (Debian, as root)
+	.venv-slurm/bin/python -m pytest tests/slurm
+
+test-storage: .venv-storage/.installed ## results in a bucket of a server on this machine
+	.venv-storage/bin/python -m pytest tests/storage
+
+test-report: .venv-report/.installed ## the report in a browser, installed if need be (Debian, as root)
+	command -v chromium || { apt-get update -qq && apt-get install -qq -y chromium; }
+	.venv-report/bin/python -m pytest tests/report
+
+crashes: $(TESTED) ## runs that are killed at random moments, 50 times each, and mended: an hour
+	$(BIN)/python tests/support/killing.py
+
+lint: $(TESTED) ## style, types, and pages that are generated from the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,68 +57,53 @@ lint: $(READY)
 	$(BIN)/python scripts/describe_licences.py --check
 	$(BIN)/python scripts/describe_outputs.py --check
 
-# Known vulnerabilities of what is installed, from the package index. A package that the index says
-# nothing about counts as a failure.
-audit: $(READY) .venv-audit/.installed
-	$(BIN)/python -m pip list --format freeze | sed 's/+.*//' > .venv-audit/installed.txt
+# A package that the index says nothing about counts as a failure.
+audit: .venv-audit/.installed ## known vulnerabilities of what is installed, from the package index
+	$(BIN)/python -m pip list --exclude attnlag --format freeze | sed 's/+.*//' > .venv-audit/installed.txt
 	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r .venv-audit/installed.txt
 
-.venv-audit/.installed: requirements-audit.txt
-	$(PYTHON) -m venv --clear .venv-audit
-	.venv-audit/bin/python -m pip install --disable-pip-version-check -r requirements-audit.txt
-	touch $@
-
-bench: $(READY)
+bench: $(TESTED) ## speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/regression.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/scaling.py
 
-report: $(READY)
-	$(BIN)/snakemake --cores all
+report: run ## the report of the results, in one file
 	$(BIN)/snakemake --report results/report.zip
 
-# Everything that is there against the record of what made it.
-verify: $(READY)
+verify: $(READY) ## every file that is there against the record of what made it
 	$(BIN)/python scripts/verify_results.py
 
-# The workflow again and again, as runs may differ; with CONFIG=config/config.yaml, that one.
-check-repro: $(READY)
+check-repro: $(TESTED) ## the workflow again and again, as runs may differ; with CONFIG=FILE, that one
 	$(BIN)/python tests/support/check_reproducibility.py $(if $(CONFIG),--configfile $(CONFIG))
 
-docs: $(READY)
+docs: $(TESTED) ## the pages that are generated from the code
 	$(BIN)/python scripts/describe_config.py
 	$(BIN)/python scripts/describe_licences.py
 	$(BIN)/python scripts/describe_outputs.py
 
-# The figures of the default run, for the gallery.
-gallery: $(READY)
+gallery: $(READY) ## the figures of the default run, for docs/gallery/
 	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
 	$(BIN)/python scripts/copy_gallery.py
 
-# The documentation as pages, in site/: a link that leads nowhere is an error.
-site: .venv-docs/.installed
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+# A link that leads nowhere is an error.
+site: .venv-docs/.installed ## the documentation as pages, in site/
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
-.venv-docs/.installed: requirements-docs.txt
-	$(PYTHON) -m venv --clear .venv-docs
-	.venv-docs/bin/python -m pip install --disable-pip-version-check -r requirements-docs.txt
-	touch $@
+# torch stays a range, so that a build for CPU that is at hand is used; what a build for CUDA brings
+# along is for torch to choose.
+lock: ## the exact versions in requirements.txt, from the ranges in pyproject.toml
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,report,slurm,storage,audit]'
+	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
+		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
+	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt
+	mv .venv-lock/new.txt requirements.txt
 
-# The exact versions, from the ranges, and the same list for conda.
-lock:
-	rm -rf .venv-lock
-	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install -r requirements.in
-	sed -i '/^[^#-]/d' requirements.txt
-	grep '^torch' requirements.in >> requirements.txt
-	.venv-lock/bin/python -m pip freeze | grep -viE '^(torch|triton|nvidia-|cuda-)' >> requirements.txt
-	sed -i '/^      - /d' workflow/envs/attnlag.yaml
-	sed -n '/^[^#-]/s/^/      - /p' requirements.txt >> workflow/envs/attnlag.yaml
-	rm -rf .venv-lock
-
-clean:
-	rm -rf .venv .venv-audit .venv-bench .venv-docs .venv-lock .venv-report .venv-slurm
-	rm -rf .venv-storage .snakemake logs results data/models site
+clean: ## everything that make has made
+	rm -rf .venv .venv-* .snakemake logs results data/models site build
 	find . -name __pycache__ -prune -exec rm -rf {} +
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'

@@ -1,21 +1,20 @@
-"""Write docs/licences.md: the pinned packages and their licences, as the packages state them.
+"""Write docs/licences.md: the packages that attnlag needs, and the licences that they state.
 
-The packages are those of requirements.txt, and each is looked up in the environment that runs this
-program. With --check nothing is written: a list that is not up to date is named, and the status is
-1.
+Each package is looked up in the environment that runs this program. With --check nothing is
+written: a list that is not up to date is named, and the status is 1.
 """
 
-import re
-import sys
 from importlib import metadata
-from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from attnlag.pipeline.generated_pages import write_or_check
 
 HEADER = """\
 # Licences of the packages
 
-What the packages of requirements.txt state about their own licence, as
+What the packages that attnlag needs state about their own licence, as
 `python scripts/describe_licences.py` writes it and `make lint` checks it. torch is not in the list,
 since any version of a range will do: it is under BSD-3-Clause, with parts of others under licences
 of theirs. attnlag itself is under the [MIT licence](../LICENSE).
@@ -27,11 +26,17 @@ of theirs. attnlag itself is under the [MIT licence](../LICENSE).
 LONGEST_NAME = 60
 
 
-def pinned(requirements: Path) -> list[tuple[str, str]]:
-    """Return the names and versions of the packages of a list that are pinned, in its order."""
-    lines = requirements.read_text(encoding="utf-8").splitlines()
-    found = (re.fullmatch(r"([\w.-]+)==(\S+)", line) for line in lines)
-    return [(match[1], match[2]) for match in found if match]
+def required(package: str, found: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the packages that a package needs, directly or not, and their versions, by name."""
+    found = {} if found is None else found
+    for line in metadata.requires(package) or []:
+        requirement = Requirement(line)
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        found[name] = metadata.version(name)
+        required(name, found)
+    return found
 
 
 def licence_of(package: metadata.Distribution) -> str:
@@ -53,23 +58,20 @@ def licence_of(package: metadata.Distribution) -> str:
     return "not stated"
 
 
-def licences(requirements: Path) -> str:
-    """Return the list in Markdown; a package that is not installed ends the program."""
-    rows, missing = [], []
-    for name, version in pinned(requirements):
-        try:
-            rows.append(f"| {name} | {version} | {licence_of(metadata.distribution(name))} |")
-        except metadata.PackageNotFoundError:
-            missing.append(f"error: {requirements}: {name} is not installed; run 'make' first")
-    if missing:
-        sys.exit("\n".join(missing))
+def page() -> str:
+    """Return the list in Markdown."""
+    packages = {
+        name: version
+        for name, version in sorted(required("attnlag").items())
+        # What torch brings along depends on its build.
+        if name != "torch" and not name.startswith(("triton", "nvidia-", "cuda-"))
+    }
+    rows = [
+        f"| {name} | {version} | {licence_of(metadata.distribution(name))} |"
+        for name, version in packages.items()
+    ]
     return HEADER + "\n".join(rows) + "\n"
 
 
-def pages(root: Path) -> dict[Path, str]:
-    """Return what the list should hold, by its path."""
-    return {root / "docs" / "licences.md": licences(root / "requirements.txt")}
-
-
 if __name__ == "__main__":
-    write_or_check(__doc__, pages)
+    write_or_check(__doc__, lambda root: {root / "docs" / "licences.md": page()})

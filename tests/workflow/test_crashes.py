@@ -101,23 +101,6 @@ def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
     assert not problems_after(before_fits, prepared.expected)
 
 
-def test_a_program_that_outlives_its_shell_writes_nothing(prepared, before_fits):
-    """Its job has failed; a result would be one that Snakemake has no record of."""
-    printed = before_fits.folder / "killed.txt"
-    run = start(before_fits, printed)
-    program = wait_for(lambda: program_of(run, "fit_regression"), run)
-    program.suspend()
-    try:
-        program.parent().kill()
-        assert run.wait() == 1
-    finally:
-        program.resume()
-    wait_for_jobs(before_fits.folder)
-    assert "not written: the shell of this job was killed" in printed.read_text()
-    assert not (before_fits.folder / FITS).exists()
-    assert not problems_after(before_fits, prepared.expected)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop(prepared, before_fits, number):
     """SIGTERM is sent to snakemake, which waits for its jobs; Ctrl-C goes to all of them."""
@@ -130,7 +113,6 @@ def test_told_to_stop(prepared, before_fits, number):
         os.killpg(run.pid, number)
     assert run.wait(60) == 1
     assert not list(processes_in(before_fits.folder))
-    assert "Traceback" not in printed.read_text()
     assert not list((before_fits.folder / "results").rglob(".*.tmp"))
     assert not problems_after(before_fits, prepared.expected)
 
@@ -145,10 +127,7 @@ def test_a_job_with_too_little_memory(prepared, before_fits):
     assert run.wait() == 1
     text = printed.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
-    # A library that cannot allocate may end the program at once.
-    assert re.match(
-        r"error: fit_regression (ran out of memory with|was (killed \(SIGABRT\)|ended by))", line
-    )
+    assert line.startswith("error: fit_regression ran out of memory with ")
     assert "it asked for mem_mb: 2536; give it more" in line
     assert "--set-resources fit_regression:mem_mb=5072" in line
     assert "a lower inference.stack_mb" in line
