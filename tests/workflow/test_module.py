@@ -78,7 +78,7 @@ def test_another_workflow_uses_the_rules(elsewhere, finished_once):
 
 def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
     elsewhere.write_snakefile('config["attnlag"]')
-    assert elsewhere.would_run()["plot_coefficients"] == 1
+    assert elsewhere.would_run()["plot_regression"] == 1
 
 
 @pytest.mark.parametrize(

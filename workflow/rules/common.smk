@@ -396,16 +396,6 @@ def in_report(path, caption, category, subcategory, shows, **labels):
     )
 
 
-def figure(pattern, *about, **labels):
-    """Return the files of a figure, one per size and format; the report shows the first one.
-
-    That is the page's, in the format that scales best.
-    """
-    formats = sorted(CONFIG.figures.formats)[::-1]
-    files = expand(pattern, size=ENDINGS, format=formats, allow_missing=True)
-    return [in_report(files[0], *about, shows="figure", **labels), *files[1:]]
-
-
 def every_shard(pattern):
     """Return ``pattern`` for every shard of every study, but those of permuted documents."""
     paths = []
