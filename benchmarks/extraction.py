@@ -38,10 +38,10 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns, extraction, norms
+from attnlag.adjustments import columns, extraction, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
-from attnlag.model import architectures, onednn
-from attnlag.storage import tables
+from attnlag.model import architectures, onednn  # noqa: E402
+from attnlag.storage import tables  # noqa: E402
 
 LENGTH = 256
 PEERS = ("transformer_lens", "nnsight")

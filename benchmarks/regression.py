@@ -28,7 +28,7 @@ import pyarrow as pa
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns
+from attnlag.adjustments import columns  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
 LAYERS = 12

@@ -1,42 +1,26 @@
 #!/usr/bin/env python3
-"""Draw the lag coefficients of all models over relative depth, with their confidence bands."""
+"""Draw the figures of a comparison of models, of one site and regression."""
 
-from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
-from attnlag.figures import coefficients_by_depth, files
+from attnlag.figures import files
+from attnlag.figures.inputs import ComparisonInputs
 from attnlag.pipeline import program
-from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("coefficients", type=Path, help="the table of all models (Parquet)")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
-parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per format")
+parser.add_argument(
+    "--output", type=Path, nargs="+", required=True, help="files named by their figures"
+)
 
 
 def main(args):
-    coefficients = pd.read_parquet(args.coefficients)
-    chosen = coefficients[
-        (coefficients["subset"] == "all")
-        & (coefficients["site"] == args.site)
-        & (coefficients["regression"] == args.regression)
-    ]
-    # How the regressions were fitted is on record in the table, once for all of them.
-    settings = tables.read_provenance(args.coefficients)["stages"]["regression"]
-    finding = coefficients_by_depth.of_comparison(chosen, settings["alpha"])
-    draw = partial(
-        coefficients_by_depth.coefficients_by_depth,
-        chosen,
-        title=f"{finding}: {args.site}, {args.regression}",
-        alpha=settings["alpha"],
-        adjust=settings["adjust"],
-    )
-    files.save_in_sizes(draw, args.output)
-    models = ", ".join(chosen["model"].unique())
-    program.log.info("%s, %s: drew %s", args.site, args.regression, models)
+    inputs = ComparisonInputs(args.coefficients, args.site, args.regression)
+    drawn = files.draw_figures(inputs, args.output)
+    models = ", ".join(inputs.coefficients["model"].unique())
+    program.log.info("%s: drew %s of %s", inputs.name, ", ".join(drawn), models)
 
 
 if __name__ == "__main__":

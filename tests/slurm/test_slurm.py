@@ -30,8 +30,8 @@ def test_jobs_run_on_both_nodes(chain, slurm):
         assert set(nodes) == set(slurm.names), rule
     rules = set(map(rule_of, chain.jobs))
     # Nodes have no network, and what takes less than its submission is not submitted.
-    assert not rules & {"fetch_model", "check_fits", "plot_coefficients"}
-    assert {"prepare_corpus", "extract_activations", "fit_regression", "plot_lags"} <= rules
+    assert not rules & {"fetch_model", "check_fits", "plot_null"}
+    assert {"prepare_corpus", "extract_activations", "fit_regression", "plot_regression"} <= rules
 
 
 def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain):

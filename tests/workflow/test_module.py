@@ -78,7 +78,7 @@ def test_another_workflow_uses_the_rules(elsewhere, finished_once):
 
 def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
     elsewhere.write_snakefile('config["attnlag"]')
-    assert elsewhere.would_run()["plot_coefficients"] == 1
+    assert elsewhere.would_run()["plot_regression"] == 1
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
     [("attnlag", 'config["attnlag"]', "configuration: "), (None, "config", "settings.yaml:{}: ")],
 )
 def test_problems_of_the_configuration_are_lines(elsewhere, section, config, where):
-    """They name the line of the other workflow's file where attnlag's configuration is all of it."""
+    """They name the line of the other workflow's file where its configuration is all of it."""
     elsewhere.write_config(inference={"covariance": "clustr"})
     elsewhere.write_snakefile(config)
     path = elsewhere.folder / "settings.yaml"
@@ -95,7 +95,10 @@ def test_problems_of_the_configuration_are_lines(elsewhere, section, config, whe
     line = next(i for i, each in enumerate(path.read_text().split("\n"), 1) if "clustr" in each)
     result = elsewhere.snakemake("-n")
     assert result.returncode == 1
-    assert f'{where.format(line)}inference.covariance: found "clustr", expected cluster, ' in result.stdout
+    assert (
+        f'{where.format(line)}inference.covariance: found "clustr", expected cluster, '
+        in result.stdout
+    )
     assert "Traceback" not in result.stdout
 
 

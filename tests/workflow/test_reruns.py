@@ -10,19 +10,18 @@ from projects import ROOT
 
 # Whatever is made again, the last job checks it.
 CHECK = {"check_fits": 1}
-PANELS = {"plot_lags": 1, "plot_diagnostics": 1, **CHECK}
-FIGURES = {"plot_coefficients": 1, **PANELS}
+FIGURES = {"plot_regression": 1, **CHECK}
 REGRESSION = {"fit_regression": 1, "tabulate_coefficients": 1, **FIGURES}
-GROUPS = {"fit_groups": 1, "plot_groups": 1}
+GROUPS = {"fit_groups": 1}
 RESIDUALS = {"solve_regression": 1, "accumulate_residuals": 1, **REGRESSION}
 CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS, **GROUPS}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts", "accumulate_residuals")
-OF_NORMS = {"plot_norms": 1, "plot_positions": 1, "plot_text": 1}
+OF_NORMS = {"plot_norms": 1}
 NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 NULL = {
     **dict.fromkeys(["permute_documents", "fit_permutations", "tabulate_coefficients"], 1),
-    **{"plot_coefficients": 1, **CHECK},
+    **{"plot_null": 1, **CHECK},
 }
 COMPARISON = {"compare_models": 1, "tabulate_comparison": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
@@ -80,22 +79,19 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
-        {**OF_NORMS, **FIGURES, "plot_groups": 1},
+        {**OF_NORMS, **FIGURES},
     ),
     "figure sizes": (
         change(figures={"sizes": ["page", "column"]}),
-        {**OF_NORMS, **FIGURES, "plot_groups": 1},
+        {**OF_NORMS, **FIGURES},
     ),
-    "figure layers": (change(figures={"layers": [1]}), PANELS),
-    "the layer of the text": (change(figures={"text_layer": 0}), {"plot_text": 1, **CHECK}),
+    "figure layers": (change(figures={"layers": [1]}), FIGURES),
+    "the layer of the text": (change(figures={"text_layer": 0}), {**OF_NORMS, **CHECK}),
     "the documents of the text": (
         change(figures={"documents": {"small": ["doc-3"]}}),
-        {"plot_text": 1, **CHECK},
+        {**OF_NORMS, **CHECK},
     ),
-    "the bands of the figure": (
-        change(figures={"bands": "joint"}),
-        {"plot_coefficients": 1, **CHECK},
-    ),
+    "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
     "covariance": (change(inference={"covariance": "nonrobust"}), {**REGRESSION, **GROUPS}),
     "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **GROUPS}),
     "correction": (change(inference={"adjust": "none"}), {**REGRESSION, **GROUPS}),
@@ -129,7 +125,7 @@ ROWS = {
     "its null": (
         change(regressions={"null": {"lags": [1, 2], "permute": "within-document"}}),
         # The band of the null goes behind the coefficients that were there already.
-        {"plot_specifications": 1, **NULL, "plot_coefficients": 2},
+        {"plot_specifications": 1, **NULL, **FIGURES},
     ),
     "the null of another": (
         change(regressions={"null": {"lags": [1], "permute": "within-document"}}),
@@ -169,16 +165,19 @@ ROWS = {
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
-    "a figure's code": (edit("scripts/plot_lags.py"), {"plot_lags": 1, **CHECK}),
+    "a plot program": (edit("scripts/plot_norms.py"), {}),
     "the check's code": (edit("scripts/check_fits.py"), CHECK),
     "the figures' code": (
-        edit("scripts/attnlag/figures.py"),
-        {**OF_NORMS, **FIGURES, "plot_groups": 1},
+        edit("scripts/attnlag/figures/drawing.py", "\nONE = 1\n"),
+        {**OF_NORMS, **FIGURES},
     ),
-    "the code of one figure": (edit("scripts/attnlag/lag_figures.py"), {"plot_lags": 1, **CHECK}),
+    "the code of one figure": (
+        edit("scripts/attnlag/figures/outcome_by_lag.py", "\nONE = 1\n"),
+        FIGURES,
+    ),
     "the page of the text": (
-        edit("scripts/attnlag/text_figures.html", "<!-- a comment -->\n"),
-        {"plot_text": 1, **CHECK},
+        edit("scripts/attnlag/figures/text_by_token.html", "<!-- a comment -->\n"),
+        {**OF_NORMS, **CHECK},
     ),
     "the regression's code": (edit("scripts/attnlag/summaries.py"), REGRESSION),
     "the design's code": (edit("scripts/attnlag/design.py"), DESIGN),
@@ -287,11 +286,10 @@ def test_a_common_sample_binds_all_regressions(finished):
 SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
 REDRAWN = {
     **{"permute_documents": 2, "fit_permutations": 1, "tabulate_coefficients": 1},
-    **{"plot_coefficients": 2, **SPECIFICATIONS},
+    **{"plot_null": 1, "plot_regression": 1, **SPECIFICATIONS},
 }
 REFITTED = {
-    **dict.fromkeys(["fit_regression", "tabulate_coefficients", "plot_coefficients"], 4),
-    **dict.fromkeys(["plot_lags", "plot_diagnostics"], 4),
+    **dict.fromkeys(["fit_regression", "tabulate_coefficients", "plot_regression"], 4),
     **SPECIFICATIONS,
 }
 
@@ -317,14 +315,14 @@ def keys_of(regression, **keys):
             change(inference={"alpha": 0.02}),
             {
                 **{**REFITTED, **times(4, GROUPS), "fit_permutations": 1},
-                **{"plot_coefficients": 5, "tabulate_coefficients": 5},
+                **{"plot_null": 1, "tabulate_coefficients": 5},
             },
         ),
         (
             change(inference={"hac_lags": 1}),
             {"solve_regression": 4, "accumulate_residuals": 8, **REFITTED},
         ),
-        (change(figures={"bands": "single"}), {"plot_coefficients": 4, **CHECK}),
+        (change(figures={"bands": "single"}), {"plot_regression": 4, **CHECK}),
         (
             keys_of("rich", covariates=["log_frequency"]),
             {**DESIGN, **dict.fromkeys(STAGES, 2), **SPECIFICATIONS},

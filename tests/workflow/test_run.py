@@ -14,6 +14,9 @@ import yaml
 from described import undescribed
 from transformers import AutoModel, AutoTokenizer
 
+from attnlag.config.problems import check
+from attnlag.pipeline.outputs import files_of
+
 STUDY = "results/tiny/small/attention/notebook"
 
 TIDY = (
@@ -157,8 +160,16 @@ def test_tables_are_tidy(finished_once):
     )
 
 
-def test_every_file_and_column_is_described(finished_once):
-    assert list(undescribed(finished_once[0].folder)) == []
+def test_a_run_makes_the_files_of_the_catalogue(finished_once):
+    """Each of them, and no other; every column has a meaning."""
+    project, _ = finished_once
+    assert list(undescribed(project.folder)) == []
+    config, problems = check(project.config)
+    assert not problems or all("found no" in problem for problem in problems)
+    expected = [path for path in files_of(config) if "NN" not in path]
+    assert [path for path in expected if not (project.folder / path).exists()] == []
+    made = {f"results/{path}" for path in project.results() if "/summary/" not in path}
+    assert {path for path in made if ".snakemake" not in path} <= set(expected)
 
 
 def test_every_parquet_file_says_what_made_it(finished_once):

@@ -23,15 +23,14 @@ CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
     "accumulate_crossproducts solve_regression accumulate_residuals fit_regression "
-    "fit_groups tabulate_tokens tabulate_coefficients plot_norms plot_positions "
-    "plot_text plot_coefficients plot_lags plot_diagnostics "
-    "plot_groups".split(),
+    "fit_groups tabulate_tokens tabulate_coefficients plot_norms "
+    "plot_regression".split(),
     1,
 )
 
 # Of two models.
-OF_NORMS = {"plot_norms": 2, "plot_positions": 2, "plot_text": 2}
-FIGURES = {"plot_coefficients": 2, "plot_lags": 2, "plot_diagnostics": 2, **CHECK}
+OF_NORMS = {"plot_norms": 2}
+FIGURES = {"plot_regression": 2, **CHECK}
 
 
 @pytest.fixture
@@ -125,16 +124,14 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
         (
             {"inference": {"alpha": 0.01}},
             {
-                **dict.fromkeys(
-                    ["fit_regression", "fit_groups", "plot_groups", "tabulate_coefficients"], 2
-                ),
+                **dict.fromkeys(["fit_regression", "fit_groups", "tabulate_coefficients"], 2),
                 **FIGURES,
                 **COMPARISON,
             },
         ),
         (
             {"figures": {"formats": ["png", "svg"]}},
-            {**OF_NORMS, **FIGURES, "plot_groups": 2, "plot_comparison": 1},
+            {**OF_NORMS, **FIGURES, "plot_comparison": 1},
         ),
         ({"extraction": {"batch_tokens": 99}}, {}),
     ],
@@ -148,11 +145,11 @@ def test_what_runs_again(both, changes, jobs):
 @pytest.mark.parametrize(
     ("path", "jobs"),
     [
-        ("scripts/attnlag/comparison.py", COMPARISON),
-        ("scripts/attnlag/comparison_figures.py", {"plot_comparison": 1, **CHECK}),
+        ("scripts/attnlag/regression/comparison.py", COMPARISON),
+        ("scripts/attnlag/figures/coefficients_by_depth.py", {"plot_comparison": 1, **CHECK}),
     ],
 )
 def test_code_of_the_comparison_runs_the_comparison_only(both, path, jobs):
     with (both.folder / path).open("a") as file:
-        file.write("\n# a comment\n")
+        file.write("\nONE = 1\n")
     assert both.would_run() == jobs

@@ -20,8 +20,8 @@ def test_no_command_grows_with_the_shards(fresh):
     commands = commands_of(fresh)
     assert {command.split(".py")[0] for command in commands} >= {
         *("summarize_tokens", "count_tokens", "solve_regression", "fit_regression"),
-        *("fit_permutations", "plot_norms", "plot_lags", "plot_diagnostics", "plot_sites"),
-        *("fit_groups", "plot_positions", "plot_text", "plot_groups"),
+        *("fit_permutations", "plot_norms", "plot_regression", "plot_sites"),
+        *("fit_groups", "plot_specifications"),
     }
     for command in commands:
         assert len(set(re.findall(r"/(\d{4})\.parquet", command))) <= 1, command

@@ -37,11 +37,9 @@ rule plot_comparison:
     input:
         rules.compare_models.output.coefficients,
     output:
-        figure(
-            f"{COMPARISON_FIGURE}{{size}}.{{format}}",
+        figures_of(
             "plot_comparison",
-            "comparison",
-            "by relative depth",
+            "results/comparison/figures/{site}/{regression}",
             model="all",
             corpus="all",
         ),

@@ -1,4 +1,6 @@
-# What the report shows, and how figures are named.
+# What the report shows, and the files of figures.
+
+from attnlag.figures import catalogue
 
 # In the report in this order, which is that of the flow: it sorts its categories by name.
 CATEGORIES = {
@@ -25,18 +27,31 @@ def in_report(path, caption, category, subcategory, shows, **labels):
 COMPARISON_FIGURE = "results/comparison/figures/{site}/{regression}/coefficients_by_depth"
 # What all sites of a regression share; no site has this name.
 BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
+CAPTIONS = SCRIPTS.parent / "workflow" / "report"
 # What the names of figures end with, before the format.
 ENDINGS = outputs.endings(CONFIG)
 
 
-def figure(pattern, *about, **labels):
-    """Return the files of a figure, one per size and format; the report shows the first one.
+def figures_of(program, folder, **labels):
+    """Return the files of all figures that a program draws, as outputs of its rule.
 
-    That is the page's, in the format that scales best.
+    Each has a file per size and format, and perhaps an interactive page. The report shows the
+    pages, and of each figure the page's size in the format that scales best.
     """
-    formats = sorted(CONFIG.figures.formats)[::-1]
-    files = expand(pattern, size=ENDINGS, format=formats, allow_missing=True)
-    return [in_report(files[0], *about, shows="figure", **labels), *files[1:]]
+    files = []
+    for figure in catalogue.drawn_by(program):
+        caption = figure.name if (CAPTIONS / f"{figure.name}.rst").exists() else "figure"
+        about = (caption, figure.category, figure.subcategory)
+        first, *others = expand(
+            f"{folder}/{figure.name}{{size}}.{{format}}",
+            size=ENDINGS,
+            format=sorted(CONFIG.figures.formats)[::-1],
+            allow_missing=True,
+        )
+        files += [in_report(first, *about, shows="figure", **labels), *others]
+        if figure.page:
+            files.append(in_report(f"{folder}/{figure.page}", *about, shows="page", **labels))
+    return files
 
 
 def null_of(wildcards):

@@ -1,5 +1,6 @@
-"""The figure of a comparison: lag coefficients of several models over relative depth."""
+"""Coefficient of each lag by relative depth, of several models."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import ComparisonInputs
 from attnlag.figures.legends import (
     GREY,
     PALETTE,
@@ -33,6 +35,12 @@ from attnlag.figures.legends import (
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.labels import COVARIANCE
 from attnlag.regression.terms import lags_among, named
+
+DRAWN_BY = ("plot_comparison",)
+
+CATEGORY = "comparison"
+
+SUBCATEGORY = "by relative depth"
 
 CONTROL = "0.5"
 
@@ -66,32 +74,58 @@ def line_styles(coefficients: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return styles
 
 
-@style()
-def coefficients_by_depth(
-    coefficients: pd.DataFrame,
-    *,
-    title: str,
-    alpha: float,
-    adjust: str,
-    size: Size = PAGE,
-) -> Figure:
-    """Draw the coefficients of several models over relative depth.
+@dataclass
+class Data:
+    """What the figure shows.
 
-    Parameters
+    Attributes
     ----------
     coefficients : pandas.DataFrame
         The comparison's table of one site and regression. A row of panels per lag, a column per
         corpus; a layer without estimate is a gap, marked below in the colour of its model. Of a
         permuted regression, the coefficients in the order that the tokens have are drawn, with
         the bands of the null.
-    title : str
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
-    size : Size
-        In a narrow one the panels of all corpora lie below each other.
     """
+
+    coefficients: pd.DataFrame
+    alpha: float
+    adjust: str
+
+
+def reduce(inputs: ComparisonInputs) -> Data:
+    """Return the table as it is."""
+    return Data(inputs.coefficients, inputs.inference["alpha"], inputs.inference["adjust"])
+
+
+def title_of(data: Data) -> str:
+    """Return in how many layers of all models the nearest lag or lead is significant."""
+    coefficients = data.coefficients
+    term = lags_among(list(coefficients["term"]))[0]
+    rows = coefficients[coefficients["term"] == term].dropna(subset=["p_adjusted"])
+    parts: list[str] = []
+    for control, of_kind in rows.groupby("control"):
+        significant = of_kind["p_adjusted"] < data.alpha
+        share = significant.groupby([of_kind["model"], of_kind["corpus"]]).mean()
+        low, high = f"{share.min():.0%}", f"{share.max():.0%}"
+        words = low if low == high else f"{low} to {high}"
+        parts.append(f"with random weights in {words}" if control else f"in {words} of the layers")
+    if not parts:
+        return "Coefficients by relative depth"
+    verb = "differs from its null" if is_permuted(coefficients) else "predicts"
+    return f"{named(term).capitalize()} {verb} {', '.join(parts)}"
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw the coefficients of several models over relative depth.
+
+    In a narrow figure the panels of all corpora lie below each other.
+    """
+    coefficients, alpha, adjust = data.coefficients, data.alpha, data.adjust
     lags = lags_among(list(coefficients["term"]))
     permuted = is_permuted(coefficients)
     coefficients = as_observed(coefficients[coefficients["term"].isin(lags)])
@@ -178,28 +212,3 @@ def _draw_panel(
     axes.margins(y=0.08)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xticks(np.linspace(0, 1, 6))
-
-
-def of_comparison(coefficients: pd.DataFrame, alpha: float) -> str:
-    """Return in how many layers of all models the nearest lag or lead is significant.
-
-    Parameters
-    ----------
-    coefficients : pandas.DataFrame
-        The comparison's table of one site and regression, with ``control`` for random weights.
-    alpha : float
-        Level of significance, of ``p_adjusted``.
-    """
-    term = lags_among(list(coefficients["term"]))[0]
-    rows = coefficients[coefficients["term"] == term].dropna(subset=["p_adjusted"])
-    parts: list[str] = []
-    for control, of_kind in rows.groupby("control"):
-        significant = of_kind["p_adjusted"] < alpha
-        share = significant.groupby([of_kind["model"], of_kind["corpus"]]).mean()
-        low, high = f"{share.min():.0%}", f"{share.max():.0%}"
-        words = low if low == high else f"{low} to {high}"
-        parts.append(f"with random weights in {words}" if control else f"in {words} of the layers")
-    if not parts:
-        return "Coefficients by relative depth"
-    verb = "differs from its null" if is_permuted(coefficients) else "predicts"
-    return f"{named(term).capitalize()} {verb} {', '.join(parts)}"

@@ -1,6 +1,7 @@
-"""Figure 2: the coefficient of each lag by layer, with R² below."""
+"""Coefficient of each lag by layer, with its confidence band, and R² below."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from attnlag.figures.drawing import (
     with_joint_bands,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import CoefficientsInputs
 from attnlag.figures.legends import (
     GREY,
     band_text,
@@ -40,6 +42,12 @@ from attnlag.figures.legends import (
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.terms import lags_among, named
 
+DRAWN_BY = ("plot_regression", "plot_null")
+
+CATEGORY = "coefficients"
+
+SUBCATEGORY = "by layer"
+
 # Up to here the panels of lags lie below each other; more of them are side by side.
 MOST_BELOW = 3
 
@@ -47,39 +55,72 @@ MOST_BELOW = 3
 MOST_BESIDE = 3
 
 
-@style()
-def coefficients_by_layer(
-    coefficients: pd.DataFrame,
-    fits: pd.DataFrame,
-    *,
-    title: str,
-    alpha: float,
-    adjust: str,
-    critical_values: Mapping[str, float] | None = None,
-    null: pd.DataFrame | None = None,
-    size: Size = PAGE,
-) -> Figure:
-    """Draw figure 2: the coefficient of each lag by layer, with R² below.
+@dataclass
+class Data:
+    """What the figure shows.
 
-    Parameters
+    Attributes
     ----------
     coefficients, fits : pandas.DataFrame
         The tidy tables of one regression. A layer without estimates is a gap, marked below. Of a
         permuted regression, the coefficients in the order that the tokens have are drawn, before
         the null; it has no R² if ``fits`` has none.
-    title : str
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
-    critical_values : mapping of term to float, optional
+    critical_values : mapping of term to float, or None
         Makes the bands joint over the layers.
-    null : pandas.DataFrame, optional
+    null : pandas.DataFrame or None
         The tidy table of a permuted regression with the same terms. With a null each lag has a
         panel of its own: the nulls of several lags would hide each other.
-    size : Size
     """
-    fits = fits.sort_values("layer")
+
+    coefficients: pd.DataFrame
+    fits: pd.DataFrame
+    alpha: float
+    adjust: str
+    critical_values: Mapping[str, float] | None = None
+    null: pd.DataFrame | None = None
+
+
+def reduce(inputs: CoefficientsInputs) -> Data:
+    """Return the tables as they are."""
+    return Data(
+        inputs.coefficients,
+        inputs.fits,
+        alpha=inputs.inference["alpha"],
+        adjust=inputs.inference["adjust"],
+        critical_values=inputs.critical_values,
+        null=inputs.null,
+    )
+
+
+def title_of(data: Data) -> str:
+    """Return in how many layers each lag and lead is significant."""
+    coefficients = data.coefficients
+    permuted = is_permuted(coefficients)
+    layers = coefficients["layer"].nunique()
+    parts: list[str] = []
+    for term in lags_among(list(coefficients["term"])):
+        rows = coefficients[coefficients["term"] == term]
+        if rows["p_adjusted"].isna().all():
+            continue
+        count = int((rows["p_adjusted"] < data.alpha).sum())
+        if not parts:
+            verb = "differs from its null" if permuted else "predicts"
+            parts.append(f"{named(term).capitalize()} {verb} in {count} of {layers} layers")
+        else:
+            parts.append(f"{named(term)} in {count}")
+    return ", ".join(parts) or "Coefficients by layer"
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw the coefficient of each lag by layer, with R² below."""
+    coefficients, null, critical_values = data.coefficients, data.null, data.critical_values
+    alpha, adjust = data.alpha, data.adjust
+    fits = data.fits.sort_values("layer")
     numbers = fits["layer"].tolist()
     terms = lags_among(list(coefficients["term"]))
     palette = lag_colours(terms)
@@ -180,29 +221,3 @@ def _panels_of_groups(
         wide = columns == 2 and not beside
         bottom = figure.add_subplot(cell, sharex=None if wide else panels[0])
     return figure, panels, bottom
-
-
-def of_coefficients(coefficients: pd.DataFrame, alpha: float) -> str:
-    """Return in how many layers each lag and lead is significant.
-
-    Parameters
-    ----------
-    coefficients : pandas.DataFrame
-        A tidy table with a row per layer and term.
-    alpha : float
-        Level of significance, of ``p_adjusted``.
-    """
-    permuted = is_permuted(coefficients)
-    layers = coefficients["layer"].nunique()
-    parts: list[str] = []
-    for term in lags_among(list(coefficients["term"])):
-        rows = coefficients[coefficients["term"] == term]
-        if rows["p_adjusted"].isna().all():
-            continue
-        count = int((rows["p_adjusted"] < alpha).sum())
-        if not parts:
-            verb = "differs from its null" if permuted else "predicts"
-            parts.append(f"{named(term).capitalize()} {verb} in {count} of {layers} layers")
-        else:
-            parts.append(f"{named(term)} in {count}")
-    return ", ".join(parts) or "Coefficients by layer"

@@ -1,5 +1,6 @@
-"""The figure of diagnostics: what the residuals of a regression look like, and which documents
-its coefficients hang on.
+"""Residuals of a regression, and the documents that its coefficients hang on.
+
+All layers are in a strip of small panels; some have a row of panels below it.
 """
 
 from collections.abc import Sequence
@@ -28,9 +29,17 @@ from attnlag.figures.drawing import (
     spread,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import RegressionInputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.terms import named
+from attnlag.regression import residuals
+from attnlag.regression.terms import lags_among, named
+
+DRAWN_BY = ("plot_regression",)
+
+CATEGORY = "diagnostics"
+
+SUBCATEGORY = "residuals and influence"
 
 BLUE = PALETTE[0]
 
@@ -46,6 +55,8 @@ MOST_DOCUMENTS = 6
 FEWEST_ROWS = 10
 
 LONGEST_NAME = 16
+
+NORMAL_KURTOSIS = 3.0
 
 DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth": 0.9}
 
@@ -141,34 +152,77 @@ def mean_residuals(panel: DiagnosticPanel) -> tuple[np.ndarray, np.ndarray]:
     return np.where(open_ended, np.nan, places), np.where(open_ended, np.nan, means)
 
 
-@style()
-def diagnostics_by_layer(
-    panels: Sequence[DiagnosticPanel],
-    fits: pd.DataFrame,
-    *,
-    rows: Sequence[int] | None,
-    title: str,
-    term: str,
-    size: Size = PAGE,
-) -> Figure:
-    """Draw the residuals: a strip for all layers, and below it a row for each of some of them.
+@dataclass
+class Data:
+    """What the figure shows.
 
-    Parameters
+    Attributes
     ----------
-    panels : sequence of DiagnosticPanel
+    panels : list of DiagnosticPanel
         All layers, in order.
     fits : pandas.DataFrame
         The table with a row per layer: ``n_obs``, ``kurtosis`` (3 for the normal distribution) and
         ``breusch_pagan``, the statistic N R² of the squared residuals on the regressors.
-    rows : sequence of int, optional
-        The layers with a row, as far as there is room; some of them all if none are named.
-    title : str
+    layers : sequence of int, or None
+        Layers with a row, as far as there is room; some of them all if none are named.
     term : str
         The term whose coefficient the documents influence.
-    size : Size
-        In a narrow one, two panels are side by side instead of four.
     """
-    rows = layers_with_rows(rows, [panel.layer for panel in panels], size)
+
+    panels: list[DiagnosticPanel]
+    fits: pd.DataFrame
+    layers: Sequence[int] | None
+    term: str
+
+
+def reduce(inputs: RegressionInputs) -> Data:
+    """Add up the residual sums of all shards, and choose the documents of the nearest lag."""
+    sums = residuals.merged([residuals.read_sums(path) for path in inputs.residuals])
+    term = lags_among(sums.terms)[0]
+    influence = pd.read_parquet(inputs.influence_file).query("term == @term")
+    autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]
+    # The bins at both ends hold what lies beyond the grid.
+    edges, coarse_edges = (
+        np.concatenate([[-np.inf], inner, [np.inf]])
+        for inner in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
+    )
+    panels = [
+        DiagnosticPanel(
+            layer=layer,
+            edges=edges,
+            counts=sums.histogram[place],
+            fitted_edges=coarse_edges,
+            residual_edges=coarse_edges,
+            joint=sums.fitted_histogram[place],
+            autocorrelation=autocorrelation.get_group(layer).to_numpy(),
+            pairs=sums.pairs[place],
+            influence=influence[influence["layer"] == layer],
+        )
+        for place, layer in enumerate(sums.layers)
+    ]
+    return Data(panels, inputs.fits, inputs.layers, term)
+
+
+def title_of(data: Data) -> str:
+    """Return in how many layers residuals have heavier tails than a normal distribution."""
+    kurtosis = data.fits["kurtosis"].dropna()
+    if kurtosis.empty:
+        return "Diagnostics"
+    heavy = int((kurtosis > NORMAL_KURTOSIS).sum())
+    return (
+        f"Residuals have heavier tails than normal in {heavy} of {len(kurtosis)} layers "
+        f"(kurtosis up to {kurtosis.max():.1f})"
+    )
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw the residuals: a strip for all layers, and below it a row for each of some of them.
+
+    In a narrow figure, two panels are side by side instead of four.
+    """
+    panels, fits, term = data.panels, data.fits, data.term
+    rows = layers_with_rows(data.layers, [panel.layer for panel in panels], size)
     by_layer = {panel.layer: panel for panel in panels}
     chosen = [by_layer[layer] for layer in rows]
     largest = max((int(panel.joint.max()) for panel in chosen), default=0)
@@ -377,18 +431,3 @@ def _set_limits(grid: np.ndarray, chosen: Sequence[DiagnosticPanel]) -> None:
     # A single document has no influence that is known.
     reach = np.fmax.reduce(changes, initial=0.0) or 1.0
     grid[0, 3].set_xlim(-1.08 * reach, 1.08 * reach)
-
-
-NORMAL_KURTOSIS = 3.0
-
-
-def of_diagnostics(fits: pd.DataFrame) -> str:
-    """Return in how many layers residuals have heavier tails than a normal distribution."""
-    kurtosis = fits["kurtosis"].dropna()
-    if kurtosis.empty:
-        return "Diagnostics"
-    heavy = int((kurtosis > NORMAL_KURTOSIS).sum())
-    return (
-        f"Residuals have heavier tails than normal in {heavy} of {len(kurtosis)} layers "
-        f"(kurtosis up to {kurtosis.max():.1f})"
-    )

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
 from attnlag.errors import UserError, counted
+from attnlag.figures.inputs import MOST_ROWS
 from attnlag.figures.legends import GREY, NULL, NULL_LINE, UNFITTED, dashes, lag_markers
 from attnlag.regression.labels import ADJUSTMENTS, COVARIANCE
 from attnlag.regression.terms import lags_among
@@ -26,8 +28,8 @@ SHADES = LinearSegmentedColormap.from_list(
     "#def5e5 #96ddb5 #49c1ad #359eaa #357aa2 #3c5598 #3e3469 #2a1b33 #0b0405".split(),
 )
 
-# Rows that a figure is made from, so that its memory does not grow with the corpus.
-MOST_SHOWN = 100_000
+# Blue below, white at zero, red above: as light on either side for the same distance.
+DIVERGING = colormaps["RdBu_r"]
 
 # Share of the tokens that the shared axes of all layers leave out on either side.
 TAIL = 0.005
@@ -121,21 +123,14 @@ def finite(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values)].astype(np.float64)
 
 
-def rows_shown(count: int) -> np.ndarray:
-    """Return the rows, of so many, that a figure is made from: all, or ``MOST_SHOWN`` of them.
-
-    One at random out of each of equally many equal stretches, the same ones on every call.
-    """
-    if count <= MOST_SHOWN:
-        return np.arange(count)
-    edges = np.arange(MOST_SHOWN + 1) * count // MOST_SHOWN
-    inside = np.random.default_rng(0).random(MOST_SHOWN) * np.diff(edges)
-    return edges[:-1] + inside.astype(np.int64)
+def tokens_shown(tokens: int) -> str:
+    """Return which of so many tokens a figure is made from."""
+    return "all tokens" if tokens <= MOST_ROWS else f"a sample of {MOST_ROWS:,} tokens"
 
 
-def study(fits: pd.DataFrame) -> str:
-    """Return what was regressed: model, corpus, site and regression, as in the tidy tables."""
-    return ", ".join(fits.loc[fits.index[0], ["model", "corpus", "site", "regression"]])
+def sample_shown(count: int, what: str) -> str:
+    """Return a sentence for figures that show a sample, or nothing."""
+    return f"Shown: a sample of {MOST_ROWS:,} of {count:,} {what}. " if count > MOST_ROWS else ""
 
 
 def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
@@ -152,7 +147,7 @@ def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[
     if absent:
         there = f"{min(present)} to {max(present)}"
         raise UserError(
-            f"figures.layers: found {layer}, expected layers of this model: {there}"
+            f"layers with a panel: found {layer}, expected layers of this model: {there}"
             for layer in absent
         )
     return sorted(set(wanted))
@@ -374,3 +369,24 @@ def norm_quantiles(log_norms: np.ndarray) -> np.ndarray:
     """Return the ``QUANTILES`` of a layer's log norms, NaN where there are none."""
     known = finite(log_norms)
     return np.quantile(known, QUANTILES) if len(known) else np.full(len(QUANTILES), np.nan)
+
+
+def reach_of(values: np.ndarray) -> float:
+    """Return the distance from zero at which the colours of a diverging map end."""
+    known = np.abs(values[np.isfinite(values)])
+    return float(np.quantile(known, 0.98)) if len(known) and known.max() > 0 else 1.0
+
+
+def draw_map(
+    axes: Axes, values: np.ndarray, layers: Sequence[int], scale: Normalize, colours: Any
+) -> None:
+    """Draw (rows, layers) values as cells, with layers along the x axis."""
+    axes.imshow(
+        np.ma.masked_invalid(values),
+        extent=(min(layers) - 0.5, max(layers) + 0.5, len(values) - 0.5, -0.5),
+        aspect="auto",
+        interpolation="none",
+        cmap=colours,
+        norm=scale,
+    )
+    axes.set_facecolor("0.9")

@@ -1,5 +1,7 @@
 """Saving figures: style, sizes, formats and metadata."""
 
+import functools
+import importlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from attnlag.errors import UserError
+from attnlag.figures import catalogue
 from attnlag.figures.sizes import PAGE, Size, size_of
 from attnlag.storage import writing
 
@@ -28,6 +31,35 @@ def style() -> Iterator[None]:
             matplotlib.rc_params_from_file(STYLE, use_default_template=False)
         )
         yield
+
+
+def draw_figures(inputs: Any, paths: Sequence[Path]) -> list[str]:
+    """Draw the figures that the names of files stand for, from the inputs that they share.
+
+    Parameters
+    ----------
+    inputs : object
+        What the figures' modules reduce, with ``name`` for the titles.
+    paths : sequence of path
+        Files of figures in any sizes and formats, and of their interactive pages.
+
+    Returns
+    -------
+    list of str
+        Names of the figures.
+    """
+    files_of: dict[str, list[Path]] = {}
+    for path in paths:
+        files_of.setdefault(catalogue.figure_of(path).name, []).append(path)
+    for name, own in files_of.items():
+        module = importlib.import_module(f"attnlag.figures.{name}")
+        data = module.reduce(inputs)
+        title = f"{module.title_of(data)}: {inputs.name}"
+        drawn = [path for path in own if path.suffix != ".html"]
+        for path in set(own) - set(drawn):
+            writing.write_text(module.page(data, title=title), path)
+        save_in_sizes(functools.partial(module.draw, data, title=title), drawn)
+    return list(files_of)
 
 
 def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[str | Path]) -> None:

@@ -1,6 +1,5 @@
-"""The figure of groups of documents: their norms and their coefficients, layer by layer."""
+"""Norms and the coefficient of the nearest lag by layer, for each group of documents."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,25 +8,39 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from attnlag.corpus.documents import group_by_document
 from attnlag.figures.drawing import (
     ADDED,
-    MOST_SHOWN,
+    DIVERGING,
     NORMS,
     PREDICTIVE,
     correction_text,
+    draw_map,
+    finite,
     frame,
     label_layers,
     layers_labelled,
+    norm_quantiles,
     open_frames,
     panel_width,
+    reach_of,
     shortened,
+    tokens_shown,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import RegressionInputs, sample_norms
 from attnlag.figures.legends import GREY
-from attnlag.figures.norms_by_position import DIVERGING, draw_map, reach_of
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.groups import largest_groups
 from attnlag.regression.labels import COVARIANCE
-from attnlag.regression.terms import named
+from attnlag.regression.terms import lags_among, named
+from attnlag.storage import tables
+
+DRAWN_BY = ("plot_regression",)
+
+CATEGORY = "coefficients"
+
+SUBCATEGORY = "by group of documents"
 
 LONGEST_NAME = 22
 
@@ -53,38 +66,94 @@ class GroupPanel:
     means: np.ndarray
 
 
-@style()
-def groups_by_layer(
-    panels: Sequence[GroupPanel],
-    coefficients: pd.DataFrame,
-    *,
-    term: str,
-    title: str,
-    site: str,
-    alpha: float,
-    adjust: str,
-    tokens: int,
-    size: Size = PAGE,
-) -> Figure:
-    """Draw norms and the nearest coefficient by group of documents, a row each.
+@dataclass
+class Data:
+    """What the figure shows.
 
-    Parameters
+    Attributes
     ----------
-    panels : sequence of GroupPanel
+    panels : list of GroupPanel
         From the top.
     coefficients : pandas.DataFrame
         The tidy table of one term, with the groups as subsets.
     term : str
-    title : str
     site : str
     alpha : float
         Level of significance.
     adjust : str
         The correction behind ``p_adjusted``.
     tokens : int
-        Tokens of the corpus, of which the norms perhaps are a sample.
-    size : Size
+        Number of tokens in the corpus, of which the norms perhaps are a sample.
     """
+
+    panels: list[GroupPanel]
+    coefficients: pd.DataFrame
+    term: str
+    site: str
+    alpha: float
+    adjust: str
+    tokens: int
+
+
+def reduce(inputs: RegressionInputs) -> Data:
+    """Reduce the norms to quantiles and means of each group, and choose the nearest lag."""
+    table = pd.read_parquet(inputs.groups_file)
+    term = lags_among(list(table["term"]))[0]
+    group_of = group_by_document(inputs.corpus)
+    shown = largest_groups(group_of)
+    sample = sample_norms(inputs.norms, inputs.drop_first)
+    place_of = {group: place for place, group in enumerate(shown)}
+    documents = tables.values_of(inputs.norms, "document", sample.rows)
+    group = np.array([place_of.get(group_of[document], -1) for document in documents], dtype=int)
+    means = np.full((len(shown), len(sample.layers)), np.nan)
+    for place, logs in enumerate(sample.log_norms):
+        known = finite(logs)
+        logs -= known.mean() if len(known) > 1 else np.nan
+        for row in range(len(shown)):
+            own = finite(logs[group == row])
+            means[row, place] = own.mean() if len(own) else np.nan
+        sd = known.std() if len(known) > 1 else 0
+        logs /= sd if sd > 0 else np.nan
+    sizes = pd.Series(list(group_of.values())).value_counts()
+    panels = [
+        GroupPanel(
+            group=name,
+            documents=int(sizes[name]),
+            quantiles=norm_quantiles(sample.log_norms[:, group == row].ravel()),
+            means=means[row],
+        )
+        for row, name in enumerate(shown)
+    ]
+    return Data(
+        panels=panels,
+        coefficients=table[table["term"] == term],
+        term=term,
+        site=table["site"].iloc[0],
+        alpha=inputs.inference["alpha"],
+        adjust=inputs.inference["adjust"],
+        tokens=sample.tokens,
+    )
+
+
+def title_of(data: Data) -> str:
+    """Return in how many layers of all groups the term is significant."""
+    rows = data.coefficients.dropna(subset=["p_adjusted"])
+    if rows.empty:
+        return "Groups of documents"
+    share = (rows["p_adjusted"] < data.alpha).groupby(rows["subset"], sort=False).mean()
+    lag = named(data.term).capitalize()
+    if share.nunique() == 1:
+        return f"{lag} predicts in {share.iloc[0]:.0%} of the layers of every group"
+    return (
+        f"{lag} predicts in {share.min():.0%} ({share.idxmin()}) to "
+        f"{share.max():.0%} ({share.idxmax()}) of the layers"
+    )
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw norms and the nearest coefficient by group of documents, a row each."""
+    panels, coefficients = data.panels, data.coefficients
     layers = sorted(coefficients["layer"].unique())
     names = [panel.group for panel in panels]
     estimates, p_values = (
@@ -123,7 +192,7 @@ def groups_by_layer(
         (
             slopes,
             estimates,
-            f"coefficient of {named(term)}",
+            f"coefficient of {named(data.term)}",
             "coefficient\n(log norm per log norm)",
         ),
     ):
@@ -142,36 +211,21 @@ def groups_by_layer(
             aspect=22,
             pad=0.02,
         )
-    row, layer = np.nonzero(p_values >= alpha)
+    row, layer = np.nonzero(p_values >= data.alpha)
     # A cross for what is not significant: colours say how large, not how sure.
     slopes.plot(
         np.asarray(layers)[layer], row, linestyle="none", marker="x", color=GREY, markersize=3.2
     )
     open_frames(figure)
     kinds = coefficients["vcov_type"].iloc[0]
-    of = "all tokens" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,} tokens"
+    added, of = ADDED[data.site], tokens_shown(data.tokens)
     frame(
         figure,
         title,
-        f"{ADDED[site][0].upper()}{ADDED[site][1:]}, {of} but the dropped ones, documents in "
+        f"{added[0].upper()}{added[1:]}, {of} but the dropped ones, documents in "
         f"brackets. Norms: median, middle 50% and middle 90%. Coefficients: each group's own "
-        f"regression; crosses where p ≥ {alpha:g}, {correction_text(adjust)}; standard errors "
-        f"{COVARIANCE.get(kinds, kinds)}. Grey: not fitted. Colours end where 2% of the cells are "
-        f"beyond. {PREDICTIVE}",
+        f"regression; crosses where p ≥ {data.alpha:g}, {correction_text(data.adjust)}; "
+        f"standard errors {COVARIANCE.get(kinds, kinds)}. Grey: not fitted. Colours "
+        f"end where 2% of the cells are beyond. {PREDICTIVE}",
     )
     return figure
-
-
-def of_groups(coefficients: pd.DataFrame, term: str, alpha: float) -> str:
-    """Return in how many layers of all groups a term is significant."""
-    rows = coefficients[coefficients["term"] == term].dropna(subset=["p_adjusted"])
-    if rows.empty:
-        return "Groups of documents"
-    share = (rows["p_adjusted"] < alpha).groupby(rows["subset"], sort=False).mean()
-    lag = named(term).capitalize()
-    if share.nunique() == 1:
-        return f"{lag} predicts in {share.iloc[0]:.0%} of the layers of every group"
-    return (
-        f"{lag} predicts in {share.min():.0%} ({share.idxmin()}) to "
-        f"{share.max():.0%} ({share.idxmax()}) of the layers"
-    )

@@ -1,4 +1,4 @@
-"""Figure 1: the log norms of every layer, as points and as histograms."""
+"""Log norms of every layer: a sample of tokens as points, and histograms of all of them."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from matplotlib.lines import Line2D
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
     ADDED,
-    MOST_SHOWN,
     TAIL,
     finite,
     frame,
@@ -24,10 +23,18 @@ from attnlag.figures.drawing import (
     layer_ticks,
     layers_labelled,
     open_frames,
+    tokens_shown,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.legends import layer_colours
 from attnlag.figures.sizes import PAGE, Size
+
+DRAWN_BY = ("plot_norms",)
+
+CATEGORY = "norms"
+
+SUBCATEGORY = "by layer"
 
 # Tokens drawn as points in a layer, and first tokens of sequences beside them.
 POINTS = 400
@@ -73,7 +80,7 @@ def sampled(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNorms:
-    """Reduce a layer to what `norms_by_layer` draws of it.
+    """Reduce a layer to what the figure shows of it.
 
     Parameters
     ----------
@@ -120,35 +127,57 @@ def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-@style()
-def norms_by_layer(
-    layers: Sequence[LayerNorms],
-    *,
-    title: str,
-    tokens: int,
-    site: str,
-    drop_first: int,
-    size: Size = PAGE,
-) -> Figure:
-    """Draw figure 1: log norms of every layer as points, beside their histograms.
+@dataclass
+class Data:
+    """What the figure shows.
 
-    Parameters
+    Attributes
     ----------
-    layers : sequence of LayerNorms
+    layers : list of LayerNorms
         In order.
-    title : str
     tokens : int
-        Tokens in each layer, for the footnote; perhaps more than the histograms are of.
+        Number of tokens in each layer; perhaps more than the histograms are of.
     site : str
-        The sublayer, for the labels of the axes.
     drop_first : int
-        How many tokens of each sequence are marked as its first.
-    size : Size
+        Number of tokens of each sequence that are marked as its first.
     """
+
+    layers: list[LayerNorms]
+    tokens: int
+    site: str
+    drop_first: int
+
+
+def reduce(inputs: NormsInputs) -> Data:
+    """Reduce the norms to points and histograms."""
+    sample, drop_first = inputs.sample, inputs.settings.drop_first
+    layers = [
+        layer_norms(layer, logs, sample.position < drop_first)
+        for layer, logs in zip(sample.layers, sample.log_norms, strict=True)
+    ]
+    return Data(layers, sample.tokens, inputs.site, drop_first)
+
+
+def title_of(data: Data) -> str:
+    """Return the smallest and the largest typical norm, with their layers."""
+    known = np.array([part.median for part in data.layers])
+    if not np.isfinite(known).any():
+        return "Norms by layer"
+    low, high = int(np.nanargmin(known)), int(np.nanargmax(known))
+    return (
+        f"Median norm from {np.exp(known[low]):.2g} (layer {data.layers[low].layer}) to "
+        f"{np.exp(known[high]):.3g} (layer {data.layers[high].layer})"
+    )
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw the log norms of every layer as points, beside their histograms."""
+    layers = data.layers
     numbers = [part.layer for part in layers]
     colours = layer_colours(len(layers))
     low, high = norm_limits(layers)
-    label = f"log norm of {ADDED[site]} (natural log)"
+    label = f"log norm of {ADDED[data.site]} (natural log)"
 
     figure = Figure(figsize=size.tall(8.2 if size.narrow else 5.8), layout="constrained")
     if size.narrow:
@@ -193,7 +222,7 @@ def norms_by_layer(
     label_layers(strip, numbers, most=layers_labelled(size.canvas) if size.narrow else 16)
     strip.set_ylabel(textwrap.fill(label, 34) if size.narrow else label)
     _legend_of_norms(
-        strip, size, colours, drop_first, any(len(p.first_sample) for p in layers), beyond
+        strip, size, colours, data.drop_first, any(len(p.first_sample) for p in layers), beyond
     )
 
     corners = sum(2 * len(part.edges) for part in layers)
@@ -238,12 +267,12 @@ def norms_by_layer(
     drawn = f"Points: a sample of {counted(points, 'token')} in each layer"
     if firsts:
         drawn += f" and {counted(firsts, 'first token')}"
-    of = "all tokens" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,} tokens"
+    of = tokens_shown(data.tokens)
     histograms = f"{of} but first tokens" if firsts else of
     frame(
         figure,
         title,
-        f"{drawn}, of {tokens:,}, the same ones in each. "
+        f"{drawn}, of {data.tokens:,}, the same ones in each. "
         f"Histograms: {histograms}, Freedman-Diaconis bins; "
         "heights are tokens per bin, over the largest of the layer.",
     )
@@ -280,23 +309,4 @@ def _legend_of_norms(
         columnspacing=1.2,
         borderaxespad=0.2,
         handler_map={tuple: HandlerTuple(ndivide=None)},
-    )
-
-
-def of_norms(medians: Sequence[float], layers: Sequence[int]) -> str:
-    """Return the smallest and the largest typical norm, with their layers.
-
-    Parameters
-    ----------
-    medians : sequence of float
-        Of the log norms of each layer; NaN where there are none.
-    layers : sequence of int
-    """
-    known = np.asarray(medians, dtype=float)
-    if not np.isfinite(known).any():
-        return "Norms by layer"
-    low, high = int(np.nanargmin(known)), int(np.nanargmax(known))
-    return (
-        f"Median norm from {np.exp(known[low]):.2g} (layer {layers[low]}) to "
-        f"{np.exp(known[high]):.3g} (layer {layers[high]})"
     )

@@ -1,28 +1,33 @@
-"""Figures that are maps: norms along the text, norms and coefficients by group of documents."""
+"""Mean log norm by position in the sequence and layer, and less the mean of the layer."""
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from attnlag.figures.drawing import (
     ADDED,
-    MOST_SHOWN,
+    DIVERGING,
+    finite,
     frame,
     layer_ticks,
     open_frames,
     panel_width,
+    reach_of,
+    sample_shown,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import PAGE, Size
 
-# Blue below, white at zero, red above: as light on either side for the same distance.
-DIVERGING = colormaps["RdBu_r"]
+DRAWN_BY = ("plot_norms",)
+
+CATEGORY = "norms"
+
+SUBCATEGORY = "along the text"
 
 # Positions that have a column of their own; beyond, columns are this many to a doubling.
 SINGLE = 8
@@ -31,6 +36,38 @@ PER_DOUBLING = 3
 
 # The fewest tokens that a column shows the mean of.
 FEWEST_TOKENS = 5
+
+# Nearer to the layer's typical norm than this factor, first tokens do not stand out.
+STANDS_OUT = 1.25
+
+
+@dataclass
+class Data:
+    """What the figure shows.
+
+    Attributes
+    ----------
+    means : (columns, layers) float array
+        Mean log norms.
+    typical : (layers,) float array
+        Mean log norms of all tokens that the regressions keep.
+    edges : (columns + 1,) int array
+        Positions at which columns begin.
+    layers : list of int
+    site : str
+    drop_first : int
+        Number of tokens of each sequence that the regressions leave out; their columns are marked.
+    tokens : int
+        Number of tokens in the corpus, of which the map perhaps shows a sample.
+    """
+
+    means: np.ndarray
+    typical: np.ndarray
+    edges: np.ndarray
+    layers: list[int]
+    site: str
+    drop_first: int
+    tokens: int
 
 
 def position_edges(longest: int) -> np.ndarray:
@@ -62,65 +99,52 @@ def means_by_column(log_norms: np.ndarray, column: np.ndarray, columns: int) -> 
     return np.divide(sums, counts, out=np.full(columns, np.nan), where=enough)
 
 
-def reach_of(values: np.ndarray) -> float:
-    """Return the distance from zero at which the colours of a diverging map end."""
-    known = np.abs(values[np.isfinite(values)])
-    return float(np.quantile(known, 0.98)) if len(known) and known.max() > 0 else 1.0
+def reduce(inputs: NormsInputs) -> Data:
+    """Reduce the norms to their means by position and layer."""
+    sample, drop_first = inputs.sample, inputs.settings.drop_first
+    edges = position_edges(int(sample.position.max(initial=0)))
+    column = np.searchsorted(edges, sample.position, side="right") - 1
+    kept = sample.position >= drop_first
+    means = np.full((len(edges) - 1, len(sample.layers)), np.nan)
+    typical = np.full(len(sample.layers), np.nan)
+    for place, logs in enumerate(sample.log_norms):
+        means[:, place] = means_by_column(logs, column, len(means))
+        known = finite(logs[kept])
+        if len(known):
+            typical[place] = known.mean()
+    return Data(means, typical, edges, sample.layers, inputs.site, drop_first, sample.tokens)
 
 
-def draw_map(
-    axes: Axes, values: np.ndarray, layers: Sequence[int], scale: Normalize, colours: Any
-) -> None:
-    """Draw (rows, layers) values as cells, with layers along the x axis."""
-    axes.imshow(
-        np.ma.masked_invalid(values),
-        extent=(min(layers) - 0.5, max(layers) + 0.5, len(values) - 0.5, -0.5),
-        aspect="auto",
-        interpolation="none",
-        cmap=colours,
-        norm=scale,
-    )
-    axes.set_facecolor("0.9")
+def title_of(data: Data) -> str:
+    """Return by which factor first tokens differ from the others of their layer."""
+    difference = data.means[0] - data.typical
+    if not np.isfinite(difference).any():
+        return "Norms along the text"
+    factor = np.exp(np.abs(difference))
+    large, small = factor[difference > 0], factor[difference < 0]
+    parts: list[str] = []
+    if len(large) and np.nanmax(large) > STANDS_OUT:
+        layer = data.layers[int(np.nanargmax(difference))]
+        parts.append(f"up to {np.nanmax(large):.2g} times as large (layer {layer})")
+    if len(small) and np.nanmax(small) > STANDS_OUT:
+        layer = data.layers[int(np.nanargmin(difference))]
+        parts.append(f"down to 1/{np.nanmax(small):.2g} (layer {layer})")
+    if not parts:
+        return "First tokens are like the others"
+    return f"First tokens against the others: {', '.join(parts)}"
 
 
 @style()
-def norms_by_position(
-    means: np.ndarray,
-    typical: np.ndarray,
-    edges: np.ndarray,
-    layers: Sequence[int],
-    *,
-    title: str,
-    site: str,
-    drop_first: int,
-    tokens: int,
-    size: Size = PAGE,
-) -> Figure:
-    """Draw the mean log norm by position and layer, as it is and against the layer's own mean.
-
-    Parameters
-    ----------
-    means : (columns, layers) float array
-    typical : (layers,) float array
-        The mean over all tokens but the dropped ones.
-    edges : (columns + 1,) int array
-        The positions at which columns begin.
-    layers : sequence of int
-    title : str
-    site : str
-    drop_first : int
-        Tokens of each sequence that the regressions leave out; their columns are marked.
-    tokens : int
-        Tokens of the corpus, of which the map perhaps shows a sample.
-    size : Size
-    """
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw the mean log norm by position and layer, as it is and against the layer's own mean."""
+    means, edges, layers = data.means, data.edges, data.layers
     columns = len(means)
     figure = Figure(figsize=size.tall(6.2), layout="constrained")
     rows = 1 if size.flat else 2
     panels = list(figure.subplots(rows, 3 - rows, sharex=True, sharey=True))
     width = panel_width(panels[0])
-    difference = means - typical
-    dropped = int(np.searchsorted(edges, drop_first))
+    difference = means - data.typical
+    dropped = int(np.searchsorted(edges, data.drop_first))
     reach = reach_of(difference[dropped:])
     known = means[np.isfinite(means)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
@@ -176,46 +200,16 @@ def norms_by_position(
             va="bottom",
         )
     open_frames(figure)
-    sample = "" if tokens <= MOST_SHOWN else f"Shown: a sample of {MOST_SHOWN:,} of {tokens:,}. "
+    sample = sample_shown(data.tokens, "tokens")
     second = "Right" if rows == 1 else "Below"
     marked = "Hatched: dropped from the regressions, as outcome and as lag. " if dropped else ""
     frame(
         figure,
         title,
-        f"Natural logarithm of the norm of the {ADDED[site]}. From position {SINGLE} on a column "
-        f"holds several positions, {PER_DOUBLING} columns to a doubling; ticks name the first one. "
-        f"{marked}{second}: colours end where 2% of the cells are beyond, dropped ones aside; "
-        f"arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. {sample}",
+        f"Natural logarithm of the norm of the {ADDED[data.site]}. From position {SINGLE} on a "
+        f"column holds several positions, {PER_DOUBLING} columns to a doubling; ticks name the "
+        f"first one. {marked}{second}: colours end where 2% of the cells are beyond, dropped ones "
+        f"aside; arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. {sample}",
         x_label="position in the sequence (tokens, first of its column)",
     )
     return figure
-
-
-# Nearer to the layer's typical norm than this factor, first tokens do not stand out.
-STANDS_OUT = 1.25
-
-
-def of_positions(first: np.ndarray, typical: np.ndarray, layers: Sequence[int]) -> str:
-    """Return by which factor first tokens differ from the others of their layer.
-
-    Parameters
-    ----------
-    first, typical : (layers,) float array
-        Mean log norm of first tokens, and of those that the regressions keep.
-    layers : sequence of int
-    """
-    difference = np.asarray(first) - np.asarray(typical)
-    if not np.isfinite(difference).any():
-        return "Norms along the text"
-    factor = np.exp(np.abs(difference))
-    large, small = factor[difference > 0], factor[difference < 0]
-    parts: list[str] = []
-    if len(large) and np.nanmax(large) > STANDS_OUT:
-        place = int(np.nanargmax(difference))
-        parts.append(f"up to {np.nanmax(large):.2g} times as large (layer {layers[place]})")
-    if len(small) and np.nanmax(small) > STANDS_OUT:
-        place = int(np.nanargmin(difference))
-        parts.append(f"down to 1/{np.nanmax(small):.2g} (layer {layers[place]})")
-    if not parts:
-        return "First tokens are like the others"
-    return f"First tokens against the others: {', '.join(parts)}"

@@ -1,30 +1,43 @@
-"""Figure 3: the outcome against its lag, a panel for each layer."""
+"""Outcome against its nearest lag, a panel per layer, with the fitted line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
+from attnlag.adjustments import columns
 from attnlag.figures.drawing import (
     LINE,
-    MOST_SHOWN,
     PREDICTIVE,
     SHADES,
     TAIL,
+    chosen_layers,
     frame,
+    sample_shown,
     spread,
     wrapped_footnote,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import RegressionInputs, sampled_rows
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.terms import distance, is_lead, named
+from attnlag.regression import crossproducts
+from attnlag.regression.terms import distance, is_lead, lags_among, named
+from attnlag.storage import tables
+
+DRAWN_BY = ("plot_regression",)
+
+CATEGORY = "coefficients"
+
+SUBCATEGORY = "outcome by lag"
 
 # Up to here the points of a lag are drawn one by one; more of them hide each other.
 MOST_POINTS = 2000
@@ -88,7 +101,7 @@ def bin_edges() -> np.ndarray:
 def lag_panel(
     layer: int, lag: np.ndarray, outcome: np.ndarray, slope: float, r_squared: float
 ) -> LagPanel:
-    """Reduce a layer to what `outcome_by_lag` draws of it.
+    """Reduce a layer to what the figure shows of it.
 
     Both are measured from the outcome's mean in the outcome's standard deviations: layers then
     share their axes whatever their level and spread, and a slope stays what it is.
@@ -131,29 +144,71 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
     return max(low - margin, -REACH), min(high + margin, REACH)
 
 
-@style()
-def outcome_by_lag(
-    panels: Sequence[LagPanel], *, title: str, lag: str, rows: int = 0, size: Size = PAGE
-) -> Figure:
-    """Draw figure 3: a panel per layer with the outcome against a lag or lead, and the fitted line.
+@dataclass
+class Data:
+    """What the figure shows.
 
-    Parameters
+    Attributes
     ----------
-    panels : sequence of LagPanel
+    panels : list of LagPanel
         In the order of the layers.
-    title : str
+    fits : pandas.DataFrame
+        The table with a row per layer.
     lag : str
         The term, as in ``lag_1`` or ``lead_1``.
     rows : int
-        Rows of the design, of which the panels perhaps show a sample.
-    size : Size
-        Where there is room for a few panels only, they are spread over the layers.
+        Number of rows of the design, of which the panels perhaps show a sample.
     """
+
+    panels: list[LagPanel]
+    fits: pd.DataFrame
+    lag: str
+    rows: int
+
+
+def reduce(inputs: RegressionInputs) -> Data:
+    """Read the design one layer at a time, of a large one a sample of its rows."""
+    present, terms = crossproducts.terms_of(pq.read_schema(inputs.design[0]))
+    layers = chosen_layers(inputs.layers, present)
+    lag = lags_among(terms)[0]
+    slopes = inputs.coefficients.query("term == @lag").set_index("layer")["estimate"]
+    r_squared = inputs.fits.set_index("layer")["r_squared"]
+    count = tables.row_count(inputs.design)
+    rows = sampled_rows(count)
+    panels = []
+    for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
+        lags, outcomes = (
+            tables.values_of(inputs.design, f"{columns.layer_name(layer)}.{column}", rows)
+            for column in (lag, "y")
+        )
+        panels.append(lag_panel(layer, lags, outcomes, slopes[layer], r_squared[layer]))
+    return Data(panels, inputs.fits, lag, count)
+
+
+def title_of(data: Data) -> str:
+    """Return how much of the variance is explained at most, and in which layer."""
+    fitted = data.fits.dropna(subset=["r_squared"])
+    if fitted.empty:
+        return "Outcome by lag"
+    best = fitted.iloc[int(fitted["r_squared"].argmax())]
+    return (
+        f"The regression explains up to {best['r_squared']:.0%} of the variance "
+        f"(layer {int(best['layer'])})"
+    )
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw a panel per layer with the outcome against a lag or lead, and the fitted line.
+
+    Where there is room for a few panels only, they are spread over the layers.
+    """
+    panels, lag = data.panels, data.lag
     layers = [panel.layer for panel in panels]
     shown = spread(layers, MOST_PANELS.get(size.name, len(panels)))
     panels = [panel for panel in panels if panel.layer in shown]
     some = f"{len(shown)} of {len(layers)} layers. " if len(shown) < len(layers) else ""
-    sample = f"Shown: a sample of {MOST_SHOWN:,} of {rows:,} rows. " if rows > MOST_SHOWN else ""
+    sample = sample_shown(data.rows, "rows")
     columns, side = next(
         (columns, side)
         for most, columns, side in SHAPES_OF_PANELS[size.name]
@@ -263,16 +318,4 @@ def _draw_panel(
         transform=axes.transAxes,
         va="top",
         bbox={"facecolor": "w", "alpha": 0.8, "edgecolor": "none", "pad": 1},
-    )
-
-
-def of_r_squared(fits: pd.DataFrame) -> str:
-    """Return how much of the variance is explained at most, and in which layer."""
-    fitted = fits.dropna(subset=["r_squared"])
-    if fitted.empty:
-        return "Outcome by lag"
-    best = fitted.iloc[int(fitted["r_squared"].argmax())]
-    return (
-        f"The regression explains up to {best['r_squared']:.0%} of the variance "
-        f"(layer {int(best['layer'])})"
     )

@@ -1,6 +1,5 @@
-"""The figure of sites: norms and coefficients by layer, site beside site."""
+"""Norms and coefficients by layer, site beside site."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,6 @@ from matplotlib.figure import Figure
 
 from attnlag.figures.drawing import (
     ADDED,
-    MOST_SHOWN,
     NORMS,
     PREDICTIVE,
     as_observed,
@@ -21,13 +19,16 @@ from attnlag.figures.drawing import (
     layers_labelled,
     mark_scale,
     mark_unfitted,
+    norm_quantiles,
     open_frames,
     panel_width,
     rule_values,
     spread_text,
+    tokens_shown,
     unfitted_layers,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import SitesInputs, read_coefficients, sample_norms
 from attnlag.figures.legends import (
     GREY,
     band_text,
@@ -41,6 +42,12 @@ from attnlag.figures.legends import (
 )
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.terms import lags_among, named
+
+DRAWN_BY = ("plot_sites",)
+
+CATEGORY = "coefficients"
+
+SUBCATEGORY = "sites side by side"
 
 
 @dataclass
@@ -64,35 +71,77 @@ class SitePanels:
     fits: pd.DataFrame
 
 
-@style()
-def sites_by_layer(
-    sites: Sequence[SitePanels],
-    *,
-    title: str,
-    alpha: float,
-    adjust: str,
-    drop_first: int,
-    tokens: int = 0,
-    size: Size = PAGE,
-) -> Figure:
-    """Draw figure 4: the sites side by side, norms by layer above coefficients by layer.
+@dataclass
+class Data:
+    """What the figure shows.
 
-    Parameters
+    Attributes
     ----------
-    sites : sequence of SitePanels
+    sites : list of SitePanels
         A column each; the axes of a row are shared.
-    title : str
     alpha : float
         Level of significance; the bands are those of the tables, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
     drop_first : int
-        Tokens of each sequence that the norms leave out, for the footnote.
+        Number of tokens of each sequence that the norms leave out, for the footnote.
     tokens : int
-        Tokens of the corpus, of which the norms perhaps are a sample.
-    size : Size
-        In a narrow one each site has a row, with its coefficients at the right.
+        Number of tokens in the corpus, of which the norms perhaps are a sample.
     """
+
+    sites: list[SitePanels]
+    alpha: float
+    adjust: str
+    drop_first: int
+    tokens: int = 0
+
+
+def reduce(inputs: SitesInputs) -> Data:
+    """Reduce the norms of each site to quantiles, one site at a time."""
+    panels = []
+    tokens = 0
+    for site, norms, coefficients, fits in zip(
+        inputs.sites, inputs.norms, inputs.coefficients_files, inputs.fits_files, strict=True
+    ):
+        sample = sample_norms(norms, inputs.drop_first)
+        tokens = sample.tokens
+        panels.append(
+            SitePanels(
+                site=site,
+                layers=sample.layers,
+                quantiles=np.stack([norm_quantiles(logs) for logs in sample.log_norms]),
+                coefficients=read_coefficients(coefficients),
+                fits=pd.read_parquet(fits),
+            )
+        )
+    return Data(
+        panels,
+        alpha=inputs.inference["alpha"],
+        adjust=inputs.inference["adjust"],
+        drop_first=inputs.drop_first,
+        tokens=tokens,
+    )
+
+
+def title_of(data: Data) -> str:
+    """Return in how many layers of each site the nearest lag or lead is significant."""
+    parts: list[str] = []
+    for panels in data.sites:
+        term = lags_among(list(panels.coefficients["term"]))[0]
+        rows = panels.coefficients[panels.coefficients["term"] == term]
+        count = int((rows["p_adjusted"] < data.alpha).sum())
+        named_term = f"{named(term).capitalize()} predicts in " if not parts else ""
+        parts.append(f"{named_term}{count} of {len(rows)} layers ({panels.site})")
+    return ", ".join(parts)
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw the sites side by side, norms by layer above coefficients by layer.
+
+    In a narrow figure each site has a row, with its coefficients at the right.
+    """
+    sites, alpha, adjust, drop_first = data.sites, data.alpha, data.adjust, data.drop_first
     palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
     permuted = is_permuted(sites[0].coefficients)
     tables = [as_observed(panels.coefficients) for panels in sites]
@@ -148,7 +197,6 @@ def sites_by_layer(
     covariance = sites[0].coefficients["vcov_type"].iloc[0]
     n_obs = max(int(panels.fits["n_obs"].max()) for panels in sites)
     n_documents = max(int(panels.fits["n_documents"].max()) for panels in sites)
-    of = "all" if tokens <= MOST_SHOWN else f"a sample of {MOST_SHOWN:,}"
     dropped = f" but the first {drop_first} of each sequence" if drop_first > 1 else ""
     dropped = " but the first of each sequence" if drop_first == 1 else dropped
     places = ("Left", "Right") if size.narrow else ("Above", "Below")
@@ -157,21 +205,9 @@ def sites_by_layer(
         figure,
         title,
         f"{places[0]}: median of the norms in each layer, and bands with the middle 50% and 90% of "
-        f"{of} tokens{dropped}. {places[1]}: the coefficients of the regression in each layer. "
-        f"{units}{PREDICTIVE} {spread_text(covariance, adjust, n_obs, n_documents)}",
+        f"{tokens_shown(data.tokens)}{dropped}. {places[1]}: the coefficients of the regression in "
+        f"each layer. {units}{PREDICTIVE} {spread_text(covariance, adjust, n_obs, n_documents)}",
         strip=strip,
     )
     legends_in_strip(figure, legend)
     return figure
-
-
-def of_sites(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> str:
-    """Return in how many layers of each site the nearest lag or lead is significant."""
-    parts: list[str] = []
-    for site, table in coefficients.items():
-        term = lags_among(list(table["term"]))[0]
-        rows = table[table["term"] == term]
-        count = int((rows["p_adjusted"] < alpha).sum())
-        named_term = f"{named(term).capitalize()} predicts in " if not parts else ""
-        parts.append(f"{named_term}{count} of {len(rows)} layers ({site})")
-    return ", ".join(parts)

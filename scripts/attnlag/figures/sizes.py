@@ -72,3 +72,8 @@ def size_of(path: Path) -> Size:
     """Return the size that the name of a figure's file stands for."""
     named = [size for size in (COLUMN, SLIDE) if path.stem.endswith(suffix_of(size.name))]
     return named[0] if named else PAGE
+
+
+def without_size(path: Path) -> str:
+    """Return the name of a figure's file without its size and format."""
+    return path.stem.removesuffix(suffix_of(size_of(path).name))

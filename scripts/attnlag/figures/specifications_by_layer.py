@@ -1,7 +1,7 @@
-"""The figure of specifications: one coefficient of every regression by layer, side by side."""
+"""Coefficient of lag 1 by layer of every regression, side by side."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
+from attnlag.figures.inputs import SpecificationsInputs
 from attnlag.figures.legends import (
     GREY,
     PALETTE,
@@ -37,6 +38,12 @@ from attnlag.figures.legends import (
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.labels import COVARIANCE
 from attnlag.regression.terms import lags_among, named
+
+DRAWN_BY = ("plot_specifications",)
+
+CATEGORY = "coefficients"
+
+SUBCATEGORY = "regressions side by side"
 
 COLOUR = PALETTE[0]
 
@@ -58,33 +65,54 @@ def shape_of(panels: int, most: int = MOST_COLUMNS) -> tuple[int, int]:
     return rows, -(-panels // rows)
 
 
+@dataclass
+class Data:
+    """What the figure shows.
+
+    Attributes
+    ----------
+    regressions : list of pandas.DataFrame
+        The tidy tables, all of one model, corpus and site, in the order of the panels. A layer
+        without estimate is a gap, marked below.
+    alpha : float
+        Level of significance; the bands are those of the tables, 1 - ``alpha``.
+    adjust : str
+        The correction behind ``p_adjusted``.
+    """
+
+    regressions: list[pd.DataFrame]
+    alpha: float
+    adjust: str
+
+
+def reduce(inputs: SpecificationsInputs) -> Data:
+    """Return the tables as they are."""
+    return Data(inputs.regressions, inputs.inference["alpha"], inputs.inference["adjust"])
+
+
+def title_of(data: Data) -> str:
+    """Return the median coefficient over the layers of each regression, if all have one term."""
+    terms = {term_shown(table) for table in data.regressions}
+    if len(terms) != 1:
+        return "Regressions by layer"
+    (term,) = terms
+    parts: list[str] = []
+    for table in data.regressions:
+        rows = table[table["term"] == term]
+        # Of a permuted regression the null: what is left when order means nothing.
+        parts.append(f"{table['regression'].iloc[0]} {rows['estimate'].median():.2f}")
+    return f"{named(term).capitalize()}, median over the layers: {', '.join(parts)}"
+
+
 @style()
-def specifications_by_layer(
-    regressions: Sequence[pd.DataFrame],
-    *,
-    title: str,
-    alpha: float,
-    adjust: str,
-    size: Size = PAGE,
-) -> Figure:
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw the coefficient of lag 1 of every regression by layer, a panel each.
 
     The estimates of the other regressions are light lines behind, those of a permuted one dashed:
     the location of its null. In its own panel a permuted regression has that location, the band
     of the null, and the coefficient in the order that the tokens have.
-
-    Parameters
-    ----------
-    regressions : sequence of pandas.DataFrame
-        The tidy tables, all of one model, corpus and site, in the order of the panels. A layer
-        without estimate is a gap, marked below.
-    title : str
-    alpha : float
-        Level of significance; the bands are those of the tables, 1 - ``alpha``.
-    adjust : str
-        The correction behind ``p_adjusted``.
-    size : Size
     """
+    regressions, alpha, adjust = data.regressions, data.alpha, data.adjust
     numbers = sorted(set().union(*(table["layer"] for table in regressions)))
     terms = [term_shown(table) for table in regressions]
     profiles = [
@@ -185,24 +213,3 @@ def _draw_panel(
     )
     mark_unfitted(axes, own.loc[own["estimate"].isna(), "layer"].to_numpy(), 0.04)
     axes.margins(y=0.08)
-
-
-def of_specifications(regressions: Sequence[pd.DataFrame], terms: Mapping[str, str]) -> str:
-    """Return the median coefficient over the layers of each regression.
-
-    Parameters
-    ----------
-    regressions : sequence of pandas.DataFrame
-        Tidy tables.
-    terms : mapping of regression to term
-        The term that is drawn of each. If they differ, there is no common title.
-    """
-    if len(set(terms.values())) != 1:
-        return "Regressions by layer"
-    term = next(iter(terms.values()))
-    parts: list[str] = []
-    for table in regressions:
-        rows = table[table["term"] == term]
-        # Of a permuted regression the null: what is left when order means nothing.
-        parts.append(f"{table['regression'].iloc[0]} {rows['estimate'].median():.2f}")
-    return f"{named(term).capitalize()}, median over the layers: {', '.join(parts)}"

@@ -1,4 +1,4 @@
-"""The text itself, every token shaded by the norm of what a sublayer adds to it."""
+"""Documents with every token shaded by its norm: a page with all layers, a figure of one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
@@ -14,15 +16,32 @@ from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+from attnlag.corpus.documents import group_by_document, stored_batches
 from attnlag.errors import UserError, nearest
+from attnlag.figures import sizes
 from attnlag.figures.drawing import ADDED, SHADES, TAIL, finite, frame, shortened
 from attnlag.figures.files import style
-from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.inputs import NormsInputs
+from attnlag.figures.sizes import Size
+from attnlag.storage import tables
+
+DRAWN_BY = ("plot_norms",)
+
+CATEGORY = "norms"
+
+SUBCATEGORY = "the text itself"
+
+PAGE = "text.html"
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 
 # Where the reader chooses none: so many groups, the first document of each.
 MOST_DOCUMENTS = 20
+
+# Rows that are read at a time.
+BATCH_ROWS = 16_384
 
 # A page of more tokens than these is slow to paint.
 MOST_TOKENS = 2000
@@ -100,12 +119,12 @@ def chosen_documents(
         for document, group in group_of.items():
             first.setdefault(group, document)
         return list(first.values())[:MOST_DOCUMENTS]
-    absent = [(place, name) for place, name in enumerate(wanted) if name not in group_of]
+    absent = [name for name in wanted if name not in group_of]
     if absent:
         raise UserError(
-            f"figures.documents.{corpus}[{place}]: found '{name}', expected a document of "
+            f"documents to shade: found '{name}', expected a document of "
             f"{corpus}{nearest(name, group_of)}"
-            for place, name in absent
+            for name in absent
         )
     return list(wanted)
 
@@ -122,7 +141,7 @@ def chosen_layer(wanted: int | None, layers: Sequence[int]) -> int:
         return len(layers) // 2
     if wanted not in layers:
         raise UserError(
-            f"figures.text_layer: found {wanted}, expected a layer of this model: {min(layers)} "
+            f"layer of the shaded text: found {wanted}, expected one of this model: {min(layers)} "
             f"to {max(layers)}"
         )
     return list(layers).index(wanted)
@@ -161,28 +180,97 @@ def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
 
 
-def page(
-    documents: Sequence[ShadedDocument],
-    limits: Sequence[tuple[float, float]],
-    layers: Sequence[int],
-    *,
-    first: int,
-    title: str,
-    site: str,
-) -> str:
-    """Return a page of HTML, complete in itself, with a slider through the layers.
+@dataclass
+class Data:
+    """What the figure and the page show.
 
-    Parameters
+    Attributes
     ----------
-    documents : sequence of ShadedDocument
-    limits : sequence of (low, high), a pair for each layer
+    documents : list of ShadedDocument
+    limits : list of (low, high), a pair for each layer
         Log norms at which the shades end.
-    layers : sequence of int
+    layers : list of int
     first : int
-        Place of the layer that is shown first.
-    title : str
+        Place of the layer that the figure shows, and the page at first.
     site : str
     """
+
+    documents: list[ShadedDocument]
+    limits: list[tuple[float, float]]
+    layers: list[int]
+    first: int
+    site: str
+
+
+def reduce(inputs: NormsInputs) -> Data:
+    """Read the tokens of the chosen documents, and the scale of each layer from all of them."""
+    settings, sample = inputs.settings, inputs.sample
+    group_of = group_by_document(inputs.corpus)
+    chosen = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
+    first = chosen_layer(settings.text_layer, sample.layers)
+    kept = sample.position >= settings.drop_first
+    texts = texts_of(inputs.corpus, chosen)
+    sequences = rows_of(inputs.tokens, chosen, "tokens")
+    norms = rows_of(inputs.norms, chosen, "norms")
+    documents = []
+    for name in chosen:
+        text_of = {
+            (row["window"], position): token
+            for row in sequences.filter(pc.field("document") == name).to_pylist()
+            for position, token in enumerate(
+                token_texts(texts[name], row["char_start"], row["char_end"])
+            )
+        }
+        own = norms.filter(pc.field("document") == name).slice(0, MOST_TOKENS)
+        places = zip(own["window"].to_pylist(), own["position"].to_pylist(), strict=True)
+        tokens = [text_of[place] for place in places]
+        if tokens:
+            names = map(columns.layer_name, sample.layers)
+            documents.append(
+                ShadedDocument(
+                    name=name,
+                    group=group_of[name],
+                    tokens=tokens,
+                    dropped=own["position"].to_numpy() < settings.drop_first,
+                    logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
+                )
+            )
+    if not documents:
+        raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(chosen)}, expected some")
+    limits = [limits_of(logs[kept]) for logs in sample.log_norms]
+    return Data(documents, limits, sample.layers, first, inputs.site)
+
+
+def rows_of(paths: Sequence[Path], documents: Sequence[str], progress: str) -> pa.Table:
+    """Return the rows of some documents, in order."""
+    wanted = pa.array(documents, pa.string())
+    found = []
+    for path in paths:
+        for batch in tables.batches(path, BATCH_ROWS, progress):
+            own = batch.column("document").cast(pa.string())
+            part = pa.table(batch).filter(pc.is_in(own, wanted))
+            place = part.schema.get_field_index("document")
+            found.append(part.set_column(place, "document", part["document"].cast(pa.string())))
+    return pa.concat_tables([part.replace_schema_metadata() for part in found])
+
+
+def texts_of(corpus: Path, documents: Sequence[str]) -> dict[str, str]:
+    """Return the texts of some documents, by document; one row group is in memory at a time."""
+    wanted, texts = set(documents), {}
+    for table in stored_batches(corpus, 0, None, columns=["document", "text"]):
+        for name, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            if name in wanted:
+                texts[name] = text
+    return texts
+
+
+def title_of(data: Data) -> str:
+    """Return a title that says what is shown: it has too many numbers for a finding."""
+    return "The text itself"
+
+
+def page(data: Data, *, title: str) -> str:
+    """Return a page of HTML, complete in itself, with a slider through the layers."""
 
     def row(logs: np.ndarray) -> list[float | None]:
         return [round(float(value), 3) if np.isfinite(value) else None for value in logs]
@@ -190,13 +278,13 @@ def page(
     content: dict[str, Any] = {
         "title": title,
         "about": (
-            f"Each token is shaded by the norm of the {ADDED[site]} in the chosen layer. The scale "
-            "is the layer's own, logarithmic, and holds the central 99% of the tokens of the "
+            f"Each token is shaded by the norm of the {ADDED[data.site]} in the chosen layer. The "
+            "scale is the layer's own, logarithmic, and holds the central 99% of the tokens of the "
             "corpus. Dashed: first tokens of a sequence, which the regressions leave out."
         ),
-        "layers": list(layers),
-        "limits": [[round(low, 3), round(high, 3)] for low, high in limits],
-        "first": first,
+        "layers": data.layers,
+        "limits": [[round(low, 3), round(high, 3)] for low, high in data.limits],
+        "first": data.first,
         "colours": COLOURS,
         "documents": [
             {
@@ -206,7 +294,7 @@ def page(
                 "dropped": np.flatnonzero(one.dropped).tolist(),
                 "logs": [row(logs) for logs in one.logs],
             }
-            for one in documents
+            for one in data.documents
         ],
     }
     # Inside a script element, "</script>" of a text would end it.
@@ -253,23 +341,15 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
 
 
 @style()
-def text_by_token(
-    documents: Sequence[ShadedDocument],
-    limits: Sequence[tuple[float, float]],
-    layers: Sequence[int],
-    *,
-    first: int,
-    title: str,
-    site: str,
-    size: Size = PAGE,
-) -> Figure:
+def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
     """Draw the beginnings of documents, each token shaded by its norm in one layer.
 
-    The parameters are those of `page`, and the size: where there is no room for all documents, the
-    first ones are shown, and in a narrow one their groups stand above them instead of beside.
+    Where there is no room for all documents, the first ones are shown, and in a narrow figure
+    their groups stand above them instead of beside.
     """
+    documents, first, layer = data.documents, data.first, data.layers[data.first]
     room = MOST_LINES[size.name]
-    shown = documents[: room // FEWEST_LINES] if size is not PAGE else documents
+    shown = documents[: room // FEWEST_LINES] if size is not sizes.PAGE else documents
     left_out = len(shown) < len(documents)
     documents = shown
     most = max(FEWEST_LINES, room // len(documents) - size.narrow)
@@ -282,7 +362,7 @@ def text_by_token(
     axes = figure.subplots()
     axes.set(xlim=(0, size.canvas - 0.2), ylim=(total, 0))
     axes.axis("off")
-    low, high = limits[first]
+    low, high = data.limits[first]
     scale, colours = Normalize(low, high), SHADES
     face = FT2Font(findfont(FontProperties(family="DejaVu Sans Mono")))
     lacking = beyond = False
@@ -324,7 +404,7 @@ def text_by_token(
         ScalarMappable(Normalize(low, low + (high - low) / 0.9), colours),
         ax=axes,
         location="bottom",
-        label=f"log norm of {ADDED[site]} in layer {layers[first]} (natural log)",
+        label=f"log norm of {ADDED[data.site]} in layer {layer} (natural log)",
         boundaries=np.linspace(low, high, 91),
         ticks=np.linspace(low, high, 5),
         format="{x:.2f}",
@@ -343,5 +423,5 @@ def text_by_token(
         notes.append("The first documents only.")
     if lacking:
         notes.append(f"{NO_GLYPH}: a character that the font lacks.")
-    frame(figure, f"{title}, layer {layers[first]}", " ".join(notes))
+    frame(figure, f"{title}, layer {layer}", " ".join(notes))
     return figure

@@ -1,8 +1,9 @@
 """Digests of the code that computes a stage's numbers, so that a change in it reruns the stage.
 
 A digest covers the modules of the packages that compute, as far as the stage's script imports
-them, and what lies beside such a module under the same name: a page, a style. Of a module it
-covers what is executed, without comments, docstrings and the texts of errors and log messages.
+them, the figures that it draws, which it finds by name, and what lies beside such a module under
+the same name: a page, a style. Of a module it covers what is executed, without comments, docstrings
+and the texts of errors and log messages.
 What only reads, writes, names, explains or reports (``errors.py``, ``config/``, ``pipeline/``,
 ``storage/``, the script itself) is no part of it, and neither is the version.
 """
@@ -11,6 +12,8 @@ import ast
 import functools
 import hashlib
 from pathlib import Path
+
+from attnlag.figures.catalogue import drawn_by
 
 COMPUTING = ("adjustments", "corpus", "figures", "model", "regression", "report")
 
@@ -47,12 +50,13 @@ def _imports(path: Path, library: Path) -> frozenset[Path]:
 def computing_modules(script: str | Path) -> list[Path]:
     """Return the files of the computing modules that a script imports, directly or not, sorted.
 
-    They are read, not run.
+    They are read, not run. Modules of figures count for the script that draws them.
     """
-    found: set[Path] = set()
-    waiting = [Path(script)]
+    library = Path(script).parent / "attnlag"
+    found = {figure.module for figure in drawn_by(Path(script).stem, library / "figures")}
+    waiting = [Path(script), *found]
     while waiting:
-        new = _imports(waiting.pop(), Path(script).parent / "attnlag") - found
+        new = _imports(waiting.pop(), library) - found
         found |= new
         waiting += new
     return sorted(found)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from attnlag.config.schema import Config
+from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
 
 # Columns that several tables share.
@@ -117,7 +118,6 @@ class Output:
 
 
 STUDY_FOLDER = "results/{model}/{corpus}/{site}/{regression}"
-FIGURES = "results/{model}/{corpus}/{site}/figures"
 OUTPUTS = [
     Output(
         "data/models/{model}/source.json",
@@ -213,32 +213,6 @@ OUTPUTS = [
             **KEYS,
             LAYERS: ("units of the residual stream", "L2 norm of the vector; not its logarithm"),
         },
-    ),
-    Output(
-        f"{FIGURES}/norms_by_layer{{size}}.{{format}}",
-        "distribution of the log norms in each layer",
-        wanted=True,
-    ),
-    Output(
-        f"{FIGURES}/norms_by_position{{size}}.{{format}}",
-        "mean log norms along the text",
-        wanted=True,
-    ),
-    Output(
-        f"{FIGURES}/text.html",
-        "documents, each token shaded by its norm, layer by layer",
-        wanted=True,
-    ),
-    Output(
-        f"{FIGURES}/text_by_token{{size}}.{{format}}",
-        "one of these documents, in one layer",
-        wanted=True,
-    ),
-    Output(
-        f"{FIGURES}/specifications_by_layer{{size}}.{{format}}",
-        "the nearest lag in all regressions, side by side; with more than one",
-        when=several_regressions,
-        wanted=True,
     ),
     Output(
         f"{STUDY_FOLDER}/design/{{shard}}.parquet",
@@ -402,35 +376,6 @@ OUTPUTS = [
     Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer", when=fitted),
     Output(f"{STUDY_FOLDER}/findings.txt", "the sentences that a run ends with", wanted=True),
     Output(
-        f"{STUDY_FOLDER}/figures/coefficients_by_layer{{size}}.{{format}}",
-        "the coefficients of the lags by layer, with their bands",
-        wanted=True,
-    ),
-    Output(
-        f"{STUDY_FOLDER}/figures/outcome_by_lag{{size}}.{{format}}",
-        "outcome against the nearest lag, a panel per layer",
-        when=fitted,
-        wanted=True,
-    ),
-    Output(
-        f"{STUDY_FOLDER}/figures/diagnostics{{size}}.{{format}}",
-        "residuals and influential documents",
-        when=fitted,
-        wanted=True,
-    ),
-    Output(
-        f"{STUDY_FOLDER}/figures/groups_by_layer{{size}}.{{format}}",
-        "norms and coefficients by group of documents",
-        when=fitted,
-        wanted=True,
-    ),
-    Output(
-        "results/{model}/{corpus}/figures/{regression}/sites_by_layer{size}.{format}",
-        "the sites beside each other; with more than one",
-        when=several_sites,
-        wanted=True,
-    ),
-    Output(
         "results/comparison/coefficients.csv",
         "the coefficients of all models, corpora, sites and regressions",
         {
@@ -482,12 +427,6 @@ OUTPUTS = [
     ),
     Output("results/comparison/findings.txt", "the pairs in words", when=compared),
     Output(
-        "results/comparison/figures/{site}/{regression}/coefficients_by_depth{size}.{format}",
-        "the coefficients over relative depth, a line per model",
-        when=compared_and_fitted,
-        wanted=True,
-    ),
-    Output(
         "results/report.zip",
         "the report that `make report` makes; unpack it and open it",
         when=never,
@@ -497,16 +436,37 @@ OUTPUTS = [
         "results/provenance.json",
         "what made every file",
         {
-            "models": ("", "revision and digest of each model"),
-            "corpora": ("", "digest of each corpus"),
-            "environments": ("", "versions of Python and packages"),
-            "jobs": (
-                "",
-                "for each job its rule, settings, digest of its code, and the SHA-256 of its files",
-            ),
+            "environment": ("", "versions of Python and packages"),
+            "files": ("", "SHA-256 and size of each file, and what a Parquet file carries"),
         },
     ),
 ]
+
+# Where the figures of each program are, and when it draws them. No regression is called figures,
+# and no site: these folders lie beside theirs.
+FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
+    "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
+    "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
+    "plot_regression": (f"{STUDY_FOLDER}/figures", fitted),
+    "plot_null": (f"{STUDY_FOLDER}/figures", permuted),
+    "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
+    "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared_and_fitted),
+}
+
+
+def _of_figures() -> Iterator[Output]:
+    """Yield the outputs of each figure in the catalogue of figures."""
+    for program, (folder, when) in FIGURES.items():
+        for figure in catalogue.drawn_by(program):
+            shows = figure.shows.rstrip(".")
+            path = f"{folder}/{figure.name}{{size}}.{{format}}"
+            yield Output(path, shows, when=when, wanted=True)
+            if figure.page:
+                page = f"{folder}/{figure.page}"
+                yield Output(page, f"{shows}, as a page", when=when, wanted=True)
+
+
+OUTPUTS += _of_figures()
 
 
 def shards(config: Config, corpus: str) -> list[str]:

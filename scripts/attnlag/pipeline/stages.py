@@ -158,7 +158,7 @@ def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
     )
 
 
-def plot_panels(config: Config, names: Names) -> PanelsSettings:
+def plot_regression(config: Config, names: Names) -> PanelsSettings:
     layers = config.figures.layers
     return PanelsSettings(layers=None if layers is None else tuple(layers))
 

@@ -55,9 +55,8 @@ def synthetic(models, controls=(), corpora=("prompts",), lags=2, unfitted=(), si
 
 
 def drawn(table, adjust="holm", alpha=0.05, title=TITLE, **kinds):
-    return coefficients_by_depth.coefficients_by_depth(
-        table, title=title, alpha=alpha, adjust=adjust, **kinds
-    )
+    data = coefficients_by_depth.Data(table, alpha, adjust)
+    return coefficients_by_depth.draw(data, title=title, **kinds)
 
 
 def some(count, **kinds):
@@ -241,7 +240,7 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     record = {"stages": {"regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"}}}
     path = tmp_path / "coefficients.parquet"
     tables.write_frame(frame, path, path.with_suffix(".csv"), record)
-    output = tmp_path / "figures" / "attention.svg"
+    output = tmp_path / "figures" / "coefficients_by_depth.svg"
     command = [sys.executable, SCRIPTS / "plot_comparison.py", path, "--site", "attention"]
     done = subprocess.run(
         [*command, "--regression", "notebook", "--output", output],
@@ -249,9 +248,11 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
         text=True,
         check=False,
     )
-    assert done.returncode == 0
-    assert re.fullmatch(r"attention, notebook: drew distilgpt2, gpt2 \(\d+\.\d s\)\n", done.stderr)
+    assert done.returncode == 0, done.stderr
+    said = "attention, notebook: drew coefficients_by_depth of distilgpt2, gpt2"
+    assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = tmp_path / "expected.svg"
-    title = f"{coefficients_by_depth.of_comparison(some(2), 0.1)}: attention, notebook"
+    finding = coefficients_by_depth.title_of(coefficients_by_depth.Data(some(2), 0.1, "none"))
+    title = f"{finding}: attention, notebook"
     files.save(drawn(some(2), "benjamini-hochberg", 0.1, title), [expected])
     assert output.read_bytes() == expected.read_bytes()

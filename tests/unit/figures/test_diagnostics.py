@@ -1,9 +1,5 @@
 """The figure of diagnostics: its points, squares and bars are those of the residuals."""
 
-import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -17,10 +13,10 @@ from test_figures import overlaps, texts_of
 from attnlag.errors import UserError
 from attnlag.figures import diagnostics, files
 from attnlag.figures.diagnostics import DiagnosticPanel
+from attnlag.figures.inputs import RegressionInputs
 from attnlag.regression import residuals
 from attnlag.storage import tables
 
-SCRIPTS = Path(__file__).parents[3] / "scripts"
 EDGES = np.r_[-np.inf, np.linspace(-10, 10, 2001), np.inf]
 COARSE = np.r_[-np.inf, np.linspace(-5, 5, 51), np.inf]
 TITLE = "Diagnostics: gpt2, prompts, attention, notebook"
@@ -71,9 +67,8 @@ def synthetic(layers: int, unfitted=()):
 
 
 def drawn(panels, fits, wanted=None, title=TITLE, **kinds):
-    return diagnostics.diagnostics_by_layer(
-        panels, fits, rows=wanted, title=title, term="lag_1", **kinds
-    )
+    data = diagnostics.Data(panels, fits, layers=wanted, term="lag_1")
+    return diagnostics.draw(data, title=title, **kinds)
 
 
 def grid_of(figure) -> np.ndarray:
@@ -225,7 +220,7 @@ def test_files_have_equal_bytes_and_stay_small(tmp_path):
         assert len(first) < 800_000
 
 
-def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
+def test_the_residuals_of_all_shards_are_drawn(tmp_path):
     random = np.random.default_rng(0)
     lag, y = random.normal(size=(2, 600))
     y += 0.3 * lag
@@ -271,12 +266,20 @@ def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
     )
     for name, table in (("fits", fits), ("influence", influence)):
         tables.write_frame(table, tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv", {})
-    command = [sys.executable, SCRIPTS / "plot_diagnostics.py", paths[0]]
-    command += ["--fits", tmp_path / "fits.parquet", "--influence", tmp_path / "influence.parquet"]
-    command += ["--output", tmp_path / "found.svg", "--settings"]
-    done = subprocess.run([*command, "{}"], capture_output=True, text=True, check=False)
-    said = r"gpt2, prompts, attention, notebook: drew the residuals of 1 layer \(\d+\.\d s\)\n"
-    assert re.fullmatch(said, done.stderr)
+    nowhere = Path("nowhere")
+    inputs = RegressionInputs(
+        coefficients_file=nowhere,
+        fits_file=tmp_path / "fits.parquet",
+        groups_file=nowhere,
+        influence_file=tmp_path / "influence.parquet",
+        residuals=paths,
+        design=[],
+        norms=[],
+        corpus=nowhere,
+        layers=None,
+    )
+    reduced = diagnostics.reduce(inputs)
+    files.save(diagnostics.draw(reduced, title=TITLE), [tmp_path / "found.svg"])
 
     edges, coarse = (
         np.r_[-np.inf, inner, np.inf]
@@ -302,13 +305,5 @@ def test_the_program_draws_the_residuals_of_all_shards(tmp_path):
         pairs=pairs,
         influence=influence.iloc[1:],
     )
-    title = (
-        "Residuals have heavier tails than normal in 0 of 1 layers (kurtosis up to 3.0): gpt2, "
-        "prompts, attention, notebook"
-    )
-    files.save(drawn([panel], fits, title=title), [tmp_path / "expected.svg"])
+    files.save(drawn([panel], fits), [tmp_path / "expected.svg"])
     assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()
-
-    asked = json.dumps({"layers": [4]})
-    done = subprocess.run([*command, asked], capture_output=True, text=True, check=False)
-    assert done.stderr == "error: figures.layers: found 4, expected layers of this model: 0 to 0\n"

@@ -1,15 +1,11 @@
 """The figures: what is drawn, in which order, and that the files are whole and reproducible."""
 
-import json
-import subprocess
-import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -18,24 +14,21 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import StepPatch
 
-from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.errors import UserError
 from attnlag.figures import (
     coefficients_by_layer,
     drawing,
     files,
+    inputs,
     legends,
     norms_by_layer,
     outcome_by_lag,
     sites_by_layer,
 )
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression import design, specification
 from attnlag.regression.terms import lags_among, named
-from attnlag.storage import tables
 
-SCRIPTS = Path(__file__).parents[3] / "scripts"
 LAYERS = [2, 12, 30, 48]
 TITLE = "Some figure: gpt2, prompts, attention, notebook"
 
@@ -60,9 +53,12 @@ def norms_figure(layers: int, sink: float = 0.0, size: Size = PAGE, **kinds) -> 
         norms_by_layer.layer_norms(layer, log_norms(norms[:, layer]), position == 0)
         for layer in range(layers)
     ]
-    return norms_by_layer.norms_by_layer(
-        parts, title=TITLE, tokens=len(norms), site="attention", drop_first=1, size=size
-    )
+    return norms_drawn(parts, tokens=len(norms), title=TITLE, size=size)
+
+
+def norms_drawn(parts, tokens=9, site="attention", drop_first=1, title="", size=PAGE) -> Figure:
+    data = norms_by_layer.Data(parts, tokens, site, drop_first)
+    return norms_by_layer.draw(data, title=title, size=size)
 
 
 def synthetic_tables(
@@ -106,9 +102,8 @@ def synthetic_tables(
 
 
 def coefficients_figure(layers: int, adjust: str = "holm", size: Size = PAGE, **kinds) -> Figure:
-    return coefficients_by_layer.coefficients_by_layer(
-        *synthetic_tables(layers, **kinds), title=TITLE, alpha=0.05, adjust=adjust, size=size
-    )
+    data = coefficients_by_layer.Data(*synthetic_tables(layers, **kinds), 0.05, adjust)
+    return coefficients_by_layer.draw(data, title=TITLE, size=size)
 
 
 def panels_of(layers: int, **kinds) -> list[outcome_by_lag.LagPanel]:
@@ -122,9 +117,12 @@ def panels_of(layers: int, **kinds) -> list[outcome_by_lag.LagPanel]:
 
 
 def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
-    return outcome_by_lag.outcome_by_lag(
-        panels_of(layers, **kinds), title=TITLE, lag="lag_1", size=size
-    )
+    return lags_drawn(panels_of(layers, **kinds), title=TITLE, size=size)
+
+
+def lags_drawn(panels, lag="lag_1", rows=0, title="", size=PAGE) -> Figure:
+    data = outcome_by_lag.Data(panels, fits=pd.DataFrame(), lag=lag, rows=rows)
+    return outcome_by_lag.draw(data, title=title, size=size)
 
 
 SITES = ("attention", "mlp", "block")
@@ -149,14 +147,8 @@ def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[sites_by_layer.Si
 def sites_figure(
     layers: int, adjust: str = "holm", drop_first: int = 1, size: Size = PAGE, **kinds
 ) -> Figure:
-    return sites_by_layer.sites_by_layer(
-        panels_of_sites(layers, **kinds),
-        title=TITLE,
-        alpha=0.05,
-        adjust=adjust,
-        drop_first=drop_first,
-        size=size,
-    )
+    data = sites_by_layer.Data(panels_of_sites(layers, **kinds), 0.05, adjust, drop_first)
+    return sites_by_layer.draw(data, title=TITLE, size=size)
 
 
 def texts_of(figure: Figure) -> str:
@@ -314,9 +306,7 @@ def test_norms_without_logarithm_leave_a_layer_empty():
     norms[5, 2] = np.nan
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
     assert len(parts[1].sample) == parts[1].counts.sum() == 0
-    figure = norms_by_layer.norms_by_layer(
-        parts, title="", tokens=9, site="attention", drop_first=1
-    )
+    figure = norms_drawn(parts)
     assert len([p for p in figure.axes[1].patches if isinstance(p, StepPatch)]) == 2
 
 
@@ -324,9 +314,7 @@ def test_no_first_tokens_are_named_where_none_are_told_apart():
     _, norms = synthetic_norms(2)
     none = np.zeros(len(norms), bool)
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
-    figure = norms_by_layer.norms_by_layer(
-        parts, title="", tokens=9, site="attention", drop_first=0
-    )
+    figure = norms_drawn(parts, drop_first=0)
     assert legend_of(figure.axes[0]) == ["token"]
     assert "first token" not in texts_of(figure)
 
@@ -421,14 +409,9 @@ def ends_of(table: pd.DataFrame, term: str) -> np.ndarray:
 
 def test_joint_bands_are_the_critical_value_times_the_standard_error():
     coefficients, fits = synthetic_tables(12)
-    figure = coefficients_by_layer.coefficients_by_layer(
-        coefficients,
-        fits,
-        title="",
-        alpha=0.05,
-        adjust="max-t",
-        critical_values={"lag_1": 3.0, "lag_2": 4.0},
-    )
+    critical_values = {"lag_1": 3.0, "lag_2": 4.0}
+    data = coefficients_by_layer.Data(coefficients, fits, 0.05, "max-t", critical_values)
+    figure = coefficients_by_layer.draw(data, title="")
     for band, lag, critical in zip(
         figure.axes[0].collections[::2], ("lag_1", "lag_2"), (3, 4), strict=True
     ):
@@ -449,9 +432,8 @@ def null_figure(layers: int, permuted: bool = False, size: Size = PAGE, **kinds)
     coefficients, fits = synthetic_tables(layers, permuted=permuted, **kinds)
     null = None if permuted else synthetic_tables(layers, permuted=True, **kinds)[0]
     fits["r_squared"] *= np.nan if permuted else 1
-    return coefficients_by_layer.coefficients_by_layer(
-        coefficients, fits, title=TITLE, alpha=0.05, adjust="holm", null=null, size=size
-    )
+    data = coefficients_by_layer.Data(coefficients, fits, 0.05, "holm", null=null)
+    return coefficients_by_layer.draw(data, title=TITLE, size=size)
 
 
 def profile_of(axes: Axes) -> np.ndarray:
@@ -586,7 +568,7 @@ def test_the_image_shows_each_square_in_its_place():
     lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
     outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
     panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.0, 0.0)
-    figure = outcome_by_lag.outcome_by_lag([panel], title="", lag="lag_1")
+    figure = lags_drawn([panel])
     image = figure.axes[0].images[0]
     counts = image.get_array()
     row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
@@ -608,7 +590,7 @@ def test_the_line_is_the_prediction_with_other_terms_at_their_means():
     x = np.column_stack([np.ones(400), w])
     b = np.linalg.lstsq(x, outcome, rcond=None)[0]
     panel = outcome_by_lag.lag_panel(0, w[:, 0], outcome, b[1], 0.5)
-    line = outcome_by_lag.outcome_by_lag([panel], title="", lag="lag_1").axes[0].lines[0]
+    line = lags_drawn([panel]).axes[0].lines[0]
     at = panel.mean + panel.sd * np.asarray(line.get_xdata())
     expected = b[0] + b[1] * at + b[2] * w[:, 1].mean()
     assert np.allclose(panel.mean + panel.sd * np.asarray(line.get_ydata()), expected)
@@ -630,7 +612,7 @@ def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
 )
 def test_a_layer_without_a_fit_says_so(outcome, slope):
     panel = outcome_by_lag.lag_panel(1, np.arange(50.0), outcome, slope, np.nan)
-    figure = outcome_by_lag.outcome_by_lag([*panels_of(1), panel], title="", lag="lag_2")
+    figure = lags_drawn([*panels_of(1), panel], lag="lag_2")
     axes = figure.axes[1]
     assert [text.get_text() for text in axes.texts] == ["not fitted"]
     assert not axes.lines
@@ -643,8 +625,8 @@ def test_layers_without_a_panel_and_layers_that_are_not_there():
     with pytest.raises(UserError) as caught:
         drawing.chosen_layers([0, 12, 30], range(12))
     assert caught.value.problems == [
-        "figures.layers: found 12, expected layers of this model: 0 to 11",
-        "figures.layers: found 30, expected layers of this model: 0 to 11",
+        "layers with a panel: found 12, expected layers of this model: 0 to 11",
+        "layers with a panel: found 30, expected layers of this model: 0 to 11",
     ]
 
 
@@ -655,7 +637,7 @@ def test_lags_are_ordered_by_distance():
 
 
 def test_an_outcome_against_a_lead_says_so():
-    figure = outcome_by_lag.outcome_by_lag(panels_of(1), title="", lag="lead_2")
+    figure = lags_drawn(panels_of(1), lag="lead_2")
     assert "log norm at token t + 2 (SD from the layer's mean)" in texts_of(figure)
     assert "prediction by lead 2" in texts_of(figure)
 
@@ -741,7 +723,7 @@ def test_a_layer_without_norms_has_no_quantiles():
 def test_norms_name_their_site(site, words):
     position, norms = synthetic_norms(2)
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(2)]
-    figure = norms_by_layer.norms_by_layer(parts, title="", tokens=9, site=site, drop_first=1)
+    figure = norms_drawn(parts, site=site)
     assert figure.axes[0].get_ylabel() == f"{words} (natural log)"
 
 
@@ -799,121 +781,6 @@ def test_an_unknown_format_is_told_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# Programs
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Two shards of norms and of their design, with the tables of a regression."""
-    folder = tmp_path_factory.mktemp("study")
-    position, norms = synthetic_norms(3, sequences=8, length=60)
-    record = {
-        "model": {"name": "gpt2"},
-        "corpus": {"name": "prompts"},
-        "stages": {
-            "tokens": {"shards": 2},
-            "regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"},
-        },
-    }
-    half = len(norms) // 2
-    for shard, rows in enumerate((slice(0, half), slice(half, None))):
-        count = len(position[rows])
-        keys = [
-            pa.array(["one"] * count).dictionary_encode(),
-            pa.array(np.zeros(count, np.int32)),
-            pa.array(position[rows].astype(np.int32)),
-            pa.array(np.zeros(count, np.int32)),
-        ]
-        table = pa.table(
-            [*keys, *(pa.array(norms[rows, n]) for n in range(3))], schema=columns.schema(3)
-        )
-        tables.write_table(table, folder / "norms" / f"{shard:04d}.parquet", record)
-        lags = specification.Specification(lags=(1, 2))
-        (rows_of_design,) = design.designs(table.to_batches(), lags, design.Counts())
-        tables.write_table(rows_of_design, folder / "design" / f"{shard:04d}.parquet", record)
-    for name, frame in zip(("coefficients", "fits"), synthetic_tables(3), strict=True):
-        tables.write_frame(frame, folder / f"{name}.parquet", folder / f"{name}.csv", record)
-    return folder
-
-
-def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, SCRIPTS / program, *map(str, arguments)], capture_output=True, text=True
-    )
-
-
-def arguments_of(program: str, study: Path) -> list[object]:
-    regression = [
-        "--coefficients",
-        study / "coefficients.parquet",
-        "--fits",
-        study / "fits.parquet",
-    ]
-    return {
-        "plot_norms.py": [study / "norms" / "0000.parquet"],
-        "plot_coefficients.py": regression,
-        "plot_sites.py": [
-            *("--sites", "attention", "mlp", "--norms"),
-            *[study / "norms" / "0000.parquet"] * 2,
-            *("--coefficients", *[study / "coefficients.parquet"] * 2),
-            *("--fits", *[study / "fits.parquet"] * 2),
-        ],
-        "plot_lags.py": [study / "design" / "0000.parquet", *regression],
-    }[program]
-
-
-@pytest.mark.parametrize(
-    "program", ["plot_norms.py", "plot_coefficients.py", "plot_lags.py", "plot_sites.py"]
-)
-def test_programs_write_equal_files_on_a_second_run(program, study, tmp_path):
-    for name in ("a", "b"):
-        output = [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"]
-        done = run(program, *arguments_of(program, study), "--output", *output)
-        assert done.returncode == 0, done.stderr
-        assert "gpt2, prompts, " in done.stderr
-        assert "attention" in done.stderr
-        assert "Warning" not in done.stderr
-    for suffix in ("svg", "png"):
-        first, second = (tmp_path / f"{name}.{suffix}" for name in ("a", "b"))
-        assert first.read_bytes() == second.read_bytes()
-
-
-def test_coefficients_are_drawn_with_joint_bands_and_a_null(study, tmp_path):
-    coefficients, fits = synthetic_tables(3)
-    null, _ = synthetic_tables(3, permuted=True)
-    tables.write_frame(null, tmp_path / "null.parquet", tmp_path / "null.csv", {})
-    critical_values = {"lag_1": 2.9, "lag_2": 3.1}
-    (tmp_path / "joint.json").write_text(json.dumps({"critical_values": critical_values}))
-    options = ["--joint", tmp_path / "joint.json", "--null", tmp_path / "null.parquet"]
-    output = ["--output", tmp_path / "found.svg"]
-    done = run(
-        "plot_coefficients.py", *arguments_of("plot_coefficients.py", study), *options, *output
-    )
-    assert done.returncode == 0, done.stderr
-    finding = coefficients_by_layer.of_coefficients(coefficients, 0.1)
-    figure = coefficients_by_layer.coefficients_by_layer(
-        coefficients,
-        fits,
-        title=f"{finding}: gpt2, prompts, attention, notebook",
-        alpha=0.1,
-        adjust="benjamini-hochberg",
-        critical_values=critical_values,
-        null=null,
-    )
-    files.save(figure, [tmp_path / "expected.svg"])
-    assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()
-
-
-def test_a_program_names_the_layers_that_there_are(study, tmp_path):
-    settings = json.dumps({"layers": [1, 7]})
-    output = tmp_path / "figure.svg"
-    arguments = [*arguments_of("plot_lags.py", study), "--settings", settings]
-    done = run("plot_lags.py", *arguments, "--output", output)
-    assert done.returncode == 1
-    assert done.stderr == "error: figures.layers: found 7, expected layers of this model: 0 to 2\n"
-    assert not output.exists()
-
-
 def test_colours_are_those_of_seaborn():
     assert list(legends.PALETTE) == sns.color_palette("colorblind").as_hex()
     places = np.linspace(0, 1, 256)
@@ -932,14 +799,14 @@ def test_style_is_that_of_seaborn():
 
 
 def test_rows_shown_are_all_or_a_sample_from_everywhere():
-    assert drawing.rows_shown(5).tolist() == [0, 1, 2, 3, 4]
-    assert len(drawing.rows_shown(drawing.MOST_SHOWN)) == drawing.MOST_SHOWN
-    for count in (drawing.MOST_SHOWN + 1, 1_234_567, 10**10):
-        rows = drawing.rows_shown(count)
-        assert len(rows) == drawing.MOST_SHOWN
+    assert inputs.sampled_rows(5).tolist() == [0, 1, 2, 3, 4]
+    assert len(inputs.sampled_rows(inputs.MOST_ROWS)) == inputs.MOST_ROWS
+    for count in (inputs.MOST_ROWS + 1, 1_234_567, 10**10):
+        rows = inputs.sampled_rows(count)
+        assert len(rows) == inputs.MOST_ROWS
         assert (np.diff(rows) > 0).all()
         assert rows[0] >= 0
         assert rows[-1] < count
         # One in each of as many equal stretches.
-        assert (rows * drawing.MOST_SHOWN // count >= np.arange(drawing.MOST_SHOWN) - 1).all()
-        assert rows.tolist() == drawing.rows_shown(count).tolist()
+        assert (rows * inputs.MOST_ROWS // count >= np.arange(inputs.MOST_ROWS) - 1).all()
+        assert rows.tolist() == inputs.sampled_rows(count).tolist()

@@ -36,16 +36,10 @@ def figure_of(drop_first, sink=3.0):
     edges = norms_by_position.position_edges(100)
     means = np.random.default_rng(0).normal(size=(len(edges) - 1, 6))
     means[0] += sink
-    return norms_by_position.norms_by_position(
-        means,
-        np.zeros(6),
-        edges,
-        range(6),
-        title="T",
-        site="attention",
-        drop_first=drop_first,
-        tokens=500,
+    data = norms_by_position.Data(
+        means, np.zeros(6), edges, list(range(6)), "attention", drop_first, tokens=500
     )
+    return norms_by_position.draw(data, title="T")
 
 
 @pytest.mark.parametrize("drop_first", [0, 1, 3])
@@ -81,16 +75,8 @@ def test_groups_are_rows_and_crosses_mark_what_is_not_significant():
             "vcov_type": "cluster",
         }
     )
-    figure = groups_by_layer.groups_by_layer(
-        panels,
-        table,
-        term="lag_1",
-        title="T",
-        site="mlp",
-        alpha=0.05,
-        adjust="holm",
-        tokens=10,
-    )
+    data = groups_by_layer.Data(panels, table, "lag_1", "mlp", 0.05, "holm", tokens=10)
+    figure = groups_by_layer.draw(data, title="T")
     spread, _, slopes = figure.axes[:3]
     assert spread.get_yticklabels()[0].get_text() == "prose (7)"
     assert "…" in spread.get_yticklabels()[1].get_text()

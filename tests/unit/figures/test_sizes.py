@@ -42,17 +42,17 @@ def specifications(layers, **kinds):
 
 def positions(layers, **kinds):
     edges = norms_by_position.position_edges(3000)
-    return norms_by_position.norms_by_position(
+    data = norms_by_position.Data(
         np.random.default_rng(0).normal(size=(len(edges) - 1, layers)),
         np.zeros(layers),
         edges,
-        range(layers),
-        title="First tokens against the others: twice as large: gpt2, prompts, attention",
+        list(range(layers)),
         site="attention",
         drop_first=1,
         tokens=500,
-        **kinds,
     )
+    title = "First tokens against the others: twice as large: gpt2, prompts, attention"
+    return norms_by_position.draw(data, title=title, **kinds)
 
 
 def groups(layers, **kinds):
@@ -67,28 +67,20 @@ def groups(layers, **kinds):
             "vcov_type": "cluster",
         }
     )
-    return groups_by_layer.groups_by_layer(
-        [
-            groups_by_layer.GroupPanel(name, 10, np.linspace(-1, 1, 5), random.normal(size=layers))
-            for name in names
-        ],
-        table,
-        term="lag_1",
-        title="Lag 1 predicts in 70% to 100% of the layers: gpt2, prompts, attention, notebook",
-        site="attention",
-        alpha=0.05,
-        adjust="holm",
-        tokens=10,
-        **kinds,
-    )
+    panels = [
+        groups_by_layer.GroupPanel(name, 10, np.linspace(-1, 1, 5), random.normal(size=layers))
+        for name in names
+    ]
+    data = groups_by_layer.Data(panels, table, "lag_1", "attention", 0.05, "holm", tokens=10)
+    title = "Lag 1 predicts in 70% to 100% of the layers: gpt2, prompts, attention, notebook"
+    return groups_by_layer.draw(data, title=title, **kinds)
 
 
 def text(layers, **kinds):
     words = [f" word{place}" for place in range(60)]
     documents = [test_text_by_token.document(words) for _ in range(13)]
-    return text_by_token.text_by_token(
-        documents, [(0.0, 1.0)] * 3, range(3), first=0, title="The text itself", site="mlp", **kinds
-    )
+    data = text_by_token.Data(documents, [(0.0, 1.0)] * 3, [0, 1, 2], first=0, site="mlp")
+    return text_by_token.draw(data, title="The text itself", **kinds)
 
 
 DRAWN = [

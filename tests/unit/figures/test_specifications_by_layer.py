@@ -43,13 +43,9 @@ def some(layers: int, names=tuple(KINDS)):
 
 
 def drawn(regressions, adjust="holm", **kinds):
-    return specifications_by_layer.specifications_by_layer(
-        regressions,
-        title="Regressions by layer: gpt2, prompts, attention",
-        alpha=0.05,
-        adjust=adjust,
-        **kinds,
-    )
+    data = specifications_by_layer.Data(regressions, 0.05, adjust)
+    title = "Regressions by layer: gpt2, prompts, attention"
+    return specifications_by_layer.draw(data, title=title, **kinds)
 
 
 def lines_of(axes, own: bool):
@@ -132,13 +128,14 @@ def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
         name = table["regression"].iloc[0]
         paths.append(tmp_path / f"{name}.parquet")
         tables.write_frame(table, paths[-1], tmp_path / "table.csv", record)
-    output = [tmp_path / "found.svg", tmp_path / "found.png"]
+    output = [tmp_path / f"specifications_by_layer.{kind}" for kind in ("svg", "png")]
     command = [sys.executable, SCRIPTS / "plot_specifications.py", "--coefficients", *paths]
     done = subprocess.run(
         [*command, "--output", *output], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    said = f"gpt2, prompts, attention: drew {', '.join(KINDS)} side by side"
+    drawn_of = f"specifications_by_layer of {', '.join(KINDS)}"
+    said = f"gpt2, prompts, attention: drew {drawn_of}"
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = [tmp_path / "expected.svg", tmp_path / "expected.png"]
     files.save(drawn(regressions, "max-t"), expected)

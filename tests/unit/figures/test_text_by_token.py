@@ -49,16 +49,15 @@ def test_documents_that_are_not_there_are_named_with_the_nearest():
         text_by_token.chosen_documents(["news-1", "poem1", "x"], GROUP_OF, "prompts")
     first, second = raised.value.problems
     assert first == (
-        "figures.documents.prompts[1]: found 'poem1', expected a document of prompts; did you "
-        "mean 'poem-1'?"
+        "documents to shade: found 'poem1', expected a document of prompts; did you mean 'poem-1'?"
     )
-    assert second.startswith("figures.documents.prompts[2]: found 'x'")
+    assert second.startswith("documents to shade: found 'x'")
 
 
 def test_a_layer_that_is_not_there():
     assert text_by_token.chosen_layer(None, [0, 1, 2]) == 1
     assert text_by_token.chosen_layer(2, [0, 1, 2]) == 2
-    with pytest.raises(UserError, match=r"figures.text_layer: found 3, expected .* 0 to 2"):
+    with pytest.raises(UserError, match=r"shaded text: found 3, expected .* 0 to 2"):
         text_by_token.chosen_layer(3, [0, 1, 2])
 
 
@@ -75,9 +74,8 @@ def test_the_page_holds_the_numbers_and_no_markup_of_the_text():
     hostile = ["</script><script>alert(1)</script>", " <b>", "&amp;"]
     one = document(hostile)
     one.logs[1, 2] = np.nan
-    page = text_by_token.page(
-        [one], [(0.0, 1.0)] * 3, [0, 1, 2], first=1, title="T", site="attention"
-    )
+    data = text_by_token.Data([one], [(0.0, 1.0)] * 3, [0, 1, 2], first=1, site="attention")
+    page = text_by_token.page(data, title="T")
     assert page.count("</script>") == 2
     stored = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     content = json.loads(stored[1])
@@ -103,9 +101,8 @@ def test_the_figure_shades_each_token_by_its_layer():
     one = document(["dark", " light", " $x$"])
     one.logs[:] = 0
     one.logs[2] = [1.0, 0.0, 0.5]
-    figure = text_by_token.text_by_token(
-        [one], [(0.0, 1.0)] * 3, [4, 5, 6], first=2, title="T", site="mlp"
-    )
+    data = text_by_token.Data([one], [(0.0, 1.0)] * 3, [4, 5, 6], first=2, site="mlp")
+    figure = text_by_token.draw(data, title="T")
     axes = figure.axes[0]
     boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     lightness = [np.mean(box.get_facecolor()[:3]) for box in boxes]

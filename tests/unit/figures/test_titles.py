@@ -30,82 +30,94 @@ def tidy(p_values, term="lag_1", vcov_type="cluster", subset="all", estimates=No
     )
 
 
+def of_coefficients(table, alpha):
+    data = coefficients_by_layer.Data(table, pd.DataFrame(), alpha, "holm")
+    return coefficients_by_layer.title_of(data)
+
+
 def test_significant_layers_are_counted_by_lag():
     table = pd.concat([tidy([0.01, 0.2, 0.04]), tidy([0.9, 0.001, np.nan], "lag_2")])
-    assert (
-        coefficients_by_layer.of_coefficients(table, 0.05)
-        == "Lag 1 predicts in 2 of 3 layers, lag 2 in 1"
-    )
-    assert (
-        coefficients_by_layer.of_coefficients(table, 0.02)
-        == "Lag 1 predicts in 1 of 3 layers, lag 2 in 1"
-    )
+    assert of_coefficients(table, 0.05) == "Lag 1 predicts in 2 of 3 layers, lag 2 in 1"
+    assert of_coefficients(table, 0.02) == "Lag 1 predicts in 1 of 3 layers, lag 2 in 1"
     permuted = tidy([0.01, 0.2], vcov_type="permutation")
-    assert (
-        coefficients_by_layer.of_coefficients(permuted, 0.05)
-        == "Lag 1 differs from its null in 1 of 2 layers"
-    )
-    assert coefficients_by_layer.of_coefficients(tidy([np.nan]), 0.05) == "Coefficients by layer"
+    assert of_coefficients(permuted, 0.05) == "Lag 1 differs from its null in 1 of 2 layers"
+    assert of_coefficients(tidy([np.nan]), 0.05) == "Coefficients by layer"
+
+
+def of_r_squared(fits):
+    return outcome_by_lag.title_of(outcome_by_lag.Data([], fits, "lag_1", 0))
 
 
 def test_the_best_layer_is_named():
     fits = pd.DataFrame({"layer": [3, 4, 5], "r_squared": [0.1, 0.567, np.nan]})
-    assert (
-        outcome_by_lag.of_r_squared(fits)
-        == "The regression explains up to 57% of the variance (layer 4)"
-    )
-    assert outcome_by_lag.of_r_squared(fits.assign(r_squared=np.nan)) == "Outcome by lag"
+    assert of_r_squared(fits) == "The regression explains up to 57% of the variance (layer 4)"
+    assert of_r_squared(fits.assign(r_squared=np.nan)) == "Outcome by lag"
 
 
 def test_norms_and_first_tokens():
-    medians = np.log([4.0, 2.0, 200.0])
-    assert norms_by_layer.of_norms(medians, [0, 1, 2]) == (
-        "Median norm from 2 (layer 1) to 200 (layer 2)"
-    )
+    random = np.random.default_rng(0)
+    logs = np.log([[4.0], [2.0], [200.0]]) + random.uniform(-0.01, 0.01, (3, 99)).round(3)
+    logs[:, :50] -= logs[:, :50] - np.log([[4.0], [2.0], [200.0]])
+    parts = [
+        norms_by_layer.layer_norms(layer, logs[layer], np.zeros(99, bool)) for layer in range(3)
+    ]
+    norms = norms_by_layer.Data(parts, 99, "attention", 1)
+    assert norms_by_layer.title_of(norms) == ("Median norm from 2 (layer 1) to 200 (layer 2)")
+
+    def of_positions(first, typical):
+        data = norms_by_position.Data(
+            first[None], typical, np.arange(2), [0, 1, 2], "attention", 1, tokens=9
+        )
+        return norms_by_position.title_of(data)
+
     typical = np.zeros(3)
-    assert norms_by_position.of_positions(np.log([3.0, 0.5, 1.0]), typical, [0, 1, 2]) == (
+    assert of_positions(np.log([3.0, 0.5, 1.0]), typical) == (
         "First tokens against the others: up to 3 times as large (layer 0), down to 1/2 (layer 1)"
     )
-    assert norms_by_position.of_positions(typical + 0.01, typical, [0, 1, 2]) == (
-        "First tokens are like the others"
-    )
-    assert (
-        norms_by_position.of_positions(typical * np.nan, typical, [0, 1, 2])
-        == "Norms along the text"
-    )
+    assert of_positions(typical + 0.01, typical) == ("First tokens are like the others")
+    assert of_positions(typical * np.nan, typical) == "Norms along the text"
+
+
+def of_groups(table):
+    data = groups_by_layer.Data([], table, "lag_1", "attention", 0.05, "holm", 10)
+    return groups_by_layer.title_of(data)
 
 
 def test_groups():
     table = pd.concat([tidy([0.01, 0.2], subset="prose"), tidy([0.01, 0.02], subset="verse")])
-    assert groups_by_layer.of_groups(table, "lag_1", 0.05) == (
-        "Lag 1 predicts in 50% (prose) to 100% (verse) of the layers"
-    )
+    assert of_groups(table) == ("Lag 1 predicts in 50% (prose) to 100% (verse) of the layers")
     same = table.assign(p_adjusted=0.01)
-    assert groups_by_layer.of_groups(same, "lag_1", 0.05) == (
-        "Lag 1 predicts in 100% of the layers of every group"
-    )
+    assert of_groups(same) == ("Lag 1 predicts in 100% of the layers of every group")
+
+
+def of_specifications(*tables):
+    return specifications_by_layer.title_of(specifications_by_layer.Data(tables, 0.05, "holm"))
 
 
 def test_specifications_have_one_title_if_they_show_one_term():
-    tables = [tidy([1, 1, 1], estimates=[0.1, 0.3, 0.2], regression=name) for name in ("a", "b")]
-    assert specifications_by_layer.of_specifications(tables, {"a": "lag_1", "b": "lag_1"}) == (
-        "Lag 1, median over the layers: a 0.20, b 0.20"
+    one, other = (
+        tidy([1, 1, 1], estimates=[0.1, 0.3, 0.2], regression=name) for name in ("a", "b")
     )
-    assert (
-        specifications_by_layer.of_specifications(tables, {"a": "lag_1", "b": "lead_1"})
-        == "Regressions by layer"
-    )
+    assert of_specifications(one, other) == "Lag 1, median over the layers: a 0.20, b 0.20"
+    assert of_specifications(one, other.assign(term="lead_1")) == "Regressions by layer"
 
 
 def test_diagnostics_and_sites():
     fits = pd.DataFrame({"kurtosis": [2.5, 3.5, 9.04, np.nan]})
-    assert diagnostics.of_diagnostics(fits) == (
+    assert diagnostics.title_of(diagnostics.Data([], fits, None, "lag_1")) == (
         "Residuals have heavier tails than normal in 2 of 3 layers (kurtosis up to 9.0)"
     )
-    sites = {"attention": tidy([0.01, 0.2]), "mlp": tidy([0.01, 0.02])}
-    assert sites_by_layer.of_sites(sites, 0.05) == (
+    sites = [
+        sites_by_layer.SitePanels(site, [0, 1], np.empty((2, 5)), tidy(p_values), pd.DataFrame())
+        for site, p_values in {"attention": [0.01, 0.2], "mlp": [0.01, 0.02]}.items()
+    ]
+    assert sites_by_layer.title_of(sites_by_layer.Data(sites, 0.05, "holm", 1)) == (
         "Lag 1 predicts in 1 of 2 layers (attention), 2 of 2 layers (mlp)"
     )
+
+
+def of_comparison(table):
+    return coefficients_by_depth.title_of(coefficients_by_depth.Data(table, 0.05, "holm"))
 
 
 def test_a_comparison_tells_models_from_their_controls():
@@ -117,13 +129,10 @@ def test_a_comparison_tells_models_from_their_controls():
         ]
     ).assign(control=False)
     said = "Lag 1 predicts in 50% to 100% of the layers"
-    assert coefficients_by_depth.of_comparison(learned, 0.05) == said
+    assert of_comparison(learned) == said
     control = tidy([0.4, 0.3]).assign(model="twin", corpus="x", control=True)
     both = pd.concat([control, learned])
-    assert coefficients_by_depth.of_comparison(both, 0.05) == f"{said}, with random weights in 0%"
-    assert (
-        coefficients_by_depth.of_comparison(control, 0.05)
-        == "Lag 1 predicts with random weights in 0%"
-    )
+    assert of_comparison(both) == f"{said}, with random weights in 0%"
+    assert of_comparison(control) == "Lag 1 predicts with random weights in 0%"
     nothing = learned.assign(p_adjusted=np.nan)
-    assert coefficients_by_depth.of_comparison(nothing, 0.05) == "Coefficients by relative depth"
+    assert of_comparison(nothing) == "Coefficients by relative depth"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from attnlag.figures import catalogue
 from attnlag.pipeline import digests
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -64,6 +65,7 @@ def changed_by(copy: Path, module: str, edit: Callable[[str], str]) -> set[str]:
     edited = edit(path.read_text())
     assert edited != path.read_text()
     path.write_text(edited)
+    catalogue.figures.cache_clear()
     digests._imports.cache_clear()
     digests._content.cache_clear()
     return {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
@@ -79,13 +81,36 @@ def test_a_page_counts_for_who_imports_the_module_of_its_name(copy):
     changed = changed_by(
         copy, "figures/text_by_token.html", lambda text: text + "<!-- a comment -->\n"
     )
-    assert changed == {"plot_text"}
+    assert changed == {"plot_norms"}
 
 
 def test_a_style_counts_for_what_is_drawn_in_it(copy):
     changed = changed_by(copy, "figures/files.mplstyle", lambda text: text + "# a comment\n")
-    assert {"plot_norms", "plot_comparison", "plot_text"} <= changed
+    assert {"plot_norms", "plot_comparison", "plot_regression"} <= changed
     assert not [name for name in changed if not name.startswith("plot_")]
+
+
+@pytest.mark.parametrize(
+    ("figure", "programs"),
+    [
+        ("outcome_by_lag", {"plot_regression"}),
+        ("norms_by_position", {"plot_norms"}),
+        ("coefficients_by_layer", {"plot_regression", "plot_null"}),
+        ("coefficients_by_depth", {"plot_comparison"}),
+    ],
+)
+def test_a_figure_counts_for_the_programs_that_draw_it(copy, figure, programs):
+    assert changed_by(copy, f"figures/{figure}.py", lambda text: text + "ONE = 1\n") == programs
+
+
+def test_a_new_figure_counts_for_its_program(copy):
+    before = {program: digests.code_digest(copy / program.name) for program in PROGRAMS}
+    (copy / "attnlag/figures/toy.py").write_text(
+        'DRAWN_BY = ("plot_sites",)\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
+    )
+    catalogue.figures.cache_clear()
+    changed = {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
+    assert changed == {"plot_sites"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Catalogue of the figures: the modules of this package that name the program that draws them.
+
+A figure is a module with four functions and constants; a new module is a new figure. Its modules
+are read here, not imported: the workflow asks before any job runs, where drawing has no place.
+
+A figure's module has
+
+- a docstring, whose first line says what the figure shows;
+- ``DRAWN_BY``, a tuple of the programs that have its inputs, as in ``("plot_norms",)``;
+- ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
+- ``reduce(inputs)``, which returns what the figure needs of the inputs of its program;
+- ``title_of(data)``, which says what the reduced data show;
+- ``draw(data, *, title, size)``, which returns the figure;
+- if there is an interactive page beside the figure, ``PAGE``, the name of its file, and
+  ``page(data, *, title)``, which returns its HTML.
+"""
+
+import ast
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnlag.figures.sizes import without_size
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure as its module describes it.
+
+    Attributes
+    ----------
+    name : str
+        Name of the module, and of the figure's files.
+    shows : str
+        First line of the module's docstring.
+    drawn_by : tuple of str
+        Names of the programs that draw it.
+    category, subcategory : str
+        Place in the report.
+    page : str or None
+        File name of the interactive page.
+    module : Path
+        File of the module.
+    """
+
+    name: str
+    shows: str
+    drawn_by: tuple[str, ...]
+    category: str
+    subcategory: str
+    page: str | None
+    module: Path
+
+
+@functools.cache
+def figures(folder: Path = FOLDER) -> tuple[Figure, ...]:
+    """Return all figures whose modules are in a folder, by name."""
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        tree = ast.parse(path.read_bytes())
+        constants = {
+            node.targets[0].id: node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        if "DRAWN_BY" not in constants:
+            continue
+        page = constants.get("PAGE")
+        found.append(
+            Figure(
+                name=path.stem,
+                shows=(ast.get_docstring(tree) or "").partition("\n")[0],
+                drawn_by=ast.literal_eval(constants["DRAWN_BY"]),
+                category=ast.literal_eval(constants["CATEGORY"]),
+                subcategory=ast.literal_eval(constants["SUBCATEGORY"]),
+                page=None if page is None else ast.literal_eval(page),
+                module=path,
+            )
+        )
+    return tuple(found)
+
+
+def drawn_by(program: str, folder: Path = FOLDER) -> list[Figure]:
+    """Return the figures that a program draws, by name."""
+    return [figure for figure in figures(folder) if program in figure.drawn_by]
+
+
+def figure_of(path: Path) -> Figure:
+    """Return the figure that a file shows, by the file's name."""
+    names = path.name, without_size(path)
+    (found,) = [figure for figure in figures() if figure.page in names or figure.name in names]
+    return found

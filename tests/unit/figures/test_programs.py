@@ -1,0 +1,206 @@
+"""The programs that draw: from the files of a small study to the files of its figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from stage_settings import settings_text
+from test_figures import synthetic_norms, synthetic_tables
+
+from attnlag.adjustments import columns
+from attnlag.figures import catalogue, coefficients_by_layer, files
+from attnlag.regression import design, residuals, specification
+from attnlag.storage import tables
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+PROGRAMS = ["plot_norms", "plot_regression", "plot_null", "plot_sites"]
+RECORD = {
+    "model": {"name": "gpt2"},
+    "corpus": {"name": "prompts"},
+    "stages": {
+        "tokens": {"shards": 2},
+        "design": {"drop_first": 1},
+        "regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"},
+    },
+}
+LENGTH = 60
+LAYERS = 3
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A corpus of two documents, each in a shard of its own, with the tables of a regression."""
+    folder = tmp_path_factory.mktemp("study")
+    position, norms = synthetic_norms(LAYERS, sequences=8, length=LENGTH)
+    documents = ["one", "two"]
+    words = [f"word{place}" for place in range(LENGTH)]
+    starts = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])
+    corpus = {"document": documents, "text": [" ".join(words)] * 2, "group": ["prose", "verse"]}
+    corpus["group"] = pa.array(corpus["group"]).dictionary_encode()
+    tables.write_table(pa.table(corpus), folder / "corpus.parquet", {})
+    for shard, name in enumerate(documents):
+        rows = slice(len(norms) // 2 * shard, len(norms) // 2 * (shard + 1))
+        count = len(position[rows])
+        window = np.repeat(np.arange(4, dtype=np.int32), LENGTH)
+        keys = [
+            pa.array([name] * count).dictionary_encode(),
+            pa.array(window),
+            pa.array(position[rows].astype(np.int32)),
+            pa.array(np.zeros(count, np.int32)),
+        ]
+        table = pa.table(
+            [*keys, *(pa.array(norms[rows, n]) for n in range(LAYERS))],
+            schema=columns.schema(LAYERS),
+        )
+        file = f"{shard:04d}.parquet"
+        tables.write_table(table, folder / "norms" / file, RECORD)
+        places = {"char_start": [list(starts)] * 4, "char_end": [list(starts + 4)] * 4}
+        sequences = {"document": [name] * 4, "window": np.arange(4, dtype=np.int32), **places}
+        tables.write_table(pa.table(sequences), folder / "tokens" / file, RECORD)
+        lags = specification.Specification(lags=(1, 2))
+        (of_design,) = design.designs(table.to_batches(), lags, design.Counts())
+        tables.write_table(of_design, folder / "design" / file, RECORD)
+        sums = residual_sums(of_design.to_batches())
+        record = {**RECORD, "residuals": residuals.record_of(sums)}
+        tables.write_table(residuals.to_table(sums), folder / "residuals" / file, record)
+    coefficients, fits = synthetic_tables(LAYERS)
+    fits = fits.assign(kurtosis=3.5, breusch_pagan=9.0)
+    influence = coefficients[["layer", "term"]].assign(document="one", change_in_se=0.2)
+    groups = pd.concat([coefficients.assign(subset=group) for group in ("prose", "verse")])
+    for name, frame in {
+        "coefficients": coefficients,
+        "null": synthetic_tables(LAYERS, permuted=True)[0],
+        "fits": fits,
+        "influence": influence,
+        "groups": groups,
+    }.items():
+        tables.write_frame(frame, folder / f"{name}.parquet", folder / f"{name}.csv", RECORD)
+    return folder
+
+
+def residual_sums(batches) -> residuals.Sums:
+    """Return the sums of a regression whose fitted values are 0.3 of the nearest lag."""
+    model = residuals.Model(
+        terms=["lag_1", "lag_2"],
+        layers=list(range(LAYERS)),
+        slopes=np.tile([0.3, 0.0], (LAYERS, 1)),
+        intercept=np.zeros(LAYERS),
+        means=np.zeros((LAYERS, 3)),
+        inverse=np.tile(np.eye(3), (LAYERS, 1, 1)),
+        sigma=np.ones(LAYERS),
+        fitted_mean=np.zeros(LAYERS),
+        fitted_sd=np.ones(LAYERS),
+        document_effects=False,
+    )
+    return residuals.accumulate(batches, model, 0)
+
+
+def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, SCRIPTS / f"{program}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+def arguments_of(program: str, study: Path) -> list[object]:
+    def first(name):
+        return [f"--{name}", study / name / "0000.parquet"]
+
+    def table(name):
+        return [f"--{name}", study / f"{name}.parquet"]
+
+    regression = [*table("coefficients"), *table("fits")]
+    return {
+        "plot_norms": [
+            *(study / "norms" / "0000.parquet", *first("tokens"), *table("corpus")),
+            *("--site", "attention", "--settings", settings_text("plot_norms")),
+        ],
+        "plot_null": ["--coefficients", study / "null.parquet", *table("fits")],
+        "plot_sites": [
+            *("--sites", "attention", "mlp", "--norms"),
+            *[study / "norms" / "0000.parquet"] * 2,
+            *("--coefficients", *[study / "coefficients.parquet"] * 2),
+            *("--fits", *[study / "fits.parquet"] * 2),
+        ],
+        "plot_regression": [
+            *(*regression, *table("groups"), *table("influence"), *table("corpus")),
+            *(*first("residuals"), *first("design"), *first("norms")),
+            *("--settings", settings_text("plot_regression")),
+        ],
+    }[program]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_draw_all_their_figures_with_equal_bytes(program, study, tmp_path):
+    figures = catalogue.drawn_by(program)
+    names = [f"{figure.name}.{kind}" for figure in figures for kind in ("svg", "png")]
+    names += [figure.page for figure in figures if figure.page]
+    assert names
+    for folder in ("a", "b"):
+        output = [tmp_path / folder / name for name in names]
+        done = run(program, *arguments_of(program, study), "--output", *output)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("gpt2, prompts, ")
+        assert all(figure.name in done.stderr for figure in figures)
+        assert "Warning" not in done.stderr
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_coefficients_are_drawn_with_joint_bands_and_a_null(study, tmp_path):
+    coefficients, fits = synthetic_tables(LAYERS)
+    null, _ = synthetic_tables(LAYERS, permuted=True)
+    critical_values = {"lag_1": 2.9, "lag_2": 3.1}
+    (tmp_path / "joint.json").write_text(json.dumps({"critical_values": critical_values}))
+    options = ["--joint", tmp_path / "joint.json", "--null", study / "null.parquet"]
+    found = tmp_path / "coefficients_by_layer.svg"
+    done = run(
+        "plot_regression", *arguments_of("plot_regression", study), *options, "--output", found
+    )
+    assert done.returncode == 0, done.stderr
+    data = coefficients_by_layer.Data(
+        coefficients, fits, 0.1, "benjamini-hochberg", critical_values, null
+    )
+    title = f"{coefficients_by_layer.title_of(data)}: gpt2, prompts, attention, notebook"
+    expected = tmp_path / "expected.svg"
+    files.save(coefficients_by_layer.draw(data, title=title), [expected])
+    assert found.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize("figure", ["outcome_by_lag", "diagnostics"])
+def test_a_program_names_the_layers_that_there_are(figure, study, tmp_path):
+    settings = settings_text("plot_regression", figures={"layers": [1, 7]})
+    output = tmp_path / f"{figure}.svg"
+    arguments = [*arguments_of("plot_regression", study), "--settings", settings]
+    done = run("plot_regression", *arguments, "--output", output)
+    assert done.returncode == 1
+    expected = "layers with a panel: found 7, expected layers of this model: 0 to 2"
+    assert done.stderr == f"error: {expected}\n"
+    assert not output.exists()
+
+
+def test_the_catalogue_is_what_the_modules_say():
+    found = catalogue.figures()
+    assert len(found) >= 9
+    for figure in found:
+        assert figure.shows.endswith(".")
+        for program in figure.drawn_by:
+            assert (SCRIPTS / f"{program}.py").exists()
+    text = catalogue.figure_of(Path("figures/text.html"))
+    assert (text.name, text.page) == ("text_by_token", "text.html")
+    assert catalogue.figure_of(Path("figures/diagnostics_column.svg")).name == "diagnostics"
+
+
+def test_the_catalogue_imports_nothing_that_draws():
+    listing = "import sys, attnlag.figures.catalogue; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True, cwd=SCRIPTS
+    ).stdout.split()
+    assert "attnlag.figures.catalogue" in modules
+    assert not {"matplotlib", "numpy", "pandas", "seaborn"} & set(modules)
