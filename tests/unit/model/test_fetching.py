@@ -162,14 +162,23 @@ def test_hub_tag_and_second_run(hub: Hub, tmp_path: Path) -> None:
     assert "answered 503" in message
     assert "'source: path'" in message
 
-    # A damaged blob of the cache is fetched again.
+    # Damaged blobs of the cache are fetched again, a small file as well as a large one.
     hub.status = None
-    weights = (folder / "model.safetensors").stat().st_ino
-    for blob in (tmp_path / "cache").rglob("blobs/*"):
-        if blob.stat().st_ino == weights:
-            blob.write_bytes(b"damaged" + blob.read_bytes()[7:])
+    for file in ("model.safetensors", "tokenizer.json"):
+        (cached,) = (tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{file}")
+        blob = cached.resolve()
+        blob.write_bytes(b"damaged" + blob.read_bytes()[7:])
     assert fetch(hub, tmp_path, "v1").returncode == 0
-    assert "model.safetensors" in hub.fetched()
+    assert hub.fetched() == {"model.safetensors", "tokenizer.json"}
+    assert contents(folder) == first
+
+    # A copy of a commit that is not whole says so.
+    hub.status = 503
+    for name in ("model.safetensors", "config.json"):
+        next((tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{name}")).unlink()
+        message = errors_of(fetch(hub, tmp_path, EARLIER))
+        said = "has no weights" if name == "model.safetensors" else "no complete copy"
+        assert said in message
     assert contents(folder) == first
 
 
@@ -227,13 +236,14 @@ def test_hub_damaged_and_older_folder(hub: Hub, tmp_path: Path) -> None:
 
     hub.truncated.add("model.safetensors")
     message = errors_of(fetch(hub, tmp_path))
-    assert f"the download of model.safetensors from {hub.endpoint} broke off" in message
+    assert f"a download from {hub.endpoint} broke off" in message
+    assert "/model.safetensors" in message
     hub.truncated.clear()
 
     hub.altered.add("model.safetensors")
     message = errors_of(fetch(hub, tmp_path))
     assert "model.safetensors of small/gpt2 at" in message
-    assert "arrived damaged: SHA-256" in message
+    assert "arrived damaged: found another digest" in message
     hub.altered.clear()
 
     message = errors_of(fetch(hub, tmp_path, layers=12, width=768))
