@@ -10,7 +10,7 @@ from attnlag.errors import UserError, counted, nearest
 from attnlag.model.gguf import quiet_transformers
 
 if TYPE_CHECKING:
-    from torch import nn
+    from transformers import PreTrainedModel
 
 
 def checked_config(folder: Path, settings: Mapping[str, Any], tensors: int) -> Any:
@@ -209,7 +209,7 @@ def _shape(lengths: Iterable[int]) -> str:
     return " × ".join(map(str, lengths)) or "of a single number"
 
 
-def hollow_model(config: Any) -> "nn.Module":
+def hollow_model(config: Any) -> "PreTrainedModel":
     """Return the model of a config with shapes but no numbers, which takes no memory."""
     import torch
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM

@@ -7,7 +7,8 @@ files of our own.
 
 - ``source.json``: what the model is and where it is from, with the SHA-256 of every file. It
   holds no clock time and no path of this machine, so equal models give equal bytes.
-- ``architecture.txt``: the tree of the model's modules, the map to start reading from.
+- ``architecture.txt``: the tree of the model's modules as torch prints it, the map to start
+  reading from.
 
 Weights are only ever safetensors or GGUF. Pickles and Python files are neither fetched nor
 copied, and no code that comes with a model is run.
@@ -26,7 +27,6 @@ from typing import Any
 
 from attnlag.errors import UserError, counted, nearest
 from attnlag.model.checks import check_safetensors, check_weights, checked_config, hollow_model
-from attnlag.model.description import describe_architecture, parameter_count
 from attnlag.model.folder import (
     NAME_PATTERN,
     SOURCE_RECORD,
@@ -143,13 +143,17 @@ def _describe(
         raise UserError(problems)
     model = hollow_model(config)
     check_weights(folder)
-    parameters = parameter_count(model)
+    parameters = model.num_parameters()
     files: dict[str, dict[str, Any]] = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
     }
     # Not one of the model's files: it must not change the model's digest.
-    (folder / ARCHITECTURE).write_text(describe_architecture(model), encoding="utf-8")
+    (folder / ARCHITECTURE).write_text(
+        f"{counted(parameters, 'parameter')}; the paths of modules begin inside "
+        f"({model.base_model_prefix})\n\n{model}\n",
+        encoding="utf-8",
+    )
     text = config.get_text_config()
     record = {
         "name": name,

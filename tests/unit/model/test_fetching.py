@@ -15,7 +15,7 @@ from hub_server import Hub, Repository, sha256, start
 from wheels import make_wheel
 
 from attnlag.errors import UserError
-from attnlag.model import description, fetching, random_weights
+from attnlag.model import architectures, fetching, random_weights
 from attnlag.model.folder import WEIGHTS_INDEX, verify_folder
 
 PROGRAM = Path(__file__).parents[3] / "scripts" / "fetch_model.py"
@@ -665,41 +665,19 @@ def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None
 # --- architecture.txt ----------------------------------------------------------------------
 
 
-def test_architecture_of_gpt2() -> None:
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+def test_the_architecture_shows_the_paths_of_modules(gpt2: Path, target: Path) -> None:
+    """Those that may be declared for a model: of its blocks, and of two modules in a block."""
+    from transformers import AutoModel
 
-    with torch.device("meta"):
-        model = GPT2LMHeadModel(GPT2Config())
-    lines = description.describe_architecture(model).splitlines()
-    assert lines[0].split() == ["module", "parameters", "shapes"]
-    assert lines[1].split() == ["GPT2LMHeadModel", "124,439,808"]
-    (blocks,) = [line for line in lines if "GPT2Block" in line]
-    assert blocks.split() == [
-        *("(0-11)", "12", "×", "GPT2Block"),
-        *("85,054,464", "7,087,872", "each"),
-    ]
-    (attention,) = [line for line in lines if "c_attn: Conv1D" in line]
-    assert attention.split()[2] == "1,771,776"
-    assert attention.endswith("weight 768 × 2304, bias 2304")
-    assert lines[-1].split()[:2] == ["lm_head:", "Linear"]
-    assert lines[-1].endswith("weight 50257 × 768 (tied to transformer.wte.weight)")
-    # The numbers end in one column.
-    ends = {
-        line.index(word) + len(word)
-        for line in lines
-        for word in line.split()[2:3]
-        if word.replace(",", "").isdigit()
-    }
-    assert len(ends) == 1
-
-
-def test_architecture_of_unlike_blocks() -> None:
-    from torch import nn
-
-    blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3), nn.Linear(3, 3)])
-    lines = description.describe_architecture(nn.Sequential(blocks)).splitlines()
-    assert [line.split()[0] for line in lines[3:]] == ["(0-1)", "2:", "3:"]
-    shared = nn.Linear(2, 2)
-    lines = description.describe_architecture(nn.Sequential(shared, shared)).splitlines()
-    assert lines[1].split()[1] == "6"
+    from_path(gpt2, target)
+    lines = (target / "architecture.txt").read_text().splitlines()
+    first = "1,635,744 parameters; the paths of modules begin inside (transformer)"
+    assert lines[:2] == [first, ""]
+    family = next(f for f in architectures.FAMILIES if "gpt2" in f.model_types)
+    opened = [line for line in lines if line.rstrip().endswith("(")]
+    depth = {line.strip().split(":")[0]: len(line) - len(line.lstrip()) for line in opened}
+    assert "    (0-1): 2 x GPT2Block(" in [line[2:] for line in lines]
+    path = ["(transformer)", f"({family.blocks})", "(0-1)", f"({family.attention})"]
+    assert [depth[name] for name in path] == [2, 4, 6, 8]
+    assert depth[f"({family.mlp})"] == 8
+    assert AutoModel.from_pretrained(target).get_submodule(family.blocks)
