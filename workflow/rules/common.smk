@@ -338,7 +338,9 @@ def source_files(wildcards):
 
 
 def settings_of_model(wildcards):
-    return canonical(CONFIG.models[wildcards.model].model_dump(exclude={"sites"}))
+    return canonical(
+        CONFIG.models[wildcards.model].model_dump(exclude={"modules", "layers", "width"})
+    )
 
 
 def settings_of_corpus(wildcards):
@@ -356,9 +358,9 @@ def settings_of_extraction(wildcards):
     if CONFIG.extraction.keep == "vectors":
         fields.add("storage_dtype")
     model = CONFIG.models[wildcards.model]
-    modules = model.sites
+    modules = model.modules
     if modules is None and model.source == "random":
-        modules = CONFIG.models[model.of].sites  # the same architecture, so the same modules
+        modules = CONFIG.models[model.of].modules  # the same architecture, so the same modules
     return canonical({**CONFIG.extraction.model_dump(include=fields), "modules": modules})
 
 

@@ -62,7 +62,7 @@ def hub(gpt2: Path) -> Iterator[Hub]:
 
 
 def fetch(
-    hub: Hub, folder: Path, revision: str = "main", repository: str = "small/gpt2", **settings: int
+    hub: Hub, folder: Path, revision: str = "main", repository: str = "small/gpt2", **facts: int
 ) -> subprocess.CompletedProcess[str]:
     """Run the program with the real client of the hub, its cache in ``folder``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
@@ -73,9 +73,10 @@ def fetch(
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1,localhost",
     }
-    stated = {"source": "hub", "repository": repository, "revision": revision, **settings}
+    stated = {"source": "hub", "repository": repository, "revision": revision}
     command = [sys.executable, str(PROGRAM), "--model", "small", "--settings", json.dumps(stated)]
     command += ["--output", str(folder / "models" / "small"), "--log", str(folder / "log.txt")]
+    command += [f"--{fact}={value}" for fact, value in facts.items()]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -247,8 +248,8 @@ def test_hub_damaged_and_older_folder(hub: Hub, tmp_path: Path) -> None:
     hub.altered.clear()
 
     message = errors_of(fetch(hub, tmp_path, layers=12, width=768))
-    assert "layers is 12 in the configuration, but the model has 2" in message
-    assert "width is 768 in the configuration, but the model has 32" in message
+    assert "layers is stated to be 12, but the model has 2" in message
+    assert "width is stated to be 768, but the model has 32" in message
     assert contents(folder) == {"older.txt": b"an older model"}
     assert left_behind(tmp_path) == []
 
@@ -275,13 +276,13 @@ def test_hub_limits_the_rate(hub: Hub, tmp_path: Path) -> None:
 # --- a folder on this machine --------------------------------------------------------------
 
 
-def from_path(path: Path, target: Path, **settings: int) -> dict[str, object]:
-    return fetching.fetch_model("mine", {"source": "path", "path": str(path), **settings}, target)
+def from_path(path: Path, target: Path, **facts: int) -> dict[str, object]:
+    return fetching.fetch_model("mine", {"source": "path", "path": str(path)}, target, **facts)
 
 
-def problems_of(path: Path, target: Path, **settings: int) -> str:
+def problems_of(path: Path, target: Path, **facts: int) -> str:
     with pytest.raises(UserError) as caught:
-        from_path(path, target, **settings)
+        from_path(path, target, **facts)
     assert not target.exists()
     assert list(target.parent.iterdir()) == []
     return str(caught.value)
@@ -333,9 +334,9 @@ def test_path_with_something_missing(mine: Path, target: Path) -> None:
 
 def test_path_with_another_model(mine: Path, target: Path) -> None:
     message = problems_of(mine, target, layers=12)
-    assert message == ("model 'mine': layers is 12 in the configuration, but the model has 2")
+    assert message == "model 'mine': layers is stated to be 12, but the model has 2"
     message = problems_of(mine, target, layers=2, width=33)
-    assert message == ("model 'mine': width is 33 in the configuration, but the model has 32")
+    assert message == "model 'mine': width is stated to be 33, but the model has 32"
     config = json.loads((mine / "config.json").read_text())
 
     def with_config(**changes: object) -> str:
@@ -552,9 +553,9 @@ def test_a_gguf_file_of_more_layers_than_tensors(target: Path, tmp_path: Path) -
 # --- a random twin -------------------------------------------------------------------------
 
 
-def twin_of(name: str, target: Path, seed: int = 0, **settings: object) -> dict[str, object]:
+def twin_of(name: str, target: Path, seed: int = 0, **facts: int) -> dict[str, object]:
     return fetching.fetch_model(
-        target.name, {"source": "random", "of": name, "seed": seed, **settings}, target
+        target.name, {"source": "random", "of": name, "seed": seed}, target, **facts
     )
 
 
@@ -654,7 +655,7 @@ def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None
             twin_of("llama", twin)
     with pytest.raises(UserError, match=r"model 'twin': .*source\.json: no such file; run"):
         twin_of("gpt3", twin)
-    with pytest.raises(UserError, match="width is 64 in the configuration, but the model has 48"):
+    with pytest.raises(UserError, match="width is stated to be 64, but the model has 48"):
         twin_of("llama", twin, width=64)
     assert sorted(path.name for path in originals.iterdir()) == ["gpt2", "llama"]
     twin_of("llama", twin)
