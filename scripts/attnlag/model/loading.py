@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attnlag.model.offline  # noqa: F401 (before transformers)
-
-# isort: split
 import torch
 from safetensors import safe_open
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel

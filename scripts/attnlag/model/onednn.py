@@ -14,9 +14,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import attnlag.model.offline  # noqa: F401 (before transformers)
-
-# isort: split
 import torch
 from torch.nn import functional
 from transformers import activations
