@@ -69,7 +69,7 @@ def _listing(repository: str, revision: str) -> tuple[str, dict[str, int], dict[
             repository, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
         )
     except (KeyError, TypeError) as error:
-        raise UserError(_no_hub(constants.ENDPOINT)) from error
+        raise ValueError("not the facts of a repository") from error
     except Exception as error:
         reason = _out_of_reach(error, constants.ENDPOINT)
         if not reason or not re.fullmatch(COMMIT_PATTERN, revision):
@@ -148,6 +148,7 @@ def _problems_in_words(repository: str, revision: str) -> Iterator[None]:
     """Turn what the hub's client raises into one sentence for the user."""
     from huggingface_hub import constants, errors
 
+    endpoint = constants.ENDPOINT
     try:
         yield
     except Exception as raised:
@@ -155,48 +156,47 @@ def _problems_in_words(repository: str, revision: str) -> Iterator[None]:
         # The client wraps the reason for which files could not be looked up.
         if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
             error = error.__cause__
-        if problem := _problem(error, repository, revision, constants.ENDPOINT):
-            raise UserError(problem) from error
+        first_line = _first_line(error)
+        if isinstance(error, errors.GatedRepoError):
+            raise UserError(
+                f"{repository} is gated: accept its terms at {endpoint}/{repository}, then log in "
+                "with 'hf auth login' or set HF_TOKEN"
+            ) from error
+        if isinstance(error, errors.RevisionNotFoundError):
+            raise UserError(
+                f"{repository} has no revision '{revision}' at {endpoint}; expected a commit, tag "
+                "or branch"
+            ) from error
+        if isinstance(error, errors.RepositoryNotFoundError):
+            raise UserError(
+                f"there is no repository '{repository}' at {endpoint}, or it is private: check the "
+                "name, or log in with 'hf auth login' or set HF_TOKEN"
+            ) from error
+        if isinstance(error, errors.RemoteEntryNotFoundError):
+            file = error.response.url.path.rpartition("/")[2]
+            raise UserError(
+                f"{endpoint} lists {file} of {repository} but does not have it"
+            ) from error
+        if reason := _out_of_reach(error, endpoint):
+            raise UserError(
+                f"{reason}, and the local cache has no complete copy of {repository} at "
+                f"'{revision}'; {OFFLINE_ADVICE}"
+            ) from error
+        if isinstance(error, errors.HfHubHTTPError):
+            status = error.response.status_code
+            raise UserError(
+                f"the hub at {endpoint} answered {status} for {repository}: {first_line}"
+            ) from error
+        if isinstance(error, errors.HFValidationError):
+            raise UserError(first_line) from error
+        if isinstance(error, OSError) and "Consistency check failed" in str(error):
+            raise UserError(f"a download from {endpoint} broke off: {first_line}") from error
+        answers = (ValueError, errors.FileMetadataError, errors.LocalEntryNotFoundError)
+        if isinstance(error, answers):
+            raise UserError(
+                f"{endpoint} does not answer like a hub; check HF_ENDPOINT and the proxy"
+            ) from error
         raise
-
-
-def _problem(error: BaseException, repository: str, revision: str, endpoint: str) -> str | None:
-    """Return what an error of the hub's client means; None for one that is not the hub's."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.GatedRepoError):
-        return (
-            f"{repository} is gated: accept its terms at {endpoint}/{repository}, then log in with "
-            "'hf auth login' or set HF_TOKEN"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return (
-            f"{repository} has no revision '{revision}' at {endpoint}; expected a commit, tag or "
-            "branch"
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return (
-            f"there is no repository '{repository}' at {endpoint}, or it is private: check the "
-            "name, or log in with 'hf auth login' or set HF_TOKEN"
-        )
-    if isinstance(error, errors.RemoteEntryNotFoundError):
-        file = error.response.url.path.rpartition("/")[2]
-        return f"{endpoint} lists {file} of {repository} but does not have it"
-    if reason := _out_of_reach(error, endpoint):
-        return (
-            f"{reason}, and the local cache has no complete copy of {repository} at '{revision}'; "
-            f"{OFFLINE_ADVICE}"
-        )
-    if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        return f"the hub at {endpoint} answered {status} for {repository}: {_first_line(error)}"
-    if isinstance(error, errors.HFValidationError):
-        return _first_line(error)
-    if isinstance(error, OSError) and "Consistency check failed" in str(error):
-        return f"a download from {endpoint} broke off: {_first_line(error)}"
-    if isinstance(error, ValueError | errors.FileMetadataError | errors.LocalEntryNotFoundError):
-        return _no_hub(endpoint)
-    return None
 
 
 def _out_of_reach(error: BaseException, endpoint: str) -> str | None:
@@ -216,10 +216,6 @@ def _out_of_reach(error: BaseException, endpoint: str) -> str | None:
     if status is None and isinstance(error, errors.HTTPError):
         return f"the hub at {endpoint} is out of reach ({_first_line(error)})"
     return None
-
-
-def _no_hub(endpoint: str) -> str:
-    return f"{endpoint} does not answer like a hub; check HF_ENDPOINT and the proxy"
 
 
 def _first_line(error: BaseException) -> str:
