@@ -14,10 +14,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import columns, extraction
+from attnlag.adjustments import columns
 from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.errors import UserError, counted
-from attnlag.model import loading
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
 from attnlag.storage import tables
@@ -39,6 +38,10 @@ parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
 
 
 def main(args):
+    # These import transformers, which reads at once whether it may use the network.
+    from attnlag.adjustments import extraction
+    from attnlag.model import loading
+
     settings = args.settings
     wanted = settings.sites
     if len(args.output) != len(wanted):

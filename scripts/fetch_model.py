@@ -18,12 +18,22 @@ from attnlag.pipeline import program
 
 
 def main(arguments: argparse.Namespace) -> None:
-    fetching.fetch_model(arguments.model, arguments.settings, arguments.output)
+    fetching.fetch_model(
+        arguments.model,
+        arguments.settings,
+        arguments.output,
+        layers=arguments.layers or None,
+        width=arguments.width or None,
+    )
 
 
 if __name__ == "__main__":
     parser = program.argument_parser(__doc__, dict)
     parser.add_argument("--model", required=True, help="the model's name in the configuration")
+    for fact in ("layers", "width"):
+        parser.add_argument(
+            f"--{fact}", type=int, help=f"the {fact} that the model must have; 0 is any"
+        )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FOLDER", help="the folder to make"
     )

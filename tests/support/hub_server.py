@@ -1,7 +1,8 @@
 """A small hub: an HTTP server on a loopback port that speaks what the hub's client asks for.
 
-It serves a repository's listing (``/api/models/…``) and its files (``/…/resolve/…``). Large
-files answer with a redirect to their content address, as the real hub does. Faults are set on
+It serves a repository's facts (``/api/models/…``), the tree of a commit (``…/tree/…``) and its
+files (``/…/resolve/…``). Large files answer with a redirect to their content address, as the real
+hub does. Faults are set on
 the server object, and every request is recorded.
 """
 
@@ -58,6 +59,11 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def git_digest(content: bytes) -> str:
+    """Return what git, and so the hub, calls a file by."""
+    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+
+
 class Handler(BaseHTTPRequestHandler):
     hub: Hub
 
@@ -86,7 +92,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.hub.status:
             self.send(self.hub.status)
         elif path.startswith("/api/models/"):
-            self.listing(path.removeprefix("/api/models/"))
+            name, tree, commit = path.removeprefix("/api/models/").partition("/tree/")
+            if tree:
+                self.tree(name, commit)
+            else:
+                self.listing(name)
         elif "/resolve/" in path:
             self.file(path.removeprefix("/"))
         elif path.startswith("/content/"):
@@ -118,6 +128,16 @@ class Handler(BaseHTTPRequestHandler):
         }
         self.send(200, json.dumps(answer).encode(), Content_Type="application/json")
 
+    def tree(self, name: str, commit: str) -> None:
+        entries = []
+        for file, body in sorted(self.hub.repositories[name].commits[commit].items()):
+            entry: dict[str, object] = {"type": "file", "path": file, "size": len(body)}
+            entry["oid"] = git_digest(body)
+            if is_large(file):
+                entry["lfs"] = {"oid": sha256(body), "size": len(body), "pointerSize": 130}
+            entries.append(entry)
+        self.send(200, json.dumps(entries).encode(), Content_Type="application/json")
+
     def file(self, path: str) -> None:
         name, _, rest = path.partition("/resolve/")
         revision, _, file = rest.partition("/")
@@ -142,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
                 X_Linked_Size=str(len(body)),
             )
             return
-        etag = hashlib.sha1(body).hexdigest()
+        etag = git_digest(body)
         if self.command == "HEAD":
             size = str(len(body))
             self.send(200, X_Repo_Commit=commit, ETag=f'"{etag}"', Content_Length=size)

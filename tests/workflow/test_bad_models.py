@@ -64,11 +64,12 @@ def index_of(project: Project, *shards: str) -> None:
     (project.folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
 
 
-def from_hub(project: Project, repository: str, revision: str = "main", endpoint: str = "") -> Run:
+def from_hub(
+    project: Project, repository: str, revision: str = "main", endpoint: str = "", **facts: int
+) -> Run:
     """Ask a hub for the model."""
-    project.write_config(
-        models={"tiny": {"source": "hub", "repository": repository, "revision": revision}}
-    )
+    model = {"source": "hub", "repository": repository, "revision": revision, **facts}
+    project.write_config(models={"tiny": model})
     environment = {
         "HF_ENDPOINT": endpoint or HUB[0].endpoint,
         "HF_HOME": str(project.folder / "cache"),
@@ -162,7 +163,6 @@ def _(project: Project):
 @CASES.of("another width than is stated")
 def _(project: Project):
     state_model(project, width=768)
-    return [FETCHED]
 
 
 # --- weights -------------------------------------------------------------------------------
@@ -194,9 +194,8 @@ def _(project: Project):
     return [FETCHED]
 
 
-@CASES.of("weights that are not finite, and another width than is stated")
+@CASES.of("weights that are not finite")
 def _(project: Project):
-    state_model(project, width=768)
     change_tensor(project, "h.1.mlp.c_fc.weight", lambda tensor: tensor.fill_(float("nan")))
     return [FETCHED]
 
@@ -214,6 +213,13 @@ def _(project: Project):
 @CASES.of("a hub that is out of reach")
 def _(project: Project):
     return from_hub(project, "small/empty", endpoint="http://127.0.0.1:9")
+
+
+@CASES.of("a model of a hub that has other layers and another width than are stated")
+def _(project: Project):
+    files = {path.name: path.read_bytes() for path in (project.folder / "mine").iterdir()}
+    HUB[0].repositories["small/gpt2"] = Repository({"c" * 40: files}, {"main": "c" * 40})
+    return from_hub(project, "small/gpt2", layers=12, width=768)
 
 
 @CASES.of("a repository that the hub does not have")
@@ -277,13 +283,13 @@ def _(project: Project):
 
 @CASES.of("modules that do not add up to the stream")
 def _(project: Project):
-    state_model(project, sites={"blocks": "h", "attention": "ln_1", "mlp": "mlp"})
+    state_model(project, modules={"blocks": "h", "attention": "ln_1", "mlp": "mlp"})
     return [ACTIVATIONS]
 
 
 @CASES.of("a module that is not there")
 def _(project: Project):
-    state_model(project, sites={"blocks": "h", "attention": "atn", "mlp": "mlp"})
+    state_model(project, modules={"blocks": "h", "attention": "atn", "mlp": "mlp"})
     return [ACTIVATIONS]
 
 
@@ -292,13 +298,11 @@ def _(project: Project):
 
 @CASES.of("a disk that is full while a model is fetched")
 def _(project: Project):
-    state_model(project, layers=2)
     return Run([FETCHED], mount="mount -t tmpfs -o size=64k tmpfs data/models")
 
 
 @CASES.of("a disk that is full while weights are saved")
 def _(project: Project):
-    state_model(project, layers=2)
     project.write_config(models={"twin": {"source": "random", "of": "tiny"}})
     return Run(
         ["data/models/twin/source.json"], mount="mount -t tmpfs -o size=12m tmpfs data/models"

@@ -152,8 +152,12 @@ ROWS = {
         },
     ),
     "a model's module paths": (
-        change(models={"tiny": {"source": "path", "path": "mine", "sites": PATHS}}),
+        change(models={"tiny": {"source": "path", "path": "mine", "modules": PATHS}}),
         EXTRACTION,
+    ),
+    "what is stated of a model": (
+        change(models={"tiny": {"source": "path", "path": "mine", "layers": 2, "width": 32}}),
+        {},
     ),
     "the implementation of attention": (
         change(extraction={"attention_implementation": "eager"}),
@@ -241,6 +245,7 @@ DOCUMENTED = {
         "a model's module paths",
     ],
     "`extraction`: device, batch size; threads": ["batch size and device"],
+    "stated `layers` and `width` of a model": ["what is stated of a model"],
     "a document added to a corpus": ["a document more"],
     "the number of shards of a corpus": ["the number of shards"],
     "code of a script, or of a module of the library": [

@@ -259,7 +259,7 @@ def test_an_unlisted_architecture_runs_with_its_modules_declared(unlisted):
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("error:")]
     paths = "{blocks: layers, attention: self_attn, mlp: fc2}"
     assert line.startswith("error: model tiny: found the type 'biogpt' (BioGptModel)")
-    assert f"models.tiny.sites: {paths}" in line
+    assert f"as modules: {paths}" in line
     assert not list(unlisted.folder.glob("results/**/norms/*"))
     assert (
         line.removeprefix("error: ")
@@ -268,7 +268,7 @@ def test_an_unlisted_architecture_runs_with_its_modules_declared(unlisted):
 
     model = unlisted.config["models"]["tiny"]
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "self_attn_layer_norm"}
-    unlisted.write_config(models={"tiny": {**model, "sites": modules}})
+    unlisted.write_config(models={"tiny": {**model, "modules": modules}})
     result = unlisted.snakemake("--cores", "2", norms)
     assert result.returncode == 1
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("error:")]
@@ -278,7 +278,7 @@ def test_an_unlisted_architecture_runs_with_its_modules_declared(unlisted):
 
     # Exactly what the first line said.
     modules = yaml.safe_load(paths)
-    unlisted.write_config(models={"tiny": {**model, "sites": modules}})
+    unlisted.write_config(models={"tiny": {**model, "modules": modules}})
     assert "fetch_model" not in unlisted.would_run()
     assert "block input + adjustments = block output within" in unlisted.run()
     assert (unlisted.folder / STUDY / "findings.txt").exists()

@@ -19,6 +19,9 @@ rule fetch_model:
     resources:
         mem_mb=memory(4000),
         runtime=minutes(120),
+        # What only asserts something is handed over here: it is no reason to run again.
+        layers=lambda wildcards: CONFIG.models[wildcards.model].layers or 0,
+        width=lambda wildcards: CONFIG.models[wildcards.model].width or 0,
     params:
         settings=settings_of("fetch_model"),
         code=code("fetch_model"),
@@ -26,6 +29,7 @@ rule fetch_model:
         "fetch the model {wildcards.model}"
     shell:
         'python "$ATTNLAG"/scripts/fetch_model.py --settings {params.settings:q} --model {wildcards.model:q}'
+        " --layers {resources.layers} --width {resources.width}"
         " --output data/models/{wildcards.model:q} --memory {resources.mem_mb} --log {log:q}"
         # A storage provider takes its own copies of these two.
         ' && for copy in {output:q}; do test -e "$copy"'

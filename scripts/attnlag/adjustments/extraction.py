@@ -187,7 +187,7 @@ class Adjustments:
     wanted : sequence of str
         The sites, of ``sites.SITES``.
     modules : mapping or None
-        The module paths that the configuration declares; see ``sites.locate``.
+        The module paths that are declared; see ``architectures.locate``.
     name : str
         The model's name in the configuration, for the messages.
     batch_tokens : int

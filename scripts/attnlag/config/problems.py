@@ -37,6 +37,7 @@ from attnlag.config.schema import (
     shown,
 )
 from attnlag.errors import UserError, counted, nearest, printable, unreadable
+from attnlag.model import gguf
 
 
 def reading_problems(file: str | Path) -> list[str]:
@@ -83,6 +84,12 @@ def command_line_problems(arguments: Iterable[str]) -> list[str]:
 BOUNDS = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
 
 
+COMMIT = r"[0-9a-f]{40}"
+
+# Keys of earlier versions, by section.
+RENAMED = {("models", "sites"): "modules"}
+
+
 def _section_at(path: KeyPath) -> type[Section]:
     """Return the class of the section at a path of pydantic's, which names kinds of sources."""
     kind: Any = Config
@@ -126,6 +133,9 @@ def _sentence(error: Mapping[str, Any]) -> str:
         if kind == "missing":
             meaning = fields[name].description or "a value"
             return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
+        new_name = RENAMED.get((error["loc"][0], name))
+        if new_name in fields:
+            return f"unknown key, its name is now '{new_name}'"
         alike = nearest(str(name), fields) or _elsewhere(str(name), error["loc"][0])
         return f"unknown key, expected one of {', '.join(fields)}{alike}"
     if kind.startswith("union_tag"):
@@ -205,21 +215,21 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
     for name, model in config.models.items():
         if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
             yield ("models", name, "path"), problem
-            found = None
+            found = {}
         elif isinstance(model, RandomSource):
             original = config.models.get(model.of)
             if isinstance(original, RandomSource) or (not original and model.of not in spoilt):
                 yield ("models", name, "of"), _original_problem(model.of, config.models)
                 original = None
-            found = original and (_layers_found(model.of, original) or original.layers)
+            found = _facts(model.of, original) if original else {}
         else:
-            found = _layers_found(name, model)
-        if model.layers and found and model.layers != found:
-            yield (
-                ("models", name, "layers"),
-                f"found {model.layers}, but the model has {found} layers",
-            )
-        layers = found or model.layers
+            found = _facts(name, model)
+        for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
+            value = getattr(model, fact)
+            if value and value != found.get(fact, value):
+                has = words.format(found[fact])
+                yield ("models", name, fact), f"found {value}, but the model has {has}"
+        layers = found.get("layers") or model.layers
         chosen: list[tuple[KeyPath, int | None]] = [
             (("figures", "layers", index), layer)
             for index, layer in enumerate(config.figures.layers or ())
@@ -359,20 +369,40 @@ def _original_problem(of: str, models: Mapping[str, ModelSource]) -> str:
     return f"{found}, expected {choice}{'' if of in models else nearest(of, valid)}"
 
 
-def _layers_found(name: str, model: ModelSource) -> int | None:
-    """Return the layers of a model that is on this machine already; None if that is not known."""
+def _facts(name: str, model: ModelSource) -> dict[str, int]:
+    """Return the layers and the width of a model, as far as they are known.
+
+    What is stated stands in for what a model that is not on this machine yet will have.
+    """
+    stated = model.model_dump(include={"layers", "width"}, exclude_none=True)
+    if isinstance(model, PathSource) and model.path.suffix == ".gguf":
+        # Reading it takes a second, which is spent only where there is something to compare.
+        return {**stated, **gguf.layers_and_width(model.path)} if stated else {}
     if isinstance(model, PathSource):
         facts = _json_object(model.path / "config.json") or {}
         text = facts.get("text_config")  # of a model that sees images too
         facts = text if isinstance(text, dict) else facts
-        numbers = [facts.get(key) for key in ("num_hidden_layers", "n_layer", "num_layers")]
     else:
         facts = _json_object(Path("data/models", name, "source.json")) or {}
-        stated = model.model_dump(exclude={"layers", "width", "sites"})
+        source = model.model_dump(exclude={"layers", "width", "modules"})
+        # The record has the commit, which is not known here of a branch or tag.
+        if not re.fullmatch(COMMIT, source.get("revision", "")):
+            source.pop("revision", None)
         # The folder may hold what this name stood for before; it is then fetched anew.
-        same = all(facts.get(key, value) == value for key, value in stated.items())
-        numbers = [facts.get("layers") if same else None]
-    return next((number for number in numbers if isinstance(number, int)), None)
+        if any(facts.get(key, value) != value for key, value in source.items()):
+            facts = {}
+    # Names of the record, and those that the architectures of transformers have for them.
+    names = {
+        "layers": ("layers", "num_hidden_layers", "n_layer", "num_layers"),
+        "width": ("width", "hidden_size", "n_embd", "d_model"),
+    }
+    known = {
+        fact: facts[key]
+        for fact, keys in names.items()
+        for key in reversed(keys)
+        if isinstance(facts.get(key), int)
+    }
+    return {**stated, **known}
 
 
 def _json_object(file: Path) -> dict[str, Any] | None:

@@ -25,9 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from attnlag.errors import counted
-
-# Some systems drop a dot at the end of a folder's name.
-NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?"
+from attnlag.model.folder import NAME_PATTERN
 
 # A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
 LONGEST_NAME = 100
@@ -204,12 +202,14 @@ class ModelSource(Section):
 
     layers: Positive | None = Field(
         default=None,
-        description="Number of layers that the model must have; checked as soon as it is known",
+        description="Number of layers that the model must have. Changes nothing; checked as soon "
+        "as the model is known",
     )
     width: Positive | None = Field(
-        default=None, description="Width of the residual stream that the model must have"
+        default=None,
+        description="Width of the residual stream that the model must have; checked likewise",
     )
-    sites: ModulePaths | None = Field(
+    modules: ModulePaths | None = Field(
         default=None,
         description="Paths of the modules that add to the residual stream; null: those of a known "
         "architecture. A change reruns the extraction of this model",

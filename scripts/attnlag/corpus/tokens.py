@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import attnlag.model.offline  # noqa: F401 (before transformers)
 from attnlag.errors import UserError
 
 SCHEMA = pa.schema(

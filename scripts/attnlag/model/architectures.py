@@ -2,8 +2,8 @@
 
 A decoder block adds the output of its attention sublayer and that of its MLP to the residual
 stream: one after the other, or both at once. Which module gives the vector that is added depends
-on the architecture; the table below says it for each family, and the configuration may say it for
-any other. No entry is taken on trust: on the first batch of every run, block input + attention
+on the architecture; the table below says it for each family, and for any other it can be declared.
+No entry is taken on trust: on the first batch of every run, block input + attention
 adjustment + MLP adjustment must equal the block's output.
 """
 
@@ -88,7 +88,7 @@ FAMILIES = (
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockModules:
     """One layer: the block, and the modules whose outputs are its two adjustments.
 
     ``scale`` is what the block multiplies both outputs by before it adds them.
@@ -102,7 +102,7 @@ class Block:
 
 def locate(
     model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
-) -> list[Block]:
+) -> list[BlockModules]:
     """Return the blocks of a trunk, first layer first.
 
     Parameters
@@ -113,7 +113,7 @@ def locate(
         ``blocks``, ``attention``, ``mlp`` and ``scale`` as in `Family`, for an architecture that
         the table does not have, or in place of what it has.
     name : str
-        The model's name in the configuration, for the messages.
+        The model's name, for the messages.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def locate(
         family = next((f for f in FAMILIES if model_type in f.model_types), None)
     if family is None:
         raise UserError(_unknown(model, model_type, name))
-    where = f"models.{name}.sites: " if declared else f"model {name}, of type '{model_type}': "
+    where = f"model {name}, of type '{model_type}'" + (", modules declared" if declared else "")
     try:
         blocks = _submodule(model, family.blocks)
         if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
@@ -144,12 +144,12 @@ def locate(
             for layer, block in enumerate(blocks)
         ]
     except UserError as error:
-        raise UserError(f"{where}{error}; {_how_to_declare(name)}") from None
+        raise UserError(f"{where}: {error}; {_how_to_declare()}") from None
     scale = family.scale
     if isinstance(scale, str):
         scale = float(getattr(model.config, scale))
     return [
-        Block(block, attention, mlp, scale)
+        BlockModules(block, attention, mlp, scale)
         for block, (attention, mlp) in zip(blocks, parts, strict=True)
     ]
 
@@ -169,13 +169,11 @@ def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.
     return module
 
 
-def _how_to_declare(
-    name: str, blocks: str = "PATH", attention: str = "PATH", mlp: str = "PATH"
-) -> str:
+def _how_to_declare(blocks: str = "PATH", attention: str = "PATH", mlp: str = "PATH") -> str:
     return (
-        f"the paths are declared in the configuration, as models.{name}.sites: "
-        f"{{blocks: {blocks}, attention: {attention}, mlp: {mlp}}} (blocks from "
-        "AutoModel's trunk, the others from a block; architecture.txt shows the modules)"
+        f"its paths can be declared, as modules: {{blocks: {blocks}, attention: {attention}, "
+        f"mlp: {mlp}}} (blocks from AutoModel's trunk, the others from a block; architecture.txt "
+        "shows the modules)"
     )
 
 
@@ -191,7 +189,7 @@ def _unknown(model: torch.nn.Module, model_type: str, name: str) -> str:
         if isinstance(module, torch.nn.ModuleList) and len(module)
     ]
     if not lists:
-        return f"{found}; {tried}; {_how_to_declare(name)}"
+        return f"{found}; {tried}; {_how_to_declare()}"
     path, blocks = max(lists, key=lambda item: len(item[1]))
     children = ", ".join(child for child, _ in blocks[0].named_children())
     found += f" with {len(blocks)} blocks in '{path}', each of {children}"
@@ -199,4 +197,4 @@ def _unknown(model: torch.nn.Module, model_type: str, name: str) -> str:
     # A layout of the same names is the best guess; whether it holds, the proof will say.
     alike = next((f for f in FAMILIES if {f.attention, f.mlp} <= inside), None)
     paths = (alike.attention, alike.mlp) if alike else ("PATH", "PATH")
-    return f"{found}; {tried}; {_how_to_declare(name, path, *paths)}"
+    return f"{found}; {tried}; {_how_to_declare(path, *paths)}"

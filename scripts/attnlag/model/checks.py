@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +10,28 @@ from attnlag.errors import UserError, counted, nearest
 from attnlag.model.gguf import quiet_transformers
 
 if TYPE_CHECKING:
-    from torch import nn
+    from transformers import PreTrainedModel
 
 
-def checked_config(folder: Path, settings: Mapping[str, Any], tensors: int) -> Any:
+def checked_config(
+    folder: Path, tensors: int, layers: int | None = None, width: int | None = None
+) -> Any:
     """Return the model's config once it is known to be one that attnlag can measure.
 
-    ``tensors`` is their number in the weights files.
+    Parameters
+    ----------
+    folder : Path
+        Where config.json is.
+    tensors : int
+        Number of tensors in the weights files.
+    layers, width : int or None
+        What the model must have, if that is known.
 
     Raises
     ------
     UserError
         The config is unreadable, needs code of its own, is of no decoder-only model, states more
-        layers than there are tensors, or has other layers or another width than the settings state.
+        layers than there are tensors, or has other layers or another width than it must have.
     """
     import transformers
 
@@ -72,12 +81,15 @@ def checked_config(folder: Path, settings: Mapping[str, Any], tensors: int) -> A
         )
     text = config.get_text_config()
     problems = []
-    for key, attribute in (("layers", "num_hidden_layers"), ("width", "hidden_size")):
-        found, stated = getattr(text, attribute, None), settings.get(key)
+    for key, attribute, stated in (
+        ("layers", "num_hidden_layers", layers),
+        ("width", "hidden_size", width),
+    ):
+        found = getattr(text, attribute, None)
         if found is None:
             problems.append(f"config.json states no {attribute}")
         elif stated is not None and stated != found:
-            problems.append(f"{key} is {stated} in the configuration, but the model has {found}")
+            problems.append(f"{key} is stated to be {stated}, but the model has {found}")
     if problems:
         raise UserError(problems)
     return config
@@ -209,7 +221,7 @@ def _shape(lengths: Iterable[int]) -> str:
     return " × ".join(map(str, lengths)) or "of a single number"
 
 
-def hollow_model(config: Any) -> "nn.Module":
+def hollow_model(config: Any) -> "PreTrainedModel":
     """Return the model of a config with shapes but no numbers, which takes no memory."""
     import torch
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM

@@ -7,7 +7,8 @@ files of our own.
 
 - ``source.json``: what the model is and where it is from, with the SHA-256 of every file. It
   holds no clock time and no path of this machine, so equal models give equal bytes.
-- ``architecture.txt``: the tree of the model's modules, the map to start reading from.
+- ``architecture.txt``: the tree of the model's modules as torch prints it, the map to start
+  reading from.
 
 Weights are only ever safetensors or GGUF. Pickles and Python files are neither fetched nor
 copied, and no code that comes with a model is run.
@@ -26,7 +27,6 @@ from typing import Any
 
 from attnlag.errors import UserError, counted, nearest
 from attnlag.model.checks import check_safetensors, check_weights, checked_config, hollow_model
-from attnlag.model.description import describe_architecture, parameter_count
 from attnlag.model.folder import (
     NAME_PATTERN,
     SOURCE_RECORD,
@@ -53,20 +53,28 @@ ARCHITECTURE = "architecture.txt"
 IDENTIFYING = ("source", "repository", "package", "version", "file", "of", "seed")
 
 
-def fetch_model(name: str, settings: Mapping[str, Any], target: str | Path) -> dict[str, Any]:
+def fetch_model(
+    name: str,
+    settings: Mapping[str, Any],
+    target: str | Path,
+    *,
+    layers: int | None = None,
+    width: int | None = None,
+) -> dict[str, Any]:
     """Make the local folder of a model, whole or not at all.
 
     Parameters
     ----------
     name : str
-        The model's name in the configuration.
+        The model's name.
     settings : mapping
         The checked settings of the source: ``source`` (``hub``, ``path``, ``package`` or
-        ``random``), what that kind needs, and ``layers`` and ``width`` that the model must
-        have, or None.
+        ``random``), and what that kind needs.
     target : path
         The folder to make. An older one at this place is replaced at the end; it stays as it
         was if anything fails. The original of a random twin lies beside it, under its own name.
+    layers, width : int or None
+        What the model must have, if that is known.
 
     Returns
     -------
@@ -81,8 +89,8 @@ def fetch_model(name: str, settings: Mapping[str, Any], target: str | Path) -> d
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise UserError(
-            f"model name {name!r}: expected letters, digits, '.', '_' and '-', "
-            "beginning with a letter or a digit"
+            f"model name {name!r}: expected letters, digits, '.', '_' and '-', beginning with a "
+            "letter or a digit and not ending with a dot"
         )
     kind = settings.get("source", "")
     if kind not in FETCHERS:
@@ -93,7 +101,7 @@ def fetch_model(name: str, settings: Mapping[str, Any], target: str | Path) -> d
     try:
         with replaced_whole(target) as folder:
             facts = FETCHERS[kind](settings, folder)
-            record = _describe(name, settings, facts, folder)
+            record = _describe(name, settings, facts, folder, layers, width)
     except UserError as error:
         raise UserError([f"model '{name}': {problem}" for problem in error.problems]) from error
     return record
@@ -130,26 +138,35 @@ FETCHERS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
 
 
 def _describe(
-    name: str, settings: Mapping[str, Any], facts: Mapping[str, Any], folder: Path
+    name: str,
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    folder: Path,
+    layers: int | None,
+    width: int | None,
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two files of our own, return the record."""
     tensors, problems = check_safetensors(folder)
     config = None
     try:
-        config = checked_config(folder, settings, tensors)
+        config = checked_config(folder, tensors, layers, width)
     except UserError as error:
         problems = [*error.problems, *problems]
     if problems or config is None:
         raise UserError(problems)
     model = hollow_model(config)
     check_weights(folder)
-    parameters = parameter_count(model)
+    parameters = model.num_parameters()
     files: dict[str, dict[str, Any]] = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
     }
     # Not one of the model's files: it must not change the model's digest.
-    (folder / ARCHITECTURE).write_text(describe_architecture(model), encoding="utf-8")
+    (folder / ARCHITECTURE).write_text(
+        f"{counted(parameters, 'parameter')}; the paths of modules begin inside "
+        f"({model.base_model_prefix})\n\n{model}\n",
+        encoding="utf-8",
+    )
     text = config.get_text_config()
     record = {
         "name": name,

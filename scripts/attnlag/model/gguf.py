@@ -93,6 +93,20 @@ def _check_blocks(path: Path) -> None:
             )
 
 
+def layers_and_width(path: Path) -> dict[str, int]:
+    """Return the ``layers`` and the ``width`` that a GGUF file states, if it can be read."""
+    from gguf import GGUFReader
+
+    try:
+        fields = GGUFReader(path).fields
+        family = fields["general.architecture"].contents()
+        names = {"layers": f"{family}.block_count", "width": f"{family}.embedding_length"}
+        return {fact: int(fields[name].contents()) for fact, name in names.items()}
+    # The conversion says what is wrong with a damaged file.
+    except Exception:
+        return {}
+
+
 def share_weights(folder: Path) -> None:
     """Give saved weights, which come out readable by their owner only, the rights of the config."""
     rights = (folder / "config.json").stat().st_mode & 0o777

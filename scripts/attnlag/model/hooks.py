@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from attnlag.errors import UserError
-from attnlag.model.architectures import PARTS, Block
+from attnlag.model.architectures import PARTS, BlockModules
 
 REGISTERING = threading.Lock()
 
@@ -44,7 +44,7 @@ def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
 
 @contextmanager
 def watched(
-    blocks: list[Block],
+    blocks: list[BlockModules],
     mask: torch.Tensor,
     receive: Callable[[int, str, torch.Tensor], object],
     parts: Collection[str] = PARTS,
@@ -55,7 +55,7 @@ def watched(
 
     Parameters
     ----------
-    blocks : list of Block
+    blocks : list of BlockModules
         From `locate`.
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
@@ -108,12 +108,12 @@ class Evidence:
 
 
 @contextmanager
-def residual_identity(blocks: list[Block], mask: torch.Tensor) -> Iterator[list[Evidence]]:
+def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterator[list[Evidence]]:
     """Measure in one forward pass how well the adjustments explain each block.
 
     Parameters
     ----------
-    blocks : list of Block
+    blocks : list of BlockModules
         From `locate`.
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
@@ -161,7 +161,7 @@ def residual_identity(blocks: list[Block], mask: torch.Tensor) -> Iterator[list[
 
 def check_identity(
     evidence: list[Evidence],
-    blocks: list[Block],
+    blocks: list[BlockModules],
     *,
     dtype: torch.dtype,
     model_type: str,
@@ -188,13 +188,13 @@ def check_identity(
             f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
             "attention adjustment + MLP adjustment is not shown to be the block's output "
             f"({', '.join(problems[:3])}{more}; expected at most {bound:.0e}, relative); tried "
-            f"{_tried(blocks)}; nothing was stored; another module may be declared "
-            f"(models.{name}.sites), but a block that normalises the sum itself has no such modules"
+            f"{_tried(blocks)}; nothing was stored; other modules can be declared, but a block "
+            "that normalises the sum itself has none"
         )
     return max(found.error for found in evidence)
 
 
-def _tried(blocks: list[Block]) -> str:
+def _tried(blocks: list[BlockModules]) -> str:
     """Return the modules of the first block whose outputs were taken for what it adds."""
     names = {module: path for path, module in blocks[0].block.named_modules()}
     tried = " and ".join(names[module] for module in (blocks[0].attention, blocks[0].mlp))

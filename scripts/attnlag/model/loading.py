@@ -6,13 +6,10 @@ large for this machine is refused before any of its weights are read.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attnlag.model.offline  # noqa: F401 (before transformers)
-
-# isort: split
 import torch
 from safetensors import safe_open
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel
@@ -42,10 +39,10 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = torch.device(device)
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"extraction.device: found {device}, but there is no CUDA device here")
+        raise UserError(f"device: found {device}, but there is no CUDA device here")
     if chosen.index and chosen.index >= torch.cuda.device_count():
         devices = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
-        raise UserError(f"extraction.device: found {device}, expected one of {devices}")
+        raise UserError(f"device: found {device}, expected one of {devices}")
     return chosen
 
 
@@ -63,7 +60,7 @@ def attention_options(folder: str | Path, attention: str) -> dict[str, str]:
     kind = MODEL_MAPPING.get(type(config), None)
     if attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
         raise UserError(
-            f"extraction.attention_implementation: found sdpa, but transformers has none for a "
+            f"attention implementation: found sdpa, but transformers has none for a "
             f"model of type '{config.model_type}'; expected auto or eager"
         )
     return {"attn_implementation": attention}
@@ -102,15 +99,8 @@ def load_model(
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
-    trunk = hollow_trunk(folder)
-    places = place(
-        folder.name,
-        pieces(trunk, precision),
-        working_bytes(trunk.config, batch_tokens, precision),
-        free_bytes(device),
-        precision,
-        batch_tokens,
-    )
+    trunk = hollow_trunk(folder, precision)
+    places = place(folder.name, trunk, free_bytes(device), batch_tokens)
     used = sorted(set(places.values()))
     if len(used) > 1:
         log.info("%s is spread over %s", folder.name, ", ".join(used))
@@ -184,47 +174,11 @@ def stored_dtype(folder: Path) -> torch.dtype:
     return STORED[stored]
 
 
-def hollow_trunk(folder: Path) -> torch.nn.Module:
+def hollow_trunk(folder: Path, dtype: torch.dtype) -> Any:
     """Return the trunk of a model with shapes but no numbers, which takes no memory."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
-        return AutoModel.from_config(config, trust_remote_code=False)
-
-
-def pieces(trunk: torch.nn.Module, dtype: torch.dtype) -> dict[str, int]:
-    """Return the parts of a trunk that stay on one device, in order, each with its bytes.
-
-    A block is one part. What is tied counts where it comes first.
-
-    Parameters
-    ----------
-    trunk : torch.nn.Module
-        May be hollow.
-    dtype : torch.dtype
-        The precision that its floating-point numbers will have.
-    """
-    seen: set[int] = set()
-
-    def size(module: torch.nn.Module) -> int:
-        total = 0
-        for tensor in (*module.parameters(), *module.buffers()):
-            if id(tensor) not in seen:
-                seen.add(id(tensor))
-                floating = tensor.is_floating_point()
-                total += tensor.numel() * (dtype.itemsize if floating else tensor.element_size())
-        return total
-
-    def split(module: torch.nn.Module, name: str, whole: bool) -> Iterator[tuple[str, int]]:
-        children = list(module.named_children())
-        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        if whole or own or not children:
-            yield name, size(module)
-            return
-        blocks = isinstance(module, torch.nn.ModuleList)
-        for child_name, child in children:
-            yield from split(child, f"{name}.{child_name}" if name else child_name, blocks)
-
-    return dict(split(trunk, "", whole=False))
+        return AutoModel.from_config(config, dtype=dtype, trust_remote_code=False)
 
 
 def working_bytes(config: Any, batch_tokens: int, dtype: torch.dtype) -> int:
@@ -249,81 +203,64 @@ def free_bytes(device: torch.device) -> dict[str, int]:
     return {f"cuda:{index}": torch.cuda.mem_get_info(index)[0] for index in indices}
 
 
-def spread(sizes: Mapping[str, int], room: Mapping[str, int]) -> dict[str, str] | None:
-    """Return the device of each part of a model, or None if there is no room for all.
-
-    The first device that holds the whole model takes it. Otherwise the devices are filled in
-    turn, so that the stream passes from each to the next once.
-
-    Parameters
-    ----------
-    sizes : mapping of str to int
-        Bytes of each part, in the order in which they are run.
-    room : mapping of str to int
-        Bytes for weights on each device.
-
-    Returns
-    -------
-    places : dict of str to str, or None
-        As accelerate's ``device_map`` has it; ``{"": device}`` is the whole model.
-    """
-    for device, free in room.items():
-        if sum(sizes.values()) <= free:
-            return {"": device}
-    places: dict[str, str] = {}
-    left = list(room.items())
-    for part, size in sizes.items():
-        while left and left[0][1] < size:
-            left.pop(0)
-        if not left:
-            return None
-        device, free = left[0]
-        places[part] = device
-        left[0] = device, free - size
-    return places
-
-
-def place(
-    name: str,
-    sizes: Mapping[str, int],
-    working: int,
-    free: Mapping[str, int],
-    dtype: torch.dtype,
-    batch_tokens: int,
-) -> dict[str, str]:
+def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> dict[str, str]:
     """Return the device of each part of a model; refuse a model that does not fit.
+
+    A model goes on one device if one has room for it, and else on several, whole blocks on each.
 
     Parameters
     ----------
     name : str
         What the model is called in the message.
-    sizes : mapping of str to int
-        From ``pieces``.
-    working : int
-        Bytes that each device needs beside its weights.
+    trunk : transformers.PreTrainedModel
+        May be hollow.
     free : mapping of str to int
         Bytes that are free on each device.
-    dtype, batch_tokens
-        What the sizes were computed for.
+    batch_tokens : int
+        Tokens in one forward pass.
+
+    Returns
+    -------
+    places : dict of str to str
+        As accelerate's ``device_map`` has it; ``{"": device}`` is the whole model.
 
     Raises
     ------
     UserError
         There is too little memory.
     """
-    places = spread(sizes, {device: size - working for device, size in free.items()})
-    if places is not None:
-        return places
+    weights = trunk.get_memory_footprint()
+    working = working_bytes(trunk.config, batch_tokens, trunk.dtype)
+    room = {device: size - working for device, size in free.items()}
+    for device, most in room.items():
+        if weights <= most:
+            return {"": device}
+    if len(room) > 1:
+        places = places_on_several(trunk, list(room.values()))
+        if not {"cpu", "disk"}.intersection(places.values()):
+            return {part: list(room)[index] for part, index in places.items()}
     if "cpu" in free:
         found = f"{amount(free['cpu'])} of memory are free"
         instead = "more memory or a GPU"
     else:
         found = ", ".join(f"{device} has {amount(size)} free" for device, size in free.items())
-        instead = "more GPUs or extraction.device: cpu"
-    smaller = "a smaller dtype (extraction.dtype: bfloat16), " if dtype.itemsize > 2 else ""
-    total, precision = sum(sizes.values()), str(dtype).removeprefix("torch.")
+        instead = "more GPUs or the CPU"
+    smaller = "a smaller dtype (bfloat16), " if trunk.dtype.itemsize > 2 else ""
+    precision = str(trunk.dtype).removeprefix("torch.")
     raise UserError(
-        f"the weights of {name} need {amount(total)} in {precision} and a forward pass over "
+        f"the weights of {name} need {amount(weights)} in {precision} and a forward pass over "
         f"{counted(batch_tokens, 'token')} about {amount(working)}, but {found}; expected "
-        f"{smaller}a smaller extraction.batch_tokens, {instead}"
+        f"{smaller}a smaller batch_tokens, {instead}"
+    )
+
+
+def places_on_several(trunk: Any, room: Sequence[int]) -> dict[str, Any]:
+    """Return the number of the GPU of each part, or "disk" for what none has room for."""
+    from accelerate import infer_auto_device_map  # not needed for a single device
+
+    lists = [module for module in trunk.modules() if isinstance(module, torch.nn.ModuleList)]
+    blocks = {type(block).__name__ for blocks in lists for block in blocks}
+    limits: dict[Any, int] = {index: max(most, 0) for index, most in enumerate(room)}
+    return infer_auto_device_map(
+        trunk, max_memory={**limits, "cpu": 0}, no_split_module_classes=sorted(blocks)
     )

@@ -1,7 +1,8 @@
-"""No network but for ``fetch_model``: imported before the libraries that could use it.
+"""No network but for fetching a model: a program asks for this before it does anything else.
 
-transformers and huggingface_hub read their environment once, when they are imported, wherever in
-a program that is. So each module that imports them imports this one before.
+transformers and huggingface_hub read the environment once, when they are imported. So programs
+import them, and what imports them, after the call. Whoever uses the library in a process of
+their own decides for themselves: importing it changes no environment variable.
 """
 
 import contextlib
@@ -16,9 +17,18 @@ FORBIDDING = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 TRUE = {"1", "ON", "YES", "TRUE"}
 
-FORBIDDEN = any(os.environ.get(name, "").upper() in TRUE for name in FORBIDDING)
+# Whether the network is forbidden by `forbid_network` and not by the user too.
+_forbidden_here = False
 
-os.environ.update(SETTINGS)
+
+def forbid_network() -> None:
+    """Keep transformers and the client of the hub off the network in this process.
+
+    To be called before they are imported.
+    """
+    global _forbidden_here
+    _forbidden_here = not any(os.environ.get(name, "").upper() in TRUE for name in FORBIDDING)
+    os.environ.update(SETTINGS)
 
 
 @contextlib.contextmanager
@@ -26,8 +36,9 @@ def lifted() -> Iterator[None]:
     """Let the client of the hub use the network within the block, unless the user forbids it."""
     from huggingface_hub import constants
 
-    constants.HF_HUB_OFFLINE = FORBIDDEN
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before and not _forbidden_here
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = True
+        constants.HF_HUB_OFFLINE = before

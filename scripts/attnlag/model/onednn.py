@@ -14,9 +14,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import attnlag.model.offline  # noqa: F401 (before transformers)
-
-# isort: split
 import torch
 from torch.nn import functional
 from transformers import activations
@@ -64,7 +61,9 @@ FUSED = {
 Linear = torch.nn.Linear | Conv1D
 
 
-def accelerate(model: torch.nn.Module, blocks: list[architectures.Block], ids: torch.Tensor) -> str:
+def accelerate(
+    model: torch.nn.Module, blocks: list[architectures.BlockModules], ids: torch.Tensor
+) -> str:
     """Put a model on its fast paths, if they are fast and give the same norms.
 
     Packed weights take the place of plain ones, which read as NaN from then on: whatever uses
@@ -74,8 +73,8 @@ def accelerate(model: torch.nn.Module, blocks: list[architectures.Block], ids: t
     ----------
     model : torch.nn.Module
         A trunk from ``loading.load_model``.
-    blocks : list of sites.Block
-        Its blocks, from ``sites.locate``.
+    blocks : list of architectures.BlockModules
+        Its blocks, from ``architectures.locate``.
     ids : (tokens,) int64 tensor
         A sequence, whose first tokens are run through both.
 
@@ -121,7 +120,7 @@ def accelerate(model: torch.nn.Module, blocks: list[architectures.Block], ids: t
 
 def norms(
     model: torch.nn.Module,
-    blocks: list[architectures.Block],
+    blocks: list[architectures.BlockModules],
     ids: torch.Tensor,
     modules: Sequence[torch.nn.Module] = (),
     fed: dict[torch.nn.Module, Linear] | None = None,

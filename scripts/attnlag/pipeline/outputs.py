@@ -144,7 +144,7 @@ OUTPUTS = [
     ),
     Output(
         "data/models/{model}/architecture.txt",
-        "the model's tree of modules, with the number of parameters of each",
+        "the model's number of parameters and its tree of modules",
     ),
     Output(
         "results/corpora/{corpus}.parquet",

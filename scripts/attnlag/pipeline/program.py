@@ -16,6 +16,7 @@ import psutil
 from pydantic import TypeAdapter
 
 from attnlag.errors import UserError, printable
+from attnlag.model import offline
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
@@ -78,6 +79,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     real defect keeps its traceback, in both places.
     """
     arguments = parser.parse_args()
+    # Before main imports anything that could use it.
+    offline.forbid_network()
     # A log that the disk has no room for is no reason for more than one line about it.
     logging.raiseExceptions = False
     log.setLevel(logging.INFO)

@@ -37,7 +37,9 @@ class Names(Protocol):
 
 
 def fetch_model(config: Config, names: Names) -> dict[str, Any]:
-    return config.models[names.model].model_dump(mode="json", exclude={"sites"})
+    return config.models[names.model].model_dump(
+        mode="json", exclude={"modules", "layers", "width"}
+    )
 
 
 def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
@@ -56,9 +58,9 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:
     extraction, model = config.extraction, config.models[names.model]
-    modules = model.sites
+    modules = model.modules
     if modules is None and isinstance(model, RandomSource):
-        modules = config.models[model.of].sites  # the same architecture, so the same modules
+        modules = config.models[model.of].modules  # the same architecture, so the same modules
     vectors = extraction.keep == "vectors"
     return ExtractionSettings(
         sites=tuple(extraction.sites),

@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path("links", name).symlink_to("nowhere")
     os.mkfifo("pipe")
     Path("mine").mkdir()
-    Path("mine/config.json").write_text('{"num_hidden_layers": 4}')
+    Path("mine/config.json").write_text('{"num_hidden_layers": 4, "n_embd": 8}')
     return tmp_path
 
 
@@ -279,19 +279,19 @@ ADDED = {
 }
 
 MODELS = {
-    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: attn.0, mlp: m p}}": (
-        '2: models.tiny.sites.mlp: found "m p", expected a module\'s path, as in transformer.h'
+    "  tiny: {source: path, path: mine, modules: {blocks: h, attention: attn.0, mlp: m p}}": (
+        '2: models.tiny.modules.mlp: found "m p", expected a module\'s path, as in transformer.h'
     ),
-    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mpl: m, mlp: b}}": (
-        "2: models.tiny.sites.mpl: unknown key, expected one of blocks, attention, mlp, scale; "
+    "  tiny: {source: path, path: mine, modules: {blocks: h, attention: a, mpl: m, mlp: b}}": (
+        "2: models.tiny.modules.mpl: unknown key, expected one of blocks, attention, mlp, scale; "
         "did you mean 'mlp'?"
     ),
-    "  tiny: {source: path, path: mine, sites: {blocks: h, mlp: mlp}}": (
-        "2: models.tiny.sites.attention: is missing, expected path from a block to the module "
+    "  tiny: {source: path, path: mine, modules: {blocks: h, mlp: mlp}}": (
+        "2: models.tiny.modules.attention: is missing, expected path from a block to the module "
         "whose output is what attention adds, as in `self_attn`"
     ),
-    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mlp: b, scale: 0}}": (
-        "2: models.tiny.sites.scale: found 0, expected more than 0"
+    "  tiny: {source: path, path: mine, modules: {blocks: h, attention: a, mlp: b, scale: 0}}": (
+        "2: models.tiny.modules.scale: found 0, expected more than 0"
     ),
     # the models of a file, the first of them in line 2: its one problem
     "": f"1: models: found null, {NAMES}",
@@ -329,7 +329,7 @@ MODELS = {
         '2: models.tiny.layers: found "many", expected a whole number'
     ),
     "  tiny: {source: hub, repository: a/b, revision: c, path: x}": (
-        "2: models.tiny.path: unknown key, expected one of layers, width, sites, source, "
+        "2: models.tiny.path: unknown key, expected one of layers, width, modules, source, "
         "repository, revision"
     ),
     f"  tiny: {{source: package, package: p q, version: '1', file: a.gguf, sha256: '{SHA256}'}}": (
@@ -361,6 +361,12 @@ MODELS = {
     "  tiny: {source: path, path: mine, layers: 6}": (
         "2: models.tiny.layers: found 6, but the model has 4 layers"
     ),
+    "  tiny: {source: path, path: mine, layers: 4, width: 9}": (
+        "2: models.tiny.width: found 9, but the model has a width of 8"
+    ),
+    "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mlp: b}}": (
+        "2: models.tiny.sites: unknown key, its name is now 'modules'"
+    ),
     "  twin: {source: random}": (
         "2: models.twin.of: is missing, expected the other model, by your name for it in this file"
     ),
@@ -390,6 +396,9 @@ MODELS = {
     # A twin has the layers of its original.
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, layers: 6}": (
         "3: models.twin.layers: found 6, but the model has 4 layers"
+    ),
+    "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, width: 9}": (
+        "3: models.twin.width: found 9, but the model has a width of 8"
     ),
     "  a/b: {source: path, path: mine}": (f'2: models."a/b": the name "a/b" {FOLDER_NAME}'),
     '  "a\\nb": {source: path, path: mine}': (f'2: models."a\\nb": the name "a\\nb" {FOLDER_NAME}'),
@@ -495,7 +504,7 @@ tokens:
         for line in (
             "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
             "the commit found is recorded",
-            "2: models.tiny.revison: unknown key, expected one of layers, width, sites, source, "
+            "2: models.tiny.revison: unknown key, expected one of layers, width, modules, source, "
             "repository, revision; did you mean 'revision'?",
             f"4: models.lost.path: found no folder 'lost', {FOLDER}",
             "7: corpora.words.files[0]: found no file 'word.txt'; did you mean 'words.txt'?",
@@ -719,27 +728,56 @@ def test_layers_of_a_twin_are_those_of_its_original() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("revision", "problems"),
-    [
-        (
-            "c0",
-            [
-                f"{FILE}:1: models.tiny.layers: found 8, but the model has 4 layers",
-                f"{FILE}:3: figures.layers[0]: found layer 5, but model tiny has layers 0 to 3",
-            ],
-        ),
-        # The folder is what the name stood for before; it will be fetched anew.
-        ("c1", []),
-    ],
-)
-def test_layers_of_a_fetched_model(revision: str, problems: list[str]) -> None:
+COMMIT = "c0" * 20
+
+
+@pytest.mark.parametrize("revision", [COMMIT, "main"])
+def test_what_is_stated_of_a_fetched_model(revision: str) -> None:
+    fetched_before()
+    model = f"source: hub, repository: a/b, revision: {revision}"
+    figures = f"{WORDS}figures: {{layers: [5]}}"
+    assert problems_of(f"models: {{tiny: {{{model}, layers: 8, width: 9}}}}\n{figures}") == [
+        f"{FILE}:1: models.tiny.layers: found 8, but the model has 4 layers",
+        f"{FILE}:1: models.tiny.width: found 9, but the model has a width of 8",
+        f"{FILE}:3: figures.layers[0]: found layer 5, but model tiny has layers 0 to 3",
+    ]
+    assert problems_of(f"models: {{tiny: {{{model}, layers: 4, width: 8}}}}\n{WORDS}") == []
+
+
+def test_what_is_stated_of_a_model_that_will_be_fetched_anew() -> None:
+    """The folder is what the name stood for before."""
+    fetched_before()
+    for other in (
+        f"repository: a/b, revision: {'c1' * 20}",
+        f"repository: a/c, revision: {COMMIT}",
+    ):
+        model = f"{{source: hub, {other}, layers: 8, width: 9}}"
+        assert problems_of(f"models: {{tiny: {model}}}\n{WORDS}figures: {{layers: [5]}}") == []
+
+
+def fetched_before() -> None:
     Path("data/models/tiny").mkdir(parents=True)
-    record = {"source": "hub", "repository": "a/b", "revision": "c0", "layers": 4}
+    record = {"source": "hub", "repository": "a/b", "revision": COMMIT, "layers": 4, "width": 8}
     Path("data/models/tiny/source.json").write_text(json.dumps(record))
-    model = f"{{source: hub, repository: a/b, revision: {revision}, layers: 8}}"
-    text = f"models: {{tiny: {model}}}\n{WORDS}figures: {{layers: [5]}}"
-    assert problems_of(text) == problems
+
+
+def test_what_is_stated_of_a_gguf_file() -> None:
+    import gguf
+
+    writer = gguf.GGUFWriter("mine.gguf", "qwen2")
+    writer.add_block_count(4)
+    writer.add_embedding_length(8)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    models = "models: {mine: {source: path, path: mine.gguf, layers: 8, width: 9}}\n"
+    assert problems_of(f"{models}{WORDS}") == [
+        f"{FILE}:1: models.mine.layers: found 8, but the model has 4 layers",
+        f"{FILE}:1: models.mine.width: found 9, but the model has a width of 8",
+    ]
+    Path("mine.gguf").write_text("no model")
+    assert problems_of(f"{models}{WORDS}") == []
 
 
 # --- the command line, several files, anchors ----------------------------------------------

@@ -15,7 +15,7 @@ from hub_server import Hub, Repository, sha256, start
 from wheels import make_wheel
 
 from attnlag.errors import UserError
-from attnlag.model import description, fetching, random_weights
+from attnlag.model import architectures, fetching, random_weights
 from attnlag.model.folder import WEIGHTS_INDEX, verify_folder
 
 PROGRAM = Path(__file__).parents[3] / "scripts" / "fetch_model.py"
@@ -62,7 +62,7 @@ def hub(gpt2: Path) -> Iterator[Hub]:
 
 
 def fetch(
-    hub: Hub, folder: Path, revision: str = "main", repository: str = "small/gpt2", **settings: int
+    hub: Hub, folder: Path, revision: str = "main", repository: str = "small/gpt2", **facts: int
 ) -> subprocess.CompletedProcess[str]:
     """Run the program with the real client of the hub, its cache in ``folder``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
@@ -73,9 +73,10 @@ def fetch(
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1,localhost",
     }
-    stated = {"source": "hub", "repository": repository, "revision": revision, **settings}
+    stated = {"source": "hub", "repository": repository, "revision": revision}
     command = [sys.executable, str(PROGRAM), "--model", "small", "--settings", json.dumps(stated)]
     command += ["--output", str(folder / "models" / "small"), "--log", str(folder / "log.txt")]
+    command += [f"--{fact}={value}" for fact, value in facts.items()]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -162,14 +163,23 @@ def test_hub_tag_and_second_run(hub: Hub, tmp_path: Path) -> None:
     assert "answered 503" in message
     assert "'source: path'" in message
 
-    # A damaged blob of the cache is fetched again.
+    # Damaged blobs of the cache are fetched again, a small file as well as a large one.
     hub.status = None
-    weights = (folder / "model.safetensors").stat().st_ino
-    for blob in (tmp_path / "cache").rglob("blobs/*"):
-        if blob.stat().st_ino == weights:
-            blob.write_bytes(b"damaged" + blob.read_bytes()[7:])
+    for file in ("model.safetensors", "tokenizer.json"):
+        (cached,) = (tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{file}")
+        blob = cached.resolve()
+        blob.write_bytes(b"damaged" + blob.read_bytes()[7:])
     assert fetch(hub, tmp_path, "v1").returncode == 0
-    assert "model.safetensors" in hub.fetched()
+    assert hub.fetched() == {"model.safetensors", "tokenizer.json"}
+    assert contents(folder) == first
+
+    # A copy of a commit that is not whole says so.
+    hub.status = 503
+    for name in ("model.safetensors", "config.json"):
+        next((tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{name}")).unlink()
+        message = errors_of(fetch(hub, tmp_path, EARLIER))
+        said = "has no weights" if name == "model.safetensors" else "no complete copy"
+        assert said in message
     assert contents(folder) == first
 
 
@@ -227,18 +237,19 @@ def test_hub_damaged_and_older_folder(hub: Hub, tmp_path: Path) -> None:
 
     hub.truncated.add("model.safetensors")
     message = errors_of(fetch(hub, tmp_path))
-    assert f"the download of model.safetensors from {hub.endpoint} broke off" in message
+    assert f"a download from {hub.endpoint} broke off" in message
+    assert "/model.safetensors" in message
     hub.truncated.clear()
 
     hub.altered.add("model.safetensors")
     message = errors_of(fetch(hub, tmp_path))
     assert "model.safetensors of small/gpt2 at" in message
-    assert "arrived damaged: SHA-256" in message
+    assert "arrived damaged: found another digest" in message
     hub.altered.clear()
 
     message = errors_of(fetch(hub, tmp_path, layers=12, width=768))
-    assert "layers is 12 in the configuration, but the model has 2" in message
-    assert "width is 768 in the configuration, but the model has 32" in message
+    assert "layers is stated to be 12, but the model has 2" in message
+    assert "width is stated to be 768, but the model has 32" in message
     assert contents(folder) == {"older.txt": b"an older model"}
     assert left_behind(tmp_path) == []
 
@@ -265,13 +276,13 @@ def test_hub_limits_the_rate(hub: Hub, tmp_path: Path) -> None:
 # --- a folder on this machine --------------------------------------------------------------
 
 
-def from_path(path: Path, target: Path, **settings: int) -> dict[str, object]:
-    return fetching.fetch_model("mine", {"source": "path", "path": str(path), **settings}, target)
+def from_path(path: Path, target: Path, **facts: int) -> dict[str, object]:
+    return fetching.fetch_model("mine", {"source": "path", "path": str(path)}, target, **facts)
 
 
-def problems_of(path: Path, target: Path, **settings: int) -> str:
+def problems_of(path: Path, target: Path, **facts: int) -> str:
     with pytest.raises(UserError) as caught:
-        from_path(path, target, **settings)
+        from_path(path, target, **facts)
     assert not target.exists()
     assert list(target.parent.iterdir()) == []
     return str(caught.value)
@@ -323,9 +334,9 @@ def test_path_with_something_missing(mine: Path, target: Path) -> None:
 
 def test_path_with_another_model(mine: Path, target: Path) -> None:
     message = problems_of(mine, target, layers=12)
-    assert message == ("model 'mine': layers is 12 in the configuration, but the model has 2")
+    assert message == "model 'mine': layers is stated to be 12, but the model has 2"
     message = problems_of(mine, target, layers=2, width=33)
-    assert message == ("model 'mine': width is 33 in the configuration, but the model has 32")
+    assert message == "model 'mine': width is stated to be 33, but the model has 32"
     config = json.loads((mine / "config.json").read_text())
 
     def with_config(**changes: object) -> str:
@@ -542,9 +553,9 @@ def test_a_gguf_file_of_more_layers_than_tensors(target: Path, tmp_path: Path) -
 # --- a random twin -------------------------------------------------------------------------
 
 
-def twin_of(name: str, target: Path, seed: int = 0, **settings: object) -> dict[str, object]:
+def twin_of(name: str, target: Path, seed: int = 0, **facts: int) -> dict[str, object]:
     return fetching.fetch_model(
-        target.name, {"source": "random", "of": name, "seed": seed, **settings}, target
+        target.name, {"source": "random", "of": name, "seed": seed}, target, **facts
     )
 
 
@@ -644,7 +655,7 @@ def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None
             twin_of("llama", twin)
     with pytest.raises(UserError, match=r"model 'twin': .*source\.json: no such file; run"):
         twin_of("gpt3", twin)
-    with pytest.raises(UserError, match="width is 64 in the configuration, but the model has 48"):
+    with pytest.raises(UserError, match="width is stated to be 64, but the model has 48"):
         twin_of("llama", twin, width=64)
     assert sorted(path.name for path in originals.iterdir()) == ["gpt2", "llama"]
     twin_of("llama", twin)
@@ -655,41 +666,19 @@ def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None
 # --- architecture.txt ----------------------------------------------------------------------
 
 
-def test_architecture_of_gpt2() -> None:
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+def test_the_architecture_shows_the_paths_of_modules(gpt2: Path, target: Path) -> None:
+    """Those that may be declared for a model: of its blocks, and of two modules in a block."""
+    from transformers import AutoModel
 
-    with torch.device("meta"):
-        model = GPT2LMHeadModel(GPT2Config())
-    lines = description.describe_architecture(model).splitlines()
-    assert lines[0].split() == ["module", "parameters", "shapes"]
-    assert lines[1].split() == ["GPT2LMHeadModel", "124,439,808"]
-    (blocks,) = [line for line in lines if "GPT2Block" in line]
-    assert blocks.split() == [
-        *("(0-11)", "12", "×", "GPT2Block"),
-        *("85,054,464", "7,087,872", "each"),
-    ]
-    (attention,) = [line for line in lines if "c_attn: Conv1D" in line]
-    assert attention.split()[2] == "1,771,776"
-    assert attention.endswith("weight 768 × 2304, bias 2304")
-    assert lines[-1].split()[:2] == ["lm_head:", "Linear"]
-    assert lines[-1].endswith("weight 50257 × 768 (tied to transformer.wte.weight)")
-    # The numbers end in one column.
-    ends = {
-        line.index(word) + len(word)
-        for line in lines
-        for word in line.split()[2:3]
-        if word.replace(",", "").isdigit()
-    }
-    assert len(ends) == 1
-
-
-def test_architecture_of_unlike_blocks() -> None:
-    from torch import nn
-
-    blocks = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3), nn.Linear(3, 3)])
-    lines = description.describe_architecture(nn.Sequential(blocks)).splitlines()
-    assert [line.split()[0] for line in lines[3:]] == ["(0-1)", "2:", "3:"]
-    shared = nn.Linear(2, 2)
-    lines = description.describe_architecture(nn.Sequential(shared, shared)).splitlines()
-    assert lines[1].split()[1] == "6"
+    from_path(gpt2, target)
+    lines = (target / "architecture.txt").read_text().splitlines()
+    first = "1,635,744 parameters; the paths of modules begin inside (transformer)"
+    assert lines[:2] == [first, ""]
+    family = next(f for f in architectures.FAMILIES if "gpt2" in f.model_types)
+    opened = [line for line in lines if line.rstrip().endswith("(")]
+    depth = {line.strip().split(":")[0]: len(line) - len(line.lstrip()) for line in opened}
+    assert "    (0-1): 2 x GPT2Block(" in [line[2:] for line in lines]
+    path = ["(transformer)", f"({family.blocks})", "(0-1)", f"({family.attention})"]
+    assert [depth[name] for name in path] == [2, 4, 6, 8]
+    assert depth[f"({family.mlp})"] == 8
+    assert AutoModel.from_pretrained(target).get_submodule(family.blocks)

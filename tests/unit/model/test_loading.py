@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.adjustments import extraction
 from attnlag.errors import UserError
@@ -122,7 +122,9 @@ def test_a_map_of_devices_changes_no_number(fetched: dict[str, Path], name: str)
     whole = loading.load_trunk(fetched[name], torch.float32, {"": "cpu"})
     np.testing.assert_array_equal(norms_of(whole), expected)
 
-    parts = loading.pieces(plain, torch.float32)
+    blocks = "h" if name == "gpt2" else "layers"
+    children = [child for child, _ in plain.named_children() if child != blocks]
+    parts = [*children, *(f"{blocks}.{layer}" for layer in range(plain.config.num_hidden_layers))]
     places = dict.fromkeys(parts, "cpu")
     mapped = loading.load_trunk(fetched[name], torch.float32, places)
     np.testing.assert_array_equal(norms_of(mapped), expected)
@@ -132,100 +134,107 @@ def test_a_map_of_devices_changes_no_number(fetched: dict[str, Path], name: str)
     np.testing.assert_array_equal(norms_of(dispatched), expected)
 
 
+def places_on(folder: Path, *shares: float, dtype: torch.dtype = torch.float32) -> dict[str, str]:
+    """Return where a model goes on GPUs that have room for these shares of its weights.
+
+    With one share alone, on two GPUs with room for that.
+    """
+    trunk = loading.hollow_trunk(folder, dtype)
+    weights = trunk.get_memory_footprint()
+    working = loading.working_bytes(trunk.config, 64, dtype)
+    shares = shares * 2 if len(shares) == 1 else shares
+    free = {f"cuda:{i}": int(share * weights) + working for i, share in enumerate(shares)}
+    return loading.place(folder.name, trunk, free, 64)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the config of a model of eight equal blocks, which are most of it."""
+    folder = tmp_path_factory.mktemp("deep")
+    config = AutoConfig.for_model(
+        "llama", num_hidden_layers=8, hidden_size=64, intermediate_size=256, vocab_size=100
+    )
+    config.save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_pieces_are_the_whole_trunk_in_order(fetched: dict[str, Path], name: str) -> None:
+def test_what_a_hollow_trunk_weighs(fetched: dict[str, Path], name: str) -> None:
     model = loading.load_model(fetched[name], CPU, "auto")
     held = [*model.parameters(), *model.buffers()]
-    hollow = loading.hollow_trunk(fetched[name])
+    hollow = loading.hollow_trunk(fetched[name], torch.float32)
     assert {p.device.type for p in hollow.parameters()} == {"meta"}
-    parts = loading.pieces(hollow, torch.float32)
-    assert sum(parts.values()) == sum(tensor.numel() * tensor.element_size() for tensor in held)
-    blocks = ["h.0", "h.1"] if name == "gpt2" else ["layers.0", "layers.1", "layers.2"]
-    assert [part for part in parts if part[-1].isdigit()] == blocks
-    assert all(not any(p.startswith(f"{block}.") for p in parts) for block in blocks)
-    # Every parameter is in exactly one part.
-    for parameter, _ in model.named_parameters():
-        assert len([part for part in parts if f"{parameter}.".startswith(f"{part}.")]) == 1
-    weights = sum(p.numel() for p in model.parameters())
-    halves = loading.pieces(hollow, torch.bfloat16)
-    assert sum(parts.values()) - sum(halves.values()) >= 2 * weights
+    full = hollow.get_memory_footprint()
+    assert full == sum(tensor.numel() * tensor.element_size() for tensor in held)
+    half = loading.hollow_trunk(fetched[name], torch.bfloat16).get_memory_footprint()
+    assert full - half == 2 * sum(p.numel() for p in model.parameters())
 
 
-def test_pieces_count_what_is_tied_once() -> None:
-    shared = torch.nn.Linear(4, 4, bias=False)
-    model = torch.nn.Sequential(shared, torch.nn.Linear(4, 1), shared)
-    model[1].weight = torch.nn.Parameter(model[1].weight.detach())
-    assert loading.pieces(model, torch.float32) == {"0": 64, "1": 20}
-    tied = torch.nn.ModuleDict({"a": torch.nn.Linear(4, 4), "b": torch.nn.Linear(4, 4)})
-    tied["b"].weight = tied["a"].weight
-    assert loading.pieces(tied, torch.bfloat16) == {"a": 40, "b": 8}
-
-
-def test_a_model_is_spread_only_if_no_device_holds_it() -> None:
-    sizes = {"wte": 3, "h.0": 4, "h.1": 4, "ln_f": 1}
-    assert loading.spread(sizes, {"cpu": 12}) == {"": "cpu"}
-    assert loading.spread(sizes, {"cpu": 11}) is None
-    assert loading.spread(sizes, {"cuda:0": 12, "cuda:1": 99}) == {"": "cuda:0"}
-    assert loading.spread(sizes, {"cuda:0": 8, "cuda:1": 12}) == {"": "cuda:1"}
-    assert loading.spread(sizes, {"cuda:0": 8, "cuda:1": 5}) == {
-        "wte": "cuda:0",
-        "h.0": "cuda:0",
-        "h.1": "cuda:1",
-        "ln_f": "cuda:1",
-    }
-    # Room enough in all, but not for whole blocks.
-    assert loading.spread(sizes, {"cuda:0": 6, "cuda:1": 6}) is None
+def test_a_model_is_spread_only_if_no_device_holds_it(deep: Path) -> None:
+    assert places_on(deep, 1.0, 9.0) == {"": "cuda:0"}
+    assert places_on(deep, 0.9, 1.0) == {"": "cuda:1"}
+    with pytest.raises(UserError, match="more GPUs"):
+        places_on(deep, 0.45, 0.45)
+    # Room for all of it, but not for whole blocks.
+    with pytest.raises(UserError, match="more GPUs"):
+        places_on(deep, *[0.1] * 12)
     # A device that is full already is passed over.
-    assert set((loading.spread(sizes, {"a": -5, "b": 7, "c": 6}) or {}).values()) == {"b", "c"}
+    assert set(places_on(deep, -0.5, 0.7, 0.6).values()) == {"cuda:1", "cuda:2"}
+    # Twice as large in float32.
+    assert places_on(deep, 1.0, dtype=torch.bfloat16) == {"": "cuda:0"}
 
 
-@given(
-    st.lists(st.integers(1, 9), min_size=1, max_size=12),
-    st.lists(st.integers(-2, 30), min_size=1, max_size=5),
-)
-def test_no_device_gets_more_than_it_holds(sizes: list[int], room: list[int]) -> None:
-    parts = {f"h.{i}": size for i, size in enumerate(sizes)}
-    free = {f"cuda:{i}": size for i, size in enumerate(room)}
-    places = loading.spread(parts, free)
-    if places is None:
-        assert max(room) < sum(sizes)
+@given(st.lists(st.floats(-0.1, 0.9), min_size=1, max_size=5))
+def test_no_device_gets_more_than_it_holds(deep: Path, shares: list[float]) -> None:
+    trunk = loading.hollow_trunk(deep, torch.float32)
+    weights = trunk.get_memory_footprint()
+    try:
+        places = places_on(deep, *shares)
+    except UserError:
+        # What fits with a block to spare on each device is not refused.
+        rooms = [max(0, share - 0.26) for share in (shares * 2 if len(shares) == 1 else shares)]
+        assert sum(rooms) < 1
         return
-    if "" in places:
-        assert sum(sizes) <= free[places[""]]
-        return
-    assert list(places) == list(parts)
+    shares = shares * 2 if len(shares) == 1 else shares
     order = [int(device.removeprefix("cuda:")) for device in places.values()]
     assert order == sorted(order)
-    for device, most in free.items():
-        assert sum(parts[part] for part, at in places.items() if at == device) <= max(most, 0)
+    taken = dict.fromkeys(places.values(), 0)
+    for name, tensor in [*trunk.named_parameters(), *trunk.named_buffers()]:
+        (part,) = [part for part in places if not part or f"{name}.".startswith(f"{part}.")]
+        taken[places[part]] += tensor.numel() * tensor.element_size()
+    for device, size in taken.items():
+        assert size <= shares[int(device.removeprefix("cuda:"))] * weights
+    blocks = [part for part in places if part.startswith("layers.")]
+    assert all(part.count(".") == 1 for part in blocks)
 
 
 # --- what does not fit ---------------------------------------------------------------------
 
 
-def refused(free: dict[str, int], dtype: torch.dtype = torch.float32) -> str:
-    sizes = {"wte": 3 * 10**9, "h.0": 102 * 10**8}
+def refused(folder: Path, free: dict[str, int], dtype: torch.dtype = torch.float32) -> str:
     with pytest.raises(UserError) as caught:
-        loading.place("llama", sizes, 10**9, free, dtype, 4096)
+        loading.place("llama", loading.hollow_trunk(folder, dtype), free, 4096)
     return str(caught.value)
 
 
-def test_the_message_has_the_sizes() -> None:
-    assert refused({"cpu": 7_900_000_000}) == (
-        "the weights of llama need 13.2 GB in float32 and a forward pass over 4,096 tokens about "
-        "1.0 GB, but 7.9 GB of memory are free; expected a smaller dtype (extraction.dtype: "
-        "bfloat16), a smaller extraction.batch_tokens, more memory or a GPU"
+def test_the_message_has_the_sizes(tmp_path: Path) -> None:
+    config = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 16}
+    AutoConfig.for_model("llama", **config).save_pretrained(tmp_path)
+    assert refused(tmp_path, {"cpu": 7_900_000_000}) == (
+        "the weights of llama need 13.5 GB in float32 and a forward pass over 4,096 tokens about "
+        "3.0 GB, but 7.9 GB of memory are free; expected a smaller dtype (bfloat16), a smaller "
+        "batch_tokens, more memory or a GPU"
     )
-    assert refused({"cuda:0": 11 * 10**9, "cuda:1": 10**9}, torch.bfloat16) == (
-        "the weights of llama need 13.2 GB in bfloat16 and a forward pass over 4,096 tokens about "
-        "1.0 GB, but cuda:0 has 11.0 GB free, cuda:1 has 1.0 GB free; expected a smaller "
-        "extraction.batch_tokens, more GPUs or extraction.device: cpu"
+    free = {"cuda:0": 5 * 10**9, "cuda:1": 2 * 10**9}
+    assert refused(tmp_path, free, torch.bfloat16) == (
+        "the weights of llama need 6.7 GB in bfloat16 and a forward pass over 4,096 tokens about "
+        "1.7 GB, but cuda:0 has 5.0 GB free, cuda:1 has 2.0 GB free; expected a smaller "
+        "batch_tokens, more GPUs or the CPU"
     )
     # What a forward pass needs is needed on every device.
-    assert "13.2 GB" in refused({"cpu": 13_900_000_000})
-    assert loading.place("x", {"wte": 10**9}, 10**9, {"cpu": 2 * 10**9}, torch.float32, 1) == {
-        "": "cpu"
-    }
+    assert "13.5 GB" in refused(tmp_path, {"cpu": 16 * 10**9})
+    trunk = loading.hollow_trunk(tmp_path, torch.float32)
+    assert loading.place("x", trunk, {"cpu": 17 * 10**9}, 4096) == {"": "cpu"}
 
 
 def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(
@@ -269,11 +278,11 @@ def test_devices_of_a_machine_with_two_gpus(monkeypatch: pytest.MonkeyPatch) -> 
         ("cpu", None),
         ("cuda", {"": "cuda:0"}),
         ("cuda:1", {"": "cuda:1"}),
-        ("full", {"wte": "cuda:0", "ln_f": "cuda:1"}),
+        ("full", {"embed_tokens": "cuda:0", "layers.7": "cuda:1", "norm": "cuda:1"}),
     ],
 )
 def test_the_map_that_a_model_is_loaded_with(
-    fetched: dict[str, Path],
+    deep: Path,
     monkeypatch: pytest.MonkeyPatch,
     device: str,
     places: dict[str, str] | None,
@@ -284,13 +293,11 @@ def test_the_map_that_a_model_is_loaded_with(
         loading, "load_trunk", lambda folder, dtype, places, _attention: maps.append(places)
     )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    working = loading.working_bytes(
-        loading.hollow_trunk(fetched["gpt2"]).config, 4096, torch.float32
-    )
-    sizes = loading.pieces(loading.hollow_trunk(fetched["gpt2"]), torch.float32)
-    room = sum(sizes.values()) - (1 if device == "full" else 0)
+    trunk = loading.hollow_trunk(deep, torch.float32)
+    working = loading.working_bytes(trunk.config, 4096, torch.float32)
+    room = int(trunk.get_memory_footprint() * (0.8 if device == "full" else 1))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (room + working, 0))
-    loading.load_model(fetched["gpt2"], torch.device(device.replace("full", "cuda")), "auto")
+    loading.load_model(deep, torch.device(device.replace("full", "cuda")), "float32")
     (found,) = maps
     assert (found is None) == (places is None)
     if places:

@@ -1,4 +1,4 @@
-"""The libraries that can use the network are told not to, before they are imported."""
+"""Programs keep off the network the libraries that can use it; the library changes nothing."""
 
 import os
 import subprocess
@@ -10,9 +10,17 @@ import pytest
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 SAYS = """
-import huggingface_hub, sys
+from huggingface_hub import is_offline_mode
 from transformers.integrations import hub_kernels
-print(huggingface_hub.is_offline_mode(), hub_kernels._TRANSFORMERS_USE_HUB_KERNELS)
+print(is_offline_mode(), hub_kernels._TRANSFORMERS_USE_HUB_KERNELS)
+"""
+PROGRAM = f"""
+import sys
+from attnlag.pipeline import program
+def main(arguments):
+    exec({SAYS!r})
+sys.argv = ["program"]
+program.run(main, program.argument_parser("A program."))
 """
 LIFTED = """
 from huggingface_hub import is_offline_mode
@@ -22,6 +30,7 @@ with offline.lifted():
     within = is_offline_mode()
 print(before, within, is_offline_mode())
 """
+FORBIDDEN = f"from attnlag.model import offline\noffline.forbid_network()\n{LIFTED}"
 
 
 def printed(code: str, **environment: str) -> str:
@@ -39,15 +48,41 @@ def printed(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["adjustments.extraction", "corpus.tokens", "model.fetching"])
-def test_told_before_they_are_imported(module: str) -> None:
-    """What a stage imports first comes first: ``extraction`` imports all that loads models."""
-    assert printed(f"import attnlag.{module}\n{SAYS}") == "True 0"
+def test_programs_are_offline() -> None:
+    assert printed(PROGRAM) == "True 0"
     # Neither does a user's setting that allows it reach a stage.
-    assert printed(f"import attnlag.{module}\n{SAYS}", HF_HUB_OFFLINE="0") == "True 0"
+    assert printed(PROGRAM, HF_HUB_OFFLINE="0") == "True 0"
+
+
+def test_programs_import_what_reads_the_environment_after_it_is_set() -> None:
+    names = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+    assert "extract_activations" in names
+    code = f"""
+import importlib, sys
+readers = {{"transformers", "huggingface_hub"}}
+for name in {names}:
+    importlib.import_module(name)
+    if readers & set(sys.modules):
+        sys.exit(name)
+"""
+    assert printed(code) == ""
+
+
+@pytest.mark.parametrize("module", ["adjustments.extraction", "corpus.tokens", "model.fetching"])
+def test_the_library_changes_no_environment(module: str) -> None:
+    code = f"""
+import os
+import attnlag.{module}
+from attnlag.model import offline
+print(offline.SETTINGS.keys() & os.environ.keys())
+"""
+    assert printed(code) == "set()"
 
 
 def test_lifted_for_a_download_alone() -> None:
-    assert printed(f"import attnlag.model.offline\n{LIFTED}") == "True False True"
+    assert printed(FORBIDDEN) == "True False True"
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        assert printed(f"import attnlag.model.offline\n{LIFTED}", **{name: "1"}) == "True True True"
+        assert printed(FORBIDDEN, **{name: "1"}) == "True True True"
+    # As a user of the library has it.
+    assert printed(LIFTED) == "False False False"
+    assert printed(LIFTED, HF_HUB_OFFLINE="1") == "True True True"
