@@ -85,7 +85,7 @@ def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
     ("config", "file", "key"),
     [
         ('config["attnlag"]', "settings.yaml:{}: ", "attnlag.inference.covariance"),
-        ("dict(config['attnlag'])", "configuration: ", "inference.covariance"),
+        ("dict(config['attnlag'], figures={})", "configuration: ", "inference.covariance"),
     ],
 )
 def test_problems_name_the_file_of_the_other_workflow(elsewhere, config, file, key):

@@ -69,7 +69,6 @@ SCRIPTS = project_folder() / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from attnlag.config.problems import check, name_problem, reading_problems
-from attnlag.config.reading import section_of
 from attnlag.config.schema import NAME_PATTERN, canonical
 from attnlag.figures.sizes import SIZES, suffix_of
 from attnlag.pipeline.digests import code_digest
@@ -92,12 +91,8 @@ if not workflow.overwrite_configfiles and not IS_MODULE:
     configfile: "config/config.yaml"
 
 
-FILES, SECTION = list(map(os.path.relpath, workflow.configfiles)), ()
-if IS_MODULE:
-    # What another workflow hands over may be all that it has read, a section of it, or neither.
-    SECTION = section_of(config, workflow.modifier_stack[0].globals["config"])
-    FILES, SECTION = ([], ()) if SECTION is None else (FILES, SECTION)
-CONFIG, problems = check(config, FILES, SECTION)
+# What another workflow hands over may be all that it has read, a section of it, or neither.
+CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles), part=IS_MODULE)
 # A job may run where the user's files are not: the run that submitted it has looked.
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
