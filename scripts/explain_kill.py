@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from attnlag.storage import memory
+from attnlag.pipeline import out_of_memory
 
 parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
 parser.add_argument("status", type=int, help="128 and the number of the signal, or 1")
@@ -36,7 +36,8 @@ def main():
     line = f"error: {program} was {'ended by a library' if number < 0 else f'killed ({name})'}"
     # Other signals are those of a defect, and no memory would help.
     if number < 0 or number in (signal.SIGKILL, signal.SIGABRT):
-        line += ", as happens when memory runs out; " + memory.more_or_less(program, args.memory)
+        advice = out_of_memory.more_or_less(program, args.memory)
+        line += f", as happens when memory runs out; {advice}"
     print(line, file=sys.stderr)
     if args.log and args.log.parent.exists():
         # On a full disk the terminal has it all the same.

@@ -448,7 +448,7 @@ def check(
             found.append((*place(path), (*section, *path), _sentence(item)))
     # Files are looked for even where a key elsewhere is wrong: all problems at once.
     sound = config or _sound_part(raw)
-    for path, sentence in _value_problems(sound, raw):
+    for path, sentence in _value_problems(sound, raw if isinstance(raw, Mapping) else {}):
         found.append((*place(path), (*section, *path), sentence))
     problems = []
     for number, line, path, sentence in sorted(found, key=lambda one: one[:2]):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, printable
+from attnlag.pipeline import out_of_memory
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
@@ -123,7 +124,7 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
         return (
             f"{program} ran out of memory with {memory.amount(peak)} taken"
             + (f" ({reason})" if reason else "")
-            + f"; {memory.more_or_less(program, asked)}"
+            + f"; {out_of_memory.more_or_less(program, asked)}"
         )
     if is_disk_full(error):
         return f"{program}: found no room left on a disk, expected more ({reason})"

@@ -114,7 +114,7 @@ def _workplace(target: Path) -> Iterator[Path]:
             raise
         raise UserError(
             f"{target}: found no room left on its disk ({amount(room_for(target))} free), expected "
-            "more, or less to write (extraction.keep: norms stores no vectors)"
+            "more, or less to write (vectors take most of the room, norms alone little)"
         ) from error
 
 
