@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from bad_input import Cases, Row, each_row, try_row
+import pytest
+from bad_input import PAGE, Cases, Row, each_row, try_row
 from projects import Project
 
 CASES = Cases("Configuration")
@@ -153,6 +154,37 @@ def _(project: Project):
 @CASES.of("a bad value of `--config`")
 def _(project: Project):
     return ["--config", "inference={alpha: 3}"]
+
+
+STUDY = ["--configfile", "study.yaml"]
+
+# What study.yaml holds, if it is there, and the arguments of snakemake.
+SNAKEMAKES_OWN = {
+    "a file of `--configfile` that is missing": (None, STUDY),
+    "a file of `--configfile` that is no YAML": (b"norms: [", STUDY),
+    "a file of `--configfile` that is empty or a list": (
+        b"- norms",
+        STUDY,
+    ),
+    "a file of `--configfile` that is not UTF-8": (b"a: caf\xe9\n", STUDY),
+    "`--config norms`, without a value": (None, ["--config", "norms"]),
+    "`--config inference.alpha=0.1`, in place of `--config inference='{alpha: 0.1}'`": (
+        None,
+        ["--config", "inference.alpha=0.1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", SNAKEMAKES_OWN)
+def test_what_snakemake_says_itself_is_as_stated(wrong: str, fresh: Project):
+    content, arguments = SNAKEMAKES_OWN[wrong]
+    if content is not None:
+        (fresh.folder / "study.yaml").write_bytes(content)
+    (row,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {wrong} |")]
+    result = fresh.snakemake("-n", *arguments)
+    assert result.returncode == 1
+    assert row.split("`")[-2] in result.stdout
+    assert not (fresh.folder / "results").exists()
 
 
 @each_row(CASES)
