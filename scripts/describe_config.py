@@ -9,9 +9,17 @@ import inspect
 import json
 import sys
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from attnlag.config.schema import IN_WORDS, LARGEST, SOURCES, Config, ModulePaths, Section, Source
+from attnlag.config.schema import (
+    IN_WORDS,
+    SOURCES,
+    Config,
+    ModulePaths,
+    Section,
+    classes_of,
+    is_named,
+)
 from attnlag.pipeline.generated_pages import write_or_check
 
 SCHEMA = "workflow/schemas/config.schema.json"
@@ -29,18 +37,15 @@ def schema() -> str:
 def tables() -> str:
     """Return the tables of keys in Markdown, section by section."""
     parts = []
-    for name, field in Config.model_fields.items():
-        kind: Any = field.annotation
-        keys_of = f"### {name}"
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-            keys_of += ", for each name"
-        if kind == Source:
-            for source, section in SOURCES.items():
-                parts.append(f"{keys_of}, `source: {source}`\n\n{table(section)}")
+    for name in Config.model_fields:
+        keys_of = f"### {name}{', for each name' if is_named(name) else ''}"
+        if name == "models":
+            for source, kind in SOURCES.items():
+                parts.append(f"{keys_of}, `source: {source}`\n\n{table(kind)}")
             parts.append(f"{keys_of}, `sites`\n\n{table(ModulePaths)}")
         else:
-            parts.append(f"{keys_of}\n\n{table(kind)}")
+            (section,) = classes_of(name)
+            parts.append(f"{keys_of}\n\n{table(section)}")
     return "\n\n".join(parts)
 
 
@@ -82,12 +87,7 @@ def value(field: dict[str, Any]) -> str:
         return IN_WORDS[field["pattern"]]
     if field.get("format") == "path":
         return "path"
-    # No whole number may be larger than LARGEST: the text around the tables says so.
-    bounds = [
-        f"{sign} {field[key]:,.0f}"
-        for key, sign in SIGNS.items()
-        if key in field and field[key] != LARGEST
-    ]
+    bounds = [f"{sign} {field[key]:,.0f}" for key, sign in SIGNS.items() if key in field]
     return f"{words} {', '.join(bounds)}".rstrip()
 
 

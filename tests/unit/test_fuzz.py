@@ -17,7 +17,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attnlag.config.problems import check, command_line_problems, reading_problems
+from attnlag.config.problems import check, reading_problems
 from attnlag.corpus.documents import Document, read_documents
 from attnlag.corpus.formats import FORMATS
 from attnlag.errors import UserError, printable
@@ -184,7 +184,6 @@ def assert_checked(content: bytes, folder: Path) -> None:
     path = folder / "config.yaml"
     path.write_bytes(content)
     problems = reading_problems(path)
-    assert command_line_problems(["--configfile", str(path)]) == problems
     if problems:
         assert_lines(problems)
         return

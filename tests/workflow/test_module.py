@@ -82,23 +82,20 @@ def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
 
 
 @pytest.mark.parametrize(
-    ("section", "config", "where"),
-    [("attnlag", 'config["attnlag"]', "configuration: "), (None, "config", "settings.yaml:{}: ")],
+    ("config", "file", "key"),
+    [
+        ('config["attnlag"]', "settings.yaml:{}: ", "attnlag.inference.covariance"),
+        ("dict(config['attnlag'], figures={})", "configuration: ", "inference.covariance"),
+    ],
 )
-def test_problems_of_the_configuration_are_lines(elsewhere, section, config, where):
-    """They name the line of the other workflow's file where its configuration is all of it."""
+def test_problems_name_the_file_of_the_other_workflow(elsewhere, config, file, key):
     elsewhere.write_config(inference={"covariance": "clustr"})
     elsewhere.write_snakefile(config)
-    path = elsewhere.folder / "settings.yaml"
-    if section is None:
-        path.write_text(yaml.safe_dump(elsewhere.config, sort_keys=False))
-    line = next(i for i, each in enumerate(path.read_text().split("\n"), 1) if "clustr" in each)
+    text = (elsewhere.folder / "settings.yaml").read_text()
+    line = next(i for i, each in enumerate(text.split("\n"), 1) if "clustr" in each)
     result = elsewhere.snakemake("-n")
     assert result.returncode == 1
-    assert (
-        f'{where.format(line)}inference.covariance: found "clustr", expected cluster, '
-        in result.stdout
-    )
+    assert f'{file.format(line)}{key}: found "clustr", expected cluster, ' in result.stdout
     assert "Traceback" not in result.stdout
 
 

@@ -1,27 +1,23 @@
 """Everything that is wrong with a configuration, one line a problem."""
 
-import argparse
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from pydantic import (
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import Field, ValidationError
 
 from attnlag.config.reading import (
-    EXPECTED,
     KeyPath,
+    Reading,
     file_alike,
     null_named,
+    part_of_path,
     read_yaml,
     values_by_path,
-    written_key,
 )
 from attnlag.config.schema import (
     IN_WORDS,
@@ -29,58 +25,38 @@ from attnlag.config.schema import (
     Config,
     Corpus,
     ModelSource,
+    Name,
     PathSource,
     RandomSource,
+    Regression,
     Section,
     Source,
+    classes_of,
     files_matching,
+    is_named,
     shown,
 )
 from attnlag.errors import UserError, counted, nearest, printable, unreadable
 from attnlag.model import gguf
 
-
-def reading_problems(file: str | Path) -> list[str]:
-    """Return what keeps a file from being read as a configuration, one line each.
-
-    To be asked before Snakemake reads it, which says less, or has a traceback. What the keys of
-    a file say that can be read is ``check``'s to see.
-    """
-    try:
-        values, _, _ = read_yaml(Path(file))
-    except UserError as error:
-        return list(map(printable, error.problems))
-    if values is None:
-        return [f"{file}: found nothing in it, expected at least models and corpora"]
-    if not isinstance(values, Mapping):
-        return [f"{file}: found {shown(values)}, expected {EXPECTED['model_type']}"]
-    # Snakemake has a use for this key, and expects it to be right.
-    return check(values, [file])[1] if "pathvars" in values else []
-
-
-def command_line_problems(arguments: Iterable[str]) -> list[str]:
-    """Return what keeps the configuration of a command line of Snakemake from being read.
-
-    Parameters
-    ----------
-    arguments : iterable of str
-        What follows ``snakemake``. Of these, ``--configfile`` and ``--config`` are looked at.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
-    parser.add_argument("--config", "-C", nargs="*", default=[])
-    try:
-        known, _ = parser.parse_known_args(list(arguments))
-    except argparse.ArgumentError:
-        return []  # Snakemake will say so.
-    return [problem for file in known.configfile for problem in reading_problems(file)] + [
-        f"command line: found --config {shown(entry)}, expected KEY=VALUE, as in "
-        "inference={alpha: 0.1}"
-        for entry in known.config
-        if not re.match(r"[a-zA-Z_][\w-]*\w=", entry)
-    ]
-
-
+# What pydantic expected, by the type of its error.
+EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping, as in {name: {key: value}}",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list, as in [a, b]",
+    "model_attributes_type": "a mapping, as in {key: value}",
+    "model_type": "a mapping, as in {key: value}",
+    "path_type": "text (quotes make a number text)",
+    "string_too_short": "text that is not empty",
+    "string_type": "text (quotes make a number text)",
+}
 BOUNDS = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
 
 
@@ -165,46 +141,52 @@ def _sentence(error: Mapping[str, Any]) -> str:
 
 def _elsewhere(key: str, section: str | int) -> str:
     """Return ``"; did you mean 'inference.alpha'?"`` for a key that belongs to another section."""
-    homes = []
-    for name, field in Config.model_fields.items():
-        kind: Any = field.annotation
-        kinds: Iterable[Any] = [kind]
-        place = f"{name}.{key}"
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-            kinds = SOURCES.values() if kind == Source else [kind]
-            place = f"{name}.NAME.{key}"
-        if name != section and any(key in one.model_fields for one in kinds):
-            homes.append(f"'{place}'")
+    homes = [
+        f"'{name}.NAME.{key}'" if is_named(name) else f"'{name}.{key}'"
+        for name in Config.model_fields
+        if name != section and any(key in kind.model_fields for kind in classes_of(name))
+    ]
     return f"; did you mean {' or '.join(homes)}?" if homes else ""
 
 
-def _well_formed(kind: Any, value: Any) -> Any:
-    """Return what is well formed of a section, or of a mapping of sections; None if nothing."""
-    if get_origin(kind) is dict:
-        entries = value.items() if isinstance(value, Mapping) else ()
-        named = {
-            name: _well_formed(get_args(kind)[1], entry)
-            for name, entry in entries
-            if isinstance(name, str)
-        }
-        return {name: entry for name, entry in named.items() if entry is not None}
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        if kind is not Corpus or not isinstance(value, Mapping):
-            return None
-        # Its files are looked for, whatever is wrong beside them.
-        wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
-    with contextlib.suppress(ValidationError):
-        return Corpus.model_validate({key: value[key] for key in value if key not in wrong})
-    return None
+class _Sound(Config):
+    """A configuration from which everything wrong was taken out."""
+
+    models: dict[Name, Source] = Field(default={})
+    corpora: dict[Name, Corpus] = Field(default={})
+    regressions: dict[Name, Regression] = Field(default={})
 
 
-def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath, str]]:
+def _sound_part(raw: Any) -> _Sound:
+    """Return what is left of a configuration without the keys that are wrong."""
+    while True:
+        try:
+            return _Sound.model_validate(raw)
+        except ValidationError as error:
+            left = raw
+            for item in error.errors(include_url=False):
+                path = _key_of(item)
+                if item["type"] == "missing" or item["type"].startswith("union_tag"):
+                    path = path[:-1]  # the section that lacks a key
+                left = _without(left, path) if path else {}
+            raw = left if left != raw else {}
+
+
+def _without(section: Any, path: KeyPath) -> Any:
+    """Return a section without the key at a path, or without the list that the path leads into."""
+    first, *rest = path
+    inner = {
+        key: _without(value, tuple(rest))
+        for key, value in section.items()
+        if part_of_path(key) == first and rest and isinstance(value, Mapping)
+    }
+    return {key: value for key, value in section.items() if part_of_path(key) != first} | inner
+
+
+def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yield what is wrong with values that are well formed: missing files, impossible layers.
 
-    ``spoilt`` are the models that are named but not well formed: no one's twin is wrong for it.
+    A name in ``raw`` may lack its entry in ``config``, where that is wrong itself.
     """
     for section in ("models", "corpora", "regressions"):
         yield from _names_alike(section, getattr(config, section))
@@ -215,30 +197,14 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
     for name, model in config.models.items():
         if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
             yield ("models", name, "path"), problem
-            found = {}
-        elif isinstance(model, RandomSource):
-            original = config.models.get(model.of)
-            if isinstance(original, RandomSource) or (not original and model.of not in spoilt):
-                yield ("models", name, "of"), _original_problem(model.of, config.models)
-                original = None
-            found = _facts(model.of, original) if original else {}
-        else:
-            found = _facts(name, model)
-        for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
-            value = getattr(model, fact)
-            if value and value != found.get(fact, value):
-                has = words.format(found[fact])
-                yield ("models", name, fact), f"found {value}, but the model has {has}"
-        layers = found.get("layers") or model.layers
-        chosen: list[tuple[KeyPath, int | None]] = [
-            (("figures", "layers", index), layer)
-            for index, layer in enumerate(config.figures.layers or ())
-        ]
-        for key, layer in [*chosen, (("figures", "text_layer"), config.figures.text_layer)]:
-            if layers and layer is not None and layer >= layers:
-                yield key, f"found layer {layer}, but model {name} has layers 0 to {layers - 1}"
+        if isinstance(model, RandomSource) and (
+            model.of not in raw["models"] or isinstance(config.models.get(model.of), RandomSource)
+        ):
+            yield ("models", name, "of"), _original_problem(model.of, config.models)
+        yield from _layer_problems(name, model, config)
+    corpora = raw.get("corpora")
     for of in config.figures.documents or ():
-        if of not in config.corpora:
+        if corpora and isinstance(corpora, Mapping) and of not in corpora:
             yield (
                 ("figures", "documents", of),
                 f"found no corpus {of!r}, expected one of {', '.join(config.corpora)}"
@@ -259,6 +225,28 @@ def _value_problems(config: Config, spoilt: Set[str]) -> Iterator[tuple[KeyPath,
             ("figures", "bands"),
             "found joint with inference.bootstrap: 0, expected single, or draws to take them from",
         )
+
+
+def _layer_problems(name: str, model: ModelSource, config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yield which layers, and which width, are stated or asked for that a model does not have."""
+    if isinstance(model, RandomSource):
+        original = config.models.get(model.of)
+        found = _facts(model.of, original) if original else {}
+    else:
+        found = _facts(name, model)
+    for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
+        value = getattr(model, fact)
+        if value and value != found.get(fact, value):
+            has = words.format(found[fact])
+            yield ("models", name, fact), f"found {value}, but the model has {has}"
+    layers = found.get("layers") or model.layers
+    figures = config.figures
+    chosen: list[tuple[KeyPath, int | None]] = [
+        (("figures", "layers", index), layer) for index, layer in enumerate(figures.layers or ())
+    ]
+    for key, layer in [*chosen, (("figures", "text_layer"), figures.text_layer)]:
+        if layers and layer is not None and layer >= layers:
+            yield key, f"found layer {layer}, but model {name} has layers 0 to {layers - 1}"
 
 
 def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -412,9 +400,7 @@ def _json_object(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def check(
-    raw: Any, files: Iterable[str | Path] = (), section: KeyPath = ()
-) -> tuple[Config | None, list[str]]:
+def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, list[str]]:
     """Check a configuration and return it with all its problems.
 
     Parameters
@@ -423,9 +409,8 @@ def check(
         The configuration as read, overrides from the command line included. Anything else,
         such as None for an empty file, is a problem too.
     files : iterable of paths
-        The YAML files it was read from, for the lines in the messages.
-    section : tuple of str
-        Where the configuration stands in these files; by default it is all that they hold.
+        The YAML files it was read from, for the lines in the messages. It may be a section of
+        what they hold, as where another workflow hands it to a module.
 
     Returns
     -------
@@ -436,72 +421,106 @@ def check(
         lines; empty if the configuration can be run. A value that no file has is from the
         command line.
     """
-    sources = [Path(file) for file in files]
-    # By file, the command line being the last of them, and line.
-    found: list[tuple[int, int, str]] = []
-    in_files: dict[KeyPath, tuple[int, int, Any]] = {}
+    readings: list[tuple[Path, Reading]] = []
     unread: list[str] = []
-    for number, file in enumerate(sources):
-        try:
-            values, lines, repeated = read_yaml(file)
-        except UserError as error:
-            # Snakemake has read the file before, perhaps elsewhere.
-            unread += error.problems if file.exists() else []
-            continue
-        found += [(number, line, f"{file}:{line}: {sentence}") for line, sentence in repeated]
-        for path, value in values_by_path(values):
-            # What comes in through an anchor stands where it is drawn in.
-            lines.setdefault(path, lines.get(path[:-1], 1))
-            if path[: len(section)] == section:
-                in_files[path[len(section) :]] = number, lines[path], value
+    for file in map(Path, files):
+        # A job on another machine may not see the files.
+        if file.exists():
+            try:
+                readings.append((file, read_yaml(file)))
+            except UserError as error:
+                unread += error.problems
     if unread:
         return None, list(map(printable, unread))
     raw = {} if raw is None else null_named(raw)
+    section: KeyPath = ()
+    # A file that has none of the keys is another workflow's, which handed over a section of it.
+    if not any(_keys(raw) & _keys(reading.values) for _, reading in readings):
+        found_in = ((_section(raw, reading.values), file, reading) for file, reading in readings)
+        known = [found for found in found_in if found[0] is not None]
+        section = known[0][0] or () if known else ()
+        readings = [(file, reading) for path, file, reading in known if path == section]
+
+    # The last file that has the value in force, and the line there.
     in_force = dict(values_by_path(raw))
+    places: dict[KeyPath, tuple[int, int]] = {}
+    for number, (_, reading) in enumerate(readings):
+        for whole_path, value in values_by_path(reading.values):
+            path = whole_path[len(section) :]
+            if whole_path == (*section, *path) and _same(value, in_force.get(path)):
+                places[path] = number, reading.line(whole_path)
+    places[()] = 0, 0
 
     def place(path: KeyPath) -> tuple[int, int]:
         """Return file and line of a key; a missing key belongs where its section is."""
-        if not path:
-            return 0, 0
         if path not in in_force:
             return place(path[:-1])
-        number, line, value = in_files.get(path, (len(sources), 0, None))
-        both_sections = isinstance(value, Mapping) and isinstance(in_force[path], Mapping)
-        # What is no number is not equal to itself.
-        if both_sections or value == in_force[path] or value != value:
-            return number, line
-        return (len(sources), 0) if in_files else (0, 0)
+        return places.get(path, (len(readings), 0))
 
-    def add(path: KeyPath, sentence: str) -> None:
-        number, line = place(path)
-        names = [*map(str, sources), "command line"] if sources else ["configuration"]
-        where = f"{names[number]}:{line}" if line else names[number]
-        found.append(
-            (
-                number,
-                line,
-                ": ".join(filter(None, (where, written_key((*section, *path)), sentence))),
-            )
-        )
-
+    names = (
+        [*(str(file) for file, _ in readings), "command line"] if readings else ["configuration"]
+    )
+    # By file, the command line being the last of them, and line.
+    found: list[tuple[int, int, KeyPath, str]] = []
+    for number, (_, reading) in enumerate(readings):
+        for again in reading.repeated:
+            sentence = f"given twice, expected once; the first is in line {again.first_line}"
+            found.append((number, again.line, again.key, sentence))
     config = None
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            add(_key_of(item), _sentence(item))
+            path = _key_of(item)
+            found.append((*place(path), (*section, *path), _sentence(item)))
     # Files are looked for even where a key elsewhere is wrong: all problems at once.
-    sections = raw if isinstance(raw, Mapping) else {}
-    parts = {
-        key: _well_formed(field.annotation, sections.get(key))
-        for key, field in Config.model_fields.items()
-    }
-    well_formed = config or Config.model_construct(
-        **{key: part for key, part in parts.items() if part is not None}
-    )
-    declared = sections.get("models")
-    spoilt = set(declared if isinstance(declared, Mapping) else ()) - set(well_formed.models)
-    for path, sentence in _value_problems(well_formed, spoilt):
-        add(path, sentence)
-    problems = [problem for *_, problem in sorted(found, key=lambda one: one[:2])]
+    sound = config or _sound_part(raw)
+    for path, sentence in _value_problems(sound, raw if isinstance(raw, Mapping) else {}):
+        found.append((*place(path), (*section, *path), sentence))
+    problems = []
+    for number, line, path, sentence in sorted(found, key=lambda one: one[:2]):
+        where = f"{names[number]}:{line}" if line else names[number]
+        problems.append(": ".join(filter(None, (where, _written(path), sentence))))
     return config, list(map(printable, problems))
+
+
+def _keys(section: Any) -> set[Any]:
+    """Return the keys of a section, none of what is no section."""
+    return set(section) if isinstance(section, Mapping) else set()
+
+
+def _section(part: Any, whole: Any) -> KeyPath | None:
+    """Return the keys that lead to a part of a configuration; None where it is no part of it."""
+    return next((path for path, value in values_by_path(whole) if value == part), None)
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Return whether two values are one, sections being so whatever they hold."""
+    both_sections = isinstance(value, Mapping) and isinstance(other, Mapping)
+    # NaN is not equal to itself.
+    return both_sections or value == other or value != value
+
+
+def _written(path: KeyPath) -> str:
+    """Return a key path as ``figures.layers[0]``; a key with odd signs in quotes."""
+    text = ""
+    for part in path:
+        word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{word}" if text else str(word)
+    return text
+
+
+def reading_problems(file: str | Path) -> list[str]:
+    """Return what keeps a file from being read as a configuration, one line each.
+
+    To be asked before Snakemake reads the file: Snakemake names no line, or shows a traceback.
+    """
+    try:
+        values = read_yaml(Path(file)).values
+    except UserError as error:
+        return list(map(printable, error.problems))
+    if values is None:
+        return [f"{file}: found nothing in it, expected at least models and corpora"]
+    if not isinstance(values, Mapping):
+        return [f"{file}: found {shown(values)}, expected {EXPECTED['model_type']}"]
+    return []

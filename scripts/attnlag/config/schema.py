@@ -10,9 +10,10 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +23,7 @@ from pydantic import (
     Field,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 from attnlag.errors import counted
 from attnlag.model.folder import NAME_PATTERN
@@ -104,15 +105,27 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
-def _ordered(sites: list[str]) -> list[str]:
-    return sorted(sites, key=["attention", "mlp", "block"].index)
+@dataclass(frozen=True)
+class OneOf:
+    """A name from a catalogue, as ``Literal`` is for names that are written out."""
+
+    names: Sequence[str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.names))
+
+    def in_order(self) -> AfterValidator:
+        """Return what sorts a list of names, since the files are the same in any order."""
+        return AfterValidator(lambda chosen: sorted(chosen, key=list(self.names).index))
 
 
-COVARIATES = ["position", "log_frequency", "group", "previous_layer"]
+# What may be measured, and what a regression may hold fixed.
+SITES = OneOf(["attention", "mlp", "block"])
 
+COVARIATES = OneOf(["position", "log_frequency", "group", "previous_layer"])
 
-def _covariates_ordered(covariates: list[str]) -> list[str]:
-    return sorted(covariates, key=COVARIATES.index)
+# Document effects leave nothing of these.
+CONSTANT_IN_DOCUMENTS = {"group"}
 
 
 def _one_or_more(value: Any) -> Any:
@@ -127,20 +140,17 @@ Text = Annotated[str, Field(min_length=1)]
 
 NotBool = BeforeValidator(_not_bool)
 
-# Beyond these limits nothing is computed, only waited for.
-LARGEST = 10**9
+Natural = Annotated[int, Field(ge=0), NotBool]
 
-Natural = Annotated[int, Field(ge=0, le=LARGEST), NotBool]
+Positive = Annotated[int, Field(ge=1), NotBool]
 
-Positive = Annotated[int, Field(ge=1, le=LARGEST), NotBool]
-
-AtLeastTwo = Annotated[int, Field(ge=2, le=LARGEST), NotBool]
-
-Draws = Annotated[int, Field(ge=0, le=10**6), NotBool]
+AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
 
 Distinct = AfterValidator(_distinct)
 
-Covariate = Literal["position", "log_frequency", "group", "previous_layer"]
+Site = Annotated[str, SITES]
+
+Covariate = Annotated[str, COVARIATES]
 
 
 def _impossible(key: str, sentence: str) -> PydanticCustomError:
@@ -298,7 +308,7 @@ class Corpus(Section):
         default="none",
         description="Plain text: one document a file, or one a block between blank lines",
     )
-    shards: Annotated[int, Field(ge=1, le=10**5), NotBool] = Field(
+    shards: Positive = Field(
         default=1, description="Parts of whole documents that are processed as jobs of their own"
     )
 
@@ -322,10 +332,7 @@ class Tokens(Section):
 class Extraction(Section):
     """How the model is run and what is kept of its sublayers' outputs."""
 
-    # In whichever order they are named, the files are the same.
-    sites: Annotated[
-        list[Literal["attention", "mlp", "block"]], Distinct, AfterValidator(_ordered)
-    ] = Field(
+    sites: Annotated[list[Site], Distinct, SITES.in_order()] = Field(
         default=["attention"],
         min_length=1,
         description="What is measured of each layer: what `attention` adds to the residual stream, "
@@ -393,7 +400,7 @@ class Regression(Section):
         description="Distances in tokens to the tokens after: a placebo, since attention looks "
         "back only",
     )
-    covariates: Annotated[list[Covariate], Distinct, AfterValidator(_covariates_ordered)] = Field(
+    covariates: Annotated[list[Covariate], Distinct, COVARIATES.in_order()] = Field(
         default=[],
         description="What else is held fixed: `position` (a restricted cubic spline), "
         "`log_frequency` (of the token in the corpus), `group` (dummies), `previous_layer` (log "
@@ -420,7 +427,7 @@ class Regression(Section):
         description="The null: the coefficients when the order of tokens within each document "
         "means nothing",
     )
-    permutations: Annotated[int, Field(ge=19, le=10**6), NotBool] = Field(
+    permutations: Annotated[int, Field(ge=19), NotBool] = Field(
         default=200, description="Draws of the null, where `permute` asks for it"
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
@@ -429,11 +436,12 @@ class Regression(Section):
     def _possible(self) -> "Regression":
         if not self.lags and not self.leads:
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
-        if self.fixed_effects == "document" and "group" in self.covariates:
+        constant = CONSTANT_IN_DOCUMENTS & set(self.covariates)
+        if self.fixed_effects == "document" and constant:
             raise _impossible(
                 "covariates",
-                "found the covariate group beside fixed_effects: document, expected one of the "
-                "two: a group is constant within its documents",
+                f"found the covariate {min(constant)} beside fixed_effects: document, expected one "
+                f"of the two: a {min(constant)} is constant within its documents",
             )
         if self.bias_correction == "half-panel" and self.fixed_effects == "none":
             raise _impossible(
@@ -467,12 +475,12 @@ class Inference(Section):
         description="Correction of p-values over the layers, for each term; `max-t` is Romano and "
         "Wolf's step-down, from the bootstrap",
     )
-    bootstrap: Draws = Field(
+    bootstrap: Natural = Field(
         default=2000,
         description="Draws of whole documents, the same for all layers, for `max-t` and joint "
         "bands; 0: none",
     )
-    wild_bootstrap: Draws = Field(
+    wild_bootstrap: Natural = Field(
         default=0,
         description="Draws of the restricted wild cluster bootstrap, for p-values with few "
         "documents (column `p_wild`); 0: none",
@@ -508,7 +516,7 @@ class Inference(Section):
 class Comparison(Section):
     """How far models agree; used where there is more than one."""
 
-    draws: Annotated[int, Field(ge=100, le=10**6), NotBool] = Field(
+    draws: Annotated[int, Field(ge=100), NotBool] = Field(
         default=2000, description="Draws of documents in the bootstrap of a correlation"
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
@@ -587,6 +595,18 @@ class Config(Section):
         return list(dict.fromkeys(files))
 
 
+def is_named(section: str) -> bool:
+    """Return whether a section of the configuration has entries by the user's name for each."""
+    return get_origin(Config.model_fields[section].annotation) is dict
+
+
+def classes_of(section: str) -> list[type[Section]]:
+    """Return the class of a section's keys, or the classes of which each entry has one."""
+    kind: Any = Config.model_fields[section].annotation
+    kind = get_args(kind)[1] if is_named(section) else kind
+    return list(SOURCES.values()) if kind == Source else [kind]
+
+
 def files_matching(pattern: str) -> list[str]:
     """Return the files that a glob matches, sorted; what is no glob stands for itself."""
     if not glob.has_magic(pattern) or Path(pattern).exists():
@@ -597,8 +617,6 @@ def files_matching(pattern: str) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
-    except ValueError:  # as of numbers of more digits than Python writes
-        text = "a number that is too large"
+    """Return a value as it stands in a message, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -139,7 +139,7 @@ def adds_bos(tokenizer: Any, prepend_bos: str | bool) -> bool:
         )
     if prepend_bos and tokenizer.bos_token_id is None:
         raise UserError(
-            "tokens.prepend_bos: found true, but the model's tokenizer has no begin-of-sequence "
+            "prepend_bos: found true, but the model's tokenizer has no begin-of-sequence "
             "token; expected auto or false"
         )
     return bool(prepend_bos)

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from attnlag.errors import UserError, printable
 from attnlag.model import offline
+from attnlag.pipeline import out_of_memory
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
@@ -135,7 +136,7 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
         return (
             f"{program} ran out of memory with {memory.amount(peak)} taken"
             + (f" ({reason})" if reason else "")
-            + f"; {memory.more_or_less(program, asked)}"
+            + f"; {out_of_memory.more_or_less(program, asked)}"
         )
     if is_disk_full(error):
         return f"{program}: found no room left on a disk, expected more ({reason})"

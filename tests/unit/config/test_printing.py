@@ -61,19 +61,6 @@ def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
     assert lines[-1] == r"RuntimeError: \x1b[2J"
 
 
-def test_problems_of_a_configuration(tmp_path: Path) -> None:
-    key = "k\x1b[2J\x9b\n\u202e"
-    raw = {
-        "models": {key: {}},
-        "corpora": {"a": {key: 1, "files": [key]}},
-        "inference": {"covariance": key},
-        key: key,
-    }
-    _, problems = check(raw)
-    assert len(problems) > 4
-    assert all(printable(problem) == problem for problem in problems)
-
-
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

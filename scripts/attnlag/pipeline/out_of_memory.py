@@ -1,0 +1,27 @@
+"""What to do where memory has run out."""
+
+# What takes less memory, where a program has settings for it, besides more shards.
+LESS = {
+    "extract_activations": "a lower extraction.batch_tokens",
+    "fetch_model": "a smaller model",
+    "fit_regression": "a lower inference.stack_mb",
+}
+
+
+def more_or_less(program: str, asked: int | None) -> str:
+    """Return in words what to do if a program has too little memory.
+
+    Parameters
+    ----------
+    program : str
+        Its name, which is also that of its rule.
+    asked : int, optional
+        The MB that its job asked for.
+    """
+    less = LESS.get(program, "more shards of the corpus")
+    if not asked:
+        return f"expected more memory or less to hold ({less})"
+    return (
+        f"it asked for mem_mb: {asked}; give it more (fewer jobs at a time: --cores 1; on a "
+        f"cluster: --set-resources {program}:mem_mb={2 * asked}) or less to hold ({less})"
+    )
