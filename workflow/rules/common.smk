@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.config.schema import NAME_PATTERN
-from attnlag.pipeline import closing, outputs, records, stages
+from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
 
 BEGUN = time.time()
@@ -136,4 +136,7 @@ def closing_words():
 def write_record():
     """Write results/provenance.json; results in a storage provider's hands are not read back."""
     if not workflow.storage_settings.default_storage_provider:
+        # Every job reads this file, and need not wait for what this imports.
+        from attnlag.pipeline import records
+
         records.write(BEGUN)

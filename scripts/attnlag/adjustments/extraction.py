@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 
 from attnlag.adjustments.norms import l2_norms
+from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError
 from attnlag.model import architectures, hooks, onednn
 from attnlag.storage import tables
@@ -185,7 +186,7 @@ class Adjustments:
     model : torch.nn.Module
         A trunk from ``loading.load_model``.
     wanted : sequence of str
-        The sites, of ``sites.SITES``.
+        Names of sites, from the catalogue.
     modules : mapping or None
         The module paths that are declared; see ``architectures.locate``.
     name : str
@@ -337,21 +338,28 @@ class Adjustments:
         if device.type == "cuda":
             ids = ids.pin_memory().to(device, non_blocking=True)
         landing = Landing(rows)
-        parts: dict[str, torch.Tensor] = {}
-        needed = {part for site in self.wanted for part in architectures.SITES[site]}
+        sites = [SITES[name] for name in self.wanted]
+        seen: dict[str, dict[str, torch.Tensor]] = {site.name: {} for site in sites}
+        needed = {part for site in sites for part in site.parts}
         unseen = len(needed) * len(self.blocks)
         first = self.identity_error is None
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
-            if part in self.wanted:
-                landing.add(layers[part][layer], self._kept(added))
-            if "block" in self.wanted:
-                # Either may come first.
-                parts[part] = added.float()
-                if len(parts) == len(architectures.PARTS):
-                    update = parts["attention"] + parts["mlp"].to(parts["attention"].device)
-                    landing.add(layers["block"][layer], self._kept(update))
+            for site in sites:
+                if part not in site.parts:
+                    continue
+                if len(site.parts) == 1:
+                    value = site.value(added)
+                else:
+                    # Either part may come first.
+                    parts = seen[site.name]
+                    parts[part] = added.float()
+                    if len(parts) < len(site.parts):
+                        continue
+                    device = parts[site.parts[0]].device
+                    value = site.value(*(parts[name].to(device) for name in site.parts))
                     parts.clear()
+                landing.add(layers[site.name][layer], self._kept(value))
             nonlocal unseen
             unseen -= 1
             if not unseen and not first:

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+from attnlag.adjustments import sites
 from attnlag.errors import counted
 from attnlag.model.folder import NAME_PATTERN
 
@@ -120,7 +121,7 @@ class OneOf:
 
 
 # What may be measured, and what a regression may hold fixed.
-SITES = OneOf(["attention", "mlp", "block"])
+SITES = OneOf(list(sites.SITES))
 
 COVARIATES = OneOf(["position", "log_frequency", "group", "previous_layer"])
 
@@ -335,9 +336,8 @@ class Extraction(Section):
     sites: Annotated[list[Site], Distinct, SITES.in_order()] = Field(
         default=["attention"],
         min_length=1,
-        description="What is measured of each layer: what `attention` adds to the residual stream, "
-        "what the `mlp` adds, their sum (`block`). All come from one forward pass, so one more "
-        "reruns the extraction",
+        description=f"What is measured of each layer: {sites.meanings()}. All come from one "
+        "forward pass, so one more reruns the extraction",
     )
     keep: Literal["vectors", "norms"] = Field(
         default="vectors",

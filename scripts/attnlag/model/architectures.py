@@ -15,10 +15,8 @@ import torch
 
 from attnlag.errors import UserError, nearest
 
-# What a block adds, in the order of most blocks; a site is one of them, or both.
+# What a block adds, in the order of most blocks.
 PARTS = ("attention", "mlp")
-
-SITES = {"attention": ("attention",), "mlp": ("mlp",), "block": PARTS}
 
 
 @dataclass(frozen=True)

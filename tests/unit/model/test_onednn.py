@@ -8,6 +8,7 @@ import torch
 from test_architectures import MODELS, ragged, small_model
 
 from attnlag.adjustments import extraction
+from attnlag.adjustments.sites import SITES
 from attnlag.model import architectures, onednn
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
@@ -41,11 +42,11 @@ def norms_of(model, fast_paths, wanted=("attention",), batch_tokens=25):
 def test_norms_are_those_of_plain_torch(name):
     model = small_model(*MODELS[name])
     quick = copy.deepcopy(model)
-    runner, found = norms_of(quick, True, list(architectures.SITES))
-    _, expected = norms_of(model, False, list(architectures.SITES))
+    runner, found = norms_of(quick, True, list(SITES))
+    _, expected = norms_of(model, False, list(SITES))
     assert "packed for oneDNN" in runner.computed_by
     assert runner.identity_error < 1e-5
-    for site in architectures.SITES:
+    for site in SITES:
         np.testing.assert_allclose(found[site], expected[site], rtol=3e-6)
         assert np.median(np.abs(found[site] / expected[site] - 1)) < 1e-6
 

@@ -1,0 +1,62 @@
+"""Catalogue of sites: what is measured of each layer.
+
+A new site is an entry here. It needs no more: the configuration allows its name, the extraction
+computes it in the same forward pass as the others, and figures have its label. The workflow reads
+this module when it starts, so it imports no torch.
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def total(*parts: Any) -> Any:
+    """Return the sum of what the parts of a block add."""
+    return functools.reduce(operator.add, parts)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A vector of each token and layer.
+
+    Attributes
+    ----------
+    name : str
+        Name in the configuration and in paths.
+    parts : tuple of str
+        Parts of a block whose outputs it is made from: "attention", "mlp".
+    label : str
+        Name on the axes of figures.
+    meaning : str
+        Half a sentence for the documentation: "what … adds".
+    value : callable
+        Function from the outputs of the parts, each (tokens, width), to the vectors.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    label: str
+    meaning: str
+    value: Callable[..., Any] = total
+
+
+SITES = {
+    site.name: site
+    for site in (
+        Site(
+            "attention",
+            ("attention",),
+            "attention adjustment",
+            "what attention adds to the residual stream",
+        ),
+        Site("mlp", ("mlp",), "MLP adjustment", "what the MLP adds"),
+        Site("block", ("attention", "mlp"), "block update", "the sum of the two"),
+    )
+}
+
+
+def meanings() -> str:
+    """Return the sites and what they mean, in one line of Markdown."""
+    return ", ".join(f"`{site.name}` ({site.meaning})" for site in SITES.values())
