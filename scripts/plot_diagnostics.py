@@ -15,10 +15,9 @@ from attnlag.figures import diagnostics, drawing, files
 from attnlag.figures.settings import PanelsSettings
 from attnlag.pipeline import program
 from attnlag.regression import residuals, terms
-from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__, PanelsSettings)
-parser.add_argument("residuals", type=Path, help="the first shard; the others lie beside it")
+parser.add_argument("residuals", type=Path, help="the sums over residuals (Parquet)")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
 parser.add_argument(
     "--influence", type=Path, required=True, help="the most influential documents (Parquet)"
@@ -33,7 +32,7 @@ EDGES, COARSE_EDGES = (
 
 
 def main(args):
-    sums = residuals.merged([residuals.read_sums(path) for path in tables.shards(args.residuals)])
+    sums = residuals.read_sums(args.residuals)
     term = terms.lags_among(sums.terms)[0]
     influence = pd.read_parquet(args.influence).query("term == @term")
     autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]

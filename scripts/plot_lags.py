@@ -31,7 +31,7 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="one f
 
 def main(args):
     paths = tables.shards(args.design)
-    present, terms = crossproducts.terms_of(pq.read_schema(args.design))
+    present, terms = crossproducts.layers_and_terms(pq.read_schema(args.design))
     layers = drawing.chosen_layers(args.settings.layers, present)
     lag = lags_among(terms)[0]
     coefficients = pd.read_parquet(args.coefficients).query("subset == 'all' and term == @lag")

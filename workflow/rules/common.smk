@@ -74,6 +74,7 @@ from attnlag.config.schema import NAME_PATTERN
 from attnlag.figures.sizes import SIZES, suffix_of
 from attnlag.pipeline import stages
 from attnlag.pipeline.digests import code_digest
+from attnlag.regression import covariates
 from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE
 
 # The jobs run this interpreter, whether or not its environment is activated.
@@ -309,12 +310,12 @@ def memory_of_extraction(wildcards, input, attempt):
     return attempt * round(2500 + copies * weights / 1e6 + batch)
 
 
-def for_covariate(covariate, pattern):
-    """Return an input function for a file that a regression needs for one of its covariates."""
+def for_covariates(name, pattern):
+    """Return an input function for a file that covariates of a regression may need."""
 
     def file(wildcards):
-        asked = CONFIG.regressions[wildcards.regression].covariates
-        return pattern if covariate in asked else []
+        needed = covariates.files_needed(CONFIG.regressions[wildcards.regression].covariates)
+        return pattern if name in needed else []
 
     return file
 

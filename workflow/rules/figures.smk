@@ -214,7 +214,7 @@ rule plot_lags:
 
 rule plot_diagnostics:
     input:
-        residuals=shards_of(f"{RESULTS}/residuals/{{shard}}.parquet"),
+        residuals=rules.fit_regression.output.residuals,
         fits=rules.fit_regression.output.fits,
         influence=rules.fit_regression.output.influence,
     output:
@@ -242,7 +242,7 @@ rule plot_diagnostics:
     message:
         "draw the residuals of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
     shell:
-        "python3 scripts/plot_diagnostics.py {input.residuals[0]:q} --settings {params.settings:q}"
+        "python3 scripts/plot_diagnostics.py {input.residuals:q} --settings {params.settings:q}"
         " --fits {input.fits:q} --influence {input.influence:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 

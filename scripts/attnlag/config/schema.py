@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from attnlag.errors import counted
+from attnlag.regression import covariates
 
 # Some systems drop a dot at the end of a folder's name.
 NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?"
@@ -110,11 +111,8 @@ def _ordered(sites: list[str]) -> list[str]:
     return sorted(sites, key=["attention", "mlp", "block"].index)
 
 
-COVARIATES = ["position", "log_frequency", "group", "previous_layer"]
-
-
-def _covariates_ordered(covariates: list[str]) -> list[str]:
-    return sorted(covariates, key=COVARIATES.index)
+def _covariates_ordered(names: list[str]) -> list[str]:
+    return sorted(names, key=list(covariates.CATALOGUE).index)
 
 
 def _one_or_more(value: Any) -> Any:
@@ -142,7 +140,11 @@ Draws = Annotated[int, Field(ge=0, le=10**6), NotBool]
 
 Distinct = AfterValidator(_distinct)
 
-Covariate = Literal["position", "log_frequency", "group", "previous_layer"]
+if TYPE_CHECKING:
+    # mypy takes no type that is made at run time.
+    Covariate = str
+else:
+    Covariate = Literal[tuple(covariates.CATALOGUE)]
 
 
 def _impossible(key: str, sentence: str) -> PydanticCustomError:
@@ -395,9 +397,7 @@ class Regression(Section):
     )
     covariates: Annotated[list[Covariate], Distinct, AfterValidator(_covariates_ordered)] = Field(
         default=[],
-        description="What else is held fixed: `position` (a restricted cubic spline), "
-        "`log_frequency` (of the token in the corpus), `group` (dummies), `previous_layer` (log "
-        "norms of the layer before at this token and the one before it)",
+        description=f"What else is held fixed: {covariates.in_words()}",
     )
     position_knots: Annotated[
         list[Positive], Field(min_length=3), Distinct, AfterValidator(sorted)
@@ -425,15 +425,21 @@ class Regression(Section):
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
 
+    @property
+    def layer_covariates(self) -> list[str]:
+        """Covariates with values of their own in each layer."""
+        return [name for name in self.covariates if covariates.layer_cells([name])]
+
     @model_validator(mode="after")
     def _possible(self) -> "Regression":
         if not self.lags and not self.leads:
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
-        if self.fixed_effects == "document" and "group" in self.covariates:
+        constant = covariates.constant_in_document(self.covariates)
+        if self.fixed_effects == "document" and constant:
             raise _impossible(
                 "covariates",
-                "found the covariate group beside fixed_effects: document, expected one of the "
-                "two: a group is constant within its documents",
+                f"found the covariate {constant[0]} beside fixed_effects: document, expected one "
+                f"of the two: {constant[0]} is constant within documents",
             )
         if self.bias_correction == "half-panel" and self.fixed_effects == "none":
             raise _impossible(
@@ -578,7 +584,7 @@ class Config(Section):
         return {
             "lags": sorted({lag for regression in regressions for lag in regression.lags}),
             "leads": sorted({lead for regression in regressions for lead in regression.leads}),
-            "previous_layer": any("previous_layer" in one.covariates for one in regressions),
+            "covariates": sorted({name for one in regressions for name in one.layer_covariates}),
         }
 
     def files_of(self, corpus: str) -> list[str]:

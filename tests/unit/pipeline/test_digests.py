@@ -12,7 +12,8 @@ import pytest
 from attnlag.pipeline import digests
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
-PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py"))
+# No rule has the description of the configuration, which alone computes nothing and reads config/.
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if path.stem != "describe_config")
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
