@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.pipeline.generated_pages import write_or_check
+from attnlag.regression import covariates
 
 PAGE = "docs/outputs.md"
 HEADER = """\
@@ -226,15 +227,7 @@ OUTPUTS = [
         },
     ),
     Output(
-        f"{STUDY_FOLDER}/solution.json",
-        "the coefficients of all layers, for the second pass over the design",
-        {
-            "model": ("", "slopes, intercepts and what else residuals are reckoned from, by layer"),
-            "hac_lags": ("tokens", "lags of the Newey-West errors"),
-        },
-    ),
-    Output(
-        f"{STUDY_FOLDER}/residuals/{{shard}}.parquet",
+        f"{STUDY_FOLDER}/residuals.parquet",
         "sums over the residuals e: a row per layer. x is [1, regressors] without their means; z "
         "is x and the ten residuals before",
         {
@@ -434,7 +427,7 @@ PATTERNS = {
     "{format}": "(svg|png)",
     "{shard}": r"\d{4,}",
     "NN": r"\d{2,}",
-    "TERM": r"((lag|lead|position)_\d+|log_frequency|group_.+|previous_layer(_lag_1)?)",
+    "TERM": rf"((lag|lead)_\d+|{covariates.term_pattern()})",
 }
 
 

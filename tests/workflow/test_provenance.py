@@ -39,7 +39,7 @@ def test_a_run_leaves_a_record_of_every_file(finished):
     (job,) = [job for job in record["jobs"] if job["rule"] == "fit_regression"]
     assert job["settings"]["settings"]["inference"]["alpha"] == 0.05
     assert job["wildcards"]["regression"] == "notebook"
-    assert f"{STUDY}/residuals/0000.parquet" in job["inputs"]
+    assert f"{STUDY}/design/0000.parquet" in job["inputs"]
     assert f"{STUDY}/summary/layer_01.txt" in job["outputs"]
     assert "torch" in record["environments"][job["environment"]]
     text = json.dumps(record)

@@ -37,7 +37,7 @@ rule fit_regression:
         ENVIRONMENT
     threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
     resources:
-        mem_mb=memory(1500 + 6 * CONFIG.inference.stack_mb),
+        mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
         runtime=minutes(60),
     params:
         settings=settings_of("fit_regression"),
