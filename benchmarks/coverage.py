@@ -149,16 +149,18 @@ def stack_of(products: np.ndarray, estimator: str) -> crossproducts.Stack:
     p = 1 + len(TERMS)
     totals = crossproducts.Totals.empty(replications, p, halves)
     totals.add(products)
-    block = crossproducts.Block([f"document {place}" for place in range(documents)], products)
+    block = crossproducts.DocumentProducts(
+        [f"document {place}" for place in range(documents)], products
+    )
     shard = crossproducts.Shard(
         terms=TERMS,
         layers=list(range(replications)),
         halves=halves,
         centre=np.zeros((replications, p)),
         totals=totals,
-        blocks=lambda: iter([block]),
+        batches=lambda: iter([block]),
     )
-    return crossproducts.merged([shard], fixed_effects=estimator != "pooled")
+    return crossproducts.stacked([shard], fixed_effects=estimator != "pooled")
 
 
 def covered(

@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -42,7 +44,9 @@ FEW_DOCUMENTS = 12
 # Runs of the peers for a few documents, where the first reads its code from the disk.
 START_UPS = 3
 
-INFERENCE = {
+REGRESSION = {
+    "fixed_effects": "none",
+    "bias_correction": "none",
     "covariance": "cluster",
     "alpha": 0.05,
     "adjust": "holm",
@@ -52,15 +56,22 @@ INFERENCE = {
     "hac_lags": None,
     "stack_mb": 256,
 }
-REGRESSION = {"fixed_effects": "none", "bias_correction": "none"}
+DESIGN = {
+    "lags": LAGS,
+    "leads": [],
+    "covariates": [],
+    "position_knots": None,
+    "drop_first": 1,
+    "sample": None,
+}
 
 DRAWS = 2000
 BOOTSTRAPPED = f"fit, {DRAWS} draws"
 
-# The stages that give what the peers give; the rest, which they do not, is timed beside them: the
-# second pass for residuals and their tests, the bootstrap over layers.
-COMPARED = ("cross-products", "fit")
-PER_SHARD = ("cross-products", "residuals")
+# The stages that give what the peers give. The whole program is timed beside them, with what the
+# peers do not give: the second pass for residuals and their tests, groups, the bootstrap.
+COMPARED = ("cross-products", "estimates")
+PER_SHARD = ("cross-products",)
 
 AGREEMENT = 1e-9
 
@@ -118,7 +129,7 @@ def build_design(documents: int, folder: Path, shards: int = 1) -> Path:
         )
         writer.start()
         writer.join()
-        program("build_design", norms, "--output", design, settings={"lags": LAGS})
+        program("build_design", norms, "--output", design, settings=DESIGN)
         norms.unlink()
     return design
 
@@ -169,43 +180,49 @@ def program(name: str, *arguments: object, settings: dict[str, object]) -> Usage
 
 def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[str, Usage]:
     """Run the real programs over the shards of a design, and return what each stage used."""
-    places = range(len(designs))
-    products = [folder / "crossproducts" / f"{place:04d}.parquet" for place in places]
-    residuals = [folder / "residuals" / f"{place:04d}.parquet" for place in places]
-    stages = {name: Usage() for name in PER_SHARD}
-    for design, shard in zip(designs, products, strict=True):
+    stages = {"cross-products": Usage()}
+    beside = [folder / "design" / f"{place:04d}.parquet" for place in range(len(designs))]
+    products = [folder / "crossproducts" / path.name for path in beside]
+    for design, link, shard in zip(designs, beside, products, strict=True):
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.hardlink_to(design)
         stages["cross-products"] += program(
             "accumulate_crossproducts", design, "--output", shard, settings={"halves": False}
         )
-    second = {"fixed_effects": "none", "hac_lags": None}
-    solution = folder / "solution.json"
-    stages["residuals"] += program(
-        "solve_regression", products[0], "--output", solution, settings=second
-    )
-    for place in places:
-        stages["residuals"] += program(
-            "accumulate_residuals",
-            designs[place],
-            *("--crossproducts", products[place]),
-            *("--solution", solution),
-            *("--output", residuals[place]),
-            settings=second,
-        )
+    corpus = folder / "corpus.parquet"
+    write_corpus(products, corpus)
+    script = Path(__file__).with_name("estimates.py")
+    stages["estimates"] = measured([sys.executable, script, products[0], output])
     for name, draws in (("fit", 0), (BOOTSTRAPPED, DRAWS)):
         stages[name] = program(
             "fit_regression",
             products[0],
-            *("--residuals", residuals[0]),
+            *("--design", beside[0], "--corpus", corpus),
             *("--site", "attention", "--regression", "notebook"),
-            *("--coefficients", output),
+            *("--coefficients", folder / "all" / "coefficients.parquet"),
             *("--fits", folder / "fits.parquet"),
             *("--influence", folder / "influence.parquet"),
+            *("--groups", folder / "groups.parquet"),
+            *("--residuals", folder / "residuals.parquet"),
             *("--joint", folder / "joint.json"),
             *("--summary", folder / "summary"),
             *("--findings", folder / "findings.txt"),
-            settings={"inference": INFERENCE | {"bootstrap": draws}, "regression": REGRESSION},
+            settings={**REGRESSION, "bootstrap": draws},
         )
     return stages
+
+
+def write_corpus(products: Sequence[Path], path: Path) -> None:
+    """Write the groups of the documents: one for all of them."""
+    names = pa.concat_arrays(
+        [
+            pc.unique(pq.read_table(shard, columns=["document"])["document"].cast(pa.string()))
+            for shard in products
+        ]
+    )
+    groups = pa.array(["all"] * len(names))
+    pq.write_table(pa.table({"document": names, "group": groups}), path)
 
 
 def compared(stages: dict[str, Usage]) -> Usage:

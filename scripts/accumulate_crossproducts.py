@@ -29,7 +29,7 @@ parser.add_argument("--output", type=Path, required=True)
 def main(args):
     settings = args.settings
     schema = pq.read_schema(args.design)
-    layers, terms = crossproducts.terms_of(schema)
+    layers, terms = crossproducts.layers_and_terms(schema)
     halves = 2 if settings.halves else 1
     # Without pre-buffering one batch is in memory, not the whole file.
     first = next(pq.ParquetFile(args.design, pre_buffer=False).iter_batches(ROWS), None)
@@ -42,7 +42,7 @@ def main(args):
         rows = crossproducts.rows_of_documents(names)
     needed = [name for name in schema.names if name not in columns.KEYS or name == "document"]
     batches = tables.batches(args.design, ROWS, "cross-products", columns=needed)
-    blocks = crossproducts.accumulate(batches, schema, centre, rows)
+    products = crossproducts.products_by_document(batches, schema, centre, rows)
     record = tables.provenance(
         tables.read_provenance(args.design),
         "crossproducts",
@@ -51,7 +51,7 @@ def main(args):
         counts=json.loads(pq.read_metadata(args.design).metadata[tables.COUNTS_KEY]),
     )
     totals = crossproducts.write(
-        blocks, args.output, record, terms=terms, layers=layers, centre=centre, halves=halves
+        products, args.output, record, terms=terms, layers=layers, centre=centre, halves=halves
     )
     program.log.info(
         "%s, %s: cross-products of %s in %d layers",

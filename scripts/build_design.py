@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Put the log norm of each token beside what may predict it, for one shard.
 
-That is the log norms of the tokens before and after it, those of the layer before, and
-covariates of the token itself. None of them crosses a window or a document, and the first tokens
-of every sequence, which are attention sinks, are neither outcomes nor predictors.
+That is the log norms of the tokens before and after it, and the covariates. Lags and leads do not
+cross a window or a document. The first tokens of every sequence, which are attention sinks, are
+neither outcomes nor predictors.
 """
 
 import json
@@ -17,30 +17,26 @@ from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, design
 from attnlag.regression.settings import DesignSettings
-from attnlag.regression.specification import Specification
 from attnlag.storage import tables
 
 ROWS = 16_384
 
 parser = program.argument_parser(__doc__, DesignSettings)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
-# The workflow names these two without a path where no covariate asks for them.
-parser.add_argument(
-    "--token-counts", type=Path, nargs="?", help="for log_frequency: those of the corpus (Parquet)"
-)
-parser.add_argument("--corpus", type=Path, nargs="?", help="for group: the corpus (Parquet)")
+# The workflow gives no path where no covariate needs the file.
+for name, what in covariates.FILES.items():
+    parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = asdict(args.settings)
-    specification = Specification.of(settings)
-    facts = covariates.read_facts(specification, args.token_counts, args.corpus)
+    settings = args.settings
+    facts = covariates.read_facts(settings, vars(args))
     layers = columns.layers_in(pq.read_schema(args.norms))
-    schema = design.schema(layers, specification, facts.groups)
+    schema = design.schema(layers, settings, facts)
     batches = tables.batches(args.norms, ROWS, "design")
     record = tables.read_provenance(args.norms)
-    record = tables.provenance(record, "design", settings, "numpy")
+    record = tables.provenance(record, "design", asdict(settings), "numpy")
     counts = design.Counts()
     rows = 0
     with tables.parquet_writer(
@@ -48,7 +44,7 @@ def main(args):
         schema.with_metadata(tables.metadata(record)),
         **design.parquet_options(schema),
     ) as writer:
-        for table in design.designs(batches, specification, counts, facts):
+        for table in design.designs(batches, settings, counts, facts):
             writer.write_table(table)
             rows += table.num_rows
         # What was left out is known only now, when the schema is written already.

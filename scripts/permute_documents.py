@@ -11,7 +11,6 @@ from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, permutation
 from attnlag.regression.settings import PermutationsSettings
-from attnlag.regression.specification import Specification
 from attnlag.storage import tables
 
 # Each token has a number in each draw.
@@ -19,36 +18,36 @@ ROWS = 4096
 
 parser = program.argument_parser(__doc__, PermutationsSettings)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
-parser.add_argument("--token-counts", type=Path, nargs="?", help="for the covariate log_frequency")
-parser.add_argument("--corpus", type=Path, nargs="?", help="for the covariate group")
+# The workflow gives no path where no covariate needs the file.
+for name, what in covariates.FILES.items():
+    parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = asdict(args.settings)
-    specification = Specification.of(settings["design"])
-    sums = permutation.accumulate(
+    settings = args.settings
+    products = permutation.permuted_products(
         tables.batches(args.norms, ROWS, "permutations"),
-        specification,
-        covariates.read_facts(specification, args.token_counts, args.corpus),
-        draws=settings["draws"],
-        seed=settings["seed"],
-        fixed_effects=settings["fixed_effects"] == "document",
+        settings.design,
+        covariates.read_facts(settings.design, vars(args)),
+        draws=settings.draws,
+        seed=settings.seed,
+        fixed_effects=settings.fixed_effects == "document",
     )
     record = tables.provenance(
         tables.read_provenance(args.norms),
         "permutations",
-        settings,
+        asdict(settings),
         "numpy",
-        permutations=permutation.record_of(sums),
+        permutations=permutation.record_of(products),
     )
-    tables.write_table(permutation.to_table(sums), args.output, record)
+    tables.write_table(permutation.to_table(products), args.output, record)
     program.log.info(
         "%s, %s: %s of %s",
         record["model"]["name"],
         record["corpus"]["name"],
-        counted(settings["draws"], "permutation"),
-        counted(int(sums.documents.max(initial=0)), "document"),
+        counted(settings.draws, "permutation"),
+        counted(int(products.documents.max(initial=0)), "document"),
     )
 
 

@@ -20,7 +20,7 @@ parser.add_argument(
     "--influence", type=Path, required=True, help="the most influential documents (Parquet)"
 )
 parser.add_argument(
-    "--residuals", type=Path, required=True, help="the first shard; the others lie beside it"
+    "--residuals", type=Path, required=True, help="sums over the residuals (Parquet)"
 )
 parser.add_argument("--design", type=Path, required=True, help="likewise")
 parser.add_argument("--norms", type=Path, required=True, help="likewise")
@@ -48,7 +48,7 @@ def main(args):
         null_file=args.null,
         groups_file=args.groups,
         influence_file=args.influence,
-        residuals=tables.shards(args.residuals),
+        residuals_file=args.residuals,
         design=tables.shards(args.design),
         norms=tables.shards(args.norms),
         corpus=args.corpus,

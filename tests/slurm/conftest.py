@@ -101,14 +101,14 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
     running = local.start("--cores", "1")
     killed = project.start(*COMMAND, *LITTLE_MEMORY)
     try:
-        solving = "rule_solve_regression"
+        fitting = "rule_fit_regression"
         wait_for(
             lambda: (
                 killed.poll() is not None
-                or any(solving in job.what for job in slurm.jobs("RUNNING").values())
+                or any(fitting in job.what for job in slurm.jobs("RUNNING").values())
             ),
             600,
-            "the job that solves the regression",
+            "the job that fits the regression",
         )
         assert killed.poll() is None, (project.folder / "output.txt").read_text()
         killed.kill()

@@ -41,9 +41,9 @@ def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain
     """
     assert chain.locked
     rules = [rule_of(job) for job in chain.jobs]
-    for rule in ("tokenize_corpus", "extract_activations", "accumulate_residuals"):
+    for rule in ("tokenize_corpus", "extract_activations", "accumulate_crossproducts"):
         assert rules.count(rule) == SHARDS, rule
-    assert rules.count("solve_regression") == 2
+    assert rules.count("fit_regression") == 2
     assert "nothing to be done" in chain.project.submit("-n").stdout.lower()
 
 

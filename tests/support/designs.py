@@ -6,8 +6,39 @@ import statsmodels.api as sm
 
 from attnlag.regression import crossproducts
 from attnlag.regression.crossproducts import Shard, Totals
+from attnlag.regression.settings import DesignSettings, RegressionSettings
 
 TERMS = ["y", "lag_1", "lag_2"]
+
+
+def design_settings(
+    lags=(),
+    leads=(),
+    covariates=(),
+    position_knots=(4, 16, 64, 256),
+    drop_first=1,
+    sample=None,
+):
+    """Return the settings of a design, stated in part."""
+    return DesignSettings(lags, leads, tuple(covariates), position_knots, drop_first, sample)
+
+
+def regression_settings(**changes):
+    """Return the settings of a regression, stated in part."""
+    settings = {
+        "fixed_effects": "none",
+        "bias_correction": "none",
+        "covariance": "cluster",
+        "alpha": 0.05,
+        "adjust": "holm",
+        "bootstrap": 0,
+        "wild_bootstrap": 0,
+        "seed": 0,
+        "folds": 10,
+        "hac_lags": None,
+        "stack_mb": 2000,
+    }
+    return RegressionSettings(**settings | changes)
 
 
 def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
@@ -37,7 +68,7 @@ def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
 def shard_of(table, rows=10**6, halves=False):
     """Return the cross-products of a design as a shard that lies in memory."""
     schema = table.schema
-    layers, terms = crossproducts.terms_of(schema)
+    layers, terms = crossproducts.layers_and_terms(schema)
     centre = np.zeros((len(layers), 1 + len(terms)))
     if table.num_rows:
         centre = crossproducts.centre_of(table.to_batches(rows)[0], schema)
@@ -45,7 +76,9 @@ def shard_of(table, rows=10**6, halves=False):
     if halves:
         names = table.select(["document"]).to_batches(rows)
         of_documents = crossproducts.rows_of_documents(names)
-    blocks = list(crossproducts.accumulate(table.to_batches(rows), schema, centre, of_documents))
+    blocks = list(
+        crossproducts.products_by_document(table.to_batches(rows), schema, centre, of_documents)
+    )
     totals = Totals.empty(len(layers), 1 + len(terms), 2 if halves else 1)
     for block in blocks:
         totals.add(block.products)
@@ -53,7 +86,7 @@ def shard_of(table, rows=10**6, halves=False):
 
 
 def stack_of(table, rows=10**6, halves=False, **options):
-    return crossproducts.merged([shard_of(table, rows, halves)], **options)
+    return crossproducts.stacked([shard_of(table, rows, halves)], **options)
 
 
 def columns_of(table, layer):
@@ -69,4 +102,4 @@ def write_shard(table, path, record, halves=False):
     """Write the cross-products of a design as the pipeline does."""
     shard = shard_of(table, halves=halves)
     facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
-    crossproducts.write(shard.blocks(), path, record, halves=shard.halves, **facts)
+    crossproducts.write(shard.batches(), path, record, halves=shard.halves, **facts)

@@ -39,7 +39,7 @@ from projects import Project, environment_of_a_user, new_project, save_gpt2, sav
 WHAT = ("workflow", "group", "job")
 SHARDS = 3
 # What is made before a run that is killed begins: nothing, or all up to a rule.
-STAGES = (None, "tokenize_corpus", "extract_activations", "accumulate_residuals")
+STAGES = (None, "tokenize_corpus", "extract_activations", "accumulate_crossproducts")
 
 
 @dataclass

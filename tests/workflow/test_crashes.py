@@ -36,7 +36,7 @@ FITS = "results/tiny/small/attention/notebook/fits.parquet"
 @pytest.fixture(scope="module")
 def prepared(gpt2, tmp_path_factory):
     """Return a project before its extractions, and before its fits, and what it leaves."""
-    stages = ("tokenize_corpus", "accumulate_residuals")
+    stages = ("tokenize_corpus", "accumulate_crossproducts")
     return prepare(tmp_path_factory.mktemp("prepared"), gpt2, stages)
 
 

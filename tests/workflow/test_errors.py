@@ -184,10 +184,9 @@ def test_too_few_documents_for_clusters(finished):
     for covariance in ("cluster", "cluster-jackknife"):
         finished.write_config(inference={"covariance": covariance})
         (line,) = errors_of(finished.snakemake("--cores", "2", f"{STUDY}/coefficients.csv"))
-        assert f"inference.covariance: found {covariance} with 5 documents" in line
-        assert "at least 6" in line
-        assert "covariance: hac" in line
-        assert "covariance: nonrobust" in line
+        assert "found 5 documents with rows, expected at least 6" in line
+        assert "hac errors" in line
+        assert "nonrobust ones" in line
         assert not (finished.folder / STUDY / "coefficients.parquet").exists()
     finished.write_config(inference={"covariance": "nonrobust"})
     finished.run()
@@ -209,7 +208,7 @@ def test_one_document(finished):
 
     finished.write_config(inference={"adjust": "max-t"})
     (line,) = errors_of(finished.snakemake("--cores", "2"))
-    assert "inference.adjust: found max-t with 1 document, expected at least 6" in line
+    assert "found the correction max-t with 1 document, expected at least 6" in line
 
 
 def test_a_layer_that_cannot_be_fitted(finished):

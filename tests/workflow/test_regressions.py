@@ -11,6 +11,7 @@ import pytest
 import statsmodels.api as sm
 from described import undescribed
 from projects import SEVERAL, write_several
+from stage_settings import settings_text
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
@@ -184,16 +185,18 @@ def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path
     """The program by itself, on what the run has left."""
     rows = rich_rows(project, norms)
     folder = project.folder / SITE / "rich"
-    made = {name: tmp_path / f"{name}.parquet" for name in ("coefficients", "fits", "influence")}
+    names = ("coefficients", "fits", "influence", "groups", "residuals")
+    made = {name: tmp_path / f"{name}.parquet" for name in names}
     made |= {"joint": tmp_path / "joint.json", "summary": tmp_path / "summary"}
     made |= {"findings": tmp_path / "findings.txt"}
-    settings = {"inference": {"covariance": covariance}, "regression": {}}
+    settings = settings_text("fit_regression", inference={"covariance": covariance})
     subprocess.run(
         [
             *(sys.executable, "scripts/fit_regression.py"),
             folder / "crossproducts" / "0000.parquet",
-            *("--residuals", folder / "residuals" / "0000.parquet"),
-            *("--settings", json.dumps(settings), "--site", "attention", "--regression", "rich"),
+            *("--design", folder / "design" / "0000.parquet"),
+            *("--corpus", project.folder / "results" / "corpora" / "small.parquet"),
+            *("--settings", settings, "--site", "attention", "--regression", "rich"),
             *(part for name, path in made.items() for part in (f"--{name}", path)),
         ],
         cwd=project.folder,

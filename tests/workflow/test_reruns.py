@@ -11,19 +11,16 @@ from projects import ROOT
 # Whatever is made again, the last job checks it.
 CHECK = {"check_fits": 1}
 FIGURES = {"plot_regression": 1, **CHECK}
-REGRESSION = {"fit_regression": 1, "tabulate_coefficients": 1, **FIGURES}
-GROUPS = {"fit_groups": 1}
-RESIDUALS = {"solve_regression": 1, "accumulate_residuals": 1, **REGRESSION}
-CROSSPRODUCTS = {"accumulate_crossproducts": 1, **RESIDUALS, **GROUPS}
+REGRESSION = {"fit_regression": 1, **FIGURES}
+CROSSPRODUCTS = {"accumulate_crossproducts": 1, **REGRESSION}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
-STAGES = ("build_design", "accumulate_crossproducts", "accumulate_residuals")
+STAGES = ("build_design", "accumulate_crossproducts")
 OF_NORMS = {"plot_norms": 1}
 NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 NULL = {
-    **dict.fromkeys(["permute_documents", "fit_permutations", "tabulate_coefficients"], 1),
-    **{"plot_null": 1, **CHECK},
+    **{"permute_documents": 1, "fit_permutations": 1, "plot_null": 1, **CHECK},
 }
-COMPARISON = {"compare_models": 1, "tabulate_comparison": 1, "plot_comparison": 1}
+COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, "tabulate_tokens": 1, **EXTRACTION}
 
@@ -92,16 +89,16 @@ ROWS = {
         {**OF_NORMS, **CHECK},
     ),
     "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
-    "covariance": (change(inference={"covariance": "nonrobust"}), {**REGRESSION, **GROUPS}),
-    "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **GROUPS}),
-    "correction": (change(inference={"adjust": "none"}), {**REGRESSION, **GROUPS}),
+    "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
+    "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
+    "correction": (change(inference={"adjust": "none"}), REGRESSION),
     "draws of documents": (change(inference={"bootstrap": 100}), REGRESSION),
     "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
     "the seed of draws": (change(inference={"seed": 1}), REGRESSION),
     "folds": (change(inference={"folds": 5}), REGRESSION),
-    "memory for documents": (change(inference={"stack_mb": 1}), {**REGRESSION, **GROUPS}),
-    "lags of Newey-West errors": (change(inference={"hac_lags": 3}), RESIDUALS),
-    "document effects": (notebook(fixed_effects="document"), {**RESIDUALS, **GROUPS}),
+    "memory for documents": (change(inference={"stack_mb": 1}), REGRESSION),
+    "lags of Newey-West errors": (change(inference={"hac_lags": 3}), REGRESSION),
+    "document effects": (notebook(fixed_effects="document"), REGRESSION),
     "a correction of their bias": (
         notebook(fixed_effects="document", bias_correction="half-panel"),
         CROSSPRODUCTS,
@@ -290,11 +287,11 @@ def test_a_common_sample_binds_all_regressions(finished):
 # With a regression and its null, three others, and two shards.
 SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
 REDRAWN = {
-    **{"permute_documents": 2, "fit_permutations": 1, "tabulate_coefficients": 1},
+    **{"permute_documents": 2, "fit_permutations": 1},
     **{"plot_null": 1, "plot_regression": 1, **SPECIFICATIONS},
 }
 REFITTED = {
-    **dict.fromkeys(["fit_regression", "tabulate_coefficients", "plot_regression"], 4),
+    **dict.fromkeys(["fit_regression", "plot_regression"], 4),
     **SPECIFICATIONS,
 }
 
@@ -318,15 +315,9 @@ def keys_of(regression, **keys):
         (
             # The null's interval and its correction are of the same level.
             change(inference={"alpha": 0.02}),
-            {
-                **{**REFITTED, **times(4, GROUPS), "fit_permutations": 1},
-                **{"plot_null": 1, "tabulate_coefficients": 5},
-            },
+            {**REFITTED, "fit_permutations": 1, "plot_null": 1},
         ),
-        (
-            change(inference={"hac_lags": 1}),
-            {"solve_regression": 4, "accumulate_residuals": 8, **REFITTED},
-        ),
+        (change(inference={"hac_lags": 1}), REFITTED),
         (change(figures={"bands": "single"}), {"plot_regression": 4, **CHECK}),
         (
             keys_of("rich", covariates=["log_frequency"]),
@@ -335,7 +326,7 @@ def keys_of(regression, **keys):
         (
             # No longer the null's regression: its band goes.
             keys_of("notebook", fixed_effects="document"),
-            {**RESIDUALS, "accumulate_residuals": 2, **GROUPS, **SPECIFICATIONS},
+            {**REGRESSION, **SPECIFICATIONS},
         ),
     ],
     ids=["nothing", "draws", "seed", "alpha", "hac lags", "bands", "covariates", "effects"],
@@ -358,6 +349,6 @@ def test_a_change_reruns_and_then_nothing_is_left(finished):
     changed = {path for path in before if before[path] != after[path]} - {"provenance.json"}
     assert "tiny/small/attention/notebook/coefficients.csv" in changed
     assert all(path.startswith("tiny/small/attention/notebook/") for path in changed)
-    stages = ("/design/", "/crossproducts/", "/residuals/")
+    stages = ("/design/", "/crossproducts/")
     assert not any(stage in path for stage in stages for path in changed)
     assert finished.would_run() == {}

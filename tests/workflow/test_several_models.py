@@ -18,13 +18,11 @@ TABLES = [
 ]
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
 CHECK = {"check_fits": 1}
-COMPARISON = {"compare_models": 1, "tabulate_comparison": 1, "plot_comparison": 1, **CHECK}
+COMPARISON = {"compare_models": 1, "plot_comparison": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
-    "accumulate_crossproducts solve_regression accumulate_residuals fit_regression "
-    "fit_groups tabulate_tokens tabulate_coefficients plot_norms "
-    "plot_regression".split(),
+    "accumulate_crossproducts fit_regression plot_norms plot_regression".split(),
     1,
 )
 
@@ -124,7 +122,7 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
         (
             {"inference": {"alpha": 0.01}},
             {
-                **dict.fromkeys(["fit_regression", "fit_groups", "tabulate_coefficients"], 2),
+                "fit_regression": 2,
                 **FIGURES,
                 **COMPARISON,
             },

@@ -11,6 +11,7 @@ from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.config.schema import NAME_PATTERN
 from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
+from attnlag.regression import covariates
 
 BEGUN = time.time()
 
@@ -104,12 +105,12 @@ def every_shard(pattern):
     ]
 
 
-def for_covariate(covariate, pattern):
-    """Return an input function for a file that a regression needs for one of its covariates."""
+def for_covariates(name, pattern):
+    """Return an input function for a file that covariates of a regression may need."""
 
     def file(wildcards):
-        asked = CONFIG.regressions[wildcards.regression].covariates
-        return pattern if covariate in asked else []
+        needed = covariates.files_needed(CONFIG.regressions[wildcards.regression].covariates)
+        return pattern if name in needed else []
 
     return file
 

@@ -9,8 +9,24 @@ rule compare_models:
     output:
         coefficients="results/comparison/coefficients.parquet",
         coefficients_csv="results/comparison/coefficients.csv",
+        coefficients_html=in_report(
+            "results/comparison/coefficients.html",
+            "compare_models",
+            "comparison",
+            "tables",
+            shows="coefficients",
+            **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
+        ),
         pairs="results/comparison/pairs.parquet",
         pairs_csv="results/comparison/pairs.csv",
+        pairs_html=in_report(
+            "results/comparison/pairs.html",
+            "compare_models",
+            "comparison",
+            "tables",
+            shows="pairs of models",
+            **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
+        ),
         findings="results/comparison/findings.txt",
     log:
         "logs/comparison/compare_models.log",
@@ -62,49 +78,3 @@ rule plot_comparison:
         'python "$ATTNLAG"/scripts/plot_comparison.py {input:q} --site {wildcards.site:q}'
         " --regression {wildcards.regression:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
-
-
-rule tabulate_comparison:
-    input:
-        coefficients=rules.compare_models.output.coefficients,
-        pairs=rules.compare_models.output.pairs,
-        # For the caption in the report.
-        findings="results/comparison/findings.txt",
-    output:
-        coefficients=in_report(
-            "results/comparison/coefficients.html",
-            "tabulate_comparison",
-            "comparison",
-            "tables",
-            shows="coefficients",
-            **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
-        ),
-        pairs=in_report(
-            "results/comparison/pairs.html",
-            "tabulate_comparison",
-            "comparison",
-            "tables",
-            shows="pairs of models",
-            **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
-        ),
-    log:
-        "logs/comparison/tabulate_comparison.log",
-    benchmark:
-        "logs/comparison/tabulate_comparison.tsv"
-    localrule: True
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
-    params:
-        # For the caption in the report.
-        settings=settings_of("compare_models"),
-        code=code("tabulate_comparison"),
-    message:
-        "make pages of the comparison's tables"
-    shell:
-        'python "$ATTNLAG"/scripts/tabulate_comparison.py --coefficients {input.coefficients:q}'
-        " --pairs {input.pairs:q} --coefficients-page {output.coefficients:q}"
-        " --pairs-page {output.pairs:q} --memory {resources.mem_mb} --log {log:q}"

@@ -4,9 +4,9 @@
 rule build_design:
     input:
         norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
-        # Only for the covariates that ask for them.
-        token_counts=for_covariate("log_frequency", "results/{model}/{corpus}/token_counts.parquet"),
-        corpus=for_covariate("group", "results/corpora/{corpus}.parquet"),
+        # Only if a covariate needs them.
+        token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
+        corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
     output:
         "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
     log:

@@ -35,7 +35,7 @@ rule plot_regression:
         fits=rules.fit_regression.output.fits,
         influence=rules.fit_regression.output.influence,
         groups=f"{RESULTS}/groups.parquet",
-        residuals=shards_of(f"{RESULTS}/residuals/{{shard}}.parquet"),
+        residuals=rules.fit_regression.output.residuals,
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
@@ -66,7 +66,7 @@ rule plot_regression:
     shell:
         'python "$ATTNLAG"/scripts/plot_regression.py --settings {params.settings:q}'
         " --coefficients {input.coefficients:q} --fits {input.fits:q} --groups {input.groups:q}"
-        " --influence {input.influence:q} --residuals {input.residuals[0]:q}"
+        " --influence {input.influence:q} --residuals {input.residuals:q}"
         " --design {input.design[0]:q} --norms {input.norms[0]:q} --corpus {input.corpus:q}"
         " --joint {input.joint:q} --null {input.null:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -4,9 +4,9 @@
 rule permute_documents:
     input:
         norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
-        # Only for the covariates that ask for them.
-        token_counts=for_covariate("log_frequency", "results/{model}/{corpus}/token_counts.parquet"),
-        corpus=for_covariate("group", "results/corpora/{corpus}.parquet"),
+        # Only if a covariate needs them.
+        token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
+        corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
     output:
         f"{RESULTS}/permutations/{{shard}}.parquet",
     log:
@@ -38,6 +38,13 @@ rule fit_permutations:
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=f"{RESULTS}/coefficients.csv",
+        coefficients_html=in_report(
+            f"{RESULTS}/coefficients.html",
+            "fit_permutations",
+            "coefficients",
+            "by layer",
+            shows="table",
+        ),
         fits=f"{RESULTS}/fits.parquet",
         fits_csv=f"{RESULTS}/fits.csv",
         findings=f"{RESULTS}/findings.txt",

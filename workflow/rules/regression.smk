@@ -1,17 +1,29 @@
-# Least squares in every layer, from the cross-products and residuals of all shards.
+# Least squares in every layer, from the cross-products and designs of all shards.
 
 
 rule fit_regression:
     input:
         crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
-        residuals=shards_of(f"{RESULTS}/residuals/{{shard}}.parquet"),
+        # Read again for the residuals, once the estimates are known.
+        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=f"{RESULTS}/coefficients.csv",
+        coefficients_html=in_report(
+            f"{RESULTS}/coefficients.html",
+            "fit_regression",
+            "coefficients",
+            "by layer",
+            shows="table",
+        ),
         fits=f"{RESULTS}/fits.parquet",
         fits_csv=f"{RESULTS}/fits.csv",
         influence=f"{RESULTS}/influence.parquet",
         influence_csv=f"{RESULTS}/influence.csv",
+        groups=f"{RESULTS}/groups.parquet",
+        groups_csv=f"{RESULTS}/groups.csv",
+        residuals=f"{RESULTS}/residuals.parquet",
         joint=f"{RESULTS}/joint.json",
         summary=directory(f"{RESULTS}/summary"),
         findings=f"{RESULTS}/findings.txt",
@@ -23,7 +35,7 @@ rule fit_regression:
         regression=FITTED,
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
     resources:
         mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
         runtime=minutes(60),
@@ -32,79 +44,16 @@ rule fit_regression:
         code=code("fit_regression"),
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    # Shards are read side by side. Threads in matrix products would change their last digits.
     shell:
-        'python "$ATTNLAG"/scripts/fit_regression.py {input.crossproducts[0]:q} --residuals {input.residuals[0]:q}'
-        " --settings {params.settings:q}"
+        "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
+        ' python "$ATTNLAG"/scripts/fit_regression.py {input.crossproducts[0]:q} --design {input.design[0]:q}'
+        " --corpus {input.corpus:q} --settings {params.settings:q} --threads {threads}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.coefficients:q} --fits {output.fits:q}"
-        " --influence {output.influence:q} --joint {output.joint:q}"
+        " --influence {output.influence:q} --groups {output.groups:q}"
+        " --residuals {output.residuals:q} --joint {output.joint:q}"
         " --summary {output.summary:q} --findings {output.findings:q}"
-        " --memory {resources.mem_mb} --log {log:q}"
-
-
-rule fit_groups:
-    input:
-        crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
-        corpus="results/corpora/{corpus}.parquet",
-    output:
-        parquet=f"{RESULTS}/groups.parquet",
-        csv=f"{RESULTS}/groups.csv",
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/fit_groups.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/fit_groups.tsv"
-    wildcard_constraints:
-        regression=FITTED,
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
-        runtime=minutes(60),
-    params:
-        settings=settings_of("fit_groups"),
-        code=code("fit_groups"),
-    message:
-        "fit {wildcards.regression} to each group of {wildcards.corpus}, {wildcards.model}, {wildcards.site}"
-    shell:
-        'python "$ATTNLAG"/scripts/fit_groups.py {input.crossproducts[0]:q} --corpus {input.corpus:q}'
-        " --settings {params.settings:q}"
-        " --site {wildcards.site:q} --regression {wildcards.regression:q}"
-        " --coefficients {output.parquet:q} --memory {resources.mem_mb} --log {log:q}"
-
-
-rule tabulate_coefficients:
-    input:
-        coefficients=f"{RESULTS}/coefficients.parquet",
-        # For the caption in the report.
-        findings=f"{RESULTS}/findings.txt",
-    output:
-        in_report(
-            f"{RESULTS}/coefficients.html",
-            "tabulate_coefficients",
-            "coefficients",
-            "by layer",
-            shows="table",
-        ),
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/tabulate_coefficients.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/tabulate_coefficients.tsv"
-    localrule: True
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
-    params:
-        # For the caption in the report; the page takes them from the table.
-        settings=settings_of("tabulate_coefficients"),
-        code=code("tabulate_coefficients"),
-    message:
-        "make a page of the coefficients of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}"
-    shell:
-        'python "$ATTNLAG"/scripts/tabulate_coefficients.py {input.coefficients:q} --output {output:q}'
         " --memory {resources.mem_mb} --log {log:q}"
 
 

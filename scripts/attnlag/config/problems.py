@@ -38,6 +38,7 @@ from attnlag.config.schema import (
 )
 from attnlag.errors import UserError, counted, nearest, printable, unreadable
 from attnlag.model import gguf
+from attnlag.regression.covariates import layer_cells
 
 # What pydantic expected, by the type of its error.
 EXPECTED = {
@@ -255,11 +256,12 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
     if longest is None:
         return
 
-    def problem(lags: list[int], leads: list[int], previous_layer: bool) -> str | None:
-        furthest = [f"lag {max(lags)}"] if lags else ["previous_layer"] if previous_layer else []
+    def problem(lags: list[int], leads: list[int], covariates: list[str]) -> str | None:
+        furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
         furthest += [f"lead {max(leads)}"] if leads else []
-        # Beside the token itself; previous_layer holds a lag of 1.
-        reach = max([*lags, int(previous_layer)]) + max(leads, default=0)
+        # Beside the token itself; a covariate may hold a lag.
+        offsets = [cell.offset for cell in layer_cells(covariates).values()]
+        reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
         needed = config.norms.drop_first + reach + 1
         if longest >= needed:
             return None
@@ -271,8 +273,7 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
     all_fit = True
     for name, regression in config.regressions.items():
-        previous_layer = "previous_layer" in regression.covariates
-        if sentence := problem(regression.lags, regression.leads, previous_layer):
+        if sentence := problem(regression.lags, regression.leads, regression.layer_covariates):
             all_fit = False
             key = "lags" if regression.lags else "leads"
             yield ("regressions", name, key), f"found {sentence}"

@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from attnlag.adjustments import sites
 from attnlag.errors import counted
 from attnlag.model.folder import NAME_PATTERN
+from attnlag.regression import covariates
 
 # A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
 LONGEST_NAME = 100
@@ -123,10 +124,7 @@ class OneOf:
 # What may be measured, and what a regression may hold fixed.
 SITES = OneOf(list(sites.SITES))
 
-COVARIATES = OneOf(["position", "log_frequency", "group", "previous_layer"])
-
-# Document effects leave nothing of these.
-CONSTANT_IN_DOCUMENTS = {"group"}
+COVARIATES = OneOf(list(covariates.CATALOGUE))
 
 
 def _one_or_more(value: Any) -> Any:
@@ -402,9 +400,7 @@ class Regression(Section):
     )
     covariates: Annotated[list[Covariate], Distinct, COVARIATES.in_order()] = Field(
         default=[],
-        description="What else is held fixed: `position` (a restricted cubic spline), "
-        "`log_frequency` (of the token in the corpus), `group` (dummies), `previous_layer` (log "
-        "norms of the layer before at this token and the one before it)",
+        description=f"What else is held fixed: {covariates.in_words()}",
     )
     position_knots: Annotated[
         list[Positive], Field(min_length=3), Distinct, AfterValidator(sorted)
@@ -432,16 +428,21 @@ class Regression(Section):
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
 
+    @property
+    def layer_covariates(self) -> list[str]:
+        """Covariates with values of their own in each layer."""
+        return [name for name in self.covariates if covariates.layer_cells([name])]
+
     @model_validator(mode="after")
     def _possible(self) -> "Regression":
         if not self.lags and not self.leads:
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
-        constant = CONSTANT_IN_DOCUMENTS & set(self.covariates)
+        constant = covariates.constant_in_document(self.covariates)
         if self.fixed_effects == "document" and constant:
             raise _impossible(
                 "covariates",
-                f"found the covariate {min(constant)} beside fixed_effects: document, expected one "
-                f"of the two: a {min(constant)} is constant within its documents",
+                f"found the covariate {constant[0]} beside fixed_effects: document, expected one "
+                f"of the two: {constant[0]} is constant within documents",
             )
         if self.bias_correction == "half-panel" and self.fixed_effects == "none":
             raise _impossible(
@@ -586,7 +587,7 @@ class Config(Section):
         return {
             "lags": sorted({lag for regression in regressions for lag in regression.lags}),
             "leads": sorted({lead for regression in regressions for lead in regression.leads}),
-            "previous_layer": any("previous_layer" in one.covariates for one in regressions),
+            "covariates": sorted({name for one in regressions for name in one.layer_covariates}),
         }
 
     def files_of(self, corpus: str) -> list[str]:

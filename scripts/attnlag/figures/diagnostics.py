@@ -176,8 +176,8 @@ class Data:
 
 
 def reduce(inputs: RegressionInputs) -> Data:
-    """Add up the residual sums of all shards, and choose the documents of the nearest lag."""
-    sums = residuals.merged([residuals.read_sums(path) for path in inputs.residuals])
+    """Read the residual sums, and choose the documents of the nearest lag."""
+    sums = residuals.read_sums(inputs.residuals_file)
     term = lags_among(sums.terms)[0]
     influence = pd.read_parquet(inputs.influence_file).query("term == @term")
     autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]

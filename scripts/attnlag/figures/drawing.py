@@ -19,7 +19,7 @@ from matplotlib.gridspec import SubplotSpec
 from attnlag.errors import UserError, counted
 from attnlag.figures.inputs import MOST_ROWS
 from attnlag.figures.legends import GREY, NULL, NULL_LINE, UNFITTED, dashes, lag_markers
-from attnlag.regression.labels import ADJUSTMENTS, COVARIANCE
+from attnlag.regression.labels import COVARIANCE, correction_text
 from attnlag.regression.terms import lags_among
 
 # Shades of counts, light to dark: seaborn's mako, by nine of its colours.
@@ -157,13 +157,6 @@ def spread(layers: Sequence[int], most: int) -> list[int]:
     """Return at most so many of the layers, spread evenly from the first to the last."""
     places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
     return [layers[place] for place in np.floor(places + 0.5).astype(int)]
-
-
-def correction_text(adjust: str, over: str = "the layers") -> str:
-    """Return how p-values were corrected, for a footnote."""
-    if adjust == "none":
-        return "p-values not corrected for the number of layers"
-    return f"p-values corrected over {over}, per term ({ADJUSTMENTS.get(adjust, adjust)})"
 
 
 def spread_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:

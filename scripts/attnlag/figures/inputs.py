@@ -169,9 +169,9 @@ class RegressionInputs(CoefficientsInputs):
 
     Attributes
     ----------
-    groups_file, influence_file : Path
-        Coefficients of each group of documents, and the most influential documents.
-    residuals, design, norms : list of Path
+    groups_file, influence_file, residuals_file : Path
+        Coefficients of each group of documents, the most influential documents, residual sums.
+    design, norms : list of Path
         Files of all shards.
     corpus : Path
     layers : sequence of int, or None
@@ -180,7 +180,7 @@ class RegressionInputs(CoefficientsInputs):
 
     groups_file: Path
     influence_file: Path
-    residuals: list[Path]
+    residuals_file: Path
     design: list[Path]
     norms: list[Path]
     corpus: Path

@@ -168,7 +168,7 @@ class Data:
 
 def reduce(inputs: RegressionInputs) -> Data:
     """Read the design one layer at a time, of a large one a sample of its rows."""
-    present, terms = crossproducts.terms_of(pq.read_schema(inputs.design[0]))
+    present, terms = crossproducts.layers_and_terms(pq.read_schema(inputs.design[0]))
     layers = chosen_layers(inputs.layers, present)
     lag = lags_among(terms)[0]
     slopes = inputs.coefficients.query("term == @lag").set_index("layer")["estimate"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from attnlag.config.schema import Config
 from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
+from attnlag.regression import covariates
 
 # Columns that several tables share.
 STUDY = {
@@ -245,16 +246,7 @@ OUTPUTS = [
         when=fitted,
     ),
     Output(
-        f"{STUDY_FOLDER}/solution.json",
-        "the coefficients of all layers, for the second pass over the design",
-        {
-            "model": ("", "slopes, intercepts and what else residuals are reckoned from, by layer"),
-            "hac_lags": ("tokens", "lags of the Newey-West errors"),
-        },
-        when=fitted,
-    ),
-    Output(
-        f"{STUDY_FOLDER}/residuals/{{shard}}.parquet",
+        f"{STUDY_FOLDER}/residuals.parquet",
         "sums over the residuals e: a row per layer. x is [1, regressors] without their means; z "
         "is x and the ten residuals before",
         {
@@ -528,7 +520,7 @@ PATTERNS = {
     "{format}": "(svg|png)",
     "{shard}": r"\d{4,}",
     "NN": r"\d{2,}",
-    "TERM": r"((lag|lead|position)_\d+|log_frequency|group_.+|previous_layer(_lag_1)?)",
+    "TERM": rf"((lag|lead)_\d+|{covariates.term_pattern()})",
 }
 
 

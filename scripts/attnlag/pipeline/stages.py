@@ -18,11 +18,9 @@ from attnlag.regression.settings import (
     ComparisonSettings,
     CrossproductsSettings,
     DesignSettings,
-    GroupsSettings,
     NullSettings,
     PermutationsSettings,
     RegressionSettings,
-    ResidualsSettings,
     SampleSettings,
 )
 
@@ -88,7 +86,7 @@ def build_design(config: Config, names: Names) -> DesignSettings:
         else SampleSettings(
             lags=tuple(sample["lags"]),
             leads=tuple(sample["leads"]),
-            previous_layer=sample["previous_layer"],
+            covariates=tuple(sample["covariates"]),
         ),
     )
 
@@ -98,33 +96,12 @@ def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSetti
     return CrossproductsSettings(halves=regression.bias_correction == "half-panel")
 
 
-def solve_regression(config: Config, names: Names) -> ResidualsSettings:
-    return ResidualsSettings(
-        fixed_effects=config.regressions[names.regression].fixed_effects,
-        hac_lags=config.inference.hac_lags,
-    )
-
-
-accumulate_residuals = solve_regression
-
-
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
     regression = config.regressions[names.regression]
     return RegressionSettings(
         fixed_effects=regression.fixed_effects,
         bias_correction=regression.bias_correction,
         **config.inference.model_dump(),
-    )
-
-
-def fit_groups(config: Config, names: Names) -> GroupsSettings:
-    inference = config.inference
-    return GroupsSettings(
-        fixed_effects=config.regressions[names.regression].fixed_effects,
-        covariance=inference.covariance,
-        alpha=inference.alpha,
-        adjust=inference.adjust,
-        stack_mb=inference.stack_mb,
     )
 
 
@@ -140,11 +117,6 @@ def permute_documents(config: Config, names: Names) -> PermutationsSettings:
 
 def fit_permutations(config: Config, names: Names) -> NullSettings:
     return NullSettings(alpha=config.inference.alpha, adjust=config.inference.adjust)
-
-
-def tabulate_coefficients(config: Config, names: Names) -> RegressionSettings | NullSettings:
-    null = config.regressions[names.regression].permute != "none"
-    return fit_permutations(config, names) if null else fit_regression(config, names)
 
 
 def compare_models(config: Config, names: Names) -> ComparisonSettings:

@@ -19,7 +19,7 @@ from attnlag.regression.inference import Fit, influences
 from attnlag.regression.least_squares import Solution, names_of, part_estimates
 
 # Numbers in one block of draws: 8 MB of weights, whatever the number of documents and draws.
-BLOCK = 2**20
+NUMBERS_AT_ONCE = 2**20
 
 # With fewer clusters, two signs have too few different draws.
 FEWEST_FOR_SIGNS = 12
@@ -35,7 +35,7 @@ def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarr
     number of documents and the seed only, not on the size of the blocks.
     """
     random = np.random.default_rng(seed)
-    block = max(1, BLOCK // max(documents, 1))
+    block = max(1, NUMBERS_AT_ONCE // max(documents, 1))
     for start in range(0, draws, block):
         size = min(block, draws - start)
         drawn = random.integers(documents, size=(size, documents))
@@ -176,7 +176,7 @@ def multipliers(clusters: int, draws: int, seed: int) -> tuple[Iterator[np.ndarr
         return iter([np.array(list(product([-1.0, 1.0], repeat=clusters)))]), True
     random = np.random.default_rng(seed)
     points = WEBB.reshape(-1) if clusters < FEWEST_FOR_SIGNS else np.array([-1.0, 1.0])
-    block = max(1, BLOCK // max(clusters, 1))
+    block = max(1, NUMBERS_AT_ONCE // max(clusters, 1))
     sizes = (min(block, draws - start) for start in range(0, draws, block))
     return (points[random.integers(len(points), size=(n, clusters))] for n in sizes), False
 
@@ -206,9 +206,9 @@ class _Restricted:
         """Return |t| of redrawn outcomes, (draws,), for (draws, clusters) multipliers."""
         delta = v @ self.shifts
         crossed = v @ (self.scores[:, None] * self.slopes)
-        spread = v**2 @ self.scores**2 - 2 * (delta * crossed).sum(axis=1)
-        spread += ((delta @ (self.slopes.T @ self.slopes)) * delta).sum(axis=1)
-        return np.abs(v @ self.scores) / np.sqrt(np.maximum(spread, 0))
+        variance = v**2 @ self.scores**2 - 2 * (delta * crossed).sum(axis=1)
+        variance += ((delta @ (self.slopes.T @ self.slopes)) * delta).sum(axis=1)
+        return np.abs(v @ self.scores) / np.sqrt(np.maximum(variance, 0))
 
 
 def _restricted(
@@ -296,14 +296,14 @@ def wild_p_values(
     return p_values
 
 
-def record_of(joint_tests: Joint, stack: Stack, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``joint.json`` says."""
+def record_of(joint_tests: Joint, stack: Stack, *, alpha: float, seed: int) -> dict[str, Any]:
+    """Return the content of ``joint.json``."""
     known = {term: value for term, value in joint_tests.critical_values.items() if value == value}
     return {
-        "alpha": settings["alpha"],
+        "alpha": alpha,
         "bins": len(stack.clusters) if stack.binned else None,
         "critical_values": known,
         "documents": int(stack.documents.max(initial=0)),
         "draws": joint_tests.draws,
-        "seed": settings["seed"],
+        "seed": seed,
     }

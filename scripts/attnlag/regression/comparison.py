@@ -16,14 +16,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError
 from attnlag.regression import bootstrap, crossproducts, least_squares
 from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import FEWEST_DOCUMENTS
 from attnlag.regression.least_squares import LEAST_VARIATION
+from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 
-KEYS = ["model", "corpus", "site", "regression"]
+STUDY_KEYS = ["model", "corpus", "site", "regression"]
 
 # Any two points correlate perfectly.
 FEWEST_POINTS = 3
@@ -94,7 +95,7 @@ def read_study(path: Path) -> Study:
     coefficients = pd.read_parquet(path)
     record = tables.read_provenance(path)
     shards = tables.shards(path.parent / "crossproducts" / "0000.parquet")
-    model, corpus, site, regression = map(str, coefficients.loc[0, KEYS])
+    model, corpus, site, regression = map(str, coefficients.loc[0, STUDY_KEYS])
     control = record["model"]["source"] == "random"
     return Study(model, corpus, site, regression, control, coefficients, record, shards)
 
@@ -125,7 +126,7 @@ def relative_depth(layer: np.ndarray | pd.Series, layers: int) -> Any:
     return layer / max(layers - 1, 1)
 
 
-def coefficients(studies: Sequence[Study]) -> pd.DataFrame:
+def combined_coefficients(studies: Sequence[Study]) -> pd.DataFrame:
     """Return the tidy tables of all studies as one, with ``depth`` and ``control``."""
     frames = [
         study.coefficients.assign(
@@ -337,7 +338,7 @@ def _pairs_of_group(
         wanted = {shared[pair] for pair in chosen if place in pair}
         if wanted:
             effects = study.record["stages"]["regression"]["fixed_effects"] == "document"
-            stack = crossproducts.merged(
+            stack = crossproducts.stacked(
                 [crossproducts.read_shard(path) for path in study.shards], fixed_effects=effects
             )
         for common in wanted:
@@ -348,7 +349,7 @@ def _pairs_of_group(
         one, other = group[a], group[b]
         profile_a, profile_b = profiles[a, common], profiles[b, common]
         for term in profile_a.terms:
-            if not term.startswith(("lag_", "lead_")) or term not in profile_b.terms:
+            if not is_lag(term) or term not in profile_b.terms:
                 continue
             rows.append(
                 {
@@ -370,48 +371,3 @@ def _pairs_of_group(
                 }
             )
     return rows
-
-
-def findings(table: pd.DataFrame, alpha: float) -> str:
-    """Return the pairs in words, a line for each.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The pairs; may be empty.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    """
-    if not len(table):
-        return "comparison: one model, so there are no pairs of models\n"
-    lines = []
-    for name, rows in table.groupby("regression", sort=False):
-        lines.append(f"comparison of models over relative depth, {name}:")
-        lines += [f"  {_finding(row, alpha)}" for row in rows.itertuples()]
-    return "\n".join(lines) + "\n"
-
-
-def _finding(row: Any, alpha: float) -> str:
-    one, other = (
-        f"{model} (random weights)" if control else model
-        for model, control in ((row.model_a, row.control_a), (row.model_b, row.control_b))
-    )
-    if np.isnan(row.correlation):
-        why = (
-            f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
-            if row.points < FEWEST_POINTS
-            else "a profile is constant"
-        )
-        correlation = f"{one} and {other}: no correlation over depth ({why})"
-    else:
-        interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"
-        if row.draws == 0:
-            interval = f"no interval with {counted(row.documents, 'document')}"
-        correlation = f"{one} and {other} correlate {row.correlation:.2f} ({interval}) over depth"
-    dropped = row.documents_only_a + row.documents_only_b
-    note = f"; {counted(dropped, 'document')} of one model only left out" if dropped else ""
-    return (
-        f"{row.term.replace('_', ' ')}, {row.site}, {row.corpus}: {correlation}; "
-        f"{row.layers_agreeing} of {counted(row.layers_compared, 'layer')} "
-        f"agree{'s' if row.layers_compared == 1 else ''}{note}"
-    )

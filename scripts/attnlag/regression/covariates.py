@@ -1,82 +1,110 @@
-"""Covariates that all layers share: position, frequency, group."""
+"""The catalogue of covariates: what a regression can hold fixed beside lags and leads.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+A covariate is one entry of `CATALOGUE`. From it come the names that a configuration may use, the
+columns of the design, what moves with the tokens under permutation, the files that a job is
+given, and the tables of the documentation.
+
+The workflow reads this module each time that it starts. The functions import numpy and pyarrow
+themselves, because these imports take a quarter of a second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attnlag.errors import UserError
-from attnlag.regression.specification import Specification
+from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import Cell
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
-class CorpusFacts:
-    """What the covariates need to know of a corpus; empty where no covariate asks.
+class LayerCovariate:
+    """A covariate with values of its own in each layer: log norms of other places.
+
+    Its values move with their tokens under permutation.
 
     Attributes
     ----------
-    log_frequency : (vocabulary,) float64 array
-        Log of the share of each token id in the corpus; NaN for one that does not occur.
-    documents : pyarrow.Array
-        Ids of the documents.
-    groups : list of str
-        The groups, sorted.
-    group_of_document : (documents,) int array
-        The place of each document's group in ``groups``.
+    description : str
+        What it is, in a few words.
+    cells : mapping of str to Cell
+        Its terms, and where each takes its value from.
     """
 
-    log_frequency: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    documents: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    groups: list[str] = field(default_factory=list)
-    group_of_document: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    description: str
+    cells: Mapping[str, Cell]
 
-    @classmethod
-    def of(cls, counts: pa.Table | None = None, corpus: pa.Table | None = None) -> "CorpusFacts":
-        """Return the facts in a table of token counts and a corpus' ``document`` and ``group``."""
-        facts: dict[str, Any] = {}
-        if counts is not None:
-            ids, count = counts["token_id"].to_numpy(), counts["count"].to_numpy()
-            log_frequency = np.full(ids.max(initial=-1) + 1, np.nan)
-            log_frequency[ids] = np.log(count / count.sum())
-            facts["log_frequency"] = log_frequency
-        if corpus is not None:
-            of_document = corpus["group"].cast(pa.string()).combine_chunks()
-            groups = sorted(pc.unique(of_document).to_pylist())
-            facts["documents"] = corpus["document"].combine_chunks()
-            facts["groups"] = groups
-            facts["group_of_document"] = pc.index_in(
-                of_document, pa.array(groups, pa.string())
-            ).to_numpy()
-        return cls(**facts)
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return tuple(self.cells)
 
 
-def read_facts(
-    specification: Specification, token_counts: Path | None, corpus: Path | None
-) -> CorpusFacts:
-    """Return what a specification needs to know of a corpus, from files that may not be needed.
+@dataclass(frozen=True)
+class TokenCovariate:
+    """A covariate with the same values in all layers.
 
-    Raises
-    ------
-    UserError
-        If a covariate has not got its file.
+    Attributes
+    ----------
+    description : str
+        What it is, in a few words.
+    terms : tuple of str
+        Names of its terms. N stands for a number, NAME for any text.
+    moves : bool
+        Whether its value goes with a token that is put elsewhere in its document. A property of the
+        token does, a property of the place or the document does not.
+    constant_in_document : bool
+        Whether all tokens of a document have the same value. It cannot stand beside document
+        effects then.
+    columns : function
+        Returns the names of the columns of a design, from its settings and the facts.
+    values : function
+        Returns the values, (columns, tokens) float64 without NaN, from the keys of the tokens
+        (``document``, ``position``, ``token_id``), the settings and the facts.
+    file : str or None
+        The file that it needs, one of `FILES`.
+    read : function or None
+        Returns the facts from that file; what ``columns`` and ``values`` get is None otherwise.
     """
-    asked = specification.covariates
-    for covariate, option, path in (
-        ("log_frequency", "--token-counts", token_counts),
-        ("group", "--corpus", corpus),
-    ):
-        if covariate in asked and path is None:
-            raise UserError(f"found the covariate {covariate} without {option}, expected both")
-    groups = None
-    if "group" in asked:
-        groups = pq.read_table(corpus, columns=["document", "group"])
-    counts = pq.read_table(token_counts) if "log_frequency" in asked else None
-    return CorpusFacts.of(counts=counts, corpus=groups)
+
+    description: str
+    terms: tuple[str, ...]
+    moves: bool
+    constant_in_document: bool
+    columns: Callable[[DesignSettings, Any], list[str]]
+    values: Callable[[pa.Table, DesignSettings, Any], np.ndarray]
+    file: str | None = None
+    read: Callable[[Path], Any] | None = None
+
+
+FILES = {
+    "token_counts": "how often each token occurs in the corpus (Parquet)",
+    "corpus": "the corpus (Parquet)",
+}
+
+
+# --- position ------------------------------------------------------------------------------
+
+
+def _knots(settings: DesignSettings) -> tuple[int, ...]:
+    if settings.position_knots is None:
+        raise ValueError("the covariate position needs position_knots")
+    return settings.position_knots
+
+
+def _position_columns(settings: DesignSettings, facts: None) -> list[str]:
+    return [f"position_{i}" for i in range(1, len(_knots(settings)))]
+
+
+def _position_values(keys: pa.Table, settings: DesignSettings, facts: None) -> np.ndarray:
+    return position_spline(keys["position"].to_numpy(), _knots(settings))
 
 
 def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
@@ -106,6 +134,8 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     Harrell, Regression Modeling Strategies, 2nd edition, 2015, section 2.4.5; ``rcspline.eval``
     of the R package Hmisc.
     """
+    import numpy as np
+
     # Many tokens share one position: the spline is worked out once for each.
     x = np.log1p(np.arange(position.max(initial=-1) + 1))
     t = np.log1p(knots)
@@ -118,68 +148,261 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     return np.stack([x, *(column / (t[-1] - t[0]) ** 2 for column in bent)])[:, position]
 
 
-def shared_names(specification: Specification, groups: Sequence[str]) -> list[str]:
-    """Return the names of the terms that all layers share, in order."""
-    names = []
-    if "position" in specification.covariates:
-        names += [f"position_{i}" for i in range(1, len(specification.knots))]
-    if "log_frequency" in specification.covariates:
-        names.append("log_frequency")
-    if "group" in specification.covariates:
-        names += [f"group_{group}" for group in groups[1:]]
-    return names
+# --- log_frequency -------------------------------------------------------------------------
 
 
-def shared_terms(keys: pa.Table, specification: Specification, facts: CorpusFacts) -> np.ndarray:
-    """Return the covariates of tokens that are the same in every layer.
+def log_frequencies(token_counts: Path) -> np.ndarray:
+    """Return the log of the share of each token id in a corpus; NaN for one that does not occur."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    counts = pq.read_table(token_counts)
+    ids, count = counts["token_id"].to_numpy(), counts["count"].to_numpy()
+    found = np.full(ids.max(initial=-1) + 1, np.nan)
+    found[ids] = np.log(count / count.sum())
+    return found
+
+
+def _log_frequency_columns(settings: DesignSettings, facts: np.ndarray) -> list[str]:
+    return ["log_frequency"]
+
+
+def _log_frequency_values(
+    keys: pa.Table, settings: DesignSettings, facts: np.ndarray
+) -> np.ndarray:
+    import numpy as np
+
+    ids = keys["token_id"].to_numpy()
+    known = ids < len(facts)
+    values = np.full((1, len(ids)), np.nan)
+    values[0, known] = facts[ids[known]]
+    if (unknown := np.isnan(values[0])).any():
+        raise UserError(
+            f"found token {ids[unknown][0]}, which the token counts lack; expected the counts "
+            "of all shards of this corpus"
+        )
+    return values
+
+
+# --- group ---------------------------------------------------------------------------------
+
+
+class Groups(NamedTuple):
+    """The groups of a corpus.
+
+    Attributes
+    ----------
+    documents : pyarrow.Array
+        Ids of the documents.
+    names : list of str
+        Names of the groups, sorted.
+    of_document : (documents,) int array
+        Place of each document's group in ``names``.
+    """
+
+    documents: pa.Array
+    names: list[str]
+    of_document: np.ndarray
+
+
+def groups_of_corpus(corpus: Path) -> Groups:
+    """Return the groups of the documents of a corpus."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(corpus, columns=["document", "group"])
+    of_document = table["group"].cast(pa.string()).combine_chunks()
+    names = sorted(pc.unique(of_document).to_pylist())
+    places = pc.index_in(of_document, pa.array(names, pa.string())).to_numpy()
+    return Groups(table["document"].combine_chunks(), names, places)
+
+
+def _group_columns(settings: DesignSettings, facts: Groups) -> list[str]:
+    # The others are compared with the first group.
+    return [f"group_{name}" for name in facts.names[1:]]
+
+
+def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np.ndarray:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    document = keys["document"].combine_chunks()
+    places = pc.index_in(document.dictionary, facts.documents)
+    codes = document.indices.to_numpy()
+    # A dictionary may hold documents that have no row here.
+    used = np.unique(codes)
+    if places.take(pa.array(used)).null_count:
+        name = next(document.dictionary[i] for i in used.tolist() if not places[i].is_valid)
+        raise UserError(
+            f"found the document '{name}', which the corpus lacks; expected the corpus that "
+            "the norms are of"
+        )
+    group = facts.of_document[places.fill_null(0).to_numpy()][codes]
+    return (group == np.arange(1, len(facts.names))[:, None]).astype(np.float64)
+
+
+# --- the catalogue -------------------------------------------------------------------------
+
+# In the order in which the terms stand in a design.
+CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
+    "position": TokenCovariate(
+        description="a restricted cubic spline",
+        terms=("position_N",),
+        moves=False,
+        constant_in_document=False,
+        columns=_position_columns,
+        values=_position_values,
+    ),
+    "log_frequency": TokenCovariate(
+        description="of the token in the corpus",
+        terms=("log_frequency",),
+        moves=True,
+        constant_in_document=False,
+        columns=_log_frequency_columns,
+        values=_log_frequency_values,
+        file="token_counts",
+        read=log_frequencies,
+    ),
+    "group": TokenCovariate(
+        description="dummies",
+        terms=("group_NAME",),
+        moves=False,
+        constant_in_document=True,
+        columns=_group_columns,
+        values=_group_values,
+        file="corpus",
+        read=groups_of_corpus,
+    ),
+    "previous_layer": LayerCovariate(
+        description="log norms of the layer before at this token and the one before it",
+        cells={"previous_layer": Cell(1, 0), "previous_layer_lag_1": Cell(1, -1)},
+    ),
+}
+
+
+def in_words() -> str:
+    """Return all covariates with what they are, in one line of Markdown."""
+    return ", ".join(f"`{name}` ({entry.description})" for name, entry in CATALOGUE.items())
+
+
+def constant_in_document(names: Iterable[str]) -> list[str]:
+    """Return those of some covariates that have one value in all tokens of a document."""
+    found = [(name, CATALOGUE[name]) for name in names]
+    return [n for n, one in found if isinstance(one, TokenCovariate) and one.constant_in_document]
+
+
+def is_term(name: str, covariate: str | None = None) -> bool:
+    """Return whether a name is that of a term of a covariate, or of any covariate."""
+    return re.fullmatch(term_pattern(covariate), name) is not None
+
+
+def term_pattern(covariate: str | None = None) -> str:
+    """Return a regular expression for the terms of a covariate, or of all covariates."""
+    entries = CATALOGUE.values() if covariate is None else [CATALOGUE[covariate]]
+    names = [re.escape(term) for entry in entries for term in entry.terms]
+    words = {"_NAME": "_.+", "_N": r"_\d+"}
+    return "|".join(re.sub("(_NAME|_N)$", lambda end: words[end[0]], name) for name in names)
+
+
+def layer_cells(names: Iterable[str]) -> dict[str, Cell]:
+    """Return the terms of those of some covariates that each layer has its own values of."""
+    entries = [entry for name, entry in CATALOGUE.items() if name in set(names)]
+    found: dict[str, Cell] = {}
+    for entry in entries:
+        found |= entry.cells if isinstance(entry, LayerCovariate) else {}
+    return found
+
+
+def layers_before(terms: Iterable[str]) -> int:
+    """Return how many layers before a layer some terms need."""
+    cells = layer_cells(CATALOGUE)
+    return max((cells[term].layers_before for term in terms if term in cells), default=0)
+
+
+def files_needed(names: Iterable[str]) -> set[str]:
+    """Return the files that some covariates need, by their names in `FILES`."""
+    entries = [CATALOGUE[name] for name in names]
+    return {e.file for e in entries if isinstance(e, TokenCovariate) and e.file is not None}
+
+
+def _token_covariates(settings: DesignSettings) -> dict[str, TokenCovariate]:
+    """Return the covariates of a design that all layers share, in the order of the catalogue."""
+    if unknown := set(settings.covariates) - set(CATALOGUE):
+        raise ValueError(f"unknown covariates: {sorted(unknown)}")
+    return {
+        name: entry
+        for name, entry in CATALOGUE.items()
+        if name in settings.covariates and isinstance(entry, TokenCovariate)
+    }
+
+
+def read_facts(settings: DesignSettings, files: Mapping[str, Path | None]) -> dict[str, Any]:
+    """Return what the covariates of a design need to know, each from its file.
+
+    Parameters
+    ----------
+    settings : DesignSettings
+    files : mapping of str to path
+        The files that there are, by their names in `FILES`.
+
+    Returns
+    -------
+    facts : dict
+        By covariate, as its ``read`` returns them.
+
+    Raises
+    ------
+    UserError
+        If the file of a covariate is missing.
+    """
+    facts = {}
+    for name, entry in _token_covariates(settings).items():
+        if entry.file is None or entry.read is None:
+            continue
+        path = files.get(entry.file)
+        if path is None:
+            option = f"--{entry.file.replace('_', '-')}"
+            raise UserError(f"found the covariate {name} without {option}, expected both")
+        facts[name] = entry.read(path)
+    return facts
+
+
+def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the terms that all layers share, in order, and whether each moves with its token."""
+    return {
+        term: entry.moves
+        for name, entry in _token_covariates(settings).items()
+        for term in entry.columns(settings, facts.get(name))
+    }
+
+
+def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
+    """Return the values of the terms that all layers share.
 
     Parameters
     ----------
     keys : pyarrow.Table
         ``document``, ``position`` and ``token_id`` of each token.
-    specification : Specification
-    facts : CorpusFacts
+    settings : DesignSettings
+    facts : mapping
+        From `read_facts`.
 
     Returns
     -------
-    terms : (shared terms, tokens) float64 array
-        Of ``shared_names``, never NaN. The first group has no column of its own: it is what
-        the others are compared with.
+    values : (shared terms, tokens) float64 array
+        In the order of `shared_terms`, never NaN.
 
     Raises
     ------
     UserError
         If a token or a document is not in the corpus that the facts are of.
     """
-    names = shared_names(specification, facts.groups)
-    terms = np.empty((len(names), keys.num_rows))
-    done = 0
-    if "position" in specification.covariates:
-        done = len(specification.knots) - 1
-        terms[:done] = position_spline(keys["position"].to_numpy(), specification.knots)
-    if "log_frequency" in specification.covariates:
-        ids = keys["token_id"].to_numpy()
-        known = ids < len(facts.log_frequency)
-        terms[done] = np.nan
-        terms[done, known] = facts.log_frequency[ids[known]]
-        if (unknown := np.isnan(terms[done])).any():
-            raise UserError(
-                f"found token {ids[unknown][0]}, which the token counts lack; expected the counts "
-                "of all shards of this corpus"
-            )
-        done += 1
-    if "group" in specification.covariates:
-        document = keys["document"].combine_chunks()
-        places = pc.index_in(document.dictionary, facts.documents)
-        codes = document.indices.to_numpy()
-        # A dictionary may hold documents that have no row here.
-        used = np.unique(codes)
-        if places.take(pa.array(used)).null_count:
-            name = next(document.dictionary[i] for i in used.tolist() if not places[i].is_valid)
-            raise UserError(
-                f"found the document '{name}', which the corpus lacks; expected the corpus that "
-                "the norms are of"
-            )
-        group = facts.group_of_document[places.fill_null(0).to_numpy()][codes]
-        terms[done:] = group == np.arange(1, len(facts.groups))[:, None]
-    return terms
+    import numpy as np
+
+    parts = [
+        entry.values(keys, settings, facts.get(name))
+        for name, entry in _token_covariates(settings).items()
+    ]
+    return np.concatenate([np.zeros((0, keys.num_rows)), *parts])

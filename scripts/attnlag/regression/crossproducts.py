@@ -30,15 +30,15 @@ FEWEST_BINS = 100
 TOTALS_KEY = b"attnlag.totals"
 
 
-def terms_of(design: pa.Schema) -> tuple[list[int], list[str]]:
+def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
     """Return the layers and the terms of a design: ``y`` first, what layers share last."""
     columns = [name.split(".", 1) for name in design.names if name.startswith("layer_")]
     layers = sorted({layer_number(layer) for layer, _ in columns})
     terms = list(dict.fromkeys(term for _, term in columns))
-    return layers, terms + shared_terms(design)
+    return layers, terms + _shared_columns(design)
 
 
-def shared_terms(design: pa.Schema) -> list[str]:
+def _shared_columns(design: pa.Schema) -> list[str]:
     """Return the terms of a design that are the same in all layers."""
     return [n for n in design.names if n not in KEYS and not n.startswith("layer_")]
 
@@ -58,7 +58,7 @@ def unpacked(packed: np.ndarray, p: int) -> np.ndarray:
 
 
 @dataclass
-class Block:
+class DocumentProducts:
     """Cross-products of consecutive documents, in all layers.
 
     Attributes
@@ -106,9 +106,9 @@ def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     Near enough to the overall means for the sums to keep their digits, and known before the rest
     is read.
     """
-    layers, terms = terms_of(schema)
+    layers, terms = layers_and_terms(schema)
     centre = np.zeros((len(layers), 1 + len(terms)))
-    shared = shared_terms(schema)
+    shared = _shared_columns(schema)
     for place, layer in enumerate(layers):
         own = [f"{layer_name(layer)}.{term}" for term in terms[: len(terms) - len(shared)]]
         columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in [*own, *shared]]
@@ -118,12 +118,12 @@ def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     return centre
 
 
-def accumulate(
+def products_by_document(
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
     centre: np.ndarray,
     rows: np.ndarray | None = None,
-) -> Iterator[Block]:
+) -> Iterator[DocumentProducts]:
     """Sum the cross-products of a design, read once, batch by batch.
 
     Parameters
@@ -139,11 +139,11 @@ def accumulate(
 
     Yields
     ------
-    block : Block
+    block : DocumentProducts
         The documents that a batch completes.
     """
-    layers, terms = terms_of(schema)
-    shared = shared_terms(schema)
+    layers, terms = layers_and_terms(schema)
+    shared = _shared_columns(schema)
     halves = 1 if rows is None else 2
     names = [layer_name(layer) for layer in layers]
     open_document: str | None = None
@@ -183,14 +183,16 @@ def accumulate(
         begun += len(starts)
         open_document, open_products = documents[-1], products[-1]
         if len(documents) > 1:
-            yield Block(documents[:-1], products[:-1])
+            yield DocumentProducts(documents[:-1], products[:-1])
     if open_document is not None:
-        yield Block([open_document], open_products[None])
+        yield DocumentProducts([open_document], open_products[None])
 
 
-def gathered(blocks: Iterable[Block], documents: int = DOCUMENTS) -> Iterator[Block]:
+def gathered(
+    blocks: Iterable[DocumentProducts], documents: int = DOCUMENTS
+) -> Iterator[DocumentProducts]:
     """Yield the same documents in blocks of at least so many, but for the last."""
-    waiting: list[Block] = []
+    waiting: list[DocumentProducts] = []
     for block in blocks:
         waiting.append(block)
         if sum(len(part.documents) for part in waiting) >= documents:
@@ -200,10 +202,10 @@ def gathered(blocks: Iterable[Block], documents: int = DOCUMENTS) -> Iterator[Bl
         yield joined(waiting)
 
 
-def joined(blocks: Sequence[Block]) -> Block:
+def joined(blocks: Sequence[DocumentProducts]) -> DocumentProducts:
     """Return consecutive blocks as one."""
     names = [name for block in blocks for name in block.documents]
-    return Block(names, np.concatenate([block.products for block in blocks]))
+    return DocumentProducts(names, np.concatenate([block.products for block in blocks]))
 
 
 def _sums(
@@ -259,7 +261,7 @@ def schema_of(packed: int, halves: int) -> pa.Schema:
     )
 
 
-def to_table(block: Block, layers: Sequence[int]) -> pa.Table:
+def to_table(block: DocumentProducts, layers: Sequence[int]) -> pa.Table:
     """Return a block as a table: a row per document, half (if kept apart) and layer."""
     documents, halves, _, packed = block.products.shape
     names = pa.array(np.repeat(np.arange(documents, dtype=np.int32), halves * len(layers)))
@@ -279,7 +281,7 @@ def to_table(block: Block, layers: Sequence[int]) -> pa.Table:
 
 
 def write(
-    blocks: Iterable[Block],
+    blocks: Iterable[DocumentProducts],
     path: str | Path,
     record: dict[str, Any],
     *,
@@ -322,8 +324,8 @@ class Shard:
         1, or 2 if the halves of documents are kept apart.
     centre : (layers, p) array
     totals : Totals
-    blocks : function
-        Returns an iterator over the shard's blocks, from the first.
+    batches : function
+        Returns an iterator over the documents of the shard, from the first, some at a time.
     """
 
     terms: list[str]
@@ -331,7 +333,7 @@ class Shard:
     halves: int
     centre: np.ndarray
     totals: "Totals"
-    blocks: Callable[[], Iterator[Block]]
+    batches: Callable[[], Iterator[DocumentProducts]]
 
 
 @dataclass
@@ -393,13 +395,13 @@ def read_shard(path: str | Path) -> Shard:
     terms, layers, halves = record["terms"], record["layers"], record["halves"]
     rows = len(layers) * halves
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[DocumentProducts]:
         file = pq.ParquetFile(path, pre_buffer=False)
         for batch in file.iter_batches(DOCUMENTS * rows, columns=["document", "products"]):
             names = batch.column("document").take(pa.array(np.arange(0, batch.num_rows, rows)))
             packed = batch.column("products").flatten().to_numpy()
             shape = (len(names), halves, len(layers), packed_size(1 + len(terms)))
-            yield Block(names.to_pylist(), packed.reshape(shape))
+            yield DocumentProducts(names.to_pylist(), packed.reshape(shape))
             pa.default_memory_pool().release_unused()
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
@@ -467,7 +469,7 @@ class Stack:
         What was subtracted from each element of w: the overall means; 0 for the leading 1.
     totals : (layers, parts, packed) float64 array
         Sums over the clusters.
-    spread : (layers, p) float64 array
+    root_squares : (layers, p) float64 array
         Square root of Σ w² over all rows, before the means of documents are taken out.
     documents : (layers,) int array
         Documents that give rows.
@@ -485,7 +487,7 @@ class Stack:
     products: np.ndarray
     centre: np.ndarray
     totals: np.ndarray
-    spread: np.ndarray
+    root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
     binned: bool
@@ -496,7 +498,7 @@ class Stack:
         return 1 + len(self.terms)
 
 
-def merged(
+def stacked(
     shards: Sequence[Shard], *, fixed_effects: bool = False, budget: float = np.inf
 ) -> Stack:
     """Return the stack of all documents, centred by the overall means of each layer.
@@ -561,7 +563,7 @@ def summed(shards: Sequence[Shard], *, fixed_effects: bool = False) -> Stack:
         products=np.zeros((len(first.layers), pooled.shape[1], 0, pooled.shape[2])),
         centre=centre,
         totals=within if fixed_effects else pooled,
-        spread=np.sqrt(np.maximum(pooled[:, 0, diagonal], 0)),
+        root_squares=np.sqrt(np.maximum(pooled[:, 0, diagonal], 0)),
         documents=np.sum([shard.totals.documents for shard in shards], axis=0),
         fixed_effects=fixed_effects,
         binned=False,
@@ -574,7 +576,7 @@ def _moved(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield documents and their (layers, parts, documents, packed) cross-products."""
     for shard in shards:
-        for block in shard.blocks():
+        for block in shard.batches():
             products = recentred(parts_of(block.products), centre - shard.centre)
             if fixed_effects:
                 products = demeaned(products, centre.shape[1])

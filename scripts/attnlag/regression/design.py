@@ -1,10 +1,10 @@
 """Design matrices: the log norm of each token beside what may predict it.
 
-The values of one layer at the tokens before and after, those of the layer before, and
-covariates of the token itself: where it stands, how frequent it is, which group it is from.
+That is the log norms of the same layer at the tokens before and after, and the covariates of
+``covariates.CATALOGUE``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,8 +13,41 @@ import pyarrow as pa
 
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
 from attnlag.adjustments.norms import log_norms
-from attnlag.regression.covariates import CorpusFacts, shared_names, shared_terms
-from attnlag.regression.specification import Specification
+from attnlag.regression.covariates import layer_cells, shared_terms, shared_values
+from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import Cell
+
+
+def _cells(lags: Sequence[int], leads: Sequence[int], covariates: Sequence[str]) -> dict[str, Cell]:
+    return {
+        "y": Cell(0, 0),
+        **{f"lag_{lag}": Cell(0, -lag) for lag in lags},
+        **{f"lead_{lead}": Cell(0, lead) for lead in leads},
+        **layer_cells(covariates),
+    }
+
+
+def cells_of(settings: DesignSettings) -> dict[str, Cell]:
+    """Return the terms that each layer has its own values of, in order, and where these are."""
+    return _cells(settings.lags, settings.leads, settings.covariates)
+
+
+def needed_cells(settings: DesignSettings) -> list[Cell]:
+    """Return the values without which a layer drops a row, those of the common sample included."""
+    needed = set(cells_of(settings).values())
+    if sample := settings.sample:
+        needed |= set(_cells(sample.lags, sample.leads, sample.covariates).values())
+    return sorted(needed)
+
+
+def tokens_before(settings: DesignSettings) -> int:
+    """Return how many tokens an outcome needs before it, the dropped ones included."""
+    return settings.drop_first + max(-cell.offset for cell in needed_cells(settings))
+
+
+def tokens_after(settings: DesignSettings) -> int:
+    """Return how many tokens an outcome needs after it."""
+    return max(cell.offset for cell in needed_cells(settings))
 
 
 def sequence_lengths(position: np.ndarray) -> np.ndarray:
@@ -22,19 +55,18 @@ def sequence_lengths(position: np.ndarray) -> np.ndarray:
     return np.diff(np.flatnonzero(position == 0), append=len(position))
 
 
-def outcome_rows(position: np.ndarray, specification: Specification) -> np.ndarray:
-    """Return which tokens of consecutive whole sequences are outcomes: give a row.
+def outcome_rows(position: np.ndarray, settings: DesignSettings) -> np.ndarray:
+    """Return which tokens of consecutive whole sequences are outcomes and give a row.
 
-    A token is one where its sequence has ``drop_first`` tokens, and then as many as the
-    furthest lag, before it, and as many as the furthest lead after it.
+    A token is an outcome if its sequence has ``drop_first`` tokens and as many as the furthest
+    lag before it, and as many as the furthest lead after it.
     """
     lengths = sequence_lengths(position)
-    first = specification.drop_first + specification.before
-    last = np.repeat(lengths, lengths) - specification.after
-    return np.flatnonzero((position >= first) & (position < last))
+    last = np.repeat(lengths, lengths) - tokens_after(settings)
+    return np.flatnonzero((position >= tokens_before(settings)) & (position < last))
 
 
-def layer_terms(values: np.ndarray, rows: np.ndarray, specification: Specification) -> np.ndarray:
+def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) -> np.ndarray:
     """Return the terms of which each layer has its own values.
 
     Parameters
@@ -43,17 +75,17 @@ def layer_terms(values: np.ndarray, rows: np.ndarray, specification: Specificati
         Log norms of consecutive whole sequences; NaN where there is none.
     rows : (outcomes,) int array
         The outcomes' places among the tokens, from ``outcome_rows``.
-    specification : Specification
+    settings : DesignSettings
 
     Returns
     -------
     terms : (terms, layers, outcomes) float64 array
-        Of ``specification.cells``, y first. All terms are NaN where one of the values that the
-        row needs in that layer is, and throughout the first layer if a term is of the layer
-        before.
+        In the order of ``cells_of``, y first. All terms are NaN where one of the values that the
+        row needs in that layer is NaN, and in all rows of a layer without the layer before it that
+        a term needs.
     """
     layers = len(values)
-    cells = specification.cells
+    cells = cells_of(settings)
     terms = np.empty((len(cells), layers, len(rows)))
     for term, (back, offset) in zip(terms, cells.values(), strict=True):
         places = rows + offset
@@ -62,12 +94,11 @@ def layer_terms(values: np.ndarray, rows: np.ndarray, specification: Specificati
     unusable = np.isnan(values)
     if unusable.any():
         dropped = np.zeros((layers, len(rows)), bool)
-        for back, offset in specification.needed:
+        for back, offset in needed_cells(settings):
             # The first layer has no layer before it that could lack a value.
             dropped[back:] |= unusable[: layers - back, rows + offset]
         terms[:, dropped] = np.nan
-    if "previous_layer" in specification.covariates:
-        terms[:, 0] = np.nan
+    terms[:, : max(cell.layers_before for cell in cells.values())] = np.nan
     return terms
 
 
@@ -82,7 +113,7 @@ class Terms:
     layers : (terms, layers, outcomes) float64 array
         As ``layer_terms`` gives them.
     shared : (shared terms, outcomes) float64 array
-        As ``shared_terms`` gives them.
+        As ``shared_values`` gives them.
     """
 
     keys: pa.Table
@@ -91,7 +122,7 @@ class Terms:
 
 
 def terms_of(
-    values: np.ndarray, keys: pa.Table, specification: Specification, facts: CorpusFacts
+    values: np.ndarray, keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
 ) -> Terms:
     """Return the design of consecutive whole sequences.
 
@@ -101,24 +132,19 @@ def terms_of(
         Log norms, NaN where there is none.
     keys : pyarrow.Table
         The keys of each token.
-    specification : Specification
-    facts : CorpusFacts
+    settings : DesignSettings
+    facts : mapping
+        From ``covariates.read_facts``.
     """
-    rows = outcome_rows(keys["position"].to_numpy(), specification)
+    rows = outcome_rows(keys["position"].to_numpy(), settings)
     keys = keys.take(rows)
-    return Terms(
-        keys,
-        layer_terms(values, rows, specification),
-        shared_terms(keys, specification, facts),
-    )
+    return Terms(keys, layer_terms(values, rows, settings), shared_values(keys, settings, facts))
 
 
-def schema(
-    layers: Sequence[str], specification: Specification, groups: Sequence[str] = ()
-) -> pa.Schema:
+def schema(layers: Sequence[str], settings: DesignSettings, facts: Mapping[str, Any]) -> pa.Schema:
     """Return the schema of a design: the keys, then the terms layer by layer, then the shared."""
-    names = [f"{layer}.{term}" for layer in layers for term in specification.cells]
-    names += shared_names(specification, groups)
+    names = [f"{layer}.{term}" for layer in layers for term in cells_of(settings)]
+    names += shared_terms(settings, facts)
     return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
 
 
@@ -193,9 +219,9 @@ def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 def designs(
     batches: Iterable[pa.RecordBatch],
-    specification: Specification,
+    settings: DesignSettings,
     counts: Counts,
-    facts: CorpusFacts | None = None,
+    facts: Mapping[str, Any],
 ) -> Iterator[pa.Table]:
     """Yield the design of consecutive batches of norms.
 
@@ -207,19 +233,18 @@ def designs(
     ----------
     batches : iterable of pyarrow.RecordBatch
         Norms in corpus order; a sequence may go on in the next batch.
-    specification : Specification
+    settings : DesignSettings
     counts : Counts
         Filled while the batches are read.
-    facts : CorpusFacts, optional
-        Needed for the covariates ``log_frequency`` and ``group``.
+    facts : mapping
+        From ``covariates.read_facts``.
 
     Yields
     ------
     design : pyarrow.Table
         ``schema``: natural logs of norms, null where the layer drops the row.
     """
-    facts = facts or CorpusFacts()
-    previous_layer = "previous_layer" in specification.covariates
+    without_layer_before = max(cell.layers_before for cell in cells_of(settings).values())
     for table in whole_sequences(batches):
         layers = layers_in(table.schema)
         # The batches bring dictionaries of their own; this makes them one.
@@ -237,10 +262,10 @@ def designs(
                     f"{norms[row]:g} in the document '{keys['document'][row]}', position "
                     f"{keys['position'][row]}"
                 )
-        terms = terms_of(values, keys, specification, facts)
+        terms = terms_of(values, keys, settings, facts)
 
         lengths = sequence_lengths(keys["position"].to_numpy())
-        least = specification.drop_first + specification.before + specification.after + 1
+        least = tokens_before(settings) + 1 + tokens_after(settings)
         counts.sequences += len(lengths)
         counts.short_sequences += int((lengths < least).sum())
         counts.longest_sequence = max(counts.longest_sequence, int(lengths.max(initial=0)))
@@ -248,8 +273,7 @@ def designs(
         _add(counts.zero_norms, layers, zero)
         _add(counts.nonfinite_norms, layers, nonfinite)
         dropped = np.isnan(terms.layers[0]).sum(axis=1)
-        if previous_layer:
-            dropped[0] = 0
+        dropped[:without_layer_before] = 0
         _add(counts.dropped_rows, layers, dropped)
 
         columns = terms.keys.columns
@@ -258,4 +282,4 @@ def designs(
             mask = empty if empty.any() else None
             columns += [pa.array(term[index], mask=mask) for term in terms.layers]
         columns += [pa.array(term) for term in terms.shared]
-        yield pa.table(columns, schema=schema(layers, specification, facts.groups))
+        yield pa.table(columns, schema=schema(layers, settings, facts))

@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 
 from attnlag.regression import inference, least_squares, results
-from attnlag.regression.crossproducts import Block, Shard, Totals, merged
+from attnlag.regression.covariates import is_term
+from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, stacked
+from attnlag.regression.inference import CLUSTERED
+from attnlag.regression.settings import RegressionSettings
 
 # Groups that are fitted: those of most documents. Each is a reading of all cross-products.
 MOST_GROUPS = 24
@@ -29,28 +32,34 @@ def largest_groups(group_of: Mapping[str, str]) -> list[str]:
 def shard_of_group(shard: Shard, group_of: Mapping[str, str], group: str) -> Shard:
     """Return a shard with the documents of one group only."""
 
-    def blocks() -> Iterator[Block]:
-        for block in shard.blocks():
+    def batches() -> Iterator[DocumentProducts]:
+        for block in shard.batches():
             kept = [group_of[document] == group for document in block.documents]
             if any(kept):
                 names = [d for d, keep in zip(block.documents, kept, strict=True) if keep]
-                yield Block(names, block.products[np.array(kept)])
+                yield DocumentProducts(names, block.products[np.array(kept)])
 
     totals = Totals.empty(len(shard.layers), 1 + len(shard.terms), shard.halves)
-    for block in blocks():
+    for block in batches():
         totals.add(block.products)
-    return replace(shard, totals=totals, blocks=blocks)
+    return replace(shard, totals=totals, batches=batches)
+
+
+def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
+    """Return the settings of the regressions of groups.
+
+    Errors are clustered by document, because the other kinds need the residuals of each group's
+    own regression; max-t becomes Holm, because its draws are of the whole corpus.
+    """
+    return replace(
+        settings,
+        covariance=settings.covariance if settings.covariance in CLUSTERED else "cluster",
+        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+    )
 
 
 def coefficients_by_group(
-    shards: Sequence[Shard],
-    group_of: Mapping[str, str],
-    *,
-    fixed_effects: bool,
-    covariance: str,
-    alpha: float,
-    adjust: str,
-    budget: float,
+    shards: Sequence[Shard], group_of: Mapping[str, str], settings: RegressionSettings
 ) -> pd.DataFrame:
     """Fit a regression to each group of documents by itself, in every layer.
 
@@ -63,15 +72,8 @@ def coefficients_by_group(
         Of one design, in order.
     group_of : mapping of document to group
         In the order of the corpus.
-    fixed_effects : bool
-        Take the means of documents out.
-    covariance : {"cluster", "cluster-jackknife"}
-    alpha : float
-        Intervals are those of single coefficients at level 1 - ``alpha``.
-    adjust : str
-        How the p-values of a term are corrected over the layers of a group.
-    budget : float
-        Bytes for the cross-products of the documents of a group.
+    settings : RegressionSettings
+        From `settings_of_groups`.
 
     Returns
     -------
@@ -80,17 +82,24 @@ def coefficients_by_group(
         ``n_documents`` and ``status``. A group of too few documents to cluster by has estimates
         that are NaN, and says so.
     """
+    covariance = settings.covariance
     tables = []
     for group in largest_groups(group_of):
         own = [without_dummies(shard_of_group(shard, group_of, group)) for shard in shards]
-        stack = merged(own, fixed_effects=fixed_effects, budget=budget)
+        stack = stacked(
+            own,
+            fixed_effects=settings.fixed_effects == "document",
+            budget=settings.stack_mb * 1e6,
+        )
         solutions = least_squares.solve_all(stack)
         by_document = inference.sums_by_document(stack, solutions)
         fits = [
             inference.fit_layer(stack, index, solution, sums, covariance=covariance, folds=2)
             for index, (solution, sums) in enumerate(zip(solutions, by_document, strict=True))
         ]
-        table = results.coefficients(fits, stack, covariance=covariance, alpha=alpha, adjust=adjust)
+        table = results.coefficients_table(
+            fits, stack, covariance=covariance, alpha=settings.alpha, adjust=settings.adjust
+        )
         of_layer = pd.DataFrame(
             {
                 "layer": stack.layers,
@@ -105,7 +114,7 @@ def coefficients_by_group(
 
 def without_dummies(shard: Shard) -> Shard:
     """Return a shard without the terms that tell groups apart."""
-    kept = [term for term in shard.terms if not term.startswith("group_")]
+    kept = [term for term in shard.terms if not is_term(term, "group")]
     if len(kept) == len(shard.terms):
         return shard
     p = 1 + len(shard.terms)
@@ -113,13 +122,15 @@ def without_dummies(shard: Shard) -> Shard:
     row, column = np.triu_indices(p)
     chosen = np.isin(row, places) & np.isin(column, places)
 
-    def blocks() -> Iterator[Block]:
-        for block in shard.blocks():
-            yield Block(block.documents, block.products[..., chosen])
+    def batches() -> Iterator[DocumentProducts]:
+        for block in shard.batches():
+            yield DocumentProducts(block.documents, block.products[..., chosen])
 
     totals = replace(
         shard.totals,
         pooled=shard.totals.pooled[..., chosen],
         within=shard.totals.within[..., chosen],
     )
-    return replace(shard, terms=kept, centre=shard.centre[:, places], totals=totals, blocks=blocks)
+    return replace(
+        shard, terms=kept, centre=shard.centre[:, places], totals=totals, batches=batches
+    )

@@ -360,11 +360,10 @@ def fit(
     documents = int(stack.documents.max(initial=0))
     if covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
         raise UserError(
-            f"inference.covariance: found {covariance} with {counted(documents, 'document')} that "
-            f"give{'s' if documents == 1 else ''} rows, expected at least {FEWEST_DOCUMENTS} for "
-            "errors clustered by document; use covariance: hac (Newey-West within sequences, also "
-            "for a single document), covariance: nonrobust (independent errors, as the teaching "
-            "notebook does), or more documents"
+            f"found {counted(documents, 'document')} with rows, expected at least "
+            f"{FEWEST_DOCUMENTS} for errors clustered by document; ask for hac errors (Newey-West "
+            "within sequences, also for a single document) or nonrobust ones (independent, as in "
+            "the teaching notebook), or give more documents"
         )
     solutions = solve_all(stack) if solutions is None else solutions
     by_document = sums_by_document(stack, solutions)

@@ -1,4 +1,4 @@
-"""What the settings of an inference are called in figures and summaries."""
+"""The words of figures and summaries for the settings of an inference."""
 
 COVARIANCE = {
     "cluster": "clustered by document (CRV1)",
@@ -15,3 +15,15 @@ ADJUSTMENTS = {
     "benjamini-hochberg": "Benjamini-Hochberg",
     "max-t": "Romano-Wolf, max-t",
 }
+
+
+def correction(adjust: str, over: str = "the layers") -> str:
+    """Return the correction of p-values in a few words."""
+    return "uncorrected" if adjust == "none" else f"{ADJUSTMENTS[adjust]} over {over}"
+
+
+def correction_text(adjust: str, over: str = "the layers") -> str:
+    """Return the correction of p-values as the part of a sentence."""
+    if adjust == "none":
+        return "p-values not corrected for the number of layers"
+    return f"p-values corrected over {over}, per term ({ADJUSTMENTS[adjust]})"

@@ -19,7 +19,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from attnlag.errors import counted
+from attnlag.regression.covariates import layers_before
 from attnlag.regression.crossproducts import Stack, unpacked
+from attnlag.regression.terms import is_lag
 
 # A column that varies less than this, relative to its mean, varies by rounding only.
 LEAST_VARIATION = 1e-12
@@ -121,7 +123,7 @@ def solve(stack: Stack, index: int) -> Solution:
     def without(status: str) -> Solution:
         return Solution(status, n_obs, documents, absorbed)
 
-    if n_obs == 0 and "previous_layer" in names and stack.layers[index] == min(stack.layers):
+    if n_obs == 0 and stack.layers[index] - min(stack.layers) < layers_before(names):
         return without(NO_LAYER_BEFORE)
     if n_obs <= k + absorbed:
         beside = f" and {counted(absorbed, 'document effect')}" if absorbed else ""
@@ -133,7 +135,7 @@ def solve(stack: Stack, index: int) -> Solution:
     least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(stack.centre[index])
     if stack.fixed_effects:
         # What the means of documents leave is a difference of sums: it is known to half the digits.
-        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.spread[index])
+        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.root_squares[index])
     constant = [
         term for term, place in zip(stack.terms, range(1, p), strict=True) if not size[place] > 0
     ] + [
@@ -181,9 +183,7 @@ def solve(stack: Stack, index: int) -> Solution:
         corrected = told.all(axis=0)
         solution.weights = np.where(corrected, HALF_PANEL[:, None], np.eye(3)[:, :1])
         lost = [
-            term
-            for term, known in zip(names, corrected, strict=True)
-            if not known and term.startswith(("lag_", "lead_"))
+            term for term, known in zip(names, corrected, strict=True) if not known and is_lag(term)
         ]
         if lost:
             return without(f"a half of the documents alone does not tell {_listed(lost)}")

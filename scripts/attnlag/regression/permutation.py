@@ -1,17 +1,18 @@
 """The permutation null: what the coefficients are when order within documents means nothing.
 
-Tokens of a document are exchanged with one another, with their norms in all layers and their own
-frequency; positions and groups stay. What is left of a lag's coefficient then is what differences
-between documents make: dynamics are gone, and so is any trend over positions. Where the
-coefficients of permuted tokens lie is known in closed form, from the expected cross-products; how
-far they scatter comes from draws.
+Tokens of a document are exchanged with one another, with their norms in all layers and with the
+covariates that the catalogue says move with their token, such as the frequency; the others, such
+as the position, stay. What is left of a lag's coefficient then is what differences between
+documents make: dynamics are gone, and so is any trend over positions. The centre of the
+coefficients of permuted tokens is known in closed form, from the expected cross-products; their
+scatter comes from draws.
 
-A token without a norm in one of the layers stays out of it, with the rows that it touches, in all
-layers; only a layer without any norm in a document is left aside.
+A token without a norm in one of the layers is not exchanged, and the rows that it touches are left
+out in all layers; a layer without any norm in a document does not count for this.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ import pyarrow.parquet as pq
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.regression import bootstrap, covariates, design, least_squares, results
-from attnlag.regression.covariates import CorpusFacts
 from attnlag.regression.crossproducts import Stack, packed_size, recentred, runs
 from attnlag.regression.least_squares import Solution
-from attnlag.regression.specification import Specification
+from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import Cell
 from attnlag.storage.tables import read_provenance
 
 # Number of the first row of the file; the second, -1, is the expectation.
@@ -35,7 +36,7 @@ OBSERVED = -2
 
 
 @dataclass
-class Sums:
+class PermutedProducts:
     """Cross-products of a shard in the order that it has, expected, and in each draw.
 
     Attributes
@@ -46,7 +47,7 @@ class Sums:
     centre : (layers, p) array
     products : (2 + draws, layers, packed) array
         Observed, expected, then the draws; the means of documents are out if they are effects.
-    spread : (layers, p) array
+    root_squares : (layers, p) array
         Square root of Σ w² in the observed order, before the means of documents are taken out.
     documents : (layers,) int array
         Documents that give rows.
@@ -57,7 +58,7 @@ class Sums:
     layers: list[int]
     centre: np.ndarray
     products: np.ndarray
-    spread: np.ndarray
+    root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
 
@@ -96,7 +97,7 @@ class _Tokens:
     Attributes
     ----------
     values : (variables, tokens) array
-        Centred: log norms of each layer, then the log frequency if it is a term.
+        Centred: log norms of each layer, then the covariates that move with their token.
     document : (tokens,) int array
         From 0, in order.
     names : list of str
@@ -105,7 +106,7 @@ class _Tokens:
     rows : (rows,) int array
         Outcomes.
     fixed : (terms, rows) array
-        Centred covariates that stay: position and group.
+        Centred covariates that stay in their place.
     """
 
     values: np.ndarray
@@ -124,66 +125,73 @@ class _Plan:
     ----------
     terms : list of str
         ``y``, then the regressors, in the order of the design.
-    moving : list of (variable, offset)
-        Of each term in turn; None for one that stays. A variable is a number of layers before
-        the outcome's, or "frequency".
+    sources : list of Cell, int or None
+        Where each term takes its values from: a cell among the log norms, a covariate that moves
+        with its token, counted from the last (-1), or None for a covariate that stays.
     """
 
     terms: list[str]
-    moving: list[tuple[int | str, int] | None]
+    sources: list[Cell | int | None]
+
+    @property
+    def offsets(self) -> list[int]:
+        """Tokens from the outcome to the one that each term is of."""
+        return [source.offset if isinstance(source, Cell) else 0 for source in self.sources]
 
 
-def plan_of(specification: Specification, groups: Sequence[str]) -> _Plan:
-    """Return the terms of a specification and what moves with the tokens."""
-    moving: list[tuple[int | str, int] | None] = list(specification.cells.values())
-    terms = list(specification.cells)
-    for name in covariates.shared_names(specification, groups):
-        terms.append(name)
-        moving.append(("frequency", 0) if name == "log_frequency" else None)
-    return _Plan(terms, moving)
+def plan_of(settings: DesignSettings, facts: Mapping[str, Any]) -> _Plan:
+    """Return the terms of a design and what moves with the tokens."""
+    cells = design.cells_of(settings)
+    shared = covariates.shared_terms(settings, facts)
+    left = sum(shared.values())
+    sources: list[Cell | int | None] = list(cells.values())
+    for moves in shared.values():
+        sources.append(-left if moves else None)
+        left -= moves
+    return _Plan([*cells, *shared], sources)
 
 
-def accumulate(
+def permuted_products(
     batches: Iterable[pa.RecordBatch],
-    specification: Specification,
-    facts: CorpusFacts,
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
     *,
     draws: int,
     seed: int,
     fixed_effects: bool,
-) -> Sums:
+) -> PermutedProducts:
     """Sum the cross-products of permuted documents.
 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
         Norms in corpus order.
-    specification : Specification
-        Of the design.
-    facts : CorpusFacts
+    settings : DesignSettings
+    facts : mapping
+        From ``covariates.read_facts``.
     draws, seed : int
     fixed_effects : bool
         Take the means of each document out.
     """
-    plan = plan_of(specification, facts.groups)
+    plan = plan_of(settings, facts)
     p = 1 + len(plan.terms)
-    sums: Sums | None = None
+    sums: PermutedProducts | None = None
     centres: tuple[np.ndarray, np.ndarray] | None = None
     for table in whole_documents(batches):
         layers = columns.layers_in(table.schema)
         if sums is None:
             numbers = [columns.layer_number(layer) for layer in layers]
             shape = (2 + draws, len(layers), packed_size(p))
-            sums = Sums(
+            sums = PermutedProducts(
                 terms=plan.terms,
                 layers=numbers,
                 centre=np.zeros((len(layers), p)),
                 products=np.zeros(shape),
-                spread=np.zeros((len(layers), p)),
+                root_squares=np.zeros((len(layers), p)),
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
             )
-        tokens, centres = _tokens(table, layers, specification, facts, plan, centres)
+        tokens, centres = _tokens(table, layers, settings, facts, centres)
         if not len(tokens.rows):
             continue
         keys = np.concatenate(
@@ -202,16 +210,15 @@ def accumulate(
                 _add(sums, index, tokens, plan, places, keys, orders)
     if sums is None:
         raise ValueError("no batch, not even an empty one")
-    sums.spread = np.sqrt(sums.spread)
+    sums.root_squares = np.sqrt(sums.root_squares)
     return sums
 
 
 def _tokens(
     table: pa.Table,
     layers: Sequence[str],
-    specification: Specification,
-    facts: CorpusFacts,
-    plan: _Plan,
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
     centres: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[_Tokens, tuple[np.ndarray, np.ndarray]]:
     """Return the documents of a table, centred, and the centres: those given, or its own means."""
@@ -223,23 +230,21 @@ def _tokens(
     known = np.isfinite(values)
     # A layer that has no norm in a document would keep all its tokens from moving.
     dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
-    moves = (known | dead).all(axis=0) & (position >= specification.drop_first)
+    moves = (known | dead).all(axis=0) & (position >= settings.drop_first)
     values[:, ~moves] = np.nan
 
-    rows = design.outcome_rows(position, specification)
-    needed = {offset for _, offset in specification.needed}
+    rows = design.outcome_rows(position, settings)
+    needed = {cell.offset for cell in design.needed_cells(settings)}
     rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
-    shared = covariates.shared_terms(keys, specification, facts)
-    shared_names = covariates.shared_names(specification, facts.groups)
-    if "log_frequency" in shared_names:
-        values = np.concatenate([values, shared[[shared_names.index("log_frequency")]]])
-    stays = [place for place, name in enumerate(shared_names) if name != "log_frequency"]
-    fixed = shared[stays][:, rows]
+    shared = covariates.shared_values(keys, settings, facts)
+    with_token = np.array(list(covariates.shared_terms(settings, facts).values()), dtype=bool)
+    values = np.concatenate([values, shared[with_token]])
+    fixed = shared[~with_token][:, rows]
     if centres is None:
         live = np.isfinite(values)
         counts = np.maximum(live.sum(axis=1), 1)
         means = np.where(live, values, 0).sum(axis=1) / counts
-        centres = means, fixed.mean(axis=1) if len(rows) else np.zeros(len(stays))
+        centres = means, fixed.mean(axis=1) if len(rows) else np.zeros(len(fixed))
     values -= centres[0][:, None]
     return _Tokens(values, document, names, moves, rows, fixed - centres[1][:, None]), centres
 
@@ -247,18 +252,16 @@ def _tokens(
 def _variables(plan: _Plan, index: int) -> list[int | None] | None:
     """Return the place of each term's variable among the values; None for a term that stays.
 
-    None altogether for the first layer, if a term is of the layer before.
+    None altogether for a layer without the layer before it that a term needs.
     """
     places: list[int | None] = []
-    for cell in plan.moving:
-        if cell is None:
-            places.append(None)
-        elif isinstance(cell[0], str):
-            places.append(-1)
-        elif cell[0] > index:
+    for source in plan.sources:
+        if not isinstance(source, Cell):
+            places.append(source)
+        elif source.layers_before > index:
             return None
         else:
-            places.append(index - cell[0])
+            places.append(index - source.layers_before)
     return places
 
 
@@ -268,7 +271,7 @@ def _centre(places: Sequence[int | None], centres: tuple[np.ndarray, np.ndarray]
 
 
 def _add(
-    sums: Sums,
+    sums: PermutedProducts,
     index: int,
     tokens: _Tokens,
     plan: _Plan,
@@ -292,8 +295,8 @@ def _add(
         """Return w, (p, rows), when the tokens have these values."""
         w = np.ones((p, len(rows)))
         stays = iter(fixed)
-        for row, place, cell in zip(w[1:], places, plan.moving, strict=True):
-            row[:] = next(stays) if cell is None else values[place][rows + cell[1]]
+        for row, place, offset in zip(w[1:], places, plan.offsets, strict=True):
+            row[:] = next(stays) if place is None else values[place][rows + offset]
         return w
 
     def products_of(w: np.ndarray) -> np.ndarray:
@@ -304,7 +307,7 @@ def _add(
 
     observed = w_of(tokens.values)
     sums.documents[index] += len(starts)
-    sums.spread[index] += (observed**2).sum(axis=1)
+    sums.root_squares[index] += (observed**2).sum(axis=1)
     sums.products[0, index] += products_of(observed)
     moving = np.flatnonzero(tokens.moves & has_norms)
     sums.products[1, index] += _expected(
@@ -369,7 +372,7 @@ def _expected(
         moments(u, u)
         return means[u]
 
-    offsets = [0 if cell is None else cell[1] for cell in plan.moving]
+    offsets = plan.offsets
     # Rows and sums of the terms that stay, by their place among the terms.
     stays = [place for place, variable in enumerate(places) if variable is None]
     still = dict(zip(stays, fixed, strict=True))
@@ -409,7 +412,7 @@ def _expected(
     return expected[np.triu_indices(p)]
 
 
-def to_table(sums: Sums) -> pa.Table:
+def to_table(sums: PermutedProducts) -> pa.Table:
     """Return the sums as a table: a row per draw and layer.
 
     Draw -2 is the order that the documents have, -1 the expectation over all orders.
@@ -427,36 +430,36 @@ def to_table(sums: Sums) -> pa.Table:
     )
 
 
-def record_of(sums: Sums) -> dict[str, Any]:
+def record_of(sums: PermutedProducts) -> dict[str, Any]:
     """Return what a file's provenance needs besides the table."""
     return {
         "terms": sums.terms,
         "layers": sums.layers,
         "centre": sums.centre.tolist(),
-        "spread": sums.spread.tolist(),
+        "root_squares": sums.root_squares.tolist(),
         "documents": sums.documents.tolist(),
         "fixed_effects": sums.fixed_effects,
     }
 
 
-def read_sums(path: str | Path) -> Sums:
-    """Read one shard's sums."""
+def read_products(path: str | Path) -> PermutedProducts:
+    """Read one shard's cross-products."""
     record = read_provenance(path)["permutations"]
     flat = pq.read_table(path)["products"].combine_chunks().flatten().to_numpy()
     p = 1 + len(record["terms"])
     products = flat.reshape(-1, len(record["layers"]), packed_size(p))
-    return Sums(
+    return PermutedProducts(
         terms=record["terms"],
         layers=record["layers"],
         centre=np.array(record["centre"]),
         products=products,
-        spread=np.array(record["spread"]),
+        root_squares=np.array(record["root_squares"]),
         documents=np.array(record["documents"]),
         fixed_effects=record["fixed_effects"],
     )
 
 
-def merged(parts: Sequence[Sums]) -> Sums:
+def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
     """Return the sums over all shards, centred by the overall means of each layer."""
     first = parts[0]
     p = 1 + len(first.terms)
@@ -472,12 +475,12 @@ def merged(parts: Sequence[Sums]) -> Sums:
         part.products if first.fixed_effects else recentred(part.products, centre - part.centre)
         for part in parts
     ]
-    return Sums(
+    return PermutedProducts(
         terms=first.terms,
         layers=first.layers,
         centre=centre,
         products=np.sum(moved, axis=0),
-        spread=np.sqrt(np.sum([part.spread**2 for part in parts], axis=0)),
+        root_squares=np.sqrt(np.sum([part.root_squares**2 for part in parts], axis=0)),
         documents=np.sum([part.documents for part in parts], axis=0),
         fixed_effects=first.fixed_effects,
     )
@@ -505,7 +508,7 @@ class Null:
     draws: np.ndarray
 
 
-def null_of(sums: Sums) -> Null:
+def null_of(sums: PermutedProducts) -> Null:
     """Fit the observed, the expected and the drawn cross-products in every layer."""
     observed = sums.products[0]
     stack = Stack(
@@ -515,7 +518,7 @@ def null_of(sums: Sums) -> Null:
         products=np.zeros((len(sums.layers), 1, 0, observed.shape[1])),
         centre=sums.centre,
         totals=observed[:, None],
-        spread=sums.spread,
+        root_squares=sums.root_squares,
         documents=sums.documents,
         fixed_effects=sums.fixed_effects,
         binned=False,
@@ -528,7 +531,9 @@ def null_of(sums: Sums) -> Null:
     return Null(least_squares.names_of(stack), solutions, found[0], found[1], found[2:])
 
 
-def coefficients(null: Null, layers: Sequence[int], *, alpha: float, adjust: str) -> pd.DataFrame:
+def null_coefficients(
+    null: Null, layers: Sequence[int], *, alpha: float, adjust: str
+) -> pd.DataFrame:
     """Return the tidy table of a permutation null: one row per layer and term.
 
     ``estimate`` is the coefficient of the expected cross-products, ``std_error`` the standard
@@ -538,8 +543,8 @@ def coefficients(null: Null, layers: Sequence[int], *, alpha: float, adjust: str
     """
     size = (len(layers), len(null.names))
     with np.errstate(invalid="ignore"):
-        spread = null.draws.std(axis=0, ddof=1)
-        statistic = (null.observed - null.expected) / spread
+        std_error = null.draws.std(axis=0, ddof=1)
+        statistic = (null.observed - null.expected) / std_error
         drawn = np.abs(null.draws - null.expected)
         reached = (drawn >= np.abs(null.observed - null.expected)).sum(axis=0)
     fitted = np.isfinite(null.observed)
@@ -551,7 +556,7 @@ def coefficients(null: Null, layers: Sequence[int], *, alpha: float, adjust: str
         p_adjusted = np.full(size, np.nan)
         for place in range(size[1]):
             p_adjusted[known, place] = bootstrap.step_down(
-                np.abs(statistic[known, place]), (drawn / spread)[:, known, place]
+                np.abs(statistic[known, place]), (drawn / std_error)[:, known, place]
             )
     else:
         by_term = (results.adjusted(pd.Series(p), adjust) for p in p_value.T)
@@ -561,7 +566,7 @@ def coefficients(null: Null, layers: Sequence[int], *, alpha: float, adjust: str
         "layer": np.repeat(np.array(layers), size[1]),
         "term": null.names * size[0],
         "estimate": null.expected.reshape(-1),
-        "std_error": spread.reshape(-1),
+        "std_error": std_error.reshape(-1),
         "statistic": statistic.reshape(-1),
         "df": len(null.draws),
         "p_value": p_value.reshape(-1),
@@ -574,7 +579,7 @@ def coefficients(null: Null, layers: Sequence[int], *, alpha: float, adjust: str
     return pd.DataFrame(columns)
 
 
-def fits_table(null: Null, layers: Sequence[int]) -> pd.DataFrame:
+def null_fits(null: Null, layers: Sequence[int]) -> pd.DataFrame:
     """Return one row per layer with the goodness of the fit in the real order."""
     rows = [
         (layer, s.n_obs, s.documents, 1 - s.ssr / s.tss, len(null.draws), s.status)

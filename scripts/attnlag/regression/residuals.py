@@ -14,11 +14,13 @@ layer by layer; the covariances are then those of the slopes in the regression w
 each document (Frisch, Waugh and Lovell).
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from math import floor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,8 @@ from scipy import special
 
 from attnlag.adjustments import columns
 from attnlag.regression.crossproducts import Shard, Stack, unpacked
-from attnlag.regression.least_squares import Solution
-from attnlag.storage.tables import read_provenance
+from attnlag.regression.least_squares import WORST_CONDITION, Solution
+from attnlag.storage import tables
 
 BREUSCH_GODFREY_LAGS = 10
 
@@ -49,12 +51,9 @@ ROWS = 16_384
 # A row of leverage 1 has a residual of zero whatever its outcome: it says nothing of the variance.
 LEAST_FREEDOM = 1e-10
 
-# An auxiliary regression that is worse conditioned than this has lost all its digits.
-WORST_CONDITION = 1e12
-
 
 @dataclass
-class Model:
+class ResidualModel:
     """The fitted regression of each layer. k is K + 1, or K under document effects.
 
     Attributes
@@ -90,7 +89,7 @@ class Model:
     document_effects: bool
 
 
-def model_of(stack: Stack, solutions: Sequence[Solution]) -> Model:
+def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel:
     """Return what the pass needs to know of a fitted stack; its clusters are not looked at."""
     layers, p = len(stack.layers), stack.p
     k = p - 2 if stack.fixed_effects else p - 1
@@ -110,7 +109,7 @@ def model_of(stack: Stack, solutions: Sequence[Solution]) -> Model:
         sigma[index] = np.sqrt(solution.ssr / solution.df_resid)
         products = unpacked(stack.totals[index, 0], p)[2:, 2:]
         fitted_sd[index] = np.sqrt(slopes[index] @ products @ slopes[index] / solution.n_obs)
-    return Model(
+    return ResidualModel(
         terms=stack.terms[1:],
         layers=stack.layers,
         slopes=slopes,
@@ -122,24 +121,6 @@ def model_of(stack: Stack, solutions: Sequence[Solution]) -> Model:
         fitted_sd=fitted_sd,
         document_effects=stack.fixed_effects,
     )
-
-
-def model_to_json(model: Model, hac_lags: int) -> str:
-    """Return a model and the lags of its Newey-West errors as a JSON text, all digits kept."""
-    values = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in vars(model).items()
-    }
-    return json.dumps({"model": values, "hac_lags": hac_lags}, sort_keys=True)
-
-
-def model_from_json(text: str) -> tuple[Model, int]:
-    """Return what ``model_to_json`` was given."""
-    facts = json.loads(text)
-    values: dict[str, Any] = facts["model"]
-    for name in values.keys() - {"terms", "layers", "document_effects"}:
-        values[name] = np.array(values[name], dtype=np.float64)
-    return Model(**values), facts["hac_lags"]
 
 
 @dataclass
@@ -165,7 +146,7 @@ def means_of(shard: Shard) -> DocumentMeans:
     """Return the means of the documents of a shard, from their cross-products."""
     documents: list[str] = []
     counts, means = [], []
-    for block in shard.blocks():
+    for block in shard.batches():
         sums = block.products.sum(axis=1)[..., : len(shard.terms) + 1]
         n = np.rint(sums[..., 0]).astype(np.int64)
         documents += block.documents
@@ -178,12 +159,12 @@ def means_of(shard: Shard) -> DocumentMeans:
 
 
 @dataclass
-class Sums:
+class ResidualSums:
     """Sums over the rows of each layer. All are 0 for a layer that is not fitted.
 
-    x stands for [1, regressors], centred as in ``Model`` or ``DocumentMeans``, q for its length
-    K + 1; z for [x, e₋₁, …, e₋ₚ] with the residuals of the P = ``BREUSCH_GODFREY_LAGS`` tokens
-    before. A = ``AUTOCORRELATION_LAGS``.
+    x stands for [1, regressors], centred as in ``ResidualModel`` or ``DocumentMeans``, q for its
+    length K + 1; z for [x, e₋₁, …, e₋ₚ] with the residuals of the P = ``BREUSCH_GODFREY_LAGS``
+    tokens before. A = ``AUTOCORRELATION_LAGS``.
 
     Attributes
     ----------
@@ -240,7 +221,7 @@ class Sums:
 
 
 def _shapes(terms: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shape that each array of ``Sums`` has for one layer."""
+    """Return the shape that each array of ``ResidualSums`` has for one layer."""
     q = len(terms) + 1
     z = q + BREUSCH_GODFREY_LAGS
     bins = len(COARSE_EDGES) + 1
@@ -267,7 +248,7 @@ def _shapes(terms: Sequence[str]) -> dict[str, tuple[int, ...]]:
 COUNTS = {"n", "effects", "pairs", "histogram", "fitted_histogram"}
 
 
-def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> Sums:
+def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums:
     """Return the sums over no rows."""
     arrays = {
         name: np.zeros((len(layers), *shape), dtype=np.int64 if name in COUNTS else np.float64)
@@ -275,7 +256,7 @@ def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> Sums:
     }
     arrays["smallest"] = np.full(len(layers), np.inf)
     arrays["largest"] = np.full(len(layers), -np.inf)
-    return Sums(terms, layers, hac_lags, **arrays)
+    return ResidualSums(terms, layers, hac_lags, **arrays)
 
 
 def default_hac_lags(rows: float) -> int:
@@ -288,12 +269,12 @@ def default_hac_lags(rows: float) -> int:
     return floor(4 * (rows / 100) ** (2 / 9))
 
 
-def accumulate(
+def sum_residuals(
     batches: Iterable[pa.RecordBatch],
-    model: Model,
+    model: ResidualModel,
     hac_lags: int,
     document_means: DocumentMeans | None = None,
-) -> Sums:
+) -> ResidualSums:
     """Sum over the residuals of a design, read once, batch by batch.
 
     Parameters
@@ -301,7 +282,7 @@ def accumulate(
     batches : iterable of pyarrow.RecordBatch
         Consecutive rows of a design, of whole documents in all: the keys, ``layer_00.y`` and so
         on, null where the layer drops the row. Documents and sequences may span batches.
-    model : Model
+    model : ResidualModel
     hac_lags : int
         Lags of the Newey-West errors; 0 gives the HC ones.
     document_means : DocumentMeans, optional
@@ -309,7 +290,7 @@ def accumulate(
 
     Returns
     -------
-    sums : Sums
+    sums : ResidualSums
 
     Raises
     ------
@@ -413,8 +394,8 @@ def _read(piece: pa.RecordBatch, layer: int, terms: Sequence[str], into: np.ndar
 
 
 def _add(
-    sums: Sums,
-    model: Model,
+    sums: ResidualSums,
+    model: ResidualModel,
     place: int,
     z: np.ndarray,
     freedom: np.ndarray,
@@ -426,8 +407,8 @@ def _add(
 
     Parameters
     ----------
-    sums : Sums
-    model : Model
+    sums : ResidualSums
+    model : ResidualModel
     place : int
         Of the layer.
     z : (q + P, rows) array
@@ -471,9 +452,9 @@ def _add(
     residual = e / (sigma if sigma > 0 else 1)
     bins = _bins(residual, RESIDUAL_EDGES)
     sums.histogram[place] += np.bincount(bins, minlength=sums.histogram.shape[1])
-    spread = model.fitted_sd[place]
+    unit = model.fitted_sd[place]
     fitted -= model.fitted_mean[place]
-    fitted /= spread if spread > 0 else 1
+    fitted /= unit if unit > 0 else 1
     size = sums.fitted_histogram.shape[1]
     cells = _bins(fitted, COARSE_EDGES) * size + _bins(residual, COARSE_EDGES)
     sums.fitted_histogram[place] += np.bincount(cells, minlength=size * size).reshape(size, size)
@@ -513,19 +494,56 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.clip(bins, 0, len(edges), out=bins).astype(np.intp)
 
 
-def merged(parts: Sequence[Sums]) -> Sums:
-    """Return the sums over all shards of one design."""
-    first = parts[0]
-    total = _nothing(first.terms, first.layers, first.hac_lags)
-    for part in parts:
-        for name in _shapes(first.terms):
-            into, values = getattr(total, name), getattr(part, name)
-            combine = {"smallest": np.minimum, "largest": np.maximum}.get(name, np.add)
-            combine(into, values, out=into)
+def _merge(total: ResidualSums, part: ResidualSums) -> None:
+    """Add the sums of one shard to those of others."""
+    for name in _shapes(total.terms):
+        into, values = getattr(total, name), getattr(part, name)
+        combine = {"smallest": np.minimum, "largest": np.maximum}.get(name, np.add)
+        combine(into, values, out=into)
+
+
+def sums_of_shards(
+    designs: Sequence[Path],
+    shards: Sequence[Shard],
+    model: ResidualModel,
+    hac_lags: int,
+    threads: int,
+) -> ResidualSums:
+    """Return the sums over the designs of all shards, some of which are read at a time.
+
+    Each thread has one batch in memory. The sums do not depend on the number of threads.
+
+    Parameters
+    ----------
+    designs : sequence of Path
+    shards : sequence of Shard
+        Cross-products of these designs, for the means of documents.
+    model : ResidualModel
+    hac_lags : int
+    threads : int
+    """
+    stopped = Event()
+
+    def sums_of(place: int) -> ResidualSums:
+        batches = tables.batches(designs[place], ROWS, "residuals")
+        means = means_of(shards[place]) if model.document_effects else None
+        return sum_residuals(
+            takewhile(lambda _: not stopped.is_set(), batches), model, hac_lags, means
+        )
+
+    total = _nothing(model.terms, model.layers, hac_lags)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for sums in pool.map(sums_of, range(len(designs))):
+            _merge(total, sums)
+    finally:
+        # After an error or a signal, nothing waits for shards that are still being read.
+        stopped.set()
+        pool.shutdown(cancel_futures=True)
     return total
 
 
-def to_table(sums: Sums) -> pa.Table:
+def to_table(sums: ResidualSums) -> pa.Table:
     """Return sums as a table, one row per layer; arrays of a layer lie flat, last index first."""
     columns = {"layer": pa.array(np.array(sums.layers, np.int32))}
     for name, shape in _shapes(sums.terms).items():
@@ -535,24 +553,24 @@ def to_table(sums: Sums) -> pa.Table:
     return pa.table(columns)
 
 
-def record_of(sums: Sums) -> dict[str, Any]:
+def record_of(sums: ResidualSums) -> dict[str, Any]:
     """Return what a file's provenance needs besides the table, as the entry ``residuals``."""
     return {"terms": sums.terms, "layers": sums.layers, "hac_lags": sums.hac_lags}
 
 
-def read_sums(path: str | Path) -> Sums:
-    """Read one shard's sums."""
-    record = read_provenance(path)["residuals"]
+def read_sums(path: str | Path) -> ResidualSums:
+    """Read the sums from their file."""
+    record = tables.read_provenance(path)["residuals"]
     table = pq.read_table(path)
     arrays = {}
     for name, shape in _shapes(record["terms"]).items():
         column = table[name].combine_chunks()
         flat = column.flatten() if shape else column
         arrays[name] = flat.to_numpy().reshape(len(record["layers"]), *shape)
-    return Sums(record["terms"], record["layers"], record["hac_lags"], **arrays)
+    return ResidualSums(record["terms"], record["layers"], record["hac_lags"], **arrays)
 
 
-def covariance(sums: Sums, model: Model, kind: str) -> np.ndarray:
+def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np.ndarray:
     """Return the covariance of the coefficients, robust in one of three ways.
 
     With N rows and k columns, document effects counted among them:
@@ -564,9 +582,9 @@ def covariance(sums: Sums, model: Model, kind: str) -> np.ndarray:
 
     Parameters
     ----------
-    sums : Sums
+    sums : ResidualSums
         Of all shards.
-    model : Model
+    model : ResidualModel
     kind : {"hc1", "hc3", "hac"}
 
     Returns
@@ -586,7 +604,7 @@ def covariance(sums: Sums, model: Model, kind: str) -> np.ndarray:
     return result
 
 
-def diagnostics(sums: Sums, model: Model) -> pd.DataFrame:
+def diagnostics(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
     """Return tests and quantiles of the residuals, one row per layer.
 
     Columns, NaN for a layer that is not fitted:
@@ -609,9 +627,9 @@ def diagnostics(sums: Sums, model: Model) -> pd.DataFrame:
 
     Parameters
     ----------
-    sums : Sums
+    sums : ResidualSums
         Of all shards.
-    model : Model
+    model : ResidualModel
 
     Returns
     -------
@@ -685,7 +703,7 @@ def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> floa
     return float(n * (outer @ np.linalg.solve(inner, outer)) / variation)
 
 
-def quantiles(sums: Sums, model: Model, probabilities: np.ndarray) -> np.ndarray:
+def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarray) -> np.ndarray:
     """Return quantiles of the residuals, in their own unit.
 
     Those of ``numpy.quantile`` with each residual displaced within its bin of the histogram: by
@@ -693,8 +711,8 @@ def quantiles(sums: Sums, model: Model, probabilities: np.ndarray) -> np.ndarray
 
     Parameters
     ----------
-    sums : Sums
-    model : Model
+    sums : ResidualSums
+    model : ResidualModel
     probabilities : (Q,) array
 
     Returns
@@ -724,7 +742,7 @@ def quantiles(sums: Sums, model: Model, probabilities: np.ndarray) -> np.ndarray
     return result
 
 
-def autocorrelation(sums: Sums) -> pd.DataFrame:
+def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
     """Return the autocorrelation of the residuals within sequences, by layer and lag.
 
     The mean of e_t e_t₋l over the pairs there are, divided by the mean of e²: short sequences

@@ -5,18 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy import special
+from statsmodels.stats.multitest import multipletests
 
 from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import Fit
 from attnlag.regression.least_squares import names_of
+from attnlag.regression.terms import is_lag
 
 # The most influential documents that are kept of each layer and term.
 INFLUENTIAL = 100
 
-ADJUSTMENTS = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
+METHODS = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
 
 
-def coefficients(
+def coefficients_table(
     fits: Sequence[Fit],
     stack: Stack,
     *,
@@ -60,17 +62,7 @@ def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
     known = ~np.isnan(corrected)
     if adjust == "none" or not known.any():
         return corrected
-    p = corrected[known]
-    if adjust == "holm":
-        # The default. Statsmodels, which has it too, takes most of a second to import.
-        order = np.argsort(p)
-        steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-        p[order] = np.minimum(steps, 1)
-    else:
-        from statsmodels.stats.multitest import multipletests
-
-        p = multipletests(p, method=ADJUSTMENTS[adjust])[1]
-    corrected[known] = p
+    corrected[known] = multipletests(corrected[known], method=METHODS[adjust])[1]
     return corrected
 
 
@@ -96,16 +88,16 @@ def fits_table(
     dropped: Sequence[int],
     diagnostics: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return one row per layer with the goodness of its fit.
+    """Return one row per layer with its goodness of fit.
 
     Parameters
     ----------
     fits : sequence of Fit
     layers : sequence of int
     dropped : sequence of int
-        Rows of each layer that a zero or non-finite norm took.
+        Number of rows of each layer that were dropped for a zero or non-finite norm.
     diagnostics : pandas.DataFrame, optional
-        More columns, of the residuals, a row per layer.
+        One row per layer with tests and quantiles of the residuals.
     """
     rows = [
         [layer, *(getattr(result, name) for name in GOODNESS)]
@@ -134,7 +126,7 @@ def influence_table(fits: Sequence[Fit], stack: Stack) -> pd.DataFrame:
             continue
         errors = np.sqrt(np.diag(result.covariance))
         for place, term in enumerate(names):
-            if not term.startswith(("lag_", "lead_")):
+            if not is_lag(term):
                 continue
             change = result.estimate[place] - result.without[:, place]
             # Ties in the order of the documents.

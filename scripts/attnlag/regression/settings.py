@@ -10,11 +10,19 @@ FixedEffects = Literal["none", "document"]
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What all regressions of a study together need of a row, to be held to one sample."""
+    """What all regressions of a study together need of a row, to be held to one sample.
+
+    Attributes
+    ----------
+    lags, leads : tuple of int
+        Distances in tokens that occur in any of them.
+    covariates : tuple of str
+        Covariates with values of their own in each layer that occur in any of them.
+    """
 
     lags: tuple[int, ...]
     leads: tuple[int, ...]
-    previous_layer: bool
+    covariates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,21 +56,6 @@ class CrossproductsSettings:
     """Whether documents are summed in halves, for the half-panel jackknife."""
 
     halves: bool
-
-
-@dataclass(frozen=True)
-class ResidualsSettings:
-    """What the second pass over the design depends on.
-
-    Attributes
-    ----------
-    fixed_effects : {"none", "document"}
-    hac_lags : int or None
-        Lags of the Newey-West errors; None: by the rule of thumb.
-    """
-
-    fixed_effects: FixedEffects
-    hac_lags: int | None
 
 
 @dataclass(frozen=True)
@@ -101,17 +94,6 @@ class RegressionSettings:
     seed: int
     folds: int
     hac_lags: int | None
-    stack_mb: int
-
-
-@dataclass(frozen=True)
-class GroupsSettings:
-    """How the regression of each group of documents is fitted; see `RegressionSettings`."""
-
-    fixed_effects: FixedEffects
-    covariance: Covariance
-    alpha: float
-    adjust: Adjustment
     stack_mb: int
 
 

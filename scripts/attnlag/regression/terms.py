@@ -1,11 +1,32 @@
-"""Terms of a regression by their names: lags, leads and covariates."""
+"""Terms of a regression: their names, and where their values come from."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    """Where a term of a layer takes its value from, seen from the outcome.
+
+    Attributes
+    ----------
+    layers_before : int
+        0: the outcome's own layer; 1: the layer before it.
+    offset : int
+        Tokens after the outcome; negative: before it.
+    """
+
+    layers_before: int
+    offset: int
+
+
+def is_lag(term: str) -> bool:
+    """Return whether a term is a lag or a lead, and not a covariate."""
+    return term.startswith(("lag_", "lead_"))
 
 
 def lags_among(terms: Sequence[str]) -> list[str]:
     """Return the lags among the terms of a regression, nearest first, and then its leads."""
-    found = {term for term in terms if term.startswith(("lag_", "lead_"))}
+    found = {term for term in terms if is_lag(term)}
     return sorted(found, key=lambda term: (is_lead(term), distance(term)))
 
 

@@ -1,4 +1,4 @@
-"""Tables as pages that a browser sorts, searches and filters; each is complete in itself."""
+"""Tables as HTML pages that sort, search and filter; each page is complete in itself."""
 
 from html import escape
 from pathlib import Path
@@ -10,6 +10,7 @@ from itables import JavascriptCode, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from itables.options import dt_bundle
 
+from attnlag.regression.labels import correction
 from attnlag.storage.writing import write_text
 
 # Digits of a number that a reader looks at; the CSV and Parquet files have them all.
@@ -46,16 +47,16 @@ font-src data:">
 
 
 def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
-    """Return a table as a page of HTML that loads nothing from anywhere.
+    """Return a table as an HTML page that loads nothing from elsewhere.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Rows whose column ``significant`` is ``"yes"`` are marked, if there is such a column.
+        Rows with ``"yes"`` in the column ``significant`` are marked, if there is such a column.
     title, note : str
-        Above the table.
+        Text above the table.
     name : str
-        Of the table in the page, and of the file that its button saves.
+        Name of the table in the page, and of the file that its button saves.
     """
     mark = "null"
     if "significant" in frame:
@@ -103,12 +104,65 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
 
 
 def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str) -> None:
-    """Write a table as a page, whole or not at all."""
+    """Write a table as an HTML page, whole or not at all."""
     write_text(page(frame, title=title, note=note, name=path.stem), path)
 
 
+def write_coefficients(
+    coefficients: pd.DataFrame, path: Path, *, alpha: float, adjust: str
+) -> None:
+    """Write the page of the coefficients of one regression.
+
+    Parameters
+    ----------
+    coefficients : pandas.DataFrame
+        The tidy table.
+    path : Path
+    alpha : float
+        Level of significance.
+    adjust : str
+        The correction behind ``p_adjusted``.
+    """
+    keys = ["model", "corpus", "site", "regression"]
+    # The same in every row; the title has them.
+    frame = coefficients.drop(columns=[*keys, "subset"])
+    write_page(
+        with_significance(frame, alpha),
+        path,
+        title=f"Coefficients: {', '.join(coefficients.iloc[0][keys])}",
+        note=f"A row for each layer and term. Marked: p_adjusted < {alpha:g}, for each term "
+        f"{correction(adjust)}. Numbers have {DIGITS} digits; coefficients.csv has them all. "
+        "Coefficients of lags within one layer are predictive associations, not causes.",
+    )
+
+
+def write_coefficients_of_models(
+    coefficients: pd.DataFrame, path: Path, *, alpha: float, adjust: str
+) -> None:
+    """Write the page of the coefficients of all models; see `write_coefficients`."""
+    write_page(
+        with_significance(coefficients, alpha),
+        path,
+        title="Coefficients of all models",
+        note="A row for each layer and term; depth is layer / (layers - 1). Marked: p_adjusted < "
+        f"{alpha:g}, for each term {correction(adjust, 'the layers of a model')}.",
+    )
+
+
+def write_pairs(pairs: pd.DataFrame, path: Path) -> None:
+    """Write the page of the pairs of models."""
+    write_page(
+        pairs,
+        path,
+        title="Every two models",
+        note="How far the coefficients of two models agree over relative depth: Pearson's "
+        "correlation with its interval from a bootstrap of documents, and the share of layers "
+        "that agree in sign and significance.",
+    )
+
+
 def with_significance(coefficients: pd.DataFrame, alpha: float) -> pd.DataFrame:
-    """Return a tidy table with a column ``significant``: yes, no, or empty without a p-value."""
+    """Return a tidy table with a column ``significant``: yes, no, or empty without p-value."""
     p_values = coefficients["p_adjusted"].to_numpy(dtype=float)
     answer = np.where(np.isnan(p_values), "", np.where(p_values < alpha, "yes", "no"))
     result = coefficients.copy()

@@ -1,6 +1,6 @@
 """Results in words and in the summary table that a statistician expects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,15 +8,66 @@ import pandas as pd
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
+from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
+from attnlag.regression.comparison import FEWEST_POINTS
+from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
-from attnlag.regression.labels import COVARIANCE
+from attnlag.regression.labels import COVARIANCE, correction
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
+from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.terms import is_lag, named
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
     "are computed in parallel from the layer before, so none of them is caused by another."
 )
+
+
+def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
+    """Return the fit of each layer as a table of text, by the name of the layer.
+
+    Parameters
+    ----------
+    fitted : FittedRegression
+    name : str
+        Name of the regression, as in ``"smollm2-135m, prompts, attention, notebook"``.
+    """
+    settings = fitted.settings
+    by_layer = fitted.coefficients.groupby("layer")
+    rows = fitted.goodness.itertuples()
+    return {
+        layer_name(layer): layer_summary(
+            fit,
+            by_layer.get_group(layer),
+            row,
+            title=f"{name}: layer {layer}",
+            alpha=settings.alpha,
+            adjust=settings.adjust,
+            notes=_notes(settings, fitted.bins),
+        )
+        for layer, fit, row in zip(fitted.layers, fitted.fits, rows, strict=True)
+    }
+
+
+def _notes(settings: RegressionSettings, bins: int | None) -> list[str]:
+    """Return what a reader of a summary must know besides its numbers."""
+    lines = []
+    if settings.fixed_effects == "document":
+        lines.append("Means of documents are taken out; R-squared is of what they leave.")
+    if settings.bias_correction == "half-panel":
+        lines.append("Coefficients are corrected by the half-panel jackknife.")
+    if bins is not None:
+        lines.append(_shared_bins(bins))
+    return lines
+
+
+def _shared_bins(bins: int) -> str:
+    """Return in words that documents share bins."""
+    return (
+        f"documents share {bins:,} bins in the jackknife, the folds and the bootstrap, to stay "
+        "within the memory allowed; CRV1 is by document"
+    )
 
 
 def layer_summary(
@@ -105,7 +156,7 @@ def layer_summary(
             ("Durbin-Watson (biased):", f"{row.durbin_watson:.4f}"),
         ],
     )
-    p_values = f"Adj. P: {adjust}, over the layers, per term."
+    p_values = f"Adj. P: {correction(adjust)}, per term."
     if "p_wild" in coefficients:
         p_values += " Wild P: wild cluster bootstrap, not adjusted."
     lines = [
@@ -138,10 +189,6 @@ def _study(fits: pd.DataFrame) -> str:
 def _sample(fits: pd.DataFrame) -> str:
     rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
     return f"{counted(rows, 'row')} from {counted(documents, 'document')}"
-
-
-def _correction(adjust: str) -> str:
-    return "uncorrected" if adjust == "none" else f"{adjust} over layers"
 
 
 UNUSABLE = "zero or non-finite norms"
@@ -178,7 +225,32 @@ def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     return lines
 
 
-def findings(
+def findings(fitted: FittedRegression, name: str) -> str:
+    """Return the findings of a regression, with what a reader must know of its documents.
+
+    Parameters
+    ----------
+    fitted : FittedRegression
+    name : str
+        Name of the regression, as in ``"smollm2-135m, prompts, attention, notebook"``.
+    """
+    settings = fitted.settings
+    text = coefficient_findings(
+        fitted.coefficients,
+        fitted.goodness,
+        name=name,
+        alpha=settings.alpha,
+        adjust=settings.adjust,
+    )
+    text += advice(
+        fitted.goodness, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap
+    )
+    if fitted.bins is not None:
+        text += f"  {_shared_bins(fitted.bins)}\n"
+    return text
+
+
+def coefficient_findings(
     coefficients: pd.DataFrame, fits: pd.DataFrame, *, name: str, alpha: float, adjust: str
 ) -> str:
     """Return in a few lines what a reader wants to know first.
@@ -188,20 +260,19 @@ def findings(
     coefficients, fits : pandas.DataFrame
         The tidy tables of one regression.
     name : str
-        What was regressed, as in ``"smollm2-135m, prompts, attention, notebook"``.
+        Name of the regression.
     """
     fitted = fits[fits["status"] == "ok"]
     lines = [f"{name}: {len(fitted)} of {len(fits)} layers fitted, {_sample(fits)}"]
-    correction = _correction(adjust)
     for term, rows in coefficients.groupby("term", sort=False):
         # Covariates are held fixed, not asked about.
-        if not str(term).startswith(("lag_", "lead_")):
+        if not is_lag(str(term)):
             continue
         low, high = rows["estimate"].min(), rows["estimate"].max()
         significant = rows["p_adjusted"] < alpha
         lines.append(
-            f"  {str(term).replace('_', ' ')}: significant in {int(significant.sum())} of "
-            f"{len(fits)} layers (p < {alpha:g}, {correction}), positive in "
+            f"  {named(str(term))}: significant in {int(significant.sum())} of "
+            f"{len(fits)} layers (p < {alpha:g}, {correction(adjust)}), positive in "
             f"{int((significant & (rows['estimate'] > 0)).sum())} of these; "
             f"coefficients {low:.3f} to {high:.3f}"
         )
@@ -225,18 +296,20 @@ FEW_DOCUMENTS = 50
 UNEQUAL = 0.5
 
 
-def advice(fits: pd.DataFrame, settings: Mapping[str, Any]) -> str:
-    """Return what the number of documents means for the errors; empty where it means nothing.
+def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
+    """Return a warning if errors by document rest on few or unequal documents, else nothing.
 
     Parameters
     ----------
     fits : pandas.DataFrame
         One row per layer.
-    settings : mapping
-        Of the inference.
+    covariance : str
+        Kind of standard errors.
+    wild_bootstrap : int
+        Number of draws of the wild bootstrap.
     """
     fitted = fits[fits["status"] == "ok"]
-    if not len(fitted) or settings["covariance"] not in CLUSTERED:
+    if not len(fitted) or covariance not in CLUSTERED:
         return ""
     documents = int(fitted["n_documents"].max())
     effective = float(fitted["effective_documents"].min())
@@ -246,10 +319,10 @@ def advice(fits: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         f"  errors by document rest on {documents:,} documents, which count as {effective:.0f} "
         "equal ones where they are fewest"
     )
-    if not settings["wild_bootstrap"]:
-        line += "; inference.wild_bootstrap: 9999 gives p-values made for that"
-        if settings["covariance"] == "cluster":
-            line += ", covariance: cluster-jackknife wider intervals"
+    if not wild_bootstrap:
+        line += "; the wild bootstrap (9,999 draws) gives p-values made for that"
+        if covariance == "cluster":
+            line += ", the cluster jackknife gives wider intervals"
     return line + "\n"
 
 
@@ -270,15 +343,59 @@ def null_findings(
         f"{name}: the order of tokens within documents permuted, "
         f"{int(fits['draws'].max()):,} times, {_sample(fits)}"
     ]
-    correction = _correction(adjust)
     for term, rows in coefficients.groupby("term", sort=False):
-        if not str(term).startswith(("lag_", "lead_")) or rows["estimate"].isna().all():
+        if not is_lag(str(term)) or rows["estimate"].isna().all():
             continue
         beyond = int((rows["p_adjusted"] < alpha).sum())
         lines.append(
-            f"  {str(term).replace('_', ' ')}: {rows['estimate'].min():.3f} to "
+            f"  {named(str(term))}: {rows['estimate'].min():.3f} to "
             f"{rows['estimate'].max():.3f} if order means nothing, "
             f"{rows['observed'].min():.3f} to {rows['observed'].max():.3f} in the real order; "
-            f"they differ in {beyond} of {len(rows)} layers (p < {alpha:g}, {correction})"
+            f"they differ in {beyond} of {len(rows)} layers (p < {alpha:g}, {correction(adjust)})"
         )
     return "\n".join(lines + _not_fitted(fits)) + "\n"
+
+
+def comparison_findings(table: pd.DataFrame, alpha: float) -> str:
+    """Return the pairs of models in words, a line for each.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The pairs; may be empty.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    """
+    if not len(table):
+        return "comparison: one model, so there are no pairs of models\n"
+    lines = []
+    for name, rows in table.groupby("regression", sort=False):
+        lines.append(f"comparison of models over relative depth, {name}:")
+        lines += [f"  {_pair_finding(row, alpha)}" for row in rows.itertuples()]
+    return "\n".join(lines) + "\n"
+
+
+def _pair_finding(row: Any, alpha: float) -> str:
+    one, other = (
+        f"{model} (random weights)" if control else model
+        for model, control in ((row.model_a, row.control_a), (row.model_b, row.control_b))
+    )
+    if np.isnan(row.correlation):
+        why = (
+            f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
+            if row.points < FEWEST_POINTS
+            else "a profile is constant"
+        )
+        correlation = f"{one} and {other}: no correlation over depth ({why})"
+    else:
+        interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"
+        if row.draws == 0:
+            interval = f"no interval with {counted(row.documents, 'document')}"
+        correlation = f"{one} and {other} correlate {row.correlation:.2f} ({interval}) over depth"
+    dropped = row.documents_only_a + row.documents_only_b
+    note = f"; {counted(dropped, 'document')} of one model only left out" if dropped else ""
+    return (
+        f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}; "
+        f"{row.layers_agreeing} of {counted(row.layers_compared, 'layer')} "
+        f"agree{'s' if row.layers_compared == 1 else ''}{note}"
+    )

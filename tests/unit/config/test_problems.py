@@ -192,7 +192,7 @@ ADDED = {
     # Keys that do not go together, at the one to change.
     "regressions:\n  a:\n    lags: [1]\n    fixed_effects: document\n    covariates: [group]": (
         "10: regressions.a.covariates: found the covariate group beside fixed_effects: document, "
-        "expected one of the two: a group is constant within its documents"
+        "expected one of the two: group is constant within documents"
     ),
     "regressions:\n  a:\n    lags: [1]\n    bias_correction: half-panel": (
         "9: regressions.a.bias_correction: found bias_correction: half-panel without "
@@ -902,10 +902,14 @@ def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
     }
     assert checked(regressions=regressions).sample() is None
     config = checked(regressions=regressions, norms={"common_sample": "true"})
-    assert config.sample() == {"lags": [1, 5], "leads": [2, 3], "previous_layer": True}
+    assert config.sample() == {
+        "lags": [1, 5],
+        "leads": [2, 3],
+        "covariates": ["previous_layer"],
+    }
     del regressions["c"]
     config = checked(regressions=regressions, norms={"common_sample": True})
-    assert config.sample() == {"lags": [1, 5], "leads": [2], "previous_layer": False}
+    assert config.sample() == {"lags": [1, 5], "leads": [2], "covariates": []}
 
 
 def test_a_regression_may_be_called_null() -> None:

@@ -220,14 +220,14 @@ def test_files_have_equal_bytes_and_stay_small(tmp_path):
         assert len(first) < 800_000
 
 
-def test_the_residuals_of_all_shards_are_drawn(tmp_path):
+def test_the_program_draws_the_residuals(tmp_path):
     random = np.random.default_rng(0)
     lag, y = random.normal(size=(2, 600))
     y += 0.3 * lag
     slope, intercept = np.polyfit(lag, y, 1)
     fitted = intercept + slope * lag
     sigma, spread = np.std(y - fitted), np.std(fitted)
-    model = residuals.Model(
+    model = residuals.ResidualModel(
         terms=["lag_1"],
         layers=[0],
         slopes=np.array([[slope]]),
@@ -251,7 +251,7 @@ def test_the_residuals_of_all_shards_are_drawn(tmp_path):
                 "layer_00.lag_1": lag[rows],
             }
         )
-        sums = residuals.accumulate([batch], model, 0)
+        sums = residuals.sum_residuals([batch], model, 0)
         record = {"residuals": residuals.record_of(sums), "stages": {"tokens": {"shards": 2}}}
         tables.write_table(residuals.to_table(sums), path, record)
     keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}

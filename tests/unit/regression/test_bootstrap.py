@@ -28,7 +28,7 @@ def clustered(y, x, codes):
 @settings(max_examples=60, deadline=None)
 def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, draws, seed, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "BLOCK", block)
+        patch.setattr(bootstrap, "NUMBERS_AT_ONCE", block)
         blocks = list(bootstrap.weights_of_draws(documents, draws, seed))
     assert all(part.size <= max(block, documents) for part in blocks)
     weights = np.concatenate(blocks)
@@ -57,9 +57,9 @@ def test_blocks_and_shards_change_no_draw(monkeypatch):
     whole = stack_of(table)
     ends = np.cumsum([0, *LENGTHS])
     parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
-    split = crossproducts.merged([shard_of(part) for part in parts])
+    split = crossproducts.stacked([shard_of(part) for part in parts])
     one = bootstrap.drawn(whole, least_squares.solve_all(whole), 50, 1)
-    monkeypatch.setattr(bootstrap, "BLOCK", 20)
+    monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 20)
     other = bootstrap.drawn(split, least_squares.solve_all(split), 50, 1)
     np.testing.assert_allclose(one, other, rtol=1e-9)
 
@@ -166,7 +166,7 @@ def test_multipliers_have_mean_0_and_variance_1(monkeypatch):
         assert abs(v.mean()) < 0.1
         assert abs(v.var() - 1) < 0.1
         assert len(np.unique(v)) == (2 if clusters == 40 else 6)
-        monkeypatch.setattr(bootstrap, "BLOCK", 1000)
+        monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 1000)
         blocks, _ = bootstrap.multipliers(clusters, 20_000, 0)
         np.testing.assert_array_equal(np.concatenate(list(blocks)), v)
         monkeypatch.undo()

@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_settings import settings_text
 
 from attnlag.errors import UserError
 from attnlag.regression import comparison, crossproducts, inference, results
+from attnlag.report import summaries
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -80,9 +82,9 @@ def write_study(
         path = folder / "crossproducts" / f"{shard:04d}.parquet"
         designs.write_shard(design, path, record)
         written.append(crossproducts.read_shard(path))
-    stack = crossproducts.merged(written)
+    stack = crossproducts.stacked(written)
     fits = inference.fit(stack, stated["covariance"], stated["folds"])
-    table = results.coefficients(
+    table = results.coefficients_table(
         fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust")}
     )
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
@@ -338,7 +340,9 @@ def test_few_documents_in_common_give_no_interval(tmp_path):
     assert (table["draws"] == 0).all()
     assert table[["conf_low", "conf_high"]].isna().all(axis=None)
     np.testing.assert_allclose(table["correlation"], 1)
-    assert "correlate 1.00 (no interval with 5 documents)" in comparison.findings(table, 0.05)
+    assert "correlate 1.00 (no interval with 5 documents)" in summaries.comparison_findings(
+        table, 0.05
+    )
 
 
 def test_no_document_in_common(tmp_path):
@@ -350,7 +354,9 @@ def test_no_document_in_common(tmp_path):
     assert (table["documents"] == 0).all()
     assert table["correlation"].isna().all()
     assert (table["layers_compared"] == 4).all()
-    assert "no correlation over depth (0 points of depth" in comparison.findings(table, 0.05)
+    assert "no correlation over depth (0 points of depth" in summaries.comparison_findings(
+        table, 0.05
+    )
 
 
 def test_a_layer_that_one_model_could_not_fit(tmp_path):
@@ -433,7 +439,7 @@ def test_the_table_of_all_studies_has_depth_and_control(tmp_path):
             write_study(tmp_path, "single", rows_of(bump(1))),
         )
     ]
-    table = comparison.coefficients(studies)
+    table = comparison.combined_coefficients(studies)
     tidy = list(studies[0].coefficients.columns)
     assert list(table.columns) == [*tidy, "depth", "control"]
     assert len(table) == 3 * (3 + 5 + 1)
@@ -455,7 +461,7 @@ def test_findings_are_a_line_for_each_pair(tmp_path):
     table = pairs_of(a, twin, alpha=0.1)
     first = table.iloc[0]
     assert (first["control_a"], first["control_b"]) == (False, True)
-    lines = comparison.findings(table, 0.1).splitlines()
+    lines = summaries.comparison_findings(table, 0.1).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
         f"  lag 1, attention, prompts: a and twin (random weights) correlate "
@@ -469,7 +475,7 @@ def test_findings_say_what_was_left_out_and_why_there_is_no_correlation(tmp_path
     rows = rows_of(bump(2))
     fewer = tuple(part[rows[0] != "d4"] for part in rows)
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
-    line = comparison.findings(table, 0.05).splitlines()[1]
+    line = summaries.comparison_findings(table, 0.05).splitlines()[1]
     assert "no correlation over depth (2 points of depth in common, expected 3)" in line
     assert line.endswith("2 of 2 layers agree; 1 document of one model only left out")
 
@@ -481,7 +487,7 @@ def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
     table = pairs_of(*paths)
     assert table.empty
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
-    assert "no pairs" in comparison.findings(table, 0.05)
+    assert "no pairs" in summaries.comparison_findings(table, 0.05)
 
 
 def test_regressions_fitted_otherwise_are_not_compared(tmp_path):
@@ -502,7 +508,7 @@ def compare(folder, *paths, **changes):
             SCRIPTS / "compare_models.py",
             *paths,
             "--settings",
-            json.dumps({"draws": 100, **changes}),
+            settings_text("compare_models", comparison={"draws": 100, **changes}),
             *("--coefficients", folder / "coefficients.parquet"),
             *("--pairs", folder / "pairs.parquet"),
             *("--findings", folder / "findings.txt"),
@@ -522,8 +528,9 @@ def test_the_program_writes_the_same_tables_twice(tmp_path):
         assert "Warning" not in done.stderr
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == [
-        "coefficients.csv", "coefficients.parquet", "findings.txt", "pairs.csv", "pairs.parquet",
-    ]  # fmt: skip
+        *("coefficients.csv", "coefficients.html", "coefficients.parquet", "findings.txt"),
+        *("pairs.csv", "pairs.html", "pairs.parquet"),
+    ]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     pairs = pd.read_parquet(tmp_path / "one" / "pairs.parquet")

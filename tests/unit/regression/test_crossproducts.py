@@ -37,7 +37,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
     shards = [
         shard_of(table.slice(ends[a], ends[b] - ends[a]), rows, halves) for a, b in pairwise(edges)
     ]
-    merged = crossproducts.merged(shards, fixed_effects=fixed_effects)
+    merged = crossproducts.stacked(shards, fixed_effects=fixed_effects)
     assert merged.clusters == whole.clusters == [f"d{i}" for i in range(len(lengths))]
     close = {"rtol": 1e-9, "atol": 1e-8}
     np.testing.assert_allclose(merged.centre, whole.centre, rtol=1e-13, atol=1e-13)
@@ -98,13 +98,13 @@ def test_a_shard_survives_its_file(tmp_path):
         count = 2 if halves else 1
         path = tmp_path / f"{halves}.parquet"
         facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
-        crossproducts.write(shard.blocks(), path, {}, halves=count, **facts)
+        crossproducts.write(shard.batches(), path, {}, halves=count, **facts)
         frame = pq.read_table(path).to_pandas()
         assert frame["document"].tolist()[:: 3 * count] == ["d0", "d1", "d2", "d3"]
         assert frame["layer"].tolist() == [0, 1, 2] * 4 * count
         again = crossproducts.read_shard(path)
         for options in ({}, {"fixed_effects": True}):
-            one, other = (crossproducts.merged([s], **options) for s in (shard, again))
+            one, other = (crossproducts.stacked([s], **options) for s in (shard, again))
             np.testing.assert_array_equal(one.products, other.products)
             np.testing.assert_array_equal(one.totals, other.totals)
             assert one.clusters == other.clusters

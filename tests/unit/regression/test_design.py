@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,17 @@ import patsy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from designs import design_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stage_settings import settings_text
 
 from attnlag.adjustments import columns
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.regression import design
-from attnlag.regression.covariates import CorpusFacts, position_spline
-from attnlag.regression.specification import Sample, Specification
+from attnlag.regression.covariates import groups_of_corpus, log_frequencies, position_spline
+from attnlag.regression.settings import SampleSettings
 from attnlag.storage import tables
 
 PROGRAM = Path(__file__).parents[3] / "scripts" / "build_design.py"
@@ -51,14 +54,25 @@ def norms_table(lengths, layers=2, seed=0, values=None):
     )
 
 
-def facts_of(table, documents):
+def facts_in(folder, counts, corpus):
+    """Return the facts that all covariates know from these tables."""
+    pq.write_table(counts, folder / "counts.parquet")
+    pq.write_table(corpus, folder / "corpus.parquet")
+    return {
+        "log_frequency": log_frequencies(folder / "counts.parquet"),
+        "group": groups_of_corpus(folder / "corpus.parquet"),
+    }
+
+
+def facts_of(folder, table, documents):
     """Return facts of a corpus that holds the table, some documents in each group."""
     ids, counts = np.unique(table["token_id"].to_numpy(), return_counts=True)
     groups = [GROUPS[i % 3] for i in range(documents)]
     # The corpus may be larger than the shard, in another order than its groups.
-    return CorpusFacts.of(
-        counts=pa.table({"token_id": pa.array(ids), "count": pa.array(counts)}),
-        corpus=pa.table(
+    return facts_in(
+        folder,
+        pa.table({"token_id": pa.array(ids), "count": pa.array(counts)}),
+        pa.table(
             {
                 "document": [f"d{i}" for i in range(documents)] + ["elsewhere"],
                 "group": pa.array([*groups, "letters"]).dictionary_encode(),
@@ -74,11 +88,12 @@ def batches_of(table, rows):
         yield from pa.table(columns, schema=table.schema).to_batches()
 
 
-def build(table, specification, rows=1000, facts=None):
+def build(table, settings, rows=1000, facts=()):
+    facts = dict(facts)
     counts = design.Counts()
-    parts = list(design.designs(batches_of(table, rows), specification, counts, facts))
+    parts = list(design.designs(batches_of(table, rows), settings, counts, facts))
     names = columns.layers_in(table.schema)
-    schema = design.schema(names, specification, facts.groups if facts else [])
+    schema = design.schema(names, settings, facts)
     assert all(part.schema == schema for part in parts)
     return pa.concat_tables(parts) if parts else schema.empty_table(), counts
 
@@ -100,9 +115,9 @@ def by_definition(table, spec, facts):
     def usable(value):
         return value > 0 and math.isfinite(value)
 
-    sample = spec.sample or Sample()
+    sample = spec.sample or SampleSettings((), (), ())
     own_previous = "previous_layer" in spec.covariates
-    before_too = [0, -1] if own_previous or sample.previous_layer else []
+    before_too = [0, -1] if own_previous or sample.covariates else []
     offsets = [0, *(-lag for lag in (*spec.lags, *sample.lags)), *spec.leads, *sample.leads]
     for sequence in sequences:
         for t, row in enumerate(sequence):
@@ -125,7 +140,7 @@ def by_definition(table, spec, facts):
                 for term, value in terms.items():
                     cells[f"{name}.{term}"] = math.log(value) if kept else None
             if "position" in spec.covariates:
-                x, knots = math.log(1 + t), [math.log(1 + knot) for knot in spec.knots]
+                x, knots = math.log(1 + t), [math.log(1 + knot) for knot in spec.position_knots]
                 for i, column in enumerate(harrell(x, knots), 1):
                     cells[f"position_{i}"] = column
             if "log_frequency" in spec.covariates:
@@ -133,7 +148,7 @@ def by_definition(table, spec, facts):
                 cells["log_frequency"] = math.log(share)
             if "group" in spec.covariates:
                 group = GROUPS[int(row["document"][1:]) % 3]
-                for other in facts.groups[1:]:
+                for other in facts["group"].names[1:]:
                     cells[f"group_{other}"] = float(other == group)
             found.append(cells)
     return found, [len(sequence) for sequence in sequences]
@@ -168,7 +183,8 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
     leads=DISTANCES,
     covariates=st.sets(st.sampled_from(["position", "log_frequency", "group", "previous_layer"])),
     drop_first=st.integers(0, 2),
-    sample=st.none() | st.builds(Sample, DISTANCES, DISTANCES, st.booleans()),
+    sample=st.none()
+    | st.builds(SampleSettings, DISTANCES, DISTANCES, st.sampled_from([(), ("previous_layer",)])),
     rows=st.integers(1, 40),
     spoiled=st.lists(
         st.tuples(st.integers(0, 10**6), st.sampled_from([0, np.inf, np.nan])), max_size=6
@@ -182,8 +198,9 @@ def test_the_design_is_its_definition(
     for place, value in spoiled:
         values.reshape(-1)[place % values.size] = value
     table = norms_table(lengths, 3, values=values)
-    spec = Specification(lags, leads, tuple(covariates), KNOTS, drop_first, sample)
-    facts = facts_of(table, len(lengths))
+    spec = design_settings(lags, leads, covariates, KNOTS, drop_first, sample)
+    with tempfile.TemporaryDirectory() as folder:
+        facts = facts_of(Path(folder), table, len(lengths))
     found, counts = build(table, spec, rows, facts)
     expected, sizes = by_definition(table, spec, facts)
     assert found.num_rows == len(expected)
@@ -212,13 +229,13 @@ def test_the_design_is_its_definition(
 
 
 def test_a_text_of_n_tokens_gives_n_minus_3_rows():
-    found, _ = build(norms_table([95]), Specification((1, 2)))
+    found, _ = build(norms_table([95]), design_settings((1, 2)))
     assert found.num_rows == 92
     assert found["position"].to_pylist()[0] == 3
 
 
 def test_leads_end_with_the_sequence():
-    found, _ = build(norms_table([6, 4]), Specification(leads=(1, 2)))
+    found, _ = build(norms_table([6, 4]), design_settings(leads=(1, 2)))
     assert found["position"].to_pylist() == [1, 2, 3, 1]
 
 
@@ -226,22 +243,22 @@ def test_lags_do_not_cross_windows():
     table = norms_table([6, 6])
     columns = table.to_pydict() | {"document": ["a"] * 12, "window": [0] * 6 + [1] * 6}
     table = pa.table(columns, schema=table.schema)
-    found, counts = build(table, Specification((1,)))
+    found, counts = build(table, design_settings((1,)))
     assert found["position"].to_pylist() == [2, 3, 4, 5] * 2
     assert counts.sequences == 2
 
 
 def test_short_sequences_are_kept_out_and_counted():
-    found, counts = build(norms_table([3, 4, 1, 10]), Specification((1, 2)))
+    found, counts = build(norms_table([3, 4, 1, 10]), design_settings((1, 2)))
     assert found["document"].to_pylist() == ["d1"] + ["d3"] * 7
     assert (counts.sequences, counts.short_sequences) == (4, 2)
     assert (counts.longest_sequence, counts.fewest_tokens) == (10, 4)
 
 
 def test_nothing_gives_nothing():
-    found, counts = build(norms_table([2]), Specification((1, 2)))
+    found, counts = build(norms_table([2]), design_settings((1, 2)))
     assert (found.num_rows, counts.short_sequences) == (0, 1)
-    found, counts = build(norms_table([]), Specification((1, 2)))
+    found, counts = build(norms_table([]), design_settings((1, 2)))
     assert (found.num_rows, counts.sequences) == (0, 0)
 
 
@@ -250,15 +267,15 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
     values[[5, 9, 20, 33, 47, 70], [0, 1, 2, 0, 1, 1]] = [0, 0, np.nan, 0, np.inf, 0]
     table = norms_table([30, 4, 25, 21], 3, values=values)
     each = [
-        Specification((1, 2)),
-        Specification((5,)),
-        Specification(leads=(2,)),
-        Specification((1,), covariates=("previous_layer",)),
+        design_settings((1, 2)),
+        design_settings((5,)),
+        design_settings(leads=(2,)),
+        design_settings((1,), covariates=("previous_layer",)),
     ]
-    union = Sample((1, 2, 5), (2,), True)
+    union = SampleSettings((1, 2, 5), (2,), ("previous_layer",))
 
-    def kept(specification, layer):
-        rows = build(table, specification)[0].to_pylist()
+    def kept(settings, layer):
+        rows = build(table, settings)[0].to_pylist()
         return {
             (row["document"], row["position"])
             for row in rows
@@ -271,7 +288,7 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
         expected = set.intersection(*(kept(one, layer) for one in common))
         assert 0 < len(expected) < min(len(kept(one, layer)) for one in common)
         for one in common:
-            held = Specification(one.lags, one.leads, one.covariates, sample=union)
+            held = design_settings(one.lags, one.leads, one.covariates, sample=union)
             assert kept(held, layer) == expected
     assert kept(each[3], 0) == set()
 
@@ -280,13 +297,13 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
 
 
 def test_cells_say_where_each_term_comes_from():
-    spec = Specification((1, 3), (2,), ("previous_layer", "position"))
+    spec = design_settings((1, 3), (2,), ("previous_layer", "position"))
     values = np.random.default_rng(1).normal(size=(3, 20))
     keys = norms_table([20], 3).select(columns.KEYS)
-    terms = design.terms_of(values, keys, spec, CorpusFacts())
+    terms = design.terms_of(values, keys, spec, {})
     rows = terms.keys["position"].to_numpy()
     assert rows.tolist() == list(range(4, 18))
-    assert list(spec.cells) == [
+    assert list(design.cells_of(spec)) == [
         "y",
         "lag_1",
         "lag_3",
@@ -294,7 +311,7 @@ def test_cells_say_where_each_term_comes_from():
         "previous_layer",
         "previous_layer_lag_1",
     ]
-    for term, cell in zip(terms.layers, spec.cells.values(), strict=True):
+    for term, cell in zip(terms.layers, design.cells_of(spec).values(), strict=True):
         for layer in (1, 2):
             source = values[layer - cell.layers_before]
             assert term[layer].tolist() == source[rows + cell.offset].tolist()
@@ -327,10 +344,11 @@ def test_the_spline_spans_that_of_patsy_and_is_straight_outside():
     assert np.allclose(columns[1:, :5], 0)
 
 
-def test_an_unknown_token_or_document_is_refused():
+def test_an_unknown_token_or_document_is_refused(tmp_path):
     table = norms_table([8, 8])
-    facts = facts_of(table, 2)
-    few = CorpusFacts.of(
+    facts = facts_of(tmp_path, table, 2)
+    few = facts_in(
+        tmp_path,
         pa.table({"token_id": pa.array([0], pa.int32()), "count": [1]}),
         pa.table({"document": ["d1"], "group": ["prose"]}),
     )
@@ -338,7 +356,7 @@ def test_an_unknown_token_or_document_is_refused():
         ("log_frequency", "which the token counts lack"),
         ("group", "found the document 'd0', which the corpus lacks"),
     ):
-        spec = Specification((1,), covariates=(covariate,))
+        spec = design_settings((1,), covariates=(covariate,))
         build(table, spec, facts=facts)
         with pytest.raises(UserError, match=problem):
             build(table, spec, facts=few)
@@ -367,7 +385,7 @@ def test_the_program_reads_what_the_covariates_ask_for(tmp_path):
     pq.write_table(pa.table(corpus), paths["corpus"])
 
     def run(covariates, *options):
-        stated = '{"lags": [1], "covariates": [' + ", ".join(f'"{c}"' for c in covariates) + "]}"
+        stated = settings_text("build_design", regression={"lags": [1], "covariates": covariates})
         command = [sys.executable, PROGRAM, paths["norms"], "--settings", stated]
         return subprocess.run(
             [*command, "--output", paths["out"], *options], capture_output=True, text=True
@@ -389,8 +407,8 @@ def test_the_program_reads_what_the_covariates_ask_for(tmp_path):
     ]
     expected, _ = build(
         table,
-        Specification((1,), covariates=tuple(asked)),
-        facts=CorpusFacts.of(pq.read_table(paths["counts"]), pq.read_table(paths["corpus"])),
+        design_settings((1,), covariates=tuple(asked)),
+        facts=facts_in(tmp_path, pq.read_table(paths["counts"]), pq.read_table(paths["corpus"])),
     )
     assert found.to_pydict() == expected.to_pydict()
     missing = run(["group"], "--token-counts", "--corpus")

@@ -34,7 +34,7 @@ def test_equals_statsmodels(lengths, layers, missing, covariance):
     table = design_table(lengths, layers, missing=missing)
     stack = stack_of(table)
     fits = inference.fit(stack, covariance, 5)
-    tidy = results.coefficients(fits, stack, covariance=covariance, alpha=0.1, adjust="holm")
+    tidy = results.coefficients_table(fits, stack, covariance=covariance, alpha=0.1, adjust="holm")
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         options = {}
@@ -69,11 +69,13 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
     stack = stack_of(design_table(LENGTHS["many"], 6))
     fits = inference.fit(stack, "cluster", 5)
     for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
-        tidy = results.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust=adjust)
+        tidy = results.coefficients_table(
+            fits, stack, covariance="cluster", alpha=0.05, adjust=adjust
+        )
         for _, rows in tidy.groupby("term"):
             expected = multipletests(rows["p_value"], method=method)[1]
             np.testing.assert_allclose(rows["p_adjusted"], expected)
-    tidy = results.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust="none")
+    tidy = results.coefficients_table(fits, stack, covariance="cluster", alpha=0.05, adjust="none")
     assert (tidy["p_adjusted"] == tidy["p_value"]).all()
 
 
@@ -139,7 +141,7 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
     table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
     stack = stack_of(table, rows=40, fixed_effects=True)
     fits = inference.fit(stack, covariance, 5)
-    tidy = results.coefficients(fits, stack, covariance=covariance, alpha=0.05, adjust="none")
+    tidy = results.coefficients_table(fits, stack, covariance=covariance, alpha=0.05, adjust="none")
     assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
@@ -330,10 +332,10 @@ def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
         "lag_2 is constant",
         "lag_1 and lag_2 are collinear",
     ]
-    tidy = results.coefficients(fits, stack, covariance="cluster", alpha=0.05, adjust="holm")
+    tidy = results.coefficients_table(fits, stack, covariance="cluster", alpha=0.05, adjust="holm")
     assert tidy["estimate"].isna().sum() == 9
     alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
-    first = results.coefficients(
+    first = results.coefficients_table(
         inference.fit(alone, "cluster", 4), alone, covariance="cluster", alpha=0.05, adjust="holm"
     )
     pd.testing.assert_frame_equal(tidy.iloc[:3], first)
@@ -375,7 +377,7 @@ def test_no_rows_at_all():
 def test_corrected_p_values_are_those_of_statsmodels_to_the_digit(count, adjust):
     random = np.random.default_rng(count)
     p = random.choice([*random.random(20) ** 4, 0.0, 1.0, 0.01, 0.01], count)
-    method = results.ADJUSTMENTS[adjust]
+    method = results.METHODS[adjust]
     found = results.adjusted(pd.Series([np.nan, *p, np.nan]), adjust)
     assert found[1:-1].tolist() == multipletests(p, method=method)[1].tolist()
     assert np.isnan(found[[0, -1]]).all()

@@ -1,14 +1,18 @@
 """The second pass against statsmodels and against literal definitions, on the same rows."""
 
 import dataclasses
+import tempfile
 import warnings
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
+from designs import shard_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -82,7 +86,7 @@ def model_of(table, layers, effects=False):
     """Return the least-squares fit and, with effects, the means of the documents."""
     names = list(dict.fromkeys(table["document"].to_pylist()))
     size = len(TERMS) + (not effects)
-    model = residuals.Model(
+    model = residuals.ResidualModel(
         TERMS,
         list(range(layers)),
         np.zeros((layers, 3)),
@@ -118,7 +122,7 @@ def model_of(table, layers, effects=False):
 
 
 def sums_of(table, model, means, hac_lags=4, rows=10**6):
-    return residuals.accumulate(table.to_batches(rows), model, hac_lags, means)
+    return residuals.sum_residuals(table.to_batches(rows), model, hac_lags, means)
 
 
 def lagged(values, sequence, position, lag):
@@ -168,7 +172,7 @@ def test_covariances_are_those_of_statsmodels(documents, effects):
         if not single.any():
             np.testing.assert_allclose(oracle["hc3"], ols.cov_HC3, **CLOSE)
         for kind, expected in oracle.items():
-            found = residuals.covariance(sums, model, kind)[layer]
+            found = residuals.robust_covariance(sums, model, kind)[layer]
             np.testing.assert_allclose(found, expected[np.ix_(kept, kept)], **CLOSE)
 
 
@@ -189,10 +193,12 @@ def test_hac_keeps_its_distances_across_gaps(lags, effects):
     k = x.shape[1] + (len(np.unique(document)) if effects else 0)
     bread = np.linalg.inv(x.T @ x)
     expected = len(e) / (len(e) - k) * bread @ meat @ bread
-    np.testing.assert_allclose(residuals.covariance(sums, model, "hac")[1], expected, **CLOSE)
+    np.testing.assert_allclose(
+        residuals.robust_covariance(sums, model, "hac")[1], expected, **CLOSE
+    )
     if not lags:
-        hc1 = residuals.covariance(sums, model, "hc1")
-        np.testing.assert_array_equal(residuals.covariance(sums, model, "hac"), hc1)
+        hc1 = residuals.robust_covariance(sums, model, "hc1")
+        np.testing.assert_array_equal(residuals.robust_covariance(sums, model, "hac"), hc1)
 
 
 def test_default_lags():
@@ -362,7 +368,7 @@ def test_histograms_are_those_of_numpy(effects):
 
 
 def assert_same(found, expected):
-    for field in dataclasses.fields(residuals.Sums):
+    for field in dataclasses.fields(residuals.ResidualSums):
         a, b = getattr(found, field.name), getattr(expected, field.name)
         if field.name in residuals.COUNTS:
             np.testing.assert_array_equal(a, b, err_msg=field.name)
@@ -390,21 +396,44 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
     whole = sums_of(table, model, means, hac_lags)
     ends = np.concatenate([[0], np.cumsum([sum(windows) for windows in documents])])
     edges = sorted({0, len(documents), *(cut for cut in cuts if cut < len(documents))})
-    shards = []
-    for a, b in pairwise(edges):
-        part = means and residuals.DocumentMeans(
-            means.documents[a:b], means.counts[a:b], means.means[a:b]
+    parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in pairwise(edges)]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(residuals, "ROWS", rows)
+        paths = [Path(folder, f"{shard}.parquet") for shard in range(len(parts))]
+        for part, path in zip(parts, paths, strict=True):
+            pq.write_table(part, path)
+        # A dictionary of its own for each shard: codes mean nothing across shards.
+        shards = [shard_of(pq.read_table(path).combine_chunks()) for path in paths]
+        found, again = (
+            residuals.sums_of_shards(paths, shards, model, hac_lags, threads) for threads in (1, 3)
         )
-        # A dictionary of its own for each batch: codes mean nothing across batches.
-        batches = [
-            pa.Table.from_batches([batch]).set_column(
-                0, "document", batch.column("document").cast(pa.string()).dictionary_encode()
-            )
-            for batch in table.slice(ends[a], ends[b] - ends[a]).to_batches(rows)
-        ]
-        batches = [batch.to_batches()[0] for batch in batches]
-        shards.append(residuals.accumulate(batches, model, hac_lags, part))
-    assert_same(residuals.merged(shards), whole)
+    assert_same(found, whole)
+    for field in dataclasses.fields(found):
+        one, other = getattr(found, field.name), getattr(again, field.name)
+        np.testing.assert_array_equal(one, other, err_msg=field.name)
+
+
+def test_batches_with_dictionaries_of_their_own_change_nothing():
+    table = design(RAGGED, missing=0.1)
+    model, means = model_of(table, 2, True)
+    whole = sums_of(table, model, means)
+    place = table.schema.names.index("document")
+    batches = [
+        batch.set_column(
+            place, "document", batch.column("document").cast(pa.string()).dictionary_encode()
+        )
+        for batch in table.to_batches(31)
+    ]
+    assert_same(residuals.sum_residuals(batches, model, 4, means), whole)
+
+
+def test_an_error_in_one_shard_ends_the_reading_of_the_others(tmp_path):
+    table = design(RAGGED)
+    model, _ = model_of(table, 2)
+    pq.write_table(table, tmp_path / "good.parquet")
+    paths = [tmp_path / "missing.parquet", *[tmp_path / "good.parquet"] * 20]
+    with pytest.raises(FileNotFoundError):
+        residuals.sums_of_shards(paths, [shard_of(table)] * 21, model, 4, 2)
 
 
 def test_pieces_of_a_batch_change_nothing(monkeypatch):
@@ -422,11 +451,8 @@ def test_sums_survive_their_file(tmp_path):
     record = tables.provenance({}, "x", {}, residuals=residuals.record_of(sums))
     tables.write_table(residuals.to_table(sums), tmp_path / "r.parquet", record)
     again = residuals.read_sums(tmp_path / "r.parquet")
-    for field in dataclasses.fields(residuals.Sums):
+    for field in dataclasses.fields(residuals.ResidualSums):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(sums, field.name))
-    total = residuals.merged([again, again])
-    np.testing.assert_array_equal(total.n, 2 * sums.n)
-    np.testing.assert_array_equal(total.largest, sums.largest)
 
 
 # --- what has no numbers -------------------------------------------------------------------
@@ -445,7 +471,7 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_have_theirs():
         found = residuals.diagnostics(sums, model)
         correlations = residuals.autocorrelation(sums)
         for kind in ("hc1", "hc3", "hac"):
-            isnan = np.isnan(residuals.covariance(sums, model, kind))
+            isnan = np.isnan(residuals.robust_covariance(sums, model, kind))
             assert isnan.all(axis=(1, 2)).tolist() == [False, True, False]
             assert isnan.any(axis=(1, 2)).tolist() == [False, True, False]
     assert sums.n.tolist() == [alone.n[0], 0, alone.n[2]]

@@ -12,7 +12,9 @@ def fitted_results():
     table = design_table([30] * 10, 3)
     stack = stack_of(table)
     fits = inference.fit(stack, "nonrobust", 5)
-    tidy = results.coefficients(fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm")
+    tidy = results.coefficients_table(
+        fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm"
+    )
     tests = ["jarque_bera", "breusch_pagan", "breusch_godfrey"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
     numbers = pd.DataFrame(0.25, range(3), [*names, "skewness", "kurtosis", "durbin_watson"])
@@ -56,13 +58,15 @@ def test_a_layer_without_a_fit_says_why(results):
 
 def test_findings_count_what_is_significant(results):
     _, tidy, fits, _ = results
-    text = summaries.findings(tidy, fits, name="m, c", alpha=0.05, adjust="holm")
+    text = summaries.coefficient_findings(tidy, fits, name="m, c", alpha=0.05, adjust="holm")
     lag_1 = tidy[tidy["term"] == "lag_1"]
     number = (lag_1["p_adjusted"] < 0.05).sum()
     assert number >= 1
     lines = text.splitlines()
     assert lines[0] == "m, c: 3 of 3 layers fitted, 300 rows from 10 documents"
-    assert lines[1].startswith(f"  lag 1: significant in {number} of 3 layers (p < 0.05, holm")
+    assert lines[1].startswith(
+        f"  lag 1: significant in {number} of 3 layers (p < 0.05, Holm over the layers)"
+    )
     best = fits.loc[fits["r_squared"].idxmax()]
     assert f"to {best.r_squared:.3f} (highest in layer {best.layer})" in lines[3]
 
@@ -70,7 +74,7 @@ def test_findings_count_what_is_significant(results):
 def test_findings_name_layers_without_a_fit(results):
     _, tidy, fits, _ = results
     fits = pd.concat([fits, fits.tail(1).assign(layer=3, status="the outcome is constant")])
-    text = summaries.findings(tidy, fits, name="m, c", alpha=0.05, adjust="none")
+    text = summaries.coefficient_findings(tidy, fits, name="m, c", alpha=0.05, adjust="none")
     assert "m, c: 3 of 4 layers fitted" in text
     assert text.endswith("  layer 3 was not fitted: the outcome is constant\n")
 
@@ -78,15 +82,15 @@ def test_findings_name_layers_without_a_fit(results):
 def test_advice_where_documents_are_few_or_unequal():
     settings = {"covariance": "cluster", "wild_bootstrap": 0}
     fits = pd.DataFrame({"status": "ok", "n_documents": [200], "effective_documents": [180.0]})
-    assert summaries.advice(fits, settings) == ""
+    assert summaries.advice(fits, **settings) == ""
     unequal = fits.assign(effective_documents=[12.3])
-    text = summaries.advice(unequal, settings)
+    text = summaries.advice(unequal, **settings)
     assert "200 documents, which count as 12 equal ones" in text
-    assert "inference.wild_bootstrap: 9999" in text
-    assert "cluster-jackknife" in text
+    assert "the wild bootstrap (9,999 draws)" in text
+    assert "the cluster jackknife" in text
     few = fits.assign(n_documents=[20], effective_documents=[19.0])
-    assert "wild_bootstrap" not in summaries.advice(few, {**settings, "wild_bootstrap": 999})
-    assert summaries.advice(few, {**settings, "covariance": "hac"}) == ""
+    assert "wild bootstrap" not in summaries.advice(few, covariance="cluster", wild_bootstrap=999)
+    assert summaries.advice(few, covariance="hac", wild_bootstrap=0) == ""
 
 
 def test_findings_of_a_null_compare_it_with_the_real_order():
@@ -106,5 +110,5 @@ def test_findings_of_a_null_compare_it_with_the_real_order():
     assert text.splitlines() == [
         "m: the order of tokens within documents permuted, 200 times, 90 rows from 7 documents",
         "  lag 1: 0.100 to 0.200 if order means nothing, 0.500 to 0.600 in the real order; they "
-        "differ in 1 of 2 layers (p < 0.05, holm over layers)",
+        "differ in 1 of 2 layers (p < 0.05, Holm over the layers)",
     ]

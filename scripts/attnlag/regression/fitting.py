@@ -1,0 +1,171 @@
+"""One regression in every layer, from the files of all shards to the tables of results.
+
+The estimates come from the cross-products. Once they are known, the design is read a second time,
+for what only the residuals tell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnlag.adjustments.columns import layer_name
+from attnlag.errors import UserError, counted
+from attnlag.regression import (
+    bootstrap,
+    crossproducts,
+    inference,
+    least_squares,
+    residuals,
+    results,
+)
+from attnlag.regression.bootstrap import Joint
+from attnlag.regression.crossproducts import Stack
+from attnlag.regression.inference import Fit
+from attnlag.regression.least_squares import Solution
+from attnlag.regression.residuals import ResidualSums
+from attnlag.regression.settings import RegressionSettings
+from attnlag.storage import tables
+
+ROBUST = ("hc1", "hc3", "hac")
+
+
+@dataclass
+class FittedRegression:
+    """A fitted regression.
+
+    Attributes
+    ----------
+    settings : RegressionSettings
+    layers : list of int
+    fits : list of Fit
+        One for each layer.
+    coefficients, goodness, influence : pandas.DataFrame
+        The tables of coefficients, of fits and of influential documents.
+    joint : dict
+        What the tests of all layers at once rest on.
+    residual_sums : ResidualSums
+    bins : int or None
+        Number of bins that documents share, where their cross-products do not fit the memory.
+    """
+
+    settings: RegressionSettings
+    layers: list[int]
+    fits: list[Fit]
+    coefficients: pd.DataFrame
+    goodness: pd.DataFrame
+    influence: pd.DataFrame
+    joint: dict[str, Any]
+    residual_sums: ResidualSums
+    bins: int | None
+
+
+def fit_regression(
+    products: Sequence[Path], designs: Sequence[Path], settings: RegressionSettings, threads: int
+) -> FittedRegression:
+    """Fit a regression in every layer.
+
+    Parameters
+    ----------
+    products, designs : sequence of Path
+        Cross-products and designs of all shards, in order.
+    settings : RegressionSettings
+    threads : int
+        Number of shards that are read at a time. The results do not depend on it.
+
+    Raises
+    ------
+    UserError
+        If no sequence is long enough for a row, or there are too few documents for the errors or
+        the correction that is asked for.
+    """
+    records = [tables.read_provenance(path) for path in products]
+    sequences = _usable_sequences(records)
+    shards = [crossproducts.read_shard(path) for path in products]
+    stack = crossproducts.stacked(
+        shards,
+        fixed_effects=settings.fixed_effects == "document",
+        budget=settings.stack_mb * 1e6,
+    )
+    solutions = least_squares.solve_all(stack)
+    model = residuals.residual_model(stack, solutions)
+    lags = settings.hac_lags
+    if lags is None:
+        rows = max(solution.n_obs for solution in solutions)
+        lags = residuals.default_hac_lags(rows / sequences)
+    sums = residuals.sums_of_shards(designs, shards, model, lags, threads)
+
+    robust = None
+    if settings.covariance in ROBUST:
+        robust = list(residuals.robust_covariance(sums, model, settings.covariance))
+    fits = inference.fit(stack, settings.covariance, settings.folds, solutions, robust)
+    if settings.wild_bootstrap:
+        for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
+            if fit.status == "ok":
+                fit.p_wild = bootstrap.wild_p_values(
+                    stack, index, solution, settings.wild_bootstrap, settings.seed
+                )
+    coefficients = results.coefficients_table(
+        fits, stack, covariance=settings.covariance, alpha=settings.alpha, adjust=settings.adjust
+    )
+    joint = joint_tests(stack, solutions, fits, settings)
+    if settings.adjust == "max-t":
+        keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
+        coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
+    dropped = [
+        sum(record["counts"]["dropped_rows"].get(layer_name(layer), 0) for record in records)
+        for layer in stack.layers
+    ]
+    diagnostics = residuals.diagnostics(sums, model).drop(columns="layer")
+    return FittedRegression(
+        settings=settings,
+        layers=stack.layers,
+        fits=fits,
+        coefficients=coefficients,
+        goodness=results.fits_table(fits, stack.layers, dropped, diagnostics),
+        influence=results.influence_table(fits, stack),
+        joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
+        residual_sums=sums,
+        bins=len(stack.clusters) if stack.binned else None,
+    )
+
+
+def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
+    """Return how many sequences give rows, from what made the shards."""
+    counts = [record["counts"] for record in records]
+    sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
+    if not sequences:
+        longest, least = (
+            max(count[name] for count in counts) for name in ("longest_sequence", "fewest_tokens")
+        )
+        raise UserError(
+            f"{records[0]['model']['name']}, {records[0]['corpus']['name']}: found no sequence "
+            f"that is long enough to give a row: the longest has {counted(longest, 'token')}, "
+            f"expected at least {least}; give longer texts, nearer lags and leads, or drop fewer "
+            "tokens at the start of sequences"
+        )
+    return sequences
+
+
+def joint_tests(
+    stack: Stack, solutions: Sequence[Solution], fits: Sequence[Fit], settings: RegressionSettings
+) -> Joint:
+    """Draw the largest statistic over the layers, if there are enough documents to draw from.
+
+    Raises
+    ------
+    UserError
+        If the correction of p-values needs the draws and there are too few documents.
+    """
+    documents = int(np.max(stack.documents, initial=0))
+    draws = settings.bootstrap if documents >= inference.FEWEST_DOCUMENTS else 0
+    if settings.adjust == "max-t" and not draws:
+        raise UserError(
+            f"found the correction max-t with {counted(documents, 'document')}, expected at least "
+            f"{inference.FEWEST_DOCUMENTS} to draw from; correct with holm"
+        )
+    estimates = bootstrap.drawn(stack, solutions, draws, settings.seed)
+    return bootstrap.joint(fits, stack, estimates, settings.alpha)
