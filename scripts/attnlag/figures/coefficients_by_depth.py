@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,7 +18,6 @@ from attnlag.figures.drawing import (
     frame,
     is_permuted,
     mark_unfitted,
-    open_frames,
     rule_values,
 )
 from attnlag.figures.files import style
@@ -161,7 +161,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             if place == 0:
                 axes.set_ylabel(f"coefficient of {named(lag)}")
             axes.tick_params(labelbottom=line == rows_of_panels - 1, labelleft=place == 0)
-    open_frames(figure)
+    sns.despine(figure)
     figure.align_ylabels()
 
     covariance = coefficients["vcov_type"].iloc[0]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,16 +15,15 @@ from attnlag.figures.drawing import (
     draw_lags,
     draw_null,
     frame,
+    inference_text,
     is_below,
     is_permuted,
     label_layers,
     layers_labelled,
     mark_scale,
     mark_unfitted,
-    open_frames,
     panel_width,
     rule_values,
-    spread_text,
     unfitted_layers,
     with_joint_bands,
 )
@@ -171,7 +171,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             axes.tick_params(labelbottom=False)
             axes.set_xlabel("")
         rule_values(axes)
-    open_frames(figure)
+    sns.despine(figure)
     figure.align_ylabels()
     notes = [PREDICTIVE]
     if size.narrow:
@@ -184,7 +184,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             "of the tokens within each document."
         )
     notes.append(
-        spread_text(covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max()))
+        inference_text(covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max()))
     )
     frame(figure, title, " ".join(notes), strip=strip)
     legends_in_strip(figure, legend)

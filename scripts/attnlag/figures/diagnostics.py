@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -16,17 +17,16 @@ from scipy.special import ndtri
 
 from attnlag.figures.drawing import (
     LINE,
-    SHADES,
     chosen_layers,
+    draw_counts,
+    evenly_chosen,
     frame,
     label_layers,
     layers_labelled,
     mark_unfitted,
-    open_frames,
     panel_width,
     rule_values,
     shortened,
-    spread,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs
@@ -111,7 +111,7 @@ def layers_with_rows(
     """
     layers = chosen_layers(wanted, present)
     most = MOST_ROWS_IN.get(size.name, MOST_ROWS if wanted is None else len(layers))
-    return [layers[len(layers) // 2]] if most == 1 else spread(layers, most)
+    return [layers[len(layers) // 2]] if most == 1 else evenly_chosen(layers, most)
 
 
 def quantile_points(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +282,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             axes.set_ylabel(y_label)
             axes.tick_params(labelbottom=axes is grid[-1, column])
         grid[-1, column].set_xlabel(x_label)
-    open_frames(figure)
+    sns.despine(figure)
     for axes in grid[1:, 3]:
         axes.spines["left"].set_visible(False)
     for column in range(3):
@@ -357,16 +357,7 @@ def _draw_fitted(axes: Axes, panel: DiagnosticPanel, shades: LogNorm) -> None:
     bounded = [np.isfinite(edges) for edges in (panel.fitted_edges, panel.residual_edges)]
     x, y = panel.fitted_edges[bounded[0]], panel.residual_edges[bounded[1]]
     inside = [known[:-1] & known[1:] for known in bounded]
-    counts = panel.joint[np.ix_(*inside)].T
-    axes.pcolormesh(
-        x,
-        y,
-        np.ma.masked_equal(counts, 0),
-        cmap=SHADES,
-        norm=shades,
-        rasterized=True,
-        zorder=1.5,
-    )
+    draw_counts(axes, panel.joint[np.ix_(*inside)], x, y, shades)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=2)
     axes.plot(*mean_residuals(panel), color=LINE, linewidth=1.6, zorder=3)
 
@@ -390,7 +381,17 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
     order = panel.influence["change_in_se"].abs().sort_values(ascending=False, kind="stable")
     shown = panel.influence.loc[order.index[:MOST_DOCUMENTS]]
     heights = np.arange(len(shown))
-    axes.barh(heights, shown["change_in_se"], height=0.62, color=BLUE, zorder=2)
+    sns.barplot(
+        x=shown["change_in_se"].to_numpy(),
+        y=heights,
+        orient="h",
+        ax=axes,
+        width=0.62,
+        color=BLUE,
+        saturation=1,
+        native_scale=True,
+        zorder=2,
+    )
     for height, document, change in zip(
         heights, shown["document"], shown["change_in_se"], strict=True
     ):

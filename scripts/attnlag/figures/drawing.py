@@ -10,33 +10,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.axis import Axis
+from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
 from attnlag.errors import UserError, counted
 from attnlag.figures.inputs import MOST_ROWS
-from attnlag.figures.legends import GREY, NULL, NULL_LINE, UNFITTED, dashes, lag_markers
+from attnlag.figures.legends import GREY, NULL, NULL_LINE, PALETTE, UNFITTED, dashes, lag_markers
 from attnlag.regression.labels import COVARIANCE, correction_text
 from attnlag.regression.terms import lags_among
 
-# Shades of counts, light to dark: seaborn's mako, by nine of its colours.
-SHADES = LinearSegmentedColormap.from_list(
-    "counts",
-    "#def5e5 #96ddb5 #49c1ad #359eaa #357aa2 #3c5598 #3e3469 #2a1b33 #0b0405".split(),
-)
+# Shades of counts, light to dark.
+SHADES: Colormap = sns.color_palette("mako_r", as_cmap=True)
 
 # Blue below, white at zero, red above: as light on either side for the same distance.
-DIVERGING = colormaps["RdBu_r"]
+DIVERGING: Colormap = sns.color_palette("vlag", as_cmap=True)
 
 # Share of the tokens that the shared axes of all layers leave out on either side.
 TAIL = 0.005
 
-LINE = "#d55e00"
-
-NORMS = "#2a6f8f"
+# Of a line on shades of counts, and of norms.
+LINE, NORMS = PALETTE[3], PALETTE[0]
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
 
@@ -45,12 +42,6 @@ ADDED = {"attention": "attention adjustment", "mlp": "MLP adjustment", "block": 
 
 # The shares of tokens below the five lines of a layer's norms, median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
-def open_frames(figure: Figure) -> None:
-    """Leave out the lines above all axes of a figure and at their right."""
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
 
 
 def rule_values(axes: Axes) -> None:
@@ -153,13 +144,13 @@ def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[
     return sorted(set(wanted))
 
 
-def spread(layers: Sequence[int], most: int) -> list[int]:
+def evenly_chosen(layers: Sequence[int], most: int) -> list[int]:
     """Return at most so many of the layers, spread evenly from the first to the last."""
     places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
     return [layers[place] for place in np.floor(places + 0.5).astype(int)]
 
 
-def spread_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:
+def inference_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:
     """Return how uncertainty was reckoned, and from how much, for a footnote."""
     return (
         f"Standard errors: {COVARIANCE.get(covariance, covariance)}; {correction_text(adjust)}. "
@@ -234,6 +225,8 @@ def is_below(axes: Axes, other: Axes) -> bool:
 
 def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
     """Fill between two lines with gaps in them.
+
+    A line plot of seaborn computes its band, and goes on where there is a gap.
 
     Parameters
     ----------
@@ -371,15 +364,65 @@ def reach_of(values: np.ndarray) -> float:
 
 
 def draw_map(
-    axes: Axes, values: np.ndarray, layers: Sequence[int], scale: Normalize, colours: Any
+    axes: Axes, values: np.ndarray, colours: Colormap, low: float, high: float, **bar: Any
 ) -> None:
-    """Draw (rows, layers) values as cells, with layers along the x axis."""
-    axes.imshow(
-        np.ma.masked_invalid(values),
-        extent=(min(layers) - 0.5, max(layers) + 0.5, len(values) - 0.5, -0.5),
-        aspect="auto",
-        interpolation="none",
+    """Draw (rows, columns) values as cells, the first row on top, with a bar of their colours.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    values : (rows, columns) float array
+        NaN is grey. The middle of the first cell is at (0.5, 0.5).
+    colours : matplotlib.colors.Colormap
+    low, high : float
+        Values at which the colours end.
+    bar : Any
+        Of the bar: its label, place and size.
+    """
+    sns.heatmap(
+        values,
+        ax=axes,
+        vmin=low,
+        vmax=high,
         cmap=colours,
-        norm=scale,
+        cbar_kws=bar,
+        xticklabels=False,
+        yticklabels=False,
+        rasterized=True,
     )
     axes.set_facecolor("0.9")
+
+
+def draw_counts(
+    axes: Axes, counts: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray, shades: LogNorm
+) -> None:
+    """Draw a histogram of two variables, shaded by counts that are there already.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    counts : (x, y) int array
+    x_edges, y_edges : (x + 1,) and (y + 1,) float arrays
+    shades : matplotlib.colors.LogNorm
+    """
+    x, y = np.nonzero(counts)
+    sns.histplot(
+        x=(x_edges[x] + x_edges[x + 1]) / 2,
+        y=(y_edges[y] + y_edges[y + 1]) / 2,
+        weights=counts[x, y],
+        bins=(x_edges, y_edges),
+        ax=axes,
+        cmap=SHADES,
+        norm=shades,
+        # They come from the norm.
+        vmin=None,
+        vmax=None,
+        rasterized=True,
+        zorder=1.5,
+    )
+
+
+def label_cells(axis: Axis, layers: Sequence[int], most: int = 16) -> None:
+    """Label the layers along an axis whose cells they are."""
+    shown = layer_ticks(layers, most)
+    axis.set_ticks([list(layers).index(layer) + 0.5 for layer in shown], list(map(str, shown)))

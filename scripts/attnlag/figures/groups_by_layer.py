@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from attnlag.corpus.documents import group_by_document
@@ -14,14 +13,14 @@ from attnlag.figures.drawing import (
     DIVERGING,
     NORMS,
     PREDICTIVE,
+    QUANTILES,
     correction_text,
     draw_map,
     finite,
     frame,
-    label_layers,
+    label_cells,
     layers_labelled,
     norm_quantiles,
-    open_frames,
     panel_width,
     reach_of,
     shortened,
@@ -166,26 +165,31 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     if size.narrow:
         height = 3 * (0.9 + 0.15 * len(panels)) + 2.2
         figure = Figure(figsize=size.tall(height), layout="constrained")
-        spread, levels, slopes = figure.subplots(3, 1, sharey=True)
+        boxes, levels, slopes = figure.subplots(3, 1, sharey=True)
     else:
         figure = Figure(figsize=size.tall(2.5 + 0.27 * len(panels)), layout="constrained")
-        spread, levels, slopes = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.25], sharey=True)
+        boxes, levels, slopes = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.25], sharey=True)
 
-    for place, panel in enumerate(panels):
-        lowest, low, middle, high, highest = panel.quantiles
-        spread.hlines(place, lowest, highest, color=NORMS, linewidth=1.2)
-        spread.hlines(place, low, high, color=NORMS, linewidth=6, alpha=0.55)
-        spread.plot(middle, place, marker="|", color="k", markersize=9, markeredgewidth=1.6)
-    spread.axvline(0, color=GREY, linewidth=0.8, zorder=1)
-    spread.set_ylim(len(panels) - 0.5, -0.5)
-    spread.set_yticks(
-        range(len(panels)),
-        [f"{shortened(panel.group, LONGEST_NAME)} ({panel.documents:,})" for panel in panels],
+    # The quartiles and the ends of five quantiles are these quantiles.
+    quantiles = np.concatenate([panel.quantiles for panel in panels])
+    sns.boxplot(
+        x=quantiles,
+        y=np.repeat(np.arange(len(panels)) + 0.5, len(QUANTILES)),
+        orient="h",
+        ax=boxes,
+        whis=(0, 100),
+        width=0.6,
+        color=NORMS,
+        linewidth=1,
+        boxprops={"alpha": 0.6},
+        medianprops={"linewidth": 1.8, "color": "k"},
+        native_scale=True,
     )
+    boxes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     gap = " " if size.narrow else "\n"
-    spread.set_xlabel(f"log norm (SD from the{gap}layer's mean), all layers")
-    spread.grid(axis="x", color="0.9", linewidth=0.6)
-    spread.set_title("norms", loc="left", weight="bold")
+    boxes.set_xlabel(f"log norm (SD from the{gap}layer's mean), all layers")
+    boxes.grid(axis="x", color="0.9", linewidth=0.6)
+    boxes.set_title("norms", loc="left", weight="bold")
 
     for axes, values, heading, label in (
         (levels, means, "norms by layer", "mean log norm,\nless the layer's mean"),
@@ -197,26 +201,31 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         ),
     ):
         reach = reach_of(values)
-        scale = Normalize(-reach, reach)
-        draw_map(axes, values, layers, scale, DIVERGING)
-        label_layers(axes, layers, most=layers_labelled(panel_width(axes)))
-        axes.set_xlim(min(layers) - 0.5, max(layers) + 0.5)
-        axes.set_title(heading, loc="left", weight="bold")
-        figure.colorbar(
-            ScalarMappable(scale, DIVERGING),
-            ax=axes,
+        draw_map(
+            axes,
+            values,
+            DIVERGING,
+            -reach,
+            reach,
             location="right" if size.narrow else "bottom",
             label=label,
             extend="both",
             aspect=22,
             pad=0.02,
         )
-    row, layer = np.nonzero(p_values >= data.alpha)
-    # A cross for what is not significant: colours say how large, not how sure.
-    slopes.plot(
-        np.asarray(layers)[layer], row, linestyle="none", marker="x", color=GREY, markersize=3.2
+        label_cells(axes.xaxis, layers, most=layers_labelled(panel_width(axes)))
+        axes.set_xlabel("layer")
+        axes.tick_params(axis="y", left=False)
+        axes.set_title(heading, loc="left", weight="bold")
+    boxes.set_ylim(len(panels), 0)
+    boxes.set_yticks(
+        np.arange(len(panels)) + 0.5,
+        [f"{shortened(panel.group, LONGEST_NAME)} ({panel.documents:,})" for panel in panels],
     )
-    open_frames(figure)
+    row, place = np.nonzero(p_values >= data.alpha)
+    # A cross for what is not significant: colours say how large, not how sure.
+    slopes.plot(place + 0.5, row + 0.5, linestyle="none", marker="x", color=GREY, markersize=3.2)
+    sns.despine(figure)
     kinds = coefficients["vcov_type"].iloc[0]
     added, of = ADDED[data.site], tokens_shown(data.tokens)
     frame(

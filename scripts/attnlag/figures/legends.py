@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -14,20 +14,8 @@ from attnlag.figures.sizes import Size
 from attnlag.regression.labels import ADJUSTMENTS
 from attnlag.regression.terms import is_lead
 
-# Colours that readers with any colour vision tell apart: the palette "colorblind" of seaborn, which
-# takes longer to import than most figures take to draw.
-PALETTE = (
-    "#0173b2",
-    "#de8f05",
-    "#029e73",
-    "#d55e00",
-    "#cc78bc",
-    "#ca9161",
-    "#fbafe4",
-    "#949494",
-    "#ece133",
-    "#56b4e9",
-)
+# Colours that readers with any colour vision tell apart.
+PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 
 GREY = "0.35"
 
@@ -54,7 +42,7 @@ LEGEND_LINE = 0.2
 def layer_colours(layers: int) -> np.ndarray:
     """Return one RGBA colour per layer, dark to light in the order of the layers."""
     # The last tenth of the map is a yellow that white paper swallows.
-    return colormaps["viridis"](np.linspace(0, 0.9, layers))
+    return sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.9, layers))
 
 
 def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
@@ -64,7 +52,7 @@ def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
     # Ten lags have an order that hues do not. Leads have one of their own.
     behind = [lag for lag in lags if not is_lead(lag)]
     ahead = [lag for lag in lags if is_lead(lag)]
-    warm = colormaps["YlOrBr_r"](np.linspace(0.1, 0.5, len(ahead)))
+    warm = sns.color_palette("YlOrBr_r", as_cmap=True)(np.linspace(0.1, 0.5, len(ahead)))
     return {
         **dict(zip(behind, layer_colours(len(behind)), strict=True)),
         **dict(zip(ahead, warm, strict=True)),

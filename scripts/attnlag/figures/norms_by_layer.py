@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Affine2D
 
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
@@ -22,7 +25,6 @@ from attnlag.figures.drawing import (
     label_layers,
     layer_ticks,
     layers_labelled,
-    open_frames,
     tokens_shown,
 )
 from attnlag.figures.files import style
@@ -185,39 +187,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     else:
         strip, ridges = figure.subplots(1, 2, width_ratios=[1.5, 1])
 
-    beyond = False
-    random = np.random.default_rng(0)
-    for part, colour in zip(layers, colours, strict=True):
-        for values, kind in (
-            (part.sample, {"marker": "o", "s": 5, "color": colour, "alpha": 0.55, "linewidths": 0}),
-            # Open and dark, so that they are told from the rest without their colour.
-            (
-                part.first_sample,
-                {
-                    "marker": "D",
-                    "s": 14,
-                    "facecolors": "none",
-                    "edgecolors": "k",
-                    "linewidths": 0.7,
-                },
-            ),
-        ):
-            places = part.layer + random.uniform(-0.32, 0.32, len(values))
-            inside = (values >= low) & (values <= high)
-            # Thousands of points as vectors would make the file slow to show.
-            strip.scatter(places[inside], values[inside], rasterized=True, zorder=2, **kind)
-            for outside, edge, marker in ((values > high, high, "^"), (values < low, low, "v")):
-                if outside.any():
-                    beyond = True
-                    ends = np.full(int(outside.sum()), edge)
-                    strip.scatter(
-                        places[outside],
-                        ends,
-                        zorder=3,
-                        clip_on=False,
-                        rasterized=True,
-                        **{**kind, "marker": marker, "s": 18},
-                    )
+    strip.set_ylim(low, high)
+    beyond = _draw_points(strip, numbers, [part.sample for part in layers], list(colours))
+    beyond |= _draw_points(strip, numbers, [part.first_sample for part in layers], None)
     strip.set_ylim(low, high)
     label_layers(strip, numbers, most=layers_labelled(size.canvas) if size.narrow else 16)
     strip.set_ylabel(textwrap.fill(label, 34) if size.narrow else label)
@@ -231,13 +203,15 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         if not part.counts.any():
             continue
         # Each to its own height: densities of layers differ by factors of ten.
-        ridges.stairs(
-            part.layer + 0.92 * part.counts / part.counts.max(),
-            part.edges,
-            baseline=part.layer,
-            fill=True,
-            facecolor=colour,
-            edgecolor=colour,
+        sns.histplot(
+            x=(part.edges[:-1] + part.edges[1:]) / 2,
+            weights=0.92 * part.counts / part.counts.max(),
+            bins=list(part.edges),
+            element="step",
+            ax=ridges,
+            transform=Affine2D().translate(0, part.layer) + ridges.transData,
+            color=colour,
+            alpha=1,
             linewidth=0.6,
             rasterized=corners > MOST_CORNERS,
         )
@@ -247,7 +221,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     ridges.set_yticks(numbers, minor=True)
     ridges.set_ylabel("layer")
     ridges.set_xlabel(label)
-    open_frames(figure)
+    sns.despine(figure)
 
     bar = figure.colorbar(
         ScalarMappable(
@@ -277,6 +251,55 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         "heights are tokens per bin, over the largest of the layer.",
     )
     return figure
+
+
+def _draw_points(
+    axes: Axes, layers: Sequence[int], values: Sequence[np.ndarray], colours: list | None
+) -> bool:
+    """Draw the tokens of each layer, and return whether some lie beyond the axis.
+
+    First tokens have no colours: they are open and dark, to be told from the rest in any case.
+    """
+    low, high = axes.get_ylim()
+    points = pd.DataFrame(
+        {"layer": np.repeat(layers, list(map(len, values))), "value": np.concatenate(values)}
+    )
+    above, below = points["value"] > high, points["value"] < low
+    points["value"] = points["value"].clip(low, high)
+    kind: dict[str, Any] = {"color": "k", "edgecolor": "k", "linewidth": 0.7}
+    if colours is not None:
+        kind = {
+            "hue": "layer",
+            "palette": dict(zip(layers, colours, strict=True)),
+            "alpha": 0.55,
+            "linewidth": 0,
+        }
+    before = len(axes.collections)
+    for chosen, marker, size in (
+        (~above & ~below, "D" if colours is None else "o", 3.7 if colours is None else 2.2),
+        (above, "^", 4.2),
+        (below, "v", 4.2),
+    ):
+        if chosen.any():
+            sns.stripplot(
+                points[chosen],
+                x="layer",
+                y="value",
+                ax=axes,
+                jitter=0.32,
+                marker=marker,
+                size=size,
+                native_scale=True,
+                legend=False,
+                clip_on=not (above | below)[chosen].any(),
+                # Thousands of points as vectors would make the file slow to show.
+                rasterized=True,
+                **kind,
+            )
+    if colours is None:
+        for collection in axes.collections[before:]:
+            collection.set_facecolor("none")
+    return bool((above | below).any())
 
 
 def _legend_of_norms(

@@ -3,18 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from attnlag.figures.drawing import (
     ADDED,
     DIVERGING,
+    draw_map,
     finite,
     frame,
-    layer_ticks,
-    open_frames,
+    label_cells,
     panel_width,
     reach_of,
     sample_shown,
@@ -142,64 +140,50 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     figure = Figure(figsize=size.tall(6.2), layout="constrained")
     rows = 1 if size.flat else 2
     panels = list(figure.subplots(rows, 3 - rows, sharex=True, sharey=True))
+    viridis = sns.color_palette("viridis", as_cmap=True)
     width = panel_width(panels[0])
     difference = means - data.typical
     dropped = int(np.searchsorted(edges, data.drop_first))
     reach = reach_of(difference[dropped:])
     known = means[np.isfinite(means)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    for axes, values, scale, colours, label in (
-        (panels[0], means, Normalize(low, high), colormaps["viridis"], "mean log norm"),
+    for axes, values, limits, colours, label in (
+        (panels[0], means, (low, high), viridis, "mean log norm"),
         (
             panels[1],
             difference,
-            Normalize(-reach, reach),
+            (-reach, reach),
             DIVERGING,
             "mean log norm,\nless the layer's mean",
         ),
     ):
-        axes.imshow(
-            np.ma.masked_invalid(values.T),
-            extent=(-0.5, columns - 0.5, min(layers) - 0.5, max(layers) + 0.5),
-            origin="lower",
-            aspect="auto",
-            interpolation="none",
-            cmap=colours,
-            norm=scale,
-        )
-        axes.set_facecolor("0.9")
+        extend = "both" if colours is DIVERGING else "neither"
+        draw_map(axes, values.T, colours, *limits, label=label, extend=extend, pad=0.01, aspect=18)
         if rows == 2 or axes is panels[0]:
             axes.set_ylabel("layer")
-        axes.set_yticks(layer_ticks(layers, 10))
         if dropped:
-            axes.axvspan(
-                -0.5, dropped - 0.5, facecolor="none", edgecolor="k", hatch="///", linewidth=0
-            )
-            axes.axvline(dropped - 0.5, color="k", linewidth=1.2)
-        figure.colorbar(
-            ScalarMappable(scale, colours),
-            ax=axes,
-            label=label,
-            extend="both" if colours is DIVERGING else "neither",
-            pad=0.01,
-            aspect=18,
-        )
+            axes.axvspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)
+            axes.axvline(dropped, color="k", linewidth=1.2)
+    # The first layer at the bottom.
+    panels[0].set_ylim(0, len(layers))
+    label_cells(panels[0].yaxis, layers, 10)
     ticks = [place for place in range(columns) if place < SINGLE or place % PER_DOUBLING == 2]
     if width < 6:
         # Every other one, so that numbers of three digits do not touch.
         ticks = [place for place in ticks if place % 2 == 0]
-    panels[1].set_xticks(ticks, [f"{edges[place]:,}" for place in ticks])
+    middles = [place + 0.5 for place in ticks]
+    panels[1].set_xticks(middles, [f"{edges[place]:,}" for place in ticks])
     if dropped:
         panels[0].annotate(
             "dropped",
-            (dropped - 0.5, 1.0),
+            (dropped, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),
             textcoords="offset points",
             ha="center",
             va="bottom",
         )
-    open_frames(figure)
+    sns.despine(figure)
     sample = sample_shown(data.tokens, "tokens")
     second = "Right" if rows == 1 else "Below"
     marked = "Hatched: dropped from the regressions, as outcome and as lag. " if dropped else ""

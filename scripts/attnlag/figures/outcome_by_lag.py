@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LogNorm
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -20,9 +20,10 @@ from attnlag.figures.drawing import (
     SHADES,
     TAIL,
     chosen_layers,
+    draw_counts,
+    evenly_chosen,
     frame,
     sample_shown,
-    spread,
     wrapped_footnote,
 )
 from attnlag.figures.files import style
@@ -205,7 +206,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """
     panels, lag = data.panels, data.lag
     layers = [panel.layer for panel in panels]
-    shown = spread(layers, MOST_PANELS.get(size.name, len(panels)))
+    shown = evenly_chosen(layers, MOST_PANELS.get(size.name, len(panels)))
     panels = [panel for panel in panels if panel.layer in shown]
     some = f"{len(shown)} of {len(layers)} layers. " if len(shown) < len(layers) else ""
     sample = sample_shown(data.rows, "rows")
@@ -233,7 +234,6 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     grid = figure.subplots(lines, columns, squeeze=False)
     limits = lag_limits(panels)
     shades = LogNorm(1, max(largest, 10))
-    colours = SHADES
     unit = "(SD)" if size.narrow else "(SD from the layer's mean)"
 
     for place, axes in enumerate(grid.flat):
@@ -241,12 +241,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             axes.set_visible(False)
             continue
         panel = panels[place]
-        _draw_panel(axes, panel, limits, colours, shades)
+        _draw_panel(axes, panel, limits, shades)
         # Where nothing below shows the numbers of this column, and at the left of the rows.
         axes.tick_params(labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
     if largest:
         figure.colorbar(
-            ScalarMappable(shades, colours),
+            ScalarMappable(shades, SHADES),
             ax=grid,
             label=f"tokens per square of {BIN:g} SD (log scale)",
             format="{x:,.0f}",
@@ -268,7 +268,6 @@ def _draw_panel(
     axes: Axes,
     panel: LagPanel,
     limits: tuple[float, float],
-    colours: Colormap,
     shades: LogNorm,
 ) -> None:
     low, high = limits
@@ -282,24 +281,15 @@ def _draw_panel(
     axes.set_yticks(ticks)
     if panel.points is not None:
         lag, outcome = panel.points.T
-        axes.scatter(
-            lag, outcome, s=4, color=colours(0.6), alpha=0.5, linewidths=0, rasterized=True
-        )
+        axes.scatter(lag, outcome, s=4, color=SHADES(0.6), alpha=0.5, linewidths=0, rasterized=True)
     if panel.counts is not None:
-        # Drawn as an image, of the squares inside the axes only: a file of 48 panels stays small.
+        # The squares inside the axes only: a file of 48 panels stays small.
         edges = bin_edges()
         start, stop = np.searchsorted(edges, [low, high]) + [-1, 0]
         start, stop = max(start, 0), min(stop, len(edges) - 1)
-        counts = panel.counts[start:stop, start:stop].T
-        axes.imshow(
-            np.ma.masked_equal(counts, 0),
-            extent=(edges[start], edges[stop], edges[start], edges[stop]),
-            origin="lower",
-            interpolation="none",
-            cmap=colours,
-            norm=shades,
-        )
-        axes.set(xlim=limits, ylim=limits)
+        inside = edges[start : stop + 1]
+        draw_counts(axes, panel.counts[start:stop, start:stop], inside, inside, shades)
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
     if np.isfinite(panel.slope) and np.isfinite(panel.lag_mean):
         # Least squares goes through the means, and the outcome's is 0 here.
         ends = np.array(limits)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from attnlag.figures.drawing import (
@@ -13,6 +14,7 @@ from attnlag.figures.drawing import (
     as_observed,
     draw_lags,
     frame,
+    inference_text,
     is_below,
     is_permuted,
     label_layers,
@@ -20,10 +22,8 @@ from attnlag.figures.drawing import (
     mark_scale,
     mark_unfitted,
     norm_quantiles,
-    open_frames,
     panel_width,
     rule_values,
-    spread_text,
     tokens_shown,
     unfitted_layers,
 )
@@ -190,7 +190,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         elif panels is sites[0]:
             norms.set_ylabel("log norm\n(natural log)")
             slopes.set_ylabel("coefficient\n(log norm per log norm)")
-    open_frames(figure)
+    sns.despine(figure)
     for line in pairs.T:
         figure.align_ylabels(list(line if size.narrow else line[:1]))
 
@@ -206,7 +206,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         title,
         f"{places[0]}: median of the norms in each layer, and bands with the middle 50% and 90% of "
         f"{tokens_shown(data.tokens)}{dropped}. {places[1]}: the coefficients of the regression in "
-        f"each layer. {units}{PREDICTIVE} {spread_text(covariance, adjust, n_obs, n_documents)}",
+        f"each layer. {units}{PREDICTIVE} {inference_text(covariance, adjust, n_obs, n_documents)}",
         strip=strip,
     )
     legends_in_strip(figure, legend)

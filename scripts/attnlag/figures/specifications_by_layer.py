@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,7 +21,6 @@ from attnlag.figures.drawing import (
     label_layers,
     layers_labelled,
     mark_unfitted,
-    open_frames,
     panel_width,
     rule_values,
 )
@@ -171,7 +171,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         if place + columns >= len(regressions):
             # Nothing below shows the numbers of this column.
             axes.tick_params(labelbottom=True)
-    open_frames(figure)
+    sns.despine(figure)
 
     kinds = [table["vcov_type"].iloc[0] for table in regressions]
     errors = " and ".join(

@@ -2,7 +2,7 @@
 
 A digest covers the modules of the packages that compute, as far as the stage's script imports
 them, the figures that it draws, which it finds by name, and what lies beside such a module under
-the same name: a page, a style. Of a module it covers what is executed, without comments, docstrings
+the same name: a page. Of a module it covers what is executed, without comments, docstrings
 and the texts of errors and log messages.
 What only reads, writes, names, explains or reports (``errors.py``, ``config/``, ``pipeline/``,
 ``storage/``, the script itself) is no part of it, and neither is the version.
@@ -78,8 +78,8 @@ def code_digest(script: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for module in computing_modules(script):
-        beside = [module.with_suffix(suffix) for suffix in (".html", ".mplstyle")]
-        for path in [module, *(file for file in beside if file.exists())]:
+        page = module.with_suffix(".html")
+        for path in [module, page] if page.exists() else [module]:
             content = _content(path)
             name = path.relative_to(Path(script).parent).as_posix()
             digest.update(f"{name} {len(content)}\n".encode() + content)

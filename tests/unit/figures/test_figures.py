@@ -9,10 +9,8 @@ import pandas as pd
 import pytest
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
+from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.patches import StepPatch
 
 from attnlag.adjustments.norms import log_norms
 from attnlag.errors import UserError
@@ -234,15 +232,21 @@ def test_norms_have_two_panels_a_colourbar_and_units(layers):
 @pytest.mark.parametrize("layers", LAYERS)
 def test_norms_keep_one_colour_per_layer_in_order(layers):
     strip, ridges, _ = norms_figure(layers).axes
-    patches = [patch for patch in ridges.patches if isinstance(patch, StepPatch)]
-    assert [patch.get_data().baseline for patch in patches] == list(range(layers))
-    in_ridges = np.array([patch.get_facecolor() for patch in patches])
+    assert [ridge_of(one, ridges)[:, 1].min() for one in ridges.collections] == list(range(layers))
+    in_ridges = np.array([one.get_facecolor()[0] for one in ridges.collections])
     dots = [c for c in strip.collections if len(c.get_facecolor())]
     in_strip = np.array([c.get_facecolor()[0] for c in dots])
     assert [round(float(np.mean(c.get_offsets()[:, 0]))) for c in dots] == list(range(layers))
     assert np.allclose(in_strip[:, :3], in_ridges[:, :3])
     lightness = in_ridges[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(lightness) > 0).all()
+
+
+def ridge_of(histogram, axes: Axes) -> np.ndarray:
+    """Return the corners of a layer's histogram in the coordinates of its axes."""
+    (path,) = histogram.get_paths()
+    to_axes = histogram.get_transform() + axes.transData.inverted()
+    return to_axes.transform(path.vertices).round(9)
 
 
 def test_norms_label_every_layer_if_there_is_room_and_mark_all():
@@ -277,8 +281,13 @@ def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
     rest = logs[position > 0, 1]
     assert np.array_equal(part.edges, np.histogram_bin_edges(rest, bins="fd"))
     assert part.counts.sum() == len(rest)
-    drawn = [p for p in norms_figure(3, sink=5.0).axes[1].patches if isinstance(p, StepPatch)]
-    assert np.array_equal(drawn[1].get_data().edges, part.edges)
+    axes = norms_figure(3, sink=5.0).axes[1]
+    corners = ridge_of(axes.collections[1], axes)
+    np.testing.assert_allclose(sorted(set(corners[:, 0])), part.edges, atol=1e-8)
+    heights = 1 + 0.92 * part.counts / part.counts.max()
+    np.testing.assert_allclose(
+        sorted(set(corners[:, 1])), sorted({1.0, *heights.round(9)}), atol=1e-8
+    )
 
 
 @pytest.mark.parametrize(
@@ -307,7 +316,7 @@ def test_norms_without_logarithm_leave_a_layer_empty():
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
     assert len(parts[1].sample) == parts[1].counts.sum() == 0
     figure = norms_drawn(parts)
-    assert len([p for p in figure.axes[1].patches if isinstance(p, StepPatch)]) == 2
+    assert len(figure.axes[1].collections) == 2
 
 
 def test_no_first_tokens_are_named_where_none_are_told_apart():
@@ -534,13 +543,13 @@ def test_every_column_and_row_of_panels_has_numbers(layers):
 def test_many_rows_are_counted_and_few_are_points():
     many = lags_figure(2)
     drawn = [axes for axes in many.axes if axes.get_title(loc="left")]
-    images = [axes.images[0] for axes in drawn]
-    assert all(isinstance(image, AxesImage) for image in images)
+    images = [axes.collections[0] for axes in drawn]
+    assert all(isinstance(image, QuadMesh) for image in images)
     # One colour scale for all panels, named on the figure.
     assert len({(image.norm.vmin, image.norm.vmax) for image in images}) == 1
     assert "tokens per square of 0.1 SD (log scale)" in texts_of(many)
     few = lags_figure(2, sequences=5)
-    assert not any(axes.images for axes in few.axes)
+    assert not any(isinstance(c, QuadMesh) for axes in few.axes for c in axes.collections)
     points = [c for axes in few.axes for c in axes.collections if isinstance(c, PathCollection)]
     assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
 
@@ -569,10 +578,11 @@ def test_the_image_shows_each_square_in_its_place():
     outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
     panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.0, 0.0)
     figure = lags_drawn([panel])
-    image = figure.axes[0].images[0]
+    image = figure.axes[0].collections[0]
     counts = image.get_array()
     row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
-    left, right, bottom, _ = image.get_extent()
+    left, bottom = image.get_coordinates()[0, 0]
+    right = image.get_coordinates()[0, -1][0]
     assert right - left == pytest.approx(outcome_by_lag.BIN * counts.shape[1])
     x = left + (column + 0.5) * outcome_by_lag.BIN
     y = bottom + (row + 0.5) * outcome_by_lag.BIN
@@ -781,21 +791,14 @@ def test_an_unknown_format_is_told_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_colours_are_those_of_seaborn():
-    assert list(legends.PALETTE) == sns.color_palette("colorblind").as_hex()
-    places = np.linspace(0, 1, 256)
-    mako = sns.color_palette("mako_r", as_cmap=True)(places)
-    assert np.abs(drawing.SHADES(places) - mako).max() < 8.5 / 255
-
-
-def test_style_is_that_of_seaborn():
-    ticks = sns.axes_style("ticks")
-    names = ["axes.axisbelow", "lines.solid_capstyle", "patch.edgecolor", "patch.force_edgecolor"]
-    names += ["axes.labelcolor", "xtick.color", "ytick.color", "text.color", "grid.color"]
+def test_style_is_that_of_seaborn_and_leaves_the_users_alone():
+    before = dict(matplotlib.rcParams), np.random.get_state()[1].tolist()
     with files.style():
-        assert {name: matplotlib.rcParams[name] for name in names} == {
-            name: ticks[name] for name in names
-        }
+        ticks = sns.axes_style()
+        assert ticks["axes.labelcolor"] == ".15"
+        assert matplotlib.rcParams["svg.fonttype"] == "none"
+        np.random.uniform(size=5)
+    assert before == (dict(matplotlib.rcParams), np.random.get_state()[1].tolist())
 
 
 def test_rows_shown_are_all_or_a_sample_from_everywhere():

@@ -50,13 +50,13 @@ def test_the_dropped_positions_are_marked(drop_first):
         assert len(hatched) == (drop_first > 0)
         if drop_first:
             box = hatched[0].get_extents().transformed(axes.transData.inverted())
-            assert box.x0 == pytest.approx(-0.5)
-            assert box.x1 == pytest.approx(drop_first - 0.5)
+            assert box.x0 == pytest.approx(0)
+            assert box.x1 == pytest.approx(drop_first)
 
 
 def test_the_sink_does_not_wash_out_all_else():
     """Colours end where the cells that are kept end."""
-    reach = [figure_of(1, sink).axes[1].images[0].norm.vmax for sink in (0.0, 100.0)]
+    reach = [figure_of(1, sink).axes[1].collections[0].norm.vmax for sink in (0.0, 100.0)]
     assert reach[0] == reach[1] < 5
 
 
@@ -80,8 +80,9 @@ def test_groups_are_rows_and_crosses_mark_what_is_not_significant():
     spread, _, slopes = figure.axes[:3]
     assert spread.get_yticklabels()[0].get_text() == "prose (7)"
     assert "…" in spread.get_yticklabels()[1].get_text()
-    shown = slopes.images[0].get_array()
+    shown = slopes.collections[0].get_array()
+    shown = np.ma.reshape(shown, (2, 3))
     assert shown[0].tolist() == [0.1, 0.2, 0.3]
     assert bool(np.ma.getmaskarray(shown)[1, 1])
     crosses = slopes.lines[-1].get_xydata().tolist()
-    assert crosses == [[1, 0], [0, 1]]
+    assert crosses == [[1.5, 0.5], [0.5, 1.5]]
