@@ -16,7 +16,6 @@ import psutil
 from pydantic import TypeAdapter
 
 from attnlag.errors import UserError, printable
-from attnlag.model import offline
 from attnlag.pipeline import out_of_memory
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
@@ -80,7 +79,10 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     real defect keeps its traceback, in both places.
     """
     arguments = parser.parse_args()
-    # Before main imports anything that could use it.
+    # Before main imports anything that could use it. Imported here: it computes nothing, so it is
+    # no part of the code that a stage's results depend on.
+    from attnlag.model import offline
+
     offline.forbid_network()
     # A log that the disk has no room for is no reason for more than one line about it.
     logging.raiseExceptions = False
