@@ -8,7 +8,6 @@ KEY_FIELDS = [
     pa.field("position", pa.int32()),
     pa.field("token_id", pa.int32()),
 ]
-
 KEYS = [field.name for field in KEY_FIELDS]
 
 

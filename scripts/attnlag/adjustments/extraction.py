@@ -21,7 +21,6 @@ from attnlag.storage import tables
 # Bounds on what is in memory, in bytes and in batches: half of it is written while the other half
 # is computed. Sequences are sorted by length within a half: more of them would pad no less.
 BUFFER_BYTES = 512 * 2**20
-
 BUFFER_BATCHES = 32
 
 # Passes that run side by side on CPU, at most, each on a share of the batch's tokens. Together they

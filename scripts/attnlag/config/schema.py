@@ -32,21 +32,13 @@ from attnlag.regression import covariates
 
 # A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
 LONGEST_NAME = 100
-
 PACKAGE = rf"^{NAME_PATTERN}$"
-
 VERSION = r"^[\w.!+]+$"
-
 REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
-
 REVISION = r"^[^\s~^:?*\[\\]+$"
-
 MODEL_FILE = r"(\.gguf|(^|/)model\.safetensors)$"
-
 SHA256 = r"^[0-9a-f]{64}$"
-
 MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
-
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 # What the messages and the documentation say instead of a pattern.
@@ -132,17 +124,12 @@ def _one_or_more(value: Any) -> Any:
 
 
 NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
-
 Name = Annotated[str, BeforeValidator(_checked_name)]
-
 Text = Annotated[str, Field(min_length=1)]
-
 NotBool = BeforeValidator(_not_bool)
 
 Natural = Annotated[int, Field(ge=0), NotBool]
-
 Positive = Annotated[int, Field(ge=1), NotBool]
-
 AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
 
 Distinct = AfterValidator(_distinct)
@@ -277,7 +264,6 @@ class RandomSource(ModelSource):
 Source = Annotated[
     HubSource | PathSource | PackageSource | RandomSource, Field(discriminator="source")
 ]
-
 SOURCES: dict[str, type[ModelSource]] = {
     get_args(kind.model_fields["source"].annotation)[0]: kind
     for kind in get_args(get_args(Source)[0])

@@ -19,26 +19,18 @@ import pyarrow.parquet as pq
 from attnlag.errors import UserError, counted, nearest, unreadable
 
 JSON_LINES = (".jsonl", ".ndjson")
-
 PLAIN_TEXT = (".txt", ".md")
-
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-
 PARQUET = ".parquet"
-
 FORMATS = (*JSON_LINES, *PLAIN_TEXT, *DELIMITERS, PARQUET)
-
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-
 MOST_PROBLEMS = 50
 
 # A file may be a line without end, or a few bytes that unpack to one. What is longer than these
 # is refused, so that memory is bounded: a document in bytes, as it stands in its file, an id or
 # a group in characters, and a Parquet file that is compressed once more, and so is unpacked whole.
 LONGEST_DOCUMENT = 64_000_000
-
 LONGEST_NAME = 1_000
-
 LARGEST_UNPACKED = 1_000_000_000
 
 # A row's line in its file (its number in a Parquet file, None where the file is the document)

@@ -49,7 +49,6 @@ COLOURS = [colour for colour in PALETTE if colour != "#949494"]
 
 # One for each time that the colours are used up, or for each control.
 DASHES: list[Any] = ["-", "-.", ":"]
-
 DASHES_OF_CONTROLS: list[Any] = [(0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2))]
 
 

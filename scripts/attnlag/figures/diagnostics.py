@@ -45,7 +45,6 @@ BLUE = PALETTE[0]
 
 # Layers that get a row: at most, where the reader picks none, and where there is room for few.
 MOST_ROWS = 4
-
 MOST_ROWS_IN = {"column": 1, "slide": 2}
 
 # Documents in a panel of influence.
@@ -53,7 +52,6 @@ MOST_DOCUMENTS = 6
 
 # Fewer rows than these have no mean worth drawing.
 FEWEST_ROWS = 10
-
 LONGEST_NAME = 16
 
 NORMAL_KURTOSIS = 3.0

@@ -21,7 +21,6 @@ GREY = "0.35"
 
 # What the order of tokens does not explain.
 NULL = "0.85"
-
 NULL_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.0}
 
 # Of lags and leads, nearest first: shapes tell them apart where colours do not.

@@ -40,7 +40,6 @@ SUBCATEGORY = "by layer"
 
 # Tokens drawn as points in a layer, and first tokens of sequences beside them.
 POINTS = 400
-
 FIRST_POINTS = 15
 
 # More corners than this in the outlines of the histograms would make an SVG of many megabytes.

@@ -29,7 +29,6 @@ SUBCATEGORY = "along the text"
 
 # Positions that have a column of their own; beyond, columns are this many to a doubling.
 SINGLE = 8
-
 PER_DOUBLING = 3
 
 # The fewest tokens that a column shows the mean of.

@@ -46,7 +46,6 @@ MOST_POINTS = 2000
 # Side of the squares in which more are counted, and the reach of the counts, in standard
 # deviations of the layer.
 BIN = 0.1
-
 REACH = 10.0
 
 # Panels of single layers that these sizes have room for.

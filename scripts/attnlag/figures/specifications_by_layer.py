@@ -46,11 +46,8 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "regressions side by side"
 
 COLOUR = PALETTE[0]
-
 OTHERS = "0.72"
-
 MOST_COLUMNS, MOST_COLUMNS_OF_NARROW = 4, 2
-
 TERM = "lag_1"
 
 

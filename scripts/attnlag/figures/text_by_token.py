@@ -48,18 +48,13 @@ MOST_TOKENS = 2000
 
 # Lines of a figure, shared by its documents, and the fewest that are worth showing of one.
 MOST_LINES = {"page": 54, "column": 30, "slide": 15}
-
 FEWEST_LINES = 3
 
 # In inches. DejaVu Sans Mono is 0.602 of its size wide.
 SIZE = 8.0
-
 LINE = 0.185
-
 CHARACTER = 0.602 * SIZE / 72
-
 BESIDE = 1.25
-
 LONGEST_NAME = 16
 
 # What stands for characters that have no shape of their own.
@@ -67,7 +62,6 @@ VISIBLE = str.maketrans({"\n": "⏎", "\t": "→", "\r": "⏎"})
 
 # For a token without characters, as at the start of a sequence, and one within a character.
 EMPTY, WITHIN = "⊢", "·"
-
 NO_GLYPH = "▯"
 
 # The darkest tenth of the shades would be told apart by nobody.

@@ -14,7 +14,6 @@ SETTINGS_FILES = ("config.json", "generation_config.json")
 
 # One of these must be there; without it there is no vocabulary.
 VOCABULARY_PATTERNS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
-
 TOKENIZER_PATTERNS = (
     *VOCABULARY_PATTERNS,
     "merges.txt",
@@ -24,14 +23,11 @@ TOKENIZER_PATTERNS = (
     "chat_template.jinja",
     "chat_template.json",
 )
-
 WEIGHTS = "model.safetensors"
-
 WEIGHTS_INDEX = "model.safetensors.index.json"
 
 # What other programs leave as weights: recognised only to say why they are not used.
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-
 OTHER_WEIGHTS = (
     *PICKLES,
     "*.ckpt.index",
@@ -55,7 +51,6 @@ CONVERSION_ADVICE = (
     "pickles run code when they are loaded: if you trust this one, convert it with transformers, "
     "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
 )
-
 OFFLINE_ADVICE = (
     "only fetch_model needs the network: run it where there is one and copy its folder here, "
     "or give a local copy with 'source: path'"

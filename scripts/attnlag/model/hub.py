@@ -26,7 +26,6 @@ from attnlag.model.folder import (
 log = logging.getLogger("attnlag")
 
 COMMIT_PATTERN = r"[0-9a-f]{40}"
-
 HUB_TIMEOUT_SECONDS = 30
 
 

@@ -14,7 +14,6 @@ SETTINGS = {"HF_HUB_OFFLINE": "1", "USE_HUB_KERNELS": "0"}
 
 # Variables with which users forbid the network, and the values that do it.
 FORBIDDING = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-
 TRUE = {"1", "ON", "YES", "TRUE"}
 
 # Whether the network is forbidden by `forbid_network` and not by the user too.

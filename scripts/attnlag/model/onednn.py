@@ -36,9 +36,7 @@ BOUNDS = {torch.float32: (1e-6, 1e-4), torch.bfloat16: (1e-2, 0.5)}
 
 # What is compared and what is measured: a fraction of a second.
 PROBE_TOKENS = 256
-
 ROWS = 256
-
 ROUNDS = 5
 
 # The tanh approximation of GELU, in half a dozen operations.

@@ -9,7 +9,6 @@ COVARIANCE = {
     "hac": "HAC within sequences (Newey-West)",
     "permutation": "standard deviation over permutations",
 }
-
 ADJUSTMENTS = {
     "holm": "Holm",
     "benjamini-hochberg": "Benjamini-Hochberg",

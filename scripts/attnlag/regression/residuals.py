@@ -35,12 +35,10 @@ from attnlag.regression.least_squares import WORST_CONDITION, Solution
 from attnlag.storage import tables
 
 BREUSCH_GODFREY_LAGS = 10
-
 AUTOCORRELATION_LAGS = 20
 
 # Grids of the histograms, in standard deviations; a bin below and a bin above hold the rest.
 RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
-
 COARSE_EDGES = np.linspace(-5, 5, 101)
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)

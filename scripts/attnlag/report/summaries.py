@@ -292,7 +292,6 @@ def coefficient_findings(
 
 # Below this many documents, or with so few of them in effect, errors by document are too small.
 FEW_DOCUMENTS = 50
-
 UNEQUAL = 0.5
 
 
