@@ -70,9 +70,10 @@ sys.path.insert(0, str(SCRIPTS))
 
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.config.reading import section_of
-from attnlag.config.schema import NAME_PATTERN, canonical
+from attnlag.config.schema import canonical
 from attnlag.figures.sizes import SIZES, suffix_of
 from attnlag.pipeline.digests import code_digest
+from attnlag.storage.names import NAME_PATTERN
 from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE
 
 # The jobs run this interpreter, whether or not its environment is activated.

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, to_jsonable_python
 
 from attnlag.errors import counted
-from attnlag.model.folder import NAME_PATTERN
+from attnlag.storage.names import NAME_PATTERN
 
 # A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
 LONGEST_NAME = 100
