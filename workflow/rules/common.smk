@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from attnlag.config.problems import check, name_problem, reading_problems
-from attnlag.config.schema import NAME_PATTERN
 from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
 from attnlag.regression import covariates
+from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
 

@@ -27,8 +27,8 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from attnlag.adjustments import sites
 from attnlag.errors import counted
-from attnlag.model.folder import NAME_PATTERN
 from attnlag.regression import covariates
+from attnlag.storage.names import NAME_PATTERN
 
 # A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
 LONGEST_NAME = 100

@@ -28,7 +28,6 @@ from typing import Any
 from attnlag.errors import UserError, counted, nearest
 from attnlag.model.checks import check_safetensors, check_weights, checked_config, hollow_model
 from attnlag.model.folder import (
-    NAME_PATTERN,
     SOURCE_RECORD,
     WEIGHTS_INDEX,
     choose_files,
@@ -42,6 +41,7 @@ from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
 from attnlag.model.random_weights import from_random
 from attnlag.model.wheel import from_package
+from attnlag.storage.names import NAME_PATTERN
 from attnlag.storage.writing import replaced_whole
 
 log = logging.getLogger("attnlag")

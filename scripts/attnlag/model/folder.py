@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError
+from attnlag.storage.names import NAME_PATTERN
 
 SETTINGS_FILES = ("config.json", "generation_config.json")
 
@@ -42,10 +43,6 @@ OTHER_WEIGHTS = (
 NOT_WEIGHTS = ("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*")
 
 SOURCE_RECORD = "source.json"
-
-# Names of models and of all else that becomes a folder, and of files of weights. Some systems drop
-# a dot at the end.
-NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?"
 
 CONVERSION_ADVICE = (
     "pickles run code when they are loaded: if you trust this one, convert it with transformers, "
