@@ -25,7 +25,6 @@ from attnlag.figures.drawing import (
     panel_width,
     rule_values,
     unfitted_layers,
-    with_joint_bands,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import CoefficientsInputs
@@ -113,6 +112,23 @@ def title_of(data: Data) -> str:
         else:
             parts.append(f"{named(term)} in {count}")
     return ", ".join(parts) or "Coefficients by layer"
+
+
+def with_joint_bands(
+    coefficients: pd.DataFrame, critical_values: Mapping[str, float]
+) -> pd.DataFrame:
+    """Return a tidy table with the intervals estimate ± critical value × standard error.
+
+    Parameters
+    ----------
+    coefficients : pandas.DataFrame
+    critical_values : mapping of term to float
+        Of the largest |t| of all layers; a term that is not among them has no interval then.
+    """
+    reach = coefficients["term"].map(dict(critical_values)) * coefficients["std_error"]
+    return coefficients.assign(
+        conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
+    )
 
 
 @style()

@@ -5,7 +5,7 @@ needs, so that one layer at a time is in memory however long the corpus is.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -179,23 +179,6 @@ def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[
     lags = coefficients["term"].isin(lags_among(list(coefficients["term"])))
     fitted = coefficients[lags & coefficients["estimate"].notna()]
     return sorted(set(numbers) - set(fitted["layer"]))
-
-
-def with_joint_bands(
-    coefficients: pd.DataFrame, critical_values: Mapping[str, float]
-) -> pd.DataFrame:
-    """Return a tidy table with the intervals estimate ± critical value × standard error.
-
-    Parameters
-    ----------
-    coefficients : pandas.DataFrame
-    critical_values : mapping of term to float
-        Of the largest |t| of all layers; a term that is not among them has no interval then.
-    """
-    reach = coefficients["term"].map(dict(critical_values)) * coefficients["std_error"]
-    return coefficients.assign(
-        conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
-    )
 
 
 def panel_width(axes: Axes) -> float:
