@@ -21,11 +21,13 @@ from attnlag.config.schema import (
     is_named,
 )
 from attnlag.pipeline.generated_pages import write_or_check
+from attnlag.regression import covariates
 
 SCHEMA = "workflow/schemas/config.schema.json"
 README = "config/README.md"
 SIGNS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 BEGIN, END = "<!-- keys -->", "<!-- /keys -->"
+BEGIN_COVARIATES, END_COVARIATES = "<!-- covariates -->", "<!-- /covariates -->"
 
 
 def schema() -> str:
@@ -62,6 +64,20 @@ def table(section: type[Section]) -> str:
         cells = [f"`{key}`", value(field), default, field["description"]]
         rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return f"{inspect.getdoc(section)}\n\n" + "\n".join(rows)
+
+
+def covariates_table() -> str:
+    """Return the table of covariates: terms, meaning, what holds under permutation and effects."""
+    rows = [
+        "| covariate | terms | what it is | moves with its token | one value in a document |",
+        "|---|---|---|---|---|",
+    ]
+    for name, entry in covariates.CATALOGUE.items():
+        terms = ", ".join(f"`{term}`" for term in entry.terms)
+        constant = bool(covariates.constant_in_document([name]))
+        facts = ["yes" if fact else "no" for fact in (entry.moves, constant)]
+        rows.append(f"| `{name}` | {terms} | {entry.description} | {' | '.join(facts)} |")
+    return "\n".join(rows)
 
 
 def value(field: dict[str, Any]) -> str:
@@ -101,14 +117,16 @@ def plain(setting: Any) -> str:
 def up_to_date(root: Path) -> dict[Path, str]:
     """Return what each generated file should hold, by its path."""
     readme = (root / README).read_text(encoding="utf-8")
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        sys.exit(f"error: {root / README}: found no '{BEGIN}' with '{END}' after it")
-    return {
-        root / SCHEMA: schema(),
-        root / README: f"{before}{begin}\n\n{tables()}\n\n{end}{after}",
-    }
+    for begin, content, end in (
+        (BEGIN, tables(), END),
+        (BEGIN_COVARIATES, covariates_table(), END_COVARIATES),
+    ):
+        before, _, rest = readme.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            sys.exit(f"error: {root / README}: found no '{begin}' with '{end}' after it")
+        readme = f"{before}{begin}\n\n{content}\n\n{end}{after}"
+    return {root / SCHEMA: schema(), root / README: readme}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from attnlag.errors import UserError
 from attnlag.regression.settings import DesignSettings
@@ -41,6 +41,7 @@ class LayerCovariate:
 
     description: str
     cells: Mapping[str, Cell]
+    moves: ClassVar = True
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -248,7 +249,7 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
 # In the order in which the terms stand in a design.
 CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
     "position": TokenCovariate(
-        description="a restricted cubic spline",
+        description="a restricted cubic spline of the place in the sequence",
         terms=("position_N",),
         moves=False,
         constant_in_document=False,
@@ -256,7 +257,7 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         values=_position_values,
     ),
     "log_frequency": TokenCovariate(
-        description="of the token in the corpus",
+        description="log of the share of the token in the corpus",
         terms=("log_frequency",),
         moves=True,
         constant_in_document=False,
@@ -266,7 +267,7 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         read=log_frequencies,
     ),
     "group": TokenCovariate(
-        description="dummies",
+        description="dummies of the groups",
         terms=("group_NAME",),
         moves=False,
         constant_in_document=True,
