@@ -24,12 +24,21 @@ ELSEWHERE = {
 LINK = re.compile(r"\]\(([^()#:\s]+)((?:#[^()\s]*)?)\)")
 
 
-MODULES = sorted((ROOT / "scripts/attnlag").glob("[!_]*.py"))
+LIBRARY = ROOT / "scripts/attnlag"
+MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py")
+
+
+def name_of(module):
+    """Return the name of a module within the library."""
+    return ".".join(module.relative_to(LIBRARY).with_suffix("").parts)
 
 
 def on_config(config):
-    pages = ["library/index.md", *(f"library/{module.stem}.md" for module in MODULES)]
-    config.nav.append({"Library": pages})
+    packages = {}
+    for name in map(name_of, MODULES):
+        packages.setdefault(name.partition(".")[0], []).append(f"library/{name}.md")
+    pages = [{package: files} for package, files in packages.items()]
+    config.nav.append({"Library": ["library/index.md", *pages]})
 
 
 def on_files(files, config):
@@ -40,9 +49,10 @@ def on_files(files, config):
     rows = ["# The library", "", library().strip(), "", "| module | what it is for |", "|---|---|"]
     for module in MODULES:
         title = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0]
-        rows.append(f"| [{module.stem}]({module.stem}.md) | {' '.join(title.split())} |")
-        page = f"# {module.stem}\n\n::: attnlag.{module.stem}\n"
-        files.append(File.generated(config, f"library/{module.stem}.md", content=page))
+        name = name_of(module)
+        rows.append(f"| [{name}]({name}.md) | {' '.join(title.split())} |")
+        page = f"# {name}\n\n::: attnlag.{name}\n"
+        files.append(File.generated(config, f"library/{name}.md", content=page))
     files.append(File.generated(config, "library/index.md", content="\n".join(rows) + "\n"))
     return files
 

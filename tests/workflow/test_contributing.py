@@ -1,0 +1,101 @@
+"""The walks of docs/contributing.md: a covariate, a site and a figure, added as the page says."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from projects import ROOT, new_project
+
+PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+COVARIATES = "scripts/attnlag/regression/covariates.py"
+SITES = "scripts/attnlag/adjustments/sites.py"
+STUDY = "results/tiny/small/{}/notebook"
+
+
+def block_of(walk):
+    """Return the code of a walk of the page."""
+    section = PAGE.split(f"## Add a {walk}\n")[1].split("\n## ")[0]
+    return re.search(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[1]
+
+
+def insert(project, file, after, block):
+    """Insert a block of code after a line of a file, which is there once."""
+    path = project.folder / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(after) == 1
+    path.write_text(text.replace(after, after + block), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def extended(gpt2, tmp_path_factory):
+    """Return a project with a covariate, a site and a figure more, after its run."""
+    project = new_project(tmp_path_factory.mktemp("extended") / "project", gpt2)
+    beginning = re.search(r"^CATALOGUE: .* = \{\n", (ROOT / COVARIATES).read_text(), re.MULTILINE)
+    insert(project, COVARIATES, beginning[0], block_of("covariate"))
+    insert(project, SITES, "    for site in (\n", block_of("site"))
+    figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
+    figure.write_text(block_of("figure"), encoding="utf-8")
+    terms = {"lags": [1, 2], "covariates": ["odd_token"]}
+    project.write_config(
+        extraction={"sites": ["attention", "mlp", "difference"]},
+        regressions={
+            "notebook": terms,
+            "null": {**terms, "permute": "within-document", "permutations": 19},
+        },
+    )
+    project.run()
+    return project
+
+
+def test_a_covariate_is_a_term_of_the_design_and_of_the_null(extended):
+    folder = extended.folder / STUDY.format("attention")
+    design = pq.read_table(folder / "design/0000.parquet").to_pandas()
+    np.testing.assert_array_equal(design["odd_token"], design["token_id"] % 2)
+    for regression in (folder, folder.with_name("null")):
+        terms = pd.read_csv(regression / "coefficients.csv")["term"]
+        assert "odd_token" in set(terms)
+
+
+def test_a_site_is_measured_and_regressed(extended):
+    folder = extended.folder / "results/tiny/small"
+    layers = ["layer_00", "layer_01"]
+    attention, mlp, difference = (
+        pq.read_table(folder / site / "activations/0000.parquet", columns=layers).to_pandas()
+        for site in ("attention", "mlp", "difference")
+    )
+    for layer in layers:
+        expected = np.stack(attention[layer]) - np.stack(mlp[layer])
+        np.testing.assert_allclose(np.stack(difference[layer]), expected, atol=1e-6)
+    assert (extended.folder / STUDY.format("difference") / "coefficients.csv").exists()
+
+
+def test_a_figure_is_drawn_for_every_regression(extended):
+    for site in ("attention", "difference"):
+        figures = extended.folder / STUDY.format(site) / "figures"
+        assert (figures / "rows_by_layer.png").stat().st_size > 5_000
+
+
+def test_the_documentation_follows(extended, tmp_path):
+    for page in ("docs", "config", "workflow/schemas"):
+        shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
+    for program in ("describe_outputs", "describe_config"):
+        command = [sys.executable, f"scripts/{program}.py", "--root", "."]
+        subprocess.run(command, cwd=extended.folder, check=True)
+    outputs = (extended.folder / "docs/outputs.md").read_text(encoding="utf-8")
+    assert "figures/rows_by_layer{size}.{format}" in outputs
+    assert "Number of rows that each layer was fitted to." in outputs
+    keys = (extended.folder / "config/README.md").read_text(encoding="utf-8")
+    assert "`odd_token` (whether the token's number is odd)" in keys
+    assert "`difference` (the difference of the two)" in keys
+
+
+def test_a_wrong_name_has_the_new_ones_in_its_message(extended):
+    extended.write_config(regressions={"notebook": {"lags": [1], "covariates": ["odd_tokens"]}})
+    result = extended.snakemake("-n")
+    assert result.returncode == 1
+    assert 'did you mean "odd_token"?' in result.stdout or "odd_token" in result.stdout
