@@ -244,21 +244,19 @@ def test_the_program_draws_the_residuals(tmp_path):
         fitted_sd=np.array([spread]),
         document_effects=False,
     )
-    paths = [tmp_path / f"{shard:04d}.parquet" for shard in range(2)]
-    for shard, path in enumerate(paths):
-        rows = slice(300 * shard, 300 * shard + 300)
-        batch = pa.record_batch(
-            {
-                "document": pa.array([f"document {shard}"] * 300).dictionary_encode(),
-                "window": pa.array(np.zeros(300, np.int32)),
-                "position": pa.array(np.arange(300, dtype=np.int32)),
-                "layer_00.y": y[rows],
-                "layer_00.lag_1": lag[rows],
-            }
-        )
-        sums = residuals.sum_residuals([batch], model, 0)
-        record = {"residuals": residuals.record_of(sums), "stages": {"tokens": {"shards": 2}}}
-        tables.write_table(residuals.to_table(sums), path, record)
+    names = [f"document {place}" for place in (0, 1) for _ in range(300)]
+    batch = pa.record_batch(
+        {
+            "document": pa.array(names).dictionary_encode(),
+            "window": pa.array(np.zeros(600, np.int32)),
+            "position": pa.array(np.tile(np.arange(300, dtype=np.int32), 2)),
+            "layer_00.y": y,
+            "layer_00.lag_1": lag,
+        }
+    )
+    sums = residuals.sum_residuals([batch], model, 0)
+    path = tmp_path / "residuals.parquet"
+    tables.write_table(residuals.to_table(sums), path, {"residuals": residuals.record_of(sums)})
     keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
     fits = pd.DataFrame([{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9}])
     influence = pd.DataFrame(
@@ -271,10 +269,12 @@ def test_the_program_draws_the_residuals(tmp_path):
     )
     for name, table in (("fits", fits), ("influence", influence)):
         tables.write_frame(table, tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv", {})
-    command = [sys.executable, SCRIPTS / "plot_diagnostics.py", paths[0]]
+    command = [sys.executable, SCRIPTS / "plot_diagnostics.py", path]
     command += ["--fits", tmp_path / "fits.parquet", "--influence", tmp_path / "influence.parquet"]
     command += ["--output", tmp_path / "found.svg", "--settings"]
-    done = subprocess.run([*command, "{}"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, json.dumps({"layers": None})], capture_output=True, text=True, check=False
+    )
     said = r"gpt2, prompts, attention, notebook: drew the residuals of 1 layer \(\d+\.\d s\)\n"
     assert re.fullmatch(said, done.stderr)
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import seaborn as sns
+from designs import design_settings
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ from attnlag.figures import (
     sites_by_layer,
 )
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression import design, specification
+from attnlag.regression import design
 from attnlag.regression.terms import lags_among, named
 from attnlag.storage import tables
 
@@ -828,8 +829,8 @@ def study(tmp_path_factory):
             [*keys, *(pa.array(norms[rows, n]) for n in range(3))], schema=columns.schema(3)
         )
         tables.write_table(table, folder / "norms" / f"{shard:04d}.parquet", record)
-        lags = specification.Specification(lags=(1, 2))
-        (rows_of_design,) = design.designs(table.to_batches(), lags, design.Counts())
+        lags = design_settings(lags=(1, 2))
+        (rows_of_design,) = design.designs(table.to_batches(), lags, design.Counts(), {})
         tables.write_table(rows_of_design, folder / "design" / f"{shard:04d}.parquet", record)
     for name, frame in zip(("coefficients", "fits"), synthetic_tables(3), strict=True):
         tables.write_frame(frame, folder / f"{name}.parquet", folder / f"{name}.csv", record)
