@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,8 @@ def extended(gpt2, tmp_path_factory):
     project = new_project(tmp_path_factory.mktemp("extended") / "project", gpt2)
     beginning = re.search(r"^CATALOGUE: .* = \{\n", (ROOT / COVARIATES).read_text(), re.MULTILINE)
     insert(project, COVARIATES, beginning[0], block_of("covariate"))
-    insert(project, SITES, "    for site in (\n", block_of("site"))
+    site = textwrap.indent(block_of("site").rstrip(), " " * 8)
+    insert(project, SITES, "    for site in (\n", f"{site},\n")
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")
     terms = {"lags": [1, 2], "covariates": ["odd_token"]}

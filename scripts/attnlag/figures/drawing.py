@@ -37,9 +37,6 @@ LINE, NORMS = PALETTE[3], PALETTE[0]
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
 
-# What a site adds, as axes and titles say it.
-ADDED = {"attention": "attention adjustment", "mlp": "MLP adjustment", "block": "block update"}
-
 # The shares of tokens below the five lines of a layer's norms, median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

@@ -7,9 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document
 from attnlag.figures.drawing import (
-    ADDED,
     DIVERGING,
     NORMS,
     PREDICTIVE,
@@ -227,7 +227,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     slopes.plot(place + 0.5, row + 0.5, linestyle="none", marker="x", color=GREY, markersize=3.2)
     sns.despine(figure)
     kinds = coefficients["vcov_type"].iloc[0]
-    added, of = ADDED[data.site], tokens_shown(data.tokens)
+    added, of = SITES[data.site].label, tokens_shown(data.tokens)
     frame(
         figure,
         title,

@@ -16,9 +16,9 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Affine2D
 
+from attnlag.adjustments.sites import SITES
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
-    ADDED,
     TAIL,
     finite,
     frame,
@@ -178,7 +178,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     numbers = [part.layer for part in layers]
     colours = layer_colours(len(layers))
     low, high = norm_limits(layers)
-    label = f"log norm of {ADDED[data.site]} (natural log)"
+    label = f"log norm of {SITES[data.site].label} (natural log)"
 
     figure = Figure(figsize=size.tall(8.2 if size.narrow else 5.8), layout="constrained")
     if size.narrow:

@@ -6,8 +6,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import (
-    ADDED,
     DIVERGING,
     draw_map,
     finite,
@@ -189,7 +189,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"Natural logarithm of the norm of the {ADDED[data.site]}. From position {SINGLE} on a "
+        f"Natural logarithm of the norm of the {SITES[data.site].label}. From position {SINGLE} on a "
         f"column holds several positions, {PER_DOUBLING} columns to a doubling; ticks name the "
         f"first one. {marked}{second}: colours end where 2% of the cells are beyond, dropped ones "
         f"aside; arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. {sample}",

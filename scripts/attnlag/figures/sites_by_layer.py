@@ -7,8 +7,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import (
-    ADDED,
     NORMS,
     PREDICTIVE,
     as_observed,
@@ -173,7 +173,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
                 numbers, below, above, color=NORMS, alpha=alpha_of_band, linewidth=0, zorder=2
             )
         norms.plot(numbers, middle, color=NORMS, linewidth=1.5, marker="o", markersize=3, zorder=3)
-        norms.set_title(ADDED[panels.site], loc="left", weight="bold")
+        norms.set_title(SITES[panels.site].label, loc="left", weight="bold")
         slopes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
         width = panel_width(slopes)
         draw_lags(slopes, table, numbers, palette, alpha, scale=mark_scale(width, len(numbers)))

@@ -18,10 +18,11 @@ from matplotlib.patches import Rectangle
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document, stored_batches
 from attnlag.errors import UserError, nearest
 from attnlag.figures import sizes
-from attnlag.figures.drawing import ADDED, SHADES, TAIL, finite, frame, shortened
+from attnlag.figures.drawing import SHADES, TAIL, finite, frame, shortened
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import Size
@@ -272,7 +273,7 @@ def page(data: Data, *, title: str) -> str:
     content: dict[str, Any] = {
         "title": title,
         "about": (
-            f"Each token is shaded by the norm of the {ADDED[data.site]} in the chosen layer. The "
+            f"Each token is shaded by the norm of the {SITES[data.site].label} in the chosen layer. The "
             "scale is the layer's own, logarithmic, and holds the central 99% of the tokens of the "
             "corpus. Dashed: first tokens of a sequence, which the regressions leave out."
         ),
@@ -398,7 +399,7 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
         ScalarMappable(Normalize(low, low + (high - low) / 0.9), colours),
         ax=axes,
         location="bottom",
-        label=f"log norm of {ADDED[data.site]} in layer {layer} (natural log)",
+        label=f"log norm of {SITES[data.site].label} in layer {layer} (natural log)",
         boundaries=np.linspace(low, high, 91),
         ticks=np.linspace(low, high, 5),
         format="{x:.2f}",
