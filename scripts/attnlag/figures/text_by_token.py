@@ -273,8 +273,8 @@ def page(data: Data, *, title: str) -> str:
     content: dict[str, Any] = {
         "title": title,
         "about": (
-            f"Each token is shaded by the norm of the {SITES[data.site].label} in the chosen layer. The "
-            "scale is the layer's own, logarithmic, and holds the central 99% of the tokens of the "
+            f"Each token is shaded by the norm of the {SITES[data.site].label} in the chosen "
+            "layer. The scale is the layer's own, logarithmic, and holds the central 99% of the tokens of the "
             "corpus. Dashed: first tokens of a sequence, which the regressions leave out."
         ),
         "layers": data.layers,
