@@ -274,8 +274,8 @@ def page(data: Data, *, title: str) -> str:
         "title": title,
         "about": (
             f"Each token is shaded by the norm of the {SITES[data.site].label} in the chosen "
-            "layer. The scale is the layer's own, logarithmic, and holds the central 99% of the tokens of the "
-            "corpus. Dashed: first tokens of a sequence, which the regressions leave out."
+            "layer. The scale is the layer's own, logarithmic, and holds the central 99% of the "
+            "tokens of the corpus. Dashed: first tokens of a sequence, which the regressions leave out."
         ),
         "layers": data.layers,
         "limits": [[round(low, 3), round(high, 3)] for low, high in data.limits],
