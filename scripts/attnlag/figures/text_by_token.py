@@ -275,7 +275,7 @@ def page(data: Data, *, title: str) -> str:
         "about": (
             f"Each token is shaded by the norm of the {SITES[data.site].label} in the chosen "
             "layer. The scale is the layer's own, logarithmic, and holds the central 99% of the "
-            "tokens of the corpus. Dashed: first tokens of a sequence, which the regressions leave out."
+            "tokens of the corpus. Dashed: first tokens of a sequence, left out of regressions."
         ),
         "layers": data.layers,
         "limits": [[round(low, 3), round(high, 3)] for low, high in data.limits],
