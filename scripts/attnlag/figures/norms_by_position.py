@@ -190,9 +190,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         figure,
         title,
         f"Natural logarithm of the norm of the {SITES[data.site].label}. From position {SINGLE} "
-        f"on a column holds several positions, {PER_DOUBLING} columns to a doubling; ticks name "
-        f"the first one. {marked}{second}: colours end where 2% of the cells are beyond, dropped "
-        f"ones aside; arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. {sample}",
+        f"on, a column holds several positions, {PER_DOUBLING} columns to a doubling; ticks name "
+        f"the first one. {marked}{second}: colours end where 2% of the cells lie beyond, dropped "
+        f"ones aside; arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. "
+        f"{sample}",
         x_label="position in the sequence (tokens, first of its column)",
     )
     return figure
