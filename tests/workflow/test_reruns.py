@@ -59,6 +59,18 @@ def touch_everything(project):
                 os.utime(path)
 
 
+def replace(path, old, new):
+    """Change the text of a file in one place."""
+
+    def apply(project):
+        file = project.folder / path
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return apply
+
+
 def another_document(project):
     row = {"id": "new", "genre": "odd", "text": "one more document of some words " * 5}
     edit("data/small.jsonl", json.dumps(row) + "\n")(project)
@@ -71,6 +83,8 @@ def delete_vectors_and_change_lags(project):
 
 PATHS = {"blocks": "h", "attention": "attn", "mlp": "mlp"}
 SMALL = {"files": ["data/small.jsonl"], "id": "id", "text": "text", "group": "genre"}
+
+ONE = "\nONE = 1\n"
 
 ROWS = {
     "nothing": (lambda project: None, {}),
@@ -111,7 +125,7 @@ ROWS = {
     "groups": (notebook(covariates=["group"]), DESIGN),
     "the frequency of tokens": (
         notebook(covariates=["log_frequency"]),
-        {"count_tokens": 1, **DESIGN},
+        DESIGN,
     ),
     "the knots of a spline that is not asked for": (notebook(position_knots=[2, 8, 32]), {}),
     "the draws of a null that is not asked for": (notebook(permutations=50, seed=3), {}),
@@ -166,24 +180,31 @@ ROWS = {
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
-    "a plot program": (edit("scripts/plot_norms.py"), {}),
-    "the check's code": (edit("scripts/check_fits.py"), CHECK),
-    "the figures' code": (
-        edit("scripts/attnlag/figures/drawing.py", "\nONE = 1\n"),
-        {**OF_NORMS, **FIGURES},
-    ),
-    "the code of one figure": (
-        edit("scripts/attnlag/figures/outcome_by_lag.py", "\nONE = 1\n"),
-        FIGURES,
-    ),
+    "the figures' code": (edit("scripts/attnlag/figures/drawing.py", ONE), {**OF_NORMS, **FIGURES}),
+    "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
     "the page of the text": (
         edit("scripts/attnlag/figures/text_by_token.html", "<!-- a comment -->\n"),
         {**OF_NORMS, **CHECK},
     ),
-    "the regression's code": (edit("scripts/attnlag/summaries.py"), REGRESSION),
-    "the design's code": (edit("scripts/attnlag/design.py"), DESIGN),
-    "the extraction's code": (edit("scripts/attnlag/sites.py"), EXTRACTION),
-    "the configuration's check": (edit("scripts/attnlag/config.py"), {}),
+    "the regression's code": (edit("scripts/attnlag/regression/inference.py", ONE), REGRESSION),
+    "the design's code": (edit("scripts/attnlag/regression/design.py", ONE), DESIGN),
+    "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), EXTRACTION),
+    "the version": (
+        replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
+        {},
+    ),
+    "a message of what computes": (
+        replace("scripts/attnlag/model/hooks.py", "fails the proof of its sites", "is unproven"),
+        {},
+    ),
+    "a comment and a docstring": (
+        edit("scripts/attnlag/regression/design.py", '"""One."""  # 1\n'),
+        {},
+    ),
+    "a message of errors": (replace("scripts/attnlag/errors.py", "did you mean", "perhaps"), {}),
+    "a program": (edit("scripts/fit_regression.py", ONE), {}),
+    "how files are written": (edit("scripts/attnlag/storage/writing.py", ONE), {}),
+    "the configuration's check": (edit("scripts/attnlag/config/problems.py", ONE), {}),
     "a checkout that touches files": (touch_everything, {}),
     "vectors deleted, lags changed": (delete_vectors_and_change_lags, DESIGN),
 }
@@ -245,17 +266,23 @@ DOCUMENTED = {
     "stated `layers` and `width` of a model": ["what is stated of a model"],
     "a document added to a corpus": ["a document more"],
     "the number of shards of a corpus": ["the number of shards"],
-    "code of a script, or of a module of the library": [
-        "a figure's code",
-        "the code of one figure",
-        "the check's code",
+    "code that computes": [
         "the figures' code",
+        "the code of one figure",
         "the page of the text",
         "the regression's code",
         "the design's code",
         "the extraction's code",
     ],
-    "the check of the configuration": ["the configuration's check"],
+    "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
+        "the version",
+        "a message of what computes",
+        "a comment and a docstring",
+        "a message of errors",
+        "a program",
+        "how files are written",
+        "the configuration's check",
+    ],
     "a git checkout that touches files and does not change them": ["a checkout that touches files"],
     "vectors deleted, then lags changed": ["vectors deleted, lags changed"],
 }

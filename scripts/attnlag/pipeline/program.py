@@ -134,7 +134,9 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
     reason = " ".join(str(error).split())
     # torch says so in the text of its errors only, of main memory and of that of a GPU.
     if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", reason):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        # In bytes on a Mac, in kilobytes elsewhere.
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         return (
             f"{program} ran out of memory with {memory.amount(peak)} taken"
             + (f" ({reason})" if reason else "")
