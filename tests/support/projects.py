@@ -83,8 +83,14 @@ class Project:
         assert result.returncode == 0, result.stdout
         return result.stdout
 
-    def would_run(self, *arguments: str) -> dict[str, int]:
-        """Return the jobs that a run would do, by rule, from a dry run."""
+    def would_run(self, *targets: str) -> dict[str, int]:
+        """Return the jobs that a run would do, by rule."""
+        from planning import jobs_of_a_run  # Snakemake's imports take time
+
+        return jobs_of_a_run(self.folder, targets)
+
+    def dry_run(self, *arguments: str) -> dict[str, int]:
+        """Return the jobs that a run would do, by rule, as the command line prints them."""
         result = self.snakemake("--cores", "2", "-n", *arguments)
         assert result.returncode == 0, result.stdout
         if "Nothing to be done" in result.stdout:
@@ -96,8 +102,19 @@ class Project:
         return jobs
 
     def copy(self, folder: Path) -> "Project":
-        """Return a copy with everything made so far, its times kept."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+        """Return a copy with everything made so far, its times kept.
+
+        Results are linked, since nothing writes into a file that is there.
+        """
+        linked = {"results", ".snakemake", "mine"}
+
+        def copy(source: str, target: str) -> None:
+            inside = Path(source).relative_to(self.folder).parts
+            (os.link if inside[0] in linked and inside[1:2] != ("attnlag.lock",) else shutil.copy2)(
+                source, target
+            )
+
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=copy)
         return Project(folder, json.loads(json.dumps(self.config)))
 
     def results(self, pattern: str = "**/*") -> dict[str, bytes]:

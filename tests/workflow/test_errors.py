@@ -111,14 +111,14 @@ def test_one_problem(fresh, changes, key, words):
 def test_a_value_of_the_command_line_is_checked_and_used(fresh):
     line = refused(fresh, "--config", "inference={alpha: 3}")[-1]
     assert line.startswith("command line: inference.alpha: found")
-    assert fresh.would_run("--config", "inference={alpha: 0.1}")["fit_regression"] == 1
+    assert fresh.dry_run("--config", "inference={alpha: 0.1}")["fit_regression"] == 1
 
 
 def test_a_configfile_stands_for_itself(finished):
     """Merged with the default file there would be two models, and two corpora."""
     other = {**finished.config, "models": {"second": finished.config["models"]["tiny"]}}
     (finished.folder / "other.yaml").write_text(json.dumps(other))
-    jobs = finished.would_run("--configfile", "other.yaml")
+    jobs = finished.dry_run("--configfile", "other.yaml")
     assert jobs["fetch_model"] == 1
     assert jobs["extract_activations"] == 1
     printed = finished.snakemake("-n", "--configfile", "other.yaml").stdout

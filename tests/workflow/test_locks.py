@@ -71,7 +71,7 @@ def test_the_locks_of_another_machine_stay(killed):
 def test_a_dry_run_leaves_the_mark_of_a_run(killed):
     """A run that is going on must not lose its jobs to a look at it."""
     *_, mark = lock_of(killed).read_text().split()
-    killed.would_run(*RUN)
+    killed.dry_run(*RUN)
     assert lock_of(killed).read_text().split()[-1] == mark
     killed.run(*RUN)
     assert lock_of(killed).read_text().split()[-1] != mark

@@ -73,12 +73,12 @@ def test_another_workflow_uses_the_rules(elsewhere, finished_once):
     recorded = json.loads(made.pop("provenance.json"))["files"]
     assert {f"results/{path}" for path in made} <= set(recorded)
     assert made.items() <= expected.items()
-    assert elsewhere.would_run() == {}
+    assert elsewhere.dry_run() == {}
 
 
 def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
     elsewhere.write_snakefile('config["attnlag"]')
-    assert elsewhere.would_run()["plot_regression"] == 1
+    assert elsewhere.dry_run()["plot_regression"] == 1
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,4 @@ def test_a_run_in_another_folder(elsewhere, finished_once):
 def test_the_second_entry_point(finished_once):
     """Beside Snakefile, workflow/Snakefile makes the same, and finds the same made."""
     project, _ = finished_once
-    assert project.would_run("--snakefile", "workflow/Snakefile") == {}
+    assert project.dry_run("--snakefile", "workflow/Snakefile") == {}

@@ -306,6 +306,13 @@ def test_what_runs_again(finished, apply, jobs):
     assert finished.would_run() == jobs
 
 
+@pytest.mark.parametrize("row", ["nothing", "alpha", "the design's code"])
+def test_the_command_line_plans_the_same(finished, row):
+    apply, jobs = ROWS[row]
+    apply(finished)
+    assert finished.dry_run() == jobs
+
+
 def test_a_common_sample_binds_all_regressions(finished):
     finished.write_config(regressions={"far": {"lags": [5]}}, norms={"common_sample": True})
     assert finished.would_run() == {**times(2, DESIGN), "plot_specifications": 1}
@@ -364,7 +371,7 @@ def test_what_runs_again_of_several_regressions(several, apply, jobs):
 
 
 def test_threads_are_no_reason_to_run_again(finished):
-    assert finished.would_run("--set-threads", "extract_activations=1") == {}
+    assert finished.dry_run("--set-threads", "extract_activations=1") == {}
 
 
 def test_a_change_reruns_and_then_nothing_is_left(finished):

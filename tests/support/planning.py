@@ -1,0 +1,82 @@
+"""What a run would do, planned in the process of the tests, which has imported everything.
+
+The command `snakemake -n` takes several times as long, nearly all of it for imports. Snakemake's
+interface plans the same: a test compares the two.
+"""
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from snakemake.api import SnakemakeApi
+from snakemake.logging import logger
+from snakemake.settings.types import (
+    DAGSettings,
+    ExecutionSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+)
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from attnlag.figures import catalogue
+from attnlag.pipeline import digests
+
+
+class Listener(logging.Handler):
+    """Keeps the number of jobs of each rule that Snakemake announces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: dict[str, int] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "event", None) == LogEvent.RUN_INFO:
+            self.jobs = dict(record.stats)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def within(folder: Path) -> Iterator[None]:
+    """Work in a folder, as a process of its own would: what the workflow sets is undone."""
+    before = Path.cwd(), dict(os.environ), list(sys.path)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before[0])
+        os.environ.clear()
+        os.environ.update(before[1])
+        sys.path[:] = before[2]
+
+
+def jobs_of_a_run(folder: Path, targets: tuple[str, ...] = ()) -> dict[str, int]:
+    """Return the jobs that a run in a project's folder would do, by rule.
+
+    Snakemake's error is raised where there is one.
+    """
+    # They remember files by their paths, and a test changes files.
+    for function in (digests._imports, digests._content, catalogue.figures):
+        function.cache_clear()
+    listener = Listener()
+    with within(folder), SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
+        logger.addHandler(listener)
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=2), snakefile=Path("Snakefile")
+        )
+        # As profiles/default has it.
+        settings = DAGSettings(targets=set(targets), max_checksum_file_size=100_000_000)
+        workflow.dag(settings).execute_workflow(
+            executor="dryrun", execution_settings=ExecutionSettings(lock=False)
+        )
+        logger.removeHandler(listener)
+    # The lock of a run is held as long as its file is open.
+    gc.collect()
+    return {
+        rule: count
+        for rule, count in listener.jobs.items()
+        if rule not in ("all", "default", "total")
+    }
