@@ -24,7 +24,6 @@ from snakemake.settings.types import (
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from attnlag.figures import catalogue
-from attnlag.pipeline import digests
 
 
 class Listener(logging.Handler):
@@ -58,9 +57,8 @@ def jobs_of_a_run(folder: Path, targets: tuple[str, ...] = ()) -> dict[str, int]
 
     Snakemake's error is raised where there is one.
     """
-    # They remember files by their paths, and a test changes files.
-    for function in (digests._imports, digests._content, catalogue.figures):
-        function.cache_clear()
+    # It remembers a folder by its path, and a test changes files.
+    catalogue.figures.cache_clear()
     listener = Listener()
     with within(folder), SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
         logger.addHandler(listener)

@@ -22,7 +22,7 @@ NULL = {
 }
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
-TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, "tabulate_tokens": 1, **EXTRACTION}
+TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
 
 # In two shards: these once for each of them.
 PER_SHARD = ("tokenize_corpus", "extract_activations", "compute_norms", *STAGES)

@@ -21,30 +21,29 @@ COMPUTING = ("adjustments", "corpus", "figures", "model", "regression", "report"
 class _WithoutWords(ast.NodeTransformer):
     """Takes out of a module's tree what is said but not computed."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         said = isinstance(node.value, ast.Constant) or ast.unparse(node.value).startswith("log.")
-        return ast.Pass() if said else node
+        return None if said else node
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.Raise()
 
 
 @functools.cache
-def _imports(path: Path, library: Path) -> frozenset[Path]:
-    """Return the files of the computing modules that a Python file imports, in functions too."""
-    found: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+def _read(source: bytes) -> tuple[frozenset[str], bytes]:
+    """Return the names that a source imports from attnlag, and what it computes.
+
+    Imports inside functions count; a name may be that of a module or of something in one.
+    """
+    tree = ast.parse(source)
+    found: set[str] = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        parts = [name.split(".")[1:] for name in names if name.startswith("attnlag.")]
-        found |= {
-            library.joinpath(*part).with_suffix(".py") for part in parts if part[0] in COMPUTING
-        }
-    return frozenset(file for file in found if file.is_file())
+            found |= {alias.name for alias in node.names}
+    own = {name.removeprefix("attnlag.") for name in found if name.startswith("attnlag.")}
+    return frozenset(own), ast.dump(_WithoutWords().visit(tree)).encode()
 
 
 def computing_modules(script: str | Path) -> list[Path]:
@@ -56,19 +55,15 @@ def computing_modules(script: str | Path) -> list[Path]:
     found = {figure.module for figure in drawn_by(Path(script).stem, library / "figures")}
     waiting = [Path(script), *found]
     while waiting:
-        new = _imports(waiting.pop(), library) - found
+        names, _ = _read(waiting.pop().read_bytes())
+        parts = [name.split(".") for name in names]
+        files = {
+            library.joinpath(*part).with_suffix(".py") for part in parts if part[0] in COMPUTING
+        }
+        new = {file for file in files if file.is_file()} - found
         found |= new
         waiting += new
     return sorted(found)
-
-
-@functools.cache
-def _content(path: Path) -> bytes:
-    """Return what counts of a file: of a module its tree without words, of others all."""
-    content = path.read_bytes()
-    if path.suffix != ".py":
-        return content
-    return ast.dump(_WithoutWords().visit(ast.parse(content))).encode()
 
 
 def code_digest(script: str | Path) -> str:
@@ -80,7 +75,9 @@ def code_digest(script: str | Path) -> str:
     for module in computing_modules(script):
         page = module.with_suffix(".html")
         for path in [module, page] if page.exists() else [module]:
-            content = _content(path)
+            source = path.read_bytes()
+            # What counts of a module is its tree without words, of a page all of it.
+            content = _read(source)[1] if path == module else source
             name = path.relative_to(Path(script).parent).as_posix()
             digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()

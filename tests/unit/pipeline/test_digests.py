@@ -66,8 +66,6 @@ def changed_by(copy: Path, module: str, edit: Callable[[str], str]) -> set[str]:
     assert edited != path.read_text()
     path.write_text(edited)
     catalogue.figures.cache_clear()
-    digests._imports.cache_clear()
-    digests._content.cache_clear()
     return {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != before[p]}
 
 
