@@ -6,45 +6,63 @@ the same has fewer of both. What is there already and would be the same is left 
 
 import argparse
 import io
+import itertools
 from pathlib import Path
 
 from PIL import Image
 
+from attnlag.config.reading import null_named, read_yaml
+from attnlag.config.schema import Config
+from attnlag.figures.catalogue import drawn_by
+from attnlag.figures.sizes import PAGE, SIZES, suffix_of
+from attnlag.pipeline import outputs
 from attnlag.storage.writing import written_whole
 
 ROOT = Path(__file__).parents[1]
 # Pixels in width and colours, the first that gives a file below the limit.
-SIZES = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
+STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
 LIMIT = 200_000
-# By the name in the gallery, below the folder of the default run's corpus.
-FIGURES = {
-    "norms_by_layer": "attention/figures/norms_by_layer.png",
-    "norms_by_position": "attention/figures/norms_by_position.png",
-    "text_by_token": "attention/figures/text_by_token.png",
-    "specifications_by_layer": "attention/figures/specifications_by_layer.png",
-    "notebook_coefficients": "attention/notebook/figures/coefficients_by_layer.png",
-    "notebook_outcome": "attention/notebook/figures/outcome_by_lag.png",
-    "notebook_diagnostics": "attention/notebook/figures/diagnostics.png",
-    "notebook_groups": "attention/notebook/figures/groups_by_layer.png",
-    "notebook_coefficients_column": "attention/notebook/figures/coefficients_by_layer_column.png",
-    "notebook_coefficients_slide": "attention/notebook/figures/coefficients_by_layer_slide.png",
-    "within_coefficients": "attention/within/figures/coefficients_by_layer.png",
-    "null_coefficients": "attention/null/figures/coefficients_by_layer.png",
-}
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
 parser.add_argument(
-    "--results",
+    "--run",
     type=Path,
-    default=ROOT / "results/smollm2-135m/prompts",
+    default=ROOT,
     metavar="FOLDER",
-    help="the results of a model and corpus, by default those of the default run",
+    help="where the default run's results/ is, its figures in all sizes",
 )
 parser.add_argument(
     "--output", type=Path, default=ROOT / "docs/gallery", metavar="FOLDER", help="the gallery"
 )
+
+
+def default_config() -> Config:
+    """Return the configuration of the default run."""
+    return Config.model_validate(null_named(read_yaml(ROOT / "config/config.yaml").values))
+
+
+def figures(config: Config) -> dict[str, str]:
+    """Return the paths of the figures that the gallery shows, by their names in it.
+
+    Those that several programs draw are shown for every regression, and for the first one in all
+    sizes; the others for the first regression alone.
+    """
+    found = {}
+    first = next(iter(config.regressions))
+    fixed = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
+    for program, (folder, when) in outputs.FIGURES.items():
+        for figure, regression in itertools.product(drawn_by(program), config.regressions):
+            several = len(figure.drawn_by) > 1
+            if (several or regression == first) and when(config, regression):
+                names = {**fixed, "site": config.extraction.sites[0], "regression": regression}
+                short = f"{regression}_{figure.name.partition('_by_')[0]}"
+                own = short if "{regression}" in folder else figure.name
+                for size in SIZES if several and regression == first else [PAGE.name]:
+                    end = suffix_of(size)
+                    found[own + end] = f"{folder.format(**names)}/{figure.name}{end}.png"
+    return found
 
 
 def shrunk(figure: Path) -> bytes:
@@ -53,7 +71,7 @@ def shrunk(figure: Path) -> bytes:
         rgba = image.convert("RGBA")
     page = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     content = b""
-    for width, colours in SIZES:
+    for width, colours in STEPS:
         scale = min(1, width / page.width)
         size = round(page.width * scale), round(page.height * scale)
         small = page.resize(size, Image.Resampling.LANCZOS).quantize(
@@ -69,8 +87,8 @@ def shrunk(figure: Path) -> bytes:
 
 def main(arguments: argparse.Namespace) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, figure in FIGURES.items():
-        content, target = shrunk(arguments.results / figure), arguments.output / f"{name}.png"
+    for name, figure in figures(default_config()).items():
+        content, target = shrunk(arguments.run / figure), arguments.output / f"{name}.png"
         if not target.exists() or target.read_bytes() != content:
             with written_whole(target) as temporary:
                 temporary.write_bytes(content)

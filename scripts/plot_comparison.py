@@ -11,16 +11,12 @@ parser = program.argument_parser(__doc__)
 parser.add_argument("coefficients", type=Path, help="the table of all models (Parquet)")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
-parser.add_argument(
-    "--output", type=Path, nargs="+", required=True, help="files named by their figures"
-)
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="files of figures")
 
 
 def main(args):
     inputs = ComparisonInputs(args.coefficients, args.site, args.regression)
-    drawn = files.draw_figures(inputs, args.output)
-    models = ", ".join(inputs.coefficients["model"].unique())
-    program.log.info("%s: drew %s of %s", inputs.name, ", ".join(drawn), models)
+    program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, args.output))
 
 
 if __name__ == "__main__":

@@ -14,21 +14,13 @@ parser.add_argument("norms", type=Path, help="the first shard; the others lie be
 parser.add_argument("--tokens", type=Path, required=True, help="likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--site", required=True, help="the sublayer, for the labels")
-parser.add_argument(
-    "--output", type=Path, nargs="+", required=True, help="files named by their figures"
-)
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="files of figures")
 
 
 def main(args):
-    inputs = NormsInputs(
-        norms=tables.shards(args.norms),
-        tokens=tables.shards(args.tokens),
-        corpus=args.corpus,
-        site=args.site,
-        settings=args.settings,
-    )
-    drawn = files.draw_figures(inputs, args.output)
-    program.log.info("%s: drew %s", inputs.name, ", ".join(drawn))
+    norms, tokens = tables.shards(args.norms), tables.shards(args.tokens)
+    inputs = NormsInputs(norms, tokens, args.corpus, args.site, args.settings)
+    program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, args.output))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Draw the figures of one regression: coefficients, fits, residuals, groups of documents."""
 
-import json
 from pathlib import Path
 
 from attnlag.figures import files
@@ -13,39 +12,20 @@ from attnlag.storage import tables
 parser = program.argument_parser(__doc__, PanelsSettings)
 parser.add_argument("--coefficients", type=Path, required=True, help="the tidy table (Parquet)")
 parser.add_argument("--fits", type=Path, required=True, help="one row per layer (Parquet)")
-parser.add_argument(
-    "--groups", type=Path, required=True, help="the tidy table of the groups (Parquet)"
-)
-parser.add_argument(
-    "--influence", type=Path, required=True, help="the most influential documents (Parquet)"
-)
-parser.add_argument(
-    "--residuals", type=Path, required=True, help="sums over the residuals (Parquet)"
-)
-parser.add_argument("--design", type=Path, required=True, help="likewise")
+parser.add_argument("--groups", type=Path, required=True, help="the tidy table of the groups")
+parser.add_argument("--influence", type=Path, required=True, help="influential documents (Parquet)")
+parser.add_argument("--residuals", type=Path, required=True, help="sums over the residuals")
+parser.add_argument("--design", type=Path, required=True, help="first shard; others lie beside it")
 parser.add_argument("--norms", type=Path, required=True, help="likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
-parser.add_argument(
-    "--joint", type=Path, nargs="?", help="makes the bands joint over the layers (JSON)"
-)
-parser.add_argument(
-    "--null",
-    type=Path,
-    nargs="?",
-    help="the tidy table of a permuted regression with the same terms, to draw behind (Parquet)",
-)
-parser.add_argument(
-    "--output", type=Path, nargs="+", required=True, help="files named by their figures"
-)
+parser.add_argument("--joint", type=Path, nargs="?", help="for bands joint over the layers (JSON)")
+parser.add_argument("--null", type=Path, nargs="?", help="the table of a null, to draw behind")
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="files of figures")
 
 
 def main(args):
-    joint = json.loads(args.joint.read_text(encoding="utf-8")) if args.joint else None
     inputs = RegressionInputs(
-        coefficients_file=args.coefficients,
-        fits_file=args.fits,
-        critical_values=joint["critical_values"] if joint else None,
-        null_file=args.null,
+        *(args.coefficients, args.fits, args.joint, args.null),
         groups_file=args.groups,
         influence_file=args.influence,
         residuals_file=args.residuals,
@@ -54,8 +34,7 @@ def main(args):
         corpus=args.corpus,
         layers=args.settings.layers,
     )
-    drawn = files.draw_figures(inputs, args.output)
-    program.log.info("%s: drew %s", inputs.name, ", ".join(drawn))
+    program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, args.output))
 
 
 if __name__ == "__main__":

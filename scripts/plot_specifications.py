@@ -4,27 +4,19 @@
 from pathlib import Path
 
 from attnlag.figures import files
-from attnlag.figures.inputs import SpecificationsInputs
+from attnlag.figures.inputs import Coefficients, SpecificationsInputs
 from attnlag.pipeline import program
 
 parser = program.argument_parser(__doc__)
 parser.add_argument(
-    "--coefficients",
-    type=Path,
-    nargs="+",
-    required=True,
-    help="the tidy table of each regression, in the order of the panels (Parquet)",
+    "--coefficients", type=Path, nargs="+", required=True, help="tables, in the order of the panels"
 )
-parser.add_argument(
-    "--output", type=Path, nargs="+", required=True, help="files named by their figures"
-)
+parser.add_argument("--output", type=Path, nargs="+", required=True, help="files of figures")
 
 
 def main(args):
-    inputs = SpecificationsInputs(args.coefficients)
-    drawn = files.draw_figures(inputs, args.output)
-    regressions = ", ".join(table["regression"].iloc[0] for table in inputs.regressions)
-    program.log.info("%s: drew %s of %s", inputs.name, ", ".join(drawn), regressions)
+    inputs = SpecificationsInputs([Coefficients(path) for path in args.coefficients])
+    program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, args.output))
 
 
 if __name__ == "__main__":

@@ -39,10 +39,10 @@ class Figure:
         Names of the programs that draw it.
     category, subcategory : str
         Place in the report.
-    page : str or None
-        File name of the interactive page.
     module : Path
         File of the module.
+    page : str or None
+        File name of the interactive page.
     """
 
     name: str
@@ -50,8 +50,8 @@ class Figure:
     drawn_by: tuple[str, ...]
     category: str
     subcategory: str
-    page: str | None
     module: Path
+    page: str | None = None
 
 
 @functools.cache
@@ -65,20 +65,14 @@ def figures(folder: Path = FOLDER) -> tuple[Figure, ...]:
             for node in tree.body
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         }
-        if "DRAWN_BY" not in constants:
-            continue
-        page = constants.get("PAGE")
-        found.append(
-            Figure(
-                name=path.stem,
-                shows=(ast.get_docstring(tree) or "").partition("\n")[0],
-                drawn_by=ast.literal_eval(constants["DRAWN_BY"]),
-                category=ast.literal_eval(constants["CATEGORY"]),
-                subcategory=ast.literal_eval(constants["SUBCATEGORY"]),
-                page=None if page is None else ast.literal_eval(page),
-                module=path,
-            )
-        )
+        if "DRAWN_BY" in constants:
+            stated = {
+                name.lower(): ast.literal_eval(constants[name])
+                for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY", "PAGE")
+                if name in constants
+            }
+            shows = (ast.get_docstring(tree) or "").partition("\n")[0]
+            found.append(Figure(name=path.stem, shows=shows, module=path, **stated))
     return tuple(found)
 
 

@@ -1,5 +1,6 @@
 """Coefficient of each lag by relative depth, of several models."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from attnlag.errors import counted
 from attnlag.figures.drawing import (
     PREDICTIVE,
     as_observed,
@@ -17,6 +19,7 @@ from attnlag.figures.drawing import (
     draw_profile,
     frame,
     is_permuted,
+    mark_size,
     mark_unfitted,
     rule_values,
 )
@@ -26,8 +29,6 @@ from attnlag.figures.legends import (
     GREY,
     PALETTE,
     band_text,
-    legend_of,
-    legends_in_strip,
     mark_entries,
     null_text,
     strip_height,
@@ -54,22 +55,15 @@ DASHES_OF_CONTROLS: list[Any] = [(0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2
 
 def line_styles(coefficients: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return colour, dashes and label of each model, in the order of the table."""
+    learned = itertools.cycle(itertools.product(DASHES, COLOURS))
+    controls = itertools.cycle(itertools.product(DASHES_OF_CONTROLS, [CONTROL]))
     styles: dict[str, dict[str, Any]] = {}
-    learned = controls = 0
     for model, rows in coefficients.groupby("model", sort=False):
-        layers = int(rows["layer"].max()) + 1
-        size = f"{layers} layer{'' if layers == 1 else 's'}"
-        if rows["control"].iloc[0]:
-            dashes = DASHES_OF_CONTROLS[controls % len(DASHES_OF_CONTROLS)]
-            label = f"random weights ({model}, {size})"
-            styles[str(model)] = {"color": CONTROL, "linestyle": dashes, "label": label}
-            controls += 1
-        else:
-            dashes = DASHES[learned // len(COLOURS) % len(DASHES)]
-            colour = COLOURS[learned % len(COLOURS)]
-            label = f"{model} ({size})"
-            styles[str(model)] = {"color": colour, "linestyle": dashes, "label": label}
-            learned += 1
+        control = rows["control"].iloc[0]
+        dashes, colour = next(controls if control else learned)
+        size = counted(int(rows["layer"].max()) + 1, "layer")
+        label = f"random weights ({model}, {size})" if control else f"{model} ({size})"
+        styles[str(model)] = {"color": colour, "linestyle": dashes, "label": label}
     return styles
 
 
@@ -97,7 +91,7 @@ class Data:
 
 def reduce(inputs: ComparisonInputs) -> Data:
     """Return the table as it is."""
-    return Data(inputs.coefficients, inputs.inference["alpha"], inputs.inference["adjust"])
+    return Data(inputs.coefficients, **inputs.inference)
 
 
 def title_of(data: Data) -> str:
@@ -106,9 +100,9 @@ def title_of(data: Data) -> str:
     term = lags_among(list(coefficients["term"]))[0]
     rows = coefficients[coefficients["term"] == term].dropna(subset=["p_adjusted"])
     parts: list[str] = []
+    rows = rows.assign(significant=rows["p_adjusted"] < data.alpha)
     for control, of_kind in rows.groupby("control"):
-        significant = of_kind["p_adjusted"] < data.alpha
-        share = significant.groupby([of_kind["model"], of_kind["corpus"]]).mean()
+        share = of_kind.groupby(["model", "corpus"])["significant"].mean()
         low, high = f"{share.min():.0%}", f"{share.max():.0%}"
         words = low if low == high else f"{low} to {high}"
         parts.append(f"with random weights in {words}" if control else f"in {words} of the layers")
@@ -131,7 +125,6 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     corpora = list(coefficients["corpus"].unique())
     styles = line_styles(coefficients)
 
-    # The legends have a strip of their own below the title, as high as they need.
     models = {kind["label"]: Line2D([], [], linewidth=2, **kind) for kind in styles.values()}
     marks = mark_entries(
         alpha,
@@ -139,46 +132,35 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         band=null_text(alpha) if permuted else band_text(alpha),
         unfitted=bool(coefficients["estimate"].isna().any()),
     )
-    legends = [legend_of(entries, size) for entries in (models, marks)]
-    strip = strip_height(*legends)
+    strip = strip_height([models, marks], size.canvas)
     across = 1 if size.narrow else len(corpora)
-    rows_of_panels = len(lags) * len(corpora) // across
-    panel = 2.7 if rows_of_panels <= 2 and not size.narrow else 2.0
-    figure = Figure(figsize=size.tall(1.3 + strip + panel * rows_of_panels), layout="constrained")
-    grid = figure.add_gridspec(rows_of_panels, across)
-    axes_of_row: Axes | None = None
-    for row, lag in enumerate(lags):
-        for column, corpus in enumerate(corpora):
+    down = len(lags) * len(corpora) // across
+    panel = 2.7 if down <= 2 and not size.narrow else 2.0
+    figure = Figure(figsize=size.tall(1.3 + strip + panel * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False)
+    for row, (lag, of_lag) in enumerate(zip(lags, panels.reshape(len(lags), -1), strict=True)):
+        for axes, corpus in zip(of_lag, corpora, strict=True):
             # One scale for a lag, whatever the corpus.
-            line, place = divmod(row * len(corpora) + column, across)
-            axes = figure.add_subplot(grid[line, place], sharey=axes_of_row if column else None)
-            axes_of_row = axes
+            if axes is not of_lag[0]:
+                axes.sharey(of_lag[0])
             rows = coefficients[(coefficients["term"] == lag) & (coefficients["corpus"] == corpus)]
             _draw_panel(axes, rows, styles, alpha)
-            if row == 0 or across < len(corpora):
+            if row == 0 or size.narrow:
                 axes.set_title(corpus, loc="left")
-            if place == 0:
-                axes.set_ylabel(f"coefficient of {named(lag)}")
-            axes.tick_params(labelbottom=line == rows_of_panels - 1, labelleft=place == 0)
+            axes.set_ylabel(f"coefficient of {named(lag)}")
+            axes.label_outer()
     sns.despine(figure)
     figure.align_ylabels()
 
-    covariance = coefficients["vcov_type"].iloc[0]
-    control = (
-        " Random weights: a control; what it shows is not learned."
-        if coefficients["control"].any()
-        else ""
-    )
-    frame(
-        figure,
-        title,
+    note = (
         f"{PREDICTIVE} Coefficients: log norm per log norm. Standard errors: "
-        f"{COVARIANCE.get(covariance, covariance)}; "
-        f"{correction_text(adjust, 'the layers of a model')}.{control}",
-        x_label="relative depth (first layer 0, last layer 1)",
-        strip=strip,
+        f"{COVARIANCE[coefficients['vcov_type'].iloc[0]]}; "
+        f"{correction_text(adjust, 'the layers of a model')}."
     )
-    legends_in_strip(figure, *legends)
+    if coefficients["control"].any():
+        note += " Random weights: a control; what it shows is not learned."
+    depth = "relative depth (first layer 0, last layer 1)"
+    frame(figure, title, note, x_label=depth, legends=[models, marks])
     return figure
 
 
@@ -188,26 +170,17 @@ def _draw_panel(
     """Draw one lag in one corpus: a line, a band and marks for each model."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     rule_values(axes)
-    many = len(styles) > 3
+    shade = 0.12 if len(styles) > 3 else 0.2
     for place, (model, kind) in enumerate(styles.items()):
         rows = coefficients[coefficients["model"] == model].sort_values("layer")
         depth = rows["depth"].to_numpy()
-        colour = kind["color"]
-        draw_profile(
-            axes,
-            depth,
-            rows,
-            colour,
-            alpha,
-            shade=0.12 if many else 0.2,
-            # Marks of 48 layers on one line must not grow together.
-            size=4.5 if len(rows) <= 16 else 3.2 if len(rows) <= 32 else 2.4,
-            linestyle=kind["linestyle"],
-            # Controls lie behind the models that they are the control of.
-            zorder=2 if colour == CONTROL else 3,
-        )
+        # Controls lie behind the models that they are the control of.
+        zorder = 2 if kind["color"] == CONTROL else 3
+        dashes, size = kind["linestyle"], mark_size(len(rows))
+        style_of = {"shade": shade, "size": size, "linestyle": dashes, "zorder": zorder}
+        draw_profile(axes, depth, rows, kind["color"], alpha, **style_of)
         unfitted = depth[rows["estimate"].isna()]
-        mark_unfitted(axes, unfitted, 0.03 + 0.035 * place, color=colour)
+        mark_unfitted(axes, unfitted, 0.03 + 0.035 * place, color=kind["color"])
     axes.margins(y=0.08)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xticks(np.linspace(0, 1, 6))

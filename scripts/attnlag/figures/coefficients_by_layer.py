@@ -19,10 +19,7 @@ from attnlag.figures.drawing import (
     is_below,
     is_permuted,
     label_layers,
-    layers_labelled,
-    mark_scale,
     mark_unfitted,
-    panel_width,
     rule_values,
     unfitted_layers,
 )
@@ -33,8 +30,6 @@ from attnlag.figures.legends import (
     band_text,
     handle_of,
     lag_colours,
-    legend_of,
-    legends_in_strip,
     mark_entries,
     strip_height,
 )
@@ -63,7 +58,7 @@ class Data:
     coefficients, fits : pandas.DataFrame
         The tidy tables of one regression. A layer without estimates is a gap, marked below. Of a
         permuted regression, the coefficients in the order that the tokens have are drawn, before
-        the null; it has no R² if ``fits`` has none.
+        the null.
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
@@ -88,8 +83,7 @@ def reduce(inputs: CoefficientsInputs) -> Data:
     return Data(
         inputs.coefficients,
         inputs.fits,
-        alpha=inputs.inference["alpha"],
-        adjust=inputs.inference["adjust"],
+        **inputs.inference,
         critical_values=inputs.critical_values,
         null=inputs.null,
     )
@@ -98,33 +92,22 @@ def reduce(inputs: CoefficientsInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return in how many layers each lag and lead is significant."""
     coefficients = data.coefficients
-    permuted = is_permuted(coefficients)
+    significant = coefficients.loc[coefficients["p_adjusted"] < data.alpha, "term"].value_counts()
+    first, *others = lags_among(list(coefficients["term"]))
+    verb = "differs from its null" if is_permuted(coefficients) else "predicts"
     layers = coefficients["layer"].nunique()
-    parts: list[str] = []
-    for term in lags_among(list(coefficients["term"])):
-        rows = coefficients[coefficients["term"] == term]
-        if rows["p_adjusted"].isna().all():
-            continue
-        count = int((rows["p_adjusted"] < data.alpha).sum())
-        if not parts:
-            verb = "differs from its null" if permuted else "predicts"
-            parts.append(f"{named(term).capitalize()} {verb} in {count} of {layers} layers")
-        else:
-            parts.append(f"{named(term)} in {count}")
-    return ", ".join(parts) or "Coefficients by layer"
+    return ", ".join(
+        [
+            f"{named(first).capitalize()} {verb} in {significant.get(first, 0)} of {layers} layers",
+            *(f"{named(term)} in {significant.get(term, 0)}" for term in others),
+        ]
+    )
 
 
 def with_joint_bands(
     coefficients: pd.DataFrame, critical_values: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return a tidy table with the intervals estimate ± critical value × standard error.
-
-    Parameters
-    ----------
-    coefficients : pandas.DataFrame
-    critical_values : mapping of term to float
-        Of the largest |t| of all layers; a term that is not among them has no interval then.
-    """
+    """Return a tidy table with the intervals estimate ± critical value × standard error."""
     reach = coefficients["term"].map(dict(critical_values)) * coefficients["std_error"]
     return coefficients.assign(
         conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
@@ -155,12 +138,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     entries = mark_entries(alpha, adjust, band=band, null=null is not None, unfitted=bool(missing))
     if null is None:
         entries = {**{named(term): handle_of(term, palette) for term in terms}, **entries}
-    legend = legend_of(entries, size)
-    strip = strip_height(legend)
 
-    with_r_squared = not permuted or bool(np.isfinite(r_squared).any())
-    figure, panels, bottom = _panels_of_groups(len(groups), with_r_squared, strip, size)
-    scale = mark_scale(panel_width(panels[0]), len(numbers))
+    strip = strip_height([entries], size.canvas)
+    figure, panels, bottom = _panels_of_groups(len(groups), strip, size)
     # Panels that are not high enough for the unit leave it to the footnote.
     unit = "" if size.narrow else "\n(log norm per log norm)"
     for axes, group in zip(panels, groups, strict=True):
@@ -170,18 +150,16 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             axes.set_ylabel(f"coefficient of {named(group[0])}{unit}")
         else:
             axes.set_ylabel(f"coefficient{unit}")
-        draw_lags(axes, coefficients, numbers, palette, alpha, scale=scale, terms=group)
+        draw_lags(axes, coefficients, numbers, palette, alpha, group)
         mark_unfitted(axes, missing, 0.03)
         axes.margins(y=0.08)
-    if bottom is not None:
-        mark_unfitted(bottom, missing, 0.1)
-        bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
-        largest = np.nanmax(r_squared) if np.isfinite(r_squared).any() else 1.0
-        bottom.set_ylim(0, 1.15 * largest if largest > 0 else 1.0)
-        bottom.set_ylabel("R²" if size.narrow else "R²\n(share of variance)")
-        bottom.locator_params(axis="y", nbins=4)
+    mark_unfitted(bottom, missing, 0.1)
+    bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
+    bottom.set_ylim(0, 1.15 * np.nanmax(r_squared, initial=0.0) or 1.0)
+    bottom.set_ylabel("R²" if size.narrow else "R²\n(share of variance)")
+    bottom.locator_params(axis="y", nbins=4)
     for axes in figure.axes:
-        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)))
+        label_layers(axes, numbers)
         if any(is_below(other, axes) for other in figure.axes):
             # The panel below shows the same layers in the same places.
             axes.tick_params(labelbottom=False)
@@ -199,41 +177,33 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             "Lines: the coefficients in the order that the tokens have; p-values by permutation "
             "of the tokens within each document."
         )
-    notes.append(
-        inference_text(covariance, adjust, int(fits["n_obs"].max()), int(fits["n_documents"].max()))
-    )
-    frame(figure, title, " ".join(notes), strip=strip)
-    legends_in_strip(figure, legend)
+    notes.append(inference_text(covariance, adjust, *fits[["n_obs", "n_documents"]].max()))
+    frame(figure, title, " ".join(notes), legends=[entries])
     return figure
 
 
-def _panels_of_groups(
-    groups: int, with_r_squared: bool, strip: float, size: Size
-) -> tuple[Figure, list[Axes], Axes | None]:
+def _panels_of_groups(groups: int, strip: float, size: Size) -> tuple[Figure, list[Axes], Axes]:
     """Return a figure with a panel for each group of lags and one for R² after them all."""
     if size.flat:
         # Side by side, in two rows if there are many.
-        rows = 1 if groups + with_r_squared <= MOST_BESIDE else 2
-        columns = -(-(groups + with_r_squared) // rows)
+        rows = 1 if groups + 1 <= MOST_BESIDE else 2
+        columns = -(-(groups + 1) // rows)
     else:
         columns = 1 if groups <= MOST_BELOW else 2
         rows = -(-groups // columns)
     # A place that is left beside the last group is as good as a row of its own.
     beside = groups < rows * columns
     each = (2.3 if groups == 1 else 1.7) if size.narrow else 3.5 if groups == 1 else 2.1
-    heights = [each] * rows + [1.1 if size.narrow else 1.3] * (with_r_squared and not beside)
+    heights = [each] * rows + [1.1 if size.narrow else 1.3] * (not beside)
     figure = Figure(figsize=size.tall(sum(heights) + strip + 1.3), layout="constrained")
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     panels: list[Axes] = []
     for place in range(groups):
         first = panels[0] if panels else None
-        cell = grid[place // columns, place % columns]
         # One scale for all lags, so that they can be held against each other.
+        cell = grid[divmod(place, columns)]
         panels.append(figure.add_subplot(cell, sharex=first, sharey=first))
-    bottom = None
-    if with_r_squared:
-        cell = grid[groups // columns, groups % columns] if beside else grid[rows, :]
-        # A panel as wide as two has room for more numbers.
-        wide = columns == 2 and not beside
-        bottom = figure.add_subplot(cell, sharex=None if wide else panels[0])
-    return figure, panels, bottom
+    cell = grid[divmod(groups, columns)] if beside else grid[rows, :]
+    # A panel as wide as two has room for more numbers.
+    wide = columns == 2 and not beside
+    return figure, panels, figure.add_subplot(cell, sharex=None if wide else panels[0])

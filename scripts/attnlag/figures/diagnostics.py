@@ -24,7 +24,6 @@ from attnlag.figures.drawing import (
     label_layers,
     layers_labelled,
     mark_unfitted,
-    panel_width,
     rule_values,
     shortened,
 )
@@ -56,6 +55,15 @@ LONGEST_NAME = 16
 
 NORMAL_KURTOSIS = 3.0
 
+# Values without which a strip would not say what is large.
+LEVELS = {"kurtosis": NORMAL_KURTOSIS, "autocorrelation at lag 1": 0.0}
+
+# The bins at both ends hold what lies beyond the grid.
+EDGES, COARSE_EDGES = (
+    np.concatenate([[-np.inf], inner, [np.inf]])
+    for inner in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
+)
+
 DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth": 0.9}
 
 
@@ -66,15 +74,10 @@ class DiagnosticPanel:
     Attributes
     ----------
     layer : int
-    edges : (B + 1,) float array
-        Of the histogram of the residuals, in their standard deviations; the first may be -∞ and
-        the last ∞.
-    counts : (B,) int array
-    fitted_edges, residual_edges : (F + 1,) and (R + 1,) float arrays
-        Of the histogram of fitted values and residuals, in standard deviations from their means;
-        with the same ends.
-    joint : (F, R) int array
-        Its counts.
+    counts : (len(EDGES) - 1,) int array
+        Histogram of the residuals, in their standard deviations.
+    joint : (len(COARSE_EDGES) - 1, len(COARSE_EDGES) - 1) int array
+        Histogram of fitted values and residuals, in standard deviations from their means.
     autocorrelation : (lags,) float array
         Of the residuals within sequences, at lags 1, 2, …; NaN without pairs.
     pairs : (lags,) int array
@@ -85,10 +88,7 @@ class DiagnosticPanel:
     """
 
     layer: int
-    edges: np.ndarray
     counts: np.ndarray
-    fitted_edges: np.ndarray
-    residual_edges: np.ndarray
     joint: np.ndarray
     autocorrelation: np.ndarray
     pairs: np.ndarray
@@ -108,46 +108,37 @@ def layers_with_rows(
         For each layer asked for that the data does not have.
     """
     layers = chosen_layers(wanted, present)
-    most = MOST_ROWS_IN.get(size.name, MOST_ROWS if wanted is None else len(layers))
-    return [layers[len(layers) // 2]] if most == 1 else evenly_chosen(layers, most)
+    most = MOST_ROWS if wanted is None else len(layers)
+    return evenly_chosen(layers, MOST_ROWS_IN.get(size.name, most))
 
 
-def quantile_points(edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantile_points(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the points of a Q-Q plot against the normal distribution, from a histogram.
 
     The upper edge of each bin with residuals is the quantile that has as many at or below it, by
     Hazen's (i - 1/2) / n: exact but for the place of a residual within its bin.
-
-    Parameters
-    ----------
-    edges : (B + 1,) float array
-    counts : (B,) int array
 
     Returns
     -------
     normal, residual : float arrays
         Of the bins that are not open: what lies beyond the grid has no place.
     """
-    upper = edges[1:]
-    shown = (counts > 0) & np.isfinite(edges[:-1]) & np.isfinite(upper)
     below = np.cumsum(counts)
-    return ndtri((below[shown] - 0.5) / max(below[-1], 1)), upper[shown]
+    shown = 1 + np.flatnonzero(counts[1:-1])
+    return ndtri((below[shown] - 0.5) / below[-1]), EDGES[1:][shown]
 
 
-def mean_residuals(panel: DiagnosticPanel) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middles of the bins of fitted values, and the mean residual in each.
+def mean_residuals(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middles of the inner bins of fitted values, and the mean residual in each.
 
-    A residual counts as the middle of its bin, or as the end of the grid if it lies beyond.
-    Bins that are open, or with fewer than ``FEWEST_ROWS`` rows, are NaN.
+    A residual counts as the middle of its bin, or as the end of the grid if it lies beyond. The
+    mean of fewer than ``FEWEST_ROWS`` rows is NaN.
     """
-    low, high = panel.residual_edges[:-1], panel.residual_edges[1:]
-    middles = (np.where(np.isfinite(low), low, high) + np.where(np.isfinite(high), high, low)) / 2
-    rows = panel.joint.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        means = np.where(rows >= FEWEST_ROWS, panel.joint @ middles / np.maximum(rows, 1), np.nan)
-        places = (panel.fitted_edges[:-1] + panel.fitted_edges[1:]) / 2
-    open_ended = ~np.isfinite(places)
-    return np.where(open_ended, np.nan, places), np.where(open_ended, np.nan, means)
+    inner = residuals.COARSE_EDGES
+    middles = (inner[:-1] + inner[1:]) / 2
+    rows = joint[1:-1].sum(axis=1)
+    sums = joint[1:-1] @ np.concatenate([inner[:1], middles, inner[-1:]])
+    return middles, np.where(rows >= FEWEST_ROWS, sums / np.maximum(rows, 1), np.nan)
 
 
 @dataclass
@@ -179,18 +170,10 @@ def reduce(inputs: RegressionInputs) -> Data:
     term = lags_among(sums.terms)[0]
     influence = pd.read_parquet(inputs.influence_file).query("term == @term")
     autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]
-    # The bins at both ends hold what lies beyond the grid.
-    edges, coarse_edges = (
-        np.concatenate([[-np.inf], inner, [np.inf]])
-        for inner in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
-    )
     panels = [
         DiagnosticPanel(
             layer=layer,
-            edges=edges,
             counts=sums.histogram[place],
-            fitted_edges=coarse_edges,
-            residual_edges=coarse_edges,
             joint=sums.fitted_histogram[place],
             autocorrelation=autocorrelation.get_group(layer).to_numpy(),
             pairs=sums.pairs[place],
@@ -204,8 +187,6 @@ def reduce(inputs: RegressionInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return in how many layers residuals have heavier tails than a normal distribution."""
     kurtosis = data.fits["kurtosis"].dropna()
-    if kurtosis.empty:
-        return "Diagnostics"
     heavy = int((kurtosis > NORMAL_KURTOSIS).sum())
     return (
         f"Residuals have heavier tails than normal in {heavy} of {len(kurtosis)} layers "
@@ -221,33 +202,26 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """
     panels, fits, term = data.panels, data.fits, data.term
     rows = layers_with_rows(data.layers, [panel.layer for panel in panels], size)
-    by_layer = {panel.layer: panel for panel in panels}
-    chosen = [by_layer[layer] for layer in rows]
-    largest = max((int(panel.joint.max()) for panel in chosen), default=0)
-    reach = [_reach(edges) for edges in (panels[0].edges, panels[0].residual_edges)]
+    chosen = [panel for panel in panels if panel.layer in rows]
+    largest = max(int(panel.joint.max()) for panel in chosen)
     footnote = (
         "Above: all layers, in orange those below. Residuals and fitted values in standard "
         "deviations (SD) of their layer. Kurtosis: 3 for a normal distribution. Breusch-Pagan R²: "
         "share of the variance of squared residuals that the regressors explain. Quantiles are "
-        f"drawn as far as {reach[0]:g} SD, squares as far as {reach[1]:g}. Shades: tokens per "
-        f"square, on a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean residual. "
-        "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
-        f"coefficient of {named(term)} that comes with a document, in its standard errors (SE); "
-        f"the {MOST_DOCUMENTS} largest."
+        f"drawn as far as {EDGES[-2]:g} SD, squares as far as {COARSE_EDGES[-2]:g}. Shades: tokens "
+        f"per square, on a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean "
+        "residual. Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of "
+        f"the coefficient of {named(term)} that comes with a document, in its standard errors "
+        f"(SE); the {MOST_DOCUMENTS} largest."
     )
-    if size.narrow:
-        # Each row of four panels is two rows of two.
-        heights = [1.25] * 2 + [1.6] * (2 * len(chosen))
-    else:
-        heights = [1.15, *([1.65] * len(chosen))]
+    # In a narrow figure each row of four panels is two rows of two.
+    widths = [1, 1] if size.narrow else [1, 1, 1, 1.1]
+    above, below = (1.25, 1.6) if size.narrow else (1.15, 1.65)
+    times = 4 // len(widths)
+    heights = [above] * times + [below] * (times * len(chosen))
     figure = Figure(figsize=size.tall(sum(heights) + 1.5), layout="constrained")
-    grid = figure.subplots(
-        len(heights),
-        2 if size.narrow else 4,
-        squeeze=False,
-        height_ratios=heights,
-        width_ratios=[1, 1] if size.narrow else [1, 1, 1, 1.1],
-    ).reshape(-1, 4)
+    shape = (len(heights), len(widths))
+    grid = figure.subplots(*shape, height_ratios=heights, width_ratios=widths).reshape(-1, 4)
     _draw_strip(list(grid[0]), panels, fits, rows)
     shades = LogNorm(1, max(largest, 10))
     for line, panel in zip(grid[1:], chosen, strict=True):
@@ -255,14 +229,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             # Layers are held against each other.
             if axes is not grid[1, column]:
                 axes.sharex(grid[1, column])
-                if column < 3:
-                    axes.sharey(grid[1, column])
+                axes.sharey(grid[1, column])
         line[0].set_title(f"layer {panel.layer}", loc="left", weight="bold", pad=4)
         if not panel.counts.any():
             line[0].text(
                 0.5, 0.5, "not fitted", transform=line[0].transAxes, ha="center", va="center"
             )
-            line[3].set_yticks([])
             continue
         _draw_quantiles(line[0], panel)
         _draw_fitted(line[1], panel, shades)
@@ -289,11 +261,6 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     return figure
 
 
-def _reach(edges: np.ndarray) -> float:
-    """Return the largest distance from 0 that a grid with open ends covers."""
-    return float(np.abs(edges[np.isfinite(edges)]).max())
-
-
 def _draw_strip(
     line: list[Axes], panels: Sequence[DiagnosticPanel], fits: pd.DataFrame, rows: Sequence[int]
 ) -> None:
@@ -312,24 +279,15 @@ def _draw_strip(
     unfitted = np.array(numbers)[[not panel.counts.any() for panel in panels]]
     for axes, (name, value) in zip(line, values.items(), strict=True):
         # One layer with a few residuals far away must not squeeze the others.
-        skewed = name == "kurtosis" and np.nanmax(value, initial=3.0) > 30
+        skewed = name == "kurtosis" and np.nanmax(value, initial=0.0) > 30
         axes.set_title(f"{name} (log scale)" if skewed else name, loc="left", pad=4)
-        level = {"kurtosis": 3.0, "autocorrelation at lag 1": 0.0}.get(name)
-        if level is not None:
-            axes.axhline(level, zorder=1, **DASHED)
+        if name in LEVELS:
+            axes.axhline(LEVELS[name], zorder=1, **DASHED)
         else:
             axes.set_ylim(0, 1.15 * np.nanmax(value, initial=0.0) or 1.0)
         axes.plot(numbers, value, color="k", linewidth=1.0, marker="o", markersize=2, zorder=3)
-        axes.plot(
-            np.array(numbers)[picked],
-            value[picked],
-            linestyle="none",
-            marker="o",
-            markersize=5,
-            color=LINE,
-            zorder=4,
-            clip_on=False,
-        )
+        marks = np.array(numbers)[picked], value[picked]
+        axes.plot(*marks, "o", markersize=5, color=LINE, zorder=4, clip_on=False)
         mark_unfitted(axes, unfitted, 0.06)
         rule_values(axes)
         if skewed:
@@ -337,27 +295,23 @@ def _draw_strip(
             axes.minorticks_off()
         else:
             axes.locator_params(axis="y", nbins=4)
-        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)) + 2)
+        label_layers(axes, numbers, most=layers_labelled(axes) + 2)
 
 
 def _draw_quantiles(axes: Axes, panel: DiagnosticPanel) -> None:
-    normal, residual = quantile_points(panel.edges, panel.counts)
+    normal, residual = quantile_points(panel.counts)
     ends = np.array([normal.min(initial=-3), normal.max(initial=3)])
     axes.plot(ends, ends, zorder=2, **DASHED)
     # Thousands of points as vectors would make the file slow to show.
-    axes.plot(
-        normal, residual, linestyle="none", marker="o", markersize=2.2, markeredgewidth=0,
-        color=BLUE, rasterized=True, zorder=3,
-    )  # fmt: skip
+    kind: dict[str, Any] = {"markersize": 2.2, "markeredgewidth": 0, "color": BLUE}
+    axes.plot(normal, residual, "o", rasterized=True, zorder=3, **kind)
 
 
 def _draw_fitted(axes: Axes, panel: DiagnosticPanel, shades: LogNorm) -> None:
-    bounded = [np.isfinite(edges) for edges in (panel.fitted_edges, panel.residual_edges)]
-    x, y = panel.fitted_edges[bounded[0]], panel.residual_edges[bounded[1]]
-    inside = [known[:-1] & known[1:] for known in bounded]
-    draw_counts(axes, panel.joint[np.ix_(*inside)], x, y, shades)
+    inner = residuals.COARSE_EDGES
+    draw_counts(axes, panel.joint[1:-1, 1:-1], inner, inner, shades)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=2)
-    axes.plot(*mean_residuals(panel), color=LINE, linewidth=1.6, zorder=3)
+    axes.plot(*mean_residuals(panel.joint), color=LINE, linewidth=1.6, zorder=3)
 
 
 def _draw_autocorrelation(axes: Axes, panel: DiagnosticPanel) -> None:
@@ -368,10 +322,7 @@ def _draw_autocorrelation(axes: Axes, panel: DiagnosticPanel) -> None:
     for side in (limit, -limit):
         axes.plot(lags, side, zorder=2, **DASHED)
     axes.vlines(lags, 0, panel.autocorrelation, color=BLUE, linewidth=1.6, zorder=3)
-    axes.plot(
-        lags, panel.autocorrelation, linestyle="none", marker="o", markersize=3, color=BLUE,
-        zorder=4,
-    )  # fmt: skip
+    axes.plot(lags, panel.autocorrelation, "o", markersize=3, color=BLUE, zorder=4)
 
 
 def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
@@ -393,40 +344,32 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
     for height, document, change in zip(
         heights, shown["document"], shown["change_in_se"], strict=True
     ):
-        document = str(document)
-        name = shortened(document, LONGEST_NAME)
+        right = change < 0
         axes.annotate(
-            name,
+            shortened(document, LONGEST_NAME),
             (0, height),
-            xytext=(-3 if change >= 0 else 3, 0),
+            xytext=(3 if right else -3, 0),
             textcoords="offset points",
-            ha="right" if change >= 0 else "left",
+            ha="left" if right else "right",
             va="center",
             fontsize=8,
             # A dollar in a name would begin a formula.
             parse_math=False,
         )
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=3)
-    axes.set_ylim(MOST_DOCUMENTS - 0.4, -0.6)
-    axes.set_yticks([])
 
 
 def _set_limits(grid: np.ndarray, chosen: Sequence[DiagnosticPanel]) -> None:
     """Give the panels of a column the same limits, which hold all that is drawn."""
-    fitted = [panel for panel in chosen if panel.counts.any()]
-    if not fitted:
-        return
-    for column, name, other in ((1, "fitted_edges", 1), (1, "residual_edges", 0)):
-        ends = []
-        for panel in fitted:
-            edges = getattr(panel, name)
-            used = np.flatnonzero(panel.joint.sum(axis=other))
-            ends += [edges[used[0]], edges[used[0] + 1], edges[used[-1]], edges[used[-1] + 1]]
-        bounded = np.array(ends)[np.isfinite(ends)]
-        set_limits = grid[0, column].set_xlim if other else grid[0, column].set_ylim
-        set_limits(bounded.min() - 0.2, bounded.max() + 0.2)
-    grid[0, 2].set_xlim(0, max(len(panel.autocorrelation) for panel in fitted) + 1)
-    changes = [panel.influence["change_in_se"].abs().max() for panel in fitted]
+    joint = np.sum([panel.joint for panel in chosen], axis=0)
+    for axis, set_limits in ((1, grid[0, 1].set_xlim), (0, grid[0, 1].set_ylim)):
+        used = np.flatnonzero(joint.sum(axis=axis))
+        if len(used):
+            ends = COARSE_EDGES[[used[0], used[0] + 1, used[-1], used[-1] + 1]]
+            bounded = ends[np.isfinite(ends)]
+            set_limits(bounded.min() - 0.2, bounded.max() + 0.2)
+    grid[0, 2].set_xlim(0, residuals.AUTOCORRELATION_LAGS + 1)
     # A single document has no influence that is known.
-    reach = np.fmax.reduce(changes, initial=0.0) or 1.0
-    grid[0, 3].set_xlim(-1.08 * reach, 1.08 * reach)
+    changes = pd.concat([panel.influence["change_in_se"] for panel in chosen]).abs()
+    reach = np.nan_to_num(changes.max()) or 1.0
+    grid[0, 3].set(xlim=(-1.08 * reach, 1.08 * reach), ylim=(MOST_DOCUMENTS - 0.4, -0.6), yticks=[])

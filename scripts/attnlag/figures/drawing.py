@@ -5,8 +5,8 @@ needs, so that one layer at a time is in memory however long the corpus is.
 """
 
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,21 @@ from matplotlib.gridspec import SubplotSpec
 
 from attnlag.errors import UserError, counted
 from attnlag.figures.inputs import MOST_ROWS
-from attnlag.figures.legends import GREY, NULL, NULL_LINE, PALETTE, UNFITTED, dashes, lag_markers
+from attnlag.figures.legends import (
+    GREY,
+    NULL,
+    NULL_LINE,
+    PALETTE,
+    UNFITTED,
+    dashes,
+    draw_legends,
+    lag_markers,
+    strip_height,
+)
 from attnlag.regression.labels import COVARIANCE, correction_text
 from attnlag.regression.terms import lags_among
+
+T = TypeVar("T")
 
 # Shades of counts, light to dark.
 SHADES: Colormap = sns.color_palette("mako_r", as_cmap=True)
@@ -53,17 +65,17 @@ def layer_ticks(layers: Sequence[int], most: int = 16) -> list[int]:
     return [layer for layer in layers if layer % step == 0]
 
 
-def label_layers(axes: Axes, layers: Sequence[int], most: int = 16) -> None:
-    """Make the layers the x axis: all of them ticks, some of them labels."""
+def label_layers(axes: Axes, layers: Sequence[int], most: int | None = None) -> None:
+    """Make the layers the x axis: all of them ticks, and labels as many as there is room for."""
     axes.set_xlim(min(layers) - 0.7, max(layers) + 0.7)
-    axes.set_xticks(layer_ticks(layers, most))
+    axes.set_xticks(layer_ticks(layers, most or layers_labelled(axes)))
     axes.set_xticks(list(layers), minor=True)
     axes.set_xlabel("layer")
 
 
-def layers_labelled(width: float) -> int:
-    """Return how many layers an x axis of so many inches has labels for."""
-    return round(3 + 1.3 * width)
+def layers_labelled(axes: Axes) -> int:
+    """Return the number of layers that an x axis has room to label."""
+    return round(3 + 1.3 * panel_width(axes))
 
 
 def wrapped_footnote(footnote: str, width: float) -> list[str]:
@@ -78,13 +90,14 @@ def frame(
     footnote: str,
     x_label: str = "",
     y_label: str = "",
-    strip: float = 0.0,
+    legends: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Put a title above all else in a figure, labels of all its axes and a footnote around it.
+    """Put a title and legends above all else in a figure, labels of its axes and a footnote around.
 
-    Below the title, a strip of so many inches is left free.
+    A legend is given by its handles, by their labels.
     """
     width, height = figure.get_size_inches()
+    strip = strip_height(legends, width)
     lines = wrapped_footnote(footnote, width)
     # The layout makes room for titles and labels of axes, but not for text in the margin.
     note = 0.14 * len(lines) + 0.12
@@ -99,6 +112,7 @@ def frame(
     figure.suptitle(
         textwrap.fill(title, int((width - 0.2) / 0.1)), x=0.1 / width, ha="left", weight="bold"
     )
+    draw_legends(figure, legends)
 
 
 def shortened(name: str, longest: int) -> str:
@@ -131,18 +145,16 @@ def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[
     """
     if wanted is None:
         return sorted(present)
-    absent = sorted(set(wanted) - set(present))
-    if absent:
-        there = f"{min(present)} to {max(present)}"
-        raise UserError(
-            f"layers with a panel: found {layer}, expected layers of this model: {there}"
-            for layer in absent
-        )
+    there = f"expected layers of this model: {min(present)} to {max(present)}"
+    if absent := sorted(set(wanted) - set(present)):
+        raise UserError(f"layers with a panel: found {layer}, {there}" for layer in absent)
     return sorted(set(wanted))
 
 
-def evenly_chosen(layers: Sequence[int], most: int) -> list[int]:
-    """Return at most so many of the layers, spread evenly from the first to the last."""
+def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
+    """Return at most so many of the layers, spread evenly: a single one is the middle one."""
+    if most == 1:
+        return [layers[len(layers) // 2]]
     places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
     return [layers[place] for place in np.floor(places + 0.5).astype(int)]
 
@@ -150,7 +162,7 @@ def evenly_chosen(layers: Sequence[int], most: int) -> list[int]:
 def inference_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:
     """Return how uncertainty was reckoned, and from how much, for a footnote."""
     return (
-        f"Standard errors: {COVARIANCE.get(covariance, covariance)}; {correction_text(adjust)}. "
+        f"Standard errors: {COVARIANCE[covariance]}; {correction_text(adjust)}. "
         f"{counted(n_obs, 'row')} from {counted(n_documents, 'document')}."
     )
 
@@ -166,9 +178,8 @@ def as_observed(coefficients: pd.DataFrame) -> pd.DataFrame:
     In the table of a permuted regression the estimate is the location of the null, and that in
     the real order stands beside it; its intervals, those of the null, stay.
     """
-    if not is_permuted(coefficients):
-        return coefficients
-    return coefficients.assign(estimate=coefficients["observed"])
+    observed = "observed" if is_permuted(coefficients) else "estimate"
+    return coefficients.assign(estimate=coefficients[observed])
 
 
 def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
@@ -178,28 +189,26 @@ def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[
     return sorted(set(numbers) - set(fitted["layer"]))
 
 
+def place_of(axes: Axes) -> SubplotSpec:
+    """Return the place of a panel in its grid."""
+    return cast(SubplotSpec, axes.get_subplotspec())
+
+
 def panel_width(axes: Axes) -> float:
-    """Return how wide a panel's place is, in inches."""
-    cell = _place_of(axes)
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return float(figure.get_size_inches()[0]) * len(cell.colspan) / cell.get_gridspec().ncols
+    """Return the width of a panel's place, in inches."""
+    place = place_of(axes)
+    width = cast(Figure, axes.get_figure(root=True)).get_size_inches()[0]
+    return float(width) * len(place.colspan) / place.get_gridspec().ncols
 
 
-def _place_of(axes: Axes) -> SubplotSpec:
-    place = axes.get_subplotspec()
-    assert place is not None
-    return place
-
-
-def mark_scale(width: float, layers: int) -> float:
-    """Return the scale of marks: those of many layers in so many inches must not grow together."""
-    return float(np.clip(7.2 * width / layers, 0.45, 1.0))
+def mark_size(layers: int) -> float:
+    """Return the size of marks in a small panel: those of many layers must not grow together."""
+    return 4.5 if layers <= 16 else 3.3 if layers <= 32 else 2.5
 
 
 def is_below(axes: Axes, other: Axes) -> bool:
     """Return whether a panel is just below another, and as wide."""
-    one, two = _place_of(axes), _place_of(other)
+    one, two = place_of(axes), place_of(other)
     return one.colspan == two.colspan and one.rowspan.start == two.rowspan.stop
 
 
@@ -227,7 +236,7 @@ def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **ki
 
 def draw_profile(
     axes: Axes,
-    x: np.ndarray,
+    x: Sequence[float] | np.ndarray,
     rows: pd.DataFrame,
     colour: Any,
     alpha: float,
@@ -265,18 +274,10 @@ def draw_profile(
     known = np.isfinite(estimate)
     significant = rows["p_adjusted"].to_numpy(dtype=float) < alpha
     edge = 0.4 + 0.14 * size
-    for chosen, face in ((significant, colour), (~significant, "w")):
-        axes.plot(
-            x[known & chosen],
-            estimate[known & chosen],
-            linestyle="none",
-            marker=marker,
-            markersize=size - edge,
-            markeredgewidth=edge,
-            markeredgecolor=colour,
-            markerfacecolor=face,
-            zorder=zorder + 2,
-        )
+    marks: dict[str, Any] = {"marker": marker, "ms": size - edge, "mew": edge, "color": colour}
+    for chosen, face in ((known & significant, colour), (known & ~significant, "w")):
+        at = x[chosen], estimate[chosen]
+        axes.plot(*at, linestyle="none", markerfacecolor=face, zorder=zorder + 2, **marks)
 
 
 def draw_null(axes: Axes, null: pd.DataFrame, numbers: list[int]) -> None:
@@ -294,26 +295,17 @@ def draw_lags(
     numbers: list[int],
     palette: dict[str, Any],
     alpha: float,
-    *,
-    scale: float,
-    terms: Sequence[str] | None = None,
+    terms: Sequence[str],
 ) -> None:
-    """Draw the profile of each lag, or of some of them. ``scale`` is that of the marks."""
-    few = len(palette) <= 4
+    """Draw the profile of each of some lags, one of those in a palette."""
+    shade, size = (0.22, 6.6) if len(palette) <= 4 else (0.1, 5.6)
+    # Marks of many layers in a narrow panel must not grow together.
+    size *= float(np.clip(7.2 * panel_width(axes) / len(numbers), 0.45, 1.0))
     markers = lag_markers(list(palette))
-    for lag in palette if terms is None else terms:
+    for lag in terms:
         rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
-        draw_profile(
-            axes,
-            np.asarray(numbers),
-            rows,
-            palette[lag],
-            alpha,
-            shade=0.22 if few else 0.1,
-            size=scale * (6.6 if few else 5.6),
-            linestyle=dashes(lag),
-            marker=markers[lag],
-        )
+        kind = {"linestyle": dashes(lag), "marker": markers[lag]}
+        draw_profile(axes, numbers, rows, palette[lag], alpha, shade=shade, size=size, **kind)
 
 
 def mark_unfitted(
@@ -321,20 +313,14 @@ def mark_unfitted(
 ) -> None:
     """Mark the layers without a fit, at a height from 0 to 1 of the axes."""
     if len(places):
-        axes.plot(
-            places,
-            [height] * len(places),
-            transform=axes.get_xaxis_transform(),
-            color=color,
-            clip_on=False,
-            **UNFITTED,
-        )
+        heights, by_share = [height] * len(places), axes.get_xaxis_transform()
+        axes.plot(places, heights, transform=by_share, color=color, clip_on=False, **UNFITTED)
 
 
-def norm_quantiles(log_norms: np.ndarray) -> np.ndarray:
-    """Return the ``QUANTILES`` of a layer's log norms, NaN where there are none."""
-    known = finite(log_norms)
-    return np.quantile(known, QUANTILES) if len(known) else np.full(len(QUANTILES), np.nan)
+def quantiles_of(values: np.ndarray, shares: Sequence[float] = QUANTILES) -> np.ndarray:
+    """Return quantiles of the values that are numbers, NaN where there are none."""
+    known = finite(values)
+    return np.quantile(known, shares) if len(known) else np.full(len(shares), np.nan)
 
 
 def reach_of(values: np.ndarray) -> float:
@@ -387,8 +373,8 @@ def draw_counts(
     """
     x, y = np.nonzero(counts)
     sns.histplot(
-        x=(x_edges[x] + x_edges[x + 1]) / 2,
-        y=(y_edges[y] + y_edges[y + 1]) / 2,
+        x=x_edges[x],
+        y=y_edges[y],
         weights=counts[x, y],
         bins=(x_edges, y_edges),
         ax=axes,

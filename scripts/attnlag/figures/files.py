@@ -13,7 +13,6 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from attnlag.errors import UserError
 from attnlag.figures import catalogue
 from attnlag.figures.sizes import PAGE, Size, size_of
 from attnlag.storage import writing
@@ -51,7 +50,7 @@ def style() -> Iterator[None]:
             np.random.set_state(state)
 
 
-def draw_figures(inputs: Any, paths: Sequence[Path]) -> list[str]:
+def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
     """Draw the figures that the names of files stand for, from the inputs that they share.
 
     Parameters
@@ -63,24 +62,24 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> list[str]:
 
     Returns
     -------
-    list of str
+    str
         Names of the figures.
     """
-    files_of: dict[str, list[Path]] = {}
-    for path in paths:
-        files_of.setdefault(catalogue.figure_of(path).name, []).append(path)
-    for name, own in files_of.items():
+    names = list(dict.fromkeys(catalogue.figure_of(path).name for path in paths))
+    for name in names:
         module = importlib.import_module(f"attnlag.figures.{name}")
         data = module.reduce(inputs)
         title = f"{module.title_of(data)}: {inputs.name}"
-        drawn = [path for path in own if path.suffix != ".html"]
-        for path in set(own) - set(drawn):
-            writing.write_text(module.page(data, title=title), path)
-        save_in_sizes(functools.partial(module.draw, data, title=title), drawn)
-    return list(files_of)
+        own = [path for path in paths if catalogue.figure_of(path).name == name]
+        for path in own:
+            if path.suffix == ".html":
+                writing.write_text(module.page(data, title=title), path)
+        pictures = [path for path in own if path.suffix != ".html"]
+        save_in_sizes(functools.partial(module.draw, data, title=title), pictures)
+    return ", ".join(names)
 
 
-def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[str | Path]) -> None:
+def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[Path]) -> None:
     """Draw a figure in each size that the names of the paths stand for, and write it.
 
     Parameters
@@ -89,30 +88,15 @@ def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[str | Path]) -> N
         Given a ``size``, returns the figure.
     paths : sequence of path
     """
-    of_size: dict[Size, list[Path]] = {}
-    for path in map(Path, paths):
-        of_size.setdefault(size_of(path), []).append(path)
-    for size, own in of_size.items():
-        save(draw(size=size), own, size)
+    for size in dict.fromkeys(map(size_of, paths)):
+        save(draw(size=size), [path for path in paths if size_of(path) is size], size)
 
 
 @style()
-def save(figure: Figure, paths: Sequence[str | Path], size: Size = PAGE) -> None:
-    """Write a figure to each path, in the format of its suffix, each whole or not at all.
-
-    Raises
-    ------
-    UserError
-        For a suffix that is no format of figures; nothing is written then.
-    """
-    unknown = [path for path in map(Path, paths) if path.suffix not in METADATA]
-    if unknown:
-        raise UserError(
-            f"{path}: found the suffix '{path.suffix}', expected {' or '.join(METADATA)}"
-            for path in unknown
-        )
+def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
+    """Write a figure to each path, in the format of its suffix, each whole or not at all."""
     _settle(figure)
-    for path in map(Path, paths):
+    for path in paths:
         options: dict[str, Any] = {}
         if path.suffix == ".png":
             options["pil_kwargs"] = {"dpi": (size.dpi, size.dpi)}
@@ -131,15 +115,14 @@ def save(figure: Figure, paths: Sequence[str | Path], size: Size = PAGE) -> None
 
 def _magnify(path: Path, magnification: float) -> None:
     """Change the size at which an SVG is shown. All that is in it stays, in units of its own."""
-    text = path.read_text(encoding="utf-8")
-    start = text.index("<svg ")
-    end = text.index(">", start)
 
     def magnified(found: re.Match[str]) -> str:
         return f'{found[1]}="{magnification * float(found[2]):g}pt"'
 
-    opening = re.sub(r'\b(width|height)="([\d.]+)pt"', magnified, text[start:end])
-    path.write_text(text[:start] + opening + text[end:], encoding="utf-8")
+    # The first width and height are those of the whole.
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r'\b(width|height)="([\d.]+)pt"', magnified, text, count=2)
+    path.write_text(text, encoding="utf-8")
 
 
 def _settle(figure: Figure) -> None:

@@ -1,6 +1,8 @@
 """Norms and the coefficient of the nearest lag by layer, for each group of documents."""
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +18,10 @@ from attnlag.figures.drawing import (
     QUANTILES,
     correction_text,
     draw_map,
-    finite,
     frame,
     label_cells,
     layers_labelled,
-    norm_quantiles,
-    panel_width,
+    quantiles_of,
     reach_of,
     shortened,
     tokens_shown,
@@ -101,26 +101,16 @@ def reduce(inputs: RegressionInputs) -> Data:
     group_of = group_by_document(inputs.corpus)
     shown = largest_groups(group_of)
     sample = sample_norms(inputs.norms, inputs.drop_first)
-    place_of = {group: place for place, group in enumerate(shown)}
-    documents = tables.values_of(inputs.norms, "document", sample.rows)
-    group = np.array([place_of.get(group_of[document], -1) for document in documents], dtype=int)
-    means = np.full((len(shown), len(sample.layers)), np.nan)
+    documents = pd.Index(tables.values_of(inputs.norms, "document", sample.rows))
+    group = pd.Index(shown).get_indexer(documents.map(group_of))
+    means = np.empty((len(shown), len(sample.layers)))
     for place, logs in enumerate(sample.log_norms):
-        known = finite(logs)
-        logs -= known.mean() if len(known) > 1 else np.nan
-        for row in range(len(shown)):
-            own = finite(logs[group == row])
-            means[row, place] = own.mean() if len(own) else np.nan
-        sd = known.std() if len(known) > 1 else 0
-        logs /= sd if sd > 0 else np.nan
-    sizes = pd.Series(list(group_of.values())).value_counts()
+        centred = pd.Series(logs - pd.Series(logs).mean())
+        means[:, place] = centred.groupby(group).mean().reindex(range(len(shown)))
+        logs[:] = centred / (centred.std(ddof=0) or np.nan)
+    sizes = Counter(group_of.values())
     panels = [
-        GroupPanel(
-            group=name,
-            documents=int(sizes[name]),
-            quantiles=norm_quantiles(sample.log_norms[:, group == row].ravel()),
-            means=means[row],
-        )
+        GroupPanel(name, sizes[name], quantiles_of(sample.log_norms[:, group == row]), means[row])
         for row, name in enumerate(shown)
     ]
     return Data(
@@ -128,8 +118,7 @@ def reduce(inputs: RegressionInputs) -> Data:
         coefficients=table[table["term"] == term],
         term=term,
         site=table["site"].iloc[0],
-        alpha=inputs.inference["alpha"],
-        adjust=inputs.inference["adjust"],
+        **inputs.inference,
         tokens=sample.tokens,
     )
 
@@ -163,12 +152,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     )
     means = np.stack([panel.means for panel in panels])
     if size.narrow:
-        height = 3 * (0.9 + 0.15 * len(panels)) + 2.2
-        figure = Figure(figsize=size.tall(height), layout="constrained")
-        boxes, levels, slopes = figure.subplots(3, 1, sharey=True)
+        height, shape, ratios = 4.9 + 0.45 * len(panels), (3, 1), [1.0]
     else:
-        figure = Figure(figsize=size.tall(2.5 + 0.27 * len(panels)), layout="constrained")
-        boxes, levels, slopes = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.25], sharey=True)
+        height, shape, ratios = 2.5 + 0.27 * len(panels), (1, 3), [1, 1.25, 1.25]
+    figure = Figure(figsize=size.tall(height), layout="constrained")
+    boxes, levels, slopes = figure.subplots(*shape, width_ratios=ratios, sharey=True)
 
     # The quartiles and the ends of five quantiles are these quantiles.
     quantiles = np.concatenate([panel.quantiles for panel in panels])
@@ -191,29 +179,20 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     boxes.grid(axis="x", color="0.9", linewidth=0.6)
     boxes.set_title("norms", loc="left", weight="bold")
 
-    for axes, values, heading, label in (
-        (levels, means, "norms by layer", "mean log norm,\nless the layer's mean"),
-        (
-            slopes,
-            estimates,
-            f"coefficient of {named(data.term)}",
-            "coefficient\n(log norm per log norm)",
-        ),
+    of_norms = ("norms by layer", "mean log norm,\nless the layer's mean")
+    of_slopes = (f"coefficient of {named(data.term)}", "coefficient\n(log norm per log norm)")
+    bar: dict[str, Any] = {
+        "location": "right" if size.narrow else "bottom",
+        "aspect": 22,
+        "pad": 0.02,
+    }
+    for axes, values, (heading, label) in (
+        (levels, means, of_norms),
+        (slopes, estimates, of_slopes),
     ):
         reach = reach_of(values)
-        draw_map(
-            axes,
-            values,
-            DIVERGING,
-            -reach,
-            reach,
-            location="right" if size.narrow else "bottom",
-            label=label,
-            extend="both",
-            aspect=22,
-            pad=0.02,
-        )
-        label_cells(axes.xaxis, layers, most=layers_labelled(panel_width(axes)))
+        draw_map(axes, values, DIVERGING, -reach, reach, label=label, extend="both", **bar)
+        label_cells(axes.xaxis, layers, most=layers_labelled(axes))
         axes.set_xlabel("layer")
         axes.tick_params(axis="y", left=False)
         axes.set_title(heading, loc="left", weight="bold")
@@ -234,7 +213,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         f"{added[0].upper()}{added[1:]}, {of} but the dropped ones, documents in "
         f"brackets. Norms: median, middle 50% and middle 90%. Coefficients: each group's own "
         f"regression; crosses where p ≥ {data.alpha:g}, {correction_text(data.adjust)}; "
-        f"standard errors {COVARIANCE.get(kinds, kinds)}. Grey: not fitted. Colours "
+        f"standard errors {COVARIANCE[kinds]}. Grey: not fitted. Colours "
         f"end where 2% of the cells are beyond. {PREDICTIVE}",
     )
     return figure

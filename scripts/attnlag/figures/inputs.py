@@ -4,6 +4,7 @@ Tables of results are small. Of the tokens of a corpus a sample is in memory, so
 not grow with the corpus.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,16 +75,6 @@ def sample_norms(paths: Sequence[Path], drop_first: int = 0) -> NormsSample:
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
 
 
-def read_coefficients(path: Path) -> pd.DataFrame:
-    """Return a tidy table of coefficients without those of single groups."""
-    return pd.read_parquet(path).query("subset == 'all'")
-
-
-def regression_settings(path: Path) -> Mapping[str, Any]:
-    """Return the settings on record in a table of coefficients: a second copy could differ."""
-    return tables.read_provenance(path)["stages"]["regression"]
-
-
 @dataclass
 class NormsInputs:
     """Norms of one site, with the texts that they are of.
@@ -120,47 +111,79 @@ class NormsInputs:
 
 
 @dataclass
-class CoefficientsInputs:
+class Coefficients:
+    """A tidy table of coefficients, with the settings on its record: a second copy could differ.
+
+    Attributes
+    ----------
+    coefficients_file : Path
+    """
+
+    coefficients_file: Path
+
+    @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """The rows of regressions of all documents, not those of groups."""
+        return pd.read_parquet(self.coefficients_file).query("subset == 'all'")
+
+    @cached_property
+    def stages(self) -> dict[str, Any]:
+        """Settings of all stages."""
+        return tables.read_provenance(self.coefficients_file)["stages"]
+
+    @property
+    def inference(self) -> dict[str, Any]:
+        """The settings ``alpha`` and ``adjust``."""
+        return {name: self.stages["regression"][name] for name in ("alpha", "adjust")}
+
+    @property
+    def drop_first(self) -> int:
+        """Number of tokens at the start of every sequence that are in no regression."""
+        return self.stages["design"]["drop_first"]
+
+    def named_by(self, *keys: str) -> str:
+        """Return some of the names in the table, for a title."""
+        return ", ".join(self.coefficients.iloc[0][list(keys)])
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus, the site and the regression."""
+        return self.named_by("model", "corpus", "site", "regression")
+
+
+@dataclass
+class CoefficientsInputs(Coefficients):
     """Tables of one regression.
 
     Attributes
     ----------
-    coefficients_file, fits_file : Path
-    critical_values : mapping of term to float, or None
-        What joint bands rest on, if there are to be any.
+    fits_file : Path
+    joint_file : Path or None
+        What joint bands rest on, if there are to be any (JSON).
     null_file : Path or None
         Coefficients of a permuted regression with the same terms.
     """
 
-    coefficients_file: Path
     fits_file: Path
-    critical_values: Mapping[str, float] | None = None
+    joint_file: Path | None = None
     null_file: Path | None = None
-
-    @cached_property
-    def coefficients(self) -> pd.DataFrame:
-        """The tidy table."""
-        return read_coefficients(self.coefficients_file)
 
     @cached_property
     def fits(self) -> pd.DataFrame:
         """The table with a row per layer."""
         return pd.read_parquet(self.fits_file)
 
-    @cached_property
-    def null(self) -> pd.DataFrame | None:
-        """The tidy table of the null."""
-        return None if self.null_file is None else read_coefficients(self.null_file)
-
-    @cached_property
-    def inference(self) -> Mapping[str, Any]:
-        """Settings of the regression: ``alpha`` and ``adjust`` among them."""
-        return regression_settings(self.coefficients_file)
+    @property
+    def critical_values(self) -> Mapping[str, float] | None:
+        """Critical value of the joint bands of each term."""
+        if self.joint_file is None:
+            return None
+        return json.loads(self.joint_file.read_text(encoding="utf-8"))["critical_values"]
 
     @property
-    def name(self) -> str:
-        """Names of the model, the corpus, the site and the regression, for titles."""
-        return ", ".join(self.fits.iloc[0][["model", "corpus", "site", "regression"]])
+    def null(self) -> pd.DataFrame | None:
+        """The tidy table of the null."""
+        return Coefficients(self.null_file).coefficients if self.null_file else None
 
 
 @dataclass(kw_only=True)
@@ -186,11 +209,6 @@ class RegressionInputs(CoefficientsInputs):
     corpus: Path
     layers: Sequence[int] | None
 
-    @cached_property
-    def drop_first(self) -> int:
-        """Number of tokens at the start of every sequence that are in no regression."""
-        return tables.read_provenance(self.coefficients_file)["stages"]["design"]["drop_first"]
-
 
 @dataclass
 class SitesInputs:
@@ -201,30 +219,18 @@ class SitesInputs:
     sites : list of str
     norms : list of list of Path
         Files of all shards, per site.
-    coefficients_files, fits_files : list of Path
-        A table per site.
+    studies : list of CoefficientsInputs
+        Tables of each site.
     """
 
     sites: list[str]
     norms: list[list[Path]]
-    coefficients_files: list[Path]
-    fits_files: list[Path]
-
-    @cached_property
-    def inference(self) -> Mapping[str, Any]:
-        """Settings of the regressions, the same for all sites."""
-        return regression_settings(self.coefficients_files[0])
-
-    @cached_property
-    def drop_first(self) -> int:
-        """Number of tokens at the start of every sequence that are in no regression."""
-        return tables.read_provenance(self.coefficients_files[0])["stages"]["design"]["drop_first"]
+    studies: list[CoefficientsInputs]
 
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the regression, for titles."""
-        first = pd.read_parquet(self.fits_files[0]).iloc[0]
-        return ", ".join(first[["model", "corpus", "regression"]])
+        return self.studies[0].named_by("model", "corpus", "regression")
 
 
 @dataclass
@@ -233,54 +239,35 @@ class SpecificationsInputs:
 
     Attributes
     ----------
-    coefficients_files : list of Path
-        A tidy table per regression, in the order of the panels.
+    studies : list of Coefficients
+        In the order of the panels.
     """
 
-    coefficients_files: list[Path]
-
-    @cached_property
-    def regressions(self) -> list[pd.DataFrame]:
-        """The tidy tables."""
-        return [read_coefficients(path) for path in self.coefficients_files]
-
-    @cached_property
-    def inference(self) -> Mapping[str, Any]:
-        """Settings of the regressions: ``alpha`` and ``adjust`` are the same for all."""
-        return regression_settings(self.coefficients_files[0])
+    studies: list[Coefficients]
 
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
-        return ", ".join(self.regressions[0].iloc[0][["model", "corpus", "site"]])
+        return self.studies[0].named_by("model", "corpus", "site")
 
 
 @dataclass
-class ComparisonInputs:
+class ComparisonInputs(Coefficients):
     """Coefficients of one site and regression of all models.
 
     Attributes
     ----------
-    coefficients_file : Path
-        The comparison's tidy table.
     site, regression : str
     """
 
-    coefficients_file: Path
     site: str
     regression: str
 
     @cached_property
     def coefficients(self) -> pd.DataFrame:
         """The rows of this site and regression."""
-        return read_coefficients(self.coefficients_file).query(
-            "site == @self.site and regression == @self.regression"
-        )
-
-    @cached_property
-    def inference(self) -> Mapping[str, Any]:
-        """Settings of the regressions, on record once for all of them."""
-        return regression_settings(self.coefficients_file)
+        table = pd.read_parquet(self.coefficients_file)
+        return table.query("site == @self.site and regression == @self.regression")
 
     @property
     def name(self) -> str:

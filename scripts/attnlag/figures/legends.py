@@ -1,7 +1,6 @@
 """Legends, and the marks and colours that they explain."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from attnlag.figures.sizes import Size
 from attnlag.regression.labels import ADJUSTMENTS
 from attnlag.regression.terms import is_lead
 
@@ -27,12 +25,7 @@ NULL_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linew
 MARKERS = "osDvPXh<p>"
 
 # A layer without a fit.
-UNFITTED: dict[str, Any] = {
-    "linestyle": "none",
-    "marker": "^",
-    "markersize": 6,
-    "markerfacecolor": "none",
-}
+UNFITTED: dict[str, Any] = {"linestyle": "none", "marker": "^", "mfc": "none", "ms": 6}
 
 # Height of a line of a legend, in inches.
 LEGEND_LINE = 0.2
@@ -65,16 +58,8 @@ def lag_markers(lags: Sequence[str]) -> dict[str, str]:
 
 def handle_of(term: str, palette: Mapping[str, Any]) -> Line2D:
     """Return a lag's or lead's line and mark in a legend, one of those in a palette."""
-    return Line2D(
-        [],
-        [],
-        color=palette[term],
-        linewidth=1.6,
-        linestyle=dashes(term),
-        marker=lag_markers(list(palette))[term],
-        markersize=6,
-        markeredgewidth=0,
-    )
+    mark: dict[str, Any] = {"marker": lag_markers(list(palette))[term], "ms": 6, "mew": 0}
+    return Line2D([], [], color=palette[term], linewidth=1.6, linestyle=dashes(term), **mark)
 
 
 def dashes(term: str) -> Any:
@@ -108,14 +93,9 @@ def mark_entries(
     unfitted : bool
         Whether a layer is marked as not fitted.
     """
-    corrected = "" if adjust == "none" else f", {ADJUSTMENTS.get(adjust, adjust)}"
-    mark: dict[str, Any] = {
-        "linestyle": "none",
-        "color": GREY,
-        "marker": "o",
-        "markersize": 5.3,
-        "markeredgewidth": 1.3,
-    }
+    corrected = "" if adjust == "none" else f", {ADJUSTMENTS[adjust]}"
+    mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "marker": "o"}
+    mark |= {"markersize": 5.3, "markeredgewidth": 1.3}
     entries: dict[str, Any] = {
         f"p < {alpha:g}{corrected}": Line2D([], [], **mark),
         f"p ≥ {alpha:g}{corrected}": Line2D([], [], markerfacecolor="w", **mark),
@@ -123,10 +103,7 @@ def mark_entries(
     if band:
         entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
     if null:
-        entries[null_text(alpha)] = (
-            Patch(color=NULL, linewidth=0),
-            Line2D([], [], **NULL_LINE),
-        )
+        entries[null_text(alpha)] = Patch(color=NULL, linewidth=0), Line2D([], [], **NULL_LINE)
     if unfitted:
         entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
     return entries
@@ -147,47 +124,27 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
     return columns
 
 
-@dataclass(frozen=True)
-class Legend:
-    """A legend as wide as its figure.
-
-    Attributes
-    ----------
-    entries : mapping of str to handle
-        By their labels.
-    columns : int
-    """
-
-    entries: Mapping[str, Any]
-    columns: int
-
-    @property
-    def height(self) -> float:
-        """The height in inches."""
-        return LEGEND_LINE * -(-len(self.entries) // self.columns)
+def legend_height(entries: Mapping[str, Any], width: float) -> float:
+    """Return the height of a legend in a figure of so many inches, in inches."""
+    return LEGEND_LINE * -(-len(entries) // legend_columns(list(entries), width - 0.3))
 
 
-def legend_of(entries: Mapping[str, Any], size: Size) -> Legend:
-    """Return a legend with as few lines as a figure of this size has room for."""
-    return Legend(entries, legend_columns(list(entries), size.canvas - 0.3))
-
-
-def strip_height(*legends: Legend) -> float:
+def strip_height(legends: Sequence[Mapping[str, Any]], width: float) -> float:
     """Return the height in inches of a strip for legends below each other."""
-    return sum(legend.height for legend in legends) + 0.05
+    return sum(legend_height(entries, width) for entries in legends) + 0.05 if legends else 0.0
 
 
-def legends_in_strip(figure: Figure, *legends: Legend) -> None:
-    """Put legends below each other into the strip that `frame` left free below the title."""
+def draw_legends(figure: Figure, legends: Sequence[Mapping[str, Any]]) -> None:
+    """Put legends, handles by their labels, into the strip that is free below the title."""
     width, height = figure.get_size_inches()
     top = height - 0.2 * figure.get_suptitle().count("\n") - 0.36
-    for legend in legends:
+    for entries in legends:
         drawn = figure.legend(
-            list(legend.entries.values()),
-            list(legend.entries),
+            list(entries.values()),
+            list(entries),
             loc="upper left",
             bbox_to_anchor=(0.1 / width, top / height),
-            ncols=legend.columns,
+            ncols=legend_columns(list(entries), width - 0.3),
             handlelength=2.6,
             columnspacing=1.6,
             labelspacing=0.35,
@@ -196,4 +153,4 @@ def legends_in_strip(figure: Figure, *legends: Legend) -> None:
         )
         # It has its room already.
         drawn.set_in_layout(False)
-        top -= legend.height
+        top -= legend_height(entries, width)

@@ -24,7 +24,7 @@ from attnlag.figures.drawing import (
     frame,
     label_layers,
     layer_ticks,
-    layers_labelled,
+    quantiles_of,
     tokens_shown,
 )
 from attnlag.figures.files import style
@@ -55,10 +55,8 @@ class LayerNorms:
     layer : int
     sample, first_sample : float array
         Of the tokens drawn as points, and of the first tokens of sequences among them.
-    low, high : float
-        The central 99% of all but the first tokens; NaN where there are none.
-    median : float
-        Of the same tokens.
+    low, median, high : float
+        Of all but the first tokens, the central 99% and the middle; NaN where there are none.
     edges, counts : float array
         Histogram of all but the first tokens, with Freedman-Diaconis bins.
     """
@@ -67,17 +65,16 @@ class LayerNorms:
     sample: np.ndarray
     first_sample: np.ndarray
     low: float
-    high: float
     median: float
+    high: float
     edges: np.ndarray
     counts: np.ndarray
 
 
 def sampled(rows: np.ndarray, most: int) -> np.ndarray:
     """Return at most ``most`` of the rows, in order: the same ones on every call."""
-    if len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+    chosen = np.random.default_rng(0).choice(rows, min(most, len(rows)), replace=False)
+    return np.sort(chosen)
 
 
 def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNorms:
@@ -95,19 +92,10 @@ def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNo
     sample = log_norms[sampled(np.flatnonzero(~first), POINTS)]
     first_sample = log_norms[sampled(np.flatnonzero(first), FIRST_POINTS)]
     rest = finite(log_norms[~first])
-    quantiles = [TAIL, 0.5, 1 - TAIL]
-    low, median, high = np.quantile(rest, quantiles) if len(rest) else (np.nan,) * 3
-    edges = np.histogram_bin_edges(rest, bins="fd")
-    return LayerNorms(
-        layer=layer,
-        sample=finite(sample),
-        first_sample=finite(first_sample),
-        low=float(low),
-        high=float(high),
-        median=float(median),
-        edges=edges,
-        counts=np.histogram(rest, edges)[0],
-    )
+    low, median, high = quantiles_of(rest, (TAIL, 0.5, 1 - TAIL))
+    counts, edges = np.histogram(rest, bins="fd")
+    samples = finite(sample), finite(first_sample)
+    return LayerNorms(layer, *samples, low, median, high, edges, counts)
 
 
 def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
@@ -116,15 +104,12 @@ def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
     All points are inside as long as they widen the range of the central tokens by no more than
     half of it on either side: a few tokens far away must not squeeze all others.
     """
-    known = [part for part in layers if np.isfinite(part.low)]
-    if not known:
-        return 0.0, 1.0
-    low, high = min(part.low for part in known), max(part.high for part in known)
+    low, high = np.nanmin([part.low for part in layers]), np.nanmax([part.high for part in layers])
     span = max(high - low, 1e-3)
     points = np.concatenate([np.r_[part.sample, part.first_sample] for part in layers])
     near = points[(points > low - span / 2) & (points < high + span / 2)]
     low, high = min(low, near.min(initial=low)), max(high, near.max(initial=high))
-    margin = 0.03 * (high - low) or span
+    margin = 0.03 * max(high - low, span)
     return low - margin, high + margin
 
 
@@ -162,12 +147,10 @@ def reduce(inputs: NormsInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return the smallest and the largest typical norm, with their layers."""
     known = np.array([part.median for part in data.layers])
-    if not np.isfinite(known).any():
-        return "Norms by layer"
-    low, high = int(np.nanargmin(known)), int(np.nanargmax(known))
+    low, high = (data.layers[place] for place in (np.nanargmin(known), np.nanargmax(known)))
     return (
-        f"Median norm from {np.exp(known[low]):.2g} (layer {data.layers[low].layer}) to "
-        f"{np.exp(known[high]):.3g} (layer {data.layers[high].layer})"
+        f"Median norm from {np.exp(low.median):.2g} (layer {low.layer}) to "
+        f"{np.exp(high.median):.3g} (layer {high.layer})"
     )
 
 
@@ -186,15 +169,16 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     else:
         strip, ridges = figure.subplots(1, 2, width_ratios=[1.5, 1])
 
+    samples, firsts = [part.sample for part in layers], [part.first_sample for part in layers]
     strip.set_ylim(low, high)
-    beyond = _draw_points(strip, numbers, [part.sample for part in layers], list(colours))
-    beyond |= _draw_points(strip, numbers, [part.first_sample for part in layers], None)
+    _draw_points(strip, numbers, samples, list(colours))
+    _draw_points(strip, numbers, firsts, None)
     strip.set_ylim(low, high)
-    label_layers(strip, numbers, most=layers_labelled(size.canvas) if size.narrow else 16)
+    label_layers(strip, numbers, most=None if size.narrow else 16)
     strip.set_ylabel(textwrap.fill(label, 34) if size.narrow else label)
-    _legend_of_norms(
-        strip, size, colours, data.drop_first, any(len(p.first_sample) for p in layers), beyond
-    )
+    points = np.concatenate(samples + firsts)
+    beyond = bool(((points < low) | (points > high)).any())
+    _legend_of_norms(strip, size, colours, data.drop_first, any(map(len, firsts)), beyond)
 
     corners = sum(2 * len(part.edges) for part in layers)
     for part, colour in zip(layers, colours, strict=True):
@@ -235,27 +219,24 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     bar.ax.minorticks_off()
     bar.set_label("layer")
 
-    firsts = sum(len(part.first_sample) for part in layers[:1])
-    points = sum(len(part.sample) for part in layers[:1])
-    drawn = f"Points: a sample of {counted(points, 'token')} in each layer"
-    if firsts:
-        drawn += f" and {counted(firsts, 'first token')}"
-    of = tokens_shown(data.tokens)
-    histograms = f"{of} but first tokens" if firsts else of
+    drawn = f"a sample of {counted(len(samples[0]), 'token')} in each layer"
+    histograms = tokens_shown(data.tokens)
+    if len(firsts[0]):
+        drawn += f" and {counted(len(firsts[0]), 'first token')}"
+        histograms += " but first tokens"
     frame(
         figure,
         title,
-        f"{drawn}, of {data.tokens:,}, the same ones in each. "
-        f"Histograms: {histograms}, Freedman-Diaconis bins; "
-        "heights are tokens per bin, over the largest of the layer.",
+        f"Points: {drawn}, of {data.tokens:,}, the same ones in each. Histograms: {histograms}, "
+        "Freedman-Diaconis bins; heights are tokens per bin, over the largest of the layer.",
     )
     return figure
 
 
 def _draw_points(
     axes: Axes, layers: Sequence[int], values: Sequence[np.ndarray], colours: list | None
-) -> bool:
-    """Draw the tokens of each layer, and return whether some lie beyond the axis.
+) -> None:
+    """Draw the tokens of each layer, at the edge of the axis if they lie beyond.
 
     First tokens have no colours: they are open and dark, to be told from the rest in any case.
     """
@@ -267,12 +248,8 @@ def _draw_points(
     points["value"] = points["value"].clip(low, high)
     kind: dict[str, Any] = {"color": "k", "edgecolor": "k", "linewidth": 0.7}
     if colours is not None:
-        kind = {
-            "hue": "layer",
-            "palette": dict(zip(layers, colours, strict=True)),
-            "alpha": 0.55,
-            "linewidth": 0,
-        }
+        palette = dict(zip(layers, colours, strict=True))
+        kind = {"hue": "layer", "palette": palette, "alpha": 0.55, "linewidth": 0}
     before = len(axes.collections)
     for chosen, marker, size in (
         (~above & ~below, "D" if colours is None else "o", 3.7 if colours is None else 2.2),
@@ -298,32 +275,27 @@ def _draw_points(
     if colours is None:
         for collection in axes.collections[before:]:
             collection.set_facecolor("none")
-    return bool((above | below).any())
 
 
 def _legend_of_norms(
     axes: Axes, size: Size, colours: np.ndarray, drop_first: int, any_first: bool, beyond: bool
 ) -> None:
     middle = colours[len(colours) // 2]
-    point = Line2D([], [], linestyle="none", marker="o", markersize=4, color=middle)
-    handles: list = [point]
-    labels = ["token"]
-    hollow: dict[str, Any] = {
-        "linestyle": "none",
-        "markerfacecolor": "none",
-        "color": "k",
-        "markersize": 4.5,
+    hollow: dict[str, Any] = {"markerfacecolor": "none", "color": "k", "markersize": 4.5}
+    diamond, up, down = (
+        Line2D([], [], linestyle="none", marker=marker, **hollow) for marker in "D^v"
+    )
+    entries: dict[str, Any] = {
+        "token": Line2D([], [], linestyle="none", marker="o", markersize=4, color=middle)
     }
     if any_first:
-        handles.append(Line2D([], [], marker="D", **hollow))
         places = "position 0" if drop_first == 1 else f"positions 0 to {drop_first - 1}"
-        labels.append(f"first of its sequence ({places})")
+        entries[f"first of its sequence ({places})"] = diamond
     if beyond:
-        handles.append((Line2D([], [], marker="^", **hollow), Line2D([], [], marker="v", **hollow)))
-        labels.append("beyond the axis")
+        entries["beyond the axis"] = up, down
     axes.legend(
-        handles,
-        labels,
+        list(entries.values()),
+        list(entries),
         loc="lower left",
         bbox_to_anchor=(0, 1),
         ncols=2 if size.narrow else 3,

@@ -1,8 +1,10 @@
 """Mean log norm by position in the sequence and layer, and less the mean of the layer."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -10,7 +12,6 @@ from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import (
     DIVERGING,
     draw_map,
-    finite,
     frame,
     label_cells,
     panel_width,
@@ -89,11 +90,9 @@ def means_by_column(log_norms: np.ndarray, column: np.ndarray, columns: int) -> 
     column : (tokens,) int array
     columns : int
     """
-    known = np.isfinite(log_norms)
-    counts = np.bincount(column[known], minlength=columns)
-    sums = np.bincount(column[known], weights=log_norms[known], minlength=columns)
-    enough = counts >= FEWEST_TOKENS
-    return np.divide(sums, counts, out=np.full(columns, np.nan), where=enough)
+    by_column = pd.Series(log_norms).groupby(column)
+    means = by_column.mean().where(by_column.count() >= FEWEST_TOKENS)
+    return means.reindex(range(columns)).to_numpy()
 
 
 def reduce(inputs: NormsInputs) -> Data:
@@ -102,13 +101,11 @@ def reduce(inputs: NormsInputs) -> Data:
     edges = position_edges(int(sample.position.max(initial=0)))
     column = np.searchsorted(edges, sample.position, side="right") - 1
     kept = sample.position >= drop_first
-    means = np.full((len(edges) - 1, len(sample.layers)), np.nan)
-    typical = np.full(len(sample.layers), np.nan)
+    means = np.empty((len(edges) - 1, len(sample.layers)))
+    typical = np.empty(len(sample.layers))
     for place, logs in enumerate(sample.log_norms):
         means[:, place] = means_by_column(logs, column, len(means))
-        known = finite(logs[kept])
-        if len(known):
-            typical[place] = known.mean()
+        typical[place] = pd.Series(logs[kept]).mean()
     return Data(means, typical, edges, sample.layers, inputs.site, drop_first, sample.tokens)
 
 
@@ -117,15 +114,14 @@ def title_of(data: Data) -> str:
     difference = data.means[0] - data.typical
     if not np.isfinite(difference).any():
         return "Norms along the text"
-    factor = np.exp(np.abs(difference))
-    large, small = factor[difference > 0], factor[difference < 0]
+    large, small = np.exp([np.nanmax(difference), -np.nanmin(difference)])
     parts: list[str] = []
-    if len(large) and np.nanmax(large) > STANDS_OUT:
-        layer = data.layers[int(np.nanargmax(difference))]
-        parts.append(f"up to {np.nanmax(large):.2g} times as large (layer {layer})")
-    if len(small) and np.nanmax(small) > STANDS_OUT:
-        layer = data.layers[int(np.nanargmin(difference))]
-        parts.append(f"down to 1/{np.nanmax(small):.2g} (layer {layer})")
+    if large > STANDS_OUT:
+        layer = data.layers[np.nanargmax(difference)]
+        parts.append(f"up to {large:.2g} times as large (layer {layer})")
+    if small > STANDS_OUT:
+        layer = data.layers[np.nanargmin(difference)]
+        parts.append(f"down to 1/{small:.2g} (layer {layer})")
     if not parts:
         return "First tokens are like the others"
     return f"First tokens against the others: {', '.join(parts)}"
@@ -135,7 +131,6 @@ def title_of(data: Data) -> str:
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw the mean log norm by position and layer, as it is and against the layer's own mean."""
     means, edges, layers = data.means, data.edges, data.layers
-    columns = len(means)
     figure = Figure(figsize=size.tall(6.2), layout="constrained")
     rows = 1 if size.flat else 2
     panels = list(figure.subplots(rows, 3 - rows, sharex=True, sharey=True))
@@ -146,27 +141,21 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     reach = reach_of(difference[dropped:])
     known = means[np.isfinite(means)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    for axes, values, limits, colours, label in (
-        (panels[0], means, (low, high), viridis, "mean log norm"),
-        (
-            panels[1],
-            difference,
-            (-reach, reach),
-            DIVERGING,
-            "mean log norm,\nless the layer's mean",
-        ),
-    ):
-        extend = "both" if colours is DIVERGING else "neither"
-        draw_map(axes, values.T, colours, *limits, label=label, extend=extend, pad=0.01, aspect=18)
-        if rows == 2 or axes is panels[0]:
-            axes.set_ylabel("layer")
+    label = "mean log norm"
+    bar: dict[str, Any] = {"pad": 0.01, "aspect": 18}
+    draw_map(panels[0], means.T, viridis, low, high, label=label, **bar)
+    label = f"{label},\nless the layer's mean"
+    draw_map(panels[1], difference.T, DIVERGING, -reach, reach, label=label, extend="both", **bar)
+    for axes in panels:
+        axes.set_ylabel("layer")
+        axes.label_outer()
         if dropped:
             axes.axvspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)
             axes.axvline(dropped, color="k", linewidth=1.2)
     # The first layer at the bottom.
     panels[0].set_ylim(0, len(layers))
     label_cells(panels[0].yaxis, layers, 10)
-    ticks = [place for place in range(columns) if place < SINGLE or place % PER_DOUBLING == 2]
+    ticks = [place for place in range(len(means)) if place < SINGLE or place % PER_DOUBLING == 2]
     if width < 6:
         # Every other one, so that numbers of three digits do not touch.
         ticks = [place for place in ticks if place % 2 == 0]
@@ -183,7 +172,6 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             va="bottom",
         )
     sns.despine(figure)
-    sample = sample_shown(data.tokens, "tokens")
     second = "Right" if rows == 1 else "Below"
     marked = "Hatched: dropped from the regressions, as outcome and as lag. " if dropped else ""
     frame(
@@ -193,7 +181,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         f"on, a column holds several positions, {PER_DOUBLING} columns to a doubling; ticks name "
         f"the first one. {marked}{second}: colours end where 2% of the cells lie beyond, dropped "
         f"ones aside; arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. "
-        f"{sample}",
+        + sample_shown(data.tokens, "tokens"),
         x_label="position in the sequence (tokens, first of its column)",
     )
     return figure

@@ -47,6 +47,7 @@ MOST_POINTS = 2000
 # deviations of the layer.
 BIN = 0.1
 REACH = 10.0
+EDGES = np.arange(-round(REACH / BIN), round(REACH / BIN) + 1) * BIN
 
 # Panels of single layers that these sizes have room for.
 MOST_PANELS = {"column": 4, "slide": 10}
@@ -68,6 +69,8 @@ class LagPanel:
     layer, rows : int
     mean, sd : float
         Of the outcome; NaN without rows.
+    slope, r_squared : float
+        NaN where the layer was not fitted.
     lag_mean : float
         Of the lag, standardised as the outcome is.
     low, high : float
@@ -76,26 +79,19 @@ class LagPanel:
         Lag and outcome, if there are few rows.
     counts : (bins, bins) int array or None
         Rows in squares of ``BIN``, by lag and outcome, if there are many.
-    slope, r_squared : float
-        NaN where the layer was not fitted.
     """
 
     layer: int
     rows: int
     mean: float
     sd: float
-    lag_mean: float
-    low: float
-    high: float
-    points: np.ndarray | None
-    counts: np.ndarray | None
     slope: float
     r_squared: float
-
-
-def bin_edges() -> np.ndarray:
-    """Return the edges of the squares in which rows are counted."""
-    return np.arange(-round(REACH / BIN), round(REACH / BIN) + 1) * BIN
+    lag_mean: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    points: np.ndarray | None = None
+    counts: np.ndarray | None = None
 
 
 def lag_panel(
@@ -117,29 +113,26 @@ def lag_panel(
     known = np.isfinite(lag) & np.isfinite(outcome)
     lag, outcome = lag[known], outcome[known]
     rows = len(outcome)
-    mean = float(outcome.mean()) if rows else np.nan
-    sd = float(outcome.std(ddof=1)) if rows > 1 else np.nan
-    panel = LagPanel(layer, rows, mean, sd, np.nan, np.nan, np.nan, None, None, slope, r_squared)
+    mean, sd = (outcome.mean(), outcome.std(ddof=1)) if rows > 1 else (np.nan, np.nan)
+    panel = LagPanel(layer, rows, mean, sd, slope, r_squared)
     if not sd > 0:
         return panel
     lag, outcome = (lag - mean) / sd, (outcome - mean) / sd
-    panel.lag_mean = float(lag.mean())
+    panel.lag_mean = lag.mean()
     tails = np.quantile([lag, outcome], [TAIL, 1 - TAIL], axis=1)
-    panel.low, panel.high = float(tails.min()), float(tails.max())
+    panel.low, panel.high = tails.min(), tails.max()
     if rows <= MOST_POINTS:
         panel.points = np.column_stack([lag, outcome])
     else:
-        panel.counts = np.histogram2d(lag, outcome, bins=[bin_edges()] * 2)[0].astype(np.int64)
+        panel.counts = np.histogram2d(lag, outcome, bins=[EDGES] * 2)[0].astype(np.int64)
     return panel
 
 
 def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
     """Return the limits that both axes of all panels share."""
     known = [panel for panel in panels if np.isfinite(panel.low)]
-    if not known:
-        return -3.0, 3.0
-    low = min(panel.low for panel in known)
-    high = max(panel.high for panel in known)
+    low = min((panel.low for panel in known), default=-3.0)
+    high = max((panel.high for panel in known), default=3.0)
     margin = 0.05 * (high - low)
     return max(low - margin, -REACH), min(high + margin, REACH)
 
@@ -190,11 +183,8 @@ def title_of(data: Data) -> str:
     fitted = data.fits.dropna(subset=["r_squared"])
     if fitted.empty:
         return "Outcome by lag"
-    best = fitted.iloc[int(fitted["r_squared"].argmax())]
-    return (
-        f"The regression explains up to {best['r_squared']:.0%} of the variance "
-        f"(layer {int(best['layer'])})"
-    )
+    share, layer = max(zip(fitted["r_squared"], fitted["layer"], strict=True))
+    return f"The regression explains up to {share:.0%} of the variance (layer {layer})"
 
 
 @style()
@@ -204,11 +194,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     Where there is room for a few panels only, they are spread over the layers.
     """
     panels, lag = data.panels, data.lag
-    layers = [panel.layer for panel in panels]
-    shown = evenly_chosen(layers, MOST_PANELS.get(size.name, len(panels)))
-    panels = [panel for panel in panels if panel.layer in shown]
-    some = f"{len(shown)} of {len(layers)} layers. " if len(shown) < len(layers) else ""
-    sample = sample_shown(data.rows, "rows")
+    layers = len(panels)
+    panels = evenly_chosen(panels, MOST_PANELS.get(size.name, layers))
+    some = f"{len(panels)} of {layers} layers. " if len(panels) < layers else ""
     columns, side = next(
         (columns, side)
         for most, columns, side in SHAPES_OF_PANELS[size.name]
@@ -224,10 +212,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         f"its standard deviations (SD), so that all panels share them; the central "
         f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
         f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
-        f"means. R²: of the whole regression. {sample}{PREDICTIVE}"
+        f"means. R²: of the whole regression. {sample_shown(data.rows, 'rows')}{PREDICTIVE}"
     )
     height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.1
-    figure = Figure(figsize=(width, size.tall(height)[1]), layout="constrained")
+    figure = Figure((width, size.tall(height)[1]), layout="constrained")
     # All have the same limits and ticks. Were they shared, every panel would look through all
     # others whenever it is drawn.
     grid = figure.subplots(lines, columns, squeeze=False)
@@ -235,11 +223,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     shades = LogNorm(1, max(largest, 10))
     unit = "(SD)" if size.narrow else "(SD from the layer's mean)"
 
-    for place, axes in enumerate(grid.flat):
-        if place >= len(panels):
-            axes.set_visible(False)
-            continue
-        panel = panels[place]
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
         _draw_panel(axes, panel, limits, shades)
         # Where nothing below shows the numbers of this column, and at the left of the rows.
         axes.tick_params(labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
@@ -263,32 +249,19 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     return figure
 
 
-def _draw_panel(
-    axes: Axes,
-    panel: LagPanel,
-    limits: tuple[float, float],
-    shades: LogNorm,
-) -> None:
-    low, high = limits
+def _draw_panel(axes: Axes, panel: LagPanel, limits: tuple[float, float], shades: LogNorm) -> None:
     axes.set_title(f"layer {panel.layer}", loc="left", pad=3)
     if np.isfinite(panel.sd):
         level = f"{panel.mean:.2f} ± {panel.sd:.2f}"
         axes.set_title(level, loc="right", pad=3, fontsize=8, color=GREY)
-    axes.set(xlim=limits, ylim=limits, aspect="equal")
-    ticks = [tick for tick in range(-12, 13, 2) if low <= tick <= high]
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
     if panel.points is not None:
         lag, outcome = panel.points.T
         axes.scatter(lag, outcome, s=4, color=SHADES(0.6), alpha=0.5, linewidths=0, rasterized=True)
     if panel.counts is not None:
         # The squares inside the axes only: a file of 48 panels stays small.
-        edges = bin_edges()
-        start, stop = np.searchsorted(edges, [low, high]) + [-1, 0]
-        start, stop = max(start, 0), min(stop, len(edges) - 1)
-        inside = edges[start : stop + 1]
+        start, stop = np.clip(np.searchsorted(EDGES, limits) + [-1, 0], 0, len(EDGES) - 1)
+        inside = EDGES[start : stop + 1]
         draw_counts(axes, panel.counts[start:stop, start:stop], inside, inside, shades)
-        axes.set(xlim=limits, ylim=limits, aspect="equal")
     if np.isfinite(panel.slope) and np.isfinite(panel.lag_mean):
         # Least squares goes through the means, and the outcome's is 0 here.
         ends = np.array(limits)
@@ -308,3 +281,5 @@ def _draw_panel(
         va="top",
         bbox={"facecolor": "w", "alpha": 0.8, "edgecolor": "none", "pad": 1},
     )
+    ticks = [tick for tick in range(-12, 13, 2) if limits[0] <= tick <= limits[1]]
+    axes.set(xticks=ticks, yticks=ticks, xlim=limits, ylim=limits, aspect="equal")

@@ -18,30 +18,26 @@ from attnlag.figures.drawing import (
     is_below,
     is_permuted,
     label_layers,
-    layers_labelled,
-    mark_scale,
     mark_unfitted,
-    norm_quantiles,
-    panel_width,
+    quantiles_of,
     rule_values,
     tokens_shown,
     unfitted_layers,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import SitesInputs, read_coefficients, sample_norms
+from attnlag.figures.inputs import SitesInputs, sample_norms
 from attnlag.figures.legends import (
     GREY,
     band_text,
     handle_of,
     lag_colours,
-    legend_of,
-    legends_in_strip,
     mark_entries,
     null_text,
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.terms import lags_among, named
+from attnlag.storage.tables import row_count
 
 DRAWN_BY = ("plot_sites",)
 
@@ -59,7 +55,7 @@ class SitePanels:
     site : str
     layers : list of int
     quantiles : (layers, 5) float array
-        Of the log norms, from `norm_quantiles`.
+        Of the log norms, from `quantiles_of`.
     coefficients, fits : pandas.DataFrame
         The tidy tables of one regression.
     """
@@ -98,41 +94,25 @@ class Data:
 
 def reduce(inputs: SitesInputs) -> Data:
     """Reduce the norms of each site to quantiles, one site at a time."""
+    first = inputs.studies[0]
     panels = []
-    tokens = 0
-    for site, norms, coefficients, fits in zip(
-        inputs.sites, inputs.norms, inputs.coefficients_files, inputs.fits_files, strict=True
-    ):
-        sample = sample_norms(norms, inputs.drop_first)
-        tokens = sample.tokens
-        panels.append(
-            SitePanels(
-                site=site,
-                layers=sample.layers,
-                quantiles=np.stack([norm_quantiles(logs) for logs in sample.log_norms]),
-                coefficients=read_coefficients(coefficients),
-                fits=pd.read_parquet(fits),
-            )
-        )
-    return Data(
-        panels,
-        alpha=inputs.inference["alpha"],
-        adjust=inputs.inference["adjust"],
-        drop_first=inputs.drop_first,
-        tokens=tokens,
-    )
+    for site, norms, study in zip(inputs.sites, inputs.norms, inputs.studies, strict=True):
+        sample = sample_norms(norms, first.drop_first)
+        quantiles = np.stack([quantiles_of(logs) for logs in sample.log_norms])
+        panels.append(SitePanels(site, sample.layers, quantiles, study.coefficients, study.fits))
+    tokens = row_count(inputs.norms[0])
+    return Data(panels, **first.inference, drop_first=first.drop_first, tokens=tokens)
 
 
 def title_of(data: Data) -> str:
     """Return in how many layers of each site the nearest lag or lead is significant."""
+    term = lags_among(list(data.sites[0].coefficients["term"]))[0]
     parts: list[str] = []
     for panels in data.sites:
-        term = lags_among(list(panels.coefficients["term"]))[0]
         rows = panels.coefficients[panels.coefficients["term"] == term]
         count = int((rows["p_adjusted"] < data.alpha).sum())
-        named_term = f"{named(term).capitalize()} predicts in " if not parts else ""
-        parts.append(f"{named_term}{count} of {len(rows)} layers ({panels.site})")
-    return ", ".join(parts)
+        parts.append(f"{count} of {len(rows)} layers ({panels.site})")
+    return f"{named(term).capitalize()} predicts in {', '.join(parts)}"
 
 
 @style()
@@ -157,8 +137,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             unfitted=any(missing),
         ),
     }
-    legend = legend_of(entries, size)
-    strip = strip_height(legend)
+    strip = strip_height([entries], size.canvas)
     if size.narrow:
         figure = Figure(figsize=size.tall(1.8 * len(sites) + strip + 1.8), layout="constrained")
         pairs = figure.subplots(len(sites), 2, sharex=True, sharey="col", squeeze=False)
@@ -175,12 +154,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         norms.plot(numbers, middle, color=NORMS, linewidth=1.5, marker="o", markersize=3, zorder=3)
         norms.set_title(SITES[panels.site].label, loc="left", weight="bold")
         slopes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-        width = panel_width(slopes)
-        draw_lags(slopes, table, numbers, palette, alpha, scale=mark_scale(width, len(numbers)))
+        draw_lags(slopes, table, numbers, palette, alpha, list(palette))
         mark_unfitted(slopes, without, 0.03)
         slopes.margins(y=0.08)
         for axes in (norms, slopes):
-            label_layers(axes, numbers, most=layers_labelled(width))
+            label_layers(axes, numbers)
             rule_values(axes)
             if any(is_below(other, axes) for other in figure.axes):
                 axes.set_xlabel("")
@@ -195,10 +173,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         figure.align_ylabels(list(line if size.narrow else line[:1]))
 
     covariance = sites[0].coefficients["vcov_type"].iloc[0]
-    n_obs = max(int(panels.fits["n_obs"].max()) for panels in sites)
-    n_documents = max(int(panels.fits["n_documents"].max()) for panels in sites)
-    dropped = f" but the first {drop_first} of each sequence" if drop_first > 1 else ""
-    dropped = " but the first of each sequence" if drop_first == 1 else dropped
+    largest = pd.concat([panels.fits for panels in sites])[["n_obs", "n_documents"]].max()
+    first = "first" if drop_first == 1 else f"first {drop_first}"
+    dropped = f" but the {first} of each sequence" if drop_first else ""
     places = ("Left", "Right") if size.narrow else ("Above", "Below")
     units = "Natural logarithms. Coefficients: log norm per log norm. " if size.narrow else ""
     frame(
@@ -206,8 +183,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         title,
         f"{places[0]}: median of the norms in each layer, and bands with the middle 50% and 90% of "
         f"{tokens_shown(data.tokens)}{dropped}. {places[1]}: the coefficients of the regression in "
-        f"each layer. {units}{PREDICTIVE} {inference_text(covariance, adjust, n_obs, n_documents)}",
-        strip=strip,
+        f"each layer. {units}{PREDICTIVE} {inference_text(covariance, adjust, *largest)}",
+        legends=[entries],
     )
-    legends_in_strip(figure, legend)
     return figure

@@ -19,9 +19,8 @@ from attnlag.figures.drawing import (
     frame,
     is_permuted,
     label_layers,
-    layers_labelled,
+    mark_size,
     mark_unfitted,
-    panel_width,
     rule_values,
 )
 from attnlag.figures.files import style
@@ -30,8 +29,6 @@ from attnlag.figures.legends import (
     GREY,
     PALETTE,
     band_text,
-    legend_of,
-    legends_in_strip,
     mark_entries,
     strip_height,
 )
@@ -84,7 +81,8 @@ class Data:
 
 def reduce(inputs: SpecificationsInputs) -> Data:
     """Return the tables as they are."""
-    return Data(inputs.regressions, inputs.inference["alpha"], inputs.inference["adjust"])
+    first = inputs.studies[0]
+    return Data([study.coefficients for study in inputs.studies], **first.inference)
 
 
 def title_of(data: Data) -> str:
@@ -130,8 +128,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     if len(regressions) > 1:
         dashed = " (dashed: permuted)" if any(permuted) else ""
         entries[f"the other regressions{dashed}"] = Line2D([], [], color=OTHERS, linewidth=1.2)
-    legend = legend_of(entries, size)
-    strip = strip_height(legend)
+    strip = strip_height([entries], size.canvas)
     # A character of a bold title is about 0.1 inches wide, and a line 0.17 high.
     titles = [
         textwrap.fill(
@@ -148,19 +145,15 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         if place >= len(regressions):
             axes.set_visible(False)
             continue
-        behind = [other for other in range(len(regressions)) if other != place]
-        for other in behind:
-            axes.plot(
-                numbers,
-                profiles[other]["estimate"],
-                color=OTHERS,
-                linewidth=0.9,
-                linestyle="--" if permuted[other] else "-",
-                zorder=1.8,
-            )
+        for other, profile in enumerate(profiles):
+            if other != place:
+                dashes = "--" if permuted[other] else "-"
+                axes.plot(
+                    *(numbers, profile["estimate"], dashes), color=OTHERS, linewidth=0.9, zorder=1.8
+                )
         _draw_panel(axes, profiles[place], permuted[place], numbers, alpha)
         axes.set_title(titles[place], loc="left", weight="bold")
-        label_layers(axes, numbers, most=layers_labelled(panel_width(axes)))
+        label_layers(axes, numbers)
         axes.set_xlabel("")
         if place % columns == 0:
             unit = "" if size.narrow else "\n(log norm per log norm)"
@@ -170,10 +163,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             axes.tick_params(labelbottom=True)
     sns.despine(figure)
 
-    kinds = [table["vcov_type"].iloc[0] for table in regressions]
-    errors = " and ".join(
-        COVARIANCE.get(kind, kind) for kind in dict.fromkeys(kinds) if kind != "permutation"
-    )
+    kinds = dict.fromkeys(table["vcov_type"].iloc[0] for table in regressions)
+    errors = " and ".join(COVARIANCE[kind] for kind in kinds if kind != "permutation")
     notes = [f"The coefficient of {named(TERM)}, or of the term named above the panel."]
     if size.narrow:
         notes.append("Its unit: log norm per log norm.")
@@ -183,8 +174,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         notes.append("Permuted: p-values by permutation of the tokens within each document.")
     correction = correction_text(adjust)
     notes.append(f"{correction[0].upper()}{correction[1:]}. {PREDICTIVE}")
-    frame(figure, title, " ".join(notes), x_label="layer", strip=strip)
-    legends_in_strip(figure, legend)
+    frame(figure, title, " ".join(notes), x_label="layer", legends=[entries])
     return figure
 
 
@@ -198,15 +188,7 @@ def _draw_panel(
     if permuted:
         draw_null(axes, profile, numbers)
         own = as_observed(profile).assign(conf_low=np.nan, conf_high=np.nan)
-    draw_profile(
-        axes,
-        np.asarray(numbers),
-        own,
-        COLOUR,
-        alpha,
-        shade=0.22,
-        size=4.5 if len(numbers) <= 16 else 3.4 if len(numbers) <= 32 else 2.6,
-        zorder=3,
-    )
+    size = mark_size(len(numbers))
+    draw_profile(axes, numbers, own, COLOUR, alpha, shade=0.22, size=size, zorder=3)
     mark_unfitted(axes, own.loc[own["estimate"].isna(), "layer"].to_numpy(), 0.04)
     axes.margins(y=0.08)

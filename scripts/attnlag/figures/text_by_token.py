@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import pandas as pd
+import pyarrow.parquet as pq
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
@@ -19,14 +19,13 @@ from matplotlib.patches import Rectangle
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.adjustments.sites import SITES
-from attnlag.corpus.documents import group_by_document, stored_batches
+from attnlag.corpus.documents import group_by_document
 from attnlag.errors import UserError, nearest
 from attnlag.figures import sizes
-from attnlag.figures.drawing import SHADES, TAIL, finite, frame, shortened
+from attnlag.figures.drawing import SHADES, TAIL, frame, quantiles_of, shortened
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import Size
-from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
 
@@ -40,9 +39,6 @@ TEMPLATE = Path(__file__).with_suffix(".html")
 
 # Where the reader chooses none: so many groups, the first document of each.
 MOST_DOCUMENTS = 20
-
-# Rows that are read at a time.
-BATCH_ROWS = 16_384
 
 # A page of more tokens than these is slow to paint.
 MOST_TOKENS = 2000
@@ -110,12 +106,8 @@ def chosen_documents(
         For each document that is not in the corpus.
     """
     if wanted is None:
-        first: dict[str, str] = {}
-        for document, group in group_of.items():
-            first.setdefault(group, document)
-        return list(first.values())[:MOST_DOCUMENTS]
-    absent = [name for name in wanted if name not in group_of]
-    if absent:
+        return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
+    if absent := [name for name in wanted if name not in group_of]:
         raise UserError(
             f"documents to shade: found '{name}', expected a document of "
             f"{corpus}{nearest(name, group_of)}"
@@ -168,11 +160,8 @@ def token_texts(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[s
 
 def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
     """Return the log norms at which a layer's shades end: those of its central 99% of tokens."""
-    known = finite(log_norms)
-    if not len(known):
-        return 0.0, 1.0
-    low, high = np.quantile(known, [TAIL, 1 - TAIL])
-    return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
+    low, high = np.nan_to_num(quantiles_of(log_norms, (TAIL, 1 - TAIL))).tolist()
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 @dataclass
@@ -204,59 +193,41 @@ def reduce(inputs: NormsInputs) -> Data:
     chosen = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
     first = chosen_layer(settings.text_layer, sample.layers)
     kept = sample.position >= settings.drop_first
-    texts = texts_of(inputs.corpus, chosen)
-    sequences = rows_of(inputs.tokens, chosen, "tokens")
-    norms = rows_of(inputs.norms, chosen, "norms")
+    corpus, sequences, norms = (
+        rows_of(paths, chosen).groupby("document")
+        for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
+    )
     documents = []
-    for name in chosen:
-        text_of = {
-            (row["window"], position): token
-            for row in sequences.filter(pc.field("document") == name).to_pylist()
-            for position, token in enumerate(
-                token_texts(texts[name], row["char_start"], row["char_end"])
+    # A control of few documents has not measured all of them.
+    for name in [name for name in chosen if name in norms.groups]:
+        (text,) = corpus.get_group(name)["text"]
+        tokens = [
+            token
+            for starts, ends in sequences.get_group(name)[["char_start", "char_end"]].to_numpy()
+            for token in token_texts(text, starts, ends)
+        ]
+        own = norms.get_group(name).iloc[:MOST_TOKENS]
+        names = map(columns.layer_name, sample.layers)
+        documents.append(
+            ShadedDocument(
+                name=name,
+                group=group_of[name],
+                tokens=tokens[:MOST_TOKENS],
+                dropped=own["position"].to_numpy() < settings.drop_first,
+                logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
             )
-        }
-        own = norms.filter(pc.field("document") == name).slice(0, MOST_TOKENS)
-        places = zip(own["window"].to_pylist(), own["position"].to_pylist(), strict=True)
-        tokens = [text_of[place] for place in places]
-        if tokens:
-            names = map(columns.layer_name, sample.layers)
-            documents.append(
-                ShadedDocument(
-                    name=name,
-                    group=group_of[name],
-                    tokens=tokens,
-                    dropped=own["position"].to_numpy() < settings.drop_first,
-                    logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
-                )
-            )
+        )
     if not documents:
         raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(chosen)}, expected some")
     limits = [limits_of(logs[kept]) for logs in sample.log_norms]
     return Data(documents, limits, sample.layers, first, inputs.site)
 
 
-def rows_of(paths: Sequence[Path], documents: Sequence[str], progress: str) -> pa.Table:
-    """Return the rows of some documents, in order."""
-    wanted = pa.array(documents, pa.string())
-    found = []
-    for path in paths:
-        for batch in tables.batches(path, BATCH_ROWS, progress):
-            own = batch.column("document").cast(pa.string())
-            part = pa.table(batch).filter(pc.is_in(own, wanted))
-            place = part.schema.get_field_index("document")
-            found.append(part.set_column(place, "document", part["document"].cast(pa.string())))
-    return pa.concat_tables([part.replace_schema_metadata() for part in found])
-
-
-def texts_of(corpus: Path, documents: Sequence[str]) -> dict[str, str]:
-    """Return the texts of some documents, by document; one row group is in memory at a time."""
-    wanted, texts = set(documents), {}
-    for table in stored_batches(corpus, 0, None, columns=["document", "text"]):
-        for name, text in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            if name in wanted:
-                texts[name] = text
-    return texts
+def rows_of(paths: Sequence[Path], documents: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of some documents, in order, without reading files whole."""
+    chosen = [("document", "in", documents)]
+    table = pq.read_table(paths, filters=chosen, partitioning=None, pre_buffer=False)
+    return table.unify_dictionaries().to_pandas().astype({"document": str})
 
 
 def title_of(data: Data) -> str:
@@ -266,9 +237,6 @@ def title_of(data: Data) -> str:
 
 def page(data: Data, *, title: str) -> str:
     """Return a page of HTML, complete in itself, with a slider through the layers."""
-
-    def row(logs: np.ndarray) -> list[float | None]:
-        return [round(float(value), 3) if np.isfinite(value) else None for value in logs]
 
     content: dict[str, Any] = {
         "title": title,
@@ -287,7 +255,10 @@ def page(data: Data, *, title: str) -> str:
                 "group": one.group,
                 "tokens": one.tokens,
                 "dropped": np.flatnonzero(one.dropped).tolist(),
-                "logs": [row(logs) for logs in one.logs],
+                "logs": [
+                    [round(log, 3) if np.isfinite(log) else None for log in logs]
+                    for logs in one.logs.tolist()
+                ],
             }
             for one in data.documents
         ],
@@ -318,21 +289,17 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
     line = column = 0
     for place, token in enumerate(tokens):
         for piece in token.splitlines(keepends=True) or [token]:
-            ends = piece.endswith(("\n", "\r"))
             shown = piece.translate(VISIBLE)
             if column + len(shown) > width and column:
                 line, column = line + 1, 0
-            while shown:
-                if line >= lines:
-                    return parts
-                parts.append((place, line, column, shown[:width]))
-                column += len(shown[:width])
-                shown = shown[width:]
-                if shown:
+            for start in range(0, len(shown), width):
+                if start:
                     line, column = line + 1, 0
-            if ends:
+                parts.append((place, line, column, shown[start : start + width]))
+                column += len(parts[-1][3])
+            if piece.endswith(("\n", "\r")):
                 line, column = line + 1, 0
-    return parts
+    return [part for part in parts if part[1] < lines]
 
 
 @style()
@@ -342,41 +309,38 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
     Where there is no room for all documents, the first ones are shown, and in a narrow figure
     their groups stand above them instead of beside.
     """
-    documents, first, layer = data.documents, data.first, data.layers[data.first]
-    room = MOST_LINES[size.name]
-    shown = documents[: room // FEWEST_LINES] if size is not sizes.PAGE else documents
-    left_out = len(shown) < len(documents)
-    documents = shown
+    first, layer, room = data.first, data.layers[data.first], MOST_LINES[size.name]
+    documents = data.documents[: None if size is sizes.PAGE else room // FEWEST_LINES]
     most = max(FEWEST_LINES, room // len(documents) - size.narrow)
     beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
     width = int((size.canvas - beside - 0.2) / CHARACTER)
     laid = [wrapped(one.tokens, width, most) for one in documents]
-    heights = [1 + max((line for _, line, _, _ in parts), default=0) for parts in laid]
+    heights = [1 + parts[-1][1] for parts in laid]
     total = LINE * (sum(heights) + 0.45 * len(documents)) + over * len(documents)
     figure = Figure(figsize=size.tall(total + 1.75), layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(0, size.canvas - 0.2), ylim=(total, 0))
     axes.axis("off")
     low, high = data.limits[first]
-    scale, colours = Normalize(low, high), SHADES
+    scale = Normalize(low, high, clip=True)
     face = FT2Font(findfont(FontProperties(family="DejaVu Sans Mono")))
     lacking = beyond = False
     top = 0.0
     for one, parts, height in zip(documents, laid, heights, strict=True):
         name = shortened(one.group, LONGEST_NAME)
         axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
-        beyond |= bool(parts) and parts[-1][0] + 1 < len(one.tokens)
+        beyond |= parts[-1][0] + 1 < len(one.tokens)
         for token, line, column, text in parts:
             left, above = beside + column * CHARACTER, top + over + line * LINE
             value = one.logs[first][token]
-            known = bool(np.isfinite(value))
-            share = 0.9 * float(np.clip(scale(value), 0, 1)) if known else 0.0
+            known = np.isfinite(value)
+            share = 0.9 * float(scale(value)) if known else 0.0
             axes.add_patch(
                 Rectangle(
                     (left, above + 0.012),
                     len(text) * CHARACTER,
                     LINE - 0.024,
-                    facecolor=colours(share) if known else "w",
+                    facecolor=SHADES(share) if known else "w",
                     edgecolor="k" if one.dropped[token] else "none",
                     linewidth=0.7,
                     linestyle=(0, (2, 1.5)),
@@ -396,7 +360,7 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
                 )
         top += LINE * (height + 0.45) + over
     figure.colorbar(
-        ScalarMappable(Normalize(low, low + (high - low) / 0.9), colours),
+        ScalarMappable(Normalize(low, low + (high - low) / 0.9), SHADES),
         ax=axes,
         location="bottom",
         label=f"log norm of {SITES[data.site].label} in layer {layer} (natural log)",
@@ -414,7 +378,7 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
     ]
     if beyond:
         notes.append("Beginnings of the documents only.")
-    if left_out:
+    if len(documents) < len(data.documents):
         notes.append("The first documents only.")
     if lacking:
         notes.append(f"{NO_GLYPH}: a character that the font lacks.")

@@ -2,6 +2,7 @@
 
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from attnlag.storage.writing import write_text
 DIGITS = 5
 
 # Scripts come from the page itself, and nothing from anywhere else.
-PAGE = """<!doctype html>
+PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -25,7 +26,7 @@ PAGE = """<!doctype html>
 script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data:; \
 font-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>@TITLE@</title>
+<title>$title</title>
 <style>
   body { font: 15px/1.45 system-ui, sans-serif; color: #262626; background: #fff; margin: 1rem; }
   h1 { font-size: 1.15rem; margin: 0 0 .4rem; }
@@ -35,15 +36,15 @@ font-src data:">
   table.dataTable > tbody > tr.significant > td { background: #fdf0d5; }
   table.dataTable > tbody > tr.significant > td:first-child { box-shadow: inset 4px 0 #de8f05; }
 </style>
-@LIBRARY@
+$library
 </head>
 <body>
-<h1>@TITLE@</h1>
-<p>@NOTE@</p>
-@TABLE@
+<h1>$title</h1>
+<p>$note</p>
+$table
 </body>
 </html>
-"""
+""")
 
 
 def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
@@ -60,14 +61,13 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
     """
     mark = "null"
     if "significant" in frame:
-        place = list(frame.columns).index("significant")
+        place = frame.columns.get_loc("significant")
         mark = (
-            "function (row, data) { "
-            f'if (data[{place}] === "yes") row.classList.add("significant"); }}'
+            "function (row, data) "
+            f'{{ row.classList.toggle("significant", data[{place}] === "yes"); }}'
         )
-    shown = frame.copy()
-    for column in shown.select_dtypes("float").columns:
-        shown[column] = [float(f"{value:.{DIGITS}g}") for value in shown[column]]
+    numbers = frame.select_dtypes("float")
+    shown = frame.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
     options: dict[str, Any] = {
         "maxBytes": 0,
         "maxColumns": 0,
@@ -91,16 +91,8 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
     table = to_html_datatable(
         shown, connected=False, table_id=name, display_logo_when_loading=False, **options
     )
-    parts = {
-        "@TITLE@": escape(title),
-        "@NOTE@": escape(note),
-        "@LIBRARY@": generate_init_offline_itables_html(dt_bundle),
-        "@TABLE@": table,
-    }
-    text = PAGE
-    for place_holder, content in parts.items():
-        text = text.replace(place_holder, content)
-    return text
+    library = generate_init_offline_itables_html(dt_bundle)
+    return PAGE.substitute(title=escape(title), note=escape(note), library=library, table=table)
 
 
 def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str) -> None:

@@ -15,13 +15,23 @@ from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
 from attnlag.regression.labels import COVARIANCE, correction
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import is_lag, named
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
     "are computed in parallel from the layer before, so none of them is caused by another."
 )
+
+SHARED_BINS = (
+    "documents share {:,} bins in the jackknife, the folds and the bootstrap, to stay within the "
+    "memory allowed; CRV1 is by document"
+)
+
+UNUSABLE = "zero or non-finite norms"
+
+# Below this many documents, or with so few of them in effect, errors by document are too small.
+FEW_DOCUMENTS = 50
+UNEQUAL = 0.5
 
 
 def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
@@ -34,6 +44,13 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
         Name of the regression, as in ``"smollm2-135m, prompts, attention, notebook"``.
     """
     settings = fitted.settings
+    notes = []
+    if settings.fixed_effects == "document":
+        notes.append("Means of documents are taken out; R-squared is of what they leave.")
+    if settings.bias_correction == "half-panel":
+        notes.append("Coefficients are corrected by the half-panel jackknife.")
+    if fitted.bins is not None:
+        notes.append(SHARED_BINS.format(fitted.bins))
     by_layer = fitted.coefficients.groupby("layer")
     rows = fitted.goodness.itertuples()
     return {
@@ -44,30 +61,10 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
             title=f"{name}: layer {layer}",
             alpha=settings.alpha,
             adjust=settings.adjust,
-            notes=_notes(settings, fitted.bins),
+            notes=notes,
         )
         for layer, fit, row in zip(fitted.layers, fitted.fits, rows, strict=True)
     }
-
-
-def _notes(settings: RegressionSettings, bins: int | None) -> list[str]:
-    """Return what a reader of a summary must know besides its numbers."""
-    lines = []
-    if settings.fixed_effects == "document":
-        lines.append("Means of documents are taken out; R-squared is of what they leave.")
-    if settings.bias_correction == "half-panel":
-        lines.append("Coefficients are corrected by the half-panel jackknife.")
-    if bins is not None:
-        lines.append(_shared_bins(bins))
-    return lines
-
-
-def _shared_bins(bins: int) -> str:
-    """Return in words that documents share bins."""
-    return (
-        f"documents share {bins:,} bins in the jackknife, the folds and the bootstrap, to stay "
-        "within the memory allowed; CRV1 is by document"
-    )
 
 
 def layer_summary(
@@ -100,43 +97,41 @@ def layer_summary(
         return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
     aic = -2 * fit.log_likelihood + 2 * fit.parameters
     bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
+    likelihood = f"{fit.log_likelihood:.6g}"
     covariance = COVARIANCE[coefficients["vcov_type"].iloc[0]]
+    folds, documents = f"{fit.cv_r_squared:.4f}", f"{fit.loo_r_squared:.4f}"
+    independent = f"{fit.effective_documents:,.1f}"
     top = _two_columns(
         [
-            ("Dep. variable:", "log norm"),
-            ("Method:", "least squares"),
-            ("No. observations:", f"{fit.n_obs:,}"),
-            ("No. documents:", f"{fit.n_documents:,}"),
-            ("Effective documents:", f"{fit.effective_documents:,.1f}"),
-            ("Df of t and F:", f"{fit.df:,}"),
-            ("Condition no.:", f"{fit.condition_number:.4g}"),
-            ("Residual std. dev.:", f"{fit.sigma:.5g}"),
-        ],
-        [
-            ("R-squared:", f"{fit.r_squared:.4f}"),
-            ("Adj. R-squared:", f"{fit.adj_r_squared:.4f}"),
-            ("R-squared, by folds:", f"{fit.cv_r_squared:.4f}"),
-            ("R-squared, by document:", f"{fit.loo_r_squared:.4f}"),
-            ("F-statistic (Wald):", f"{fit.f_statistic:.5g}"),
-            ("Prob (F-statistic):", f"{fit.f_p_value:.3g}"),
-            ("Log-likelihood:", f"{fit.log_likelihood:.6g}"),
-            ("AIC / BIC:", f"{aic:.6g} / {bic:.6g}"),
+            ("Dep. variable:", "log norm", "R-squared:", f"{fit.r_squared:.4f}"),
+            ("Method:", "least squares", "Adj. R-squared:", f"{fit.adj_r_squared:.4f}"),
+            ("No. observations:", f"{fit.n_obs:,}", "R-squared, by folds:", folds),
+            ("No. documents:", f"{fit.n_documents:,}", "R-squared, by document:", documents),
+            ("Effective documents:", independent, "F-statistic (Wald):", f"{fit.f_statistic:.5g}"),
+            ("Df of t and F:", f"{fit.df:,}", "Prob (F-statistic):", f"{fit.f_p_value:.3g}"),
+            ("Condition no.:", f"{fit.condition_number:.4g}", "Log-likelihood:", likelihood),
+            ("Residual std. dev.:", f"{fit.sigma:.5g}", "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"),
         ],
         title,
     )
-    shown = ["estimate", "std_error", "statistic", "p_value", "p_adjusted", "conf_low", "conf_high"]
-    formats = ["{:.5f}", "{:.5f}", "{:.3f}", "{:.3g}", "{:.3g}", "{:.5f}", "{:.5f}"]
-    headers = ["coef", "std err", "t", "P>|t|", "adj. P", f"[{alpha / 2:g}", f"{1 - alpha / 2:g}]"]
-    if "p_wild" in coefficients:
-        shown.insert(5, "p_wild")
-        formats.insert(5, "{:.3g}")
-        headers.insert(5, "wild P")
+    shown = {
+        "estimate": ("coef", ".5f"),
+        "std_error": ("std err", ".5f"),
+        "statistic": ("t", ".3f"),
+        "p_value": ("P>|t|", ".3g"),
+        "p_adjusted": ("adj. P", ".3g"),
+        "p_wild": ("wild P", ".3g"),
+        "conf_low": (f"[{alpha / 2:g}", ".5f"),
+        "conf_high": (f"{1 - alpha / 2:g}]", ".5f"),
+    }
+    cells = {
+        header: [format(value, digits) for value in coefficients[column]]
+        for column, (header, digits) in shown.items()
+        if column in coefficients
+    }
     body = SimpleTable(
-        [
-            [f.format(v) for f, v in zip(formats, values, strict=True)]
-            for values in coefficients[shown].to_numpy()
-        ],
-        headers=headers,
+        list(zip(*cells.values(), strict=True)),
+        headers=list(cells),
         stubs=list(coefficients["term"]),
         txt_fmt=fmt_params,
     )
@@ -144,17 +139,13 @@ def layer_summary(
     def tested(name: str) -> str:
         return f"{getattr(row, name):.4g} (p {getattr(row, name + '_p_value'):.3g})"
 
+    durbin_watson = f"{row.durbin_watson:.4f}"
     below = _two_columns(
         [
-            ("Jarque-Bera:", tested("jarque_bera")),
-            ("Skewness:", f"{row.skewness:.4f}"),
-            ("Kurtosis:", f"{row.kurtosis:.4f}"),
-        ],
-        [
-            ("Breusch-Pagan:", tested("breusch_pagan")),
-            ("Breusch-Godfrey:", tested("breusch_godfrey")),
-            ("Durbin-Watson (biased):", f"{row.durbin_watson:.4f}"),
-        ],
+            ("Jarque-Bera:", tested("jarque_bera"), "Breusch-Pagan:", tested("breusch_pagan")),
+            ("Skewness:", f"{row.skewness:.4f}", "Breusch-Godfrey:", tested("breusch_godfrey")),
+            ("Kurtosis:", f"{row.kurtosis:.4f}", "Durbin-Watson (biased):", durbin_watson),
+        ]
     )
     p_values = f"Adj. P: {correction(adjust)}, per term."
     if "p_wild" in coefficients:
@@ -165,33 +156,26 @@ def layer_summary(
         *notes,
         PREDICTIVE,
     ]
-    parts = [top.as_text(), body.as_text(), below.as_text(), "\n".join(lines)]
-    return "\n".join(parts) + "\n"
+    return "\n".join([top.as_text(), body.as_text(), below.as_text(), *lines, ""])
 
 
-def _two_columns(
-    left: Sequence[tuple[str, str]], right: Sequence[tuple[str, str]], title: str | None = None
-) -> SimpleTable:
-    """Return names with their values, side by side."""
+def _two_columns(rows: Sequence[tuple[str, str, str, str]], title: str = "") -> SimpleTable:
+    """Return names with their values, two in a row."""
     return SimpleTable(
-        [[value, *pair] for (_, value), pair in zip(left, right, strict=True)],
+        [row[1:] for row in rows],
         title=title,
-        stubs=[name for name, _ in left],
+        stubs=[row[0] for row in rows],
         txt_fmt={**fmt_params, "data_fmts": ["%s"], "data_aligns": "rlr", "colsep": "   "},
     )
 
 
 def _study(fits: pd.DataFrame) -> str:
-    first = fits.iloc[0]
-    return ", ".join(str(first[key]) for key in ("model", "corpus", "site", "regression"))
+    return ", ".join(fits.iloc[0][["model", "corpus", "site", "regression"]])
 
 
 def _sample(fits: pd.DataFrame) -> str:
     rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
     return f"{counted(rows, 'row')} from {counted(documents, 'document')}"
-
-
-UNUSABLE = "zero or non-finite norms"
 
 
 def _reason(row: Any) -> str:
@@ -207,6 +191,10 @@ def _not_fitted(fits: pd.DataFrame) -> list[str]:
     return [f"  layer {row.layer} was not fitted: {_reason(row)}" for row in rows]
 
 
+def _range(values: pd.Series) -> str:
+    return f"{values.min():.3f} to {values.max():.3f}"
+
+
 def fitted_layers(fits: pd.DataFrame) -> str:
     """Return in a line how many layers of a regression were fitted."""
     return f"{_study(fits)}: {int((fits['status'] == 'ok').sum())} of {len(fits)} layers fitted"
@@ -214,15 +202,14 @@ def fitted_layers(fits: pd.DataFrame) -> str:
 
 def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     """Return a line for each reason why layers were not fitted, but for want of a layer before."""
-    failed = fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])]
-    lines = []
-    reasons = pd.Series([_reason(row) for row in failed.itertuples()], failed.index, object)
-    for status, rows in failed.groupby(reasons, sort=False):
-        layers = ", ".join(map(str, rows["layer"]))
-        several = "layers" if len(rows) > 1 else "layer"
-        were = "were" if len(rows) > 1 else "was"
-        lines.append(f"{_study(fits)}: {several} {layers} {were} not fitted: {status}")
-    return lines
+    layers_of: dict[str, list[str]] = {}
+    for row in fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])].itertuples():
+        layers_of.setdefault(_reason(row), []).append(str(row.layer))
+    return [
+        f"{_study(fits)}: {'layers' if len(layers) > 1 else 'layer'} {', '.join(layers)} "
+        f"{'were' if len(layers) > 1 else 'was'} not fitted: {reason}"
+        for reason, layers in layers_of.items()
+    ]
 
 
 def findings(fitted: FittedRegression, name: str) -> str:
@@ -235,18 +222,15 @@ def findings(fitted: FittedRegression, name: str) -> str:
         Name of the regression, as in ``"smollm2-135m, prompts, attention, notebook"``.
     """
     settings = fitted.settings
+    alpha, adjust = settings.alpha, settings.adjust
     text = coefficient_findings(
-        fitted.coefficients,
-        fitted.goodness,
-        name=name,
-        alpha=settings.alpha,
-        adjust=settings.adjust,
+        fitted.coefficients, fitted.goodness, name=name, alpha=alpha, adjust=adjust
     )
     text += advice(
         fitted.goodness, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap
     )
     if fitted.bins is not None:
-        text += f"  {_shared_bins(fitted.bins)}\n"
+        text += f"  {SHARED_BINS.format(fitted.bins)}\n"
     return text
 
 
@@ -268,31 +252,22 @@ def coefficient_findings(
         # Covariates are held fixed, not asked about.
         if not is_lag(str(term)):
             continue
-        low, high = rows["estimate"].min(), rows["estimate"].max()
-        significant = rows["p_adjusted"] < alpha
+        significant = rows.loc[rows["p_adjusted"] < alpha, "estimate"]
         lines.append(
-            f"  {named(str(term))}: significant in {int(significant.sum())} of "
+            f"  {named(str(term))}: significant in {len(significant)} of "
             f"{len(fits)} layers (p < {alpha:g}, {correction(adjust)}), positive in "
-            f"{int((significant & (rows['estimate'] > 0)).sum())} of these; "
-            f"coefficients {low:.3f} to {high:.3f}"
+            f"{(significant > 0).sum()} of these; coefficients {_range(rows['estimate'])}"
         )
     if len(fitted):
-        best = fitted.iloc[int(fitted["r_squared"].argmax())]
+        best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
         lines.append(
-            f"  R²: {fitted['r_squared'].min():.3f} to {best['r_squared']:.3f} "
-            f"(highest in layer {int(best['layer'])}); "
-            f"cross-validated by document: {fitted['cv_r_squared'].min():.3f} to "
-            f"{fitted['cv_r_squared'].max():.3f}"
+            f"  R²: {_range(fitted['r_squared'])} (highest in layer {best}); "
+            f"cross-validated by document: {_range(fitted['cv_r_squared'])}"
         )
     if dropped := int(fitted["n_dropped"].sum()):
         layers = counted(int((fitted["n_dropped"] > 0).sum()), "layer")
         lines.append(f"  {counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
     return "\n".join(lines + _not_fitted(fits)) + "\n"
-
-
-# Below this many documents, or with so few of them in effect, errors by document are too small.
-FEW_DOCUMENTS = 50
-UNEQUAL = 0.5
 
 
 def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
@@ -347,10 +322,9 @@ def null_findings(
             continue
         beyond = int((rows["p_adjusted"] < alpha).sum())
         lines.append(
-            f"  {named(str(term))}: {rows['estimate'].min():.3f} to "
-            f"{rows['estimate'].max():.3f} if order means nothing, "
-            f"{rows['observed'].min():.3f} to {rows['observed'].max():.3f} in the real order; "
-            f"they differ in {beyond} of {len(rows)} layers (p < {alpha:g}, {correction(adjust)})"
+            f"  {named(str(term))}: {_range(rows['estimate'])} if order means nothing, "
+            f"{_range(rows['observed'])} in the real order; they differ in {beyond} of "
+            f"{len(rows)} layers (p < {alpha:g}, {correction(adjust)})"
         )
     return "\n".join(lines + _not_fitted(fits)) + "\n"
 
@@ -365,12 +339,12 @@ def comparison_findings(table: pd.DataFrame, alpha: float) -> str:
     alpha : float
         Intervals cover 1 - ``alpha``.
     """
-    if not len(table):
-        return "comparison: one model, so there are no pairs of models\n"
     lines = []
     for name, rows in table.groupby("regression", sort=False):
         lines.append(f"comparison of models over relative depth, {name}:")
         lines += [f"  {_pair_finding(row, alpha)}" for row in rows.itertuples()]
+    if not lines:
+        lines.append("comparison: one model, so there are no pairs of models")
     return "\n".join(lines) + "\n"
 
 
@@ -380,11 +354,9 @@ def _pair_finding(row: Any, alpha: float) -> str:
         for model, control in ((row.model_a, row.control_a), (row.model_b, row.control_b))
     )
     if np.isnan(row.correlation):
-        why = (
-            f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
-            if row.points < FEWEST_POINTS
-            else "a profile is constant"
-        )
+        why = "a profile is constant"
+        if row.points < FEWEST_POINTS:
+            why = f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
         correlation = f"{one} and {other}: no correlation over depth ({why})"
     else:
         interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"

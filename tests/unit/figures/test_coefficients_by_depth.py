@@ -249,7 +249,7 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = "attention, notebook: drew coefficients_by_depth of distilgpt2, gpt2"
+    said = "attention, notebook: drew coefficients_by_depth"
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = tmp_path / "expected.svg"
     finding = coefficients_by_depth.title_of(coefficients_by_depth.Data(some(2), 0.1, "none"))

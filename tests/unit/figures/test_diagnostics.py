@@ -17,8 +17,7 @@ from attnlag.figures.inputs import RegressionInputs
 from attnlag.regression import residuals
 from attnlag.storage import tables
 
-EDGES = np.r_[-np.inf, np.linspace(-10, 10, 2001), np.inf]
-COARSE = np.r_[-np.inf, np.linspace(-5, 5, 51), np.inf]
+EDGES, COARSE = diagnostics.EDGES, diagnostics.COARSE_EDGES
 TITLE = "Diagnostics: gpt2, prompts, attention, notebook"
 
 
@@ -27,10 +26,7 @@ def panel_of(layer: int, fitted: np.ndarray, residual: np.ndarray) -> Diagnostic
     change = random.normal(size=12) * 0.3
     return DiagnosticPanel(
         layer=layer,
-        edges=EDGES,
         counts=np.histogram(residual, EDGES)[0],
-        fitted_edges=COARSE,
-        residual_edges=COARSE,
         joint=np.histogram2d(fitted, residual, bins=[COARSE, COARSE])[0].astype(int),
         autocorrelation=random.normal(size=20) * 0.05,
         pairs=np.arange(2000, 0, -100),
@@ -122,14 +118,14 @@ def test_quantiles_are_those_of_scipy_within_a_bin():
     random = np.random.default_rng(0)
     residual = random.standard_t(4, size=3000)
     residual[:2] = 14, -12
-    normal, found = diagnostics.quantile_points(EDGES, np.histogram(residual, EDGES)[0])
+    normal, found = diagnostics.quantile_points(np.histogram(residual, EDGES)[0])
     rank = np.arange(1, 3001)
     # Ties within a bin lie at its upper edge, with the last of them.
     ordered = np.sort(residual)
     places = np.searchsorted(ordered, found + 1e-12)
     np.testing.assert_allclose(normal, stats.norm.ppf((rank[places - 1] - 0.5) / 3000))
-    # The bins are 0.01 wide.
-    assert ((found - ordered[places - 1] >= 0) & (found - ordered[places - 1] < 0.01)).all()
+    # The bins are 0.005 wide.
+    assert ((found - ordered[places - 1] >= 0) & (found - ordered[places - 1] < 0.005 + 1e-9)).all()
     # What lies beyond the grid is counted but has no place.
     assert (places[0], places[-1]) == ((ordered < -10).sum() + 1, (ordered < 10).sum())
 
@@ -142,21 +138,21 @@ def test_residuals_are_points_squares_and_means_in_their_places():
     _, fits = synthetic(1)
     row = grid_of(drawn([panel], fits))[1]
     points = row[0].lines[-1]
-    normal, quantile = diagnostics.quantile_points(panel.edges, panel.counts)
+    normal, quantile = diagnostics.quantile_points(panel.counts)
     np.testing.assert_array_equal(points.get_xdata(), normal)
     np.testing.assert_array_equal(points.get_ydata(), quantile)
     mesh = row[1].collections[0]
     # Fitted values lie along x: the first index of the squares is that of residuals.
     np.testing.assert_array_equal(mesh.get_array().filled(0), panel.joint[1:-1, 1:-1].T)
     assert row[1].get_xlabel().startswith("fitted value")
-    middles, means = diagnostics.mean_residuals(panel)
+    middles, means = diagnostics.mean_residuals(panel.joint)
     shown = np.isfinite(means)
-    np.testing.assert_allclose(middles[shown], 0.5 * (COARSE[:-1] + COARSE[1:])[shown])
-    bins = np.digitize(fitted, COARSE) - 1
+    np.testing.assert_allclose(middles[shown], 0.5 * (COARSE[:-1] + COARSE[1:])[1:-1][shown])
+    bins = np.digitize(fitted, COARSE) - 2
     expected = [residual[bins == place].mean() for place in np.flatnonzero(shown)]
     np.testing.assert_allclose(means[shown], expected, atol=0.05)
-    rows = np.bincount(bins, minlength=len(means))[1:-1]
-    assert np.array_equal(shown[1:-1], rows >= diagnostics.FEWEST_ROWS)
+    rows = np.bincount(bins, minlength=len(means))
+    assert np.array_equal(shown, rows >= diagnostics.FEWEST_ROWS)
     np.testing.assert_array_equal(row[1].lines[-1].get_ydata(), means)
 
 
@@ -239,21 +235,21 @@ def test_the_program_draws_the_residuals(tmp_path):
         fitted_sd=np.array([spread]),
         document_effects=False,
     )
-    paths = [tmp_path / f"{shard:04d}.parquet" for shard in range(2)]
-    for shard, path in enumerate(paths):
-        rows = slice(300 * shard, 300 * shard + 300)
-        batch = pa.record_batch(
+    batches = [
+        pa.record_batch(
             {
-                "document": pa.array([f"document {shard}"] * 300).dictionary_encode(),
+                "document": pa.array([f"document {place}"] * 300).dictionary_encode(),
                 "window": pa.array(np.zeros(300, np.int32)),
                 "position": pa.array(np.arange(300, dtype=np.int32)),
-                "layer_00.y": y[rows],
-                "layer_00.lag_1": lag[rows],
+                "layer_00.y": y[300 * place :][:300],
+                "layer_00.lag_1": lag[300 * place :][:300],
             }
         )
-        sums = residuals.sum_residuals([batch], model, 0)
-        record = {"residuals": residuals.record_of(sums), "stages": {"tokens": {"shards": 2}}}
-        tables.write_table(residuals.to_table(sums), path, record)
+        for place in range(2)
+    ]
+    sums = residuals.sum_residuals(batches, model, 0)
+    path = tmp_path / "residuals.parquet"
+    tables.write_table(residuals.to_table(sums), path, {"residuals": residuals.record_of(sums)})
     keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
     fits = pd.DataFrame([{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9}])
     influence = pd.DataFrame(
@@ -272,7 +268,7 @@ def test_the_program_draws_the_residuals(tmp_path):
         fits_file=tmp_path / "fits.parquet",
         groups_file=nowhere,
         influence_file=tmp_path / "influence.parquet",
-        residuals=paths,
+        residuals_file=path,
         design=[],
         norms=[],
         corpus=nowhere,
@@ -281,10 +277,6 @@ def test_the_program_draws_the_residuals(tmp_path):
     reduced = diagnostics.reduce(inputs)
     files.save(diagnostics.draw(reduced, title=TITLE), [tmp_path / "found.svg"])
 
-    edges, coarse = (
-        np.r_[-np.inf, inner, np.inf]
-        for inner in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
-    )
     residual = (y - fitted) / sigma
     products = [
         (
@@ -296,11 +288,8 @@ def test_the_program_draws_the_residuals(tmp_path):
     pairs = 600 - 2 * np.arange(1, 21)
     panel = DiagnosticPanel(
         layer=0,
-        edges=edges,
-        counts=np.histogram(residual, edges)[0],
-        fitted_edges=coarse,
-        residual_edges=coarse,
-        joint=np.histogram2d((fitted - fitted.mean()) / spread, residual, bins=[coarse] * 2)[0],
+        counts=np.histogram(residual, EDGES)[0],
+        joint=np.histogram2d((fitted - fitted.mean()) / spread, residual, bins=[COARSE] * 2)[0],
         autocorrelation=np.array(products) / pairs / np.mean(residual**2),
         pairs=pairs,
         influence=influence.iloc[1:],

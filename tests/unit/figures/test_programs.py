@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from designs import design_settings
 from stage_settings import settings_text
 from test_figures import synthetic_norms, synthetic_tables
 
 from attnlag.adjustments import columns
 from attnlag.figures import catalogue, coefficients_by_layer, files
-from attnlag.regression import design, residuals, specification
+from attnlag.regression import design, residuals
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -38,6 +39,7 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     position, norms = synthetic_norms(LAYERS, sequences=8, length=LENGTH)
     documents = ["one", "two"]
+    designs = []
     words = [f"word{place}" for place in range(LENGTH)]
     starts = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])
     corpus = {"document": documents, "text": [" ".join(words)] * 2, "group": ["prose", "verse"]}
@@ -62,12 +64,13 @@ def study(tmp_path_factory):
         places = {"char_start": [list(starts)] * 4, "char_end": [list(starts + 4)] * 4}
         sequences = {"document": [name] * 4, "window": np.arange(4, dtype=np.int32), **places}
         tables.write_table(pa.table(sequences), folder / "tokens" / file, RECORD)
-        lags = specification.Specification(lags=(1, 2))
-        (of_design,) = design.designs(table.to_batches(), lags, design.Counts())
+        lags = design_settings(lags=(1, 2), position_knots=None)
+        (of_design,) = design.designs(table.to_batches(), lags, design.Counts(), {})
         tables.write_table(of_design, folder / "design" / file, RECORD)
-        sums = residual_sums(of_design.to_batches())
-        record = {**RECORD, "residuals": residuals.record_of(sums)}
-        tables.write_table(residuals.to_table(sums), folder / "residuals" / file, record)
+        designs += of_design.to_batches()
+    sums = residual_sums(designs)
+    record = {**RECORD, "residuals": residuals.record_of(sums)}
+    tables.write_table(residuals.to_table(sums), folder / "residuals.parquet", record)
     coefficients, fits = synthetic_tables(LAYERS)
     fits = fits.assign(kurtosis=3.5, breusch_pagan=9.0)
     influence = coefficients[["layer", "term"]].assign(document="one", change_in_se=0.2)
@@ -83,9 +86,9 @@ def study(tmp_path_factory):
     return folder
 
 
-def residual_sums(batches) -> residuals.Sums:
+def residual_sums(batches) -> residuals.ResidualSums:
     """Return the sums of a regression whose fitted values are 0.3 of the nearest lag."""
-    model = residuals.Model(
+    model = residuals.ResidualModel(
         terms=["lag_1", "lag_2"],
         layers=list(range(LAYERS)),
         slopes=np.tile([0.3, 0.0], (LAYERS, 1)),
@@ -97,7 +100,7 @@ def residual_sums(batches) -> residuals.Sums:
         fitted_sd=np.ones(LAYERS),
         document_effects=False,
     )
-    return residuals.accumulate(batches, model, 0)
+    return residuals.sum_residuals(batches, model, 0)
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
@@ -130,7 +133,7 @@ def arguments_of(program: str, study: Path) -> list[object]:
         ],
         "plot_regression": [
             *(*regression, *table("groups"), *table("influence"), *table("corpus")),
-            *(*first("residuals"), *first("design"), *first("norms")),
+            *(*table("residuals"), *first("design"), *first("norms")),
             *("--settings", settings_text("plot_regression")),
         ],
     }[program]

@@ -67,7 +67,7 @@ def test_the_shades_end_where_the_central_tokens_do():
     assert low == pytest.approx(0.005, abs=1e-3)
     assert high == pytest.approx(0.995, abs=1e-3)
     assert text_by_token.limits_of(np.full(5, 2.0)) == (1.5, 2.5)
-    assert text_by_token.limits_of(np.full(5, np.nan)) == (0.0, 1.0)
+    assert text_by_token.limits_of(np.full(5, np.nan)) == (-0.5, 0.5)
 
 
 def test_the_page_holds_the_numbers_and_no_markup_of_the_text():

@@ -41,7 +41,7 @@ def test_significant_layers_are_counted_by_lag():
     assert of_coefficients(table, 0.02) == "Lag 1 predicts in 1 of 3 layers, lag 2 in 1"
     permuted = tidy([0.01, 0.2], vcov_type="permutation")
     assert of_coefficients(permuted, 0.05) == "Lag 1 differs from its null in 1 of 2 layers"
-    assert of_coefficients(tidy([np.nan]), 0.05) == "Coefficients by layer"
+    assert of_coefficients(tidy([np.nan]), 0.05) == "Lag 1 predicts in 0 of 1 layers"
 
 
 def of_r_squared(fits):
