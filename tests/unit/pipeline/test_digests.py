@@ -122,7 +122,7 @@ def test_a_new_figure_counts_for_its_program(copy):
         ("storage/tables.py", "import json", "import json\nONE = 1"),
         ("config/problems.py", "expected", "wanted"),
         # The texts of errors and of log messages, comments and docstrings of what computes.
-        ("model/hub.py", "is out of reach", "cannot be reached"),
+        ("model/hub.py", "does not give", "refuses"),
         ("model/hooks.py", "fails the proof of its sites", "has unproven sites"),
         ("model/gguf.py", '"""', '"""More: '),
         ("regression/design.py", "\nimport", "\n# a comment\nimport"),
