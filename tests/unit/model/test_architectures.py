@@ -331,7 +331,10 @@ def test_a_part_seen_twice_or_a_block_not_run_is_no_evidence():
         ([good] * 2, "2 of 3 blocks ran"),
         ([good, hooks.Evidence(("attention", "mlp", "mlp"), 0.0), good], "layer 1"),
         ([good, good, hooks.Evidence(("mlp",), 0.0)], "layer 2: mlp seen"),
-        ([good, good, hooks.Evidence(("attention", "mlp"), float("nan"))], "not a number, .*layer 2"),
+        (
+            [good, good, hooks.Evidence(("attention", "mlp"), float("nan"))],
+            "not a number, .*layer 2",
+        ),
     ):
         with pytest.raises(UserError, match=words):
             hooks.check_identity(evidence, blocks, **said)

