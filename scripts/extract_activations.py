@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 import torch
 from tqdm import tqdm
 
@@ -44,12 +45,8 @@ def main(args):
 
     settings = args.settings
     wanted = settings.sites
-    if len(args.output) != len(wanted):
-        raise UserError(
-            f"--output: found {counted(len(args.output), 'file')}, expected one for each site: "
-            f"{', '.join(wanted)}"
-        )
-    cores = len(os.sched_getaffinity(0))
+    # Not all systems say on which cores a process may run.
+    cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
     threads = min(args.threads or cores, cores)
     torch.set_num_threads(threads)
     source = verify_folder(args.model)
@@ -137,7 +134,7 @@ def check_disk(outputs, size, shards):
     if files * size > free:
         raise UserError(
             f"{outputs[0].parent}: found {found}; expected more room, or less to write "
-            "(extraction.keep: norms, or extraction.storage_dtype: bfloat16)"
+            "(norms in place of vectors, or vectors in bfloat16)"
         )
     program.log.info("%s: %s", outputs[0].parent, found)
 

@@ -1,11 +1,14 @@
 """What a user did that cannot work, and how to say so."""
 
+import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 # What ends a line, moves a terminal's cursor, turns the direction of text, or is no character.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -48,13 +51,28 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
+@contextmanager
+def told_as(problem: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+    """Turn what the block raises into a UserError of one line that begins with ``problem``.
+
+    On a damaged file libraries fail in as many ways as there are parts to read.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except kinds as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{problem} ({type(error).__name__}: {reason})") from error
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON, cut off after 60 characters."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    except RecursionError:
+        return f"a {'list' if isinstance(value, list) else 'mapping'} nested too deeply"
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def unreadable(file: Path) -> str | None:
@@ -65,11 +83,10 @@ def unreadable(file: Path) -> str | None:
     try:
         kind = stat.S_IFMT(file.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        if file.is_symlink():
-            return f"is a link to '{os.readlink(file)}', which is missing"
         return "no such file"
     except (OSError, ValueError) as error:
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
     if kind != stat.S_IFREG:
-        return f"is {KINDS.get(kind, 'something else')}, expected a file"
+        found = "a folder" if kind == stat.S_IFDIR else "a pipe or a device"
+        return f"is {found}, expected a file"
     return None if os.access(file, os.R_OK) else "cannot be read: Permission denied"

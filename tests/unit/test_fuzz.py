@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from attnlag.config.problems import check, reading_problems
 from attnlag.corpus.documents import Document, read_documents
 from attnlag.corpus.formats import FORMATS
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError, printable
 
 patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROOT = Path(__file__).parents[2]
-FIELDS = {"id": "id", "text": "text", "group": "group", "split": "none"}
-BLOCKS = {"id": None, "text": "text", "group": None, "split": "blank-lines"}
+FIELDS = CorpusSettings(id="id", text="text", group="group", split="none")
+BLOCKS = CorpusSettings(id=None, text="text", group=None, split="blank-lines")
 ROWS = [{"id": f"d{i}", "text": f"some words, {i} \U0001f600", "group": "a"} for i in range(3)]
 
 

@@ -94,12 +94,6 @@ def _(project: Project):
     change_corpus(project, files=["data"])
 
 
-@CASES.of("a link to what is missing")
-def _(project: Project):
-    corpus_of(project).unlink()
-    corpus_of(project).symlink_to("elsewhere.jsonl")
-
-
 @CASES.of("a pipe, which has no end until someone writes")
 def _(project: Project):
     corpus_of(project).unlink()
@@ -145,13 +139,6 @@ def _(project: Project):
     change_row(project, 1, text="some other words")
     line = json.dumps({**rows_of(project)[0], "id": "one more"})
     return before_its_job(project, f"echo '{line}' >> data/small.jsonl")
-
-
-@CASES.of("a file that is changed while its job reads it")
-def _(project: Project):
-    change_row(project, 1, text="some other words")
-    add = "while kill -0 $$; do echo >> data/small.jsonl; done"
-    return before_its_job(project, f"({add}) > /dev/null 2>&1 &")
 
 
 @CASES.of("an unknown suffix")
@@ -260,13 +247,6 @@ def _(project: Project):
 @CASES.of("a line that is JSON, but no object")
 def _(project: Project):
     return change_line(project, 3, b'["doc-2", "odd", "words"]')
-
-
-@CASES.of("a field given twice")
-def _(project: Project):
-    return change_line(
-        project, 3, b'{"id": "doc-2", "genre": "odd", "text": "words", "text": "more"}'
-    )
 
 
 @CASES.of("a text that is missing")

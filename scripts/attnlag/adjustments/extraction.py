@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,8 +37,6 @@ LIKE_LENGTH = 0.9
 
 # Bytes on disk of a number of a vector, at most: random digits do not compress.
 STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-T = TypeVar("T")
 
 
 class Run(NamedTuple):
@@ -73,16 +71,6 @@ def runs(path: str | Path, tokens: int) -> Iterator[Run]:
         yield Run(*map(list, zip(*held, strict=True)))
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield items, each of them fetched by a thread while the one before is worked on."""
-    done = object()
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, done)
-        while (item := coming.result()) is not done:
-            coming = pool.submit(next, items, done)
-            yield item  # type: ignore[misc]
-
-
 def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
     """Yield indices of sequences of like length whose padded batch holds ``batch_tokens`` at most.
 
@@ -112,32 +100,6 @@ def keeps_state(model: torch.nn.Module) -> bool:
 
 class AllSeen(Exception):
     """Nothing that is left of a forward pass is asked for."""
-
-
-class NotFiniteError(Exception):
-    """Numbers of the model are infinite or not a number, where the sites should be proven.
-
-    Parameters
-    ----------
-    problem : str
-        What was found, in words.
-    row : int
-        The token, counted over the sequences of the run.
-    """
-
-    def __init__(self, problem: str, row: int):
-        super().__init__(problem)
-        self.row = row
-
-    def within(self, run: Run) -> UserError:
-        """Return the problem with the place in the run where it was found."""
-        starts = np.cumsum([0, *map(len, run.sequences)])
-        sequence = int(np.searchsorted(starts, self.row, side="right")) - 1
-        window = f", window {run.windows[sequence]}" if run.windows[sequence] else ""
-        return UserError(
-            f"{self} in the document '{run.documents[sequence]}'{window}, position "
-            f"{self.row - starts[sequence]}"
-        )
 
 
 class Landing:
@@ -375,7 +337,7 @@ class Adjustments:
             torch.inference_mode(),
         ):
             if first:
-                self._prove(ids, mask, rows)
+                self._prove(ids, mask)
             else:
                 self._run(ids)
         landing.settle()
@@ -415,20 +377,10 @@ class Adjustments:
                 f"change the norms of its adjustments by {usual:.0%}; expected a decoder"
             )
 
-    def _prove(self, ids: torch.Tensor, mask: torch.Tensor, rows: np.ndarray) -> None:
+    def _prove(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
         """Run the first batch with the residual identity measured; fail if it does not hold."""
         with hooks.residual_identity(self.blocks, mask) as evidence:
             self._run(ids)
-        for layer, found in enumerate(evidence):
-            if found.spoilt is not None:
-                dtype = next(self.model.parameters()).dtype
-                advice = "extraction.dtype: float32 or bfloat16 has the range for more"
-                raise NotFiniteError(
-                    f"model {self.name}: found numbers that are infinite or not a number, expected "
-                    f"finite ones{f' ({advice})' if dtype == torch.float16 else ''}: first in "
-                    f"layer {layer},",
-                    int(rows[found.spoilt]),
-                )
         self.identity_error = hooks.check_identity(
             evidence,
             self.blocks,
@@ -445,15 +397,12 @@ def write_runs(
 ) -> None:
     """Call ``write(run, layers)`` for the runs of a tokens file, in order, from a thread.
 
-    The next run is read, and the last one written, while one is computed.
+    The last run is written while the next one is computed.
     """
     with ThreadPoolExecutor(1) as pool:
         writing = None
-        for run in ahead(runs(path, adjustments.run_tokens)):
-            try:
-                layers = adjustments.of(run.sequences)
-            except NotFiniteError as error:
-                raise error.within(run) from None
+        for run in runs(path, adjustments.run_tokens):
+            layers = adjustments.of(run.sequences)
             if writing:
                 writing.result()
             writing = pool.submit(write, run, layers)
@@ -494,9 +443,9 @@ def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) ->
         flat = rounded(values, stored)
         if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
             raise UserError(
-                f"extraction.storage_dtype: found float16, but what layer {layer} adds is as large "
-                f"as {np.abs(values[np.isfinite(values)]).max():.3g}, expected at most 65504: "
-                "choose bfloat16 or float32"
+                f"float16 holds numbers up to 65504, but what layer {layer} adds is as large as "
+                f"{np.abs(values[np.isfinite(values)]).max():.3g}; expected storage in bfloat16 or "
+                "float32"
             )
         kind = schema.field(len(columns)).type
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=kind))

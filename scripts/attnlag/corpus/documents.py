@@ -25,10 +25,9 @@ from attnlag.corpus.formats import (
     folder_name,
     listed,
     name_parts,
-    shown,
 )
 from attnlag.corpus.settings import CorpusSettings
-from attnlag.errors import UserError, counted, nearest
+from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.storage.tables import provenance
 
 # Documents that are in memory, and in a row group of a file, at once: so many, or so many
@@ -76,17 +75,12 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     UserError
         One line for each problem of all files: a missing file, an unknown suffix, a broken
         archive, text that is not UTF-8, invalid JSON or CSV, a missing field, a value of the
-        wrong type, an empty document or one that is too long, an id that occurs twice, a file
-        without documents or one that changes while it is read.
+        wrong type, an empty document or one that is too long, an id that occurs twice or a file
+        without documents.
     """
     problems = Problems()
     first_places: dict[str, str] = {}
-    paths = [Path(file) for file in files]
-    if not paths:
-        problems.add("no files; expected at least one")
-    for file in dict.fromkeys(paths):
-        if (times := paths.count(file)) > 1:
-            problems.add(f"{file}: given {times} times; expected once")
+    for file in map(Path, files):
         found_before = problems.count
         rows_seen = 0
         stem, suffix, _ = name_parts(file)
@@ -237,8 +231,7 @@ def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:
         return f"no field '{field}'; found {listed(row)}{nearest(field, row)}"
     value = row[field]
     if value is None or (isinstance(value, str) and not value.strip()):
-        found = "null" if value is None else "empty" if not value else "only whitespace"
-        return f"the {part} is {found}; expected {'words' if part == 'text' else 'a value'}"
+        return f"the {part} is empty; expected {'words' if part == 'text' else 'a value'}"
     # True and False are integers to Python, not to a user.
     named = part != "text" and isinstance(value, int) and not isinstance(value, bool)
     if not (isinstance(value, str) or named):

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.errors import UserError, counted, nearest, unreadable
+from attnlag.errors import UserError, counted, nearest, shown, unreadable
 
 JSON_LINES = (".jsonl", ".ndjson")
 PLAIN_TEXT = (".txt", ".md")
@@ -45,17 +44,11 @@ class Problems:
     first: list[str] = attribute(default_factory=list)
     count: int = 0
 
-    def add(self, problem: str) -> int:
-        """Keep a problem if it is one of the first; return its number, from 0."""
+    def add(self, problem: str) -> None:
+        """Keep a problem if it is one of the first."""
         self.count += 1
         if self.count <= MOST_PROBLEMS:
             self.first.append(problem)
-        return self.count - 1
-
-    def complete(self, number: int, more: str) -> None:
-        """Add to the end of a problem what is known of it only later."""
-        if number < len(self.first):
-            self.first[number] += more
 
 
 def name_parts(file: Path) -> tuple[str, str, str]:
@@ -74,15 +67,6 @@ def name_parts(file: Path) -> tuple[str, str, str]:
 def folder_name(file: Path) -> str:
     """Return the name of the folder that a file is in, for a relative path too."""
     return Path(os.path.abspath(file)).parent.name
-
-
-def shown(value: Any) -> str:
-    """Return a value as JSON, cut off after 40 characters."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
-        return f"a {'list' if isinstance(value, list) else 'mapping'} nested too deeply"
-    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -119,7 +103,6 @@ def file_rows(
         problems.add(f"{file}: {problem}")
         return
     try:
-        before = state(file)
         with file.open("rb") as stored:
             stream: Any = stored
             if compression:
@@ -132,15 +115,13 @@ def file_rows(
                 source = unpacked(stream, file) if compression else pa.OSFile(str(file))
                 yield from parquet_rows(source, file, fields, problems)
             else:
-                lines = Lines(decoded_lines(stream, file, problems), file)
+                lines = Lines(stream, file)
                 if suffix in JSON_LINES:
-                    yield from json_rows(lines, file, fields, problems)
+                    yield from json_rows(lines, file, problems)
                 elif suffix in DELIMITERS:
                     yield from csv_rows(lines, DELIMITERS[suffix], file, fields, problems)
                 else:
                     yield from whole_text(lines) if whole else text_blocks(lines)
-        if state(file) != before:
-            problems.add(f"{file}: changed while it was read; expected it to stay as it is")
     except UserError as error:
         problems.add(str(error))
     except MemoryError:
@@ -149,12 +130,6 @@ def file_rows(
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         kind = COMPRESSIONS.get(compression, "Parquet" if suffix == PARQUET else "a file")
         problems.add(f"{file}: cannot be read as {kind}: {reason}")
-
-
-def state(file: Path) -> tuple[int, int, int]:
-    """Return what changes whenever a file is written or replaced."""
-    status = file.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
@@ -168,33 +143,25 @@ def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
     return pa.BufferReader(content)
 
 
-def too_long(file: Path, line: int) -> UserError:
-    """Return what to raise where a document takes more memory than one may."""
-    return UserError(
-        f"{file}:{line}: more than {LONGEST_DOCUMENT // 10**6} MB in one document, which starts "
-        "here; expected at most that, or several documents"
-    )
-
-
 class Lines:
-    """The lines of a file, as long as no document takes too many of them.
+    """The lines of a UTF-8 stream, line ends and all, without a byte order mark.
 
     Parameters
     ----------
-    lines : iterator of str
-        With their line ends.
+    stream : binary file
     file : Path
-        Its name, for the message.
+        Its name, for the messages.
 
     Raises
     ------
     UserError
-        When the lines since ``begin_document`` have more than ``LONGEST_DOCUMENT`` characters.
+        At the first line that is no text in UTF-8, or when the lines since ``begin_document`` have
+        more than ``LONGEST_DOCUMENT`` bytes.
     """
 
-    def __init__(self, lines: Iterator[str], file: Path):
-        self._lines, self._file = lines, file
-        self.number = self.size = 0
+    def __init__(self, stream: BinaryIO, file: Path):
+        self._stream, self._file = stream, file
+        self.number = self.size = self._offset = 0
         self.begin_document()
 
     def begin_document(self) -> None:
@@ -206,104 +173,49 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line = self._stream.readline(LONGEST_DOCUMENT + 1)
+        if not line:
+            raise StopIteration
         self.number += 1
         self.size += len(line)
         if self.size > LONGEST_DOCUMENT:
-            raise too_long(self._file, self.start)
-        return line
-
-
-def decoded_lines(stream: BinaryIO, file: Path, problems: Problems) -> Iterator[str]:
-    """Yield the lines of a UTF-8 stream, line ends and all, without a byte order mark.
-
-    A line that is not UTF-8 is yielded with its bad bytes replaced, so that line numbers stay
-    right and further problems are found. A file in another encoding may have thousands: they
-    make one problem, which names the first and counts the others. What is no text at all is
-    raised, and ends the reading.
-    """
-    bad_lines = first_bad = number = offset = 0
-    further: list[int] = []
-    while line := stream.readline(LONGEST_DOCUMENT + 1):
-        number += 1
-        if number == 1 and (encoding := other_encoding(line)):
             raise UserError(
-                f"{file}:1: {encoding}, by its first bytes; "
-                f"expected UTF-8 (iconv -f {encoding} -t UTF-8 converts it)"
+                f"{self._file}:{self.start}: more than {LONGEST_DOCUMENT // 10**6} MB in one "
+                "document, which starts here; expected at most that, or several documents"
             )
-        if len(line) > LONGEST_DOCUMENT:
-            raise too_long(file, number)
-        if b"\0" in line:
-            raise UserError(
-                f"{file}:{number}: byte 0x00 at offset {offset + line.index(0)} is not text; "
-                "expected UTF-8 (UTF-16 and binary files have such bytes)"
-            )
-        mark = b"\xef\xbb\xbf" if number == 1 and line.startswith(b"\xef\xbb\xbf") else b""
+        # UTF-16 has zeros, which UTF-8 may have, but no text.
+        bad = line.find(0)
         try:
-            text = line[len(mark) :].decode()
+            text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            bad_lines += 1
-            if bad_lines == 1:
-                at = len(mark) + error.start
-                first_bad = problems.add(
-                    f"{file}:{number}: byte 0x{line[at]:02x} at offset {offset + at} is not "
-                    "UTF-8; expected UTF-8 (iconv -f ENCODING -t UTF-8 converts it)"
-                )
-            elif len(further) < 10:
-                further.append(number)
-            text = line[len(mark) :].decode(errors="replace")
-        offset += len(line)
-        yield text
-    if bad_lines > 1:
-        numbers = ", ".join(map(str, further)) + ", …" * (bad_lines > 11)
-        more = counted(bad_lines - 1, "further line")
-        problems.complete(first_bad, f"; the same holds for {more}: {numbers}")
+            bad = error.start
+        if bad >= 0:
+            raise UserError(
+                f"{self._file}:{self.number}: byte 0x{line[bad]:02x} at offset "
+                f"{self._offset + bad} is not text in UTF-8; expected UTF-8 (iconv -f ENCODING -t "
+                "UTF-8 converts it)"
+            )
+        self._offset += len(line)
+        return text
 
 
-def other_encoding(line: bytes) -> str | None:
-    """Return the encoding that a byte order mark at the start stands for; None for UTF-8."""
-    marks = {"UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"), "UTF-16": (b"\xff\xfe", b"\xfe\xff")}
-    return next((name for name, those in marks.items() if line.startswith(those)), None)
-
-
-def json_rows(
-    lines: Lines, file: Path, fields: Mapping[str, str], problems: Problems
-) -> Iterator[Row]:
+def json_rows(lines: Lines, file: Path, problems: Problems) -> Iterator[Row]:
     """Yield the objects of a JSON lines file; blank lines are skipped."""
-    repeated: list[str] = []
-
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # Called for a row after all that is in it, so that what is left is of the row itself.
-        nonlocal repeated
-        row = dict(pairs)
-        keys = Counter(key for key, _ in pairs) if len(row) < len(pairs) else {}
-        repeated = [key for key, times in keys.items() if times > 1]
-        return row
-
-    decoder = json.JSONDecoder(object_pairs_hook=mapping)
     for line in lines:
-        number = lines.number
         lines.begin_document()
         if not line.strip():
             continue
         try:
-            row = decoder.decode(line)
+            row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            # Too many digits or too deep a nesting come without a column.
-            where, reason = "", str(error)
-            if isinstance(error, json.JSONDecodeError):
-                where, reason = f" at column {error.colno}", error.msg
             problems.add(
-                f"{file}:{number}: invalid JSON{where}: {reason}; expected one JSON object a line"
+                f"{file}:{lines.number}: invalid JSON: {error}; expected one JSON object a line"
             )
             continue
-        if not isinstance(row, dict):
-            problems.add(f"{file}:{number}: {shown(row)}; expected one JSON object a line")
-            continue
-        for field in dict.fromkeys(fields.values()):
-            if field in repeated:
-                problems.add(f"{file}:{number}: the field '{field}' is given twice; expected once")
-        yield number, row
+        if isinstance(row, dict):
+            yield lines.number, row
+        else:
+            problems.add(f"{file}:{lines.number}: {shown(row)}; expected one JSON object a line")
 
 
 def csv_rows(
@@ -350,14 +262,12 @@ def parquet_rows(
     schema = parquet.schema_arrow
     if not has_columns(schema.names, fields, str(file), problems):
         return
-    wrong = [
-        f"{file}: the column '{field}' is {schema.field(field).type}; "
-        f"expected {'strings' if part == 'text' else 'strings or whole numbers'}"
-        for part, field in fields.items()
-        if not serves_as(part, schema.field(field).type)
-    ]
-    for problem in wrong:
-        problems.add(problem)
+    wrong = [name for part, name in fields.items() if not serves_as(part, schema.field(name).type)]
+    for name in wrong:
+        problems.add(
+            f"{file}: the column '{name}' is {schema.field(name).type}; expected strings (whole "
+            "numbers may be ids and groups)"
+        )
     if wrong:
         return
     names = sorted(set(fields.values()))
@@ -368,10 +278,7 @@ def parquet_rows(
             try:
                 yield number, {n: s.as_py() for n, s in zip(names, scalars, strict=True)}
             except UnicodeDecodeError as error:
-                problems.add(
-                    f"{file}:{number}: byte 0x{error.object[error.start]:02x} at offset "
-                    f"{error.start} of a value is not UTF-8; expected UTF-8"
-                )
+                problems.add(f"{file}:{number}: a value is not UTF-8 ({error}); expected UTF-8")
 
 
 def serves_as(part: str, kind: pa.DataType) -> bool:
@@ -410,12 +317,9 @@ def has_columns(
     """Return whether each field is one column, and only one; if not, say so in ``problems``."""
     wrong = [field for field in dict.fromkeys(fields.values()) if names.count(field) != 1]
     for field in wrong:
-        if times := names.count(field):
-            problems.add(f"{place}: {times} columns are called '{field}'; expected one")
-        else:
-            problems.add(
-                f"{place}: no column '{field}'; found {listed(names)}{nearest(field, names)}"
-            )
+        alike = "" if field in names else nearest(field, names)
+        found = f"{place}: {names.count(field)} columns are called '{field}'"
+        problems.add(f"{found}; expected one, among {listed(names)}{alike}")
     return not wrong
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attnlag.errors import UserError
+from attnlag.errors import UserError, told_as
 
 SCHEMA = pa.schema(
     [
@@ -38,16 +38,10 @@ def load_tokenizer(folder: str | Path) -> Any:
     """
     from transformers import AutoTokenizer  # takes seconds to import
 
-    try:
+    with told_as(f"{folder}: transformers cannot load the tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    # Damaged files fail in as many ways as there are kinds of tokenizers.
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{folder}: transformers cannot load the tokenizer ({type(error).__name__}: {reason})"
-        ) from error
     if not tokenizer.is_fast:
         raise UserError(
             f"{folder}: the tokenizer {type(tokenizer).__name__} gives no character offsets; "
@@ -139,8 +133,7 @@ def adds_bos(tokenizer: Any, prepend_bos: str | bool) -> bool:
         )
     if prepend_bos and tokenizer.bos_token_id is None:
         raise UserError(
-            "prepend_bos: found true, but the model's tokenizer has no begin-of-sequence "
-            "token; expected auto or false"
+            "the model's tokenizer has no begin-of-sequence token, expected sequences without one"
         )
     return bool(prepend_bos)
 

@@ -19,33 +19,21 @@ torch, transformers and huggingface_hub take seconds to import. Stages that only
 
 import json
 import logging
-import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted, nearest
+from attnlag.errors import UserError, counted
 from attnlag.model.checks import check_safetensors, check_weights, checked_config, hollow_model
-from attnlag.model.folder import (
-    SOURCE_RECORD,
-    WEIGHTS_INDEX,
-    choose_files,
-    digest_of,
-    is_weights,
-    megabytes,
-    sha256_of,
-    shard_names,
-)
+from attnlag.model.folder import SOURCE_RECORD, digest_of, is_weights, sha256_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
 from attnlag.model.random_weights import from_random
 from attnlag.model.wheel import from_package
-from attnlag.storage.names import NAME_PATTERN
+from attnlag.storage.memory import amount
 from attnlag.storage.writing import replaced_whole
 
 log = logging.getLogger("attnlag")
-
 
 ARCHITECTURE = "architecture.txt"
 
@@ -87,20 +75,9 @@ def fetch_model(
         The source cannot be reached or has not what is needed, or the model is not the one
         that the settings state.
     """
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise UserError(
-            f"model name {name!r}: expected letters, digits, '.', '_' and '-', beginning with a "
-            "letter or a digit and not ending with a dot"
-        )
-    kind = settings.get("source", "")
-    if kind not in FETCHERS:
-        raise UserError(
-            f"model '{name}': source is {kind!r}, expected one of "
-            f"{', '.join(FETCHERS)}{nearest(str(kind), FETCHERS)}"
-        )
     try:
         with replaced_whole(target) as folder:
-            facts = FETCHERS[kind](settings, folder)
+            facts = FETCHERS[settings["source"]](settings, folder)
             record = _describe(name, settings, facts, folder, layers, width)
     except UserError as error:
         raise UserError([f"model '{name}': {problem}" for problem in error.problems]) from error
@@ -110,22 +87,12 @@ def fetch_model(
 def _from_path(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` with copies from a folder on this machine, or from a GGUF file."""
     path = Path(settings["path"])
-    if path.is_file() and path.suffix == ".gguf":
-        log.info("converting %s (%s)", path, megabytes(path.stat().st_size))
+    if path.suffix == ".gguf":
+        log.info("converting %s (%s)", path, amount(path.stat().st_size))
         convert_gguf(path, folder)
-        return {"revision": None}
-    if not path.is_dir():
-        found = "is not a folder" if path.exists() else "no such folder"
-        raise UserError(f"{path}: {found}; expected a Hugging Face folder or a .gguf file")
-    names = {entry.name for entry in path.iterdir() if entry.is_file()}
-    chosen = choose_files(names, str(path))
-    if WEIGHTS_INDEX in chosen:
-        chosen += shard_names(path / WEIGHTS_INDEX, names, str(path))
-    size = sum((path / file).stat().st_size for file in chosen)
-    log.info("copying %s from %s (%s)", counted(len(chosen), "file"), path, megabytes(size))
-    for file in chosen:
-        # A real copy: the user's own files go on changing.
-        shutil.copyfile(path / file, folder / file)
+    else:
+        # Real copies: the user's own files go on changing.
+        take_files(path, folder, str(path))
     return {"revision": None}
 
 
@@ -146,14 +113,7 @@ def _describe(
     width: int | None,
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two files of our own, return the record."""
-    tensors, problems = check_safetensors(folder)
-    config = None
-    try:
-        config = checked_config(folder, tensors, layers, width)
-    except UserError as error:
-        problems = [*error.problems, *problems]
-    if problems or config is None:
-        raise UserError(problems)
+    config = checked_config(folder, check_safetensors(folder), layers, width)
     model = hollow_model(config)
     check_weights(folder)
     parameters = model.num_parameters()
@@ -189,6 +149,6 @@ def _describe(
         counted(text.num_hidden_layers, "layer"),
         text.hidden_size,
         counted(parameters, "parameter"),
-        megabytes(weights),
+        amount(weights),
     )
     return record

@@ -3,13 +3,18 @@
 import fnmatch
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError
+from attnlag.errors import UserError, counted
+from attnlag.storage.memory import amount
 from attnlag.storage.names import NAME_PATTERN
+
+log = logging.getLogger("attnlag")
 
 SETTINGS_FILES = ("config.json", "generation_config.json")
 
@@ -27,30 +32,16 @@ TOKENIZER_PATTERNS = (
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 
-# What other programs leave as weights: recognised only to say why they are not used.
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-OTHER_WEIGHTS = (
-    *PICKLES,
-    "*.ckpt.index",
-    "*.h5",
-    "*.msgpack",
-    "*.onnx",
-    "*.gguf",
-    "*.safetensors",
-)
-
-# training_args.bin and its like match OTHER_WEIGHTS, but hold no weights.
-NOT_WEIGHTS = ("training_args.bin", "optimizer.*", "scheduler.*", "rng_state*")
-
 SOURCE_RECORD = "source.json"
 
 CONVERSION_ADVICE = (
-    "pickles run code when they are loaded: if you trust this one, convert it with transformers, "
+    "pickles (.bin, .pt) run code when they are loaded, and are not read: if you trust one, "
+    "convert it with transformers, "
     "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
 )
 OFFLINE_ADVICE = (
     "only fetch_model needs the network: run it where there is one and copy its folder here, "
-    "or give a local copy with 'source: path'"
+    "or give the path of a local copy"
 )
 
 
@@ -73,28 +64,19 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     advice = "run 'snakemake --forcerun fetch_model' to make the folder anew"
     path = folder / SOURCE_RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        listed = {
-            file: (int(entry["bytes"]), str(entry["sha256"]))
-            for file, entry in record["files"].items()
-        }
-        written = path.stat().st_mtime_ns
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {advice}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path}: not a record that fetch_model wrote; {advice}") from None
+    if not path.exists():
+        raise UserError(f"{path}: no such file; {advice}")
+    record = json.loads(path.read_text(encoding="utf-8"))
     problems = []
-    for file, (size, sha256) in listed.items():
+    for file, entry in record["files"].items():
         if not (folder / file).is_file():
             problems.append(f"{folder / file}: no such file; {advice}")
             continue
         found = (folder / file).stat()
-        if found.st_size != size:
-            problems.append(
-                f"{folder / file}: has {found.st_size:,} bytes, expected {size:,}; {advice}"
-            )
-        elif found.st_mtime_ns > written and sha256_of(folder / file) != sha256:
+        later = found.st_mtime_ns > path.stat().st_mtime_ns
+        if found.st_size != entry["bytes"] or (
+            later and sha256_of(folder / file) != entry["sha256"]
+        ):
             problems.append(f"{folder / file}: was changed after it was fetched; {advice}")
     if problems:
         raise UserError(problems)
@@ -134,16 +116,13 @@ def choose_files(names: Iterable[str], where: str) -> list[str]:
         )
     weights = next((file for file in (WEIGHTS_INDEX, WEIGHTS) if file in top), None)
     if weights is None:
-        unusable = set(matching(OTHER_WEIGHTS)) - set(matching(NOT_WEIGHTS))
-        found = f"has only {', '.join(sorted(unusable))}" if unusable else "has no weights"
-        advice = f"; {CONVERSION_ADVICE}" if unusable & set(matching(PICKLES)) else ""
-        problems.append(f"{where} {found}, expected {WEIGHTS} or {WEIGHTS_INDEX}{advice}")
+        problems.append(f"{where} has no {WEIGHTS} and no {WEIGHTS_INDEX}; {CONVERSION_ADVICE}")
     if problems or weights is None:
         raise UserError(problems)
     return [*matching((*SETTINGS_FILES, *TOKENIZER_PATTERNS)), weights]
 
 
-def shard_names(index: Path, names: Iterable[str], where: str) -> list[str]:
+def shard_names(index: Path, where: str) -> list[str]:
     """Return the files that an index of sharded weights names.
 
     The names come from outside and become paths, so each must be a plain file name.
@@ -151,28 +130,55 @@ def shard_names(index: Path, names: Iterable[str], where: str) -> list[str]:
     Raises
     ------
     UserError
-        The index is not one, names something that is no plain safetensors file, or names a
-        file that is not among ``names``.
+        The index is not one, or names something that is no plain safetensors file.
     """
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{where}: {WEIGHTS_INDEX} has no readable 'weight_map'") from None
-    available = set(names)
-    problems = []
     for shard in shards:
         if not re.fullmatch(rf"{NAME_PATTERN}\.safetensors", str(shard)) or ".." in shard:
-            problems.append(
+            raise UserError(
                 f"{where}: {WEIGHTS_INDEX} names {shard!r}, expected a plain name that ends in "
                 ".safetensors"
             )
-        elif shard not in available:
-            problems.append(f"{where} has no {shard}, which {WEIGHTS_INDEX} names")
-    if not shards:
-        problems.append(f"{where}: {WEIGHTS_INDEX} names no files")
-    if problems:
-        raise UserError(problems)
     return shards
+
+
+def take_files(
+    source: Path,
+    folder: Path,
+    where: str,
+    place: Callable[[Path, Path], object] = shutil.copyfile,
+) -> None:
+    """Put the files of a model into a folder, see `choose_files`.
+
+    Parameters
+    ----------
+    source : Path
+        The folder that has them.
+    folder : Path
+        The folder to fill.
+    where : str
+        What the source is called in messages.
+    place : callable
+        Function that makes the second path from the first.
+
+    Raises
+    ------
+    UserError
+        A part of the model is missing.
+    """
+    names = {entry.name for entry in source.iterdir() if entry.is_file()}
+    chosen = choose_files(names, where)
+    if WEIGHTS_INDEX in chosen:
+        chosen += shard_names(source / WEIGHTS_INDEX, where)
+    if missing := [file for file in chosen if file not in names]:
+        raise UserError(f"{where} has no {missing[0]}, which {WEIGHTS_INDEX} names")
+    size = sum((source / file).stat().st_size for file in chosen)
+    log.info("taking %s from %s (%s)", counted(len(chosen), "file"), where, amount(size))
+    for file in chosen:
+        place(source / file, folder / file)
 
 
 def sha256_of(path: Path) -> str:
@@ -189,7 +195,3 @@ def digest_of(digests: Mapping[str, str]) -> str:
 
 def is_weights(file: str) -> bool:
     return file.endswith(".safetensors")
-
-
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError, counted, told_as
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
@@ -36,20 +36,12 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     with quiet_transformers(), tempfile.TemporaryDirectory() as alone:
         # transformers would also read other files that lie beside this one.
         os.symlink(gguf.resolve(), Path(alone) / gguf.name)
-        try:
+        with told_as(f"transformers cannot convert {gguf.name}"):
             _check_blocks(gguf)
             tokenizer = AutoTokenizer.from_pretrained(alone, **source)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 alone, dtype=torch.float32, output_loading_info=True, **source
             )
-        except UserError:
-            raise
-        # A damaged or unknown file fails in as many ways as there are parts to read.
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"transformers cannot convert {gguf.name} ({type(error).__name__}: {reason})"
-            ) from error
         quantised, loading = loaded
         # transformers fills what a file lacks with random numbers.
         if missing := sorted(loading["missing_keys"]):
@@ -91,20 +83,6 @@ def _check_blocks(path: Path) -> None:
                 f"{path.name} states {stated:,} layers ({name}), but its weights are "
                 f"{counted(tensors, 'tensor')}"
             )
-
-
-def layers_and_width(path: Path) -> dict[str, int]:
-    """Return the ``layers`` and the ``width`` that a GGUF file states, if it can be read."""
-    from gguf import GGUFReader
-
-    try:
-        fields = GGUFReader(path).fields
-        family = fields["general.architecture"].contents()
-        names = {"layers": f"{family}.block_count", "width": f"{family}.embedding_length"}
-        return {fact: int(fields[name].contents()) for fact, name in names.items()}
-    # The conversion says what is wrong with a damaged file.
-    except Exception:
-        return {}
 
 
 def share_weights(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Forward hooks that see what sublayers add, and the proof that nothing else is added."""
 
+import math
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -97,14 +98,12 @@ class Evidence:
     seen : tuple of str
         The parts that were seen between the block's input and its output.
     error : float
-        The largest ||input + parts - output|| / ||output|| over the tokens.
-    spoilt : int or None
-        The first token whose numbers are not finite, in the order of the mask.
+        The largest ||input + parts - output|| / ||output|| over the tokens; NaN where numbers
+        are not finite.
     """
 
     seen: tuple[str, ...]
     error: float
-    spoilt: int | None = None
 
 
 @contextmanager
@@ -145,9 +144,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         seen = tuple(part for part, _ in parts[1:])
         # A token that is zero, and that nothing is added to, has no gap.
         errors = gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)
-        spoilt = (~errors.isfinite()).nonzero()
-        place = int(spoilt[0]) if len(spoilt) else None
-        evidence.append(Evidence(seen, float(errors.max()), place))
+        evidence.append(Evidence(seen, float(errors.max())))
         parts.clear()
 
     with ExitStack() as hooks:
@@ -180,23 +177,23 @@ def check_identity(
         if sorted(found.seen) != sorted(PARTS):
             seen = " and ".join(found.seen) or "neither of them"
             problems.append(f"layer {layer}: {seen} seen, not attention and mlp once each")
+        elif math.isnan(found.error):
+            advice = "; float32 and bfloat16 have the range for more" * (dtype == torch.float16)
+            raise UserError(
+                f"model {name}: found numbers that are infinite or not a number, expected finite "
+                f"ones: first in layer {layer}{advice}"
+            )
         elif not found.error <= bound:
             problems.append(f"layer {layer}: {found.error:.1e}")
     if problems:
+        names = {module: path for path, module in blocks[0].block.named_modules()}
+        tried = " and ".join(names[module] for module in (blocks[0].attention, blocks[0].mlp))
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
             f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
             "attention adjustment + MLP adjustment is not shown to be the block's output "
             f"({', '.join(problems[:3])}{more}; expected at most {bound:.0e}, relative); tried "
-            f"{_tried(blocks)}; nothing was stored; other modules can be declared, but a block "
+            f"{tried}; nothing was stored; other modules can be declared, but a block "
             "that normalises the sum itself has none"
         )
     return max(found.error for found in evidence)
-
-
-def _tried(blocks: list[BlockModules]) -> str:
-    """Return the modules of the first block whose outputs were taken for what it adds."""
-    names = {module: path for path, module in blocks[0].block.named_modules()}
-    tried = " and ".join(names[module] for module in (blocks[0].attention, blocks[0].mlp))
-    scale = blocks[0].scale
-    return tried if scale is None else f"{tried}, times {scale:g}"

@@ -11,17 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError
 from attnlag.model import offline
 from attnlag.model.folder import (
     OFFLINE_ADVICE,
+    SETTINGS_FILES,
+    TOKENIZER_PATTERNS,
+    WEIGHTS,
     WEIGHTS_INDEX,
-    choose_files,
     is_weights,
-    megabytes,
     sha256_of,
     shard_names,
+    take_files,
 )
+from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
 
@@ -32,82 +35,70 @@ HUB_TIMEOUT_SECONDS = 30
 def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from a repository of the hub, through the hub client's own cache.
 
-    Of the repository only the files that `choose_files` names are downloaded.
+    Of the repository only the files that `take_files` takes are downloaded.
 
     Returns
     -------
     dict
         The commit and the licence.
     """
-    repository, revision = settings["repository"], settings["revision"]
-    with offline.lifted(), _problems_in_words(repository, revision):
-        commit, sizes, facts = _listing(repository, revision)
+    repository = settings["repository"]
+    with offline.lifted(), _problems_in_words(repository, settings["revision"]):
+        commit, licence = _commit_and_licence(repository, settings["revision"])
         where = f"{repository} at {commit}"
-        chosen = choose_files(sizes, where)
-        if WEIGHTS_INDEX in chosen:
-            index = _downloaded(repository, commit, [WEIGHTS_INDEX]) / WEIGHTS_INDEX
-            chosen += shard_names(index, sizes, where)
-        size = megabytes(sum(sizes[file] for file in chosen))
-        log.info("fetching %s of %s (%s)", counted(len(chosen), "file"), where, size)
-        snapshot = _downloaded(repository, commit, chosen)
-    for file in chosen:
-        _place(snapshot / file, folder / file)
-    return {"revision": commit, **facts}
+        log.info("fetching %s", where)
+        small = [*SETTINGS_FILES, *TOKENIZER_PATTERNS, WEIGHTS_INDEX]
+        index = _downloaded(repository, commit, small) / WEIGHTS_INDEX
+        weights = shard_names(index, where) if index.exists() else [WEIGHTS]
+        snapshot = _downloaded(repository, commit, [glob.escape(file) for file in weights])
+    take_files(snapshot, folder, where, _place)
+    return {"revision": commit, "license": licence}
 
 
-def _listing(repository: str, revision: str) -> tuple[str, dict[str, int], dict[str, Any]]:
-    """Return the commit, the sizes of its files, and what else is known: the licence.
+def _commit_and_licence(repository: str, revision: str) -> tuple[str, str | None]:
+    """Return what the hub says of a revision.
 
-    When the hub is out of reach, a commit that an earlier run left in the client's cache
-    stands in for it. A branch or tag does not: what it points to now is not known here.
+    When it says nothing, a commit may still be in the client's cache. A branch or tag may not:
+    what it points to now is not known here.
     """
-    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub import HfApi
 
     try:
         info = HfApi(library_name="attnlag").model_info(
-            repository, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
+            repository, revision=revision, timeout=HUB_TIMEOUT_SECONDS
         )
-    except (KeyError, TypeError) as error:
-        raise ValueError("not the facts of a repository") from error
     except Exception as error:
-        reason = _out_of_reach(error, constants.ENDPOINT)
-        if not reason or not re.fullmatch(COMMIT_PATTERN, revision):
+        if not re.fullmatch(COMMIT_PATTERN, revision):
             raise
-        config = try_to_load_from_cache(repository, "config.json", revision=revision)
-        if not isinstance(config, str):
-            raise
-        log.info("%s; using the copy of this commit in the local cache", reason)
-        cached = Path(config).parent.iterdir()
-        return revision, {path.name: path.stat().st_size for path in cached if path.is_file()}, {}
+        log.info("%s; looking for this commit in the local cache", _first_line(error))
+        return revision, None
     # It becomes part of a path in the cache.
     if not re.fullmatch(COMMIT_PATTERN, info.sha or ""):
-        raise UserError(f"{repository}: the hub gave no commit for revision '{revision}'")
-    sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings or []}
-    return str(info.sha), sizes, {"license": getattr(info.card_data, "license", None)}
+        raise ValueError("no commit in the facts of the repository")
+    return str(info.sha), getattr(info.card_data, "license", None)
 
 
-def _downloaded(repository: str, commit: str, files: Sequence[str]) -> Path:
+def _downloaded(repository: str, commit: str, patterns: Sequence[str]) -> Path:
     """Return the folder of a commit in the client's cache, once these files are in it."""
     from huggingface_hub import snapshot_download
 
-    wanted = list(files)
     # A file that was in the cache may be damaged: a second attempt replaces it.
     for force_download in (False, True):
-        patterns = [glob.escape(file) for file in wanted]
         snapshot = Path(
             snapshot_download(
                 repository,
                 revision=commit,
-                allow_patterns=patterns,
+                allow_patterns=list(patterns),
                 force_download=force_download,
                 library_name="attnlag",
             )
         )
-        wanted = [file for file in wanted if _is_damaged(snapshot / file)]
-        if not wanted:
+        files = [path for pattern in patterns for path in snapshot.glob(pattern)]
+        damaged = [path.name for path in files if _is_damaged(path)]
+        if not damaged:
             return snapshot
     raise UserError(
-        f"{wanted[0]} of {repository} at {commit} arrived damaged: found another digest than the "
+        f"{damaged[0]} of {repository} at {commit} arrived damaged: found another digest than the "
         "one that the hub states; run it again"
     )
 
@@ -148,73 +139,28 @@ def _problems_in_words(repository: str, revision: str) -> Iterator[None]:
     from huggingface_hub import constants, errors
 
     endpoint = constants.ENDPOINT
+    log_in = "log in with 'hf auth login' or set HF_TOKEN"
+    sentences = {
+        errors.GatedRepoError: f"{repository} is gated: accept its terms at "
+        f"{endpoint}/{repository}, then {log_in}",
+        errors.RevisionNotFoundError: f"{repository} has no revision '{revision}' at {endpoint}; "
+        "expected a commit, tag or branch",
+        errors.RepositoryNotFoundError: f"there is no repository '{repository}' at {endpoint}, or "
+        f"it is private: check the name, or {log_in}",
+    }
     try:
         yield
-    except Exception as raised:
-        error: BaseException = raised
-        # The client wraps the reason for which files could not be looked up.
-        if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-            error = error.__cause__
-        first_line = _first_line(error)
-        if isinstance(error, errors.GatedRepoError):
-            raise UserError(
-                f"{repository} is gated: accept its terms at {endpoint}/{repository}, then log in "
-                "with 'hf auth login' or set HF_TOKEN"
-            ) from error
-        if isinstance(error, errors.RevisionNotFoundError):
-            raise UserError(
-                f"{repository} has no revision '{revision}' at {endpoint}; expected a commit, tag "
-                "or branch"
-            ) from error
-        if isinstance(error, errors.RepositoryNotFoundError):
-            raise UserError(
-                f"there is no repository '{repository}' at {endpoint}, or it is private: check the "
-                "name, or log in with 'hf auth login' or set HF_TOKEN"
-            ) from error
-        if isinstance(error, errors.RemoteEntryNotFoundError):
-            file = error.response.url.path.rpartition("/")[2]
-            raise UserError(
-                f"{endpoint} lists {file} of {repository} but does not have it"
-            ) from error
-        if reason := _out_of_reach(error, endpoint):
-            raise UserError(
-                f"{reason}, and the local cache has no complete copy of {repository} at "
-                f"'{revision}'; {OFFLINE_ADVICE}"
-            ) from error
-        if isinstance(error, errors.HfHubHTTPError):
-            status = error.response.status_code
-            raise UserError(
-                f"the hub at {endpoint} answered {status} for {repository}: {first_line}"
-            ) from error
-        if isinstance(error, errors.HFValidationError):
-            raise UserError(first_line) from error
-        if isinstance(error, OSError) and "Consistency check failed" in str(error):
-            raise UserError(f"a download from {endpoint} broke off: {first_line}") from error
-        answers = (ValueError, errors.FileMetadataError, errors.LocalEntryNotFoundError)
-        if isinstance(error, answers):
-            raise UserError(
-                f"{endpoint} does not answer like a hub; check HF_ENDPOINT and the proxy"
-            ) from error
-        raise
-
-
-def _out_of_reach(error: BaseException, endpoint: str) -> str | None:
-    """Return why the hub says nothing about a repository; None if the error is about that."""
-    from huggingface_hub import errors
-
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set"
-    if status == 429:
-        return (
-            f"the hub at {endpoint} answered 429 (too many requests; a token raises the limit); "
-            "try again later"
-        )
-    if status is not None and status >= 500:
-        return f"the hub at {endpoint} answered {status}; try again later"
-    if status is None and isinstance(error, errors.HTTPError):
-        return f"the hub at {endpoint} is out of reach ({_first_line(error)})"
-    return None
+    # The client passes on what the libraries below it raise, and what no hub answers.
+    except (OSError, ValueError, TypeError, KeyError, errors.HTTPError) as error:
+        if is_disk_full(error):
+            raise
+        for kind, sentence in sentences.items():
+            if isinstance(error, kind):
+                raise UserError(sentence) from error
+        raise UserError(
+            f"{endpoint} does not give {repository} at '{revision}' "
+            f"({_first_line(error.__cause__ or error)}); {OFFLINE_ADVICE}"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel
-from transformers.utils import logging as transformers_logging
+from transformers import AutoConfig, AutoModel
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError, counted, told_as
+from attnlag.model.gguf import quiet_transformers
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
@@ -38,32 +38,9 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = torch.device(device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device: found {device}, but there is no CUDA device here")
-    if chosen.index and chosen.index >= torch.cuda.device_count():
-        devices = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
-        raise UserError(f"device: found {device}, expected one of {devices}")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device: found {device}, but there is no such device here")
     return chosen
-
-
-def attention_options(folder: str | Path, attention: str) -> dict[str, str]:
-    """Return what makes ``from_pretrained`` take an implementation of attention.
-
-    Raises
-    ------
-    UserError
-        If the architecture does not have it.
-    """
-    if attention == "auto":
-        return {}
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    kind = MODEL_MAPPING.get(type(config), None)
-    if attention == "sdpa" and not getattr(kind, "_supports_sdpa", True):
-        raise UserError(
-            f"attention implementation: found sdpa, but transformers has none for a "
-            f"model of type '{config.model_type}'; expected auto or eager"
-        )
-    return {"attn_implementation": attention}
 
 
 def load_model(
@@ -117,24 +94,20 @@ def load_trunk(
     attention: str = "auto",
 ) -> torch.nn.Module:
     """Return the trunk of a model in one precision, on the devices of a map of its modules."""
-    # What takes a fraction of a second needs no progress bar. Weights of the head are left over,
-    # which is meant; missing ones are told below.
-    transformers_logging.disable_progress_bar()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
+    # Weights of the head are left over, which is meant; missing ones are told below.
+    # It refuses an implementation of attention that the architecture lacks.
+    problem = f"{folder}: transformers cannot load the model"
+    with told_as(problem, (ValueError, ImportError)), quiet_transformers():
         model, loading = AutoModel.from_pretrained(
             folder,
             dtype=dtype,
             device_map=None if device_map is None else dict(device_map),
+            attn_implementation=None if attention == "auto" else attention,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            **attention_options(folder, attention),
         )
-    finally:
-        transformers_logging.set_verbosity(verbosity)
     missing = sorted(loading["missing_keys"])
     if missing:
         raise UserError(
@@ -239,18 +212,12 @@ def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> 
         places = places_on_several(trunk, list(room.values()))
         if not {"cpu", "disk"}.intersection(places.values()):
             return {part: list(room)[index] for part, index in places.items()}
-    if "cpu" in free:
-        found = f"{amount(free['cpu'])} of memory are free"
-        instead = "more memory or a GPU"
-    else:
-        found = ", ".join(f"{device} has {amount(size)} free" for device, size in free.items())
-        instead = "more GPUs or the CPU"
-    smaller = "a smaller dtype (bfloat16), " if trunk.dtype.itemsize > 2 else ""
+    found = ", ".join(f"{amount(size)} on {device}" for device, size in free.items())
     precision = str(trunk.dtype).removeprefix("torch.")
     raise UserError(
         f"the weights of {name} need {amount(weights)} in {precision} and a forward pass over "
-        f"{counted(batch_tokens, 'token')} about {amount(working)}, but {found}; expected "
-        f"{smaller}a smaller batch_tokens, {instead}"
+        f"{counted(batch_tokens, 'token')} about {amount(working)}, but the free memory is "
+        f"{found}; expected more, a smaller precision (bfloat16) or fewer tokens at a time"
     )
 
 

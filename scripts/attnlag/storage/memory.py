@@ -1,8 +1,9 @@
 """How much memory is left for a model, so that one too large is refused and not killed."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 
 def free_memory(root: str | Path = "/") -> int:
@@ -15,22 +16,10 @@ def free_memory(root: str | Path = "/") -> int:
     Parameters
     ----------
     root : path
-        Where ``proc`` and ``sys`` lie.
+        Where the control groups are stated, in ``proc`` and ``sys``.
     """
     root = Path(root)
-    return max(0, min([_available(root), *_left_in_groups(root)]))
-
-
-def _available(root: Path) -> int:
-    """Return what the machine has available."""
-    try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
-        stated = dict(line.split(":", 1) for line in lines)
-        return int(stated["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError):
-        # Not Linux. Some systems do not say what is free, but all say what there is.
-        pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf(pages)
+    return max(0, min([psutil.virtual_memory().available, *_left_in_groups(root)]))
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:

@@ -30,11 +30,6 @@ METADATA_KEY = b"attnlag"
 COUNTS_KEY = b"attnlag.counts"
 
 
-def versions(*packages: str) -> dict[str, str]:
-    """Return the installed version of each package."""
-    return {package: importlib.metadata.version(package) for package in packages}
-
-
 def provenance(
     upstream: dict[str, Any], stage: str, settings: Any, *packages: str, **facts: Any
 ) -> dict[str, Any]:
@@ -53,11 +48,12 @@ def provenance(
     facts : object
         Further entries (``model=``, ``corpus=``, counts of this stage).
     """
+    versions = {package: importlib.metadata.version(package) for package in packages}
     return {
         **upstream,
         **facts,
         "stages": {**upstream.get("stages", {}), stage: settings},
-        "versions": {**upstream.get("versions", {}), **versions(*packages)},
+        "versions": {**upstream.get("versions", {}), **versions},
     }
 
 

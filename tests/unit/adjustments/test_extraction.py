@@ -119,7 +119,7 @@ def test_what_float16_cannot_hold_is_refused():
     vectors = np.full((1, 2, 8), 7e4, np.float32)
     keys = extraction.Run(["d"], [0], [np.array([1, 2], np.int32)])
     schema = columns.schema(1, 8, "float16")
-    with pytest.raises(UserError, match=r"float16, but what layer 0 adds is as large as 7e\+04"):
+    with pytest.raises(UserError, match=r"what layer 0 adds is as large as 7e\+04"):
         extraction.table(keys, list(vectors), schema, "float16")
     with pytest.raises(UserError, match="float16"):
         extraction.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
@@ -298,31 +298,6 @@ def tokens_table(sequences):
     return pa.table(rows, schema=pa.schema([tokens.SCHEMA.field(name) for name in rows]))
 
 
-def test_the_next_item_is_fetched_meanwhile():
-    fetched = []
-
-    def items():
-        for i in range(3):
-            fetched.append(i)
-            yield i
-
-    for i in extraction.ahead(items()):
-        deadline = time.monotonic() + 10
-        while len(fetched) < min(i + 2, 3) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert fetched == list(range(min(i + 2, 3)))
-    assert fetched == [0, 1, 2]
-
-
-def test_an_error_of_what_is_fetched_is_raised():
-    def items():
-        yield 1
-        raise ValueError("torn")
-
-    with pytest.raises(ValueError, match="torn"):
-        list(extraction.ahead(items()))
-
-
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_residual_identity_holds(models, name):
     adjustments = extraction.Adjustments(models[name], batch_tokens=256, keep="norms")
@@ -344,7 +319,7 @@ def test_the_proof_sees_a_site_of_the_right_shape_that_is_not_the_one(
 
 def test_an_unknown_architecture_is_refused(models, monkeypatch):
     monkeypatch.setattr(architectures, "FAMILIES", architectures.FAMILIES[1:])
-    with pytest.raises(UserError, match=r"found the type 'gpt2' \(GPT2Model\)"):
+    with pytest.raises(UserError, match=r"type 'gpt2': found none of the types"):
         architectures.locate(models["gpt2"])
 
 
@@ -352,9 +327,7 @@ def test_a_module_that_is_not_there_is_named(models, monkeypatch):
     monkeypatch.setattr(
         architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", "attention", "mlp"),)
     )
-    with pytest.raises(
-        UserError, match=r"found no module 'h\.0\.attention'.*ln_1, attn, ln_2, mlp"
-    ):
+    with pytest.raises(UserError, match="GPT2Block has no attribute `attention`"):
         architectures.locate(models["gpt2"])
 
 
@@ -391,7 +364,7 @@ def test_devices():
         assert loading.choose_device("auto").type == "cuda"
     else:
         assert loading.choose_device("auto").type == "cpu"
-        with pytest.raises(UserError, match="no CUDA device"):
+        with pytest.raises(UserError, match="no such device"):
             loading.choose_device("cuda")
 
 
@@ -480,14 +453,3 @@ def test_an_error_of_the_model_is_no_end_of_a_pass(models):
         adjustments.of(ragged([20]))
     handle.remove()
     assert hooks_of(models["gpt2"]) == before
-
-
-def test_the_place_of_numbers_that_are_not_finite():
-    run = extraction.Run(["a", "b", "b"], [0, 0, 1], ragged([3, 4, 5]))
-    for row, place in (
-        (2, "'a', position 2"),
-        (3, "'b', position 0"),
-        (8, "'b', window 1, position 1"),
-    ):
-        error = extraction.NotFiniteError("found inf", row).within(run)
-        assert str(error) == f"found inf in the document {place}"

@@ -286,7 +286,7 @@ def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
 
 def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
     small_model("bloom", BLOOM).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"attention implementation: found sdpa.*type 'bloom'"):
+    with pytest.raises(UserError, match=r"cannot load the model .*scaled_dot_product_attention"):
         loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="sdpa")
     loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="eager")
 
@@ -331,7 +331,10 @@ def test_a_part_seen_twice_or_a_block_not_run_is_no_evidence():
         ([good] * 2, "2 of 3 blocks ran"),
         ([good, hooks.Evidence(("attention", "mlp", "mlp"), 0.0), good], "layer 1"),
         ([good, good, hooks.Evidence(("mlp",), 0.0)], "layer 2: mlp seen"),
-        ([good, good, hooks.Evidence(("attention", "mlp"), float("nan"))], "layer 2: nan"),
+        (
+            [good, good, hooks.Evidence(("attention", "mlp"), float("nan"))],
+            "not a number, .*layer 2",
+        ),
     ):
         with pytest.raises(UserError, match=words):
             hooks.check_identity(evidence, blocks, **said)
@@ -373,29 +376,19 @@ def test_an_architecture_of_no_family_is_told_what_to_declare():
     (line,) = caught.value.problems
     assert "\n" not in line
     for words in (
-        "model mine: found the type 'biogpt' (BioGptModel) with 3 blocks in 'layers', each of",
-        "tried the ",
-        "modules: {blocks: layers, attention: self_attn, mlp: fc2}",
+        "model mine, of type 'biogpt': found none of the types that attnlag knows (",
+        "its modules can be declared, as {blocks: PATH, attention: PATH, mlp: PATH}",
     ):
         assert words in line
-
-
-def test_the_guess_of_an_unknown_architecture_takes_norms_after_sublayers_for_no_sites(monkeypatch):
-    """Llama has a norm called post_attention_layernorm, before its MLP."""
-    monkeypatch.setattr(architectures, "FAMILIES", architectures.FAMILIES[::-1])
-    model = small_model("llama", LLAMA)
-    model.config.model_type = "new"
-    with pytest.raises(UserError, match=r"\{blocks: layers, attention: self_attn, mlp: mlp\}"):
-        architectures.locate(model)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"blocks": "model.layers"}, "found no module 'model', expected one of embed_tokens"),
-        ({"blocks": "norm"}, "found 'norm' to be a LlamaRMSNorm, expected the list of the blocks"),
-        ({"mlp": "mpl"}, "found no module 'layers.0.mpl', expected one of self_attn, mlp"),
-        ({"mlp": "mlp.down"}, "'layers.0.mlp.down', expected one of gate_proj"),
+        ({"blocks": "model.layers"}, "LlamaModel has no attribute `model`"),
+        ({"blocks": "norm"}, "'LlamaRMSNorm' object is not iterable"),
+        ({"mlp": "mpl"}, "LlamaDecoderLayer has no attribute `mpl`"),
+        ({"mlp": "mlp.down"}, "LlamaMLP has no attribute `down`"),
     ],
 )
 def test_a_declared_path_that_leads_nowhere(changes, words):
@@ -403,7 +396,7 @@ def test_a_declared_path_that_leads_nowhere(changes, words):
     with pytest.raises(UserError) as caught:
         architectures.locate(small_model("llama", LLAMA), paths, "mine")
     (line,) = caught.value.problems
-    assert line.startswith("model mine, of type 'llama', modules declared: found")
+    assert line.startswith("model mine, of type 'llama': found modules elsewhere: ")
     assert words in line
 
 

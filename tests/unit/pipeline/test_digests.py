@@ -116,11 +116,11 @@ def test_a_new_figure_counts_for_its_program(copy):
         ("__init__.py", '__version__ = "', '__version__ = "9.'),
         ("errors.py", "did you mean", "perhaps"),
         ("pipeline/program.py", "ran out of memory", "had too little memory"),
-        ("storage/memory.py", "a smaller model", "another model"),
+        ("pipeline/out_of_memory.py", "a smaller model", "another model"),
         ("storage/tables.py", "import json", "import json\nONE = 1"),
         ("config/problems.py", "expected", "wanted"),
         # The texts of errors and of log messages, comments and docstrings of what computes.
-        ("model/hub.py", "is out of reach", "cannot be reached"),
+        ("model/hub.py", "does not give", "refuses"),
         ("model/hooks.py", "fails the proof of its sites", "has unproven sites"),
         ("model/gguf.py", '"""', '"""More: '),
         ("regression/design.py", "\nimport", "\n# a comment\nimport"),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from attnlag.storage.memory import amount, free_memory
@@ -10,9 +11,10 @@ MB = 2**20
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a root of files whose machine has 8,000 MB available."""
-    write(tmp_path / "proc/meminfo", f"MemTotal: 9 kB\nMemAvailable:   {8000 * 1024} kB\nX: 1")
+    machine = psutil.virtual_memory()._replace(available=8000 * MB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
     return tmp_path
 
 
