@@ -14,13 +14,11 @@ layer by layer; the covariances are then those of the slopes in the regression w
 each document (Frisch, Waugh and Lovell).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, fields
 from math import floor
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -61,8 +59,8 @@ class ResidualModel:
     layers : list of int
     slopes : (layers, K) float64 array
         NaN for a layer that is not fitted.
-    intercept : (layers,) float64 array
-        On the scale of the data; 0 under document effects.
+    level : (layers,) float64 array
+        Fitted value at the overall means; 0 under document effects.
     means : (layers, 1 + K) float64 array
         Overall means of y and the regressors.
     inverse : (layers, k, k) float64 array
@@ -78,7 +76,7 @@ class ResidualModel:
     terms: list[str]
     layers: list[int]
     slopes: np.ndarray
-    intercept: np.ndarray
+    level: np.ndarray
     means: np.ndarray
     inverse: np.ndarray
     sigma: np.ndarray
@@ -93,7 +91,8 @@ def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel
     k = p - 2 if stack.fixed_effects else p - 1
     slopes = np.full((layers, p - 2), np.nan)
     inverse = np.full((layers, k, k), np.nan)
-    intercept, sigma, fitted_sd = np.full((3, layers), np.nan)
+    level = np.zeros(layers)
+    sigma, fitted_sd = np.full((2, layers), np.nan)
     fitted_mean = np.zeros(layers) if stack.fixed_effects else stack.centre[:, 1].copy()
     for index, solution in enumerate(solutions):
         if solution.status != "ok":
@@ -101,9 +100,8 @@ def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel
         beta = solution.back @ solution.theta
         slopes[index] = beta[-(p - 2) :]
         inverse[index] = solution.back @ solution.back.T
-        constant = 0.0 if stack.fixed_effects else beta[0] + stack.centre[index, 1]
-        level = 0.0 if stack.fixed_effects else slopes[index] @ stack.centre[index, 2:]
-        intercept[index] = constant - level
+        if not stack.fixed_effects:
+            level[index] = beta[0] + stack.centre[index, 1]
         sigma[index] = np.sqrt(solution.ssr / solution.df_resid)
         products = unpacked(stack.totals[index, 0], p)[2:, 2:]
         fitted_sd[index] = np.sqrt(slopes[index] @ products @ slopes[index] / solution.n_obs)
@@ -111,7 +109,7 @@ def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel
         terms=stack.terms[1:],
         layers=stack.layers,
         slopes=slopes,
-        intercept=intercept,
+        level=level,
         means=stack.centre[:, 1:],
         inverse=inverse,
         sigma=sigma,
@@ -127,33 +125,23 @@ class DocumentMeans:
 
     Attributes
     ----------
-    documents : list of str
-        In the order of the design.
     counts : (documents, layers) int array
-        Rows that the layer keeps.
+        Number of rows that the layer keeps.
     means : (documents, layers, 1 + K) float64 array
-        Of y and the regressors over these rows; of no account where there are none.
+        Means of y and the regressors over these rows; without meaning where there are none.
     """
 
-    documents: list[str]
     counts: np.ndarray
     means: np.ndarray
 
 
 def means_of(shard: Shard) -> DocumentMeans:
-    """Return the means of the documents of a shard, from their cross-products."""
-    documents: list[str] = []
-    counts, means = [], []
-    for block in shard.batches():
-        sums = block.products.sum(axis=1)[..., : len(shard.terms) + 1]
-        n = np.rint(sums[..., 0]).astype(np.int64)
-        documents += block.documents
-        counts.append(n)
-        means.append(shard.centre[:, 1:] + sums[..., 1:] / np.maximum(n, 1)[..., None])
-    if not documents:
-        shape = (0, len(shard.layers))
-        return DocumentMeans([], np.zeros(shape, np.int64), np.zeros((*shape, len(shard.terms))))
-    return DocumentMeans(documents, np.concatenate(counts), np.concatenate(means))
+    """Return the means of the documents of a shard, in its order, from their cross-products."""
+    p = 1 + len(shard.terms)
+    blocks = [block.products[..., :p].sum(axis=1) for block in shard.batches()]
+    sums = np.concatenate([np.zeros((0, len(shard.layers), p)), *blocks])
+    n = np.rint(sums[..., 0]).astype(np.int64)
+    return DocumentMeans(n, shard.centre[:, 1:] + sums[..., 1:] / np.maximum(n, 1)[..., None])
 
 
 @dataclass
@@ -218,43 +206,45 @@ class ResidualSums:
     fitted_histogram: np.ndarray
 
 
-def _shapes(terms: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shape that each array of ``ResidualSums`` has for one layer."""
+def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums:
+    """Return the sums over no rows."""
     q = len(terms) + 1
     z = q + BREUSCH_GODFREY_LAGS
     bins = len(COARSE_EDGES) + 1
-    return {
-        "n": (),
-        "effects": (),
-        "powers": (4,),
-        "smallest": (),
-        "largest": (),
-        "products": (z, z),
-        "scores": (z,),
-        "squares": (q,),
-        "meat_hc1": (q, q),
-        "meat_hc3": (q, q),
-        "meat_hac": (q, q),
-        "differences": (),
-        "pairs": (AUTOCORRELATION_LAGS,),
-        "lagged": (AUTOCORRELATION_LAGS,),
-        "histogram": (len(RESIDUAL_EDGES) + 1,),
-        "fitted_histogram": (bins, bins),
-    }
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros((len(layers), *shape))
+
+    def counts(*shape: int) -> np.ndarray:
+        return np.zeros((len(layers), *shape), dtype=np.int64)
+
+    return ResidualSums(
+        terms=terms,
+        layers=layers,
+        hac_lags=hac_lags,
+        n=counts(),
+        effects=counts(),
+        powers=zeros(4),
+        smallest=zeros() + np.inf,
+        largest=zeros() - np.inf,
+        products=zeros(z, z),
+        scores=zeros(z),
+        squares=zeros(q),
+        meat_hc1=zeros(q, q),
+        meat_hc3=zeros(q, q),
+        meat_hac=zeros(q, q),
+        differences=zeros(),
+        pairs=counts(AUTOCORRELATION_LAGS),
+        lagged=zeros(AUTOCORRELATION_LAGS),
+        histogram=counts(len(RESIDUAL_EDGES) + 1),
+        fitted_histogram=counts(bins, bins),
+    )
 
 
-COUNTS = {"n", "effects", "pairs", "histogram", "fitted_histogram"}
-
-
-def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums:
-    """Return the sums over no rows."""
-    arrays = {
-        name: np.zeros((len(layers), *shape), dtype=np.int64 if name in COUNTS else np.float64)
-        for name, shape in _shapes(terms).items()
-    }
-    arrays["smallest"] = np.full(len(layers), np.inf)
-    arrays["largest"] = np.full(len(layers), -np.inf)
-    return ResidualSums(terms, layers, hac_lags, **arrays)
+def _arrays(sums: ResidualSums) -> dict[str, np.ndarray]:
+    """Return the arrays of sums by name."""
+    found = {field.name: getattr(sums, field.name) for field in fields(sums)}
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
 
 def default_hac_lags(rows: float) -> int:
@@ -284,19 +274,12 @@ def sum_residuals(
     hac_lags : int
         Lags of the Newey-West errors; 0 gives the HC ones.
     document_means : DocumentMeans, optional
-        Exactly where ``model`` has document effects; of these documents and no others.
+        Means of these documents, where ``model`` has document effects.
 
     Returns
     -------
     sums : ResidualSums
-
-    Raises
-    ------
-    ValueError
-        If the documents are not those of ``document_means``.
     """
-    if model.document_effects != (document_means is not None):
-        raise ValueError("document means go with document effects, and only with them")
     sums = _nothing(model.terms, model.layers, hac_lags)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
     if document_means is not None:
@@ -307,128 +290,98 @@ def sum_residuals(
     tails = np.zeros((len(model.layers), q + 2, reach))
     last: tuple[str | None, int, int] = (None, -1, -1)
     begun = 0  # documents
-    for piece in _pieces(batches):
-        names, new, slots, last = _places(piece, last, reach)
-        of_row = np.cumsum(new) - new[0]
-        first = begun - 1 + int(new[0])
-        begun = first + len(names)
-        if document_means is not None and document_means.documents[first:begun] != names:
-            raise ValueError(f"found document {names[0]!r}…, but its means are not there in order")
-        # One workspace for all layers: fresh memory would cost more than the sums.
-        space = np.empty((q + BREUSCH_GODFREY_LAGS, piece.num_rows))
-        line = np.empty((tails.shape[1], slots[-1] + 1))
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        new, slots, last = _places(batch, last, reach)
+        document = begun - 1 + np.cumsum(new)
+        begun = document[-1] + 1
         for place in fitted:
-            z, at, row_effects = space, slots, of_row
-            _read(piece, model.layers[place], model.terms, z)
-            kept = np.flatnonzero(~np.isnan(z[0]))
-            if len(kept) < piece.num_rows:
-                z = space[:, : len(kept)]
-                z[:q] = space[:q, kept]
-                at, row_effects = slots[kept], of_row[kept]
+            x = _read(batch, model.layers[place], model.terms)
+            kept = np.flatnonzero(~np.isnan(x[0]))
+            x = x[:, kept]
             if document_means is None:
-                z[1:q] -= model.means[place, 1:, None]
+                x[1:] -= model.means[place, 1:, None]
                 freedom = np.ones(len(kept))
             else:
-                for row, means in zip(z, document_means.means[first:begun, place].T, strict=False):
-                    row -= means[row_effects]
-                counts = document_means.counts[first:begun, place]
-                freedom = (1 - 1 / np.maximum(counts, 1))[row_effects]
-            _add(sums, model, place, z, freedom, at, line, tails[place])
-    if document_means is not None and begun != len(document_means.documents):
-        raise ValueError(f"found {begun} documents, expected {len(document_means.documents)}")
+                x -= document_means.means[document[kept], place].T
+                freedom = 1 - 1 / document_means.counts[document[kept], place]
+            line = np.pad(tails[place], ((0, 0), (0, slots[-1] + 1 - reach)))
+            _add(sums, model, place, x, freedom, slots[kept], line)
+            tails[place] = line[:, -reach:]
     return sums
 
 
-def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield batches in pieces of at most ``ROWS`` rows, none empty."""
-    for batch in batches:
-        for start in range(0, batch.num_rows, ROWS):
-            yield batch.slice(start, ROWS)
-
-
 def _places(
-    piece: pa.RecordBatch, last: tuple[str | None, int, int], reach: int
-) -> tuple[list[str], np.ndarray, np.ndarray, tuple[str | None, int, int]]:
+    batch: pa.RecordBatch, last: tuple[str | None, int, int], reach: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str | None, int, int]]:
     """Lay rows out so that ``reach`` empty slots or more divide the sequences.
 
     Parameters
     ----------
-    piece : pyarrow.RecordBatch
+    batch : pyarrow.RecordBatch
     last : tuple
         Document, window and position of the row before, whose slot is ``reach - 1``.
     reach : int
 
     Returns
     -------
-    names : list of str
-        Documents of the piece, in order.
     new : (rows,) bool array
         Where a document begins.
     slots : (rows,) int64 array
         Differences between slots of one sequence are those between positions, or out of reach.
     last : tuple
-        Of the piece.
+        Document, window and position of the last row.
     """
-    column = piece.column("document")
-    codes = column.indices.to_numpy()
-    window = piece.column("window").to_numpy()
-    position = piece.column("position").to_numpy()
+    names = batch.column("document")
+    codes = names.indices.to_numpy()
+    window = batch.column("window").to_numpy()
+    position = batch.column("position").to_numpy()
     new = np.diff(codes, prepend=-1) != 0
-    names = column.dictionary.take(pa.array(codes[new])).to_pylist()
-    new[0] = names[0] != last[0]
     # The codes of two batches need not be the same; the names are.
+    new[0] = names[0].as_py() != last[0]
     distance = np.diff(position.astype(np.int64), prepend=last[2])
     distance[new | (np.diff(window, prepend=last[1]) != 0)] = reach + 1
     slots = reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
-    return names, new, slots, (names[-1], int(window[-1]), int(position[-1]))
+    return new, slots, (names[-1].as_py(), int(window[-1]), int(position[-1]))
 
 
-def _read(piece: pa.RecordBatch, layer: int, terms: Sequence[str], into: np.ndarray) -> None:
-    """Read y and the regressors of a layer into the first rows of an array, NaN for null."""
-    for row, term in zip(into, ["y", *terms], strict=False):
-        own = f"{columns.layer_name(layer)}.{term}"
-        column = piece.column(own if own in piece.schema.names else term)
-        row[:] = column.to_numpy(zero_copy_only=False)
+def _read(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.ndarray:
+    """Return y and the regressors of a layer, (1 + K, rows), NaN for null."""
+    own = [f"{columns.layer_name(layer)}.{term}" for term in ["y", *terms]]
+    there = set(batch.schema.names)
+    names = [name if name in there else name.partition(".")[2] for name in own]
+    return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
 
 
 def _add(
     sums: ResidualSums,
     model: ResidualModel,
     place: int,
-    z: np.ndarray,
+    x: np.ndarray,
     freedom: np.ndarray,
     slots: np.ndarray,
     line: np.ndarray,
-    tail: np.ndarray,
 ) -> None:
-    """Add the rows that one layer keeps of a piece.
+    """Add the rows that one layer keeps of a batch.
 
     Parameters
     ----------
     sums : ResidualSums
     model : ResidualModel
     place : int
-        Of the layer.
-    z : (q + P, rows) array
-        y and the regressors, the latter centred or both within-transformed, in the first q rows;
-        overwritten, as are the others.
+        Place of the layer.
+    x : (q, rows) array
+        y and the regressors, the latter centred or both within-transformed; overwritten.
     freedom : (rows,) array
-        1 less the part of the leverage that is due to document effects; overwritten.
+        1 less the part of the leverage that is due to document effects.
     slots : (rows,) array
     line : (q + 2, slots) array
-        Workspace.
-    tail : (q + 2, reach) array
-        The last slots of the piece before; of this one afterwards.
+        For each slot 1 where there is a row, e, and the scores x e: those of the batch before
+        first, then zeros, which are filled in.
     """
-    slopes, sigma = model.slopes[place], model.sigma[place]
-    q = len(slopes) + 1
-    # The fitted value at the means, 0 under document effects.
-    level = model.intercept[place]
-    if not model.document_effects:
-        level += model.means[place, 1:] @ slopes
-    x = z[:q]
-    fitted = slopes @ x[1:]
-    fitted += level
+    sigma = model.sigma[place]
+    fitted = model.slopes[place] @ x[1:] + model.level[place]
     e = x[0] - fitted
     x[0] = 1
 
@@ -443,7 +396,7 @@ def _add(
     hc1 = s @ s.T
     sums.meat_hc1[place] += hc1
     estimated = x[1:] if model.document_effects else x
-    freedom -= np.einsum("ij,ij->j", model.inverse[place] @ estimated, estimated)
+    freedom = freedom - np.einsum("ij,ij->j", model.inverse[place] @ estimated, estimated)
     freedom[freedom < LEAST_FREEDOM] = np.inf
     left_out = s / freedom
     sums.meat_hc3[place] += left_out @ left_out.T
@@ -451,19 +404,15 @@ def _add(
     bins = _bins(residual, RESIDUAL_EDGES)
     sums.histogram[place] += np.bincount(bins, minlength=sums.histogram.shape[1])
     unit = model.fitted_sd[place]
-    fitted -= model.fitted_mean[place]
-    fitted /= unit if unit > 0 else 1
+    fitted = (fitted - model.fitted_mean[place]) / (unit if unit > 0 else 1)
     size = sums.fitted_histogram.shape[1]
     cells = _bins(fitted, COARSE_EDGES) * size + _bins(residual, COARSE_EDGES)
     sums.fitted_histogram[place] += np.bincount(cells, minlength=size * size).reshape(size, size)
 
     # Sums over pairs within sequences: laid out in slots, a shift never crosses a start. A slot
     # without a row holds zeros.
-    reach = tail.shape[1]
-    line[:, :reach], line[:, reach:] = tail, 0
-    for row, values in zip(line, [x[0], e, *s], strict=True):
-        row[slots] = values
-    tail[:] = line[:, -reach:]
+    reach = max(AUTOCORRELATION_LAGS, sums.hac_lags)
+    line[:, slots] = np.stack([x[0], e, *s])
     here, kept = line[:, reach:], line[0] != 0
     past = [line[:, reach - lag : -lag] for lag in range(1, reach + 1)]
     for lag in range(1, AUTOCORRELATION_LAGS + 1):
@@ -478,9 +427,7 @@ def _add(
     for lag in range(1, sums.hac_lags + 1):
         cross = here[2:] @ past[lag - 1][2:].T
         sums.meat_hac[place] += (1 - lag / (sums.hac_lags + 1)) * (cross + cross.T)
-    for lag in range(1, BREUSCH_GODFREY_LAGS + 1):
-        # Each slot exists: the mode is the one that needs no buffer.
-        line[1].take(slots - lag, out=z[q - 1 + lag], mode="clip")
+    z = np.stack([*x, *(line[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
     sums.products[place] += z @ z.T
     sums.scores[place] += z @ e
 
@@ -488,16 +435,14 @@ def _add(
 def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Return the bins of an even grid, 0 below it and ``len(edges)`` above it."""
     scale = (len(edges) - 1) / (edges[-1] - edges[0])
-    bins = (values - edges[0]) * scale + 1
-    return np.clip(bins, 0, len(edges), out=bins).astype(np.intp)
+    return np.clip((values - edges[0]) * scale + 1, 0, len(edges)).astype(np.intp)
 
 
 def _merge(total: ResidualSums, part: ResidualSums) -> None:
     """Add the sums of one shard to those of others."""
-    for name in _shapes(total.terms):
-        into, values = getattr(total, name), getattr(part, name)
+    for name, into in _arrays(total).items():
         combine = {"smallest": np.minimum, "largest": np.maximum}.get(name, np.add)
-        combine(into, values, out=into)
+        combine(into, getattr(part, name), out=into)
 
 
 def sums_of_shards(
@@ -520,34 +465,26 @@ def sums_of_shards(
     hac_lags : int
     threads : int
     """
-    stopped = Event()
 
     def sums_of(place: int) -> ResidualSums:
         batches = tables.batches(designs[place], ROWS, "residuals")
         means = means_of(shards[place]) if model.document_effects else None
-        return sum_residuals(
-            takewhile(lambda _: not stopped.is_set(), batches), model, hac_lags, means
-        )
+        return sum_residuals(batches, model, hac_lags, means)
 
     total = _nothing(model.terms, model.layers, hac_lags)
-    pool = ThreadPoolExecutor(threads)
-    try:
+    with ThreadPoolExecutor(threads) as pool:
         for sums in pool.map(sums_of, range(len(designs))):
             _merge(total, sums)
-    finally:
-        # After an error or a signal, nothing waits for shards that are still being read.
-        stopped.set()
-        pool.shutdown(cancel_futures=True)
     return total
 
 
 def to_table(sums: ResidualSums) -> pa.Table:
     """Return sums as a table, one row per layer; arrays of a layer lie flat, last index first."""
     columns = {"layer": pa.array(np.array(sums.layers, np.int32))}
-    for name, shape in _shapes(sums.terms).items():
-        flat = pa.array(getattr(sums, name).reshape(-1))
-        size = int(np.prod(shape))
-        columns[name] = pa.FixedSizeListArray.from_arrays(flat, size) if shape else flat
+    for name, values in _arrays(sums).items():
+        size = int(np.prod(values.shape[1:]))
+        flat = pa.array(values.reshape(-1))
+        columns[name] = flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, size)
     return pa.table(columns)
 
 
@@ -558,14 +495,13 @@ def record_of(sums: ResidualSums) -> dict[str, Any]:
 
 def read_sums(path: str | Path) -> ResidualSums:
     """Read the sums from their file."""
-    record = tables.read_provenance(path)["residuals"]
+    sums = _nothing(**tables.read_provenance(path)["residuals"])
     table = pq.read_table(path)
-    arrays = {}
-    for name, shape in _shapes(record["terms"]).items():
+    for name, values in _arrays(sums).items():
         column = table[name].combine_chunks()
-        flat = column.flatten() if shape else column
-        arrays[name] = flat.to_numpy().reshape(len(record["layers"]), *shape)
-    return ResidualSums(record["terms"], record["layers"], record["hac_lags"], **arrays)
+        flat = column if values.ndim == 1 else column.flatten()
+        values[:] = flat.to_numpy().reshape(values.shape)
+    return sums
 
 
 def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np.ndarray:
@@ -596,10 +532,7 @@ def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np
         meat = meat[:, 1:, 1:]
     result = model.inverse @ meat @ model.inverse
     freedom = sums.n - sums.effects - model.inverse.shape[-1]
-    result[freedom <= 0] = np.nan
-    if kind != "hc3":
-        result *= (sums.n / np.where(freedom > 0, freedom, 1))[:, None, None]
-    return result
+    return result if kind == "hc3" else result * (sums.n / freedom)[:, None, None]
 
 
 def diagnostics(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:

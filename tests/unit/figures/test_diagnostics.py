@@ -227,7 +227,7 @@ def test_the_program_draws_the_residuals(tmp_path):
         terms=["lag_1"],
         layers=[0],
         slopes=np.array([[slope]]),
-        intercept=np.array([intercept]),
+        level=np.array([intercept + slope * lag.mean()]),
         means=np.array([[y.mean(), lag.mean()]]),
         inverse=np.linalg.inv(np.diag([600, 600 * lag.var()]))[None],
         sigma=np.array([sigma]),
