@@ -197,7 +197,7 @@ def _(project: Project):
 @CASES.of("weights that are not finite")
 def _(project: Project):
     change_tensor(project, "h.1.mlp.c_fc.weight", lambda tensor: tensor.fill_(float("nan")))
-    return [FETCHED]
+    return [ACTIVATIONS]
 
 
 @CASES.of("a damaged GGUF file")
