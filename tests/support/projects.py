@@ -102,19 +102,8 @@ class Project:
         return jobs
 
     def copy(self, folder: Path) -> "Project":
-        """Return a copy with everything made so far, its times kept.
-
-        Results are linked, since nothing writes into a file that is there.
-        """
-        linked = {"results", ".snakemake", "mine"}
-
-        def copy(source: str, target: str) -> None:
-            inside = Path(source).relative_to(self.folder).parts
-            (os.link if inside[0] in linked and inside[1:2] != ("attnlag.lock",) else shutil.copy2)(
-                source, target
-            )
-
-        shutil.copytree(self.folder, folder, symlinks=True, copy_function=copy)
+        """Return a copy with everything made so far, its times kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder, json.loads(json.dumps(self.config)))
 
     def results(self, pattern: str = "**/*") -> dict[str, bytes]:
