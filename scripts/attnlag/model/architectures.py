@@ -13,12 +13,7 @@ from typing import Any
 
 import torch
 
-from attnlag.errors import UserError
-
-HOW_TO_DECLARE = (
-    "its modules can be declared, as {blocks: PATH, attention: PATH, mlp: PATH} (blocks from "
-    "AutoModel's trunk, the others from a block; architecture.txt shows the modules)"
-)
+from attnlag.errors import UserError, nearest
 
 # What a block adds, in the order of most blocks.
 PARTS = ("attention", "mlp")
@@ -129,21 +124,25 @@ def locate(
         family: Family | None = Family((model_type,), **declared)
     else:
         family = next((f for f in FAMILIES if model_type in f.model_types), None)
-    where = f"model {name}, of type '{model_type}'"
     if family is None:
-        known = sorted(known for family in FAMILIES for known in family.model_types)
-        raise UserError(
-            f"{where}: found none of the types that attnlag knows ({', '.join(known)}); "
-            f"{HOW_TO_DECLARE}"
-        )
+        raise UserError(_unknown(model, model_type, name))
+    where = f"model {name}, of type '{model_type}'" + (", modules declared" if declared else "")
     try:
-        blocks = list(model.get_submodule(family.blocks))  # type: ignore[call-overload]
+        blocks = _submodule(model, family.blocks)
+        if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
+            raise UserError(
+                f"found '{family.blocks}' to be a {type(blocks).__name__}, expected the list of "
+                "the blocks"
+            )
         parts = [
-            [block.get_submodule(path) for path in (family.attention, family.mlp)]
-            for block in blocks
+            [
+                _submodule(block, path, f"{family.blocks}.{layer}.")
+                for path in (family.attention, family.mlp)
+            ]
+            for layer, block in enumerate(blocks)
         ]
-    except (AttributeError, TypeError) as error:
-        raise UserError(f"{where}: found modules elsewhere: {error}; {HOW_TO_DECLARE}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}; {_how_to_declare()}") from None
     scale = family.scale
     if isinstance(scale, str):
         scale = float(getattr(model.config, scale))
@@ -151,3 +150,49 @@ def locate(
         BlockModules(block, attention, mlp, scale)
         for block, (attention, mlp) in zip(blocks, parts, strict=True)
     ]
+
+
+def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
+    """Return the module at a path; a missing one is an error that names those beside it."""
+    for depth, part in enumerate(path.split(".")):
+        children = dict(module.named_children())
+        if part not in children:
+            walked = above + "".join(f"{step}." for step in path.split(".")[:depth])
+            raise UserError(
+                f"found no module '{walked}{part}', expected one of "
+                f"{', '.join(children) or 'none'} of {type(module).__name__}"
+                f"{nearest(part, children)}"
+            )
+        module = children[part]
+    return module
+
+
+def _how_to_declare(blocks: str = "PATH", attention: str = "PATH", mlp: str = "PATH") -> str:
+    return (
+        f"its paths can be declared, as modules: {{blocks: {blocks}, attention: {attention}, "
+        f"mlp: {mlp}}} (blocks from AutoModel's trunk, the others from a block; architecture.txt "
+        "shows the modules)"
+    )
+
+
+def _unknown(model: torch.nn.Module, model_type: str, name: str) -> str:
+    """Return what is to be said of an architecture that is in no family, in one line."""
+    known = sorted(known for family in FAMILIES for known in family.model_types)
+    found = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
+    tried = f"tried the {len(known)} types that attnlag knows: {', '.join(known)}"
+    # The longest list of modules is that of the blocks.
+    lists = [
+        (path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module)
+    ]
+    if not lists:
+        return f"{found}; {tried}; {_how_to_declare()}"
+    path, blocks = max(lists, key=lambda item: len(item[1]))
+    children = ", ".join(child for child, _ in blocks[0].named_children())
+    found += f" with {len(blocks)} blocks in '{path}', each of {children}"
+    inside = {inner for inner, _ in blocks[0].named_modules()}
+    # A layout of the same names is the best guess; whether it holds, the proof will say.
+    alike = next((f for f in FAMILIES if {f.attention, f.mlp} <= inside), None)
+    paths = (alike.attention, alike.mlp) if alike else ("PATH", "PATH")
+    return f"{found}; {tried}; {_how_to_declare(path, *paths)}"
