@@ -301,7 +301,7 @@ def record_of(joint_tests: Joint, stack: Stack, *, alpha: float, seed: int) -> d
     known = {term: value for term, value in joint_tests.critical_values.items() if value == value}
     return {
         "alpha": alpha,
-        "bins": len(stack.clusters) if stack.binned else None,
+        "bins": stack.bins,
         "critical_values": known,
         "documents": int(stack.documents.max(initial=0)),
         "draws": joint_tests.draws,

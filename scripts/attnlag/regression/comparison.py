@@ -8,6 +8,7 @@ equally many layers are thus compared layer by layer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,6 @@ def restricted(stack: Stack, documents: Sequence[str]) -> Stack:
         products=products,
         totals=products.sum(axis=2),
         documents=(products[:, 0, :, 0] > 0.5).sum(axis=1),
-        by_document=lambda: iter([products]),
     )
 
 
@@ -326,28 +326,20 @@ def _pairs_of_group(
     group: Sequence[Study], draws: int, seed: int, alpha: float
 ) -> list[dict[str, Any]]:
     documents = [documents_of(study) for study in group]
-    chosen = list(combinations(range(len(group)), 2))
-    shared = {}
-    for a, b in chosen:
-        there = set(documents[b])
-        shared[a, b] = tuple(document for document in documents[a] if document in there)
-    # One stack at a time is in memory; what is kept of it, a few numbers a layer and draw, is
-    # reckoned once for all pairs with the same documents.
-    profiles: dict[tuple[int, tuple[str, ...]], Profile] = {}
-    for place, study in enumerate(group):
-        wanted = {shared[pair] for pair in chosen if place in pair}
-        if wanted:
-            effects = study.record["stages"]["regression"]["fixed_effects"] == "document"
-            stack = crossproducts.stacked(
-                [crossproducts.read_shard(path) for path in study.shards], fixed_effects=effects
-            )
-        for common in wanted:
-            profiles[place, common] = profile(restricted(stack, common), draws, seed)
+
+    @cache
+    def profile_of(place: int, common: tuple[str, ...]) -> Profile:
+        study = group[place]
+        effects = study.record["stages"]["regression"]["fixed_effects"] == "document"
+        shards = [crossproducts.read_shard(path) for path in study.shards]
+        stack = crossproducts.stacked(shards, fixed_effects=effects)
+        return profile(restricted(stack, common), draws, seed)
+
     rows = []
-    for a, b in chosen:
-        common = shared[a, b]
-        one, other = group[a], group[b]
-        profile_a, profile_b = profiles[a, common], profiles[b, common]
+    for (a, one), (b, other) in combinations(enumerate(group), 2):
+        there = set(documents[b])
+        common = tuple(document for document in documents[a] if document in there)
+        profile_a, profile_b = profile_of(a, common), profile_of(b, common)
         for term in profile_a.terms:
             if not is_lag(term) or term not in profile_b.terms:
                 continue

@@ -34,13 +34,16 @@ def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
     """Return the layers and the terms of a design: ``y`` first, what layers share last."""
     columns = [name.split(".", 1) for name in design.names if name.startswith("layer_")]
     layers = sorted({layer_number(layer) for layer, _ in columns})
-    terms = list(dict.fromkeys(term for _, term in columns))
-    return layers, terms + _shared_columns(design)
+    shared = [n for n in design.names if n not in KEYS and not n.startswith("layer_")]
+    return layers, [*dict.fromkeys(term for _, term in columns), *shared]
 
 
-def _shared_columns(design: pa.Schema) -> list[str]:
-    """Return the terms of a design that are the same in all layers."""
-    return [n for n in design.names if n not in KEYS and not n.startswith("layer_")]
+def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.ndarray:
+    """Return the terms of a layer of a design, (terms, rows), NaN for null."""
+    there = set(batch.schema.names)
+    own = [f"{layer_name(layer)}.{term}" for term in terms]
+    names = [name if name in there else term for name, term in zip(own, terms, strict=True)]
+    return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
 
 
 def packed_size(p: int) -> int:
@@ -108,13 +111,11 @@ def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     """
     layers, terms = layers_and_terms(schema)
     centre = np.zeros((len(layers), 1 + len(terms)))
-    shared = _shared_columns(schema)
     for place, layer in enumerate(layers):
-        own = [f"{layer_name(layer)}.{term}" for term in terms[: len(terms) - len(shared)]]
-        columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in [*own, *shared]]
-        valid = ~np.isnan(columns[0])
+        values = values_of(batch, layer, terms)
+        valid = ~np.isnan(values[0])
         if valid.any():
-            centre[place, 1:] = [column[valid].mean() for column in columns]
+            centre[place, 1:] = [row[valid].mean() for row in values]
     return centre
 
 
@@ -143,9 +144,7 @@ def products_by_document(
         The documents that a batch completes.
     """
     layers, terms = layers_and_terms(schema)
-    shared = _shared_columns(schema)
     halves = 1 if rows is None else 2
-    names = [layer_name(layer) for layer in layers]
     open_document: str | None = None
     open_products = np.zeros((halves, len(layers), packed_size(1 + len(terms))))
     passed = 0  # rows of the open document that are behind us
@@ -155,31 +154,23 @@ def products_by_document(
             continue
         documents, starts = runs(batch)
         goes_on = documents[0] == open_document
-        of_document, half = np.arange(len(documents)), np.zeros(len(documents), dtype=np.int64)
+        begun -= goes_on
+        first = starts.copy()
+        first[0] -= passed if goes_on else 0
+        of_row = np.repeat(np.arange(len(documents)), np.diff(starts, append=batch.num_rows))
+        half = np.zeros(batch.num_rows, dtype=np.int64)
         if rows is not None:
-            # A document's second half begins where half of its rows are behind.
-            first = starts.copy()
-            first[0] -= passed if goes_on else 0
-            begun -= goes_on
-            middle = first + (rows[begun : begun + len(documents)] + 1) // 2
-            ends = np.append(starts[1:], batch.num_rows)
-            inside = np.flatnonzero((middle > starts) & (middle < ends))
-            half = (middle <= starts).astype(np.int64)
-            order = np.argsort(np.concatenate([starts, middle[inside]]), kind="stable")
-            of_document = np.concatenate([of_document, inside])[order]
-            half = np.concatenate([half, np.ones(len(inside), dtype=np.int64)])[order]
-            segments = np.concatenate([starts, middle[inside]])[order]
-        else:
-            segments = starts
+            middle = (rows[begun : begun + len(documents)] + 1) // 2
+            half[np.arange(batch.num_rows) >= (first + middle)[of_row]] = 1
+        segments = np.flatnonzero(np.diff(2 * of_row + half, prepend=-1))
         products = np.zeros((len(documents), *open_products.shape))
-        products[of_document, half] = _sums(batch, names, terms, shared, centre, segments)
+        products[of_row[segments], half[segments]] = _sums(batch, layers, terms, centre, segments)
         if goes_on:
             products[0] += open_products
         elif open_document is not None:
             documents = [open_document, *documents]
             products = np.concatenate([open_products[None], products])
-        length = batch.num_rows - int(starts[-1])
-        passed = passed + length if goes_on and len(starts) == 1 else length
+        passed = batch.num_rows - first[-1]
         begun += len(starts)
         open_document, open_products = documents[-1], products[-1]
         if len(documents) > 1:
@@ -188,62 +179,41 @@ def products_by_document(
         yield DocumentProducts([open_document], open_products[None])
 
 
-def gathered(
-    blocks: Iterable[DocumentProducts], documents: int = DOCUMENTS
-) -> Iterator[DocumentProducts]:
-    """Yield the same documents in blocks of at least so many, but for the last."""
-    waiting: list[DocumentProducts] = []
+def _gathered(blocks: Iterable[DocumentProducts]) -> Iterator[DocumentProducts]:
+    """Yield the same documents in blocks of at least ``DOCUMENTS``, but for the last."""
+    names: list[str] = []
+    products: list[np.ndarray] = []
     for block in blocks:
-        waiting.append(block)
-        if sum(len(part.documents) for part in waiting) >= documents:
-            yield joined(waiting)
-            waiting = []
-    if waiting:
-        yield joined(waiting)
-
-
-def joined(blocks: Sequence[DocumentProducts]) -> DocumentProducts:
-    """Return consecutive blocks as one."""
-    names = [name for block in blocks for name in block.documents]
-    return DocumentProducts(names, np.concatenate([block.products for block in blocks]))
+        names += block.documents
+        products.append(block.products)
+        if len(names) >= DOCUMENTS:
+            yield DocumentProducts(names, np.concatenate(products))
+            names, products = [], []
+    if names:
+        yield DocumentProducts(names, np.concatenate(products))
 
 
 def _sums(
     batch: pa.RecordBatch,
-    layers: Sequence[str],
+    layers: Sequence[int],
     terms: Sequence[str],
-    shared: Sequence[str],
     centre: np.ndarray,
     starts: np.ndarray,
 ) -> np.ndarray:
-    """Return the packed cross-products of segments of a batch: (segments, layers, packed).
-
-    One layer at a time, in columns that lie in one piece: they stay in the processor's cache.
-    """
-    count, rows = len(terms), batch.num_rows
-    own = count - len(shared)
-    w, product = np.empty((count, rows)), np.empty(rows)
+    """Return the packed cross-products of segments of a batch: (segments, layers, packed)."""
+    count = len(terms)
     sums = np.empty((len(layers), packed_size(1 + count), len(starts)))
-    lengths = np.diff(starts, append=rows)
-    for layer, (name, found) in enumerate(zip(layers, sums, strict=True)):
-        columns = [batch.column(f"{name}.{term}") for term in terms[:own]]
-        columns += [batch.column(term) for term in shared]
-        for place, column in enumerate(columns):
-            values = column.to_numpy(zero_copy_only=False)
-            np.subtract(values, centre[layer, place + 1], out=w[place])
-        if columns[0].null_count:
-            # A dropped row is a row of zeros, its leading 1 included.
-            valid = ~np.isnan(w[0])
-            w[:, ~valid] = 0
-            np.add.reduceat(valid, starts, dtype=np.float64, out=found[0])
-        else:
-            found[0] = lengths
+    for layer, from_centre, found in zip(layers, centre, sums, strict=True):
+        w = values_of(batch, layer, terms) - from_centre[1:, None]
+        # A dropped row is a row of zeros, its leading 1 included.
+        valid = ~np.isnan(w[0])
+        w[:, ~valid] = 0
+        np.add.reduceat(valid, starts, dtype=np.float64, out=found[0])
         for place in range(count):
             np.add.reduceat(w[place], starts, out=found[1 + place])
         pairs = combinations_with_replacement(range(count), 2)
         for place, (i, j) in enumerate(pairs, start=1 + count):
-            np.multiply(w[i], w[j], out=product)
-            np.add.reduceat(product, starts, out=found[place])
+            np.add.reduceat(w[i] * w[j], starts, out=found[place])
     return sums.transpose(2, 0, 1)
 
 
@@ -303,7 +273,7 @@ def write(
         schema.with_metadata(metadata({**record, "crossproducts": facts})),
         **encoding(schema),
     ) as writer:
-        for block in gathered(blocks):
+        for block in _gathered(blocks):
             writer.write_table(to_table(block, layers))
             totals.add(block.products)
         # The sums over documents are known only now, when the schema is written already.
@@ -375,18 +345,13 @@ class Totals:
         return cls(0, np.zeros(layers, dtype=np.int64), np.zeros(shape), np.zeros(shape))
 
     def to_json(self) -> str:
-        return json.dumps(
-            {
-                "clusters": self.clusters,
-                **{key: getattr(self, key).tolist() for key in ("documents", "pooled", "within")},
-            }
-        )
+        return json.dumps({name: np.asarray(value).tolist() for name, value in vars(self).items()})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Totals":
         facts = json.loads(text)
-        arrays = {key: np.array(facts[key]) for key in ("documents", "pooled", "within")}
-        return cls(facts["clusters"], **arrays)
+        clusters = facts.pop("clusters")
+        return cls(clusters, **{name: np.array(value) for name, value in facts.items()})
 
 
 def read_shard(path: str | Path) -> Shard:
@@ -475,10 +440,9 @@ class Stack:
         Documents that give rows.
     fixed_effects : bool
         Whether the means of documents are taken out.
-    binned : bool
-        Whether clusters are bins of documents.
-    by_document : function
-        Returns an iterator over (layers, parts, documents, packed) arrays with all documents.
+    blocks : function or None
+        Where clusters are bins of documents: returns an iterator over the documents, as
+        (layers, parts, documents, packed) arrays.
     """
 
     terms: list[str]
@@ -490,12 +454,29 @@ class Stack:
     root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
-    binned: bool
-    by_document: Callable[[], Iterator[np.ndarray]]
+    blocks: Callable[[], Iterator[np.ndarray]] | None = None
 
     @property
     def p(self) -> int:
         return 1 + len(self.terms)
+
+    @property
+    def bins(self) -> int | None:
+        """Number of bins that documents share; None where each is a cluster."""
+        return None if self.blocks is None else len(self.clusters)
+
+    def by_document(self) -> Iterator[np.ndarray]:
+        """Iterate over (layers, parts, documents, packed) arrays with all documents."""
+        return iter([self.products]) if self.blocks is None else self.blocks()
+
+
+def common_centre(sums: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the overall means of several sums of w, (layers, p) each, about their own centres."""
+    n = [part[:, :1] for part in sums]
+    parts = [part + m * centre for part, m, centre in zip(sums, n, centres, strict=True)]
+    centre = np.sum(parts, axis=0) / np.maximum(np.sum(n, axis=0), 1)
+    centre[:, 0] = 0
+    return centre
 
 
 def stacked(
@@ -514,60 +495,45 @@ def stacked(
         to as many bins as fit, document i to bin i modulo their number: the bins depend on the
         number of documents only, not on the shards.
     """
-    stack = summed(shards, fixed_effects=fixed_effects)
-    layers, parts, packed = stack.totals.shape
-    count = sum(shard.totals.clusters for shard in shards)
-    bins = count
-    if 8 * layers * parts * packed * count > budget:
-        bins = min(count, max(FEWEST_BINS, int(budget // (8 * layers * parts * packed))))
-    stack.binned = bins < count
-    # A cluster's numbers lie together: weighted sums over clusters are then one matrix product.
-    stack.products = np.zeros((bins, layers, parts, packed)).transpose(1, 2, 0, 3)
-    names: list[str] = []
-    begun = 0
-    for documents, products in _moved(shards, stack.centre, fixed_effects):
-        done = 0
-        while done < len(documents):
-            place = (begun + done) % bins
-            size = min(bins - place, len(documents) - done)
-            stack.products[:, :, place : place + size] += products[:, :, done : done + size]
-            done += size
-        begun += done
-        names += [] if stack.binned else documents
-    stack.clusters = [f"bin {place}" for place in range(bins)] if stack.binned else names
-    if not stack.binned:
-        whole = stack.products
-        stack.by_document = lambda: iter([whole])
-    return stack
-
-
-def summed(shards: Sequence[Shard], *, fixed_effects: bool = False) -> Stack:
-    """Return the stack without its clusters: the sums, which no document is read for."""
     first = shards[0]
     p = 1 + len(first.terms)
-    sums = np.stack([shard.totals.pooled[0, :, :p] for shard in shards])
-    n = sums[:, :, :1]
-    totals = (sums + n * np.stack([shard.centre for shard in shards])).sum(axis=0)
-    centre = totals / np.maximum(n.sum(axis=0), 1)
-    centre[:, 0] = 0
-
+    centre = common_centre(
+        [shard.totals.pooled[0, :, :p] for shard in shards], [shard.centre for shard in shards]
+    )
     moved = [recentred(shard.totals.pooled, centre - shard.centre) for shard in shards]
     pooled = np.sum(moved, axis=0).transpose(1, 0, 2)
     # Where the means of documents are out, the centre is too.
     within = np.sum([shard.totals.within for shard in shards], axis=0).transpose(1, 0, 2)
     diagonal = np.cumsum([0, *range(p, 1, -1)])
+
+    count = sum(shard.totals.clusters for shard in shards)
+    bins = count
+    if pooled.nbytes * count > budget:
+        bins = min(count, max(FEWEST_BINS, int(budget // pooled.nbytes)))
+    # A cluster's numbers lie together: weighted sums over clusters are then one matrix product.
+    products = np.zeros((bins, *pooled.shape)).transpose(1, 2, 0, 3)
+    names: list[str] = []
+    for documents, block in _moved(shards, centre, fixed_effects):
+        places = np.arange(len(names), len(names) + len(documents)) % bins
+        for start in range(0, len(documents), bins):
+            # No bin twice.
+            chosen = slice(start, start + bins)
+            products[:, :, places[chosen]] += block[:, :, chosen]
+        names += documents
+    binned = bins < count
     return Stack(
         terms=first.terms,
         layers=first.layers,
-        clusters=[],
-        products=np.zeros((len(first.layers), pooled.shape[1], 0, pooled.shape[2])),
+        clusters=[f"bin {place}" for place in range(bins)] if binned else names,
+        products=products,
         centre=centre,
         totals=within if fixed_effects else pooled,
         root_squares=np.sqrt(np.maximum(pooled[:, 0, diagonal], 0)),
         documents=np.sum([shard.totals.documents for shard in shards], axis=0),
         fixed_effects=fixed_effects,
-        binned=False,
-        by_document=lambda: (moved for _, moved in _moved(shards, centre, fixed_effects)),
+        blocks=(lambda: (block for _, block in _moved(shards, centre, fixed_effects)))
+        if binned
+        else None,
     )
 
 

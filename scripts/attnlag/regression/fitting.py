@@ -24,7 +24,7 @@ from attnlag.regression import (
 )
 from attnlag.regression.bootstrap import Joint
 from attnlag.regression.crossproducts import Stack
-from attnlag.regression.inference import Fit
+from attnlag.regression.inference import CLUSTERED, FEWEST_DOCUMENTS, Fit
 from attnlag.regression.least_squares import Solution
 from attnlag.regression.residuals import ResidualSums
 from attnlag.regression.settings import RegressionSettings
@@ -90,6 +90,14 @@ def fit_regression(
         fixed_effects=settings.fixed_effects == "document",
         budget=settings.stack_mb * 1e6,
     )
+    documents = int(stack.documents.max(initial=0))
+    if settings.covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
+        raise UserError(
+            f"found {counted(documents, 'document')} with rows, expected at least "
+            f"{FEWEST_DOCUMENTS} for errors clustered by document; ask for hac errors (Newey-West "
+            "within sequences, also for a single document) or nonrobust ones (independent, as in "
+            "the teaching notebook), or give more documents"
+        )
     solutions = least_squares.solve_all(stack)
     model = residuals.residual_model(stack, solutions)
     lags = settings.hac_lags
@@ -129,7 +137,7 @@ def fit_regression(
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
         residual_sums=sums,
-        bins=len(stack.clusters) if stack.binned else None,
+        bins=stack.bins,
     )
 
 
@@ -161,11 +169,11 @@ def joint_tests(
         If the correction of p-values needs the draws and there are too few documents.
     """
     documents = int(np.max(stack.documents, initial=0))
-    draws = settings.bootstrap if documents >= inference.FEWEST_DOCUMENTS else 0
+    draws = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
     if settings.adjust == "max-t" and not draws:
         raise UserError(
             f"found the correction max-t with {counted(documents, 'document')}, expected at least "
-            f"{inference.FEWEST_DOCUMENTS} to draw from; correct with holm"
+            f"{FEWEST_DOCUMENTS} to draw from; correct with holm"
         )
     estimates = bootstrap.drawn(stack, solutions, draws, settings.seed)
     return bootstrap.joint(fits, stack, estimates, settings.alpha)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from attnlag.regression import inference, least_squares, results
+from attnlag.regression import inference, results
 from attnlag.regression.covariates import is_term
 from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, stacked
 from attnlag.regression.inference import CLUSTERED
@@ -91,12 +91,7 @@ def coefficients_by_group(
             fixed_effects=settings.fixed_effects == "document",
             budget=settings.stack_mb * 1e6,
         )
-        solutions = least_squares.solve_all(stack)
-        by_document = inference.sums_by_document(stack, solutions)
-        fits = [
-            inference.fit_layer(stack, index, solution, sums, covariance=covariance, folds=2)
-            for index, (solution, sums) in enumerate(zip(solutions, by_document, strict=True))
-        ]
+        fits = inference.fit(stack, covariance, 2)
         table = results.coefficients_table(
             fits, stack, covariance=covariance, alpha=settings.alpha, adjust=settings.adjust
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import counted
 from attnlag.regression.crossproducts import Stack, unpacked
 from attnlag.regression.least_squares import Solution, names_of, part_estimates, solve_all
 
@@ -178,45 +178,33 @@ class Fit:
 
     estimate: np.ndarray
     covariance: np.ndarray
-    df: int
     n_obs: int
     n_documents: int
-    effective_documents: float
-    r_squared: float
-    adj_r_squared: float
-    cv_r_squared: float
-    loo_r_squared: float
-    sigma: float
-    condition_number: float
-    f_statistic: float
-    f_p_value: float
-    log_likelihood: float
     parameters: int
     status: str
     without: np.ndarray
     clusters: np.ndarray
+    df: int = 0
+    effective_documents: float = np.nan
+    r_squared: float = np.nan
+    adj_r_squared: float = np.nan
+    cv_r_squared: float = np.nan
+    loo_r_squared: float = np.nan
+    sigma: float = np.nan
+    condition_number: float = np.nan
+    f_statistic: float = np.nan
+    f_p_value: float = np.nan
+    log_likelihood: float = np.nan
     p_wild: np.ndarray | None = None
 
 
 def unfitted(columns: int, solution: Solution) -> Fit:
     """Return the fit of a layer that has none."""
-    nan = float("nan")
     return Fit(
-        estimate=np.full(columns, nan),
-        covariance=np.full((columns, columns), nan),
-        df=0,
+        estimate=np.full(columns, np.nan),
+        covariance=np.full((columns, columns), np.nan),
         n_obs=solution.n_obs,
         n_documents=solution.documents,
-        effective_documents=nan,
-        r_squared=nan,
-        adj_r_squared=nan,
-        cv_r_squared=nan,
-        loo_r_squared=nan,
-        sigma=nan,
-        condition_number=nan,
-        f_statistic=nan,
-        f_p_value=nan,
-        log_likelihood=nan,
         parameters=columns + solution.absorbed,
         status=solution.status,
         without=np.empty((0, columns)),
@@ -351,20 +339,7 @@ def fit(
         From `solve_all`, if they are at hand.
     robust : sequence of (K, K) arrays, optional
         Covariances from the residuals, for hc1, hc3 and hac.
-
-    Raises
-    ------
-    UserError
-        If errors are to be clustered by fewer than ``FEWEST_DOCUMENTS`` documents.
     """
-    documents = int(stack.documents.max(initial=0))
-    if covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
-        raise UserError(
-            f"found {counted(documents, 'document')} with rows, expected at least "
-            f"{FEWEST_DOCUMENTS} for errors clustered by document; ask for hac errors (Newey-West "
-            "within sequences, also for a single document) or nonrobust ones (independent, as in "
-            "the teaching notebook), or give more documents"
-        )
     solutions = solve_all(stack) if solutions is None else solutions
     by_document = sums_by_document(stack, solutions)
     return [

@@ -114,8 +114,7 @@ def solve(stack: Stack, index: int) -> Solution:
     """
     p, totals = stack.p, stack.totals[index]
     names = names_of(stack)
-    columns = list(range(2 if stack.fixed_effects else 0, p))
-    columns = columns if stack.fixed_effects else [0, *range(2, p)]
+    columns = [*range(2, p)] if stack.fixed_effects else [0, *range(2, p)]
     k, n_obs = len(columns), int(np.rint(totals[0, 0]))
     documents = int(stack.documents[index])
     absorbed = documents if stack.fixed_effects else 0
@@ -136,18 +135,12 @@ def solve(stack: Stack, index: int) -> Solution:
     if stack.fixed_effects:
         # What the means of documents leave is a difference of sums: it is known to half the digits.
         least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.root_squares[index])
-    constant = [
-        term for term, place in zip(stack.terms, range(1, p), strict=True) if not size[place] > 0
-    ] + [
-        term
-        for term, place in zip(stack.terms, range(1, p), strict=True)
-        if 0 < size[place] <= least[place]
-    ]
+    constant = [term for term, a, b in zip(stack.terms, size[1:], least[1:], strict=True) if a <= b]
     if "y" in constant:
         return without(f"the outcome is constant{within}")
     if constant:
         are = "is" if len(constant) == 1 else "are"
-        return without(f"{_listed(sorted(constant, key=stack.terms.index))} {are} constant{within}")
+        return without(f"{_listed(constant)} {are} constant{within}")
 
     scale = size[columns]
     scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)

@@ -14,6 +14,7 @@ out in all layers; a layer without any norm in a document does not count for thi
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,9 @@ import pyarrow.parquet as pq
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.regression import bootstrap, covariates, design, least_squares, results
-from attnlag.regression.crossproducts import Stack, packed_size, recentred, runs
+from attnlag.regression.crossproducts import Stack, common_centre, packed_size, recentred, runs
 from attnlag.regression.least_squares import Solution
 from attnlag.regression.settings import DesignSettings
-from attnlag.regression.terms import Cell
 from attnlag.storage.tables import read_provenance
 
 # Number of the first row of the file; the second, -1, is the expectation.
@@ -117,38 +117,21 @@ class _Tokens:
     fixed: np.ndarray
 
 
-@dataclass
-class _Plan:
-    """Which variable each term is, and at which token.
+def _sources(
+    settings: DesignSettings, shared: Mapping[str, bool], layer: int
+) -> list[tuple[int | None, int]]:
+    """Return the variable of each term of a layer, and how many tokens after the outcome it is.
 
-    Attributes
-    ----------
-    terms : list of str
-        ``y``, then the regressors, in the order of the design.
-    sources : list of Cell, int or None
-        Where each term takes its values from: a cell among the log norms, a covariate that moves
-        with its token, counted from the last (-1), or None for a covariate that stays.
+    Covariates that move with their tokens are counted from the last variable, -1. A covariate that
+    stays in its place is no variable, but None.
     """
-
-    terms: list[str]
-    sources: list[Cell | int | None]
-
-    @property
-    def offsets(self) -> list[int]:
-        """Tokens from the outcome to the one that each term is of."""
-        return [source.offset if isinstance(source, Cell) else 0 for source in self.sources]
-
-
-def plan_of(settings: DesignSettings, facts: Mapping[str, Any]) -> _Plan:
-    """Return the terms of a design and what moves with the tokens."""
-    cells = design.cells_of(settings)
-    shared = covariates.shared_terms(settings, facts)
+    cells = design.cells_of(settings).values()
+    sources: list[tuple[int | None, int]] = [(layer - c.layers_before, c.offset) for c in cells]
     left = sum(shared.values())
-    sources: list[Cell | int | None] = list(cells.values())
     for moves in shared.values():
-        sources.append(-left if moves else None)
+        sources.append((-left if moves else None, 0))
         left -= moves
-    return _Plan([*cells, *shared], sources)
+    return sources
 
 
 def permuted_products(
@@ -173,8 +156,11 @@ def permuted_products(
     fixed_effects : bool
         Take the means of each document out.
     """
-    plan = plan_of(settings, facts)
-    p = 1 + len(plan.terms)
+    cells = design.cells_of(settings)
+    first = max(cell.layers_before for cell in cells.values())
+    shared = covariates.shared_terms(settings, facts)
+    terms = [*cells, *shared]
+    p = 1 + len(terms)
     sums: PermutedProducts | None = None
     centres: tuple[np.ndarray, np.ndarray] | None = None
     for table in whole_documents(batches):
@@ -183,7 +169,7 @@ def permuted_products(
             numbers = [columns.layer_number(layer) for layer in layers]
             shape = (2 + draws, len(layers), packed_size(p))
             sums = PermutedProducts(
-                terms=plan.terms,
+                terms=terms,
                 layers=numbers,
                 centre=np.zeros((len(layers), p)),
                 products=np.zeros(shape),
@@ -203,11 +189,14 @@ def permuted_products(
         )
         # Nearly always the same tokens move in all layers: they are put in order once.
         orders: dict[bytes, np.ndarray] = {}
-        for index in range(len(layers)):
-            places = _variables(plan, index)
-            if places is not None:
-                sums.centre[index, 1:] = _centre(places, centres)
-                _add(sums, index, tokens, plan, places, keys, orders)
+        # Layers without the layer before them that a term needs stay empty.
+        for index in range(first, len(layers)):
+            sources = _sources(settings, shared, index)
+            stays = iter(centres[1])
+            sums.centre[index, 1:] = [
+                next(stays) if place is None else centres[0][place] for place, _ in sources
+            ]
+            _add(sums, index, tokens, sources, keys, orders)
     if sums is None:
         raise ValueError("no batch, not even an empty one")
     sums.root_squares = np.sqrt(sums.root_squares)
@@ -249,38 +238,16 @@ def _tokens(
     return _Tokens(values, document, names, moves, rows, fixed - centres[1][:, None]), centres
 
 
-def _variables(plan: _Plan, index: int) -> list[int | None] | None:
-    """Return the place of each term's variable among the values; None for a term that stays.
-
-    None altogether for a layer without the layer before it that a term needs.
-    """
-    places: list[int | None] = []
-    for source in plan.sources:
-        if not isinstance(source, Cell):
-            places.append(source)
-        elif source.layers_before > index:
-            return None
-        else:
-            places.append(index - source.layers_before)
-    return places
-
-
-def _centre(places: Sequence[int | None], centres: tuple[np.ndarray, np.ndarray]) -> list[float]:
-    stays = iter(centres[1])
-    return [float(next(stays) if place is None else centres[0][place]) for place in places]
-
-
 def _add(
     sums: PermutedProducts,
     index: int,
     tokens: _Tokens,
-    plan: _Plan,
-    places: Sequence[int | None],
+    sources: Sequence[tuple[int | None, int]],
     keys: np.ndarray,
     orders: dict[bytes, np.ndarray],
 ) -> None:
     """Add documents to one layer's sums; orders of the tokens that move are kept for the next."""
-    used = sorted({place for place in places if place is not None})
+    used = sorted({place for place, _ in sources if place is not None})
     # A layer without norms in a document has no rows there.
     has_norms = np.isfinite(tokens.values[used]).all(axis=0)
     kept = has_norms[tokens.rows]
@@ -289,13 +256,13 @@ def _add(
         return
     starts = np.flatnonzero(np.diff(tokens.document[rows], prepend=-1))
     counts = np.diff(starts, append=len(rows))
-    p = 1 + len(places)
+    p = 1 + len(sources)
 
     def w_of(values: np.ndarray) -> np.ndarray:
         """Return w, (p, rows), when the tokens have these values."""
         w = np.ones((p, len(rows)))
         stays = iter(fixed)
-        for row, place, offset in zip(w[1:], places, plan.offsets, strict=True):
+        for row, (place, offset) in zip(w[1:], sources, strict=True):
             row[:] = next(stays) if place is None else values[place][rows + offset]
         return w
 
@@ -311,7 +278,7 @@ def _add(
     sums.products[0, index] += products_of(observed)
     moving = np.flatnonzero(tokens.moves & has_norms)
     sums.products[1, index] += _expected(
-        tokens, plan, places, rows, fixed, moving, starts, counts, sums.fixed_effects
+        tokens, sources, rows, fixed, moving, starts, counts, sums.fixed_effects
     )
     if moving.tobytes() not in orders:
         document = tokens.document[moving].astype(np.float64)
@@ -328,8 +295,7 @@ def _add(
 
 def _expected(
     tokens: _Tokens,
-    plan: _Plan,
-    places: Sequence[int | None],
+    sources: Sequence[tuple[int | None, int]],
     rows: np.ndarray,
     fixed: np.ndarray,
     moving: np.ndarray,
@@ -350,29 +316,21 @@ def _expected(
     def mean(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values[members], edges) / m
 
-    same: dict[tuple[int, int], np.ndarray] = {}
-    means: dict[int, np.ndarray] = {}
+    @cache
+    def of_one(u: int) -> np.ndarray:
+        """Return the mean of a variable, by document."""
+        return mean(tokens.values[u])
 
+    @cache
     def moments(u: int, v: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean product at one token and at two, by document."""
-        u, v = min(u, v), max(u, v)
-        for one in (u, v):
-            if one not in means:
-                means[one] = mean(tokens.values[one])
-        if (u, v) not in same:
-            same[u, v] = mean(tokens.values[u] * tokens.values[v])
-        apart = (m * means[u] * means[v] - same[u, v]) / np.maximum(m - 1, 1)
-        return same[u, v], apart
+        """Return the mean product of two variables at one token and at two, by document."""
+        same = mean(tokens.values[u] * tokens.values[v])
+        return same, (m * of_one(u) * of_one(v) - same) / np.maximum(m - 1, 1)
 
     is_row = np.zeros(len(tokens.document), dtype=bool)
     is_row[rows] = True
 
-    def of_one(u: int) -> np.ndarray:
-        """Return the mean of a variable, by document."""
-        moments(u, u)
-        return means[u]
-
-    offsets = plan.offsets
+    places, offsets = zip(*sources, strict=True)
     # Rows and sums of the terms that stay, by their place among the terms.
     stays = [place for place, variable in enumerate(places) if variable is None]
     still = dict(zip(stays, fixed, strict=True))
@@ -388,7 +346,7 @@ def _expected(
             assert moves is not None
             product = of_one(moves) * still_sums[stay]
             return product, counts * product
-        together, apart = moments(u, v)
+        together, apart = moments(min(u, v), max(u, v))
         product = counts * (together if offsets[a] == offsets[b] else apart)
         # Tokens that both terms take, each at a row of its own.
         shifted = rows + offsets[a] - offsets[b]
@@ -465,11 +423,8 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
     p = 1 + len(first.terms)
     centre = first.centre
     if not first.fixed_effects:
-        n = np.stack([part.products[0, :, :1] for part in parts])
         sums = [part.products[0, :, :p] for part in parts]
-        totals = np.sum(sums + n * np.stack([part.centre for part in parts]), axis=0)
-        centre = totals / np.maximum(n.sum(axis=0), 1)
-        centre[:, 0] = 0
+        centre = common_centre(sums, [part.centre for part in parts])
     moved = [
         # Where the means of documents are out, the centre is too.
         part.products if first.fixed_effects else recentred(part.products, centre - part.centre)
@@ -510,23 +465,19 @@ class Null:
 
 def null_of(sums: PermutedProducts) -> Null:
     """Fit the observed, the expected and the drawn cross-products in every layer."""
-    observed = sums.products[0]
+    # Every order is a cluster of its own, that alone counts.
     stack = Stack(
         terms=sums.terms,
         layers=sums.layers,
         clusters=[],
-        products=np.zeros((len(sums.layers), 1, 0, observed.shape[1])),
+        products=sums.products.transpose(1, 0, 2)[:, None],
         centre=sums.centre,
-        totals=observed[:, None],
+        totals=sums.products[0][:, None],
         root_squares=sums.root_squares,
         documents=sums.documents,
         fixed_effects=sums.fixed_effects,
-        binned=False,
-        by_document=lambda: iter([]),
     )
     solutions = least_squares.solve_all(stack)
-    # Every draw is a cluster of its own, that alone counts.
-    stack.products = sums.products.transpose(1, 0, 2)[:, None]
     found = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
     return Null(least_squares.names_of(stack), solutions, found[0], found[1], found[2:])
 

@@ -27,8 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
-from attnlag.adjustments import columns
-from attnlag.regression.crossproducts import Shard, Stack, unpacked
+from attnlag.regression.crossproducts import Shard, Stack, unpacked, values_of
 from attnlag.regression.least_squares import WORST_CONDITION, Solution
 from attnlag.storage import tables
 
@@ -297,9 +296,9 @@ def sum_residuals(
         document = begun - 1 + np.cumsum(new)
         begun = document[-1] + 1
         for place in fitted:
-            x = _read(batch, model.layers[place], model.terms)
+            x = values_of(batch, model.layers[place], ["y", *model.terms])
             kept = np.flatnonzero(~np.isnan(x[0]))
-            x = x[:, kept]
+            x = x.take(kept, axis=1)
             if document_means is None:
                 x[1:] -= model.means[place, 1:, None]
                 freedom = np.ones(len(kept))
@@ -344,14 +343,6 @@ def _places(
     distance[new | (np.diff(window, prepend=last[1]) != 0)] = reach + 1
     slots = reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
     return new, slots, (names[-1].as_py(), int(window[-1]), int(position[-1]))
-
-
-def _read(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.ndarray:
-    """Return y and the regressors of a layer, (1 + K, rows), NaN for null."""
-    own = [f"{columns.layer_name(layer)}.{term}" for term in ["y", *terms]]
-    there = set(batch.schema.names)
-    names = [name if name in there else name.partition(".")[2] for name in own]
-    return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
 
 
 def _add(

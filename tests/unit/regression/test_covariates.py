@@ -74,8 +74,3 @@ def test_a_new_entry_says_all_that_is_asked_of_a_covariate(monkeypatch, tmp_path
     assert covariates.shared_terms(settings, facts) == {"style_plain": False, "style_ornate": False}
     with pytest.raises(UserError, match="the covariate style without --corpus"):
         covariates.read_facts(settings, {"corpus": None})
-
-
-def test_an_unknown_covariate_is_an_error():
-    with pytest.raises(ValueError, match="unknown covariates: \\['weather'\\]"):
-        covariates.shared_terms(design_settings(lags=(1,), covariates=("weather",)), {})

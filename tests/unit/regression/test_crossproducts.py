@@ -80,7 +80,7 @@ def test_bins_hold_every_document_once(monkeypatch):
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2)
     whole = stack_of(table)
     small = stack_of(table, budget=1000.0)
-    assert (small.binned, whole.binned) == (True, False)
+    assert (small.bins, whole.bins) == (7, None)
     assert small.clusters == [f"bin {i}" for i in range(7)]
     for place in range(7):
         np.testing.assert_allclose(

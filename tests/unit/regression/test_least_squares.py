@@ -11,7 +11,6 @@ import statsmodels.api as sm
 from designs import columns_of, design_table, stack_of
 from statsmodels.stats.multitest import multipletests
 
-from attnlag.errors import UserError
 from attnlag.regression import crossproducts, inference, results
 
 LENGTHS = {
@@ -28,8 +27,8 @@ LENGTHS = {
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
 def test_equals_statsmodels(lengths, layers, missing, covariance):
     if covariance == "cluster" and len(lengths) < 6:
-        with pytest.raises(UserError, match="expected at least 6"):
-            inference.fit(stack_of(design_table(lengths)), "cluster", 5)
+        for fit in inference.fit(stack_of(design_table(lengths)), "cluster", 5):
+            assert fit.status.endswith("too few to cluster by")
         return
     table = design_table(lengths, layers, missing=missing)
     stack = stack_of(table)
