@@ -324,6 +324,8 @@ def files_needed(names: Iterable[str]) -> set[str]:
 
 def _token_covariates(settings: DesignSettings) -> dict[str, TokenCovariate]:
     """Return the covariates of a design that all layers share, in the order of the catalogue."""
+    if unknown := set(settings.covariates) - set(CATALOGUE):
+        raise ValueError(f"unknown covariates: {sorted(unknown)}")
     return {
         name: entry
         for name, entry in CATALOGUE.items()

@@ -385,10 +385,10 @@ def test_an_architecture_of_no_family_is_told_what_to_declare():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"blocks": "model.layers"}, "LlamaModel has no attribute `model`"),
-        ({"blocks": "norm"}, "'LlamaRMSNorm' object is not iterable"),
-        ({"mlp": "mpl"}, "LlamaDecoderLayer has no attribute `mpl`"),
-        ({"mlp": "mlp.down"}, "LlamaMLP has no attribute `down`"),
+        ({"blocks": "model.layers"}, "found no module 'model', expected one of embed_tokens"),
+        ({"blocks": "norm"}, "found 'norm' to be a LlamaRMSNorm, expected the list of the blocks"),
+        ({"mlp": "mpl"}, "found no module 'layers.0.mpl', expected one of self_attn, mlp"),
+        ({"mlp": "mlp.down"}, "'layers.0.mlp.down', expected one of gate_proj"),
     ],
 )
 def test_a_declared_path_that_leads_nowhere(changes, words):
@@ -396,7 +396,7 @@ def test_a_declared_path_that_leads_nowhere(changes, words):
     with pytest.raises(UserError) as caught:
         architectures.locate(small_model("llama", LLAMA), paths, "mine")
     (line,) = caught.value.problems
-    assert line.startswith("model mine, of type 'llama': found modules elsewhere: ")
+    assert line.startswith("model mine, of type 'llama', modules declared: found")
     assert words in line
 
 

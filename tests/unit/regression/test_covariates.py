@@ -74,3 +74,9 @@ def test_a_new_entry_says_all_that_is_asked_of_a_covariate(monkeypatch, tmp_path
     assert covariates.shared_terms(settings, facts) == {"style_plain": False, "style_ornate": False}
     with pytest.raises(UserError, match="the covariate style without --corpus"):
         covariates.read_facts(settings, {"corpus": None})
+
+
+def test_an_unknown_covariate_is_an_error():
+    """It would be left out in silence, of the design and of the null."""
+    with pytest.raises(ValueError, match="unknown covariates: \\['odd_token'\\]"):
+        covariates.shared_terms(design_settings(covariates=("odd_token",)), {})
