@@ -187,6 +187,8 @@ def reduce(inputs: RegressionInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return in how many layers residuals have heavier tails than a normal distribution."""
     kurtosis = data.fits["kurtosis"].dropna()
+    if kurtosis.empty:
+        return "No layer was fitted, so there are no residuals"
     heavy = int((kurtosis > NORMAL_KURTOSIS).sum())
     return (
         f"Residuals have heavier tails than normal in {heavy} of {len(kurtosis)} layers "

@@ -147,6 +147,8 @@ def reduce(inputs: NormsInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return the smallest and the largest typical norm, with their layers."""
     known = np.array([part.median for part in data.layers])
+    if np.isnan(known).all():
+        return "No layer has a norm that is finite and not zero"
     low, high = (data.layers[place] for place in (np.nanargmin(known), np.nanargmax(known)))
     return (
         f"Median norm from {np.exp(low.median):.2g} (layer {low.layer}) to "

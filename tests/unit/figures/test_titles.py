@@ -1,5 +1,7 @@
 """Titles say what the numbers say."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 
@@ -33,6 +35,13 @@ def tidy(p_values, term="lag_1", vcov_type="cluster", subset="all", estimates=No
 def of_coefficients(table, alpha):
     data = coefficients_by_layer.Data(table, pd.DataFrame(), alpha, "holm")
     return coefficients_by_layer.title_of(data)
+
+
+def test_titles_say_so_where_there_is_nothing_to_show():
+    fits = SimpleNamespace(fits=pd.DataFrame({"kurtosis": [np.nan, np.nan]}))
+    assert diagnostics.title_of(fits) == "No layer was fitted, so there are no residuals"
+    layers = SimpleNamespace(layers=[SimpleNamespace(median=np.nan, layer=0)])
+    assert norms_by_layer.title_of(layers) == "No layer has a norm that is finite and not zero"
 
 
 def test_significant_layers_are_counted_by_lag():

@@ -376,8 +376,9 @@ def test_an_architecture_of_no_family_is_told_what_to_declare():
     (line,) = caught.value.problems
     assert "\n" not in line
     for words in (
-        "model mine, of type 'biogpt': found none of the types that attnlag knows (",
-        "its modules can be declared, as {blocks: PATH, attention: PATH, mlp: PATH}",
+        "model mine: found the type 'biogpt' (BioGptModel) with 3 blocks in 'layers', each of",
+        "tried the ",
+        "modules: {blocks: layers, attention: self_attn, mlp: fc2}",
     ):
         assert words in line
 
