@@ -104,6 +104,8 @@ def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
     All points are inside as long as they widen the range of the central tokens by no more than
     half of it on either side: a few tokens far away must not squeeze all others.
     """
+    if np.isnan([part.low for part in layers]).all():
+        return 0.0, 1.0  # nothing to show
     low, high = np.nanmin([part.low for part in layers]), np.nanmax([part.high for part in layers])
     span = max(high - low, 1e-3)
     points = np.concatenate([np.r_[part.sample, part.first_sample] for part in layers])
