@@ -49,22 +49,9 @@ PARTS = ("growth", "default", "dry-run")
 
 # The rules in the order of the flow.
 FLOW = [
-    "prepare_corpus",
-    "tokenize_corpus",
-    "summarize_tokens",
-    "tabulate_tokens",
-    "extract_activations",
-    "compute_norms",
-    "build_design",
-    "accumulate_crossproducts",
-    "permute_documents",
-    "fit_permutations",
-    "fit_regression",
-    "plot_norms",
-    "plot_regression",
-    "plot_null",
-    "plot_specifications",
-    "check_fits",
+    rule
+    for part in re.findall(r'"(rules/\w+\.smk)"', (ROOT / "workflow/Snakefile").read_text())
+    for rule in re.findall(r"^ *rule (\w+):", (ROOT / "workflow" / part).read_text(), re.MULTILINE)
 ]
 
 # Log-normal lengths of documents in words: a median of 150, a mean of 225, none over 3,000.
