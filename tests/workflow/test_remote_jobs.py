@@ -1,0 +1,44 @@
+"""What workflow/rules/remote_jobs.smk mends is still a defect of Snakemake's, and it mends it.
+
+The process that an executor starts on another machine is started here as it is there. The run
+that submitted it was killed, so that its mark of an incomplete file is left.
+"""
+
+import base64
+
+import pytest
+
+TARGET = "results/corpora/small.parquet"
+# As snakemake/spawn_jobs.py calls it.
+REMOTE = (
+    *("--snakefile", "Snakefile", "--target-jobs", "prepare_corpus:corpus=small"),
+    *("--allowed-rules", "prepare_corpus", "--cores", "1", "--force", "--nolock"),
+    *("--ignore-incomplete", "--no-hooks", "--mode", "remote"),
+)
+
+
+def marked(project):
+    """Return whether the target is marked as incomplete."""
+    name = base64.urlsafe_b64encode(TARGET.encode()).decode()
+    return [path.name for path in (project.folder / ".snakemake/incomplete").rglob(name)] == [name]
+
+
+def left_by_a_killed_run(project):
+    """Mark the target as Snakemake marks what it begins to make."""
+    name = base64.urlsafe_b64encode(TARGET.encode()).decode()
+    folder = project.folder / ".snakemake/incomplete"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text('{"external_jobid": "1"}')
+    assert marked(project)
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_the_mark_of_an_incomplete_file_stays(fresh, mended):
+    """If this fails for Snakemake alone, remote_jobs.smk is no longer needed."""
+    if not mended:
+        (fresh.folder / "workflow/rules/remote_jobs.smk").write_text("")
+    left_by_a_killed_run(fresh)
+    result = fresh.snakemake(*REMOTE)
+    assert result.returncode == 0, result.stdout
+    assert (fresh.folder / TARGET).exists()
+    assert marked(fresh) == mended
