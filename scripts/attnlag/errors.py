@@ -51,6 +51,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
 @contextmanager
 def told_as(problem: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
     """Turn what the block raises into a UserError of one line that begins with ``problem``.
@@ -83,10 +92,11 @@ def unreadable(file: Path) -> str | None:
     try:
         kind = stat.S_IFMT(file.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
+        if file.is_symlink():
+            return f"is a link to '{os.readlink(file)}', which is missing"
         return "no such file"
     except (OSError, ValueError) as error:
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
     if kind != stat.S_IFREG:
-        found = "a folder" if kind == stat.S_IFDIR else "a pipe or a device"
-        return f"is {found}, expected a file"
+        return f"is {KINDS.get(kind, 'something else')}, expected a file"
     return None if os.access(file, os.R_OK) else "cannot be read: Permission denied"

@@ -70,6 +70,7 @@ CASES.update(
         # keys
         "an unknown key": setting(figrues={"formats": ["png"]}),
         "a key in the wrong section": setting(alpha=0.1),
+        "a key of another version": setting(version=1),
         "a key given twice": adding("inference:\n  alpha: 0.1\n  alpha: 0.2\n"),
         "a regression given twice": changing(
             "regressions:", "regressions:\n  notebook: {lags: [3]}"
@@ -94,6 +95,10 @@ CASES.update(
         "a lag of zero": regression(lags=[0]),
         "a negative lag": regression(lags=[-1]),
         "a lag that is no whole number": regression(lags=[1.5]),
+        "a lag that is true": regression(lags=[True]),
+        "a lag beyond all sequences": setting(
+            tokens={"max_length": 8}, regressions={"notebook": {"lags": [1, 9]}}
+        ),
         # models
         "a kind of source that is unknown": setting(models={"tiny": {"source": "hubb"}}),
         "a revision that is none": setting(models={"more": {**HUB, "revision": "a b"}}),
@@ -107,6 +112,8 @@ CASES.update(
         "a name of two folders": setting(regressions={"a/b": {"lags": [1]}}),
         "a name that ends with a dot": setting(regressions={"more.": {"lags": [1]}}),
         "a name that ends with a space": setting(regressions={"more ": {"lags": [1]}}),
+        "a name that differs in case only": setting(regressions={"Notebook": {"lags": [1]}}),
+        "a name of more than 100 characters": setting(regressions={"x" * 101: {"lags": [1]}}),
         "a name that is a number": setting(regressions={1: {"lags": [1]}}),
         "a name that is true": setting(regressions={True: {"lags": [1]}}),
         "a name of the results' own": setting(regressions={"norms": {"lags": [1]}}),

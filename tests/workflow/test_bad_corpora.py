@@ -94,6 +94,12 @@ def _(project: Project):
     change_corpus(project, files=["data"])
 
 
+@CASES.of("a link to what is missing")
+def _(project: Project):
+    corpus_of(project).unlink()
+    corpus_of(project).symlink_to("elsewhere.jsonl")
+
+
 @CASES.of("a pipe, which has no end until someone writes")
 def _(project: Project):
     corpus_of(project).unlink()

@@ -81,13 +81,21 @@ def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
     assert elsewhere.dry_run()["plot_regression"] == 1
 
 
-def test_problems_name_the_key(elsewhere):
+@pytest.mark.parametrize(
+    ("config", "file", "key"),
+    [
+        ('config["attnlag"]', "settings.yaml:{}: ", "attnlag.inference.covariance"),
+        ("dict(config['attnlag'], figures={})", "configuration: ", "inference.covariance"),
+    ],
+)
+def test_problems_name_the_file_of_the_other_workflow(elsewhere, config, file, key):
     elsewhere.write_config(inference={"covariance": "clustr"})
-    elsewhere.write_snakefile('config["attnlag"]')
+    elsewhere.write_snakefile(config)
+    text = (elsewhere.folder / "settings.yaml").read_text()
+    line = next(i for i, each in enumerate(text.split("\n"), 1) if "clustr" in each)
     result = elsewhere.snakemake("-n")
     assert result.returncode == 1
-    problem = 'configuration: inference.covariance: found "clustr", expected cluster, '
-    assert problem in result.stdout
+    assert f'{file.format(line)}{key}: found "clustr", expected cluster, ' in result.stdout
     assert "Traceback" not in result.stdout
 
 

@@ -7,8 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from attnlag.config.files import name_problem
-from attnlag.config.problems import check, reading_problems
+from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
 from attnlag.regression import covariates

@@ -1,5 +1,6 @@
 """Everything that is wrong with a configuration, one line a problem."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,13 +8,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from attnlag.config.files import json_object
 from attnlag.config.reading import (
     KeyPath,
     Reading,
+    file_alike,
     null_named,
+    part_of_path,
     read_yaml,
     values_by_path,
 )
@@ -21,26 +23,46 @@ from attnlag.config.schema import (
     IN_WORDS,
     SOURCES,
     Config,
+    Corpus,
     ModelSource,
+    Name,
     PathSource,
     RandomSource,
+    Regression,
     Section,
     Source,
+    classes_of,
+    files_matching,
+    is_named,
 )
-from attnlag.errors import UserError, nearest, printable, shown
+from attnlag.errors import UserError, counted, nearest, printable, shown, unreadable
+from attnlag.regression.covariates import layer_cells
 
-# What pydantic expected, by the beginning of its error's type.
+# What pydantic expected, by the type of its error.
 EXPECTED = {
-    "bool": "true or false",
-    "dict": "a mapping, as in {name: {key: value}}",
-    "float": "a number",
-    "int": "a whole number",
-    "list": "a list, as in [a, b]",
-    "model": "a mapping, as in {key: value}",
-    "path": "text (quotes make a number text)",
-    "string": "text (quotes make a number text)",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping, as in {name: {key: value}}",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list, as in [a, b]",
+    "model_attributes_type": "a mapping, as in {key: value}",
+    "model_type": "a mapping, as in {key: value}",
+    "path_type": "text (quotes make a number text)",
+    "string_too_short": "text that is not empty",
+    "string_type": "text (quotes make a number text)",
 }
 BOUNDS = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
+
+
+COMMIT = r"[0-9a-f]{40}"
+
+# Keys of earlier versions, by section.
+RENAMED = {("models", "sites"): "modules"}
 
 
 def _section_at(path: KeyPath) -> type[Section]:
@@ -67,66 +89,135 @@ def _key_of(error: Mapping[str, Any]) -> KeyPath:
         del path[2:3]  # the kind of source, between the model's name and its key
     if error["type"].startswith("union_tag"):
         path.append("source")
+    if error["type"] == "impossible":
+        path.append(error["ctx"]["key"])
     return tuple(path)
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
     """Return what was found and what was expected, for one error of pydantic's list."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    valid: list[str] = []
     if kind == "value_error":
         return str(context["error"])
+    if kind == "impossible":
+        return str(context["sentence"])
     if kind in ("missing", "extra_forbidden", "invalid_key"):
         *section, name = error["loc"]
         fields = _section_at(tuple(section)).model_fields
         if kind == "missing":
             meaning = fields[name].description or "a value"
             return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
-        return f"unknown key, expected one of {', '.join(fields)}{nearest(str(name), fields)}"
-    alike = ""
+        new_name = RENAMED.get((error["loc"][0], name))
+        if new_name in fields:
+            return f"unknown key, its name is now '{new_name}'"
+        alike = nearest(str(name), fields) or _elsewhere(str(name), error["loc"][0])
+        return f"unknown key, expected one of {', '.join(fields)}{alike}"
     if kind.startswith("union_tag"):
-        value = value.get("source")
-        expected = f"one of {', '.join(SOURCES)}"
-        alike = nearest(str(value), SOURCES)
+        valid = list(SOURCES)
+        expected = f"one of {', '.join(valid)}"
+        if kind == "union_tag_not_found":
+            return f"is missing, expected {expected}"
+        value = value["source"]
     elif kind == "literal_error":
         expected = re.sub("True|False", lambda word: word[0].lower(), context["expected"])
         expected = expected.replace("'", "")
-        alike = nearest(str(value), re.split(", | or ", expected))
+        valid = re.split(", | or ", expected)
     elif kind == "string_pattern_mismatch":
-        expected = IN_WORDS[context["pattern"]]
+        expected = IN_WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
     elif BOUNDS.keys() & context.keys():
         expected = " and ".join(f"{BOUNDS[key]} {bound:,.0f}" for key, bound in context.items())
     elif kind == "too_short":
-        expected = f"a list of at least {context['min_length']}"
+        least = context["min_length"]
+        expected = f"at least {'one entry' if least == 1 else f'{least} entries'}"
+    elif kind in EXPECTED:
+        expected = EXPECTED[kind]
     else:
-        expected = EXPECTED.get(kind.split("_")[0], error["msg"])
+        return f"found {shown(value)}: {error['msg']}"
+    alike = nearest(str(value), valid) if valid else ""
     return f"found {shown(value)}, expected {expected}{alike}"
 
 
-def _cross_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Yield what does not go together in sections that are right by themselves."""
-    trained = [n for n, model in config.models.items() if not isinstance(model, RandomSource)]
+def _elsewhere(key: str, section: str | int) -> str:
+    """Return ``"; did you mean 'inference.alpha'?"`` for a key that belongs to another section."""
+    homes = [
+        f"'{name}.NAME.{key}'" if is_named(name) else f"'{name}.{key}'"
+        for name in Config.model_fields
+        if name != section and any(key in kind.model_fields for kind in classes_of(name))
+    ]
+    return f"; did you mean {' or '.join(homes)}?" if homes else ""
+
+
+class _Sound(Config):
+    """A configuration from which everything wrong was taken out."""
+
+    models: dict[Name, Source] = Field(default={})
+    corpora: dict[Name, Corpus] = Field(default={})
+    regressions: dict[Name, Regression] = Field(default={})
+
+
+def _sound_part(raw: Any) -> _Sound:
+    """Return what is left of a configuration without the keys that are wrong."""
+    while True:
+        try:
+            return _Sound.model_validate(raw)
+        except ValidationError as error:
+            left = raw
+            for item in error.errors(include_url=False):
+                path = _key_of(item)
+                if item["type"] == "missing" or item["type"].startswith("union_tag"):
+                    path = path[:-1]  # the section that lacks a key
+                left = _without(left, path) if path else {}
+            raw = left if left != raw else {}
+
+
+def _without(section: Any, path: KeyPath) -> Any:
+    """Return a section without the key at a path, or without the list that the path leads into."""
+    first, *rest = path
+    inner = {
+        key: _without(value, tuple(rest))
+        for key, value in section.items()
+        if part_of_path(key) == first and rest and isinstance(value, Mapping)
+    }
+    return {key: value for key, value in section.items() if part_of_path(key) != first} | inner
+
+
+def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield what is wrong with values that are well formed: missing files, impossible layers.
+
+    A name in ``raw`` may lack its entry in ``config``, where that is wrong itself.
+    """
+    for section in ("models", "corpora", "regressions"):
+        yield from _names_alike(section, getattr(config, section))
+    for name, corpus in config.corpora.items():
+        for index, pattern in enumerate(corpus.files):
+            if problem := _file_problem(pattern):
+                yield ("corpora", name, "files", index), problem
     for name, model in config.models.items():
-        if isinstance(model, RandomSource) and model.of not in trained:
-            yield (
-                ("models", name, "of"),
-                f"found {shown(model.of)}, expected a model that is not random: "
-                f"{', '.join(trained) or 'there is none'}{nearest(model.of, trained)}",
-            )
+        if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
+            yield ("models", name, "path"), problem
+        if isinstance(model, RandomSource) and (
+            model.of not in raw["models"] or isinstance(config.models.get(model.of), RandomSource)
+        ):
+            yield ("models", name, "of"), _original_problem(model.of, config.models)
         yield from _layer_problems(name, model, config)
-    for name in config.figures.documents or ():
-        if name not in config.corpora:
+    corpora = raw.get("corpora")
+    for of in config.figures.documents or ():
+        if corpora and isinstance(corpora, Mapping) and of not in corpora:
             yield (
-                ("figures", "documents", name),
-                f"found no corpus {name!r}, expected one of {', '.join(config.corpora)}"
-                f"{nearest(name, config.corpora)}",
+                ("figures", "documents", of),
+                f"found no corpus {of!r}, expected one of {', '.join(config.corpora)}"
+                f"{nearest(of, config.corpora)}",
             )
+    yield from _length_problems(config)
     covariance = config.inference.covariance
     for name, regression in config.regressions.items():
         if regression.bias_correction == "half-panel" and not covariance.startswith("cluster"):
             yield (
                 ("inference", "covariance"),
                 f"found {covariance}, expected cluster or cluster-jackknife: regression {name} has "
-                "bias_correction: half-panel, which knows no other errors",
+                "bias_correction: half-panel, which knows no other errors; or bias_correction: "
+                "none",
             )
     if config.figures.bands == "joint" and not config.inference.bootstrap:
         yield (
@@ -157,21 +248,134 @@ def _layer_problems(name: str, model: ModelSource, config: Config) -> Iterator[t
             yield key, f"found layer {layer}, but model {name} has layers 0 to {layers - 1}"
 
 
+def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yield which regressions have no row because all sequences are too short for them."""
+    longest = config.tokens.max_length
+    if longest is None:
+        return
+
+    def problem(lags: list[int], leads: list[int], covariates: list[str]) -> str | None:
+        furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
+        furthest += [f"lead {max(leads)}"] if leads else []
+        # Beside the token itself; a covariate may hold a lag.
+        offsets = [cell.offset for cell in layer_cells(covariates).values()]
+        reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
+        needed = config.norms.drop_first + reach + 1
+        if longest >= needed:
+            return None
+        return (
+            f"{' and '.join(furthest)}, which need{'s' if len(furthest) == 1 else ''} sequences "
+            f"of {needed} tokens (norms.drop_first is {config.norms.drop_first}), but "
+            f"tokens.max_length is {longest}"
+        )
+
+    all_fit = True
+    for name, regression in config.regressions.items():
+        if sentence := problem(regression.lags, regression.leads, regression.layer_covariates):
+            all_fit = False
+            key = "lags" if regression.lags else "leads"
+            yield ("regressions", name, key), f"found {sentence}"
+    sample = config.sample()
+    if all_fit and sample and (sentence := problem(**sample)):
+        yield ("norms", "common_sample"), f"found true: over all regressions {sentence}"
+
+
+def _names_alike(section: str, names: Iterable[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield which names would be one folder where upper and lower case are not told apart."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            yield (
+                (section, name),
+                f"the name '{name}' differs from '{other}' in case only, expected another: "
+                "some disks do not tell their folders apart",
+            )
+
+
+def _file_problem(pattern: str) -> str | None:
+    """Return what is wrong with a file or glob of a corpus, without its content being read."""
+    try:
+        files = [Path(file) for file in files_matching(pattern)]
+    except (OSError, ValueError) as error:
+        return f"{pattern!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+    if not files:
+        return f"{pattern!r} matches no file"
+    if problem := next(filter(None, map(name_problem, files)), None):
+        return problem
+    found = [(file, problem) for file in files if (problem := unreadable(file))]
+    if not found:
+        return None
+    file, problem = found[0]
+    if problem == "no such file":
+        return f"found no file {pattern!r}{file_alike(file)}"
+    if problem.startswith("is a folder"):
+        return f"{pattern!r} {problem} or a glob, as in {str(file / '*.txt')!r}"
+    more = len(found) - 1
+    also = f"; so {'is' if more == 1 else 'are'} {counted(more, 'other file')}" if more else ""
+    return f"{str(file)!r} {problem}{also}"
+
+
+def name_problem(path: str | Path) -> str | None:
+    """Return what keeps Snakemake from handing a file to a job by its name, or None."""
+    name = str(path)
+    if printable(name) != name:
+        return f"the name {name!r} has characters that cannot be printed, expected another name"
+    # It puts the name of a corpus or model in place of {corpus} or {model}.
+    if "{" in name and "}" in name:
+        return f"the name {name!r} has braces, which mark wildcards, expected another name"
+    return None
+
+
+def _model_problem(path: Path) -> str | None:
+    """Return what is wrong with a model on this machine, without its weights being looked at."""
+    expected = "expected a Hugging Face folder or a .gguf file"
+    try:
+        if not path.exists():
+            return f"found no folder '{path}', {expected}"
+        if problem := name_problem(path):
+            return problem
+        if path.is_file():
+            return None if path.suffix == ".gguf" else f"'{path}' is a file, {expected}"
+        if not (path / "config.json").is_file():
+            return f"the folder '{path}' has no config.json, {expected}"
+    except OSError as error:
+        return f"'{path}' cannot be read: {error.strerror}"
+    if _json_object(path / "config.json") is None:
+        return f"'{path / 'config.json'}' holds no JSON object, {expected}"
+    return None
+
+
+def _original_problem(of: str, models: Mapping[str, ModelSource]) -> str:
+    """Return what is wrong with the original of a random twin."""
+    valid = [name for name, model in models.items() if not isinstance(model, RandomSource)]
+    found = f'found "{of}", which is random itself' if of in models else f'found "{of}"'
+    if not valid:
+        return f"{found}, expected a model that is not random, and this configuration has none"
+    choice = f"one of {', '.join(valid)}" if len(valid) > 1 else valid[0]
+    return f"{found}, expected {choice}{'' if of in models else nearest(of, valid)}"
+
+
 def _facts(name: str, model: ModelSource) -> dict[str, int]:
     """Return the layers and the width of a model, as far as they are known.
 
     What is stated stands in for what a model that is not on this machine yet will have.
     """
     stated = model.model_dump(include={"layers", "width"}, exclude_none=True)
+    if isinstance(model, PathSource) and model.path.suffix == ".gguf":
+        return {}  # its header takes a second to read: fetch_model checks what is stated
     if isinstance(model, PathSource):
-        facts = json_object(model.path / "config.json") or {}
+        facts = _json_object(model.path / "config.json") or {}
         text = facts.get("text_config")  # of a model that sees images too
         facts = text if isinstance(text, dict) else facts
     else:
-        facts = json_object(Path("data/models", name, "source.json")) or {}
-        source = model.model_dump(exclude={"layers", "width", "modules", "revision", "sha256"})
+        facts = _json_object(Path("data/models", name, "source.json")) or {}
+        source = model.model_dump(exclude={"layers", "width", "modules"})
+        # The record has the commit, which is not known here of a branch or tag.
+        if not re.fullmatch(COMMIT, source.get("revision", "")):
+            source.pop("revision", None)
         # The folder may hold what this name stood for before; it is then fetched anew.
-        if any(facts.get(key) != value for key, value in source.items()):
+        if any(facts.get(key, value) != value for key, value in source.items()):
             facts = {}
     # Names of the record, and those that the architectures of transformers have for them.
     names = {
@@ -187,6 +391,13 @@ def _facts(name: str, model: ModelSource) -> dict[str, int]:
     return {**stated, **known}
 
 
+def _json_object(file: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        value = json.loads(file.read_text(encoding="utf-8"))
+        return value if isinstance(value, dict) else None
+    return None
+
+
 def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, list[str]]:
     """Check a configuration and return it with all its problems.
 
@@ -196,19 +407,18 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         The configuration as read, overrides from the command line included. Anything else,
         such as None for an empty file, is a problem too.
     files : iterable of paths
-        The YAML files it was read from, for the lines in the messages. A file that has none of
-        the keys is another workflow's and is left aside.
+        The YAML files it was read from, for the lines in the messages. It may be a section of
+        what they hold, as where another workflow hands it to a module.
 
     Returns
     -------
     config : Config or None
-        None where a section is wrong by itself.
+        None where the structure itself is wrong.
     problems : list of str
         One line each, ``file:line: key: what was found and what was expected``, in the order of
         lines; empty if the configuration can be run. A value that no file has is from the
         command line.
     """
-    raw = {} if raw is None else null_named(raw)
     readings: list[tuple[Path, Reading]] = []
     unread: list[str] = []
     for file in map(Path, files):
@@ -220,23 +430,26 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
                 unread += error.problems
     if unread:
         return None, list(map(printable, unread))
+    raw = {} if raw is None else null_named(raw)
+    # Another workflow's file may hold the configuration as a section; a file that has neither this
+    # section nor any of the keys has nothing to do with it.
+    found_in = [_section(raw, reading.values) for _, reading in readings]
+    section = next((path for path in found_in if path), ())
     readings = [
         (file, reading)
-        for file, reading in readings
-        if not isinstance(reading.values, Mapping) or {*reading.values} & {*raw}
+        for path, (file, reading) in zip(found_in, readings, strict=True)
+        if (path == section if section else _keys(raw) & _keys(reading.values) or not raw)
     ]
-    names = [*(str(file) for file, _ in readings), "command line"]
-    if not readings:
-        names = ["configuration"]
 
     # The last file that has the value in force, and the line there.
     in_force = dict(values_by_path(raw))
-    places: dict[KeyPath, tuple[int, int]] = {(): (0, 0)}
+    places: dict[KeyPath, tuple[int, int]] = {}
     for number, (_, reading) in enumerate(readings):
-        for path, value in values_by_path(reading.values):
-            # A section is the same section whatever it holds.
-            if path in in_force and (isinstance(value, Mapping) or value == in_force[path]):
-                places[path] = number, reading.line(path)
+        for whole_path, value in values_by_path(reading.values):
+            path = whole_path[len(section) :]
+            if whole_path == (*section, *path) and _same(value, in_force.get(path)):
+                places[path] = number, reading.line(whole_path)
+    places[()] = 0, 0
 
     def place(path: KeyPath) -> tuple[int, int]:
         """Return file and line of a key; a missing key belongs where its section is."""
@@ -244,19 +457,48 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
             return place(path[:-1])
         return places.get(path, (len(readings), 0))
 
+    names = (
+        [*(str(file) for file, _ in readings), "command line"] if readings else ["configuration"]
+    )
+    # By file, the command line being the last of them, and line.
+    found: list[tuple[int, int, KeyPath, str]] = []
+    for number, (_, reading) in enumerate(readings):
+        for again in reading.repeated:
+            sentence = f"given twice, expected once; the first is in line {again.first_line}"
+            found.append((number, again.line, again.key, sentence))
     config = None
     try:
-        config = Config.model_validate(raw, context="look for files")
-        found = list(_cross_problems(config))
+        config = Config.model_validate(raw)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        found = [(_key_of(item), _sentence(item)) for item in errors]
+        for item in error.errors(include_url=False):
+            path = _key_of(item)
+            found.append((*place(path), (*section, *path), _sentence(item)))
+    # Files are looked for even where a key elsewhere is wrong: all problems at once.
+    sound = config or _sound_part(raw)
+    for path, sentence in _value_problems(sound, raw if isinstance(raw, Mapping) else {}):
+        found.append((*place(path), (*section, *path), sentence))
     problems = []
-    for path, sentence in sorted(found, key=lambda one: place(one[0])):
-        number, line = place(path)
+    for number, line, path, sentence in sorted(found, key=lambda one: one[:2]):
         where = f"{names[number]}:{line}" if line else names[number]
         problems.append(": ".join(filter(None, (where, _written(path), sentence))))
     return config, list(map(printable, problems))
+
+
+def _keys(section: Any) -> set[Any]:
+    """Return the keys of a section, none of what is no section."""
+    return set(section) if isinstance(section, Mapping) else set()
+
+
+def _section(part: Any, whole: Any) -> KeyPath | None:
+    """Return the keys that lead to a part of a configuration; None where it is no part of it."""
+    return next((path for path, value in values_by_path(whole) if value == part), None)
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Return whether two values are one, sections being so whatever they hold."""
+    both_sections = isinstance(value, Mapping) and isinstance(other, Mapping)
+    # NaN is not equal to itself.
+    return both_sections or value == other or value != value
 
 
 def _written(path: KeyPath) -> str:
@@ -277,6 +519,8 @@ def reading_problems(file: str | Path) -> list[str]:
         values = read_yaml(Path(file)).values
     except UserError as error:
         return list(map(printable, error.problems))
+    if values is None:
+        return [f"{file}: found nothing in it, expected at least models and corpora"]
     if not isinstance(values, Mapping):
-        return [f"{file}: found {shown(values)}, expected {EXPECTED['model']}"]
+        return [f"{file}: found {shown(values)}, expected {EXPECTED['model_type']}"]
     return []

@@ -9,13 +9,21 @@ from typing import Any, NamedTuple
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
-from attnlag.config.files import file_alike
-from attnlag.errors import UserError, unreadable
+from attnlag.errors import UserError, nearest, unreadable
 
 # ("figures", "layers", 0) is figures.layers[0].
 KeyPath = tuple[str | int, ...]
+
+
+class Repeated(NamedTuple):
+    """A key that its mapping has already."""
+
+    key: KeyPath
+    line: int
+    first_line: int
 
 
 class Reading(NamedTuple):
@@ -27,16 +35,32 @@ class Reading(NamedTuple):
         The values as Snakemake reads them: YAML 1.1, in which ``off`` and ``yes`` are booleans.
     lines : dict
         Line of each key and list entry.
+    repeated : list of Repeated
+        Keys that are given twice. YAML takes the last one.
     """
 
     values: Any
     lines: dict[KeyPath, int]
+    repeated: list[Repeated]
 
     def line(self, path: KeyPath) -> int:
         """Return the line of a key; of its section, where a merge (``<<``) brings the key in."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
+
+
+class _Constructor(RoundTripConstructor):
+    """ruamel's own, which keeps the last of equal keys and takes down the lines of both."""
+
+    def check_mapping_key(
+        self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any
+    ) -> bool:
+        if key in mapping:
+            again = getattr(mapping, "repeated", [])
+            again.append((key, key_node.start_mark.line + 1, mapping.lc.key(key)[0] + 1))
+            mapping.repeated = again
+        return True
 
 
 def read_yaml(file: Path) -> Reading:
@@ -48,15 +72,26 @@ def read_yaml(file: Path) -> Reading:
         If it cannot be read, or is no YAML.
     """
     if problem := unreadable(file):
-        raise UserError(f"{file}: {problem}{file_alike(file)}")
+        raise UserError(f"{file}: {problem}{file_alike(file) if 'no such' in problem else ''}")
+    content = file.read_bytes()
     try:
-        text = file.read_text(encoding="utf-8")
-        # ruamel.yaml has the lines, but reads values by YAML 1.2, and by 1.1 otherwise than PyYAML.
-        tree = YAML().load(text)
-        reading = Reading(_values(text), {})
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{file}:{line}: found byte 0x{content[error.start]:02x} at offset {error.start}, "
+            "expected UTF-8"
+        ) from None
+    # ruamel.yaml has the lines, but reads values by YAML 1.2, and by 1.1 otherwise than PyYAML.
+    yaml_with_lines = YAML()
+    yaml_with_lines.Constructor = _Constructor
+    try:
+        values = _values(text)
+        tree = yaml_with_lines.load(text)
     except (yaml.YAMLError, YAMLError, ValueError) as error:
         raise UserError(_yaml_problem(file, error)) from None
-    _note_lines(tree, (), reading.lines)
+    reading = Reading(values, {}, [])
+    _note_lines(tree, (), reading)
     return reading
 
 
@@ -67,17 +102,19 @@ def _values(text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def _note_lines(tree: Any, path: KeyPath, lines: dict[KeyPath, int]) -> None:
+def _note_lines(tree: Any, path: KeyPath, reading: Reading) -> None:
     """Note the lines of a mapping or list of ruamel.yaml's and of all in it."""
     if not isinstance(tree, (CommentedMap, CommentedSeq)):
         return
+    for key, line, first_line in getattr(tree, "repeated", ()):
+        reading.repeated.append(Repeated((*path, part_of_path(key)), line, first_line))
     marks = tree.lc.data or {}  # What comes in through a merge has none.
     entries = tree.items() if isinstance(tree, CommentedMap) else enumerate(tree)
     for key, item in entries:
         here = (*path, part_of_path(key))
         if key in marks:
-            lines[here] = marks[key][0] + 1
-        _note_lines(item, here, lines)
+            reading.lines[here] = marks[key][0] + 1
+        _note_lines(item, here, reading)
 
 
 def part_of_path(key: Any) -> str | int:
@@ -112,3 +149,10 @@ def _yaml_problem(file: Path, error: Exception) -> str:
     reason = " ".join(" ".join(filter(None, parts)).split())
     tab = "; expected spaces in place of a tab" if r"'\t'" in reason else ""
     return f"{file}:{mark.line + 1}: no YAML at column {mark.column + 1}: {reason}{tab}"
+
+
+def file_alike(file: Path) -> str:
+    """Return ``"; did you mean 'x'?"`` for the file of the same folder with the nearest name."""
+    with contextlib.suppress(OSError):
+        return nearest(file.name, [path.name for path in file.parent.iterdir() if path.is_file()])
+    return ""

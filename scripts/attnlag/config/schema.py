@@ -5,11 +5,14 @@ workflow, the JSON schema in ``workflow/schemas/`` and the tables in ``config/RE
 come from them.
 """
 
+import glob
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -17,16 +20,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     model_validator,
 )
+from pydantic_core import PydanticCustomError, core_schema
 
 from attnlag.adjustments import sites
-from attnlag.config.files import file_problem, files_matching, model_problem
 from attnlag.errors import counted, shown
 from attnlag.regression import covariates
 from attnlag.storage.names import NAME_PATTERN
 
+# A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
+LONGEST_NAME = 100
 PACKAGE = rf"^{NAME_PATTERN}$"
 VERSION = r"^[\w.!+]+$"
 REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
@@ -53,15 +57,28 @@ RESERVED_NAMES = {"activations", "comparison", "corpora", "figures", "norms", "t
 
 
 def _checked_name(name: Any) -> Any:
-    if not re.fullmatch(NAME_PATTERN, str(name)) or not isinstance(name, str):
+    if not isinstance(name, str):
+        raise ValueError(f"found the name {shown(name)}, expected text (quotes make it text)")
+    if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError(
-            f"the name {shown(name)} becomes a folder: expected text (quotes make a number text) "
-            "of letters, digits, '.', '_' and '-', beginning with a letter or a digit and not "
-            "ending with a dot"
+            f"the name {shown(name)} becomes a folder: expected letters, digits, '.', '_' and "
+            "'-', beginning with a letter or a digit and not ending with a dot"
+        )
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"the name has {len(name):,} characters and becomes a folder: expected at most "
+            f"{LONGEST_NAME}"
         )
     if name in RESERVED_NAMES:
         raise ValueError(f"the name '{name}' is that of a folder of the results, expected another")
     return name
+
+
+def _not_bool(value: Any) -> Any:
+    # To Python, true is the number 1.
+    if isinstance(value, bool):
+        raise ValueError(f"found {str(value).lower()}, expected a number")
+    return value
 
 
 def _off(value: object) -> object:
@@ -74,35 +91,31 @@ def _truth(value: Any) -> Any:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
-def _in_order_of(catalogue: Iterable[str]) -> AfterValidator:
-    """Return what sorts names as a catalogue has them, each once: the files are the same."""
-    names = list(catalogue)
-    return AfterValidator(lambda chosen: sorted(set(chosen), key=names.index))
+def _distinct(values: list[Any]) -> list[Any]:
+    repeated = next((value for value, times in Counter(values).items() if times > 1), None)
+    if repeated is not None:
+        raise ValueError(f"found {repeated} twice, expected each entry once")
+    return values
 
 
-def _looking(look: Callable[[Any], str | None]) -> AfterValidator:
-    """Return what refuses a value for what is on this machine, where `check` asks for it."""
+@dataclass(frozen=True)
+class OneOf:
+    """A name from a catalogue, as ``Literal`` is for names that are written out."""
 
-    def refuse(value: Any, info: ValidationInfo) -> Any:
-        try:
-            problem = look(value) if info.context else None
-        except OSError as error:
-            problem = f"'{value}' cannot be read: {error.strerror}"
-        if problem:
-            raise ValueError(problem)
-        return value
+    names: Sequence[str]
 
-    return AfterValidator(refuse)
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.names))
+
+    def in_order(self) -> AfterValidator:
+        """Return what sorts a list of names, since the files are the same in any order."""
+        return AfterValidator(lambda chosen: sorted(chosen, key=list(self.names).index))
 
 
-if TYPE_CHECKING:
-    Site = str
-    Covariate = str
-else:
-    Site = Literal[tuple(sites.SITES)]
-    Covariate = Literal[tuple(covariates.CATALOGUE)]
-Sites = Annotated[list[Site], _in_order_of(sites.SITES)]
-Covariates = Annotated[list[Covariate], _in_order_of(covariates.CATALOGUE)]
+# What may be measured, and what a regression may hold fixed.
+SITES = OneOf(list(sites.SITES))
+
+COVARIATES = OneOf(list(covariates.CATALOGUE))
 
 
 def _one_or_more(value: Any) -> Any:
@@ -112,15 +125,22 @@ def _one_or_more(value: Any) -> Any:
 NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
 Name = Annotated[str, BeforeValidator(_checked_name)]
 Text = Annotated[str, Field(min_length=1)]
+NotBool = BeforeValidator(_not_bool)
 
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-AtLeastTwo = Annotated[int, Field(ge=2)]
+Natural = Annotated[int, Field(ge=0), NotBool]
+Positive = Annotated[int, Field(ge=1), NotBool]
+AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
 
-# Each entry counts once.
-Distinct = AfterValidator(lambda values: list(dict.fromkeys(values)))
-# [2, 1] is the same regression as [1, 2].
-Ascending = AfterValidator(lambda values: sorted(set(values)))
+Distinct = AfterValidator(_distinct)
+
+Site = Annotated[str, SITES]
+
+Covariate = Annotated[str, COVARIATES]
+
+
+def _impossible(key: str, sentence: str) -> PydanticCustomError:
+    """Return the error of a key that does not go with others of its section."""
+    return PydanticCustomError("impossible", "{sentence}", {"key": key, "sentence": sentence})
 
 
 class Section(BaseModel):
@@ -166,7 +186,7 @@ class ModulePaths(Section):
     mlp: str = Field(
         pattern=MODULE, description="The same for what the MLP adds, as in `mlp` or `fc2`"
     )
-    scale: Annotated[float, Field(gt=0)] | None = Field(
+    scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
         default=None,
         description="What the block multiplies both outputs by before it adds them; null: nothing",
     )
@@ -208,7 +228,7 @@ class PathSource(ModelSource):
     """A model on this machine."""
 
     source: Literal["path"] = Field(description="A model on this machine")
-    path: Annotated[Path, _looking(model_problem)] = Field(
+    path: Path = Field(
         description="A Hugging Face folder (config.json, safetensors, tokenizer files) or a "
         ".gguf file"
     )
@@ -256,11 +276,7 @@ class Corpus(Section):
     its group 1,000 characters.
     """
 
-    files: Annotated[
-        list[Annotated[Text, _looking(file_problem)]],
-        Field(min_length=1),
-        BeforeValidator(_one_or_more),
-    ] = Field(
+    files: Annotated[list[Text], Field(min_length=1), BeforeValidator(_one_or_more)] = Field(
         description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and .zst"
     )
     id: Text | None = Field(
@@ -300,7 +316,7 @@ class Tokens(Section):
 class Extraction(Section):
     """How the model is run and what is kept of its sublayers' outputs."""
 
-    sites: Sites = Field(
+    sites: Annotated[list[Site], Distinct, SITES.in_order()] = Field(
         default=["attention"],
         min_length=1,
         description=f"What is measured of each layer: {sites.meanings()}. All come from one "
@@ -349,7 +365,7 @@ class Norms(Section):
         description="Tokens dropped from the start of every sequence, as outcome and as lag: "
         "attention sinks. A begin-of-sequence token counts as one",
     )
-    common_sample: bool = Field(
+    common_sample: Annotated[bool, BeforeValidator(_truth)] = Field(
         default=False,
         description="Hold all regressions to the rows that every one of them has",
     )
@@ -358,19 +374,22 @@ class Norms(Section):
 class Regression(Section):
     """One regression of log norms, fitted layer by layer."""
 
-    lags: Annotated[list[Positive], Ascending] = Field(
+    # [2, 1] is the same regression as [1, 2].
+    lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
         default=[], description="Distances in tokens to the tokens before, as in `[1, 2]`"
     )
-    leads: Annotated[list[Positive], Ascending] = Field(
+    leads: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
         default=[],
         description="Distances in tokens to the tokens after: a placebo, since attention looks "
         "back only",
     )
-    covariates: Covariates = Field(
+    covariates: Annotated[list[Covariate], Distinct, COVARIATES.in_order()] = Field(
         default=[],
         description=f"What else is held fixed: {covariates.in_words()}",
     )
-    position_knots: Annotated[list[Positive], Ascending, Field(min_length=3)] = Field(
+    position_knots: Annotated[
+        list[Positive], Field(min_length=3), Distinct, AfterValidator(sorted)
+    ] = Field(
         default=[4, 16, 64, 256],
         description="Knots of the spline in tokens from the start of the sequence; it is cubic in "
         "log(1 + position) between them, straight before the first and after the last",
@@ -389,7 +408,7 @@ class Regression(Section):
         description="The null: the coefficients when the order of tokens within each document "
         "means nothing",
     )
-    permutations: Annotated[int, Field(ge=19)] = Field(
+    permutations: Annotated[int, Field(ge=19), NotBool] = Field(
         default=200, description="Draws of the null, where `permute` asks for it"
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
@@ -405,19 +424,22 @@ class Regression(Section):
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
         constant = covariates.constant_in_document(self.covariates)
         if self.fixed_effects == "document" and constant:
-            raise ValueError(
+            raise _impossible(
+                "covariates",
                 f"found the covariate {constant[0]} beside fixed_effects: document, expected one "
-                f"of the two: {constant[0]} is constant within documents"
+                f"of the two: {constant[0]} is constant within documents",
             )
         if self.bias_correction == "half-panel" and self.fixed_effects == "none":
-            raise ValueError(
+            raise _impossible(
+                "bias_correction",
                 "found bias_correction: half-panel without fixed_effects, expected "
-                "fixed_effects: document: there is no such bias without document effects"
+                "fixed_effects: document: there is no such bias without document effects",
             )
         if self.bias_correction != "none" and self.permute != "none":
-            raise ValueError(
+            raise _impossible(
+                "permute",
                 "found permute beside bias_correction, expected one of the two: permuted tokens "
-                "have no dynamics to correct for"
+                "have no dynamics to correct for",
             )
         return self
 
@@ -431,7 +453,7 @@ class Inference(Section):
         "with few documents); or `hac` (Newey-West within sequences), `hc1` and `hc3` "
         "(heteroskedasticity only), `nonrobust` (classical)",
     )
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+    alpha: Annotated[float, Field(gt=0, lt=1), NotBool] = Field(
         default=0.05, description="Significance level; intervals cover 1 - alpha"
     )
     adjust: Literal["holm", "benjamini-hochberg", "max-t", "none"] = Field(
@@ -469,9 +491,10 @@ class Inference(Section):
         # The smallest p-value is 1 / (draws + 1).
         least = math.ceil(2 / self.alpha) - 1
         if self.adjust == "max-t" and self.bootstrap < least:
-            raise ValueError(
+            raise _impossible(
+                "adjust",
                 f"found adjust: max-t with {counted(self.bootstrap, 'draw')} of bootstrap, "
-                f"expected at least {least} at alpha {self.alpha:g}"
+                f"expected at least {least} at alpha {self.alpha:g}",
             )
         return self
 
@@ -479,7 +502,7 @@ class Inference(Section):
 class Comparison(Section):
     """How far models agree; used where there is more than one."""
 
-    draws: Annotated[int, Field(ge=100)] = Field(
+    draws: Annotated[int, Field(ge=100), NotBool] = Field(
         default=2000, description="Draws of documents in the bootstrap of a correlation"
     )
     seed: Natural = Field(default=0, description="Seed of these draws")
@@ -568,3 +591,12 @@ def classes_of(section: str) -> list[type[Section]]:
     kind: Any = Config.model_fields[section].annotation
     kind = get_args(kind)[1] if is_named(section) else kind
     return list(SOURCES.values()) if kind == Source else [kind]
+
+
+def files_matching(pattern: str) -> list[str]:
+    """Return the files that a glob matches, sorted; what is no glob stands for itself."""
+    if not glob.has_magic(pattern) or Path(pattern).exists():
+        return [str(Path(pattern))]
+    # pathlib's own takes no absolute pattern, and it takes hidden files.
+    matches = map(Path, glob.glob(pattern, recursive=True))
+    return sorted(str(path) for path in matches if not path.is_dir())

@@ -72,15 +72,28 @@ SECTIONS = "models, corpora, tokens, extraction, norms, regressions, inference, 
 MAPPING = "expected a mapping, as in {key: value}"
 NAMES = "expected a mapping, as in {name: {key: value}}"
 QUOTES = "expected text (quotes make a number text)"
+FOLDER_NAME = (
+    "becomes a folder: expected letters, digits, '.', '_' and '-', beginning with a letter or a "
+    "digit and not ending with a dot"
+)
 FOLDER = "expected a Hugging Face folder or a .gguf file"
 
 ADDED = {
     # text from line 6 on: its one problem
     "tokenz: {}": f"6: tokenz: unknown key, expected one of {SECTIONS}; did you mean 'tokens'?",
-    "alpha: 0.1": (f"6: alpha: unknown key, expected one of {SECTIONS}"),
+    "alpha: 0.1": (
+        f"6: alpha: unknown key, expected one of {SECTIONS}; did you mean 'inference.alpha'?"
+    ),
+    "source: hub": (
+        f"6: source: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.source'?"
+    ),
+    "seed: 1": (
+        f"6: seed: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.seed' or "
+        "'regressions.NAME.seed' or 'inference.seed' or 'comparison.seed'?"
+    ),
     "figures: {alpha: 0.1}": (
-        "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, "
-        "documents, text_layer"
+        "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, documents, "
+        "text_layer; did you mean 'inference.alpha'?"
     ),
     "1: {}": f"6: [1]: unknown key, expected one of {SECTIONS}",
     "tokens: [1]": f"6: tokens: found [1], {MAPPING}",
@@ -93,7 +106,7 @@ ADDED = {
     "tokens:\n  max_length: long": '7: tokens.max_length: found "long", expected a whole number',
     "tokens:\n  max_length: 9.5": "7: tokens.max_length: found 9.5, expected a whole number",
     "tokens:\n  max_length: [9]": "7: tokens.max_length: found [9], expected a whole number",
-    "tokens:\n  max_length: true": ("7: tokens.max_length: found true, expected at least 2"),
+    "tokens:\n  max_length: true": "7: tokens.max_length: found true, expected a number",
     "tokens: {long_documents: splitt}": (
         '6: tokens.long_documents: found "splitt", expected split or truncate; '
         "did you mean 'split'?"
@@ -101,13 +114,16 @@ ADDED = {
     "tokens: {prepend_bos: maybe}": (
         '6: tokens.prepend_bos: found "maybe", expected auto, true or false'
     ),
-    "extraction: {sites: []}": ("6: extraction.sites: found [], expected a list of at least 1"),
+    "extraction: {sites: []}": "6: extraction.sites: found [], expected at least one entry",
     "extraction: {sites: attention}": (
         '6: extraction.sites: found "attention", expected a list, as in [a, b]'
     ),
     "extraction:\n  sites:\n    - attention\n    - atention": (
         '9: extraction.sites[1]: found "atention", expected attention, mlp or block; '
         "did you mean 'attention'?"
+    ),
+    "extraction: {sites: [attention, attention]}": (
+        "6: extraction.sites: found attention twice, expected each entry once"
     ),
     "extraction: {keep: everything}": (
         '6: extraction.keep: found "everything", expected vectors or norms'
@@ -121,7 +137,7 @@ ADDED = {
     ),
     "extraction: {batch_tokens: 0}": "6: extraction.batch_tokens: found 0, expected at least 1",
     "norms: {drop_first: -1}": "6: norms.drop_first: found -1, expected at least 0",
-    "regressions: {}": ("6: regressions: found {}, expected a list of at least 1"),
+    "regressions: {}": "6: regressions: found {}, expected at least one entry",
     "regressions: [1, 2]": f"6: regressions: found [1, 2], {NAMES}",
     "regressions: {a: }": f"6: regressions.a: found null, {MAPPING}",
     "regressions: {a: {}}": (
@@ -131,6 +147,10 @@ ADDED = {
         "6: regressions.a.lags: found 1, expected a list, as in [a, b]"
     ),
     "regressions: {a: {lags: [1, 0]}}": ("6: regressions.a.lags[1]: found 0, expected at least 1"),
+    "regressions: {a: {lags: [true]}}": ("6: regressions.a.lags[0]: found true, expected a number"),
+    "regressions: {a: {lags: [2, 1, 2]}}": (
+        "6: regressions.a.lags: found 2 twice, expected each entry once"
+    ),
     "regressions: {a: {lags: [1], lag: 2}}": (
         "6: regressions.a.lag: unknown key, expected one of lags, leads, covariates, "
         "position_knots, fixed_effects, bias_correction, permute, permutations, seed; "
@@ -140,18 +160,24 @@ ADDED = {
         "6: regressions.a: found neither lags nor leads, expected lags, as in {lags: [1, 2]}"
     ),
     "regressions: {a: {leads: [1, 0]}}": "6: regressions.a.leads[1]: found 0, expected at least 1",
+    "regressions: {a: {leads: [2, 2]}}": (
+        "6: regressions.a.leads: found 2 twice, expected each entry once"
+    ),
     "regressions:\n  a:\n    lags: [1]\n    covariates: [positon]": (
         '9: regressions.a.covariates[0]: found "positon", expected position, log_frequency, group '
         "or previous_layer; did you mean 'position'?"
+    ),
+    "regressions: {a: {lags: [1], covariates: [group, group]}}": (
+        "6: regressions.a.covariates: found group twice, expected each entry once"
     ),
     "regressions: {a: {lags: [1], covariates: position}}": (
         '6: regressions.a.covariates: found "position", expected a list, as in [a, b]'
     ),
     "regressions: {a: {lags: [1], position_knots: [4, 16]}}": (
-        "6: regressions.a.position_knots: found [4, 16], expected a list of at least 3"
+        "6: regressions.a.position_knots: found [4, 16], expected at least 3 entries"
     ),
     "regressions: {a: {lags: [1], position_knots: [4, 4, 16]}}": (
-        "6: regressions.a.position_knots: found [4, 4, 16], expected a list of at least 3"
+        "6: regressions.a.position_knots: found 4 twice, expected each entry once"
     ),
     "regressions: {a: {lags: [1], position_knots: [0, 4, 16]}}": (
         "6: regressions.a.position_knots[0]: found 0, expected at least 1"
@@ -165,26 +191,27 @@ ADDED = {
     ),
     # Keys that do not go together, at the one to change.
     "regressions:\n  a:\n    lags: [1]\n    fixed_effects: document\n    covariates: [group]": (
-        "7: regressions.a: found the covariate group beside fixed_effects: document, "
+        "10: regressions.a.covariates: found the covariate group beside fixed_effects: document, "
         "expected one of the two: group is constant within documents"
     ),
     "regressions:\n  a:\n    lags: [1]\n    bias_correction: half-panel": (
-        "7: regressions.a: found bias_correction: half-panel without fixed_effects, "
-        "expected fixed_effects: document: there is no such bias without document effects"
+        "9: regressions.a.bias_correction: found bias_correction: half-panel without "
+        "fixed_effects, expected fixed_effects: document: there is no such bias without document "
+        "effects"
     ),
     "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel,\n"
     "    permute: within-document}": (
-        "7: regressions.a: found permute beside bias_correction, expected one of the two: "
+        "8: regressions.a.permute: found permute beside bias_correction, expected one of the two: "
         "permuted tokens have no dynamics to correct for"
     ),
     "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
     "inference:\n  covariance: hac": (
-        "9: inference.covariance: found hac, expected cluster or cluster-jackknife: "
-        "regression a has bias_correction: half-panel, which knows no other errors"
+        "9: inference.covariance: found hac, expected cluster or cluster-jackknife: regression a "
+        "has bias_correction: half-panel, which knows no other errors; or bias_correction: none"
     ),
     "inference:\n  adjust: max-t\n  bootstrap: 38": (
-        "6: inference: found adjust: max-t with 38 draws of bootstrap, expected at least 39"
-        " at alpha 0.05"
+        "7: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least "
+        "39 at alpha 0.05"
     ),
     "inference: {bootstrap: -1}": "6: inference.bootstrap: found -1, expected at least 0",
     "inference: {stack_mb: 0}": "6: inference.stack_mb: found 0, expected at least 1",
@@ -199,9 +226,10 @@ ADDED = {
     ),
     "inference: {alpha: 1}": "6: inference.alpha: found 1, expected less than 1",
     "inference: {alpha: 0}": "6: inference.alpha: found 0, expected more than 0",
+    "inference: {alpha: .nan}": "6: inference.alpha: found NaN, expected less than 1",
     "inference: {alpha: -.inf}": "6: inference.alpha: found -Infinity, expected more than 0",
     "inference: {alpha: five}": '6: inference.alpha: found "five", expected a number',
-    "inference: {alpha: false}": ("6: inference.alpha: found false, expected more than 0"),
+    "inference: {alpha: false}": "6: inference.alpha: found false, expected a number",
     "inference: {covariance: clustr}": (
         '6: inference.covariance: found "clustr", expected cluster, cluster-jackknife, '
         "nonrobust, hc1, hc3 or hac; did you mean 'cluster'?"
@@ -211,16 +239,36 @@ ADDED = {
     ),
     "inference: {folds: 1}": "6: inference.folds: found 1, expected at least 2",
     "figures: {formats: [pdf]}": '6: figures.formats[0]: found "pdf", expected svg or png',
-    "figures: {layers: []}": ("6: figures.layers: found [], expected a list of at least 1"),
+    "figures: {layers: []}": "6: figures.layers: found [], expected at least one entry",
     "figures: {layers: [-1]}": "6: figures.layers[0]: found -1, expected at least 0",
+    "figures: {layers: [3, 3]}": "6: figures.layers: found 3 twice, expected each entry once",
+    "tokens: {max_length: 4}\nregressions:\n  far: {lags: [3, 1]}": (
+        "8: regressions.far.lags: found lag 3, which needs sequences of 5 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "tokens: {max_length: 5}\nregressions:\n  both: {lags: [2], leads: [1, 2]}": (
+        "8: regressions.both.lags: found lag 2 and lead 2, which need sequences of 6 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 5"
+    ),
+    "tokens: {max_length: 4}\nregressions: {lead: {leads: [2], covariates: [previous_layer]}}": (
+        "7: regressions.lead.leads: found previous_layer and lead 2, which need sequences of 5 "
+        "tokens (norms.drop_first is 1), but tokens.max_length is 4"
+    ),
     # The common sample adds no second line to this.
+    "tokens: {max_length: 4}\nnorms: {common_sample: true}\nregressions: {a: {lags: [3]}}": (
+        "8: regressions.a.lags: found lag 3, which needs sequences of 5 tokens "
+        "(norms.drop_first is 1), but tokens.max_length is 4"
+    ),
+    "tokens: {max_length: 4}\nnorms: {common_sample: true}\n"
+    "regressions: {a: {lags: [2]}, b: {leads: [2]}}": (
+        "7: norms.common_sample: found true: over all regressions lag 2 and lead 2, which need "
+        "sequences of 6 tokens (norms.drop_first is 1), but tokens.max_length is 4"
+    ),
     "norms: {drop_first: 1}\nfigures: {}\nnorms: {drop_first: 2}": (
-        '8: no YAML at column 1: while constructing a mapping found duplicate key "norms" '
-        "with value \"{'drop_first': 2}\" (original value: \"{'drop_first': 1}\")"
+        "8: norms: given twice, expected once; the first is in line 6"
     ),
     "norms:\n  drop_first: 1\n  drop_first: 1": (
-        "8: no YAML at column 3: while constructing a mapping found duplicate key "
-        '"drop_first" with value "1" (original value: "1")'
+        "8: norms.drop_first: given twice, expected once; the first is in line 7"
     ),
 }
 
@@ -245,7 +293,7 @@ MODELS = {
     "  tiny: a/b": f'2: models.tiny: found "a/b", {MAPPING}',
     "  tiny:": f"2: models.tiny: found null, {MAPPING}",
     "  tiny: {repository: a/b}": (
-        "2: models.tiny.source: found null, expected one of hub, path, package, random"
+        "2: models.tiny.source: is missing, expected one of hub, path, package, random"
     ),
     "  tiny:\n    source: hubb": (
         '3: models.tiny.source: found "hubb", expected one of hub, path, package, random; '
@@ -296,16 +344,13 @@ MODELS = {
     ),
     "  tiny: {source: path, path: }": f"2: models.tiny.path: found null, {QUOTES}",
     "  tiny: {source: path, path: yours}": (
-        "2: models.tiny.path: 'yours' has no config.json that holds a JSON object, expected"
-        " a Hugging Face folder or a .gguf file"
+        f"2: models.tiny.path: found no folder 'yours', {FOLDER}"
     ),
     "  tiny: {source: path, path: words.txt}": (
-        "2: models.tiny.path: 'words.txt' has no config.json that holds a JSON object, "
-        "expected a Hugging Face folder or a .gguf file"
+        f"2: models.tiny.path: 'words.txt' is a file, {FOLDER}"
     ),
     "  tiny: {source: path, path: texts}": (
-        "2: models.tiny.path: 'texts' has no config.json that holds a JSON object, expected"
-        " a Hugging Face folder or a .gguf file"
+        f"2: models.tiny.path: the folder 'texts' has no config.json, {FOLDER}"
     ),
     "  tiny: {source: path, path: mine, layers: 6}": (
         "2: models.tiny.layers: found 6, but the model has 4 layers"
@@ -314,26 +359,25 @@ MODELS = {
         "2: models.tiny.width: found 9, but the model has a width of 8"
     ),
     "  tiny: {source: path, path: mine, sites: {blocks: h, attention: a, mlp: b}}": (
-        "2: models.tiny.sites: unknown key, expected one of layers, width, modules, source, path"
+        "2: models.tiny.sites: unknown key, its name is now 'modules'"
     ),
     "  twin: {source: random}": (
         "2: models.twin.of: is missing, expected the other model, by your name for it in this file"
     ),
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tinny}": (
-        '3: models.twin.of: found "tinny", expected a model that is not random: tiny; did '
-        "you mean 'tiny'?"
+        "3: models.twin.of: found \"tinny\", expected tiny; did you mean 'tiny'?"
     ),
     "  a: {source: path, path: mine}\n  b: {source: path, path: mine}\n"
     "  twin: {source: random, of: other}": (
-        '4: models.twin.of: found "other", expected a model that is not random: a, b'
+        '4: models.twin.of: found "other", expected one of a, b'
     ),
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny}\n"
     "  third: {source: random, of: twin}": (
-        '4: models.third.of: found "twin", expected a model that is not random: tiny; did '
-        "you mean 'tiny'?"
+        '4: models.third.of: found "twin", which is random itself, expected tiny'
     ),
     "  twin: {source: random, of: twin}": (
-        '2: models.twin.of: found "twin", expected a model that is not random: there is none'
+        '2: models.twin.of: found "twin", which is random itself, expected a model that is not '
+        "random, and this configuration has none"
     ),
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, seed: -1}": (
         "3: models.twin.seed: found -1, expected at least 0"
@@ -350,23 +394,15 @@ MODELS = {
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, width: 9}": (
         "3: models.twin.width: found 9, but the model has a width of 8"
     ),
-    "  a/b: {source: path, path: mine}": (
-        '2: models."a/b": the name "a/b" becomes a folder: expected text (quotes make a '
-        "number text) of letters, digits, '.', '_' and '-', beginning with a letter or a "
-        "digit and not ending with a dot"
-    ),
+    "  a/b: {source: path, path: mine}": (f'2: models."a/b": the name "a/b" {FOLDER_NAME}'),
     "  corpora: {source: path, path: mine}": (
         "2: models.corpora: the name 'corpora' is that of a folder of the results, expected another"
     ),
     "  1: {source: path, path: mine}": (
-        "2: models[1]: the name 1 becomes a folder: expected text (quotes make a number "
-        "text) of letters, digits, '.', '_' and '-', beginning with a letter or a digit and"
-        " not ending with a dot"
+        "2: models[1]: found the name 1, expected text (quotes make it text)"
     ),
     "  1.5: {source: path, path: mine}": (
-        "2: models.1.5: the name 1.5 becomes a folder: expected text (quotes make a number "
-        "text) of letters, digits, '.', '_' and '-', beginning with a letter or a digit and"
-        " not ending with a dot"
+        "2: models.1.5: found the name 1.5, expected text (quotes make it text)"
     ),
 }
 
@@ -378,11 +414,14 @@ FILES = {
         "3: corpora.words.files: is missing, expected files or globs: JSON lines, plain text, "
         "CSV, TSV or Parquet, also .gz and .zst"
     ),
-    "  words: {files: []}": ("3: corpora.words.files: found [], expected a list of at least 1"),
+    "  words: {files: []}": "3: corpora.words.files: found [], expected at least one entry",
     "  words: {files: 5}": "3: corpora.words.files: found 5, expected a list, as in [a, b]",
     "  words: {files: [5]}": f"3: corpora.words.files[0]: found 5, {QUOTES}",
     "  words: {files: ['']}": (
-        '3: corpora.words.files[0]: found "", expected text (quotes make a number text)'
+        '3: corpora.words.files[0]: found "", expected text that is not empty'
+    ),
+    "  words:\n    files: [words.txt]\n    shards: true": (
+        "5: corpora.words.shards: found true, expected a number"
     ),
     "  words:\n    files: [words.txt]\n    shards: 0": (
         "5: corpora.words.shards: found 0, expected at least 1"
@@ -395,25 +434,28 @@ FILES = {
         "did you mean 'blank-lines'?"
     ),
     "  words:\n    files:\n      - words.txt\n      - word.txt": (
-        "6: corpora.words.files[1]: 'word.txt': no such file; did you mean 'words.txt'?"
+        "6: corpora.words.files[1]: found no file 'word.txt'; did you mean 'words.txt'?"
     ),
-    "  words: {files: texts/c.html}": ("3: corpora.words.files[0]: 'texts/c.html': no such file"),
-    "  words: {files: nowhere/x.txt}": ("3: corpora.words.files[0]: 'nowhere/x.txt': no such file"),
+    "  words: {files: texts/c.html}": "3: corpora.words.files[0]: found no file 'texts/c.html'",
+    "  words: {files: nowhere/x.txt}": "3: corpora.words.files[0]: found no file 'nowhere/x.txt'",
     "  words: {files: 'texts/*.csv'}": "3: corpora.words.files[0]: 'texts/*.csv' matches no file",
-    "  words: {files: 'links/*'}": ("3: corpora.words.files[0]: 'links/a': no such file"),
-    "  words: {files: links/a}": ("3: corpora.words.files[0]: 'links/a': no such file"),
-    "  words: {files: pipe}": (
-        "3: corpora.words.files[0]: 'pipe': is a pipe or a device, expected a file"
+    "  words: {files: 'links/*'}": (
+        "3: corpora.words.files[0]: 'links/a' is a link to 'nowhere', which is missing; so is 1 "
+        "other file"
     ),
+    "  words: {files: links/a}": (
+        "3: corpora.words.files[0]: 'links/a' is a link to 'nowhere', which is missing"
+    ),
+    "  words: {files: pipe}": "3: corpora.words.files[0]: 'pipe' is a pipe, expected a file",
     "  words: {files: /dev/zero}": (
-        "3: corpora.words.files[0]: '/dev/zero': is a pipe or a device, expected a file"
+        "3: corpora.words.files[0]: '/dev/zero' is a device, expected a file"
     ),
     "  words: {files: texts}": (
-        "3: corpora.words.files[0]: 'texts': is a folder, expected a file or a glob, as in "
-        "'texts/*.txt'"
+        "3: corpora.words.files[0]: 'texts' is a folder, expected a file or a glob, "
+        "as in 'texts/*.txt'"
     ),
     "  words: {files: words.txt/inner.txt}": (
-        "3: corpora.words.files[0]: 'words.txt/inner.txt': no such file"
+        "3: corpora.words.files[0]: found no file 'words.txt/inner.txt'"
     ),
 }
 
@@ -445,8 +487,9 @@ corpora:
     shards: 0
   others: {files: ['*.csv']}
 inference:
+  alpha: 5
   alpha: 7
-figures: {layers: [-1], formats: [svg]}
+figures: {layers: [2, 5], formats: [svg]}
 tokens:
 """
     assert problems_of(text) == [
@@ -456,13 +499,13 @@ tokens:
             "the commit found is recorded",
             "2: models.tiny.revison: unknown key, expected one of layers, width, modules, source, "
             "repository, revision; did you mean 'revision'?",
-            "4: models.lost.path: 'lost' has no config.json that holds a JSON object, expected a "
-            "Hugging Face folder or a .gguf file",
-            "7: corpora.words.files[0]: 'word.txt': no such file; did you mean 'words.txt'?",
+            f"4: models.lost.path: found no folder 'lost', {FOLDER}",
+            "7: corpora.words.files[0]: found no file 'word.txt'; did you mean 'words.txt'?",
             "8: corpora.words.shards: found 0, expected at least 1",
             "9: corpora.others.files[0]: '*.csv' matches no file",
-            "11: inference.alpha: found 7, expected less than 1",
-            "12: figures.layers[0]: found -1, expected at least 0",
+            "12: inference.alpha: given twice, expected once; the first is in line 11",
+            "12: inference.alpha: found 7, expected less than 1",
+            "13: figures.layers[1]: found layer 5, but model mine has layers 0 to 3",
         )
     ]
 
@@ -494,8 +537,8 @@ def test_what_is_no_mapping(raw: Any) -> None:
 
 BROKEN = {
     # the content of a file: what keeps it from being read
-    b"": (": found null, expected a mapping, as in {key: value}"),
-    b"# nothing": (": found null, expected a mapping, as in {key: value}"),
+    b"": ": found nothing in it, expected at least models and corpora",
+    b"# nothing": ": found nothing in it, expected at least models and corpora",
     b"- 1": f": found [1], {MAPPING}",
     b"words": f': found "words", {MAPPING}',
     b"a: 1\nb: [1\n": (
@@ -520,12 +563,8 @@ BROKEN = {
         ": no YAML: unacceptable character #x0000: special characters are not allowed in "
         '"<unicode string>", position 4'
     ),
-    b"a: 1\nb: caf\xe9": (
-        ": no YAML: 'utf-8' codec can't decode byte 0xe9 in position 11: unexpected end of data"
-    ),
-    "a: 1".encode("utf-16"): (
-        ": no YAML: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
-    ),
+    b"a: 1\nb: caf\xe9": ":2: found byte 0xe9 at offset 11, expected UTF-8",
+    "a: 1".encode("utf-16"): ":1: found byte 0xff at offset 0, expected UTF-8",
     b"a: 1\n? [b]\n: 2": (
         ":2: no YAML at column 3: while constructing a mapping found unhashable key"
     ),
@@ -557,9 +596,27 @@ def test_a_file_that_can_be_read(content: str) -> None:
 
 def test_paths_that_are_no_file() -> None:
     os.mkfifo("pipe.yaml")
-    assert reading_problems("pipe.yaml") == ["pipe.yaml: is a pipe or a device, expected a file"]
+    assert reading_problems("pipe.yaml") == ["pipe.yaml: is a pipe, expected a file"]
     assert reading_problems("texts") == ["texts: is a folder, expected a file"]
     assert reading_problems("word.txt") == ["word.txt: no such file; did you mean 'words.txt'?"]
+
+
+def test_names_that_differ_in_case_only() -> None:
+    models = "models:\n  Tiny: {source: path, path: mine}\n  tiny: {source: path, path: mine}\n"
+    assert problems_of(f"{models}{WORDS}") == [
+        f"{FILE}:3: models.tiny: the name 'tiny' differs from 'Tiny' in case only, expected "
+        "another: some disks do not tell their folders apart"
+    ]
+
+
+def test_long_names() -> None:
+    for length in (100, 101):
+        problem = (
+            f"{FILE}:2: models.{'x' * 101}: the name has 101 characters and becomes a folder: "
+            "expected at most 100"
+        )
+        text = f"models:\n  {'x' * length}: {{source: path, path: mine}}\n{WORDS}"
+        assert problems_of(text) == [problem] * (length - 100)
 
 
 # --- layers --------------------------------------------------------------------------------
@@ -581,7 +638,7 @@ def test_layers_of_figures_and_of_a_local_model(facts: dict[str, Any]) -> None:
 def test_a_local_model_with_a_broken_config(content: str) -> None:
     Path("mine/config.json").write_text(content)
     assert problems_of(f"models: {{mine: {{source: path, path: mine}}}}\n{WORDS}") == [
-        f"{FILE}:1: models.mine.path: 'mine' has no config.json that holds a JSON object, {FOLDER}"
+        f"{FILE}:1: models.mine.path: 'mine/config.json' holds no JSON object, {FOLDER}"
     ]
 
 
@@ -625,8 +682,12 @@ def test_what_is_stated_of_a_fetched_model(revision: str) -> None:
 def test_what_is_stated_of_a_model_that_will_be_fetched_anew() -> None:
     """The folder is what the name stood for before."""
     fetched_before()
-    model = f"{{source: hub, repository: a/c, revision: {COMMIT}, layers: 8, width: 9}}"
-    assert problems_of(f"models: {{tiny: {model}}}\n{WORDS}figures: {{layers: [5]}}") == []
+    for other in (
+        f"repository: a/b, revision: {'c1' * 20}",
+        f"repository: a/c, revision: {COMMIT}",
+    ):
+        model = f"{{source: hub, {other}, layers: 8, width: 9}}"
+        assert problems_of(f"models: {{tiny: {model}}}\n{WORDS}figures: {{layers: [5]}}") == []
 
 
 def fetched_before() -> None:
@@ -679,15 +740,26 @@ def test_two_files_each_have_their_lines() -> None:
     ]
 
 
-def test_a_file_without_any_of_the_keys_is_another_workflows() -> None:
-    Path("other.yaml").write_text("ours: {inference: {folds: 1}}")
-    Path(FILE).write_text(f"{LEAST}inference: {{folds: 1}}")
-    raw = yaml.safe_load(LEAST) | {"inference": {"folds": 1}}
-    assert check(raw, [FILE, "other.yaml"])[1] == [
-        f"{FILE}:6: inference.folds: found 1, expected at least 2"
+def test_a_section_of_a_file_has_its_lines_and_whole_keys():
+    """Another workflow keeps the configuration of this one beside its own."""
+    lines = [*LEAST.splitlines(), "inference: {covariance: clustr}", "colour: red"]
+    text = "models: 1\nours:\n  deep:\n" + "".join(f"    {line}\n" for line in lines)
+    Path(FILE).write_text(text)
+    whole = yaml.safe_load(text)
+    Path("other.yaml").write_text("mine: 1")
+    problems = check(whole["ours"]["deep"], ["other.yaml", FILE])[1]
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        [f"{FILE}:9", "ours.deep.inference.covariance"],
+        [f"{FILE}:10", "ours.deep.colour"],
     ]
-    assert check(raw, ["other.yaml"])[1] == [
-        "configuration: inference.folds: found 1, expected at least 2"
+    # All of the file, and what the other workflow has made up by itself.
+    assert f"{FILE}:1: models: found 1, {NAMES}" in check(whole, [FILE])[1]
+    made_up = {**whole["ours"]["deep"], "figures": {}}
+    Path(FILE).write_text("ours:" + text.partition("ours:")[2])
+    problems = check(made_up, [FILE])[1]
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        ["configuration", "inference.covariance"],
+        ["configuration", "colour"],
     ]
 
 
@@ -886,12 +958,13 @@ def test_the_gpt2_file_lacks_only_its_text() -> None:
     name = "config/gpt2.yaml"
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     line = next(number for number, text in enumerate(lines, 1) if "files:" in text)
-    assert check(load("gpt2.yaml"), [ROOT / name])[1] == [
-        f"{ROOT / name}:{line}: corpora.text.files[0]: 'data/text.txt': no such file"
+    config, problems = check(load("gpt2.yaml"), [ROOT / name])
+    assert problems == [
+        f"{ROOT / name}:{line}: corpora.text.files[0]: found no file 'data/text.txt'"
     ]
     Path("data").mkdir()
     Path("data/text.txt").write_text("A text.")
-    assert check(load("gpt2.yaml"), [ROOT / name])[1] == []
+    assert check(load("gpt2.yaml"), [ROOT / name]) == (config, [])
 
 
 FAMILY = {

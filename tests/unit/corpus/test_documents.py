@@ -427,8 +427,8 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     (tmp_path / "loop.txt").symlink_to("loop.txt")
     paths = [tmp_path / f"{name}.txt" for name in ("pipe", "zero", "link", "loop", "x" * 300)]
     assert problems(*paths, tmp_path / "\0.txt") == [
-        "pipe.txt: is a pipe or a device, expected a file",
-        "zero.txt: is a pipe or a device, expected a file",
+        "pipe.txt: is a pipe, expected a file",
+        "zero.txt: is a device, expected a file",
         "link.txt: no such file",
         "loop.txt: cannot be read: Too many levels of symbolic links",
         f"{'x' * 300}.txt: cannot be read: File name too long",
