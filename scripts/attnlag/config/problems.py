@@ -438,7 +438,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     readings = [
         (file, reading)
         for path, (file, reading) in zip(found_in, readings, strict=True)
-        if (path == section if section else _keys(raw) & _keys(reading.values) or not raw)
+        if (path == section if section else _keys(raw) & _keys(reading.values) or not _keys(raw))
     ]
 
     # The last file that has the value in force, and the line there.

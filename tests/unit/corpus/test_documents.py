@@ -429,7 +429,7 @@ def test_what_is_no_file_is_not_opened(tmp_path):
     assert problems(*paths, tmp_path / "\0.txt") == [
         "pipe.txt: is a pipe, expected a file",
         "zero.txt: is a device, expected a file",
-        "link.txt: no such file",
+        "link.txt: is a link to 'nowhere.txt', which is missing",
         "loop.txt: cannot be read: Too many levels of symbolic links",
         f"{'x' * 300}.txt: cannot be read: File name too long",
         "\0.txt: cannot be read: embedded null byte",
