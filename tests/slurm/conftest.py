@@ -19,7 +19,7 @@ COMMAND = (
     *("--workflow-profile", "profiles/slurm", "--latency-wait", "10"),
     *("--slurm-init-seconds-before-status-checks", "1", "--slurm-status-command", "squeue"),
     # The nodes have two processors each.
-    *("--set-threads", "extract_activations=2"),
+    *("--set-threads", "extract_activations=2", "fit_regression=2"),
 )
 # At first too little for Python itself.
 LITTLE_MEMORY = ("--set-resources", "prepare_corpus:mem_mb=60 * attempt ** 4")

@@ -137,7 +137,7 @@ def test_the_documented_profile_for_other_schedulers_works(finished, slurm):
     command = ("--workflow-profile", "profiles/generic", "--latency-wait", "10")
     result = finished.snakemake(
         *(norms, tokens[0], "--keep-going", "--retries", "0"),
-        *("--set-threads", "extract_activations=2"),
+        *("--set-threads", "extract_activations=2", "fit_regression=2"),
         *(*command, "--seconds-between-status-checks", "1"),
     )
     assert result.returncode == 1
