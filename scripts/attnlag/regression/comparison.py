@@ -21,14 +21,13 @@ from attnlag.errors import UserError
 from attnlag.regression import bootstrap, crossproducts, least_squares
 from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import FEWEST_DOCUMENTS
+from attnlag.regression.labels import FEWEST_POINTS
 from attnlag.regression.least_squares import LEAST_VARIATION
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 
 STUDY_KEYS = ["model", "corpus", "site", "regression"]
 
-# Any two points correlate perfectly.
-FEWEST_POINTS = 3
 
 PAIR_COLUMNS = {
     "model_a": object,

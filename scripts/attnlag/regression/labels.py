@@ -15,6 +15,9 @@ ADJUSTMENTS = {
     "max-t": "Romano-Wolf, max-t",
 }
 
+# Any two points correlate perfectly.
+FEWEST_POINTS = 3
+
 
 def correction(adjust: str, over: str = "the layers") -> str:
     """Return the correction of p-values in a few words."""

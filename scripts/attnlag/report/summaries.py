@@ -10,10 +10,9 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
-from attnlag.regression.comparison import FEWEST_POINTS
 from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
-from attnlag.regression.labels import COVARIANCE, correction
+from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, correction
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.terms import is_lag, named
 
