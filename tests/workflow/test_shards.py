@@ -10,7 +10,7 @@ def commands_of(project):
     """Return the command of every job of a full run, with its rule's script first."""
     printed = project.snakemake("--cores", "2", "-n", "-p")
     assert printed.returncode == 0, printed.stdout
-    command = r"^Shell command: (?:\w+=1 )*python3 scripts/(.*)$"
+    command = r'^Shell command: (?:\w+=1 )* ?python "\$ATTNLAG"/scripts/(.*)$'
     return re.findall(command, printed.stdout, re.MULTILINE)
 
 
