@@ -119,9 +119,8 @@ def jobs_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
     with suppress(psutil.Error):
         for process in psutil.Process(run.pid).children(recursive=True):
             with suppress(psutil.Error):
-                _, *arguments = process.cmdline()
                 # A shell has the whole command in one argument.
-                if any(re.search(r"scripts/\w+\.py$", argument) for argument in arguments):
+                if any(re.search(r"scripts/\w+\.py$", part) for part in process.cmdline()[1:]):
                     found.append(process)
     return found
 
@@ -194,7 +193,7 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
     if what == "job":
         if run.returncode != 1:
             problems.append(f"the killed run ended with {run.returncode}")
-        if f"Error in rule {killed}" not in (folder / "killed.txt").read_text():
+        if f"scripts/{killed}.py" not in (folder / "killed.txt").read_text():
             problems.append(f"nothing was said of {killed}")
     problems += problems_after(project, prepared.expected)
     if not problems:

@@ -61,7 +61,7 @@ def program_of(run, name):
     """Return the process of a program of a run that has come as far as to open its log."""
     for process in jobs_of(run):
         with suppress(psutil.Error):
-            own = f"scripts/{name}.py" in process.cmdline()
+            own = [part for part in process.cmdline() if part.endswith(f"scripts/{name}.py")]
             if own and any(file.path.endswith(".log") for file in process.open_files()):
                 return process
     return None
@@ -118,12 +118,12 @@ def test_told_to_stop(prepared, before_fits, number):
 
 
 def test_a_job_with_too_little_memory(prepared, before_fits):
-    before_fits.write_config(inference={"bootstrap": 1_000_000})
+    before_fits.write_config(inference={"bootstrap": 20_000_000})
     printed = before_fits.folder / "stopped.txt"
     run = start(before_fits, printed)
     job = wait_for(lambda: program_of(run, "fit_regression"), run)
-    # Room for threads, and not for so many draws.
-    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 100_000_000,) * 2)
+    # Room for what it has yet to import, and not for so many draws.
+    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 1_000_000_000,) * 2)
     assert run.wait() == 1
     text = printed.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("error: ")]

@@ -8,7 +8,7 @@ from projects import write_several
 
 def commands_of(project):
     """Return the command of every job of a full run, with its rule's script first."""
-    printed = project.snakemake("--cores", "2", "-n", "-p")
+    printed = project.snakemake("--cores", "2", "-n", "-p", "--quiet", "host")
     assert printed.returncode == 0, printed.stdout
     command = r'^Shell command: (?:\w+=1 )* ?python "\$ATTNLAG"/scripts/(.*)$'
     return re.findall(command, printed.stdout, re.MULTILINE)

@@ -14,7 +14,9 @@ from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE
 def left(tmp_path, monkeypatch):
     """Return a lock that a killed run on this machine has left in the working folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(RUN_VARIABLE, raising=False)
+    # Set first, so that what a run puts there is taken away after the test.
+    monkeypatch.setenv(RUN_VARIABLE, "none")
+    monkeypatch.delenv(RUN_VARIABLE)
     lock = tmp_path / ".snakemake/locks/0.output.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
