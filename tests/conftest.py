@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, settings
 # read when torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import warm_python
 from projects import save_gpt2, save_tokenizer
 
 from attnlag.model import fetching
@@ -22,6 +24,15 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the interpreter that all workers share."""
+    if not hasattr(config, "workerinput"):
+        folder = Path(tempfile.mkdtemp(prefix="attnlag-python-"))
+        server, os.environ[warm_python.VARIABLE] = warm_python.start(folder)
+        config.add_cleanup(server.terminate)
+        config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 @pytest.fixture(scope="session")

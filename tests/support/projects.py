@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from warm_python import python
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "scripts", "profiles", "config", "data/prompts.jsonl")
@@ -61,7 +62,8 @@ class Project:
         ``mount`` is a shell command that mounts what only the run sees.
         """
         clean = environment_of_a_user()
-        command = [sys.executable, "-m", "snakemake", *arguments]
+        # What only the run has mounted, no server sees.
+        command = [sys.executable if mount else python(), "-m", "snakemake", *arguments]
         if mount:
             alone = ["unshare", "--user", "--map-root-user", "--mount"]
             command = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", *command]

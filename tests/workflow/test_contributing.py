@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 import textwrap
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from projects import ROOT, new_project
+from warm_python import python
 
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/covariates.py"
@@ -86,7 +86,7 @@ def test_the_documentation_follows(extended, tmp_path):
     for page in ("docs", "config", "workflow/schemas"):
         shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
     for program in ("describe_outputs", "describe_config"):
-        command = [sys.executable, f"scripts/{program}.py", "--root", "."]
+        command = [python(), f"scripts/{program}.py", "--root", "."]
         subprocess.run(command, cwd=extended.folder, check=True)
     outputs = (extended.folder / "docs/outputs.md").read_text(encoding="utf-8")
     assert "figures/rows_by_layer{size}.{format}" in outputs

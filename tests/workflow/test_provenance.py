@@ -3,7 +3,8 @@
 import json
 import socket
 import subprocess
-import sys
+
+from warm_python import python
 
 STUDY = "results/tiny/small/attention/notebook"
 RECORD = "results/provenance.json"
@@ -12,7 +13,7 @@ RECORD = "results/provenance.json"
 def verify(project):
     """Return the status of the check, its lines by file, and its last line."""
     result = subprocess.run(
-        [sys.executable, "scripts/verify_results.py"],
+        [python(), "scripts/verify_results.py"],
         cwd=project.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import statsmodels.api as sm
 from described import undescribed
 from projects import SEVERAL, write_several
 from stage_settings import settings_text
+from warm_python import python
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
@@ -192,7 +192,7 @@ def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path
     settings = settings_text("fit_regression", inference={"covariance": covariance})
     subprocess.run(
         [
-            *(sys.executable, "scripts/fit_regression.py"),
+            *(python(), "scripts/fit_regression.py"),
             folder / "crossproducts" / "0000.parquet",
             *("--design", folder / "design" / "0000.parquet"),
             *("--corpus", project.folder / "results" / "corpora" / "small.parquet"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from stage_settings import settings_text
+from warm_python import python
 
 from attnlag.config.problems import check
 from attnlag.errors import printable
@@ -27,7 +28,7 @@ def test_printable() -> None:
 
 def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[bytes]:
     (folder / name).write_text(text, encoding="utf-8")
-    command = [sys.executable, PROGRAM, "--corpus", "hostile", "--output", folder / "out.parquet"]
+    command = [python(), PROGRAM, "--corpus", "hostile", "--output", folder / "out.parquet"]
     settings = settings_text("prepare_corpus", corpus={"id": "id"})
     command += ["--log", folder / "log.txt", "--settings", settings, "--", name]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False)

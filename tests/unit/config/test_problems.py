@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from snakemake.common.configfile import load_configfile
+from warm_python import python
 
 from attnlag.config.problems import check, reading_problems
 from attnlag.config.reading import read_yaml
@@ -1015,7 +1015,7 @@ def test_the_schema_accepts_the_files(name: str) -> None:
 
 
 def describe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, PROGRAM, *arguments]
+    command = [python(), PROGRAM, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

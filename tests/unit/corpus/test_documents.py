@@ -8,7 +8,6 @@ import os
 import re
 import string
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from warm_python import python
 
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import (
@@ -560,7 +560,7 @@ def test_summary_is_in_words():
 def prepare(
     folder: Path, *arguments: str | Path, settings: CorpusSettings = DEFAULTS
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, PROGRAM, *arguments, "--corpus", "x", "--output", "out/x.parquet"]
+    command = [python(), PROGRAM, *arguments, "--corpus", "x", "--output", "out/x.parquet"]
     command += ["--log", "logs/x.log", "--settings", canonical(settings)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

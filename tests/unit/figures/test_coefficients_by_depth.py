@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +11,7 @@ import pytest
 import seaborn as sns
 from matplotlib.colors import to_hex
 from test_figures import marks_of, overlaps, texts_of
+from warm_python import python
 
 from attnlag.figures import coefficients_by_depth, drawing, files, legends
 from attnlag.storage import tables
@@ -241,7 +241,7 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     path = tmp_path / "coefficients.parquet"
     tables.write_frame(frame, path, path.with_suffix(".csv"), record)
     output = tmp_path / "figures" / "coefficients_by_depth.svg"
-    command = [sys.executable, SCRIPTS / "plot_comparison.py", path, "--site", "attention"]
+    command = [python(), SCRIPTS / "plot_comparison.py", path, "--site", "attention"]
     done = subprocess.run(
         [*command, "--regression", "notebook", "--output", output],
         capture_output=True,

@@ -12,6 +12,7 @@ import pytest
 from designs import design_settings
 from stage_settings import settings_text
 from test_figures import synthetic_norms, synthetic_tables
+from warm_python import python
 
 from attnlag.adjustments import columns
 from attnlag.figures import catalogue, coefficients_by_layer, files
@@ -92,7 +93,7 @@ def residual_sums(batches) -> residuals.ResidualSums:
         terms=["lag_1", "lag_2"],
         layers=list(range(LAYERS)),
         slopes=np.tile([0.3, 0.0], (LAYERS, 1)),
-        intercept=np.zeros(LAYERS),
+        level=np.zeros(LAYERS),
         means=np.zeros((LAYERS, 3)),
         inverse=np.tile(np.eye(3), (LAYERS, 1, 1)),
         sigma=np.ones(LAYERS),
@@ -105,7 +106,7 @@ def residual_sums(batches) -> residuals.ResidualSums:
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, SCRIPTS / f"{program}.py", *map(str, arguments)],
+        [python(), SCRIPTS / f"{program}.py", *map(str, arguments)],
         capture_output=True,
         text=True,
     )

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from test_figures import (
     synthetic_tables,
     texts_of,
 )
+from warm_python import python
 
 from attnlag.figures import drawing, files, specifications_by_layer
 from attnlag.storage import tables
@@ -129,7 +129,7 @@ def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
         paths.append(tmp_path / f"{name}.parquet")
         tables.write_frame(table, paths[-1], tmp_path / "table.csv", record)
     output = [tmp_path / f"specifications_by_layer.{kind}" for kind in ("svg", "png")]
-    command = [sys.executable, SCRIPTS / "plot_specifications.py", "--coefficients", *paths]
+    command = [python(), SCRIPTS / "plot_specifications.py", "--coefficients", *paths]
     done = subprocess.run(
         [*command, "--output", *output], capture_output=True, text=True, check=False
     )

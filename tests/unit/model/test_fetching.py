@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import Hub, Repository, sha256, start
+from warm_python import python
 from wheels import make_wheel
 
 from attnlag.errors import UserError
@@ -74,7 +75,7 @@ def fetch(
         "NO_PROXY": "127.0.0.1,localhost",
     }
     stated = {"source": "hub", "repository": repository, "revision": revision}
-    command = [sys.executable, str(PROGRAM), "--model", "small", "--settings", json.dumps(stated)]
+    command = [python(), str(PROGRAM), "--model", "small", "--settings", json.dumps(stated)]
     command += ["--output", str(folder / "models" / "small"), "--log", str(folder / "log.txt")]
     command += [f"--{fact}={value}" for fact, value in facts.items()]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -154,13 +155,14 @@ def test_hub_tag_and_second_run(hub: Hub, tmp_path: Path) -> None:
     assert contents(folder) == first
     assert left_behind(tmp_path) == []
 
-    # A commit in the cache needs no hub; a tag may have moved, so it does.
-    hub.status = 503
+    # A commit in the cache needs no hub; a tag may have moved, so it does. (The client would try
+    # again after 503, for 20 s.)
+    hub.status = 501
     result = fetch(hub, tmp_path, EARLIER)
     assert result.returncode == 0, result.stderr
     assert "looking for this commit in the local cache" in result.stderr
     message = errors_of(fetch(hub, tmp_path, "v1"))
-    assert "503" in message
+    assert "501" in message
     assert "give the path of a local copy" in message
 
     # Damaged blobs of the cache are fetched again, a small file as well as a large one.
@@ -174,7 +176,7 @@ def test_hub_tag_and_second_run(hub: Hub, tmp_path: Path) -> None:
     assert contents(folder) == first
 
     # A copy of a commit that is not whole says so.
-    hub.status = 503
+    hub.status = 501
     for name in ("model.safetensors", "config.json"):
         next((tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{name}")).unlink()
         message = errors_of(fetch(hub, tmp_path, EARLIER))

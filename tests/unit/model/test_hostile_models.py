@@ -6,13 +6,13 @@ import pickle
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from projects import ROOT
+from warm_python import python
 
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
@@ -236,7 +236,7 @@ def test_pipes_are_passed_over(mine: Path) -> None:
 def test_a_name_in_a_message_is_harmless(mine: Path, tmp_path: Path) -> None:
     rewrite(mine / "config.json", model_type="e\x1b[2J\nvil")
     settings = {"source": "path", "path": str(mine)}
-    command = [sys.executable, ROOT / "scripts/fetch_model.py", "--settings", json.dumps(settings)]
+    command = [python(), ROOT / "scripts/fetch_model.py", "--settings", json.dumps(settings)]
     command += ["--model", "mine", "--output", tmp_path / "models/mine"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1

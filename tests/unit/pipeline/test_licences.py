@@ -2,10 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from projects import ROOT
+from warm_python import python
 
 from describe_licences import required
 
@@ -13,7 +13,7 @@ PROGRAM = ROOT / "scripts" / "describe_licences.py"
 
 
 def describe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, PROGRAM, *arguments]
+    command = [python(), PROGRAM, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stage_settings import settings_text
+from warm_python import python
 
 from attnlag.errors import UserError
 from attnlag.regression import comparison, crossproducts, inference, results
@@ -504,7 +504,7 @@ def test_regressions_fitted_otherwise_are_not_compared(tmp_path):
 def compare(folder, *paths, **changes):
     return subprocess.run(
         [
-            sys.executable,
+            python(),
             SCRIPTS / "compare_models.py",
             *paths,
             "--settings",

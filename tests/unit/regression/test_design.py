@@ -1,6 +1,5 @@
 import math
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from designs import design_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stage_settings import settings_text
+from warm_python import python
 
 from attnlag.adjustments import columns
 from attnlag.corpus import tokens
@@ -386,7 +386,7 @@ def test_the_program_reads_what_the_covariates_ask_for(tmp_path):
 
     def run(covariates, *options):
         stated = settings_text("build_design", regression={"lags": [1], "covariates": covariates})
-        command = [sys.executable, PROGRAM, paths["norms"], "--settings", stated]
+        command = [python(), PROGRAM, paths["norms"], "--settings", stated]
         return subprocess.run(
             [*command, "--output", paths["out"], *options], capture_output=True, text=True
         )

@@ -1,0 +1,203 @@
+"""An interpreter that has imported the libraries already, so that programs of tests start at once.
+
+Imports are most of what such a program takes: 2 s of CPU time for snakemake, 6 for torch and
+transformers. A server imports them once, and a small program, called in the place of ``python``,
+has the server fork. The fork runs what it is asked to, with the arguments, the environment, the
+folder and the open files of the caller, to whom it returns the exit status. Nothing of attnlag is
+imported beforehand: each program reads the code of its own project.
+
+What is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program with
+settings in its environment that libraries read when they are imported, such as a hub's address.
+Tests of crashes, of locks and of equal bytes start new interpreters themselves.
+"""
+
+import gc
+import importlib
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+LIBRARIES = (
+    *(
+        "accelerate",
+        "itables",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.backends.backend_svg",
+    ),
+    *("matplotlib.pyplot", "pandas", "psutil", "pyarrow.compute", "pyarrow.dataset"),
+    *("pyarrow.parquet", "pydantic", "ruamel.yaml", "safetensors.torch", "scipy.linalg"),
+    *("scipy.stats", "scipy.special", "seaborn", "snakemake.cli", "snakemake.executors.local"),
+    *("snakemake.report", "statsmodels.stats.multitest", "torch", "tqdm.auto", "transformers"),
+    *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
+    *("transformers.models.gpt2.modeling_gpt2", "transformers.models.gpt2.tokenization_gpt2"),
+    *("transformers.models.llama.modeling_llama", "transformers.initialization"),
+    *("snakemake.executors.dryrun", "huggingface_hub"),
+)
+
+# Read by libraries when they are imported.
+SETTINGS = ("HF_", "TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")
+
+# The client is a program of its own that imports next to nothing.
+CLIENT = """\
+#!{python} -IS
+import os, signal, sys
+
+PYTHON, ADDRESS, SETTINGS, SAME = {python!r}, {address!r}, {settings!r}, {same!r}
+ready = sys.argv[1:2] == ["-m"] or sys.argv[1:2] and sys.argv[1].endswith(".py")
+if not ready or any(
+    name.startswith(SETTINGS) and SAME.get(name) != value for name, value in os.environ.items()
+):
+    os.execv(PYTHON, [PYTHON, *sys.argv[1:]])
+
+import _socket as sockets
+
+connection = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
+connection.connect(ADDRESS)
+environment = [f"{{name}}={{value}}" for name, value in os.environ.items()]
+asked = [os.getcwd(), str(len(sys.argv) - 1), *sys.argv[1:], *environment]
+text = b"\\1".join(map(os.fsencode, asked))
+files = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+rights = [(sockets.SOL_SOCKET, sockets.SCM_RIGHTS, files)]
+connection.sendmsg([len(text).to_bytes(8, "big")], rights)
+while text:
+    text = text[connection.send(text):]
+pid = int.from_bytes(connection.recv(8), "big")
+
+
+def hand_on(number, frame):
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
+
+
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) != signal.SIG_IGN:
+        signal.signal(number, hand_on)
+status = connection.recv(1)
+os._exit(status[0] if status else 137)
+"""
+
+
+# Where the tests find the program to call in the place of ``python``.
+VARIABLE = "ATTNLAG_TESTS_PYTHON"
+
+
+def python() -> str:
+    """Return the program to call in the place of ``python``."""
+    return os.environ.get(VARIABLE, sys.executable)
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start the server, with its socket and the client in a folder.
+
+    Returns
+    -------
+    server : subprocess.Popen
+        To be ended at the end.
+    python : str
+        The program to call in the place of ``python``.
+    """
+    address = folder / "socket"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(address))
+    listening.listen(1024)
+    python = folder / "python"
+    same = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
+    text = CLIENT.format(python=sys.executable, address=str(address), settings=SETTINGS, same=same)
+    python.write_text(text, encoding="utf-8")
+    python.chmod(0o755)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "USE_HUB_KERNELS": "0"}
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(listening.fileno()), str(python)],
+        pass_fds=[listening.fileno()],
+        env=environment,
+        start_new_session=True,
+    )
+    listening.close()
+    return server, str(python)
+
+
+def serve(listening: socket.socket, python: str) -> None:
+    """Import the libraries once somebody asks, then fork for everyone who does."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    select.select([listening], [], [])
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    # What is there stays, so that forks share its memory.
+    gc.collect()
+    gc.freeze()
+    while True:
+        connection, _ = listening.accept()
+        if os.fork():
+            connection.close()
+            continue
+        listening.close()
+        status = 1
+        try:
+            status = run(connection, python)
+        finally:
+            connection.send(bytes([status]))
+            os._exit(status)
+
+
+def run(connection: socket.socket, python: str) -> int:
+    """Become what is asked for, and return the exit status."""
+    size, files, _, _ = socket.recv_fds(connection, 8, 3)
+    length, text = int.from_bytes(size, "big"), b""
+    while len(text) < length:
+        text += connection.recv(length - len(text))
+    asked = [os.fsdecode(part) for part in text.split(b"\1")]
+    folder, end = asked[0], 2 + int(asked[1])
+    arguments, environment = asked[2:end], asked[end:]
+    connection.send(os.getpid().to_bytes(8, "big"))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = stderr
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(part.split("=", 1) for part in environment)
+    # What it starts in turn starts at once, too.
+    sys.executable = python
+    try:
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            sys.path[0] = folder
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = arguments
+            sys.path[0] = str(Path(arguments[0]).resolve().parent)
+            runpy.run_path(arguments[0], run_name="__main__")
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if not isinstance(error.code, int | None):
+            print(error.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    # As at the end of an interpreter: threads are waited for, what is registered is called.
+    import atexit
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status & 0xFF
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
