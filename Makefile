@@ -44,8 +44,9 @@ test-report: .venv-report/.installed ## the report in a browser, installed if ne
 	command -v chromium || { apt-get update -qq && apt-get install -qq -y chromium; }
 	.venv-report/bin/python -m pytest tests/report
 
+KILLS ?= 50
 crashes: $(TESTED) ## runs that are killed at random moments, 50 times each, and mended: an hour
-	$(BIN)/python tests/support/killing.py
+	$(BIN)/python tests/support/killing.py --kills $(KILLS)
 
 lint: $(TESTED) ## style, types, and pages that are generated from the code
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ SUPPORT = Path(__file__).parent
 sys.path[:0] = [str(SUPPORT), str(SUPPORT.parents[1] / "scripts")]
 
 from projects import Project, environment_of_a_user, new_project, save_gpt2, save_tokenizer  # noqa: E402
+from warm_python import python  # noqa: E402
 
 WHAT = ("workflow", "group", "job")
 SHARDS = 3
@@ -89,11 +90,13 @@ def prepare(folder: Path, model: Path, stages: tuple[str | None, ...] = STAGES) 
     return Prepared(states, seconds, left_by(project))
 
 
-def start(project: Project, printed: Path) -> subprocess.Popen[bytes]:
+def start(
+    project: Project, printed: Path, interpreter: str = sys.executable
+) -> subprocess.Popen[bytes]:
     """Start a run in a process group of its own; what it prints goes to a file."""
     with printed.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--cores", "2"],
+            [interpreter, "-m", "snakemake", "--cores", "2"],
             cwd=project.folder,
             env=environment_of_a_user(),
             stdin=subprocess.DEVNULL,
@@ -204,7 +207,7 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
 def problems_after(project: Project, expected: dict[str, bytes]) -> list[str]:
     """Run a project again after a run that was cut off, and return what is wrong then."""
     printed = project.folder / "again.txt"
-    again = start(project, printed)
+    again = start(project, printed, python())
     problems = [f"the next run ended with {again.returncode}: {printed}"] if again.wait() else []
     # Jobs that outlived the first run may outlive this one too.
     wait_for_jobs(project.folder)
