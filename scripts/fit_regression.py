@@ -2,7 +2,7 @@
 """Fit one regression in every layer, to all documents and to each group of them.
 
 Reads the cross-products of all shards, and then their designs for what only the residuals tell.
-Writes the tables of coefficients, fits, influential documents and groups, a page of the
+Writes the tables of coefficients, controls, fits, influential documents and groups, a page of the
 coefficients, the sums over the residuals, a summary per layer as text, and the findings.
 """
 
@@ -13,7 +13,15 @@ from pathlib import Path
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline import program
-from attnlag.regression import crossproducts, fitting, groups, residuals
+from attnlag.regression import (
+    controls,
+    covariates,
+    crossproducts,
+    fitting,
+    groups,
+    permutation,
+    residuals,
+)
 from attnlag.regression.settings import RegressionSettings
 from attnlag.report import html_tables, summaries
 from attnlag.storage import tables, writing
@@ -22,6 +30,13 @@ parser = program.argument_parser(__doc__, RegressionSettings)
 parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--design", type=Path, required=True, help="likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
+parser.add_argument(
+    "--permutations", type=Path, nargs="?", help="first shard of permuted documents, a control"
+)
+parser.add_argument(
+    "--random-weights", type=Path, nargs="?", help="norms with random weights, a control (Parquet)"
+)
+parser.add_argument("--token-counts", type=Path, nargs="?", help=covariates.FILES["token_counts"])
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--threads", type=int, default=1, help="shards read at a time")
@@ -30,6 +45,7 @@ parser.add_argument(
 )
 parser.add_argument("--fits", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--influence", type=Path, required=True, help="Parquet; CSV beside it")
+parser.add_argument("--controls", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--groups", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--residuals", type=Path, required=True, help="Parquet")
 parser.add_argument("--joint", type=Path, required=True, help="JSON")
@@ -47,6 +63,15 @@ def main(args):
         group_by_document(args.corpus),
         of_groups,
     )
+    order = random = None
+    if args.permutations:
+        paths = tables.shards(args.permutations)
+        permuted = permutation.merged_products([permutation.read_products(path) for path in paths])
+        order = permutation.order_test(permuted, alpha=settings.alpha, adjust=settings.adjust)
+    if args.random_weights:
+        facts = covariates.read_facts(settings.control_design, vars(args))
+        random = controls.random_weights(args.random_weights, settings, facts)
+    held_against = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
 
     shared = tables.of_all_shards(tables.read_provenance(products[0]))
     packages = ("numpy", "scipy", "statsmodels")
@@ -57,6 +82,7 @@ def main(args):
         args.coefficients: fitted.coefficients,
         args.fits: fitted.goodness,
         args.influence: fitted.influence,
+        args.controls: held_against,
     }
     name = tables.write_study(frames, record, **study)
     record_of_groups = tables.provenance(shared, "groups", asdict(of_groups), *packages)
@@ -74,7 +100,7 @@ def main(args):
     with writing.replaced_whole(args.summary) as folder:
         for layer, text in summaries.layer_summaries(fitted, name).items():
             (folder / f"{layer}.txt").write_text(text, encoding="utf-8")
-    writing.write_text(summaries.findings(fitted, name), args.findings)
+    writing.write_text(summaries.findings(fitted, held_against, name), args.findings)
     program.log.info(
         "%s: fitted %s, and %s",
         name,

@@ -19,13 +19,13 @@ parser.add_argument("--design", type=Path, required=True, help="first shard; oth
 parser.add_argument("--norms", type=Path, required=True, help="likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--joint", type=Path, nargs="?", help="for bands joint over the layers (JSON)")
-parser.add_argument("--null", type=Path, nargs="?", help="the table of a null, to draw behind")
+parser.add_argument("--controls", type=Path, nargs="?", help="the table of the controls")
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="files of figures")
 
 
 def main(args):
     inputs = RegressionInputs(
-        *(args.coefficients, args.fits, args.joint, args.null),
+        *(args.coefficients, args.fits, args.joint, args.controls),
         groups_file=args.groups,
         influence_file=args.influence,
         residuals_file=args.residuals,

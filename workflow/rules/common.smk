@@ -2,7 +2,6 @@
 # jobs need.
 
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -40,17 +39,6 @@ ENVIRONMENT = "../envs/attnlag.yaml"
 RESULTS = "results/{model}/{corpus}/{site}/{regression}"
 
 
-def named(regressions):
-    """Return a pattern for the names of these regressions, and for nothing else."""
-    return "|".join(map(re.escape, regressions)) or r"[^\s\S]"
-
-
-# A regression of permuted documents goes its own way from the norms to the coefficients.
-REGRESSIONS = [name for name, r in CONFIG.regressions.items() if r.permute == "none"]
-NULLS = [name for name in CONFIG.regressions if name not in REGRESSIONS]
-FITTED, PERMUTED = named(REGRESSIONS), named(NULLS)
-
-
 wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
@@ -84,25 +72,30 @@ def shards_of(pattern):
     return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
 
 
-def studies(pattern, regressions=tuple(CONFIG.regressions)):
+def studies(pattern):
     """Return ``pattern`` for every model, corpus, site and regression of the configuration."""
     return expand(
         pattern,
         model=CONFIG.models,
         corpus=CONFIG.corpora,
         site=CONFIG.extraction.sites,
-        regression=regressions,
+        regression=CONFIG.regressions,
     )
 
 
 def every_shard(pattern):
-    """Return ``pattern`` for every shard of every study, but those of permuted documents."""
+    """Return ``pattern`` for every shard of every study."""
     return [
         path
         for corpus in CONFIG.corpora
         for each in expand(pattern, corpus=corpus, shard=shards(corpus), allow_missing=True)
-        for path in studies(each, REGRESSIONS)
+        for path in studies(each)
     ]
+
+
+def if_asked(control, files):
+    """Return the input function of a control's files, or one for none without the control."""
+    return files if control is not None else lambda wildcards: []
 
 
 def for_covariates(name, pattern):

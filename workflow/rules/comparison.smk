@@ -3,7 +3,7 @@
 
 rule compare_models:
     input:
-        coefficients=studies(f"{RESULTS}/coefficients.parquet", REGRESSIONS),
+        coefficients=studies(f"{RESULTS}/coefficients.parquet"),
         # Found by the script beside the coefficients.
         crossproducts=every_shard(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:

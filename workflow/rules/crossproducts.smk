@@ -10,8 +10,6 @@ rule accumulate_crossproducts:
         "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.log",
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.tsv"
-    wildcard_constraints:
-        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: 1

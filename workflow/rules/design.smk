@@ -13,8 +13,6 @@ rule build_design:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.tsv"
-    wildcard_constraints:
-        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: 1

@@ -39,9 +39,9 @@ rule plot_regression:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
-        joint=joint_of,
-        # Drawn behind the coefficients, where one is declared.
-        null=null_of,
+        # For joint bands.
+        joint=f"{RESULTS}/joint.json" if CONFIG.figures.bands == "joint" else [],
+        controls=f"{RESULTS}/controls.parquet",
         # For the caption in the report.
         findings=f"{RESULTS}/findings.txt",
     output:
@@ -50,8 +50,6 @@ rule plot_regression:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.tsv"
-    wildcard_constraints:
-        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: 1
@@ -68,38 +66,8 @@ rule plot_regression:
         " --coefficients {input.coefficients:q} --fits {input.fits:q} --groups {input.groups:q}"
         " --influence {input.influence:q} --residuals {input.residuals:q}"
         " --design {input.design[0]:q} --norms {input.norms[0]:q} --corpus {input.corpus:q}"
-        " --joint {input.joint:q} --null {input.null:q} --output {output:q}"
+        " --joint {input.joint:q} --controls {input.controls:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
-
-
-rule plot_null:
-    input:
-        coefficients=f"{RESULTS}/coefficients.parquet",
-        fits=f"{RESULTS}/fits.parquet",
-        # For the caption in the report.
-        findings=f"{RESULTS}/findings.txt",
-    output:
-        figures_of("plot_null", f"{RESULTS}/figures"),
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_null.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_null.tsv"
-    wildcard_constraints:
-        regression=PERMUTED,
-    localrule: True
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(30),
-    params:
-        code=code("plot_null"),
-    message:
-        "draw the null {wildcards.regression}, {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
-    shell:
-        'python "$ATTNLAG"/scripts/plot_null.py --coefficients {input.coefficients:q}'
-        " --fits {input.fits:q} --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 
 rule plot_sites:

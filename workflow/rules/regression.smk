@@ -7,6 +7,15 @@ rule fit_regression:
         # Read again for the residuals, once the estimates are known.
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
+        # The controls that the configuration asks for.
+        permutations=if_asked(
+            CONFIG.controls.permutation, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
+        ),
+        random_weights=if_asked(
+            CONFIG.controls.random_weights,
+            lambda wildcards: "results/{model}/{corpus}/{site}/random_weights.parquet",
+        ),
+        token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=f"{RESULTS}/coefficients.csv",
@@ -21,6 +30,8 @@ rule fit_regression:
         fits_csv=f"{RESULTS}/fits.csv",
         influence=f"{RESULTS}/influence.parquet",
         influence_csv=f"{RESULTS}/influence.csv",
+        controls=f"{RESULTS}/controls.parquet",
+        controls_csv=f"{RESULTS}/controls.csv",
         groups=f"{RESULTS}/groups.parquet",
         groups_csv=f"{RESULTS}/groups.csv",
         residuals=f"{RESULTS}/residuals.parquet",
@@ -31,8 +42,6 @@ rule fit_regression:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.tsv"
-    wildcard_constraints:
-        regression=FITTED,
     conda:
         ENVIRONMENT
     threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
@@ -42,16 +51,20 @@ rule fit_regression:
     params:
         settings=settings_of("fit_regression"),
         code=code("fit_regression"),
+        permutations=lambda wildcards, input: input.permutations[:1],
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     # Shards are read side by side. Threads in matrix products would change their last digits.
     shell:
         "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
         ' python "$ATTNLAG"/scripts/fit_regression.py {input.crossproducts[0]:q} --design {input.design[0]:q}'
+        " --permutations {params.permutations:q} --random-weights {input.random_weights:q}"
+        " --token-counts {input.token_counts:q}"
         " --corpus {input.corpus:q} --settings {params.settings:q} --threads {threads}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.coefficients:q} --fits {output.fits:q}"
         " --influence {output.influence:q} --groups {output.groups:q}"
+        " --controls {output.controls:q}"
         " --residuals {output.residuals:q} --joint {output.joint:q}"
         " --summary {output.summary:q} --findings {output.findings:q}"
         " --memory {resources.mem_mb} --log {log:q}"

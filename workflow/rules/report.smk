@@ -52,24 +52,3 @@ def figures_of(program, folder, **labels):
         if figure.page:
             files.append(in_report(f"{folder}/{figure.page}", *about, shows="page", **labels))
     return files
-
-
-def null_of(wildcards):
-    """Return the coefficients of the regression of permuted documents with the same terms."""
-    own = CONFIG.regressions[wildcards.regression]
-    fields = {"lags", "leads", "covariates", "fixed_effects"}
-    fields |= {"position_knots"} if "position" in own.covariates else set()
-    same = own.model_dump(include=fields)
-    of_null = f"{RESULTS}/coefficients.parquet".replace("{regression}", "{null}")
-    return [
-        expand(of_null, null=name, allow_missing=True)[0]
-        for name in NULLS
-        if CONFIG.regressions[name].model_dump(include=fields) == same
-        and own.bias_correction == own.permute == "none"
-    ][:1]
-
-
-def joint_of(wildcards):
-    """Return what joint bands rest on, if the figures are to have them."""
-    joint = CONFIG.figures.bands == "joint" and wildcards.regression in REGRESSIONS
-    return f"{RESULTS}/joint.json" if joint else []

@@ -31,3 +31,22 @@ class ExtractionSettings:
     attention_implementation: Literal["auto", "sdpa", "eager"]
     fast: Literal["auto", "off"]
     modules: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class RandomWeightsSettings:
+    """How the model with random weights is run.
+
+    Attributes
+    ----------
+    extraction : ExtractionSettings
+        As for the trained model; norms are kept.
+    documents : int
+        Number of documents, the first of each group in turn.
+    seed : int
+        Seed of the weights.
+    """
+
+    extraction: ExtractionSettings
+    documents: int
+    seed: int

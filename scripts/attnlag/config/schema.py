@@ -153,8 +153,8 @@ class Section(BaseModel):
     def _null_is_the_default(cls, values: Any) -> Any:
         """Leave out the keys without a value, so that they get their defaults.
 
-        Every key that may be null has null as its default. From the command line, null
-        arrives as text.
+        Every key that may be null has null as its default, but for the controls. From the
+        command line, null arrives as text.
         """
         if not isinstance(values, Mapping):
             return values
@@ -403,15 +403,6 @@ class Regression(Section):
         description="Half-panel jackknife against the bias that document effects have in short "
         "documents (Nickell)",
     )
-    permute: Literal["none", "within-document"] = Field(
-        default="none",
-        description="The null: the coefficients when the order of tokens within each document "
-        "means nothing",
-    )
-    permutations: Annotated[int, Field(ge=19), NotBool] = Field(
-        default=200, description="Draws of the null, where `permute` asks for it"
-    )
-    seed: Natural = Field(default=0, description="Seed of these draws")
 
     @property
     def layer_covariates(self) -> list[str]:
@@ -435,13 +426,47 @@ class Regression(Section):
                 "found bias_correction: half-panel without fixed_effects, expected "
                 "fixed_effects: document: there is no such bias without document effects",
             )
-        if self.bias_correction != "none" and self.permute != "none":
-            raise _impossible(
-                "permute",
-                "found permute beside bias_correction, expected one of the two: permuted tokens "
-                "have no dynamics to correct for",
-            )
         return self
+
+
+class Permutation(Section):
+    """Tokens exchanged within their documents: what the coefficients are if order means nothing."""
+
+    draws: Annotated[int, Field(ge=19), NotBool] = Field(
+        default=200, description="Number of permutations; the smallest p-value is 1 / (1 + draws)"
+    )
+    seed: Natural = Field(default=0, description="Seed of the permutations")
+
+
+class RandomWeights(Section):
+    """The same architecture before any training: what it gives for nothing."""
+
+    documents: Positive = Field(
+        default=32,
+        description="Documents that the untrained model is run over: the first of each group, "
+        "in turn",
+    )
+    seed: Natural = Field(default=0, description="Seed of the weights")
+
+
+class Controls(Section):
+    """What every regression would give if nothing interesting were going on."""
+
+    permutation: Permutation | None = Field(
+        default=Permutation(), description="Tokens exchanged within their documents; null: none"
+    )
+    random_weights: RandomWeights | None = Field(
+        default=RandomWeights(),
+        description="The same regressions of the model with random weights; null: none",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, values: Any) -> Any:
+        """Keep null, which turns a control off."""
+        if not isinstance(values, Mapping):
+            return values
+        return {key: None if value == "null" else value for key, value in values.items()}
 
 
 class Inference(Section):
@@ -555,10 +580,21 @@ class Config(Section):
     )
     norms: Norms = Field(default=Norms(), description="Which norms enter the regressions")
     regressions: dict[Name, Regression] = Field(
-        default={"notebook": Regression(lags=[1, 2])},
+        default={
+            "within": Regression(
+                lags=[1, 2],
+                covariates=["position"],
+                fixed_effects="document",
+                bias_correction="half-panel",
+            ),
+            "notebook": Regression(lags=[1, 2]),
+        },
         min_length=1,
         description="The regressions, by your name for each",
         json_schema_extra=NAMED,
+    )
+    controls: Controls = Field(
+        default=Controls(), description="What every regression is held against"
     )
     inference: Inference = Field(default=Inference(), description="Standard errors and tests")
     comparison: Comparison = Field(default=Comparison(), description="How far models agree")

@@ -6,6 +6,7 @@ and collects the problems of all files, so that a user mends them in one go.
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import field as attribute
@@ -144,6 +145,15 @@ def group_by_document(path: str | Path) -> dict[str, str]:
     """Return the group of each document of a stored corpus, in the order of the corpus."""
     table = pq.read_table(path, columns=["document", "group"])
     return dict(zip(table["document"].to_pylist(), table["group"].to_pylist(), strict=True))
+
+
+def first_of_groups(path: str | Path) -> Iterator[str]:
+    """Yield the documents of a stored corpus: the first of each group, the second, and so on."""
+    groups: dict[str, list[str]] = {}
+    for document, group in group_by_document(path).items():
+        groups.setdefault(group, []).append(document)
+    rounds = itertools.zip_longest(*groups.values())
+    return (document for each in rounds for document in each if document is not None)
 
 
 def stored_batches(

@@ -14,11 +14,9 @@ from matplotlib.lines import Line2D
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
     PREDICTIVE,
-    as_observed,
     correction_text,
     draw_profile,
     frame,
-    is_permuted,
     mark_size,
     mark_unfitted,
     rule_values,
@@ -30,7 +28,6 @@ from attnlag.figures.legends import (
     PALETTE,
     band_text,
     mark_entries,
-    null_text,
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
@@ -108,8 +105,7 @@ def title_of(data: Data) -> str:
         parts.append(f"with random weights in {words}" if control else f"in {words} of the layers")
     if not parts:
         return "Coefficients by relative depth"
-    verb = "differs from its null" if is_permuted(coefficients) else "predicts"
-    return f"{named(term).capitalize()} {verb} {', '.join(parts)}"
+    return f"{named(term).capitalize()} predicts {', '.join(parts)}"
 
 
 @style()
@@ -120,8 +116,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """
     coefficients, alpha, adjust = data.coefficients, data.alpha, data.adjust
     lags = lags_among(list(coefficients["term"]))
-    permuted = is_permuted(coefficients)
-    coefficients = as_observed(coefficients[coefficients["term"].isin(lags)])
+    coefficients = coefficients[coefficients["term"].isin(lags)]
     corpora = list(coefficients["corpus"].unique())
     styles = line_styles(coefficients)
 
@@ -129,7 +124,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     marks = mark_entries(
         alpha,
         adjust,
-        band=null_text(alpha) if permuted else band_text(alpha),
+        band=band_text(alpha),
         unfitted=bool(coefficients["estimate"].isna().any()),
     )
     strip = strip_height([models, marks], size.canvas)

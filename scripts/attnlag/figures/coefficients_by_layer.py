@@ -1,4 +1,4 @@
-"""Coefficient of each lag by layer, with its confidence band, and R² below."""
+"""Coefficient of each lag by layer beside its controls, and R² below."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,15 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from attnlag.figures.drawing import (
     PREDICTIVE,
-    as_observed,
+    draw_controls,
     draw_lags,
-    draw_null,
     frame,
     inference_text,
     is_below,
-    is_permuted,
     label_layers,
     mark_unfitted,
     rule_values,
@@ -27,7 +26,9 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import CoefficientsInputs
 from attnlag.figures.legends import (
     GREY,
+    RANDOM_LINE,
     band_text,
+    control_entries,
     handle_of,
     lag_colours,
     mark_entries,
@@ -36,7 +37,7 @@ from attnlag.figures.legends import (
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_regression", "plot_null")
+DRAWN_BY = ("plot_regression",)
 
 CATEGORY = "coefficients"
 
@@ -48,6 +49,11 @@ MOST_BELOW = 3
 # On a slide they are side by side, so many of them in a row.
 MOST_BESIDE = 3
 
+# Coefficients of random weights may be ten times those of the trained model. The scale is linear
+# up to about here and logarithmic beyond, so that both can be read.
+LINEAR_UP_TO = 0.3
+TICKS = (-3, -1, -0.5, -0.2, -0.1, 0, 0.1, 0.2, 0.5, 1, 3)
+
 
 @dataclass
 class Data:
@@ -56,18 +62,18 @@ class Data:
     Attributes
     ----------
     coefficients, fits : pandas.DataFrame
-        The tidy tables of one regression. A layer without estimates is a gap, marked below. Of a
-        permuted regression, the coefficients in the order that the tokens have are drawn, before
-        the null.
+        The tidy tables of one regression. A layer without estimates is a gap, marked below.
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
     critical_values : mapping of term to float, or None
         Makes the bands joint over the layers.
-    null : pandas.DataFrame or None
-        The tidy table of a permuted regression with the same terms. With a null each lag has a
-        panel of its own: the nulls of several lags would hide each other.
+    controls : pandas.DataFrame or None
+        What each lag and lead is held against. With controls each has a panel of its own: those of
+        several would hide each other.
+    within : bool
+        Whether the means of documents are taken out.
     """
 
     coefficients: pd.DataFrame
@@ -75,7 +81,8 @@ class Data:
     alpha: float
     adjust: str
     critical_values: Mapping[str, float] | None = None
-    null: pd.DataFrame | None = None
+    controls: pd.DataFrame | None = None
+    within: bool = False
 
 
 def reduce(inputs: CoefficientsInputs) -> Data:
@@ -85,23 +92,24 @@ def reduce(inputs: CoefficientsInputs) -> Data:
         inputs.fits,
         **inputs.inference,
         critical_values=inputs.critical_values,
-        null=inputs.null,
+        controls=inputs.controls,
+        within=inputs.stages["regression"]["fixed_effects"] == "document",
     )
 
 
 def title_of(data: Data) -> str:
-    """Return in how many layers each lag and lead is significant."""
-    coefficients = data.coefficients
-    significant = coefficients.loc[coefficients["p_adjusted"] < data.alpha, "term"].value_counts()
-    first, *others = lags_among(list(coefficients["term"]))
-    verb = "differs from its null" if is_permuted(coefficients) else "predicts"
-    layers = coefficients["layer"].nunique()
-    return ", ".join(
-        [
-            f"{named(first).capitalize()} {verb} in {significant.get(first, 0)} of {layers} layers",
-            *(f"{named(term)} in {significant.get(term, 0)}" for term in others),
-        ]
-    )
+    """Return the median of each lag and lead over the layers, beside that of random weights."""
+    parts = []
+    for term in lags_among(list(data.coefficients["term"])):
+        rows = data.coefficients[data.coefficients["term"] == term]
+        text = f"{named(term)} {rows['estimate'].median():.2f}"
+        if data.controls is not None and "random_weights" in data.controls:
+            random = data.controls.loc[data.controls["term"] == term, "random_weights"].median()
+            if np.isfinite(random):
+                text += f" (random weights {random:.2f})"
+        parts.append(text)
+    scope = "Within documents" if data.within else "Pooled over documents"
+    return f"{scope}, median over the layers: {', '.join(parts)}"
 
 
 def with_joint_bands(
@@ -117,26 +125,23 @@ def with_joint_bands(
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw the coefficient of each lag by layer, with R² below."""
-    coefficients, null, critical_values = data.coefficients, data.null, data.critical_values
+    coefficients, controls, critical_values = data.coefficients, data.controls, data.critical_values
     alpha, adjust = data.alpha, data.adjust
     fits = data.fits.sort_values("layer")
     numbers = fits["layer"].tolist()
     terms = lags_among(list(coefficients["term"]))
     palette = lag_colours(terms)
     covariance = coefficients["vcov_type"].iloc[0]
-    permuted = is_permuted(coefficients)
-    band: str | None = band_text(alpha, joint=critical_values is not None)
-    if permuted:
-        null, band = coefficients, None
-        coefficients = as_observed(coefficients).assign(conf_low=np.nan, conf_high=np.nan)
-    elif critical_values is not None:
+    if critical_values is not None:
         coefficients = with_joint_bands(coefficients, critical_values)
     r_squared = fits["r_squared"].to_numpy(dtype=float)
     missing = unfitted_layers(coefficients, numbers)
 
-    groups = [terms] if null is None else [[term] for term in terms]
-    entries = mark_entries(alpha, adjust, band=band, null=null is not None, unfitted=bool(missing))
-    if null is None:
+    drawn = control_entries(controls, alpha)
+    groups = [[term] for term in terms] if drawn else [terms]
+    band = band_text(alpha, joint=critical_values is not None)
+    entries = mark_entries(alpha, adjust, band=band, unfitted=bool(missing)) | drawn
+    if not drawn:
         entries = {**{named(term): handle_of(term, palette) for term in terms}, **entries}
 
     strip = strip_height([entries], size.canvas)
@@ -145,17 +150,30 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     unit = "" if size.narrow else "\n(log norm per log norm)"
     for axes, group in zip(panels, groups, strict=True):
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
-        if null is not None:
-            draw_null(axes, null[null["term"] == group[0]], numbers)
+        if drawn and controls is not None:
+            draw_controls(axes, controls[controls["term"] == group[0]], numbers)
             axes.set_ylabel(f"coefficient of {named(group[0])}{unit}")
         else:
             axes.set_ylabel(f"coefficient{unit}")
         draw_lags(axes, coefficients, numbers, palette, alpha, group)
         mark_unfitted(axes, missing, 0.03)
         axes.margins(y=0.08)
+    random = controls is not None and "random_weights" in controls
+    if random:
+        # The panels share their scale.
+        panels[0].set_yscale("asinh", linear_width=LINEAR_UP_TO)
+        panels[0].yaxis.set_major_locator(FixedLocator(TICKS))
+        panels[0].yaxis.set_minor_locator(NullLocator())
+        panels[0].yaxis.set_major_formatter("{x:g}")
     mark_unfitted(bottom, missing, 0.1)
     bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
-    bottom.set_ylim(0, 1.15 * np.nanmax(r_squared, initial=0.0) or 1.0)
+    highest = r_squared
+    if random and controls is not None:
+        of_random = controls.drop_duplicates("layer").set_index("layer").reindex(numbers)
+        values = of_random["random_weights_r_squared"].to_numpy(float)
+        bottom.plot(numbers, values, zorder=1.7, **RANDOM_LINE)
+        highest = np.concatenate([r_squared, values])
+    bottom.set_ylim(0, 1.15 * np.nanmax(highest, initial=0.0) or 1.0)
     bottom.set_ylabel("R²" if size.narrow else "R²\n(share of variance)")
     bottom.locator_params(axis="y", nbins=4)
     for axes in figure.axes:
@@ -170,13 +188,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     notes = [PREDICTIVE]
     if size.narrow:
         notes.append("Coefficients: log norm per log norm. R²: share of variance.")
-    if critical_values is not None and not permuted:
+    if critical_values is not None:
         notes.append("Joint bands hold all layers of a term at once (max-t over the bootstrap).")
-    if permuted:
-        notes.append(
-            "Lines: the coefficients in the order that the tokens have; p-values by permutation "
-            "of the tokens within each document."
-        )
+    if random:
+        notes.append("Scale of the coefficients: linear near zero, logarithmic beyond 0.3.")
+    if drawn and controls is not None and "permuted_mean" in controls:
+        notes.append("The permuted coefficients are not corrected for bias.")
     notes.append(inference_text(covariance, adjust, *fits[["n_obs", "n_documents"]].max()))
     frame(figure, title, " ".join(notes), legends=[entries])
     return figure

@@ -21,9 +21,9 @@ from attnlag.errors import UserError, counted
 from attnlag.figures.inputs import MOST_ROWS
 from attnlag.figures.legends import (
     GREY,
-    NULL,
-    NULL_LINE,
     PALETTE,
+    PERMUTED,
+    RANDOM_LINE,
     UNFITTED,
     dashes,
     draw_legends,
@@ -167,21 +167,6 @@ def inference_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -
     )
 
 
-def is_permuted(coefficients: pd.DataFrame) -> bool:
-    """Return whether a tidy table is that of a permuted regression."""
-    return bool((coefficients["vcov_type"] == "permutation").any())
-
-
-def as_observed(coefficients: pd.DataFrame) -> pd.DataFrame:
-    """Return a tidy table whose estimates are those in the order that the tokens have.
-
-    In the table of a permuted regression the estimate is the location of the null, and that in
-    the real order stands beside it; its intervals, those of the null, stay.
-    """
-    observed = "observed" if is_permuted(coefficients) else "estimate"
-    return coefficients.assign(estimate=coefficients[observed])
-
-
 def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
     """Return those of the layers in which no lag or lead has an estimate."""
     lags = coefficients["term"].isin(lags_among(list(coefficients["term"])))
@@ -280,13 +265,15 @@ def draw_profile(
         axes.plot(*at, linestyle="none", markerfacecolor=face, zorder=zorder + 2, **marks)
 
 
-def draw_null(axes: Axes, null: pd.DataFrame, numbers: list[int]) -> None:
-    """Draw the location and the band of one coefficient when the order of tokens is permuted."""
-    rows = null.set_index("layer").reindex(numbers)
+def draw_controls(axes: Axes, controls: pd.DataFrame, numbers: list[int]) -> None:
+    """Draw one coefficient with the order of tokens permuted, and with random weights."""
+    rows = controls.set_index("layer").reindex(numbers)
     x = np.asarray(numbers)
-    low, high = (rows[end].to_numpy(dtype=float) for end in ("conf_low", "conf_high"))
-    draw_band(axes, x, low, high, color=NULL, zorder=1.5)
-    axes.plot(x, rows["estimate"].to_numpy(dtype=float), zorder=1.7, **NULL_LINE)
+    if "permuted_mean" in rows:
+        low, high = (rows[end].to_numpy(float) for end in ("permuted_low", "permuted_high"))
+        draw_band(axes, x, low, high, color=PERMUTED, zorder=1.5)
+    if "random_weights" in rows:
+        axes.plot(x, rows["random_weights"].to_numpy(float), zorder=1.7, **RANDOM_LINE)
 
 
 def draw_lags(

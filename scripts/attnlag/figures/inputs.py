@@ -160,13 +160,13 @@ class CoefficientsInputs(Coefficients):
     fits_file : Path
     joint_file : Path or None
         What joint bands rest on, if there are to be any (JSON).
-    null_file : Path or None
-        Coefficients of a permuted regression with the same terms.
+    controls_file : Path or None
+        What each lag and lead is held against.
     """
 
     fits_file: Path
     joint_file: Path | None = None
-    null_file: Path | None = None
+    controls_file: Path | None = None
 
     @cached_property
     def fits(self) -> pd.DataFrame:
@@ -181,9 +181,9 @@ class CoefficientsInputs(Coefficients):
         return json.loads(self.joint_file.read_text(encoding="utf-8"))["critical_values"]
 
     @property
-    def null(self) -> pd.DataFrame | None:
-        """The tidy table of the null."""
-        return Coefficients(self.null_file).coefficients if self.null_file else None
+    def controls(self) -> pd.DataFrame | None:
+        """The table of the controls, a row per layer, lag and lead."""
+        return pd.read_parquet(self.controls_file) if self.controls_file else None
 
 
 @dataclass(kw_only=True)

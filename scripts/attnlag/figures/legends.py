@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,9 +18,9 @@ PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 
 GREY = "0.35"
 
-# What the order of tokens does not explain.
-NULL = "0.85"
-NULL_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.0}
+# The controls: the order of tokens permuted, and random weights.
+PERMUTED = "0.82"
+RANDOM_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
 
 # Of lags and leads, nearest first: shapes tell them apart where colours do not.
 MARKERS = "osDvPXh<p>"
@@ -72,13 +73,8 @@ def band_text(alpha: float, joint: bool = False) -> str:
     return f"{100 * (1 - alpha):g}% {'joint ' if joint else ''}confidence band"
 
 
-def null_text(alpha: float) -> str:
-    """Return what the band of a null is, for a legend."""
-    return f"order of tokens permuted ({100 * (1 - alpha):g}% of draws)"
-
-
 def mark_entries(
-    alpha: float, adjust: str, *, band: str | None, null: bool = False, unfitted: bool = False
+    alpha: float, adjust: str, *, band: str | None, unfitted: bool = False
 ) -> dict[str, Any]:
     """Return the entries of a legend for what all profiles share, by their labels.
 
@@ -88,8 +84,6 @@ def mark_entries(
     adjust : str
     band : str or None
         What the bands are; None if there are none.
-    null : bool
-        Whether the null of a permuted regression is drawn.
     unfitted : bool
         Whether a layer is marked as not fitted.
     """
@@ -102,10 +96,20 @@ def mark_entries(
     }
     if band:
         entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
-    if null:
-        entries[null_text(alpha)] = Patch(color=NULL, linewidth=0), Line2D([], [], **NULL_LINE)
     if unfitted:
         entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
+    return entries
+
+
+def control_entries(controls: pd.DataFrame | None, alpha: float) -> dict[str, Any]:
+    """Return the entries of a legend for the controls in a table, by their labels."""
+    entries: dict[str, Any] = {}
+    if controls is not None and "permuted_mean" in controls:
+        entries[f"order of tokens permuted ({100 * (1 - alpha):g}% of draws)"] = Patch(
+            color=PERMUTED, linewidth=0
+        )
+    if controls is not None and "random_weights" in controls:
+        entries["random weights, untrained"] = Line2D([], [], **RANDOM_LINE)
     return entries
 
 

@@ -11,12 +11,10 @@ from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import (
     NORMS,
     PREDICTIVE,
-    as_observed,
     draw_lags,
     frame,
     inference_text,
     is_below,
-    is_permuted,
     label_layers,
     mark_unfitted,
     quantiles_of,
@@ -32,7 +30,6 @@ from attnlag.figures.legends import (
     handle_of,
     lag_colours,
     mark_entries,
-    null_text,
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
@@ -123,8 +120,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """
     sites, alpha, adjust, drop_first = data.sites, data.alpha, data.adjust, data.drop_first
     palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
-    permuted = is_permuted(sites[0].coefficients)
-    tables = [as_observed(panels.coefficients) for panels in sites]
+    tables = [panels.coefficients for panels in sites]
     missing = [
         unfitted_layers(table, panels.layers) for table, panels in zip(tables, sites, strict=True)
     ]
@@ -133,7 +129,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         **mark_entries(
             alpha,
             adjust,
-            band=null_text(alpha) if permuted else band_text(alpha),
+            band=band_text(alpha),
             unfitted=any(missing),
         ),
     }

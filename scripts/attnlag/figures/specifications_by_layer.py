@@ -3,7 +3,6 @@
 import textwrap
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -12,12 +11,9 @@ from matplotlib.lines import Line2D
 
 from attnlag.figures.drawing import (
     PREDICTIVE,
-    as_observed,
     correction_text,
-    draw_null,
     draw_profile,
     frame,
-    is_permuted,
     label_layers,
     mark_size,
     mark_unfitted,
@@ -94,7 +90,6 @@ def title_of(data: Data) -> str:
     parts: list[str] = []
     for table in data.regressions:
         rows = table[table["term"] == term]
-        # Of a permuted regression the null: what is left when order means nothing.
         parts.append(f"{table['regression'].iloc[0]} {rows['estimate'].median():.2f}")
     return f"{named(term).capitalize()}, median over the layers: {', '.join(parts)}"
 
@@ -103,9 +98,7 @@ def title_of(data: Data) -> str:
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw the coefficient of lag 1 of every regression by layer, a panel each.
 
-    The estimates of the other regressions are light lines behind, those of a permuted one dashed:
-    the location of its null. In its own panel a permuted regression has that location, the band
-    of the null, and the coefficient in the order that the tokens have.
+    The estimates of the other regressions are light lines behind.
     """
     regressions, alpha, adjust = data.regressions, data.alpha, data.adjust
     numbers = sorted(set().union(*(table["layer"] for table in regressions)))
@@ -114,20 +107,17 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         table[table["term"] == term].set_index("layer").reindex(numbers).reset_index()
         for table, term in zip(regressions, terms, strict=True)
     ]
-    permuted = [is_permuted(table) for table in regressions]
     most = MOST_COLUMNS_OF_NARROW if size.narrow else MOST_COLUMNS
     rows, columns = shape_of(len(regressions), most)
 
     entries = mark_entries(
         alpha,
         adjust,
-        band=None if all(permuted) else band_text(alpha),
-        null=any(permuted),
+        band=band_text(alpha),
         unfitted=any(profile["estimate"].isna().any() for profile in profiles),
     )
     if len(regressions) > 1:
-        dashed = " (dashed: permuted)" if any(permuted) else ""
-        entries[f"the other regressions{dashed}"] = Line2D([], [], color=OTHERS, linewidth=1.2)
+        entries["the other regressions"] = Line2D([], [], color=OTHERS, linewidth=1.2)
     strip = strip_height([entries], size.canvas)
     # A character of a bold title is about 0.1 inches wide, and a line 0.17 high.
     titles = [
@@ -147,11 +137,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             continue
         for other, profile in enumerate(profiles):
             if other != place:
-                dashes = "--" if permuted[other] else "-"
-                axes.plot(
-                    *(numbers, profile["estimate"], dashes), color=OTHERS, linewidth=0.9, zorder=1.8
-                )
-        _draw_panel(axes, profiles[place], permuted[place], numbers, alpha)
+                axes.plot(numbers, profile["estimate"], color=OTHERS, linewidth=0.9, zorder=1.8)
+        _draw_panel(axes, profiles[place], numbers, alpha)
         axes.set_title(titles[place], loc="left", weight="bold")
         label_layers(axes, numbers)
         axes.set_xlabel("")
@@ -164,31 +151,22 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     sns.despine(figure)
 
     kinds = dict.fromkeys(table["vcov_type"].iloc[0] for table in regressions)
-    errors = " and ".join(COVARIANCE[kind] for kind in kinds if kind != "permutation")
+    errors = " and ".join(COVARIANCE[kind] for kind in kinds)
     notes = [f"The coefficient of {named(TERM)}, or of the term named above the panel."]
     if size.narrow:
         notes.append("Its unit: log norm per log norm.")
-    if errors:
-        notes.append(f"Standard errors: {errors}.")
-    if any(permuted):
-        notes.append("Permuted: p-values by permutation of the tokens within each document.")
+    notes.append(f"Standard errors: {errors}.")
     correction = correction_text(adjust)
     notes.append(f"{correction[0].upper()}{correction[1:]}. {PREDICTIVE}")
     frame(figure, title, " ".join(notes), x_label="layer", legends=[entries])
     return figure
 
 
-def _draw_panel(
-    axes: Axes, profile: pd.DataFrame, permuted: bool, numbers: list[int], alpha: float
-) -> None:
-    """Draw a regression's own coefficient, and its null if it is permuted."""
+def _draw_panel(axes: Axes, profile: pd.DataFrame, numbers: list[int], alpha: float) -> None:
+    """Draw a regression's own coefficient."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
     rule_values(axes)
-    own = profile
-    if permuted:
-        draw_null(axes, profile, numbers)
-        own = as_observed(profile).assign(conf_low=np.nan, conf_high=np.nan)
     size = mark_size(len(numbers))
-    draw_profile(axes, numbers, own, COLOUR, alpha, shade=0.22, size=size, zorder=3)
-    mark_unfitted(axes, own.loc[own["estimate"].isna(), "layer"].to_numpy(), 0.04)
+    draw_profile(axes, numbers, profile, COLOUR, alpha, shade=0.22, size=size, zorder=3)
+    mark_unfitted(axes, profile.loc[profile["estimate"].isna(), "layer"].to_numpy(), 0.04)
     axes.margins(y=0.08)

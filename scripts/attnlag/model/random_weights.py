@@ -34,16 +34,37 @@ def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def draw_weights(original: Path, seed: int, folder: Path) -> None:
-    """Save a model of the same config with new weights, as transformers initialises them.
+    """Save a model of the same config with new weights; see `drawn_model`.
 
     Parameters
     ----------
     original : Path
         A Hugging Face folder, of which only the config is read.
     seed : int
-        Equal seeds give equal bytes, with the same versions of torch and transformers.
     folder : Path
         Where config and float32 safetensors are written.
+    """
+    with quiet_transformers():
+        drawn_model(original, seed).save_pretrained(folder)
+    share_weights(folder)
+
+
+def drawn_model(original: Path, seed: int, attention: str = "auto") -> Any:
+    """Return a model of the same config with new weights, as transformers initialises them.
+
+    Parameters
+    ----------
+    original : Path
+        A Hugging Face folder, of which only the config is read.
+    seed : int
+        Equal seeds give equal weights, with the same versions of torch and transformers.
+    attention : {"auto", "sdpa", "eager"}
+        The implementation of attention; ``auto`` leaves it to transformers.
+
+    Returns
+    -------
+    model : transformers.PreTrainedModel
+        With its language-model head, in float32, on the CPU.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -54,8 +75,9 @@ def draw_weights(original: Path, seed: int, folder: Path) -> None:
             del config.quantization_config
         # On the CPU, whose generator is the same on every machine.
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=torch.float32, trust_remote_code=False
+        return AutoModelForCausalLM.from_config(
+            config,
+            dtype=torch.float32,
+            attn_implementation=None if attention == "auto" else attention,
+            trust_remote_code=False,
         )
-        model.save_pretrained(folder)
-    share_weights(folder)

@@ -38,18 +38,17 @@ COEFFICIENTS = {
     "term": ("", "regressor: `intercept`, `lag_1`, `lead_1`, a covariate"),
     "estimate": (
         "log norm per unit of the term; of a lag none",
-        "the coefficient; in a null, what is expected if order means nothing",
+        "the coefficient",
     ),
-    "std_error": ("as the estimate", "its standard error; in a null, the deviation of the draws"),
-    "statistic": ("", "estimate / standard error; in a null, (observed - estimate) / std_error"),
-    "df": ("", "degrees of freedom of its t distribution; in a null, the number of draws"),
+    "std_error": ("as the estimate", "its standard error"),
+    "statistic": ("", "estimate / standard error"),
+    "df": ("", "degrees of freedom of its t distribution"),
     "p_value": ("", "two-sided p-value, of this coefficient alone"),
     "p_adjusted": ("", "corrected over the layers for the same term (`inference.adjust`)"),
     "conf_low": ("as the estimate", "lower end of the interval of this coefficient alone"),
     "conf_high": ("as the estimate", "its upper end"),
-    "vcov_type": ("", "kind of standard error (`inference.covariance`), or `permutation`"),
+    "vcov_type": ("", "kind of standard error (`inference.covariance`)"),
     "p_wild": ("", "p-value of the wild cluster bootstrap; with `wild_bootstrap` only"),
-    "observed": ("as the estimate", "the coefficient in the real order; in a null only"),
 }
 LAYERS = "layer_NN"
 
@@ -58,12 +57,12 @@ def always(config: Config, regression: str) -> bool:
     return True
 
 
-def fitted(config: Config, regression: str) -> bool:
-    return config.regressions[regression].permute == "none"
-
-
 def permuted(config: Config, regression: str) -> bool:
-    return not fitted(config, regression)
+    return config.controls.permutation is not None
+
+
+def with_random_weights(config: Config, regression: str) -> bool:
+    return config.controls.random_weights is not None
 
 
 def of_vectors(config: Config, regression: str) -> bool:
@@ -75,7 +74,7 @@ def several_regressions(config: Config, regression: str) -> bool:
 
 
 def several_sites(config: Config, regression: str) -> bool:
-    return len(config.extraction.sites) > 1 and fitted(config, regression)
+    return len(config.extraction.sites) > 1
 
 
 def never(config: Config, regression: str) -> bool:
@@ -85,12 +84,7 @@ def never(config: Config, regression: str) -> bool:
 
 def compared(config: Config, regression: str) -> bool:
     """With a single model and corpus there is nothing to compare."""
-    several = len(config.models) * len(config.corpora) > 1
-    return several and any(fitted(config, name) for name in config.regressions)
-
-
-def compared_and_fitted(config: Config, regression: str) -> bool:
-    return compared(config, regression) and fitted(config, regression)
+    return len(config.models) * len(config.corpora) > 1
 
 
 @dataclass
@@ -227,7 +221,6 @@ OUTPUTS = [
             f"{LAYERS}.TERM": ("as the term", "a regressor that differs between layers"),
             "TERM": ("as the term", "a regressor that is the same in all layers"),
         },
-        when=fitted,
     ),
     Output(
         f"{STUDY_FOLDER}/crossproducts/{{shard}}.parquet",
@@ -243,7 +236,6 @@ OUTPUTS = [
                 "in the metadata",
             ),
         },
-        when=fitted,
     ),
     Output(
         f"{STUDY_FOLDER}/residuals.parquet",
@@ -268,17 +260,53 @@ OUTPUTS = [
             "histogram": ("", "counts of e / sigma, on the grid of the figures"),
             "fitted_histogram": ("", "counts of fitted values and e / sigma, on a coarser grid"),
         },
-        when=fitted,
+    ),
+    Output(
+        "results/{model}/{corpus}/{site}/random_weights.parquet",
+        "norms of the same architecture with random weights, over the first documents of each "
+        "group: a row per token",
+        {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the vector")},
+        when=with_random_weights,
     ),
     Output(
         f"{STUDY_FOLDER}/permutations/{{shard}}.parquet",
-        "cross-products under permutation, of a null: a row per draw and layer",
+        "cross-products with the tokens of each document permuted: a row per draw and layer",
         {
-            "draw": ("", "-2: the real order; -1: what is expected; from 0: a draw"),
+            "draw": ("", "-1: the real order; from 0: a permutation"),
             "layer": ("", "layer of the model, counted from 0"),
             "products": ("products of the columns", "as in `crossproducts`, over all documents"),
         },
         when=permuted,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/controls.csv",
+        "what each lag and lead is held against: a row per layer and term. A control that is "
+        "turned off has no columns",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "term": ("", "the lag or lead"),
+            "estimate": ("log norm per log norm", "its coefficient, as in `coefficients.csv`"),
+            "r_squared": ("", "R² of the layer, as in `fits.csv`"),
+            "permuted_mean": (
+                "as the estimate",
+                "mean coefficient with the tokens of each document permuted, before any "
+                "correction of bias",
+            ),
+            "permuted_low": ("as the estimate", "lower end of what holds 1 - alpha of these"),
+            "permuted_high": ("as the estimate", "its upper end"),
+            "order_statistic": (
+                "",
+                "distance of all lags and leads of the layer from their permuted mean, squared, in "
+                "units of the permuted covariance",
+            ),
+            "order_p_value": ("", "p-value of the layer: order within documents means nothing"),
+            "order_p_adjusted": ("", "the same, corrected over the layers"),
+            "permutations": ("", "number of permutations"),
+            "random_weights": ("as the estimate", "the coefficient with random weights"),
+            "random_weights_r_squared": ("", "R² of the layer with random weights"),
+            "random_weights_documents": ("", "documents that this rests on"),
+        },
     ),
     Output(
         f"{STUDY_FOLDER}/coefficients.csv",
@@ -287,7 +315,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/fits.csv",
-        "how well each layer is fitted: a row per layer. A null has fewer columns",
+        "how well each layer is fitted: a row per layer",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
@@ -317,7 +345,6 @@ OUTPUTS = [
             "breusch_godfrey_p_value": ("", "its p-value"),
             "durbin_watson": ("", "near 2 without autocorrelation; biased by lagged outcomes"),
             "residual_pNN": ("log norm", "percentile NN of the residuals"),
-            "draws": ("", "permutations; in a null only"),
             "status": ("", "`ok`, or why the layer was not fitted"),
         },
     ),
@@ -333,7 +360,6 @@ OUTPUTS = [
             "change": ("as the estimate", "estimate - estimate without the document"),
             "change_in_se": ("standard errors", "the same, over the standard error"),
         },
-        when=fitted,
     ),
     Output(
         f"{STUDY_FOLDER}/joint.json",
@@ -346,18 +372,16 @@ OUTPUTS = [
             "draws": ("", "draws that all fitted layers could be estimated in"),
             "seed": ("", "seed of the draws"),
         },
-        when=fitted,
     ),
     Output(
         f"{STUDY_FOLDER}/groups.csv",
         "the regression of each group of documents by itself: a row per group, layer and term",
         {
-            **{name: COEFFICIENTS[name] for name in list(COEFFICIENTS)[:-2]},
+            **{name: COEFFICIENTS[name] for name in list(COEFFICIENTS)[:-1]},
             "n_obs": ("", "rows of the group"),
             "n_documents": ("", "documents of the group that give rows"),
             "status": ("", "`ok`, or why the layer was not fitted"),
         },
-        when=fitted,
         wanted=True,
     ),
     Output(
@@ -365,7 +389,7 @@ OUTPUTS = [
         "the coefficients as a page to sort and filter, significant rows marked",
         wanted=True,
     ),
-    Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer", when=fitted),
+    Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer"),
     Output(f"{STUDY_FOLDER}/findings.txt", "the sentences that a run ends with", wanted=True),
     Output(
         "results/comparison/coefficients.csv",
@@ -439,10 +463,9 @@ OUTPUTS = [
 FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
-    "plot_regression": (f"{STUDY_FOLDER}/figures", fitted),
-    "plot_null": (f"{STUDY_FOLDER}/figures", permuted),
+    "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
-    "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared_and_fitted),
+    "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),
 }
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attnlag.adjustments.settings import ExtractionSettings
+from attnlag.adjustments.settings import ExtractionSettings, RandomWeightsSettings
 from attnlag.config.schema import Config, RandomSource
 from attnlag.corpus.settings import CorpusSettings, TokensSettings
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
@@ -18,7 +18,6 @@ from attnlag.regression.settings import (
     ComparisonSettings,
     CrossproductsSettings,
     DesignSettings,
-    NullSettings,
     PermutationsSettings,
     RegressionSettings,
     SampleSettings,
@@ -71,6 +70,15 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
     )
 
 
+def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
+    control = config.controls.random_weights
+    assert control is not None
+    extraction = dataclasses.replace(
+        extract_activations(config, names), keep="norms", storage_dtype=None
+    )
+    return RandomWeightsSettings(extraction, documents=control.documents, seed=control.seed)
+
+
 def build_design(config: Config, names: Names) -> DesignSettings:
     regression = config.regressions[names.regression]
     sample = config.sample()
@@ -102,21 +110,19 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
         fixed_effects=regression.fixed_effects,
         bias_correction=regression.bias_correction,
         **config.inference.model_dump(),
+        control_design=build_design(config, names) if config.controls.random_weights else None,
     )
 
 
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:
-    regression = config.regressions[names.regression]
+    control = config.controls.permutation
+    assert control is not None
     return PermutationsSettings(
         design=build_design(config, names),
-        fixed_effects=regression.fixed_effects,
-        draws=regression.permutations,
-        seed=regression.seed,
+        fixed_effects=config.regressions[names.regression].fixed_effects,
+        draws=control.draws,
+        seed=control.seed,
     )
-
-
-def fit_permutations(config: Config, names: Names) -> NullSettings:
-    return NullSettings(alpha=config.inference.alpha, adjust=config.inference.adjust)
 
 
 def compare_models(config: Config, names: Names) -> ComparisonSettings:

@@ -147,6 +147,44 @@ def joint(fits: Sequence[Fit], stack: Stack, estimates: np.ndarray, alpha: float
     return Joint(critical, p_adjusted, len(estimates))
 
 
+def medians_over_layers(
+    fits: Sequence[Fit], stack: Stack, estimates: np.ndarray, alpha: float
+) -> pd.DataFrame:
+    """Return the median of each coefficient over the layers, with its interval from the draws.
+
+    The interval is the basic one, 2 m - q, since the median of noisy coefficients is not where
+    that of the true ones is. Without draws it is NaN.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+    stack : Stack
+    estimates : (draws, layers, K) array
+        From `drawn`.
+    alpha : float
+
+    Returns
+    -------
+    medians : pandas.DataFrame
+        ``median``, ``conf_low``, ``conf_high``, ``lowest`` and ``highest`` by term.
+    """
+    fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
+    names = names_of(stack)
+    columns = ["median", "conf_low", "conf_high", "lowest", "highest"]
+    if not fitted:
+        return pd.DataFrame(np.nan, index=names, columns=columns)
+    found = np.stack([fits[index].estimate for index in fitted])
+    median = np.median(found, axis=0)
+    low, high = np.full((2, len(names)), np.nan)
+    estimates = estimates[:, fitted]
+    estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
+    if len(estimates):
+        drawn_medians = np.median(estimates, axis=1)
+        high, low = 2 * median - np.quantile(drawn_medians, [alpha / 2, 1 - alpha / 2], axis=0)
+    values = [median, low, high, found.min(axis=0), found.max(axis=0)]
+    return pd.DataFrame(dict(zip(columns, values, strict=True)), index=names)
+
+
 def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
     """Return Romano and Wolf's step-down p-values of several tests.
 

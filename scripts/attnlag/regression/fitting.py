@@ -22,7 +22,6 @@ from attnlag.regression import (
     residuals,
     results,
 )
-from attnlag.regression.bootstrap import Joint
 from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import CLUSTERED, FEWEST_DOCUMENTS, Fit
 from attnlag.regression.least_squares import Solution
@@ -47,6 +46,8 @@ class FittedRegression:
         The tables of coefficients, of fits and of influential documents.
     joint : dict
         What the tests of all layers at once rest on.
+    medians : pandas.DataFrame
+        Median of each coefficient over the layers, see `bootstrap.medians_over_layers`.
     residual_sums : ResidualSums
     bins : int or None
         Number of bins that documents share, where their cross-products do not fit the memory.
@@ -59,6 +60,7 @@ class FittedRegression:
     goodness: pd.DataFrame
     influence: pd.DataFrame
     joint: dict[str, Any]
+    medians: pd.DataFrame
     residual_sums: ResidualSums
     bins: int | None
 
@@ -119,7 +121,8 @@ def fit_regression(
     coefficients = results.coefficients_table(
         fits, stack, covariance=settings.covariance, alpha=settings.alpha, adjust=settings.adjust
     )
-    joint = joint_tests(stack, solutions, fits, settings)
+    estimates = draws_of_estimates(stack, solutions, settings)
+    joint = bootstrap.joint(fits, stack, estimates, settings.alpha)
     if settings.adjust == "max-t":
         keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
         coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
@@ -136,6 +139,7 @@ def fit_regression(
         goodness=results.fits_table(fits, stack.layers, dropped, diagnostics),
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
+        medians=bootstrap.medians_over_layers(fits, stack, estimates, settings.alpha),
         residual_sums=sums,
         bins=stack.bins,
     )
@@ -158,10 +162,10 @@ def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
     return sequences
 
 
-def joint_tests(
-    stack: Stack, solutions: Sequence[Solution], fits: Sequence[Fit], settings: RegressionSettings
-) -> Joint:
-    """Draw the largest statistic over the layers, if there are enough documents to draw from.
+def draws_of_estimates(
+    stack: Stack, solutions: Sequence[Solution], settings: RegressionSettings
+) -> np.ndarray:
+    """Return the estimates in each draw of documents; no draws where there are too few of them.
 
     Raises
     ------
@@ -175,5 +179,4 @@ def joint_tests(
             f"found the correction max-t with {counted(documents, 'document')}, expected at least "
             f"{FEWEST_DOCUMENTS} to draw from; correct with holm"
         )
-    estimates = bootstrap.drawn(stack, solutions, draws, settings.seed)
-    return bootstrap.joint(fits, stack, estimates, settings.alpha)
+    return bootstrap.drawn(stack, solutions, draws, settings.seed)

@@ -7,7 +7,6 @@ COVARIANCE = {
     "hc1": "HC1",
     "hc3": "HC3",
     "hac": "HAC within sequences (Newey-West)",
-    "permutation": "standard deviation over permutations",
 }
 ADJUSTMENTS = {
     "holm": "Holm",

@@ -1,11 +1,12 @@
-"""The permutation null: what the coefficients are when order within documents means nothing.
+"""The permutation control: what the coefficients are when order within documents means nothing.
 
 Tokens of a document are exchanged with one another, with their norms in all layers and with the
 covariates that the catalogue says move with their token, such as the frequency; the others, such
 as the position, stay. What is left of a lag's coefficient then is what differences between
-documents make: dynamics are gone, and so is any trend over positions. The centre of the
-coefficients of permuted tokens is known in closed form, from the expected cross-products; their
-scatter comes from draws.
+documents make: dynamics are gone, and so is any trend over positions.
+
+This tests one hypothesis, that the order within documents means nothing, of all lags and leads of a
+layer together. It is no null for one lag given another.
 
 A token without a norm in one of the layers is not exchanged, and the rows that it touches are left
 out in all layers; a layer without any norm in a document does not count for this.
@@ -14,7 +15,6 @@ out in all layers; a layer without any norm in a document does not count for thi
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,17 @@ from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.regression import bootstrap, covariates, design, least_squares, results
 from attnlag.regression.crossproducts import Stack, common_centre, packed_size, recentred, runs
-from attnlag.regression.least_squares import Solution
 from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import is_lag
 from attnlag.storage.tables import read_provenance
 
-# Number of the first row of the file; the second, -1, is the expectation.
-OBSERVED = -2
+# Number of the draw that stands for the order that the documents have.
+OBSERVED = -1
 
 
 @dataclass
 class PermutedProducts:
-    """Cross-products of a shard in the order that it has, expected, and in each draw.
+    """Cross-products of a shard in the order that it has and in each draw.
 
     Attributes
     ----------
@@ -45,8 +45,8 @@ class PermutedProducts:
         ``y``, then the regressors.
     layers : list of int
     centre : (layers, p) array
-    products : (2 + draws, layers, packed) array
-        Observed, expected, then the draws; the means of documents are out if they are effects.
+    products : (1 + draws, layers, packed) array
+        Observed, then the draws; the means of documents are out if they are effects.
     root_squares : (layers, p) array
         Square root of Σ w² in the observed order, before the means of documents are taken out.
     documents : (layers,) int array
@@ -167,7 +167,7 @@ def permuted_products(
         layers = columns.layers_in(table.schema)
         if sums is None:
             numbers = [columns.layer_number(layer) for layer in layers]
-            shape = (2 + draws, len(layers), packed_size(p))
+            shape = (1 + draws, len(layers), packed_size(p))
             sums = PermutedProducts(
                 terms=terms,
                 layers=numbers,
@@ -277,9 +277,6 @@ def _add(
     sums.root_squares[index] += (observed**2).sum(axis=1)
     sums.products[0, index] += products_of(observed)
     moving = np.flatnonzero(tokens.moves & has_norms)
-    sums.products[1, index] += _expected(
-        tokens, sources, rows, fixed, moving, starts, counts, sums.fixed_effects
-    )
     if moving.tobytes() not in orders:
         document = tokens.document[moving].astype(np.float64)
         # Stable: equal keys, which 24 bits have now and then, would otherwise change places with
@@ -290,90 +287,13 @@ def _add(
     for draw, order in enumerate(orders[moving.tobytes()]):
         for place in used:
             permuted[place, moving] = tokens.values[place, moving[order]]
-        sums.products[2 + draw, index] += products_of(w_of(permuted))
-
-
-def _expected(
-    tokens: _Tokens,
-    sources: Sequence[tuple[int | None, int]],
-    rows: np.ndarray,
-    fixed: np.ndarray,
-    moving: np.ndarray,
-    starts: np.ndarray,
-    counts: np.ndarray,
-    fixed_effects: bool,
-) -> np.ndarray:
-    """Return the expectation of the packed sums over all permutations within documents.
-
-    Two variables u and v at the same token have the mean product Σuv / m over the m tokens that
-    move; at two different tokens, (Σu Σv - Σuv) / (m (m - 1)).
-    """
-    # Sums over the moving tokens of each document that has rows.
-    members = moving[np.isin(tokens.document[moving], tokens.document[rows[starts]])]
-    edges = np.flatnonzero(np.diff(tokens.document[members], prepend=-1))
-    m = np.diff(edges, append=len(members)).astype(np.float64)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values[members], edges) / m
-
-    @cache
-    def of_one(u: int) -> np.ndarray:
-        """Return the mean of a variable, by document."""
-        return mean(tokens.values[u])
-
-    @cache
-    def moments(u: int, v: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean product of two variables at one token and at two, by document."""
-        same = mean(tokens.values[u] * tokens.values[v])
-        return same, (m * of_one(u) * of_one(v) - same) / np.maximum(m - 1, 1)
-
-    is_row = np.zeros(len(tokens.document), dtype=bool)
-    is_row[rows] = True
-
-    places, offsets = zip(*sources, strict=True)
-    # Rows and sums of the terms that stay, by their place among the terms.
-    stays = [place for place, variable in enumerate(places) if variable is None]
-    still = dict(zip(stays, fixed, strict=True))
-    still_sums = {place: np.add.reduceat(row, starts) for place, row in still.items()}
-
-    def of_two(a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return E Σ of the product of two terms and E of the product of their sums."""
-        u, v = places[a], places[b]
-        if u is None and v is None:
-            return np.add.reduceat(still[a] * still[b], starts), still_sums[a] * still_sums[b]
-        if u is None or v is None:
-            stay, moves = (a, v) if u is None else (b, u)
-            assert moves is not None
-            product = of_one(moves) * still_sums[stay]
-            return product, counts * product
-        together, apart = moments(min(u, v), max(u, v))
-        product = counts * (together if offsets[a] == offsets[b] else apart)
-        # Tokens that both terms take, each at a row of its own.
-        shifted = rows + offsets[a] - offsets[b]
-        inside = (shifted >= 0) & (shifted < len(is_row))
-        common = np.zeros(len(rows))
-        common[inside] = is_row[shifted[inside]]
-        shared = np.add.reduceat(common, starts)
-        return product, shared * together + (counts**2 - shared) * apart
-
-    p = 1 + len(places)
-    expected = np.zeros((p, p))
-    expected[0, 0] = counts.sum()
-    for a, u in enumerate(places):
-        if not fixed_effects:
-            expected[0, a + 1] = (still_sums[a] if u is None else counts * of_one(u)).sum()
-        for b in range(a, len(places)):
-            product, of_sums = of_two(a, b)
-            if fixed_effects:
-                product = product - of_sums / counts
-            expected[a + 1, b + 1] = product.sum()
-    return expected[np.triu_indices(p)]
+        sums.products[1 + draw, index] += products_of(w_of(permuted))
 
 
 def to_table(sums: PermutedProducts) -> pa.Table:
     """Return the sums as a table: a row per draw and layer.
 
-    Draw -2 is the order that the documents have, -1 the expectation over all orders.
+    Draw -1 is the order that the documents have.
     """
     draws, layers, packed = sums.products.shape
     numbers = np.arange(OBSERVED, draws + OBSERVED, dtype=np.int32)
@@ -442,29 +362,42 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
 
 
 @dataclass
-class Null:
-    """Where the coefficients of permuted documents lie, and those in the real order.
+class OrderTest:
+    """The coefficients of permuted documents, and the test that order means nothing.
 
     Attributes
     ----------
-    names : list of str
-        The terms, as `regression.names_of` has them.
-    solutions : list of Solution
-        In the order that the documents have.
-    observed, expected : (layers, K) array
-        NaN in a layer that was not fitted.
-    draws : (draws, layers, K) array
+    coefficients : pandas.DataFrame
+        A row per layer and term: ``permuted_mean``, and ``permuted_low`` and ``permuted_high``,
+        which hold 1 - alpha of the draws.
+    layers : pandas.DataFrame
+        A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
+    draws : int
     """
 
-    names: list[str]
-    solutions: list[Solution]
-    observed: np.ndarray
-    expected: np.ndarray
-    draws: np.ndarray
+    coefficients: pd.DataFrame
+    layers: pd.DataFrame
+    draws: int
 
 
-def null_of(sums: PermutedProducts) -> Null:
-    """Fit the observed, the expected and the drawn cross-products in every layer."""
+def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTest:
+    """Test in every layer that the order of tokens within documents means nothing.
+
+    The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, with m
+    and S the mean and the covariance over the observed order and all draws: one hypothesis, one
+    number. The observed order counts among them, so that p = #{W ≥ W_observed} / (1 + draws) is
+    exact. Over the layers p-values are corrected by the maximum of W over the layers, step-down
+    (Westfall and Young 1993), which costs no power where p cannot be small; or by the
+    Benjamini-Hochberg procedure.
+
+    Parameters
+    ----------
+    sums : PermutedProducts
+        Of all shards.
+    alpha : float
+    adjust : str
+        Correction over the layers.
+    """
     # Every order is a cluster of its own, that alone counts.
     stack = Stack(
         terms=sums.terms,
@@ -479,62 +412,50 @@ def null_of(sums: PermutedProducts) -> Null:
     )
     solutions = least_squares.solve_all(stack)
     found = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
-    return Null(least_squares.names_of(stack), solutions, found[0], found[1], found[2:])
-
-
-def null_coefficients(
-    null: Null, layers: Sequence[int], *, alpha: float, adjust: str
-) -> pd.DataFrame:
-    """Return the tidy table of a permutation null: one row per layer and term.
-
-    ``estimate`` is the coefficient of the expected cross-products, ``std_error`` the standard
-    deviation of the draws, ``conf_low`` and ``conf_high`` hold 1 - ``alpha`` of them, ``observed``
-    is the coefficient in the real order and ``p_value`` how often a draw is as far from the
-    estimate: (1 + #) / (1 + draws).
-    """
-    size = (len(layers), len(null.names))
-    with np.errstate(invalid="ignore"):
-        std_error = null.draws.std(axis=0, ddof=1)
-        statistic = (null.observed - null.expected) / std_error
-        drawn = np.abs(null.draws - null.expected)
-        reached = (drawn >= np.abs(null.observed - null.expected)).sum(axis=0)
-    fitted = np.isfinite(null.observed)
-    p_value = np.where(fitted, (1 + reached) / (1 + len(null.draws)), np.nan)
-    low, high = np.full((2, *size), np.nan)
-    known = fitted.all(axis=1)
-    low[known], high[known] = np.quantile(null.draws[:, known], [alpha / 2, 1 - alpha / 2], axis=0)
-    if adjust == "max-t":
-        p_adjusted = np.full(size, np.nan)
-        for place in range(size[1]):
-            p_adjusted[known, place] = bootstrap.step_down(
-                np.abs(statistic[known, place]), (drawn / std_error)[:, known, place]
-            )
+    names = least_squares.names_of(stack)
+    lags = [place for place, name in enumerate(names) if is_lag(name)]
+    fitted = np.isfinite(found[0]).all(axis=1)
+    # A draw may leave a layer collinear.
+    found = found[np.isfinite(found[:, fitted]).all(axis=(1, 2))]
+    statistic = np.full(found.shape[:2], np.nan)
+    for layer in np.flatnonzero(fitted):
+        statistic[:, layer] = _wald(found[:, layer, lags])
+    draws = len(found) - 1
+    p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).sum(axis=0), np.nan)
+    p_value /= 1 + draws
+    p_adjusted = np.full(len(fitted), np.nan)
+    if adjust in ("holm", "max-t"):
+        # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
+        p_adjusted[fitted] = bootstrap.step_down(statistic[0, fitted], statistic[1:, fitted])
     else:
-        by_term = (results.adjusted(pd.Series(p), adjust) for p in p_value.T)
-        p_adjusted = np.stack(list(by_term), axis=1)
-    columns = {
-        "subset": "all",
-        "layer": np.repeat(np.array(layers), size[1]),
-        "term": null.names * size[0],
-        "estimate": null.expected.reshape(-1),
-        "std_error": std_error.reshape(-1),
-        "statistic": statistic.reshape(-1),
-        "df": len(null.draws),
-        "p_value": p_value.reshape(-1),
-        "p_adjusted": p_adjusted.reshape(-1),
-        "conf_low": low.reshape(-1),
-        "conf_high": high.reshape(-1),
-        "vcov_type": "permutation",
-        "observed": null.observed.reshape(-1),
-    }
-    return pd.DataFrame(columns)
+        p_adjusted = results.adjusted(pd.Series(p_value), adjust)
+    low, high = np.full((2, *found.shape[1:]), np.nan)
+    low[fitted], high[fitted] = np.quantile(found[1:, fitted], [alpha / 2, 1 - alpha / 2], axis=0)
+    coefficients = pd.DataFrame(
+        {
+            "layer": np.repeat(np.array(sums.layers), len(names)),
+            "term": names * len(sums.layers),
+            "permuted_mean": found[1:].mean(axis=0).reshape(-1),
+            "permuted_low": low.reshape(-1),
+            "permuted_high": high.reshape(-1),
+        }
+    )
+    layers = pd.DataFrame(
+        {
+            "layer": sums.layers,
+            "order_statistic": statistic[0],
+            "order_p_value": p_value,
+            "order_p_adjusted": p_adjusted,
+        }
+    )
+    return OrderTest(coefficients, layers, draws)
 
 
-def null_fits(null: Null, layers: Sequence[int]) -> pd.DataFrame:
-    """Return one row per layer with the goodness of the fit in the real order."""
-    rows = [
-        (layer, s.n_obs, s.documents, 1 - s.ssr / s.tss, len(null.draws), s.status)
-        for layer, s in zip(layers, null.solutions, strict=True)
-    ]
-    names = ["layer", "n_obs", "n_documents", "r_squared", "draws", "status"]
-    return pd.DataFrame(rows, columns=names)
+def _wald(estimates: np.ndarray) -> np.ndarray:
+    """Return the distance of each of several estimates, (orders, lags), from their mean, squared.
+
+    The distance is in units of their covariance.
+    """
+    apart = estimates - estimates.mean(axis=0)
+    inverse = np.linalg.pinv(apart.T @ apart / (len(apart) - 1), hermitian=True)
+    return np.einsum("ij,jk,ik->i", apart, inverse, apart)

@@ -82,6 +82,8 @@ class RegressionSettings:
         Lags of the Newey-West errors; None: by the rule of thumb.
     stack_mb : int
         Memory for the cross-products of documents.
+    control_design : DesignSettings or None
+        The terms, for the control with random weights; None without it.
     """
 
     fixed_effects: FixedEffects
@@ -95,6 +97,7 @@ class RegressionSettings:
     folds: int
     hac_lags: int | None
     stack_mb: int
+    control_design: DesignSettings | None
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,6 @@ class PermutationsSettings:
     fixed_effects: FixedEffects
     draws: int
     seed: int
-
-
-@dataclass(frozen=True)
-class NullSettings:
-    """Significance level of a null and its correction over the layers."""
-
-    alpha: float
-    adjust: Adjustment
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
 from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, correction
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.terms import is_lag, named
+from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.terms import lags_among, named
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
@@ -179,8 +180,7 @@ def _sample(fits: pd.DataFrame) -> str:
 
 def _reason(row: Any) -> str:
     """Return why a layer was not fitted, and what that has to do with its norms."""
-    # Permutations do not count what was dropped.
-    dropped = int(getattr(row, "n_dropped", 0))
+    dropped = int(row.n_dropped)
     of_these = f" ({counted(dropped, 'row')} dropped for {UNUSABLE})" if dropped else ""
     return f"{row.status}{of_these}"
 
@@ -211,62 +211,125 @@ def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     ]
 
 
-def findings(fitted: FittedRegression, name: str) -> str:
-    """Return the findings of a regression, with what a reader must know of its documents.
+def findings(fitted: FittedRegression, controls: pd.DataFrame, name: str) -> str:
+    """Return the findings of a regression: sizes first, then the controls, then counts.
 
     Parameters
     ----------
     fitted : FittedRegression
+    controls : pandas.DataFrame
+        The table of the controls, a row per layer, lag and lead.
     name : str
-        Name of the regression, as in ``"smollm2-135m, prompts, attention, notebook"``.
+        Name of the regression, as in ``"smollm2-135m, prompts, attention, within"``.
     """
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
-    text = coefficient_findings(
-        fitted.coefficients, fitted.goodness, name=name, alpha=alpha, adjust=adjust
-    )
-    text += advice(
-        fitted.goodness, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap
-    )
+    fits = fitted.goodness
+    known = fits[fits["status"] == "ok"]
+    lines = [f"{name}: {len(known)} of {len(fits)} layers fitted, {_sample(fits)}"]
+    if len(known):
+        lines += sizes(fitted.medians, fitted.coefficients, settings)
+        lines += order_finding(controls, alpha=alpha, adjust=adjust)
+        lines += random_weights_finding(controls)
+        lines += counts(fitted.coefficients, fits, alpha=alpha, adjust=adjust)
+    if dropped := int(known["n_dropped"].sum()):
+        layers = counted(int((known["n_dropped"] > 0).sum()), "layer")
+        lines.append(f"{counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
+    text = "\n  ".join(lines) + "\n"
+    text += "".join(f"{line}\n" for line in _not_fitted(fits))
+    text += advice(fits, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap)
     if fitted.bins is not None:
         text += f"  {SHARED_BINS.format(fitted.bins)}\n"
     return text
 
 
-def coefficient_findings(
-    coefficients: pd.DataFrame, fits: pd.DataFrame, *, name: str, alpha: float, adjust: str
-) -> str:
-    """Return in a few lines what a reader wants to know first.
-
-    Parameters
-    ----------
-    coefficients, fits : pandas.DataFrame
-        The tidy tables of one regression.
-    name : str
-        Name of the regression.
-    """
-    fitted = fits[fits["status"] == "ok"]
-    lines = [f"{name}: {len(fitted)} of {len(fits)} layers fitted, {_sample(fits)}"]
-    for term, rows in coefficients.groupby("term", sort=False):
-        # Covariates are held fixed, not asked about.
-        if not is_lag(str(term)):
+def sizes(
+    medians: pd.DataFrame, coefficients: pd.DataFrame, settings: RegressionSettings
+) -> list[str]:
+    """Return a sentence on the size and the direction of each lag and lead."""
+    scope = "within documents" if settings.fixed_effects == "document" else "pooled over documents"
+    lines = []
+    for term in lags_among(list(coefficients["term"])):
+        estimates = coefficients.loc[coefficients["term"] == term, "estimate"].dropna()
+        row = medians.loc[term]
+        positive = int((estimates > 0).sum())
+        if len(estimates) == 1:
+            lines.append(f"{named(term)}, {scope}: {row['median']:.3f} in the one layer")
             continue
-        significant = rows.loc[rows["p_adjusted"] < alpha, "estimate"]
-        lines.append(
-            f"  {named(str(term))}: significant in {len(significant)} of "
-            f"{len(fits)} layers (p < {alpha:g}, {correction(adjust)}), positive in "
-            f"{(significant > 0).sum()} of these; coefficients {_range(rows['estimate'])}"
+        interval = (
+            f"{100 * (1 - settings.alpha):g}% interval {row.conf_low:.3f} to {row.conf_high:.3f}"
+            if np.isfinite(row.conf_low)
+            else "no interval: too few documents to draw from"
         )
-    if len(fitted):
-        best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
         lines.append(
-            f"  R²: {_range(fitted['r_squared'])} (highest in layer {best}); "
-            f"cross-validated by document: {_range(fitted['cv_r_squared'])}"
+            f"{named(term)}, {scope}: median {row['median']:.3f} over the layers ({interval}), "
+            f"{row.lowest:.3f} to {row.highest:.3f}; positive in {positive} of "
+            f"{len(estimates)} layers"
         )
-    if dropped := int(fitted["n_dropped"].sum()):
-        layers = counted(int((fitted["n_dropped"] > 0).sum()), "layer")
-        lines.append(f"  {counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
-    return "\n".join(lines + _not_fitted(fits)) + "\n"
+    return lines
+
+
+def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[str]:
+    """Return in how many layers permuted order is rejected, and what the lags are in it."""
+    if "permuted_mean" not in controls:
+        return ["the order of tokens was not permuted: no control for it"]
+    by_layer = controls.drop_duplicates("layer").dropna(subset="order_p_adjusted")
+    if not len(by_layer):
+        return []
+    rejected = int((by_layer["order_p_adjusted"] < alpha).sum())
+    over = "max over the layers" if adjust in ("holm", "max-t") else correction(adjust)
+    terms = lags_among(list(controls["term"]))
+    permuted = ", ".join(
+        f"{named(term)} would be {_range(controls.loc[controls['term'] == term, 'permuted_mean'])}"
+        for term in terms
+    )
+    return [
+        f"order matters in {rejected} of {counted(len(by_layer), 'layer')} (tokens permuted "
+        f"within their documents {int(by_layer['permutations'].iloc[0]):,} times, one test a "
+        f"layer of all its lags, p < {alpha:g}, {over}); if it meant nothing, {permuted}"
+    ]
+
+
+def random_weights_finding(controls: pd.DataFrame) -> list[str]:
+    """Return what the same architecture gives before any training, beside the trained model."""
+    if "random_weights" not in controls:
+        return ["the architecture was not run with random weights: no control for it"]
+    known = controls.dropna(subset="random_weights")
+    if not len(known):
+        return [
+            "random weights say nothing here: the norms of the untrained architecture are "
+            "constant in every layer"
+        ]
+    first = lags_among(list(known["term"]))[0]
+    rows = known[known["term"] == first]
+    documents = counted(int(rows["random_weights_documents"].max()), "document")
+    trained, random = rows["estimate"].median(), rows["random_weights"].median()
+    change = "larger" if abs(trained) > abs(random) else "smaller"
+    return [
+        f"random weights, over {documents}: {named(first)} has a median of {random:.3f} "
+        f"({_range(rows['random_weights'])}) and R² one of "
+        f"{rows['random_weights_r_squared'].median():.3f}; after training they are {trained:.3f} "
+        f"and {rows['r_squared'].median():.3f}: training makes {named(first)} {change}"
+    ]
+
+
+def counts(
+    coefficients: pd.DataFrame, fits: pd.DataFrame, *, alpha: float, adjust: str
+) -> list[str]:
+    """Return in how many layers each lag and lead differs from zero, and R²."""
+    parts = []
+    for term in lags_among(list(coefficients["term"])):
+        p_values = coefficients.loc[coefficients["term"] == term, "p_adjusted"]
+        parts.append(f"{named(term)} in {int((p_values < alpha).sum())}")
+    fitted = fits[fits["status"] == "ok"]
+    best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
+    validated = fitted["cv_r_squared"].dropna()
+    unseen = f"; of documents not seen {_range(validated)}" if len(validated) else ""
+    return [
+        f"layers, of {len(fits)}, with a coefficient other than zero: {', '.join(parts)} "
+        f"(p < {alpha:g}, {correction(adjust)})",
+        f"R²: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}",
+    ]
 
 
 def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
@@ -297,35 +360,6 @@ def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
         if covariance == "cluster":
             line += ", the cluster jackknife gives wider intervals"
     return line + "\n"
-
-
-def null_findings(
-    coefficients: pd.DataFrame, fits: pd.DataFrame, *, name: str, alpha: float, adjust: str
-) -> str:
-    """Return a permutation null in a few lines.
-
-    Parameters
-    ----------
-    coefficients, fits : pandas.DataFrame
-        The tidy tables of one permuted regression.
-    name : str
-    alpha : float
-    adjust : str
-    """
-    lines = [
-        f"{name}: the order of tokens within documents permuted, "
-        f"{int(fits['draws'].max()):,} times, {_sample(fits)}"
-    ]
-    for term, rows in coefficients.groupby("term", sort=False):
-        if not is_lag(str(term)) or rows["estimate"].isna().all():
-            continue
-        beyond = int((rows["p_adjusted"] < alpha).sum())
-        lines.append(
-            f"  {named(str(term))}: {_range(rows['estimate'])} if order means nothing, "
-            f"{_range(rows['observed'])} in the real order; they differ in {beyond} of "
-            f"{len(rows)} layers (p < {alpha:g}, {correction(adjust)})"
-        )
-    return "\n".join(lines + _not_fitted(fits)) + "\n"
 
 
 def comparison_findings(table: pd.DataFrame, alpha: float) -> str:

@@ -1,0 +1,139 @@
+"""The controls of a regression: what its coefficients are if nothing interesting is going on.
+
+Two of them. Tokens exchanged within their documents say what is left when order means nothing
+(`permutation`). The same architecture with random weights says what it gives before any training:
+attention near a running mean makes log norms smooth, so lag 1 is large, and training changes that.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments import columns
+from attnlag.regression import bootstrap, crossproducts, design, least_squares
+from attnlag.regression.crossproducts import Shard, Totals
+from attnlag.regression.permutation import OrderTest
+from attnlag.regression.settings import DesignSettings, RegressionSettings
+from attnlag.regression.terms import is_lag
+from attnlag.storage import tables
+
+# Rows of norms in memory at a time.
+ROWS = 16_384
+
+
+def shard_of(norms: Path, settings: DesignSettings, facts: Mapping[str, Any], halves: int) -> Shard:
+    """Return the cross-products of the design of some norms, without a file for either.
+
+    Parameters
+    ----------
+    norms : Path
+        Norms of few documents: their design is in memory.
+    settings : DesignSettings
+    facts : mapping
+        From ``covariates.read_facts``.
+    halves : int
+        2 to keep the halves of documents apart, else 1.
+    """
+    layers = columns.layers_in(pq.read_schema(norms))
+    schema = design.schema(layers, settings, facts)
+    batches = tables.batches(norms, ROWS, "design of random weights")
+    parts = list(design.designs(batches, settings, design.Counts(), facts))
+    whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
+    rows = whole.to_batches()
+    numbers, terms = crossproducts.layers_and_terms(schema)
+    centre = np.zeros((len(numbers), 1 + len(terms)))
+    if rows:
+        centre = crossproducts.centre_of(rows[0], schema)
+    of_documents = crossproducts.rows_of_documents(rows) if halves == 2 else None
+    blocks = list(crossproducts.products_by_document(rows, schema, centre, of_documents))
+    totals = Totals.empty(len(numbers), 1 + len(terms), halves)
+    for block in blocks:
+        totals.add(block.products)
+    return Shard(terms, numbers, halves, centre, totals, lambda: iter(blocks))
+
+
+def random_weights(
+    norms: Path,
+    settings: RegressionSettings,
+    facts: Mapping[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fit the same regression to the norms of the model with random weights.
+
+    Parameters
+    ----------
+    norms : Path
+    settings : RegressionSettings
+        With the design of the control.
+    facts : mapping
+        From ``covariates.read_facts``.
+
+    Returns
+    -------
+    coefficients : pandas.DataFrame
+        ``random_weights`` by ``layer`` and ``term``; NaN in a layer that cannot be fitted.
+    layers : pandas.DataFrame
+        ``random_weights_r_squared`` and ``random_weights_documents`` by ``layer``.
+    """
+    assert settings.control_design is not None
+    halves = 2 if settings.bias_correction == "half-panel" else 1
+    shard = shard_of(norms, settings.control_design, facts, halves)
+    stack = crossproducts.stacked(
+        [shard],
+        fixed_effects=settings.fixed_effects == "document",
+        budget=settings.stack_mb * 1e6,
+    )
+    solutions = least_squares.solve_all(stack)
+    names = least_squares.names_of(stack)
+    (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
+    fitted = [solution.status == "ok" for solution in solutions]
+    coefficients = pd.DataFrame(
+        {
+            "layer": np.repeat(np.array(stack.layers), len(names)),
+            "term": names * len(stack.layers),
+            "random_weights": estimates.reshape(-1),
+        }
+    )
+    r_squared = [
+        1 - solution.ssr / solution.tss if ok else np.nan
+        for solution, ok in zip(solutions, fitted, strict=True)
+    ]
+    layers = pd.DataFrame(
+        {
+            "layer": stack.layers,
+            "random_weights_r_squared": r_squared,
+            "random_weights_documents": stack.documents,
+        }
+    )
+    return coefficients, layers
+
+
+def controls_table(
+    coefficients: pd.DataFrame,
+    fits: pd.DataFrame,
+    order: OrderTest | None,
+    random: tuple[pd.DataFrame, pd.DataFrame] | None,
+) -> pd.DataFrame:
+    """Return a row per layer, lag and lead: its coefficient beside those of the controls.
+
+    Parameters
+    ----------
+    coefficients, fits : pandas.DataFrame
+        The tidy tables of the regression.
+    order : OrderTest or None
+    random : pair of pandas.DataFrame, or None
+        From `random_weights`.
+    """
+    lags = coefficients.loc[coefficients["term"].map(is_lag), ["layer", "term", "estimate"]]
+    table = lags.merge(fits[["layer", "r_squared"]], on="layer", how="left")
+    if order is not None:
+        table = table.merge(order.coefficients, on=["layer", "term"], how="left")
+        table = table.merge(order.layers, on="layer", how="left").assign(permutations=order.draws)
+    if random is not None:
+        table = table.merge(random[0], on=["layer", "term"], how="left")
+        table = table.merge(random[1], on="layer", how="left")
+    return table

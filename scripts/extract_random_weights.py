@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Run a model with random weights over some documents and store the norms, a file per site.
+
+The architecture and the tokenizer are the model's own; the weights are as they are before any
+training. What the regressions find here, the architecture gives for nothing.
+"""
+
+import os
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from attnlag.adjustments import columns
+from attnlag.adjustments.settings import RandomWeightsSettings
+from attnlag.corpus.documents import first_of_groups
+from attnlag.errors import counted
+from attnlag.model.folder import verify_folder
+from attnlag.pipeline import program
+from attnlag.storage import tables
+
+parser = program.argument_parser(__doc__, RandomWeightsSettings)
+parser.add_argument("tokens", type=Path, help="the sequences, first shard; others lie beside it")
+parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
+parser.add_argument("--model", type=Path, required=True, help="the trained model's folder")
+parser.add_argument(
+    "--output", type=Path, nargs="+", required=True, help="one file per site, in their order"
+)
+parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in passes at a time")
+parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+
+
+def main(args):
+    # These import transformers, which reads at once whether it may use the network.
+    from attnlag.adjustments import extraction
+    from attnlag.model import loading, random_weights
+
+    settings, run = args.settings, args.settings.extraction
+    cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
+    threads = min(args.threads or cores, cores)
+    torch.set_num_threads(threads)
+    source = verify_folder(args.model)
+    shards = tables.shards(args.tokens)
+    record = tables.of_all_shards(tables.read_provenance(shards[0]))
+    chosen = list(islice(first_of_groups(args.corpus), settings.documents))
+    device = loading.choose_device(args.device)
+    precision = loading.choose_dtype(args.model, device, run.dtype)
+    whole = random_weights.drawn_model(args.model, settings.seed, run.attention_implementation)
+    model = whole.base_model.to(device, precision).eval()
+    name = f"{source['name']}, {record['corpus']['name']}, random weights"
+    with TemporaryDirectory() as folder:
+        sequences = pa.concat_tables(
+            pq.read_table(path, filters=pc.field("document").isin(chosen)) for path in shards
+        ).unify_dictionaries()
+        path = Path(folder, "tokens.parquet")
+        pq.write_table(sequences, path)
+        total = pc.sum(pc.list_value_length(sequences["input_ids"])).as_py() or 0
+        with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
+            adjustments = extraction.Adjustments(
+                model,
+                wanted=run.sites,
+                modules=run.modules,
+                name=source["name"],
+                batch_tokens=args.batch_tokens,
+                threads=threads,
+                keep="norms",
+                fast_paths=run.fast == "auto",
+                progress=bar.update,
+            )
+            schema = columns.schema(len(adjustments.blocks))
+            parts: dict[str, list[pa.Table]] = {site: [] for site in run.sites}
+
+            def keep(sequences, layers):
+                for site, tables_of_site in parts.items():
+                    # The arrays are used again for what follows.
+                    norms = [values.copy() for values in layers[site]]
+                    tables_of_site.append(extraction.table(sequences, norms, schema, "float32"))
+
+            extraction.write_runs(path, adjustments, keep)
+    for site, output in zip(run.sites, args.output, strict=True):
+        made = tables.provenance(
+            record, "random_weights", asdict(settings) | {"site": site}, "torch", "transformers"
+        )
+        table = pa.concat_tables([schema.empty_table(), *parts[site]]).unify_dictionaries()
+        tables.write_table(table, output, made)
+    program.log.info(
+        "%s: %s of %s x %d layers",
+        name,
+        counted(total, "token"),
+        counted(len(chosen), "document"),
+        len(adjustments.blocks),
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

@@ -1,0 +1,68 @@
+# What the regressions are held against: the order of tokens permuted, and random weights.
+
+
+rule permute_documents:
+    input:
+        norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        # Only if a covariate needs them.
+        token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
+        corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
+    output:
+        f"{RESULTS}/permutations/{{shard}}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(240),
+    params:
+        settings=settings_of("permute_documents"),
+        code=code("permute_documents"),
+    message:
+        "permute the documents of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
+    shell:
+        'python "$ATTNLAG"/scripts/permute_documents.py {input.norms:q} --settings {params.settings:q}'
+        " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
+        " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
+
+
+# The same architecture before any training, over some documents. It serves all regressions.
+rule extract_random_weights:
+    input:
+        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+        model="data/models/{model}/source.json",
+    output:
+        expand(
+            "results/{model}/{corpus}/{site}/random_weights.parquet",
+            site=CONFIG.extraction.sites,
+            allow_missing=True,
+        ),
+    log:
+        "logs/{model}/{corpus}/random_weights.log",
+    benchmark:
+        "logs/{model}/{corpus}/random_weights.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        mem_mb=memory_of_extraction,
+        runtime=minutes(120),
+        gpu=int(CONFIG.extraction.device.startswith("cuda")),
+        device=CONFIG.extraction.device,
+        batch_tokens=CONFIG.extraction.batch_tokens,
+    params:
+        settings=settings_of("extract_random_weights"),
+        code=code("extract_random_weights"),
+    message:
+        "run {wildcards.model} with random weights over documents of {wildcards.corpus}"
+    shell:
+        'python "$ATTNLAG"/scripts/extract_random_weights.py {input.tokens[0]:q}'
+        " --corpus {input.corpus:q} --model data/models/{wildcards.model:q}"
+        " --settings {params.settings:q} --device {resources.device:q}"
+        " --batch-tokens {resources.batch_tokens:q} --threads {threads} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
