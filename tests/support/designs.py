@@ -37,6 +37,7 @@ def regression_settings(**changes):
         "folds": 10,
         "hac_lags": None,
         "stack_mb": 2000,
+        "control_design": None,
     }
     return RegressionSettings(**settings | changes)
 

@@ -52,7 +52,7 @@ MOST_BESIDE = 3
 # Coefficients of random weights may be ten times those of the trained model. The scale is linear
 # up to about here and logarithmic beyond, so that both can be read.
 LINEAR_UP_TO = 0.3
-TICKS = (-3, -1, -0.5, -0.2, -0.1, 0, 0.1, 0.2, 0.5, 1, 3)
+TICKS = (-3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3)
 
 
 @dataclass
@@ -106,7 +106,7 @@ def title_of(data: Data) -> str:
         if data.controls is not None and "random_weights" in data.controls:
             random = data.controls.loc[data.controls["term"] == term, "random_weights"].median()
             if np.isfinite(random):
-                text += f" (random weights {random:.2f})"
+                text += f" ({random:.2f} with random weights)"
         parts.append(text)
     scope = "Within documents" if data.within else "Pooled over documents"
     return f"{scope}, median over the layers: {', '.join(parts)}"
@@ -162,7 +162,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     if random:
         # The panels share their scale.
         panels[0].set_yscale("asinh", linear_width=LINEAR_UP_TO)
-        panels[0].yaxis.set_major_locator(FixedLocator(TICKS))
+        shown = [tick for tick in TICKS if abs(tick) != 0.1 or not size.narrow]
+        panels[0].yaxis.set_major_locator(FixedLocator(shown))
         panels[0].yaxis.set_minor_locator(NullLocator())
         panels[0].yaxis.set_major_formatter("{x:g}")
     mark_unfitted(bottom, missing, 0.1)

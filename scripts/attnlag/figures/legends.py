@@ -19,7 +19,7 @@ PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 GREY = "0.35"
 
 # The controls: the order of tokens permuted, and random weights.
-PERMUTED = "0.82"
+PERMUTED = "0.7"
 RANDOM_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
 
 # Of lags and leads, nearest first: shapes tell them apart where colours do not.

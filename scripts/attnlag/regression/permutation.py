@@ -398,21 +398,7 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     adjust : str
         Correction over the layers.
     """
-    # Every order is a cluster of its own, that alone counts.
-    stack = Stack(
-        terms=sums.terms,
-        layers=sums.layers,
-        clusters=[],
-        products=sums.products.transpose(1, 0, 2)[:, None],
-        centre=sums.centre,
-        totals=sums.products[0][:, None],
-        root_squares=sums.root_squares,
-        documents=sums.documents,
-        fixed_effects=sums.fixed_effects,
-    )
-    solutions = least_squares.solve_all(stack)
-    found = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
-    names = least_squares.names_of(stack)
+    names, found = estimates_of_orders(sums)
     lags = [place for place, name in enumerate(names) if is_lag(name)]
     fitted = np.isfinite(found[0]).all(axis=1)
     # A draw may leave a layer collinear.
@@ -449,6 +435,32 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
         }
     )
     return OrderTest(coefficients, layers, draws)
+
+
+def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
+    """Return the terms, and the coefficients in the observed order and in each draw.
+
+    Returns
+    -------
+    names : list of str
+    estimates : (1 + draws, layers, K) array
+        NaN where a layer cannot be fitted.
+    """
+    # Every order is a cluster of its own, that alone counts.
+    stack = Stack(
+        terms=sums.terms,
+        layers=sums.layers,
+        clusters=[],
+        products=sums.products.transpose(1, 0, 2)[:, None],
+        centre=sums.centre,
+        totals=sums.products[0][:, None],
+        root_squares=sums.root_squares,
+        documents=sums.documents,
+        fixed_effects=sums.fixed_effects,
+    )
+    solutions = least_squares.solve_all(stack)
+    estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
+    return least_squares.names_of(stack), estimates
 
 
 def _wald(estimates: np.ndarray) -> np.ndarray:

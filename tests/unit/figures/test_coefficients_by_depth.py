@@ -204,21 +204,6 @@ def test_a_model_of_one_layer_has_its_interval_and_one_fitted_nowhere_is_drawn(t
     files.save(figure, [tmp_path / "few.png"])
 
 
-def test_of_permuted_regressions_what_was_observed_is_drawn_before_the_null():
-    table = some(2).assign(vcov_type="permutation")
-    table["observed"] = table["estimate"] + 0.5
-    table["term"] = table["term"].str.replace("lag", "lead")
-    figure = drawn(table)
-    assert [axes.get_ylabel() for axes in figure.axes] == [
-        f"coefficient of lead {n}" for n in (1, 2)
-    ]
-    rows = table[(table["term"] == "lead_1") & (table["model"] == "distilgpt2")]
-    assert np.array_equal(lines_of(figure.axes[0])[0].get_ydata(), rows["observed"])
-    heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
-    assert heights.max() == rows["conf_high"].max()
-    assert labels_of(figure)[1][-1] == "order of tokens permuted (95% of draws)"
-
-
 def test_levels_and_corrections_are_named():
     figure = drawn(some(2), adjust="none", alpha=0.1)
     assert labels_of(figure)[1] == ["p < 0.1", "p ≥ 0.1", "90% confidence band"]

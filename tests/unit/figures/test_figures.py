@@ -64,7 +64,6 @@ def synthetic_tables(
     lags: int = 2,
     unfitted: tuple[int, ...] = (),
     leads: int = 0,
-    permuted: bool = False,
     regression: str = "notebook",
 ):
     """Return coefficients and fits; every third layer's last term is not significant."""
@@ -88,8 +87,7 @@ def synthetic_tables(
                     "p_adjusted": np.nan if missing else p,
                     "conf_low": estimate - 0.05,
                     "conf_high": estimate + 0.05,
-                    "vcov_type": "permutation" if permuted else "cluster",
-                    **({"observed": estimate + 0.3} if permuted else {}),
+                    "vcov_type": "cluster",
                 }
             )
     known = [np.nan if layer in unfitted else 0.1 + layer / 100 for layer in range(layers)]
@@ -436,11 +434,25 @@ def test_joint_bands_are_the_critical_value_times_the_standard_error():
     assert "hold all layers of a term at once" in texts_of(figure)
 
 
-def null_figure(layers: int, permuted: bool = False, size: Size = PAGE, **kinds) -> Figure:
-    """Draw a regression before its null, or the permuted regression itself."""
-    coefficients, fits = synthetic_tables(layers, permuted=permuted, **kinds)
-    null = None if permuted else synthetic_tables(layers, permuted=True, **kinds)[0]
-    data = coefficients_by_layer.Data(coefficients, fits, 0.05, "holm", null=null)
+def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
+    """Return controls of a regression: permuted order a little above zero, random weights large."""
+    rows = coefficients[coefficients["term"] != "intercept"]
+    known = rows["estimate"].notna()
+    middle = np.where(known, 0.02 + 0.001 * rows["layer"], np.nan)
+    return rows[["layer", "term", "estimate"]].assign(
+        permuted_mean=middle,
+        permuted_low=middle - 0.03,
+        permuted_high=middle + 0.03,
+        random_weights=np.where(known, 1.5 + 0.01 * rows["layer"], np.nan),
+        random_weights_r_squared=np.where(known, 0.99, np.nan),
+    )
+
+
+def controls_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
+    """Draw a regression beside both controls."""
+    coefficients, fits = synthetic_tables(layers, **kinds)
+    controls = synthetic_controls(coefficients)
+    data = coefficients_by_layer.Data(coefficients, fits, 0.05, "holm", controls=controls)
     return coefficients_by_layer.draw(data, title=TITLE, size=size)
 
 
@@ -449,41 +461,56 @@ def profile_of(axes: Axes) -> np.ndarray:
     return [line for line in axes.lines if line.get_marker() == "None"][-1].get_ydata()
 
 
-@pytest.mark.parametrize("permuted", [False, True])
-def test_each_lag_has_a_panel_before_its_null(permuted):
-    coefficients, _ = synthetic_tables(12, permuted=permuted)
-    null, _ = synthetic_tables(12, permuted=True)
-    figure = null_figure(12, permuted)
-    *panels, _ = figure.axes
+def test_each_lag_has_a_panel_with_its_controls():
+    coefficients, _ = synthetic_tables(12)
+    controls = synthetic_controls(coefficients)
+    figure = controls_figure(12)
+    *panels, below = figure.axes
     for axes, lag in zip(panels, ("lag_1", "lag_2"), strict=True):
         assert axes.get_ylabel().startswith(f"coefficient of {lag.replace('_', ' ')}")
-        of_null = null[null["term"] == lag]
-        np.testing.assert_allclose(band_of(axes.collections[0]), ends_of(null, lag))
+        rows = controls[controls["term"] == lag]
+        permuted = rows[["permuted_low", "permuted_high"]]
+        np.testing.assert_allclose(band_of(axes.collections[0]), permuted)
         dashed = next(line for line in axes.lines if line.get_linestyle() == "--")
-        assert np.array_equal(dashed.get_ydata(), of_null["estimate"])
-        column = "observed" if permuted else "estimate"
-        expected = coefficients.loc[coefficients["term"] == lag, column]
-        assert np.array_equal(profile_of(axes), expected)
-        if not permuted:
-            np.testing.assert_allclose(band_of(axes.collections[2]), ends_of(coefficients, lag))
+        assert np.array_equal(dashed.get_ydata(), rows["random_weights"])
+        assert np.array_equal(profile_of(axes), rows["estimate"])
+        np.testing.assert_allclose(band_of(axes.collections[2]), ends_of(coefficients, lag))
         without = [layer for layer, _ in marks_of(axes, full=False)]
         assert without == ([0, 3, 6, 9] if lag == "lag_2" else [])
+    dashed = next(line for line in below.lines if line.get_linestyle() == "--")
+    assert set(dashed.get_ydata()) == {0.99}
     assert panels[0].get_ylim() == panels[1].get_ylim()
-    labels = legend_of(figure)
-    assert labels[-1] == "order of tokens permuted (95% of draws)"
-    assert ("95% confidence band" in labels) is not permuted
-    assert ("p-values by permutation" in texts_of(figure)) is permuted
+    # A coefficient of 0.1 is as easily read as one of 1.5.
+    heights = panels[0].transData.transform([(0, 0), (0, 0.1), (0, 1.5)])[:, 1]
+    assert heights[1] - heights[0] > 0.1 * (heights[2] - heights[0])
+    assert legend_of(figure)[-3:] == [
+        "95% confidence band",
+        "order of tokens permuted (95% of draws)",
+        "random weights, untrained",
+    ]
+    assert "logarithmic" in texts_of(figure)
+
+
+def test_a_control_that_was_not_asked_for_is_not_drawn():
+    coefficients, fits = synthetic_tables(12)
+    controls = synthetic_controls(coefficients)
+    for prefix, label in (("random", "random weights, untrained"), ("permuted", "order of tokens")):
+        without = controls[[name for name in controls if not name.startswith(prefix)]]
+        data = coefficients_by_layer.Data(coefficients, fits, 0.05, "holm", controls=without)
+        figure = coefficients_by_layer.draw(data, title=TITLE)
+        assert not [text for text in legend_of(figure) if text.startswith(label)]
+        assert (figure.axes[0].get_yscale() == "linear") is (prefix == "random")
 
 
 @pytest.mark.parametrize(
     "kinds", [{}, {"lags": 1}, {"lags": 3, "leads": 1}, {"lags": 2, "leads": 3}]
 )
-def test_panels_of_nulls_have_room_for_their_texts(kinds):
+def test_panels_with_controls_have_room_for_their_texts(kinds):
     for layers in (2, 48):
-        assert overlaps(null_figure(layers, unfitted=(1,), **kinds)) == []
-    figure = null_figure(12, unfitted=(4, 6), **kinds)
+        assert overlaps(controls_figure(layers, unfitted=(1,), **kinds)) == []
+    figure = controls_figure(12, unfitted=(4, 6), **kinds)
     assert "not fitted" in legend_of(figure)
-    # Layer 5 has no neighbour to span a band of the null with.
+    # Layer 5 has no neighbour to span a band with.
     assert [len(c.get_segments()) for c in figure.axes[0].collections[1::2]] == [1, 1]
 
 
@@ -699,17 +726,6 @@ def test_sites_mark_what_is_not_significant_and_what_is_not_fitted():
 )
 def test_sites_say_which_tokens_their_norms_are_of(drop_first, words):
     assert words in texts_of(sites_figure(3, drop_first=drop_first))
-
-
-def test_sites_of_a_permuted_regression_show_what_was_observed_before_the_null():
-    figure = sites_figure(12, permuted=True)
-    table = synthetic_tables(12, permuted=True)[0]
-    below = figure.axes[3]
-    line = next(line for line in below.lines if len(line.get_xdata()) == 12)
-    assert np.array_equal(line.get_ydata(), table.loc[table["term"] == "lag_1", "observed"])
-    np.testing.assert_allclose(band_of(below.collections[0]), ends_of(table, "lag_1"))
-    assert "order of tokens permuted (95% of draws)" in legend_of(figure)
-    assert "95% confidence band" not in legend_of(figure)
 
 
 @pytest.mark.parametrize(

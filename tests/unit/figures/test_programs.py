@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from designs import design_settings
 from stage_settings import settings_text
-from test_figures import synthetic_norms, synthetic_tables
+from test_figures import synthetic_controls, synthetic_norms, synthetic_tables
 from warm_python import python
 
 from attnlag.adjustments import columns
@@ -20,14 +20,14 @@ from attnlag.regression import design, residuals
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
-PROGRAMS = ["plot_norms", "plot_regression", "plot_null", "plot_sites"]
+PROGRAMS = ["plot_norms", "plot_regression", "plot_sites"]
 RECORD = {
     "model": {"name": "gpt2"},
     "corpus": {"name": "prompts"},
     "stages": {
         "tokens": {"shards": 2},
         "design": {"drop_first": 1},
-        "regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"},
+        "regression": {"alpha": 0.1, "adjust": "benjamini-hochberg", "fixed_effects": "none"},
     },
 }
 LENGTH = 60
@@ -78,7 +78,7 @@ def study(tmp_path_factory):
     groups = pd.concat([coefficients.assign(subset=group) for group in ("prose", "verse")])
     for name, frame in {
         "coefficients": coefficients,
-        "null": synthetic_tables(LAYERS, permuted=True)[0],
+        "controls": synthetic_controls(coefficients),
         "fits": fits,
         "influence": influence,
         "groups": groups,
@@ -125,7 +125,6 @@ def arguments_of(program: str, study: Path) -> list[object]:
             *(study / "norms" / "0000.parquet", *first("tokens"), *table("corpus")),
             *("--site", "attention", "--settings", settings_text("plot_norms")),
         ],
-        "plot_null": ["--coefficients", study / "null.parquet", *table("fits")],
         "plot_sites": [
             *("--sites", "attention", "mlp", "--norms"),
             *[study / "norms" / "0000.parquet"] * 2,
@@ -157,19 +156,19 @@ def test_programs_draw_all_their_figures_with_equal_bytes(program, study, tmp_pa
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_coefficients_are_drawn_with_joint_bands_and_a_null(study, tmp_path):
+def test_coefficients_are_drawn_with_joint_bands_and_controls(study, tmp_path):
     coefficients, fits = synthetic_tables(LAYERS)
-    null, _ = synthetic_tables(LAYERS, permuted=True)
+    controls = synthetic_controls(coefficients)
     critical_values = {"lag_1": 2.9, "lag_2": 3.1}
     (tmp_path / "joint.json").write_text(json.dumps({"critical_values": critical_values}))
-    options = ["--joint", tmp_path / "joint.json", "--null", study / "null.parquet"]
+    options = ["--joint", tmp_path / "joint.json", "--controls", study / "controls.parquet"]
     found = tmp_path / "coefficients_by_layer.svg"
     done = run(
         "plot_regression", *arguments_of("plot_regression", study), *options, "--output", found
     )
     assert done.returncode == 0, done.stderr
     data = coefficients_by_layer.Data(
-        coefficients, fits, 0.1, "benjamini-hochberg", critical_values, null
+        coefficients, fits, 0.1, "benjamini-hochberg", critical_values, controls
     )
     title = f"{coefficients_by_layer.title_of(data)}: gpt2, prompts, attention, notebook"
     expected = tmp_path / "expected.svg"

@@ -13,9 +13,9 @@ import test_specifications_by_layer
 import test_text_by_token
 from test_figures import (
     coefficients_figure,
+    controls_figure,
     lags_figure,
     norms_figure,
-    null_figure,
     overlaps,
     sites_figure,
 )
@@ -36,7 +36,7 @@ def diagnostics(layers, **kinds):
 
 
 def specifications(layers, **kinds):
-    tables = test_specifications_by_layer.some(layers, ("notebook", "within", "null"))
+    tables = test_specifications_by_layer.some(layers, ("notebook", "within", "three"))
     return test_specifications_by_layer.drawn(tables, **kinds)
 
 
@@ -86,7 +86,7 @@ def text(layers, **kinds):
 DRAWN = [
     norms_figure,
     coefficients_figure,
-    null_figure,
+    controls_figure,
     lags_figure,
     sites_figure,
     comparison,

@@ -26,7 +26,7 @@ KINDS = {
     "notebook": {},
     "within": {"unfitted": (0,)},
     "lead": {"lags": 0, "leads": 2},
-    "null": {"permuted": True},
+    "three": {"lags": 3},
     "five": {"lags": 5},
     "a-regression-with-a-long-name": {"lags": 1, "leads": 1},
 }
@@ -80,7 +80,7 @@ def test_each_panel_shows_its_own_coefficient_before_the_others():
         "notebook",
         "within",
         "lead (lead 1)",
-        "null",
+        "three",
         "five",
         "a-regression-with-a-long-name",
     ]
@@ -88,13 +88,9 @@ def test_each_panel_shows_its_own_coefficient_before_the_others():
     of_term = [table[table["term"] == term] for table, term in zip(regressions, terms, strict=True)]
     for place, axes in enumerate(panels):
         (own,) = lines_of(axes, own=True)
-        column = "observed" if place == 3 else "estimate"
-        np.testing.assert_array_equal(own, of_term[place][column])
+        np.testing.assert_array_equal(own, of_term[place]["estimate"])
         others = [rows["estimate"] for other, rows in enumerate(of_term) if other != place]
         behind = lines_of(axes, own=False)
-        if place == 3:
-            # The location of the null.
-            np.testing.assert_array_equal(behind.pop(), of_term[3]["estimate"])
         np.testing.assert_array_equal(behind, others)
         expected = ends_of(regressions[place].dropna(), terms[place])
         np.testing.assert_allclose(band_of(axes.collections[0]), expected)
@@ -103,21 +99,19 @@ def test_each_panel_shows_its_own_coefficient_before_the_others():
     assert list(marks.get_xdata()) == [0]
 
 
-def test_significance_the_null_and_the_others_are_in_the_legend():
+def test_significance_and_the_others_are_in_the_legend():
     table = synthetic_tables(12, lags=1)[0]
-    figure = drawn([table, *some(12, ("null",))])
+    figure = drawn([table, *some(12, ("within",))])
     assert [layer for layer, _ in marks_of(figure.axes[0], full=False)] == [0, 3, 6, 9]
     assert legend_of(figure) == [
         "p < 0.05, Holm",
         "p ≥ 0.05, Holm",
         "95% confidence band",
-        "order of tokens permuted (95% of draws)",
-        "the other regressions (dashed: permuted)",
+        "not fitted",
+        "the other regressions",
     ]
     assert "clustered by document (CRV1)" in texts_of(figure)
-    assert "standard deviation over permutations" not in texts_of(figure)
     assert drawing.PREDICTIVE in texts_of(figure)
-    assert "the other regressions" in legend_of(drawn(some(3, ("notebook", "within"))))
 
 
 def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):

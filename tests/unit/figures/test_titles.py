@@ -32,8 +32,8 @@ def tidy(p_values, term="lag_1", vcov_type="cluster", subset="all", estimates=No
     )
 
 
-def of_coefficients(table, alpha):
-    data = coefficients_by_layer.Data(table, pd.DataFrame(), alpha, "holm")
+def of_coefficients(table, **more):
+    data = coefficients_by_layer.Data(table, pd.DataFrame(), 0.05, "holm", **more)
     return coefficients_by_layer.title_of(data)
 
 
@@ -44,13 +44,18 @@ def test_titles_say_so_where_there_is_nothing_to_show():
     assert norms_by_layer.title_of(layers) == "No layer has a norm that is finite and not zero"
 
 
-def test_significant_layers_are_counted_by_lag():
+def test_sizes_stand_beside_those_of_random_weights():
     table = pd.concat([tidy([0.01, 0.2, 0.04]), tidy([0.9, 0.001, np.nan], "lag_2")])
-    assert of_coefficients(table, 0.05) == "Lag 1 predicts in 2 of 3 layers, lag 2 in 1"
-    assert of_coefficients(table, 0.02) == "Lag 1 predicts in 1 of 3 layers, lag 2 in 1"
-    permuted = tidy([0.01, 0.2], vcov_type="permutation")
-    assert of_coefficients(permuted, 0.05) == "Lag 1 differs from its null in 1 of 2 layers"
-    assert of_coefficients(tidy([np.nan]), 0.05) == "Lag 1 predicts in 0 of 1 layers"
+    assert of_coefficients(table) == (
+        "Pooled over documents, median over the layers: lag 1 0.04, lag 2 0.45"
+    )
+    random = pd.DataFrame(
+        {"term": ["lag_1"] * 2 + ["lag_2"] * 2, "random_weights": [1.5, 1.7, np.nan, np.nan]}
+    )
+    assert of_coefficients(table, controls=random, within=True) == (
+        "Within documents, median over the layers: lag 1 0.04 (1.60 with random weights), "
+        "lag 2 0.45"
+    )
 
 
 def of_r_squared(fits):

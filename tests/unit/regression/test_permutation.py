@@ -1,12 +1,12 @@
-"""The permutation null against every permutation there is, and against a literal redrawing."""
-
-from itertools import permutations, product
+"""The permutation control against a literal redrawing, and the test that order means nothing."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 from designs import design_settings
+from scipy.spatial import distance
+from scipy.stats import false_discovery_control
 
 from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.regression import covariates, design, permutation
@@ -100,44 +100,6 @@ def literal_products(table, settings, layer, orders, centre, fixed_effects):
     return rows.T @ rows
 
 
-@pytest.mark.parametrize("fixed_effects", [False, True])
-@pytest.mark.parametrize("kind", DESIGNS)
-def test_the_expectation_is_the_mean_over_all_permutations(kind, fixed_effects):
-    settings = DESIGNS[kind]
-    # Two windows of one document, and another document.
-    table = norms_table([("a", 4), ("a", 3), ("b", 4)])
-    sums = sums_of(table, settings, fixed_effects=fixed_effects)
-    positions = table["position"].to_numpy()
-    documents = np.array(table["document"].to_pylist())
-    kept = [
-        np.flatnonzero((positions >= settings.drop_first) & (documents == name)) for name in "ab"
-    ]
-    if settings.drop_first == 0:
-        # 7! orders are too many: b alone.
-        kept = [kept[1]]
-        table = table.slice(7)
-        kept = [kept[0] - 7]
-        sums = sums_of(table, settings, fixed_effects=fixed_effects)
-    layer = 1
-    total, count = 0, 0
-    for orders in product(*(permutations(places) for places in kept)):
-        pairs = [(places, np.array(order)) for places, order in zip(kept, orders, strict=True)]
-        total = total + literal_products(
-            table, settings, layer, pairs, sums.centre[layer], fixed_effects
-        )
-        count += 1
-    expected = total / count
-    p = len(expected)
-    found = unpacked(sums.products[1, layer], p)
-    observed = literal_products(table, settings, layer, [], sums.centre[layer], fixed_effects)
-    np.testing.assert_allclose(found[0, 0], expected[0, 0])
-    inner = slice(1, None) if fixed_effects else slice(None)
-    np.testing.assert_allclose(found[inner, inner], expected[inner, inner], atol=1e-10)
-    np.testing.assert_allclose(
-        unpacked(sums.products[0, layer], p)[inner, inner], observed[inner, inner], atol=1e-10
-    )
-
-
 def test_draws_are_those_of_the_named_documents():
     settings = DESIGNS["covariates"]
     table = norms_table([("a", 9), ("a", 6), ("b", 12)])
@@ -153,7 +115,7 @@ def test_draws_are_those_of_the_named_documents():
             places, keys = places[moves], keys[moves]
             pairs.append((places, places[np.argsort(keys)]))
         expected = literal_products(table, settings, 1, pairs, sums.centre[1], False)
-        found = unpacked(sums.products[2 + draw, 1], len(expected))
+        found = unpacked(sums.products[1 + draw, 1], len(expected))
         np.testing.assert_allclose(found, expected, atol=1e-10)
     # The first layer has no layer before it.
     assert (sums.products[:, 0] == 0).all()
@@ -166,14 +128,13 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     sequences = [("a", 9), ("a", 6), ("b", 12), ("c", 2), ("d", 8)]
     table = norms_table(sequences)
     options = {"fixed_effects": fixed_effects, "draws": 20}
-    whole = permutation.null_of(sums_of(table, settings, **options))
+    _, whole = permutation.estimates_of_orders(sums_of(table, settings, **options))
     parts = [table.slice(0, 15), table.slice(15)]
     sums = permutation.merged_products(
         [sums_of(part, settings, rows=rows, **options) for part in parts]
     )
-    null = permutation.null_of(sums)
-    for name in ("observed", "expected", "draws"):
-        np.testing.assert_allclose(getattr(null, name), getattr(whole, name), rtol=1e-8)
+    _, found = permutation.estimates_of_orders(sums)
+    np.testing.assert_allclose(found, whole, rtol=1e-8)
     assert sums.documents.tolist() == [3, 3]
 
 
@@ -184,20 +145,20 @@ def test_tokens_with_equal_keys_do_not_change_places_with_what_lies_around(monke
     )
     table = norms_table([(name, 90) for name in "abcdef"])
     settings = DESIGNS["lags"]
-    whole = permutation.null_of(sums_of(table, settings, draws=20))
+    _, whole = permutation.estimates_of_orders(sums_of(table, settings, draws=20))
     parts = [sums_of(table.slice(start, 90), settings, draws=20) for start in range(0, 540, 90)]
-    alone = permutation.null_of(permutation.merged_products(parts))
-    np.testing.assert_allclose(alone.draws, whole.draws, rtol=1e-8)
+    _, alone = permutation.estimates_of_orders(permutation.merged_products(parts))
+    np.testing.assert_allclose(alone, whole, rtol=1e-8)
 
 
 def test_the_observed_coefficients_are_those_of_statsmodels():
     table = norms_table([("a", 30), ("b", 25)], seed=4)
-    null = permutation.null_of(sums_of(table, DESIGNS["lags"]))
+    _, found = permutation.estimates_of_orders(sums_of(table, DESIGNS["lags"]))
     frame = table.to_pandas()
     logs = np.log(frame["layer_01"].to_numpy())
     t = np.flatnonzero(frame["position"] >= 3)
     x = sm.add_constant(np.column_stack([logs[t - 1], logs[t - 2]]))
-    np.testing.assert_allclose(null.observed[1], sm.OLS(logs[t], x).fit().params, rtol=1e-9)
+    np.testing.assert_allclose(found[0, 1], sm.OLS(logs[t], x).fit().params, rtol=1e-9)
 
 
 def test_tokens_without_a_norm_stay_out_in_all_layers():
@@ -207,36 +168,85 @@ def test_tokens_without_a_norm_stay_out_in_all_layers():
     table = table.set_column(4, "layer_00", pa.array(broken))
     sums = sums_of(table, DESIGNS["lags"])
     # Positions 3 to 11 less the outcomes 5, 6 and 7; and 3 to 8.
-    assert sums.products[:, :, 0].tolist() == [[12, 12]] * 5
+    assert sums.products[:, :, 0].tolist() == [[12, 12]] * 4
     dead = table.set_column(4, "layer_00", pa.array([0.0] * 21))
     sums = sums_of(dead, DESIGNS["lags"])
     assert sums.products[0, :, 0].tolist() == [0, 15]
-    null = permutation.null_of(sums)
-    assert [s.status for s in null.solutions] == ["0 rows for 3 terms", "ok"]
-    tidy = permutation.null_coefficients(null, [0, 1], alpha=0.05, adjust="holm")
-    assert tidy["p_value"].isna().tolist() == [True] * 3 + [False] * 3
+    test = permutation.order_test(sums, alpha=0.05, adjust="holm")
+    assert test.layers["order_p_value"].isna().tolist() == [True, False]
+    assert test.coefficients["permuted_low"].isna().tolist() == [True] * 3 + [False] * 3
 
 
-def test_differences_between_documents_read_as_dynamics_and_the_null_says_how_much():
-    """White noise around document means: a lag predicts well, and so it does in the null."""
-    names = [f"d{i}" for i in range(30)]
-    level = dict(zip(names, np.random.default_rng(1).normal(size=30), strict=True))
-    table = norms_table([(name, 40) for name in names], level=level)
+def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
+    """Return norms that follow an autoregression around the means of their documents."""
+    random = np.random.default_rng(seed)
+    names = [f"d{i}" for i in range(documents)]
+    table = norms_table([(name, tokens) for name in names], seed=seed)
+    logs = np.log(np.stack([table[layer_name(i)].to_numpy() for i in range(2)]))
+    logs = logs.reshape(2, documents, tokens)
+    for t in range(2, tokens):
+        logs[..., t] += dynamics[0] * logs[..., t - 1] + dynamics[1] * logs[..., t - 2]
+    logs += level * random.normal(size=(documents, 1))
+    for i, values in enumerate(logs.reshape(2, -1)):
+        table = table.set_column(4 + i, layer_name(i), pa.array(np.exp(values)))
+    return table
+
+
+def test_differences_between_documents_read_as_dynamics_and_permuted_order_says_how_much():
+    """White noise around document means: a lag predicts well, and so it does in any order."""
+    table = corpus_of(level=1.0)
     pooled, within = (
-        permutation.null_of(sums_of(table, DESIGNS["lags"], draws=99, fixed_effects=effects))
+        permutation.order_test(
+            sums_of(table, DESIGNS["lags"], draws=99, fixed_effects=effects),
+            alpha=0.05,
+            adjust="max-t",
+        )
         for effects in (False, True)
     )
-    tidy = permutation.null_coefficients(pooled, [0, 1], alpha=0.05, adjust="max-t")
-    lag = tidy[tidy["term"] == "lag_1"]
-    assert (lag["estimate"] > 0.25).all()
-    assert (lag["p_value"] > 0.01).all()
-    assert (lag["conf_low"] < lag["estimate"]).all()
-    assert (lag["conf_high"] > lag["estimate"]).all()
-    assert (lag["p_adjusted"] >= lag["p_value"] - 1e-12).all()
-    np.testing.assert_allclose(pooled.draws.mean(axis=0), pooled.expected, atol=0.02)
-    np.testing.assert_allclose(within.draws.mean(axis=0), within.expected, atol=0.02)
+    lag = pooled.coefficients.query("term == 'lag_1'")
+    assert (lag["permuted_mean"] > 0.25).all()
+    assert (lag["permuted_low"] < lag["permuted_mean"]).all()
+    assert (lag["permuted_high"] > lag["permuted_mean"]).all()
+    for test in (pooled, within):
+        assert (test.layers["order_p_value"] > 0.01).all()
+        assert (test.layers["order_p_adjusted"] >= test.layers["order_p_value"]).all()
     # Demeaning tilts the lags of unordered tokens below 0, by about 1 / T.
-    assert (within.expected < 0).all()
+    lag = within.coefficients.query("term == 'lag_1'")
+    np.testing.assert_allclose(lag["permuted_mean"], -1 / 37, atol=0.01)
+
+
+def test_order_is_found_in_both_lags_together_where_there_is_any():
+    for dynamics in ((0.3, 0.0), (0.0, 0.3)):
+        sums = sums_of(corpus_of(dynamics=dynamics), DESIGNS["lags"], draws=99)
+        test = permutation.order_test(sums, alpha=0.05, adjust="holm")
+        assert test.layers["order_p_value"].tolist() == [0.01, 0.01]
+        assert test.layers["order_p_adjusted"].tolist() == [0.01, 0.01]
+
+
+def test_the_statistic_is_mahalanobis_distance_over_all_orders():
+    sums = sums_of(corpus_of(documents=6), DESIGNS["lags"], draws=49)
+    names, found = permutation.estimates_of_orders(sums)
+    assert names == ["intercept", "lag_1", "lag_2"]
+    test = permutation.order_test(sums, alpha=0.05, adjust="benjamini-hochberg")
+    for layer in range(2):
+        lags = found[:, layer, 1:]
+        inverse = np.linalg.inv(np.cov(lags.T))
+        distances = [distance.mahalanobis(one, lags.mean(axis=0), inverse) ** 2 for one in lags]
+        row = test.layers.iloc[layer]
+        np.testing.assert_allclose(row["order_statistic"], distances[0])
+        assert row["order_p_value"] == pytest.approx(np.mean(np.array(distances) >= distances[0]))
+    adjusted = false_discovery_control(test.layers["order_p_value"])
+    np.testing.assert_allclose(test.layers["order_p_adjusted"], adjusted)
+
+
+def test_where_order_means_nothing_it_is_rejected_as_often_as_stated():
+    rejected = 0
+    for seed in range(200):
+        sums = sums_of(corpus_of(1.0, documents=5, tokens=15, seed=seed), DESIGNS["lags"], draws=19)
+        layers = permutation.order_test(sums, alpha=0.05, adjust="holm").layers
+        rejected += int((layers["order_p_value"] <= 0.1).sum())
+    # 400 tests at a level of 0.1: 40 expected, standard deviation 6.
+    assert 22 <= rejected <= 58
 
 
 def test_sums_survive_their_file(tmp_path):
@@ -295,10 +305,5 @@ def test_a_covariate_moves_with_its_token_where_the_catalogue_says_so(
         else:
             rows -= sums.centre[1, 1:]
         w = np.column_stack([np.ones(len(rows)), rows])
-        found = unpacked(sums.products[2 + draw, 1], w.shape[1])
+        found = unpacked(sums.products[1 + draw, 1], w.shape[1])
         np.testing.assert_allclose(found[1:, 1:], (w.T @ w)[1:, 1:], atol=1e-9)
-    # The expectation is where the draws lie.
-    many = sums_of(table, settings, draws=4000, fixed_effects=fixed_effects)
-    drawn = many.products[2:, 1]
-    away = (drawn.mean(axis=0) - many.products[1, 1]) / (drawn.std(axis=0) / 4000**0.5 + 1e-9)
-    assert np.abs(away).max() < 5
