@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 # Pixels in width and colours, the first that gives a file below the limit.
 STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
 LIMIT = 200_000
+MAIN = "coefficients_by_layer"
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,20 +47,20 @@ def default_config() -> Config:
 def figures(config: Config) -> dict[str, str]:
     """Return the paths of the figures that the gallery shows, by their names in it.
 
-    Those that several programs draw are shown for every regression, and for the first one in all
-    sizes; the others for the first regression alone.
+    The coefficients are shown for every regression, and for the first one in all sizes; the other
+    figures for the first regression alone.
     """
     found = {}
     first = next(iter(config.regressions))
     fixed = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
     for program, (folder, when) in outputs.FIGURES.items():
         for figure, regression in itertools.product(drawn_by(program), config.regressions):
-            several = len(figure.drawn_by) > 1
-            if (several or regression == first) and when(config, regression):
+            main = figure.name == MAIN
+            if (main or regression == first) and when(config, regression):
                 names = {**fixed, "site": config.extraction.sites[0], "regression": regression}
                 short = f"{regression}_{figure.name.partition('_by_')[0]}"
                 own = short if "{regression}" in folder else figure.name
-                for size in SIZES if several and regression == first else [PAGE.name]:
+                for size in SIZES if main and regression == first else [PAGE.name]:
                     end = suffix_of(size)
                     found[own + end] = f"{folder.format(**names)}/{figure.name}{end}.png"
     return found

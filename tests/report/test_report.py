@@ -22,12 +22,12 @@ STUDY = "results/tiny/small/attention/notebook"
 
 @pytest.fixture(scope="module")
 def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project after a run of two models, with a null, and its report."""
+    """Return a project after a run of two models, with controls, and its report."""
     project = new_project(tmp_path_factory.mktemp("report") / "project", gpt2)
     shutil.copytree(llama, project.folder / "llama")
     project.write_config(
         models={"llama": {"source": "path", "path": "llama"}},
-        regressions={"null": {"lags": [1, 2], "permute": "within-document", "permutations": 19}},
+        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
         comparison={"draws": 200},
         figures={"formats": ["svg", "png"]},
     )

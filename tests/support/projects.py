@@ -165,6 +165,8 @@ def new_project(folder: Path, model: Path) -> Project:
                 }
             },
             "regressions": {"notebook": {"lags": [1, 2]}},
+            # Those of a project with several regressions are tested.
+            "controls": {"permutation": None, "random_weights": None},
             "figures": {"formats": ["png"]},
         },
     )
@@ -183,7 +185,6 @@ SEVERAL = {
         "position_knots": [4, 10, 20],
     },
     "lead": {"leads": [1, 2]},
-    "null": {"lags": [1, 2], "permute": "within-document", "permutations": 19},
     "rich": {
         "lags": [1, 2, 5],
         "covariates": ["position", "log_frequency", "group", "previous_layer"],
@@ -199,6 +200,7 @@ def write_several(project: Project, shards: int) -> None:
         tokens={"max_length": 40},
         extraction={"keep": "norms", "batch_tokens": 1},
         regressions=SEVERAL,
+        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
         inference={
             "covariance": "cluster-jackknife",
             "adjust": "max-t",

@@ -12,6 +12,8 @@ import pytest
 from projects import ROOT, new_project
 from warm_python import python
 
+from attnlag.storage.tables import read_provenance
+
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/covariates.py"
 SITES = "scripts/attnlag/adjustments/sites.py"
@@ -42,25 +44,22 @@ def extended(gpt2, tmp_path_factory):
     insert(project, SITES, "    for site in (\n", f"{site},\n")
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")
-    terms = {"lags": [1, 2], "covariates": ["odd_token"]}
     project.write_config(
         extraction={"sites": ["attention", "mlp", "difference"]},
-        regressions={
-            "notebook": terms,
-            "null": {**terms, "permute": "within-document", "permutations": 19},
-        },
+        regressions={"notebook": {"lags": [1, 2], "covariates": ["odd_token"]}},
+        controls={"permutation": {"draws": 19}},
     )
     project.run()
     return project
 
 
-def test_a_covariate_is_a_term_of_the_design_and_of_the_null(extended):
+def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(extended):
     folder = extended.folder / STUDY.format("attention")
     design = pq.read_table(folder / "design/0000.parquet").to_pandas()
     np.testing.assert_array_equal(design["odd_token"], design["token_id"] % 2)
-    for regression in (folder, folder.with_name("null")):
-        terms = pd.read_csv(regression / "coefficients.csv")["term"]
-        assert "odd_token" in set(terms)
+    assert "odd_token" in set(pd.read_csv(folder / "coefficients.csv")["term"])
+    record = read_provenance(folder / "permutations/0000.parquet")
+    assert record["permutations"]["terms"] == ["y", "lag_1", "lag_2", "odd_token"]
 
 
 def test_a_site_is_measured_and_regressed(extended):

@@ -16,7 +16,6 @@ from warm_python import python
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
 SEQUENCE = ["document", "window"]
-FITTED = [name for name, keys in SEVERAL.items() if "permute" not in keys]
 CLOSE = {"rtol": 1e-8, "atol": 1e-10}
 
 
@@ -165,19 +164,36 @@ def test_within_documents_with_half_panels_as_its_definition_has_it(project, nor
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_leads_and_the_observed_coefficients_of_the_null(project, norms, layer):
+def test_leads_are_tokens_after(project, norms, layer):
     lead = ols(rows_of(norms, f"layer_0{layer}", leads=(1, 2))).params
     mine = of_layer(table(project, "lead"), layer)
     assert list(mine.index) == ["intercept", "lead_1", "lead_2"]
     np.testing.assert_allclose(mine["estimate"], lead, **CLOSE)
-    lags = ols(rows_of(norms, f"layer_0{layer}", lags=(1, 2))).params
-    null = of_layer(table(project, "null"), layer)
-    np.testing.assert_allclose(null["observed"], lags, **CLOSE)
-    assert (null["df"] == 19).all()
-    assert set(null["vcov_type"]) == {"permutation"}
+
+
+def test_the_control_of_permuted_order(project):
+    controls = table(project, "notebook", "controls")
+    assert set(controls["permutations"]) == {19}
     # One of nineteen draws and one for the order itself: twentieths.
-    assert np.allclose(null["p_value"] * 20 % 1, 0)
-    assert not np.allclose(null["estimate"], null["observed"])
+    assert np.allclose(controls["order_p_value"] * 20 % 1, 0)
+    assert (controls["permuted_low"] < controls["permuted_high"]).all()
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_the_control_of_random_weights_is_the_regression_of_its_norms(project, layer):
+    norms = pq.read_table(project.folder / SITE / "random_weights.parquet").to_pandas()
+    norms["document"] = norms["document"].astype(str)
+    assert norms["document"].nunique() == 6
+    name = f"layer_0{layer}"
+    norms[name] = np.log(norms[name].astype(np.float64)).where(norms["position"] >= 1)
+    oracle = ols(rows_of(norms, name, lags=(1, 2)))
+    mine = of_layer(table(project, "notebook", "controls"), layer)
+    expected = oracle.params[["lag_1", "lag_2"]]
+    np.testing.assert_allclose(mine["random_weights"], expected, **CLOSE)
+    np.testing.assert_allclose(mine["random_weights_r_squared"], oracle.rsquared)
+    text = (project.folder / SITE / "notebook" / "findings.txt").read_text()
+    assert "random weights, over 6 documents: lag 1 has a median of" in text
+    assert "order matters in" in text
 
 
 @pytest.mark.parametrize("covariance", ["hc1", "hc3", "hac"])
@@ -185,7 +201,7 @@ def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path
     """The program by itself, on what the run has left."""
     rows = rich_rows(project, norms)
     folder = project.folder / SITE / "rich"
-    names = ("coefficients", "fits", "influence", "groups", "residuals")
+    names = ("coefficients", "controls", "fits", "influence", "groups", "residuals")
     made = {name: tmp_path / f"{name}.parquet" for name in names}
     made |= {"joint": tmp_path / "joint.json", "summary": tmp_path / "summary"}
     made |= {"findings": tmp_path / "findings.txt"}
@@ -236,11 +252,11 @@ def test_the_first_layer_has_no_layer_before_it_and_that_is_no_failure(several_o
     assert "Not fitted: there is no layer before it" in text
     lines = (project.folder / "results/layers_fitted.txt").read_text().splitlines()
     assert "tiny, small, attention, rich: 1 of 2 layers fitted" in lines
-    assert [line.split(": ")[1] for line in lines].count("2 of 2 layers fitted") == 4
+    assert [line.split(": ")[1] for line in lines].count("2 of 2 layers fitted") == 3
     assert "error:" not in printed
 
 
-@pytest.mark.parametrize("regression", FITTED)
+@pytest.mark.parametrize("regression", SEVERAL)
 def test_what_the_tests_of_all_layers_rest_on(project, regression):
     coefficients = table(project, regression).dropna(subset=["estimate"])
     joint = json.loads((project.folder / SITE / regression / "joint.json").read_text())
@@ -259,7 +275,7 @@ def test_what_the_tests_of_all_layers_rest_on(project, regression):
     assert coefficients.query("term == 'intercept'")["p_wild"].isna().all()
 
 
-@pytest.mark.parametrize("regression", FITTED)
+@pytest.mark.parametrize("regression", SEVERAL)
 def test_influence_names_the_documents(project, norms, regression):
     influence = table(project, regression, "influence")
     terms = set(table(project, regression)["term"])

@@ -17,9 +17,6 @@ DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts")
 OF_NORMS = {"plot_norms": 1}
 NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
-NULL = {
-    **{"permute_documents": 1, "fit_permutations": 1, "plot_null": 1, **CHECK},
-}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 EXTRACTION = {"extract_activations": 1, **NORMS}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
@@ -117,7 +114,14 @@ ROWS = {
         notebook(fixed_effects="document", bias_correction="half-panel"),
         CROSSPRODUCTS,
     ),
-    "documents permuted": (notebook(permute="within-document"), NULL),
+    "permuted order": (
+        change(controls={"permutation": {"draws": 19}}),
+        {"permute_documents": 1, **REGRESSION},
+    ),
+    "random weights": (
+        change(controls={"random_weights": {"documents": 4}}),
+        {"extract_random_weights": 1, **REGRESSION},
+    ),
     "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
     "a regression's leads": (notebook(leads=[1]), DESIGN),
@@ -128,19 +132,9 @@ ROWS = {
         DESIGN,
     ),
     "the knots of a spline that is not asked for": (notebook(position_knots=[2, 8, 32]), {}),
-    "the draws of a null that is not asked for": (notebook(permutations=50, seed=3), {}),
     "one more regression": (
         change(regressions={"far": {"lags": [5]}}),
         {"plot_specifications": 1, **DESIGN},
-    ),
-    "its null": (
-        change(regressions={"null": {"lags": [1, 2], "permute": "within-document"}}),
-        # The band of the null goes behind the coefficients that were there already.
-        {"plot_specifications": 1, **NULL, **FIGURES},
-    ),
-    "the null of another": (
-        change(regressions={"null": {"lags": [1], "permute": "within-document"}}),
-        {"plot_specifications": 1, **NULL},
     ),
     "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DESIGN}),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
@@ -234,7 +228,7 @@ DOCUMENTED = {
     "`inference.hac_lags`": ["lags of Newey-West errors"],
     "`fixed_effects` of a regression": ["document effects"],
     "`bias_correction` of a regression": ["a correction of their bias"],
-    "`permute` of a regression": ["documents permuted"],
+    "`controls`": ["permuted order", "random weights"],
     "lags, leads or covariates of a regression": [
         "a regression's lags",
         "a regression's leads",
@@ -242,13 +236,11 @@ DOCUMENTED = {
         "groups",
         "the frequency of tokens",
     ],
-    "lags in another order; knots of a spline, draws of a null that are not asked for": [
+    "lags in another order; knots of a spline that is not asked for": [
         "lags in another order",
         "the knots of a spline that is not asked for",
-        "the draws of a null that is not asked for",
     ],
-    "one more regression": ["one more regression", "the null of another"],
-    "one more null": ["its null"],
+    "one more regression": ["one more regression"],
     "`norms`": ["norms", "a common sample"],
     "one more model or corpus": ["one more model", "one more corpus"],
     "`comparison`, of one model and corpus": ["the comparison, of one model"],
@@ -318,12 +310,8 @@ def test_a_common_sample_binds_all_regressions(finished):
     assert finished.would_run() == {**times(2, DESIGN), "plot_specifications": 1}
 
 
-# With a regression and its null, three others, and two shards.
+# With four regressions, both controls, and two shards.
 SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
-REDRAWN = {
-    **{"permute_documents": 2, "fit_permutations": 1},
-    **{"plot_null": 1, "plot_regression": 1, **SPECIFICATIONS},
-}
 REFITTED = {
     **dict.fromkeys(["fit_regression", "plot_regression"], 4),
     **SPECIFICATIONS,
@@ -344,26 +332,28 @@ def keys_of(regression, **keys):
     ("apply", "jobs"),
     [
         (lambda project: None, {}),
-        (keys_of("null", permutations=29), REDRAWN),
-        (keys_of("null", seed=1), REDRAWN),
+        (change(controls={"permutation": {"draws": 29}}), {"permute_documents": 8, **REFITTED}),
         (
-            # The null's interval and its correction are of the same level.
-            change(inference={"alpha": 0.02}),
-            {**REFITTED, "fit_permutations": 1, "plot_null": 1},
+            change(controls={"random_weights": {"documents": 6, "seed": 1}}),
+            {"extract_random_weights": 1, **REFITTED},
         ),
+        (change(controls={"permutation": None, "random_weights": None}), REFITTED),
+        (change(inference={"alpha": 0.02}), REFITTED),
         (change(inference={"hac_lags": 1}), REFITTED),
         (change(figures={"bands": "single"}), {"plot_regression": 4, **CHECK}),
         (
             keys_of("rich", covariates=["log_frequency"]),
-            {**DESIGN, **dict.fromkeys(STAGES, 2), **SPECIFICATIONS},
+            {**DESIGN, **dict.fromkeys((*STAGES, "permute_documents"), 2), **SPECIFICATIONS},
         ),
         (
-            # No longer the null's regression: its band goes.
             keys_of("notebook", fixed_effects="document"),
-            {**REGRESSION, **SPECIFICATIONS},
+            {"permute_documents": 2, **REGRESSION, **SPECIFICATIONS},
         ),
     ],
-    ids=["nothing", "draws", "seed", "alpha", "hac lags", "bands", "covariates", "effects"],
+    ids=[
+        *("nothing", "draws", "seed", "controls off", "alpha", "hac lags", "bands", "covariates"),
+        "effects",
+    ],
 )
 def test_what_runs_again_of_several_regressions(several, apply, jobs):
     apply(several)

@@ -68,7 +68,7 @@ def checked(**sections: Any) -> Config:
 
 # --- one mistake, one line -----------------------------------------------------------------
 
-SECTIONS = "models, corpora, tokens, extraction, norms, regressions, inference, comparison, figures"
+SECTIONS = "models, corpora, tokens, extraction, norms, regressions, controls, inference, comparison, figures"
 MAPPING = "expected a mapping, as in {key: value}"
 NAMES = "expected a mapping, as in {name: {key: value}}"
 QUOTES = "expected text (quotes make a number text)"
@@ -89,7 +89,7 @@ ADDED = {
     ),
     "seed: 1": (
         f"6: seed: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.seed' or "
-        "'regressions.NAME.seed' or 'inference.seed' or 'comparison.seed'?"
+        "'inference.seed' or 'comparison.seed'?"
     ),
     "figures: {alpha: 0.1}": (
         "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, documents, "
@@ -153,8 +153,7 @@ ADDED = {
     ),
     "regressions: {a: {lags: [1], lag: 2}}": (
         "6: regressions.a.lag: unknown key, expected one of lags, leads, covariates, "
-        "position_knots, fixed_effects, bias_correction, permute, permutations, seed; "
-        "did you mean 'lags'?"
+        "position_knots, fixed_effects, bias_correction; did you mean 'lags'?"
     ),
     "regressions: {a: {lags: [], leads: []}}": (
         "6: regressions.a: found neither lags nor leads, expected lags, as in {lags: [1, 2]}"
@@ -182,8 +181,13 @@ ADDED = {
     "regressions: {a: {lags: [1], position_knots: [0, 4, 16]}}": (
         "6: regressions.a.position_knots[0]: found 0, expected at least 1"
     ),
-    "regressions: {a: {lags: [1], permutations: 10}}": (
-        "6: regressions.a.permutations: found 10, expected at least 19"
+    "controls: {permutation: {draws: 10}}": (
+        "6: controls.permutation.draws: found 10, expected at least 19"
+    ),
+    "controls: {random_weights: 32}": f"6: controls.random_weights: found 32, {MAPPING}",
+    "controls: {random: {documents: 4}}": (
+        "6: controls.random: unknown key, expected one of permutation, random_weights; "
+        "did you mean 'random_weights'?"
     ),
     "regressions: {a: {lags: [1], fixed_effects: documents}}": (
         '6: regressions.a.fixed_effects: found "documents", expected none or document; '
@@ -198,11 +202,6 @@ ADDED = {
         "9: regressions.a.bias_correction: found bias_correction: half-panel without "
         "fixed_effects, expected fixed_effects: document: there is no such bias without document "
         "effects"
-    ),
-    "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel,\n"
-    "    permute: within-document}": (
-        "8: regressions.a.permute: found permute beside bias_correction, expected one of the two: "
-        "permuted tokens have no dynamics to correct for"
     ),
     "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
     "inference:\n  covariance: hac": (
@@ -894,8 +893,21 @@ def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
     assert config.sample() == {"lags": [1, 5], "leads": [2], "covariates": []}
 
 
+def test_null_turns_a_control_off_and_what_is_left_out_stays_on() -> None:
+    controls = checked(controls={"permutation": None}).controls
+    assert controls.permutation is None
+    assert controls.random_weights.documents == 32
+    assert checked(controls={"random_weights": "null"}).controls.random_weights is None
+    assert checked().controls.permutation.draws == 200
+
+
+def test_a_config_of_only_models_and_corpora_has_the_safeguards() -> None:
+    assert list(checked().regressions) == ["within", "notebook"]
+    assert checked().regressions["within"].bias_correction == "half-panel"
+
+
 def test_a_regression_may_be_called_null() -> None:
-    # To YAML that is no text, and no name is more natural for the null.
+    # To YAML that is no text.
     text = f"{LEAST}regressions:\n  null: {{lags: [1]}}\n"
     assert list(checked(**yaml.safe_load(text)).regressions) == ["null"]
     assert problems_of(text) == []
@@ -928,9 +940,7 @@ def test_sites_are_the_same_in_any_order() -> None:
 def test_the_default_file_states_every_default() -> None:
     config = Config.model_validate(load("config.yaml"))
     defaults = Config(models=config.models, corpora=config.corpora)
-    # The file has more regressions, of which the default is the first.
-    assert list(config.regressions.items())[:1] == list(defaults.regressions.items())
-    assert config == defaults.model_copy(update={"regressions": config.regressions})
+    assert config == defaults
     stated = load("config.yaml")
     assert list(stated) == list(Config.model_fields)
     for section in ("tokens", "extraction", "norms", "inference", "comparison", "figures"):
@@ -950,7 +960,7 @@ def test_the_regressions_in_comments_of_the_default_file_have_no_problems(
     )
     assert problems == []
     assert config is not None
-    assert list(config.regressions) == ["notebook", "within", "null", "lead"]
+    assert list(config.regressions) == ["within", "notebook", "lead"]
 
 
 def test_the_gpt2_file_lacks_only_its_text() -> None:

@@ -92,7 +92,7 @@ def test_what_all_figures_share_counts_for_all_that_draw(copy):
     [
         ("outcome_by_lag", {"plot_regression"}),
         ("norms_by_position", {"plot_norms"}),
-        ("coefficients_by_layer", {"plot_regression", "plot_null"}),
+        ("coefficients_by_layer", {"plot_regression"}),
         ("coefficients_by_depth", {"plot_comparison"}),
     ],
 )
