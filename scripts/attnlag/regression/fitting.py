@@ -175,5 +175,5 @@ def joint_tests(
             f"found the correction max-t with {counted(documents, 'document')}, expected at least "
             f"{FEWEST_DOCUMENTS} to draw from; correct with holm"
         )
-    estimates = bootstrap.drawn(stack, solutions, draws, settings.seed)
-    return bootstrap.joint(fits, stack, estimates, settings.alpha)
+    drawn = bootstrap.drawn_with_errors(stack, solutions, draws, settings.seed)
+    return bootstrap.joint(fits, stack, drawn, settings.alpha)

@@ -8,7 +8,7 @@ from scipy import special
 
 from attnlag.errors import counted
 from attnlag.regression.crossproducts import Stack, unpacked
-from attnlag.regression.least_squares import Solution, names_of, part_estimates, solve_all
+from attnlag.regression.least_squares import Solution, names_of, part_inverses, solve_all
 
 # Below this, a t distribution with G - 1 degrees of freedom is no cure for so few clusters.
 FEWEST_DOCUMENTS = 6
@@ -108,7 +108,8 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
         theta = np.zeros((len(rows), solution.k))
         for m in range(len(packed)):
             a_g, b_g, c_g = solution.equations(packed[m, rows])
-            theta += part_estimates(solution, m, a[m] - a_g, b[m] - b_g, a[m])
+            inverses = solution.combine[m] @ part_inverses(solution, m, a[m] - a_g, a[m])
+            theta += (inverses @ (b[m] - b_g)[..., None])[..., 0]
             if m == 0:
                 a_0, b_0, c_0 = a_g, b_g, c_g
         thetas[rows] = theta

@@ -11,7 +11,7 @@ import statsmodels.api as sm
 from designs import columns_of, design_table, stack_of
 from statsmodels.stats.multitest import multipletests
 
-from attnlag.regression import crossproducts, inference, results
+from attnlag.regression import crossproducts, inference, least_squares, results
 
 LENGTHS = {
     "one document": [60],
@@ -380,3 +380,43 @@ def test_corrected_p_values_are_those_of_statsmodels_to_the_digit(count, adjust)
     found = results.adjusted(pd.Series([np.nan, *p, np.nan]), adjust)
     assert found[1:-1].tolist() == multipletests(p, method=method)[1].tolist()
     assert np.isnan(found[[0, -1]]).all()
+
+
+def one_long_document(lags=12, seed=0):
+    """Return a design of one document with 88% of the rows and forty short ones, and 12 lags."""
+    random = np.random.default_rng(seed)
+    lengths = [8800] + [30] * 40
+    codes = np.repeat(np.arange(41), lengths)
+    x = random.normal(size=(len(codes), lags))
+    y = x @ np.linspace(0.5, 0, lags) + random.normal(size=len(codes))
+    names = pa.array([f"d{code}" for code in codes], pa.string()).dictionary_encode()
+    columns = {"document": names, "layer_00.y": y}
+    columns |= {f"layer_00.lag_{lag + 1}": x[:, lag] for lag in range(lags)}
+    return pa.table(columns), x, y, codes
+
+
+def test_a_document_with_most_of_the_rows_can_be_left_out():
+    """Without it all sums are an eighth, and a product of twelve of them is not 0."""
+    table, x, y, codes = one_long_document()
+    (fit,) = inference.fit(stack_of(table), "cluster-jackknife", 5)
+    assert fit.status == "ok"
+    constant = sm.add_constant(x)
+    for document in (0, 7):
+        kept = codes != document
+        expected = np.linalg.lstsq(constant[kept], y[kept], rcond=None)[0]
+        np.testing.assert_allclose(fit.without[document][1:], expected[1:], rtol=1e-8, atol=1e-12)
+    assert np.linalg.cond(constant[codes != 0]) < 1.3
+    assert 0 < fit.cv_r_squared < fit.r_squared
+    assert 0 < fit.loo_r_squared < fit.r_squared
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 12])
+def test_singular_is_what_the_eigenvalues_say_whatever_the_scale(k):
+    random = np.random.default_rng(k)
+    for ratio in (1.0, 1e-4, 3e-10, 3e-11, 0.0):
+        for scale in (1.0, 1e-3, 1e-14):
+            basis = np.linalg.qr(random.normal(size=(k, k)))[0]
+            values = np.r_[ratio if k > 1 else 1.0, np.ones(k - 1)] * scale
+            a = (basis * values) @ basis.T
+            expected = values[0] < 1e-13 or values[0] < 1e-10 * scale
+            assert least_squares.is_singular(a[None])[0] == expected, (ratio, scale)
