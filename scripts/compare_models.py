@@ -31,7 +31,13 @@ def main(args):
     inference = comparison.common_inference(studies)
     alpha = inference["alpha"]
     coefficients = comparison.combined_coefficients(studies)
-    pairs = comparison.pairs(studies, draws=settings.draws, seed=settings.seed, alpha=alpha)
+    pairs = comparison.pairs(
+        studies,
+        draws=settings.draws,
+        seed=settings.seed,
+        alpha=alpha,
+        adjust=inference["adjust"],
+    )
 
     # What made each study is on record as it was in the study's own table.
     keys = comparison.STUDY_KEYS

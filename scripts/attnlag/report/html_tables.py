@@ -147,9 +147,9 @@ def write_pairs(pairs: pd.DataFrame, path: Path) -> None:
         pairs,
         path,
         title="Every two models",
-        note="How far the coefficients of two models agree over relative depth: Pearson's "
-        "correlation with its interval from a bootstrap of documents, and the share of layers "
-        "that agree in sign and significance.",
+        note="How alike the coefficients of two models are over relative depth: Pearson's "
+        "correlation, corrected for the errors of the coefficients, with its interval from a "
+        "bootstrap of documents, and the number of layers in which the coefficients differ.",
     )
 
 

@@ -356,6 +356,8 @@ def _pair_finding(row: Any, alpha: float) -> str:
         why = "a profile is constant"
         if row.points < FEWEST_POINTS:
             why = f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
+        elif np.isfinite(row.correlation_observed):
+            why = "a profile varies no more than its errors"
         correlation = f"{one} and {other}: no correlation over depth ({why})"
     else:
         interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"
@@ -364,8 +366,10 @@ def _pair_finding(row: Any, alpha: float) -> str:
         correlation = f"{one} and {other} correlate {row.correlation:.2f} ({interval}) over depth"
     dropped = row.documents_only_a + row.documents_only_b
     note = f"; {counted(dropped, 'document')} of one model only left out" if dropped else ""
-    return (
-        f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}; "
-        f"{row.layers_agreeing} of {counted(row.layers_compared, 'layer')} "
-        f"agree{'s' if row.layers_compared == 1 else ''}{note}"
-    )
+    differ = ""
+    if row.layers_compared:
+        differ = (
+            f"; they differ in {row.layers_differing} of {counted(row.layers_compared, 'layer')}, "
+            f"{row.median_difference:+.3f} in the median layer"
+        )
+    return f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}{differ}{note}"
