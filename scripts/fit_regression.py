@@ -74,12 +74,12 @@ def main(args):
     with writing.replaced_whole(args.summary) as folder:
         for layer, text in summaries.layer_summaries(fitted, name).items():
             (folder / f"{layer}.txt").write_text(text, encoding="utf-8")
-    writing.write_text(summaries.findings(fitted, name), args.findings)
+    writing.write_text(summaries.findings(fitted, name, by_group), args.findings)
     program.log.info(
         "%s: fitted %s, and %s",
         name,
         counted(len(fitted.layers), "layer"),
-        counted(by_group["subset"].nunique(), "group"),
+        counted(len(groups.fitted_groups(by_group)[0]), "group"),
     )
 
 

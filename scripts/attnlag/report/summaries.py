@@ -1,5 +1,6 @@
 """Results in words and in the summary table that a statistician expects."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,12 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
+from attnlag.regression import groups
 from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
 from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, correction
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.terms import is_lag, named
+from attnlag.regression.terms import is_lag, lags_among, named
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
@@ -211,7 +213,7 @@ def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     ]
 
 
-def findings(fitted: FittedRegression, name: str) -> str:
+def findings(fitted: FittedRegression, name: str, by_group: pd.DataFrame) -> str:
     """Return the findings of a regression, with what a reader must know of its documents.
 
     Parameters
@@ -219,12 +221,15 @@ def findings(fitted: FittedRegression, name: str) -> str:
     fitted : FittedRegression
     name : str
         Name of the regression, as in ``"smollm2-135m, prompts, attention, notebook"``.
+    by_group : pandas.DataFrame
+        Coefficients of each group of documents.
     """
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
     text = coefficient_findings(
         fitted.coefficients, fitted.goodness, name=name, alpha=alpha, adjust=adjust
     )
+    text += group_findings(by_group)
     text += advice(
         fitted.goodness, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap
     )
@@ -267,6 +272,38 @@ def coefficient_findings(
         layers = counted(int((fitted["n_dropped"] > 0).sum()), "layer")
         lines.append(f"  {counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
     return "\n".join(lines + _not_fitted(fits)) + "\n"
+
+
+def group_findings(by_group: pd.DataFrame) -> str:
+    """Return how large the nearest lag is in each group, and which groups have no coefficients.
+
+    Counts of significant layers would say how many documents each group has.
+
+    Parameters
+    ----------
+    by_group : pandas.DataFrame
+        From `groups.coefficients_by_group`.
+    """
+    fitted, without = groups.fitted_groups(by_group)
+    lines = []
+    if len(fitted) > 1:
+        term = lags_among(list(by_group["term"]))[0]
+        rows = by_group[by_group["term"] == term]
+        median = rows.groupby("subset", sort=False)["estimate"].median()
+        lines.append(
+            f"  {named(term)} by group of documents, median over the layers: "
+            f"{median.min():.3f} ({median.idxmin()}) to {median.max():.3f} ({median.idxmax()})"
+        )
+    if without and len(without) + len(fitted) > 1:
+        groups_of: dict[str, list[str]] = {}
+        for group, status in without.items():
+            groups_of.setdefault(status, []).append(group)
+        lines += [
+            f"  no coefficients of {counted(len(names), 'group')} "
+            f"({textwrap.shorten(', '.join(names), 120, placeholder=' …')}): {status}"
+            for status, names in groups_of.items()
+        ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:

@@ -65,6 +65,7 @@ def groups(layers, **kinds):
             "estimate": random.normal(size=layers * len(names)),
             "p_adjusted": random.random(layers * len(names)),
             "vcov_type": "cluster",
+            "status": "ok",
         }
     )
     panels = [
@@ -72,7 +73,7 @@ def groups(layers, **kinds):
         for name in names
     ]
     data = groups_by_layer.Data(panels, table, "lag_1", "attention", 0.05, "holm", tokens=10)
-    title = "Lag 1 predicts in 70% to 100% of the layers: gpt2, prompts, attention, notebook"
+    title = "Lag 1, median over the layers: 0.12 (novels) to 0.31 (code): gpt2, prompts, notebook"
     return groups_by_layer.draw(data, title=title, **kinds)
 
 

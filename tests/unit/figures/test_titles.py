@@ -93,10 +93,16 @@ def of_groups(table):
 
 
 def test_groups():
-    table = pd.concat([tidy([0.01, 0.2], subset="prose"), tidy([0.01, 0.02], subset="verse")])
-    assert of_groups(table) == ("Lag 1 predicts in 50% (prose) to 100% (verse) of the layers")
-    same = table.assign(p_adjusted=0.01)
-    assert of_groups(same) == ("Lag 1 predicts in 100% of the layers of every group")
+    table = pd.concat(
+        [
+            tidy([0.01, 0.2, 0.3], subset="prose"),
+            tidy([0.01, 0.02, 0.6], subset="verse", estimates=[0.5, 0.4, -0.1]),
+            tidy([np.nan, np.nan, np.nan], subset="rare"),
+        ]
+    )
+    assert of_groups(table) == "Lag 1, median over the layers: 0.20 (prose) to 0.40 (verse)"
+    assert of_groups(table[:3]) == "Lag 1, median over the layers: 0.20 (prose)"
+    assert of_groups(table[6:]) == "No group of documents has coefficients of its own"
 
 
 def of_specifications(*tables):

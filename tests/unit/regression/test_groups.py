@@ -43,6 +43,24 @@ def test_too_few_documents_say_so():
     assert found.loc[found["subset"] == "prose", "estimate"].notna().all()
 
 
+def test_groups_without_estimates_are_named():
+    few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
+    found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
+    assert groups.fitted_groups(found) == (
+        ["prose"],
+        {"rare": "2 documents: too few to cluster by"},
+    )
+    # Classical errors need no six documents.
+    classical = groups.settings_of_groups(regression_settings(covariance="nonrobust"))
+    found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, classical)
+    assert groups.fitted_groups(found) == (["rare", "prose"], {})
+    own = design_table(LENGTHS).slice(0, LENGTHS[0] + LENGTHS[1])
+    y, x, _ = columns_of(own, 0)
+    rows = found[(found["subset"] == "rare") & (found["layer"] == 0)]
+    np.testing.assert_allclose(rows["std_error"], sm.OLS(y, x).fit().bse, rtol=1e-9)
+    assert (rows["vcov_type"] == "nonrobust").all()
+
+
 def test_dummies_of_groups_are_left_out():
     """Within a group they are constant."""
     table = design_table(LENGTHS)
@@ -61,7 +79,7 @@ def test_of_very_many_groups_those_of_most_documents_are_fitted(monkeypatch):
 
 
 def test_groups_have_errors_and_corrections_that_need_no_more_than_their_documents():
-    for covariance in ("cluster", "cluster-jackknife"):
+    for covariance in ("cluster", "cluster-jackknife", "nonrobust"):
         settings = regression_settings(covariance=covariance)
         assert groups.settings_of_groups(settings) == settings
     settings = regression_settings(covariance="hac", adjust="max-t")

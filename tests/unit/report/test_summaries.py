@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
@@ -77,6 +78,23 @@ def test_findings_name_layers_without_a_fit(results):
     text = summaries.coefficient_findings(tidy, fits, name="m, c", alpha=0.05, adjust="none")
     assert "m, c: 3 of 4 layers fitted" in text
     assert text.endswith("  layer 3 was not fitted: the outcome is constant\n")
+
+
+def test_findings_of_groups_are_sizes_and_who_has_none():
+    table = pd.DataFrame(
+        {
+            "subset": np.repeat(["prose", "verse", "rare", "odd"], 2),
+            "term": "lag_1",
+            "estimate": [0.1, 0.3, 0.5, 0.4, *[np.nan] * 4],
+            "status": ["ok"] * 4 + ["2 documents: too few to cluster by"] * 4,
+        }
+    )
+    assert summaries.group_findings(table).splitlines() == [
+        "  lag 1 by group of documents, median over the layers: 0.200 (prose) to 0.450 (verse)",
+        "  no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
+    ]
+    # One group is the whole corpus.
+    assert summaries.group_findings(table[:2]) == ""
 
 
 def test_advice_where_documents_are_few_or_unequal():
