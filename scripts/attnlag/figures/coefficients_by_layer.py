@@ -68,6 +68,8 @@ class Data:
     null : pandas.DataFrame or None
         The tidy table of a permuted regression with the same terms. With a null each lag has a
         panel of its own: the nulls of several lags would hide each other.
+    r_squared_name : str
+        With document effects, R² is of the variance within documents.
     """
 
     coefficients: pd.DataFrame
@@ -76,6 +78,7 @@ class Data:
     adjust: str
     critical_values: Mapping[str, float] | None = None
     null: pd.DataFrame | None = None
+    r_squared_name: str = "R²"
 
 
 def reduce(inputs: CoefficientsInputs) -> Data:
@@ -86,6 +89,7 @@ def reduce(inputs: CoefficientsInputs) -> Data:
         **inputs.inference,
         critical_values=inputs.critical_values,
         null=inputs.null,
+        r_squared_name=inputs.r_squared_name,
     )
 
 
@@ -156,7 +160,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     mark_unfitted(bottom, missing, 0.1)
     bottom.plot(numbers, r_squared, color="k", linewidth=1.1, marker="o", markersize=3)
     bottom.set_ylim(0, 1.15 * np.nanmax(r_squared, initial=0.0) or 1.0)
-    bottom.set_ylabel("R²" if size.narrow else "R²\n(share of variance)")
+    within = data.r_squared_name.removeprefix("R²").strip()
+    bottom.set_ylabel("R²" if size.narrow else f"R²\n({within or 'share of variance'})")
     bottom.locator_params(axis="y", nbins=4)
     for axes in figure.axes:
         label_layers(axes, numbers)
@@ -169,7 +174,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     figure.align_ylabels()
     notes = [PREDICTIVE]
     if size.narrow:
-        notes.append("Coefficients: log norm per log norm. R²: share of variance.")
+        notes.append(
+            "Coefficients: log norm per log norm. R²: share of variance"
+            f"{' ' if within else ''}{within}."
+        )
     if critical_values is not None and not permuted:
         notes.append("Joint bands hold all layers of a term at once (max-t over the bootstrap).")
     if permuted:

@@ -164,7 +164,7 @@ class Fit:
     f_statistic, f_p_value : float
         Wald test that all slopes are zero; NaN where there are not enough clusters for it.
     log_likelihood : float
-        Gaussian, at the estimates.
+        Gaussian, at the estimates; NaN where they do not maximise it.
     parameters : int
         Terms and document effects.
     status : str
@@ -173,6 +173,9 @@ class Fit:
         The estimates of centred data without each cluster that gives rows.
     clusters : int array
         Their places in the stack.
+    uncorrected : tuple of str
+        Terms that the half-panel jackknife leaves as they are, because a half of the documents does
+        not tell them.
     p_wild : (K,) array or None
         P-values of the wild cluster bootstrap, where it was asked for.
     """
@@ -196,6 +199,7 @@ class Fit:
     f_statistic: float = np.nan
     f_p_value: float = np.nan
     log_likelihood: float = np.nan
+    uncorrected: tuple[str, ...] = ()
     p_wild: np.ndarray | None = None
 
 
@@ -314,11 +318,18 @@ def fit_layer(
         condition_number=float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
         f_statistic=f_statistic,
         f_p_value=float(special.fdtrc(len(slopes), df, f_statistic)),
-        log_likelihood=float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
+        log_likelihood=np.nan
+        if len(totals) > 1
+        else float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
         parameters=k + solution.absorbed,
         status="ok",
         without=without @ back.T,
         clusters=clusters,
+        uncorrected=tuple(
+            name
+            for name, of_parts in zip(names, solution.weights.T, strict=True)
+            if len(totals) > 1 and not of_parts[1:].any()
+        ),
     )
 
 

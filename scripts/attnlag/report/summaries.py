@@ -11,11 +11,12 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
-from attnlag.regression import groups
+from attnlag.regression import groups, results
 from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
-from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, correction
+from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, R_SQUARED, correction, spans
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
+from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums, order_left
 from attnlag.regression.terms import is_lag, lags_among, named
 
 PREDICTIVE = (
@@ -47,9 +48,7 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
     settings = fitted.settings
     notes = []
     if settings.fixed_effects == "document":
-        notes.append("Means of documents are taken out; R-squared is of what they leave.")
-    if settings.bias_correction == "half-panel":
-        notes.append("Coefficients are corrected by the half-panel jackknife.")
+        notes.append("Means of documents are taken out, and every R-squared is within documents.")
     if fitted.bins is not None:
         notes.append(SHARED_BINS.format(fitted.bins))
     by_layer = fitted.coefficients.groupby("layer")
@@ -62,10 +61,24 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
             title=f"{name}: layer {layer}",
             alpha=settings.alpha,
             adjust=settings.adjust,
-            notes=notes,
+            within=settings.fixed_effects == "document",
+            notes=[*notes, *_corrected(fit, settings.bias_correction)],
         )
         for layer, fit, row in zip(fitted.layers, fitted.fits, rows, strict=True)
     }
+
+
+def _corrected(fit: Fit, bias_correction: str) -> list[str]:
+    """Return which coefficients of a layer the half-panel jackknife corrects, as a line or none."""
+    if bias_correction == "none":
+        return []
+    which = "Coefficients are corrected by the half-panel jackknife"
+    if fit.uncorrected:
+        which += (
+            f", but not those of {', '.join(fit.uncorrected)}, which a half of the documents does "
+            "not tell from the others"
+        )
+    return textwrap.wrap(f"{which}.", 90)
 
 
 def layer_summary(
@@ -76,6 +89,7 @@ def layer_summary(
     title: str,
     alpha: float,
     adjust: str,
+    within: bool = False,
     notes: Sequence[str] = (),
 ) -> str:
     """Return one layer's fit as a table of text.
@@ -91,27 +105,33 @@ def layer_summary(
     alpha : float
     adjust : str
         The correction behind the column of adjusted p-values.
+    within : bool
+        Whether the variance that is explained is that within documents.
     notes : sequence of str
         What else a reader must know, a line each.
     """
     if fit.status != "ok":
         return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
-    aic = -2 * fit.log_likelihood + 2 * fit.parameters
-    bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
-    likelihood = f"{fit.log_likelihood:.6g}"
+    likelihood = criteria = ("", "")
+    if np.isfinite(fit.log_likelihood):
+        aic = -2 * fit.log_likelihood + 2 * fit.parameters
+        bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
+        likelihood = "Log-likelihood:", f"{fit.log_likelihood:.6g}"
+        criteria = "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"
     covariance = COVARIANCE[coefficients["vcov_type"].iloc[0]]
     folds, documents = f"{fit.cv_r_squared:.4f}", f"{fit.loo_r_squared:.4f}"
     independent = f"{fit.effective_documents:,.1f}"
+    explained = "R-squared within docs:" if within else "R-squared:"
     top = _two_columns(
         [
-            ("Dep. variable:", "log norm", "R-squared:", f"{fit.r_squared:.4f}"),
+            ("Dep. variable:", "log norm", explained, f"{fit.r_squared:.4f}"),
             ("Method:", "least squares", "Adj. R-squared:", f"{fit.adj_r_squared:.4f}"),
             ("No. observations:", f"{fit.n_obs:,}", "R-squared, by folds:", folds),
             ("No. documents:", f"{fit.n_documents:,}", "R-squared, by document:", documents),
             ("Effective documents:", independent, "F-statistic (Wald):", f"{fit.f_statistic:.5g}"),
             ("Df of t and F:", f"{fit.df:,}", "Prob (F-statistic):", f"{fit.f_p_value:.3g}"),
-            ("Condition no.:", f"{fit.condition_number:.4g}", "Log-likelihood:", likelihood),
-            ("Residual std. dev.:", f"{fit.sigma:.5g}", "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"),
+            ("Condition no.:", f"{fit.condition_number:.4g}", *likelihood),
+            ("Residual std. dev.:", f"{fit.sigma:.5g}", *criteria),
         ],
         title,
     )
@@ -227,8 +247,14 @@ def findings(fitted: FittedRegression, name: str, by_group: pd.DataFrame) -> str
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
     text = coefficient_findings(
-        fitted.coefficients, fitted.goodness, name=name, alpha=alpha, adjust=adjust
+        fitted.coefficients,
+        fitted.goodness,
+        name=name,
+        alpha=alpha,
+        adjust=adjust,
+        fixed_effects=settings.fixed_effects,
     )
+    text += residual_findings(fitted.goodness, fitted.residual_sums, alpha=alpha, adjust=adjust)
     text += group_findings(by_group)
     text += advice(
         fitted.goodness, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap
@@ -239,7 +265,13 @@ def findings(fitted: FittedRegression, name: str, by_group: pd.DataFrame) -> str
 
 
 def coefficient_findings(
-    coefficients: pd.DataFrame, fits: pd.DataFrame, *, name: str, alpha: float, adjust: str
+    coefficients: pd.DataFrame,
+    fits: pd.DataFrame,
+    *,
+    name: str,
+    alpha: float,
+    adjust: str,
+    fixed_effects: str = "none",
 ) -> str:
     """Return in a few lines what a reader wants to know first.
 
@@ -264,14 +296,39 @@ def coefficient_findings(
         )
     if len(fitted):
         best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
+        r_squared = R_SQUARED[fixed_effects]
         lines.append(
-            f"  R²: {_range(fitted['r_squared'])} (highest in layer {best}); "
+            f"  {r_squared}: {_range(fitted['r_squared'])} (highest in layer {best}); "
             f"cross-validated by document: {_range(fitted['cv_r_squared'])}"
         )
     if dropped := int(fitted["n_dropped"].sum()):
         layers = counted(int((fitted["n_dropped"] > 0).sum()), "layer")
         lines.append(f"  {counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
     return "\n".join(lines + _not_fitted(fits)) + "\n"
+
+
+def residual_findings(fits: pd.DataFrame, sums: ResidualSums, *, alpha: float, adjust: str) -> str:
+    """Return whether the residuals are autocorrelated, and how much order the lags leave behind.
+
+    With thousands of tokens the test rejects what does not matter: the size stands beside it.
+    """
+    fitted = fits[fits["status"] == "ok"]
+    tested = fitted["breusch_godfrey_p_value"].dropna()
+    if tested.empty:
+        return ""
+    kind = "holm" if adjust == "max-t" else adjust
+    rejected = int((results.adjusted(tested, kind) < alpha).sum())
+    line = (
+        f"  residuals are autocorrelated in {rejected} of {counted(len(fits), 'layer')} "
+        f"(Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, p < {alpha:g}, {correction(kind)})"
+    )
+    lags, left = order_left(sums)
+    if left.notna().any():
+        line += (
+            f"; partial autocorrelations at {spans(lags)}, which the regression leaves out, sum to "
+            f"{left.median():.3f} in the median layer ({_range(left)})"
+        )
+    return line + "\n"
 
 
 def group_findings(by_group: pd.DataFrame) -> str:

@@ -20,7 +20,7 @@ from test_figures import (
     sites_figure,
 )
 
-from attnlag.figures import files, groups_by_layer, norms_by_position, text_by_token
+from attnlag.figures import files, groups_by_layer, norms_by_position, order_left, text_by_token
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, size_of, suffix_of
 
 
@@ -84,7 +84,15 @@ def text(layers, **kinds):
     return text_by_token.draw(data, title="The text itself", **kinds)
 
 
+def left(layers, **kinds):
+    partial = np.random.default_rng(layers).normal(scale=0.03, size=(20, layers))
+    partial[:, 1] = np.nan
+    data = order_left.Data(list(range(layers)), partial, [3, 4, 6, 7, 8, 9, 10], partial[3])
+    return order_left.draw(data, title=order_left.title_of(data), **kinds)
+
+
 DRAWN = [
+    left,
     norms_figure,
     coefficients_figure,
     null_figure,

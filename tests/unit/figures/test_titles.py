@@ -12,6 +12,7 @@ from attnlag.figures import (
     groups_by_layer,
     norms_by_layer,
     norms_by_position,
+    order_left,
     outcome_by_lag,
     sites_by_layer,
     specifications_by_layer,
@@ -85,6 +86,15 @@ def test_norms_and_first_tokens():
     )
     assert of_positions(typical + 0.01, typical) == ("First tokens are like the others")
     assert of_positions(typical * np.nan, typical) == "Norms along the text"
+
+
+def test_order_left():
+    data = order_left.Data([0, 1, 2], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
+    assert order_left.title_of(data) == (
+        "Partial autocorrelations of the residuals at lags 3 to 5 sum to 0.15 in the median layer"
+    )
+    data.left[:] = np.nan
+    assert order_left.title_of(data) == "Partial autocorrelation of the residuals"
 
 
 def of_groups(table):

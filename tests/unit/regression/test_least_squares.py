@@ -248,6 +248,8 @@ def test_a_covariate_that_a_half_does_not_tell_keeps_the_estimate_of_all_rows():
     np.testing.assert_allclose(fit.estimate, expected, rtol=1e-9)
     change = np.stack([estimate(codes != g) for g in range(7)]) - expected
     np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    assert fit.uncorrected == ("position_1",)
+    assert np.isnan(fit.log_likelihood)
     # A lag that a half does not tell is another matter.
     table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
     stack = stack_of(table, halves=True, fixed_effects=True)

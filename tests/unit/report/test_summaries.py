@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, stack_of
 
-from attnlag.regression import inference, least_squares, results
+from attnlag.regression import inference, labels, least_squares, results
 from attnlag.report import summaries
 
 
@@ -78,6 +80,52 @@ def test_findings_name_layers_without_a_fit(results):
     text = summaries.coefficient_findings(tidy, fits, name="m, c", alpha=0.05, adjust="none")
     assert "m, c: 3 of 4 layers fitted" in text
     assert text.endswith("  layer 3 was not fitted: the outcome is constant\n")
+
+
+def test_coefficients_that_the_jackknife_leaves_are_named(results):
+    fits, tidy, rows, _ = results
+    fit = replace(fits[1], uncorrected=("position_1", "position_2"), log_likelihood=float("nan"))
+    stated = summaries._corrected(fit, "half-panel")
+    assert stated == [
+        "Coefficients are corrected by the half-panel jackknife, but not those of position_1,",
+        "position_2, which a half of the documents does not tell from the others.",
+    ]
+    assert summaries._corrected(fit, "none") == []
+    row = next(rows.iloc[[1]].itertuples())
+    text = summaries.layer_summary(
+        fit,
+        tidy[tidy["layer"] == 1],
+        row,
+        title="t",
+        alpha=0.05,
+        adjust="holm",
+        within=True,
+        notes=stated,
+    )
+    assert "R-squared within docs:" in text
+    # Estimates that do not maximise the likelihood have no criterion of it.
+    assert "AIC" not in text
+    assert "likelihood" not in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("lags", "words"),
+    [([3], "lag 3"), ([3, 4], "lags 3 and 4"), ([3, 4, 6, 7, 8, 10], "lags 3, 4, 6 to 8 and 10")],
+)
+def test_lags_are_said_in_spans(lags, words):
+    assert labels.spans(lags) == words
+
+
+def test_findings_of_residuals_have_the_size_beside_the_test(monkeypatch):
+    fits = pd.DataFrame({"status": "ok", "breusch_godfrey_p_value": [0.001, 0.03, 0.9]})
+    left = pd.Series([0.1, 0.16, 0.3])
+    monkeypatch.setattr(summaries, "order_left", lambda sums: ([3, 4, 5], left))
+    assert summaries.residual_findings(fits, None, alpha=0.05, adjust="max-t") == (
+        "  residuals are autocorrelated in 1 of 3 layers (Breusch-Godfrey, lags 1 to 10, p < 0.05, "
+        "Holm over the layers); partial autocorrelations at lags 3 to 5, which the regression "
+        "leaves out, sum to 0.160 in the median layer (0.100 to 0.300)\n"
+    )
 
 
 def test_findings_of_groups_are_sizes_and_who_has_none():
