@@ -37,6 +37,7 @@ def main(args):
         seed=settings.seed,
         alpha=alpha,
         adjust=inference["adjust"],
+        negligible=inference["negligible"],
     )
 
     # What made each study is on record as it was in the study's own table.
@@ -57,6 +58,7 @@ def main(args):
         args.coefficients.with_suffix(".html"),
         alpha=alpha,
         adjust=inference["adjust"],
+        negligible=inference["negligible"],
     )
     html_tables.write_pairs(pairs, args.pairs.with_suffix(".html"))
     writing.write_text(summaries.comparison_findings(pairs, alpha), args.findings)

@@ -69,6 +69,7 @@ def main(args):
         args.coefficients.with_suffix(".html"),
         alpha=settings.alpha,
         adjust=settings.adjust,
+        negligible=settings.negligible,
     )
     writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", args.joint)
     with writing.replaced_whole(args.summary) as folder:

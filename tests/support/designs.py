@@ -31,6 +31,7 @@ def regression_settings(**changes):
         "covariance": "cluster",
         "alpha": 0.05,
         "adjust": "holm",
+        "negligible": 0.05,
         "bootstrap": 0,
         "wild_bootstrap": 0,
         "seed": 0,

@@ -461,6 +461,11 @@ class Inference(Section):
         description="Correction of p-values over the layers, for each term; `max-t` is Romano and "
         "Wolf's step-down, from the bootstrap",
     )
+    negligible: Annotated[float, Field(gt=0, allow_inf_nan=False), NotBool] = Field(
+        default=0.05,
+        description="Size below which a coefficient does not matter: each is called absent if "
+        "it is shown to be smaller, present if larger, else undecided (column `finding`)",
+    )
     bootstrap: Natural = Field(
         default=2000,
         description="Draws of whole documents, the same for all layers, for `max-t` and joint "

@@ -82,16 +82,19 @@ class Data:
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
+    negligible : float or None
+        Bound within which coefficients that are shown to be there are crosses.
     """
 
     coefficients: pd.DataFrame
     alpha: float
     adjust: str
+    negligible: float | None = None
 
 
 def reduce(inputs: ComparisonInputs) -> Data:
     """Return the table as it is."""
-    return Data(inputs.coefficients, **inputs.inference)
+    return Data(inputs.coefficients, **inputs.inference, negligible=inputs.negligible)
 
 
 def title_of(data: Data) -> str:
@@ -130,6 +133,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         alpha,
         adjust,
         band=null_text(alpha) if permuted else band_text(alpha),
+        negligible=data.negligible,
         unfitted=bool(coefficients["estimate"].isna().any()),
     )
     strip = strip_height([models, marks], size.canvas)

@@ -68,6 +68,8 @@ class Data:
     null : pandas.DataFrame or None
         The tidy table of a permuted regression with the same terms. With a null each lag has a
         panel of its own: the nulls of several lags would hide each other.
+    negligible : float or None
+        Bound within which coefficients that are shown to be there are crosses.
     r_squared_name : str
         With document effects, R² is of the variance within documents.
     """
@@ -78,6 +80,7 @@ class Data:
     adjust: str
     critical_values: Mapping[str, float] | None = None
     null: pd.DataFrame | None = None
+    negligible: float | None = None
     r_squared_name: str = "R²"
 
 
@@ -89,6 +92,7 @@ def reduce(inputs: CoefficientsInputs) -> Data:
         **inputs.inference,
         critical_values=inputs.critical_values,
         null=inputs.null,
+        negligible=inputs.negligible,
         r_squared_name=inputs.r_squared_name,
     )
 
@@ -139,7 +143,14 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     missing = unfitted_layers(coefficients, numbers)
 
     groups = [terms] if null is None else [[term] for term in terms]
-    entries = mark_entries(alpha, adjust, band=band, null=null is not None, unfitted=bool(missing))
+    entries = mark_entries(
+        alpha,
+        adjust,
+        band=band,
+        negligible=data.negligible,
+        null=null is not None,
+        unfitted=bool(missing),
+    )
     if null is None:
         entries = {**{named(term): handle_of(term, palette) for term in terms}, **entries}
 

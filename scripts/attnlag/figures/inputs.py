@@ -138,6 +138,11 @@ class Coefficients:
         return {name: self.stages["regression"][name] for name in ("alpha", "adjust")}
 
     @property
+    def negligible(self) -> float | None:
+        """The bound behind the column ``finding``; None where there is no such column."""
+        return self.stages["regression"].get("negligible")
+
+    @property
     def r_squared_name(self) -> str:
         """Name of R²: with document effects it is of the variance within documents."""
         stated = [stage.get("fixed_effects") for stage in self.stages.values()]

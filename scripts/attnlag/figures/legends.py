@@ -78,7 +78,13 @@ def null_text(alpha: float) -> str:
 
 
 def mark_entries(
-    alpha: float, adjust: str, *, band: str | None, null: bool = False, unfitted: bool = False
+    alpha: float,
+    adjust: str,
+    *,
+    band: str | None,
+    negligible: float | None = None,
+    null: bool = False,
+    unfitted: bool = False,
 ) -> dict[str, Any]:
     """Return the entries of a legend for what all profiles share, by their labels.
 
@@ -88,6 +94,8 @@ def mark_entries(
     adjust : str
     band : str or None
         What the bands are; None if there are none.
+    negligible : float, optional
+        Bound within which coefficients that are shown to be there are crosses.
     null : bool
         Whether the null of a permuted regression is drawn.
     unfitted : bool
@@ -100,6 +108,9 @@ def mark_entries(
         f"p < {alpha:g}{corrected}": Line2D([], [], **mark),
         f"p ≥ {alpha:g}{corrected}": Line2D([], [], markerfacecolor="w", **mark),
     }
+    if negligible is not None:
+        cross = {**mark, "marker": "x"}
+        entries[f"shown to be within ±{negligible:g}"] = Line2D([], [], **cross)
     if band:
         entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
     if null:

@@ -47,6 +47,10 @@ COEFFICIENTS = {
     "p_adjusted": ("", "corrected over the layers for the same term (`inference.adjust`)"),
     "conf_low": ("as the estimate", "lower end of the interval of this coefficient alone"),
     "conf_high": ("as the estimate", "its upper end"),
+    "finding": (
+        "",
+        "`present`: shown to be beyond ± `inference.negligible`; `absent`: within; `undecided`",
+    ),
     "vcov_type": ("", "kind of standard error (`inference.covariance`), or `permutation`"),
     "p_wild": ("", "p-value of the wild cluster bootstrap; with `wild_bootstrap` only"),
     "observed": ("as the estimate", "the coefficient in the real order; in a null only"),
@@ -365,7 +369,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/coefficients.html",
-        "the coefficients as a page to sort and filter, significant rows marked",
+        "the coefficients as a page to sort and filter, rows tinted by `finding`",
         wanted=True,
     ),
     Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer", when=fitted),
@@ -408,6 +412,10 @@ OUTPUTS = [
             "documents_only_b": ("", "documents left out, of the other only"),
             "layers_compared": ("", "layers of the deeper model that were held against one"),
             "layers_differing": ("", "of these, those whose coefficients differ significantly"),
+            "layers_alike": (
+                "",
+                "of these, those whose difference is shown to be within ± `negligible`",
+            ),
             "median_difference": ("", "median over these layers of the one less the other"),
         },
         when=compared,

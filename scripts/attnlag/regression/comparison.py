@@ -52,6 +52,7 @@ PAIR_COLUMNS = {
     "documents_only_b": int,
     "layers_compared": int,
     "layers_differing": int,
+    "layers_alike": int,
     "median_difference": float,
 }
 
@@ -110,7 +111,7 @@ def common_inference(studies: Sequence[Study]) -> dict[str, Any]:
         f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {found[0][key]} "
         f"as in {studies[0].model}, {studies[0].corpus}; fit the regressions alike"
         for study, settings in zip(studies, found, strict=True)
-        for key in ("alpha", "adjust", "covariance")
+        for key in ("alpha", "adjust", "covariance", "negligible")
         if settings[key] != found[0][key]
     ]
     if problems:
@@ -304,9 +305,12 @@ def disattenuated(pair: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 
 def differences(
-    one: Profile, other: Profile, term: str, alpha: float, adjust: str
+    one: Profile, other: Profile, term: str, *, alpha: float, adjust: str, negligible: float
 ) -> dict[str, float | int]:
-    """Return in how many layers the coefficients of two models differ.
+    """Return in how many layers the coefficients of two models differ, and in how many they do not.
+
+    That they do not differ is shown where the difference is within ± ``negligible``, by two
+    one-sided tests; where neither is shown the layer counts as neither.
 
     Each layer of the deeper model is held against the nearest of the other. The standard error of
     the difference is its standard deviation over the draws of documents, which both models share;
@@ -322,6 +326,8 @@ def differences(
         Level of significance.
     adjust : str
         Correction of the p-values over the layers; Holm's where it is max-t.
+    negligible : float
+        Size below which a difference does not matter.
     """
     points = max(len(one.estimate), len(other.estimate))
     estimates, draws = [], []
@@ -335,15 +341,20 @@ def differences(
     difference, drawn = difference[compared], drawn[:, compared]
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     if len(drawn) < 2 or not compared.any():
-        return {"layers_compared": 0, "layers_differing": 0, "median_difference": np.nan}
+        none = {"layers_compared": 0, "layers_differing": 0, "layers_alike": 0}
+        return {**none, "median_difference": np.nan}
     error = drawn.std(axis=0) * np.sqrt(one.documents / (one.documents - 1))
     # Models that are the same differ by nothing, with no error.
     t = np.abs(difference) / np.where(difference == 0, 1, error)
     p_values = pd.Series(2 * special.stdtr(one.documents - 1, -t))
     adjusted = results.adjusted(p_values, "holm" if adjust == "max-t" else adjust)
+    verdicts = results.equivalence(
+        difference, error, one.documents - 1, negligible=negligible, alpha=alpha
+    )
     return {
         "layers_compared": int(compared.sum()),
         "layers_differing": int((adjusted < alpha).sum()),
+        "layers_alike": int((verdicts == "absent").sum()),
         "median_difference": float(np.median(difference)),
     }
 
@@ -357,7 +368,13 @@ def documents_of(study: Study) -> list[str]:
 
 
 def pairs(
-    studies: Sequence[Study], *, draws: int, seed: int, alpha: float, adjust: str
+    studies: Sequence[Study],
+    *,
+    draws: int,
+    seed: int,
+    alpha: float,
+    adjust: str,
+    negligible: float,
 ) -> pd.DataFrame:
     """Compare every two models over the same corpus, site and regression, lag by lag, lead by lead.
 
@@ -373,6 +390,8 @@ def pairs(
         Level of significance; intervals cover 1 - ``alpha``.
     adjust : str
         Correction of p-values over the layers.
+    negligible : float
+        Size below which a difference does not matter.
 
     Returns
     -------
@@ -384,12 +403,20 @@ def pairs(
         groups.setdefault((study.corpus, study.site, study.regression), []).append(study)
     rows: list[dict[str, Any]] = []
     for group in groups.values():
-        rows += _pairs_of_group(group, draws, seed, alpha, adjust)
+        rows += _pairs_of_group(
+            group, draws=draws, seed=seed, alpha=alpha, adjust=adjust, negligible=negligible
+        )
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
 
 
 def _pairs_of_group(
-    group: Sequence[Study], draws: int, seed: int, alpha: float, adjust: str
+    group: Sequence[Study],
+    *,
+    draws: int,
+    seed: int,
+    alpha: float,
+    adjust: str,
+    negligible: float,
 ) -> list[dict[str, Any]]:
     documents = [documents_of(study) for study in group]
 
@@ -425,7 +452,14 @@ def _pairs_of_group(
                     "documents": len(common),
                     "documents_only_a": len(documents[a]) - len(common),
                     "documents_only_b": len(documents[b]) - len(common),
-                    **differences(profile_a, profile_b, term, alpha, adjust),
+                    **differences(
+                        profile_a,
+                        profile_b,
+                        term,
+                        alpha=alpha,
+                        adjust=adjust,
+                        negligible=negligible,
+                    ),
                 }
             )
     return rows

@@ -117,7 +117,12 @@ def fit_regression(
                     stack, index, solution, settings.wild_bootstrap, settings.seed
                 )
     coefficients = results.coefficients_table(
-        fits, stack, covariance=settings.covariance, alpha=settings.alpha, adjust=settings.adjust
+        fits,
+        stack,
+        covariance=settings.covariance,
+        alpha=settings.alpha,
+        adjust=settings.adjust,
+        negligible=settings.negligible,
     )
     joint = joint_tests(stack, solutions, fits, settings)
     if settings.adjust == "max-t":

@@ -96,7 +96,12 @@ def coefficients_by_group(
         )
         fits = inference.fit(stack, covariance, 2)
         table = results.coefficients_table(
-            fits, stack, covariance=covariance, alpha=settings.alpha, adjust=settings.adjust
+            fits,
+            stack,
+            covariance=covariance,
+            alpha=settings.alpha,
+            adjust=settings.adjust,
+            negligible=settings.negligible,
         )
         of_layer = pd.DataFrame(
             {

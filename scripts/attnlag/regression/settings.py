@@ -72,6 +72,8 @@ class RegressionSettings:
         Significance level.
     adjust : str
         Correction of p-values over the layers.
+    negligible : float
+        Size below which a coefficient does not matter.
     bootstrap, wild_bootstrap : int
         Number of draws.
     seed : int
@@ -89,6 +91,7 @@ class RegressionSettings:
     covariance: Covariance
     alpha: float
     adjust: Adjustment
+    negligible: float
     bootstrap: int
     wild_bootstrap: int
     seed: int

@@ -252,6 +252,7 @@ def findings(fitted: FittedRegression, name: str, by_group: pd.DataFrame) -> str
         name=name,
         alpha=alpha,
         adjust=adjust,
+        negligible=settings.negligible,
         fixed_effects=settings.fixed_effects,
     )
     text += residual_findings(fitted.goodness, fitted.residual_sums, alpha=alpha, adjust=adjust)
@@ -271,6 +272,7 @@ def coefficient_findings(
     name: str,
     alpha: float,
     adjust: str,
+    negligible: float,
     fixed_effects: str = "none",
 ) -> str:
     """Return in a few lines what a reader wants to know first.
@@ -288,11 +290,14 @@ def coefficient_findings(
         # Covariates are held fixed, not asked about.
         if not is_lag(str(term)):
             continue
+        verdicts = rows["finding"].value_counts()
         significant = rows.loc[rows["p_adjusted"] < alpha, "estimate"]
         lines.append(
             f"  {named(str(term))}: significant in {len(significant)} of "
             f"{len(fits)} layers (p < {alpha:g}, {correction(adjust)}), positive in "
-            f"{(significant > 0).sum()} of these; coefficients {_range(rows['estimate'])}"
+            f"{(significant > 0).sum()} of these; coefficients {_range(rows['estimate'])}; "
+            f"shown to be beyond ±{negligible:g} in {verdicts.get('present', 0)}, within it in "
+            f"{verdicts.get('absent', 0)}"
         )
     if len(fitted):
         best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
@@ -463,7 +468,8 @@ def _pair_finding(row: Any, alpha: float) -> str:
     differ = ""
     if row.layers_compared:
         differ = (
-            f"; they differ in {row.layers_differing} of {counted(row.layers_compared, 'layer')}, "
-            f"{row.median_difference:+.3f} in the median layer"
+            f"; they differ in {row.layers_differing} of {counted(row.layers_compared, 'layer')} "
+            f"and are shown to be alike in {row.layers_alike}, {row.median_difference:+.3f} in the "
+            "median layer"
         )
     return f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}{differ}{note}"

@@ -70,7 +70,7 @@ def write_study(
     """Write the coefficients and cross-products of a study as the pipeline does."""
     folder = folder / model / corpus / site / "notebook"
     stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
-    stated |= {"fixed_effects": "none", **options}
+    stated |= {"negligible": 0.05, "fixed_effects": "none", **options}
     record = {
         "model": {"name": model, "source": source},
         "corpus": {"name": corpus},
@@ -87,7 +87,7 @@ def write_study(
     stack = crossproducts.stacked(written)
     fits = inference.fit(stack, stated["covariance"], stated["folds"])
     table = results.coefficients_table(
-        fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust")}
+        fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust", "negligible")}
     )
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
     for place, (key, value) in enumerate(keys.items()):
@@ -98,7 +98,9 @@ def write_study(
 
 def pairs_of(*paths, draws=200, seed=0, alpha=0.05):
     studies = [comparison.read_study(path) for path in paths]
-    return comparison.pairs(studies, draws=draws, seed=seed, alpha=alpha, adjust="holm")
+    return comparison.pairs(
+        studies, draws=draws, seed=seed, alpha=alpha, adjust="holm", negligible=0.05
+    )
 
 
 def literal_draws(documents, draws, seed):
@@ -265,7 +267,12 @@ def test_differences_are_tested_layer_by_layer():
     one, other = [0.5, 0.3, 0.12, 0.1, 0.2], [0.1, 0.2, 0.1, 0.1, np.nan]
     errors = 0.03
     found = comparison.differences(
-        profile_of(one, errors), profile_of(other, errors, seed=1), "lag_1", 0.05, "holm"
+        profile_of(one, errors),
+        profile_of(other, errors, seed=1),
+        "lag_1",
+        alpha=0.05,
+        adjust="holm",
+        negligible=0.05,
     )
     t = np.array([0.4, 0.1, 0.02, 0.0]) / (errors * np.sqrt(2) * np.sqrt(30 / 29))
     p = 2 * stats.t.sf(t, 29)
@@ -275,19 +282,39 @@ def test_differences_are_tested_layer_by_layer():
     assert found == {
         "layers_compared": 4,
         "layers_differing": 1,
+        "layers_alike": 0,
         "median_difference": pytest.approx(0.06),
     }
     alone = comparison.differences(
-        profile_of(one, errors), profile_of(other, errors, seed=1), "lag_1", 0.05, "none"
+        profile_of(one, errors),
+        profile_of(other, errors, seed=1),
+        "lag_1",
+        alpha=0.05,
+        adjust="none",
+        negligible=0.05,
     )
     assert alone["layers_differing"] == 2
+    # The last two are within ±0.1, by the two one-sided tests of each.
+    wide = comparison.differences(
+        profile_of(one, errors),
+        profile_of(other, errors, seed=1),
+        "lag_1",
+        alpha=0.05,
+        adjust="holm",
+        negligible=0.1,
+    )
+    error = errors * np.sqrt(2) * np.sqrt(30 / 29)
+    upper = [stats.t.sf((0.1 - d) / error, 29) for d in (0.4, 0.1, 0.02, 0.0)]
+    assert wide["layers_alike"] == (np.array(upper) < 0.05).sum() == 2
 
 
 def test_differences_hold_each_layer_of_the_deeper_against_the_nearest():
     shallow, deep = profile_of([0.2, -0.2, 0.2], 0.01), profile_of([0.1, 0.2, -0.2, 0.2, 0.2], 0.01)
     # Depths 0, ¼ (as near to 0 as to ½: the earlier), ½, ¾, 1.
     assert comparison.nearest_layers(3, 5).tolist() == [0, 0, 1, 1, 2]
-    found = comparison.differences(shallow, deep, "lag_1", 0.05, "max-t")
+    found = comparison.differences(
+        shallow, deep, "lag_1", alpha=0.05, adjust="max-t", negligible=0.05
+    )
     assert (found["layers_compared"], found["layers_differing"]) == (5, 2)
 
 
@@ -309,7 +336,7 @@ def test_differences_know_that_both_models_read_the_same_documents(tmp_path):
 
 def test_nothing_fitted_is_nothing_compared():
     none = profile_of([np.nan] * 3, 0.01)
-    found = comparison.differences(none, none, "lag_1", 0.05, "holm")
+    found = comparison.differences(none, none, "lag_1", alpha=0.05, adjust="holm", negligible=0.05)
     assert (found["layers_compared"], found["layers_differing"]) == (0, 0)
     assert np.isnan(found["median_difference"])
 
@@ -371,6 +398,7 @@ def test_identical_models_differ_nowhere(tmp_path):
     exact = table[["correlation", "conf_low", "conf_high"]]
     np.testing.assert_allclose(exact, 1, atol=1e-12)
     assert (table["layers_compared"] == 7).all()
+    assert (table["layers_alike"] == 7).all()
     assert (table[["layers_differing", "median_difference"]] == 0).all(axis=None)
 
 
@@ -533,7 +561,8 @@ def test_findings_are_a_line_for_each_pair(tmp_path):
         f"  lag 1, attention, prompts: a and twin (random weights) correlate "
         f"{first['correlation']:.2f} (90% interval {first['conf_low']:.2f} to "
         f"{first['conf_high']:.2f}) over depth; they differ in {first['layers_differing']} of 6 "
-        f"layers, {first['median_difference']:+.3f} in the median layer"
+        f"layers and are shown to be alike in {first['layers_alike']}, "
+        f"{first['median_difference']:+.3f} in the median layer"
     )
     assert len(lines) == 3
 
@@ -544,7 +573,7 @@ def test_findings_say_what_was_left_out_and_why_there_is_no_correlation(tmp_path
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
     line = summaries.comparison_findings(table, 0.05).splitlines()[1]
     assert "no correlation over depth (2 points of depth in common, expected 3)" in line
-    assert "they differ in 0 of 2 layers, " in line
+    assert "they differ in 0 of 2 layers and are shown to be alike in " in line
     assert line.endswith("in the median layer; 1 document of one model only left out")
 
 

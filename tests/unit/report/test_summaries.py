@@ -16,7 +16,7 @@ def fitted_results():
     stack = stack_of(table)
     fits = inference.fit(stack, "nonrobust", 5)
     tidy = results.coefficients_table(
-        fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm"
+        fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm", negligible=0.05
     )
     tests = ["jarque_bera", "breusch_pagan", "breusch_godfrey"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
@@ -61,7 +61,9 @@ def test_a_layer_without_a_fit_says_why(results):
 
 def test_findings_count_what_is_significant(results):
     _, tidy, fits, _ = results
-    text = summaries.coefficient_findings(tidy, fits, name="m, c", alpha=0.05, adjust="holm")
+    text = summaries.coefficient_findings(
+        tidy, fits, name="m, c", alpha=0.05, adjust="holm", negligible=0.05
+    )
     lag_1 = tidy[tidy["term"] == "lag_1"]
     number = (lag_1["p_adjusted"] < 0.05).sum()
     assert number >= 1
@@ -70,6 +72,8 @@ def test_findings_count_what_is_significant(results):
     assert lines[1].startswith(
         f"  lag 1: significant in {number} of 3 layers (p < 0.05, Holm over the layers)"
     )
+    present, absent = ((lag_1["finding"] == verdict).sum() for verdict in ("present", "absent"))
+    assert lines[1].endswith(f"; shown to be beyond ±0.05 in {present}, within it in {absent}")
     best = fits.loc[fits["r_squared"].idxmax()]
     assert f"to {best.r_squared:.3f} (highest in layer {best.layer})" in lines[3]
 
@@ -77,7 +81,9 @@ def test_findings_count_what_is_significant(results):
 def test_findings_name_layers_without_a_fit(results):
     _, tidy, fits, _ = results
     fits = pd.concat([fits, fits.tail(1).assign(layer=3, status="the outcome is constant")])
-    text = summaries.coefficient_findings(tidy, fits, name="m, c", alpha=0.05, adjust="none")
+    text = summaries.coefficient_findings(
+        tidy, fits, name="m, c", alpha=0.05, adjust="none", negligible=0.05
+    )
     assert "m, c: 3 of 4 layers fitted" in text
     assert text.endswith("  layer 3 was not fitted: the outcome is constant\n")
 
