@@ -40,11 +40,14 @@ parser.add_argument("--findings", type=Path, required=True, help="text")
 def main(args):
     settings = args.settings
     products = tables.shards(args.crossproducts)
-    fitted = fitting.fit_regression(products, tables.shards(args.design), settings, args.threads)
+    group_of = group_by_document(args.corpus)
+    fitted = fitting.fit_regression(
+        products, tables.shards(args.design), group_of, settings, args.threads
+    )
     of_groups = groups.settings_of_groups(settings)
     by_group = groups.coefficients_by_group(
         [crossproducts.read_shard(path) for path in products],
-        group_by_document(args.corpus),
+        group_of,
         of_groups,
     )
 

@@ -29,6 +29,7 @@ def regression_settings(**changes):
         "fixed_effects": "none",
         "bias_correction": "none",
         "covariance": "cluster",
+        "cluster": "document",
         "alpha": 0.05,
         "adjust": "holm",
         "negligible": 0.05,

@@ -106,6 +106,7 @@ ROWS = {
     "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
     "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
+    "clusters": (change(inference={"cluster": "group"}), REGRESSION),
     "what is negligible": (change(inference={"negligible": 0.1}), REGRESSION),
     "draws of documents": (change(inference={"bootstrap": 100}), REGRESSION),
     "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
@@ -222,8 +223,9 @@ DOCUMENTED = {
         "the layer of the text",
         "the documents of the text",
     ],
-    "`inference`: covariance, alpha, correction, what is negligible, draws, folds": [
+    "`inference`: covariance, alpha, clusters, correction, what is negligible, draws, folds": [
         "covariance",
+        "clusters",
         "alpha",
         "correction",
         "what is negligible",

@@ -348,7 +348,7 @@ OUTPUTS = [
         {
             "alpha": ("", "significance level"),
             "critical_values": ("standard errors", "by term: half of the width of a joint band"),
-            "documents": ("", "documents drawn from"),
+            "documents": ("", "documents drawn from, or groups (`inference.cluster`)"),
             "bins": ("", "bins drawn from, where documents share them, else null"),
             "draws": ("", "draws that all fitted layers could be estimated in"),
             "seed": ("", "seed of the draws"),

@@ -394,7 +394,7 @@ def record_of(joint_tests: Joint, stack: Stack, *, alpha: float, seed: int) -> d
         "alpha": alpha,
         "bins": stack.bins,
         "critical_values": known,
-        "documents": int(stack.documents.max(initial=0)),
+        "documents": max((stack.count(index) for index in range(len(stack.layers))), default=0),
         "draws": joint_tests.draws,
         "seed": seed,
     }

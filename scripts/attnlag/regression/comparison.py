@@ -111,7 +111,7 @@ def common_inference(studies: Sequence[Study]) -> dict[str, Any]:
         f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {found[0][key]} "
         f"as in {studies[0].model}, {studies[0].corpus}; fit the regressions alike"
         for study, settings in zip(studies, found, strict=True)
-        for key in ("alpha", "adjust", "covariance", "negligible")
+        for key in ("alpha", "adjust", "covariance", "cluster", "negligible")
         if settings[key] != found[0][key]
     ]
     if problems:

@@ -4,12 +4,11 @@ The estimates come from the cross-products. Once they are known, the design is r
 for what only the residuals tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.columns import layer_name
@@ -64,7 +63,11 @@ class FittedRegression:
 
 
 def fit_regression(
-    products: Sequence[Path], designs: Sequence[Path], settings: RegressionSettings, threads: int
+    products: Sequence[Path],
+    designs: Sequence[Path],
+    group_of: Mapping[str, str],
+    settings: RegressionSettings,
+    threads: int,
 ) -> FittedRegression:
     """Fit a regression in every layer.
 
@@ -72,6 +75,8 @@ def fit_regression(
     ----------
     products, designs : sequence of Path
         Cross-products and designs of all shards, in order.
+    group_of : mapping of document to group
+        In the order of the corpus.
     settings : RegressionSettings
     threads : int
         Number of shards that are read at a time. The results do not depend on it.
@@ -85,12 +90,22 @@ def fit_regression(
     records = [tables.read_provenance(path) for path in products]
     sequences = _usable_sequences(records)
     shards = [crossproducts.read_shard(path) for path in products]
+    effects = settings.fixed_effects == "document"
+    grouped = settings.cluster == "group"
     stack = crossproducts.stacked(
         shards,
-        fixed_effects=settings.fixed_effects == "document",
+        fixed_effects=effects,
         budget=settings.stack_mb * 1e6,
+        group_of=group_of if grouped else None,
     )
     documents = int(stack.documents.max(initial=0))
+    clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
+    if grouped and clusters < FEWEST_DOCUMENTS:
+        raise UserError(
+            f"found {counted(clusters, 'group')} of documents with rows, expected at least "
+            f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
+            "documents of more groups"
+        )
     if settings.covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
         raise UserError(
             f"found {counted(documents, 'document')} with rows, expected at least "
@@ -109,7 +124,12 @@ def fit_regression(
     robust = None
     if settings.covariance in ROBUST:
         robust = list(residuals.robust_covariance(sums, model, settings.covariance))
-    fits = inference.fit(stack, settings.covariance, settings.folds, solutions, robust)
+    folds: int | Stack
+    if settings.folds == "groups":
+        folds = crossproducts.stacked(shards, fixed_effects=effects, group_of=group_of)
+    else:
+        folds = settings.folds
+    fits = inference.fit(stack, settings.covariance, folds, solutions, robust)
     if settings.wild_bootstrap:
         for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
             if fit.status == "ok":
@@ -119,7 +139,7 @@ def fit_regression(
     coefficients = results.coefficients_table(
         fits,
         stack,
-        covariance=settings.covariance,
+        covariance=f"{settings.covariance}-group" if grouped else settings.covariance,
         alpha=settings.alpha,
         adjust=settings.adjust,
         negligible=settings.negligible,
@@ -173,7 +193,7 @@ def joint_tests(
     UserError
         If the correction of p-values needs the draws and there are too few documents.
     """
-    documents = int(np.max(stack.documents, initial=0))
+    documents = max((stack.count(index) for index in range(len(stack.layers))), default=0)
     draws = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
     if settings.adjust == "max-t" and not draws:
         raise UserError(

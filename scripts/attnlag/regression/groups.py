@@ -52,10 +52,12 @@ def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
     """Return the settings of the regressions of groups.
 
     Errors that need the residuals of each group's own regression (HC1, HC3, HAC) are clustered by
-    document instead; max-t becomes Holm, because its draws are of the whole corpus.
+    document instead, and so are errors by group; max-t becomes Holm, because its draws are of the
+    whole corpus.
     """
     return replace(
         settings,
+        cluster="document",
         covariance=settings.covariance if settings.covariance in FROM_SUMS else "cluster",
         adjust="holm" if settings.adjust == "max-t" else settings.adjust,
     )

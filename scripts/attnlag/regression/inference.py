@@ -224,7 +224,7 @@ def fit_layer(
     by_document: DocumentSums,
     *,
     covariance: str,
-    folds: int,
+    folds: int | Stack,
     robust: np.ndarray | None = None,
 ) -> Fit:
     """Return one layer's fit from its solution.
@@ -239,8 +239,9 @@ def fit_layer(
     covariance : str
         ``"cluster"``, ``"cluster-jackknife"``, ``"nonrobust"``, or another for which the
         covariance is given.
-    folds : int
-        Folds of clusters for the cross-validated R²; at most one per cluster is used.
+    folds : int or Stack
+        Folds of clusters for the cross-validated R²; at most one per cluster is used. Of a stack
+        of the same documents, each cluster is a fold.
     robust : (K, K) array, optional
         Covariance of the estimates of centred data, from the residuals themselves.
     """
@@ -252,11 +253,13 @@ def fit_layer(
     left_out = jackknife(solution, packed, totals)
     clusters = np.flatnonzero(left_out.present)
     without = left_out.thetas[clusters]
-    if covariance in CLUSTERED and solution.documents < FEWEST_DOCUMENTS:
-        solution.status = f"{counted(solution.documents, 'document')}: too few to cluster by"
+    count = stack.count(index)
+    if covariance in CLUSTERED and count < FEWEST_DOCUMENTS:
+        unit = "group" if stack.grouped else "document"
+        solution.status = f"{counted(count, unit)}: too few to cluster by"
         return unfitted(len(names), solution)
     if covariance == "cluster":
-        g = solution.documents
+        g = count
         # One degree of freedom for the constant, or for the level of all document effects.
         factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - (1 if solution.absorbed else 0))
         v, df = factor * back @ by_document.meat @ back.T, g - 1
@@ -301,6 +304,11 @@ def fit_layer(
     eigenvalues = np.linalg.eigvalsh(x)
 
     ssr, tss = solution.ssr, solution.tss
+    if isinstance(folds, Stack):
+        own = folds.products[index]
+        unseen = cross_validated_sse(solution, own, totals, own.shape[1])
+    else:
+        unseen = cross_validated_sse(solution, packed, totals, folds)
     r_squared = 1 - ssr / tss
     total_df = n_obs - (solution.absorbed or 1)
     return Fit(
@@ -312,7 +320,7 @@ def fit_layer(
         effective_documents=by_document.effective,
         r_squared=r_squared,
         adj_r_squared=1 - (1 - r_squared) * total_df / solution.df_resid,
-        cv_r_squared=1 - cross_validated_sse(solution, packed, totals, folds) / tss,
+        cv_r_squared=1 - unseen / tss,
         loo_r_squared=1 - left_out.sse / tss if len(clusters) > 1 else np.nan,
         sigma=float(np.sqrt(ssr / solution.df_resid)),
         condition_number=float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
@@ -336,7 +344,7 @@ def fit_layer(
 def fit(
     stack: Stack,
     covariance: str,
-    folds: int,
+    folds: int | Stack,
     solutions: Sequence[Solution] | None = None,
     robust: Sequence[np.ndarray] | None = None,
 ) -> list[Fit]:
@@ -346,7 +354,7 @@ def fit(
     ----------
     stack : Stack
     covariance : str
-    folds : int
+    folds : int or Stack
     solutions : sequence of Solution, optional
         From `solve_all`, if they are at hand.
     robust : sequence of (K, K) arrays, optional

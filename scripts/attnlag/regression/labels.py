@@ -5,6 +5,8 @@ from collections.abc import Sequence
 COVARIANCE = {
     "cluster": "clustered by document (CRV1)",
     "cluster-jackknife": "clustered by document, jackknife (CRV3)",
+    "cluster-group": "clustered by group of documents (CRV1)",
+    "cluster-jackknife-group": "clustered by group of documents, jackknife (CRV3)",
     "nonrobust": "nonrobust",
     "hc1": "HC1",
     "hc3": "HC3",

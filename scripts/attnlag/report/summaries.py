@@ -253,12 +253,16 @@ def findings(fitted: FittedRegression, name: str, by_group: pd.DataFrame) -> str
         alpha=alpha,
         adjust=adjust,
         negligible=settings.negligible,
+        unseen="group" if settings.folds == "groups" else "document",
         fixed_effects=settings.fixed_effects,
     )
     text += residual_findings(fitted.goodness, fitted.residual_sums, alpha=alpha, adjust=adjust)
     text += group_findings(by_group)
     text += advice(
-        fitted.goodness, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap
+        fitted.goodness,
+        covariance=settings.covariance,
+        wild_bootstrap=settings.wild_bootstrap,
+        groups=fitted.joint["documents"] if settings.cluster == "group" else None,
     )
     if fitted.bins is not None:
         text += f"  {SHARED_BINS.format(fitted.bins)}\n"
@@ -274,6 +278,7 @@ def coefficient_findings(
     adjust: str,
     negligible: float,
     fixed_effects: str = "none",
+    unseen: str = "document",
 ) -> str:
     """Return in a few lines what a reader wants to know first.
 
@@ -304,7 +309,7 @@ def coefficient_findings(
         r_squared = R_SQUARED[fixed_effects]
         lines.append(
             f"  {r_squared}: {_range(fitted['r_squared'])} (highest in layer {best}); "
-            f"cross-validated by document: {_range(fitted['cv_r_squared'])}"
+            f"cross-validated by {unseen}: {_range(fitted['cv_r_squared'])}"
         )
     if dropped := int(fitted["n_dropped"].sum()):
         layers = counted(int((fitted["n_dropped"] > 0).sum()), "layer")
@@ -368,8 +373,10 @@ def group_findings(by_group: pd.DataFrame) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
-    """Return a warning if errors by document rest on few or unequal documents, else nothing.
+def advice(
+    fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int, groups: int | None = None
+) -> str:
+    """Return a warning if clustered errors rest on few or unequal clusters, else nothing.
 
     Parameters
     ----------
@@ -379,16 +386,19 @@ def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
         Kind of standard errors.
     wild_bootstrap : int
         Number of draws of the wild bootstrap.
+    groups : int, optional
+        Number of groups of documents, if errors are clustered by them.
     """
     fitted = fits[fits["status"] == "ok"]
     if not len(fitted) or covariance not in CLUSTERED:
         return ""
-    documents = int(fitted["n_documents"].max())
+    unit = "document" if groups is None else "group"
+    clusters = groups or int(fitted["n_documents"].max())
     effective = float(fitted["effective_documents"].min())
-    if documents >= FEW_DOCUMENTS and effective >= UNEQUAL * documents:
+    if clusters >= FEW_DOCUMENTS and effective >= UNEQUAL * clusters:
         return ""
     line = (
-        f"  errors by document rest on {documents:,} documents, which count as {effective:.0f} "
+        f"  errors by {unit} rest on {counted(clusters, unit)}, which count as {effective:.0f} "
         "equal ones where they are fewest"
     )
     if not wild_bootstrap:

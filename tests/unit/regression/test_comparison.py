@@ -70,7 +70,7 @@ def write_study(
     """Write the coefficients and cross-products of a study as the pipeline does."""
     folder = folder / model / corpus / site / "notebook"
     stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
-    stated |= {"negligible": 0.05, "fixed_effects": "none", **options}
+    stated |= {"cluster": "document", "negligible": 0.05, "fixed_effects": "none", **options}
     record = {
         "model": {"name": model, "source": source},
         "corpus": {"name": corpus},

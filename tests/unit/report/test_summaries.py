@@ -163,6 +163,8 @@ def test_advice_where_documents_are_few_or_unequal():
     few = fits.assign(n_documents=[20], effective_documents=[19.0])
     assert "wild bootstrap" not in summaries.advice(few, covariance="cluster", wild_bootstrap=999)
     assert summaries.advice(few, covariance="hac", wild_bootstrap=0) == ""
+    text = summaries.advice(unequal, **settings, groups=13)
+    assert "errors by group rest on 13 groups, which count as 12 equal ones" in text
 
 
 def test_findings_of_a_null_compare_it_with_the_real_order():
