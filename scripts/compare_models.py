@@ -31,7 +31,14 @@ def main(args):
     inference = comparison.common_inference(studies)
     alpha = inference["alpha"]
     coefficients = comparison.combined_coefficients(studies)
-    pairs = comparison.pairs(studies, draws=settings.draws, seed=settings.seed, alpha=alpha)
+    pairs = comparison.pairs(
+        studies,
+        draws=settings.draws,
+        seed=settings.seed,
+        alpha=alpha,
+        adjust=inference["adjust"],
+        negligible=inference["negligible"],
+    )
 
     # What made each study is on record as it was in the study's own table.
     keys = comparison.STUDY_KEYS
@@ -51,6 +58,7 @@ def main(args):
         args.coefficients.with_suffix(".html"),
         alpha=alpha,
         adjust=inference["adjust"],
+        negligible=inference["negligible"],
     )
     html_tables.write_pairs(pairs, args.pairs.with_suffix(".html"))
     writing.write_text(summaries.comparison_findings(pairs, alpha), args.findings)

@@ -82,8 +82,9 @@ def covariates_table() -> str:
 
 def value(field: dict[str, Any]) -> str:
     """Return in words what a key may have, from its JSON schema."""
-    if "anyOf" in field:
-        return " or ".join(value(choice) for choice in field["anyOf"])
+    for several in ("anyOf", "oneOf"):
+        if several in field:
+            return " or ".join(value(choice) for choice in field[several])
     if "$ref" in field:
         return "a mapping, described below"
     if "const" in field:

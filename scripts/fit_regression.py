@@ -56,11 +56,14 @@ parser.add_argument("--findings", type=Path, required=True, help="text")
 def main(args):
     settings = args.settings
     products = tables.shards(args.crossproducts)
-    fitted = fitting.fit_regression(products, tables.shards(args.design), settings, args.threads)
+    group_of = group_by_document(args.corpus)
+    fitted = fitting.fit_regression(
+        products, tables.shards(args.design), group_of, settings, args.threads
+    )
     of_groups = groups.settings_of_groups(settings)
     by_group = groups.coefficients_by_group(
         [crossproducts.read_shard(path) for path in products],
-        group_by_document(args.corpus),
+        group_of,
         of_groups,
     )
     order = random = None
@@ -95,17 +98,19 @@ def main(args):
         args.coefficients.with_suffix(".html"),
         alpha=settings.alpha,
         adjust=settings.adjust,
+        negligible=settings.negligible,
     )
     writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", args.joint)
     with writing.replaced_whole(args.summary) as folder:
         for layer, text in summaries.layer_summaries(fitted, name).items():
             (folder / f"{layer}.txt").write_text(text, encoding="utf-8")
-    writing.write_text(summaries.findings(fitted, held_against, name), args.findings)
+    text = summaries.findings(fitted, held_against, by_group, name)
+    writing.write_text(text, args.findings)
     program.log.info(
         "%s: fitted %s, and %s",
         name,
         counted(len(fitted.layers), "layer"),
-        counted(by_group["subset"].nunique(), "group"),
+        counted(len(groups.fitted_groups(by_group)[0]), "group"),
     )
 
 

@@ -30,7 +30,7 @@ def test_jobs_run_on_both_nodes(chain, slurm):
         assert set(nodes) == set(slurm.names), rule
     rules = set(map(rule_of, chain.jobs))
     # Nodes have no network, and what takes less than its submission is not submitted.
-    assert not rules & {"fetch_model", "check_fits", "plot_null"}
+    assert not rules & {"fetch_model", "check_fits"}
     assert {"prepare_corpus", "extract_activations", "fit_regression", "plot_regression"} <= rules
 
 

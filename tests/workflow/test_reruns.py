@@ -103,6 +103,8 @@ ROWS = {
     "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
     "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
+    "clusters": (change(inference={"cluster": "group"}), REGRESSION),
+    "what is negligible": (change(inference={"negligible": 0.1}), REGRESSION),
     "draws of documents": (change(inference={"bootstrap": 100}), REGRESSION),
     "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
     "the seed of draws": (change(inference={"seed": 1}), REGRESSION),
@@ -215,10 +217,12 @@ DOCUMENTED = {
         "the layer of the text",
         "the documents of the text",
     ],
-    "`inference`: covariance, alpha, correction, draws, folds": [
+    "`inference`: covariance, alpha, clusters, correction, what is negligible, draws, folds": [
         "covariance",
+        "clusters",
         "alpha",
         "correction",
+        "what is negligible",
         "draws of documents",
         "draws of signs",
         "the seed of draws",

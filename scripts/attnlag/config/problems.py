@@ -87,6 +87,8 @@ def _key_of(error: Mapping[str, Any]) -> KeyPath:
         path.pop()
     if path and path[0] == "models":
         del path[2:3]  # the kind of source, between the model's name and its key
+    if path[-1:] == ["number"]:  # the kind of number or word that it was taken for
+        path.pop()
     if error["type"].startswith("union_tag"):
         path.append("source")
     if error["type"] == "impossible":

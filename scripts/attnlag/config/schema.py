@@ -19,7 +19,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, core_schema
@@ -130,6 +132,13 @@ NotBool = BeforeValidator(_not_bool)
 Natural = Annotated[int, Field(ge=0), NotBool]
 Positive = Annotated[int, Field(ge=1), NotBool]
 AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
+
+
+# What is not this word is to be a number: there is a message of one kind, not of both.
+Folds = Annotated[
+    Annotated[AtLeastTwo, Tag("number")] | Annotated[Literal["groups"], Tag("groups")],
+    Discriminator(lambda value: "groups" if value == "groups" else "number"),
+]
 
 Distinct = AfterValidator(_distinct)
 
@@ -478,6 +487,11 @@ class Inference(Section):
         "with few documents); or `hac` (Newey-West within sequences), `hc1` and `hc3` "
         "(heteroskedasticity only), `nonrobust` (classical)",
     )
+    cluster: Literal["document", "group"] = Field(
+        default="document",
+        description="What errors are clustered by, and what is drawn in the bootstraps: documents, "
+        "for statements on more texts of the same groups, or whole groups, for other groups",
+    )
     alpha: Annotated[float, Field(gt=0, lt=1), NotBool] = Field(
         default=0.05, description="Significance level; intervals cover 1 - alpha"
     )
@@ -485,6 +499,11 @@ class Inference(Section):
         default="holm",
         description="Correction of p-values over the layers, for each term; `max-t` is Romano and "
         "Wolf's step-down, from the bootstrap",
+    )
+    negligible: Annotated[float, Field(gt=0, allow_inf_nan=False), NotBool] = Field(
+        default=0.05,
+        description="Size below which a coefficient does not matter: each is called absent if "
+        "it is shown to be smaller, present if larger, else undecided (column `finding`)",
     )
     bootstrap: Natural = Field(
         default=2000,
@@ -497,8 +516,10 @@ class Inference(Section):
         "documents (column `p_wild`); 0: none",
     )
     seed: Natural = Field(default=0, description="Seed of all these draws")
-    folds: AtLeastTwo = Field(
-        default=10, description="Folds of documents for the cross-validated R²"
+    folds: Folds = Field(
+        default=10,
+        description="Folds of documents for the cross-validated R²; `groups`: a fold for each "
+        "group of documents, so that it is the R² of groups that the fit did not see",
     )
     hac_lags: Natural | None = Field(
         default=None,
@@ -510,6 +531,16 @@ class Inference(Section):
         description="Memory for the cross-products of documents; beyond it documents are dealt "
         "to bins for jackknife, folds and bootstrap, and CRV1 stays exact",
     )
+
+    @model_validator(mode="after")
+    def _has_clusters(self) -> "Inference":
+        if self.cluster == "group" and not self.covariance.startswith("cluster"):
+            raise _impossible(
+                "cluster",
+                f"found cluster: group with covariance: {self.covariance}, expected covariance: "
+                "cluster or cluster-jackknife: the others know no clusters",
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_draws(self) -> "Inference":

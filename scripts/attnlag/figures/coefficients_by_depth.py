@@ -72,23 +72,24 @@ class Data:
     ----------
     coefficients : pandas.DataFrame
         The comparison's table of one site and regression. A row of panels per lag, a column per
-        corpus; a layer without estimate is a gap, marked below in the colour of its model. Of a
-        permuted regression, the coefficients in the order that the tokens have are drawn, with
-        the bands of the null.
+        corpus; a layer without estimate is a gap, marked below in the colour of its model.
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
+    negligible : float or None
+        Bound within which coefficients that are shown to be there are crosses.
     """
 
     coefficients: pd.DataFrame
     alpha: float
     adjust: str
+    negligible: float | None = None
 
 
 def reduce(inputs: ComparisonInputs) -> Data:
     """Return the table as it is."""
-    return Data(inputs.coefficients, **inputs.inference)
+    return Data(inputs.coefficients, **inputs.inference, negligible=inputs.negligible)
 
 
 def title_of(data: Data) -> str:
@@ -125,6 +126,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         alpha,
         adjust,
         band=band_text(alpha),
+        negligible=data.negligible,
         unfitted=bool(coefficients["estimate"].isna().any()),
     )
     strip = strip_height([models, marks], size.canvas)

@@ -74,6 +74,10 @@ class Data:
         several would hide each other.
     within : bool
         Whether the means of documents are taken out.
+    negligible : float or None
+        Bound within which coefficients that are shown to be there are crosses.
+    r_squared_name : str
+        With document effects, R² is of the variance within documents.
     """
 
     coefficients: pd.DataFrame
@@ -83,6 +87,8 @@ class Data:
     critical_values: Mapping[str, float] | None = None
     controls: pd.DataFrame | None = None
     within: bool = False
+    negligible: float | None = None
+    r_squared_name: str = "R²"
 
 
 def reduce(inputs: CoefficientsInputs) -> Data:
@@ -94,6 +100,8 @@ def reduce(inputs: CoefficientsInputs) -> Data:
         critical_values=inputs.critical_values,
         controls=inputs.controls,
         within=inputs.stages["regression"]["fixed_effects"] == "document",
+        negligible=inputs.negligible,
+        r_squared_name=inputs.r_squared_name,
     )
 
 
@@ -140,7 +148,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     drawn = control_entries(controls, alpha)
     groups = [[term] for term in terms] if drawn else [terms]
     band = band_text(alpha, joint=critical_values is not None)
-    entries = mark_entries(alpha, adjust, band=band, unfitted=bool(missing)) | drawn
+    entries = drawn | mark_entries(
+        alpha, adjust, band=band, negligible=data.negligible, unfitted=bool(missing)
+    )
     if not drawn:
         entries = {**{named(term): handle_of(term, palette) for term in terms}, **entries}
 
@@ -175,7 +185,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         bottom.plot(numbers, values, zorder=1.7, **RANDOM_LINE)
         highest = np.concatenate([r_squared, values])
     bottom.set_ylim(0, 1.15 * np.nanmax(highest, initial=0.0) or 1.0)
-    bottom.set_ylabel("R²" if size.narrow else "R²\n(share of variance)")
+    within = data.r_squared_name.removeprefix("R²").strip()
+    bottom.set_ylabel("R²" if size.narrow else f"R²\n({within or 'share of variance'})")
     bottom.locator_params(axis="y", nbins=4)
     for axes in figure.axes:
         label_layers(axes, numbers)
@@ -188,7 +199,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     figure.align_ylabels()
     notes = [PREDICTIVE]
     if size.narrow:
-        notes.append("Coefficients: log norm per log norm. R²: share of variance.")
+        notes.append(
+            "Coefficients: log norm per log norm. R²: share of variance"
+            f"{' ' if within else ''}{within}."
+        )
     if critical_values is not None:
         notes.append("Joint bands hold all layers of a term at once (max-t over the bootstrap).")
     if random:

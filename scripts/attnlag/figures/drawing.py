@@ -232,7 +232,10 @@ def draw_profile(
     zorder: float = 2,
     marker: str = "o",
 ) -> None:
-    """Draw one coefficient along the layers: line, band, marks full where significant, else open.
+    """Draw one coefficient along the layers: line, band and a mark for each.
+
+    A mark is full where the coefficient is significant, else open; a cross where it is shown to be
+    negligible.
 
     Parameters
     ----------
@@ -240,7 +243,7 @@ def draw_profile(
     x : (layers,) array
     rows : pandas.DataFrame
         A row of a tidy table for each x: ``estimate``, NaN where there is a gap, ``conf_low``,
-        ``conf_high`` and ``p_adjusted``.
+        ``conf_high`` and ``p_adjusted``, and ``finding`` if the crosses are to be drawn.
     colour : Any
     alpha : float
         Level of significance.
@@ -260,6 +263,12 @@ def draw_profile(
     significant = rows["p_adjusted"].to_numpy(dtype=float) < alpha
     edge = 0.4 + 0.14 * size
     marks: dict[str, Any] = {"marker": marker, "ms": size - edge, "mew": edge, "color": colour}
+    if "finding" in rows:
+        absent = known & (rows["finding"] == "absent").to_numpy()
+        at = x[absent], estimate[absent]
+        cross = {"marker": "x", "ms": 0.9 * size, "mew": edge, "color": colour}
+        axes.plot(*at, linestyle="none", zorder=zorder + 2, **cross)
+        known &= ~absent
     for chosen, face in ((known & significant, colour), (known & ~significant, "w")):
         at = x[chosen], estimate[chosen]
         axes.plot(*at, linestyle="none", markerfacecolor=face, zorder=zorder + 2, **marks)

@@ -30,7 +30,7 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs, sample_norms
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.groups import largest_groups
+from attnlag.regression.groups import fitted_groups, largest_groups
 from attnlag.regression.labels import COVARIANCE
 from attnlag.regression.terms import lags_among, named
 from attnlag.storage import tables
@@ -124,17 +124,20 @@ def reduce(inputs: RegressionInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return in how many layers of all groups the term is significant."""
-    rows = data.coefficients.dropna(subset=["p_adjusted"])
+    """Return the smallest and the largest median coefficient of a group.
+
+    Shares of significant layers would say how many documents each group has.
+    """
+    rows = data.coefficients.dropna(subset=["estimate"])
     if rows.empty:
-        return "Groups of documents"
-    share = (rows["p_adjusted"] < data.alpha).groupby(rows["subset"], sort=False).mean()
+        return "No group of documents has coefficients of its own"
+    median = rows.groupby("subset", sort=False)["estimate"].median()
     lag = named(data.term).capitalize()
-    if share.nunique() == 1:
-        return f"{lag} predicts in {share.iloc[0]:.0%} of the layers of every group"
+    if len(median) == 1:
+        return f"{lag}, median over the layers: {median.iloc[0]:.2f} ({median.index[0]})"
     return (
-        f"{lag} predicts in {share.min():.0%} ({share.idxmin()}) to "
-        f"{share.max():.0%} ({share.idxmax()}) of the layers"
+        f"{lag}, median over the layers: {median.min():.2f} ({median.idxmin()}) to "
+        f"{median.max():.2f} ({median.idxmax()})"
     )
 
 
@@ -204,6 +207,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     row, place = np.nonzero(p_values >= data.alpha)
     # A cross for what is not significant: colours say how large, not how sure.
     slopes.plot(place + 0.5, row + 0.5, linestyle="none", marker="x", color=GREY, markersize=3.2)
+    _, without = fitted_groups(coefficients)
+    for group, status in without.items():
+        where = len(layers) / 2, names.index(group) + 0.5
+        slopes.text(*where, status, ha="center", va="center", fontsize=7, color=GREY)
     sns.despine(figure)
     kinds = coefficients["vcov_type"].iloc[0]
     added, of = SITES[data.site].label, tokens_shown(data.tokens)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.figures.settings import NormsFiguresSettings
+from attnlag.regression.labels import R_SQUARED
 from attnlag.storage import tables
 
 # Rows that a figure is made from.
@@ -135,6 +136,17 @@ class Coefficients:
     def inference(self) -> dict[str, Any]:
         """The settings ``alpha`` and ``adjust``."""
         return {name: self.stages["regression"][name] for name in ("alpha", "adjust")}
+
+    @property
+    def negligible(self) -> float | None:
+        """The bound behind the column ``finding``; None where there is no such column."""
+        return self.stages["regression"].get("negligible")
+
+    @property
+    def r_squared_name(self) -> str:
+        """Name of R²: with document effects it is of the variance within documents."""
+        stated = [stage.get("fixed_effects") for stage in self.stages.values()]
+        return R_SQUARED["document" if "document" in stated else "none"]
 
     @property
     def drop_first(self) -> int:

@@ -74,7 +74,12 @@ def band_text(alpha: float, joint: bool = False) -> str:
 
 
 def mark_entries(
-    alpha: float, adjust: str, *, band: str | None, unfitted: bool = False
+    alpha: float,
+    adjust: str,
+    *,
+    band: str | None,
+    negligible: float | None = None,
+    unfitted: bool = False,
 ) -> dict[str, Any]:
     """Return the entries of a legend for what all profiles share, by their labels.
 
@@ -84,6 +89,8 @@ def mark_entries(
     adjust : str
     band : str or None
         What the bands are; None if there are none.
+    negligible : float, optional
+        Bound within which coefficients that are shown to be there are crosses.
     unfitted : bool
         Whether a layer is marked as not fitted.
     """
@@ -94,6 +101,9 @@ def mark_entries(
         f"p < {alpha:g}{corrected}": Line2D([], [], **mark),
         f"p ≥ {alpha:g}{corrected}": Line2D([], [], markerfacecolor="w", **mark),
     }
+    if negligible is not None:
+        cross = {**mark, "marker": "x"}
+        entries[f"shown to be within ±{negligible:g}"] = Line2D([], [], **cross)
     if band:
         entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
     if unfitted:

@@ -151,12 +151,15 @@ class Data:
         The term, as in ``lag_1`` or ``lead_1``.
     rows : int
         Number of rows of the design, of which the panels perhaps show a sample.
+    r_squared_name : str
+        With document effects, R² is of the variance within documents.
     """
 
     panels: list[LagPanel]
     fits: pd.DataFrame
     lag: str
     rows: int
+    r_squared_name: str = "R²"
 
 
 def reduce(inputs: RegressionInputs) -> Data:
@@ -175,7 +178,7 @@ def reduce(inputs: RegressionInputs) -> Data:
             for column in (lag, "y")
         )
         panels.append(lag_panel(layer, lags, outcomes, slopes[layer], r_squared[layer]))
-    return Data(panels, inputs.fits, lag, count)
+    return Data(panels, inputs.fits, lag, count, inputs.r_squared_name)
 
 
 def title_of(data: Data) -> str:
@@ -184,7 +187,8 @@ def title_of(data: Data) -> str:
     if fitted.empty:
         return "Outcome by lag"
     share, layer = max(zip(fitted["r_squared"], fitted["layer"], strict=True))
-    return f"The regression explains up to {share:.0%} of the variance (layer {layer})"
+    variance = data.r_squared_name.replace("R²", "variance")
+    return f"The regression explains up to {share:.0%} of the {variance} (layer {layer})"
 
 
 @style()
@@ -212,7 +216,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         f"its standard deviations (SD), so that all panels share them; the central "
         f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
         f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
-        f"means. R²: of the whole regression. {sample_shown(data.rows, 'rows')}{PREDICTIVE}"
+        f"means. {data.r_squared_name}: of the whole regression. "
+        f"{sample_shown(data.rows, 'rows')}{PREDICTIVE}"
     )
     height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.1
     figure = Figure((width, size.tall(height)[1]), layout="constrained")

@@ -80,6 +80,8 @@ class Data:
         Number of tokens of each sequence that the norms leave out, for the footnote.
     tokens : int
         Number of tokens in the corpus, of which the norms perhaps are a sample.
+    negligible : float or None
+        Bound within which coefficients that are shown to be there are crosses.
     """
 
     sites: list[SitePanels]
@@ -87,6 +89,7 @@ class Data:
     adjust: str
     drop_first: int
     tokens: int = 0
+    negligible: float | None = None
 
 
 def reduce(inputs: SitesInputs) -> Data:
@@ -98,7 +101,13 @@ def reduce(inputs: SitesInputs) -> Data:
         quantiles = np.stack([quantiles_of(logs) for logs in sample.log_norms])
         panels.append(SitePanels(site, sample.layers, quantiles, study.coefficients, study.fits))
     tokens = row_count(inputs.norms[0])
-    return Data(panels, **first.inference, drop_first=first.drop_first, tokens=tokens)
+    return Data(
+        panels,
+        **first.inference,
+        drop_first=first.drop_first,
+        tokens=tokens,
+        negligible=first.negligible,
+    )
 
 
 def title_of(data: Data) -> str:
@@ -130,6 +139,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             alpha,
             adjust,
             band=band_text(alpha),
+            negligible=data.negligible,
             unfitted=any(missing),
         ),
     }

@@ -68,17 +68,21 @@ class Data:
         Level of significance; the bands are those of the tables, 1 - ``alpha``.
     adjust : str
         The correction behind ``p_adjusted``.
+    negligible : float or None
+        Bound within which coefficients that are shown to be there are crosses.
     """
 
     regressions: list[pd.DataFrame]
     alpha: float
     adjust: str
+    negligible: float | None = None
 
 
 def reduce(inputs: SpecificationsInputs) -> Data:
     """Return the tables as they are."""
     first = inputs.studies[0]
-    return Data([study.coefficients for study in inputs.studies], **first.inference)
+    tables = [study.coefficients for study in inputs.studies]
+    return Data(tables, **first.inference, negligible=first.negligible)
 
 
 def title_of(data: Data) -> str:
@@ -114,6 +118,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         alpha,
         adjust,
         band=band_text(alpha),
+        negligible=data.negligible,
         unfitted=any(profile["estimate"].isna().any() for profile in profiles),
     )
     if len(regressions) > 1:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import Fit, influences
-from attnlag.regression.least_squares import Solution, names_of, part_estimates
+from attnlag.regression.least_squares import Solution, names_of, part_inverses
 
 # Numbers in one block of draws: 8 MB of weights, whatever the number of documents and draws.
 NUMBERS_AT_ONCE = 2**20
@@ -61,7 +61,29 @@ def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -
         On the scale of the data, in the order of `names_of`; NaN where a regression cannot be
         fitted.
     """
-    found = np.full((len(weights), len(stack.layers), len(names_of(stack))), np.nan)
+    return _weighted(stack, solutions, weights, with_errors=False).estimates
+
+
+@dataclass
+class Draws:
+    """Regressions of redrawn documents.
+
+    Attributes
+    ----------
+    estimates, errors : (draws, layers, K) float arrays
+        Estimates and their CRV1 standard errors; a document that is drawn twice is two clusters.
+        NaN where a regression cannot be fitted.
+    """
+
+    estimates: np.ndarray
+    errors: np.ndarray
+
+
+def _weighted(
+    stack: Stack, solutions: Sequence[Solution], weights: np.ndarray, *, with_errors: bool
+) -> Draws:
+    shape = (len(weights), len(stack.layers), len(names_of(stack)))
+    found = Draws(np.full(shape, np.nan), np.full(shape if with_errors else (0, 0, 0), np.nan))
     layers, parts, clusters, packed = stack.products.shape
     # All layers and parts at once.
     flat = stack.products.transpose(2, 0, 1, 3).reshape(clusters, layers * parts * packed)
@@ -69,16 +91,65 @@ def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -
     for index, solution in enumerate(solutions):
         if solution.status != "ok":
             continue
-        theta = np.zeros((len(weights), solution.k))
+        k = solution.k
+        back = solution.back
+        if not stack.fixed_effects:
+            uncentre = np.eye(k)
+            uncentre[0, 1:] = -stack.centre[index, 2:]
+            back = uncentre @ back
+        beta = np.zeros((len(weights), k))
+        scores = []
         whole = solution.equations(stack.totals[index])[0]
         for m in range(len(whole)):
             a, b, _ = solution.equations(sums[:, index, m])
-            theta += part_estimates(solution, m, a, b, whole[m])
-        beta = theta @ solution.back.T
+            inverse = part_inverses(solution, m, a, whole[m])
+            reach = back @ solution.combine[m] @ inverse
+            beta += (reach @ b[..., None])[..., 0]
+            if with_errors:
+                theta = (inverse @ b[..., None])[..., 0]
+                scores.append(_scores(solution, theta, reach))
         if not stack.fixed_effects:
-            beta[:, 0] += stack.centre[index, 1] - beta[:, 1:] @ stack.centre[index, 2:]
-        found[:, index] = beta
+            beta[:, 0] += stack.centre[index, 1]
+        found.estimates[:, index] = beta
+        if with_errors:
+            rows = sums[:, index, 0, 0]
+            level = 1 if solution.absorbed else 0
+            taken = weights @ (stack.products[index, 0, :, 0] > 0.5)
+            squares = _weighted_squares(stack.products[index], scores, weights)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                factor = taken / (taken - 1) * (rows - 1) / (rows - k - level)
+                found.errors[:, index] = np.sqrt(factor[:, None] * squares)
     return found
+
+
+def _scores(solution: Solution, theta: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Return what takes packed cross-products of a cluster to its scores: (packed, draws, K).
+
+    The scores are those of coefficients, reach (b_g - A_g θ), which is linear in the products.
+    """
+    k = solution.k
+    of_a = solution.transform[:, : k * k].reshape(-1, k)
+    of_b = solution.transform[:, None, k * k : -1]
+    fitted = (of_a @ theta.T).reshape(-1, k, len(theta)).transpose(0, 2, 1)
+    return ((of_b - fitted)[:, :, None, :] @ np.swapaxes(reach, -1, -2))[:, :, 0]
+
+
+def _weighted_squares(
+    packed: np.ndarray, scores: Sequence[np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """Return Σ ω_g ψ_g², (draws, K), of one layer's (parts, clusters, packed) products."""
+    draws, k = scores[0].shape[1:]
+    squares = np.empty((draws, k))
+    block = max(1, NUMBERS_AT_ONCE // (packed.shape[1] * k))
+    for start in range(0, draws, block):
+        chosen = slice(start, start + block)
+        psi = sum(
+            part @ score[:, chosen].reshape(len(score), -1)
+            for part, score in zip(packed, scores, strict=True)
+        )
+        psi = np.square(psi, out=psi).reshape(packed.shape[1], -1, k)
+        squares[chosen] = np.einsum("gdk,dg->dk", psi, weights[chosen])
+    return squares
 
 
 def drawn(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) -> np.ndarray:
@@ -87,6 +158,22 @@ def drawn(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) ->
     blocks = weights_of_draws(len(stack.clusters), draws, seed)
     return np.concatenate(
         [np.empty(shape), *(weighted(stack, solutions, weights) for weights in blocks)]
+    )
+
+
+def drawn_with_errors(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) -> Draws:
+    """Return the estimates in each draw of the cluster bootstrap, and their standard errors."""
+    shape = (0, len(stack.layers), len(names_of(stack)))
+    parts = [
+        Draws(np.empty(shape), np.empty(shape)),
+        *(
+            _weighted(stack, solutions, weights, with_errors=True)
+            for weights in weights_of_draws(len(stack.clusters), draws, seed)
+        ),
+    ]
+    return Draws(
+        np.concatenate([part.estimates for part in parts]),
+        np.concatenate([part.errors for part in parts]),
     )
 
 
@@ -110,45 +197,49 @@ class Joint:
     draws: int
 
 
-def joint(fits: Sequence[Fit], stack: Stack, estimates: np.ndarray, alpha: float) -> Joint:
+def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Joint:
     """Return critical values and step-down p-values of max |t| over the layers, term by term.
 
-    t* = (b* - b̂) / s with the standard error s of b̂. Step-down: Romano and Wolf (2005, 2016),
-    with p = (1 + #{max |t*| ≥ |t|}) / (1 + draws), the maximum over the layers whose |t| is no
-    larger.
+    t* = (b* - b̂) / s* with the draw's own standard error: with few documents, an error that
+    is held at that of b̂ makes the largest of many t* too small. Step-down: Romano and Wolf (2005,
+    2016), with p = (1 + #{max |t*| ≥ |t|}) / (1 + draws), the maximum over the layers whose |t| is
+    no larger.
 
     Parameters
     ----------
     fits : sequence of Fit
     stack : Stack
-    estimates : (draws, layers, K) array
-        From `drawn`.
+    draws : Draws
+        From `drawn_with_errors`.
     alpha : float
     """
     names = names_of(stack)
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
     keys = pd.MultiIndex.from_product([stack.layers, names], names=["layer", "term"])
     p_adjusted = pd.Series(np.nan, index=keys)
-    estimates = estimates[:, fitted]
-    estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
+    known = np.isfinite(draws.estimates[:, fitted]).all(axis=(1, 2))
     critical = dict.fromkeys(names, float("nan"))
-    if not fitted or not len(estimates):
+    if not fitted or not known.any():
         return Joint(critical, p_adjusted, 0)
     estimate = np.stack([fits[index].estimate for index in fitted])
     error = np.stack([np.sqrt(np.diag(fits[index].covariance)) for index in fitted])
     t = np.abs(estimate / error)
-    t_drawn = np.abs((estimates - estimate) / error)
+    distance = np.abs(draws.estimates[known][:, fitted] - estimate)
+    # One document drawn over and over has no error at all.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t_drawn = distance / draws.errors[known][:, fitted]
+    t_drawn = np.where(np.isnan(t_drawn), np.inf, t_drawn)
     for place, term in enumerate(names):
         largest = t_drawn[:, :, place].max(axis=1)
         critical[term] = float(np.quantile(largest, 1 - alpha, method="higher"))
         p = step_down(t[:, place], t_drawn[:, :, place])
         for index, value in zip(fitted, p, strict=True):
             p_adjusted.loc[(stack.layers[index], term)] = value
-    return Joint(critical, p_adjusted, len(estimates))
+    return Joint(critical, p_adjusted, int(known.sum()))
 
 
 def medians_over_layers(
-    fits: Sequence[Fit], stack: Stack, estimates: np.ndarray, alpha: float
+    fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float
 ) -> pd.DataFrame:
     """Return the median of each coefficient over the layers, with its interval from the draws.
 
@@ -159,8 +250,8 @@ def medians_over_layers(
     ----------
     fits : sequence of Fit
     stack : Stack
-    estimates : (draws, layers, K) array
-        From `drawn`.
+    draws : Draws
+        From `drawn_with_errors`.
     alpha : float
 
     Returns
@@ -176,7 +267,7 @@ def medians_over_layers(
     found = np.stack([fits[index].estimate for index in fitted])
     median = np.median(found, axis=0)
     low, high = np.full((2, len(names)), np.nan)
-    estimates = estimates[:, fitted]
+    estimates = draws.estimates[:, fitted]
     estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
     if len(estimates):
         drawn_medians = np.median(estimates, axis=1)
@@ -341,7 +432,7 @@ def record_of(joint_tests: Joint, stack: Stack, *, alpha: float, seed: int) -> d
         "alpha": alpha,
         "bins": stack.bins,
         "critical_values": known,
-        "documents": int(stack.documents.max(initial=0)),
+        "documents": max((stack.count(index) for index in range(len(stack.layers))), default=0),
         "draws": joint_tests.draws,
         "seed": seed,
     }

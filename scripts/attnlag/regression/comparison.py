@@ -1,4 +1,4 @@
-"""Models compared: their coefficients over relative depth, and how far two of them agree.
+"""Models compared: their coefficients over relative depth, and how far two of them differ.
 
 Models differ in their number of layers, so a layer is placed by its relative depth, from 0 (the
 first) to 1 (the last). Two profiles of coefficients are compared at the depths of the layers of
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from scipy import special
 
 from attnlag.errors import UserError
-from attnlag.regression import bootstrap, crossproducts, least_squares
+from attnlag.regression import bootstrap, crossproducts, least_squares, results
 from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import FEWEST_DOCUMENTS
 from attnlag.regression.labels import FEWEST_POINTS
@@ -42,6 +43,7 @@ PAIR_COLUMNS = {
     "layers_b": int,
     "points": int,
     "correlation": float,
+    "correlation_observed": float,
     "conf_low": float,
     "conf_high": float,
     "draws": int,
@@ -49,8 +51,9 @@ PAIR_COLUMNS = {
     "documents_only_a": int,
     "documents_only_b": int,
     "layers_compared": int,
-    "layers_agreeing": int,
-    "share_agreeing": float,
+    "layers_differing": int,
+    "layers_alike": int,
+    "median_difference": float,
 }
 
 
@@ -84,11 +87,6 @@ class Study:
     def layers(self) -> int:
         return int(self.coefficients["layer"].max()) + 1
 
-    def of_term(self, term: str) -> pd.DataFrame:
-        """Return the coefficients of a term, one per layer, of the regression of all rows."""
-        table = self.coefficients
-        return table[(table["subset"] == "all") & (table["term"] == term)]
-
 
 def read_study(path: Path) -> Study:
     """Read a study from its ``coefficients.parquet``; its cross-products lie beside that."""
@@ -113,7 +111,7 @@ def common_inference(studies: Sequence[Study]) -> dict[str, Any]:
         f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {found[0][key]} "
         f"as in {studies[0].model}, {studies[0].corpus}; fit the regressions alike"
         for study, settings in zip(studies, found, strict=True)
-        for key in ("alpha", "adjust", "covariance")
+        for key in ("alpha", "adjust", "covariance", "cluster", "negligible")
         if settings[key] != found[0][key]
     ]
     if problems:
@@ -163,11 +161,14 @@ class Profile:
     estimate : (layers, regressors) float array
         NaN in a layer that could not be fitted.
     draws : (draws, layers, regressors) float array
+    documents : int
+        Number of documents that they are of.
     """
 
     terms: list[str]
     estimate: np.ndarray
     draws: np.ndarray
+    documents: int
 
 
 def profile(stack: Stack, draws: int, seed: int) -> Profile:
@@ -182,7 +183,7 @@ def profile(stack: Stack, draws: int, seed: int) -> Profile:
     estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents)))[0, :, slopes]
     draws = draws if documents >= FEWEST_DOCUMENTS else 0
     drawn = bootstrap.drawn(stack, solutions, draws, seed)[:, :, slopes]
-    return Profile(stack.terms[1:], estimate, drawn)
+    return Profile(stack.terms[1:], estimate, drawn, documents)
 
 
 def interpolation(layers: int, points: int) -> np.ndarray:
@@ -225,9 +226,15 @@ def profile_correlation(
 ) -> dict[str, float | int]:
     """Return the correlation of two profiles of a term over depth, with its interval.
 
+    Errors of the coefficients make two profiles look less alike than they are. What they add to
+    the sums of squares and products over depth is the covariance of the draws over depth; it is
+    subtracted before the correlation is taken. The interval is the basic bootstrap interval: the
+    draws of the same statistic scatter about the observed correlation as the corrected one does
+    about the truth.
+
     A point where either profile has no value, or would be interpolated from a layer that was
-    not fitted, is left out. The interval is the percentile interval of the draws; a draw in
-    which one of the points has no value is left out, and the rest are counted.
+    not fitted, is left out. A draw in which one of the points has no value is left out, and the
+    rest are counted.
     """
     points = max(len(one.estimate), len(other.estimate))
     estimates, draws = [], []
@@ -241,46 +248,114 @@ def profile_correlation(
         # Nothing known hangs on these layers, but 0 × NaN would be NaN.
         estimates.append(np.where(fitted, estimate, 0) @ weights.T)
         draws.append(np.where(fitted, part.draws[:, :, column], 0) @ weights.T)
-    found = correlation(estimates[0][known], estimates[1][known])
-    drawn = correlation(draws[0][:, known], draws[1][:, known])
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2]) if len(drawn) else (np.nan, np.nan)
+    pair = np.stack(estimates)[:, known]
+    drawn = np.stack(draws)[:, :, known]
+    drawn = drawn[:, np.isfinite(drawn).all(axis=(0, 2))]
+    observed = float(correlation(*pair))
+    corrected, low, high = observed, np.nan, np.nan
+    if drawn.shape[1] > 1 and np.isfinite(observed):
+        noise = products_of_errors(drawn, one.documents)
+        corrected = float(disattenuated(pair, noise))
+        again = disattenuated(drawn, noise)
+        again = again[np.isfinite(again)]
+        if np.isfinite(corrected) and len(again):
+            upper, lower = np.quantile(again, [1 - alpha / 2, alpha / 2])
+            low, high = np.clip(corrected + observed - np.array([upper, lower]), -1, 1)
+        corrected = np.clip(corrected, -1, 1)
     return {
         "points": int(known.sum()),
-        "correlation": float(found),
+        "correlation": float(corrected),
+        "correlation_observed": observed,
         "conf_low": float(low),
         "conf_high": float(high),
-        "draws": len(drawn),
+        "draws": drawn.shape[1],
     }
 
 
-def agreement(one: pd.DataFrame, other: pd.DataFrame, alpha: float) -> dict[str, float | int]:
-    """Return in how many layers two models agree in sign and significance.
-
-    Each layer of the deeper model is held against the nearest of the other. They agree if both
-    coefficients are significant, by their corrected p-values, with the same sign, or if neither
-    is significant. Layers that were not fitted are not compared.
+def products_over_depth(pair: np.ndarray) -> np.ndarray:
+    """Return sums of squares and products about the means over depth: (…, 2, 2) of (2, …, points).
 
     Parameters
     ----------
-    one, other : pandas.DataFrame
-        One term of the tidy tables, a row per layer.
+    pair : (2, …, points) array
+        A profile of each of two models.
+    """
+    centred = pair - pair.mean(axis=-1, keepdims=True)
+    return np.einsum("a...p,b...p->...ab", centred, centred)
+
+
+def products_of_errors(drawn: np.ndarray, documents: int) -> np.ndarray:
+    """Return what errors add to the products over depth: their mean over the draws, (2, 2).
+
+    The variance over redrawn documents is (G - 1) / G times that of an estimate.
+    """
+    errors = drawn - drawn.mean(axis=1, keepdims=True)
+    return products_over_depth(errors).mean(axis=0) * documents / (documents - 1)
+
+
+def disattenuated(pair: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return correlations over depth without the errors' part; NaN where nothing is left."""
+    products = products_over_depth(pair) - noise
+    one, other = products[..., 0, 0], products[..., 1, 1]
+    # What errors leave of identical profiles without errors is rounding.
+    left = np.maximum(noise.diagonal(), 0) * LEAST_VARIATION
+    known = (one > left[0]) & (other > left[1])
+    size = np.sqrt(np.where(known, one * other, 1))
+    return np.where(known, products[..., 0, 1] / size, np.nan)
+
+
+def differences(
+    one: Profile, other: Profile, term: str, *, alpha: float, adjust: str, negligible: float
+) -> dict[str, float | int]:
+    """Return in how many layers the coefficients of two models differ, and in how many they do not.
+
+    That they do not differ is shown where the difference is within ± ``negligible``, by two
+    one-sided tests; where neither is shown the layer counts as neither.
+
+    Each layer of the deeper model is held against the nearest of the other. The standard error of
+    the difference is its standard deviation over the draws of documents, which both models share;
+    t has as many degrees of freedom as there are documents, less 1. Layers that were not fitted
+    are not compared.
+
+    Parameters
+    ----------
+    one, other : Profile
+        Of the same documents.
+    term : str
     alpha : float
         Level of significance.
+    adjust : str
+        Correction of the p-values over the layers; Holm's where it is max-t.
+    negligible : float
+        Size below which a difference does not matter.
     """
-    signs = []
-    for rows in (one, other):
-        rows = rows.sort_values("layer")
-        p, estimate = rows["p_adjusted"].to_numpy(), rows["estimate"].to_numpy()
-        signs.append(np.where(np.isnan(p), np.nan, np.sign(estimate) * (p < alpha)))
-    points = max(map(len, signs))
-    matched = [sign[nearest_layers(len(sign), points)] for sign in signs]
-    compared = ~np.isnan(matched[0]) & ~np.isnan(matched[1])
-    layers, agreeing = int(compared.sum()), int((matched[0] == matched[1]).sum())
+    points = max(len(one.estimate), len(other.estimate))
+    estimates, draws = [], []
+    for part in (one, other):
+        column = part.terms.index(term)
+        matched = nearest_layers(len(part.estimate), points)
+        estimates.append(part.estimate[matched, column])
+        draws.append(part.draws[:, matched, column])
+    difference, drawn = estimates[0] - estimates[1], draws[0] - draws[1]
+    compared = np.isfinite(difference)
+    difference, drawn = difference[compared], drawn[:, compared]
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
+    if len(drawn) < 2 or not compared.any():
+        none = {"layers_compared": 0, "layers_differing": 0, "layers_alike": 0}
+        return {**none, "median_difference": np.nan}
+    error = drawn.std(axis=0) * np.sqrt(one.documents / (one.documents - 1))
+    # Models that are the same differ by nothing, with no error.
+    t = np.abs(difference) / np.where(difference == 0, 1, error)
+    p_values = pd.Series(2 * special.stdtr(one.documents - 1, -t))
+    adjusted = results.adjusted(p_values, "holm" if adjust == "max-t" else adjust)
+    verdicts = results.equivalence(
+        difference, error, one.documents - 1, negligible=negligible, alpha=alpha
+    )
     return {
-        "layers_compared": layers,
-        "layers_agreeing": agreeing,
-        "share_agreeing": agreeing / layers if layers else np.nan,
+        "layers_compared": int(compared.sum()),
+        "layers_differing": int((adjusted < alpha).sum()),
+        "layers_alike": int((verdicts == "absent").sum()),
+        "median_difference": float(np.median(difference)),
     }
 
 
@@ -292,12 +367,19 @@ def documents_of(study: Study) -> list[str]:
     return rows.index[rows > 0].tolist()
 
 
-def pairs(studies: Sequence[Study], *, draws: int, seed: int, alpha: float) -> pd.DataFrame:
+def pairs(
+    studies: Sequence[Study],
+    *,
+    draws: int,
+    seed: int,
+    alpha: float,
+    adjust: str,
+    negligible: float,
+) -> pd.DataFrame:
     """Compare every two models over the same corpus, site and regression, lag by lag, lead by lead.
 
-    Correlations and their intervals are of the documents that give rows in both models:
-    tokenizers differ, and a document may be too short for one of them. Agreement is that of
-    the tidy tables, which each hold all documents of their model.
+    All of it is of the documents that give rows in both models: tokenizers differ, and a document
+    may be too short for one of them.
 
     Parameters
     ----------
@@ -306,6 +388,10 @@ def pairs(studies: Sequence[Study], *, draws: int, seed: int, alpha: float) -> p
         Of the bootstrap by document.
     alpha : float
         Level of significance; intervals cover 1 - ``alpha``.
+    adjust : str
+        Correction of p-values over the layers.
+    negligible : float
+        Size below which a difference does not matter.
 
     Returns
     -------
@@ -317,12 +403,20 @@ def pairs(studies: Sequence[Study], *, draws: int, seed: int, alpha: float) -> p
         groups.setdefault((study.corpus, study.site, study.regression), []).append(study)
     rows: list[dict[str, Any]] = []
     for group in groups.values():
-        rows += _pairs_of_group(group, draws, seed, alpha)
+        rows += _pairs_of_group(
+            group, draws=draws, seed=seed, alpha=alpha, adjust=adjust, negligible=negligible
+        )
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
 
 
 def _pairs_of_group(
-    group: Sequence[Study], draws: int, seed: int, alpha: float
+    group: Sequence[Study],
+    *,
+    draws: int,
+    seed: int,
+    alpha: float,
+    adjust: str,
+    negligible: float,
 ) -> list[dict[str, Any]]:
     documents = [documents_of(study) for study in group]
 
@@ -358,7 +452,14 @@ def _pairs_of_group(
                     "documents": len(common),
                     "documents_only_a": len(documents[a]) - len(common),
                     "documents_only_b": len(documents[b]) - len(common),
-                    **agreement(one.of_term(term), other.of_term(term), alpha),
+                    **differences(
+                        profile_a,
+                        profile_b,
+                        term,
+                        alpha=alpha,
+                        adjust=adjust,
+                        negligible=negligible,
+                    ),
                 }
             )
     return rows

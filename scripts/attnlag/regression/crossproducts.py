@@ -8,7 +8,7 @@ and the first p elements are the sums of w.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -426,7 +426,7 @@ class Stack:
         What w holds after its leading 1: ``y``, then the regressors.
     layers : list of int
     clusters : list of str
-        Documents or, past the memory budget, bins of them.
+        Documents or groups of them or, past the memory budget, bins of documents.
     products : (layers, parts, clusters, packed) float64 array
         S_g of all rows and, for the half-panel jackknife, of the first and the second halves of
         documents. Their means are taken out with document effects.
@@ -440,6 +440,8 @@ class Stack:
         Documents that give rows.
     fixed_effects : bool
         Whether the means of documents are taken out.
+    grouped : bool
+        Whether the clusters are groups of documents.
     blocks : function or None
         Where clusters are bins of documents: returns an iterator over the documents, as
         (layers, parts, documents, packed) arrays.
@@ -454,11 +456,18 @@ class Stack:
     root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
+    grouped: bool = False
     blocks: Callable[[], Iterator[np.ndarray]] | None = None
 
     @property
     def p(self) -> int:
         return 1 + len(self.terms)
+
+    def count(self, index: int) -> int:
+        """Return how many clusters of a layer give rows: documents, also where these share bins."""
+        if self.grouped:
+            return int((self.products[index, 0, :, 0] > 0.5).sum())
+        return int(self.documents[index])
 
     @property
     def bins(self) -> int | None:
@@ -480,7 +489,11 @@ def common_centre(sums: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> 
 
 
 def stacked(
-    shards: Sequence[Shard], *, fixed_effects: bool = False, budget: float = np.inf
+    shards: Sequence[Shard],
+    *,
+    fixed_effects: bool = False,
+    budget: float = np.inf,
+    group_of: Mapping[str, str] | None = None,
 ) -> Stack:
     """Return the stack of all documents, centred by the overall means of each layer.
 
@@ -494,6 +507,8 @@ def stacked(
         Bytes for the cross-products of the clusters. If the documents need more, they are dealt
         to as many bins as fit, document i to bin i modulo their number: the bins depend on the
         number of documents only, not on the shards.
+    group_of : mapping of document to group, optional
+        Makes the groups the clusters, in the order of the mapping.
     """
     first = shards[0]
     p = 1 + len(first.terms)
@@ -508,29 +523,38 @@ def stacked(
 
     count = sum(shard.totals.clusters for shard in shards)
     bins = count
-    if pooled.nbytes * count > budget:
+    groups = list(dict.fromkeys(group_of.values())) if group_of is not None else []
+    if group_of is not None:
+        place_of = {group: place for place, group in enumerate(groups)}
+        bins = len(groups)
+    elif pooled.nbytes * count > budget:
         bins = min(count, max(FEWEST_BINS, int(budget // pooled.nbytes)))
     # A cluster's numbers lie together: weighted sums over clusters are then one matrix product.
     products = np.zeros((bins, *pooled.shape)).transpose(1, 2, 0, 3)
     names: list[str] = []
     for documents, block in _moved(shards, centre, fixed_effects):
+        if group_of is not None:
+            for index, document in enumerate(documents):
+                products[:, :, place_of[group_of[document]]] += block[:, :, index]
+            continue
         places = np.arange(len(names), len(names) + len(documents)) % bins
         for start in range(0, len(documents), bins):
             # No bin twice.
             chosen = slice(start, start + bins)
             products[:, :, places[chosen]] += block[:, :, chosen]
         names += documents
-    binned = bins < count
+    binned = group_of is None and bins < count
     return Stack(
         terms=first.terms,
         layers=first.layers,
-        clusters=[f"bin {place}" for place in range(bins)] if binned else names,
+        clusters=[f"bin {place}" for place in range(bins)] if binned else groups or names,
         products=products,
         centre=centre,
         totals=within if fixed_effects else pooled,
         root_squares=np.sqrt(np.maximum(pooled[:, 0, diagonal], 0)),
         documents=np.sum([shard.totals.documents for shard in shards], axis=0),
         fixed_effects=fixed_effects,
+        grouped=group_of is not None,
         blocks=(lambda: (block for _, block in _moved(shards, centre, fixed_effects)))
         if binned
         else None,

@@ -4,12 +4,11 @@ The estimates come from the cross-products. Once they are known, the design is r
 for what only the residuals tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.columns import layer_name
@@ -66,7 +65,11 @@ class FittedRegression:
 
 
 def fit_regression(
-    products: Sequence[Path], designs: Sequence[Path], settings: RegressionSettings, threads: int
+    products: Sequence[Path],
+    designs: Sequence[Path],
+    group_of: Mapping[str, str],
+    settings: RegressionSettings,
+    threads: int,
 ) -> FittedRegression:
     """Fit a regression in every layer.
 
@@ -74,6 +77,8 @@ def fit_regression(
     ----------
     products, designs : sequence of Path
         Cross-products and designs of all shards, in order.
+    group_of : mapping of document to group
+        In the order of the corpus.
     settings : RegressionSettings
     threads : int
         Number of shards that are read at a time. The results do not depend on it.
@@ -87,12 +92,22 @@ def fit_regression(
     records = [tables.read_provenance(path) for path in products]
     sequences = _usable_sequences(records)
     shards = [crossproducts.read_shard(path) for path in products]
+    effects = settings.fixed_effects == "document"
+    grouped = settings.cluster == "group"
     stack = crossproducts.stacked(
         shards,
-        fixed_effects=settings.fixed_effects == "document",
+        fixed_effects=effects,
         budget=settings.stack_mb * 1e6,
+        group_of=group_of if grouped else None,
     )
     documents = int(stack.documents.max(initial=0))
+    clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
+    if grouped and clusters < FEWEST_DOCUMENTS:
+        raise UserError(
+            f"found {counted(clusters, 'group')} of documents with rows, expected at least "
+            f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
+            "documents of more groups"
+        )
     if settings.covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
         raise UserError(
             f"found {counted(documents, 'document')} with rows, expected at least "
@@ -111,7 +126,12 @@ def fit_regression(
     robust = None
     if settings.covariance in ROBUST:
         robust = list(residuals.robust_covariance(sums, model, settings.covariance))
-    fits = inference.fit(stack, settings.covariance, settings.folds, solutions, robust)
+    folds: int | Stack
+    if settings.folds == "groups":
+        folds = crossproducts.stacked(shards, fixed_effects=effects, group_of=group_of)
+    else:
+        folds = settings.folds
+    fits = inference.fit(stack, settings.covariance, folds, solutions, robust)
     if settings.wild_bootstrap:
         for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
             if fit.status == "ok":
@@ -119,10 +139,15 @@ def fit_regression(
                     stack, index, solution, settings.wild_bootstrap, settings.seed
                 )
     coefficients = results.coefficients_table(
-        fits, stack, covariance=settings.covariance, alpha=settings.alpha, adjust=settings.adjust
+        fits,
+        stack,
+        covariance=f"{settings.covariance}-group" if grouped else settings.covariance,
+        alpha=settings.alpha,
+        adjust=settings.adjust,
+        negligible=settings.negligible,
     )
-    estimates = draws_of_estimates(stack, solutions, settings)
-    joint = bootstrap.joint(fits, stack, estimates, settings.alpha)
+    draws = draws_of_estimates(stack, solutions, settings)
+    joint = bootstrap.joint(fits, stack, draws, settings.alpha)
     if settings.adjust == "max-t":
         keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
         coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
@@ -139,7 +164,7 @@ def fit_regression(
         goodness=results.fits_table(fits, stack.layers, dropped, diagnostics),
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
-        medians=bootstrap.medians_over_layers(fits, stack, estimates, settings.alpha),
+        medians=bootstrap.medians_over_layers(fits, stack, draws, settings.alpha),
         residual_sums=sums,
         bins=stack.bins,
     )
@@ -164,7 +189,7 @@ def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
 
 def draws_of_estimates(
     stack: Stack, solutions: Sequence[Solution], settings: RegressionSettings
-) -> np.ndarray:
+) -> bootstrap.Draws:
     """Return the estimates in each draw of documents; no draws where there are too few of them.
 
     Raises
@@ -172,11 +197,11 @@ def draws_of_estimates(
     UserError
         If the correction of p-values needs the draws and there are too few documents.
     """
-    documents = int(np.max(stack.documents, initial=0))
+    documents = max((stack.count(index) for index in range(len(stack.layers))), default=0)
     draws = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
     if settings.adjust == "max-t" and not draws:
         raise UserError(
             f"found the correction max-t with {counted(documents, 'document')}, expected at least "
             f"{FEWEST_DOCUMENTS} to draw from; correct with holm"
         )
-    return bootstrap.drawn(stack, solutions, draws, settings.seed)
+    return bootstrap.drawn_with_errors(stack, solutions, draws, settings.seed)

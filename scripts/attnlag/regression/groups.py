@@ -15,6 +15,9 @@ from attnlag.regression.settings import RegressionSettings
 # Groups that are fitted: those of most documents. Each is a reading of all cross-products.
 MOST_GROUPS = 24
 
+# Errors that cross-products give without residuals.
+FROM_SUMS = (*CLUSTERED, "nonrobust")
+
 
 def largest_groups(group_of: Mapping[str, str]) -> list[str]:
     """Return the groups, in the order of the corpus; of very many, those of most documents.
@@ -48,12 +51,14 @@ def shard_of_group(shard: Shard, group_of: Mapping[str, str], group: str) -> Sha
 def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
     """Return the settings of the regressions of groups.
 
-    Errors are clustered by document, because the other kinds need the residuals of each group's
-    own regression; max-t becomes Holm, because its draws are of the whole corpus.
+    Errors that need the residuals of each group's own regression (HC1, HC3, HAC) are clustered by
+    document instead, and so are errors by group; max-t becomes Holm, because its draws are of the
+    whole corpus.
     """
     return replace(
         settings,
-        covariance=settings.covariance if settings.covariance in CLUSTERED else "cluster",
+        cluster="document",
+        covariance=settings.covariance if settings.covariance in FROM_SUMS else "cluster",
         adjust="holm" if settings.adjust == "max-t" else settings.adjust,
     )
 
@@ -93,7 +98,12 @@ def coefficients_by_group(
         )
         fits = inference.fit(stack, covariance, 2)
         table = results.coefficients_table(
-            fits, stack, covariance=covariance, alpha=settings.alpha, adjust=settings.adjust
+            fits,
+            stack,
+            covariance=covariance,
+            alpha=settings.alpha,
+            adjust=settings.adjust,
+            negligible=settings.negligible,
         )
         of_layer = pd.DataFrame(
             {
@@ -105,6 +115,23 @@ def coefficients_by_group(
         )
         tables.append(table.merge(of_layer, on="layer").assign(subset=group))
     return pd.concat(tables, ignore_index=True)
+
+
+def fitted_groups(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
+    """Return the groups that have estimates in some layer, and why the others have none.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `coefficients_by_group`.
+    """
+    fitted, without = [], {}
+    for group, rows in table.groupby("subset", sort=False):
+        if rows["estimate"].notna().any():
+            fitted.append(str(group))
+        else:
+            without[str(group)] = str(rows["status"].iloc[0])
+    return fitted, without
 
 
 def without_dummies(shard: Shard) -> Shard:

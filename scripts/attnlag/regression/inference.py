@@ -8,7 +8,7 @@ from scipy import special
 
 from attnlag.errors import counted
 from attnlag.regression.crossproducts import Stack, unpacked
-from attnlag.regression.least_squares import Solution, names_of, part_estimates, solve_all
+from attnlag.regression.least_squares import Solution, names_of, part_inverses, solve_all
 
 # Below this, a t distribution with G - 1 degrees of freedom is no cure for so few clusters.
 FEWEST_DOCUMENTS = 6
@@ -108,7 +108,8 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
         theta = np.zeros((len(rows), solution.k))
         for m in range(len(packed)):
             a_g, b_g, c_g = solution.equations(packed[m, rows])
-            theta += part_estimates(solution, m, a[m] - a_g, b[m] - b_g, a[m])
+            inverses = solution.combine[m] @ part_inverses(solution, m, a[m] - a_g, a[m])
+            theta += (inverses @ (b[m] - b_g)[..., None])[..., 0]
             if m == 0:
                 a_0, b_0, c_0 = a_g, b_g, c_g
         thetas[rows] = theta
@@ -163,7 +164,7 @@ class Fit:
     f_statistic, f_p_value : float
         Wald test that all slopes are zero; NaN where there are not enough clusters for it.
     log_likelihood : float
-        Gaussian, at the estimates.
+        Gaussian, at the estimates; NaN where they do not maximise it.
     parameters : int
         Terms and document effects.
     status : str
@@ -172,6 +173,9 @@ class Fit:
         The estimates of centred data without each cluster that gives rows.
     clusters : int array
         Their places in the stack.
+    uncorrected : tuple of str
+        Terms that the half-panel jackknife leaves as they are, because a half of the documents does
+        not tell them.
     p_wild : (K,) array or None
         P-values of the wild cluster bootstrap, where it was asked for.
     """
@@ -195,6 +199,7 @@ class Fit:
     f_statistic: float = np.nan
     f_p_value: float = np.nan
     log_likelihood: float = np.nan
+    uncorrected: tuple[str, ...] = ()
     p_wild: np.ndarray | None = None
 
 
@@ -219,7 +224,7 @@ def fit_layer(
     by_document: DocumentSums,
     *,
     covariance: str,
-    folds: int,
+    folds: int | Stack,
     robust: np.ndarray | None = None,
 ) -> Fit:
     """Return one layer's fit from its solution.
@@ -234,8 +239,9 @@ def fit_layer(
     covariance : str
         ``"cluster"``, ``"cluster-jackknife"``, ``"nonrobust"``, or another for which the
         covariance is given.
-    folds : int
-        Folds of clusters for the cross-validated R²; at most one per cluster is used.
+    folds : int or Stack
+        Folds of clusters for the cross-validated R²; at most one per cluster is used. Of a stack
+        of the same documents, each cluster is a fold.
     robust : (K, K) array, optional
         Covariance of the estimates of centred data, from the residuals themselves.
     """
@@ -247,11 +253,13 @@ def fit_layer(
     left_out = jackknife(solution, packed, totals)
     clusters = np.flatnonzero(left_out.present)
     without = left_out.thetas[clusters]
-    if covariance in CLUSTERED and solution.documents < FEWEST_DOCUMENTS:
-        solution.status = f"{counted(solution.documents, 'document')}: too few to cluster by"
+    count = stack.count(index)
+    if covariance in CLUSTERED and count < FEWEST_DOCUMENTS:
+        unit = "group" if stack.grouped else "document"
+        solution.status = f"{counted(count, unit)}: too few to cluster by"
         return unfitted(len(names), solution)
     if covariance == "cluster":
-        g = solution.documents
+        g = count
         # One degree of freedom for the constant, or for the level of all document effects.
         factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - (1 if solution.absorbed else 0))
         v, df = factor * back @ by_document.meat @ back.T, g - 1
@@ -296,6 +304,11 @@ def fit_layer(
     eigenvalues = np.linalg.eigvalsh(x)
 
     ssr, tss = solution.ssr, solution.tss
+    if isinstance(folds, Stack):
+        own = folds.products[index]
+        unseen = cross_validated_sse(solution, own, totals, own.shape[1])
+    else:
+        unseen = cross_validated_sse(solution, packed, totals, folds)
     r_squared = 1 - ssr / tss
     total_df = n_obs - (solution.absorbed or 1)
     return Fit(
@@ -307,24 +320,31 @@ def fit_layer(
         effective_documents=by_document.effective,
         r_squared=r_squared,
         adj_r_squared=1 - (1 - r_squared) * total_df / solution.df_resid,
-        cv_r_squared=1 - cross_validated_sse(solution, packed, totals, folds) / tss,
+        cv_r_squared=1 - unseen / tss,
         loo_r_squared=1 - left_out.sse / tss if len(clusters) > 1 else np.nan,
         sigma=float(np.sqrt(ssr / solution.df_resid)),
         condition_number=float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
         f_statistic=f_statistic,
         f_p_value=float(special.fdtrc(len(slopes), df, f_statistic)),
-        log_likelihood=float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
+        log_likelihood=np.nan
+        if len(totals) > 1
+        else float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
         parameters=k + solution.absorbed,
         status="ok",
         without=without @ back.T,
         clusters=clusters,
+        uncorrected=tuple(
+            name
+            for name, of_parts in zip(names, solution.weights.T, strict=True)
+            if len(totals) > 1 and not of_parts[1:].any()
+        ),
     )
 
 
 def fit(
     stack: Stack,
     covariance: str,
-    folds: int,
+    folds: int | Stack,
     solutions: Sequence[Solution] | None = None,
     robust: Sequence[np.ndarray] | None = None,
 ) -> list[Fit]:
@@ -334,7 +354,7 @@ def fit(
     ----------
     stack : Stack
     covariance : str
-    folds : int
+    folds : int or Stack
     solutions : sequence of Solution, optional
         From `solve_all`, if they are at hand.
     robust : sequence of (K, K) arrays, optional

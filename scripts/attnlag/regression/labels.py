@@ -1,8 +1,12 @@
 """The words of figures and summaries for the settings of an inference."""
 
+from collections.abc import Sequence
+
 COVARIANCE = {
     "cluster": "clustered by document (CRV1)",
     "cluster-jackknife": "clustered by document, jackknife (CRV3)",
+    "cluster-group": "clustered by group of documents (CRV1)",
+    "cluster-jackknife-group": "clustered by group of documents, jackknife (CRV3)",
     "nonrobust": "nonrobust",
     "hc1": "HC1",
     "hc3": "HC3",
@@ -13,6 +17,9 @@ ADJUSTMENTS = {
     "benjamini-hochberg": "Benjamini-Hochberg",
     "max-t": "Romano-Wolf, max-t",
 }
+
+# Document effects leave the variance within documents to be explained.
+R_SQUARED = {"none": "R²", "document": "R² within documents"}
 
 # Any two points correlate perfectly.
 FEWEST_POINTS = 3
@@ -28,3 +35,19 @@ def correction_text(adjust: str, over: str = "the layers") -> str:
     if adjust == "none":
         return "p-values not corrected for the number of layers"
     return f"p-values corrected over {over}, per term ({ADJUSTMENTS[adjust]})"
+
+
+def spans(lags: Sequence[int]) -> str:
+    """Return lags as a reader says them: ``lags 3, 4 and 6 to 10``."""
+    runs: list[list[int]] = []
+    for lag in sorted(lags):
+        if runs and lag == runs[-1][-1] + 1:
+            runs[-1].append(lag)
+        else:
+            runs.append([lag])
+    parts: list[str] = []
+    for run in runs:
+        parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
+    if len(lags) == 1:
+        return f"lag {parts[0]}"
+    return f"lags {' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)}"

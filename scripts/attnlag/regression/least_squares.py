@@ -29,8 +29,12 @@ LEAST_VARIATION = 1e-12
 # A design whose scaled cross-products are worse conditioned than this has lost all its digits.
 WORST_CONDITION = 1e12
 
-# A share of A that is left without a document, or in a half of them; less is rounding.
+# Smallest eigenvalue of A against its largest, without a document or in a half of them; where all
+# documents tell all terms apart, less says that these do not.
 LEAST_LEFT = 1e-10
+
+# An eigenvalue below this is rounding, where A of all rows is the identity.
+ROUNDING = 1e-13
 
 HALF_PANEL = np.array([2.0, -0.5, -0.5])
 
@@ -198,35 +202,51 @@ def generalised_inverse(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scaled @ np.swapaxes(vectors, -1, -2), kept.sum(axis=-1)
 
 
-def part_estimates(
-    solution: Solution, m: int, a: np.ndarray, b: np.ndarray, whole: np.ndarray
-) -> np.ndarray:
-    """Return what part ``m`` adds to the estimates when its sums are these.
+def part_inverses(solution: Solution, m: int, a: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return A⁻¹ of part ``m`` when its sums are these.
 
     Parameters
     ----------
     solution : Solution
     m : int
-    a, b : (…, K, K) and (…, K) arrays
-        A and b of some of the documents.
+    a : (…, K, K) array
+        A of some of the documents.
     whole : (K, K) array
         A of all of them.
 
     Returns
     -------
-    theta : (…, K) array
+    inverses : (…, K, K) array
         NaN where these documents do not tell what all of them tell.
     """
     if m == 0:
-        singular = np.linalg.det(a) <= LEAST_LEFT * np.linalg.det(whole)
-        a[singular] = np.eye(solution.k)
-        theta = np.linalg.solve(a, b[..., None])[..., 0]
+        singular = is_singular(a)
+        inverses = np.linalg.inv(np.where(singular[..., None, None], np.eye(solution.k), a))
     else:
-        inverse, rank = generalised_inverse(a)
+        inverses, rank = generalised_inverse(a)
         singular = rank < generalised_inverse(whole)[1]
-        theta = (inverse @ b[..., None])[..., 0]
-    theta[singular] = np.nan
-    return theta @ solution.combine[m].T
+    inverses[singular] = np.nan
+    return inverses
+
+
+def is_singular(a: np.ndarray) -> np.ndarray:
+    """Return which of (…, K, K) parts of I do not tell all terms apart.
+
+    Those whose smallest eigenvalue is next to nothing against the largest. The size of a part does
+    not matter until its digits are lost: documents with a tenth of the rows have an A near I / 10.
+    """
+    k = a.shape[-1]
+    scale = np.trace(a, axis1=-2, axis2=-1) / k
+    scaled = a / np.where(scale > ROUNDING, scale, 1)[..., None, None]
+    # The ratio of eigenvalues with a mean of 1 is at least a quarter of their product, which is
+    # quick to find.
+    doubtful = ~(np.linalg.det(scaled) > 4 * LEAST_LEFT) | (scale < ROUNDING / LEAST_LEFT)
+    singular = np.zeros(doubtful.shape, dtype=bool)
+    if doubtful.any():
+        values = np.linalg.eigvalsh(a[doubtful])
+        least = np.maximum(LEAST_LEFT * values[:, -1], ROUNDING)
+        singular[doubtful] = ~(values[:, 0] > least)
+    return singular
 
 
 NO_LAYER_BEFORE = "there is no layer before it"

@@ -26,6 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
+from scipy.linalg import solve_toeplitz
 
 from attnlag.regression.crossproducts import Shard, Stack, unpacked, values_of
 from attnlag.regression.least_squares import WORST_CONDITION, Solution
@@ -673,8 +674,8 @@ def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        Columns ``layer``, ``lag`` (1 to 20), ``autocorrelation`` (NaN without pairs) and
-        ``pairs``.
+        Columns ``layer``, ``lag`` (1 to 20), ``autocorrelation`` (NaN without pairs), ``partial``
+        (given the lags before; NaN after one without pairs) and ``pairs``.
     """
     pairs = np.where(sums.pairs > 0, sums.pairs, np.nan)
     variance = sums.powers[:, 1] / np.where(sums.n > 0, sums.n, np.nan)
@@ -684,6 +685,38 @@ def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
             "layer": np.repeat(sums.layers, AUTOCORRELATION_LAGS),
             "lag": np.tile(np.arange(1, AUTOCORRELATION_LAGS + 1), len(sums.layers)),
             "autocorrelation": values.reshape(-1),
+            "partial": np.concatenate([partial_autocorrelation(row) for row in values]),
             "pairs": sums.pairs.reshape(-1),
         }
     )
+
+
+def partial_autocorrelation(autocorrelation: np.ndarray) -> np.ndarray:
+    """Return partial autocorrelations at lags 1, 2, … from autocorrelations at these lags.
+
+    That at lag l is the last coefficient of the regression on lags 1 to l, by Yule and Walker.
+    """
+    partial = np.full(len(autocorrelation), np.nan)
+    known = np.isfinite(autocorrelation)
+    for lag in range(1, 1 + int(np.argmin([*known, False]))):
+        column = np.concatenate([[1.0], autocorrelation[: lag - 1]])
+        partial[lag - 1] = solve_toeplitz(column, autocorrelation[:lag])[-1]
+    return partial
+
+
+def order_left(sums: ResidualSums) -> tuple[list[int], pd.Series]:
+    """Return the nearest lags that a regression leaves out, and what is left in each layer.
+
+    Returns
+    -------
+    lags : list of int
+        Those of 1 to 10 that are not in the regression.
+    left : pandas.Series
+        By layer: the sum of the partial autocorrelations of the residuals at these lags; 0 where
+        the lags of the regression are all that there is.
+    """
+    terms = {f"lag_{lag}": lag for lag in range(1, BREUSCH_GODFREY_LAGS + 1)}
+    lags = [lag for term, lag in terms.items() if term not in sums.terms]
+    table = autocorrelation(sums)
+    chosen = table[table["lag"].isin(lags)]
+    return lags, chosen.groupby("layer")["partial"].sum(min_count=1)

@@ -22,11 +22,13 @@ def coefficients_table(
     covariance: str,
     alpha: float,
     adjust: str,
+    negligible: float,
 ) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
 
     ``p_adjusted`` corrects the p-values of a term over the layers; it is left NaN for ``max-t``,
     which takes the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
+    ``finding`` says of each coefficient by itself whether it is ``negligible`` (`equivalence`).
     """
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
@@ -42,15 +44,39 @@ def coefficients_table(
     reach = special.stdtrit(table["df"], 1 - alpha / 2) * table["std_error"]
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
+    table["finding"] = equivalence(
+        table["estimate"], table["std_error"], table["df"], negligible=negligible, alpha=alpha
+    )
     table["vcov_type"] = covariance
     table["subset"] = "all"
     order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
-    table = table[[*order, "p_adjusted", "conf_low", "conf_high", "vcov_type"]]
+    table = table[[*order, "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]]
     if any(result.p_wild is not None for result in fits):
         missing = np.full(len(names_of(stack)), np.nan)
         found = [missing if result.p_wild is None else result.p_wild for result in fits]
         table["p_wild"] = np.concatenate(found)
     return table
+
+
+def equivalence(
+    estimate: pd.Series | np.ndarray,
+    error: pd.Series | np.ndarray,
+    df: pd.Series | int,
+    *,
+    negligible: float,
+    alpha: float,
+) -> np.ndarray:
+    """Return whether coefficients are within ± ``negligible``, by two one-sided tests at ``alpha``.
+
+    ``"absent"``: a coefficient as large as the bound is rejected on either side. ``"present"``: one
+    no larger than the bound is rejected. ``"undecided"``: neither, or there is no estimate.
+    """
+    estimate, error = np.asarray(estimate, dtype=float), np.asarray(error, dtype=float)
+    reach = special.stdtrit(df, 1 - alpha) * error
+    low, high = estimate - reach, estimate + reach
+    within = (low > -negligible) & (high < negligible)
+    beyond = (low > negligible) | (high < -negligible)
+    return np.select([within, beyond], ["absent", "present"], "undecided").astype(object)
 
 
 def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:

@@ -68,16 +68,20 @@ class RegressionSettings:
     bias_correction : {"none", "half-panel"}
     covariance : str
         Kind of standard errors.
+    cluster : {"document", "group"}
+        What errors are clustered by, and what the bootstraps draw.
     alpha : float
         Significance level.
     adjust : str
         Correction of p-values over the layers.
+    negligible : float
+        Size below which a coefficient does not matter.
     bootstrap, wild_bootstrap : int
         Number of draws.
     seed : int
         Seed of all draws.
-    folds : int
-        Number of folds of documents for the cross-validated R².
+    folds : int or "groups"
+        Number of folds of documents for the cross-validated R², or a fold for each group.
     hac_lags : int or None
         Lags of the Newey-West errors; None: by the rule of thumb.
     stack_mb : int
@@ -89,12 +93,14 @@ class RegressionSettings:
     fixed_effects: FixedEffects
     bias_correction: Literal["none", "half-panel"]
     covariance: Covariance
+    cluster: Literal["document", "group"]
     alpha: float
     adjust: Adjustment
+    negligible: float
     bootstrap: int
     wild_bootstrap: int
     seed: int
-    folds: int
+    folds: int | Literal["groups"]
     hac_lags: int | None
     stack_mb: int
     control_design: DesignSettings | None

@@ -5,7 +5,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from itables import JavascriptCode, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
@@ -33,8 +32,10 @@ font-src data:">
   p { max-width: 60rem; margin: 0 0 .8rem; }
   table thead input { width: 6.5em; }
   table td { font-variant-numeric: tabular-nums; }
-  table.dataTable > tbody > tr.significant > td { background: #fdf0d5; }
-  table.dataTable > tbody > tr.significant > td:first-child { box-shadow: inset 4px 0 #de8f05; }
+  table.dataTable > tbody > tr.present > td { background: #fdf0d5; }
+  table.dataTable > tbody > tr.present > td:first-child { box-shadow: inset 4px 0 #de8f05; }
+  table.dataTable > tbody > tr.absent > td { background: #e3eef6; }
+  table.dataTable > tbody > tr.absent > td:first-child { box-shadow: inset 4px 0 #0173b2; }
 </style>
 $library
 </head>
@@ -53,19 +54,16 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
     Parameters
     ----------
     frame : pandas.DataFrame
-        Rows with ``"yes"`` in the column ``significant`` are marked, if there is such a column.
+        Rows are tinted by the column ``finding``, if there is one: present and absent.
     title, note : str
         Text above the table.
     name : str
         Name of the table in the page, and of the file that its button saves.
     """
     mark = "null"
-    if "significant" in frame:
-        place = frame.columns.get_loc("significant")
-        mark = (
-            "function (row, data) "
-            f'{{ row.classList.toggle("significant", data[{place}] === "yes"); }}'
-        )
+    if "finding" in frame:
+        place = frame.columns.get_loc("finding")
+        mark = f"function (row, data) {{ row.classList.add(data[{place}]); }}"
     numbers = frame.select_dtypes("float")
     shown = frame.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
     options: dict[str, Any] = {
@@ -100,8 +98,24 @@ def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str) -> Non
     write_text(page(frame, title=title, note=note, name=path.stem), path)
 
 
+def tints(negligible: float | None, alpha: float) -> str:
+    """Return what the tints of rows say, if there are any."""
+    if negligible is None:
+        return ""
+    return (
+        f"Orange: present, shown to be larger than {negligible:g}; blue: absent, shown to be "
+        f"within ±{negligible:g}; white: undecided (one-sided tests at {alpha:g}, each "
+        "coefficient by itself). "
+    )
+
+
 def write_coefficients(
-    coefficients: pd.DataFrame, path: Path, *, alpha: float, adjust: str
+    coefficients: pd.DataFrame,
+    path: Path,
+    *,
+    alpha: float,
+    adjust: str,
+    negligible: float | None = None,
 ) -> None:
     """Write the page of the coefficients of one regression.
 
@@ -114,30 +128,33 @@ def write_coefficients(
         Level of significance.
     adjust : str
         The correction behind ``p_adjusted``.
+    negligible : float, optional
+        The bound behind ``finding``, if there is this column.
     """
     keys = ["model", "corpus", "site", "regression"]
     # The same in every row; the title has them.
     frame = coefficients.drop(columns=[*keys, "subset"])
     write_page(
-        with_significance(frame, alpha),
+        frame,
         path,
         title=f"Coefficients: {', '.join(coefficients.iloc[0][keys])}",
-        note=f"A row for each layer and term. Marked: p_adjusted < {alpha:g}, for each term "
+        note=f"A row for each layer and term. {tints(negligible, alpha)}p_adjusted: for each term "
         f"{correction(adjust)}. Numbers have {DIGITS} digits; coefficients.csv has them all. "
         "Coefficients of lags within one layer are predictive associations, not causes.",
     )
 
 
 def write_coefficients_of_models(
-    coefficients: pd.DataFrame, path: Path, *, alpha: float, adjust: str
+    coefficients: pd.DataFrame, path: Path, *, alpha: float, adjust: str, negligible: float
 ) -> None:
     """Write the page of the coefficients of all models; see `write_coefficients`."""
     write_page(
-        with_significance(coefficients, alpha),
+        coefficients,
         path,
         title="Coefficients of all models",
-        note="A row for each layer and term; depth is layer / (layers - 1). Marked: p_adjusted < "
-        f"{alpha:g}, for each term {correction(adjust, 'the layers of a model')}.",
+        note="A row for each layer and term; depth is layer / (layers - 1). "
+        f"{tints(negligible, alpha)}p_adjusted: for each term "
+        f"{correction(adjust, 'the layers of a model')}.",
     )
 
 
@@ -147,16 +164,7 @@ def write_pairs(pairs: pd.DataFrame, path: Path) -> None:
         pairs,
         path,
         title="Every two models",
-        note="How far the coefficients of two models agree over relative depth: Pearson's "
-        "correlation with its interval from a bootstrap of documents, and the share of layers "
-        "that agree in sign and significance.",
+        note="How alike the coefficients of two models are over relative depth: Pearson's "
+        "correlation, corrected for the errors of the coefficients, with its interval from a "
+        "bootstrap of documents, and the number of layers in which the coefficients differ.",
     )
-
-
-def with_significance(coefficients: pd.DataFrame, alpha: float) -> pd.DataFrame:
-    """Return a tidy table with a column ``significant``: yes, no, or empty without p-value."""
-    p_values = coefficients["p_adjusted"].to_numpy(dtype=float)
-    answer = np.where(np.isnan(p_values), "", np.where(p_values < alpha, "yes", "no"))
-    result = coefficients.copy()
-    result.insert(list(result.columns).index("p_adjusted") + 1, "significant", answer)
-    return result

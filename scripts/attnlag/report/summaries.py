@@ -1,5 +1,6 @@
 """Results in words and in the summary table that a statistician expects."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
+from attnlag.regression import groups, results
 from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
-from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, correction
+from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, R_SQUARED, correction, spans
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
+from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums, order_left
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among, named
 
@@ -46,9 +49,7 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
     settings = fitted.settings
     notes = []
     if settings.fixed_effects == "document":
-        notes.append("Means of documents are taken out; R-squared is of what they leave.")
-    if settings.bias_correction == "half-panel":
-        notes.append("Coefficients are corrected by the half-panel jackknife.")
+        notes.append("Means of documents are taken out, and every R-squared is within documents.")
     if fitted.bins is not None:
         notes.append(SHARED_BINS.format(fitted.bins))
     by_layer = fitted.coefficients.groupby("layer")
@@ -61,10 +62,24 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
             title=f"{name}: layer {layer}",
             alpha=settings.alpha,
             adjust=settings.adjust,
-            notes=notes,
+            within=settings.fixed_effects == "document",
+            notes=[*notes, *_corrected(fit, settings.bias_correction)],
         )
         for layer, fit, row in zip(fitted.layers, fitted.fits, rows, strict=True)
     }
+
+
+def _corrected(fit: Fit, bias_correction: str) -> list[str]:
+    """Return which coefficients of a layer the half-panel jackknife corrects, as a line or none."""
+    if bias_correction == "none":
+        return []
+    which = "Coefficients are corrected by the half-panel jackknife"
+    if fit.uncorrected:
+        which += (
+            f", but not those of {', '.join(fit.uncorrected)}, which a half of the documents does "
+            "not tell from the others"
+        )
+    return textwrap.wrap(f"{which}.", 90)
 
 
 def layer_summary(
@@ -75,6 +90,7 @@ def layer_summary(
     title: str,
     alpha: float,
     adjust: str,
+    within: bool = False,
     notes: Sequence[str] = (),
 ) -> str:
     """Return one layer's fit as a table of text.
@@ -90,27 +106,33 @@ def layer_summary(
     alpha : float
     adjust : str
         The correction behind the column of adjusted p-values.
+    within : bool
+        Whether the variance that is explained is that within documents.
     notes : sequence of str
         What else a reader must know, a line each.
     """
     if fit.status != "ok":
         return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
-    aic = -2 * fit.log_likelihood + 2 * fit.parameters
-    bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
-    likelihood = f"{fit.log_likelihood:.6g}"
+    likelihood = criteria = ("", "")
+    if np.isfinite(fit.log_likelihood):
+        aic = -2 * fit.log_likelihood + 2 * fit.parameters
+        bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
+        likelihood = "Log-likelihood:", f"{fit.log_likelihood:.6g}"
+        criteria = "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"
     covariance = COVARIANCE[coefficients["vcov_type"].iloc[0]]
     folds, documents = f"{fit.cv_r_squared:.4f}", f"{fit.loo_r_squared:.4f}"
     independent = f"{fit.effective_documents:,.1f}"
+    explained = "R-squared within docs:" if within else "R-squared:"
     top = _two_columns(
         [
-            ("Dep. variable:", "log norm", "R-squared:", f"{fit.r_squared:.4f}"),
+            ("Dep. variable:", "log norm", explained, f"{fit.r_squared:.4f}"),
             ("Method:", "least squares", "Adj. R-squared:", f"{fit.adj_r_squared:.4f}"),
             ("No. observations:", f"{fit.n_obs:,}", "R-squared, by folds:", folds),
             ("No. documents:", f"{fit.n_documents:,}", "R-squared, by document:", documents),
             ("Effective documents:", independent, "F-statistic (Wald):", f"{fit.f_statistic:.5g}"),
             ("Df of t and F:", f"{fit.df:,}", "Prob (F-statistic):", f"{fit.f_p_value:.3g}"),
-            ("Condition no.:", f"{fit.condition_number:.4g}", "Log-likelihood:", likelihood),
-            ("Residual std. dev.:", f"{fit.sigma:.5g}", "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"),
+            ("Condition no.:", f"{fit.condition_number:.4g}", *likelihood),
+            ("Residual std. dev.:", f"{fit.sigma:.5g}", *criteria),
         ],
         title,
     )
@@ -211,7 +233,9 @@ def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     ]
 
 
-def findings(fitted: FittedRegression, controls: pd.DataFrame, name: str) -> str:
+def findings(
+    fitted: FittedRegression, controls: pd.DataFrame, by_group: pd.DataFrame, name: str
+) -> str:
     """Return the findings of a regression: sizes first, then the controls, then counts.
 
     Parameters
@@ -219,6 +243,8 @@ def findings(fitted: FittedRegression, controls: pd.DataFrame, name: str) -> str
     fitted : FittedRegression
     controls : pandas.DataFrame
         The table of the controls, a row per layer, lag and lead.
+    by_group : pandas.DataFrame
+        Coefficients of each group of documents.
     name : str
         Name of the regression, as in ``"smollm2-135m, prompts, attention, within"``.
     """
@@ -231,13 +257,20 @@ def findings(fitted: FittedRegression, controls: pd.DataFrame, name: str) -> str
         lines += sizes(fitted.medians, fitted.coefficients, settings)
         lines += order_finding(controls, alpha=alpha, adjust=adjust)
         lines += random_weights_finding(controls)
-        lines += counts(fitted.coefficients, fits, alpha=alpha, adjust=adjust)
+        lines += counts(fitted.coefficients, fits, settings)
     if dropped := int(known["n_dropped"].sum()):
         layers = counted(int((known["n_dropped"] > 0).sum()), "layer")
         lines.append(f"{counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
     text = "\n  ".join(lines) + "\n"
     text += "".join(f"{line}\n" for line in _not_fitted(fits))
-    text += advice(fits, covariance=settings.covariance, wild_bootstrap=settings.wild_bootstrap)
+    text += residual_findings(fits, fitted.residual_sums, alpha=alpha, adjust=adjust)
+    text += group_findings(by_group)
+    text += advice(
+        fits,
+        covariance=settings.covariance,
+        wild_bootstrap=settings.wild_bootstrap,
+        groups=fitted.joint["documents"] if settings.cluster == "group" else None,
+    )
     if fitted.bins is not None:
         text += f"  {SHARED_BINS.format(fitted.bins)}\n"
     return text
@@ -314,26 +347,89 @@ def random_weights_finding(controls: pd.DataFrame) -> list[str]:
 
 
 def counts(
-    coefficients: pd.DataFrame, fits: pd.DataFrame, *, alpha: float, adjust: str
+    coefficients: pd.DataFrame, fits: pd.DataFrame, settings: RegressionSettings
 ) -> list[str]:
-    """Return in how many layers each lag and lead differs from zero, and R²."""
-    parts = []
+    """Return in how many layers each lag and lead matters, and R²."""
+    bound, lines = settings.negligible, []
     for term in lags_among(list(coefficients["term"])):
-        p_values = coefficients.loc[coefficients["term"] == term, "p_adjusted"]
-        parts.append(f"{named(term)} in {int((p_values < alpha).sum())}")
+        rows = coefficients[coefficients["term"] == term]
+        verdicts = rows["finding"].value_counts()
+        significant = int((rows["p_adjusted"] < settings.alpha).sum())
+        lines.append(
+            f"{named(term)} is beyond ±{bound:g} in {verdicts.get('present', 0)} of {len(fits)} "
+            f"layers, within it in {verdicts.get('absent', 0)}, undecided in "
+            f"{verdicts.get('undecided', 0)}; other than zero in {significant} "
+            f"(p < {settings.alpha:g}, {correction(settings.adjust)})"
+        )
     fitted = fits[fits["status"] == "ok"]
     best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
     validated = fitted["cv_r_squared"].dropna()
-    unseen = f"; of documents not seen {_range(validated)}" if len(validated) else ""
-    return [
-        f"layers, of {len(fits)}, with a coefficient other than zero: {', '.join(parts)} "
-        f"(p < {alpha:g}, {correction(adjust)})",
-        f"R²: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}",
-    ]
+    unit = "groups" if settings.folds == "groups" else "documents"
+    unseen = f"; of {unit} not seen {_range(validated)}" if len(validated) else ""
+    name = R_SQUARED[settings.fixed_effects]
+    return [*lines, f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}"]
 
 
-def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
-    """Return a warning if errors by document rest on few or unequal documents, else nothing.
+def residual_findings(fits: pd.DataFrame, sums: ResidualSums, *, alpha: float, adjust: str) -> str:
+    """Return whether the residuals are autocorrelated, and how much order the lags leave behind.
+
+    With thousands of tokens the test rejects what does not matter: the size stands beside it.
+    """
+    fitted = fits[fits["status"] == "ok"]
+    tested = fitted["breusch_godfrey_p_value"].dropna()
+    if tested.empty:
+        return ""
+    kind = "holm" if adjust == "max-t" else adjust
+    rejected = int((results.adjusted(tested, kind) < alpha).sum())
+    line = (
+        f"  residuals are autocorrelated in {rejected} of {counted(len(fits), 'layer')} "
+        f"(Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, p < {alpha:g}, {correction(kind)})"
+    )
+    lags, left = order_left(sums)
+    if left.notna().any():
+        line += (
+            f"; partial autocorrelations at {spans(lags)}, which the regression leaves out, sum to "
+            f"{left.median():.3f} in the median layer ({_range(left)})"
+        )
+    return line + "\n"
+
+
+def group_findings(by_group: pd.DataFrame) -> str:
+    """Return how large the nearest lag is in each group, and which groups have no coefficients.
+
+    Counts of significant layers would say how many documents each group has.
+
+    Parameters
+    ----------
+    by_group : pandas.DataFrame
+        From `groups.coefficients_by_group`.
+    """
+    fitted, without = groups.fitted_groups(by_group)
+    lines = []
+    if len(fitted) > 1:
+        term = lags_among(list(by_group["term"]))[0]
+        rows = by_group[by_group["term"] == term]
+        median = rows.groupby("subset", sort=False)["estimate"].median()
+        lines.append(
+            f"  {named(term)} by group of documents, median over the layers: "
+            f"{median.min():.3f} ({median.idxmin()}) to {median.max():.3f} ({median.idxmax()})"
+        )
+    if without and len(without) + len(fitted) > 1:
+        groups_of: dict[str, list[str]] = {}
+        for group, status in without.items():
+            groups_of.setdefault(status, []).append(group)
+        lines += [
+            f"  no coefficients of {counted(len(names), 'group')} "
+            f"({textwrap.shorten(', '.join(names), 120, placeholder=' …')}): {status}"
+            for status, names in groups_of.items()
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def advice(
+    fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int, groups: int | None = None
+) -> str:
+    """Return a warning if clustered errors rest on few or unequal clusters, else nothing.
 
     Parameters
     ----------
@@ -343,16 +439,19 @@ def advice(fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int) -> str:
         Kind of standard errors.
     wild_bootstrap : int
         Number of draws of the wild bootstrap.
+    groups : int, optional
+        Number of groups of documents, if errors are clustered by them.
     """
     fitted = fits[fits["status"] == "ok"]
     if not len(fitted) or covariance not in CLUSTERED:
         return ""
-    documents = int(fitted["n_documents"].max())
+    unit = "document" if groups is None else "group"
+    clusters = groups or int(fitted["n_documents"].max())
     effective = float(fitted["effective_documents"].min())
-    if documents >= FEW_DOCUMENTS and effective >= UNEQUAL * documents:
+    if clusters >= FEW_DOCUMENTS and effective >= UNEQUAL * clusters:
         return ""
     line = (
-        f"  errors by document rest on {documents:,} documents, which count as {effective:.0f} "
+        f"  errors by {unit} rest on {counted(clusters, unit)}, which count as {effective:.0f} "
         "equal ones where they are fewest"
     )
     if not wild_bootstrap:
@@ -390,6 +489,8 @@ def _pair_finding(row: Any, alpha: float) -> str:
         why = "a profile is constant"
         if row.points < FEWEST_POINTS:
             why = f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
+        elif np.isfinite(row.correlation_observed):
+            why = "a profile varies no more than its errors"
         correlation = f"{one} and {other}: no correlation over depth ({why})"
     else:
         interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"
@@ -398,8 +499,11 @@ def _pair_finding(row: Any, alpha: float) -> str:
         correlation = f"{one} and {other} correlate {row.correlation:.2f} ({interval}) over depth"
     dropped = row.documents_only_a + row.documents_only_b
     note = f"; {counted(dropped, 'document')} of one model only left out" if dropped else ""
-    return (
-        f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}; "
-        f"{row.layers_agreeing} of {counted(row.layers_compared, 'layer')} "
-        f"agree{'s' if row.layers_compared == 1 else ''}{note}"
-    )
+    differ = ""
+    if row.layers_compared:
+        differ = (
+            f"; they differ in {row.layers_differing} of {counted(row.layers_compared, 'layer')} "
+            f"and are shown to be alike in {row.layers_alike}, {row.median_difference:+.3f} in the "
+            "median layer"
+        )
+    return f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}{differ}{note}"

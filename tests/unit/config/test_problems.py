@@ -68,7 +68,10 @@ def checked(**sections: Any) -> Config:
 
 # --- one mistake, one line -----------------------------------------------------------------
 
-SECTIONS = "models, corpora, tokens, extraction, norms, regressions, controls, inference, comparison, figures"
+SECTIONS = (
+    "models, corpora, tokens, extraction, norms, regressions, controls, inference, comparison, "
+    "figures"
+)
 MAPPING = "expected a mapping, as in {key: value}"
 NAMES = "expected a mapping, as in {name: {key: value}}"
 QUOTES = "expected text (quotes make a number text)"
@@ -237,6 +240,10 @@ ADDED = {
         '6: inference.adjust: found "bonferroni", expected holm, benjamini-hochberg, max-t or none'
     ),
     "inference: {folds: 1}": "6: inference.folds: found 1, expected at least 2",
+    "inference: {negligible: 0}": "6: inference.negligible: found 0, expected more than 0",
+    "inference: {cluster: group, covariance: hac}": "6: inference.cluster: found cluster: group "
+    "with covariance: hac, expected covariance: cluster or cluster-jackknife: the others know no "
+    "clusters",
     "figures: {formats: [pdf]}": '6: figures.formats[0]: found "pdf", expected svg or png',
     "figures: {layers: []}": "6: figures.layers: found [], expected at least one entry",
     "figures: {layers: [-1]}": "6: figures.layers[0]: found -1, expected at least 0",
@@ -703,8 +710,9 @@ def test_values_from_the_command_line_have_no_line() -> None:
     assert problems_of(text, inference={"alpha": "2", "folds": "x", "fold": "5"}) == [
         'command line: inference.alpha: found "2", expected less than 1',
         'command line: inference.folds: found "x", expected a whole number',
-        "command line: inference.fold: unknown key, expected one of covariance, alpha, adjust, "
-        "bootstrap, wild_bootstrap, seed, folds, hac_lags, stack_mb; did you mean 'folds'?",
+        "command line: inference.fold: unknown key, expected one of covariance, cluster, alpha, "
+        "adjust, negligible, bootstrap, wild_bootstrap, seed, folds, hac_lags, stack_mb; did you "
+        "mean 'folds'?",
     ]
     models = {**yaml.safe_load(LEAST)["models"], "more": {"source": "hub", "repository": "a/b"}}
     assert problems_of(LEAST, models=models) == [

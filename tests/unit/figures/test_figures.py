@@ -821,3 +821,20 @@ def test_rows_shown_are_all_or_a_sample_from_everywhere():
         # One in each of as many equal stretches.
         assert (rows * inputs.MOST_ROWS // count >= np.arange(inputs.MOST_ROWS) - 1).all()
         assert rows.tolist() == inputs.sampled_rows(count).tolist()
+
+
+def test_a_coefficient_that_is_shown_to_be_negligible_is_a_cross():
+    coefficients, fits = synthetic_tables(12)
+    finding = np.where(coefficients["layer"] % 4 == 1, "absent", "present")
+    data = coefficients_by_layer.Data(
+        coefficients.assign(finding=finding), fits, 0.05, "holm", negligible=0.02
+    )
+    figure = coefficients_by_layer.draw(data, title=TITLE)
+    of_lag = coefficients[coefficients["term"] == "lag_1"].iloc[[1, 5, 9]]
+    crosses = next(line for line in figure.axes[0].lines if line.get_marker() == "x")
+    np.testing.assert_array_equal(crosses.get_xdata(), [1, 5, 9])
+    np.testing.assert_array_equal(crosses.get_ydata(), of_lag["estimate"])
+    # Each layer has one mark.
+    assert len(marks_of(figure.axes[0], True, "o") + marks_of(figure.axes[0], False, "o")) == 9
+    assert "shown to be within ±0.02" in legend_of(figure)
+    assert "shown to be within" not in " ".join(legend_of(coefficients_figure(12)))

@@ -64,15 +64,16 @@ def test_groups_are_rows_and_crosses_mark_what_is_not_significant():
     layers = range(3)
     panels = [
         groups_by_layer.GroupPanel(name, 7, np.linspace(-1, 1, 5) + place, np.full(3, place * 0.1))
-        for place, name in enumerate(["prose", "a very long name of a group of documents"])
+        for place, name in enumerate(["prose", "a very long name of a group of documents", "rare"])
     ]
     table = pd.DataFrame(
         {
             "subset": np.repeat([panel.group for panel in panels], 3),
-            "layer": [*layers, *layers],
-            "estimate": [0.1, 0.2, 0.3, -0.1, np.nan, 0.5],
-            "p_adjusted": [0.01, 0.5, 0.01, 0.2, np.nan, 0.001],
+            "layer": [*layers, *layers, *layers],
+            "estimate": [0.1, 0.2, 0.3, -0.1, np.nan, 0.5, *[np.nan] * 3],
+            "p_adjusted": [0.01, 0.5, 0.01, 0.2, np.nan, 0.001, *[np.nan] * 3],
             "vcov_type": "cluster",
+            "status": ["ok"] * 6 + ["2 documents: too few to cluster by"] * 3,
         }
     )
     data = groups_by_layer.Data(panels, table, "lag_1", "mlp", 0.05, "holm", tokens=10)
@@ -81,8 +82,11 @@ def test_groups_are_rows_and_crosses_mark_what_is_not_significant():
     assert spread.get_yticklabels()[0].get_text() == "prose (7)"
     assert "…" in spread.get_yticklabels()[1].get_text()
     shown = slopes.collections[0].get_array()
-    shown = np.ma.reshape(shown, (2, 3))
+    shown = np.ma.reshape(shown, (3, 3))
     assert shown[0].tolist() == [0.1, 0.2, 0.3]
     assert bool(np.ma.getmaskarray(shown)[1, 1])
+    # A row without numbers says why.
+    assert [text.get_text() for text in slopes.texts] == ["2 documents: too few to cluster by"]
+    assert slopes.texts[0].get_position() == (1.5, 2.5)
     crosses = slopes.lines[-1].get_xydata().tolist()
     assert crosses == [[1.5, 0.5], [0.5, 1.5]]

@@ -75,7 +75,9 @@ def study(tmp_path_factory):
     coefficients, fits = synthetic_tables(LAYERS)
     fits = fits.assign(kurtosis=3.5, breusch_pagan=9.0)
     influence = coefficients[["layer", "term"]].assign(document="one", change_in_se=0.2)
-    groups = pd.concat([coefficients.assign(subset=group) for group in ("prose", "verse")])
+    groups = pd.concat(
+        [coefficients.assign(subset=group, status="ok") for group in ("prose", "verse")]
+    )
     for name, frame in {
         "coefficients": coefficients,
         "controls": synthetic_controls(coefficients),

@@ -12,6 +12,7 @@ from attnlag.figures import (
     groups_by_layer,
     norms_by_layer,
     norms_by_position,
+    order_left,
     outcome_by_lag,
     sites_by_layer,
     specifications_by_layer,
@@ -92,16 +93,31 @@ def test_norms_and_first_tokens():
     assert of_positions(typical * np.nan, typical) == "Norms along the text"
 
 
+def test_order_left():
+    data = order_left.Data([0, 1, 2], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
+    assert order_left.title_of(data) == (
+        "Partial autocorrelations of the residuals at lags 3 to 5 sum to 0.15 in the median layer"
+    )
+    data.left[:] = np.nan
+    assert order_left.title_of(data) == "Partial autocorrelation of the residuals"
+
+
 def of_groups(table):
     data = groups_by_layer.Data([], table, "lag_1", "attention", 0.05, "holm", 10)
     return groups_by_layer.title_of(data)
 
 
 def test_groups():
-    table = pd.concat([tidy([0.01, 0.2], subset="prose"), tidy([0.01, 0.02], subset="verse")])
-    assert of_groups(table) == ("Lag 1 predicts in 50% (prose) to 100% (verse) of the layers")
-    same = table.assign(p_adjusted=0.01)
-    assert of_groups(same) == ("Lag 1 predicts in 100% of the layers of every group")
+    table = pd.concat(
+        [
+            tidy([0.01, 0.2, 0.3], subset="prose"),
+            tidy([0.01, 0.02, 0.6], subset="verse", estimates=[0.5, 0.4, -0.1]),
+            tidy([np.nan, np.nan, np.nan], subset="rare"),
+        ]
+    )
+    assert of_groups(table) == "Lag 1, median over the layers: 0.20 (prose) to 0.40 (verse)"
+    assert of_groups(table[:3]) == "Lag 1, median over the layers: 0.20 (prose)"
+    assert of_groups(table[6:]) == "No group of documents has coefficients of its own"
 
 
 def of_specifications(*tables):

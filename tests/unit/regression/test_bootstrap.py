@@ -52,6 +52,45 @@ def test_draws_are_fits_of_documents_taken_several_times(mean):
             np.testing.assert_allclose(found[draw, layer], expected, rtol=1e-7)
 
 
+@pytest.mark.parametrize("mean", [1.0, 1000.0])
+@pytest.mark.parametrize("effects", [False, True])
+def test_errors_of_draws_are_those_of_fits_to_the_redrawn_rows(mean, effects):
+    table = design_table(LENGTHS, 2, mean=mean, missing=0.1)
+    stack = stack_of(table, fixed_effects=effects)
+    weights = next(bootstrap.weights_of_draws(7, 6, 3)).astype(int)
+    found = bootstrap.drawn_with_errors(stack, least_squares.solve_all(stack), 6, 3)
+    for layer in range(2):
+        y, x, codes = columns_of(table, layer)
+        if effects:
+            # The means of documents are taken out; the level of all of them stays as a constant.
+            means = [[part[codes == code].mean(axis=0) for code in codes] for part in (y, x)]
+            y, x = y - means[0], np.column_stack([x[:, 0], (x - means[1])[:, 1:]])
+        for draw, weight in enumerate(weights):
+            # A document that is drawn twice is there twice, as two clusters.
+            copies = [code for code in range(7) for _ in range(weight[code])]
+            rows = [np.flatnonzero(codes == code) for code in copies]
+            clusters = np.repeat(np.arange(len(copies)), [len(part) for part in rows])
+            rows = np.concatenate(rows)
+            oracle = clustered(y[rows], x[rows], clusters)
+            terms = slice(1 if effects else 0, None)
+            np.testing.assert_allclose(
+                found.estimates[draw, layer], oracle.params[terms], rtol=1e-7
+            )
+            np.testing.assert_allclose(found.errors[draw, layer], oracle.bse[terms], rtol=1e-6)
+
+
+def test_errors_of_draws_of_the_half_panel_are_those_of_each_document_by_itself():
+    """A draw of every document once has the errors that are reported."""
+    stack = stack_of(design_table(LENGTHS, 2), halves=True, fixed_effects=True)
+    solutions = least_squares.solve_all(stack)
+    once = bootstrap._weighted(stack, solutions, np.ones((1, 7)), with_errors=True)
+    for layer, fit in enumerate(inference.fit(stack, "cluster", 5, solutions)):
+        np.testing.assert_allclose(once.estimates[0, layer], fit.estimate, rtol=1e-9)
+        np.testing.assert_allclose(
+            once.errors[0, layer], np.sqrt(np.diag(fit.covariance)), rtol=1e-9
+        )
+
+
 def test_blocks_and_shards_change_no_draw(monkeypatch):
     table = design_table(LENGTHS, 2)
     whole = stack_of(table)
@@ -78,11 +117,11 @@ def test_joint_tests_are_romano_and_wolfs():
     stack = stack_of(design_table(np.random.default_rng(2).integers(5, 40, 30).tolist(), 5))
     solutions = least_squares.solve_all(stack)
     fits = inference.fit(stack, "cluster", 5, solutions)
-    draws = bootstrap.drawn(stack, solutions, 300, 0)
+    draws = bootstrap.drawn_with_errors(stack, solutions, 300, 0)
     # Makes some layers insignificant, so that the steps differ.
     for layer, fit in enumerate(fits):
         shift = fit.estimate * (1 - 0.2 * layer) - 0.06 * layer
-        draws[:, layer] -= shift
+        draws.estimates[:, layer] -= shift
         fit.estimate = fit.estimate - shift
     found = bootstrap.joint(fits, stack, draws, 0.1)
     assert found.draws == 300
@@ -91,7 +130,8 @@ def test_joint_tests_are_romano_and_wolfs():
         t = np.array([abs(f.estimate[place] / e) for f, e in zip(fits, errors, strict=True)])
         drawn = np.stack(
             [
-                np.abs(draws[:, layer, place] - fits[layer].estimate[place]) / errors[layer]
+                np.abs(draws.estimates[:, layer, place] - fits[layer].estimate[place])
+                / draws.errors[:, layer, place]
                 for layer in range(5)
             ]
         )
@@ -117,7 +157,8 @@ def test_an_unfitted_layer_is_left_out_of_the_joint_tests():
     stack = stack_of(pa.table(columns | {"document": table["document"]}))
     solutions = least_squares.solve_all(stack)
     fits = inference.fit(stack, "cluster", 5, solutions)
-    found = bootstrap.joint(fits, stack, bootstrap.drawn(stack, solutions, 100, 0), 0.05)
+    draws = bootstrap.drawn_with_errors(stack, solutions, 100, 0)
+    found = bootstrap.joint(fits, stack, draws, 0.05)
     assert found.draws == 100
     assert found.p_adjusted.xs(1, level="layer").isna().all()
     assert found.p_adjusted.xs(2, level="layer").notna().all()

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from stage_settings import settings_text
+from statsmodels.stats.multitest import multipletests
 from warm_python import python
 
 from attnlag.errors import UserError
@@ -68,7 +70,7 @@ def write_study(
     """Write the coefficients and cross-products of a study as the pipeline does."""
     folder = folder / model / corpus / site / "notebook"
     stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
-    stated |= {"fixed_effects": "none", **options}
+    stated |= {"cluster": "document", "negligible": 0.05, "fixed_effects": "none", **options}
     record = {
         "model": {"name": model, "source": source},
         "corpus": {"name": corpus},
@@ -85,7 +87,7 @@ def write_study(
     stack = crossproducts.stacked(written)
     fits = inference.fit(stack, stated["covariance"], stated["folds"])
     table = results.coefficients_table(
-        fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust")}
+        fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust", "negligible")}
     )
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
     for place, (key, value) in enumerate(keys.items()):
@@ -96,7 +98,9 @@ def write_study(
 
 def pairs_of(*paths, draws=200, seed=0, alpha=0.05):
     studies = [comparison.read_study(path) for path in paths]
-    return comparison.pairs(studies, draws=draws, seed=seed, alpha=alpha)
+    return comparison.pairs(
+        studies, draws=draws, seed=seed, alpha=alpha, adjust="holm", negligible=0.05
+    )
 
 
 def literal_draws(documents, draws, seed):
@@ -204,7 +208,7 @@ def test_layers_that_were_not_fitted_are_left_out_with_what_hangs_on_them():
         estimate = np.column_stack([bump(layers, 0.3), np.arange(layers)])
         estimate[missing] = np.nan
         draws = estimate + np.random.default_rng(layers).normal(0, 0.01, (50, layers, 2))
-        return comparison.Profile(["lag_1", "lag_2"], estimate, draws)
+        return comparison.Profile(["lag_1", "lag_2"], estimate, draws, 40)
 
     # Points 0 to 10 over layers 0 to 5: layer 2 stands at point 4 and is used by 3 to 5.
     deep, shallow = profile(11, [0]), profile(6, [2])
@@ -213,7 +217,8 @@ def test_layers_that_were_not_fitted_are_left_out_with_what_hangs_on_them():
     halves = np.interp(np.arange(11) / 10, np.arange(6) / 5, bump(6, 0.3))
     expected = np.corrcoef(bump(11, 0.3)[kept], halves[kept])[0, 1]
     assert found["points"] == 7
-    assert found["correlation"] == pytest.approx(expected, rel=1e-12)
+    assert found["correlation_observed"] == pytest.approx(expected, rel=1e-12)
+    assert expected < found["correlation"] < expected + 0.01
     assert found["draws"] == 50
     assert found["conf_low"] < found["conf_high"] <= 1
     swapped = comparison.profile_correlation(shallow, deep, "lag_1", 0.1)
@@ -224,39 +229,116 @@ def test_layers_that_were_not_fitted_are_left_out_with_what_hangs_on_them():
     assert comparison.profile_correlation(deep, shallow, "lag_1", 0.1)["draws"] == 46
 
 
-def term_rows(estimates, p_values):
-    return pd.DataFrame(
-        {"layer": range(len(estimates)), "estimate": estimates, "p_adjusted": p_values}
+def profile_of(estimates, errors, documents=30, draws=4000, seed=0):
+    """Return a profile of lag 1 whose draws are normal, independent between layers."""
+    estimates = np.array(estimates, dtype=float)[:, None]
+    random = np.random.default_rng(seed)
+    drawn = estimates + random.normal(size=(draws, *estimates.shape)) * errors
+    return comparison.Profile(["lag_1"], estimates, drawn, documents)
+
+
+def test_a_correlation_is_corrected_for_what_errors_take_from_it():
+    """Profiles with known errors: the mean over many samples is the truth, not what is observed."""
+    random = np.random.default_rng(0)
+    truth = np.stack([bump(30, 0.3), bump(30, 0.5)])
+    errors = 0.5 * truth.std(axis=1)
+    found = []
+    for sample in range(200):
+        seen = truth + errors[:, None] * random.normal(size=(2, 30))
+        pair = [profile_of(seen[i], errors[i], draws=200, seed=[sample, i]) for i in (0, 1)]
+        found.append(comparison.profile_correlation(*pair, "lag_1", 0.05))
+    expected = np.corrcoef(truth)[0, 1]
+    corrected = np.mean([row["correlation"] for row in found])
+    observed = np.mean([row["correlation_observed"] for row in found])
+    assert corrected == pytest.approx(expected, abs=0.03)
+    # Both profiles have a variance that is 1.25 times too large.
+    assert observed == pytest.approx(expected / 1.25, abs=0.03)
+
+
+def test_a_profile_that_is_all_error_has_no_correlation():
+    one, other = profile_of(bump(6), 2.0), profile_of(bump(6, 0.2), 0.01, seed=1)
+    found = comparison.profile_correlation(one, other, "lag_1", 0.05)
+    assert np.isfinite(found["correlation_observed"])
+    assert np.isnan([found[name] for name in ("correlation", "conf_low", "conf_high")]).all()
+
+
+def test_differences_are_tested_layer_by_layer():
+    """By t tests of differences with the known errors of independent draws."""
+    one, other = [0.5, 0.3, 0.12, 0.1, 0.2], [0.1, 0.2, 0.1, 0.1, np.nan]
+    errors = 0.03
+    found = comparison.differences(
+        profile_of(one, errors),
+        profile_of(other, errors, seed=1),
+        "lag_1",
+        alpha=0.05,
+        adjust="holm",
+        negligible=0.05,
     )
-
-
-def test_agreement_is_in_sign_and_significance():
-    nan = float("nan")
-    one = term_rows([0.2, 0.2, -0.2, 0.2, 0.1, 0.1, nan], [0.01, 0.01, 0.01, 0.01, 0.3, 0.05, nan])
-    other = term_rows(
-        [0.3, -0.2, -0.1, 0.2, -0.1, 0.1, 0.2], [0.01, 0.01, 0.02, 0.2, 0.9, 0.5, 0.01]
+    t = np.array([0.4, 0.1, 0.02, 0.0]) / (errors * np.sqrt(2) * np.sqrt(30 / 29))
+    p = 2 * stats.t.sf(t, 29)
+    assert (p < 0.05).tolist() == [True, True, False, False]
+    # The second is not significant after Holm: 3 × 0.028.
+    assert multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
+    assert found == {
+        "layers_compared": 4,
+        "layers_differing": 1,
+        "layers_alike": 0,
+        "median_difference": pytest.approx(0.06),
+    }
+    alone = comparison.differences(
+        profile_of(one, errors),
+        profile_of(other, errors, seed=1),
+        "lag_1",
+        alpha=0.05,
+        adjust="none",
+        negligible=0.05,
     )
-    # Agree: both positive, both negative, both not significant (twice; 0.05 is not below 0.05).
-    found = comparison.agreement(one, other, 0.05)
-    assert found == {"layers_compared": 6, "layers_agreeing": 4, "share_agreeing": 4 / 6}
-    assert comparison.agreement(other, one, 0.05) == found
-    assert comparison.agreement(one.iloc[::-1], other, 0.05) == found
+    assert alone["layers_differing"] == 2
+    # The last two are within ±0.1, by the two one-sided tests of each.
+    wide = comparison.differences(
+        profile_of(one, errors),
+        profile_of(other, errors, seed=1),
+        "lag_1",
+        alpha=0.05,
+        adjust="holm",
+        negligible=0.1,
+    )
+    error = errors * np.sqrt(2) * np.sqrt(30 / 29)
+    upper = [stats.t.sf((0.1 - d) / error, 29) for d in (0.4, 0.1, 0.02, 0.0)]
+    assert wide["layers_alike"] == (np.array(upper) < 0.05).sum() == 2
 
 
-def test_agreement_holds_each_layer_of_the_deeper_against_the_nearest():
-    shallow = term_rows([0.2, -0.2, 0.2], [0.01, 0.01, 0.9])
-    deep = term_rows([0.1, -0.1, -0.1, -0.1, 0.1], [0.01] * 5)
+def test_differences_hold_each_layer_of_the_deeper_against_the_nearest():
+    shallow, deep = profile_of([0.2, -0.2, 0.2], 0.01), profile_of([0.1, 0.2, -0.2, 0.2, 0.2], 0.01)
     # Depths 0, ¼ (as near to 0 as to ½: the earlier), ½, ¾, 1.
     assert comparison.nearest_layers(3, 5).tolist() == [0, 0, 1, 1, 2]
-    found = comparison.agreement(shallow, deep, 0.05)
-    assert found == {"layers_compared": 5, "layers_agreeing": 3, "share_agreeing": 0.6}
+    found = comparison.differences(
+        shallow, deep, "lag_1", alpha=0.05, adjust="max-t", negligible=0.05
+    )
+    assert (found["layers_compared"], found["layers_differing"]) == (5, 2)
+
+
+def test_differences_know_that_both_models_read_the_same_documents(tmp_path):
+    """What all models find hard in a text is no difference between them."""
+    random = np.random.default_rng(3)
+    names, values = rows_of(bump(4))
+    moved = values + random.normal(scale=0.05, size=values.shape)
+    moved[:, 0] += 0.08 * values[:, 1]
+    a, b = (write_study(tmp_path, m, (names, v)) for m, v in (("a", values), ("b", moved)))
+    table = pairs_of(a, b).set_index("term")
+    assert table.loc["lag_1", "layers_differing"] == 4
+    assert table.loc["lag_2", "layers_differing"] == 0
+    errors = pd.read_parquet(a).query("term == 'lag_1'")["std_error"]
+    # Errors of two models apart would hide it.
+    apart = 1.96 * np.sqrt(2) * errors.median()
+    assert abs(table.loc["lag_1", "median_difference"]) < apart
 
 
 def test_nothing_fitted_is_nothing_compared():
-    none = term_rows([np.nan] * 3, [np.nan] * 3)
-    found = comparison.agreement(none, none, 0.05)
-    assert (found["layers_compared"], found["layers_agreeing"]) == (0, 0)
-    assert np.isnan(found["share_agreeing"])
+    none = profile_of([np.nan] * 3, 0.01)
+    found = comparison.differences(none, none, "lag_1", alpha=0.05, adjust="holm", negligible=0.05)
+    assert (found["layers_compared"], found["layers_differing"]) == (0, 0)
+    assert np.isnan(found["median_difference"])
 
 
 # --- pairs ---------------------------------------------------------------------------------
@@ -275,13 +357,22 @@ def test_a_pair_of_6_and_12_layers_is_that_of_resampled_rows(tmp_path):
     slopes = [[fitted_to_resampled(rows, NAMES, s) for s in samples] for rows in (small, large)]
     grid = np.arange(12) / 11
     for lag, row in enumerate(table.itertuples()):
-        found = [
-            np.corrcoef(np.interp(grid, np.arange(6) / 5, six[:, lag]), twelve[:, lag])[0, 1]
-            for six, twelve in zip(*slopes, strict=True)
-        ]
-        assert row.correlation == pytest.approx(found[0], rel=1e-9)
-        interval = np.quantile(found[1:], [0.05, 0.95])
-        np.testing.assert_allclose([row.conf_low, row.conf_high], interval, rtol=1e-9)
+        six = np.stack([np.interp(grid, np.arange(6) / 5, one[:, lag]) for one in slopes[0]])
+        both = np.stack([six, [twelve[:, lag] for twelve in slopes[1]]])
+        # Documents are drawn with replacement: their variance is 11/12 of an estimate's.
+        errors = both[:, 1:] - both[:, 1:].mean(axis=1, keepdims=True)
+        noise = 12 / 11 * np.mean([11 * np.cov(errors[:, draw]) for draw in range(120)], axis=0)
+
+        def corrected(profiles, noise=noise):
+            products = 11 * np.cov(profiles) - noise
+            return products[0, 1] / np.sqrt(products[0, 0] * products[1, 1])
+
+        observed = np.corrcoef(both[:, 0])[0, 1]
+        assert row.correlation_observed == pytest.approx(observed, rel=1e-9)
+        assert row.correlation == pytest.approx(min(corrected(both[:, 0]), 1), rel=1e-9)
+        again = [corrected(both[:, draw]) for draw in range(1, 121)]
+        interval = corrected(both[:, 0]) + observed - np.quantile(again, [0.95, 0.05])
+        np.testing.assert_allclose([row.conf_low, row.conf_high], np.clip(interval, -1, 1))
     assert (table["draws"] == 120).all()
     assert (table["points"] == 12).all()
     assert (table["layers_a"] == 6).all()
@@ -295,17 +386,20 @@ def test_a_pair_is_the_same_either_way_round(tmp_path):
     a = write_study(tmp_path, "small", rows_of(bump(6), seed=1))
     b = write_study(tmp_path, "large", rows_of(bump(12, 0.4), seed=2))
     one, other = pairs_of(a, b), pairs_of(b, a)
-    same = ["correlation", "conf_low", "conf_high", "layers_agreeing", "share_agreeing", "points"]
+    same = ["correlation", "conf_low", "conf_high", "layers_differing", "points"]
     pd.testing.assert_frame_equal(one[same], other[same])
+    assert (one["median_difference"] == -other["median_difference"]).all()
     assert (one["model_a"] == other["model_b"]).all()
 
 
-def test_identical_models_agree_everywhere(tmp_path):
+def test_identical_models_differ_nowhere(tmp_path):
     rows = rows_of(bump(7))
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", rows))
-    exact = table[["correlation", "conf_low", "conf_high", "share_agreeing"]]
+    exact = table[["correlation", "conf_low", "conf_high"]]
     np.testing.assert_allclose(exact, 1, atol=1e-12)
-    assert (table["layers_agreeing"] == 7).all()
+    assert (table["layers_compared"] == 7).all()
+    assert (table["layers_alike"] == 7).all()
+    assert (table[["layers_differing", "median_difference"]] == 0).all(axis=None)
 
 
 def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
@@ -353,7 +447,7 @@ def test_no_document_in_common(tmp_path):
     table = pairs_of(*paths)
     assert (table["documents"] == 0).all()
     assert table["correlation"].isna().all()
-    assert (table["layers_compared"] == 4).all()
+    assert (table["layers_compared"] == 0).all()
     assert "no correlation over depth (0 points of depth" in summaries.comparison_findings(
         table, 0.05
     )
@@ -457,7 +551,7 @@ def test_the_table_of_all_studies_has_depth_and_control(tmp_path):
 
 def test_findings_are_a_line_for_each_pair(tmp_path):
     a = write_study(tmp_path, "a", rows_of(bump(6), seed=1))
-    twin = write_study(tmp_path, "twin", rows_of(0 * bump(6) + 0.01, seed=2), source="random")
+    twin = write_study(tmp_path, "twin", rows_of(bump(6, 0.3) / 2, seed=2), source="random")
     table = pairs_of(a, twin, alpha=0.1)
     first = table.iloc[0]
     assert (first["control_a"], first["control_b"]) == (False, True)
@@ -466,7 +560,9 @@ def test_findings_are_a_line_for_each_pair(tmp_path):
     assert lines[1] == (
         f"  lag 1, attention, prompts: a and twin (random weights) correlate "
         f"{first['correlation']:.2f} (90% interval {first['conf_low']:.2f} to "
-        f"{first['conf_high']:.2f}) over depth; {first['layers_agreeing']} of 6 layers agree"
+        f"{first['conf_high']:.2f}) over depth; they differ in {first['layers_differing']} of 6 "
+        f"layers and are shown to be alike in {first['layers_alike']}, "
+        f"{first['median_difference']:+.3f} in the median layer"
     )
     assert len(lines) == 3
 
@@ -477,7 +573,8 @@ def test_findings_say_what_was_left_out_and_why_there_is_no_correlation(tmp_path
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
     line = summaries.comparison_findings(table, 0.05).splitlines()[1]
     assert "no correlation over depth (2 points of depth in common, expected 3)" in line
-    assert line.endswith("2 of 2 layers agree; 1 document of one model only left out")
+    assert "they differ in 0 of 2 layers and are shown to be alike in " in line
+    assert line.endswith("in the median layer; 1 document of one model only left out")
 
 
 def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
@@ -548,7 +645,7 @@ def test_the_program_writes_the_same_tables_twice(tmp_path):
     assert other.returncode == 0
     changed = pd.read_parquet(tmp_path / "other" / "pairs.parquet")
     assert (changed["conf_low"] != pairs["conf_low"]).all()
-    assert (changed["correlation"] == pairs["correlation"]).all()
+    assert (changed["correlation_observed"] == pairs["correlation_observed"]).all()
 
 
 def test_the_program_refuses_in_one_line(tmp_path):

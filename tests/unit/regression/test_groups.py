@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, regression_settings, shard_of
 
-from attnlag.regression import groups
+from attnlag.regression import crossproducts, groups, inference
 
 LENGTHS = np.random.default_rng(3).integers(12, 40, 30).tolist()
 GROUP_OF = {f"d{i}": ["prose", "verse", "code"][i % 3] for i in range(30)}
@@ -43,6 +43,24 @@ def test_too_few_documents_say_so():
     assert found.loc[found["subset"] == "prose", "estimate"].notna().all()
 
 
+def test_groups_without_estimates_are_named():
+    few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
+    found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
+    assert groups.fitted_groups(found) == (
+        ["prose"],
+        {"rare": "2 documents: too few to cluster by"},
+    )
+    # Classical errors need no six documents.
+    classical = groups.settings_of_groups(regression_settings(covariance="nonrobust"))
+    found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, classical)
+    assert groups.fitted_groups(found) == (["rare", "prose"], {})
+    own = design_table(LENGTHS).slice(0, LENGTHS[0] + LENGTHS[1])
+    y, x, _ = columns_of(own, 0)
+    rows = found[(found["subset"] == "rare") & (found["layer"] == 0)]
+    np.testing.assert_allclose(rows["std_error"], sm.OLS(y, x).fit().bse, rtol=1e-9)
+    assert (rows["vcov_type"] == "nonrobust").all()
+
+
 def test_dummies_of_groups_are_left_out():
     """Within a group they are constant."""
     table = design_table(LENGTHS)
@@ -61,8 +79,78 @@ def test_of_very_many_groups_those_of_most_documents_are_fitted(monkeypatch):
 
 
 def test_groups_have_errors_and_corrections_that_need_no_more_than_their_documents():
-    for covariance in ("cluster", "cluster-jackknife"):
+    for covariance in ("cluster", "cluster-jackknife", "nonrobust"):
         settings = regression_settings(covariance=covariance)
         assert groups.settings_of_groups(settings) == settings
     settings = regression_settings(covariance="hac", adjust="max-t")
     assert groups.settings_of_groups(settings) == regression_settings()
+
+
+GENRES = {f"d{i}": f"genre {i % 8}" for i in range(30)}
+
+
+def rows_by_genre(table, layer):
+    y, x, codes = columns_of(table, layer)
+    # The codes count the documents in their order.
+    return y, x, codes % 8
+
+
+@pytest.mark.parametrize("budget", [np.inf, 1.0])
+def test_errors_by_group_are_those_of_statsmodels(budget):
+    """Groups are few: they are clusters whatever the memory that documents may take."""
+    table = design_table(LENGTHS, layers=2, missing=0.05)
+    middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
+    pieces = [table.slice(0, middle), table.slice(middle)]
+    shards = [shard_of(piece.unify_dictionaries().combine_chunks()) for piece in pieces]
+    stack = crossproducts.stacked(shards, group_of=GENRES, budget=budget)
+    assert stack.clusters == [f"genre {place}" for place in range(8)]
+    assert stack.bins is None
+    for layer, fit in enumerate(inference.fit(stack, "cluster", 5)):
+        y, x, genres = rows_by_genre(table, layer)
+        oracle = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": genres}, use_t=True)
+        np.testing.assert_allclose(fit.estimate, oracle.params, rtol=1e-9)
+        np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-8)
+        assert fit.df == 7
+        assert fit.n_documents == 30
+    for layer, fit in enumerate(inference.fit(stack, "cluster-jackknife", 5)):
+        y, x, genres = rows_by_genre(table, layer)
+        without = [sm.OLS(y[genres != g], x[genres != g]).fit().params for g in range(8)]
+        change = without - sm.OLS(y, x).fit().params
+        np.testing.assert_allclose(fit.covariance, 7 / 8 * change.T @ change, rtol=1e-7)
+
+
+def test_document_effects_are_taken_out_of_documents_and_not_of_groups():
+    table = design_table(LENGTHS, layers=1)
+    shards = [shard_of(table)]
+    by_document = crossproducts.stacked(shards, fixed_effects=True)
+    by_group = crossproducts.stacked(shards, fixed_effects=True, group_of=GENRES)
+    one, other = (inference.fit(stack, "cluster", 5)[0] for stack in (by_document, by_group))
+    np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-12)
+    y, x, codes = columns_of(table, 0)
+    dummies = (codes[:, None] == np.arange(30)).astype(float)
+    oracle = sm.OLS(y, np.column_stack([x[:, 1:], dummies])).fit(
+        cov_type="cluster", cov_kwds={"groups": codes % 8, "use_correction": False}, use_t=True
+    )
+    # One degree of freedom for the level of all effects: they are nested in the clusters.
+    factor = 8 / 7 * (len(y) - 1) / (len(y) - 3)
+    np.testing.assert_allclose(other.covariance, factor * oracle.cov_params()[:2, :2], rtol=1e-7)
+
+
+def test_folds_of_groups_predict_each_group_by_the_others():
+    table = design_table(LENGTHS, layers=1, missing=0.05)
+    stack = crossproducts.stacked([shard_of(table)])
+    folds = crossproducts.stacked([shard_of(table)], group_of=GENRES)
+    (fit,) = inference.fit(stack, "cluster", folds)
+    y, x, genres = rows_by_genre(table, 0)
+    error = 0.0
+    for genre in range(8):
+        train, test = genres != genre, genres == genre
+        error += ((y[test] - x[test] @ sm.OLS(y[train], x[train]).fit().params) ** 2).sum()
+    assert fit.cv_r_squared == pytest.approx(1 - error / ((y - y.mean()) ** 2).sum(), rel=1e-9)
+    assert fit.df == 29
+
+
+def test_few_groups_are_no_clusters():
+    stack = crossproducts.stacked([shard_of(design_table(LENGTHS))], group_of=GROUP_OF)
+    for fit in inference.fit(stack, "cluster", 5):
+        assert fit.status == "3 groups: too few to cluster by"

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, stack_of
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from attnlag.regression import crossproducts, inference, results
+from attnlag.regression import crossproducts, inference, least_squares, results
 
 LENGTHS = {
     "one document": [60],
@@ -33,7 +34,9 @@ def test_equals_statsmodels(lengths, layers, missing, covariance):
     table = design_table(lengths, layers, missing=missing)
     stack = stack_of(table)
     fits = inference.fit(stack, covariance, 5)
-    tidy = results.coefficients_table(fits, stack, covariance=covariance, alpha=0.1, adjust="holm")
+    tidy = results.coefficients_table(
+        fits, stack, covariance=covariance, alpha=0.1, adjust="holm", negligible=0.05
+    )
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         options = {}
@@ -69,12 +72,14 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
     fits = inference.fit(stack, "cluster", 5)
     for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
         tidy = results.coefficients_table(
-            fits, stack, covariance="cluster", alpha=0.05, adjust=adjust
+            fits, stack, covariance="cluster", alpha=0.05, adjust=adjust, negligible=0.05
         )
         for _, rows in tidy.groupby("term"):
             expected = multipletests(rows["p_value"], method=method)[1]
             np.testing.assert_allclose(rows["p_adjusted"], expected)
-    tidy = results.coefficients_table(fits, stack, covariance="cluster", alpha=0.05, adjust="none")
+    tidy = results.coefficients_table(
+        fits, stack, covariance="cluster", alpha=0.05, adjust="none", negligible=0.05
+    )
     assert (tidy["p_adjusted"] == tidy["p_value"]).all()
 
 
@@ -140,7 +145,9 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
     table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
     stack = stack_of(table, rows=40, fixed_effects=True)
     fits = inference.fit(stack, covariance, 5)
-    tidy = results.coefficients_table(fits, stack, covariance=covariance, alpha=0.05, adjust="none")
+    tidy = results.coefficients_table(
+        fits, stack, covariance=covariance, alpha=0.05, adjust="none", negligible=0.05
+    )
     assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
@@ -248,6 +255,8 @@ def test_a_covariate_that_a_half_does_not_tell_keeps_the_estimate_of_all_rows():
     np.testing.assert_allclose(fit.estimate, expected, rtol=1e-9)
     change = np.stack([estimate(codes != g) for g in range(7)]) - expected
     np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    assert fit.uncorrected == ("position_1",)
+    assert np.isnan(fit.log_likelihood)
     # A lag that a half does not tell is another matter.
     table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
     stack = stack_of(table, halves=True, fixed_effects=True)
@@ -331,11 +340,18 @@ def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
         "lag_2 is constant",
         "lag_1 and lag_2 are collinear",
     ]
-    tidy = results.coefficients_table(fits, stack, covariance="cluster", alpha=0.05, adjust="holm")
+    tidy = results.coefficients_table(
+        fits, stack, covariance="cluster", alpha=0.05, adjust="holm", negligible=0.05
+    )
     assert tidy["estimate"].isna().sum() == 9
     alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
     first = results.coefficients_table(
-        inference.fit(alone, "cluster", 4), alone, covariance="cluster", alpha=0.05, adjust="holm"
+        inference.fit(alone, "cluster", 4),
+        alone,
+        covariance="cluster",
+        alpha=0.05,
+        adjust="holm",
+        negligible=0.05,
     )
     pd.testing.assert_frame_equal(tidy.iloc[:3], first)
 
@@ -380,3 +396,88 @@ def test_corrected_p_values_are_those_of_statsmodels_to_the_digit(count, adjust)
     found = results.adjusted(pd.Series([np.nan, *p, np.nan]), adjust)
     assert found[1:-1].tolist() == multipletests(p, method=method)[1].tolist()
     assert np.isnan(found[[0, -1]]).all()
+
+
+def one_long_document(lags=12, seed=0):
+    """Return a design of one document with 88% of the rows and forty short ones, and 12 lags."""
+    random = np.random.default_rng(seed)
+    lengths = [8800] + [30] * 40
+    codes = np.repeat(np.arange(41), lengths)
+    x = random.normal(size=(len(codes), lags))
+    y = x @ np.linspace(0.5, 0, lags) + random.normal(size=len(codes))
+    names = pa.array([f"d{code}" for code in codes], pa.string()).dictionary_encode()
+    columns = {"document": names, "layer_00.y": y}
+    columns |= {f"layer_00.lag_{lag + 1}": x[:, lag] for lag in range(lags)}
+    return pa.table(columns), x, y, codes
+
+
+def test_a_document_with_most_of_the_rows_can_be_left_out():
+    """Without it all sums are an eighth, and a product of twelve of them is not 0."""
+    table, x, y, codes = one_long_document()
+    (fit,) = inference.fit(stack_of(table), "cluster-jackknife", 5)
+    assert fit.status == "ok"
+    constant = sm.add_constant(x)
+    for document in (0, 7):
+        kept = codes != document
+        expected = np.linalg.lstsq(constant[kept], y[kept], rcond=None)[0]
+        np.testing.assert_allclose(fit.without[document][1:], expected[1:], rtol=1e-8, atol=1e-12)
+    assert np.linalg.cond(constant[codes != 0]) < 1.3
+    assert 0 < fit.cv_r_squared < fit.r_squared
+    assert 0 < fit.loo_r_squared < fit.r_squared
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 12])
+def test_singular_is_what_the_eigenvalues_say_whatever_the_scale(k):
+    random = np.random.default_rng(k)
+    for ratio in (1.0, 1e-4, 3e-10, 3e-11, 0.0):
+        for scale in (1.0, 1e-3, 1e-14):
+            basis = np.linalg.qr(random.normal(size=(k, k)))[0]
+            values = np.r_[ratio if k > 1 else 1.0, np.ones(k - 1)] * scale
+            a = (basis * values) @ basis.T
+            expected = values[0] < 1e-13 or values[0] < 1e-10 * scale
+            assert least_squares.is_singular(a[None])[0] == expected, (ratio, scale)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_findings_are_those_of_two_one_sided_tests(alpha):
+    table = design_table(LENGTHS["many"], 4)
+    stack = stack_of(table)
+    fits = inference.fit(stack, "nonrobust", 5)
+    seen = set()
+    for negligible in (0.02, 0.05, 0.1, 0.2, 0.4):
+        tidy = results.coefficients_table(
+            fits,
+            stack,
+            covariance="nonrobust",
+            alpha=alpha,
+            adjust="none",
+            negligible=negligible,
+        )
+        for layer, rows in tidy.groupby("layer"):
+            y, x, _ = columns_of(table, layer)
+            oracle = sm.OLS(y, x).fit()
+            for place, found in enumerate(rows["finding"]):
+                row = np.eye(3)[place]
+
+                def t_against(value, oracle=oracle, row=row):
+                    return oracle.t_test((row, value)).tvalue.item()
+
+                df = oracle.df_resid
+                above_low = stats.t.sf(t_against(-negligible), df) < alpha
+                below_high = stats.t.cdf(t_against(negligible), df) < alpha
+                above_high = stats.t.sf(t_against(negligible), df) < alpha
+                below_low = stats.t.cdf(t_against(-negligible), df) < alpha
+                expected = "undecided"
+                if above_low and below_high:
+                    expected = "absent"
+                elif above_high or below_low:
+                    expected = "present"
+                assert found == expected
+                seen.add(found)
+    assert seen == {"absent", "present", "undecided"}
+
+
+def test_a_layer_without_an_estimate_is_undecided():
+    nan = np.array([np.nan])
+    found = results.equivalence(nan, nan, 5, negligible=0.05, alpha=0.05)
+    assert found.tolist() == ["undecided"]

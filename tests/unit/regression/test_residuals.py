@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.diagnostic import acorr_breusch_godfrey, het_breuschpagan
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
-from statsmodels.tsa.stattools import acf
+from statsmodels.tsa.stattools import acf, levinson_durbin
 
 from attnlag.regression import residuals
 from attnlag.storage import tables
@@ -269,6 +269,38 @@ def test_diagnostics_of_one_sequence_are_those_of_statsmodels():
         acf(e, adjusted=True, nlags=20)[1:],
         rtol=1e-9,
     )
+    partial = residuals.autocorrelation(sums)["partial"]
+    # Not statsmodels' pacf, whose method "ldadjusted" takes the mean out.
+    _, _, expected, *_ = levinson_durbin(
+        np.r_[1, acf(e, adjusted=True, nlags=20)[1:]], nlags=20, isacov=True
+    )
+    np.testing.assert_allclose(partial, expected[1:], rtol=1e-8)
+    lags, left = residuals.order_left(sums)
+    assert lags == [3, 4, 5, 6, 7, 8, 9, 10]
+    assert left[0] == pytest.approx(expected[3:11].sum(), rel=1e-8)
+
+
+def test_partial_autocorrelations_end_where_there_are_no_pairs():
+    found = residuals.partial_autocorrelation(np.array([0.5, 0.25, np.nan, 0.1]))
+    # An autoregression of order 1 has none beyond the first.
+    np.testing.assert_allclose(found, [0.5, 0, np.nan, np.nan], atol=1e-12)
+    assert np.isnan(residuals.partial_autocorrelation(np.full(3, np.nan))).all()
+
+
+@pytest.mark.parametrize(
+    ("slopes", "least", "most"), [([0.3, 0.1], -0.03, 0.03), ([0.3, 0.1, 0.1, 0.05], 0.15, 0.3)]
+)
+def test_a_regression_with_enough_lags_leaves_nothing(slopes, least, most):
+    """Autoregressions of order 2 and 4, of which two lags are fitted."""
+    random = np.random.default_rng(5)
+    order, y = len(slopes), np.zeros(60_000)
+    shocks = random.normal(size=len(y))
+    for t in range(order, len(y)):
+        y[t] = slopes @ y[t - order : t][::-1] + shocks[t]
+    x = np.column_stack([y[3:-1], y[2:-2]])
+    e = sm.OLS(y[4:], sm.add_constant(x)).fit().resid
+    partial = residuals.partial_autocorrelation(acf(e, nlags=10)[1:])
+    assert least < partial[2:].sum() < most
 
 
 def test_moments_and_the_auxiliary_r_squared_are_central():

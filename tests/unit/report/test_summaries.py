@@ -1,12 +1,13 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, design_table, stack_of
+from designs import columns_of, design_table, regression_settings, stack_of
 
-from attnlag.regression import bootstrap, inference, least_squares, results
+from attnlag.regression import bootstrap, inference, labels, least_squares, results
 from attnlag.report import summaries
 
 
@@ -16,7 +17,7 @@ def fitted_results():
     stack = stack_of(table)
     fits = inference.fit(stack, "nonrobust", 5)
     tidy = results.coefficients_table(
-        fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm"
+        fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm", negligible=0.05
     )
     tests = ["jarque_bera", "breusch_pagan", "breusch_godfrey"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
@@ -116,33 +117,34 @@ def test_what_random_weights_give_stands_beside_what_training_made_of_it():
     assert "no control for it" in line
 
 
-def test_findings_count_what_differs_from_zero(results):
+def test_findings_count_what_matters(results):
     _, tidy, fits, _ = results
-    first, second = summaries.counts(tidy, fits, alpha=0.05, adjust="holm")
-    number = (tidy.loc[tidy["term"] == "lag_1", "p_adjusted"] < 0.05).sum()
+    settings = regression_settings(covariance="nonrobust")
+    first, _, last = summaries.counts(tidy, fits, settings)
+    rows = tidy[tidy["term"] == "lag_1"]
+    present, absent = ((rows["finding"] == verdict).sum() for verdict in ("present", "absent"))
+    number = (rows["p_adjusted"] < 0.05).sum()
     assert number >= 1
-    assert first.startswith(f"layers, of 3, with a coefficient other than zero: lag 1 in {number}")
-    assert first.endswith("(p < 0.05, Holm over the layers)")
-    best = fits.loc[fits["r_squared"].idxmax()]
-    assert f"to {best.r_squared:.3f} (highest in layer {best.layer}); of documents not" in second
-    assert (
-        "nan"
-        not in summaries.counts(tidy, fits.assign(cv_r_squared=np.nan), alpha=0.05, adjust="holm")[
-            1
-        ]
+    assert first == (
+        f"lag 1 is beyond ±0.05 in {present} of 3 layers, within it in {absent}, undecided in "
+        f"{3 - present - absent}; other than zero in {number} (p < 0.05, Holm over the layers)"
     )
+    best = fits.loc[fits["r_squared"].idxmax()]
+    assert f"to {best.r_squared:.3f} (highest in layer {best.layer}); of documents not" in last
+    unknown = fits.assign(cv_r_squared=np.nan)
+    assert "nan" not in summaries.counts(tidy, unknown, settings)[-1]
 
 
 def finding_of(results, **changes):
     fits, tidy, goodness, table = results
-    settings = SimpleNamespace(
-        **{"alpha": 0.05, "adjust": "none", "covariance": "hac", "wild_bootstrap": 0},
-        fixed_effects="none",
-    )
-    medians = bootstrap.medians_over_layers(fits, stack_of(table), np.empty((0, 3, 3)), 0.05)
+    draws = bootstrap.Draws(*np.empty((2, 0, 3, 3)))
+    medians = bootstrap.medians_over_layers(fits, stack_of(table), draws, 0.05)
     parts = {"coefficients": tidy, "goodness": goodness, "medians": medians, **changes}
-    fitted = SimpleNamespace(settings=settings, bins=None, **parts)
-    return summaries.findings(fitted, tidy[["layer", "term"]], "m, c")
+    settings = regression_settings(covariance="hac", adjust="none")
+    parts = {**parts, "goodness": parts["goodness"].assign(breusch_godfrey_p_value=np.nan)}
+    fitted = SimpleNamespace(settings=settings, bins=None, residual_sums=None, **parts)
+    by_group = tidy.assign(subset="one", status="ok")
+    return summaries.findings(fitted, tidy[["layer", "term"]], by_group, "m, c")
 
 
 def test_findings_name_layers_without_a_fit(results):
@@ -155,6 +157,69 @@ def test_findings_name_layers_without_a_fit(results):
     assert text.endswith("  layer 3 was not fitted: the outcome is constant\n")
     none = goodness.assign(status="the outcome is constant")
     assert "nan" not in finding_of(results, goodness=none)
+
+
+def test_coefficients_that_the_jackknife_leaves_are_named(results):
+    fits, tidy, rows, _ = results
+    fit = replace(fits[1], uncorrected=("position_1", "position_2"), log_likelihood=float("nan"))
+    stated = summaries._corrected(fit, "half-panel")
+    assert stated == [
+        "Coefficients are corrected by the half-panel jackknife, but not those of position_1,",
+        "position_2, which a half of the documents does not tell from the others.",
+    ]
+    assert summaries._corrected(fit, "none") == []
+    row = next(rows.iloc[[1]].itertuples())
+    text = summaries.layer_summary(
+        fit,
+        tidy[tidy["layer"] == 1],
+        row,
+        title="t",
+        alpha=0.05,
+        adjust="holm",
+        within=True,
+        notes=stated,
+    )
+    assert "R-squared within docs:" in text
+    # Estimates that do not maximise the likelihood have no criterion of it.
+    assert "AIC" not in text
+    assert "likelihood" not in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize(
+    ("lags", "words"),
+    [([3], "lag 3"), ([3, 4], "lags 3 and 4"), ([3, 4, 6, 7, 8, 10], "lags 3, 4, 6 to 8 and 10")],
+)
+def test_lags_are_said_in_spans(lags, words):
+    assert labels.spans(lags) == words
+
+
+def test_findings_of_residuals_have_the_size_beside_the_test(monkeypatch):
+    fits = pd.DataFrame({"status": "ok", "breusch_godfrey_p_value": [0.001, 0.03, 0.9]})
+    left = pd.Series([0.1, 0.16, 0.3])
+    monkeypatch.setattr(summaries, "order_left", lambda sums: ([3, 4, 5], left))
+    assert summaries.residual_findings(fits, None, alpha=0.05, adjust="max-t") == (
+        "  residuals are autocorrelated in 1 of 3 layers (Breusch-Godfrey, lags 1 to 10, p < 0.05, "
+        "Holm over the layers); partial autocorrelations at lags 3 to 5, which the regression "
+        "leaves out, sum to 0.160 in the median layer (0.100 to 0.300)\n"
+    )
+
+
+def test_findings_of_groups_are_sizes_and_who_has_none():
+    table = pd.DataFrame(
+        {
+            "subset": np.repeat(["prose", "verse", "rare", "odd"], 2),
+            "term": "lag_1",
+            "estimate": [0.1, 0.3, 0.5, 0.4, *[np.nan] * 4],
+            "status": ["ok"] * 4 + ["2 documents: too few to cluster by"] * 4,
+        }
+    )
+    assert summaries.group_findings(table).splitlines() == [
+        "  lag 1 by group of documents, median over the layers: 0.200 (prose) to 0.450 (verse)",
+        "  no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
+    ]
+    # One group is the whole corpus.
+    assert summaries.group_findings(table[:2]) == ""
 
 
 def test_advice_where_documents_are_few_or_unequal():
