@@ -483,10 +483,12 @@ def test_each_lag_has_a_panel_with_its_controls():
     # A coefficient of 0.1 is as easily read as one of 1.5.
     heights = panels[0].transData.transform([(0, 0), (0, 0.1), (0, 1.5)])[:, 1]
     assert heights[1] - heights[0] > 0.1 * (heights[2] - heights[0])
-    assert legend_of(figure)[-3:] == [
-        "95% confidence band",
+    assert legend_of(figure) == [
         "order of tokens permuted (95% of draws)",
         "random weights, untrained",
+        "p < 0.05, Holm",
+        "p ≥ 0.05, Holm",
+        "95% confidence band",
     ]
     assert "logarithmic" in texts_of(figure)
 
