@@ -1,13 +1,14 @@
 """Speed and memory of the extraction, as ratios within one run.
 
-    python benchmarks/extraction.py                  # about an hour on two slow cores
-    python benchmarks/extraction.py --sequences 8 --rounds 3 --threads 1
+    python benchmarks/extraction.py             # about an hour on two slow cores
+    python benchmarks/extraction.py --quick     # five minutes, 8 sequences
 
 A model with random weights, of the size of GPT-2 or of the embedded default (a Llama of 30 layers),
 over 64 sequences of 256 tokens; all ways take the same tokens in the same batches, in turn, round
-by round. The ratios are medians over the rounds, each to the round's own *c*: the trunk with hooks
-that take the norms, as a user of transformers would write it. With one thread, time is that of
-the processor, which other work on the machine disturbs less than the clock's.
+by round, and each line is printed when it has been measured. The ratios are medians over the
+rounds, each to the round's own *c*: the trunk with hooks that take the norms, as a user of
+transformers would write it. With one thread, time is that of the processor, which other work on the
+machine disturbs less than the clock's. bfloat16 is left out where the processor lacks it.
 
 The bound is what the matrix products and attention alone would take at the rate of the faster of
 torch's product and oneDNN's, measured beside each round on the matrices of one block.
@@ -107,7 +108,7 @@ def runner_of(
     given: argparse.Namespace,
     first: np.ndarray,
     keep: str,
-    fast_paths: bool,
+    fast: str,
 ) -> extraction.Adjustments:
     """Return the real program's loop, past its first batch: the proof and the choice are made."""
     runner = extraction.Adjustments(
@@ -115,7 +116,7 @@ def runner_of(
         batch_tokens=given.batch_tokens,
         threads=given.threads,
         keep=keep,
-        fast_paths=fast_paths,
+        fast=fast,
     )
     runner.of([first])
     return runner
@@ -272,13 +273,15 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
     per_batch = max(1, min(arguments.batch_tokens // LENGTH, len(ids)))
     batches = [ids[i : i + per_batch] for i in range(0, len(ids), per_batch)]
 
-    def ours(trunk: torch.nn.Module, keep: str, fast_paths: bool) -> extraction.Adjustments:
-        return runner_of(trunk, arguments, sequences[0], keep, fast_paths)
+    def ours(trunk: torch.nn.Module, keep: str, fast: str) -> extraction.Adjustments:
+        return runner_of(trunk, arguments, sequences[0], keep, fast)
 
-    quick, half = copy.deepcopy(trunk), copy.deepcopy(trunk).bfloat16()
-    attnlag = ours(quick, "norms", True)
-    vectors = ours(quick, "vectors", False)  # of the same trunk, which is fast by now
-    off, bfloat16 = ours(trunk, "norms", False), ours(half, "norms", True)
+    print(f"{kind}, {len(ids)} x {LENGTH} tokens, batches of {per_batch}, {threads} threads")
+    quick = copy.deepcopy(trunk)
+    attnlag = ours(quick, "norms", "auto")
+    vectors = ours(quick, "vectors", "off")  # of the same trunk, which is fast by now
+    off = ours(trunk, "norms", "off")
+    print(f"  float32: {attnlag.fast}, {attnlag.computed_by}")
     alone = [row[None] for row in ids]
     ways: dict[str, Way] = {
         "a. language model with logits, no hooks": plain(model, trunk, batches, None),
@@ -287,33 +290,47 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
         "attnlag, fast: off": lambda: off.of(sequences),
         "attnlag": lambda: attnlag.of(sequences),
         "attnlag, through Parquet": through_parquet(vectors, sequences, folder / "v.parquet"),
-        "attnlag, bfloat16": lambda: bfloat16.of(sequences),
     }
-    print(f"{kind}, {len(ids)} x {LENGTH} tokens, batches of {per_batch}, {threads} threads")
-    print(f"  float32: {attnlag.computed_by}\n  bfloat16: {bfloat16.computed_by}")
+    runners = {"float32": attnlag}
+    if multiplies_bfloat16():
+        bfloat16 = ours(copy.deepcopy(trunk).bfloat16(), "norms", "auto")
+        print(f"  bfloat16: {bfloat16.fast}, {bfloat16.computed_by}")
+        ways["attnlag, bfloat16"] = lambda: bfloat16.of(sequences)
+        runners["bfloat16"] = bfloat16
     peers = {}
     if arguments.peers and kind == "gpt2" and len(ids) % per_batch == 0:
         np.save(folder / "ids.npy", np.stack(batches))
         peers = peers_of(arguments.environment, folder / "ids.npy", threads)
     times: dict[str, list[float]] = {name: [] for name in (*ways, *peers)}
     rates = []
-    for _ in range(arguments.rounds):
+    measures = {name: lambda way=way: seconds(way, threads) for name, way in ways.items()}
+    measures |= {name: other.seconds for name, other in peers.items()}
+    for number in range(1, arguments.rounds + 1):
         rates.append(product_rate(trunk, threads))
-        for name, way in ways.items():
-            times[name].append(seconds(way, threads))
-        for name, other in peers.items():
-            times[name].append(other.seconds())
+        for name, measure in measures.items():
+            times[name].append(measure())
+            speed = ids.size / times[name][-1]
+            print(f"  round {number} of {arguments.rounds}: {name:<46} {speed:9,.0f} tokens/s")
     for other in peers.values():
         other.close()
     report(times, ids.size, rates, flops_per_token(trunk, LENGTH))
     print(f"  products: {np.median(rates) / 1e9:.0f} GF/s")
     expected = norms_by(off, sequences)
-    for name, runner in {"float32": attnlag, "bfloat16": bfloat16}.items():
+    for name, runner in runners.items():
         apart = np.abs(norms_by(runner, sequences) / expected - 1)
         print(
             f"  norms, {name} against plain float32: {np.median(apart):.0e} (median), "
             f"{apart.max():.0e} (largest), relative"
         )
+
+
+def multiplies_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 itself; others take ten times as long."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+        return bool({"avx512_bf16", "amx_bf16"}.intersection(flags))
+    except OSError:
+        return False
 
 
 def norms_by(runner: extraction.Adjustments, sequences: list[np.ndarray]) -> np.ndarray:
@@ -335,13 +352,13 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
     sequences = random_sequences(arguments.sequences)
     total = sum(map(len, sequences))
     batches = [padded(sequences[i : i + 16]) for i in range(0, len(sequences), 16)]
-    quick = runner_of(copy.deepcopy(trunk), arguments, sequences[0], "norms", True)
+    quick = runner_of(copy.deepcopy(trunk), arguments, sequences[0], "norms", "auto")
     in_order = plain(trunk, trunk, batches, norm)
-    ratios = [
-        seconds(in_order, arguments.threads)
-        / seconds(lambda: quick.of(sequences), arguments.threads)
-        for _ in range(arguments.rounds)
-    ]
+    ratios = []
+    for number in range(1, arguments.rounds + 1):
+        plainly = seconds(in_order, arguments.threads)
+        ratios.append(plainly / seconds(lambda: quick.of(sequences), arguments.threads))
+        print(f"  mixed lengths, round {number} of {arguments.rounds}: {ratios[-1]:.2f}")
     lengths = np.array([len(sequence) for sequence in sequences])
     ours = extraction.batches(lengths, quick.pass_tokens)
     cells = sum(len(batch) * lengths[batch].max() for batch in ours)
@@ -412,6 +429,7 @@ def whole_program(model: torch.nn.Module, rounds: int) -> None:
             running = [program(shard, "--threads", "1") for shard in shards]
             assert not any(job.wait() for job in running)
             ratios.append(in_turn / (time.perf_counter() - began))
+            print(f"  jobs side by side, round {len(ratios)} of {rounds}: {ratios[-1]:.2f}")
         print(
             f"{cores} shards on {cores} cores: jobs of one thread, side by side, take "
             f"1 / {np.median(ratios):.2f} of the time of jobs of {cores} threads, one after another"
@@ -428,6 +446,9 @@ if __name__ == "__main__":
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=cores, help="default: all")
+    parser.add_argument(
+        "--quick", action="store_true", help="as --sequences 8 --rounds 2 --no-peers --no-program"
+    )
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     parser.add_argument("--no-program", dest="program", action="store_false")
     parser.add_argument(
@@ -437,6 +458,10 @@ if __name__ == "__main__":
         help="where TransformerLens and nnsight are installed, made if it is not there",
     )
     given = parser.parse_args()
+    if given.quick:
+        given.sequences, given.rounds, given.peers, given.program = 8, 2, False, False
+    # A line as soon as it is known, to whatever it goes.
+    sys.stdout.reconfigure(line_buffering=True)
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as name:
         for kind in given.models:

@@ -73,7 +73,7 @@ def main(args):
             batch_tokens=args.batch_tokens,
             threads=threads,
             keep=settings.keep,
-            fast_paths=settings.fast == "auto",
+            fast=settings.fast,
             progress=bar.update,
         )
         width = adjustments.width if vectors else None
@@ -103,14 +103,18 @@ def main(args):
                     writer.write_table(table, row_group_size=ROWS[settings.keep])
 
             extraction.write_runs(args.tokens, adjustments, write)
+            for writer in writers.values():
+                # What was chosen by a measurement, and can be stated to have the same bytes again.
+                writer.add_key_value_metadata({"fast": adjustments.fast})
     program.log.info(
-        "%s: %s x %d layers (%s) on %s (%s), %.1f%% padding; "
+        "%s: %s x %d layers (%s) on %s (fast: %s, %s), %.1f%% padding; "
         "block input + adjustments = block output within %.1e",
         name,
         counted(total, "token"),
         len(adjustments.blocks),
         ", ".join(wanted),
         device,
+        adjustments.fast,
         adjustments.computed_by,
         100 * (1 - adjustments.tokens / adjustments.cells),
         adjustments.identity_error,

@@ -72,7 +72,7 @@ def main(args):
                 batch_tokens=args.batch_tokens,
                 threads=threads,
                 keep="norms",
-                fast_paths=run.fast == "auto",
+                fast=run.fast,
                 progress=bar.update,
             )
             schema = columns.schema(len(adjustments.blocks))

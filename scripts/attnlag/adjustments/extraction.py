@@ -158,9 +158,9 @@ class Adjustments:
         Threads on CPU, for passes side by side.
     keep : {"vectors", "norms"}
         What is given per token, layer and site: the vector, float32, or its L2 norm.
-    fast_paths : bool
-        Whether the model is put on its fast paths, see ``fast.accelerate``, before the first
-        forward pass. The model itself is changed.
+    fast : {"auto", "off", "fused", "packed"}
+        The fast path that the model is put on before the first forward pass, see
+        ``onednn.accelerate``. The model itself is changed.
     progress : callable
         Called with the number of tokens done after each forward pass.
 
@@ -168,8 +168,10 @@ class Adjustments:
     ----------
     identity_error : float or None
         From the proof of the sites, once it has been given.
+    fast : {"off", "fused", "packed"}
+        Once the first pass has run, the fast path that was taken.
     computed_by : str
-        What the fast paths came to, in words.
+        The same in words.
     tokens, cells : int
         Tokens that were run through the model, and with the padding beside them.
     """
@@ -184,7 +186,7 @@ class Adjustments:
         batch_tokens: int,
         keep: str,
         threads: int = 1,
-        fast_paths: bool = False,
+        fast: str = "off",
         progress: Callable[[int], object] = lambda tokens: None,
     ):
         self.model = model
@@ -199,7 +201,7 @@ class Adjustments:
             self.passes = min(threads, PASSES)
         self.threads = threads
         self.keep = keep
-        self.fast_paths = fast_paths
+        self.fast = fast
         self.computed_by = "plain torch"
         self.tokens = self.cells = 0
         self.progress = progress
@@ -329,8 +331,9 @@ class Adjustments:
         if first:
             longest = ids[int(lengths.argmax()), : lengths.max()]
             self._check_that_no_token_sees_later_ones(longest)
-            if self.fast_paths:
-                self.computed_by = onednn.accelerate(self.model, self.blocks, longest)
+            self.fast, self.computed_by = onednn.accelerate(
+                self.model, self.blocks, longest, self.fast
+            )
         with (
             suppress(AllSeen),
             hooks.watched(self.blocks, mask, keep, needed),

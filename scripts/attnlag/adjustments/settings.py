@@ -18,8 +18,8 @@ class ExtractionSettings:
     dtype : str
         Precision of the model, or "auto".
     attention_implementation : {"auto", "sdpa", "eager"}
-    fast : {"auto", "off"}
-        Whether faster kernels may be used on CPU.
+    fast : {"auto", "off", "fused", "packed"}
+        The fast path on CPU; "auto" is measured.
     modules : dict or None
         Declared module paths of the model; None: those of a known architecture.
     """
@@ -29,7 +29,7 @@ class ExtractionSettings:
     storage_dtype: str | None
     dtype: str
     attention_implementation: Literal["auto", "sdpa", "eager"]
-    fast: Literal["auto", "off"]
+    fast: Literal["auto", "off", "fused", "packed"]
     modules: dict[str, Any] | None
 
 

@@ -349,10 +349,11 @@ class Extraction(Section):
         description="How attention is computed; auto: as transformers chooses (the same numbers "
         "beyond rounding)",
     )
-    fast: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = Field(
+    fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(_off)] = Field(
         default="auto",
-        description="Faster kernels on CPU, where a measurement and a comparison with plain torch "
-        "at the start allow them; off: plain torch (the same numbers beyond rounding)",
+        description="How products and activations are computed on CPU; off: by plain torch; fused: "
+        "activations in one operation; packed: products by oneDNN as well; auto: the fastest, "
+        "measured and compared with plain torch at the start (the same numbers beyond rounding)",
     )
     device: str = Field(
         default="auto",

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attnlag.errors import UserError, told_as
+from attnlag.model.folder import SOURCE_RECORD
 
 SCHEMA = pa.schema(
     [
@@ -30,18 +31,23 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_le
 def load_tokenizer(folder: str | Path) -> Any:
     """Return the tokenizer of a model folder; it must know the character offsets of its tokens.
 
+    tokenizer.json is read as it stands where ``fetch_model`` found that it holds the whole of it.
+
     Raises
     ------
     UserError
         If the tokenizer cannot be loaded, or transformers has only a slow one for the model,
         which knows no offsets.
     """
-    from transformers import AutoTokenizer  # takes seconds to import
+    kind: Any
+    record = Path(folder) / SOURCE_RECORD
+    if record.exists() and json.loads(record.read_text("utf-8")).get("tokenizer_is_in_json"):
+        from transformers import PreTrainedTokenizerFast as kind
+    else:
+        from transformers import AutoTokenizer as kind  # imports torch: seconds
 
     with told_as(f"{folder}: transformers cannot load the tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise UserError(
             f"{folder}: the tokenizer {type(tokenizer).__name__} gives no character offsets; "

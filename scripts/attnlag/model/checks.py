@@ -161,6 +161,29 @@ def check_weights(folder: Path) -> None:
         raise UserError(problems)
 
 
+def tokenizer_is_in_json(folder: Path) -> bool:
+    """Tell whether tokenizer.json holds the whole tokenizer that transformers has for a model.
+
+    Then it can be used as it stands. For some models transformers makes another one out of its
+    vocabulary; to find out takes seconds, so it is done once for each model.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    kept: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet_transformers():
+            proper = AutoTokenizer.from_pretrained(folder, **kept)
+            stands = PreTrainedTokenizerFast.from_pretrained(folder, **kept)
+            return (
+                proper.is_fast
+                and proper.backend_tokenizer.to_str() == stands.backend_tokenizer.to_str()
+                and proper.bos_token_id == stands.bos_token_id
+            )
+    # In as many ways as there are files: tokenization tells of those that matter to it.
+    except Exception:
+        return False
+
+
 def _shape(lengths: Iterable[int]) -> str:
     return " × ".join(map(str, lengths)) or "of a single number"
 

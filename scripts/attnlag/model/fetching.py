@@ -24,7 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted
-from attnlag.model.checks import check_safetensors, check_weights, checked_config, hollow_model
+from attnlag.model.checks import (
+    check_safetensors,
+    check_weights,
+    checked_config,
+    hollow_model,
+    tokenizer_is_in_json,
+)
 from attnlag.model.folder import SOURCE_RECORD, digest_of, is_weights, sha256_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
@@ -136,6 +142,7 @@ def _describe(
         "width": text.hidden_size,
         "model_type": config.model_type,
         "parameters": parameters,
+        "tokenizer_is_in_json": tokenizer_is_in_json(folder),
         "files": files,
         "digest": digest_of({file: entry["sha256"] for file, entry in files.items()}),
     }

@@ -2,20 +2,72 @@
 
 import contextlib
 import io
+import json
+import logging
+import math
+import mmap
 import os
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from tqdm import tqdm
+
 from attnlag.errors import UserError, counted, told_as
+from attnlag.model.folder import WEIGHTS
+
+log = logging.getLogger("attnlag")
+
+# Bytes of a value of each kind in a GGUF header. Of strings and arrays the value itself tells.
+VALUE_BYTES = {0: 1, 1: 1, 7: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 10: 8, 11: 8, 12: 8}
+UINT32, STRING, ARRAY = 4, 8, 9
+
+Change = Callable[[np.ndarray, str, Any], np.ndarray]
+
+
+def _halves(weights: np.ndarray, name: str, config: Any) -> np.ndarray:
+    """Return the rows of queries and keys in the order of transformers.
+
+    Rotary embeddings turn neighbouring rows there, and in transformers the halves of a head.
+    """
+    heads = {".attn_q.": config.num_attention_heads, ".attn_k.": config.num_key_value_heads}
+    for part, count in heads.items():
+        if part in name:
+            pairs = weights.reshape(count, -1, 2, *weights.shape[1:])
+            return pairs.swapaxes(1, 2).reshape(weights.shape)
+    return weights
+
+
+def _less_one(weights: np.ndarray, name: str, _: Any) -> np.ndarray:
+    """Return the gains of norms as transformers has them, which adds one to them itself."""
+    return weights - 1 if name.endswith("norm.weight") else weights
+
+
+def _as_it_is(weights: np.ndarray, _: str, __: Any) -> np.ndarray:
+    return weights
+
+
+# Architectures whose tensors are taken over one by one: what transformers calls the model, and what
+# is done to a tensor. Tests hold each to what transformers' own loader makes of the same file.
+DIRECT: dict[str, tuple[str, Change]] = {
+    "llama": ("llama", _halves),
+    "qwen2": ("qwen2", _as_it_is),
+    "qwen3": ("qwen3", _as_it_is),
+    "phi3": ("phi3", _as_it_is),
+    "gemma2": ("gemma2", _less_one),
+    "gemma3": ("gemma3_text", _less_one),
+}
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors.
 
     Needs no network. The quantised weights are expanded, so the folder is several times the
-    size of the file.
+    size of the file. The architectures of ``DIRECT`` take seconds and no more memory than their
+    largest tensor; others take transformers' loader.
 
     Parameters
     ----------
@@ -29,46 +81,89 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     UserError
         transformers cannot read the file, or it lacks a part of the model.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    source: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": False}
-    with quiet_transformers(), tempfile.TemporaryDirectory() as alone:
+    with tempfile.TemporaryDirectory() as temporary:
         # transformers would also read other files that lie beside this one.
-        os.symlink(gguf.resolve(), Path(alone) / gguf.name)
+        alone, short = Path(temporary) / "alone", Path(temporary) / "short"
+        alone.mkdir()
+        short.mkdir()
+        os.symlink(gguf.resolve(), alone / gguf.name)
         with told_as(f"transformers cannot convert {gguf.name}"):
-            _check_blocks(gguf)
-            tokenizer = AutoTokenizer.from_pretrained(alone, **source)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                alone, dtype=torch.float32, output_loading_info=True, **source
-            )
-        quantised, loading = loaded
-        # transformers fills what a file lacks with random numbers.
-        if missing := sorted(loading["missing_keys"]):
-            raise UserError(
-                f"{gguf.name} lacks {counted(len(missing), 'tensor')} of the model: "
-                f"{', '.join(missing[:3])}"
-            )
-        # transformers refuses to save a model that it loaded from GGUF. A new model of the same
-        # config can be saved; it takes the tensors over without a second copy in memory.
-        settings = quantised.config.to_dict()
-        settings.pop("quantization_config", None)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                type(quantised.config).from_dict(settings), trust_remote_code=False
-            )
-        model.load_state_dict(quantised.state_dict(), strict=True, assign=True)
-        model.tie_weights()
-        model.generation_config = quantised.generation_config
-        model.save_pretrained(folder)
-        # transformers would save that this process does without a network.
-        tokenizer.init_kwargs["local_files_only"] = False
-        tokenizer.save_pretrained(folder)
+            data_moved = _leave_out_vocabulary(gguf, short / gguf.name)
+            header = _checked_header(short / gguf.name)
+            architecture = header.fields["general.architecture"].contents()
+        if not _convert_directly(alone, short, header, architecture, data_moved, folder):
+            log.info("%s: transformers' loader converts %s", gguf.name, architecture)
+            _convert_by_loading(alone, gguf.name, folder)
     share_weights(folder)
 
 
-def _check_blocks(path: Path) -> None:
-    """Refuse a GGUF file that states more layers than it has tensors.
+def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
+    """Write a GGUF file with what another one states, except its vocabulary, and no weights.
+
+    Libraries go through a vocabulary token by token, whatever they are asked for: seconds each
+    time. Where the weights were there is a hole.
+
+    Returns
+    -------
+    moved : int
+        Difference between the places of a tensor in ``gguf`` and in ``short``, in bytes.
+    """
+    with gguf.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def number(form: str, at: int) -> int:
+        return int(struct.unpack_from(f"<{form}", data, at)[0])
+
+    def end_of(kind: int, at: int) -> int:
+        """Return where a value ends that begins at ``at``."""
+        if kind == STRING:
+            return at + 8 + number("Q", at)
+        if kind != ARRAY:
+            return at + VALUE_BYTES[kind]
+        kind, count = number("I", at), number("Q", at + 4)
+        at += 12
+        if kind in VALUE_BYTES:
+            return at + count * VALUE_BYTES[kind]
+        for _ in range(count):
+            at = end_of(kind, at)
+        return at
+
+    tensors, values = number("Q", 8), number("Q", 16)
+    at = 24
+    kept: dict[str, bytes] = {}
+    architecture, alignment, tokens = "", 32, 0
+    for _ in range(values):
+        start, at = at, end_of(STRING, at)
+        key, kind = data[start + 8 : at].decode(), number("I", at)
+        value, at = at + 4, end_of(kind, at + 4)
+        if key == "general.architecture":
+            architecture = data[value + 8 : at].decode()
+        elif key == "general.alignment":
+            alignment = number("I", value)
+        elif key == "tokenizer.ggml.tokens":
+            tokens = number("Q", value + 4)
+        if not (kind == ARRAY and key.startswith("tokenizer.")):
+            kept[key] = data[start:at]
+    # What most files leave to be counted.
+    size = f"{architecture}.vocab_size"
+    if tokens and size not in kept:
+        name = size.encode()
+        kept[size] = struct.pack(f"<Q{len(name)}sII", len(name), name, UINT32, tokens)
+    start = at
+    for _ in range(tensors):
+        at = end_of(STRING, at)
+        at += 4 + 8 * number("I", at) + 4 + 8
+    counts = struct.pack("<QQ", tensors, len(kept))
+    header = data[:8] + counts + b"".join(kept.values()) + data[start:at]
+    here, there = (-(-end // alignment) * alignment for end in (at, len(header)))
+    with short.open("wb") as written:
+        written.write(header)
+        written.truncate(there + len(data) - here)
+    return here - there
+
+
+def _checked_header(path: Path) -> Any:
+    """Return a reader of a GGUF file; refuse one that states more layers than it has tensors.
 
     transformers makes layers one by one, before there are weights to compare them with.
     """
@@ -83,6 +178,154 @@ def _check_blocks(path: Path) -> None:
                 f"{path.name} states {stated:,} layers ({name}), but its weights are "
                 f"{counted(tensors, 'tensor')}"
             )
+    return reader
+
+
+def _convert_directly(
+    alone: Path, short: Path, header: Any, architecture: str, data_moved: int, folder: Path
+) -> bool:
+    """Convert a model of a known architecture, tensor by tensor; return whether it is one.
+
+    Parameters
+    ----------
+    alone, short : Path
+        Folders that hold the file, and the file without its vocabulary.
+    header : gguf.GGUFReader
+        Of the short file.
+    architecture : str
+        The one that the file states.
+    data_moved : int
+        From `_leave_out_vocabulary`.
+    folder : Path
+        Where the model is written.
+    """
+    import gguf
+    import torch
+    from transformers import (
+        TOKENIZER_MAPPING,
+        AutoConfig,
+        AutoModelForCausalLM,
+        PreTrainedTokenizerFast,
+    )
+
+    if architecture not in DIRECT:
+        return False
+    (file,) = (path.name for path in short.iterdir())
+    source: dict[str, Any] = {"gguf_file": file, "trust_remote_code": False}
+    model_type, change = DIRECT[architecture]
+    with quiet_transformers(), told_as(f"transformers cannot convert {file}"):
+        config = AutoConfig.from_pretrained(short, **source)
+        if config.model_type != model_type:
+            return False
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, trust_remote_code=False
+            )
+        # As AutoTokenizer chooses it, which would go through the vocabulary for the config.
+        kind: Any = TOKENIZER_MAPPING.get(type(config), PreTrainedTokenizerFast)
+        tokenizer = kind.from_pretrained(alone, **source)
+    (number,) = (n for n, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
+    names = gguf.get_tensor_name_map(number, config.num_hidden_layers)
+    held = {tensor.name: tensor for tensor in header.tensors}
+    tensors, missing = {}, []
+    # Of tied weights, the first.
+    for name, parameter in model.named_parameters():
+        path, _, suffix = name.rpartition(".")
+        found = names.get_name(path)
+        if found is None:
+            return False
+        tensor = held.get(f"{found}.{suffix}")
+        if tensor is None:
+            missing.append(name)
+        elif (shape := tuple(tensor.shape[::-1].tolist())) != tuple(parameter.shape):
+            raise UserError(
+                f"{file}: the tensor {tensor.name} has the shape {shape}, expected "
+                f"{tuple(parameter.shape)} from its header"
+            )
+        else:
+            tensors[name] = tensor
+    if missing:
+        raise UserError(_lacking(file, missing))
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    _save_tokenizer(tokenizer, folder)
+    data = np.memmap(alone / file, mode="r")
+
+    def values_of(tensor: Any) -> np.ndarray:
+        start = tensor.data_offset + data_moved
+        stored = data[start : start + tensor.n_bytes].view(tensor.data.dtype)
+        values = gguf.dequantize(stored.reshape(tensor.data.shape), tensor.tensor_type)
+        return change(values, tensor.name, config)
+
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    bar = tqdm(sorted(tensors), desc=f"{file}: tensors", unit="tensor", mininterval=1)
+    _write_safetensors(folder / WEIGHTS, shapes, (values_of(tensors[name]) for name in bar))
+    return True
+
+
+def _write_safetensors(
+    path: Path, shapes: Mapping[str, Iterable[int]], tensors: Iterable[np.ndarray]
+) -> None:
+    """Write float32 tensors, sorted by name, as they come: not all of them fit in memory."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in sorted(shapes):
+        start, end = end, end + 4 * math.prod(shapes[name])
+        header[name] = {"dtype": "F32", "shape": list(shapes[name]), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for tensor in tensors:
+            file.write(np.ascontiguousarray(tensor, "<f4").data)
+
+
+def _convert_by_loading(alone: Path, file: str, folder: Path) -> None:
+    """Convert a model as transformers loads it from the file ``file`` of the folder ``alone``."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source: dict[str, Any] = {"gguf_file": file, "trust_remote_code": False}
+    with told_as(f"transformers cannot convert {file}"):
+        log.info("%s: reading the tokenizer", file)
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(alone, **source)
+        log.info("%s: reading the weights", file)
+        with quiet_transformers(bars=True):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                alone, dtype=torch.float32, output_loading_info=True, **source
+            )
+    quantised, loading = loaded
+    # transformers fills what a file lacks with random numbers.
+    if missing := sorted(loading["missing_keys"]):
+        raise UserError(_lacking(file, missing))
+    log.info("%s: writing the weights", file)
+    with quiet_transformers():
+        # transformers refuses to save a model that it loaded from GGUF. A new model of the same
+        # config can be saved; it takes the tensors over without a second copy in memory.
+        settings = quantised.config.to_dict()
+        settings.pop("quantization_config", None)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(
+                type(quantised.config).from_dict(settings), trust_remote_code=False
+            )
+        model.load_state_dict(quantised.state_dict(), strict=True, assign=True)
+        model.tie_weights()
+        model.generation_config = quantised.generation_config
+        model.save_pretrained(folder)
+    _save_tokenizer(tokenizer, folder)
+
+
+def _lacking(file: str, missing: list[str]) -> str:
+    return f"{file} lacks {counted(len(missing), 'tensor')} of the model: {', '.join(missing[:3])}"
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    # transformers would save that this process does without a network.
+    tokenizer.init_kwargs["local_files_only"] = False
+    with quiet_transformers():
+        tokenizer.save_pretrained(folder)
 
 
 def share_weights(folder: Path) -> None:
@@ -93,15 +336,19 @@ def share_weights(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and advice off the terminal; errors still raise."""
+def quiet_transformers(bars: bool = False) -> Iterator[None]:
+    """Keep transformers' advice off the terminal, and its progress bars unless they are wanted.
+
+    Errors still raise.
+    """
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
         # One of its progress bars heeds no setting, but all of them go to standard error.
-        with contextlib.redirect_stderr(io.StringIO()):
+        hidden = contextlib.nullcontext() if bars else contextlib.redirect_stderr(io.StringIO())
+        with hidden:
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)

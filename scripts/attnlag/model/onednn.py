@@ -1,68 +1,70 @@
 """Fast paths of a model on CPU: the same functions, computed sooner.
 
-Matrix products run on weights that oneDNN has laid out once for its own kernels, which is worth
-most where the library behind torch's plain product does not know the processor; the activation
-after a product is computed on the product's way out. The operators are torch's own, but private:
-they count only once they have been measured and the model's norms compared with those of plain
-torch. Modules stay in their places, and only their ``forward`` changes, so that hooks see what
-they saw before.
+There are two ways beside plain torch. *Fused* activations are those that models spell out in half a
+dozen operations, computed in one. *Packed* products run on weights that oneDNN has laid out once
+for its own kernels, with the activation computed on a product's way out: worth most where the
+library behind torch's plain product does not know the processor. The operators for that are torch's
+own, but private. A way is taken only after it has been measured, and after the model's norms have
+been compared with those of plain torch. Modules stay in their places, and only their ``forward``
+changes, so that hooks see what they saw before.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import activations
-from transformers.models.bloom.modeling_bloom import BloomGelu
 from transformers.pytorch_utils import Conv1D
 
+from attnlag.errors import UserError
 from attnlag.model import architectures
 from attnlag.model.hooks import watched
 
 # Matrices with fewer weights are left alone: the call costs more than the product.
 SMALLEST = 2**16
 
-# A packed product counts as slower only beyond this. Where both are equally fast, chance must not
-# choose between them: they differ in the last bit, and equal inputs give equal bytes.
-SLOWER = 1.2
+# What packed products must gain over the next best way. To lay out the weights takes time as well;
+# and where both are equally fast, chance must not choose: they differ in the last bit, and equal
+# inputs give equal bytes.
+GAIN = 1.1
 
 # The norms' largest relative differences from plain torch, for half of the tokens and layers and
 # for all of them. Depth multiplies rounding, at some tokens of a trained model a hundredfold.
 BOUNDS = {torch.float32: (1e-6, 1e-4), torch.bfloat16: (1e-2, 0.5)}
 
 # What is compared and what is measured: a fraction of a second.
-PROBE_TOKENS = 256
+PROBE_TOKENS = 64
 ROWS = 256
 ROUNDS = 5
 
-# The tanh approximation of GELU, in half a dozen operations.
-SPELLED_OUT = (
-    activations.NewGELUActivation,
-    activations.FastGELUActivation,
-    activations.AccurateGELUActivation,
-    BloomGelu,
-)
+# The tanh approximation of GELU, in half a dozen operations. By the names of the classes: the
+# modules that define them take long to import, and what is fused is compared anyway.
+SPELLED_OUT = ("NewGELUActivation", "FastGELUActivation", "AccurateGELUActivation", "BloomGelu")
 
 # What oneDNN can compute on a product's way out: its name there and which approximation.
 FUSED = {
-    **dict.fromkeys((*SPELLED_OUT, activations.GELUTanh), ("gelu", "tanh")),
-    activations.GELUActivation: ("gelu", "none"),
-    activations.SiLUActivation: ("swish", ""),
-    torch.nn.SiLU: ("swish", ""),
-    torch.nn.ReLU: ("relu", ""),
+    **dict.fromkeys((*SPELLED_OUT, "GELUTanh"), ("gelu", "tanh")),
+    "GELUActivation": ("gelu", "none"),
+    "SiLUActivation": ("swish", ""),
+    "SiLU": ("swish", ""),
+    "ReLU": ("relu", ""),
 }
+
+fused_gelu = partial(functional.gelu, approximate="tanh")
 
 Linear = torch.nn.Linear | Conv1D
 
 
 def accelerate(
-    model: torch.nn.Module, blocks: list[architectures.BlockModules], ids: torch.Tensor
-) -> str:
-    """Put a model on its fast paths, if they are fast and give the same norms.
+    model: torch.nn.Module,
+    blocks: list[architectures.BlockModules],
+    ids: torch.Tensor,
+    fast: str = "auto",
+) -> tuple[str, str]:
+    """Put a model on a fast path, if it is fast and gives the same norms.
 
     Packed weights take the place of plain ones, which read as NaN from then on: whatever uses
     them past their modules shows.
@@ -75,34 +77,47 @@ def accelerate(
         Its blocks, from ``architectures.locate``.
     ids : (tokens,) int64 tensor
         A sequence, whose first tokens are run through both.
+    fast : {"auto", "off", "fused", "packed"}
+        The way to take; "auto" measures which.
 
     Returns
     -------
+    way : {"off", "fused", "packed"}
+        The way that is taken.
     words : str
-        What was done, for the log.
+        The same in words, for the log.
+
+    Raises
+    ------
+    UserError
+        If a certain way is asked for and is none here.
     """
     weights = next(blocks[0].block.parameters())
-    if weights.device.type != "cpu" or weights.dtype not in BOUNDS:
-        return "plain torch"
+    if fast == "off" or weights.device.type != "cpu" or weights.dtype not in BOUNDS:
+        return "off", "plain torch"
     modules = list(dict.fromkeys(m for block in blocks for m in block.block.modules()))
     linears = [m for m in modules if isinstance(m, Linear) and m.weight.numel() >= SMALLEST]
+    spelled_out = [
+        m for m in modules if type(m).__name__ in SPELLED_OUT and "forward" not in vars(m)
+    ]
     undo: list[Callable[[], None]] = []
+    way = fast
     with torch.inference_mode():
         fed: dict[torch.nn.Module, Linear] = {}
         plain = norms(model, blocks, ids, modules, fed)
+        activations = {linear: activation for activation, linear in fed.items()}
         try:
-            if is_sooner(linears):
-                packed = len(linears)
-                fused = {linear: activation for activation, linear in fed.items()}
+            if way == "auto":
+                way = fastest(linears, activations)
+            if way == "packed":
                 for linear in linears:
-                    pack(linear, fused.get(linear), undo)
-            else:
-                packed = 0
-            for module in modules:
-                if isinstance(module, SPELLED_OUT) and "forward" not in vars(module):
-                    replace(module, partial(functional.gelu, approximate="tanh"), undo)
+                    pack(linear, activations.get(linear), undo)
+            if way != "off":
+                for module in spelled_out:
+                    if "forward" not in vars(module):
+                        replace(module, fused_gelu, undo)
             if not undo:
-                return "plain torch"
+                return "off", "plain torch"
             half, most = difference(norms(model, blocks, ids), plain)
             close = half <= BOUNDS[weights.dtype][0] and most <= BOUNDS[weights.dtype][1]
             words = f"norms within {half:.0e} (median) and {most:.0e} of plain torch"
@@ -110,10 +125,15 @@ def accelerate(
         except (AttributeError, RuntimeError, TypeError) as error:
             close, words = False, str(error).partition("\n")[0]
         if close:
-            return f"{packed} matrices packed for oneDNN; {words}"
+            packed = f"{len(linears)} matrices packed for oneDNN"
+            return way, f"{packed if way == 'packed' else 'activations fused'}; {words}"
         for step in reversed(undo):
             step()
-        return f"plain torch; fast paths do not work here ({words})"
+        if fast != "auto":
+            raise UserError(
+                f"fast: found {fast}, which does not work here ({words}); expected auto"
+            )
+        return "off", f"plain torch; fast paths do not work here ({words})"
 
 
 def norms(
@@ -154,7 +174,7 @@ def norms(
         for module in modules:
             if isinstance(module, Linear):
                 hooks.callback(module.register_forward_hook(note).remove)
-            elif type(module) in FUSED:
+            elif type(module).__name__ in FUSED:
                 hooks.callback(module.register_forward_pre_hook(compare).remove)
         hooks.enter_context(watched(blocks, torch.ones_like(ids, dtype=torch.bool), keep))
         model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
@@ -173,30 +193,49 @@ def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
     return float(relative.median()), float(relative.max())
 
 
-def is_sooner(linears: Sequence[Linear]) -> bool:
-    """Tell whether packed products are not slower than plain ones: one matrix of each shape.
+def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:
+    """Return the fastest way, by one matrix of each shape with the activation that follows it.
 
     On one thread, by its own time: what other threads and other jobs do must not choose.
     """
-    shapes = {(type(linear), linear.weight.shape): linear for linear in linears}
-    seconds = [0.0, 0.0]
+    alike: dict[tuple[Any, ...], list[Linear]] = {}
+    for linear in linears:
+        kind = type(linear), linear.weight.shape, type(activations.get(linear))
+        alike.setdefault(kind, []).append(linear)
+    seconds = {"off": 0.0, "fused": 0.0, "packed": 0.0}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for linear in shapes.values():
-            x = torch.randn(ROWS, width_of(linear)).to(linear.weight.dtype)
-            weight = packed_weight(linear)
-            ways = (linear.forward, partial(product, weight=weight, bias=linear.bias))
-            best = [float("inf")] * 2
-            for _ in range(ROUNDS):
-                for way, forward in enumerate(ways):
-                    began = time.thread_time()
-                    forward(x)
-                    best[way] = min(best[way], time.thread_time() - began)
-            seconds = [total + took for total, took in zip(seconds, best, strict=True)]
+        for same in alike.values():
+            for way, took in seconds_of(same[0], activations.get(same[0])).items():
+                seconds[way] += len(same) * took
     finally:
         torch.set_num_threads(threads)
-    return bool(linears) and seconds[1] <= SLOWER * seconds[0]
+    next_best = min(("off", "fused"), key=seconds.__getitem__)
+    return "packed" if linears and GAIN * seconds["packed"] <= seconds[next_best] else next_best
+
+
+def seconds_of(linear: Linear, activation: torch.nn.Module | None) -> dict[str, float]:
+    """Return how long a product takes in each way, with the activation that follows it, if any."""
+    x = torch.randn(ROWS, width_of(linear)).to(linear.weight.dtype)
+    after: Callable[[torch.Tensor], torch.Tensor] = activation or (lambda values: values)
+    fused = fused_gelu if type(activation).__name__ in SPELLED_OUT else after
+    post = FUSED[type(activation).__name__] if activation else ("none", "")
+    packed = partial(product, weight=packed_weight(linear), bias=linear.bias, post=post)
+    ways: dict[str, Callable[[], object]] = {
+        "off": lambda: after(linear.forward(x)),
+        "packed": lambda: packed(x),
+    }
+    if fused is not after:
+        ways["fused"] = lambda: fused(linear.forward(x))
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(ROUNDS):
+        for way, run in ways.items():
+            began = time.thread_time()
+            run()
+            best[way] = min(best[way], time.thread_time() - began)
+    # Of the same operations, chance must not tell one from the other.
+    return {"fused": best["off"], **best}
 
 
 def width_of(linear: Linear) -> int:
@@ -236,7 +275,7 @@ def pack(
 
     post = ("none", "")
     if activation is not None:
-        post = FUSED[type(activation)]
+        post = FUSED[type(activation).__name__]
         replace(activation, lambda x: x, undo)
     replace(linear, partial(product, weight=weight, bias=linear.bias, post=post), undo)
     undo.append(restore)

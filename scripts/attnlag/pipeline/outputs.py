@@ -131,6 +131,10 @@ OUTPUTS = [
             "layers": ("", "number of layers"),
             "width": ("", "width of the residual stream"),
             "parameters": ("", "number of parameters"),
+            "tokenizer_is_in_json": (
+                "",
+                "whether tokenizer.json alone gives the tokens that transformers gives",
+            ),
             "model_type": ("", "its type in transformers"),
             "license": ("", "what the source states, null if nothing"),
             "repository": ("", "the repository; `hub` only"),

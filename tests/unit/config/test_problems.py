@@ -217,7 +217,7 @@ ADDED = {
     ),
     "inference: {bootstrap: -1}": "6: inference.bootstrap: found -1, expected at least 0",
     "inference: {stack_mb: 0}": "6: inference.stack_mb: found 0, expected at least 1",
-    "extraction: {fast: on}": "6: extraction.fast: found true, expected auto or off",
+    "extraction: {fast: on}": "6: extraction.fast: found true, expected auto, off, fused or packed",
     "norms: {common_sample: often}": (
         '6: norms.common_sample: found "often", expected true or false'
     ),

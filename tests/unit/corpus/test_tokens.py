@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
+from attnlag.model import checks
 
 ROOT = Path(__file__).parents[3]
 
@@ -100,6 +103,35 @@ def test_bos_begins_every_window_and_counts_in_its_length(tokenizer):
     assert [(row["char_start"][0], row["char_end"][0]) for row in rows] == [(0, 0), (8, 8)]
     assert counts["tokens"] == 6
     assert counts["bos"] == 1
+
+
+TEXTS = ["It was the best of times.", " spaces  before", "über\n\n<|endoftext|>", ""]
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_tokenizer_json_is_read_as_it_stands_only_if_transformers_does(gpt2, tmp_path, changed):
+    """A pre-tokenizer that transformers would not take from the file is one that it makes anew."""
+    folder = tmp_path / "model"
+    shutil.copytree(gpt2, folder)
+    if changed:
+        stated = json.loads((folder / "tokenizer.json").read_text())
+        stated["pre_tokenizer"] = {"type": "Whitespace"}
+        (folder / "tokenizer.json").write_text(json.dumps(stated))
+    in_json = checks.tokenizer_is_in_json(folder)
+    proper = AutoTokenizer.from_pretrained(folder)
+    stands = PreTrainedTokenizerFast.from_pretrained(folder)
+    assert in_json != changed
+    assert in_json == (proper(TEXTS)["input_ids"] == stands(TEXTS)["input_ids"])
+    (folder / "source.json").write_text(json.dumps({"tokenizer_is_in_json": in_json}))
+    loaded = tokens.load_tokenizer(folder)
+    options = {"return_offsets_mapping": True}
+    assert loaded(TEXTS, **options).data == proper(TEXTS, **options).data
+    assert loaded.bos_token_id == proper.bos_token_id
+
+
+def test_a_tokenizer_that_does_not_load_is_none_in_json(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert not checks.tokenizer_is_in_json(tmp_path)
 
 
 def test_auto_bos_follows_the_tokenizer(tokenizer, fetched):

@@ -128,6 +128,7 @@ def test_hub_download(hub: Hub, gpt2: Path, tmp_path: Path) -> None:
         "width": 32,
         "model_type": "gpt2",
         "parameters": 1_635_744,
+        "tokenizer_is_in_json": True,
         "digest": hashlib.sha256(lines.encode()).hexdigest(),
     }
     assert verify_folder(folder)["digest"] == record["digest"]

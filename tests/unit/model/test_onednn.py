@@ -9,6 +9,7 @@ from test_architectures import MODELS, ragged, small_model
 
 from attnlag.adjustments import extraction
 from attnlag.adjustments.sites import SITES
+from attnlag.errors import UserError
 from attnlag.model import architectures, onednn
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
@@ -26,13 +27,13 @@ IDS = torch.from_numpy(ragged()[0].astype(np.int64))
 def tiny_matrices_count(monkeypatch):
     """Let matrices of any size be packed, however long that takes."""
     monkeypatch.setattr(onednn, "SMALLEST", 1)
-    monkeypatch.setattr(onednn, "SLOWER", float("inf"))
+    monkeypatch.setattr(onednn, "GAIN", 0.0)
 
 
-def norms_of(model, fast_paths, wanted=("attention",), batch_tokens=25):
+def norms_of(model, fast, wanted=("attention",), batch_tokens=25):
     """Return the object that ran, and norms by site; the first batch of three is the proof's."""
     runner = extraction.Adjustments(
-        model, wanted=wanted, batch_tokens=batch_tokens, keep="norms", fast_paths=fast_paths
+        model, wanted=wanted, batch_tokens=batch_tokens, keep="norms", fast=fast
     )
     layers = runner.of(ragged())
     return runner, {site: np.stack(arrays) for site, arrays in layers.items()}
@@ -42,8 +43,8 @@ def norms_of(model, fast_paths, wanted=("attention",), batch_tokens=25):
 def test_norms_are_those_of_plain_torch(name):
     model = small_model(*MODELS[name])
     quick = copy.deepcopy(model)
-    runner, found = norms_of(quick, True, list(SITES))
-    _, expected = norms_of(model, False, list(SITES))
+    runner, found = norms_of(quick, "auto", list(SITES))
+    _, expected = norms_of(model, "off", list(SITES))
     assert "packed for oneDNN" in runner.computed_by
     assert runner.identity_error < 1e-5
     for site in SITES:
@@ -52,7 +53,7 @@ def test_norms_are_those_of_plain_torch(name):
 
 
 def of(model, ids=IDS):
-    return onednn.accelerate(model, architectures.locate(model), ids)
+    return onednn.accelerate(model, architectures.locate(model), ids)[1]
 
 
 @pytest.mark.parametrize(
@@ -121,17 +122,71 @@ def test_what_fails_late_is_undone(monkeypatch):
     """The operator works where it is measured and not with an activation behind it."""
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
-    monkeypatch.setitem(onednn.FUSED, type(model.layers[0].mlp.act_fn), ("softplus", ""))
+    activation = type(model.layers[0].mlp.act_fn).__name__
+    monkeypatch.setitem(onednn.FUSED, activation, ("softplus", ""))
     assert "Fusion behavior undefined" in of(model)
     assert unchanged(model, plain)
 
 
 def test_what_is_slower_is_not_taken(monkeypatch):
-    monkeypatch.setattr(onednn, "SLOWER", 0.0)
+    monkeypatch.setattr(onednn, "GAIN", float("inf"))
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
     assert of(model) == "plain torch"
     assert unchanged(model, plain)
+
+
+MILLISECONDS = {
+    ("fused", "no way is faster"): {"off": 10, "fused": 9, "packed": 9},
+    ("fused", "packed gains too little"): {"off": 12, "fused": 9, "packed": 8.3},
+    ("packed", "packed gains a tenth"): {"off": 12, "fused": 9, "packed": 8.1},
+    ("off", "packed gains nothing where nothing is to be fused"): {
+        "off": 9, "fused": 9, "packed": 8.5,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MILLISECONDS, ids=str)
+def test_the_fastest_is_taken_and_packed_weights_only_if_they_gain(case, monkeypatch):
+    monkeypatch.setattr(onednn, "GAIN", 1.1)
+    monkeypatch.setattr(onednn, "seconds_of", lambda *_: MILLISECONDS[case])
+    model = small_model(*MODELS["gpt2"])
+    assert onednn.accelerate(model, architectures.locate(model), IDS)[0] == case[0]
+
+
+def test_what_was_measured_can_be_stated(monkeypatch):
+    """Then nothing is measured, and the bytes are the same."""
+    taken = {}
+    for fast in ("fused", "packed"):
+        monkeypatch.setattr(onednn, "fastest", lambda *_, fast=fast: fast)
+        runner, measured = norms_of(small_model(*MODELS["gpt2"]), "auto")
+        assert runner.fast == fast
+        monkeypatch.setattr(onednn, "fastest", None)
+        runner, stated = norms_of(small_model(*MODELS["gpt2"]), fast)
+        assert runner.fast == fast
+        taken[fast] = stated["attention"]
+        np.testing.assert_array_equal(stated["attention"], measured["attention"])
+    assert (taken["fused"] != taken["packed"]).any()
+
+
+@pytest.mark.parametrize("broken", [absent, wrong])
+def test_a_stated_way_that_does_not_work_is_an_error(broken, monkeypatch):
+    broken(monkeypatch)
+    model = small_model(*MODELS["llama"])
+    plain = copy.deepcopy(model)
+    with pytest.raises(UserError, match="fast: found packed, which does not work here"):
+        onednn.accelerate(model, architectures.locate(model), IDS, "packed")
+    assert unchanged(model, plain)
+
+
+def test_a_spelled_out_activation_is_timed_against_torchs_own():
+    model = small_model(*MODELS["gpt2"])
+    mlp = model.h[0].mlp
+    seconds = onednn.seconds_of(mlp.c_fc, mlp.act)
+    assert set(seconds) == {"off", "fused", "packed"}
+    assert min(seconds.values()) > 0
+    alone = onednn.seconds_of(mlp.c_proj, None)
+    assert alone["off"] == alone["fused"]
 
 
 def test_small_matrices_are_left_alone(monkeypatch):
@@ -163,8 +218,8 @@ def test_packed_weights_are_held_once():
 def test_bfloat16():
     model = small_model(*MODELS["gpt2"]).bfloat16()
     quick = copy.deepcopy(model)
-    runner, found = norms_of(quick, True)
-    _, expected = norms_of(model, False)
+    runner, found = norms_of(quick, "auto")
+    _, expected = norms_of(model, "off")
     # oneDNN multiplies in bfloat16 on processors with AVX-512 or its like, and says so elsewhere.
     packs = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     kernels = "packed for oneDNN" if packs else "plain torch; fast paths do not work here"
@@ -175,6 +230,6 @@ def test_bfloat16():
 def test_off_is_plain_torch():
     model = small_model(*MODELS["gpt2"])
     plain = copy.deepcopy(model)
-    runner, _ = norms_of(model, False)
+    runner, _ = norms_of(model, "off")
     assert runner.computed_by == "plain torch"
     assert unchanged(model, plain)

@@ -1,0 +1,195 @@
+"""GGUF files are converted tensor by tensor to what transformers' loader makes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import gguf as gguf_package
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType, GGUFWriter
+from transformers import AutoModelForCausalLM
+
+from attnlag.errors import UserError
+from attnlag.model import gguf
+
+# Letters, and what they merge to: the pairs of the second are in the order of their scores.
+PIECES = ["<unk>", "<s>", "</s>", *"▁abcdefgh", "ab", "cd", "▁ab", "abcd", "▁abcd"]
+WIDTH, INNER, HEADS, GROUPS, LAYERS = 64, 96, 4, 2, 2
+
+# What each states beside the sizes that all have.
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": {"rope_dimension_count": 16},
+    "qwen2": {},
+    "qwen3": {"key_length": 128, "value_length": 128},
+    "phi3": {"rope_dimension_count": 16, "sliding_window": 32},
+    "gemma2": {"key_length": 16, "value_length": 16, "sliding_window": 32},
+    "gemma3": {"key_length": 16, "value_length": 16, "sliding_window": 32},
+    # Those that are left to transformers' loader.
+    "stablelm": {"rope_dimension_count": 4, "layer_norm_eps": 1e-5},
+}
+
+
+def written(
+    path: Path,
+    architecture: str,
+    *,
+    tied: bool = True,
+    stored: GGMLQuantizationType = GGMLQuantizationType.F32,
+    leave_out: str = "",
+    widen: str = "",
+) -> Path:
+    """Write a tiny model with random weights as llama.cpp would, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = GGUFWriter(path, architecture)
+    writer.add_context_length(128)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(GROUPS)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    for name, value in ARCHITECTURES[architecture].items():
+        getattr(writer, f"add_{name}")(value)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(PIECES)
+    writer.add_token_scores([0.0] * 3 + [-float(n) for n in range(len(PIECES) - 3)])
+    writer.add_token_types([2, 3, 3] + [1] * (len(PIECES) - 3))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    random = np.random.default_rng(0)
+    for name, shape in shapes_of(architecture, tied).items():
+        if name == leave_out:
+            continue
+        if name == widen:
+            shape = (*shape[:-1], 2 * shape[-1])
+        values = random.standard_normal(shape).astype(np.float32)
+        if len(shape) == 1:
+            writer.add_tensor(name, values)
+        else:
+            quantised = gguf_package.quants.quantize(values, stored)
+            writer.add_tensor(name, quantised, raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def shapes_of(architecture: str, tied: bool) -> dict[str, tuple[int, ...]]:
+    """Return the tensors of a file: a list of our own, as llama.cpp names them."""
+    # transformers takes Qwen3 heads to be as wide as all that there are.
+    head = 128 if architecture == "qwen3" else 16
+    norms = ["attn_norm", "ffn_norm"]
+    if architecture.startswith("gemma"):
+        norms += ["post_attention_norm", "post_ffw_norm"]
+    block: dict[str, tuple[int, ...]] = {f"{name}.weight": (WIDTH,) for name in norms}
+    if architecture == "phi3":
+        block["attn_qkv.weight"] = (head * (HEADS + 2 * GROUPS), WIDTH)
+        block["ffn_up.weight"] = (2 * INNER, WIDTH)
+    else:
+        for part, count in {"q": HEADS, "k": GROUPS, "v": GROUPS}.items():
+            block[f"attn_{part}.weight"] = (head * count, WIDTH)
+            if architecture == "qwen2":
+                block[f"attn_{part}.bias"] = (head * count,)
+        block["ffn_up.weight"] = block["ffn_gate.weight"] = (INNER, WIDTH)
+    if architecture in ("qwen3", "gemma3"):
+        block["attn_q_norm.weight"] = block["attn_k_norm.weight"] = (head,)
+    block["attn_output.weight"] = (WIDTH, head * HEADS)
+    block["ffn_down.weight"] = (WIDTH, INNER)
+    if architecture == "stablelm":
+        block |= {f"{name}.bias": (WIDTH,) for name in norms}
+    shapes = {"token_embd.weight": (len(PIECES), WIDTH), "output_norm.weight": (WIDTH,)}
+    if architecture == "stablelm":
+        shapes["output_norm.bias"] = (WIDTH,)
+    if not tied:
+        shapes["output.weight"] = (len(PIECES), WIDTH)
+    for layer in range(LAYERS):
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in block.items()}
+    return shapes
+
+
+def converted(path: Path, folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    gguf.convert_gguf(path, folder)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+by_loading = gguf._convert_by_loading
+
+
+def no_loading(*_: Any) -> None:
+    raise AssertionError("the model was loaded")
+
+
+@pytest.mark.parametrize("architecture", gguf.DIRECT)
+@pytest.mark.parametrize("stored", [GGMLQuantizationType.F32, GGMLQuantizationType.Q8_0])
+def test_what_is_written_is_what_transformers_loads(architecture, stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf, "_convert_by_loading", no_loading)
+    tied = stored == GGMLQuantizationType.F32 or architecture == "gemma2"
+    path = written(tmp_path / "alone" / "tiny.gguf", architecture, tied=tied, stored=stored)
+    found = converted(path, tmp_path / "direct")
+    (tmp_path / "loaded").mkdir()
+    by_loading(path.parent, path.name, tmp_path / "loaded")
+    expected = {file.name: file.read_bytes() for file in (tmp_path / "loaded").iterdir()}
+    assert found == expected
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "direct", output_loading_info=True
+    )
+    assert not any(loading.values())
+    assert model.config.tie_word_embeddings == tied
+
+
+def test_other_architectures_are_loaded_by_transformers(tmp_path, caplog):
+    caplog.set_level("INFO", "attnlag")
+    path = written(tmp_path / "alone" / "tiny.gguf", "stablelm", tied=False)
+    converted(path, tmp_path / "folder")
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "tiny.gguf: transformers' loader converts stablelm",
+        "tiny.gguf: reading the tokenizer",
+        "tiny.gguf: reading the weights",
+        "tiny.gguf: writing the weights",
+    ]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "folder")
+    assert model.config.model_type == "stablelm"
+
+
+@pytest.mark.parametrize("architecture", ["llama", "stablelm"])
+def test_a_file_that_lacks_a_tensor(architecture, tmp_path):
+    path = written(
+        tmp_path / "tiny.gguf", architecture, tied=False, leave_out="blk.1.ffn_down.weight"
+    )
+    said = r"tiny\.gguf lacks 1 tensor of the model: model\.layers\.1\.mlp\.down_proj\.weight"
+    with pytest.raises(UserError, match=said):
+        converted(path, tmp_path / "folder")
+
+
+def test_a_tensor_of_another_shape(tmp_path):
+    path = written(tmp_path / "tiny.gguf", "qwen2", widen="blk.1.ffn_up.weight")
+    said = r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"
+    with pytest.raises(UserError, match=said):
+        converted(path, tmp_path / "folder")
+
+
+def test_a_file_that_is_cut_off(tmp_path):
+    path = written(tmp_path / "tiny.gguf", "llama")
+    content = path.read_bytes()
+    for length in (20, 100, 400, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(UserError, match=r"cannot convert tiny\.gguf"):
+            gguf.convert_gguf(path, tmp_path)
+
+
+def test_the_vocabulary_is_counted_once_and_left_out(tmp_path):
+    """The number of tokens is kept, and every tensor is found at its place in the original."""
+    path = written(tmp_path / "tiny.gguf", "llama")
+    moved = gguf._leave_out_vocabulary(path, tmp_path / "short.gguf")
+    short, whole = (gguf_package.GGUFReader(file) for file in (tmp_path / "short.gguf", path))
+    left = set(whole.fields) - set(short.fields)
+    assert left == {f"tokenizer.ggml.{name}" for name in ("tokens", "scores", "token_type")}
+    assert short.fields["llama.vocab_size"].contents() == len(PIECES)
+    for a, b in zip(short.tensors, whole.tensors, strict=True):
+        assert (a.name, a.data_offset + moved) == (b.name, b.data_offset)
+        assert a.data.shape == b.data.shape
