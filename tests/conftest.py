@@ -1,7 +1,9 @@
 """Small real models: random weights, GPT-2's own tokenizer."""
 
 import os
+import resource
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -26,13 +28,46 @@ settings.register_profile(
 )
 
 
+SERVER = pytest.StashKey[subprocess.Popen[bytes]]()
+TAKEN = pytest.StashKey[float]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("cpu_minutes", "what all tests take; half as much again is a failure")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the interpreter that all workers share."""
     if not hasattr(config, "workerinput"):
         folder = Path(tempfile.mkdtemp(prefix="attnlag-python-"))
-        server, os.environ[warm_python.VARIABLE] = warm_python.start(folder)
-        config.add_cleanup(server.terminate)
+        config.stash[SERVER], os.environ[warm_python.VARIABLE] = warm_python.start(folder)
         config.add_cleanup(lambda: shutil.rmtree(folder))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hold the time of all tests to their budget: it grows unseen."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        return
+    server = config.stash[SERVER]
+    server.terminate()
+    server.wait()
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    minutes = sum(usage.ru_utime + usage.ru_stime for usage in used) / 60
+    config.stash[TAKEN] = minutes
+    everything = config.args_source == config.ArgsSource.TESTPATHS
+    chosen = config.getoption("keyword") or config.getoption("markexpr")
+    if everything and not chosen and minutes > 1.5 * float(config.getini("cpu_minutes")):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    config = terminalreporter.config
+    terminalreporter.write_line(
+        f"{config.stash[TAKEN]:.1f} CPU minutes taken; all tests are to take "
+        f"{config.getini('cpu_minutes')}, and half as much again is a failure"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ settings in its environment that libraries read when they are imported, such as 
 Tests of crashes, of locks and of equal bytes start new interpreters themselves.
 """
 
+import contextlib
 import gc
 import importlib
 import os
@@ -125,7 +126,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def serve(listening: socket.socket, python: str) -> None:
     """Import the libraries once somebody asks, then fork for everyone who does."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     select.select([listening], [], [])
     for library in LIBRARIES:
         importlib.import_module(library)
@@ -134,16 +135,25 @@ def serve(listening: socket.socket, python: str) -> None:
     gc.freeze()
     while True:
         connection, _ = listening.accept()
+        reap()
         if os.fork():
             connection.close()
             continue
         listening.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         status = 1
         try:
             status = run(connection, python)
         finally:
             connection.send(bytes([status]))
             os._exit(status)
+
+
+def reap() -> None:
+    """Let go of forks that have ended, so that their time counts as that of the server."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
 
 
 def run(connection: socket.socket, python: str) -> int:
@@ -156,7 +166,6 @@ def run(connection: socket.socket, python: str) -> int:
     folder, end = asked[0], 2 + int(asked[1])
     arguments, environment = asked[2:end], asked[end:]
     connection.send(os.getpid().to_bytes(8, "big"))
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -200,4 +209,7 @@ def run(connection: socket.socket, python: str) -> int:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    try:
+        serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    finally:
+        reap()
