@@ -19,9 +19,13 @@ REGISTERING = threading.Lock()
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 
+class NoVectors(Exception):
+    """A module gave something else than a vector for each token; says what."""
+
+
 def first_tensor(output: Any) -> torch.Tensor:
-    """Return a module's output itself where it comes in a tuple (with attention weights, say)."""
-    return output[0] if isinstance(output, tuple) else output
+    """Return a module's output itself where it is the first of several (attention weights, say)."""
+    return output[0] if isinstance(output, tuple | list) else output
 
 
 def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
@@ -35,7 +39,13 @@ def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
     on = {places.device: places}
 
     def real_tokens(output: Any) -> torch.Tensor:
-        rows = first_tensor(output).reshape(mask.numel(), -1)
+        found = first_tensor(output)
+        if not isinstance(found, torch.Tensor):
+            raise NoVectors(f"a {type(found).__name__}")
+        if found.ndim not in (2, 3) or found.shape[:-1].numel() != mask.numel():
+            shape = " × ".join(map(str, found.shape)) or "()"
+            raise NoVectors(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
+        rows = found.reshape(mask.numel(), -1)
         if rows.device not in on:
             on[rows.device] = places.to(rows.device)
         return rows.index_select(0, on[rows.device])
@@ -127,7 +137,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     parts: list[tuple[str, torch.Tensor]] = []
 
     def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stream = args[0] if args else kwargs["hidden_states"]
+        stream = args[0] if args else kwargs.get("hidden_states")
         parts[:] = [("input", real_tokens(stream).float())]
 
     def add(_: int, part: str, added: torch.Tensor) -> None:
@@ -135,9 +145,12 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
 
     def compare(_: torch.nn.Module, __: Any, output: Any) -> None:
         result = real_tokens(output).float()
+        width = result.shape[1]
         stream = parts[0][1].to(result.device)
         gap = stream - result
-        for _part, added in parts[1:]:
+        for part, added in parts[1:]:
+            if added.shape != gap.shape:
+                raise NoVectors(f"vectors of {added.shape[1]} from {part} in a stream of {width}")
             gap += added.to(result.device)
         # The larger of the two streams: a block may cancel most of what comes in.
         size = torch.maximum(stream.norm(dim=-1), result.norm(dim=-1))

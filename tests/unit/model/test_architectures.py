@@ -414,3 +414,39 @@ def test_a_model_whose_tokens_see_later_ones_is_refused(decoder):
     match = "fails the proof" if decoder else r"type 'bert', lets a token see .*expected a decoder"
     with pytest.raises(UserError, match=match):
         adjustments_of(model, modules)
+
+
+def test_a_stream_that_is_no_vector_a_token_is_refused():
+    """Gemma 3n keeps four streams side by side."""
+    config = AutoConfig.for_model(
+        "gemma3n_text",
+        **{**HEADS, "num_key_value_heads": 4, "intermediate_size": [96] * 3},
+        layer_types=["full_attention"] * 3,
+        activation_sparsity_pattern=[0.0] * 3,
+        num_kv_shared_layers=0,
+        hidden_size_per_layer_input=16,
+        vocab_size_per_layer_input=200,
+        laurel_rank=8,
+    )
+    model = AutoModel.from_config(config).eval()
+    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
+    with pytest.raises(UserError) as caught:
+        adjustments_of(model, modules)
+    (line,) = caught.value.problems
+    assert line.startswith("model mine, of type 'gemma3n_text', fails the proof of its sites")
+    assert "found a tensor of 4 × 1 × 20 × 48 for 1 × 20 tokens" in line
+
+
+def test_outputs_in_a_list_are_read():
+    """The first GPT normalises the sums: it fails the proof, not the reading."""
+    model = small_model("openai-gpt", GPT)
+    with pytest.raises(UserError, match=r"'openai-gpt', fails the proof.*\(layer 0: "):
+        adjustments_of(model, {"blocks": "h", "attention": "attn", "mlp": "mlp"})
+
+
+def test_vectors_of_another_width_are_refused():
+    with pytest.raises(UserError, match=r"found vectors of 96 from mlp in a stream of 48"):
+        adjustments_of(
+            small_model("llama", LLAMA),
+            {"blocks": "layers", "attention": "self_attn", "mlp": "mlp.up_proj"},
+        )
