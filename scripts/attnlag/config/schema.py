@@ -311,6 +311,11 @@ class Tokens(Section):
         default="auto",
         description="Begin-of-sequence token before each sequence; auto: as the tokenizer does",
     )
+    special_in_text: Literal["text", "token", "refuse"] = Field(
+        default="text",
+        description="Text that looks like a control token, as `<|endoftext|>` or `<unk>`: cut into "
+        "tokens like any other text, made that token, or refused",
+    )
 
 
 class Extraction(Section):

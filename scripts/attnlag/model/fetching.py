@@ -24,7 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted
-from attnlag.model.checks import check_safetensors, check_weights, checked_config, hollow_model
+from attnlag.model.checks import (
+    check_safetensors,
+    check_weights,
+    checked_config,
+    context_length,
+    hollow_model,
+)
 from attnlag.model.folder import SOURCE_RECORD, digest_of, is_weights, sha256_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
@@ -134,6 +140,8 @@ def _describe(
         **{key: value for key, value in facts.items() if key != "license" or value},
         "layers": text.num_hidden_layers,
         "width": text.hidden_size,
+        "context_length": context_length(text),
+        "vocabulary": getattr(text, "vocab_size", None),
         "model_type": config.model_type,
         "parameters": parameters,
         "files": files,

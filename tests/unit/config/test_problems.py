@@ -100,7 +100,7 @@ ADDED = {
     "tokens: 512": f"6: tokens: found 512, {MAPPING}",
     "tokens:\n  max_lenght: 5": (
         "7: tokens.max_lenght: unknown key, expected one of max_length, long_documents, "
-        "prepend_bos; did you mean 'max_length'?"
+        "prepend_bos, special_in_text; did you mean 'max_length'?"
     ),
     "tokens:\n  max_length: 1": "7: tokens.max_length: found 1, expected at least 2",
     "tokens:\n  max_length: long": '7: tokens.max_length: found "long", expected a whole number',

@@ -126,6 +126,8 @@ def test_hub_download(hub: Hub, gpt2: Path, tmp_path: Path) -> None:
         "license": "mit",
         "layers": 2,
         "width": 32,
+        "context_length": 64,
+        "vocabulary": 50257,
         "model_type": "gpt2",
         "parameters": 1_635_744,
         "digest": hashlib.sha256(lines.encode()).hexdigest(),
