@@ -15,7 +15,7 @@ import torch
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError, counted
-from attnlag.model import architectures, hooks, onednn
+from attnlag.model import hooks, onednn, trying
 from attnlag.storage import tables
 
 # Bounds on what is in memory, in bytes and in batches: half of it is written while the other half
@@ -240,6 +240,9 @@ class Adjustments:
     ----------
     identity_error : float or None
         From the proof of the sites, once it has been given.
+    found : str
+        In words, what was found by trying in a model of an unknown type, and which layers have
+        another mixer than attention; empty if neither is so.
     computed_by : str
         What the fast paths came to, in words.
     tokens, cells : int
@@ -260,8 +263,14 @@ class Adjustments:
         progress: Callable[[int], object] = lambda tokens: None,
     ):
         self.model = model
-        self.blocks = architectures.locate(model, modules, name)
+        self.blocks, self.found = trying.blocks_of(model, modules, name)
         self.wanted = list(wanted)
+        for site in self.wanted:
+            if any(part not in block.parts for block in self.blocks for part in SITES[site].parts):
+                raise UserError(
+                    f"model {name} has one mixer in a block, and nothing beside it: found the site "
+                    f"'{site}', expected attention, which is all that a block adds"
+                )
         self.name = name
         self.batch_tokens = batch_tokens
         self.pass_tokens = batch_tokens
@@ -454,15 +463,12 @@ class Adjustments:
         try:
             yield
         except hooks.NoVectors as found:
-            names = {module: path for path, module in self.blocks[0].block.named_modules()}
-            tried = " and ".join(
-                names[getattr(self.blocks[0], part)] for part in architectures.PARTS
-            )
             kind = self.model.config.model_type  # type: ignore[union-attr]
             raise UserError(
                 f"model {self.name}, of type '{kind}', fails the proof of its sites: found "
                 f"{found}; expected one vector a token, of the width of the stream, into each "
-                f"block, out of it, and from its sublayers; tried {tried}; nothing was stored"
+                f"block, out of it, and from its sublayers; tried {self.blocks[0].paths}; nothing "
+                "was stored"
             ) from None
 
     def _check_that_no_token_sees_later_ones(self, ids: torch.Tensor) -> None:

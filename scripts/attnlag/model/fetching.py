@@ -44,7 +44,7 @@ log = logging.getLogger("attnlag")
 ARCHITECTURE = "architecture.txt"
 
 # The settings that identify a model. A path is not one of them: it is of this machine only.
-IDENTIFYING = ("source", "repository", "package", "version", "file", "of", "seed")
+IDENTIFYING = ("source", "repository", "package", "version", "file", "parts", "of", "seed")
 
 
 def fetch_model(
@@ -136,7 +136,7 @@ def _describe(
     text = config.get_text_config()
     record = {
         "name": name,
-        **{key: settings[key] for key in IDENTIFYING if key in settings},
+        **{key: settings[key] for key in IDENTIFYING if settings.get(key) is not None},
         **{key: value for key, value in facts.items() if key != "license" or value},
         "layers": text.num_hidden_layers,
         "width": text.hidden_size,

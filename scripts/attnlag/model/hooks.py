@@ -92,8 +92,9 @@ def watched(
         # Two hooks that are registered at once may get the same number, and one be lost.
         with REGISTERING:
             for layer, block in enumerate(blocks):
-                for part in parts:
-                    module = getattr(block, part)
+                for part, module in block.parts.items():
+                    if part not in parts:
+                        continue
                     handle = module.register_forward_hook(hook_of(layer, part, block.scale))
                     hooks.callback(handle.remove)
         yield
@@ -183,24 +184,16 @@ def check_identity(
     would say nothing about them.
     """
     bound = TOLERANCE[dtype]
-    problems = []
-    if len(evidence) != len(blocks):
-        problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
     for layer, found in enumerate(evidence):
-        if sorted(found.seen) != sorted(PARTS):
-            seen = " and ".join(found.seen) or "neither of them"
-            problems.append(f"layer {layer}: {seen} seen, not attention and mlp once each")
-        elif math.isnan(found.error):
+        if math.isnan(found.error):
             advice = "; float32 and bfloat16 have the range for more" * (dtype == torch.float16)
             raise UserError(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
                 f"ones: first in layer {layer}{advice}"
             )
-        elif not found.error <= bound:
-            problems.append(f"layer {layer}: {found.error:.1e}")
+    problems = problems_of(evidence, blocks, bound)
     if problems:
-        names = {module: path for path, module in blocks[0].block.named_modules()}
-        tried = " and ".join(names[module] for module in (blocks[0].attention, blocks[0].mlp))
+        tried = blocks[0].paths
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
             f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
@@ -210,3 +203,18 @@ def check_identity(
             "that normalises the sum itself has none"
         )
     return max(found.error for found in evidence)
+
+
+def problems_of(evidence: list[Evidence], blocks: list[BlockModules], bound: float) -> list[str]:
+    """Return what keeps the evidence of a pass from being a proof, a few words for each layer."""
+    problems = []
+    if len(evidence) != len(blocks):
+        problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
+    for layer, found in enumerate(evidence):
+        expected = blocks[layer].parts if layer < len(blocks) else PARTS
+        if sorted(found.seen) != sorted(expected):
+            seen = " and ".join(found.seen) or "neither of them"
+            problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
+        elif not found.error <= bound:
+            problems.append(f"layer {layer}: {found.error:.1e}")
+    return problems

@@ -141,6 +141,7 @@ OUTPUTS = [
             "package": ("", "the package; `package` only"),
             "version": ("", "its version; `package` only"),
             "file": ("", "the file inside the package; `package` only"),
+            "parts": ("", "packages, versions and files of its further parts, if it has any"),
             "of": ("", "the model whose twin it is; `random` only"),
             "seed": ("", "seed of the weights; `random` only"),
         },
