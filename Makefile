@@ -70,6 +70,9 @@ bench: $(TESTED) ## speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/scaling.py
 
+architectures: $(TESTED) ## docs/architectures.md: a tiny model of every causal type of transformers
+	$(BIN)/python benchmarks/architectures.py
+
 report: run ## the report of the results, in one file
 	$(BIN)/snakemake --report results/report.zip
 

@@ -76,6 +76,8 @@ def main(args):
             fast=settings.fast,
             progress=bar.update,
         )
+        if adjustments.found:
+            program.log.info("%s: %s", source["name"], adjustments.found)
         width = adjustments.width if vectors else None
         schema = columns.schema(len(adjustments.blocks), width, stored)
         number = extraction.STORED_BYTES[stored]

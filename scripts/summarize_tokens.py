@@ -35,7 +35,8 @@ def main(args):
     # How one shard was cut into sequences says nothing of the corpus.
     bos = record.pop("tokens")["bos"]
     corpus = pq.read_table(args.corpus, columns=["document", "group"]).replace_schema_metadata()
-    summary = tokens.summarize(batches("document", "char_start", "char_end"), corpus, bos)
+    columns = ("document", "char_start", "char_end", "special_in_text")
+    summary = tokens.summarize(batches(*columns), corpus, bos)
     tables.write_frame(summary, args.summary, args.summary.with_suffix(".csv"), record)
     counts = tokens.token_counts(batches("input_ids"))
     tables.write_table(counts, args.counts, tables.provenance(record, "token_counts", {}, "numpy"))

@@ -24,6 +24,13 @@ parser.add_argument("--model", type=Path, required=True, help="the model's folde
 parser.add_argument("--shard", type=int, default=0, help="which shard, from 0")
 parser.add_argument("--output", type=Path, required=True)
 
+# What is said of text that looks like a control token.
+LIKE_SPECIAL = {
+    "text": "; {} that look like control tokens, read as text",
+    "token": "; {} read as control tokens",
+    "refuse": "",
+}
+
 
 def main(args):
     settings = args.settings
@@ -43,7 +50,7 @@ def main(args):
         bounds = tokens.shard_bounds(np.concatenate(sizes), settings.shards)
         start, stop = bounds[args.shard], bounds[args.shard + 1]
 
-    limits = [settings.max_length, tokens.context_length(args.model)]
+    limits = [settings.max_length, source["context_length"]]
     counts: dict[str, int] = {}
     parts = tokens.tokenize(
         (
@@ -55,20 +62,22 @@ def main(args):
         max_length=min((limit for limit in limits if limit), default=None),
         long_documents=settings.long_documents,
         prepend_bos=settings.prepend_bos,
+        special_in_text=settings.special_in_text,
     )
     identity = ("name", "source", "revision", "digest", "of", "seed")
     model = {key: source[key] for key in identity if key in source}
     packages = ("transformers", "tokenizers")
     tables.write_parts(
-        tokens.within_vocabulary(parts, args.model),
+        tokens.within_vocabulary(parts, source["vocabulary"], args.model),
         tokens.SCHEMA,
         args.output,
         lambda: tables.provenance(
             record, "tokens", asdict(settings), *packages, model=model, tokens=counts
         ),
     )
+    places = counted(counts["special_in_text"], "place") * bool(counts["special_in_text"])
     program.log.info(
-        "%s, %s: %s, %s in %s (%s split, %s truncated)",
+        "%s, %s: %s, %s in %s (%s split, %s truncated)%s",
         source["name"],
         name,
         counted(counts["documents"], "document"),
@@ -76,6 +85,7 @@ def main(args):
         counted(counts["sequences"], "sequence"),
         counted(counts["split"], "document"),
         counts["truncated"],
+        LIKE_SPECIAL[settings.special_in_text].format(places) if places else "",
     )
 
 

@@ -101,6 +101,13 @@ def _(project: Project):
     return [FITTED]
 
 
+@CASES.of("a layer whose norms vary by rounding only")
+def _(project: Project):
+    noise = np.random.default_rng(0).normal(8, 0.004, 10**4)
+    change_norms(project, lambda norms: np.copyto(norms, noise[: len(norms)]))
+    return [FITTED]
+
+
 # --- rows and columns ----------------------------------------------------------------------
 
 

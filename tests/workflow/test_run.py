@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import torch
-import yaml
 from described import undescribed
 from planning import within
 from transformers import AutoModel, AutoTokenizer
@@ -252,22 +251,8 @@ def test_several_sites_from_one_extraction(finished_once, fresh):
     assert record["stages"]["activations"]["site"] == "mlp"
 
 
-def test_an_unlisted_architecture_runs_with_its_modules_declared(unlisted):
-    """Without them it is told in one line what to declare, and nothing is stored."""
+def test_an_unlisted_architecture_is_tried_or_runs_with_its_modules_declared(unlisted):
     norms = "results/tiny/small/attention/norms/0000.parquet"
-    result = unlisted.snakemake("--cores", "2", norms)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stdout
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("error:")]
-    paths = "{blocks: layers, attention: self_attn, mlp: fc2}"
-    assert line.startswith("error: model tiny: found the type 'biogpt' (BioGptModel)")
-    assert f"as modules: {paths}" in line
-    assert not list(unlisted.folder.glob("results/**/norms/*"))
-    assert (
-        line.removeprefix("error: ")
-        in (unlisted.folder / "logs/tiny/small/norms/0000.log").read_text()
-    )
-
     model = unlisted.config["models"]["tiny"]
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "self_attn_layer_norm"}
     unlisted.write_config(models={"tiny": {**model, "modules": modules}})
@@ -278,11 +263,16 @@ def test_an_unlisted_architecture_runs_with_its_modules_declared(unlisted):
     assert "tried self_attn and self_attn_layer_norm" in line
     assert not list(unlisted.folder.glob("results/**/norms/*"))
 
-    # Exactly what the first line said.
-    modules = yaml.safe_load(paths)
+    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc2"}
     unlisted.write_config(models={"tiny": {**model, "modules": modules}})
     assert "fetch_model" not in unlisted.would_run()
-    assert "block input + adjustments = block output within" in unlisted.run()
+    assert "is in no table" not in unlisted.run(norms)
+    declared = (unlisted.folder / norms).read_bytes()
+    unlisted.write_config(models={"tiny": model})
+    printed = unlisted.run()
+    assert "tiny: 'biogpt' is in no table; self_attn and fc2 in 'layers' were tried and" in printed
+    assert "block input + adjustments = block output within" in printed
+    assert (unlisted.folder / norms).read_bytes() != declared  # its record says what was declared
     assert (unlisted.folder / STUDY / "findings.txt").exists()
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +14,8 @@ import torch
 
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.sites import SITES
-from attnlag.errors import UserError
-from attnlag.model import architectures, hooks, onednn
+from attnlag.errors import UserError, counted
+from attnlag.model import hooks, onednn, trying
 from attnlag.storage import tables
 
 # Bounds on what is in memory, in bytes and in batches: half of it is written while the other half
@@ -34,6 +34,16 @@ LANDING_BYTES = 256 * 2**20
 # A batch holds no sequence shorter than this part of its longest: padding costs as much time as
 # tokens do, and a small batch is hardly slower per token than a large one.
 LIKE_LENGTH = 0.9
+
+# What a token's adjustment may change by, relative to its size, when the tokens after it are
+# exchanged. A decoder whose products have the same shape in both passes changes by nothing; where
+# experts get other numbers of tokens, by rounding.
+LEAK = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+
+# What 99 of 100 adjustments may differ by between a sequence alone and in its batch; half of them
+# hold to the bound of the proof. Rounding differs with the shape of a batch, and may lead single
+# tokens to other experts.
+COMPANY = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
 
 # Bytes on disk of a number of a vector, at most: random digits do not compress.
 STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -71,31 +81,93 @@ def runs(path: str | Path, tokens: int) -> Iterator[Run]:
         yield Run(*map(list, zip(*held, strict=True)))
 
 
-def batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
+def batches(
+    lengths: np.ndarray, batch_tokens: int, stretches: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Yield indices of sequences of like length whose padded batch holds ``batch_tokens`` at most.
 
     Longest first, so that a batch too large for memory fails at once. A sequence longer than
-    the budget is a batch of its own.
+    the budget is a batch of its own. A batch holds sequences of one stretch only, if they are
+    given; see `Rotary`.
     """
     order = np.argsort(-lengths, kind="stable")
     descending = lengths[order]
+    stretched = np.zeros_like(lengths) if stretches is None else stretches[order]
     first = 0
     while first < len(order):
         longest = int(descending[first])
         most = first + max(1, batch_tokens // longest)
         alike = int(np.searchsorted(-descending, -LIKE_LENGTH * longest, side="right"))
-        stop = min(most, alike)
+        same = int(np.searchsorted(-stretched, -stretched[first], side="right"))
+        stop = min(most, alike, same)
         yield order[first:stop]
         first = stop
 
 
-def keeps_state(model: torch.nn.Module) -> bool:
-    """Tell whether a pass changes what the next one finds.
+class Rotary:
+    """Rotary embeddings that depend on the longest sequence of a pass, or of those before it.
 
-    So it is where rotary embeddings are stretched to the longest sequence so far.
+    Of LongRoPE, a pass has one of two: the one for long sequences, for all of them, as soon as one
+    is longer than the model's original length. Dynamic ones are stretched to the longest sequence
+    beyond that length, and stay so in the passes that follow.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A trunk.
+
+    Attributes
+    ----------
+    stretched : list of torch.nn.Module
+        Modules whose embeddings stay stretched.
+    limits : set of (str, int)
+        The kinds, "longrope" or "dynamic", and the length from which each changes.
     """
-    kinds = {str(getattr(module, "rope_type", "")) for module in model.modules()}
-    return any("dynamic" in kind or "longrope" in kind for kind in kinds)
+
+    def __init__(self, model: torch.nn.Module):
+        self.stretched: list[torch.nn.Module] = []
+        self.limits: set[tuple[str, int]] = set()
+        for module in model.modules():
+            # Where layers differ, by type of layer.
+            found = getattr(module, "rope_type", None)
+            for layer_type, kind in found.items() if isinstance(found, dict) else [("", found)]:
+                if "dynamic" in str(kind):
+                    self.stretched.append(module)
+                    self.limits.add(("dynamic", int(module.original_max_seq_len)))  # type: ignore[arg-type]
+                elif kind == "longrope":
+                    stated: Any = module.config.rope_parameters  # type: ignore[union-attr]
+                    stated = stated[layer_type] if layer_type else stated
+                    self.limits.add(("longrope", int(stated["original_max_position_embeddings"])))
+
+    def stretches(self, lengths: np.ndarray) -> np.ndarray:
+        """Return a number for each length that grows with it: equal ones share an embedding."""
+        kinds = np.zeros_like(lengths)
+        for kind, limit in self.limits:
+            kinds = kinds + np.where(lengths > limit, lengths if kind == "dynamic" else 1, 0)
+        return kinds
+
+    def reset(self) -> None:
+        """Undo what earlier passes left: the next one finds the model as it was loaded."""
+        for module in self.stretched:
+            for name, value in list(module.named_buffers(recurse=False)):
+                if name.endswith("original_inv_freq"):
+                    setattr(module, name.replace("original_", ""), value.clone())
+            for name in [name for name in vars(module) if name.endswith("max_seq_len_cached")]:
+                setattr(module, name, module.original_max_seq_len)
+
+
+def relative_differences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return how far the vectors or norms of tokens are from others, relative to their size.
+
+    What is not finite in both is no difference, and in one an infinite one.
+    """
+    width = 1 if found.ndim == 1 else found.shape[1]
+    a, b = (values.reshape(-1, width).astype(np.float64) for values in (found, expected))
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.maximum(np.linalg.norm(b, axis=1), np.finfo(np.float32).tiny)
+        gaps = np.linalg.norm(a - b, axis=1) / size
+    both = ~np.isfinite(a).all(axis=1) & ~np.isfinite(b).all(axis=1)
+    return np.where(both, 0.0, np.where(np.isfinite(gaps), gaps, np.inf))
 
 
 class AllSeen(Exception):
@@ -170,6 +242,9 @@ class Adjustments:
         From the proof of the sites, once it has been given.
     fast : {"off", "fused", "packed"}
         Once the first pass has run, the fast path that was taken.
+    found : str
+        In words, what was found by trying in a model of an unknown type, and which layers have
+        another mixer than attention; empty if neither is so.
     computed_by : str
         The same in words.
     tokens, cells : int
@@ -190,13 +265,21 @@ class Adjustments:
         progress: Callable[[int], object] = lambda tokens: None,
     ):
         self.model = model
-        self.blocks = architectures.locate(model, modules, name)
+        self.blocks, self.found = trying.blocks_of(model, modules, name)
         self.wanted = list(wanted)
+        for site in self.wanted:
+            if any(part not in block.parts for block in self.blocks for part in SITES[site].parts):
+                raise UserError(
+                    f"model {name} has one mixer in a block, and nothing beside it: found the site "
+                    f"'{site}', expected attention, which is all that a block adds"
+                )
         self.name = name
         self.batch_tokens = batch_tokens
         self.pass_tokens = batch_tokens
         self.passes = 1
-        if next(model.parameters()).device.type == "cpu" and not keeps_state(model):
+        self.rotary = Rotary(model)
+        # Passes side by side would change these embeddings under each other.
+        if next(model.parameters()).device.type == "cpu" and not self.rotary.limits:
             self.pass_tokens = max(1, batch_tokens // PASSES)
             self.passes = min(threads, PASSES)
         self.threads = threads
@@ -236,7 +319,8 @@ class Adjustments:
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
         layers = self._room(int(starts[-1]))
-        groups = list(batches(lengths, self.pass_tokens))
+        groups = list(batches(lengths, self.pass_tokens, self.rotary.stretches(lengths)))
+        alone = {int(group[0]) for group in groups if len(group) == 1}
         # A sequence may be longer than the share of a pass; all together hold to the budget.
         widest = max((len(group) * int(lengths[group].max()) for group in groups), default=1)
         side_by_side = max(1, min(self.passes, len(groups), self.batch_tokens // widest))
@@ -253,7 +337,8 @@ class Adjustments:
             self.cells += len(batch) * int(lengths[batch].max())
             self.progress(tokens)
 
-        if self.identity_error is None and groups:
+        first = self.identity_error is None and bool(groups)
+        if first:
             # The proof, alone.
             done(forward(groups.pop(0)))
         with ThreadPoolExecutor(side_by_side) as pool:
@@ -264,6 +349,17 @@ class Adjustments:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        if first:
+            by_length = np.argsort(-lengths, kind="stable")
+            picked = dict.fromkeys(int(by_length[i]) for i in (0, len(lengths) // 2, -1))
+            for index in picked:
+                # What had a pass to itself has it again only where passes may leave something.
+                if index not in alone or self.rotary.limits:
+                    rows = slice(int(starts[index]), int(starts[index + 1]))
+                    beside = {
+                        site: [values[rows] for values in arrays] for site, arrays in layers.items()
+                    }
+                    self._check_that_company_changes_nothing(sequences[index], beside)
         return layers
 
     def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
@@ -308,6 +404,10 @@ class Adjustments:
         first = self.identity_error is None
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
+            if first and added.shape[1] != self.width:
+                raise hooks.NoVectors(
+                    f"vectors of {added.shape[1]} from {part} in a stream of {self.width}"
+                )
             for site in sites:
                 if part not in site.parts:
                     continue
@@ -330,7 +430,8 @@ class Adjustments:
 
         if first:
             longest = ids[int(lengths.argmax()), : lengths.max()]
-            self._check_that_no_token_sees_later_ones(longest)
+            with self._no_vectors_told():
+                self._check_that_no_token_sees_later_ones(longest)
             self.fast, self.computed_by = onednn.accelerate(
                 self.model, self.blocks, longest, self.fast
             )
@@ -347,6 +448,7 @@ class Adjustments:
 
     def _run(self, ids: torch.Tensor) -> None:
         """Run the model over a batch, all of whose cells count as tokens."""
+        self.rotary.reset()
         self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
     def _kept(self, added: torch.Tensor) -> torch.Tensor:
@@ -358,31 +460,100 @@ class Adjustments:
             return torch.from_numpy(l2_norms(added.float().numpy()))
         return torch.linalg.vector_norm(added, dim=-1, dtype=torch.float64).float()
 
+    @contextmanager
+    def _no_vectors_told(self) -> Iterator[None]:
+        """Tell of modules that give no vectors of the stream as of other wrong ones."""
+        try:
+            yield
+        except hooks.NoVectors as found:
+            kind = self.model.config.model_type  # type: ignore[union-attr]
+            raise UserError(
+                f"model {self.name}, of type '{kind}', fails the proof of its sites: found "
+                f"{found}; expected one vector a token, of the width of the stream, into each "
+                f"block, out of it, and from its sublayers; tried {self.blocks[0].paths}; nothing "
+                "was stored"
+            ) from None
+
     def _check_that_no_token_sees_later_ones(self, ids: torch.Tensor) -> None:
         """Refuse a model that is no decoder: its tokens would see padding, and what they predict.
 
-        Half of a sequence alone must give what it gives with the other half behind it.
+        The second half of a sequence is exchanged for other tokens, all of them: a decoder gives
+        the first half the same vectors, in most cases to the last bit, since the two passes have
+        the same shape.
         """
         ids = ids[: onednn.PROBE_TOKENS]
         half = len(ids) // 2
         if not half:
             return
-        with torch.inference_mode():
-            alone, within = (
-                onednn.norms(self.model, self.blocks, part) for part in (ids[:half], ids)
-            )
-        usual, _ = onednn.difference(within[:, :half], alone)
-        dtype = next(self.model.parameters()).dtype
-        if usual > hooks.TOLERANCE[dtype]:
+        others = ids[ids != ids[0]]
+        # Of a sequence that repeats one token there is none; the first two are in every vocabulary.
+        other = others[0] if len(others) else (ids[0] == 0).to(ids.dtype)
+        exchanged = torch.where(ids == ids[0], other, ids[0])
+        exchanged[:half] = ids[:half]
+        worst = max(
+            (
+                relative_differences(found[:half].numpy(), expected[:half].numpy()).max()
+                for found, expected in zip(
+                    self._vectors(exchanged), self._vectors(ids), strict=True
+                )
+            ),
+            default=0.0,
+        )
+        if worst > LEAK[next(self.model.parameters()).dtype]:
             kind = self.model.config.model_type  # type: ignore[union-attr]
             raise UserError(
-                f"model {self.name}, of type '{kind}', lets a token see the tokens after it: they "
-                f"change the norms of its adjustments by {usual:.0%}; expected a decoder"
+                f"model {self.name}, of type '{kind}', lets a token see the tokens after it: other "
+                f"ones there change its adjustments by up to {worst:.0%}; expected a decoder"
+            )
+
+    def _vectors(self, ids: torch.Tensor) -> list[torch.Tensor]:
+        """Return what both parts of every layer add to the tokens of one sequence."""
+        found: list[torch.Tensor] = []
+
+        def keep(_: int, __: str, added: torch.Tensor) -> None:
+            found.append(added.float().cpu())
+
+        every = torch.ones(1, len(ids), dtype=torch.bool)
+        with hooks.watched(self.blocks, every, keep), torch.inference_mode():
+            self._run(ids[None])
+        return found
+
+    def _check_that_company_changes_nothing(
+        self, sequence: np.ndarray, beside: dict[str, list[np.ndarray]]
+    ) -> None:
+        """Refuse a model whose numbers depend on the sequences that are computed beside one.
+
+        Parameters
+        ----------
+        sequence : (tokens,) int array
+        beside : dict of str to list of arrays
+            What was found for it in its batch, for each site an array per layer.
+        """
+        alone = {
+            site: [np.empty_like(values) for values in arrays] for site, arrays in beside.items()
+        }
+        self._forward([sequence], np.arange(len(sequence)), alone)
+        gaps = np.concatenate(
+            [
+                relative_differences(found, expected)
+                for site in alone
+                for found, expected in zip(beside[site], alone[site], strict=True)
+            ]
+        )
+        dtype = next(self.model.parameters()).dtype
+        usual, high = np.quantile(gaps, [0.5, 0.99])
+        if not (usual <= hooks.TOLERANCE[dtype] and high <= COMPANY[dtype]):
+            kind = self.model.config.model_type  # type: ignore[union-attr]
+            raise UserError(
+                f"model {self.name}, of type '{kind}', gives a sequence other adjustments beside "
+                f"others than alone (a document of {counted(len(sequence), 'token')}: they differ "
+                f"by {gaps.max():.0%} at most, {usual:.1e} at half of its tokens and layers); "
+                "expected numbers that do not depend on what else is in a batch; nothing was stored"
             )
 
     def _prove(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
         """Run the first batch with the residual identity measured; fail if it does not hold."""
-        with hooks.residual_identity(self.blocks, mask) as evidence:
+        with self._no_vectors_told(), hooks.residual_identity(self.blocks, mask) as evidence:
             self._run(ids)
         self.identity_error = hooks.check_identity(
             evidence,

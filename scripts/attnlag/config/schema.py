@@ -37,9 +37,10 @@ PACKAGE = rf"^{NAME_PATTERN}$"
 VERSION = r"^[\w.!+]+$"
 REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
 REVISION = r"^[^\s~^:?*\[\\]+$"
-MODEL_FILE = r"(\.gguf|(^|/)model\.safetensors)$"
+MODEL_FILE = r"(\.gguf(\.[\w-]+)?|(^|/)model\.safetensors)$"
 SHA256 = r"^[0-9a-f]{64}$"
 MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
+MODULES = r"^[A-Za-z_]\w*(\.\w+)*(\|[A-Za-z_]\w*(\.\w+)*)*$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 # What the messages and the documentation say instead of a pattern.
@@ -51,6 +52,7 @@ IN_WORDS = {
     MODEL_FILE: "a path that ends in .gguf or is a model.safetensors",
     SHA256: "64 hexadecimal digits, lower case",
     MODULE: "a module's path, as in transformer.h",
+    MODULES: "a module's path, as in self_attn, or several, as in self_attn|mamba",
     DEVICE: "auto, cpu, cuda or cuda:NUMBER",
 }
 
@@ -178,7 +180,7 @@ class Section(BaseModel):
 class ModulePaths(Section):
     """The modules of a model that add to its residual stream.
 
-    For an architecture that attnlag does not know, or in place of what it knows. Every run
+    For an architecture in which attnlag finds nothing, or in place of what it finds. Every run
     proves them: block input + both outputs = block output, or nothing is stored.
     """
 
@@ -188,12 +190,15 @@ class ModulePaths(Section):
         "`layers`",
     )
     attention: str = Field(
-        pattern=MODULE,
+        pattern=MODULES,
         description="Path from a block to the module whose output is what attention adds, as in "
-        "`self_attn`",
+        "`self_attn`. Where blocks differ, alternatives: `self_attn|mamba`",
     )
-    mlp: str = Field(
-        pattern=MODULE, description="The same for what the MLP adds, as in `mlp` or `fc2`"
+    mlp: str | None = Field(
+        default=None,
+        pattern=MODULES,
+        description="The same for what the MLP adds, as in `mlp` or `fc2`; null: nothing, a block "
+        "has one mixer",
     )
     scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
         default=None,
@@ -216,7 +221,7 @@ class ModelSource(Section):
     modules: ModulePaths | None = Field(
         default=None,
         description="Paths of the modules that add to the residual stream; null: those of a known "
-        "architecture. A change reruns the extraction of this model",
+        "architecture, or those found by trying. A change reruns the extraction of this model",
     )
 
 
@@ -243,6 +248,14 @@ class PathSource(ModelSource):
     )
 
 
+class FilePart(Section):
+    """A further part of a model file, in another package."""
+
+    package: str = Field(pattern=PACKAGE, description="The package's name")
+    version: str = Field(pattern=VERSION, description="The package's exact version")
+    file: Text = Field(description="Path of the part inside the package's wheel")
+
+
 class PackageSource(ModelSource):
     """A model file inside a Python package."""
 
@@ -253,7 +266,15 @@ class PackageSource(ModelSource):
         pattern=MODEL_FILE,
         description="Path inside the package's wheel of the .gguf file or of model.safetensors",
     )
-    sha256: str = Field(pattern=SHA256, description="The file's SHA-256, lower case")
+    sha256: str = Field(
+        pattern=SHA256, description="The file's SHA-256, lower case; of the whole, if it has parts"
+    )
+    parts: list[FilePart] | None = Field(
+        default=None,
+        min_length=1,
+        description="Further parts of a .gguf file that is split over several packages, in their "
+        "order: `package`, `version` and `file` of each; they are joined. null: none",
+    )
 
 
 class RandomSource(ModelSource):
@@ -319,6 +340,11 @@ class Tokens(Section):
     prepend_bos: Annotated[Literal["auto", True, False], BeforeValidator(_truth)] = Field(
         default="auto",
         description="Begin-of-sequence token before each sequence; auto: as the tokenizer does",
+    )
+    special_in_text: Literal["text", "token", "refuse"] = Field(
+        default="text",
+        description="Text that looks like a control token, as `<|endoftext|>` or `<unk>`: cut into "
+        "tokens like any other text, made that token, or refused",
     )
 
 

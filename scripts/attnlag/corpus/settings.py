@@ -36,6 +36,8 @@ class TokensSettings:
         Windows of a longer document, or its beginning only.
     prepend_bos : bool or "auto"
         Begin-of-sequence token before each sequence; "auto": as the tokenizer does.
+    special_in_text : {"text", "token", "refuse"}
+        What becomes of text that looks like a control token.
     shards : int
         Number of shards of the corpus.
     """
@@ -43,4 +45,5 @@ class TokensSettings:
     max_length: int | None
     long_documents: Literal["split", "truncate"]
     prepend_bos: bool | Literal["auto"]
+    special_in_text: Literal["text", "token", "refuse"]
     shards: int

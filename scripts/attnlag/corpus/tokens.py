@@ -1,6 +1,7 @@
 """From documents to sequences of tokens: windows of long documents, begin-of-sequence tokens."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attnlag.errors import UserError, told_as
+from attnlag.errors import UserError, counted, told_as
 from attnlag.model.folder import SOURCE_RECORD
 
 SCHEMA = pa.schema(
@@ -21,11 +22,9 @@ SCHEMA = pa.schema(
         ("input_ids", pa.list_(pa.int32())),
         ("char_start", pa.list_(pa.int32())),
         ("char_end", pa.list_(pa.int32())),
+        ("special_in_text", pa.int32()),
     ]
 )
-
-# What the architectures of transformers call the longest sequence that a model was made for.
-CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -56,28 +55,24 @@ def load_tokenizer(folder: str | Path) -> Any:
     return tokenizer
 
 
-def context_length(folder: str | Path) -> int | None:
-    """Return the longest sequence, in tokens, that a model is made for; None without a limit."""
-    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    return next((config[key] for key in CONTEXT_KEYS if config.get(key)), None)
-
-
-def vocabulary_size(folder: str | Path) -> int | None:
-    """Return how many tokens the embedding of a model has; None if its config does not say."""
-    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    text = config.get("text_config")  # of a model that sees images too
-    return config.get("vocab_size") or (text or {}).get("vocab_size")
-
-
-def within_vocabulary(tables: Iterable[pa.Table], folder: str | Path) -> Iterator[pa.Table]:
+def within_vocabulary(
+    tables: Iterable[pa.Table], size: int | None, folder: str | Path
+) -> Iterator[pa.Table]:
     """Pass on tables of ``SCHEMA`` whose tokens the embedding of a model has.
+
+    Parameters
+    ----------
+    tables : iterable of pyarrow.Table
+    size : int or None
+        Number of tokens that the embedding has, if the model's config states it.
+    folder : path
+        The model's folder, for the message.
 
     Raises
     ------
     UserError
         If it lacks one; names the first.
     """
-    size = vocabulary_size(folder)
     for table in tables:
         ids = table["input_ids"].combine_chunks()
         values = ids.flatten().to_numpy()
@@ -149,7 +144,7 @@ def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tupl
 
     Windows do not overlap. With ``long_documents="truncate"`` only the first is kept.
     """
-    size = size or tokens
+    size = max(tokens, 1) if size is None else size
     for start in range(0, tokens, size):
         yield start, min(start + size, tokens)
         if long_documents == "truncate":
@@ -157,7 +152,17 @@ def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tupl
 
 
 # What `tokenize` counts.
-COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos")
+COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos", "special_in_text")
+
+
+def special_tokens(tokenizer: Any) -> re.Pattern[str] | None:
+    """Return a pattern of the texts that a tokenizer turns into control tokens; None without any.
+
+    Longer ones first, as the tokenizer reads them.
+    """
+    texts = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special and str(t)}
+    longest_first = sorted(texts, key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, longest_first))) if texts else None
 
 
 def tokenize(
@@ -168,6 +173,7 @@ def tokenize(
     max_length: int | None,
     long_documents: str,
     prepend_bos: str | bool,
+    special_in_text: str,
 ) -> Iterator[pa.Table]:
     """Tokenize documents into one row per sequence, a table for each batch of documents.
 
@@ -183,10 +189,12 @@ def tokenize(
         What happens to a document with more tokens.
     prepend_bos : {"auto", True, False}
         Whether each sequence begins with the begin-of-sequence token.
+    special_in_text : {"text", "token", "refuse"}
+        What becomes of text that looks like a control token, ``<|endoftext|>`` or ``<unk>``.
     counts : dict
         Filled while the batches are read: documents, sequences, tokens, documents split, documents
-        truncated, tokens cut off, and ``bos``: begin-of-sequence tokens at the start of each
-        sequence (0 or 1).
+        truncated, tokens cut off, ``bos``: begin-of-sequence tokens at the start of each
+        sequence (0 or 1), and ``special_in_text``: places that look like control tokens.
 
     Yields
     ------
@@ -194,22 +202,40 @@ def tokenize(
         ``SCHEMA``. ``first_position`` is the place, among the document's own tokens, of the
         first one in the sequence; the offsets count characters of the text, and are empty
         (start = end) for a begin-of-sequence token.
+
+    Raises
+    ------
+    UserError
+        If the longest sequence has no room for more than a begin-of-sequence token, or a text
+        looks like a control token and is to be refused.
     """
     bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
     size = None if max_length is None else max_length - len(bos)
+    if size is not None and size < 1:
+        beside = " beside the begin-of-sequence token" * len(bos)
+        raise UserError(
+            f"sequences have at most {counted(max_length or 0, 'token')}; expected at least "
+            f"{len(bos) + 1}, one of the text{beside}"
+        )
+    special = special_tokens(tokenizer)
     counts |= dict.fromkeys(COUNTS, 0) | {"bos": len(bos)}
     for documents, texts in batches:
         rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         counts["documents"] += len(documents)
+        places = [[m.start() for m in special.finditer(text)] if special else [] for text in texts]
+        if special_in_text == "refuse":
+            _refuse_special(documents, texts, places, special)
         encoded = tokenizer(
             texts,
             add_special_tokens=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
             verbose=False,
+            # Of control tokens in a text.
+            split_special_tokens=special_in_text != "token",
         )
-        for document, ids, offsets in zip(
-            documents, encoded["input_ids"], encoded["offset_mapping"], strict=True
+        for document, ids, offsets, found in zip(
+            documents, encoded["input_ids"], encoded["offset_mapping"], places, strict=True
         ):
             stop = 0
             for window, (start, stop) in enumerate(windows(len(ids), size, long_documents)):
@@ -220,12 +246,31 @@ def tokenize(
                 rows["input_ids"].append([*bos, *ids[start:stop]])
                 rows["char_start"].append([*starts[: len(bos)], *starts])
                 rows["char_end"].append([*starts[: len(bos)], *ends])
+                within = sum(starts[0] <= place < ends[-1] for place in found)
+                rows["special_in_text"].append(within)
+                counts["special_in_text"] += within
                 counts["sequences"] += 1
                 counts["tokens"] += len(bos) + stop - start
             counts["split"] += stop == len(ids) and size is not None and len(ids) > size
             counts["truncated"] += stop < len(ids)
             counts["cut"] += len(ids) - stop
         yield pa.table(rows, schema=SCHEMA)
+
+
+def _refuse_special(
+    documents: list[str], texts: list[str], places: list[list[int]], special: re.Pattern[str] | None
+) -> None:
+    """Name the documents whose text looks like a control token, if there are any."""
+    problems = [
+        f"document '{document}', character {found[0] + 1}: found "
+        f"'{special.match(text, found[0])[0]}', which looks like a control token of the model"  # type: ignore[index,union-attr]
+        + (f", and {len(found) - 1} more" if len(found) > 1 else "")
+        + "; expected none, or to read them as text or as tokens"
+        for document, text, found in zip(documents, texts, places, strict=True)
+        if found
+    ]
+    if problems:
+        raise UserError(problems)
 
 
 def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
@@ -257,7 +302,8 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
-        The sequences of all shards: ``document``, ``char_start`` and ``char_end`` of ``SCHEMA``.
+        The sequences of all shards: ``document``, ``char_start``, ``char_end`` and
+        ``special_in_text`` of ``SCHEMA``.
     corpus : pyarrow.Table
         ``document`` and ``group``.
     bos : int
@@ -268,7 +314,8 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
     summary : pandas.DataFrame
         ``level`` (document, group or corpus), ``name``, ``group``, ``documents``, ``sequences``,
         ``characters`` (that the tokens stand for, so without what was truncated), ``tokens``
-        (the text's own, without begin-of-sequence tokens) and ``characters_per_token``.
+        (the text's own, without begin-of-sequence tokens), ``special_in_text`` (places in it
+        that look like control tokens) and ``characters_per_token``.
     """
     frames = []
     for batch in batches:
@@ -280,13 +327,14 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
             "sequences": 1,
             "characters": last.astype(np.int64) - first,
             "tokens": np.diff(starts.offsets.to_numpy()).astype(np.int64) - bos,
+            "special_in_text": batch.column("special_in_text").to_numpy().astype(np.int64),
         }
         frames.append(pd.DataFrame(columns))
     by_document = pd.concat(frames).groupby("document", sort=False, as_index=False).sum()
     groups = corpus.to_pandas().astype(str)
     by_document = by_document.merge(groups, on="document", validate="one_to_one")
     by_document = by_document.rename(columns={"document": "name"}).assign(documents=1)
-    sums = ["documents", "sequences", "characters", "tokens"]
+    sums = ["documents", "sequences", "characters", "tokens", "special_in_text"]
     by_group = by_document.groupby("group", sort=False)[sums].sum().reset_index()
     by_group["name"] = by_group["group"]
     whole = by_document[sums].sum().to_frame().T.assign(name="all", group="all")

@@ -7,7 +7,9 @@ No entry is taken on trust: on the first batch of every run, block input + atten
 adjustment + MLP adjustment must equal the block's output.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +33,9 @@ class Family:
         Path from the trunk (what ``AutoModel`` gives) to the list of blocks.
     attention, mlp : str
         Path from a block to the module whose output is added to the residual stream: after
-        the output projection, and after a norm where the model has one there.
+        the output projection, and after a norm where the model has one there. Where blocks
+        differ, alternatives, ``self_attn|mamba``: of each block, the first that it has. Where a
+        block has one mixer and nothing else, ``mlp`` is None.
     scale : str, float or None
         What the block multiplies these outputs by before it adds them: a number, or the name
         of a value of the model's configuration.
@@ -40,7 +44,7 @@ class Family:
     model_types: tuple[str, ...]
     blocks: str
     attention: str
-    mlp: str
+    mlp: str | None
     scale: str | float | None = None
 
 
@@ -85,17 +89,73 @@ FAMILIES = (
 )
 
 
+# What mixes the tokens of a block, by the names of the architectures. Blocks of hybrids differ.
+MIXERS = (
+    "self_attn|linear_attn|mamba|conv|attn|attention|self_attention|multi_head_attention"
+    "|temporal_block|norm_attn_norm.attn|mixer"
+)
+
+# Attention without a softmax over tokens, by the names of its classes.
+OTHER_ATTENTION = re.compile("Linear|Delta|Lightning")
+
+# How a type that is in no family is tried, likeliest first: pairs of paths from a block. What the
+# block multiplies both by is taken from the configuration, if it has such a value.
+LAYOUTS = (
+    # The outputs of the sublayers themselves; hybrids have another mixer in some of their blocks.
+    (MIXERS, "mlp|feed_forward|block_sparse_moe|ffn|fc2|mlp_block"),
+    # Their outputs after a norm.
+    ("post_attention_layernorm", "post_feedforward_layernorm"),
+    ("post_attention_layernorm", "post_mlp_layernorm"),
+    ("post_self_attn_layernorm", "post_mlp_layernorm"),
+    ("post_operator_norm", "post_ffn_norm"),
+    ("post_norm1", "post_norm2"),
+    ("linear_attn|post_attention_layernorm", "post_feedforward_layernorm|mlp"),
+    # The last matrix of sublayers that return the stream with their own part in it.
+    ("self_attention.dense", "mlp.dense_4h_to_h"),
+    ("attention.output.dense", "output.dense"),
+    ("self_attn", "shared_mlp"),
+    ("mamba|self_attn", "shared_mlp"),
+    # One mixer and nothing else.
+    ("mixer", None),
+)
+SCALE = "residual_multiplier"
+
+
 @dataclass(frozen=True)
 class BlockModules:
-    """One layer: the block, and the modules whose outputs are its two adjustments.
+    """One layer: the block, and the modules whose outputs are its adjustments.
 
-    ``scale`` is what the block multiplies both outputs by before it adds them.
+    ``scale`` is what the block multiplies all outputs by before it adds them; ``mlp`` is None
+    where attention, or what stands in its place, is all that the block adds.
     """
 
     block: torch.nn.Module
     attention: torch.nn.Module
-    mlp: torch.nn.Module
+    mlp: torch.nn.Module | None
     scale: float | None = None
+
+    @property
+    def parts(self) -> dict[str, torch.nn.Module]:
+        """Modules by the name of their part, in the order of ``PARTS``."""
+        attention: dict[str, torch.nn.Module] = {"attention": self.attention}
+        return attention if self.mlp is None else attention | {"mlp": self.mlp}
+
+    @property
+    def paths(self) -> str:
+        """Paths of the modules from the block, in words."""
+        path_of = {module: path for path, module in self.block.named_modules()}
+        return " and ".join(path_of[module] for module in self.parts.values())
+
+    @property
+    def kind(self) -> str:
+        """What mixes the tokens: "attention", or the class of what stands in its place."""
+        for path in MIXERS.split("|"):
+            with suppress(UserError):
+                name = type(_submodule(self.block, path)).__name__
+                other = path == "linear_attn" or OTHER_ATTENTION.search(name)
+                known = "attn" in path or "attention" in path or name.endswith("Attention")
+                return "attention" if known and not other else name
+        return "attention"
 
 
 def locate(
@@ -125,35 +185,65 @@ def locate(
     else:
         family = next((f for f in FAMILIES if model_type in f.model_types), None)
     if family is None:
-        raise UserError(_unknown(model, model_type, name))
+        raise UserError(unknown(model, name))
     where = f"model {name}, of type '{model_type}'" + (", modules declared" if declared else "")
     try:
-        blocks = _submodule(model, family.blocks)
-        if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
-            raise UserError(
-                f"found '{family.blocks}' to be a {type(blocks).__name__}, expected the list of "
-                "the blocks"
-            )
-        parts = [
-            [
-                _submodule(block, path, f"{family.blocks}.{layer}.")
-                for path in (family.attention, family.mlp)
-            ]
-            for layer, block in enumerate(blocks)
-        ]
+        return blocks_by(model, family)
     except UserError as error:
         raise UserError(f"{where}: {error}; {_how_to_declare()}") from None
+
+
+def blocks_by(model: torch.nn.Module, family: Family) -> list[BlockModules]:
+    """Return the blocks of a trunk as a family has them; a missing module is an error."""
+    blocks = _submodule(model, family.blocks)
+    if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
+        raise UserError(
+            f"found '{family.blocks}' to be a {type(blocks).__name__}, expected the list of the "
+            "blocks"
+        )
     scale = family.scale
     if isinstance(scale, str):
-        scale = float(getattr(model.config, scale))
-    return [
-        BlockModules(block, attention, mlp, scale)
-        for block, (attention, mlp) in zip(blocks, parts, strict=True)
-    ]
+        scale = float(getattr(model.config.get_text_config(), scale))  # type: ignore[union-attr,operator]
+    found = []
+    for layer, block in enumerate(blocks):
+        above = f"{family.blocks}.{layer}."
+        mlp = None if family.mlp is None else _submodule(block, family.mlp, above)
+        found.append(BlockModules(block, _submodule(block, family.attention, above), mlp, scale))
+    return found
+
+
+def candidates(model: torch.nn.Module) -> Iterator[Family]:
+    """Yield the families that a model of an unknown type may be one of: all modules are there.
+
+    Its blocks are a list as long as it has layers; a model that sees images, too, may have
+    several such lists.
+    """
+    text = model.config.get_text_config()  # type: ignore[union-attr,operator]
+    scale = SCALE if getattr(text, SCALE, None) is not None else None
+    for path, module in model.named_modules():
+        if not isinstance(module, torch.nn.ModuleList) or len(module) != text.num_hidden_layers:
+            continue
+        for attention, mlp in LAYOUTS:
+            family = Family((text.model_type,), path, attention, mlp, scale)
+            with suppress(UserError):
+                blocks_by(model, family)
+                yield family
 
 
 def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
-    """Return the module at a path; a missing one is an error that names those beside it."""
+    """Return the module at a path; a missing one is an error that names those beside it.
+
+    Of alternatives, the first that is there.
+    """
+    if "|" in path:
+        for alternative in path.split("|"):
+            with suppress(UserError):
+                return _submodule(module, alternative, above)
+        beside = ", ".join(child for child, _ in module.named_children())
+        raise UserError(
+            f"found none of {path.replace('|', ', ')} in '{above.removesuffix('.')}', expected one "
+            f"of {beside or 'none'} of {type(module).__name__}"
+        )
     for depth, part in enumerate(path.split(".")):
         children = dict(module.named_children())
         if part not in children:
@@ -175,11 +265,26 @@ def _how_to_declare(blocks: str = "PATH", attention: str = "PATH", mlp: str = "P
     )
 
 
-def _unknown(model: torch.nn.Module, model_type: str, name: str) -> str:
-    """Return what is to be said of an architecture that is in no family, in one line."""
-    known = sorted(known for family in FAMILIES for known in family.model_types)
+def is_known(model: torch.nn.Module) -> bool:
+    """Tell whether the table has the type of a model."""
+    model_type = model.config.model_type  # type: ignore[union-attr]
+    return any(model_type in family.model_types for family in FAMILIES)
+
+
+def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> str:
+    """Return what is to be said of a model that is in no family and was tried in vain.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    name : str
+        The model's name.
+    failures : sequence of str
+        The layouts that were tried, and how each failed.
+    """
+    model_type = str(model.config.model_type)  # type: ignore[union-attr]
     found = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
-    tried = f"tried the {len(known)} types that attnlag knows: {', '.join(known)}"
+    tried = "tried " + ("; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks")
     # The longest list of modules is that of the blocks.
     lists = [
         (path, module)
@@ -194,5 +299,5 @@ def _unknown(model: torch.nn.Module, model_type: str, name: str) -> str:
     inside = {inner for inner, _ in blocks[0].named_modules()}
     # A layout of the same names is the best guess; whether it holds, the proof will say.
     alike = next((f for f in FAMILIES if {f.attention, f.mlp} <= inside), None)
-    paths = (alike.attention, alike.mlp) if alike else ("PATH", "PATH")
+    paths = (alike.attention, alike.mlp or "null") if alike else ("PATH", "PATH")
     return f"{found}; {tried}; {_how_to_declare(path, *paths)}"

@@ -12,6 +12,9 @@ from attnlag.model.gguf import quiet_transformers
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# What the architectures of transformers call the longest sequence that a model was made for.
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+
 
 def checked_config(
     folder: Path, tensors: int, layers: int | None = None, width: int | None = None
@@ -68,6 +71,19 @@ def checked_config(
     if problems:
         raise UserError(problems)
     return config
+
+
+def context_length(text: Any) -> int | None:
+    """Return the longest sequence, in tokens, that a model is made for; None without a limit.
+
+    Parameters
+    ----------
+    text : transformers.PreTrainedConfig
+        The part of the model's config that is about text, with transformers' own defaults for
+        what config.json does not state.
+    """
+    stated = (getattr(text, key, None) for key in CONTEXT_KEYS)
+    return next((length for length in stated if isinstance(length, int) and length > 0), None)
 
 
 def _settings_refused(config: Any, tensors: int) -> Iterator[str]:

@@ -28,6 +28,7 @@ from attnlag.model.checks import (
     check_safetensors,
     check_weights,
     checked_config,
+    context_length,
     hollow_model,
     tokenizer_is_in_json,
 )
@@ -44,7 +45,7 @@ log = logging.getLogger("attnlag")
 ARCHITECTURE = "architecture.txt"
 
 # The settings that identify a model. A path is not one of them: it is of this machine only.
-IDENTIFYING = ("source", "repository", "package", "version", "file", "of", "seed")
+IDENTIFYING = ("source", "repository", "package", "version", "file", "parts", "of", "seed")
 
 
 def fetch_model(
@@ -136,10 +137,12 @@ def _describe(
     text = config.get_text_config()
     record = {
         "name": name,
-        **{key: settings[key] for key in IDENTIFYING if key in settings},
+        **{key: settings[key] for key in IDENTIFYING if settings.get(key) is not None},
         **{key: value for key, value in facts.items() if key != "license" or value},
         "layers": text.num_hidden_layers,
         "width": text.hidden_size,
+        "context_length": context_length(text),
+        "vocabulary": getattr(text, "vocab_size", None),
         "model_type": config.model_type,
         "parameters": parameters,
         "tokenizer_is_in_json": tokenizer_is_in_json(folder),

@@ -19,9 +19,13 @@ REGISTERING = threading.Lock()
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 
+class NoVectors(Exception):
+    """A module gave something else than a vector for each token; says what."""
+
+
 def first_tensor(output: Any) -> torch.Tensor:
-    """Return a module's output itself where it comes in a tuple (with attention weights, say)."""
-    return output[0] if isinstance(output, tuple) else output
+    """Return a module's output itself where it is the first of several (attention weights, say)."""
+    return output[0] if isinstance(output, tuple | list) else output
 
 
 def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
@@ -35,7 +39,13 @@ def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
     on = {places.device: places}
 
     def real_tokens(output: Any) -> torch.Tensor:
-        rows = first_tensor(output).reshape(mask.numel(), -1)
+        found = first_tensor(output)
+        if not isinstance(found, torch.Tensor):
+            raise NoVectors(f"a {type(found).__name__}")
+        if found.ndim not in (2, 3) or found.shape[:-1].numel() != mask.numel():
+            shape = " × ".join(map(str, found.shape)) or "()"
+            raise NoVectors(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
+        rows = found.reshape(mask.numel(), -1)
         if rows.device not in on:
             on[rows.device] = places.to(rows.device)
         return rows.index_select(0, on[rows.device])
@@ -82,8 +92,9 @@ def watched(
         # Two hooks that are registered at once may get the same number, and one be lost.
         with REGISTERING:
             for layer, block in enumerate(blocks):
-                for part in parts:
-                    module = getattr(block, part)
+                for part, module in block.parts.items():
+                    if part not in parts:
+                        continue
                     handle = module.register_forward_hook(hook_of(layer, part, block.scale))
                     hooks.callback(handle.remove)
         yield
@@ -127,7 +138,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     parts: list[tuple[str, torch.Tensor]] = []
 
     def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stream = args[0] if args else kwargs["hidden_states"]
+        stream = args[0] if args else kwargs.get("hidden_states")
         parts[:] = [("input", real_tokens(stream).float())]
 
     def add(_: int, part: str, added: torch.Tensor) -> None:
@@ -135,9 +146,12 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
 
     def compare(_: torch.nn.Module, __: Any, output: Any) -> None:
         result = real_tokens(output).float()
+        width = result.shape[1]
         stream = parts[0][1].to(result.device)
         gap = stream - result
-        for _part, added in parts[1:]:
+        for part, added in parts[1:]:
+            if added.shape != gap.shape:
+                raise NoVectors(f"vectors of {added.shape[1]} from {part} in a stream of {width}")
             gap += added.to(result.device)
         # The larger of the two streams: a block may cancel most of what comes in.
         size = torch.maximum(stream.norm(dim=-1), result.norm(dim=-1))
@@ -170,24 +184,16 @@ def check_identity(
     would say nothing about them.
     """
     bound = TOLERANCE[dtype]
-    problems = []
-    if len(evidence) != len(blocks):
-        problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
     for layer, found in enumerate(evidence):
-        if sorted(found.seen) != sorted(PARTS):
-            seen = " and ".join(found.seen) or "neither of them"
-            problems.append(f"layer {layer}: {seen} seen, not attention and mlp once each")
-        elif math.isnan(found.error):
+        if math.isnan(found.error):
             advice = "; float32 and bfloat16 have the range for more" * (dtype == torch.float16)
             raise UserError(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
                 f"ones: first in layer {layer}{advice}"
             )
-        elif not found.error <= bound:
-            problems.append(f"layer {layer}: {found.error:.1e}")
+    problems = problems_of(evidence, blocks, bound)
     if problems:
-        names = {module: path for path, module in blocks[0].block.named_modules()}
-        tried = " and ".join(names[module] for module in (blocks[0].attention, blocks[0].mlp))
+        tried = blocks[0].paths
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
             f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
@@ -197,3 +203,18 @@ def check_identity(
             "that normalises the sum itself has none"
         )
     return max(found.error for found in evidence)
+
+
+def problems_of(evidence: list[Evidence], blocks: list[BlockModules], bound: float) -> list[str]:
+    """Return what keeps the evidence of a pass from being a proof, a few words for each layer."""
+    problems = []
+    if len(evidence) != len(blocks):
+        problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
+    for layer, found in enumerate(evidence):
+        expected = blocks[layer].parts if layer < len(blocks) else PARTS
+        if sorted(found.seen) != sorted(expected):
+            seen = " and ".join(found.seen) or "neither of them"
+            problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
+        elif not found.error <= bound:
+            problems.append(f"layer {layer}: {found.error:.1e}")
+    return problems

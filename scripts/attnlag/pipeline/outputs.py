@@ -130,6 +130,8 @@ OUTPUTS = [
             "files": ("", "size in bytes and SHA-256 of each file"),
             "layers": ("", "number of layers"),
             "width": ("", "width of the residual stream"),
+            "context_length": ("tokens", "longest sequence that it is made for, null if any"),
+            "vocabulary": ("", "number of tokens that its embedding has"),
             "parameters": ("", "number of parameters"),
             "tokenizer_is_in_json": (
                 "",
@@ -141,6 +143,7 @@ OUTPUTS = [
             "package": ("", "the package; `package` only"),
             "version": ("", "its version; `package` only"),
             "file": ("", "the file inside the package; `package` only"),
+            "parts": ("", "packages, versions and files of its further parts, if it has any"),
             "of": ("", "the model whose twin it is; `random` only"),
             "seed": ("", "seed of the weights; `random` only"),
         },
@@ -168,6 +171,7 @@ OUTPUTS = [
             "input_ids": ("", "the tokens' numbers in the vocabulary"),
             "char_start": ("characters", "where each token begins in the document's text"),
             "char_end": ("characters", "where it ends"),
+            "special_in_text": ("", "places in the text that look like control tokens"),
         },
     ),
     Output(
@@ -186,6 +190,7 @@ OUTPUTS = [
             "sequences": ("", "number of sequences"),
             "characters": ("characters", "that the tokens stand for: not those cut off"),
             "tokens": ("tokens", "of the text, without begin-of-sequence tokens"),
+            "special_in_text": ("", "places in the text that look like control tokens"),
             "characters_per_token": ("characters per token", "the ratio of the two"),
         },
     ),

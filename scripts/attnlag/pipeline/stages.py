@@ -49,6 +49,7 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
         max_length=config.tokens.max_length,
         long_documents=config.tokens.long_documents,
         prepend_bos=config.tokens.prepend_bos,
+        special_in_text=config.tokens.special_in_text,
         shards=config.corpora[names.corpus].shards,
     )
 

@@ -26,6 +26,13 @@ from attnlag.regression.terms import is_lag
 # A column that varies less than this, relative to its mean, varies by rounding only.
 LEAST_VARIATION = 1e-12
 
+# Log norms whose standard deviation is below this are equal, as far as the pipeline can tell: it is
+# what bfloat16, the coarsest precision that models are run and vectors are stored in, rounds a
+# number by. Where a norm without trained weights follows the sublayer, all norms are the square
+# root of the width, and vary a tenth of this by the norm's epsilon. Layers of trained models vary
+# ten times as much or more.
+LEAST_SPREAD = 2**-8
+
 # A design whose scaled cross-products are worse conditioned than this has lost all its digits.
 WORST_CONDITION = 1e12
 
@@ -142,6 +149,16 @@ def solve(stack: Stack, index: int) -> Solution:
     constant = [term for term, a, b in zip(stack.terms, size[1:], least[1:], strict=True) if a <= b]
     if "y" in constant:
         return without(f"the outcome is constant{within}")
+    flat = [
+        "the outcome" if term == "y" else term
+        for term, spread in zip(stack.terms, size[1:] / np.sqrt(n_obs), strict=True)
+        if (term == "y" or layers_before([term])) and spread < LEAST_SPREAD
+    ]
+    if flat:
+        return without(
+            f"norms are equal but for rounding: the standard deviation of {flat[0]}{within} is "
+            f"below {LEAST_SPREAD:.4f}, the precision of bfloat16"
+        )
     if constant:
         are = "is" if len(constant) == 1 else "are"
         return without(f"{_listed(constant)} {are} constant{within}")

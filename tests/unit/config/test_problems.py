@@ -103,7 +103,7 @@ ADDED = {
     "tokens: 512": f"6: tokens: found 512, {MAPPING}",
     "tokens:\n  max_lenght: 5": (
         "7: tokens.max_lenght: unknown key, expected one of max_length, long_documents, "
-        "prepend_bos; did you mean 'max_length'?"
+        "prepend_bos, special_in_text; did you mean 'max_length'?"
     ),
     "tokens:\n  max_length: 1": "7: tokens.max_length: found 1, expected at least 2",
     "tokens:\n  max_length: long": '7: tokens.max_length: found "long", expected a whole number',
@@ -280,7 +280,8 @@ ADDED = {
 
 MODELS = {
     "  tiny: {source: path, path: mine, modules: {blocks: h, attention: attn.0, mlp: m p}}": (
-        '2: models.tiny.modules.mlp: found "m p", expected a module\'s path, as in transformer.h'
+        '2: models.tiny.modules.mlp: found "m p", expected a module\'s path, as in self_attn, or '
+        "several, as in self_attn|mamba"
     ),
     "  tiny: {source: path, path: mine, modules: {blocks: h, attention: a, mpl: m, mlp: b}}": (
         "2: models.tiny.modules.mpl: unknown key, expected one of blocks, attention, mlp, scale; "
@@ -288,7 +289,8 @@ MODELS = {
     ),
     "  tiny: {source: path, path: mine, modules: {blocks: h, mlp: mlp}}": (
         "2: models.tiny.modules.attention: is missing, expected path from a block to the module "
-        "whose output is what attention adds, as in `self_attn`"
+        "whose output is what attention adds, as in `self_attn`. Where blocks differ, "
+        "alternatives: `self_attn|mamba`"
     ),
     "  tiny: {source: path, path: mine, modules: {blocks: h, attention: a, mlp: b, scale: 0}}": (
         "2: models.tiny.modules.scale: found 0, expected more than 0"

@@ -9,11 +9,13 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.model import checks
+from attnlag.model.checks import context_length
+from attnlag.model.folder import verify_folder
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,7 +25,14 @@ def tokenizer(fetched):
     return tokens.load_tokenizer(fetched["gpt2"])
 
 
-def encode(tokenizer, texts, max_length=None, long_documents="split", prepend_bos="auto"):
+def encode(
+    tokenizer,
+    texts,
+    max_length=None,
+    long_documents="split",
+    prepend_bos="auto",
+    special_in_text="text",
+):
     # In batches of one and of two documents: where they end must not show.
     names = [f"d{i}" for i in range(len(texts))]
     batches = [(names[i:j], texts[i:j]) for i, j in ((0, 1), (1, 3), (3, len(texts))) if i < j]
@@ -35,6 +44,7 @@ def encode(tokenizer, texts, max_length=None, long_documents="split", prepend_bo
         max_length=max_length,
         long_documents=long_documents,
         prepend_bos=prepend_bos,
+        special_in_text=special_in_text,
     )
     return pa.concat_tables(parts), counts
 
@@ -46,8 +56,78 @@ def test_gpt2_vocabulary(tokenizer):
 
 
 def test_context_length(fetched):
-    assert tokens.context_length(fetched["gpt2"]) == 64
-    assert tokens.context_length(fetched["llama"]) == 128
+    assert verify_folder(fetched["gpt2"])["context_length"] == 64
+    assert verify_folder(fetched["llama"])["context_length"] == 128
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings", "length"),
+    [
+        ("gemma3", {"text_config": {"max_position_embeddings": 128}}, 128),
+        # What the file does not state has a default of its type.
+        ("gemma3", {"text_config": {"hidden_size": 64}}, 131_072),
+        ("mistral3", {"text_config": {"model_type": "mistral", "n_ctx": 9}}, 131_072),
+        ("mpt", {"max_seq_len": 77}, 77),
+        ("bloom", {}, None),
+    ],
+)
+def test_context_length_of_the_part_of_a_model_that_reads_text(
+    tmp_path, model_type, settings, length
+):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, **settings}))
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert context_length(config.get_text_config()) == length
+
+
+# <|endoftext|> is GPT-2's only control token.
+LIKE_SPECIAL = "one <|endoftext|> two <|endoftext|>"
+
+
+def test_text_that_looks_like_a_control_token(tokenizer):
+    end = tokenizer.eos_token_id
+    texts = ["plain", LIKE_SPECIAL, "<|endoftext", "<|endoftext|>"]
+    table, counts = encode(tokenizer, texts)
+    assert not any(end in ids for ids in table["input_ids"].to_pylist())
+    for ids, text in zip(table["input_ids"].to_pylist(), texts, strict=True):
+        assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+    assert table["special_in_text"].to_pylist() == [0, 2, 0, 1]
+    assert counts["special_in_text"] == 3
+    read, counts = encode(tokenizer, texts, special_in_text="token")
+    assert [ids.count(end) for ids in read["input_ids"].to_pylist()] == [0, 2, 0, 1]
+    assert counts["special_in_text"] == 3
+    # A setting of one call is none of the next.
+    assert encode(tokenizer, texts)[0] == table
+    with pytest.raises(UserError) as caught:
+        encode(tokenizer, texts, special_in_text="refuse")
+    assert caught.value.problems == [
+        "document 'd1', character 5: found '<|endoftext|>', which looks like a control token of "
+        "the model, and 1 more; expected none, or to read them as text or as tokens",
+    ]
+    encode(tokenizer, ["plain"], special_in_text="refuse")
+
+
+def test_what_looks_like_a_control_token_is_counted_in_its_window(tokenizer):
+    table, counts = encode(tokenizer, [LIKE_SPECIAL], max_length=9)
+    ends = [ends[-1] for ends in table["char_end"].to_pylist()]
+    expected = [
+        sum(start <= place < end for place in (4, 22))
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    assert table["special_in_text"].to_pylist() == expected
+    assert (sum(expected), len(expected)) == (2, 2)
+    _, counts = encode(tokenizer, [LIKE_SPECIAL], max_length=9, long_documents="truncate")
+    assert counts["special_in_text"] == expected[0] == 1
+    corpus = pa.table({"document": ["d0"], "group": ["g"]})
+    summary = tokens.summarize(table.to_batches(), corpus, 0)
+    assert summary["special_in_text"].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("max_length", "bos"), [(1, True), (0, False)])
+def test_a_sequence_without_room_for_a_token_of_the_text_is_refused(tokenizer, max_length, bos):
+    with pytest.raises(UserError, match=f"at most {max_length} token.*at least {1 + bos}, one of"):
+        encode(tokenizer, ["a b c"], max_length=max_length, prepend_bos=bos)
+    table, _ = encode(tokenizer, ["a b c"], max_length=max_length + 1, prepend_bos=bos)
+    assert len(table) == 3
 
 
 @given(st.text(min_size=1, max_size=200))
@@ -78,6 +158,7 @@ def test_long_documents_are_split_into_windows(tokenizer):
         "truncated": 0,
         "cut": 0,
         "bos": 0,
+        "special_in_text": 0,
     }
 
 

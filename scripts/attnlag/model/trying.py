@@ -1,0 +1,80 @@
+"""The blocks of a model of any type: from the table, or by trying what passes the proof."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from attnlag.errors import UserError
+from attnlag.model import architectures, hooks
+from attnlag.model.architectures import BlockModules
+
+# Tokens of the pass that a layout is tried in.
+TOKENS = 12
+
+
+def blocks_of(
+    model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
+) -> tuple[list[BlockModules], str]:
+    """Return the blocks of a trunk, and in words what was tried and where layers differ.
+
+    A type that is in no family is tried with each layout whose modules it has, until one
+    passes the proof in a short pass. The first batch of the run proves it again.
+
+    Parameters
+    ----------
+    model, declared, name
+        As ``architectures.locate`` has them.
+
+    Raises
+    ------
+    UserError
+        If a module is not where it should be, or nothing that was tried passes the proof.
+    """
+    if declared or architectures.is_known(model):
+        blocks = architectures.locate(model, declared, name)
+        return blocks, others_in_place_of_attention(blocks)
+    kind = str(model.config.model_type)  # type: ignore[union-attr]
+    failures = []
+    for family in architectures.candidates(model):
+        blocks = architectures.blocks_by(model, family)
+        tried = f"{blocks[0].paths} in '{family.blocks}'"
+        failure = failure_of(model, blocks)
+        if failure is None:
+            were = "were tried and pass" if blocks[0].mlp is not None else "was tried and passes"
+            words = f"'{kind}' is in no table; {tried} {were} the proof"
+            return blocks, "; ".join(filter(None, [words, others_in_place_of_attention(blocks)]))
+        failures.append(f"{tried} ({failure})")
+    raise UserError(architectures.unknown(model, name, failures))
+
+
+def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
+    """Return in words which layers have another mixer than attention; nothing if none has."""
+    layers_of: dict[str, list[str]] = {}
+    for layer, block in enumerate(blocks):
+        if block.kind != "attention":
+            layers_of.setdefault(block.kind, []).append(str(layer))
+    return "; ".join(
+        f"{'layers' if len(layers) > 1 else 'layer'} {', '.join(layers)} "
+        f"{'have' if len(layers) > 1 else 'has'} {kind} in place of attention"
+        for kind, layers in layers_of.items()
+    )
+
+
+def failure_of(model: torch.nn.Module, blocks: list[BlockModules]) -> str | None:
+    """Return how modules fail the proof in a short pass, in a few words; None if they pass."""
+    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
+    ids = torch.arange(TOKENS, device=embedding.device)[None] % len(embedding)
+    mask = torch.ones_like(ids, dtype=torch.bool).cpu()
+    dtype = next(model.parameters()).dtype
+    try:
+        with hooks.residual_identity(blocks, mask) as evidence, torch.inference_mode():
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    except hooks.NoVectors as found:
+        return f"found {found}"
+    # Such as those of an encoder beside the decoder, which wants tokens of its own.
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        said = str(error).strip().partition("\n")[0]
+        return f"fails on a sequence of tokens with {type(error).__name__}: {said}"
+    problems = hooks.problems_of(evidence, blocks, hooks.TOLERANCE[dtype])
+    return problems[0] if problems else None

@@ -1,0 +1,153 @@
+"""What is computed beside a sequence, or after it in its text, must not change its numbers."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from attnlag.adjustments import extraction
+from attnlag.errors import UserError
+
+SMALL = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "pad_token_id": None,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+
+
+def longrope(original):
+    generator = np.random.default_rng(1)
+    return {
+        "max_position_embeddings": 1024,
+        "original_max_position_embeddings": original,
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "original_max_position_embeddings": original,
+            "short_factor": generator.uniform(1, 2, 6).tolist(),
+            "long_factor": generator.uniform(2, 8, 6).tolist(),
+            "short_mscale": 1.0,
+            "long_mscale": 1.2,
+        },
+    }
+
+
+def dynamic(original):
+    parameters = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    return {"max_position_embeddings": original, "rope_parameters": parameters}
+
+
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+
+STRETCHED = {
+    "longrope": ("phi3", longrope(30)),
+    "longrope, with experts": ("phimoe", {**EXPERTS, **longrope(30)}),
+    "dynamic": ("llama", dynamic(30)),
+}
+
+
+def small_model(model_type, settings):
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **SMALL, **settings)).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            noise = torch.randn(weights.shape, generator=generator)
+            weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
+    return model
+
+
+def ragged(lengths):
+    generator = np.random.default_rng(0)
+    return [generator.integers(1, 200, n).astype(np.int32) for n in lengths]
+
+
+def alone(model_type, settings, sequence):
+    """Return what attention adds: a model of its own, one sequence, and a hook of our own."""
+    model, found = small_model(model_type, settings), []
+    for layer in model.layers:
+        layer.self_attn.register_forward_hook(lambda _, __, output: found.append(output[0][0]))
+    with torch.inference_mode():
+        model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
+    return torch.stack(found).numpy()
+
+
+# On both sides of the original length, at it, and twice of one length.
+LENGTHS = [28, 33, 30, 31, 29, 60, 33, 59, 5, 34]
+
+
+@pytest.mark.parametrize("batch_tokens", [40, 4096])
+@pytest.mark.parametrize("name", STRETCHED)
+def test_embeddings_are_those_of_the_sequence_and_not_of_its_batch(name, batch_tokens):
+    model, sequences = small_model(*STRETCHED[name]), ragged(LENGTHS)
+    adjustments = extraction.Adjustments(
+        model, batch_tokens=batch_tokens, threads=2, keep="vectors"
+    )
+    # Twice: a second run must not find what the first one left.
+    for _ in range(2):
+        found = np.split(
+            np.stack(adjustments.of(sequences)["attention"]), np.cumsum(LENGTHS)[:-1], axis=1
+        )
+        for sequence, vectors in zip(sequences, found, strict=True):
+            expected = alone(*STRETCHED[name], sequence)
+            gap = np.linalg.norm(vectors - expected, axis=-1)
+            assert (gap <= 1e-4 * np.linalg.norm(expected, axis=-1)).all()
+
+
+@pytest.mark.parametrize("original", [100, 200, 256])
+@pytest.mark.parametrize("kind", [("phi3", longrope), ("llama", dynamic)])
+def test_an_original_length_within_the_probe_is_no_reason_to_refuse(kind, original):
+    model = small_model(kind[0], kind[1](original))
+    adjustments = extraction.Adjustments(model, batch_tokens=512, keep="norms")
+    adjustments.of(ragged([300, 150]))
+    assert adjustments.identity_error < 1e-5
+
+
+class Shifted(torch.nn.Module):
+    """A sublayer whose output depends on how many sequences are in a batch."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(x) * (1 + 0.01 * len(x))
+
+
+def test_numbers_that_depend_on_the_batch_are_refused():
+    model = small_model("llama", {"max_position_embeddings": 256})
+    model.layers[1].mlp = Shifted(model.layers[1].mlp)
+    adjustments = extraction.Adjustments(model, batch_tokens=2048, name="mine", keep="norms")
+    with pytest.raises(UserError, match=r"model mine, of type 'llama', gives a sequence other"):
+        adjustments.of(ragged([40, 39, 38, 40]))
+    # One that has every pass to itself is what it is.
+    adjustments = extraction.Adjustments(model, batch_tokens=1, name="mine", keep="norms")
+    adjustments.of(ragged([40, 39, 38, 40]))
+
+
+@pytest.mark.parametrize("window", [4, 8])
+def test_a_window_that_looks_ahead_is_refused(window):
+    """Only the tokens just before a cut see beyond it: half of all tokens and layers do not."""
+    settings = {"sliding_window": window, "head_dim": 12, "max_position_embeddings": 512}
+    settings["layer_types"] = ["sliding_attention"] * 3
+    for ahead in (True, False):
+        model = small_model("gemma3_text", {**settings, "use_bidirectional_attention": ahead})
+        adjustments = extraction.Adjustments(model, batch_tokens=512, name="mine", keep="norms")
+        if ahead:
+            with pytest.raises(UserError, match=r"'gemma3_text', lets a token see the tokens afte"):
+                adjustments.of(ragged([300, 200]))
+        else:
+            adjustments.of(ragged([300, 200]))
+
+
+def test_a_text_of_one_token_over_and_over_is_checked_too():
+    model = small_model("gemma3_text", {"head_dim": 12, "use_bidirectional_attention": True})
+    for token in (0, 7):
+        adjustments = extraction.Adjustments(model, batch_tokens=512, keep="norms")
+        with pytest.raises(UserError, match="lets a token see"):
+            adjustments.of([np.full(20, token, np.int32)])

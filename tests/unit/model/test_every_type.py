@@ -1,0 +1,38 @@
+"""A sample of the page that says which types run: their rows, made anew."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+SPEC = importlib.util.spec_from_file_location("every_type", ROOT / "benchmarks/architectures.py")
+every_type = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(every_type)
+
+# Of each kind: in the table, found by trying, hybrids, one mixer, several lists of blocks, refused.
+SAMPLE = [
+    *("llama", "gemma2", "biogpt", "deepseek_v3", "dbrx", "vaultgemma", "afmoe", "gemma3"),
+    *("jamba", "lfm2", "qwen3_next", "olmo_hybrid", "mamba", "nemotron_h"),
+    *("openai-gpt", "bert", "falcon_h1"),
+]
+
+
+@pytest.mark.parametrize("model_type", SAMPLE)
+def test_the_row_of_a_type_is_what_the_page_says(model_type):
+    page = (ROOT / "docs/architectures.md").read_text(encoding="utf-8")
+    assert every_type.line_of(every_type.row_of(model_type)) in page
+
+
+def test_a_hook_in_the_wrong_place_is_seen(monkeypatch):
+    """The comparison is not with itself: it fails where what is stored is another thing."""
+    of = every_type.extraction.Adjustments.of
+
+    def shifted(self, sequences):
+        layers = of(self, sequences)
+        layers["mlp"][1] *= 1.001
+        return layers
+
+    monkeypatch.setattr(every_type.extraction.Adjustments, "of", shifted)
+    assert every_type.row_of("llama")[1] == "WRONG"
