@@ -191,6 +191,7 @@ def run(connection: socket.socket, python: str) -> int:
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
         if not isinstance(error.code, int | None):
+            sys.stdout.flush()
             print(error.code, file=sys.stderr)
     except KeyboardInterrupt:
         status = 130
