@@ -11,13 +11,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attnlag.adjustments.settings import ExtractionSettings
+from attnlag.adjustments.sites import changeable
 from attnlag.config.schema import Config, RandomSource
 from attnlag.corpus.settings import CorpusSettings, TokensSettings
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
+from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
     ComparisonSettings,
     CrossproductsSettings,
     DesignSettings,
+    ElasticitiesSettings,
     NullSettings,
     PermutationsSettings,
     RegressionSettings,
@@ -54,11 +57,17 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
     )
 
 
-def extract_activations(config: Config, names: Names) -> ExtractionSettings:
-    extraction, model = config.extraction, config.models[names.model]
+def modules_of(config: Config, names: Names) -> dict[str, Any] | None:
+    """Return the module paths that are declared for a model, or for the one whose twin it is."""
+    model = config.models[names.model]
     modules = model.modules
     if modules is None and isinstance(model, RandomSource):
         modules = config.models[model.of].modules  # the same architecture, so the same modules
+    return None if modules is None else modules.model_dump()
+
+
+def extract_activations(config: Config, names: Names) -> ExtractionSettings:
+    extraction = config.extraction
     vectors = extraction.keep == "vectors"
     return ExtractionSettings(
         sites=tuple(extraction.sites),
@@ -67,7 +76,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         dtype=extraction.dtype,
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
-        modules=None if modules is None else modules.model_dump(),
+        modules=modules_of(config, names),
     )
 
 
@@ -117,6 +126,44 @@ def permute_documents(config: Config, names: Names) -> PermutationsSettings:
 
 def fit_permutations(config: Config, names: Names) -> NullSettings:
     return NullSettings(alpha=config.inference.alpha, adjust=config.inference.adjust)
+
+
+def estimate_effects(config: Config, names: Names) -> EffectsSettings:
+    causal, extraction = config.causal, config.extraction
+    assert causal is not None
+    finite = bool(causal.interventions)
+    known = changeable(extraction.sites)
+    return EffectsSettings(
+        source_sites=tuple(causal.source_sites or known),
+        target_sites=tuple(causal.target_sites or known),
+        targets=tuple(causal.targets) if isinstance(causal.targets, list) else causal.targets,
+        lags=causal.lags,
+        probes=causal.probes,
+        documents=causal.documents,
+        document_tokens=causal.document_tokens,
+        interventions=tuple(causal.interventions),
+        # What no intervention asks for changes nothing.
+        scales=tuple(causal.scales) if "scale" in causal.interventions else (),
+        sources=(tuple(causal.sources) if isinstance(causal.sources, list) else causal.sources)
+        if finite
+        else 1,
+        positions=causal.positions if finite else 1,
+        seed=causal.seed,
+        drop_first=config.norms.drop_first,
+        dtype=extraction.dtype,
+        attention_implementation=extraction.attention_implementation,
+        modules=modules_of(config, names),
+    )
+
+
+def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
+    inference = config.inference
+    return ElasticitiesSettings(
+        alpha=inference.alpha,
+        bootstrap=inference.bootstrap,
+        seed=inference.seed,
+        drop_first=config.norms.drop_first,
+    )
 
 
 def compare_models(config: Config, names: Names) -> ComparisonSettings:
