@@ -8,6 +8,7 @@ one adjustment at a time and run the model again. What is stored are sums, a doc
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 from tqdm import tqdm
@@ -49,12 +50,10 @@ def main(args):
             "attention": settings.attention_implementation,
             "batch_tokens": args.batch_tokens,
         }
-        model = None
+        model: Any = None
         if settings.interventions:
             try:
-                model = loading.load_model(
-                    args.model, device, settings.dtype, head=True, **options
-                )
+                model = loading.load_model(args.model, device, settings.dtype, head=True, **options)
             except UserError as error:
                 program.log.info("%s; going on without the prediction of the next token", error)
         whole = model is not None

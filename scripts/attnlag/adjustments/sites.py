@@ -58,7 +58,7 @@ SITES = {
 
 
 def changeable(names: Iterable[str]) -> list[str]:
-    """Return those of the sites that an intervention can change: a part of a block, or all of it."""
+    """Return the sites that an intervention can change: each a part of a block, or all of it."""
     return [name for name in names if len(SITES[name].parts) == 1 or SITES[name].value is total]
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
+from attnlag.adjustments.sites import changeable
 from attnlag.config.reading import (
     KeyPath,
     Reading,
@@ -19,7 +20,6 @@ from attnlag.config.reading import (
     read_yaml,
     values_by_path,
 )
-from attnlag.adjustments.sites import changeable
 from attnlag.config.schema import (
     IN_WORDS,
     SOURCES,

@@ -167,9 +167,7 @@ def _number_list_or_all(value: Any) -> Any:
 NumberOrAll = Annotated[Positive | Literal["all"], BeforeValidator(_number_or_all)]
 
 # Some layers of a model: how many, which ones, or all.
-Layers = Annotated[
-    Positive | list[Natural] | Literal["all"], BeforeValidator(_number_list_or_all)
-]
+Layers = Annotated[Positive | list[Natural] | Literal["all"], BeforeValidator(_number_list_or_all)]
 
 
 def _impossible(key: str, sentence: str) -> PydanticCustomError:
@@ -553,9 +551,9 @@ class Causal(Section):
         default=4, description="Largest distance in tokens from a changed token to another"
     )
     probes: Positive = Field(
-        default=2,
-        description="Backward passes for each target, each for every so many-th token: more of "
-        "them take more time and give smaller errors, most of it with one more than `lags`",
+        default=5,
+        description="Backward passes for each target, each for every so many-th token: up to one "
+        "more than `lags`, more of them take more time and give much smaller errors",
     )
     documents: NumberOrAll = Field(
         default=13, description="Number of documents, taken from the groups in turn; or all"
@@ -575,9 +573,7 @@ class Causal(Section):
             description="Sites that are looked at; null: those of the extraction",
         )
     )
-    interventions: Annotated[
-        list[Literal["scale", "zero", "mean", "resample"]], Distinct
-    ] = Field(
+    interventions: Annotated[list[Literal["scale", "zero", "mean", "resample"]], Distinct] = Field(
         default=["scale", "zero", "mean", "resample"],
         description="Finite interventions beside the derivative: an adjustment is multiplied by "
         "each of the scales, by zero, or replaced by the mean of its layer or by that of a token "

@@ -59,7 +59,7 @@ def reduce(inputs: EffectsInputs) -> Data:
     chosen = table[(table["intervention"] == "derivative") & (table["lag"] > 0)]
     pairs = chosen[chosen["source_layer"] < chosen["target_layer"]]
     summed = inputs.of_pair(inputs.transmitted).query("lag == 1")
-    return Data(pairs, summed, inputs.alpha)
+    return Data(pairs.astype({"target_layer": int}), summed, inputs.alpha)
 
 
 def title_of(data: Data) -> str:
@@ -80,9 +80,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
     A flat figure has a pair of heat maps for each lag, and the sums beside them.
     """
-    lags = sorted(data.pairs["lag"].unique())[: MOST_LAGS if size.flat else 1]
+    # Without a pair of layers, the panels are empty.
+    lags = (sorted(data.pairs["lag"].unique()) or [1])[: MOST_LAGS if size.flat else 1]
     legend = {
-        "coefficient of lag 1 within the layer": Line2D([], [], color=COEFFICIENT, marker="o", ms=4),
+        "coefficient of lag 1 within the layer": Line2D(
+            [], [], color=COEFFICIENT, marker="o", ms=4
+        ),
         "sum of the elasticities of all layers before": Line2D(
             [], [], color=CAUSED, marker="s", ms=4
         ),
@@ -142,8 +145,8 @@ def documents_of(data: Data) -> str:
 
 
 def draw_map(axes: Axes, pairs: pd.DataFrame, name: str, norm: Any, targets: list[int]) -> Any:
-    """Draw one value by source and target layer; blank where the source is not before the target."""
-    last = int(max(targets))
+    """Draw a value by source and target layer; blank where the source is not before the target."""
+    last = int(max(targets, default=1))
     values = np.full((len(targets), last), np.nan)
     rows = np.searchsorted(targets, pairs["target_layer"].to_numpy(dtype=int))
     values[rows, pairs["source_layer"].to_numpy(dtype=int)] = pairs[name].to_numpy(dtype=float)
@@ -185,4 +188,5 @@ def draw_sums(axes: Axes, summed: pd.DataFrame) -> None:
     axes.set_xlabel("target layer")
     axes.set_ylabel("log norm per log norm")
     if len(x):
-        axes.set_xticks(x if len(x) <= 12 else layer_ticks(list(map(int, x))))
+        layers = list(map(int, x))
+        axes.set_xticks(layers if len(layers) <= 12 else layer_ticks(layers))

@@ -24,7 +24,13 @@ SUBCATEGORY = "finite interventions"
 
 KINDS = ("scale", "zero", "mean", "resample")
 LAGS = (0, 1)
-PREDICTION = {"color": "0.15", "marker": "D", "linestyle": "none", "ms": 4, "mfc": "none"}
+PREDICTION: dict[str, Any] = {
+    "color": "0.15",
+    "marker": "D",
+    "linestyle": "none",
+    "ms": 4,
+    "mfc": "none",
+}
 NEXT_TOKEN = {"kl_divergence": "KL divergence (nats)", "surprisal": "change of surprisal (nats)"}
 
 
@@ -98,7 +104,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
     A narrow figure has the token itself alone.
     """
-    lines = lines_of(data.effects)
+    lines = lines_of(pd.concat([data.effects, data.next_token]))
     colours = colours_of(lines)
     kinds = [kind for kind in KINDS if any(kind == one for _, one, _ in lines)]
     lags = LAGS[:1] if size.narrow else LAGS
@@ -108,7 +114,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     strip = strip_height([legend], size.canvas)
     rows = -(-max(len(kinds), 1) // per_row) * len(lags)
     figure = Figure(figsize=size.tall(1.9 * rows + 2.1 + strip + 1.4), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1.9 * rows, 2.1])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[1.9 * rows, 2.1])
+    above, below = halves
     grid = above.subplots(rows, per_row, sharex=True, sharey="row", squeeze=False)
     for place, axes in enumerate(grid.flat):
         # By row of kinds, then lags; a narrow figure has one lag.

@@ -153,7 +153,7 @@ def sums_of_batch(
     for number, (site, layer) in enumerate(passes):
         values = logs[site, layer]
         known = usable & torch.isfinite(values).numpy(force=True)
-        totals = {source: 0.0 for source in sources}
+        totals: dict[str, Any] = dict.fromkeys(sources, 0.0)
         positions = np.zeros(1)
         for probe in range(settings.probes):
             drawn = np.zeros(known.shape)

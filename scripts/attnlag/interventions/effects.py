@@ -59,14 +59,15 @@ def table(
                     add((*source, lag, DERIVATIVE, None, probes), int(positions), float(effect))
     for (document, _), changed in finite.items():
         for this in changed:
-            source = (document, *this[:4])
             alpha = None if np.isnan(this.alpha) else this.alpha
             for lag, effect in enumerate(this.effects):
                 usable = bool(np.isfinite(effect))
-                key = (*source, lag, this.intervention, alpha, None)
+                key = (document, *this[:4], lag, this.intervention, alpha, None)
                 add(key, int(usable), float(effect) if usable else 0.0)
     rows = [
-        (*key[:8], positions, effect, key[8]) for key, (positions, effect) in sums.items() if positions
+        (*key[:8], positions, effect, key[8])
+        for key, (positions, effect) in sums.items()
+        if positions
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
     arrays = [

@@ -9,6 +9,7 @@ at a time is changed; all changes of it run side by side, with the unchanged seq
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.architectures import BlockModules
+
+Make = Callable[[torch.Tensor], torch.Tensor]
 
 # What stands for a target site where the target is the prediction of the next token.
 SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
@@ -101,7 +104,9 @@ class Vectors:
         """Return the mean adjustment over all tokens of the documents."""
         sums = self.sums[site, layer]
         # In one order, whatever that of the batches was.
-        return sum(sums[key] for key in sorted(sums)) / sum(self.counts[key] for key in sorted(sums))
+        order = sorted(sums)
+        total = torch.stack([sums[key] for key in order]).sum(0)
+        return total / sum(self.counts[key] for key in order)
 
     def other(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
         """Return the adjustment to a token of the next document; None if there is no other."""
@@ -114,20 +119,19 @@ class Vectors:
 
 def variants(
     settings: EffectsSettings, vectors: Vectors, site: str, layer: int, key: Key
-) -> list[tuple[str, float, Callable[[torch.Tensor], torch.Tensor]]]:
-    """Return the kinds of interventions on an adjustment: name, factor, and what they make of it."""
-    found: list[tuple[str, float, Callable[[torch.Tensor], torch.Tensor]]] = []
+) -> list[tuple[str, float, Make]]:
+    """Return the interventions on an adjustment: kind, factor, and what they make of it."""
+    found: list[tuple[str, float, Make]] = []
     for kind in settings.interventions:
         if kind == "scale":
-            for alpha in settings.scales:
-                found.append((kind, alpha, lambda added, alpha=alpha: alpha * added))
+            found += [(kind, alpha, partial(torch.mul, alpha)) for alpha in settings.scales]
         elif kind == "zero":
             found.append((kind, np.nan, torch.zeros_like))
         else:
             mean = kind == "mean"
             other = vectors.mean(site, layer) if mean else vectors.other(site, layer, key)
             if other is not None:
-                found.append((kind, np.nan, lambda added, other=other: other.to(added)))
+                found.append((kind, np.nan, other.to))
     return found
 
 
@@ -140,7 +144,7 @@ def effects_at(
     site: str,
     layer: int,
     token: int,
-    changes: Sequence[tuple[str, float, Callable[[torch.Tensor], torch.Tensor]]],
+    changes: Sequence[tuple[str, float, Make]],
 ) -> list[Effect]:
     """Return the effects of changes of one adjustment.
 

@@ -41,12 +41,12 @@ def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> 
 def chosen_sources(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return the layers that finite interventions change.
 
-    Of a number, the first is early: only a layer with others after it has an effect on them.
+    Of a number, none is the last layer, as far as there are others: it has no effect on a later
+    one.
     """
-    if not isinstance(wanted, int):
+    if not isinstance(wanted, int) or wanted >= layers:
         return chosen_layers(wanted, layers)
-    parts = min(wanted, layers)
-    return [layers * (part + 1) // (parts + 1) if parts < layers else part for part in range(parts)]
+    return [(layers - 1) * (part + 1) // (wanted + 1) for part in range(wanted)]
 
 
 def chosen_documents(groups: Mapping[str, str], wanted: int | Literal["all"]) -> list[str]:

@@ -101,7 +101,7 @@ def load_trunk(
 
     With ``head``, the whole model.
     """
-    kind = AutoModelForCausalLM if head else AutoModel
+    kind: Any = AutoModelForCausalLM if head else AutoModel
     # Weights of the head are left over, which is meant; missing ones are told below.
     # It refuses an implementation of attention that the architecture lacks.
     problem = f"{folder}: transformers cannot load the model"

@@ -459,7 +459,10 @@ OUTPUTS = [
         when=causal,
     ),
     Output(
-        f"{CAUSAL_FOLDER}/findings.txt", "how much is transmitted, in words", when=causal, wanted=True
+        f"{CAUSAL_FOLDER}/findings.txt",
+        "how much is transmitted, in words",
+        when=causal,
+        wanted=True,
     ),
     Output(
         "results/comparison/coefficients.csv",

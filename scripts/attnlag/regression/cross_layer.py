@@ -7,7 +7,7 @@ for the sums over all documents, and for the scores of each document, of which c
 made. So no more than one document's cross-products are in memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, 
     for path in paths:
         file = pq.ParquetFile(path, pre_buffer=False)
         layers = columns.layers_in(file.schema_arrow)
-        name, windows = None, {}
+        name: str | None = None
+        windows: dict[int, Windows] = {}
         for group in range(file.num_row_groups):
             table = file.read_row_group(group).to_pandas()
             table = table[table["position"] >= drop_first]
@@ -145,11 +146,11 @@ def cross_layer(
     sums: list[np.ndarray] | None = None
     documents = 0
     for sources, outcomes in read():
-        *parts, rows = products(sources, outcomes, targets, lags)
-        if not rows:
+        x, xy, y, count = products(sources, outcomes, targets, lags)
+        if not count:
             continue
         documents += 1
-        new = [*parts, np.array(rows)]
+        new = [x, xy, y, np.array(count)]
         sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
     if sums is None:
         empty = np.full((len(targets), 0, lags + 1), np.nan)
@@ -158,18 +159,20 @@ def cross_layer(
     # About the means, for the sake of precision.
     centre_x, centre_y = sums[0][0, :, 0] / rows, sums[2][:, 0] / rows
 
-    def centred() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def centred() -> Iterator[tuple[np.ndarray, ...]]:
         for sources, outcomes in read():
             moved = [window - centre_x[:, None] for window in sources]
             full = np.zeros(len(outcomes[0]))
             full[list(targets)] = centre_y
-            *parts, count = products(
+            x, xy, y, count = products(
                 moved, [window - full[:, None] for window in outcomes], targets, lags
             )
             if count:
-                yield _moments(*parts, count)
+                yield _moments(x, xy, y, count)
 
-    a, b = (sum(parts) for parts in zip(*centred(), strict=True))
+    a, b = next(both := centred())
+    for a_g, b_g in both:
+        a, b = a + a_g, b + b_g
     found = []
     for size in (2, 3):
         bread, estimate = _solved(a[..., :size, :size], b[..., :size])
@@ -186,7 +189,8 @@ def cross_layer(
     # At no distance the source would be held fixed by itself.
     for values in found[2:]:
         values[..., 0] = np.nan
-    return CrossLayer(list(targets), *found, documents, rows)
+    alone, alone_error, given, given_error = found
+    return CrossLayer(list(targets), alone, alone_error, given, given_error, documents, rows)
 
 
 def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +205,7 @@ def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def of_files(
-    norms: dict[str, Sequence[Path]],
+    norms: Mapping[str, Sequence[Path]],
     source: str,
     target: str,
     targets: Sequence[int],

@@ -8,6 +8,7 @@ their critical value is that of max |θ* - θ| / error over draws of whole docum
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,11 +106,15 @@ def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame
         np.add.at(counts, (documents, columns), rows["positions"].to_numpy())
         found = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
         found = pd.concat([layers.reset_index(drop=True), found], axis=1)
-        parts.append(found.assign(**dict(zip(CELL, key, strict=True))))
+        values: dict[str, Any] = dict(zip(CELL, key, strict=True))
+        for name, value in values.items():
+            found[name] = value
+        parts.append(found)
     order = ["source_site", "source_layer", "target_site", "target_layer", "lag"]
     keys = [*order, "intervention", "alpha"]
     if not parts:
-        return pd.DataFrame(columns=[*keys, *ratios(*np.zeros((2, 0, 0)), 0.05, 0, 0).columns])
+        none = np.zeros((0, 0))
+        return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05, 0, 0).columns])
     whole = pd.concat(parts, ignore_index=True)
     layer = whole["target_layer"].astype("Int64")
     whole["target_layer"] = layer.where(layer >= 0)
@@ -155,7 +160,7 @@ def over_sources(
         summed = summed.groupby(keys, sort=False, observed=True).mean().reset_index()
     else:
         summed["target_layer"] = summed["target_layer"].astype(int)
-    filled = {"source_layer": 0, "intervention": "derivative", "alpha": np.nan}
+    filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative", "alpha": np.nan}
     if over_targets:
         filled["target_layer"] = 0
     found = table(summed.assign(**filled), settings)
@@ -233,22 +238,31 @@ def shares(
     """
     found = []
     overall = over_sources(effects, settings, over_targets=True)
-    for row in overall[overall["lag"] == 1].itertuples():
+    rows: list[dict[Any, Any]] = overall[overall["lag"] == 1].to_dict("records")
+    for row in rows:
         own = beside[
-            (beside["source_site"] == row.source_site)
-            & (beside["target_site"] == row.target_site)
+            (beside["source_site"] == row["source_site"])
+            & (beside["target_site"] == row["target_site"])
             & (beside["lag"] == 1)
         ]
         slope, error = own["coefficient"].mean(), own["coefficient_std_error"].mean()
-        share = row.estimate / slope
-        spread = np.hypot(row.std_error / slope, share * error / slope)
-        half = stats.t.ppf(1 - settings.alpha / 2, max(row.documents - 1, 1)) * spread
+        share = row["estimate"] / slope
+        spread = np.hypot(row["std_error"] / slope, share * error / slope)
+        half = stats.t.ppf(1 - settings.alpha / 2, max(row["documents"] - 1, 1)) * spread
         names = own["regression"].dropna()
         found.append(
             Share(
-                *(row.source_site, row.target_site, own["target_layer"].tolist()),
-                *(row.estimate, row.std_error, slope, names.iloc[0] if len(names) else None),
-                *(share, share - half, share + half, int(row.documents)),
+                source_site=row["source_site"],
+                target_site=row["target_site"],
+                layers=own["target_layer"].tolist(),
+                effect=row["estimate"],
+                effect_error=row["std_error"],
+                coefficient=slope,
+                regression=names.iloc[0] if len(names) else None,
+                share=share,
+                low=share - half,
+                high=share + half,
+                documents=row["documents"],
             )
         )
     return found

@@ -35,7 +35,7 @@ def _sentence(found: Share, alpha: float) -> str:
     where = f"layer{'' if len(found.layers) == 1 else 's'} {layers}".replace("layers all", "all")
     one_percent = (
         f"{sites}: if the adjustments to a token grow by 1% in all layers before, that to the next "
-        f"token changes by {found.effect:.3f}% (mean of {where})"
+        f"token changes by {_rounded(found.effect, 3)}% (mean of {where})"
     )
     if found.effect_error != found.effect_error:
         return f"{one_percent}; no interval with {counted(found.documents, 'document')}"
@@ -43,7 +43,12 @@ def _sentence(found: Share, alpha: float) -> str:
         return f"{one_percent}; standard error {found.effect_error:.3f}"
     return (
         f"{one_percent}, where the regression {found.regression} has {found.coefficient:.2f} for "
-        f"lag 1: {100 * found.share:.0f}% of the association is transmitted ({level} "
-        f"{100 * found.low:.0f}% to {100 * found.high:.0f}%, "
+        f"lag 1: {_rounded(100 * found.share)}% of the association is transmitted ({level} "
+        f"{_rounded(100 * found.low)}% to {_rounded(100 * found.high)}%, "
         f"{counted(found.documents, 'document')})"
     )
+
+
+def _rounded(value: float, digits: int = 0) -> str:
+    """Return a number with so many digits after the point; what rounds to zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
