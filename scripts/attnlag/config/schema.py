@@ -681,6 +681,14 @@ class Config(Section):
             "covariates": sorted({name for one in regressions for name in one.layer_covariates}),
         }
 
+    def modules_of(self, name: str) -> dict[str, Any] | None:
+        """Return the module paths declared for a model, or for the one whose twin it is."""
+        model = self.models[name]
+        modules = model.modules
+        if modules is None and isinstance(model, RandomSource):
+            modules = self.models[model.of].modules  # the same architecture, so the same modules
+        return None if modules is None else modules.model_dump()
+
     def sites_changed(self) -> list[str]:
         """Return the sites that interventions are about, sources or targets; [] for none."""
         if self.causal is None:

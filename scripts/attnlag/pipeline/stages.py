@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.adjustments.sites import changeable
-from attnlag.config.schema import Config, RandomSource
+from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, TokensSettings
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
@@ -57,15 +57,6 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
     )
 
 
-def modules_of(config: Config, names: Names) -> dict[str, Any] | None:
-    """Return the module paths that are declared for a model, or for the one whose twin it is."""
-    model = config.models[names.model]
-    modules = model.modules
-    if modules is None and isinstance(model, RandomSource):
-        modules = config.models[model.of].modules  # the same architecture, so the same modules
-    return None if modules is None else modules.model_dump()
-
-
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:
     extraction = config.extraction
     vectors = extraction.keep == "vectors"
@@ -76,7 +67,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         dtype=extraction.dtype,
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
-        modules=modules_of(config, names),
+        modules=config.modules_of(names.model),
     )
 
 
@@ -152,7 +143,7 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
         drop_first=config.norms.drop_first,
         dtype=extraction.dtype,
         attention_implementation=extraction.attention_implementation,
-        modules=modules_of(config, names),
+        modules=config.modules_of(names.model),
     )
 
 
