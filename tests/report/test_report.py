@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from projects import INTERVENTIONS, Project, new_project
+from projects import Project, new_project
 
 CATEGORIES = [
     *("1 Corpus", "2 Norms", "3 Coefficients", "4 Diagnostics", "5 Interventions"),
@@ -33,7 +33,7 @@ def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
         regressions={"null": {"lags": [1, 2], "permute": "within-document", "permutations": 19}},
         comparison={"draws": 200},
         figures={"formats": ["svg", "png"]},
-        causal=INTERVENTIONS,
+        causal={},
     )
     project.run()
     result = project.snakemake("--report", "results/report.zip")

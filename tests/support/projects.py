@@ -166,7 +166,7 @@ def new_project(folder: Path, model: Path) -> Project:
             },
             "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
-            # They take time; INTERVENTIONS asks for them.
+            # Interventions take time: tests that look at them ask for them.
             "causal": None,
         },
     )
@@ -174,16 +174,6 @@ def new_project(folder: Path, model: Path) -> Project:
     (folder / "data" / "small.jsonl").write_text(small_corpus())
     return project
 
-
-INTERVENTIONS = {
-    "targets": "all",
-    "lags": 2,
-    "probes": 1,
-    "documents": 4,
-    "document_tokens": 24,
-    "interventions": ["scale", "zero", "mean", "resample"],
-    "scales": [0.5],
-}
 
 SEVERAL = {
     "notebook": {"lags": [1, 2]},

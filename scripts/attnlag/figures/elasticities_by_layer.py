@@ -118,9 +118,16 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             mesh = draw_map(axes, data.pairs[data.pairs["lag"] == lag], name, norm, targets)
             tokens = f", lag {lag}" if size.flat else f", one token before (lag {lag})"
             axes.set_title(f"{NAMES[name]}{tokens}", loc="left", fontsize=9)
+            axes.set_xticks(layer_ticks(range(max(targets, default=1)), 4 if size.flat else 8))
+            if axes is not row[0]:
+                axes.set_ylabel("")
+                axes.tick_params(labelleft=False)
     if mesh is not None:
         bar = figure.colorbar(
-            mesh, ax=[axes for row in maps for axes in row], pad=0.01, aspect=12 if each < 2 else 20
+            mesh,
+            ax=[axes for row in maps for axes in row],
+            pad=0.01,
+            aspect=40 if size.flat or size.narrow else 12 if each < 2 else 20,
         )
         bar.set_label("log norm per log norm")
     draw_sums(below, data.summed)
@@ -161,7 +168,6 @@ def draw_map(axes: Axes, pairs: pd.DataFrame, name: str, norm: Any, targets: lis
     axes.set_facecolor("0.96")
     labelled = layer_ticks(targets, 8) if len(targets) > 8 else targets
     axes.set_yticks([targets.index(layer) for layer in labelled], [str(t) for t in labelled])
-    axes.set_xticks(layer_ticks(range(last), 8))
     axes.set_xlabel("source layer")
     axes.set_ylabel("target layer")
     return mesh

@@ -206,6 +206,8 @@ class Share:
         Target layers that the means are over.
     effect, effect_error : float
         Sum of the elasticities over all sources, at a distance of one token.
+    smallest, largest : float
+        Of the target layers.
     coefficient : float
         The regression's coefficient of lag 1; NaN if there is none.
     regression : str or None
@@ -219,6 +221,8 @@ class Share:
     layers: list[int]
     effect: float
     effect_error: float
+    smallest: float
+    largest: float
     coefficient: float
     regression: str | None
     share: float
@@ -257,6 +261,8 @@ def shares(
                 layers=own["target_layer"].tolist(),
                 effect=row["estimate"],
                 effect_error=row["std_error"],
+                smallest=own["estimate"].min(),
+                largest=own["estimate"].max(),
                 coefficient=slope,
                 regression=names.iloc[0] if len(names) else None,
                 share=share,

@@ -33,9 +33,12 @@ def _sentence(found: Share, alpha: float) -> str:
         sites = f"{found.source_site} to {found.target_site}"
     layers = ", ".join(map(str, found.layers)) if len(found.layers) <= 5 else "all target layers"
     where = f"layer{'' if len(found.layers) == 1 else 's'} {layers}".replace("layers all", "all")
+    spread = "mean"
+    if len(found.layers) > 1:
+        spread = f"mean of {_rounded(found.smallest, 3)}% to {_rounded(found.largest, 3)}%"
     one_percent = (
         f"{sites}: if the adjustments to a token grow by 1% in all layers before, that to the next "
-        f"token changes by {_rounded(found.effect, 3)}% (mean of {where})"
+        f"token changes by {_rounded(found.effect, 3)}% ({spread} in {where})"
     )
     if found.effect_error != found.effect_error:
         return f"{one_percent}; no interval with {counted(found.documents, 'document')}"
