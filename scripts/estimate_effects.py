@@ -45,6 +45,7 @@ def main(args):
     derivatives, changed = {}, {}
     if sequences:
         cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
+        threads = min(args.threads or cores, cores)
         device = loading.choose_device(args.device)
         options = {
             "attention": settings.attention_implementation,
@@ -76,13 +77,17 @@ def main(args):
                 settings,
                 name=source["name"],
                 batch_tokens=args.batch_tokens,
-                threads=min(args.threads or cores, cores),
+                threads=threads,
                 free=sum(loading.free_bytes(device).values()),
                 receive=vectors.receive,
                 progress=bar.update,
             )
             if layers:
-                changed = finite.effects(model, blocks, sequences, settings, vectors, bar.update)
+                changed = finite.effects(
+                    *(model, blocks, sequences, settings, vectors),
+                    threads=threads,
+                    progress=bar.update,
+                )
     table = effects.table(derivatives, changed, settings.probes)
     made = tables.provenance(record, "effects", asdict(settings), "torch", "transformers")
     tables.write_table(table, args.output, made)

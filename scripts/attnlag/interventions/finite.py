@@ -9,12 +9,14 @@ at a time is changed; all changes of it run side by side, with the unchanged seq
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from attnlag.adjustments.extraction import keeps_state
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings
@@ -215,25 +217,44 @@ def effects(
     sequences: Mapping[Key, np.ndarray],
     settings: EffectsSettings,
     vectors: Vectors,
+    *,
+    threads: int = 1,
     progress: Callable[[int], object] = lambda tokens: None,
 ) -> dict[Key, list[Effect]]:
-    """Return the effects of all interventions in each sequence that has a sampled token."""
-    found: dict[Key, list[Effect]] = {}
-    for key, places in vectors.places.items():
-        found[key] = []
+    """Return the effects of all interventions in each sequence that has a sampled token.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A trunk, or a model with its language-model head.
+    blocks : sequence of BlockModules
+    sequences : mapping of (str, int) to int array
+        Token ids by document and window.
+    settings : EffectsSettings
+    vectors : Vectors
+        What adjustments are replaced by.
+    threads : int
+        Sequences side by side on CPU, a thread each.
+    progress : callable
+        Called with the number of tokens done after each sequence.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    side_by_side = threads if on_cpu and not keeps_state(model) else 1
+
+    def one(key: Key) -> list[Effect]:
+        if side_by_side > 1:
+            torch.set_num_threads(1)
+        found: list[Effect] = []
         for site in settings.source_sites:
             for layer in sorted(vectors.layers):
                 changes = variants(settings, vectors, site, layer, key)
-                for token in places if changes else []:
-                    found[key] += effects_at(
-                        model,
-                        blocks,
-                        sequences[key],
-                        settings,
-                        site=site,
-                        layer=layer,
-                        token=token,
-                        changes=changes,
+                place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
+                for token in vectors.places[key] if changes else []:
+                    found += effects_at(
+                        model, blocks, sequences[key], settings, token=token, **place
                     )
         progress(len(sequences[key]))
-    return found
+        return found
+
+    with ThreadPoolExecutor(side_by_side) as pool:
+        return dict(zip(vectors.places, pool.map(one, vectors.places), strict=True))
