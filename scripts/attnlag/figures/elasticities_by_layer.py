@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from attnlag.figures.drawing import DIVERGING, frame, layer_ticks, rule_values
+from attnlag.figures.drawing import (
+    DIVERGING,
+    frame,
+    layer_ticks,
+    layers_labelled,
+    rule_values,
+)
 from attnlag.figures.files import style
 from attnlag.figures.inputs import EffectsInputs
 from attnlag.figures.legends import GREY, PALETTE, strip_height
@@ -194,5 +200,4 @@ def draw_sums(axes: Axes, summed: pd.DataFrame) -> None:
     axes.set_xlabel("target layer")
     axes.set_ylabel("log norm per log norm")
     if len(x):
-        layers = list(map(int, x))
-        axes.set_xticks(layers if len(layers) <= 12 else layer_ticks(layers))
+        axes.set_xticks(layer_ticks(list(map(int, x)), layers_labelled(axes)))
