@@ -257,7 +257,9 @@ def test_results_of_before_are_no_findings_of_a_run_that_fails(finished):
 def test_vectors_that_the_disk_has_no_room_for(finished):
     """A file system of 64 KB, mounted where only the run sees it."""
     activations = finished.folder / "results/tiny/small/attention/activations"
-    finished.write_config(extraction={"dtype": "float32"}, causal=None)
+    # Interventions need no room there, and would be made anew.
+    finished.config["causal"] = None
+    finished.write_config(extraction={"dtype": "float32"})
     before = finished.results()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(activations)]
     run = [sys.executable, "-m", "snakemake", "--cores", "2"]
