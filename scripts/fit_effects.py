@@ -48,9 +48,7 @@ def main(args):
         layers = sorted(map(int, rows["target_layer"].unique()))
         found = cross_layer.of_files(norms, source, target, layers, lags, settings.drop_first)
         partners.append((source, target, cross_layer.table(found)))
-    table = elasticities.table(effects, settings)
-    if partners:
-        table = elasticities.with_predictive(table, partners)
+    table = elasticities.with_predictive(elasticities.table(effects, settings), partners)
     summed = elasticities.over_sources(effects, settings)
     beside = elasticities.beside_coefficients(summed, coefficients)
     record = tables.provenance(shared, "elasticities", asdict(settings), "numpy", "scipy")

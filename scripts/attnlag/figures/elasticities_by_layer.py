@@ -117,7 +117,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         maps = [[figure.add_subplot(grid[0, column])] for column in range(2)]
         below = figure.add_subplot(grid[1, :])
     mesh = None
-    largest = float(np.nanmax(data.pairs[list(NAMES)].abs().to_numpy(), initial=LINEAR))
+    values = np.abs(data.pairs[list(NAMES)].to_numpy(dtype=float))
+    largest = float(np.nanmax(values, initial=LINEAR))
     norm = SymLogNorm(LINEAR, vmin=-largest, vmax=largest)
     for row, name in zip(maps, NAMES, strict=True):
         for axes, lag in zip(row, lags, strict=True):

@@ -321,4 +321,4 @@ class EffectsInputs:
         record = tables.read_provenance(self.elasticities_file)
         source, target = self.pair
         sites = source if source == target else f"{source} to {target}"
-        return f"{record['model']['name']}, {record['corpus']['name']}, {sites}"
+        return ", ".join(filter(None, (record["model"]["name"], record["corpus"]["name"], sites)))

@@ -21,6 +21,10 @@ CELL = ["source_site", "target_site", "intervention", "alpha", "lag"]
 LAYERS = ["source_layer", "target_layer"]
 FEWEST = 2
 
+PREDICTIVE = [
+    f"predictive{given}{error}" for given in ("", "_given") for error in ("", "_std_error")
+]
+
 
 def ratios(
     effects: np.ndarray, counts: np.ndarray, alpha: float, draws: int, seed: int
@@ -286,6 +290,8 @@ def with_predictive(
         Source site, target site and the table of ``cross_layer.table``.
     """
     keys = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
+    if not partners:
+        return elasticities.assign(**dict.fromkeys(PREDICTIVE, np.nan))
     tables = [
         partner.assign(source_site=source, target_site=target)
         for source, target, partner in partners
@@ -293,5 +299,5 @@ def with_predictive(
     merged = elasticities.merge(pd.concat(tables), on=keys, how="left", sort=False)
     # Of finite interventions the regression is no partner.
     other = merged["intervention"] != "derivative"
-    merged.loc[other, [name for name in merged if str(name).startswith("predictive")]] = np.nan
+    merged.loc[other, PREDICTIVE] = np.nan
     return merged

@@ -210,3 +210,28 @@ def test_layers_are_spread_over_depth():
     assert sampling.chosen_layers(99, 4) == [0, 1, 2, 3] == sampling.chosen_layers("all", 4)
     assert sampling.chosen_sources(1, 2) == [0]
     assert sampling.chosen_sources(2, 30) == [9, 19]
+
+
+@pytest.mark.parametrize("documents", [0, 1])
+def test_few_documents_are_no_error(documents):
+    """None that is long enough, or one: no interval then, and a sentence all the same."""
+    changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
+    found = derivative.Sums(
+        *("attention", "attention", 1, np.array([[0.3, 0.2], [9.0, 0.0]]), np.array([9, 8]))
+    )
+    keys = [("a", 0)][:documents]
+    rows = table({key: [found] for key in keys}, {key: changed for key in keys}, 1).to_pandas()
+    coefficients = pd.DataFrame(
+        {
+            **{"layer": [1], "term": "lag_1", "regression": "within"},
+            **{"estimate": [0.4], "std_error": 0.01, "conf_low": 0, "conf_high": 1},
+        }
+    )
+    assert len(elasticities.table(rows, SETTINGS)) == 6 * documents
+    summed = elasticities.over_sources(rows, SETTINGS)
+    beside = elasticities.beside_coefficients(summed, {"attention": coefficients})
+    assert len(beside) == documents
+    shares = elasticities.shares(rows, beside, SETTINGS)
+    text = causal_findings(shares, name="tiny, small", alpha=0.05)
+    words = "no interval with 1 document" if documents else "no document is long enough"
+    assert words in text
