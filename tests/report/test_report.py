@@ -16,7 +16,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from projects import Project, new_project
 
-CATEGORIES = ["1 Corpus", "2 Norms", "3 Coefficients", "4 Diagnostics", "5 Comparison"]
+CATEGORIES = [
+    *("1 Corpus", "2 Norms", "3 Coefficients", "4 Diagnostics", "5 Interventions"),
+    "6 Comparison",
+]
 STUDY = "results/tiny/small/attention/notebook"
 
 
@@ -30,6 +33,7 @@ def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
         comparison={"draws": 200},
         figures={"formats": ["svg", "png"]},
+        causal={},
     )
     project.run()
     result = project.snakemake("--report", "results/report.zip")

@@ -168,6 +168,8 @@ def new_project(folder: Path, model: Path) -> Project:
             # Those of a project with several regressions are tested.
             "controls": {"permutation": None, "random_weights": None},
             "figures": {"formats": ["png"]},
+            # Interventions take time: tests that look at them ask for them.
+            "causal": None,
         },
     )
     shutil.copytree(model, folder / "mine")

@@ -11,18 +11,27 @@ from projects import ROOT
 # Whatever is made again, the last job checks it.
 CHECK = {"check_fits": 1}
 FIGURES = {"plot_regression": 1, **CHECK}
-REGRESSION = {"fit_regression": 1, **FIGURES}
+OF_EFFECTS = {"plot_effects": 1}
+EFFECTS = {"fit_effects": 1, **OF_EFFECTS}
+ESTIMATES = {"estimate_effects": 1, **EFFECTS, **CHECK}
+OTHER_REGRESSION = {"fit_regression": 1, **FIGURES}
+# The effects of interventions stand beside its coefficients.
+REGRESSION = {**OTHER_REGRESSION, **EFFECTS}
 CROSSPRODUCTS = {"accumulate_crossproducts": 1, **REGRESSION}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts")
 OF_NORMS = {"plot_norms": 1}
 NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
-EXTRACTION = {"extract_activations": 1, **NORMS}
+STORAGE = {"extract_activations": 1, **NORMS}
+EXTRACTION = {**STORAGE, **ESTIMATES}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
 
 # In two shards: these once for each of them.
-PER_SHARD = ("tokenize_corpus", "extract_activations", "compute_norms", *STAGES)
+PER_SHARD = (
+    *("tokenize_corpus", "extract_activations", "compute_norms", "estimate_effects"),
+    *STAGES,
+)
 SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
 
 
@@ -68,6 +77,16 @@ def replace(path, old, new):
     return apply
 
 
+def without_interventions(project):
+    project.config["causal"] = None
+    project.write_config()
+
+
+def without_effects(jobs):
+    """Return the jobs of a regression whose coefficients no effects stand beside."""
+    return {rule: count for rule, count in jobs.items() if rule not in EFFECTS}
+
+
 def another_document(project):
     row = {"id": "new", "genre": "odd", "text": "one more document of some words " * 5}
     edit("data/small.jsonl", json.dumps(row) + "\n")(project)
@@ -87,11 +106,11 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
-        {**OF_NORMS, **FIGURES},
+        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
     ),
     "figure sizes": (
         change(figures={"sizes": ["page", "column"]}),
-        {**OF_NORMS, **FIGURES},
+        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
     ),
     "figure layers": (change(figures={"layers": [1]}), FIGURES),
     "the layer of the text": (change(figures={"text_layer": 0}), {**OF_NORMS, **CHECK}),
@@ -136,9 +155,9 @@ ROWS = {
     "the knots of a spline that is not asked for": (notebook(position_knots=[2, 8, 32]), {}),
     "one more regression": (
         change(regressions={"far": {"lags": [5]}}),
-        {"plot_specifications": 1, **DESIGN},
+        {"plot_specifications": 1, **without_effects(DESIGN)},
     ),
-    "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DESIGN}),
+    "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DESIGN, **ESTIMATES}),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (
         change(models={"other": {"source": "path", "path": "mine"}}),
@@ -155,6 +174,7 @@ ROWS = {
         {
             "extract_activations": 1,
             **times(2, NORMS),
+            **ESTIMATES,
             "plot_sites": 1,
         },
     ),
@@ -170,13 +190,16 @@ ROWS = {
         change(extraction={"attention_implementation": "eager"}),
         EXTRACTION,
     ),
-    "the fast paths": (change(extraction={"fast": "off"}), EXTRACTION),
-    "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), EXTRACTION),
+    "the fast paths": (change(extraction={"fast": "off"}), STORAGE),
+    "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), STORAGE),
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
-    "the figures' code": (edit("scripts/attnlag/figures/drawing.py", ONE), {**OF_NORMS, **FIGURES}),
+    "the figures' code": (
+        edit("scripts/attnlag/figures/drawing.py", ONE),
+        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
+    ),
     "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
     "the page of the text": (
         edit("scripts/attnlag/figures/text_by_token.html", "<!-- a comment -->\n"),
@@ -185,6 +208,13 @@ ROWS = {
     "the regression's code": (edit("scripts/attnlag/regression/inference.py", ONE), REGRESSION),
     "the design's code": (edit("scripts/attnlag/regression/design.py", ONE), DESIGN),
     "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), EXTRACTION),
+    "the interventions' code": (edit("scripts/attnlag/interventions/edits.py", ONE), ESTIMATES),
+    "the targets of interventions": (change(causal={"targets": [1]}), ESTIMATES),
+    "probes and seed": (change(causal={"probes": 2, "seed": 1}), ESTIMATES),
+    "their documents": (change(causal={"documents": "all", "document_tokens": 9}), ESTIMATES),
+    "finite interventions": (change(causal={"interventions": ["zero"]}), ESTIMATES),
+    "tokens in a backward pass": (change(causal={"batch_tokens": 50}), {}),
+    "no interventions": (without_interventions, CHECK),
     "the version": (
         replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
         {},
@@ -259,6 +289,14 @@ DOCUMENTED = {
         "a model's module paths",
     ],
     "`extraction`: device, batch size; threads": ["batch size and device"],
+    "`causal`: targets, lags, probes, documents, sites, interventions": [
+        "the targets of interventions",
+        "probes and seed",
+        "their documents",
+        "finite interventions",
+    ],
+    "`causal.batch_tokens`": ["tokens in a backward pass"],
+    "`causal: null`": ["no interventions"],
     "stated `layers` and `width` of a model": ["what is stated of a model"],
     "a document added to a corpus": ["a document more"],
     "the number of shards of a corpus": ["the number of shards"],
@@ -269,6 +307,7 @@ DOCUMENTED = {
         "the regression's code",
         "the design's code",
         "the extraction's code",
+        "the interventions' code",
     ],
     "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
         "the version",
@@ -311,7 +350,11 @@ def test_the_command_line_plans_the_same(finished, row):
 
 def test_a_common_sample_binds_all_regressions(finished):
     finished.write_config(regressions={"far": {"lags": [5]}}, norms={"common_sample": True})
-    assert finished.would_run() == {**times(2, DESIGN), "plot_specifications": 1}
+    assert finished.would_run() == {
+        **times(2, without_effects(DESIGN)),
+        **EFFECTS,
+        "plot_specifications": 1,
+    }
 
 
 # With four regressions, both controls, and two shards.
@@ -347,11 +390,15 @@ def keys_of(regression, **keys):
         (change(figures={"bands": "single"}), {"plot_regression": 4, **CHECK}),
         (
             keys_of("rich", covariates=["log_frequency"]),
-            {**DESIGN, **dict.fromkeys((*STAGES, "permute_documents"), 2), **SPECIFICATIONS},
+            {
+                **without_effects(DESIGN),
+                **dict.fromkeys((*STAGES, "permute_documents"), 2),
+                **SPECIFICATIONS,
+            },
         ),
         (
             keys_of("notebook", fixed_effects="document"),
-            {"permute_documents": 2, **REGRESSION, **SPECIFICATIONS},
+            {"permute_documents": 2, **OTHER_REGRESSION, **SPECIFICATIONS},
         ),
     ],
     ids=[
@@ -376,7 +423,10 @@ def test_a_change_reruns_and_then_nothing_is_left(finished):
     after = finished.results()
     changed = {path for path in before if before[path] != after[path]} - {"provenance.json"}
     assert "tiny/small/attention/notebook/coefficients.csv" in changed
-    assert all(path.startswith("tiny/small/attention/notebook/") for path in changed)
+    # The effects of interventions stand beside these coefficients.
+    folders = ("tiny/small/attention/notebook/", "tiny/small/causal/")
+    assert all(path.startswith(folders) for path in changed)
+    assert not any("causal/effects/" in path for path in changed)
     stages = ("/design/", "/crossproducts/")
     assert not any(stage in path for stage in stages for path in changed)
     assert finished.would_run() == {}

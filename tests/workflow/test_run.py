@@ -62,6 +62,14 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/figures/outcome_by_lag.png",
         f"{base}/notebook/figures/diagnostics.png",
         f"{base}/notebook/figures/groups_by_layer.png",
+        "tiny/small/causal/effects/0000.parquet",
+        "tiny/small/causal/elasticities.csv",
+        "tiny/small/causal/elasticities.parquet",
+        "tiny/small/causal/transmitted.csv",
+        "tiny/small/causal/transmitted.parquet",
+        "tiny/small/causal/findings.txt",
+        "tiny/small/causal/figures/elasticities_by_layer.png",
+        "tiny/small/causal/figures/finite_effects_by_distance.png",
         "layers_fitted.txt",
         "provenance.json",
     }
@@ -92,6 +100,9 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         "lag 2: significant in",
         "R²: ",
         f"in {STUDY}/",
+        "effects in 8 documents of 303 tokens",
+        "of the association is transmitted (95% interval",
+        "in results/tiny/small/causal/",
     ):
         assert words in printed
     findings = (project.folder / STUDY / "findings.txt").read_text()
@@ -205,6 +216,7 @@ def test_windows_shards_and_batches_change_no_number(finished_once, fresh):
 
 def test_equal_inputs_give_equal_bytes(finished_once, fresh):
     """On one core too, but for the model, whose numbers depend on its threads by rounding."""
+    fresh.write_config(causal={})
     fresh.run("results/tiny/small/attention/activations/0000.parquet")
     fresh.run("--cores", "1")
     once, again = finished_once[0].results(), fresh.results()

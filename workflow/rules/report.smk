@@ -8,7 +8,8 @@ CATEGORIES = {
     "norms": "2 Norms",
     "coefficients": "3 Coefficients",
     "diagnostics": "4 Diagnostics",
-    "comparison": "5 Comparison",
+    "interventions": "5 Interventions",
+    "comparison": "6 Comparison",
 }
 
 

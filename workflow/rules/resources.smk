@@ -27,3 +27,11 @@ def memory_of_extraction(wildcards, input, attempt):
     copies = 1.5 if CONFIG.extraction.device.startswith("cuda") else 3
     batch = CONFIG.extraction.batch_tokens / 4
     return attempt * round(2500 + copies * weights / 1e6 + batch)
+
+
+def memory_of_effects(wildcards, input, attempt):
+    """Return the MB for the model, its head and what a backward pass over a batch needs."""
+    # 1.4 MB a token for a model of 30 layers, 576 wide.
+    return (
+        memory_of_extraction(wildcards, input, attempt) + attempt * 2 * CONFIG.causal.batch_tokens
+    )

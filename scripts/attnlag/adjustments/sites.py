@@ -7,7 +7,7 @@ this module when it starts, so it imports no torch.
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,11 @@ SITES = {
         Site("block", ("attention", "mlp"), "block update", "the sum of the two"),
     )
 }
+
+
+def changeable(names: Iterable[str]) -> list[str]:
+    """Return the sites that an intervention can change: each a part of a block, or all of it."""
+    return [name for name in names if len(SITES[name].parts) == 1 or SITES[name].value is total]
 
 
 def meanings() -> str:

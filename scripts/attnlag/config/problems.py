@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
+from attnlag.adjustments.sites import changeable
 from attnlag.config.reading import (
     KeyPath,
     Reading,
@@ -212,6 +213,13 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
                 f"{nearest(of, config.corpora)}",
             )
     yield from _length_problems(config)
+    for key in ("source_sites", "target_sites"):
+        for index, site in enumerate(getattr(config.causal, key, None) or ()):
+            if site not in (known := changeable(config.extraction.sites)):
+                yield (
+                    ("causal", key, index),
+                    f"found {site}, expected one of extraction.sites: {', '.join(known)}",
+                )
     covariance = config.inference.covariance
     for name, regression in config.regressions.items():
         if regression.bias_correction == "half-panel" and not covariance.startswith("cluster"):
@@ -245,6 +253,10 @@ def _layer_problems(name: str, model: ModelSource, config: Config) -> Iterator[t
     chosen: list[tuple[KeyPath, int | None]] = [
         (("figures", "layers", index), layer) for index, layer in enumerate(figures.layers or ())
     ]
+    for name_of in ("targets", "sources"):
+        listed = getattr(config.causal, name_of, None)
+        if isinstance(listed, list):
+            chosen += [(("causal", name_of, index), layer) for index, layer in enumerate(listed)]
     for key, layer in [*chosen, (("figures", "text_layer"), figures.text_layer)]:
         if layers and layer is not None and layer >= layers:
             yield key, f"found layer {layer}, but model {name} has layers 0 to {layers - 1}"

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -117,7 +117,7 @@ class OneOf:
 
 
 # What may be measured, and what a regression may hold fixed.
-SITES = OneOf(list(sites.SITES))
+SITES = OneOf(tuple(sites.SITES))
 
 COVARIATES = OneOf(list(covariates.CATALOGUE))
 
@@ -149,6 +149,38 @@ Site = Annotated[str, SITES]
 Covariate = Annotated[str, COVARIATES]
 
 
+def _not_one(value: float) -> float:
+    if value == 1:
+        raise ValueError("found 1, expected a factor that changes something")
+    return value
+
+
+def _number_or_all(value: Any) -> Any:
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if value == "all" or (isinstance(number, int) and number is not True and number > 0):
+        return number
+    raise ValueError(f"found {shown(value)}, expected a number of at least 1, or all")
+
+
+def _number_list_or_all(value: Any) -> Any:
+    if not isinstance(value, list):
+        try:
+            return _number_or_all(value)
+        except ValueError:
+            raise ValueError(
+                f"found {shown(value)}, expected a number of layers, a list of layers, or all"
+            ) from None
+    if not value or not all(type(layer) is int and layer >= 0 for layer in value):
+        raise ValueError(f"found {shown(value)}, expected a list of layers, as in [0, 15, 29]")
+    return sorted(_distinct(value))
+
+
+NumberOrAll = Annotated[Positive | Literal["all"], BeforeValidator(_number_or_all)]
+
+# Some layers of a model: how many, which ones, or all.
+Layers = Annotated[Positive | list[Natural] | Literal["all"], BeforeValidator(_number_list_or_all)]
+
+
 def _impossible(key: str, sentence: str) -> PydanticCustomError:
     """Return the error of a key that does not go with others of its section."""
     return PydanticCustomError("impossible", "{sentence}", {"key": key, "sentence": sentence})
@@ -158,18 +190,23 @@ class Section(BaseModel):
     """A mapping of the configuration; a key that it does not name is an error."""
 
     model_config = ConfigDict(extra="forbid")
+    # Keys that null turns off; for all others it stands for the default.
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_the_default(cls, values: Any) -> Any:
         """Leave out the keys without a value, so that they get their defaults.
 
-        Every key that may be null has null as its default, but for the controls. From the
-        command line, null arrives as text.
+        Every key that may be null has null as its default, but for those that it switches off.
+        From the command line, null arrives as text.
         """
         if not isinstance(values, Mapping):
             return values
         optional = {key for key, field in cls.model_fields.items() if not field.is_required()}
+        optional -= cls.switched_off_by_null
+        off = {key: None for key in cls.switched_off_by_null if values.get(key) == "null"}
+        values = {**values, **off}
         return {
             key: value
             for key, value in values.items()
@@ -488,6 +525,8 @@ class RandomWeights(Section):
 class Controls(Section):
     """What every regression would give if nothing interesting were going on."""
 
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"permutation", "random_weights"})
+
     permutation: Permutation | None = Field(
         default=Permutation(), description="Tokens exchanged within their documents; null: none"
     )
@@ -495,14 +534,6 @@ class Controls(Section):
         default=RandomWeights(),
         description="The same regressions of the model with random weights; null: none",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_the_default(cls, values: Any) -> Any:
-        """Keep null, which turns a control off."""
-        if not isinstance(values, Mapping):
-            return values
-        return {key: None if value == "null" else value for key, value in values.items()}
 
 
 class Inference(Section):
@@ -582,6 +613,70 @@ class Inference(Section):
         return self
 
 
+class Causal(Section):
+    """Interventions: what a change of one adjustment does to the sizes of later ones.
+
+    `causal: null` leaves them out.
+    """
+
+    targets: Layers = Field(
+        default=3,
+        description="Layers whose adjustments are looked at: a number of them spread over depth, "
+        "the last layer included, a list, or all",
+    )
+    lags: Positive = Field(
+        default=4, description="Largest distance in tokens from a changed token to another"
+    )
+    probes: Positive = Field(
+        default=5,
+        description="Backward passes for each target, each for every so many-th token: up to one "
+        "more than `lags`, more of them take more time and give much smaller errors",
+    )
+    documents: NumberOrAll = Field(
+        default=13, description="Number of documents, taken from the groups in turn; or all"
+    )
+    document_tokens: AtLeastTwo = Field(
+        default=64, description="Tokens of a document that are used at most, from its beginning"
+    )
+    source_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
+        Field(
+            default=None,
+            description="Sites that are changed; null: those of the extraction",
+        )
+    )
+    target_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
+        Field(
+            default=None,
+            description="Sites that are looked at; null: those of the extraction",
+        )
+    )
+    interventions: Annotated[list[Literal["scale", "zero", "mean", "resample"]], Distinct] = Field(
+        default=["scale", "zero", "mean", "resample"],
+        description="Finite interventions beside the derivative: an adjustment is multiplied by "
+        "each of the scales, by zero, or replaced by the mean of its layer or by that of a token "
+        "of another document; empty: none",
+    )
+    scales: Annotated[
+        list[Annotated[float, Field(gt=0), NotBool, AfterValidator(_not_one)]],
+        Distinct,
+        AfterValidator(sorted),
+    ] = Field(default=[0.5, 0.9, 1.1, 2.0], description="Factors of `scale`")
+    sources: Layers = Field(
+        default=1,
+        description="Layers that finite interventions change: a number of them spread over depth, "
+        "a list, or all",
+    )
+    positions: Positive = Field(
+        default=1, description="Tokens of a document that they change, one at a time, at random"
+    )
+    seed: Natural = Field(default=0, description="Seed of the signs and of these tokens")
+    batch_tokens: Positive = Field(
+        default=1024,
+        description="Tokens in passes at a time: what their backward pass needs is in memory "
+        "(speed and memory, beyond rounding no result)",
+    )
+
+
 class Comparison(Section):
     """How far models agree; used where there is more than one."""
 
@@ -626,6 +721,8 @@ class Figures(Section):
 class Config(Section):
     """The whole configuration of a run."""
 
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal"})
+
     models: dict[Name, Source] = Field(
         min_length=1, description="The models, by your name for each", json_schema_extra=NAMED
     )
@@ -655,6 +752,9 @@ class Config(Section):
         default=Controls(), description="What every regression is held against"
     )
     inference: Inference = Field(default=Inference(), description="Standard errors and tests")
+    causal: Causal | None = Field(
+        default=Causal(), description="Interventions on the adjustments; null: none"
+    )
     comparison: Comparison = Field(default=Comparison(), description="How far models agree")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
@@ -668,6 +768,22 @@ class Config(Section):
             "leads": sorted({lead for regression in regressions for lead in regression.leads}),
             "covariates": sorted({name for one in regressions for name in one.layer_covariates}),
         }
+
+    def modules_of(self, name: str) -> dict[str, Any] | None:
+        """Return the module paths declared for a model, or for the one whose twin it is."""
+        model = self.models[name]
+        modules = model.modules
+        if modules is None and isinstance(model, RandomSource):
+            modules = self.models[model.of].modules  # the same architecture, so the same modules
+        return None if modules is None else modules.model_dump()
+
+    def sites_changed(self) -> list[str]:
+        """Return the sites that interventions are about, sources or targets; [] for none."""
+        if self.causal is None:
+            return []
+        known = sites.changeable(self.extraction.sites)
+        asked = {*(self.causal.source_sites or known), *(self.causal.target_sites or known)}
+        return [site for site in known if site in asked]
 
     def files_of(self, corpus: str) -> list[str]:
         """Return the files of a corpus: globs expanded, in the order stated, each once."""
@@ -684,6 +800,8 @@ def classes_of(section: str) -> list[type[Section]]:
     """Return the class of a section's keys, or the classes of which each entry has one."""
     kind: Any = Config.model_fields[section].annotation
     kind = get_args(kind)[1] if is_named(section) else kind
+    if section in Config.switched_off_by_null:
+        kind = get_args(kind)[0]
     return list(SOURCES.values()) if kind == Source else [kind]
 
 

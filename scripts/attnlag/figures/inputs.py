@@ -285,3 +285,52 @@ class ComparisonInputs(Coefficients):
     def name(self) -> str:
         """Names of the site and the regression, for titles."""
         return f"{self.site}, {self.regression}"
+
+
+@dataclass
+class EffectsInputs:
+    """Tables of the effects of interventions.
+
+    Attributes
+    ----------
+    elasticities_file, transmitted_file : Path
+    """
+
+    elasticities_file: Path
+    transmitted_file: Path
+
+    @cached_property
+    def elasticities(self) -> pd.DataFrame:
+        """The effects per token, a row per source, target, lag and intervention."""
+        return pd.read_parquet(self.elasticities_file)
+
+    @cached_property
+    def transmitted(self) -> pd.DataFrame:
+        """The elasticities of all source layers together, a row per target and lag."""
+        return pd.read_parquet(self.transmitted_file)
+
+    @cached_property
+    def alpha(self) -> float:
+        """Intervals cover 1 less this."""
+        return tables.read_provenance(self.elasticities_file)["stages"]["elasticities"]["alpha"]
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The site that is changed and the one that is looked at: the first of each."""
+        if self.elasticities.empty:
+            return "", ""
+        first = self.elasticities.iloc[0]
+        return first["source_site"], first["target_site"]
+
+    def of_pair(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a table that are about this pair of sites."""
+        source, target = self.pair
+        return table[(table["source_site"] == source) & (table["target_site"] == target)]
+
+    @cached_property
+    def name(self) -> str:
+        """Names of the model, the corpus and the sites, for titles."""
+        record = tables.read_provenance(self.elasticities_file)
+        source, target = self.pair
+        sites = source if source == target else f"{source} to {target}"
+        return ", ".join(filter(None, (record["model"]["name"], record["corpus"]["name"], sites)))

@@ -16,7 +16,7 @@ REGISTERING = threading.Lock()
 
 # The proof's bound on |input + attention + MLP - output| / |output|, per token. Rounding alone
 # leaves a few units in the last place of the stream's precision.
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 
 class NoVectors(Exception):

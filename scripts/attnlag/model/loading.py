@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.gguf import quiet_transformers
@@ -50,6 +50,7 @@ def load_model(
     *,
     attention: str = "auto",
     batch_tokens: int = 4096,
+    head: bool = False,
 ) -> torch.nn.Module:
     """Return the trunk of a model, without its language-model head, ready for inference.
 
@@ -66,6 +67,8 @@ def load_model(
         The implementation of attention; ``auto`` leaves it to transformers.
     batch_tokens : int
         Tokens in one forward pass, for which memory must be left.
+    head : bool
+        Whether the whole model is returned, head and all; its trunk is its ``base_model``.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def load_model(
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
-    trunk = hollow_trunk(folder, precision)
+    trunk = hollow_trunk(folder, precision, head)
     places = place(folder.name, trunk, free_bytes(device), batch_tokens)
     used = sorted(set(places.values()))
     if len(used) > 1:
@@ -84,7 +87,7 @@ def load_model(
     # Without a map the weights come to main memory. With one, transformers reads them straight
     # into the memory of each GPU, and accelerate moves the stream from one to the next.
     device_map = None if device.type == "cpu" else places
-    return load_trunk(folder, precision, device_map, attention)
+    return load_trunk(folder, precision, device_map, attention, head)
 
 
 def load_trunk(
@@ -92,13 +95,18 @@ def load_trunk(
     dtype: torch.dtype,
     device_map: Mapping[str, str] | None = None,
     attention: str = "auto",
+    head: bool = False,
 ) -> torch.nn.Module:
-    """Return the trunk of a model in one precision, on the devices of a map of its modules."""
+    """Return the trunk of a model in one precision, on the devices of a map of its modules.
+
+    With ``head``, the whole model.
+    """
+    kind: Any = AutoModelForCausalLM if head else AutoModel
     # Weights of the head are left over, which is meant; missing ones are told below.
     # It refuses an implementation of attention that the architecture lacks.
     problem = f"{folder}: transformers cannot load the model"
     with told_as(problem, (ValueError, ImportError)), quiet_transformers():
-        model, loading = AutoModel.from_pretrained(
+        model, loading = kind.from_pretrained(
             folder,
             dtype=dtype,
             device_map=None if device_map is None else dict(device_map),
@@ -147,11 +155,12 @@ def stored_dtype(folder: Path) -> torch.dtype:
     return STORED[stored]
 
 
-def hollow_trunk(folder: Path, dtype: torch.dtype) -> Any:
-    """Return the trunk of a model with shapes but no numbers, which takes no memory."""
+def hollow_trunk(folder: Path, dtype: torch.dtype, head: bool = False) -> Any:
+    """Return the trunk of a model, or all of it, with shapes but no numbers: without memory."""
+    kind = AutoModelForCausalLM if head else AutoModel
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
-        return AutoModel.from_config(config, dtype=dtype, trust_remote_code=False)
+        return kind.from_config(config, dtype=dtype, trust_remote_code=False)
 
 
 def working_bytes(config: Any, batch_tokens: int, dtype: torch.dtype) -> int:

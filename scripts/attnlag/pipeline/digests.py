@@ -15,7 +15,9 @@ from pathlib import Path
 
 from attnlag.figures.catalogue import drawn_by
 
-COMPUTING = ("adjustments", "corpus", "figures", "model", "regression", "report")
+COMPUTING = (
+    *("adjustments", "corpus", "figures", "interventions", "model", "regression", "report"),
+)
 
 
 class _WithoutWords(ast.NodeTransformer):

@@ -2,6 +2,7 @@
 
 # What takes less memory, where a program has settings for it, besides more shards.
 LESS = {
+    "estimate_effects": "a lower causal.batch_tokens or causal.document_tokens",
     "extract_activations": "a lower extraction.batch_tokens",
     "fetch_model": "a smaller model",
     "fit_regression": "a lower inference.stack_mb",

@@ -81,6 +81,10 @@ def several_sites(config: Config, regression: str) -> bool:
     return len(config.extraction.sites) > 1
 
 
+def causal(config: Config, regression: str) -> bool:
+    return bool(config.sites_changed())
+
+
 def never(config: Config, regression: str) -> bool:
     """No run makes it."""
     return False
@@ -116,6 +120,28 @@ class Output:
     wanted: bool = False
 
 
+CAUSAL_FOLDER = "results/{model}/{corpus}/causal"
+SOURCE_AND_TARGET = {
+    "source_site": ("", "the site that is changed"),
+    "source_layer": ("", "the layer that is changed"),
+    "target_site": (
+        "",
+        "the site whose norm is looked at; or `surprisal`, `kl_divergence` of the next token",
+    ),
+    "target_layer": ("", "its layer; empty for the next token"),
+    "lag": ("tokens", "how far before the target the source is"),
+    "intervention": ("", "`derivative`, or `scale`, `zero`, `mean`, `resample`"),
+    "alpha": ("", "factor of a scale, else empty"),
+}
+BANDS = {
+    "std_error": ("as the estimate", "its standard error, clustered by document"),
+    "conf_low": ("as the estimate", "lower end of the interval of this estimate alone"),
+    "conf_high": ("as the estimate", "its upper end"),
+    "joint_low": ("as the estimate", "lower end of a band over all layers of a lag"),
+    "joint_high": ("as the estimate", "its upper end"),
+    "documents": ("", "documents that were intervened on"),
+    "positions": ("tokens", "targets behind the estimate"),
+}
 STUDY_FOLDER = "results/{model}/{corpus}/{site}/{regression}"
 OUTPUTS = [
     Output(
@@ -408,6 +434,77 @@ OUTPUTS = [
     Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer"),
     Output(f"{STUDY_FOLDER}/findings.txt", "the sentences that a run ends with", wanted=True),
     Output(
+        f"{CAUSAL_FOLDER}/effects/{{shard}}.parquet",
+        "sums of the effects of interventions: a row per document, source, target, lag and "
+        "intervention",
+        {
+            "document": KEYS["document"],
+            **SOURCE_AND_TARGET,
+            "positions": ("tokens", "targets that are summed over"),
+            "effect_sum": (
+                "log norm, or nats",
+                "sum of derivatives, or of changes of the log norm, of the surprisal, of the "
+                "divergence from the unchanged prediction",
+            ),
+            "probes": ("", "backward passes behind the sum; of a derivative only"),
+        },
+        when=causal,
+    ),
+    Output(
+        f"{CAUSAL_FOLDER}/elasticities.csv",
+        "the effects per token, beside what predicts: a row per source, target, lag and "
+        "intervention",
+        {
+            "model": STUDY["model"],
+            "corpus": STUDY["corpus"],
+            **SOURCE_AND_TARGET,
+            "estimate": (
+                "log norm per log norm; log norm; nats",
+                "of a derivative the elasticity, of a scale Δ log norm / log alpha, else the mean "
+                "change",
+            ),
+            **BANDS,
+            "predictive": (
+                "log norm per log norm",
+                "coefficient of the source in the regression of the target on it alone",
+            ),
+            "predictive_std_error": ("as the coefficient", "clustered by document"),
+            "predictive_given": (
+                "log norm per log norm",
+                "the same with the source layer's log norm at the target's token held fixed",
+            ),
+            "predictive_given_std_error": ("as the coefficient", "clustered by document"),
+        },
+        when=causal,
+        wanted=True,
+    ),
+    Output(
+        f"{CAUSAL_FOLDER}/transmitted.csv",
+        "the elasticities of all source layers together, beside the coefficients of a regression: "
+        "a row per target and lag",
+        {
+            "model": STUDY["model"],
+            "corpus": STUDY["corpus"],
+            **{name: SOURCE_AND_TARGET[name] for name in ("source_site", "target_site")},
+            "target_layer": SOURCE_AND_TARGET["target_layer"],
+            "lag": SOURCE_AND_TARGET["lag"],
+            "estimate": ("log norm per log norm", "sum of the elasticities over the sources"),
+            **BANDS,
+            "regression": ("", "the regression whose coefficients stand beside"),
+            "coefficient": ("log norm per log norm", "its coefficient of this lag in the layer"),
+            "coefficient_std_error": ("as the coefficient", "its standard error"),
+            "coefficient_conf_low": ("as the coefficient", "lower end of its interval"),
+            "coefficient_conf_high": ("as the coefficient", "its upper end"),
+        },
+        when=causal,
+    ),
+    Output(
+        f"{CAUSAL_FOLDER}/findings.txt",
+        "how much is transmitted, in words",
+        when=causal,
+        wanted=True,
+    ),
+    Output(
         "results/comparison/coefficients.csv",
         "the coefficients of all models, corpora, sites and regressions",
         {
@@ -488,6 +585,7 @@ FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
+    "plot_effects": (f"{CAUSAL_FOLDER}/figures", causal),
     "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
     "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),
 }

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from attnlag.adjustments.settings import ExtractionSettings, RandomWeightsSettings
-from attnlag.config.schema import Config, RandomSource
+from attnlag.adjustments.sites import changeable
+from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, TokensSettings
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
+from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
     ComparisonSettings,
     CrossproductsSettings,
     DesignSettings,
+    ElasticitiesSettings,
     PermutationsSettings,
     RegressionSettings,
     SampleSettings,
@@ -55,10 +58,7 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
 
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:
-    extraction, model = config.extraction, config.models[names.model]
-    modules = model.modules
-    if modules is None and isinstance(model, RandomSource):
-        modules = config.models[model.of].modules  # the same architecture, so the same modules
+    extraction = config.extraction
     vectors = extraction.keep == "vectors"
     return ExtractionSettings(
         sites=tuple(extraction.sites),
@@ -67,7 +67,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         dtype=extraction.dtype,
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
-        modules=None if modules is None else modules.model_dump(),
+        modules=config.modules_of(names.model),
     )
 
 
@@ -123,6 +123,44 @@ def permute_documents(config: Config, names: Names) -> PermutationsSettings:
         fixed_effects=config.regressions[names.regression].fixed_effects,
         draws=control.draws,
         seed=control.seed,
+    )
+
+
+def estimate_effects(config: Config, names: Names) -> EffectsSettings:
+    causal, extraction = config.causal, config.extraction
+    assert causal is not None
+    finite = bool(causal.interventions)
+    known = changeable(extraction.sites)
+    return EffectsSettings(
+        source_sites=tuple(causal.source_sites or known),
+        target_sites=tuple(causal.target_sites or known),
+        targets=tuple(causal.targets) if isinstance(causal.targets, list) else causal.targets,
+        lags=causal.lags,
+        probes=causal.probes,
+        documents=causal.documents,
+        document_tokens=causal.document_tokens,
+        interventions=tuple(causal.interventions),
+        # What no intervention asks for changes nothing.
+        scales=tuple(causal.scales) if "scale" in causal.interventions else (),
+        sources=(tuple(causal.sources) if isinstance(causal.sources, list) else causal.sources)
+        if finite
+        else 1,
+        positions=causal.positions if finite else 1,
+        seed=causal.seed,
+        drop_first=config.norms.drop_first,
+        dtype=extraction.dtype,
+        attention_implementation=extraction.attention_implementation,
+        modules=config.modules_of(names.model),
+    )
+
+
+def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
+    inference = config.inference
+    return ElasticitiesSettings(
+        alpha=inference.alpha,
+        bootstrap=inference.bootstrap,
+        seed=inference.seed,
+        drop_first=config.norms.drop_first,
     )
 
 

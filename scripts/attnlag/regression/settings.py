@@ -122,3 +122,25 @@ class ComparisonSettings:
 
     draws: int
     seed: int
+
+
+@dataclass(frozen=True)
+class ElasticitiesSettings:
+    """How effects become elasticities with intervals.
+
+    Attributes
+    ----------
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    bootstrap : int
+        Number of draws of documents for the joint bands; 0: none.
+    seed : int
+        Seed of the draws.
+    drop_first : int
+        Tokens at the start of every sequence that are in no regression.
+    """
+
+    alpha: float
+    bootstrap: int
+    seed: int
+    drop_first: int

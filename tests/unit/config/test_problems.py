@@ -69,7 +69,8 @@ def checked(**sections: Any) -> Config:
 # --- one mistake, one line -----------------------------------------------------------------
 
 SECTIONS = (
-    "models, corpora, tokens, extraction, norms, regressions, controls, inference, comparison, "
+    "models, corpora, tokens, extraction, norms, regressions, controls, inference, causal, "
+    "comparison, "
     "figures"
 )
 MAPPING = "expected a mapping, as in {key: value}"
@@ -92,7 +93,7 @@ ADDED = {
     ),
     "seed: 1": (
         f"6: seed: unknown key, expected one of {SECTIONS}; did you mean 'models.NAME.seed' or "
-        "'inference.seed' or 'comparison.seed'?"
+        "'inference.seed' or 'causal.seed' or 'comparison.seed'?"
     ),
     "figures: {alpha: 0.1}": (
         "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, documents, "
@@ -827,11 +828,38 @@ corpora: {words: {files: [words.txt]}}
 
 
 @pytest.mark.parametrize(
-    "section", [name for name, field in Config.model_fields.items() if not field.is_required()]
+    "section",
+    [
+        name
+        for name, field in Config.model_fields.items()
+        if not field.is_required() and name not in Config.switched_off_by_null
+    ],
 )
 def test_a_section_without_a_value_has_its_defaults(section: str) -> None:
     assert checked(**{section: None}) == checked()
     assert problems_of(f"{LEAST}{section}:\n") == []
+
+
+@pytest.mark.parametrize("value", [None, "null"])
+def test_null_leaves_the_interventions_out(value: str | None) -> None:
+    assert checked(causal=value).causal is None
+    assert checked(causal=value).sites_changed() == []
+    assert checked().sites_changed() == ["attention"]
+    assert checked(causal={"lags": None}) == checked()
+
+
+def test_what_is_wrong_with_interventions_is_one_line_each() -> None:
+    wrong = (
+        "causal: {targets: most, documents: 0, scales: [1], sources: [1.5], source_sites: [mlp]}"
+    )
+    assert problems_of(f"{LEAST}{wrong}\n") == [
+        f'{FILE}:6: causal.targets: found "most", expected a number of layers, a list of layers, '
+        "or all",
+        f"{FILE}:6: causal.documents: found 0, expected a number of at least 1, or all",
+        f"{FILE}:6: causal.scales[0]: found 1, expected a factor that changes something",
+        f"{FILE}:6: causal.sources: found [1.5], expected a list of layers, as in [0, 15, 29]",
+        f"{FILE}:6: causal.source_sites[0]: found mlp, expected one of extraction.sites: attention",
+    ]
 
 
 def test_a_key_without_a_value_has_its_default() -> None:
@@ -953,7 +981,9 @@ def test_the_default_file_states_every_default() -> None:
     assert config == defaults
     stated = load("config.yaml")
     assert list(stated) == list(Config.model_fields)
-    for section in ("tokens", "extraction", "norms", "inference", "comparison", "figures"):
+    for section in (
+        *("tokens", "extraction", "norms", "inference", "causal", "comparison", "figures"),
+    ):
         assert list(stated[section]) == list(getattr(config, section).model_dump()), section
 
 
@@ -1022,7 +1052,17 @@ def test_the_examples_of_the_readme_are_well_formed() -> None:
         Config.model_validate({**yaml.safe_load(LEAST), **example})
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml"])
+def test_the_study_asks_for_the_whole_triangle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config, problems = check(load("study.yaml"), ["config/study.yaml"])
+    assert problems == []
+    assert config is not None
+    assert config.causal is not None
+    assert (config.causal.targets, config.causal.documents) == ("all", "all")
+    assert config.causal.probes > config.causal.lags
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml", "study.yaml"])
 def test_the_schema_accepts_the_files(name: str) -> None:
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)

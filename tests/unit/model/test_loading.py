@@ -290,7 +290,7 @@ def test_the_map_that_a_model_is_loaded_with(
     """Up to the call that reads the weights, on a machine with two GPUs."""
     maps = []
     monkeypatch.setattr(
-        loading, "load_trunk", lambda folder, dtype, places, _attention: maps.append(places)
+        loading, "load_trunk", lambda folder, dtype, places, *_: maps.append(places)
     )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     trunk = loading.hollow_trunk(deep, torch.float32)
@@ -302,3 +302,16 @@ def test_the_map_that_a_model_is_loaded_with(
     assert (found is None) == (places is None)
     if places:
         assert places.items() <= found.items()
+
+
+def test_a_model_comes_with_its_head_if_that_is_asked_for(fetched: dict[str, Path]) -> None:
+    cpu = torch.device("cpu")
+    ids = torch.arange(6)[None]
+    for name in ("gpt2", "llama"):
+        whole = loading.load_model(fetched[name], cpu, "auto", head=True)
+        trunk = loading.load_model(fetched[name], cpu, "auto")
+        assert type(whole.base_model) is type(trunk)
+        with torch.inference_mode():
+            states = trunk(input_ids=ids).last_hidden_state
+            expected = whole.get_output_embeddings()(states)
+            torch.testing.assert_close(whole(input_ids=ids).logits, expected)

@@ -1,0 +1,363 @@
+"""Elasticities by reverse mode: what a small change of one adjustment does to the size of others.
+
+A gate g = 1 multiplies the adjustment to token s at layer l. Its effect on token t at layer m is
+∂ log‖a[m,t]‖ / ∂ log g[l,s], along all paths. One backward pass of Σ_t r_t log‖a[m,t]‖, where the
+r_t are random signs, gives the sums of these effects over t for all l and s; times r_{s+k}, what is
+left in expectation is the effect at distance k, for E[r_t r_u] = 0 where t ≠ u.
+
+What other tokens add is noise. With several probes each has a pass of its own for every so many-th
+token: the next target is then as far away, and no target lies between. With more probes than
+``lags``, all that is left of the noise is from greater distances than are asked for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from attnlag.adjustments.extraction import PASSES, Rotary, batches
+from attnlag.errors import UserError, counted
+from attnlag.interventions import edits, sampling
+from attnlag.interventions.settings import EffectsSettings
+from attnlag.model import hooks
+from attnlag.model.architectures import BlockModules
+from attnlag.storage.memory import amount
+
+Key = tuple[str, int]
+
+# Tokens of the pass that measures how much memory the graph takes.
+PROBE_TOKENS = 16
+
+
+class Sums(NamedTuple):
+    """Effects of one sequence on one target.
+
+    Attributes
+    ----------
+    source_site, target_site : str
+    target_layer : int
+    effects : (layers, lags + 1) float array
+        Sums over the target's tokens, by source layer and distance.
+    positions : (lags + 1,) int array
+        Number of tokens that are summed over.
+    """
+
+    source_site: str
+    target_site: str
+    target_layer: int
+    effects: np.ndarray
+    positions: np.ndarray
+
+
+class Batch(NamedTuple):
+    """Sequences side by side, padded on the right, where no token sees it.
+
+    Attributes
+    ----------
+    keys : list of (str, int)
+        Document and window of each.
+    ids : (sequences, tokens) int tensor
+    real : (sequences, tokens) bool array
+        True for tokens, False for padding.
+    """
+
+    keys: list[Key]
+    ids: torch.Tensor
+    real: np.ndarray
+
+
+def batch_of(sequences: Mapping[Key, np.ndarray], device: torch.device) -> Batch:
+    """Return sequences as a batch."""
+    lengths = np.array([len(sequence) for sequence in sequences.values()])
+    real = np.arange(lengths.max())[None, :] < lengths[:, None]
+    ids = np.zeros(real.shape, np.int64)
+    ids[real] = np.concatenate(list(sequences.values()))
+    return Batch(list(sequences), torch.from_numpy(ids).to(device), real)
+
+
+def run(model: torch.nn.Module, ids: torch.Tensor, **options: Any) -> Any:
+    """Run a model over a batch, all of whose cells count as tokens."""
+    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
+
+
+def log_norms(
+    model: torch.nn.Module,
+    blocks: Sequence[BlockModules],
+    ids: torch.Tensor,
+    sites: Sequence[str],
+    change: edits.Change,
+    receive: edits.Receive = lambda layer, site, added: None,
+) -> dict[tuple[str, int], torch.Tensor]:
+    """Return the log norms of all adjustments, (sequences, tokens), by site and layer.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    blocks : sequence of BlockModules
+    ids : (sequences, tokens) int tensor
+    sites : sequence of str
+        All sites that ``change`` is about, or whose norms are asked for.
+    change, receive : callable
+        See ``edits.edited``.
+    """
+    found: dict[tuple[str, int], torch.Tensor] = {}
+
+    def keep(layer: int, site: str, added: torch.Tensor) -> None:
+        receive(layer, site, added)
+        found[site, layer] = edits.log_norm(added).reshape(ids.shape)
+
+    with edits.edited(blocks, sites, change, keep):
+        run(model, ids)
+    return found
+
+
+def sums_of_batch(
+    model: torch.nn.Module,
+    blocks: Sequence[BlockModules],
+    batch: Batch,
+    settings: EffectsSettings,
+    targets: Sequence[int],
+    receive: edits.Receive = lambda layer, site, added: None,
+) -> list[tuple[Key, Sums]]:
+    """Return the effects in each sequence of a batch, by the key of the sequence.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its parameters need no gradient.
+    blocks : sequence of BlockModules
+    batch : Batch
+    settings : EffectsSettings
+    targets : sequence of int
+        Target layers.
+    receive : callable
+        Called with each adjustment on the way.
+    """
+    sources, seen = settings.source_sites, settings.target_sites
+    sites = list(dict.fromkeys([*sources, *seen]))
+    opened = edits.gates(
+        sources,
+        len(blocks),
+        (len(batch.keys), batch.real.shape[1]),
+        batch.ids.device,
+        torch.promote_types(next(model.parameters()).dtype, torch.float32),
+    )
+    with torch.enable_grad():
+        logs = log_norms(model, blocks, batch.ids, sites, edits.through(opened), receive)
+    # Positions count from the start of the sequence, padding is at its end.
+    usable = batch.real & (np.arange(batch.real.shape[1]) >= settings.drop_first)
+    passes = [(site, layer) for layer in targets for site in seen]
+    results: list[tuple[Key, Sums]] = []
+    for number, (site, layer) in enumerate(passes):
+        values = logs[site, layer]
+        known = usable & torch.isfinite(values).numpy(force=True)
+        totals: dict[str, Any] = dict.fromkeys(sources, 0.0)
+        positions = np.zeros(1)
+        for probe in range(settings.probes):
+            drawn = np.zeros(known.shape)
+            for row, (document, window) in enumerate(batch.keys):
+                drawn[row] = sampling.signs(settings.seed, document, window, known.shape[1])
+            drawn *= known & (np.arange(known.shape[1]) % settings.probes == probe)
+            last = number == len(passes) - 1 and probe == settings.probes - 1
+            weights = torch.from_numpy(drawn).to(values)
+            gates = [gate for source in sources for gate in opened[source][: layer + 1]]
+            slopes = torch.autograd.grad(
+                (weights * values.nan_to_num(0.0)).sum(),
+                gates,
+                retain_graph=not last,
+                allow_unused=True,
+            )
+            for place, source in enumerate(sources):
+                own = slopes[place * (layer + 1) : (place + 1) * (layer + 1)]
+                sums, positions = by_distance(own, drawn, usable, known, settings.lags)
+                # Within a layer, no token reaches another: what is there is noise of the signs.
+                sums[:, layer, 1:] = 0.0
+                totals[source] = totals[source] + sums
+        for source in sources:
+            for row, key in enumerate(batch.keys):
+                found = Sums(source, site, layer, totals[source][row], positions[row])
+                results.append((key, found))
+    return results
+
+
+def by_distance(
+    slopes: Sequence[torch.Tensor | None],
+    drawn: np.ndarray,
+    usable: np.ndarray,
+    known: np.ndarray,
+    lags: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums of effects by distance in tokens, and how many tokens are summed over.
+
+    Parameters
+    ----------
+    slopes : sequence of (sequences, tokens) tensors
+        Derivatives of the signed sum with respect to the gates, a tensor per source layer; None
+        where nothing depends on them.
+    drawn : (sequences, tokens) float array
+        The signs, 0 for tokens that are no target.
+    usable, known : (sequences, tokens) bool arrays
+        Tokens that may be a source, and a target.
+    lags : int
+
+    Returns
+    -------
+    sums : (sequences, layers, lags + 1) float array
+    positions : (sequences, lags + 1) int array
+    """
+    there = np.stack(
+        [
+            np.zeros(drawn.shape) if slope is None else slope.double().numpy(force=True)
+            for slope in slopes
+        ],
+        axis=1,
+    )
+    sums = np.zeros((*there.shape[:2], lags + 1))
+    positions = np.zeros((len(drawn), lags + 1), int)
+    tokens = drawn.shape[1]
+    for lag in range(min(lags + 1, tokens)):
+        source = usable[:, : tokens - lag]
+        weights = drawn[:, lag:] * source
+        sums[..., lag] = np.einsum("slt,st->sl", there[..., : tokens - lag], weights)
+        positions[:, lag] = (known[:, lag:] & source).sum(axis=1)
+    return sums, positions
+
+
+def graph_bytes(model: torch.nn.Module, run_once: Callable[[], object]) -> int:
+    """Return the bytes that a forward pass keeps for its backward pass, weights apart."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    sizes: dict[int, int] = {}
+    held: list[torch.Tensor] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            sizes[storage.data_ptr()] = storage.nbytes()
+            # Its place in memory must not be given to another.
+            held.append(tensor)
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        run_once()
+    return sum(sizes.values())
+
+
+def per_token(
+    model: torch.nn.Module, blocks: Sequence[BlockModules], batch: Batch, settings: EffectsSettings
+) -> int:
+    """Return the bytes of the graph for each token, from a short pass."""
+    ids = batch.ids[:1, :PROBE_TOKENS]
+    opened = edits.gates(
+        settings.source_sites, len(blocks), (1, ids.shape[1]), ids.device, torch.float32
+    )
+    sites = list(dict.fromkeys([*settings.source_sites, *settings.target_sites]))
+
+    def forward() -> object:
+        return log_norms(model, blocks, ids, sites, edits.through(opened))
+
+    # An eighth more, for attention over more tokens and for what the backward pass holds.
+    return graph_bytes(model, forward) // ids.shape[1] * 9 // 8
+
+
+def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name: str) -> float:
+    """Return the error of the residual identity in a short pass; refuse a model that fails it."""
+    ids = batch.ids[:1, :PROBE_TOKENS]
+    mask = torch.from_numpy(batch.real[:1, :PROBE_TOKENS])
+    with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
+        run(model, ids)
+    return hooks.check_identity(
+        evidence,
+        blocks,
+        dtype=next(model.parameters()).dtype,
+        model_type=str(model.config.model_type),  # type: ignore[union-attr]
+        name=name,
+    )
+
+
+def effects(
+    model: torch.nn.Module,
+    blocks: list[BlockModules],
+    sequences: Mapping[Key, np.ndarray],
+    settings: EffectsSettings,
+    *,
+    name: str,
+    batch_tokens: int,
+    threads: int,
+    free: int,
+    receive: Callable[[Batch, int, str, torch.Tensor], object] = lambda *_: None,
+    progress: Callable[[int], object] = lambda tokens: None,
+) -> dict[Key, list[Sums]]:
+    """Return the effects in each sequence.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A trunk from ``loading.load_model``; its parameters lose their gradients.
+    blocks : list of BlockModules
+    sequences : mapping of (str, int) to int array
+        Token ids by document and window.
+    settings : EffectsSettings
+    name : str
+        The model's name, for the messages.
+    batch_tokens : int
+        Tokens in passes at a time, padding included.
+    threads : int
+        Threads on CPU, for passes side by side.
+    free : int
+        Bytes of memory that the graph may take.
+    receive : callable
+        Called with the batch, the layer, the site and each adjustment on the way.
+    progress : callable
+        Called with the number of tokens done after each batch.
+
+    Raises
+    ------
+    UserError
+        If the graph of a single pass does not fit in memory, or the model fails the proof of its
+        sites.
+    """
+    targets = sampling.chosen_layers(settings.targets, len(blocks))
+    model.requires_grad_(False)
+    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    keys = list(sequences)
+    lengths = np.array([len(sequence) for sequence in sequences.values()])
+    on_cpu = device.type == "cpu"
+    rotary = Rotary(model)
+    side_by_side = min(threads, PASSES) if on_cpu and not rotary.limits else 1
+    pass_tokens = max(1, batch_tokens // PASSES) if on_cpu else batch_tokens
+    groups = [
+        batch_of({keys[i]: sequences[keys[i]] for i in group}, device)
+        for group in batches(lengths, pass_tokens, rotary.stretches(lengths))
+    ]
+    prove(model, blocks, groups[0], name)
+    size = per_token(model, blocks, groups[0], settings)
+    widest = max(batch.real.size for batch in groups)
+    if size * widest > free:
+        raise UserError(
+            f"model {name}: the graph for a backward pass over {counted(widest, 'token')} needs "
+            f"about {amount(size * widest)}, but {amount(free)} of memory are free; expected more "
+            "memory, fewer tokens at a time or a smaller part of each document"
+        )
+    side_by_side = max(1, min(side_by_side, len(groups), free // (size * widest)))
+    torch.set_num_threads(max(1, threads // side_by_side))
+
+    def one(batch: Batch) -> list[tuple[Key, Sums]]:
+        if on_cpu:
+            torch.set_num_threads(max(1, threads // side_by_side))
+
+        def look(layer: int, site: str, added: torch.Tensor) -> None:
+            receive(batch, layer, site, added)
+
+        rotary.reset()
+        sums = sums_of_batch(model, blocks, batch, settings, targets, look)
+        progress(int(batch.real.sum()))
+        return sums
+
+    found: dict[Key, list[Sums]] = {key: [] for key in keys}
+    with ThreadPoolExecutor(side_by_side) as pool:
+        for results in pool.map(one, groups):
+            for key, sums in results:
+                found[key].append(sums)
+    return found

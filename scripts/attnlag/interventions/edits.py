@@ -1,0 +1,132 @@
+"""Forward hooks that change what sublayers add to the residual stream.
+
+The hooks of attnlag.model.hooks only look; these put another vector in place of the one that a
+sublayer adds, and let through what depends on it.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from attnlag.adjustments.sites import SITES
+from attnlag.model.architectures import BlockModules
+from attnlag.model.hooks import REGISTERING, first_tensor
+
+Change = Callable[[int, str, torch.Tensor], torch.Tensor]
+Receive = Callable[[int, str, torch.Tensor], object]
+
+
+def _with_first(output: Any, value: torch.Tensor) -> Any:
+    """Return a module's output with another tensor in the place of its first."""
+    return (value, *output[1:]) if isinstance(output, tuple) else value
+
+
+@contextmanager
+def edited(
+    blocks: Sequence[BlockModules],
+    sites: Collection[str],
+    change: Change,
+    receive: Receive = lambda layer, site, added: None,
+) -> Iterator[None]:
+    """Change the adjustments in forward passes of this thread, and look at what they have become.
+
+    Parameters
+    ----------
+    blocks : sequence of BlockModules
+        From ``architectures.locate``.
+    sites : collection of str
+        Names of sites.
+    change : callable
+        ``change(layer, site, added)`` returns what the site adds instead. ``added`` has any shape
+        that ends in the width: sequences and tokens may be one dimension of it.
+    receive : callable
+        ``receive(layer, site, added)`` is called with what came of it. What follows may write into
+        it: who keeps it copies it.
+    """
+    thread = threading.get_ident()
+
+    def of_part(layer: int, site: str) -> Callable[..., Any]:
+        def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
+            if threading.get_ident() != thread:
+                return None
+            added = change(layer, site, first_tensor(output))
+            receive(layer, site, added)
+            return _with_first(output, added)
+
+        return hook
+
+    def of_block(layer: int, site: str, stream: list[torch.Tensor]) -> Callable[..., Any]:
+        def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
+            if threading.get_ident() != thread:
+                return None
+            result = first_tensor(output)
+            added = result - stream.pop()
+            changed = change(layer, site, added)
+            receive(layer, site, changed)
+            return _with_first(output, result + (changed - added))
+
+        return hook
+
+    def begin(stream: list[torch.Tensor]) -> Callable[..., None]:
+        def hook(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if threading.get_ident() == thread:
+                # A copy: the block may write into it.
+                stream[:] = [(args[0] if args else kwargs["hidden_states"]).clone()]
+
+        return hook
+
+    with ExitStack() as hooks:
+        with REGISTERING:
+            for layer, block in enumerate(blocks):
+                for site in sites:
+                    parts = SITES[site].parts
+                    if len(parts) == 1:
+                        module = getattr(block, parts[0])
+                        made = of_part(layer, site)
+                        hooks.callback(module.register_forward_hook(made).remove)
+                        continue
+                    stream: list[torch.Tensor] = []
+                    before = block.block.register_forward_pre_hook(begin(stream), with_kwargs=True)
+                    hooks.callback(before.remove)
+                    made = of_block(layer, site, stream)
+                    hooks.callback(block.block.register_forward_hook(made).remove)
+        yield
+
+
+def log_norm(added: torch.Tensor) -> torch.Tensor:
+    """Return the log of the L2 norm of each vector, NaN where it is zero or not finite.
+
+    A NaN passes no derivative back.
+    """
+    # A copy: a block may write into what its sublayers have added.
+    norm = torch.linalg.vector_norm(added.to(torch.float64, copy=True), dim=-1)
+    usable = (norm > 0) & torch.isfinite(norm)
+    logs = torch.where(usable, norm, 1.0).log()
+    return torch.where(usable, logs, torch.nan)
+
+
+def gates(
+    sites: Collection[str], layers: int, shape: tuple[int, int], device: torch.device, dtype: Any
+) -> dict[str, list[torch.Tensor]]:
+    """Return a gate of 1 for each site, layer, sequence and token: leaves of the graph."""
+    return {
+        site: [
+            torch.ones(shape, device=device, dtype=dtype, requires_grad=True) for _ in range(layers)
+        ]
+        for site in sites
+    }
+
+
+def through(opened: Mapping[str, Sequence[torch.Tensor]]) -> Change:
+    """Return the change that multiplies each adjustment by its gate."""
+
+    def change(layer: int, site: str, added: torch.Tensor) -> torch.Tensor:
+        if site not in opened:
+            return added
+        gate = opened[site][layer].to(device=added.device, dtype=added.dtype)
+        return added * gate.reshape(*added.shape[:-1], 1)
+
+    return change

@@ -1,0 +1,79 @@
+"""The table of effects: a row per document, source, target, distance and intervention."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from attnlag.interventions.derivative import Key, Sums
+from attnlag.interventions.finite import Effect
+
+DERIVATIVE = "derivative"
+
+SCHEMA = pa.schema(
+    [
+        ("document", pa.dictionary(pa.int32(), pa.string())),
+        ("source_site", pa.dictionary(pa.int32(), pa.string())),
+        ("source_layer", pa.int32()),
+        ("target_site", pa.dictionary(pa.int32(), pa.string())),
+        ("target_layer", pa.int32()),
+        ("lag", pa.int32()),
+        ("intervention", pa.dictionary(pa.int32(), pa.string())),
+        ("alpha", pa.float64()),
+        ("positions", pa.int64()),
+        ("effect_sum", pa.float64()),
+        ("probes", pa.int32()),
+    ]
+)
+
+
+def table(
+    derivatives: Mapping[Key, Sequence[Sums]],
+    finite: Mapping[Key, Sequence[Effect]],
+    probes: int,
+) -> pa.Table:
+    """Return the effects of a shard, summed over the windows and tokens of each document.
+
+    Parameters
+    ----------
+    derivatives : mapping of (str, int) to Sums
+        By document and window, in the order of the corpus.
+    finite : mapping of (str, int) to Effect
+        Likewise.
+    probes : int
+        Number of vectors of signs behind each sum of derivatives.
+    """
+    sums: dict[tuple[Any, ...], list[float]] = {}
+
+    def add(key: tuple[Any, ...], positions: int, effect: float) -> None:
+        held = sums.setdefault(key, [0, 0.0])
+        held[0] += positions
+        held[1] += effect
+
+    for (document, _), found in derivatives.items():
+        for one in found:
+            for layer, effects in enumerate(one.effects):
+                source = (document, one.source_site, layer, one.target_site, one.target_layer)
+                for lag, (effect, positions) in enumerate(zip(effects, one.positions, strict=True)):
+                    add((*source, lag, DERIVATIVE, None, probes), int(positions), float(effect))
+    for (document, _), changed in finite.items():
+        for this in changed:
+            alpha = None if np.isnan(this.alpha) else this.alpha
+            for lag, effect in enumerate(this.effects):
+                usable = bool(np.isfinite(effect))
+                key = (document, *this[:4], lag, this.intervention, alpha, None)
+                add(key, int(usable), float(effect) if usable else 0.0)
+    rows = [
+        (*key[:8], positions, effect, key[8])
+        for key, (positions, effect) in sums.items()
+        if positions
+    ]
+    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
+    arrays = [
+        pa.array(column, field.type.value_type).dictionary_encode()
+        if pa.types.is_dictionary(field.type)
+        else pa.array(column, field.type)
+        for column, field in zip(columns, SCHEMA, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)

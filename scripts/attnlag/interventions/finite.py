@@ -1,0 +1,262 @@
+"""Finite interventions: what happens to later tokens when one adjustment is replaced.
+
+The names are those of activation patching. *Scale* multiplies the adjustment by a factor, *zero*
+and *mean* ablate it (by nothing, or by the mean of the site and layer over the documents), and
+*resample* puts the adjustment of a token of another document in its place. One token of one layer
+at a time is changed; all changes of it run side by side, with the unchanged sequence beside them.
+"""
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from attnlag.adjustments.extraction import Rotary
+from attnlag.interventions import derivative, edits, sampling
+from attnlag.interventions.derivative import Batch, Key
+from attnlag.interventions.settings import EffectsSettings
+from attnlag.model.architectures import BlockModules
+
+Make = Callable[[torch.Tensor], torch.Tensor]
+
+# What stands for a target site where the target is the prediction of the next token.
+SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
+
+
+class Effect(NamedTuple):
+    """Effects of one intervention on one target of one token, by distance.
+
+    Attributes
+    ----------
+    source_site : str
+    source_layer : int
+    target_site : str
+        Or ``SURPRISAL`` or ``DIVERGENCE``.
+    target_layer : int or None
+        None where the target is the prediction of the next token.
+    intervention : str
+    alpha : float
+        Factor of a scale; NaN otherwise.
+    effects : (distances,) float array
+        Change of the log norm, of the surprisal in nats, or the divergence in nats; NaN where
+        there is none.
+    """
+
+    source_site: str
+    source_layer: int
+    target_site: str
+    target_layer: int | None
+    intervention: str
+    alpha: float
+    effects: np.ndarray
+
+
+class Vectors:
+    """Adjustments to put in place of others, collected on the way through the documents.
+
+    Attributes
+    ----------
+    places : dict
+        Tokens that are intervened on, by document and window.
+    """
+
+    def __init__(
+        self,
+        sequences: Mapping[Key, np.ndarray],
+        settings: EffectsSettings,
+        layers: Sequence[int],
+    ):
+        self.settings = settings
+        self.layers = set(layers)
+        self.sums: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
+        self.counts: dict[Key, int] = {}
+        self.held: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
+        # In the first window of each document: it is there for all of them.
+        self.places = {
+            key: sampling.positions(
+                settings.seed,
+                *key,
+                settings.drop_first,
+                len(sequence),
+                settings.lags,
+                settings.positions,
+            )
+            for key, sequence in sequences.items()
+            if key[1] == 0 and len(sequence) > settings.drop_first
+        }
+
+    def receive(self, batch: Batch, layer: int, site: str, added: torch.Tensor) -> None:
+        """Take from a batch what its documents contribute."""
+        if layer not in self.layers or site not in self.settings.source_sites:
+            return
+        rows = added.detach().reshape(*batch.real.shape, -1)
+        for row, key in enumerate(batch.keys):
+            own = rows[row, self.settings.drop_first : int(batch.real[row].sum())]
+            self.counts[key] = len(own)
+            self.sums[site, layer][key] = own.double().sum(0)
+            if self.places.get(key):
+                self.held[site, layer][key] = rows[row, self.places[key][0]].clone()
+
+    def mean(self, site: str, layer: int) -> torch.Tensor:
+        """Return the mean adjustment over all tokens of the documents."""
+        sums = self.sums[site, layer]
+        # In one order, whatever that of the batches was.
+        order = sorted(sums)
+        total = torch.stack([sums[key] for key in order]).sum(0)
+        return total / sum(self.counts[key] for key in order)
+
+    def other(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
+        """Return the adjustment to a token of the next document; None if there is no other."""
+        held = self.held[site, layer]
+        order = [other for other in self.places if other in held]
+        if key not in order or len(order) < 2:
+            return None
+        return held[order[(order.index(key) + 1) % len(order)]]
+
+
+def variants(
+    settings: EffectsSettings, vectors: Vectors, site: str, layer: int, key: Key
+) -> list[tuple[str, float, Make]]:
+    """Return the interventions on an adjustment: kind, factor, and what they make of it."""
+    found: list[tuple[str, float, Make]] = []
+    for kind in settings.interventions:
+        if kind == "scale":
+            found += [(kind, alpha, partial(torch.mul, alpha)) for alpha in settings.scales]
+        elif kind == "zero":
+            found.append((kind, np.nan, torch.zeros_like))
+        else:
+            mean = kind == "mean"
+            other = vectors.mean(site, layer) if mean else vectors.other(site, layer, key)
+            if other is not None:
+                found.append((kind, np.nan, other.to))
+    return found
+
+
+def effects_at(
+    model: torch.nn.Module,
+    blocks: Sequence[BlockModules],
+    sequence: np.ndarray,
+    settings: EffectsSettings,
+    *,
+    site: str,
+    layer: int,
+    token: int,
+    changes: Sequence[tuple[str, float, Make]],
+) -> list[Effect]:
+    """Return the effects of changes of one adjustment.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A trunk, or a model with its language-model head.
+    blocks : sequence of BlockModules
+    sequence : (tokens,) int array
+        Token ids.
+    settings : EffectsSettings
+    site : str
+    layer, token : int
+        The adjustment that is changed.
+    changes : sequence
+        From `variants`.
+    """
+    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    part = sequence[: token + settings.lags + 1]
+    ids = torch.from_numpy(part).to(device).expand(1 + len(changes), -1)
+    sites = list(dict.fromkeys([site, *settings.target_sites]))
+
+    def change(at: int, where: str, added: torch.Tensor) -> torch.Tensor:
+        if (at, where) != (layer, site):
+            return added
+        rows = added.clone().reshape(*ids.shape, -1)
+        for row, (_, _, make) in enumerate(changes, start=1):
+            rows[row, token] = make(rows[row, token])
+        return rows.reshape(added.shape)
+
+    found: dict[tuple[str, int], torch.Tensor] = {}
+
+    def keep(at: int, where: str, added: torch.Tensor) -> None:
+        if at >= layer and where in settings.target_sites:
+            found[where, at] = edits.log_norm(added).reshape(ids.shape)[:, token:].cpu()
+
+    options: dict[str, Any] = {}
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        options["logits_to_keep"] = len(part) - token
+    with torch.inference_mode(), edits.edited(blocks, sites, change, keep):
+        output = derivative.run(model, ids, **options)
+    results = []
+
+    def add(target: str, at: int | None, values: np.ndarray) -> None:
+        for row, (kind, alpha, _) in enumerate(changes):
+            results.append(Effect(site, layer, target, at, kind, alpha, values[row]))
+
+    for (target, at), logs in found.items():
+        moved = logs[1:] - logs[:1]
+        # Nothing is left of what was set to zero: its log has no size.
+        add(target, at, moved.numpy())
+    if getattr(output, "logits", None) is not None:
+        logits = output.logits[:, -(len(part) - token) :].double().log_softmax(-1)
+        base = logits[:1]
+        add(DIVERGENCE, None, (base.exp() * (base - logits[1:])).sum(-1).cpu().numpy())
+        following = torch.from_numpy(sequence[token + 1 : token + 1 + logits.shape[1]]).to(device)
+        chosen = following.expand(len(logits), -1)[..., None]
+        said = -logits[:, : chosen.shape[1]].gather(-1, chosen)[..., 0]
+        values = np.full((len(changes), logits.shape[1]), np.nan)
+        values[:, : said.shape[1]] = (said[1:] - said[:1]).cpu().numpy()
+        add(SURPRISAL, None, values)
+    return results
+
+
+def effects(
+    model: torch.nn.Module,
+    blocks: Sequence[BlockModules],
+    sequences: Mapping[Key, np.ndarray],
+    settings: EffectsSettings,
+    vectors: Vectors,
+    *,
+    threads: int = 1,
+    progress: Callable[[int], object] = lambda tokens: None,
+) -> dict[Key, list[Effect]]:
+    """Return the effects of all interventions in each sequence that has a sampled token.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A trunk, or a model with its language-model head.
+    blocks : sequence of BlockModules
+    sequences : mapping of (str, int) to int array
+        Token ids by document and window.
+    settings : EffectsSettings
+    vectors : Vectors
+        What adjustments are replaced by.
+    threads : int
+        Sequences side by side on CPU, a thread each.
+    progress : callable
+        Called with the number of tokens done after each sequence.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    rotary = Rotary(model)
+    side_by_side = threads if on_cpu and not rotary.limits else 1
+
+    def one(key: Key) -> list[Effect]:
+        if side_by_side > 1:
+            torch.set_num_threads(1)
+        rotary.reset()
+        found: list[Effect] = []
+        for site in settings.source_sites:
+            for layer in sorted(vectors.layers):
+                changes = variants(settings, vectors, site, layer, key)
+                place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
+                for token in vectors.places[key] if changes else []:
+                    found += effects_at(
+                        model, blocks, sequences[key], settings, token=token, **place
+                    )
+        progress(len(sequences[key]))
+        return found
+
+    with ThreadPoolExecutor(side_by_side) as pool:
+        return dict(zip(vectors.places, pool.map(one, vectors.places), strict=True))

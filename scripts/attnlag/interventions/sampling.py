@@ -1,0 +1,109 @@
+"""Which layers, documents and tokens are intervened on, and the random signs of the derivative.
+
+All that is drawn is seeded by the id of the document, so that shards and batches change nothing.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from attnlag.errors import UserError
+
+
+def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
+    """Return layers of a model: those named, all, or a number of them spread over depth.
+
+    Of a number, the last one is the last layer, and the others divide the depth evenly.
+
+    Raises
+    ------
+    UserError
+        If the model lacks a layer that is named.
+    """
+    if wanted == "all":
+        return list(range(layers))
+    if isinstance(wanted, int):
+        parts = min(wanted, layers)
+        return [layers * (part + 1) // parts - 1 for part in range(parts)]
+    if absent := [layer for layer in wanted if layer >= layers]:
+        raise UserError(
+            f"layers to intervene on or to look at: found {layer}, expected layers of this model: "
+            f"0 to {layers - 1}"
+            for layer in absent
+        )
+    return sorted(wanted)
+
+
+def chosen_sources(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
+    """Return the layers that finite interventions change.
+
+    Of a number, none is the last layer, as far as there are others: it has no effect on a later
+    one.
+    """
+    if not isinstance(wanted, int) or wanted >= layers:
+        return chosen_layers(wanted, layers)
+    return [(layers - 1) * (part + 1) // (wanted + 1) for part in range(wanted)]
+
+
+def chosen_documents(groups: Mapping[str, str], wanted: int | Literal["all"]) -> list[str]:
+    """Return documents of a corpus, taken from its groups in turn, in the order of the corpus."""
+    if wanted == "all":
+        return list(groups)
+    members: dict[str, list[str]] = {}
+    for document, group in groups.items():
+        members.setdefault(group, []).append(document)
+    turns = [name for turn in zip_longest(*members.values()) for name in turn if name is not None]
+    chosen = set(turns[:wanted])
+    return [document for document in groups if document in chosen]
+
+
+def sequences_of(
+    path: str, documents: Sequence[str], most: int
+) -> dict[tuple[str, int], np.ndarray]:
+    """Return the token ids of documents in a tokens file, by document and window.
+
+    At most so many tokens of a document, from its beginning.
+    """
+    table = pq.read_table(
+        path,
+        columns=["document", "window", "input_ids"],
+        filters=[("document", "in", list(documents))] if documents else None,
+    )
+    found: dict[tuple[str, int], np.ndarray] = {}
+    left = dict.fromkeys(documents, most)
+    keys = table["document"].to_pylist(), table["window"].to_pylist(), table["input_ids"]
+    for document, window, ids in zip(*keys, strict=True):
+        if left.get(document, 0) > 0:
+            sequence = ids.values.to_numpy()[: left[document]].astype(np.int64)
+            found[document, window] = sequence
+            left[document] -= len(sequence)
+    return found
+
+
+def generator(seed: int, document: str, *numbers: int) -> np.random.Generator:
+    """Return a generator of random numbers that belongs to a document."""
+    digest = hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()
+    return np.random.default_rng([seed, *numbers, *digest])
+
+
+def signs(seed: int, document: str, window: int, tokens: int) -> np.ndarray:
+    """Return a random sign, -1 or 1, for each token of a sequence."""
+    return 2.0 * generator(seed, document, window, 0).integers(0, 2, tokens) - 1.0
+
+
+def positions(
+    seed: int, document: str, window: int, first: int, tokens: int, lags: int, count: int
+) -> list[int]:
+    """Return tokens of a sequence to intervene on, drawn from those with ``lags`` tokens behind.
+
+    In a sequence too short for that, from all.
+    """
+    last = tokens - lags if tokens - lags > first else tokens
+    allowed = np.arange(first, last)
+    # Another stream than that of the signs.
+    rng = generator(seed, document, window, 1)
+    return sorted(rng.permutation(allowed)[:count].tolist())

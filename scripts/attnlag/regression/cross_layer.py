@@ -1,0 +1,245 @@
+"""Regressions of the log norms of one layer on those of another, over all tokens of a corpus.
+
+They are the predictive partner of an elasticity: how well log a[l,t-k] predicts log a[m,t], alone
+and with log a[l,t] held fixed. All pairs of layers come from the cross-products of one vector for
+each token, w = [1, log a[l,t-k] for all l and k], document by document. The norms are read twice:
+for the sums over all documents, and for the scores of each document, of which clustered errors are
+made. So no more than one document's cross-products are in memory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+
+Windows = list[np.ndarray]
+
+
+@dataclass
+class CrossLayer:
+    """Coefficients of pairs of layers.
+
+    Attributes
+    ----------
+    targets : list of int
+    alone, alone_error : (targets, layers, lags + 1) float array
+        Coefficient of the source at each distance, and its standard error, clustered by document
+        (CRV1); NaN where a layer's norms do not vary.
+    given, given_error : (targets, layers, lags + 1) float array
+        The same with the source layer's own token held fixed; NaN at no distance.
+    documents, rows : int
+        What they were fitted to.
+    """
+
+    targets: list[int]
+    alone: np.ndarray
+    alone_error: np.ndarray
+    given: np.ndarray
+    given_error: np.ndarray
+    documents: int
+    rows: int
+
+
+def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, Windows]]:
+    """Yield each document of norms files with the log norms of its windows, (layers, tokens)."""
+    for path in paths:
+        file = pq.ParquetFile(path, pre_buffer=False)
+        layers = columns.layers_in(file.schema_arrow)
+        name: str | None = None
+        windows: dict[int, Windows] = {}
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group).to_pandas()
+            table = table[table["position"] >= drop_first]
+            for document, rows in table.groupby("document", sort=False, observed=True):
+                if document != name:
+                    if name is not None:
+                        yield name, _joined(windows)
+                    name, windows = document, {}
+                for window, part in rows.groupby("window", sort=False):
+                    logs = np.stack([log_norms(part[layer].to_numpy()) for layer in layers])
+                    windows.setdefault(window, []).append(logs)
+        if name is not None:
+            yield name, _joined(windows)
+
+
+def _joined(windows: dict[int, Windows]) -> Windows:
+    return [np.concatenate(parts, axis=1) for parts in windows.values()]
+
+
+def products(
+    sources: Windows, targets: Windows, chosen: Sequence[int], lags: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return the cross-products of a document.
+
+    Rows are the tokens with all lags in their window and all norms finite.
+
+    Parameters
+    ----------
+    sources, targets : list of (layers, tokens) arrays
+        Log norms of the windows of the document, of the site of the sources and the targets'.
+    chosen : sequence of int
+        Target layers.
+    lags : int
+
+    Returns
+    -------
+    x : (lags + 1, layers, 2 + 1) array
+        For each source and distance the sums of x, x² and x x₀, x₀ being the source at no distance.
+    xy : (lags + 1, layers, targets) array
+    y : (targets, 2) array
+        Sums of y, and of y².
+    rows : int
+    """
+    layers = len(sources[0])
+    x, xy = np.zeros((lags + 1, layers, 3)), np.zeros((lags + 1, layers, len(chosen)))
+    y, rows = np.zeros((len(chosen), 2)), 0
+    for source, target in zip(sources, targets, strict=True):
+        tokens = source.shape[1] - lags
+        if tokens <= 0:
+            continue
+        shifted = np.stack([source[:, lags - lag : lags - lag + tokens] for lag in range(lags + 1)])
+        outcome = target[list(chosen), lags:]
+        whole = np.isfinite(shifted).all(axis=(0, 1)) & np.isfinite(outcome).all(axis=0)
+        shifted, outcome = shifted[..., whole], outcome[:, whole]
+        x += np.stack(
+            [shifted.sum(-1), (shifted**2).sum(-1), (shifted * shifted[0]).sum(-1)], axis=-1
+        )
+        xy += shifted @ outcome.T
+        y += np.stack([outcome.sum(-1), (outcome**2).sum(-1)], axis=-1)
+        rows += int(whole.sum())
+    return x, xy, y, rows
+
+
+def _moments(x: np.ndarray, xy: np.ndarray, y: np.ndarray, rows: int) -> tuple[np.ndarray, ...]:
+    """Return X'X and X'y of [1, x] and of [1, x, x₀], for every target, source and distance."""
+    lags, layers, _ = x.shape
+    shape = (y.shape[0], layers, lags)
+    s, ss, cross = (np.broadcast_to(x[..., part].T, shape) for part in range(3))
+    first, square = (np.broadcast_to(x[0, :, part][:, None], shape) for part in (0, 1))
+    n = np.full(shape, float(rows))
+    a = np.stack([n, s, first, s, ss, cross, first, cross, square], axis=-1)
+    total = np.broadcast_to(y[:, 0][:, None, None], shape)
+    own = np.broadcast_to(xy[0].T[:, :, None], shape)
+    b = np.stack([total, xy.transpose(2, 1, 0), own], axis=-1)
+    return a.reshape(*shape, 3, 3), b
+
+
+def cross_layer(
+    read: Callable[[], Iterator[tuple[Windows, Windows]]], targets: Sequence[int], lags: int
+) -> CrossLayer:
+    """Regress the log norms of target layers on those of all layers, one source at a time.
+
+    Parameters
+    ----------
+    read : callable
+        Yields for each document the log norms of its windows, of the sources' site and of the
+        targets', each time it is called.
+    targets : sequence of int
+    lags : int
+    """
+    sums: list[np.ndarray] | None = None
+    documents = 0
+    for sources, outcomes in read():
+        x, xy, y, count = products(sources, outcomes, targets, lags)
+        if not count:
+            continue
+        documents += 1
+        new = [x, xy, y, np.array(count)]
+        sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
+    if sums is None:
+        empty = np.full((len(targets), 0, lags + 1), np.nan)
+        return CrossLayer(list(targets), empty, empty, empty, empty, 0, 0)
+    rows = int(sums[3])
+    # About the means, for the sake of precision.
+    centre_x, centre_y = sums[0][0, :, 0] / rows, sums[2][:, 0] / rows
+
+    def centred() -> Iterator[tuple[np.ndarray, ...]]:
+        for sources, outcomes in read():
+            moved = [window - centre_x[:, None] for window in sources]
+            full = np.zeros(len(outcomes[0]))
+            full[list(targets)] = centre_y
+            x, xy, y, count = products(
+                moved, [window - full[:, None] for window in outcomes], targets, lags
+            )
+            if count:
+                yield _moments(x, xy, y, count)
+
+    a, b = next(both := centred())
+    for a_g, b_g in both:
+        a, b = a + a_g, b + b_g
+    found = []
+    for size in (2, 3):
+        bread, estimate = _solved(a[..., :size, :size], b[..., :size])
+        meat = np.zeros_like(bread)
+        for a_g, b_g in centred():
+            fitted = np.einsum("...ij,...j->...i", a_g[..., :size, :size], estimate)
+            score = b_g[..., :size] - fitted
+            meat += score[..., :, None] * score[..., None, :]
+        variance = np.einsum("...i,...ij,...j->...", bread[..., 1, :], meat, bread[..., 1, :])
+        correction = np.nan
+        if documents > 1 and rows > size:
+            correction = documents / (documents - 1) * (rows - 1) / (rows - size)
+        found += [estimate[..., 1], np.sqrt(correction * variance)]
+    # At no distance the source would be held fixed by itself.
+    for values in found[2:]:
+        values[..., 0] = np.nan
+    alone, alone_error, given, given_error = found
+    return CrossLayer(list(targets), alone, alone_error, given, given_error, documents, rows)
+
+
+def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return inverses and solutions; NaN where the regressors are collinear."""
+    scale = np.sqrt(np.maximum(np.einsum("...ii->...i", a), np.finfo(float).tiny))
+    unit = a / scale[..., :, None] / scale[..., None, :]
+    sound = np.linalg.eigvalsh(unit)[..., 0] > 1e-10
+    safe = np.where(sound[..., None, None], unit, np.eye(a.shape[-1]))
+    inverse = np.linalg.inv(safe) / scale[..., :, None] / scale[..., None, :]
+    inverse = np.where(sound[..., None, None], inverse, np.nan)
+    return inverse, np.einsum("...ij,...j->...i", inverse, b)
+
+
+def of_files(
+    norms: Mapping[str, Sequence[Path]],
+    source: str,
+    target: str,
+    targets: Sequence[int],
+    lags: int,
+    drop_first: int,
+) -> CrossLayer:
+    """Return the regressions of the target's site on the source's, from the norms of all shards."""
+
+    def read() -> Iterator[tuple[Windows, Windows]]:
+        first = documents_in(norms[source], drop_first)
+        if source == target:
+            for _, windows in first:
+                yield windows, windows
+            return
+        for (_, one), (_, other) in zip(
+            first, documents_in(norms[target], drop_first), strict=True
+        ):
+            yield one, other
+
+    return cross_layer(read, targets, lags)
+
+
+def table(found: CrossLayer) -> pd.DataFrame:
+    """Return the coefficients in a row for each target layer, source layer and lag."""
+    shape = found.alone.shape
+    places = np.indices(shape).reshape(3, -1)
+    return pd.DataFrame(
+        {
+            "target_layer": np.array(found.targets, dtype=int)[places[0]],
+            "source_layer": places[1],
+            "lag": places[2],
+            "predictive": found.alone.ravel(),
+            "predictive_std_error": found.alone_error.ravel(),
+            "predictive_given": found.given.ravel(),
+            "predictive_given_std_error": found.given_error.ravel(),
+        }
+    )

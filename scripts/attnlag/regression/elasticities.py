@@ -1,0 +1,303 @@
+"""Elasticities with intervals, from the sums of effects of each document.
+
+An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with Y_g the effects of document g
+and N_g its tokens. Its variance is that of a ratio estimator, clustered by document:
+G/(G-1) Σ (Y_g - θ N_g)² / (Σ N_g)². Joint bands hold all pairs of layers at one distance at once:
+their critical value is that of max |θ* - θ| / error over draws of whole documents.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from attnlag.regression.bootstrap import weights_of_draws
+from attnlag.regression.settings import ElasticitiesSettings
+
+CELL = ["source_site", "target_site", "intervention", "alpha", "lag"]
+LAYERS = ["source_layer", "target_layer"]
+FEWEST = 2
+
+PREDICTIVE = [
+    f"predictive{given}{error}" for given in ("", "_given") for error in ("", "_std_error")
+]
+
+
+def ratios(
+    effects: np.ndarray, counts: np.ndarray, alpha: float, draws: int, seed: int
+) -> pd.DataFrame:
+    """Return ratios of sums over documents, with the intervals of each and of all jointly.
+
+    Parameters
+    ----------
+    effects, counts : (documents, cells) float array
+        Sums of effects, and the number of tokens behind each.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    draws, seed : int
+        Of the bootstrap of documents; without draws there are no joint intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``estimate``, ``std_error``, ``conf_low``, ``conf_high``, ``joint_low``, ``joint_high``,
+        ``documents`` and ``positions``, a row per cell.
+    """
+    total = counts.sum(axis=0)
+    documents = (counts > 0).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimate = effects.sum(axis=0) / total
+        spread = ((effects - estimate * counts) ** 2).sum(axis=0)
+        error = np.sqrt(documents / (documents - 1.0) * spread) / total
+    error = np.where(documents >= FEWEST, error, np.nan)
+    # What is the same in every document, as 1 and 0 by definition, has no error but of rounding.
+    exact = error < 1e-12 * np.maximum(1, np.abs(estimate))
+    error = np.where(exact, 0.0, error)
+    half = stats.t.ppf(1 - alpha / 2, np.maximum(documents - 1, 1)) * error
+    varying = ~exact & np.isfinite(error)
+    critical = np.nan
+    if draws and varying.any() and len(effects) >= FEWEST:
+        largest = []
+        for weights in weights_of_draws(len(effects), draws, seed):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                drawn = (weights @ effects[:, varying]) / (weights @ counts[:, varying])
+            t = np.abs(drawn - estimate[varying]) / error[varying]
+            largest.append(np.nan_to_num(t).max(axis=1))
+        critical = float(np.quantile(np.concatenate(largest), 1 - alpha))
+    # Joint bands hold what each interval holds: with few documents draws alone are too narrow.
+    joint = np.where(varying, np.maximum(critical * error, half), half)
+    joint = np.where(np.isfinite(critical) | exact, joint, np.nan)
+    return pd.DataFrame(
+        {
+            "estimate": estimate,
+            "std_error": error,
+            "conf_low": estimate - half,
+            "conf_high": estimate + half,
+            "joint_low": estimate - joint,
+            "joint_high": estimate + joint,
+            "documents": documents,
+            "positions": total.astype(int),
+        }
+    )
+
+
+def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
+    """Return the effect of each source on each target, per token, a row for each intervention.
+
+    Of the derivative it is the elasticity; of a finite intervention the mean change, and of a
+    scale the arc elasticity Δ log‖a‖ / log α.
+
+    Parameters
+    ----------
+    effects : pandas.DataFrame
+        Of all shards: sums by document, see ``interventions.effects.SCHEMA``.
+    settings : ElasticitiesSettings
+    """
+    parts = []
+    # The prediction of the next token is no layer's.
+    effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
+    for key, rows in effects.groupby(CELL, sort=False, dropna=False, observed=True):
+        layers = rows.drop_duplicates(LAYERS)[LAYERS].sort_values(LAYERS)
+        cells = pd.MultiIndex.from_frame(layers)
+        place = pd.Series(range(len(cells)), index=cells)
+        columns = place.reindex(pd.MultiIndex.from_frame(rows[LAYERS])).to_numpy()
+        documents, names = pd.factorize(rows["document"])
+        sums, counts = np.zeros((2, len(names), len(cells)))
+        np.add.at(sums, (documents, columns), rows["effect_sum"].to_numpy())
+        np.add.at(counts, (documents, columns), rows["positions"].to_numpy())
+        found = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
+        found = pd.concat([layers.reset_index(drop=True), found], axis=1)
+        values: dict[str, Any] = dict(zip(CELL, key, strict=True))
+        for name, value in values.items():
+            found[name] = value
+        parts.append(found)
+    order = ["source_site", "source_layer", "target_site", "target_layer", "lag"]
+    keys = [*order, "intervention", "alpha"]
+    if not parts:
+        none = np.zeros((0, 0))
+        return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05, 0, 0).columns])
+    whole = pd.concat(parts, ignore_index=True)
+    layer = whole["target_layer"].astype("Int64")
+    whole["target_layer"] = layer.where(layer >= 0)
+    # Of a scale, for each per cent of it.
+    scaled = whole["intervention"] == "scale"
+    of_norms = scaled & whole["target_layer"].notna()
+    measured = ["estimate", "conf_low", "conf_high", "joint_low", "joint_high"]
+    factor = np.log(whole.loc[of_norms, "alpha"])
+    whole.loc[of_norms, measured] = whole.loc[of_norms, measured].div(factor, axis=0)
+    whole.loc[of_norms, "std_error"] /= factor.abs()
+    # Divided by a negative number, the ends change places.
+    for low, high in (("conf_low", "conf_high"), ("joint_low", "joint_high")):
+        whole[[low, high]] = np.sort(whole[[low, high]].to_numpy(), axis=1)
+    return whole[[*keys, *(name for name in whole if name not in keys)]]
+
+
+def over_sources(
+    effects: pd.DataFrame, settings: ElasticitiesSettings, *, over_targets: bool = False
+) -> pd.DataFrame:
+    """Return the sum of the elasticities over all source layers, by target and lag.
+
+    It is what happens to a token if the adjustments to one token before it grow alike in all
+    layers.
+
+    Parameters
+    ----------
+    effects : pandas.DataFrame
+        As of `table`.
+    settings : ElasticitiesSettings
+    over_targets : bool
+        Whether the mean over the target layers is taken, in place of a row for each.
+    """
+    # At no distance, a source's effect on itself is no news.
+    chosen = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
+    keys = ["source_site", "target_site", "target_layer", "lag", "document"]
+    summed = (
+        chosen.groupby(keys, sort=False, observed=True)
+        .agg(effect_sum=("effect_sum", "sum"), positions=("positions", "max"))
+        .reset_index()
+    )
+    if over_targets:
+        keys.remove("target_layer")
+        summed = summed.groupby(keys, sort=False, observed=True).mean().reset_index()
+    else:
+        summed["target_layer"] = summed["target_layer"].astype(int)
+    filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative", "alpha": np.nan}
+    if over_targets:
+        filled["target_layer"] = 0
+    found = table(summed.assign(**filled), settings)
+    return found.drop(columns=list(filled))
+
+
+def beside_coefficients(
+    summed: pd.DataFrame, coefficients: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Return sums over sources beside the coefficients of a regression within each layer.
+
+    Parameters
+    ----------
+    summed : pandas.DataFrame
+        From `over_sources`.
+    coefficients : mapping of str to pandas.DataFrame
+        Tidy tables of all documents, by target site.
+    """
+    names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
+    names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}
+    tables = [
+        rows.assign(target_site=site, lag=rows["term"].str.removeprefix("lag_").astype(int))
+        for site, whole in coefficients.items()
+        for rows in [whole[whole["term"].str.fullmatch(r"lag_\d+")]]
+    ]
+    keys = ["target_site", "target_layer", "lag"]
+    if not tables:
+        return summed.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
+    beside = pd.concat(tables).rename(columns={"layer": "target_layer", **names})
+    return summed.merge(
+        beside[[*keys, "regression", *names.values()]], on=keys, how="left", sort=False
+    )
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much of the association of neighbouring tokens is transmitted.
+
+    Attributes
+    ----------
+    source_site, target_site : str
+    layers : list of int
+        Target layers that the means are over.
+    effect, effect_error : float
+        Sum of the elasticities over all sources, at a distance of one token.
+    smallest, largest : float
+        Of the target layers.
+    coefficient : float
+        The regression's coefficient of lag 1; NaN if there is none.
+    regression : str or None
+    share, low, high : float
+        Effect over coefficient, with its interval.
+    documents : int
+    """
+
+    source_site: str
+    target_site: str
+    layers: list[int]
+    effect: float
+    effect_error: float
+    smallest: float
+    largest: float
+    coefficient: float
+    regression: str | None
+    share: float
+    low: float
+    high: float
+    documents: int
+
+
+def shares(
+    effects: pd.DataFrame, beside: pd.DataFrame, settings: ElasticitiesSettings
+) -> list[Share]:
+    """Return how much is transmitted, for each pair of sites, by the delta method.
+
+    The errors of the coefficients are taken to be the same in all layers, which makes the
+    interval wider rather than narrower; the effects come from few of the documents that the
+    coefficients come from, so the two are taken to be independent.
+    """
+    found = []
+    overall = over_sources(effects, settings, over_targets=True)
+    rows: list[dict[Any, Any]] = overall[overall["lag"] == 1].to_dict("records")
+    for row in rows:
+        own = beside[
+            (beside["source_site"] == row["source_site"])
+            & (beside["target_site"] == row["target_site"])
+            & (beside["lag"] == 1)
+        ]
+        slope, error = own["coefficient"].mean(), own["coefficient_std_error"].mean()
+        share = row["estimate"] / slope
+        spread = np.hypot(row["std_error"] / slope, share * error / slope)
+        half = stats.t.ppf(1 - settings.alpha / 2, max(row["documents"] - 1, 1)) * spread
+        names = own["regression"].dropna()
+        found.append(
+            Share(
+                source_site=row["source_site"],
+                target_site=row["target_site"],
+                layers=own["target_layer"].tolist(),
+                effect=row["estimate"],
+                effect_error=row["std_error"],
+                smallest=own["estimate"].min(),
+                largest=own["estimate"].max(),
+                coefficient=slope,
+                regression=names.iloc[0] if len(names) else None,
+                share=share,
+                low=share - half,
+                high=share + half,
+                documents=row["documents"],
+            )
+        )
+    return found
+
+
+def with_predictive(
+    elasticities: pd.DataFrame, partners: Sequence[tuple[str, str, pd.DataFrame]]
+) -> pd.DataFrame:
+    """Return elasticities beside the coefficients of the regression across layers.
+
+    Parameters
+    ----------
+    elasticities : pandas.DataFrame
+    partners : sequence of (str, str, pandas.DataFrame)
+        Source site, target site and the table of ``cross_layer.table``.
+    """
+    keys = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
+    if not partners:
+        return elasticities.assign(**dict.fromkeys(PREDICTIVE, np.nan))
+    tables = [
+        partner.assign(source_site=source, target_site=target)
+        for source, target, partner in partners
+    ]
+    merged = elasticities.merge(pd.concat(tables), on=keys, how="left", sort=False)
+    # Of finite interventions the regression is no partner.
+    other = merged["intervention"] != "derivative"
+    merged.loc[other, PREDICTIVE] = np.nan
+    return merged

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Measure in one shard how changes of adjustments move the sizes of later ones.
+
+The derivative comes from reverse mode, all sources of a target at once; finite interventions change
+one adjustment at a time and run the model again. What is stored are sums, a document each.
+"""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tqdm import tqdm
+
+from attnlag.corpus.documents import group_by_document
+from attnlag.errors import UserError, counted
+from attnlag.interventions import sampling
+from attnlag.interventions.settings import EffectsSettings
+from attnlag.model.folder import verify_folder
+from attnlag.pipeline import program
+from attnlag.storage import tables
+
+parser = program.argument_parser(__doc__, EffectsSettings)
+parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
+parser.add_argument("--model", type=Path, required=True, help="the model's folder")
+parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
+parser.add_argument("--output", type=Path, required=True)
+parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+parser.add_argument("--batch-tokens", type=int, default=1024, help="tokens in passes at a time")
+parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+
+
+def main(args):
+    # These import transformers, which reads at once whether it may use the network.
+    from attnlag.interventions import derivative, effects, finite
+    from attnlag.model import architectures, loading
+
+    settings = args.settings
+    source = verify_folder(args.model)
+    record = tables.read_provenance(args.tokens)
+    documents = sampling.chosen_documents(group_by_document(args.corpus), settings.documents)
+    sequences = sampling.sequences_of(args.tokens, documents, settings.document_tokens)
+    name = f"{source['name']}, {record['corpus']['name']}"
+    derivatives, changed = {}, {}
+    if sequences:
+        cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
+        threads = min(args.threads or cores, cores)
+        device = loading.choose_device(args.device)
+        options = {
+            "attention": settings.attention_implementation,
+            "batch_tokens": args.batch_tokens,
+        }
+        model: Any = None
+        if settings.interventions:
+            try:
+                model = loading.load_model(args.model, device, settings.dtype, head=True, **options)
+            except UserError as error:
+                program.log.info("%s; going on without the prediction of the next token", error)
+        whole = model is not None
+        if not whole:
+            model = loading.load_model(args.model, device, settings.dtype, **options)
+        trunk = model.base_model if whole else model
+        blocks = architectures.locate(trunk, settings.modules, source["name"])
+        layers = []
+        if settings.interventions:
+            layers = sampling.chosen_sources(settings.sources, len(blocks))
+        vectors = finite.Vectors(sequences, settings, layers)
+        device = trunk.get_input_embeddings().weight.device
+        passes = 2 if layers else 1
+        total = passes * sum(map(len, sequences.values()))
+        with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
+            derivatives = derivative.effects(
+                trunk,
+                blocks,
+                sequences,
+                settings,
+                name=source["name"],
+                batch_tokens=args.batch_tokens,
+                threads=threads,
+                free=sum(loading.free_bytes(device).values()),
+                receive=vectors.receive,
+                progress=bar.update,
+            )
+            if layers:
+                changed = finite.effects(
+                    *(model, blocks, sequences, settings, vectors),
+                    threads=threads,
+                    progress=bar.update,
+                )
+    table = effects.table(derivatives, changed, settings.probes)
+    made = tables.provenance(record, "effects", asdict(settings), "torch", "transformers")
+    tables.write_table(table, args.output, made)
+    program.log.info(
+        "%s: effects in %s of %s",
+        name,
+        counted(len({document for document, _ in sequences}), "document"),
+        counted(sum(map(len, sequences.values())), "token"),
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

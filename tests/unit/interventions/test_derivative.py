@@ -1,0 +1,296 @@
+"""Reverse mode against forward mode, central differences, and what must hold exactly."""
+
+import numpy as np
+import pytest
+import torch
+from test_architectures import MODELS, small_model
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import GPT2Config, GPT2Model
+
+from attnlag.errors import UserError
+from attnlag.interventions import derivative, edits, sampling
+from attnlag.interventions.settings import EffectsSettings
+from attnlag.model import architectures
+
+SETTINGS = EffectsSettings(
+    source_sites=("attention",),
+    target_sites=("attention",),
+    targets="all",
+    lags=3,
+    probes=1,
+    documents="all",
+    document_tokens=512,
+    interventions=(),
+    scales=(),
+    sources=1,
+    positions=1,
+    seed=0,
+    drop_first=1,
+    dtype="auto",
+    attention_implementation="auto",
+    modules=None,
+)
+TOKENS = 11
+
+
+def settings(**changes):
+    return EffectsSettings(**{**SETTINGS.__dict__, **changes})
+
+
+@pytest.fixture(scope="module")
+def gpt2_in_double():
+    """A GPT-2 of four layers in float64, whose weights are larger than those of a fresh one."""
+    torch.manual_seed(3)
+    config = GPT2Config(n_layer=4, n_embd=32, n_head=4, n_positions=64, vocab_size=100)
+    model = GPT2Model(config).double().eval()
+    for parameter in model.parameters():
+        parameter.data += 0.15 * torch.randn_like(parameter)
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def ids():
+    return torch.from_numpy(np.random.default_rng(5).integers(0, 100, (1, TOKENS)))
+
+
+def at_gates(model, sites, ids, values):
+    """Return log norms, (target sites × layers, tokens), at gates (sites × layers, tokens)."""
+    blocks = architectures.locate(model)
+    layers = len(blocks)
+    opened = {
+        site: list(values[place * layers : (place + 1) * layers, None])
+        for place, site in enumerate(sites)
+    }
+    logs = derivative.log_norms(model, blocks, ids, sites, edits.through(opened))
+    return torch.stack([logs[site, layer][0] for site in sites for layer in range(layers)])
+
+
+def jacobian(model, sites, ids):
+    """Return ∂ log‖a[m,t]‖ / ∂ log g[l,s] as (m, t, l, s), by forward mode, a gate at a time."""
+    rows = len(sites) * len(architectures.locate(model))
+    ones = torch.ones(rows, ids.shape[1], dtype=torch.float64)
+    columns = []
+    with sdpa_kernel(SDPBackend.MATH):
+        for place in range(ones.numel()):
+            direction = torch.zeros_like(ones)
+            direction.view(-1)[place] = 1
+            _, tangent = torch.func.jvp(
+                lambda gates: at_gates(model, sites, ids, gates), (ones,), (direction,)
+            )
+            columns.append(tangent)
+    return torch.stack(columns, -1).reshape(*ones.shape, *ones.shape).numpy()
+
+
+@pytest.fixture(scope="module")
+def forward_mode(gpt2_in_double, ids):
+    return jacobian(gpt2_in_double, ["attention"], ids)
+
+
+def effects_of(model, ids, chosen):
+    """Return the effects of one sequence as (target rows, source rows, lags + 1)."""
+    blocks = architectures.locate(model)
+    batch = derivative.Batch([("doc", 0)], ids, np.ones(ids.shape, bool))
+    found = derivative.sums_of_batch(model, blocks, batch, chosen, range(len(blocks)))
+    return {(s.source_site, s.target_site, s.target_layer): s for _, s in found}
+
+
+def truth(forward_mode, m, layer, lag):
+    """Return the sum of an effect over the tokens, from the whole Jacobian."""
+    return sum(forward_mode[m, t, layer, t - lag] for t in range(1 + lag, TOKENS))
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+def test_reverse_mode_is_forward_mode_with_signs(gpt2_in_double, ids, forward_mode, probes):
+    signs = sampling.signs(0, "doc", 0, TOKENS)
+    for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(probes=probes)).items():
+        for lag in range(4):
+            targets = np.arange(1 + lag, TOKENS)
+            expected = [
+                sum(
+                    signs[t] * signs[u] * forward_mode[m, u, layer, t - lag]
+                    for t in targets
+                    for u in range(1, TOKENS)
+                    if (u - t) % probes == 0
+                )
+                for layer in range(m)
+            ]
+            np.testing.assert_allclose(sums.effects[:m, lag], expected, atol=1e-13)
+            assert sums.positions[lag] == len(targets)
+
+
+def test_the_mean_over_signs_comes_to_the_effect(gpt2_in_double, ids, forward_mode):
+    """Over many signs, what other tokens add averages out."""
+    draws = 60
+    runs = [
+        effects_of(gpt2_in_double, ids, settings(seed=seed, lags=1, targets=(3,)))
+        for seed in range(draws)
+    ]
+    for layer in range(3):
+        found = [run["attention", "attention", 3].effects[layer, 1] for run in runs]
+        error = np.std(found, ddof=1) / np.sqrt(draws)
+        assert abs(np.mean(found) - truth(forward_mode, 3, layer, 1)) < 4 * error
+
+
+def test_as_many_probes_as_tokens_leave_no_noise(gpt2_in_double, ids, forward_mode):
+    for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(probes=TOKENS)).items():
+        for lag in range(4):
+            expected = [truth(forward_mode, m, layer, lag) for layer in range(m)]
+            np.testing.assert_allclose(sums.effects[:m, lag], expected, atol=1e-13)
+
+
+def test_forward_mode_is_what_central_differences_show(gpt2_in_double, ids, forward_mode):
+    step = 1e-5
+    for layer, token in ((0, 3), (1, 5), (2, 1)):
+        logs = []
+        for sign in (1, -1):
+            gates = torch.ones(4, TOKENS, dtype=torch.float64)
+            gates[layer, token] = np.exp(sign * step)
+            logs.append(at_gates(gpt2_in_double, ["attention"], ids, gates).numpy())
+        found = (logs[0] - logs[1]) / (2 * step)
+        np.testing.assert_allclose(found, forward_mode[..., layer, token], atol=1e-8)
+
+
+def test_an_adjustment_is_its_own_cause_and_none_of_the_past(forward_mode):
+    for layer in range(4):
+        own = forward_mode[layer, :, layer, :]
+        np.testing.assert_allclose(np.diag(own), 1, atol=1e-14)
+        # Other tokens of the layer, and layers before it: exactly nothing.
+        assert np.all(own[~np.eye(TOKENS, dtype=bool)] == 0)
+        assert np.all(forward_mode[:layer, :, layer, :] == 0)
+        for s in range(TOKENS):
+            assert np.all(forward_mode[layer:, :s, layer, s] == 0)
+    # And something of the future.
+    assert np.abs(forward_mode[3, 5, 0, 4]) > 1e-3
+
+
+def test_the_estimates_at_no_distance_and_in_one_layer_are_exact(gpt2_in_double, ids):
+    """A single vector of signs gives 1 and 0 there: nothing else is in these sums."""
+    for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings()).items():
+        np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-13)
+        assert np.all(sums.effects[m, 1:] == 0)
+        assert len(sums.effects) == m + 1
+
+
+@pytest.mark.parametrize("site", ["attention", "mlp", "block"])
+def test_every_site_is_scaled_as_a_whole(gpt2_in_double, ids, site):
+    chosen = settings(source_sites=(site,), target_sites=(site,))
+    for (_, _, m), sums in effects_of(gpt2_in_double, ids, chosen).items():
+        np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-12)
+
+
+def test_what_attention_adds_moves_the_mlp_of_its_layer_and_not_the_other_way(gpt2_in_double, ids):
+    both = ("attention", "mlp")
+    found = effects_of(gpt2_in_double, ids, settings(source_sites=both, target_sites=both))
+    assert np.abs(found["attention", "mlp", 2].effects[2, 0]) > 1e-3
+    assert np.all(found["mlp", "attention", 2].effects[2] == 0)
+
+
+def test_a_stream_that_is_scaled_as_a_whole_changes_nothing(gpt2_in_double, ids):
+    """Euler's rule: with a norm before it, a sublayer is homogeneous of degree 0 in its input."""
+    for normed in (m for m in gpt2_in_double.modules() if isinstance(m, torch.nn.LayerNorm)):
+        assert normed.eps > 0
+    layer, token = 2, 4
+    block = architectures.locate(gpt2_in_double)[layer]
+    epsilons = [m for m in gpt2_in_double.modules() if isinstance(m, torch.nn.LayerNorm)]
+    before = [m.eps for m in epsilons]
+    for module in epsilons:
+        module.eps = 0.0
+    gate = torch.ones((), dtype=torch.float64, requires_grad=True)
+
+    def scale(_, args):
+        factor = torch.ones(TOKENS, 1, dtype=torch.float64).index_fill(0, torch.tensor(token), 0)
+        return (args[0] * (factor + (1 - factor) * gate), *args[1:])
+
+    handle = block.block.register_forward_pre_hook(scale)
+    blocks = architectures.locate(gpt2_in_double)
+    logs = derivative.log_norms(
+        gpt2_in_double, blocks, ids, ["attention"], lambda layer, site, added: added
+    )
+    handle.remove()
+    for module, eps in zip(epsilons, before, strict=True):
+        module.eps = eps
+    (slope,) = torch.autograd.grad(logs["attention", layer].sum(), gate, retain_graph=True)
+    assert abs(slope) < 1e-12
+    # It is the next layer's stream that is no longer scaled as a whole.
+    (later,) = torch.autograd.grad(logs["attention", layer + 1].sum(), gate)
+    assert abs(later) > 1e-3
+
+
+def test_batches_and_shards_change_nothing(gpt2_in_double):
+    rng = np.random.default_rng(1)
+    sequences = {(f"d{i}", 0): rng.integers(0, 100, n) for i, n in enumerate((9, 12, 3, 12))}
+    blocks = architectures.locate(gpt2_in_double)
+    options = {"name": "x", "threads": 2, "free": 10**10}
+
+    def run(part, tokens):
+        return derivative.effects(
+            gpt2_in_double, blocks, part, settings(), batch_tokens=tokens, **options
+        )
+
+    together = run(sequences, 8 * 24)
+    alone = run(sequences, 8)
+    shard = run({("d2", 0): sequences["d2", 0]}, 8)
+    for one in (alone, shard):
+        for key in one:
+            for a, b in zip(together[key], one[key], strict=True):
+                np.testing.assert_allclose(a.effects, b.effects, atol=1e-13)
+                np.testing.assert_array_equal(a.positions, b.positions)
+    # Too short for the longest distance.
+    assert together["d2", 0][0].positions.tolist() == [2, 1, 0, 0]
+
+
+def test_a_graph_that_does_not_fit_is_refused_in_one_line(gpt2_in_double):
+    sequences = {("d", 0): np.arange(40)}
+    with pytest.raises(UserError, match=r"graph for a backward pass over 40 tokens needs about"):
+        derivative.effects(
+            gpt2_in_double,
+            architectures.locate(gpt2_in_double),
+            sequences,
+            settings(),
+            name="x",
+            batch_tokens=512,
+            threads=1,
+            free=10_000,
+        )
+
+
+def test_a_norm_of_zero_is_no_target(gpt2_in_double, ids):
+    blocks = architectures.locate(gpt2_in_double)
+
+    def silence(_, __, output):
+        output = output[0].clone(), *output[1:]
+        output[0][:, 4] = 0
+        return output
+
+    handle = blocks[2].attention.register_forward_hook(silence)
+    sums = effects_of(gpt2_in_double, ids, settings())["attention", "attention", 2]
+    handle.remove()
+    assert sums.positions.tolist() == [9, 8, 7, 6]
+    assert np.isfinite(sums.effects).all()
+    np.testing.assert_allclose(sums.effects[2, 0], 9)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_of_the_table(name):
+    """A finite change of one gate is what the derivative says, in every family."""
+    model = small_model(*MODELS[name]).requires_grad_(False)
+    blocks = architectures.locate(model)
+    sites = ["attention", "mlp", "block"]
+    ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
+    opened = edits.gates(sites, len(blocks), (1, 7), ids.device, torch.float32)
+    last = len(blocks) - 1
+    logs = derivative.log_norms(model, blocks, ids, sites, edits.through(opened))
+    for source, target in (("attention", "attention"), ("mlp", "mlp"), ("block", "block")):
+        gates = [opened[source][0], opened[target][last]]
+        slope, own = torch.autograd.grad(logs[target, last][0, 5], gates, retain_graph=True)
+        assert own[0, 5] == pytest.approx(1, abs=1e-5)
+        assert own[0, :5].abs().max() < 1e-6
+        step, found = 0.005, []
+        for sign in (1, -1):
+            changed = {site: [gate.detach().clone() for gate in opened[site]] for site in sites}
+            changed[source][0][0, 4] = float(np.exp(sign * step))
+            with torch.no_grad():
+                moved = derivative.log_norms(model, blocks, ids, sites, edits.through(changed))
+            found.append(float(moved[target, last][0, 5]))
+        difference = (found[0] - found[1]) / (2 * step)
+        assert slope[0, 4] == pytest.approx(difference, rel=0.05, abs=1e-3)

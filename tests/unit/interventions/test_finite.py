@@ -1,0 +1,143 @@
+"""Finite interventions against the model run by hand."""
+
+import numpy as np
+import pytest
+import torch
+from test_derivative import settings
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from attnlag.interventions import derivative, finite
+from attnlag.model import architectures
+
+LAYER, TOKEN = 1, 4
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(3)
+    config = GPT2Config(n_layer=4, n_embd=32, n_head=4, n_positions=64, vocab_size=100)
+    model = GPT2LMHeadModel(config).double().eval()
+    for parameter in model.parameters():
+        parameter.data += 0.15 * torch.randn_like(parameter)
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    rng = np.random.default_rng(5)
+    return {(f"d{i}", 0): rng.integers(0, 100, n) for i, n in enumerate((9, 12, 7))}
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    return settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
+
+
+def adjustments(model, ids, replaced=None):
+    """Return all attention adjustments, (layers, tokens, width), and the logits.
+
+    ``replaced`` takes the place of that to one token of one layer.
+    """
+    found = []
+
+    def hook(module, args, output):
+        value = output[0].clone()
+        if replaced is not None and len(found) == LAYER:
+            value[0, TOKEN] = replaced
+        found.append(value[0])
+        return (value, *output[1:])
+
+    handles = [block.attn.register_forward_hook(hook) for block in model.transformer.h]
+    logits = model(input_ids=torch.from_numpy(ids)[None]).logits[0]
+    for handle in handles:
+        handle.remove()
+    return torch.stack(found), logits
+
+
+def test_each_kind_is_what_the_model_gives_with_another_vector(model, sequences, chosen):
+    blocks = architectures.locate(model.base_model)
+    vectors = finite.Vectors(sequences, chosen, [LAYER])
+    for key in sequences:
+        vectors.places[key] = [TOKEN]
+    derivative.effects(
+        *(model.base_model, blocks, sequences, chosen),
+        **{"name": "x", "batch_tokens": 8 * 24, "threads": 1, "free": 10**10},
+        receive=vectors.receive,
+    )
+    found = finite.effects(model, blocks, sequences, chosen, vectors)
+
+    plain = {key: adjustments(model, ids) for key, ids in sequences.items()}
+    tokens = torch.cat([added[LAYER, 1:] for added, _ in plain.values()])
+    key, after = ("d0", 0), ("d1", 0)
+    base, logits = plain[key]
+    own = base[LAYER, TOKEN]
+    put = {
+        ("scale", 0.9): 0.9 * own,
+        ("scale", 2.0): 2 * own,
+        ("zero", None): 0 * own,
+        ("mean", None): tokens.mean(0),
+        ("resample", None): plain[after][0][LAYER, TOKEN],
+    }
+    kinds = {(e.intervention, None if np.isnan(e.alpha) else e.alpha) for e in found[key]}
+    assert kinds == set(put)
+    for effect in found[key]:
+        assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
+        name = effect.intervention, None if np.isnan(effect.alpha) else effect.alpha
+        changed, moved = adjustments(model, sequences[key], put[name])
+        if effect.target_site == "attention":
+            norms = [
+                a[effect.target_layer, TOKEN : TOKEN + 3].norm(dim=-1) for a in (base, changed)
+            ]
+            expected = (norms[1] / norms[0]).log()
+            expected[~expected.isfinite()] = torch.nan
+        else:
+            logs = [part[TOKEN : TOKEN + 3].log_softmax(-1) for part in (logits, moved)]
+            expected = (logs[0].exp() * (logs[0] - logs[1])).sum(-1)
+            if effect.target_site == "surprisal":
+                following = torch.from_numpy(sequences[key][TOKEN + 1 : TOKEN + 4])[:, None]
+                expected = -(logs[1] - logs[0]).gather(1, following)[:, 0]
+        np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
+
+
+def test_a_small_scale_is_what_the_derivative_says(model, sequences):
+    """Two percent up and down: Δ log norm / log α, at one token and layer."""
+    blocks = architectures.locate(model.base_model)
+    ids = sequences["d1", 0]
+    near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
+    vectors = finite.Vectors(sequences, near, [LAYER])
+    changes = finite.variants(near, vectors, "attention", LAYER, ("d1", 0))
+    place = {"site": "attention", "layer": LAYER, "token": TOKEN}
+    found = finite.effects_at(model, blocks, ids, near, changes=changes, **place)
+    opened = torch.ones(4, 1, len(ids), dtype=torch.float64, requires_grad=True)
+    logs = derivative.log_norms(
+        model.base_model,
+        blocks,
+        torch.from_numpy(ids)[None],
+        ["attention"],
+        lambda layer, site, added: added * opened[layer][..., None],
+    )
+    (slope,) = torch.autograd.grad(logs["attention", 3][0, TOKEN + 1], opened)
+    arcs = [e.effects[1] for e in found if e.target_site == "attention" and e.target_layer == 3]
+    central = (arcs[1] - arcs[0]) / np.log(1.02 / 0.98)
+    assert central == pytest.approx(float(slope[LAYER, 0, TOKEN]), rel=0.01)
+
+
+def test_positions_leave_room_for_the_lags_and_are_the_documents_own(sequences, chosen):
+    places = finite.Vectors(sequences, chosen, [LAYER]).places
+    for key, (place,) in places.items():
+        assert 1 <= place < len(sequences[key]) - 2
+    alone = finite.Vectors({("d2", 0): sequences["d2", 0]}, chosen, [LAYER]).places
+    assert alone["d2", 0] == places["d2", 0]
+
+
+def test_a_single_document_has_none_to_resample_from(model, sequences, chosen):
+    blocks = architectures.locate(model.base_model)
+    alone = {("d0", 0): sequences["d0", 0]}
+    vectors = finite.Vectors(alone, chosen, [LAYER])
+    derivative.effects(
+        *(model.base_model, blocks, alone, chosen),
+        **{"name": "x", "batch_tokens": 64, "threads": 1, "free": 10**10},
+        receive=vectors.receive,
+    )
+    kinds = [kind for kind, *_ in finite.variants(chosen, vectors, "attention", LAYER, ("d0", 0))]
+    assert kinds == ["scale", "scale", "zero", "mean"]

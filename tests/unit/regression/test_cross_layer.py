@@ -1,0 +1,101 @@
+"""The regressions across layers against statsmodels, one at a time."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+
+from attnlag.adjustments import columns
+from attnlag.regression import cross_layer
+from attnlag.storage import tables
+
+LAYERS, LAGS = 3, 2
+
+
+@pytest.fixture(scope="module")
+def documents():
+    """Log norms of six documents in windows of unequal lengths, related to those before."""
+    rng = np.random.default_rng(4)
+    found = []
+    for size in (30, 12, 50, 2, 21, 40):
+        noise = rng.normal(size=(LAYERS, size)) + rng.normal(size=(LAYERS, 1))
+        noise[1:, 1:] += 0.6 * noise[:-1, :-1]
+        found.append(np.split(noise + 5, [size // 3], axis=1))
+    # A norm of zero: its rows are left out.
+    found[0][1][1, 4] = np.nan
+    return found
+
+
+def frame(documents, source, target, lag):
+    rows = []
+    for number, windows in enumerate(documents):
+        for window in windows:
+            for t in range(LAGS, window.shape[1]):
+                if np.isfinite(window[:, t - LAGS : t + 1]).all():
+                    row = window[target, t], window[source, t - lag], window[source, t], number
+                    rows.append(row)
+    return pd.DataFrame(rows, columns=["y", "x", "own", "document"])
+
+
+def test_coefficients_and_errors_are_those_of_statsmodels(documents):
+    found = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [0, 2], LAGS)
+    table = cross_layer.table(found).set_index(["target_layer", "source_layer", "lag"])
+    for (target, source, lag), row in table.iterrows():
+        data = frame(documents, source, target, lag)
+        groups = {"groups": data["document"]}
+        for name, terms in (("predictive", ["x"]), ("predictive_given", ["x", "own"])):
+            if (lag == 0 and name == "predictive_given") or (target == source and lag == 0):
+                continue
+            fit = sm.OLS(data["y"], sm.add_constant(data[terms])).fit(
+                cov_type="cluster", cov_kwds=groups
+            )
+            assert row[name] == pytest.approx(fit.params["x"], rel=1e-9)
+            assert row[f"{name}_std_error"] == pytest.approx(fit.bse["x"], rel=1e-9)
+    assert np.isnan(table.loc[(2, 0, 0), "predictive_given"])
+    assert table.loc[(2, 2, 0), "predictive"] == pytest.approx(1)
+    assert found.rows == len(frame(documents, 0, 0, 0))
+    # The shortest document gives no row.
+    assert found.documents == 5
+
+
+def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
+    record = {"stages": {"tokens": {"shards": 2}}}
+    paths = []
+    for shard, part in enumerate((documents[:2], documents[2:])):
+        rows = [
+            {
+                "document": f"d{shard}{number}",
+                "window": window,
+                "position": position,
+                "token_id": 0,
+                **{columns.layer_name(layer): value for layer, value in enumerate(values)},
+            }
+            for number, windows in enumerate(part)
+            for window, logs in enumerate(windows)
+            # The first token of each sequence is dropped.
+            for position, values in enumerate(np.hstack([np.ones((LAYERS, 1)), np.exp(logs)]).T)
+        ]
+        for row in rows:
+            row.update({name: 0.0 for name in row if row[name] != row[name]})
+        paths.append(tmp_path / f"{shard:04d}.parquet")
+        schema = columns.schema(LAYERS)
+        tables.write_table(pa.Table.from_pylist(rows, schema=schema), paths[-1], record)
+    found = cross_layer.of_files({"attention": paths}, "attention", "attention", [2], LAGS, 1)
+    expected = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [2], LAGS)
+    np.testing.assert_allclose(found.alone, expected.alone, rtol=1e-4)
+    np.testing.assert_allclose(found.given_error, expected.given_error, rtol=1e-4, atol=1e-12)
+
+
+def test_a_layer_that_does_not_vary_predicts_nothing():
+    rng = np.random.default_rng(0)
+    documents = [[np.stack([np.full(20, 2.0), rng.normal(size=20)])] for _ in range(3)]
+    found = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [1], 1)
+    assert np.isnan(found.alone[0, 0]).all()
+    assert np.isfinite(found.alone[0, 1]).all()
+
+
+def test_too_short_documents_give_nothing():
+    found = cross_layer.cross_layer(lambda: iter([([np.ones((2, 2))],) * 2]), [1], 4)
+    assert (found.documents, found.rows) == (0, 0)
+    assert cross_layer.table(found).empty

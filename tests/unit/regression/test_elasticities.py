@@ -1,0 +1,237 @@
+"""Ratios of document sums and their intervals, on effects whose truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from attnlag.interventions import derivative, sampling
+from attnlag.interventions.effects import SCHEMA, table
+from attnlag.interventions.finite import Effect
+from attnlag.regression import elasticities
+from attnlag.regression.settings import ElasticitiesSettings
+from attnlag.report.causal import causal_findings
+
+SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1)
+
+
+def test_the_interval_covers_the_ratio_of_unequal_documents():
+    """The truth is the ratio of expectations: long documents have larger effects here."""
+    rng = np.random.default_rng(8)
+    covered, joint, runs = 0, 0, 400
+    for _ in range(runs):
+        counts = rng.integers(20, 200, size=(25, 1)).astype(float).repeat(6, axis=1)
+        means = 0.02 + 0.0002 * (counts - 110)
+        effects = counts * means + rng.normal(size=counts.shape) * np.sqrt(counts) * 0.3
+        found = elasticities.ratios(effects, counts, 0.05, 200, 1)
+        sizes = np.arange(20, 200)
+        truth = np.average(0.02 + 0.0002 * (sizes - 110), weights=sizes)
+        inside = (found["conf_low"] < truth) & (truth < found["conf_high"])
+        covered += inside.mean()
+        joint += ((found["joint_low"] < truth) & (truth < found["joint_high"])).all()
+    assert 0.925 < covered / runs < 0.975
+    # All six at once, where six intervals alone would all hold in about 0.75.
+    assert 0.88 < joint / runs < 0.985
+
+
+def test_what_is_exact_has_no_error_and_one_document_no_interval():
+    counts = np.array([[3.0, 3.0], [5.0, 5.0]])
+    effects = np.array([[3.0, 0.4], [5.0, 0.1]])
+    both = elasticities.ratios(effects, counts, 0.05, 100, 0)
+    assert both.loc[0, ["std_error", "joint_low", "joint_high"]].tolist() == [0, 1, 1]
+    assert both.loc[1, "estimate"] == pytest.approx(0.5 / 8)
+    # G/(G-1) Σ (Y - θN)² / (ΣN)²
+    spread = (0.4 - 3 / 16) ** 2 + (0.1 - 5 / 16) ** 2
+    assert both.loc[1, "std_error"] == pytest.approx(np.sqrt(2 * spread) / 8)
+    alone = elasticities.ratios(effects[:1], counts[:1], 0.05, 100, 0)
+    assert alone["std_error"].isna().all()
+
+
+class Linear(torch.nn.Module):
+    """A layer whose adjustment is a fixed mix of the streams of this token and the one before."""
+
+    def __init__(self, own: float, before: float):
+        super().__init__()
+        self.attention = torch.nn.Identity()
+        self.mlp = torch.nn.Identity()
+        self.own, self.before = own, before
+
+    def forward(self, stream: torch.Tensor) -> torch.Tensor:
+        shifted = torch.nn.functional.pad(stream[:, :-1], (0, 0, 1, 0))
+        return stream + self.attention(self.own * stream + self.before * shifted)
+
+
+class Chain(torch.nn.Module):
+    """Two such layers over a stream of width 1: all elasticities have a formula."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(50, 1).double()
+        self.blocks = torch.nn.ModuleList([Linear(0.5, 0.2), Linear(0.3, 0.7)])
+        torch.nn.init.uniform_(self.embedding.weight, 1, 2)
+        self.requires_grad_(False)
+
+    def forward(self, input_ids, **_):
+        stream = self.embedding(input_ids)
+        for block in self.blocks:
+            stream = block(stream)
+        return stream
+
+
+@pytest.fixture(scope="module")
+def chain():
+    torch.manual_seed(1)
+    return Chain()
+
+
+def elasticity_of(x):
+    """Return ∂ log a[1,t] / ∂ log g[0,t-1] of the chain for each t from 2, by hand."""
+    first = 0.5 * x + 0.2 * np.concatenate([[0], x[:-1]])
+    stream = x + first
+    second = 0.3 * stream + 0.7 * np.concatenate([[0], stream[:-1]])
+    return (0.7 * first[:-1] / second[1:])[1:]
+
+
+def blocks_of(model):
+    from attnlag.model.architectures import BlockModules
+
+    return [BlockModules(b, b.attention, b.mlp) for b in model.blocks]
+
+
+def test_a_linear_chain_has_the_elasticities_of_its_formula_and_intervals_cover_them(chain):
+    from test_derivative import settings
+
+    rng = np.random.default_rng(2)
+    pool = [rng.integers(0, 50, rng.integers(8, 40)) for _ in range(1500)]
+    values = chain.embedding.weight[:, 0].numpy()
+    by_hand = [elasticity_of(values[ids]) for ids in pool]
+    truth = np.concatenate(by_hand).mean()
+    batch = derivative.batch_of(
+        {(f"d{i}", 0): ids for i, ids in enumerate(pool)}, torch.device("cpu")
+    )
+    sums = derivative.sums_of_batch(chain, blocks_of(chain), batch, settings(lags=1), [1])
+    effects = np.array([one.effects[0, 1] for _, one in sums])[:, None]
+    counts = np.array([one.positions[1] for _, one in sums], float)[:, None]
+    covered, runs, size = 0, 400, 12
+    for _ in range(runs):
+        drawn = rng.choice(len(pool), size, replace=False)
+        row = elasticities.ratios(effects[drawn], counts[drawn], 0.05, 0, 0).iloc[0]
+        covered += row["conf_low"] < truth < row["conf_high"]
+    assert 0.91 < covered / runs < 0.99
+    # Its own cause, and none of another token of its layer.
+    rows = table({key: [one] for key, one in sums[:20]}, {}, 1).to_pandas()
+    result = elasticities.table(rows, SETTINGS).set_index(["source_layer", "lag"])
+    assert result.loc[(1, 0), "estimate"] == pytest.approx(1)
+    assert result.loc[(1, 1), "estimate"] == 0
+    # With a probe for every token there is no noise but that of the documents.
+    exact = derivative.sums_of_batch(
+        chain,
+        blocks_of(chain),
+        derivative.batch_of({("x", 0): pool[0]}, torch.device("cpu")),
+        settings(lags=1, probes=len(pool[0])),
+        [1],
+    )
+    assert exact[0][1].effects[0, 1] == pytest.approx(by_hand[0].sum(), rel=1e-12)
+
+
+def rows_of(effects):
+    """Return a table of effects: (document, source layer, target layer, lag, positions, sum)."""
+    names = ["document", "source_layer", "target_layer", "lag", "positions", "effect_sum"]
+    rows = pd.DataFrame(effects, columns=names)
+    return rows.assign(
+        source_site="attention", target_site="attention", intervention="derivative", alpha=np.nan
+    )
+
+
+def test_the_sum_over_sources_is_that_of_each_document():
+    effects = rows_of(
+        [
+            *[("a", layer, 2, 1, 10, effect) for layer, effect in ((0, 1.0), (1, 2.0), (2, 0.0))],
+            *[("b", layer, 2, 1, 30, effect) for layer, effect in ((0, 0.5), (1, -0.5), (2, 0.0))],
+            *[("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5)],
+            *[("a", 2, 2, 0, 10, 10.0), ("b", 2, 2, 0, 30, 30.0)],
+        ]
+    )
+    found = elasticities.over_sources(effects, SETTINGS).set_index("target_layer")
+    assert found.loc[2, "estimate"] == pytest.approx(3 / 40)
+    assert found.loc[1, "estimate"] == pytest.approx(0.8 / 40)
+    # 3/10 and 0 per token: not the sum of the errors of the single sources.
+    expected = elasticities.ratios(np.array([[3.0], [0]]), np.array([[10.0], [30]]), 0.05, 0, 0)
+    assert found.loc[2, "std_error"] == pytest.approx(expected.loc[0, "std_error"])
+
+    coefficients = pd.DataFrame(
+        {
+            **{"layer": [1, 2], "term": "lag_1", "regression": "within"},
+            **{"estimate": [0.4, 0.6], "std_error": 0.01, "conf_low": 0, "conf_high": 1},
+        }
+    )
+    beside = elasticities.beside_coefficients(found.reset_index(), {"attention": coefficients})
+    assert beside.set_index("target_layer")["coefficient"].to_dict() == {1: 0.4, 2: 0.6}
+    (share,) = elasticities.shares(effects, beside, SETTINGS)
+    assert share.share == pytest.approx((3 / 40 + 0.8 / 40) / 2 / 0.5)
+    assert share.low < share.share < share.high
+    text = causal_findings([share], name="tiny, small", alpha=0.05)
+    assert "in all layers before, that to the next token changes by 0.048%" in text
+    assert "regression within has 0.50 for lag 1: 10% of the association is transmitted" in text
+    assert "2 documents" in text
+
+
+def test_a_scale_becomes_an_arc_elasticity():
+    changed = [
+        Effect("attention", 0, "attention", 1, "scale", alpha, np.array([np.log(alpha) * 0.3]))
+        for alpha in (0.5, 2.0)
+    ]
+    changed += [
+        Effect("attention", 0, "surprisal", None, "scale", 0.5, np.array([0.1, np.nan])),
+        Effect("attention", 0, "attention", 0, "zero", np.nan, np.array([np.nan])),
+    ]
+    other = [one._replace(effects=one.effects * 1.1) for one in changed]
+    rows = table({}, {("a", 0): changed, ("b", 0): other}, 1)
+    assert rows.schema == SCHEMA
+    found = elasticities.table(rows.to_pandas(), SETTINGS)
+    norms = found[found["target_site"] == "attention"]
+    assert norms["estimate"].tolist() == pytest.approx([0.315, 0.315])
+    assert (norms["conf_low"] < norms["conf_high"]).all()
+    words = found[found["target_site"] == "surprisal"]
+    assert words["estimate"].tolist() == pytest.approx([0.105])
+    assert words["target_layer"].isna().all()
+
+
+def test_documents_are_taken_from_the_groups_in_turn():
+    groups = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "c1": "c", "c2": "c"}
+    assert sampling.chosen_documents(groups, 3) == ["a1", "b1", "c1"]
+    assert sampling.chosen_documents(groups, 5) == ["a1", "a2", "b1", "c1", "c2"]
+    assert sampling.chosen_documents(groups, "all") == list(groups)
+    assert sampling.chosen_documents(groups, 99) == list(groups)
+
+
+def test_layers_are_spread_over_depth():
+    assert sampling.chosen_layers(3, 30) == [9, 19, 29]
+    assert sampling.chosen_layers(99, 4) == [0, 1, 2, 3] == sampling.chosen_layers("all", 4)
+    assert sampling.chosen_sources(1, 2) == [0]
+    assert sampling.chosen_sources(2, 30) == [9, 19]
+
+
+@pytest.mark.parametrize("documents", [0, 1])
+def test_few_documents_are_no_error(documents):
+    """None that is long enough, or one: no interval then, and a sentence all the same."""
+    changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
+    found = derivative.Sums(
+        *("attention", "attention", 1, np.array([[0.3, 0.2], [9.0, 0.0]]), np.array([9, 8]))
+    )
+    keys = [("a", 0)][:documents]
+    rows = table({key: [found] for key in keys}, {key: changed for key in keys}, 1).to_pandas()
+    coefficients = pd.DataFrame(
+        {
+            **{"layer": [1], "term": "lag_1", "regression": "within"},
+            **{"estimate": [0.4], "std_error": 0.01, "conf_low": 0, "conf_high": 1},
+        }
+    )
+    assert len(elasticities.table(rows, SETTINGS)) == 6 * documents
+    summed = elasticities.over_sources(rows, SETTINGS)
+    beside = elasticities.beside_coefficients(summed, {"attention": coefficients})
+    assert len(beside) == documents
+    shares = elasticities.shares(rows, beside, SETTINGS)
+    text = causal_findings(shares, name="tiny, small", alpha=0.05)
+    words = "no interval with 1 document" if documents else "no document is long enough"
+    assert words in text
