@@ -165,11 +165,10 @@ def new_project(folder: Path, model: Path) -> Project:
                 }
             },
             "regressions": {"notebook": {"lags": [1, 2]}},
-            # Those of a project with several regressions are tested.
-            "controls": {"permutation": None, "random_weights": None},
             "figures": {"formats": ["png"]},
-            # Interventions take time: tests that look at them ask for them.
+            # Interventions and controls take time: tests that look at them ask for them.
             "causal": None,
+            "controls": {"permutation": None, "random_weights": None},
         },
     )
     shutil.copytree(model, folder / "mine")

@@ -21,7 +21,7 @@ STUDY = "results/tiny/small/attention/notebook"
 
 TIDY = (
     "model corpus site regression subset layer term estimate std_error statistic df p_value "
-    "p_adjusted conf_low conf_high vcov_type"
+    "p_adjusted conf_low conf_high finding vcov_type"
 ).split()
 
 
@@ -48,6 +48,8 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/coefficients.csv",
         f"{base}/notebook/coefficients.html",
         f"{base}/notebook/coefficients.parquet",
+        f"{base}/notebook/controls.csv",
+        f"{base}/notebook/controls.parquet",
         f"{base}/notebook/fits.csv",
         f"{base}/notebook/fits.parquet",
         f"{base}/notebook/influence.csv",
@@ -62,6 +64,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/figures/outcome_by_lag.png",
         f"{base}/notebook/figures/diagnostics.png",
         f"{base}/notebook/figures/groups_by_layer.png",
+        f"{base}/notebook/figures/order_left.png",
         "tiny/small/causal/effects/0000.parquet",
         "tiny/small/causal/elasticities.csv",
         "tiny/small/causal/elasticities.parquet",
@@ -96,8 +99,8 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         "8 documents in 2 groups",
         "block input + adjustments = block output within",
         "tokens: 100%",
-        "lag 1: significant in",
-        "lag 2: significant in",
+        "lag 1, pooled over documents: median",
+        "lag 2 is beyond ±0.05 in",
         "R²: ",
         f"in {STUDY}/",
         "effects in 8 documents of 303 tokens",
@@ -107,7 +110,7 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         assert words in printed
     findings = (project.folder / STUDY / "findings.txt").read_text()
     assert findings in printed
-    assert printed.index("lag 1: significant in") > printed.index("303 tokens x 2 layers")
+    assert printed.index("lag 1, pooled") > printed.index("303 tokens x 2 layers")
 
 
 def test_a_line_for_each_job(finished_once):

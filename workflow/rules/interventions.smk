@@ -36,7 +36,7 @@ rule estimate_effects:
         'python "$ATTNLAG"/scripts/estimate_effects.py {input.tokens:q}'
         " --model data/models/{wildcards.model:q} --corpus {input.corpus:q}"
         " --settings {params.settings:q} --device {resources.device:q}"
-        " --batch-tokens {resources.batch_tokens} --threads {threads} --output {output:q}"
+        " --batch-tokens {resources.batch_tokens:q} --threads {threads} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
 

@@ -76,7 +76,7 @@ def title_of(data: Data) -> str:
         return "Finite interventions"
     by_kind = rows.groupby("intervention")["estimate"].max()
     return (
-        f"{str(by_kind.idxmax()).capitalize()} moves the prediction of the next token most, by "
+        f"The intervention {by_kind.idxmax()} moves the prediction of the next token most, by "
         f"{by_kind.max():.3f} nats"
     )
 
