@@ -239,7 +239,7 @@ class RegressionInputs(CoefficientsInputs):
     residuals_file: Path
     design: list[Path]
     norms: list[Path]
-    stream: list[Path] | None
+    stream: list[Path] | None = None
     corpus: Path
     layers: Sequence[int] | None
 

@@ -181,7 +181,7 @@ def title_of(data: Data) -> str:
         low, high = ends
         title += (
             f"; over the stream's from {np.exp(low.median):.2g} (layer {low.layer}) to "
-            f"{np.exp(high.median):.2g} (layer {high.layer})"
+            f"{np.exp(high.median):.3g} (layer {high.layer})"
         )
     return title
 
