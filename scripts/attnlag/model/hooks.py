@@ -98,9 +98,11 @@ def watched(
         return hook
 
     def stream_hook_of(layer: int) -> Callable[..., None]:
-        def hook(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Passes of other threads may call this while it is put in place or taken away, when torch
+        # does not know yet, or any more, that it is to get the keywords.
+        def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if threading.get_ident() == thread:
-                receive(layer, STREAM, real_tokens(stream_of(args, kwargs)))
+                receive(layer, STREAM, real_tokens(stream_of(args, kwargs or {})))
 
         return hook
 
