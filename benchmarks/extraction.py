@@ -393,6 +393,7 @@ def program(shard: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start the real program on a shard; the model lies beside it."""
     command = [sys.executable, str(ROOT / "scripts/extract_activations.py"), str(shard)]
     command += ["--model", str(shard.with_name("model")), "--output", str(shard) + ".out"]
+    command += ["--stream", str(shard) + ".stream"]
     return subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
 
 

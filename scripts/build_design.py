@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Put the log norm of each token beside what may predict it, for one shard.
 
-That is the log norms of the tokens before and after it, and the covariates. Lags and leads do not
-cross a window or a document. The first tokens of every sequence, which are attention sinks, are
-neither outcomes nor predictors.
+The norm is as it is, or relative to that of the residual stream. What may predict it is the log
+norms of the tokens before and after it, and the covariates. Lags and leads do not cross a window or
+a document. The first tokens of every sequence, which are attention sinks, are neither outcomes nor
+predictors.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
+from attnlag.adjustments.norms import norms_in_batches
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, design
@@ -23,6 +25,9 @@ ROWS = 16_384
 
 parser = program.argument_parser(__doc__, DesignSettings)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
+parser.add_argument(
+    "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
+)
 # The workflow gives no path where no covariate needs the file.
 for name, what in covariates.FILES.items():
     parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
@@ -34,7 +39,7 @@ def main(args):
     facts = covariates.read_facts(settings, vars(args))
     layers = columns.layers_in(pq.read_schema(args.norms))
     schema = design.schema(layers, settings, facts)
-    batches = tables.batches(args.norms, ROWS, "design")
+    batches = norms_in_batches(args.norms, args.stream, ROWS, "design")
     record = tables.read_provenance(args.norms)
     record = tables.provenance(record, "design", asdict(settings), "numpy")
     counts = design.Counts()

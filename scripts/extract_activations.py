@@ -3,7 +3,8 @@
 
 The model is loaded once, and one forward pass serves all layers and sites. Rows leave in corpus
 order, a row group at a time, so that memory does not grow with the shard. With ``keep: norms``
-the vectors are reduced to their L2 norms on the way and never stored.
+the vectors are reduced to their L2 norms on the way and never stored. Of the residual stream that
+each block receives, the norms alone are stored.
 """
 
 import os
@@ -33,6 +34,9 @@ parser.add_argument("--model", type=Path, required=True, help="the model's folde
 parser.add_argument(
     "--output", type=Path, nargs="+", required=True, help="one file per site, in their order"
 )
+parser.add_argument(
+    "--stream", type=Path, required=True, help="file for the norms of what each block receives"
+)
 parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in passes at a time")
 parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
@@ -42,6 +46,7 @@ def main(args):
     # These import transformers, which reads at once whether it may use the network.
     from attnlag.adjustments import extraction
     from attnlag.model import loading
+    from attnlag.model.hooks import STREAM
 
     settings = args.settings
     wanted = settings.sites
@@ -80,29 +85,33 @@ def main(args):
             program.log.info("%s: %s", source["name"], adjustments.found)
         width = adjustments.width if vectors else None
         schema = columns.schema(len(adjustments.blocks), width, stored)
+        schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(len(adjustments.blocks))}
         number = extraction.STORED_BYTES[stored]
         row = len(adjustments.blocks) * (adjustments.width * number if vectors else 4)
-        check_disk(args.output, row * total, record["stages"]["tokens"]["shards"])
+        # Norms of the stream take as much as those of a site do, and nothing beside vectors.
+        outputs = args.output if vectors else [*args.output, args.stream]
+        check_disk(outputs, row * total, record["stages"]["tokens"]["shards"])
         with ExitStack() as files:
             writers = {}
-            for site, path in zip(wanted, args.output, strict=True):
+            for site, path in zip(schemas, [*args.output, args.stream], strict=True):
                 made = tables.provenance(
                     record, "activations", recorded | {"site": site}, "torch", "transformers"
                 )
-                if not vectors:
+                if site == STREAM or not vectors:
                     made = tables.provenance(made, "norms", {})
                 writers[site] = files.enter_context(
                     tables.parquet_writer(
                         path,
-                        schema.with_metadata(tables.metadata(made)),
-                        **extraction.encoding(schema, stored),
+                        schemas[site].with_metadata(tables.metadata(made)),
+                        **extraction.encoding(schemas[site], stored),
                     )
                 )
 
             def write(run, layers):
                 for site, writer in writers.items():
-                    table = extraction.table(run, layers[site], schema, stored)
-                    writer.write_table(table, row_group_size=ROWS[settings.keep])
+                    table = extraction.table(run, layers[site], schemas[site], stored)
+                    kept = "norms" if site == STREAM else settings.keep
+                    writer.write_table(table, row_group_size=ROWS[kept])
 
             extraction.write_runs(args.tokens, adjustments, write)
             for writer in writers.values():

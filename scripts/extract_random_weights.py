@@ -33,6 +33,9 @@ parser.add_argument("--model", type=Path, required=True, help="the trained model
 parser.add_argument(
     "--output", type=Path, nargs="+", required=True, help="one file per site, in their order"
 )
+parser.add_argument(
+    "--stream", type=Path, required=True, help="file for the norms of what each block receives"
+)
 parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in passes at a time")
 parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
@@ -42,6 +45,7 @@ def main(args):
     # These import transformers, which reads at once whether it may use the network.
     from attnlag.adjustments import extraction
     from attnlag.model import loading, random_weights
+    from attnlag.model.hooks import STREAM
 
     settings, run = args.settings, args.settings.extraction
     cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
@@ -76,7 +80,7 @@ def main(args):
                 progress=bar.update,
             )
             schema = columns.schema(len(adjustments.blocks))
-            parts: dict[str, list[pa.Table]] = {site: [] for site in run.sites}
+            parts: dict[str, list[pa.Table]] = {site: [] for site in (*run.sites, STREAM)}
 
             def keep(sequences, layers):
                 for site, tables_of_site in parts.items():
@@ -85,7 +89,7 @@ def main(args):
                     tables_of_site.append(extraction.table(sequences, norms, schema, "float32"))
 
             extraction.write_runs(path, adjustments, keep)
-    for site, output in zip(run.sites, args.output, strict=True):
+    for site, output in zip(parts, [*args.output, args.stream], strict=True):
         made = tables.provenance(
             record, "random_weights", asdict(settings) | {"site": site}, "torch", "transformers"
         )

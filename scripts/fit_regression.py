@@ -36,6 +36,9 @@ parser.add_argument(
 parser.add_argument(
     "--random-weights", type=Path, nargs="?", help="norms with random weights, a control (Parquet)"
 )
+parser.add_argument(
+    "--random-weights-stream", type=Path, nargs="?", help="norms of its stream, for relative norms"
+)
 parser.add_argument("--token-counts", type=Path, nargs="?", help=covariates.FILES["token_counts"])
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
@@ -73,7 +76,9 @@ def main(args):
         order = permutation.order_test(permuted, alpha=settings.alpha, adjust=settings.adjust)
     if args.random_weights:
         facts = covariates.read_facts(settings.control_design, vars(args))
-        random = controls.random_weights(args.random_weights, settings, facts)
+        random = controls.random_weights(
+            args.random_weights, settings, facts, args.random_weights_stream
+        )
     held_against = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
 
     shared = tables.of_all_shards(tables.read_provenance(products[0]))

@@ -7,6 +7,7 @@ They show what the coefficients would be if order meant nothing: in expectation,
 from dataclasses import asdict
 from pathlib import Path
 
+from attnlag.adjustments.norms import norms_in_batches
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, permutation
@@ -18,6 +19,9 @@ ROWS = 4096
 
 parser = program.argument_parser(__doc__, PermutationsSettings)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
+parser.add_argument(
+    "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
+)
 # The workflow gives no path where no covariate needs the file.
 for name, what in covariates.FILES.items():
     parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
@@ -27,7 +31,7 @@ parser.add_argument("--output", type=Path, required=True)
 def main(args):
     settings = args.settings
     products = permutation.permuted_products(
-        tables.batches(args.norms, ROWS, "permutations"),
+        norms_in_batches(args.norms, args.stream, ROWS, "permutations"),
         settings.design,
         covariates.read_facts(settings.design, vars(args)),
         draws=settings.draws,

@@ -11,6 +11,7 @@ from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__, NormsFiguresSettings)
 parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
+parser.add_argument("--stream", type=Path, required=True, help="norms of the stream, likewise")
 parser.add_argument("--tokens", type=Path, required=True, help="likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--site", required=True, help="the sublayer, for the labels")
@@ -18,8 +19,8 @@ parser.add_argument("--output", type=Path, nargs="+", required=True, help="files
 
 
 def main(args):
-    norms, tokens = tables.shards(args.norms), tables.shards(args.tokens)
-    inputs = NormsInputs(norms, tokens, args.corpus, args.site, args.settings)
+    norms, stream, tokens = map(tables.shards, (args.norms, args.stream, args.tokens))
+    inputs = NormsInputs(norms, stream, tokens, args.corpus, args.site, args.settings)
     program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, args.output))
 
 

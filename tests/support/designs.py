@@ -18,9 +18,12 @@ def design_settings(
     position_knots=(4, 16, 64, 256),
     drop_first=1,
     sample=None,
+    outcome="norm",
 ):
     """Return the settings of a design, stated in part."""
-    return DesignSettings(lags, leads, tuple(covariates), position_knots, drop_first, sample)
+    return DesignSettings(
+        lags, leads, tuple(covariates), position_knots, drop_first, sample, outcome
+    )
 
 
 def regression_settings(**changes):
@@ -39,6 +42,7 @@ def regression_settings(**changes):
         "folds": 10,
         "hac_lags": None,
         "stack_mb": 2000,
+        "outcome": "norm",
         "control_design": None,
     }
     return RegressionSettings(**settings | changes)

@@ -186,6 +186,7 @@ SEVERAL = {
         "position_knots": [4, 10, 20],
     },
     "lead": {"leads": [1, 2]},
+    "relative": {"outcome": "relative", "lags": [1, 2], "covariates": ["previous_layer"]},
     "rich": {
         "lags": [1, 2, 5],
         "covariates": ["position", "log_frequency", "group", "previous_layer"],

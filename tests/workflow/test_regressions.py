@@ -13,6 +13,8 @@ from projects import SEVERAL, write_several
 from stage_settings import settings_text
 from warm_python import python
 
+from attnlag.regression import permutation
+
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
 SEQUENCE = ["document", "window"]
@@ -169,6 +171,64 @@ def test_leads_are_tokens_after(project, norms, layer):
     mine = of_layer(table(project, "lead"), layer)
     assert list(mine.index) == ["intercept", "lead_1", "lead_2"]
     np.testing.assert_allclose(mine["estimate"], lead, **CLOSE)
+
+
+def relative_rows(norms, stream):
+    """Return outcome and predictors of the last layer, logs of |adjustment| / |stream|."""
+    ratios = norms.assign(
+        **{
+            name: np.log(norms[name].astype(np.float64) / stream[name].astype(np.float64))
+            for name in ("layer_00", "layer_01")
+        }
+    )
+    ratios.loc[ratios["position"] < 1, ["layer_00", "layer_01"]] = np.nan
+    previous = {
+        "previous_layer": ratios["layer_00"],
+        "previous_layer_lag_1": shifted(ratios, "layer_00", 1),
+    }
+    return rows_of(ratios, "layer_01", lags=(1, 2)).join(pd.DataFrame(previous))
+
+
+def read(paths):
+    tables = pd.concat([pq.read_table(path).to_pandas() for path in paths], ignore_index=True)
+    return tables.assign(document=tables["document"].astype(str))
+
+
+def test_relative_norms_are_norms_over_the_stream(project):
+    """Outcome, lags and the layer before alike, in the regression and both of its controls."""
+    norms = read(sorted(project.folder.glob(f"{SITE}/norms/*.parquet")))
+    stream = read(sorted((project.folder / BASE / "stream").glob("0*.parquet")))
+    keys = [*SEQUENCE, "position", "token_id"]
+    pd.testing.assert_frame_equal(norms[keys], stream[keys])
+    rows = relative_rows(norms, stream)
+    mine = of_layer(table(project, "relative"), 1)
+    oracle = ols(rows).params.rename({"const": "intercept"})
+    np.testing.assert_allclose(mine["estimate"], oracle[mine.index], **CLOSE)
+    # Far from those of the norms themselves.
+    of_norms = relative_rows(norms, stream.assign(layer_00=1.0, layer_01=1.0))
+    assert np.abs(ols(of_norms).params["lag_1"] - oracle["lag_1"]) > 1e-3
+
+    untrained = [project.folder / SITE, project.folder / BASE / "stream"]
+    untrained = [read([folder / "random_weights.parquet"]) for folder in untrained]
+    expected = ols(relative_rows(*untrained)).params[["lag_1", "lag_2"]]
+    controls = of_layer(table(project, "relative", "controls"), 1)
+    np.testing.assert_allclose(controls["random_weights"], expected, **CLOSE)
+
+    # The observed order among the permutations is the same regression.
+    paths = sorted((project.folder / SITE / "relative" / "permutations").glob("*.parquet"))
+    names, found = permutation.estimates_of_orders(
+        permutation.merged_products([permutation.read_products(path) for path in paths])
+    )
+    lags = [names.index("lag_1"), names.index("lag_2")]
+    np.testing.assert_allclose(found[0, 1, lags], oracle[["lag_1", "lag_2"]], **CLOSE)
+
+
+def test_relative_norms_are_called_so(project):
+    folder = project.folder / SITE / "relative"
+    assert "log relative norms" in (folder / "findings.txt").read_text()
+    assert "log relative norm" in (folder / "summary" / "layer_01.txt").read_text()
+    other = (project.folder / SITE / "notebook" / "findings.txt").read_text()
+    assert "relative" not in other
 
 
 def test_the_control_of_permuted_order(project):

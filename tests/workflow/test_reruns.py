@@ -146,6 +146,7 @@ ROWS = {
     "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
     "a regression's leads": (notebook(leads=[1]), DESIGN),
+    "its outcome": (notebook(outcome="relative"), DESIGN),
     "a covariate": (notebook(covariates=["position"]), DESIGN),
     "groups": (notebook(covariates=["group"]), DESIGN),
     "the frequency of tokens": (
@@ -263,9 +264,10 @@ DOCUMENTED = {
     "`fixed_effects` of a regression": ["document effects"],
     "`bias_correction` of a regression": ["a correction of their bias"],
     "`controls`": ["permuted order", "random weights"],
-    "lags, leads or covariates of a regression": [
+    "lags, leads, covariates or outcome of a regression": [
         "a regression's lags",
         "a regression's leads",
+        "its outcome",
         "a covariate",
         "groups",
         "the frequency of tokens",
@@ -357,10 +359,10 @@ def test_a_common_sample_binds_all_regressions(finished):
     }
 
 
-# With four regressions, both controls, and two shards.
+# With five regressions, both controls, and two shards.
 SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
 REFITTED = {
-    **dict.fromkeys(["fit_regression", "plot_regression"], 4),
+    **dict.fromkeys(["fit_regression", "plot_regression"], 5),
     **SPECIFICATIONS,
 }
 
@@ -379,7 +381,7 @@ def keys_of(regression, **keys):
     ("apply", "jobs"),
     [
         (lambda project: None, {}),
-        (change(controls={"permutation": {"draws": 29}}), {"permute_documents": 8, **REFITTED}),
+        (change(controls={"permutation": {"draws": 29}}), {"permute_documents": 10, **REFITTED}),
         (
             change(controls={"random_weights": {"documents": 6, "seed": 1}}),
             {"extract_random_weights": 1, **REFITTED},
@@ -387,7 +389,7 @@ def keys_of(regression, **keys):
         (change(controls={"permutation": None, "random_weights": None}), REFITTED),
         (change(inference={"alpha": 0.02}), REFITTED),
         (change(inference={"hac_lags": 1}), REFITTED),
-        (change(figures={"bands": "single"}), {"plot_regression": 4, **CHECK}),
+        (change(figures={"bands": "single"}), {"plot_regression": 5, **CHECK}),
         (
             keys_of("rich", covariates=["log_frequency"]),
             {

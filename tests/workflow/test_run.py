@@ -37,6 +37,7 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/token_summary.html",
         "tiny/small/token_summary.parquet",
         f"{base}/activations/0000.parquet",
+        "tiny/small/stream/0000.parquet",
         f"{base}/norms/0000.parquet",
         f"{base}/figures/norms_by_layer.png",
         f"{base}/figures/norms_by_position.png",

@@ -9,11 +9,12 @@ rule extract_activations:
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
         model="data/models/{model}/source.json",
     output:
-        expand(
+        sites=expand(
             f"results/{{model}}/{{corpus}}/{{site}}/{KEPT}/{{shard}}.parquet",
             site=CONFIG.extraction.sites,
             allow_missing=True,
         ),
+        stream="results/{model}/{corpus}/stream/{shard}.parquet",
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
@@ -37,4 +38,5 @@ rule extract_activations:
         'python "$ATTNLAG"/scripts/extract_activations.py {input.tokens:q}'
         " --model data/models/{wildcards.model:q} --settings {params.settings:q}"
         " --device {resources.device:q} --batch-tokens {resources.batch_tokens:q}"
-        " --threads {threads} --output {output:q} --memory {resources.mem_mb} --log {log:q}"
+        " --threads {threads} --output {output.sites:q}"
+        " --stream {output.stream:q} --memory {resources.mem_mb} --log {log:q}"

@@ -108,6 +108,16 @@ def for_covariates(name, pattern):
     return file
 
 
+def if_relative(files):
+    """Return the input function of files that regressions of relative norms alone need."""
+
+    def chosen(wildcards):
+        relative = CONFIG.regressions[wildcards.regression].outcome == "relative"
+        return files(wildcards) if relative else []
+
+    return chosen
+
+
 def source_files(wildcards):
     """Return the files that a model is made from, so that a change in them is seen."""
     model = CONFIG.models[wildcards.model]

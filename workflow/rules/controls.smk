@@ -4,6 +4,8 @@
 rule permute_documents:
     input:
         norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        # Only for relative norms.
+        stream=if_relative(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
@@ -26,6 +28,7 @@ rule permute_documents:
         "permute the documents of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
         'python "$ATTNLAG"/scripts/permute_documents.py {input.norms:q} --settings {params.settings:q}'
+        " --stream {input.stream:q}"
         " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
@@ -37,11 +40,12 @@ rule extract_random_weights:
         corpus="results/corpora/{corpus}.parquet",
         model="data/models/{model}/source.json",
     output:
-        expand(
+        sites=expand(
             "results/{model}/{corpus}/{site}/random_weights.parquet",
             site=CONFIG.extraction.sites,
             allow_missing=True,
         ),
+        stream="results/{model}/{corpus}/stream/random_weights.parquet",
     log:
         "logs/{model}/{corpus}/random_weights.log",
     benchmark:
@@ -64,5 +68,5 @@ rule extract_random_weights:
         'python "$ATTNLAG"/scripts/extract_random_weights.py {input.tokens[0]:q}'
         " --corpus {input.corpus:q} --model data/models/{wildcards.model:q}"
         " --settings {params.settings:q} --device {resources.device:q}"
-        " --batch-tokens {resources.batch_tokens:q} --threads {threads} --output {output:q}"
-        " --memory {resources.mem_mb} --log {log:q}"
+        " --batch-tokens {resources.batch_tokens:q} --threads {threads}"
+        " --output {output.sites:q} --stream {output.stream:q} --memory {resources.mem_mb} --log {log:q}"

@@ -4,6 +4,8 @@
 rule build_design:
     input:
         norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        # Only for relative norms.
+        stream=if_relative(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
@@ -26,5 +28,6 @@ rule build_design:
         "build the design of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
     shell:
         'python "$ATTNLAG"/scripts/build_design.py {input.norms:q} --settings {params.settings:q}'
+        " --stream {input.stream:q}"
         " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"

@@ -4,6 +4,7 @@
 rule plot_norms:
     input:
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
@@ -24,7 +25,8 @@ rule plot_norms:
     message:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
-        'python "$ATTNLAG"/scripts/plot_norms.py {input.norms[0]:q} --tokens {input.tokens[0]:q}'
+        'python "$ATTNLAG"/scripts/plot_norms.py {input.norms[0]:q} --stream {input.stream[0]:q}'
+        " --tokens {input.tokens[0]:q}"
         " --corpus {input.corpus:q} --settings {params.settings:q} --site {wildcards.site:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
@@ -38,6 +40,8 @@ rule plot_regression:
         residuals=rules.fit_regression.output.residuals,
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        # Only for relative norms.
+        stream=if_relative(shards_of("results/{model}/{corpus}/stream/{shard}.parquet")),
         corpus="results/corpora/{corpus}.parquet",
         # For joint bands.
         joint=f"{RESULTS}/joint.json" if CONFIG.figures.bands == "joint" else [],
@@ -58,6 +62,7 @@ rule plot_regression:
         runtime=minutes(30),
     params:
         settings=settings_of("plot_regression"),
+        stream=lambda wildcards, input: input.stream[:1],
         code=code("plot_regression"),
     message:
         "draw {wildcards.regression}, {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
@@ -66,6 +71,7 @@ rule plot_regression:
         " --coefficients {input.coefficients:q} --fits {input.fits:q} --groups {input.groups:q}"
         " --influence {input.influence:q} --residuals {input.residuals:q}"
         " --design {input.design[0]:q} --norms {input.norms[0]:q} --corpus {input.corpus:q}"
+        " --stream {params.stream:q}"
         " --joint {input.joint:q} --controls {input.controls:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 

@@ -2,8 +2,12 @@
 
 CAUSAL = "results/{model}/{corpus}/causal"
 SITES_CHANGED = CONFIG.sites_changed()
-# The regression whose coefficients the effects stand beside: the first with lag 1.
-BESIDE_EFFECTS = [name for name in CONFIG.regressions if 1 in CONFIG.regressions[name].lags][:1]
+# The regression whose coefficients the effects stand beside: the first of norms with lag 1.
+BESIDE_EFFECTS = [
+    name
+    for name, regression in CONFIG.regressions.items()
+    if 1 in regression.lags and regression.outcome == "norm"
+][:1]
 
 
 rule estimate_effects:

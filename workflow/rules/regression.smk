@@ -15,6 +15,12 @@ rule fit_regression:
             CONFIG.controls.random_weights,
             lambda wildcards: "results/{model}/{corpus}/{site}/random_weights.parquet",
         ),
+        random_weights_stream=if_asked(
+            CONFIG.controls.random_weights,
+            if_relative(
+                lambda wildcards: "results/{model}/{corpus}/stream/random_weights.parquet"
+            ),
+        ),
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
@@ -59,6 +65,7 @@ rule fit_regression:
         "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
         ' python "$ATTNLAG"/scripts/fit_regression.py {input.crossproducts[0]:q} --design {input.design[0]:q}'
         " --permutations {params.permutations:q} --random-weights {input.random_weights:q}"
+        " --random-weights-stream {input.random_weights_stream:q}"
         " --token-counts {input.token_counts:q}"
         " --corpus {input.corpus:q} --settings {params.settings:q} --threads {threads}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"

@@ -16,6 +16,7 @@ from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn, trying
+from attnlag.model.hooks import STREAM
 from attnlag.storage import tables
 
 # Bounds on what is in memory, in bytes and in batches: half of it is written while the other half
@@ -212,7 +213,8 @@ class Landing:
 class Adjustments:
     """Runs a model over sequences and gives what its sublayers add to each token.
 
-    One forward pass serves all sites.
+    One forward pass serves all sites. It also gives the L2 norm of what each block receives, the
+    residual stream, to measure the adjustments against.
 
     Parameters
     ----------
@@ -313,8 +315,9 @@ class Adjustments:
         Returns
         -------
         layers : dict of str to list of float32 arrays
-            For each site an array per layer, (tokens, width) or (tokens,); rows in the order of
-            the sequences and their tokens. The next call but one overwrites them.
+            For each site an array per layer, (tokens, width) or (tokens,), and for ``STREAM``
+            one of norms, (tokens,); rows in the order of the sequences and their tokens. The next
+            call but one overwrites them.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -371,6 +374,7 @@ class Adjustments:
             shape = (rows, self.width) if self.keep == "vectors" else (rows,)
             for site in self.wanted:
                 held[site] = [np.empty(shape, np.float32) for _ in self.blocks]
+            held[STREAM] = [np.empty(rows, np.float32) for _ in self.blocks]
         return {site: [values[:rows] for values in arrays] for site, arrays in held.items()}
 
     def _forward(
@@ -399,7 +403,7 @@ class Adjustments:
         landing = Landing(rows)
         sites = [SITES[name] for name in self.wanted]
         seen: dict[str, dict[str, torch.Tensor]] = {site.name: {} for site in sites}
-        needed = {part for site in sites for part in site.parts}
+        needed = {STREAM, *(part for site in sites for part in site.parts)}
         unseen = len(needed) * len(self.blocks)
         first = self.identity_error is None
 
@@ -408,6 +412,8 @@ class Adjustments:
                 raise hooks.NoVectors(
                     f"vectors of {added.shape[1]} from {part} in a stream of {self.width}"
                 )
+            if part == STREAM:
+                landing.add(layers[STREAM][layer], norms_of(added))
             for site in sites:
                 if part not in site.parts:
                     continue
@@ -453,12 +459,7 @@ class Adjustments:
 
     def _kept(self, added: torch.Tensor) -> torch.Tensor:
         """Return what is kept of the vectors that a sublayer adds."""
-        if self.keep == "vectors":
-            return added.float()
-        if added.device.type == "cpu":
-            # As the norms of stored vectors are taken: equal to the last bit.
-            return torch.from_numpy(l2_norms(added.float().numpy()))
-        return torch.linalg.vector_norm(added, dim=-1, dtype=torch.float64).float()
+        return added.float() if self.keep == "vectors" else norms_of(added)
 
     @contextmanager
     def _no_vectors_told(self) -> Iterator[None]:
@@ -536,7 +537,7 @@ class Adjustments:
         gaps = np.concatenate(
             [
                 relative_differences(found, expected)
-                for site in alone
+                for site in self.wanted
                 for found, expected in zip(beside[site], alone[site], strict=True)
             ]
         )
@@ -562,6 +563,14 @@ class Adjustments:
             model_type=str(self.model.config.model_type),  # type: ignore[union-attr]
             name=self.name,
         )
+
+
+def norms_of(vectors: torch.Tensor) -> torch.Tensor:
+    """Return the L2 norm of each vector, accumulated in float64, as float32."""
+    if vectors.device.type == "cpu":
+        # As the norms of stored vectors are taken: equal to the last bit.
+        return torch.from_numpy(l2_norms(vectors.float().numpy()))
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
 
 
 def write_runs(

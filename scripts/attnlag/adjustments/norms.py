@@ -1,10 +1,14 @@
-"""L2 norms of adjustments, and their logarithms."""
+"""L2 norms of adjustments, their logarithms, and their sizes relative to the stream."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
+from attnlag.storage import tables
 
 
 def l2_norms(vectors: np.ndarray) -> np.ndarray:
@@ -27,6 +31,49 @@ def log_norms(norms: np.ndarray) -> np.ndarray:
     norms = norms.astype(np.float64)
     usable = np.isfinite(norms) & (norms > 0)
     return np.log(norms, out=np.full_like(norms, np.nan), where=usable)
+
+
+def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
+    """Return norms over those of the stream, float64; NaN where the stream's gives no ratio."""
+    usable = np.isfinite(stream) & (stream > 0)
+    ratios = np.full(len(norms), np.nan)
+    return np.divide(norms, stream, out=ratios, where=usable, dtype=np.float64)
+
+
+def norms_in_batches(
+    norms: Path, stream: Path | None, rows: int, progress: str
+) -> Iterator[pa.RecordBatch]:
+    """Yield a file of norms in batches, as it is or relative to the stream.
+
+    Parameters
+    ----------
+    norms : Path
+        Norms of adjustments.
+    stream : Path or None
+        Norms of the stream that the same blocks receive at the same tokens; None: norms as they
+        are.
+    rows : int
+        Rows of a batch, at most.
+    progress : str
+        Name on the progress bar.
+    """
+    batches = tables.batches(norms, rows, progress)
+    if stream is None:
+        yield from batches
+        return
+    names = columns.layers_in(pq.read_schema(norms))
+    others = tables.batches(stream, rows, f"{progress}: stream", names)
+    waiting = pa.table({name: pa.array([], pa.float32()) for name in names})
+    for batch in batches:
+        # The two files may be cut into batches at different rows.
+        while len(waiting) < len(batch):
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(others)])])
+        for name in names:
+            ratios = relative_norms(batch[name].to_numpy(), waiting[name][: len(batch)].to_numpy())
+            place = batch.schema.get_field_index(name)
+            batch = batch.set_column(place, name, pa.array(ratios))
+        waiting = waiting.slice(len(batch))
+        yield batch
 
 
 def norms_of_row_group(file: pq.ParquetFile, group: int) -> pa.Table:

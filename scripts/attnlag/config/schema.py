@@ -447,6 +447,11 @@ class Norms(Section):
 class Regression(Section):
     """One regression of log norms, fitted layer by layer."""
 
+    outcome: Literal["norm", "relative"] = Field(
+        default="norm",
+        description="What is regressed, and what its lags are of: the log norm of the adjustment, "
+        "or its log relative norm, |adjustment| / |stream that the block receives|",
+    )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
         default=[], description="Distances in tokens to the tokens before, as in `[1, 2]`"

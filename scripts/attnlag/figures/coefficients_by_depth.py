@@ -31,7 +31,7 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.labels import COVARIANCE
+from attnlag.regression.labels import COVARIANCE, UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_comparison",)
@@ -79,17 +79,25 @@ class Data:
         The correction behind ``p_adjusted``.
     negligible : float or None
         Bound within which coefficients that are shown to be there are crosses.
+    outcome : {"norm", "relative"}
+        What the coefficients are of.
     """
 
     coefficients: pd.DataFrame
     alpha: float
     adjust: str
     negligible: float | None = None
+    outcome: str = "norm"
 
 
 def reduce(inputs: ComparisonInputs) -> Data:
     """Return the table as it is."""
-    return Data(inputs.coefficients, **inputs.inference, negligible=inputs.negligible)
+    return Data(
+        inputs.coefficients,
+        **inputs.inference,
+        negligible=inputs.negligible,
+        outcome=inputs.outcome,
+    )
 
 
 def title_of(data: Data) -> str:
@@ -150,7 +158,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     figure.align_ylabels()
 
     note = (
-        f"{PREDICTIVE} Coefficients: log norm per log norm. Standard errors: "
+        f"{PREDICTIVE} Coefficients: {UNITS[data.outcome]}. Standard errors: "
         f"{COVARIANCE[coefficients['vcov_type'].iloc[0]]}; "
         f"{correction_text(adjust, 'the layers of a model')}."
     )

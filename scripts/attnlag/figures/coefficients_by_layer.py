@@ -35,6 +35,7 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
@@ -78,6 +79,8 @@ class Data:
         Bound within which coefficients that are shown to be there are crosses.
     r_squared_name : str
         With document effects, R² is of the variance within documents.
+    outcome : {"norm", "relative"}
+        What the coefficients are of.
     """
 
     coefficients: pd.DataFrame
@@ -89,6 +92,7 @@ class Data:
     within: bool = False
     negligible: float | None = None
     r_squared_name: str = "R²"
+    outcome: str = "norm"
 
 
 def reduce(inputs: CoefficientsInputs) -> Data:
@@ -102,6 +106,7 @@ def reduce(inputs: CoefficientsInputs) -> Data:
         within=inputs.stages["regression"]["fixed_effects"] == "document",
         negligible=inputs.negligible,
         r_squared_name=inputs.r_squared_name,
+        outcome=inputs.outcome,
     )
 
 
@@ -117,6 +122,8 @@ def title_of(data: Data) -> str:
                 text += f" ({random:.2f} with random weights)"
         parts.append(text)
     scope = "Within documents" if data.within else "Pooled over documents"
+    if data.outcome == "relative":
+        scope = f"Relative norms {scope[0].lower()}{scope[1:]}"
     return f"{scope}, median over the layers: {', '.join(parts)}"
 
 
@@ -157,7 +164,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     strip = strip_height([entries], size.canvas)
     figure, panels, bottom = _panels_of_groups(len(groups), strip, size)
     # Panels that are not high enough for the unit leave it to the footnote.
-    unit = "" if size.narrow else "\n(log norm per log norm)"
+    unit = "" if size.narrow else f"\n({UNITS[data.outcome]})"
     for axes, group in zip(panels, groups, strict=True):
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
         if drawn and controls is not None:
@@ -200,7 +207,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     notes = [PREDICTIVE]
     if size.narrow:
         notes.append(
-            "Coefficients: log norm per log norm. R²: share of variance"
+            f"Coefficients: {UNITS[data.outcome]}. R²: share of variance"
             f"{' ' if within else ''}{within}."
         )
     if critical_values is not None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.adjustments import columns
-from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments.norms import log_norms, relative_norms
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.regression.labels import R_SQUARED
 from attnlag.storage import tables
@@ -62,8 +62,13 @@ class NormsSample:
     log_norms: np.ndarray
 
 
-def sample_norms(paths: Sequence[Path], drop_first: int = 0) -> NormsSample:
-    """Read a sample of the norms of all shards, without the first tokens of each sequence."""
+def sample_norms(
+    paths: Sequence[Path], drop_first: int = 0, stream: Sequence[Path] | None = None
+) -> NormsSample:
+    """Read a sample of the norms of all shards, without the first tokens of each sequence.
+
+    With the norms of the stream, those of the sample are relative to it.
+    """
     tokens = tables.row_count(paths)
     rows = sampled_rows(tokens)
     position = tables.values_of(paths, "position", rows).astype(np.int64)
@@ -72,7 +77,10 @@ def sample_norms(paths: Sequence[Path], drop_first: int = 0) -> NormsSample:
     names = columns.layers_in(pq.read_schema(paths[0]))
     logs = np.empty((len(names), len(rows)))
     for place, name in enumerate(tqdm(names, desc="layers", unit="layer", delay=2)):
-        logs[place] = log_norms(tables.values_of(paths, name, rows))
+        norms = tables.values_of(paths, name, rows)
+        if stream is not None:
+            norms = relative_norms(norms, tables.values_of(stream, name, rows))
+        logs[place] = log_norms(norms)
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
 
 
@@ -82,7 +90,7 @@ class NormsInputs:
 
     Attributes
     ----------
-    norms, tokens : list of Path
+    norms, stream, tokens : list of Path
         Files of all shards.
     corpus : Path
     site : str
@@ -90,6 +98,7 @@ class NormsInputs:
     """
 
     norms: list[Path]
+    stream: list[Path]
     tokens: list[Path]
     corpus: Path
     site: str
@@ -99,6 +108,11 @@ class NormsInputs:
     def sample(self) -> NormsSample:
         """The tokens that the figures are made from, first ones of sequences among them."""
         return sample_norms(self.norms)
+
+    @cached_property
+    def relative(self) -> NormsSample:
+        """The same tokens, their norms relative to the stream."""
+        return sample_norms(self.norms, stream=self.stream)
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -136,6 +150,11 @@ class Coefficients:
     def inference(self) -> dict[str, Any]:
         """The settings ``alpha`` and ``adjust``."""
         return {name: self.stages["regression"][name] for name in ("alpha", "adjust")}
+
+    @property
+    def outcome(self) -> str:
+        """What is regressed: ``norm`` or ``relative``."""
+        return self.stages["regression"].get("outcome", "norm")
 
     @property
     def negligible(self) -> float | None:
@@ -208,6 +227,8 @@ class RegressionInputs(CoefficientsInputs):
         Coefficients of each group of documents, the most influential documents, residual sums.
     design, norms : list of Path
         Files of all shards.
+    stream : list of Path, or None
+        Likewise; only of a regression of relative norms.
     corpus : Path
     layers : sequence of int, or None
         Layers that get a panel of their own; None: all, or some of all.
@@ -218,6 +239,7 @@ class RegressionInputs(CoefficientsInputs):
     residuals_file: Path
     design: list[Path]
     norms: list[Path]
+    stream: list[Path] | None = None
     corpus: Path
     layers: Sequence[int] | None
 
@@ -280,6 +302,13 @@ class ComparisonInputs(Coefficients):
         """The rows of this site and regression."""
         table = pd.read_parquet(self.coefficients_file)
         return table.query("site == @self.site and regression == @self.regression")
+
+    @property
+    def outcome(self) -> str:
+        """What is regressed, from the record of one of the studies."""
+        studies = tables.read_provenance(self.coefficients_file)["studies"]
+        (record, *_) = [s["record"] for s in studies if s["regression"] == self.regression]
+        return record["stages"]["regression"].get("outcome", "norm")
 
     @property
     def name(self) -> str:

@@ -1,4 +1,7 @@
-"""Log norms of every layer: a sample of tokens as points, and histograms of all of them."""
+"""Log norms of every layer, as they are and relative to the stream that the block receives.
+
+A sample of tokens as points, and histograms of the norms of all of them.
+"""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from attnlag.figures.drawing import (
     TAIL,
     finite,
     frame,
+    is_below,
     label_layers,
     layer_ticks,
     quantiles_of,
@@ -41,6 +45,9 @@ SUBCATEGORY = "by layer"
 # Tokens drawn as points in a layer, and first tokens of sequences beside them.
 POINTS = 400
 FIRST_POINTS = 15
+
+# Where the scale of relative norms may be labelled.
+RATIOS = [a * 10.0**b for b in range(-6, 7) for a in (1, 3)]
 
 # More corners than this in the outlines of the histograms would make an SVG of many megabytes.
 MOST_CORNERS = 50_000
@@ -128,34 +135,55 @@ class Data:
     site : str
     drop_first : int
         Number of tokens of each sequence that are marked as its first.
+    relative : list of LayerNorms, or None
+        The same of norms relative to the stream.
     """
 
     layers: list[LayerNorms]
     tokens: int
     site: str
     drop_first: int
+    relative: list[LayerNorms] | None = None
 
 
 def reduce(inputs: NormsInputs) -> Data:
     """Reduce the norms to points and histograms."""
-    sample, drop_first = inputs.sample, inputs.settings.drop_first
-    layers = [
-        layer_norms(layer, logs, sample.position < drop_first)
-        for layer, logs in zip(sample.layers, sample.log_norms, strict=True)
-    ]
-    return Data(layers, sample.tokens, inputs.site, drop_first)
+    drop_first = inputs.settings.drop_first
+    layers, relative = (
+        [
+            layer_norms(layer, logs, sample.position < drop_first)
+            for layer, logs in zip(sample.layers, sample.log_norms, strict=True)
+        ]
+        for sample in (inputs.sample, inputs.relative)
+    )
+    return Data(layers, inputs.sample.tokens, inputs.site, drop_first, relative)
+
+
+def ends_of(layers: Sequence[LayerNorms]) -> tuple[LayerNorms, LayerNorms] | None:
+    """Return the layers with the smallest and the largest median; None where none has one."""
+    known = np.array([part.median for part in layers])
+    if np.isnan(known).all():
+        return None
+    return layers[int(np.nanargmin(known))], layers[int(np.nanargmax(known))]
 
 
 def title_of(data: Data) -> str:
-    """Return the smallest and the largest typical norm, with their layers."""
-    known = np.array([part.median for part in data.layers])
-    if np.isnan(known).all():
+    """Return the smallest and the largest typical norm, with their layers, and the shares."""
+    ends = ends_of(data.layers)
+    if ends is None:
         return "No layer has a norm that is finite and not zero"
-    low, high = (data.layers[place] for place in (np.nanargmin(known), np.nanargmax(known)))
-    return (
+    low, high = ends
+    title = (
         f"Median norm from {np.exp(low.median):.2g} (layer {low.layer}) to "
         f"{np.exp(high.median):.3g} (layer {high.layer})"
     )
+    if data.relative and (ends := ends_of(data.relative)):
+        low, high = ends
+        title += (
+            f"; over the stream's from {np.exp(low.median):.2g} (layer {low.layer}) to "
+            f"{np.exp(high.median):.3g} (layer {high.layer})"
+        )
+    return title
 
 
 @style()
@@ -167,11 +195,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     low, high = norm_limits(layers)
     label = f"log norm of {SITES[data.site].label} (natural log)"
 
-    figure = Figure(figsize=size.tall(8.2 if size.narrow else 5.8), layout="constrained")
-    if size.narrow:
-        strip, ridges = figure.subplots(2, 1, height_ratios=[1, 1.1])
-    else:
-        strip, ridges = figure.subplots(1, 2, width_ratios=[1.5, 1])
+    figure, strip, ridges, shares = _panels(size, data.relative is not None)
 
     samples, firsts = [part.sample for part in layers], [part.first_sample for part in layers]
     strip.set_ylim(low, high)
@@ -179,6 +203,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     _draw_points(strip, numbers, firsts, None)
     strip.set_ylim(low, high)
     label_layers(strip, numbers, most=None if size.narrow else 16)
+    if shares is not None and data.relative:
+        _draw_shares(shares, data.relative, list(colours), SITES[data.site].label, size)
+        if is_below(shares, strip):
+            # The panel below shows the same layers in the same places.
+            strip.tick_params(labelbottom=False)
+            strip.set_xlabel("")
     strip.set_ylabel(textwrap.fill(label, 34) if size.narrow else label)
     points = np.concatenate(samples + firsts)
     beyond = bool(((points < low) | (points > high)).any())
@@ -223,6 +253,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     bar.ax.minorticks_off()
     bar.set_label("layer")
 
+    note = ""
+    if shares is not None:
+        note = (
+            " Relative: the norm of what is added, over that of the residual stream that the block "
+            "receives; line: the median of all tokens but first ones."
+        )
     drawn = f"a sample of {counted(len(samples[0]), 'token')} in each layer"
     histograms = tokens_shown(data.tokens)
     if len(firsts[0]):
@@ -232,9 +268,50 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         figure,
         title,
         f"Points: {drawn}, of {data.tokens:,}, the same ones in each. Histograms: {histograms}, "
-        "Freedman-Diaconis bins; heights are tokens per bin, over the largest of the layer.",
+        "Freedman-Diaconis bins; heights are tokens per bin, over the largest of the layer."
+        f"{note}",
     )
     return figure
+
+
+def _panels(size: Size, with_shares: bool) -> tuple[Figure, Axes, Axes, Axes | None]:
+    """Return a figure with axes of the points, the histograms and, if asked, the relative norms.
+
+    Relative norms lie below the points, layer by layer.
+    """
+    if size.narrow:
+        figure = Figure(figsize=size.tall(10.2 if with_shares else 8.2), layout="constrained")
+        panels = figure.subplots(
+            2 + with_shares, 1, height_ratios=[1, 0.75, 1.1] if with_shares else [1, 1.1]
+        )
+        return figure, panels[0], panels[-1], panels[1] if with_shares else None
+    figure = Figure(figsize=size.tall(8.0 if with_shares else 5.8), layout="constrained")
+    grid = figure.add_gridspec(
+        1 + with_shares, 2, width_ratios=[1.5, 1], height_ratios=[1.5, 1][: 1 + with_shares]
+    )
+    strip, ridges = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[:, 1])
+    return figure, strip, ridges, figure.add_subplot(grid[1, 0]) if with_shares else None
+
+
+def _draw_shares(
+    axes: Axes, layers: Sequence[LayerNorms], colours: list, label: str, size: Size
+) -> None:
+    """Draw relative norms of every layer as points, with their medians, on a scale of ratios."""
+    numbers = [part.layer for part in layers]
+    low, high = norm_limits(layers)
+    # One is where a sublayer adds as much as there is.
+    low, high = min(low, -0.1), max(high, 0.1)
+    axes.set_ylim(low, high)
+    axes.axhline(0, color="0.5", linewidth=0.8, zorder=0.5)
+    _draw_points(axes, numbers, [part.sample for part in layers], colours)
+    _draw_points(axes, numbers, [part.first_sample for part in layers], None)
+    axes.plot(numbers, [part.median for part in layers], color="k", linewidth=1.4, zorder=4)
+    axes.set_ylim(low, high)
+    # Logarithms, as above, with the ratios that they are of.
+    ticks = [tick for tick in np.log(RATIOS) if low <= tick <= high]
+    axes.set_yticks(ticks, [f"{np.exp(tick):g}" for tick in ticks])
+    label_layers(axes, numbers, most=None if size.narrow else 16)
+    axes.set_ylabel(textwrap.fill(f"relative norm of {label} (log scale)", 26))
 
 
 def _draw_points(

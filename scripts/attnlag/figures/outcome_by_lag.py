@@ -31,6 +31,7 @@ from attnlag.figures.inputs import RegressionInputs, sampled_rows
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression import crossproducts
+from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables
 
@@ -153,6 +154,7 @@ class Data:
         Number of rows of the design, of which the panels perhaps show a sample.
     r_squared_name : str
         With document effects, R² is of the variance within documents.
+    outcome : {"norm", "relative"}
     """
 
     panels: list[LagPanel]
@@ -160,6 +162,7 @@ class Data:
     lag: str
     rows: int
     r_squared_name: str = "R²"
+    outcome: str = "norm"
 
 
 def reduce(inputs: RegressionInputs) -> Data:
@@ -178,7 +181,7 @@ def reduce(inputs: RegressionInputs) -> Data:
             for column in (lag, "y")
         )
         panels.append(lag_panel(layer, lags, outcomes, slopes[layer], r_squared[layer]))
-    return Data(panels, inputs.fits, lag, count, inputs.r_squared_name)
+    return Data(panels, inputs.fits, lag, count, inputs.r_squared_name, inputs.outcome)
 
 
 def title_of(data: Data) -> str:
@@ -211,9 +214,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     largest = max((int(p.counts.max()) for p in panels if p.counts is not None), default=0)
     # The scale of colours takes more than half an inch.
     width = columns * side + (1.5 if largest else 0.9) if size is PAGE else size.canvas
+    logs = OUTCOMES[data.outcome]
+    norm = logs.removeprefix("log ")
     footnote = (
-        f"{some}Both axes: natural logarithm of the norm, less the mean of the layer's outcome, in "
-        f"its standard deviations (SD), so that all panels share them; the central "
+        f"{some}Both axes: natural logarithm of the {norm}, less the mean of the layer's "
+        f"outcome, in its standard deviations (SD), so that all panels share them; the central "
         f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
         f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
         f"means. {data.r_squared_name}: of the whole regression. "
@@ -248,8 +253,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         figure,
         title,
         footnote,
-        x_label=f"log norm at token t {'+' if is_lead(lag) else '−'} {distance(lag)} {unit}",
-        y_label=f"log norm at token t {unit}",
+        x_label=f"{logs} at token t {'+' if is_lead(lag) else '−'} {distance(lag)} {unit}",
+        y_label=f"{logs} at token t {unit}",
     )
     return figure
 

@@ -33,6 +33,7 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 from attnlag.storage.tables import row_count
 
@@ -82,6 +83,8 @@ class Data:
         Number of tokens in the corpus, of which the norms perhaps are a sample.
     negligible : float or None
         Bound within which coefficients that are shown to be there are crosses.
+    outcome : {"norm", "relative"}
+        What the coefficients are of.
     """
 
     sites: list[SitePanels]
@@ -90,6 +93,7 @@ class Data:
     drop_first: int
     tokens: int = 0
     negligible: float | None = None
+    outcome: str = "norm"
 
 
 def reduce(inputs: SitesInputs) -> Data:
@@ -107,6 +111,7 @@ def reduce(inputs: SitesInputs) -> Data:
         drop_first=first.drop_first,
         tokens=tokens,
         negligible=first.negligible,
+        outcome=first.outcome,
     )
 
 
@@ -173,7 +178,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             slopes.set_ylabel("coefficient")
         elif panels is sites[0]:
             norms.set_ylabel("log norm\n(natural log)")
-            slopes.set_ylabel("coefficient\n(log norm per log norm)")
+            slopes.set_ylabel(f"coefficient\n({UNITS[data.outcome]})")
     sns.despine(figure)
     for line in pairs.T:
         figure.align_ylabels(list(line if size.narrow else line[:1]))
@@ -183,7 +188,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     first = "first" if drop_first == 1 else f"first {drop_first}"
     dropped = f" but the {first} of each sequence" if drop_first else ""
     places = ("Left", "Right") if size.narrow else ("Above", "Below")
-    units = "Natural logarithms. Coefficients: log norm per log norm. " if size.narrow else ""
+    units = f"Natural logarithms. Coefficients: {UNITS[data.outcome]}. " if size.narrow else ""
     frame(
         figure,
         title,

@@ -1,7 +1,7 @@
 """Coefficient of lag 1 by layer of every regression, side by side."""
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 import seaborn as sns
@@ -29,7 +29,7 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.labels import COVARIANCE
+from attnlag.regression.labels import COVARIANCE, UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_specifications",)
@@ -70,19 +70,23 @@ class Data:
         The correction behind ``p_adjusted``.
     negligible : float or None
         Bound within which coefficients that are shown to be there are crosses.
+    outcomes : list of {"norm", "relative"}
+        What each regression is of; empty: of norms.
     """
 
     regressions: list[pd.DataFrame]
     alpha: float
     adjust: str
     negligible: float | None = None
+    outcomes: list[str] = field(default_factory=list)
 
 
 def reduce(inputs: SpecificationsInputs) -> Data:
     """Return the tables as they are."""
     first = inputs.studies[0]
     tables = [study.coefficients for study in inputs.studies]
-    return Data(tables, **first.inference, negligible=first.negligible)
+    outcomes = [study.outcome for study in inputs.studies]
+    return Data(tables, **first.inference, negligible=first.negligible, outcomes=outcomes)
 
 
 def title_of(data: Data) -> str:
@@ -132,6 +136,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         )
         for table, term in zip(regressions, terms, strict=True)
     ]
+    outcomes = data.outcomes or ["norm"] * len(titles)
+    titles = [
+        title + "\n(relative norms)" * (outcome == "relative")
+        for title, outcome in zip(titles, outcomes, strict=True)
+    ]
+    unit_of_all = UNITS[outcomes[0]] if len(set(outcomes)) == 1 else "log per log"
     lines = max(title.count("\n") for title in titles)
     each = (1.8 if size.narrow else 2.1 if columns > 2 else 2.7) + 0.17 * lines
     figure = Figure(figsize=size.tall(rows * each + strip + 1.35), layout="constrained")
@@ -148,7 +158,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         label_layers(axes, numbers)
         axes.set_xlabel("")
         if place % columns == 0:
-            unit = "" if size.narrow else "\n(log norm per log norm)"
+            unit = "" if size.narrow else f"\n({unit_of_all})"
             axes.set_ylabel(f"coefficient{unit}")
         if place + columns >= len(regressions):
             # Nothing below shows the numbers of this column.
@@ -159,7 +169,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     errors = " and ".join(COVARIANCE[kind] for kind in kinds)
     notes = [f"The coefficient of {named(TERM)}, or of the term named above the panel."]
     if size.narrow:
-        notes.append("Its unit: log norm per log norm.")
+        notes.append(f"Its unit: {unit_of_all}.")
     notes.append(f"Standard errors: {errors}.")
     correction = correction_text(adjust)
     notes.append(f"{correction[0].upper()}{correction[1:]}. {PREDICTIVE}")

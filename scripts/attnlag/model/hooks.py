@@ -14,6 +14,9 @@ from attnlag.model.architectures import PARTS, BlockModules
 
 REGISTERING = threading.Lock()
 
+# Beside the parts of a block, what `watched` can give: the vectors that the block receives.
+STREAM = "stream"
+
 # The proof's bound on |input + attention + MLP - output| / |output|, per token. Rounding alone
 # leaves a few units in the last place of the stream's precision.
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
@@ -26,6 +29,11 @@ class NoVectors(Exception):
 def first_tensor(output: Any) -> torch.Tensor:
     """Return a module's output itself where it is the first of several (attention weights, say)."""
     return output[0] if isinstance(output, tuple | list) else output
+
+
+def stream_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the residual stream among the arguments of a block."""
+    return args[0] if args else kwargs.get("hidden_states")
 
 
 def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
@@ -60,7 +68,7 @@ def watched(
     receive: Callable[[int, str, torch.Tensor], object],
     parts: Collection[str] = PARTS,
 ) -> Iterator[None]:
-    """Call ``receive(layer, part, added)`` for what the sublayers add in a forward pass.
+    """Call ``receive(layer, part, vectors)`` for what the sublayers add in a forward pass.
 
     Only in passes of the thread that enters this: those of others may run beside it.
 
@@ -71,9 +79,10 @@ def watched(
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
     receive : callable
-        ``part`` is one of ``parts``; ``added`` is (tokens, width), in the order of the mask.
+        ``part`` is one of ``parts``; ``vectors`` is (tokens, width), in the order of the mask.
     parts : collection of str
-        Those of ``PARTS`` that are watched; the others are not copied.
+        Those of ``PARTS`` that are watched, and ``STREAM`` for what each block receives; the
+        others are not copied.
     """
     real_tokens = selector(mask)
 
@@ -88,10 +97,24 @@ def watched(
 
         return hook
 
+    def stream_hook_of(layer: int) -> Callable[..., None]:
+        # Passes of other threads may call this while it is put in place or taken away, when torch
+        # does not know yet, or any more, that it is to get the keywords.
+        def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+            if threading.get_ident() == thread:
+                receive(layer, STREAM, real_tokens(stream_of(args, kwargs or {})))
+
+        return hook
+
     with ExitStack() as hooks:
         # Two hooks that are registered at once may get the same number, and one be lost.
         with REGISTERING:
             for layer, block in enumerate(blocks):
+                if STREAM in parts:
+                    before = block.block.register_forward_pre_hook(
+                        stream_hook_of(layer), with_kwargs=True
+                    )
+                    hooks.callback(before.remove)
                 for part, module in block.parts.items():
                     if part not in parts:
                         continue
@@ -138,8 +161,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     parts: list[tuple[str, torch.Tensor]] = []
 
     def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stream = args[0] if args else kwargs.get("hidden_states")
-        parts[:] = [("input", real_tokens(stream).float())]
+        parts[:] = [("input", real_tokens(stream_of(args, kwargs)).float())]
 
     def add(_: int, part: str, added: torch.Tensor) -> None:
         parts.append((part, added.float()))

@@ -249,13 +249,23 @@ OUTPUTS = [
         },
     ),
     Output(
+        "results/{model}/{corpus}/stream/{shard}.parquet",
+        "norms of the residual stream that each block receives, a row per token, in the order of "
+        "the norms",
+        {
+            **KEYS,
+            LAYERS: ("units of the residual stream", "L2 norm of the block's input"),
+        },
+    ),
+    Output(
         f"{STUDY_FOLDER}/design/{{shard}}.parquet",
         "outcome and regressors, a row per token that has them",
         {
             **KEYS,
             f"{LAYERS}.y": (
                 "log norm",
-                "natural log of the norm; empty where the layer has no row",
+                "natural log of the norm, or of the relative norm (`outcome`); empty where the "
+                "layer has no row",
             ),
             f"{LAYERS}.TERM": ("as the term", "a regressor that differs between layers"),
             "TERM": ("as the term", "a regressor that is the same in all layers"),
@@ -305,6 +315,12 @@ OUTPUTS = [
         "norms of the same architecture with random weights, over the first documents of each "
         "group: a row per token",
         {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the vector")},
+        when=with_random_weights,
+    ),
+    Output(
+        "results/{model}/{corpus}/stream/random_weights.parquet",
+        "norms of the residual stream that each block receives in it: a row per token",
+        {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the block's input")},
         when=with_random_weights,
     ),
     Output(

@@ -97,6 +97,7 @@ def build_design(config: Config, names: Names) -> DesignSettings:
             leads=tuple(sample["leads"]),
             covariates=tuple(sample["covariates"]),
         ),
+        outcome=regression.outcome,
     )
 
 
@@ -111,6 +112,7 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
         fixed_effects=regression.fixed_effects,
         bias_correction=regression.bias_correction,
         **config.inference.model_dump(),
+        outcome=regression.outcome,
         control_design=build_design(config, names) if config.controls.random_weights else None,
     )
 

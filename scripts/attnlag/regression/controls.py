@@ -15,18 +15,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
+from attnlag.adjustments.norms import norms_in_batches
 from attnlag.regression import bootstrap, crossproducts, design, least_squares
 from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.permutation import OrderTest
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 from attnlag.regression.terms import is_lag
-from attnlag.storage import tables
 
 # Rows of norms in memory at a time.
 ROWS = 16_384
 
 
-def shard_of(norms: Path, settings: DesignSettings, facts: Mapping[str, Any], halves: int) -> Shard:
+def shard_of(
+    norms: Path,
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+    halves: int,
+    stream: Path | None = None,
+) -> Shard:
     """Return the cross-products of the design of some norms, without a file for either.
 
     Parameters
@@ -38,10 +44,12 @@ def shard_of(norms: Path, settings: DesignSettings, facts: Mapping[str, Any], ha
         From ``covariates.read_facts``.
     halves : int
         2 to keep the halves of documents apart, else 1.
+    stream : Path or None
+        Norms of the stream at the same tokens, for relative norms.
     """
     layers = columns.layers_in(pq.read_schema(norms))
     schema = design.schema(layers, settings, facts)
-    batches = tables.batches(norms, ROWS, "design of random weights")
+    batches = norms_in_batches(norms, stream, ROWS, "design of random weights")
     parts = list(design.designs(batches, settings, design.Counts(), facts))
     whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
     rows = whole.to_batches()
@@ -61,6 +69,7 @@ def random_weights(
     norms: Path,
     settings: RegressionSettings,
     facts: Mapping[str, Any],
+    stream: Path | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to the norms of the model with random weights.
 
@@ -71,6 +80,8 @@ def random_weights(
         With the design of the control.
     facts : mapping
         From ``covariates.read_facts``.
+    stream : Path or None
+        Norms of the stream at the same tokens, for relative norms.
 
     Returns
     -------
@@ -81,7 +92,7 @@ def random_weights(
     """
     assert settings.control_design is not None
     halves = 2 if settings.bias_correction == "half-panel" else 1
-    shard = shard_of(norms, settings.control_design, facts, halves)
+    shard = shard_of(norms, settings.control_design, facts, halves, stream)
     stack = crossproducts.stacked(
         [shard],
         fixed_effects=settings.fixed_effects == "document",

@@ -18,6 +18,10 @@ ADJUSTMENTS = {
     "max-t": "Romano-Wolf, max-t",
 }
 
+# What is regressed on itself at other tokens, and the unit of the coefficients.
+OUTCOMES = {"norm": "log norm", "relative": "log relative norm"}
+UNITS = {"norm": "log norm per log norm", "relative": "of log relative norms"}
+
 # Document effects leave the variance within documents to be explained.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 

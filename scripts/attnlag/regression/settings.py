@@ -6,6 +6,7 @@ from typing import Literal
 Covariance = Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"]
 Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
 FixedEffects = Literal["none", "document"]
+Outcome = Literal["norm", "relative"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class DesignSettings:
         Tokens at the start of every sequence that are neither an outcome nor a predictor.
     sample : SampleSettings or None
         None: all rows that the terms allow.
+    outcome : {"norm", "relative"}
+        Norms as they are, or over those of the residual stream; of outcomes and predictors alike.
     """
 
     lags: tuple[int, ...]
@@ -49,6 +52,7 @@ class DesignSettings:
     position_knots: tuple[int, ...] | None
     drop_first: int
     sample: SampleSettings | None
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class RegressionSettings:
         Lags of the Newey-West errors; None: by the rule of thumb.
     stack_mb : int
         Memory for the cross-products of documents.
+    outcome : {"norm", "relative"}
+        What the design is of.
     control_design : DesignSettings or None
         The terms, for the control with random weights; None without it.
     """
@@ -103,6 +109,7 @@ class RegressionSettings:
     folds: int | Literal["groups"]
     hac_lags: int | None
     stack_mb: int
+    outcome: Outcome
     control_design: DesignSettings | None
 
 

@@ -14,7 +14,14 @@ from attnlag.errors import counted
 from attnlag.regression import groups, results
 from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import CLUSTERED, Fit
-from attnlag.regression.labels import COVARIANCE, FEWEST_POINTS, R_SQUARED, correction, spans
+from attnlag.regression.labels import (
+    COVARIANCE,
+    FEWEST_POINTS,
+    OUTCOMES,
+    R_SQUARED,
+    correction,
+    spans,
+)
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums, order_left
 from attnlag.regression.settings import RegressionSettings
@@ -62,6 +69,7 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
             title=f"{name}: layer {layer}",
             alpha=settings.alpha,
             adjust=settings.adjust,
+            outcome=settings.outcome,
             within=settings.fixed_effects == "document",
             notes=[*notes, *_corrected(fit, settings.bias_correction)],
         )
@@ -90,6 +98,7 @@ def layer_summary(
     title: str,
     alpha: float,
     adjust: str,
+    outcome: str = "norm",
     within: bool = False,
     notes: Sequence[str] = (),
 ) -> str:
@@ -106,6 +115,7 @@ def layer_summary(
     alpha : float
     adjust : str
         The correction behind the column of adjusted p-values.
+    outcome : {"norm", "relative"}
     within : bool
         Whether the variance that is explained is that within documents.
     notes : sequence of str
@@ -125,7 +135,7 @@ def layer_summary(
     explained = "R-squared within docs:" if within else "R-squared:"
     top = _two_columns(
         [
-            ("Dep. variable:", "log norm", explained, f"{fit.r_squared:.4f}"),
+            ("Dep. variable:", OUTCOMES[outcome], explained, f"{fit.r_squared:.4f}"),
             ("Method:", "least squares", "Adj. R-squared:", f"{fit.adj_r_squared:.4f}"),
             ("No. observations:", f"{fit.n_obs:,}", "R-squared, by folds:", folds),
             ("No. documents:", f"{fit.n_documents:,}", "R-squared, by document:", documents),
@@ -252,7 +262,8 @@ def findings(
     alpha, adjust = settings.alpha, settings.adjust
     fits = fitted.goodness
     known = fits[fits["status"] == "ok"]
-    lines = [f"{name}: {len(known)} of {len(fits)} layers fitted, {_sample(fits)}"]
+    of_what = f", {OUTCOMES['relative']}s" if settings.outcome == "relative" else ""
+    lines = [f"{name}: {len(known)} of {len(fits)} layers fitted, {_sample(fits)}{of_what}"]
     if len(known):
         lines += sizes(fitted.medians, fitted.coefficients, settings)
         lines += order_finding(controls, alpha=alpha, adjust=adjust)

@@ -16,7 +16,7 @@ from attnlag.adjustments import columns, extraction
 from attnlag.adjustments.norms import norms_of_row_group
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
-from attnlag.model import architectures, loading
+from attnlag.model import architectures, hooks, loading
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,25 @@ def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
 
 def run(model, sequences, batch_tokens=256, keep="vectors"):
     return run_sites(model, sequences, ["attention"], batch_tokens, keep)["attention"]
+
+
+@pytest.mark.parametrize("keep", ["vectors", "norms"])
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_norms_of_the_stream_are_those_of_the_hidden_states(models, name, keep):
+    """What a block receives is what transformers returns as the hidden state before it."""
+    model = models[name]
+    sequences = ragged([40, 7, 38, 21])
+    adjustments = extraction.Adjustments(model, batch_tokens=99, keep=keep)
+    found = np.stack(adjustments.of(sequences)[hooks.STREAM])
+    expected = []
+    for sequence in sequences:
+        with torch.inference_mode():
+            ids = torch.tensor(sequence[None].astype(np.int64))
+            states = model(input_ids=ids, output_hidden_states=True).hidden_states
+        # The last one is what no block receives.
+        expected.append(torch.stack(states[:-1])[:, 0].double().norm(dim=-1).numpy())
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-5)
+    assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

@@ -81,7 +81,8 @@ def test_rows_from_text_to_design(
     beginning = {"prepend_bos": prepend_bos}
     run(tokenize_corpus, given, "--model", folder, "--output", tokens, tokens=beginning)
     kept = {"keep": "norms"}
-    run(extract_activations, tokens, "--model", folder, "--output", norms, extraction=kept)
+    outputs = "--output", norms, "--stream", tmp_path / "stream.parquet"
+    run(extract_activations, tokens, "--model", folder, *outputs, extraction=kept)
     run(build_design, norms, "--output", design)
 
     content = [len(text.split()) for text in TEXTS]  # each word is one token of GPT-2's

@@ -24,7 +24,7 @@ from attnlag.figures import (
     outcome_by_lag,
     sites_by_layer,
 )
-from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.sizes import COLUMN, PAGE, SLIDE, Size
 from attnlag.regression.terms import lags_among, named
 
 LAYERS = [2, 12, 30, 48]
@@ -225,6 +225,35 @@ def test_norms_have_two_panels_a_colourbar_and_units(layers):
     assert ridges.get_xlabel() == strip.get_ylabel()
     assert ridges.get_ylabel() == bar.get_ylabel() == "layer"
     assert strip.get_ylim() == ridges.get_xlim()
+
+
+@pytest.mark.parametrize("size", [PAGE, COLUMN, SLIDE], ids=lambda size: size.name)
+def test_relative_norms_have_a_panel_of_ratios_for_the_same_layers(size):
+    position, norms = synthetic_norms(12)
+    logs = log_norms(norms).T
+    # A fifth of the stream in every layer, less in later ones.
+    shares = np.log(0.2) - 0.1 * np.arange(12)
+    relative = logs - logs[:, position > 0].mean(axis=1, keepdims=True) + shares[:, None]
+    parts, of_stream = (
+        [norms_by_layer.layer_norms(n, values[n], position == 0) for n in range(12)]
+        for values in (logs, relative)
+    )
+    data = norms_by_layer.Data(parts, len(norms), "mlp", 1, of_stream)
+    figure = norms_by_layer.draw(data, title=TITLE, size=size)
+    (panel,) = [axes for axes in figure.axes if "relative norm" in axes.get_ylabel()]
+    (medians,) = [line for line in panel.get_lines() if len(line.get_xdata()) == 12]
+    np.testing.assert_allclose(
+        medians.get_ydata(), np.median(relative[:, position > 0], axis=1), rtol=1e-9
+    )
+    for tick, label in zip(panel.get_yticks(), panel.get_yticklabels(), strict=True):
+        assert np.exp(tick) == pytest.approx(float(label.get_text()))
+    low, high = panel.get_ylim()
+    # One is in sight: as much as there is.
+    assert low < 0 < high
+    dots = [c for c in panel.collections if isinstance(c, PathCollection)]
+    above = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
+    assert sum(len(c.get_offsets()) for c in dots) == sum(len(c.get_offsets()) for c in above)
+    assert "over that of the residual stream" in texts_of(figure)
 
 
 @pytest.mark.parametrize("layers", LAYERS)

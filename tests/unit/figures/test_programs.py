@@ -62,6 +62,7 @@ def study(tmp_path_factory):
         )
         file = f"{shard:04d}.parquet"
         tables.write_table(table, folder / "norms" / file, RECORD)
+        tables.write_table(table, folder / "stream" / file, RECORD)
         places = {"char_start": [list(starts)] * 4, "char_end": [list(starts + 4)] * 4}
         sequences = {"document": [name] * 4, "window": np.arange(4, dtype=np.int32), **places}
         tables.write_table(pa.table(sequences), folder / "tokens" / file, RECORD)
@@ -124,7 +125,8 @@ def arguments_of(program: str, study: Path) -> list[object]:
     regression = [*table("coefficients"), *table("fits")]
     return {
         "plot_norms": [
-            *(study / "norms" / "0000.parquet", *first("tokens"), *table("corpus")),
+            *(study / "norms" / "0000.parquet", *first("stream"), *first("tokens")),
+            *table("corpus"),
             *("--site", "attention", "--settings", settings_text("plot_norms")),
         ],
         "plot_sites": [

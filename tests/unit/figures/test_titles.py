@@ -1,5 +1,6 @@
 """Titles say what the numbers say."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,6 +79,11 @@ def test_norms_and_first_tokens():
     ]
     norms = norms_by_layer.Data(parts, 99, "attention", 1)
     assert norms_by_layer.title_of(norms) == ("Median norm from 2 (layer 1) to 200 (layer 2)")
+    relative = dataclasses.replace(norms, relative=list(reversed(parts)))
+    assert norms_by_layer.title_of(relative) == (
+        "Median norm from 2 (layer 1) to 200 (layer 2); over the stream's from 2 (layer 1) to "
+        "200 (layer 2)"
+    )
 
     def of_positions(first, typical):
         data = norms_by_position.Data(

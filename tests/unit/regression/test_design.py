@@ -1,3 +1,4 @@
+import json
 import math
 import subprocess
 import tempfile
@@ -414,3 +415,51 @@ def test_the_program_reads_what_the_covariates_ask_for(tmp_path):
     missing = run(["group"], "--token-counts", "--corpus")
     assert missing.returncode == 1
     assert missing.stderr == "error: found the covariate group without --corpus, expected both\n"
+
+
+def test_a_relative_design_is_that_of_the_ratios(tmp_path):
+    """The program against pandas, with numbers that have no logarithm in either file."""
+    lengths = [30, 4, 17, 9]
+    generator = np.random.default_rng(1)
+    norms, stream = generator.lognormal(size=(2, 60, 2)).astype(np.float32)
+    norms[12, 0], norms[41, 1] = 0, np.inf
+    stream[20, 0], stream[21, 1], stream[52, 1] = 0, np.inf, np.nan
+    tables_of = {
+        name: norms_table(lengths, values=values)
+        for name, values in (("norms", norms), ("stream", stream))
+    }
+    for (name, table), size in zip(tables_of.items(), (60, 7), strict=True):
+        record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {}, "versions": {}}
+        table = table.replace_schema_metadata(tables.metadata(record))
+        # Cut where the other is not.
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=size)
+    settings = settings_text("build_design", regression={"outcome": "relative"})
+    subprocess.run(
+        [
+            *(python(), PROGRAM, tmp_path / "norms.parquet", "--settings", settings),
+            *("--stream", tmp_path / "stream.parquet", "--output", tmp_path / "design.parquet"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    found = pq.read_table(tmp_path / "design.parquet").to_pandas()
+
+    frame = tables_of["norms"].to_pandas()
+    assert len(found) == sum(n - 3 for n in lengths)
+    for index, layer in enumerate(("layer_00", "layer_01")):
+        with np.errstate(all="ignore"):
+            logs = np.log(norms[:, index].astype(float) / stream[:, index].astype(float))
+        usable = np.isfinite(logs) & np.isfinite(stream[:, index])
+        values = frame[["document", "position"]].assign(value=np.where(usable, logs, np.nan))
+        by_document = values.groupby("document", observed=True)["value"]
+        expected = values.assign(lag_1=by_document.shift(1), lag_2=by_document.shift(2))
+        expected = expected[expected["position"] >= 3]
+        columns = ["value", "lag_1", "lag_2"]
+        expected.loc[expected[columns].isna().any(axis=1), columns] = np.nan
+        assert expected["value"].isna().sum() == (6, 7)[index]
+        mine = found[[f"{layer}.y", f"{layer}.lag_1", f"{layer}.lag_2"]]
+        np.testing.assert_allclose(mine, expected[columns], rtol=1e-12)
+    made = pq.read_metadata(tmp_path / "design.parquet").metadata
+    counts = json.loads(made[tables.COUNTS_KEY])
+    assert counts["zero_norms"] == {"layer_00": 1}
+    assert counts["nonfinite_norms"] == {"layer_00": 1, "layer_01": 3}
