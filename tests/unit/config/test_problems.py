@@ -156,7 +156,7 @@ ADDED = {
         "6: regressions.a.lags: found 2 twice, expected each entry once"
     ),
     "regressions: {a: {lags: [1], lag: 2}}": (
-        "6: regressions.a.lag: unknown key, expected one of lags, leads, covariates, "
+        "6: regressions.a.lag: unknown key, expected one of outcome, lags, leads, covariates, "
         "position_knots, fixed_effects, bias_correction; did you mean 'lags'?"
     ),
     "regressions: {a: {lags: [], leads: []}}": (

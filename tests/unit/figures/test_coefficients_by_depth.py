@@ -223,6 +223,7 @@ def test_files_have_equal_bytes_and_stay_small(tmp_path):
 def test_the_program_draws_one_site_and_regression(tmp_path):
     frame = pd.concat([some(2), some(2, site="mlp").assign(estimate=9.0)])
     record = {"stages": {"regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"}}}
+    record["studies"] = [{"regression": "notebook", "record": {**record}}]
     path = tmp_path / "coefficients.parquet"
     tables.write_frame(frame, path, path.with_suffix(".csv"), record)
     output = tmp_path / "figures" / "coefficients_by_depth.svg"
