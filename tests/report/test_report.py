@@ -111,9 +111,12 @@ def test_every_item_of_every_category_is_shown(project, unpacked, opened, shots)
         "1 Corpus": 2,
         # Norms by layer and along the text, a page and a figure of the text, of two models.
         "2 Norms": 8,
-        "3 Coefficients": 2 * (2 + 2 + 1 + 1 + 1),
-        "4 Diagnostics": 2,
-        "5 Comparison": 3,
+        # Of each model: a table, and the coefficients, the outcome by lag and the groups.
+        "3 Coefficients": 2 * (1 + 1 + 1 + 1),
+        # Of each model: the residuals, and the order that they leave.
+        "4 Diagnostics": 2 * 2,
+        "5 Interventions": 2 * 2,
+        "6 Comparison": 3,
     }
     assert not wrong
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
