@@ -5,12 +5,10 @@ The derivative comes from reverse mode, all sources of a target at once; finite 
 one adjustment at a time and run the model again. What is stored are sums, a document each.
 """
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 from tqdm import tqdm
 
 from attnlag.corpus.documents import group_by_document
@@ -26,9 +24,7 @@ parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
 parser.add_argument("--model", type=Path, required=True, help="the model's folder")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--output", type=Path, required=True)
-parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-parser.add_argument("--batch-tokens", type=int, default=1024, help="tokens in passes at a time")
-parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+program.add_model_options(parser, batch_tokens=1024)
 
 
 def main(args):
@@ -44,8 +40,7 @@ def main(args):
     name = f"{source['name']}, {record['corpus']['name']}"
     derivatives, changed = {}, {}
     if sequences:
-        cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
-        threads = min(args.threads or cores, cores)
+        threads = program.usable_threads(args.threads)
         device = loading.choose_device(args.device)
         options = {
             "attention": settings.attention_implementation,

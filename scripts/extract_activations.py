@@ -7,12 +7,10 @@ the vectors are reduced to their L2 norms on the way and never stored. Of the re
 each block receives, the norms alone are stored.
 """
 
-import os
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-import psutil
 import torch
 from tqdm import tqdm
 
@@ -37,9 +35,7 @@ parser.add_argument(
 parser.add_argument(
     "--stream", type=Path, required=True, help="file for the norms of what each block receives"
 )
-parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in passes at a time")
-parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
@@ -50,9 +46,7 @@ def main(args):
 
     settings = args.settings
     wanted = settings.sites
-    # Not all systems say on which cores a process may run.
-    cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
-    threads = min(args.threads or cores, cores)
+    threads = program.usable_threads(args.threads)
     torch.set_num_threads(threads)
     source = verify_folder(args.model)
     record = tables.read_provenance(args.tokens)

@@ -5,13 +5,11 @@ The architecture and the tokenizer are the model's own; the weights are as they 
 training. What the regressions find here, the architecture gives for nothing.
 """
 
-import os
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -36,9 +34,7 @@ parser.add_argument(
 parser.add_argument(
     "--stream", type=Path, required=True, help="file for the norms of what each block receives"
 )
-parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-parser.add_argument("--batch-tokens", type=int, default=4096, help="tokens in passes at a time")
-parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
@@ -48,8 +44,7 @@ def main(args):
     from attnlag.model.hooks import STREAM
 
     settings, run = args.settings, args.settings.extraction
-    cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
-    threads = min(args.threads or cores, cores)
+    threads = program.usable_threads(args.threads)
     torch.set_num_threads(threads)
     source = verify_folder(args.model)
     shards = tables.shards(args.tokens)

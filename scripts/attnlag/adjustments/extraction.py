@@ -487,7 +487,7 @@ class Adjustments:
         if not half:
             return
         others = ids[ids != ids[0]]
-        # Of a sequence that repeats one token there is none; the first two are in every vocabulary.
+        # A sequence that repeats one token has none; the first two are in every vocabulary.
         other = others[0] if len(others) else (ids[0] == 0).to(ids.dtype)
         exchanged = torch.where(ids == ids[0], other, ids[0])
         exchanged[:half] = ids[:half]

@@ -231,7 +231,7 @@ def tokenize(
             return_offsets_mapping=True,
             return_attention_mask=False,
             verbose=False,
-            # Of control tokens in a text.
+            # Whether what looks like a control token is read as text.
             split_special_tokens=special_in_text != "token",
         )
         for document, ids, offsets, found in zip(

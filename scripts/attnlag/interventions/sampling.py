@@ -17,7 +17,7 @@ from attnlag.errors import UserError
 def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return layers of a model: those named, all, or a number of them spread over depth.
 
-    Of a number, the last one is the last layer, and the others divide the depth evenly.
+    If a number is given, the last one is the last layer; the others divide the depth evenly.
 
     Raises
     ------

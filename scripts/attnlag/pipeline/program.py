@@ -3,6 +3,7 @@
 import argparse
 import errno
 import logging
+import os
 import re
 import resource
 import signal
@@ -70,6 +71,22 @@ def argument_parser(
     )
     parser.add_argument("--log", type=Path, help="also write the messages to this file")
     return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser, *, batch_tokens: int) -> None:
+    """Add the options of a program that runs a model; none of them changes a result."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--batch-tokens", type=int, default=batch_tokens, help="tokens in passes at a time"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+
+
+def usable_threads(asked: int | None) -> int:
+    """Return the number of threads that were asked for, or of the cores there are if fewer."""
+    # Not all systems say on which cores a process may run.
+    cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
+    return min(asked or cores, cores)
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
