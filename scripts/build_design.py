@@ -7,21 +7,13 @@ a document. The first tokens of every sequence, which are attention sinks, are n
 predictors.
 """
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from attnlag.adjustments import columns
-from attnlag.adjustments.norms import norms_in_batches
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, design
 from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
-
-ROWS = 16_384
 
 parser = program.argument_parser(__doc__, DesignSettings)
 parser.add_argument("norms", type=Path, help="the norms (Parquet)")
@@ -35,25 +27,9 @@ parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
-    settings = args.settings
-    facts = covariates.read_facts(settings, vars(args))
-    layers = columns.layers_in(pq.read_schema(args.norms))
-    schema = design.schema(layers, settings, facts)
-    batches = norms_in_batches(args.norms, args.stream, ROWS, "design")
-    record = tables.read_provenance(args.norms)
-    record = tables.provenance(record, "design", asdict(settings), "numpy")
-    counts = design.Counts()
-    rows = 0
-    with tables.parquet_writer(
-        args.output,
-        schema.with_metadata(tables.metadata(record)),
-        **design.parquet_options(schema),
-    ) as writer:
-        for table in design.designs(batches, settings, counts, facts):
-            writer.write_table(table)
-            rows += table.num_rows
-        # What was left out is known only now, when the schema is written already.
-        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
+    facts = covariates.read_facts(args.settings, vars(args))
+    rows, counts = design.write(args.norms, args.stream, args.output, args.settings, facts)
+    record = tables.read_provenance(args.output)
     program.log.info(
         "%s, %s: %s from %s (%s too short)%s",
         record["model"]["name"],

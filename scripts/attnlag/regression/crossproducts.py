@@ -9,7 +9,7 @@ and the first p elements are the sums of w.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number
-from attnlag.storage.tables import encoding, metadata, parquet_writer, read_provenance
+from attnlag.regression.settings import CrossproductsSettings
+from attnlag.storage import tables
+
+# Rows of a design that are in memory at a time.
+ROWS = 16_384
 
 # Documents that are read and written at once.
 DOCUMENTS = 250
@@ -268,10 +272,10 @@ def write(
     facts = {"terms": terms, "layers": layers, "halves": halves, "centre": centre.tolist()}
     schema = schema_of(packed_size(p), halves)
     totals = Totals.empty(len(layers), p, halves)
-    with parquet_writer(
+    with tables.parquet_writer(
         path,
-        schema.with_metadata(metadata({**record, "crossproducts": facts})),
-        **encoding(schema),
+        schema.with_metadata(tables.metadata({**record, "crossproducts": facts})),
+        **tables.encoding(schema),
     ) as writer:
         for block in _gathered(blocks):
             writer.write_table(to_table(block, layers))
@@ -279,6 +283,37 @@ def write(
         # The sums over documents are known only now, when the schema is written already.
         writer.add_key_value_metadata({TOTALS_KEY: totals.to_json()})
     return totals
+
+
+def of_design(design: Path, path: Path, settings: CrossproductsSettings) -> "Totals":
+    """Write the cross-products of the documents of a design, and return their sums.
+
+    One batch of rows is in memory at a time.
+    """
+    schema = pq.read_schema(design)
+    layers, terms = layers_and_terms(schema)
+    # Without pre-buffering one batch is in memory, not the whole file.
+    first = next(pq.ParquetFile(design, pre_buffer=False).iter_batches(ROWS), None)
+    centre = np.zeros((len(layers), 1 + len(terms)))
+    if first is not None and first.num_rows:
+        centre = centre_of(first, schema)
+    rows = None
+    if settings.halves:
+        names = tables.batches(design, ROWS, "documents", columns=["document"])
+        rows = rows_of_documents(names)
+    needed = [name for name in schema.names if name not in KEYS or name == "document"]
+    blocks = products_by_document(
+        tables.batches(design, ROWS, "cross-products", columns=needed), schema, centre, rows
+    )
+    record = tables.provenance(
+        tables.read_provenance(design),
+        "crossproducts",
+        asdict(settings),
+        "numpy",
+        counts=json.loads(pq.read_metadata(design).metadata[tables.COUNTS_KEY]),
+    )
+    halves = 2 if settings.halves else 1
+    return write(blocks, path, record, terms=terms, layers=layers, centre=centre, halves=halves)
 
 
 @dataclass
@@ -356,7 +391,7 @@ class Totals:
 
 def read_shard(path: str | Path) -> Shard:
     """Return one shard's cross-products; its documents are read only when asked for."""
-    record = read_provenance(path)["crossproducts"]
+    record = tables.read_provenance(path)["crossproducts"]
     terms, layers, halves = record["terms"], record["layers"], record["halves"]
     rows = len(layers) * halves
 

@@ -4,18 +4,25 @@ That is the log norms of the same layer at the tokens before and after, and the 
 ``covariates.CATALOGUE``.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
-from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments.norms import log_norms, norms_in_batches
 from attnlag.regression.covariates import layer_cells, shared_terms, shared_values
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
+from attnlag.storage import tables
+
+# Rows of norms that are in memory at a time.
+ROWS = 16_384
 
 
 def _cells(lags: Sequence[int], leads: Sequence[int], covariates: Sequence[str]) -> dict[str, Cell]:
@@ -283,3 +290,40 @@ def designs(
             columns += [pa.array(term[index], mask=mask) for term in terms.layers]
         columns += [pa.array(term) for term in terms.shared]
         yield pa.table(columns, schema=schema(layers, settings, facts))
+
+
+def write(
+    norms: Path,
+    stream: Path | None,
+    path: Path,
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+) -> tuple[int, Counts]:
+    """Write the design of a file of norms, and return its number of rows and what it left out.
+
+    Parameters
+    ----------
+    norms : Path
+    stream : Path or None
+        Norms of the residual stream, for relative norms.
+    path : Path
+        The file to write.
+    settings : DesignSettings
+    facts : mapping
+        From ``covariates.read_facts``.
+    """
+    columns = schema(layers_in(pq.read_schema(norms)), settings, facts)
+    record = tables.read_provenance(norms)
+    record = tables.provenance(record, "design", asdict(settings), "numpy")
+    counts = Counts()
+    rows = 0
+    with tables.parquet_writer(
+        path, columns.with_metadata(tables.metadata(record)), **parquet_options(columns)
+    ) as writer:
+        batches = norms_in_batches(norms, stream, ROWS, "design")
+        for table in designs(batches, settings, counts, facts):
+            writer.write_table(table)
+            rows += table.num_rows
+        # What was left out is known only now, when the schema is written already.
+        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
+    return rows, counts
