@@ -1,7 +1,47 @@
-"""attnlag: attention adjustments and their lag regressions, as plain functions.
+"""attnlag: attention adjustments of language models, and their lag regressions.
 
-The library knows tensors, arrays and tables; it knows nothing of Snakemake. Each
-program in ``scripts/`` reads its inputs, calls the library and writes its outputs.
+In a notebook::
+
+    import attnlag
+
+    measured = attnlag.measure(model, tokenizer, texts)
+    fit = attnlag.fit(measured, lags=[1, 2], fixed_effects="document")
+    study = attnlag.read("results")
+
+The library knows tensors, arrays and tables; it knows nothing of Snakemake. Each program in
+``scripts/`` reads its inputs, calls the library and writes its outputs.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnlag.study.measuring import Measurement, measure
+    from attnlag.study.regressing import Fit, fit
+    from attnlag.study.results import Study, read
+
 __version__ = "0.1.0"
+
+__all__ = ["Fit", "Measurement", "Study", "fit", "measure", "read"]
+
+# Where each public name is. They are imported when they are asked for: torch and seaborn take
+# seconds, and the programs of the workflow need them one at a time.
+PUBLIC = {
+    "Fit": "regressing",
+    "Measurement": "measuring",
+    "Study": "results",
+    "fit": "regressing",
+    "measure": "measuring",
+    "read": "results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'attnlag' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"attnlag.study.{PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,7 +1,7 @@
 """Forward passes over batches of sequences, and what the sublayers add in them."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,16 +58,27 @@ class Run(NamedTuple):
     sequences: list[np.ndarray]
 
 
-def runs(path: str | Path, tokens: int) -> Iterator[Run]:
-    """Yield the sequences of a tokens file in runs of at most ``tokens`` tokens.
-
-    A sequence longer than that is a run of its own.
-    """
+def stored_sequences(path: str | Path) -> Iterator[pa.RecordBatch]:
+    """Yield the sequences of a tokens file, as ``runs`` takes them."""
     file = pq.ParquetFile(path, pre_buffer=False)
     columns = ["document", "window", "input_ids"]
+    yield from file.iter_batches(1000, columns=columns, use_threads=False)
+
+
+def runs(batches: Iterable[pa.RecordBatch], tokens: int) -> Iterator[Run]:
+    """Yield sequences in runs of at most ``tokens`` tokens.
+
+    A sequence longer than that is a run of its own.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        With the columns ``document``, ``window`` and ``input_ids`` of a tokens file.
+    tokens : int
+    """
     held: list[tuple[str, int, np.ndarray]] = []
     count = 0
-    for batch in file.iter_batches(1000, columns=columns, use_threads=False):
+    for batch in batches:
         ids = batch["input_ids"]
         starts = ids.offsets.to_numpy()[:-1] - ids.offsets[0].as_py()
         sequences = np.split(ids.flatten().to_numpy(), starts[1:])
@@ -584,7 +595,7 @@ def write_runs(
     """
     with ThreadPoolExecutor(1) as pool:
         writing = None
-        for run in runs(path, adjustments.run_tokens):
+        for run in runs(stored_sequences(path), adjustments.run_tokens):
             layers = adjustments.of(run.sequences)
             if writing:
                 writing.result()

@@ -298,7 +298,7 @@ def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most)
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)
     pq.write_table(tokens_table(sequences), path, row_group_size=7)
-    runs = list(extraction.runs(path, most))
+    runs = list(extraction.runs(extraction.stored_sequences(path), most))
     found = [ids.tolist() for run in runs for ids in run.sequences]
     assert found == [ids.tolist() for ids in sequences]
     assert [d for run in runs for d in run.documents] == [f"d{i}" for i in range(len(lengths))]

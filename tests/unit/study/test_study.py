@@ -1,0 +1,134 @@
+"""The library as a notebook uses it, against plain transformers and plain statsmodels."""
+
+import doctest
+import importlib
+
+import numpy as np
+import pytest
+import statsmodels.formula.api as smf
+import torch
+from projects import WORDS
+
+import attnlag
+from attnlag.errors import UserError
+
+MODULES = ["measuring", "regressing", "results"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64)).train()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(gpt2_tokenizer):
+    from attnlag.corpus.tokens import load_tokenizer
+
+    return load_tokenizer(gpt2_tokenizer)
+
+
+@pytest.fixture(scope="module")
+def measured(model, tokenizer):
+    texts = {
+        f"text {i}": " ".join(WORDS[(i * 7 + j * (i + 3)) % len(WORDS)] for j in range(20 + i))
+        for i in range(12)
+    }
+    texts["long"] = " ".join(WORDS * 3)  # more than one window
+    return attnlag.measure(model, tokenizer, texts, sites=["attention", "mlp"], progress=False)
+
+
+def test_norms_are_those_of_the_outputs_that_plain_transformers_has(model, tokenizer, measured):
+    seen = []
+    hook = model.transformer.h[1].attn.register_forward_hook(
+        lambda module, inputs, output: seen.append(output[0])
+    )
+    ids = tokenizer(measured.texts["text 3"])["input_ids"]
+    with hook, torch.inference_mode():
+        model.eval()(input_ids=torch.tensor([ids]))
+    model.train()
+    rows = measured.norms.query("document == 'text 3' and site == 'attention' and layer == 1")
+    expected = torch.linalg.vector_norm(seen[0][0], dim=-1).numpy()
+    np.testing.assert_allclose(rows["norm"], expected, rtol=1e-5)
+    assert "".join(rows["token"]) == measured.texts["text 3"]
+
+
+def test_a_measurement_leaves_the_model_as_it_was(model, measured):
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_windows_of_a_long_text_are_sequences_of_their_own(measured):
+    rows = measured.tokens.query("document == 'long'")
+    assert rows["window"].nunique() == 2
+    assert rows.groupby("window")["position"].first().tolist() == [0, 0]
+
+
+def test_vectors_have_the_norms(model, tokenizer, measured):
+    text = {"text 3": measured.texts["text 3"]}
+    vectors = attnlag.measure(model, tokenizer, text, keep="vectors", progress=False).vectors
+    rows = measured.norms.query("document == 'text 3' and site == 'attention' and layer == 0")
+    np.testing.assert_allclose(
+        np.linalg.norm(vectors["attention"][0], axis=1), rows["norm"], rtol=1e-5
+    )
+
+
+def test_coefficients_are_those_of_statsmodels(measured):
+    fit = attnlag.fit(measured, site="mlp", lags=[1, 2], fixed_effects="document")
+    rows = measured.norms.query("site == 'mlp' and layer == 1 and position >= 1").copy()
+    rows["y"] = np.log(rows["norm"].astype(float))
+    by_sequence = rows.groupby(["document", "window"])["y"]
+    rows["lag_1"], rows["lag_2"] = by_sequence.shift(1), by_sequence.shift(2)
+    plain = smf.ols("y ~ lag_1 + lag_2 + C(document)", rows.dropna()).fit()
+    found = fit.coefficients.query("layer == 1").set_index("term")["estimate"]
+    np.testing.assert_allclose(found[["lag_1", "lag_2"]], plain.params[["lag_1", "lag_2"]])
+    assert "lag_2" in fit.summary(layer=1)
+    assert "median over the layers" in fit.plot().get_suptitle()
+    assert "lag_1" in fit._repr_html_()
+    assert "attention" in measured._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (dict(lags=[1], fixed_effect="document"), "did you mean 'fixed_effects'?"),
+        (dict(lags=[1], site="attn"), "did you mean 'attention'?"),
+        (dict(lags=[1], inference={"covariance": "hat"}), "inference.covariance: found"),
+        (dict(lags=[80]), "no sequence that is long enough"),
+    ],
+)
+def test_a_mistake_in_a_fit_is_one_line(measured, call, message):
+    with pytest.raises(UserError) as problem:
+        attnlag.fit(measured, **call)
+    assert len(problem.value.problems) == 1
+    assert message in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one text", "found one text, expected a list"),
+        ([], "found none"),
+        (["a", ""], "'1': found ''"),
+    ],
+)
+def test_a_mistake_in_the_texts_is_one_line(model, tokenizer, texts, message):
+    with pytest.raises(UserError, match=message):
+        attnlag.measure(model, tokenizer, texts)
+
+
+def test_a_folder_without_results_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="found no results"):
+        attnlag.read(tmp_path)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_the_documentation_give_what_they_say(module, tokenizer, measured):
+    found = doctest.testmod(
+        importlib.import_module(f"attnlag.study.{module}"),
+        extraglobs={"attnlag": attnlag, "tokenizer": tokenizer, "measured": measured},
+        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
+    )
+    assert found.failed == 0
