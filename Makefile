@@ -92,7 +92,7 @@ gallery: $(READY) ## the figures of the default run, for docs/gallery/
 	$(BIN)/python scripts/copy_gallery.py
 
 # A link that leads nowhere is an error.
-site: .venv-docs/.installed ## the documentation as pages, in site/
+site: .venv-docs/.installed run ## the documentation as pages, in site/, with the notebook executed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
 # torch stays a range, so that a build for CPU that is at hand is used; what a build for CUDA brings

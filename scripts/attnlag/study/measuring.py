@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from attnlag.adjustments.extraction import Adjustments, runs
 from attnlag.adjustments.norms import l2_norms, relative_norms
