@@ -1,7 +1,7 @@
 # make: the main job · make test · make help: everything else
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run test test-slurm test-storage test-report crashes lint audit bench report verify \
+.PHONY: run list figure test test-slurm test-storage test-report crashes lint audit bench report verify \
 	check-repro docs site gallery lock clean help
 
 PYTHON ?= python3
@@ -18,9 +18,10 @@ test: $(TESTED) ## the tests
 
 # An environment is made anew only when its list changes.
 $(READY): pyproject.toml requirements.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP) --editable .
-	touch $@
+	@echo "Installing the libraries in .venv: about 2 GB, a minute or two"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) --editable .
+	@touch $@
 
 $(TESTED): $(READY)
 	$(BIN)/python $(PIP) --editable '.[dev]'
@@ -72,6 +73,12 @@ bench: $(TESTED) ## speed, memory and coverage of intervals: hours
 
 architectures: $(TESTED) ## docs/architectures.md: a tiny model of every causal type of transformers
 	$(BIN)/python benchmarks/architectures.py
+
+list: $(READY) ## what config/config.yaml names, and the figures with their paths
+	@$(BIN)/python scripts/list_study.py
+
+figure: $(READY) ## one figure and what it needs: make figure FIGURE=coefficients
+	figures=$$($(BIN)/python scripts/list_study.py --figure '$(FIGURE)') && $(BIN)/snakemake $$figures
 
 report: run ## the report of the results, in one file
 	$(BIN)/snakemake --report results/report.zip

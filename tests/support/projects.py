@@ -97,8 +97,9 @@ class Project:
         assert result.returncode == 0, result.stdout
         if "Nothing to be done" in result.stdout:
             return {}
-        table = result.stdout.split("Job stats:")[1].split("total")[0]
-        jobs = {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.M)}
+        jobs = {
+            name: int(count) for count, name in re.findall(r"^ +(\d+)  (\w+)$", result.stdout, re.M)
+        }
         jobs.pop("default", None)
         jobs.pop("all", None)
         return jobs

@@ -1,7 +1,12 @@
 """A run as its user sees it."""
 
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -12,6 +17,7 @@ import statsmodels.api as sm
 import torch
 from described import undescribed
 from planning import within
+from projects import environment_of_a_user
 from transformers import AutoModel, AutoTokenizer
 
 from attnlag.config.problems import check
@@ -124,7 +130,32 @@ def test_a_line_for_each_job(finished_once):
     jobs = len(list((project.folder / "logs").rglob("*.log")))
     # Two of them have two lines: where files come from, and what the disk has room for.
     assert len(told) == jobs + 2
-    assert f"{jobs + 1} of {jobs + 1} steps (100%) done" in printed
+    assert f"[{jobs + 1} of {jobs + 1}]" in printed
+
+
+def test_ctrl_c_ends_with_what_to_do_next(fresh):
+    terminal, printed = pty.openpty()
+    run = subprocess.Popen(
+        # A session of its own, with this terminal.
+        ["setsid", "--ctty", "--wait", sys.executable, "-m", "snakemake", "--cores", "2"],
+        cwd=fresh.folder,
+        env=environment_of_a_user(),
+        stdin=printed,
+        stdout=printed,
+        stderr=printed,
+    )
+    os.close(printed)
+    text = b""
+    # Linux ends the reading of a terminal that nobody has open with an error.
+    with suppress(OSError):
+        while part := os.read(terminal, 4096):
+            text += part
+            if b"prepare_corpus" in text and not text.count(b"^C"):
+                os.write(terminal, b"\x03")
+    assert run.wait(60) == 1
+    assert text.decode().rstrip().endswith("Stopped. Run the same command to go on.")
+    assert b"Traceback" not in text
+    assert b"Error" not in text
 
 
 def test_a_second_run_has_nothing_to_do(finished):

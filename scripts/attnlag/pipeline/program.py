@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 from pydantic import TypeAdapter
+from tqdm import tqdm
 
 from attnlag.errors import UserError, printable
 from attnlag.pipeline import out_of_memory
@@ -38,6 +39,13 @@ class _OneLine(logging.Formatter):
 
     def formatException(self, info: Any) -> str:
         return "\n".join(map(printable, super().formatException(info).split("\n")))
+
+
+class _Terminal(logging.Handler):
+    """Prints to standard error, on a line of its own where a progress bar is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 def argument_parser(
@@ -104,7 +112,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     # A log that the disk has no room for is no reason for more than one line about it.
     logging.raiseExceptions = False
     log.setLevel(logging.INFO)
-    _add_handler(logging.StreamHandler())
+    _add_handler(_Terminal())
     signal.signal(signal.SIGTERM, _stop)
     program = Path(sys.argv[0]).stem
     try:

@@ -1,0 +1,32 @@
+"""`make list` and `make figure`."""
+
+import runpy
+import sys
+
+import pytest
+from projects import ROOT
+
+
+def listed(monkeypatch, capsys, *arguments):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["list_study.py", *arguments])
+    runpy.run_path(str(ROOT / "scripts/list_study.py"), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def test_the_names_and_the_paths_of_figures_are_listed(monkeypatch, capsys):
+    out = listed(monkeypatch, capsys)
+    assert "models\n  smollm2-135m\ncorpora\n  prompts\n" in out
+    figure = "results/smollm2-135m/prompts/attention/within/figures/coefficients_by_layer.png"
+    assert f"    {figure}\n" in out
+
+
+def test_the_beginning_of_a_name_gives_the_files_of_a_figure(monkeypatch, capsys):
+    paths = listed(monkeypatch, capsys, "--figure", "coef").split()
+    assert paths
+    assert {path.rsplit("/", 1)[1].split(".")[0] for path in paths} == {"coefficients_by_layer"}
+
+
+def test_an_unknown_figure_is_named_with_the_nearest(monkeypatch, capsys):
+    with pytest.raises(SystemExit, match=r"found 'norm_by_layer', .*did you mean 'norms_by_layer'\?"):
+        listed(monkeypatch, capsys, "--figure", "norm_by_layer")
