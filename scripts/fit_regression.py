@@ -57,12 +57,12 @@ parser.add_argument("--findings", type=Path, required=True, help="text")
 
 
 def main(args):
-    settings = args.settings
     products = tables.shards(args.crossproducts)
     group_of = group_by_document(args.corpus)
     fitted = fitting.fit_regression(
-        products, tables.shards(args.design), group_of, settings, args.threads
+        products, tables.shards(args.design), group_of, args.settings, args.threads
     )
+    settings = fitted.settings
     of_groups = groups.settings_of_groups(settings)
     by_group = groups.coefficients_by_group(
         [crossproducts.read_shard(path) for path in products],

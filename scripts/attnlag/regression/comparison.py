@@ -21,9 +21,9 @@ from scipy import special
 from attnlag.errors import UserError
 from attnlag.regression import bootstrap, crossproducts, least_squares, results
 from attnlag.regression.crossproducts import Stack
-from attnlag.regression.inference import FEWEST_DOCUMENTS
 from attnlag.regression.labels import FEWEST_POINTS
 from attnlag.regression.least_squares import LEAST_VARIATION
+from attnlag.regression.settings import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 
@@ -423,8 +423,11 @@ def _pairs_of_group(
     @cache
     def profile_of(place: int, common: tuple[str, ...]) -> Profile:
         study = group[place]
-        effects = study.record["stages"]["regression"]["fixed_effects"] == "document"
+        used = study.record["stages"]["regression"]
+        effects = used["fixed_effects"] == "document"
         shards = [crossproducts.read_shard(path) for path in study.shards]
+        if used["bias_correction"] == "none":
+            shards = [crossproducts.without_halves(shard) for shard in shards]
         stack = crossproducts.stacked(shards, fixed_effects=effects)
         return profile(restricted(stack, common), draws, seed)
 

@@ -8,6 +8,12 @@ Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
 FixedEffects = Literal["none", "document"]
 Outcome = Literal["norm", "relative"]
 
+# Kinds of errors that rest on clusters.
+CLUSTERED = ("cluster", "cluster-jackknife")
+
+# Below this, a t distribution with G - 1 degrees of freedom is no cure for so few clusters.
+FEWEST_DOCUMENTS = 6
+
 
 @dataclass(frozen=True)
 class SampleSettings:
