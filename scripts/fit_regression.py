@@ -75,6 +75,7 @@ def main(args):
         permuted = permutation.merged_products([permutation.read_products(path) for path in paths])
         order = permutation.order_test(permuted, alpha=settings.alpha, adjust=settings.adjust)
     if args.random_weights:
+        assert settings.control_design is not None
         facts = covariates.read_facts(settings.control_design, vars(args))
         random = controls.random_weights(
             args.random_weights, settings, facts, args.random_weights_stream
