@@ -39,7 +39,8 @@ def main(args):
     facts = covariates.read_facts(settings, vars(args))
     layers = columns.layers_in(pq.read_schema(args.norms))
     schema = design.schema(layers, settings, facts)
-    batches = norms_in_batches(args.norms, args.stream, ROWS, "design")
+    relative = settings.outcome == "relative"
+    batches = norms_in_batches(args.norms, args.stream, ROWS, "design", relative=relative)
     record = tables.read_provenance(args.norms)
     record = tables.provenance(record, "design", asdict(settings), "numpy")
     counts = design.Counts()

@@ -31,7 +31,13 @@ parser.add_argument("--output", type=Path, required=True)
 def main(args):
     settings = args.settings
     products = permutation.permuted_products(
-        norms_in_batches(args.norms, args.stream, ROWS, "permutations"),
+        norms_in_batches(
+            args.norms,
+            args.stream,
+            ROWS,
+            "permutations",
+            relative=settings.design.outcome == "relative",
+        ),
         settings.design,
         covariates.read_facts(settings.design, vars(args)),
         draws=settings.draws,

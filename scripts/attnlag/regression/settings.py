@@ -25,11 +25,15 @@ class SampleSettings:
         Distances in tokens that occur in any of them.
     covariates : tuple of str
         Covariates with values of their own in each layer that occur in any of them.
+    relative : bool
+        Whether any of them is of relative norms: the stream then has a norm wherever the
+        adjustment has one.
     """
 
     lags: tuple[int, ...]
     leads: tuple[int, ...]
     covariates: tuple[str, ...]
+    relative: bool
 
 
 @dataclass(frozen=True)
