@@ -41,6 +41,8 @@ PAIR_COLUMNS = {
     "term": object,
     "layers_a": int,
     "layers_b": int,
+    "median_a": float,
+    "median_b": float,
     "points": int,
     "correlation": float,
     "correlation_observed": float,
@@ -169,6 +171,12 @@ class Profile:
     estimate: np.ndarray
     draws: np.ndarray
     documents: int
+
+    def median(self, term: str) -> float:
+        """Return the median coefficient over the layers; NaN where none was fitted."""
+        estimates = self.estimate[:, self.terms.index(term)]
+        known = estimates[np.isfinite(estimates)]
+        return float(np.median(known)) if len(known) else np.nan
 
 
 def profile(stack: Stack, draws: int, seed: int) -> Profile:
@@ -451,6 +459,8 @@ def _pairs_of_group(
                     "term": term,
                     "layers_a": one.layers,
                     "layers_b": other.layers,
+                    "median_a": profile_a.median(term),
+                    "median_b": profile_b.median(term),
                     **profile_correlation(profile_a, profile_b, term, alpha),
                     "documents": len(common),
                     "documents_only_a": len(documents[a]) - len(common),

@@ -519,12 +519,12 @@ def _pair_finding(row: Any, alpha: float) -> str:
             why = f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
         elif np.isfinite(row.correlation_observed):
             why = "a profile varies no more than its errors"
-        correlation = f"{one} and {other}: no correlation over depth ({why})"
+        correlation = f"no correlation over depth ({why})"
     else:
         interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"
         if row.draws == 0:
             interval = f"no interval with {counted(row.documents, 'document')}"
-        correlation = f"{one} and {other} correlate {row.correlation:.2f} ({interval}) over depth"
+        correlation = f"they correlate {row.correlation:.2f} ({interval}) over depth"
     dropped = row.documents_only_a + row.documents_only_b
     note = f"; {counted(dropped, 'document')} of one model only left out" if dropped else ""
     differ = ""
@@ -534,4 +534,7 @@ def _pair_finding(row: Any, alpha: float) -> str:
             f"and are shown to be alike in {row.layers_alike}, {row.median_difference:+.3f} in the "
             "median layer"
         )
-    return f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}{differ}{note}"
+    return (
+        f"{named(row.term)}, {row.site}, {row.corpus}: median {row.median_a:.3f} in {one}, "
+        f"{row.median_b:.3f} in {other}; {correlation}{differ}{note}"
+    )
