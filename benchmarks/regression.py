@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from attnlag.adjustments import columns  # noqa: E402
+from attnlag.regression.settings import DesignSettings, RegressionSettings  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
 LAYERS = 12
@@ -44,28 +45,34 @@ FEW_DOCUMENTS = 12
 # Runs of the peers for a few documents, where the first reads its code from the disk.
 START_UPS = 3
 
-REGRESSION = {
-    "fixed_effects": "none",
-    "bias_correction": "none",
-    "covariance": "cluster",
-    "alpha": 0.05,
-    "adjust": "holm",
-    "wild_bootstrap": 0,
-    "seed": 0,
-    "folds": 10,
-    "hac_lags": None,
-    "stack_mb": 256,
-}
-DESIGN = {
-    "lags": LAGS,
-    "leads": [],
-    "covariates": [],
-    "position_knots": None,
-    "drop_first": 1,
-    "sample": None,
-}
-
 DRAWS = 2000
+
+DESIGN = DesignSettings(
+    lags=tuple(LAGS),
+    leads=(),
+    covariates=(),
+    position_knots=None,
+    drop_first=1,
+    sample=None,
+    outcome="norm",
+)
+REGRESSION = RegressionSettings(
+    fixed_effects="none",
+    bias_correction="none",
+    covariance="cluster",
+    cluster="document",
+    alpha=0.05,
+    adjust="holm",
+    negligible=0.05,
+    bootstrap=DRAWS,
+    wild_bootstrap=0,
+    seed=0,
+    folds=10,
+    hac_lags=None,
+    stack_mb=256,
+    outcome="norm",
+    control_design=None,
+)
 BOOTSTRAPPED = f"fit, {DRAWS} draws"
 
 # The stages that give what the peers give. The whole program is timed beside them, with what the
@@ -129,7 +136,7 @@ def build_design(documents: int, folder: Path, shards: int = 1) -> Path:
         )
         writer.start()
         writer.join()
-        program("build_design", norms, "--output", design, settings=DESIGN)
+        program("build_design", norms, "--output", design, settings=asdict(DESIGN))
         norms.unlink()
     return design
 
@@ -203,12 +210,13 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
             *("--coefficients", folder / "all" / "coefficients.parquet"),
             *("--fits", folder / "fits.parquet"),
             *("--influence", folder / "influence.parquet"),
+            *("--controls", folder / "controls.parquet"),
             *("--groups", folder / "groups.parquet"),
             *("--residuals", folder / "residuals.parquet"),
             *("--joint", folder / "joint.json"),
             *("--summary", folder / "summary"),
             *("--findings", folder / "findings.txt"),
-            settings={**REGRESSION, "bootstrap": draws},
+            settings=asdict(replace(REGRESSION, bootstrap=draws)),
         )
     return stages
 

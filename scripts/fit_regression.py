@@ -57,12 +57,12 @@ parser.add_argument("--findings", type=Path, required=True, help="text")
 
 
 def main(args):
-    settings = args.settings
     products = tables.shards(args.crossproducts)
     group_of = group_by_document(args.corpus)
     fitted = fitting.fit_regression(
-        products, tables.shards(args.design), group_of, settings, args.threads
+        products, tables.shards(args.design), group_of, args.settings, args.threads
     )
+    settings = fitted.settings
     of_groups = groups.settings_of_groups(settings)
     by_group = groups.coefficients_by_group(
         [crossproducts.read_shard(path) for path in products],
@@ -75,6 +75,7 @@ def main(args):
         permuted = permutation.merged_products([permutation.read_products(path) for path in paths])
         order = permutation.order_test(permuted, alpha=settings.alpha, adjust=settings.adjust)
     if args.random_weights:
+        assert settings.control_design is not None
         facts = covariates.read_facts(settings.control_design, vars(args))
         random = controls.random_weights(
             args.random_weights, settings, facts, args.random_weights_stream

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sum the cross-products of one shard with the tokens of each document in another order.
 
-They show what the coefficients would be if order meant nothing: in expectation, and in draws.
+They show what the coefficients would be if order meant nothing.
 """
 
 from dataclasses import asdict
@@ -31,7 +31,13 @@ parser.add_argument("--output", type=Path, required=True)
 def main(args):
     settings = args.settings
     products = permutation.permuted_products(
-        norms_in_batches(args.norms, args.stream, ROWS, "permutations"),
+        norms_in_batches(
+            args.norms,
+            args.stream,
+            ROWS,
+            "permutations",
+            relative=settings.design.outcome == "relative",
+        ),
         settings.design,
         covariates.read_facts(settings.design, vars(args)),
         draws=settings.draws,

@@ -23,7 +23,7 @@ from attnlag.corpus.documents import (
     read_documents,
 )
 from attnlag.corpus.settings import CorpusSettings
-from attnlag.pipeline import program
+from attnlag.pipeline import few_documents, program
 from attnlag.storage import tables
 
 
@@ -39,6 +39,8 @@ def main(arguments: argparse.Namespace) -> None:
         lambda: corpus_record(arguments.corpus, tally, settings),
     )
     program.log.info("%s", corpus_summary(arguments.corpus, tally))
+    if notice := few_documents.notice(tally.documents, arguments.covariance):
+        program.log.warning("%s: %s", arguments.corpus, notice)
 
 
 if __name__ == "__main__":
@@ -50,5 +52,8 @@ if __name__ == "__main__":
         help=f"files in corpus order: {', '.join(formats.FORMATS)}, also in .gz or .zst",
     )
     parser.add_argument("--corpus", required=True, metavar="NAME", help="the name of the corpus")
+    parser.add_argument(
+        "--covariance", default="none", help="errors that regressions are to have, for a notice"
+    )
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
     program.run(main, parser)

@@ -135,6 +135,18 @@ def _(project: Project):
     return [COEFFICIENTS]
 
 
+@CASES.of("groups of fewer than six documents each")
+def _(project: Project):
+    project.write_config(inference={"alpha": 0.1})
+    return [COEFFICIENTS]
+
+
+@CASES.of("errors clustered by fewer than six groups")
+def _(project: Project):
+    project.write_config(inference={"cluster": "group"})
+    return [COEFFICIENTS]
+
+
 @CASES.of("a document all of whose tokens are dropped")
 def _(project: Project):
     project.write_config(norms={"drop_first": 21})

@@ -180,32 +180,57 @@ def test_too_few_documents_for_clusters(finished):
     keep_documents(finished, 5)
     for covariance in ("cluster", "cluster-jackknife"):
         finished.write_config(inference={"covariance": covariance})
-        (line,) = errors_of(finished.snakemake("--cores", "2", f"{STUDY}/coefficients.csv"))
+        result = finished.snakemake("--cores", "2", f"{STUDY}/coefficients.csv")
+        (line,) = errors_of(result)
         assert "found 5 documents with rows, expected at least 6" in line
         assert "hac errors" in line
         assert "nonrobust ones" in line
+        notice = "small: 5 documents: errors clustered by document need 6"
+        assert covariance != "cluster" or notice in result.stdout
         assert not (finished.folder / STUDY / "coefficients.parquet").exists()
     finished.write_config(inference={"covariance": "nonrobust"})
     finished.run()
 
 
 def test_one_document(finished):
-    """Errors within it are there to be had; what draws documents is not."""
+    """The safeguards of the default are no hindrance: errors within it are there to be had."""
     keep_documents(finished, 1)
-    finished.write_config(inference={"covariance": "hac"})
+    within = {
+        "lags": [1, 2],
+        "covariates": ["position"],
+        "position_knots": [3, 6, 12],
+        "fixed_effects": "document",
+        "bias_correction": "half-panel",
+    }
+    notebook = finished.config["regressions"]["notebook"]
+    finished.write_config(
+        regressions={"within": within, "notebook": notebook}, inference={"adjust": "max-t"}
+    )
     printed = finished.run()
     assert "2 of 2 layers fitted, 17 rows from 1 document\n" in printed
+    assert "errors are HAC within sequences (Newey-West)" in printed
+    assert "lag 1, in one document" in printed
+    assert "nan" not in printed
+    # As soon as the document is counted, before any model runs.
+    assert printed.index("\nsmall: one document: ") < printed.index("\ntiny, small: 1 document, ")
     fits = pd.read_csv(finished.folder / STUDY / "fits.csv")
     assert (fits["status"] == "ok").all()
     assert (fits["n_documents"] == 1).all()
     assert fits["cv_r_squared"].isna().all()
     assert json.loads((finished.folder / STUDY / "joint.json").read_text())["draws"] == 0
-    coefficients = pd.read_csv(finished.folder / STUDY / "coefficients.csv")
-    assert (coefficients["std_error"] > 0).all()
 
-    finished.write_config(inference={"adjust": "max-t"})
-    (line,) = errors_of(finished.snakemake("--cores", "2"))
-    assert "found the correction max-t with 1 document, expected at least 6" in line
+    # The same as asking for what is left: no effects, no correction, HAC errors.
+    plain = {**within, "fixed_effects": "none", "bias_correction": "none"}
+    finished.config["regressions"] = {"plain": plain, "notebook": notebook}
+    finished.write_config(inference={"covariance": "hac", "adjust": "holm"})
+    finished.run(f"{STUDY}/coefficients.csv", "results/tiny/small/attention/plain/coefficients.csv")
+    tables = [
+        pd.read_csv(finished.folder / f"results/tiny/small/attention/{name}/coefficients.csv")
+        for name in ("within", "plain")
+    ]
+    numbers = ["estimate", "std_error", "p_value", "p_adjusted", "conf_low", "conf_high"]
+    assert (tables[0]["std_error"] > 0).all()
+    np.testing.assert_allclose(tables[0][numbers], tables[1][numbers], rtol=1e-7)
 
 
 def test_a_layer_that_cannot_be_fitted(finished):

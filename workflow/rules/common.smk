@@ -118,6 +118,15 @@ def if_relative(files):
     return chosen
 
 
+def if_stream(files):
+    """Return the input function of norms of the stream, for regressions that depend on them."""
+
+    def chosen(wildcards):
+        return files(wildcards) if CONFIG.needs_stream(wildcards.regression) else []
+
+    return chosen
+
+
 def source_files(wildcards):
     """Return the files that a model is made from, so that a change in them is seen."""
     model = CONFIG.models[wildcards.model]

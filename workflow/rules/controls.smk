@@ -4,8 +4,8 @@
 rule permute_documents:
     input:
         norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
-        # Only for relative norms.
-        stream=if_relative(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
+        # Only for relative norms, and for a sample held in common with them.
+        stream=if_stream(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),

@@ -17,6 +17,8 @@ rule prepare_corpus:
     resources:
         mem_mb=memory(1000, 8),
         runtime=minutes(30),
+        # Only for a notice about few documents: it is no reason to run again.
+        covariance=CONFIG.inference.covariance,
     params:
         settings=settings_of("prepare_corpus"),
         code=code("prepare_corpus"),
@@ -25,4 +27,5 @@ rule prepare_corpus:
     shell:
         'python "$ATTNLAG"/scripts/prepare_corpus.py --settings {params.settings:q}'
         " --corpus {wildcards.corpus:q} --output {output:q}"
+        " --covariance {resources.covariance:q}"
         " --memory {resources.mem_mb} --log {log:q} -- {input:q}"

@@ -17,9 +17,7 @@ rule fit_regression:
         ),
         random_weights_stream=if_asked(
             CONFIG.controls.random_weights,
-            if_relative(
-                lambda wildcards: "results/{model}/{corpus}/stream/random_weights.parquet"
-            ),
+            if_stream(lambda wildcards: "results/{model}/{corpus}/stream/random_weights.parquet"),
         ),
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
     output:

@@ -41,7 +41,7 @@ def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
 
 
 def norms_in_batches(
-    norms: Path, stream: Path | None, rows: int, progress: str
+    norms: Path, stream: Path | None, rows: int, progress: str, *, relative: bool
 ) -> Iterator[pa.RecordBatch]:
     """Yield a file of norms in batches, as it is or relative to the stream.
 
@@ -50,12 +50,14 @@ def norms_in_batches(
     norms : Path
         Norms of adjustments.
     stream : Path or None
-        Norms of the stream that the same blocks receive at the same tokens; None: norms as they
-        are.
+        Norms of the stream that the same blocks receive at the same tokens. Where it gives no
+        ratio, there is no norm either. None: norms as they are.
     rows : int
         Rows of a batch, at most.
     progress : str
         Name on the progress bar.
+    relative : bool
+        Norms over those of the stream.
     """
     batches = tables.batches(norms, rows, progress)
     if stream is None:
@@ -69,9 +71,12 @@ def norms_in_batches(
         while len(waiting) < len(batch):
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(others)])])
         for name in names:
-            ratios = relative_norms(batch[name].to_numpy(), waiting[name][: len(batch)].to_numpy())
+            own = batch[name].to_numpy()
+            values = relative_norms(own, waiting[name][: len(batch)].to_numpy())
+            if not relative:
+                values = np.where(np.isnan(values), np.nan, own)
             place = batch.schema.get_field_index(name)
-            batch = batch.set_column(place, name, pa.array(ratios))
+            batch = batch.set_column(place, name, pa.array(values))
         waiting = waiting.slice(len(batch))
         yield batch
 

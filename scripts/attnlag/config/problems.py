@@ -290,7 +290,8 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
             key = "lags" if regression.lags else "leads"
             yield ("regressions", name, key), f"found {sentence}"
     sample = config.sample()
-    if all_fit and sample and (sentence := problem(**sample)):
+    needed = sample and [sample[name] for name in ("lags", "leads", "covariates")]
+    if all_fit and needed and (sentence := problem(*needed)):
         yield ("norms", "common_sample"), f"found true: over all regressions {sentence}"
 
 

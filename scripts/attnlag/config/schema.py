@@ -772,7 +772,13 @@ class Config(Section):
             "lags": sorted({lag for regression in regressions for lag in regression.lags}),
             "leads": sorted({lead for regression in regressions for lead in regression.leads}),
             "covariates": sorted({name for one in regressions for name in one.layer_covariates}),
+            "relative": any(regression.outcome == "relative" for regression in regressions),
         }
+
+    def needs_stream(self, name: str) -> bool:
+        """Return whether the rows of a regression depend on norms of the stream."""
+        sample = self.sample()
+        return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
 
     def modules_of(self, name: str) -> dict[str, Any] | None:
         """Return the module paths declared for a model, or for the one whose twin it is."""

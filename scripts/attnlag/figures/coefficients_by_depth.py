@@ -20,6 +20,7 @@ from attnlag.figures.drawing import (
     mark_size,
     mark_unfitted,
     rule_values,
+    sizes_in_words,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import ComparisonInputs
@@ -101,20 +102,27 @@ def reduce(inputs: ComparisonInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return in how many layers of all models the nearest lag or lead is significant."""
+    """Return how large the nearest lag or lead is in each model, and with random weights."""
     coefficients = data.coefficients
     term = lags_among(list(coefficients["term"]))[0]
-    rows = coefficients[coefficients["term"] == term].dropna(subset=["p_adjusted"])
-    parts: list[str] = []
-    rows = rows.assign(significant=rows["p_adjusted"] < data.alpha)
-    for control, of_kind in rows.groupby("control"):
-        share = of_kind.groupby(["model", "corpus"])["significant"].mean()
-        low, high = f"{share.min():.0%}", f"{share.max():.0%}"
-        words = low if low == high else f"{low} to {high}"
-        parts.append(f"with random weights in {words}" if control else f"in {words} of the layers")
-    if not parts:
-        return "Coefficients by relative depth"
-    return f"{named(term).capitalize()} predicts {', '.join(parts)}"
+    rows = coefficients[coefficients["term"] == term]
+    several = rows["corpus"].nunique() > 1
+    sizes: dict[bool, dict[str, pd.Series]] = {False: {}, True: {}}
+    for (model, corpus, control), of_model in rows.groupby(
+        ["model", "corpus", "control"], sort=False
+    ):
+        name = f"{model}, {corpus}" if several else str(model)
+        sizes[bool(control)][name] = of_model["estimate"]
+    trained = sizes_in_words(term, sizes[False])
+    random = pd.concat(sizes[True].values()).dropna() if sizes[True] else pd.Series(dtype=float)
+    untrained = ""
+    if len(random):
+        untrained = (
+            f"random weights {random.median():.2f} ({random.min():.2f} to {random.max():.2f})"
+        )
+    if trained is None:
+        return f"Coefficients by relative depth{untrained and f': {named(term)}, {untrained}'}"
+    return f"{trained}; {untrained}" if untrained else trained
 
 
 @style()

@@ -122,7 +122,7 @@ def title_of(data: Data) -> str:
                 text += f" ({random:.2f} with random weights)"
         parts.append(text)
     scope = "Within documents" if data.within else "Pooled over documents"
-    if data.fits["n_documents"].max() == 1:
+    if "n_documents" in data.fits and data.fits["n_documents"].max() == 1:
         scope = "In one document"
     if data.outcome == "relative":
         scope = f"Relative norms {scope[0].lower()}{scope[1:]}"

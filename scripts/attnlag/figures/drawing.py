@@ -31,7 +31,7 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.regression.labels import COVARIANCE, correction_text
-from attnlag.regression.terms import lags_among
+from attnlag.regression.terms import lags_among, named
 
 T = TypeVar("T")
 
@@ -51,6 +51,10 @@ PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
 
 # The shares of tokens below the five lines of a layer's norms, median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+# Fits of which a title states the size of each.
+MOST_SIZES = 3
 
 
 def rule_values(axes: Axes) -> None:
@@ -113,6 +117,39 @@ def frame(
         textwrap.fill(title, int((width - 0.2) / 0.1)), x=0.1 / width, ha="left", weight="bold"
     )
     draw_legends(figure, legends)
+
+
+def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
+    """Return the median and the range over the layers of one coefficient in each of several fits.
+
+    Parameters
+    ----------
+    term : str
+    estimates : mapping of name to pandas.Series
+        Coefficients over the layers. Of more than `MOST_SIZES` fits, the smallest and the largest
+        median are named.
+
+    Returns
+    -------
+    text : str or None
+        None where no layer has an estimate.
+    """
+    known = {name: values.dropna() for name, values in estimates.items()}
+    known = {name: values for name, values in known.items() if len(values)}
+    if not known:
+        return None
+    medians = {name: float(values.median()) for name, values in known.items()}
+    if len(known) <= MOST_SIZES:
+        parts = [
+            f"{name} {medians[name]:.2f} ({values.min():.2f} to {values.max():.2f})"
+            for name, values in known.items()
+        ]
+        return f"{named(term).capitalize()}, median (range) over the layers: {', '.join(parts)}"
+    least, most = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
+    return (
+        f"{named(term).capitalize()}, median over the layers: {medians[least]:.2f} ({least}) to "
+        f"{medians[most]:.2f} ({most})"
+    )
 
 
 def shortened(name: str, longest: int) -> str:

@@ -19,6 +19,7 @@ from attnlag.figures.drawing import (
     mark_unfitted,
     quantiles_of,
     rule_values,
+    sizes_in_words,
     tokens_shown,
     unfitted_layers,
 )
@@ -116,14 +117,13 @@ def reduce(inputs: SitesInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return in how many layers of each site the nearest lag or lead is significant."""
+    """Return how large the nearest lag or lead is at each site."""
     term = lags_among(list(data.sites[0].coefficients["term"]))[0]
-    parts: list[str] = []
-    for panels in data.sites:
-        rows = panels.coefficients[panels.coefficients["term"] == term]
-        count = int((rows["p_adjusted"] < data.alpha).sum())
-        parts.append(f"{count} of {len(rows)} layers ({panels.site})")
-    return f"{named(term).capitalize()} predicts in {', '.join(parts)}"
+    estimates = {
+        panels.site: panels.coefficients.loc[panels.coefficients["term"] == term, "estimate"]
+        for panels in data.sites
+    }
+    return sizes_in_words(term, estimates) or "Norms and coefficients by layer"
 
 
 @style()

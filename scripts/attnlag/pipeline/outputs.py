@@ -544,6 +544,8 @@ OUTPUTS = [
             "term": ("", "the lag or lead"),
             "layers_a": ("", "layers of the one"),
             "layers_b": ("", "layers of the other"),
+            "median_a": ("", "median coefficient over the layers of the one, in these documents"),
+            "median_b": ("", "likewise of the other"),
             "points": ("", "depths at which both have a coefficient"),
             "correlation": (
                 "",

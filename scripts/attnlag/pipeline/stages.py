@@ -96,6 +96,7 @@ def build_design(config: Config, names: Names) -> DesignSettings:
             lags=tuple(sample["lags"]),
             leads=tuple(sample["leads"]),
             covariates=tuple(sample["covariates"]),
+            relative=sample["relative"],
         ),
         outcome=regression.outcome,
     )

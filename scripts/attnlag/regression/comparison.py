@@ -21,9 +21,9 @@ from scipy import special
 from attnlag.errors import UserError
 from attnlag.regression import bootstrap, crossproducts, least_squares, results
 from attnlag.regression.crossproducts import Stack
-from attnlag.regression.inference import FEWEST_DOCUMENTS
 from attnlag.regression.labels import FEWEST_POINTS
 from attnlag.regression.least_squares import LEAST_VARIATION
+from attnlag.regression.settings import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 
@@ -41,6 +41,8 @@ PAIR_COLUMNS = {
     "term": object,
     "layers_a": int,
     "layers_b": int,
+    "median_a": float,
+    "median_b": float,
     "points": int,
     "correlation": float,
     "correlation_observed": float,
@@ -169,6 +171,12 @@ class Profile:
     estimate: np.ndarray
     draws: np.ndarray
     documents: int
+
+    def median(self, term: str) -> float:
+        """Return the median coefficient over the layers; NaN where none was fitted."""
+        estimates = self.estimate[:, self.terms.index(term)]
+        known = estimates[np.isfinite(estimates)]
+        return float(np.median(known)) if len(known) else np.nan
 
 
 def profile(stack: Stack, draws: int, seed: int) -> Profile:
@@ -423,8 +431,11 @@ def _pairs_of_group(
     @cache
     def profile_of(place: int, common: tuple[str, ...]) -> Profile:
         study = group[place]
-        effects = study.record["stages"]["regression"]["fixed_effects"] == "document"
+        used = study.record["stages"]["regression"]
+        effects = used["fixed_effects"] == "document"
         shards = [crossproducts.read_shard(path) for path in study.shards]
+        if used["bias_correction"] == "none":
+            shards = [crossproducts.without_halves(shard) for shard in shards]
         stack = crossproducts.stacked(shards, fixed_effects=effects)
         return profile(restricted(stack, common), draws, seed)
 
@@ -448,6 +459,8 @@ def _pairs_of_group(
                     "term": term,
                     "layers_a": one.layers,
                     "layers_b": other.layers,
+                    "median_a": profile_a.median(term),
+                    "median_b": profile_b.median(term),
                     **profile_correlation(profile_a, profile_b, term, alpha),
                     "documents": len(common),
                     "documents_only_a": len(documents[a]) - len(common),

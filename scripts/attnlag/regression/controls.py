@@ -45,11 +45,13 @@ def shard_of(
     halves : int
         2 to keep the halves of documents apart, else 1.
     stream : Path or None
-        Norms of the stream at the same tokens, for relative norms.
+        Norms of the stream at the same tokens, for relative norms or a sample held in common with
+        a regression of such.
     """
     layers = columns.layers_in(pq.read_schema(norms))
     schema = design.schema(layers, settings, facts)
-    batches = norms_in_batches(norms, stream, ROWS, "design of random weights")
+    relative = settings.outcome == "relative"
+    batches = norms_in_batches(norms, stream, ROWS, "design of random weights", relative=relative)
     parts = list(design.designs(batches, settings, design.Counts(), facts))
     whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
     rows = whole.to_batches()
@@ -81,7 +83,8 @@ def random_weights(
     facts : mapping
         From ``covariates.read_facts``.
     stream : Path or None
-        Norms of the stream at the same tokens, for relative norms.
+        Norms of the stream at the same tokens, for relative norms or a sample held in common with
+        a regression of such.
 
     Returns
     -------

@@ -9,7 +9,7 @@ and the first p elements are the sums of w.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -406,6 +406,21 @@ def read_shard(path: str | Path) -> Shard:
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
     return Shard(terms, layers, halves, np.array(record["centre"]), totals, blocks)
+
+
+def without_halves(shard: Shard) -> Shard:
+    """Return a shard that does not keep the halves of documents apart."""
+    if shard.halves == 1:
+        return shard
+
+    def batches() -> Iterator[DocumentProducts]:
+        for block in shard.batches():
+            yield DocumentProducts(block.documents, block.products.sum(axis=1, keepdims=True))
+
+    totals = Totals.empty(len(shard.layers), 1 + len(shard.terms), 1)
+    for block in batches():
+        totals.add(block.products)
+    return replace(shard, halves=1, totals=totals, batches=batches)
 
 
 def recentred(packed: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -320,7 +320,8 @@ def write(
     with tables.parquet_writer(
         path, columns.with_metadata(tables.metadata(record)), **parquet_options(columns)
     ) as writer:
-        batches = norms_in_batches(norms, stream, ROWS, "design")
+        relative = settings.outcome == "relative"
+        batches = norms_in_batches(norms, stream, ROWS, "design", relative=relative)
         for table in designs(batches, settings, counts, facts):
             writer.write_table(table)
             rows += table.num_rows

@@ -5,10 +5,11 @@ for what only the residuals tell.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.columns import layer_name
@@ -22,10 +23,10 @@ from attnlag.regression import (
     results,
 )
 from attnlag.regression.crossproducts import Stack
-from attnlag.regression.inference import CLUSTERED, FEWEST_DOCUMENTS, Fit
+from attnlag.regression.inference import Fit
 from attnlag.regression.least_squares import Solution
 from attnlag.regression.residuals import ResidualSums
-from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS, RegressionSettings
 from attnlag.storage import tables
 
 ROBUST = ("hc1", "hc3", "hac")
@@ -38,6 +39,7 @@ class FittedRegression:
     Attributes
     ----------
     settings : RegressionSettings
+        Those used: of one document `settings_of_one_document`.
     layers : list of int
     fits : list of Fit
         One for each layer.
@@ -92,6 +94,9 @@ def fit_regression(
     records = [tables.read_provenance(path) for path in products]
     sequences = _usable_sequences(records)
     shards = [crossproducts.read_shard(path) for path in products]
+    if np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0) == 1:
+        settings = settings_of_one_document(settings)
+        shards = [crossproducts.without_halves(shard) for shard in shards]
     effects = settings.fixed_effects == "document"
     grouped = settings.cluster == "group"
     stack = crossproducts.stacked(
@@ -112,8 +117,8 @@ def fit_regression(
         raise UserError(
             f"found {counted(documents, 'document')} with rows, expected at least "
             f"{FEWEST_DOCUMENTS} for errors clustered by document; ask for hac errors (Newey-West "
-            "within sequences, also for a single document) or nonrobust ones (independent, as in "
-            "the teaching notebook), or give more documents"
+            "within sequences) or nonrobust ones (independent, as in the teaching notebook), "
+            "neither with the half-panel correction, or give more documents"
         )
     solutions = least_squares.solve_all(stack)
     model = residuals.residual_model(stack, solutions)
@@ -167,6 +172,24 @@ def fit_regression(
         medians=bootstrap.medians_over_layers(fits, stack, draws, settings.alpha),
         residual_sums=sums,
         bins=stack.bins,
+    )
+
+
+def settings_of_one_document(settings: RegressionSettings) -> RegressionSettings:
+    """Return the settings with which a single document is fitted.
+
+    Its mean is the intercept, there is nothing to cluster by, and no documents to draw: clustered
+    errors become HAC errors within sequences, and max-t becomes Holm. The half-panel jackknife
+    has no HAC errors, so coefficients are not corrected by it.
+    """
+    return replace(
+        settings,
+        fixed_effects="none",
+        bias_correction="none",
+        covariance="hac" if settings.covariance in CLUSTERED else settings.covariance,
+        cluster="document",
+        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+        wild_bootstrap=0,
     )
 
 

@@ -9,8 +9,7 @@ import pandas as pd
 from attnlag.regression import inference, results
 from attnlag.regression.covariates import is_term
 from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, stacked
-from attnlag.regression.inference import CLUSTERED
-from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.settings import CLUSTERED, RegressionSettings
 
 # Groups that are fitted: those of most documents. Each is a reading of all cross-products.
 MOST_GROUPS = 24

@@ -9,14 +9,10 @@ from scipy import special
 from attnlag.errors import counted
 from attnlag.regression.crossproducts import Stack, unpacked
 from attnlag.regression.least_squares import Solution, names_of, part_inverses, solve_all
-
-# Below this, a t distribution with G - 1 degrees of freedom is no cure for so few clusters.
-FEWEST_DOCUMENTS = 6
+from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
 
 # Documents whose cross-products are solved at once.
 CHUNK = 20_000
-
-CLUSTERED = ("cluster", "cluster-jackknife")
 
 
 @dataclass

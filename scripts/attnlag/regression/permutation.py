@@ -96,42 +96,41 @@ class _Tokens:
 
     Attributes
     ----------
-    values : (variables, tokens) array
-        Centred: log norms of each layer, then the covariates that move with their token.
+    values : (layers, tokens) array
+        Log norms; 0 where the token is in no row, NaN in a layer without norms in the document.
+    shared : (shared terms, tokens) array
+        Covariates.
     document : (tokens,) int array
         From 0, in order.
     names : list of str
-    moves : (tokens,) bool array
-        Tokens that are exchanged with others.
+    moving : int array
+        Places of the tokens that are exchanged with others.
     rows : (rows,) int array
-        Outcomes.
-    fixed : (terms, rows) array
-        Centred covariates that stay in their place.
+        Places of the outcomes.
     """
 
     values: np.ndarray
+    shared: np.ndarray
     document: np.ndarray
     names: list[str]
-    moves: np.ndarray
+    moving: np.ndarray
     rows: np.ndarray
-    fixed: np.ndarray
 
-
-def _sources(
-    settings: DesignSettings, shared: Mapping[str, bool], layer: int
-) -> list[tuple[int | None, int]]:
-    """Return the variable of each term of a layer, and how many tokens after the outcome it is.
-
-    Covariates that move with their tokens are counted from the last variable, -1. A covariate that
-    stays in its place is no variable, but None.
-    """
-    cells = design.cells_of(settings).values()
-    sources: list[tuple[int | None, int]] = [(layer - c.layers_before, c.offset) for c in cells]
-    left = sum(shared.values())
-    for moves in shared.values():
-        sources.append((-left if moves else None, 0))
-        left -= moves
-    return sources
+    def orders(self, draws: int, seed: int) -> Iterator[np.ndarray]:
+        """Yield the places of the tokens that take the places ``moving``, one draw at a time."""
+        counts = np.bincount(self.document)
+        keys = np.concatenate(
+            [
+                keys_of_draws(name, count, draws, seed)
+                for name, count in zip(self.names, counts, strict=True)
+            ],
+            axis=1,
+        )[:, self.moving]
+        document = self.document[self.moving].astype(np.float64)
+        for key in keys:
+            # Stable: equal keys, which 24 bits have now and then, would otherwise change places
+            # with what lies around the document.
+            yield self.moving[np.argsort(document + key, kind="stable")]
 
 
 def permuted_products(
@@ -156,13 +155,12 @@ def permuted_products(
     fixed_effects : bool
         Take the means of each document out.
     """
-    cells = design.cells_of(settings)
-    first = max(cell.layers_before for cell in cells.values())
     shared = covariates.shared_terms(settings, facts)
-    terms = [*cells, *shared]
+    with_token = np.array(list(shared.values()), dtype=bool)
+    terms = [*design.cells_of(settings), *shared]
     p = 1 + len(terms)
     sums: PermutedProducts | None = None
-    centres: tuple[np.ndarray, np.ndarray] | None = None
+    empty = True
     for table in whole_documents(batches):
         layers = columns.layers_in(table.schema)
         if sums is None:
@@ -177,26 +175,21 @@ def permuted_products(
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
             )
-        tokens, centres = _tokens(table, layers, settings, facts, centres)
+        tokens = _tokens(table, layers, settings, facts)
         if not len(tokens.rows):
             continue
-        keys = np.concatenate(
-            [
-                keys_of_draws(name, count, draws, seed)
-                for name, count in zip(tokens.names, np.bincount(tokens.document), strict=True)
-            ],
-            axis=1,
-        )
-        # Nearly always the same tokens move in all layers: they are put in order once.
-        orders: dict[bytes, np.ndarray] = {}
-        # Layers without the layer before them that a term needs stay empty.
-        for index in range(first, len(layers)):
-            sources = _sources(settings, shared, index)
-            stays = iter(centres[1])
-            sums.centre[index, 1:] = [
-                next(stays) if place is None else centres[0][place] for place, _ in sources
-            ]
-            _add(sums, index, tokens, sources, keys, orders)
+        document, rows = tokens.document[tokens.rows], tokens.rows
+        own = design.layer_terms(tokens.values, rows, settings)
+        if empty:
+            sums.centre[:, 1:] = _means(own, tokens.shared[:, rows])
+            empty = False
+        _add(sums, 0, own, tokens.shared[:, rows], document)
+        values, moved = tokens.values.copy(), tokens.shared.copy()
+        for draw, order in enumerate(tokens.orders(draws, seed)):
+            values[:, tokens.moving] = tokens.values.take(order, axis=1)
+            moved[np.ix_(with_token, tokens.moving)] = tokens.shared[np.ix_(with_token, order)]
+            own = design.layer_terms(values, rows, settings)
+            _add(sums, 1 + draw, own, moved[:, rows], document)
     if sums is None:
         raise ValueError("no batch, not even an empty one")
     sums.root_squares = np.sqrt(sums.root_squares)
@@ -208,9 +201,8 @@ def _tokens(
     layers: Sequence[str],
     settings: DesignSettings,
     facts: Mapping[str, Any],
-    centres: tuple[np.ndarray, np.ndarray] | None,
-) -> tuple[_Tokens, tuple[np.ndarray, np.ndarray]]:
-    """Return the documents of a table, centred, and the centres: those given, or its own means."""
+) -> _Tokens:
+    """Return the documents of a table."""
     keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
     values = np.stack([log_norms(table[layer].to_numpy()) for layer in layers])
     names, starts = runs(keys.to_batches()[0])
@@ -220,74 +212,63 @@ def _tokens(
     # A layer that has no norm in a document would keep all its tokens from moving.
     dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
     moves = (known | dead).all(axis=0) & (position >= settings.drop_first)
-    values[:, ~moves] = np.nan
-
+    values[:, ~moves] = 0
     rows = design.outcome_rows(position, settings)
     needed = {cell.offset for cell in design.needed_cells(settings)}
     rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
     shared = covariates.shared_values(keys, settings, facts)
-    with_token = np.array(list(covariates.shared_terms(settings, facts).values()), dtype=bool)
-    values = np.concatenate([values, shared[with_token]])
-    fixed = shared[~with_token][:, rows]
-    if centres is None:
-        live = np.isfinite(values)
-        counts = np.maximum(live.sum(axis=1), 1)
-        means = np.where(live, values, 0).sum(axis=1) / counts
-        centres = means, fixed.mean(axis=1) if len(rows) else np.zeros(len(fixed))
-    values -= centres[0][:, None]
-    return _Tokens(values, document, names, moves, rows, fixed - centres[1][:, None]), centres
+    return _Tokens(values, shared, document, names, np.flatnonzero(moves), rows)
+
+
+def _means(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """Return the means of the terms, (layers, terms); 0 where a layer has none.
+
+    Near enough to the means of all rows for the sums to keep their digits.
+    """
+    known = np.isfinite(own)
+    means = np.where(known, own, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
+    of_shared = np.broadcast_to(shared.mean(axis=1)[:, None], (len(shared), own.shape[1]))
+    return np.concatenate([means, of_shared]).T
 
 
 def _add(
-    sums: PermutedProducts,
-    index: int,
-    tokens: _Tokens,
-    sources: Sequence[tuple[int | None, int]],
-    keys: np.ndarray,
-    orders: dict[bytes, np.ndarray],
+    sums: PermutedProducts, place: int, own: np.ndarray, shared: np.ndarray, document: np.ndarray
 ) -> None:
-    """Add documents to one layer's sums; orders of the tokens that move are kept for the next."""
-    used = sorted({place for place, _ in sources if place is not None})
-    # A layer without norms in a document has no rows there.
-    has_norms = np.isfinite(tokens.values[used]).all(axis=0)
-    kept = has_norms[tokens.rows]
-    rows, fixed = tokens.rows[kept], tokens.fixed[:, kept]
-    if not len(rows):
-        return
-    starts = np.flatnonzero(np.diff(tokens.document[rows], prepend=-1))
-    counts = np.diff(starts, append=len(rows))
-    p = 1 + len(sources)
+    """Add the design of some documents in one order to the sums; order 0 is the observed.
 
-    def w_of(values: np.ndarray) -> np.ndarray:
-        """Return w, (p, rows), when the tokens have these values."""
-        w = np.ones((p, len(rows)))
-        stays = iter(fixed)
-        for row, (place, offset) in zip(w[1:], sources, strict=True):
-            row[:] = next(stays) if place is None else values[place][rows + offset]
-        return w
-
-    def products_of(w: np.ndarray) -> np.ndarray:
-        """Return the packed sums of w w', all documents together."""
+    Parameters
+    ----------
+    sums : PermutedProducts
+    place : int
+    own : (terms, layers, rows) array
+        From `design.layer_terms`.
+    shared : (shared terms, rows) array
+    document : (rows,) int array
+    """
+    usable = ~np.isnan(own[0])
+    p = 1 + len(own) + len(shared)
+    upper = np.triu_indices(p)
+    every = slice(None), *_runs(document)
+    for layer in np.flatnonzero(usable.any(axis=1)):
+        # Nearly always a layer has all rows.
+        kept = usable[layer]
+        chosen, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
+        w = np.ones((p, counts.sum()))
+        w[1 : 1 + len(own)] = own[:, layer, chosen]
+        w[1 + len(own) :] = shared[:, chosen]
+        w[1:] -= sums.centre[layer, 1:, None]
+        if place == 0:
+            sums.documents[layer] += len(starts)
+            sums.root_squares[layer] += (w**2).sum(axis=1)
         if sums.fixed_effects:
             w[1:] -= np.repeat(np.add.reduceat(w[1:], starts, axis=1) / counts, counts, axis=1)
-        return (w @ w.T)[np.triu_indices(p)]
+        sums.products[place, layer] += (w @ w.T)[upper]
 
-    observed = w_of(tokens.values)
-    sums.documents[index] += len(starts)
-    sums.root_squares[index] += (observed**2).sum(axis=1)
-    sums.products[0, index] += products_of(observed)
-    moving = np.flatnonzero(tokens.moves & has_norms)
-    if moving.tobytes() not in orders:
-        document = tokens.document[moving].astype(np.float64)
-        # Stable: equal keys, which 24 bits have now and then, would otherwise change places with
-        # what lies around the document.
-        found = [np.argsort(document + key, kind="stable") for key in keys[:, moving]]
-        orders[moving.tobytes()] = np.array(found, dtype=np.int32)
-    permuted = tokens.values.copy()
-    for draw, order in enumerate(orders[moving.tobytes()]):
-        for place in used:
-            permuted[place, moving] = tokens.values[place, moving[order]]
-        sums.products[1 + draw, index] += products_of(w_of(permuted))
+
+def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where runs of equal values begin, and how long they are."""
+    starts = np.flatnonzero(np.diff(values, prepend=-1))
+    return starts, np.diff(starts, append=len(values))
 
 
 def to_table(sums: PermutedProducts) -> pa.Table:

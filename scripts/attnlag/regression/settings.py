@@ -8,6 +8,12 @@ Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
 FixedEffects = Literal["none", "document"]
 Outcome = Literal["norm", "relative"]
 
+# Kinds of errors that rest on clusters.
+CLUSTERED = ("cluster", "cluster-jackknife")
+
+# Below this, a t distribution with G - 1 degrees of freedom is no cure for so few clusters.
+FEWEST_DOCUMENTS = 6
+
 
 @dataclass(frozen=True)
 class SampleSettings:
@@ -19,11 +25,15 @@ class SampleSettings:
         Distances in tokens that occur in any of them.
     covariates : tuple of str
         Covariates with values of their own in each layer that occur in any of them.
+    relative : bool
+        Whether any of them is of relative norms: the stream then has a norm wherever the
+        adjustment has one.
     """
 
     lags: tuple[int, ...]
     leads: tuple[int, ...]
     covariates: tuple[str, ...]
+    relative: bool
 
 
 @dataclass(frozen=True)

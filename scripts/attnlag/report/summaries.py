@@ -13,7 +13,7 @@ from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
 from attnlag.regression import groups, results
 from attnlag.regression.fitting import FittedRegression
-from attnlag.regression.inference import CLUSTERED, Fit
+from attnlag.regression.inference import Fit
 from attnlag.regression.labels import (
     COVARIANCE,
     FEWEST_POINTS,
@@ -24,7 +24,7 @@ from attnlag.regression.labels import (
 )
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums, order_left
-from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.terms import lags_among, named
 
 PREDICTIVE = (
@@ -130,7 +130,10 @@ def layer_summary(
         likelihood = "Log-likelihood:", f"{fit.log_likelihood:.6g}"
         criteria = "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"
     covariance = COVARIANCE[coefficients["vcov_type"].iloc[0]]
-    folds, documents = f"{fit.cv_r_squared:.4f}", f"{fit.loo_r_squared:.4f}"
+    folds, documents = (
+        f"{value:.4f}" if np.isfinite(value) else "none"
+        for value in (fit.cv_r_squared, fit.loo_r_squared)
+    )
     independent = f"{fit.effective_documents:,.1f}"
     explained = "R-squared within docs:" if within else "R-squared:"
     top = _two_columns(
@@ -264,8 +267,15 @@ def findings(
     known = fits[fits["status"] == "ok"]
     of_what = f", {OUTCOMES['relative']}s" if settings.outcome == "relative" else ""
     lines = [f"{name}: {len(known)} of {len(fits)} layers fitted, {_sample(fits)}{of_what}"]
+    one_document = len(known) > 0 and known["n_documents"].max() == 1
+    if one_document:
+        errors = COVARIANCE[fitted.coefficients["vcov_type"].iloc[0]]
+        lines.append(
+            f"one document: there are no document effects and no clusters; errors are {errors}, "
+            "and intervals say nothing about other texts"
+        )
     if len(known):
-        lines += sizes(fitted.medians, fitted.coefficients, settings)
+        lines += sizes(fitted.medians, fitted.coefficients, settings, one_document=one_document)
         lines += order_finding(controls, alpha=alpha, adjust=adjust)
         lines += random_weights_finding(controls)
         lines += counts(fitted.coefficients, fits, settings)
@@ -288,10 +298,15 @@ def findings(
 
 
 def sizes(
-    medians: pd.DataFrame, coefficients: pd.DataFrame, settings: RegressionSettings
+    medians: pd.DataFrame,
+    coefficients: pd.DataFrame,
+    settings: RegressionSettings,
+    *,
+    one_document: bool = False,
 ) -> list[str]:
     """Return a sentence on the size and the direction of each lag and lead."""
     scope = "within documents" if settings.fixed_effects == "document" else "pooled over documents"
+    scope = "in one document" if one_document else scope
     lines = []
     for term in lags_among(list(coefficients["term"])):
         estimates = coefficients.loc[coefficients["term"] == term, "estimate"].dropna()
@@ -416,6 +431,8 @@ def group_findings(by_group: pd.DataFrame) -> str:
         From `groups.coefficients_by_group`.
     """
     fitted, without = groups.fitted_groups(by_group)
+    if len(fitted) + len(without) == 1:
+        return "  all documents are of one group: there are no groups to compare\n"
     lines = []
     if len(fitted) > 1:
         term = lags_among(list(by_group["term"]))[0]
@@ -425,7 +442,7 @@ def group_findings(by_group: pd.DataFrame) -> str:
             f"  {named(term)} by group of documents, median over the layers: "
             f"{median.min():.3f} ({median.idxmin()}) to {median.max():.3f} ({median.idxmax()})"
         )
-    if without and len(without) + len(fitted) > 1:
+    if without:
         groups_of: dict[str, list[str]] = {}
         for group, status in without.items():
             groups_of.setdefault(status, []).append(group)
@@ -502,12 +519,12 @@ def _pair_finding(row: Any, alpha: float) -> str:
             why = f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
         elif np.isfinite(row.correlation_observed):
             why = "a profile varies no more than its errors"
-        correlation = f"{one} and {other}: no correlation over depth ({why})"
+        correlation = f"no correlation over depth ({why})"
     else:
         interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"
         if row.draws == 0:
             interval = f"no interval with {counted(row.documents, 'document')}"
-        correlation = f"{one} and {other} correlate {row.correlation:.2f} ({interval}) over depth"
+        correlation = f"they correlate {row.correlation:.2f} ({interval}) over depth"
     dropped = row.documents_only_a + row.documents_only_b
     note = f"; {counted(dropped, 'document')} of one model only left out" if dropped else ""
     differ = ""
@@ -517,4 +534,7 @@ def _pair_finding(row: Any, alpha: float) -> str:
             f"and are shown to be alike in {row.layers_alike}, {row.median_difference:+.3f} in the "
             "median layer"
         )
-    return f"{named(row.term)}, {row.site}, {row.corpus}: {correlation}{differ}{note}"
+    return (
+        f"{named(row.term)}, {row.site}, {row.corpus}: median {row.median_a:.3f} in {one}, "
+        f"{row.median_b:.3f} in {other}; {correlation}{differ}{note}"
+    )

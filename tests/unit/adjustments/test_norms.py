@@ -63,3 +63,19 @@ def test_row_groups_of_a_file(tmp_path):
         np.testing.assert_allclose(
             found[name].to_numpy(), np.linalg.norm(vectors[index], axis=1), rtol=1e-6
         )
+
+
+def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_path):
+    """Whatever the batches: norms as they are, or over the stream, of the same tokens."""
+    own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
+    stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
+    for name, values in (("own", own), ("stream", stream)):
+        pq.write_table(pa.table({"layer_00": values}), tmp_path / name, row_group_size=2)
+    found = {}
+    for relative in (False, True):
+        batches = norms.norms_in_batches(
+            tmp_path / "own", tmp_path / "stream", 3, "norms", relative=relative
+        )
+        found[relative] = np.concatenate([batch["layer_00"].to_numpy() for batch in batches])
+    np.testing.assert_array_equal(found[False], [2, np.nan, 0, np.nan, 6])
+    np.testing.assert_array_equal(found[True], [0.5, np.nan, 0, np.nan, 2])

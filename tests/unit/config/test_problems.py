@@ -917,7 +917,7 @@ def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
     regressions = {
         "a": {"lags": [5, 1]},
         "b": {"leads": [2], "lags": [1]},
-        "c": {"leads": [3], "covariates": ["previous_layer"]},
+        "c": {"leads": [3], "covariates": ["previous_layer"], "outcome": "relative"},
     }
     assert checked(regressions=regressions).sample() is None
     config = checked(regressions=regressions, norms={"common_sample": "true"})
@@ -925,10 +925,13 @@ def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
         "lags": [1, 5],
         "leads": [2, 3],
         "covariates": ["previous_layer"],
+        "relative": True,
     }
+    assert all(config.needs_stream(name) for name in regressions)
     del regressions["c"]
     config = checked(regressions=regressions, norms={"common_sample": True})
-    assert config.sample() == {"lags": [1, 5], "leads": [2], "covariates": []}
+    assert config.sample() == {"lags": [1, 5], "leads": [2], "covariates": [], "relative": False}
+    assert not config.needs_stream("a")
 
 
 def test_null_turns_a_control_off_and_what_is_left_out_stays_on() -> None:

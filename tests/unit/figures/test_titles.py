@@ -148,7 +148,8 @@ def test_diagnostics_and_sites():
         for site, p_values in {"attention": [0.01, 0.2], "mlp": [0.01, 0.02]}.items()
     ]
     assert sites_by_layer.title_of(sites_by_layer.Data(sites, 0.05, "holm", 1)) == (
-        "Lag 1 predicts in 1 of 2 layers (attention), 2 of 2 layers (mlp)"
+        "Lag 1, median (range) over the layers: attention 0.11 (0.01 to 0.20), "
+        "mlp 0.01 (0.01 to 0.02)"
     )
 
 
@@ -156,19 +157,20 @@ def of_comparison(table):
     return coefficients_by_depth.title_of(coefficients_by_depth.Data(table, 0.05, "holm"))
 
 
-def test_a_comparison_tells_models_from_their_controls():
+def test_a_comparison_says_sizes_of_models_and_of_their_controls():
     learned = pd.concat(
         [
-            tidy([0.01, 0.2]).assign(model="a", corpus="x"),
-            tidy([0.01, 0.02]).assign(model="b", corpus="x"),
+            tidy([0.01, 0.2], estimates=[0.1, 0.3]).assign(model="a", corpus="x"),
+            tidy([0.01, 0.02], estimates=[0.4, -0.1]).assign(model="b", corpus="x"),
             tidy([0.9, 0.9], "lag_2").assign(model="a", corpus="x"),
         ]
     ).assign(control=False)
-    said = "Lag 1 predicts in 50% to 100% of the layers"
+    said = "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.15 (-0.10 to 0.40)"
     assert of_comparison(learned) == said
-    control = tidy([0.4, 0.3]).assign(model="twin", corpus="x", control=True)
+    control = tidy([0.4, 0.3], estimates=[1.5, 1.7]).assign(model="twin", corpus="x", control=True)
     both = pd.concat([control, learned])
-    assert of_comparison(both) == f"{said}, with random weights in 0%"
-    assert of_comparison(control) == "Lag 1 predicts with random weights in 0%"
-    nothing = learned.assign(p_adjusted=np.nan)
+    assert of_comparison(both) == f"{said}; random weights 1.60 (1.50 to 1.70)"
+    nothing = learned.assign(estimate=np.nan)
     assert of_comparison(nothing) == "Coefficients by relative depth"
+    many = pd.concat([learned, learned.assign(corpus="y", estimate=0.25)])
+    assert of_comparison(many) == ("Lag 1, median over the layers: 0.15 (b, x) to 0.25 (a, y)")

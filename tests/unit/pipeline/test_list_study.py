@@ -28,5 +28,7 @@ def test_the_beginning_of_a_name_gives_the_files_of_a_figure(monkeypatch, capsys
 
 
 def test_an_unknown_figure_is_named_with_the_nearest(monkeypatch, capsys):
-    with pytest.raises(SystemExit, match=r"found 'norm_by_layer', .*did you mean 'norms_by_layer'\?"):
+    with pytest.raises(
+        SystemExit, match=r"found 'norm_by_layer', .*did you mean 'norms_by_layer'\?"
+    ):
         listed(monkeypatch, capsys, "--figure", "norm_by_layer")

@@ -70,7 +70,8 @@ def write_study(
     """Write the coefficients and cross-products of a study as the pipeline does."""
     folder = folder / model / corpus / site / "notebook"
     stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
-    stated |= {"cluster": "document", "negligible": 0.05, "fixed_effects": "none", **options}
+    stated |= {"cluster": "document", "negligible": 0.05, "fixed_effects": "none"}
+    stated |= {"bias_correction": "none", **options}
     record = {
         "model": {"name": model, "source": source},
         "corpus": {"name": corpus},
@@ -555,10 +556,14 @@ def test_findings_are_a_line_for_each_pair(tmp_path):
     table = pairs_of(a, twin, alpha=0.1)
     first = table.iloc[0]
     assert (first["control_a"], first["control_b"]) == (False, True)
+    for side, path in (("a", a), ("b", twin)):
+        study = comparison.read_study(path).coefficients.query("term == 'lag_1'")
+        assert first[f"median_{side}"] == pytest.approx(study["estimate"].median(), rel=1e-3)
     lines = summaries.comparison_findings(table, 0.1).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
-        f"  lag 1, attention, prompts: a and twin (random weights) correlate "
+        f"  lag 1, attention, prompts: median {first['median_a']:.3f} in a, "
+        f"{first['median_b']:.3f} in twin (random weights); they correlate "
         f"{first['correlation']:.2f} (90% interval {first['conf_low']:.2f} to "
         f"{first['conf_high']:.2f}) over depth; they differ in {first['layers_differing']} of 6 "
         f"layers and are shown to be alike in {first['layers_alike']}, "

@@ -116,7 +116,7 @@ def by_definition(table, spec, facts):
     def usable(value):
         return value > 0 and math.isfinite(value)
 
-    sample = spec.sample or SampleSettings((), (), ())
+    sample = spec.sample or SampleSettings((), (), (), False)
     own_previous = "previous_layer" in spec.covariates
     before_too = [0, -1] if own_previous or sample.covariates else []
     offsets = [0, *(-lag for lag in (*spec.lags, *sample.lags)), *spec.leads, *sample.leads]
@@ -185,7 +185,13 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
     covariates=st.sets(st.sampled_from(["position", "log_frequency", "group", "previous_layer"])),
     drop_first=st.integers(0, 2),
     sample=st.none()
-    | st.builds(SampleSettings, DISTANCES, DISTANCES, st.sampled_from([(), ("previous_layer",)])),
+    | st.builds(
+        SampleSettings,
+        DISTANCES,
+        DISTANCES,
+        st.sampled_from([(), ("previous_layer",)]),
+        st.just(False),
+    ),
     rows=st.integers(1, 40),
     spoiled=st.lists(
         st.tuples(st.integers(0, 10**6), st.sampled_from([0, np.inf, np.nan])), max_size=6
@@ -273,7 +279,7 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
         design_settings(leads=(2,)),
         design_settings((1,), covariates=("previous_layer",)),
     ]
-    union = SampleSettings((1, 2, 5), (2,), ("previous_layer",))
+    union = SampleSettings((1, 2, 5), (2,), ("previous_layer",), False)
 
     def kept(settings, layer):
         rows = build(table, settings)[0].to_pylist()

@@ -1,0 +1,34 @@
+"""What cross-products alone give of a regression: the part that other packages compute too.
+
+    python benchmarks/estimates.py crossproducts/0000.parquet coefficients.parquet
+
+Least squares with CRV1 errors, R² by folds and by document, influence. Run by ``regression.py``, in
+a process of its own. The other shards lie beside the first.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from attnlag.regression import crossproducts, inference, least_squares, results  # noqa: E402
+from attnlag.storage import tables  # noqa: E402
+
+FOLDS = 10
+STACK_BYTES = 256e6
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("crossproducts", type=Path, help="the first shard")
+    parser.add_argument("output", type=Path, help="the coefficients (Parquet)")
+    arguments = parser.parse_args()
+    shards = [crossproducts.read_shard(path) for path in tables.shards(arguments.crossproducts)]
+    stack = crossproducts.stacked(shards, budget=STACK_BYTES)
+    fits = inference.fit(stack, "cluster", FOLDS, least_squares.solve_all(stack))
+    results.influence_table(fits, stack)
+    coefficients = results.coefficients_table(
+        fits, stack, covariance="cluster", alpha=0.05, adjust="holm", negligible=0.05
+    )
+    coefficients.to_parquet(arguments.output)

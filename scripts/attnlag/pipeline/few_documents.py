@@ -1,0 +1,27 @@
+"""What a corpus of few documents means for the regressions, said as soon as they are counted."""
+
+from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
+
+
+def notice(documents: int, covariance: str) -> str | None:
+    """Return the notice for a corpus of few documents, or None if there are enough.
+
+    Parameters
+    ----------
+    documents : int
+        Number of documents of the corpus.
+    covariance : str
+        Kind of standard errors that the regressions are to have.
+    """
+    if covariance not in CLUSTERED or documents >= FEWEST_DOCUMENTS:
+        return None
+    if documents == 1:
+        return (
+            "one document: there is nothing to cluster errors by, so they are HAC errors within "
+            "sequences (Newey-West); there are no document effects and no half-panel correction"
+        )
+    return (
+        f"{documents} documents: errors clustered by document need {FEWEST_DOCUMENTS}, so the "
+        "regressions will be refused; ask for hac errors without the half-panel correction, or "
+        "give more documents"
+    )
