@@ -473,9 +473,8 @@ class Adjustments:
     ) -> None:
         """Send what is predicted at the tokens of a batch to the rows of its columns."""
         assert self.predictions is not None
-        with torch.inference_mode():
-            hidden = self.predictions.hidden(output)
-            found = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
+        hidden = self.predictions.hidden(output)
+        found = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
         for column, values in zip(columns, found, strict=True):
             landing.add(column, values)
 

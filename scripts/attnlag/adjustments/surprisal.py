@@ -130,6 +130,7 @@ class Predictions:
         """Return the last hidden state of the output of the trunk, where the head is."""
         return output.last_hidden_state.to(self.head.weight.device)
 
+    @torch.inference_mode()
     def of(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Return what is predicted at the tokens of some sequences.
 
