@@ -20,11 +20,11 @@ test: $(TESTED) ## the tests
 $(READY): pyproject.toml requirements.txt
 	@echo "Installing the libraries in .venv: about 2 GB, a minute or two"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python $(PIP) --editable .
+	@$(BIN)/python $(PIP) --editable '.[tagger]'
 	@touch $@
 
 $(TESTED): $(READY)
-	$(BIN)/python $(PIP) --editable '.[dev]'
+	$(BIN)/python $(PIP) --editable '.[tagger,dev]'
 	touch $@
 
 # What only some need is in environments of their own, on top of the other.
@@ -106,7 +106,7 @@ site: .venv-docs/.installed run ## the documentation as pages, in site/, with th
 # along is for torch to choose.
 lock: ## the exact versions in requirements.txt, from the ranges in pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,report,slurm,storage,audit]'
+	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,report,slurm,storage,audit]'
 	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
 		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
 	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt
