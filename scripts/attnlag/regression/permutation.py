@@ -8,8 +8,8 @@ documents make: dynamics are gone, and so is any trend over positions.
 This tests one hypothesis, that the order within documents means nothing, of all lags and leads of a
 layer together. It is no null for one lag given another.
 
-A token without a norm in one of the layers is not exchanged, and the rows that it touches are left
-out in all layers; a layer without any norm in a document does not count for this.
+A token without a norm in one of the layers, or without a covariate, is not exchanged, and the rows
+that it touches are left out in all layers; a layer without any norm in a document does not count for this.
 """
 
 import hashlib
@@ -118,7 +118,7 @@ class _Tokens:
 
 
 def _sources(
-    settings: DesignSettings, shared: Mapping[str, bool], layer: int
+    settings: DesignSettings, shared: Mapping[str, bool], offsets: np.ndarray, layer: int
 ) -> list[tuple[int | None, int]]:
     """Return the variable of each term of a layer, and how many tokens after the outcome it is.
 
@@ -128,8 +128,8 @@ def _sources(
     cells = design.cells_of(settings).values()
     sources: list[tuple[int | None, int]] = [(layer - c.layers_before, c.offset) for c in cells]
     left = sum(shared.values())
-    for moves in shared.values():
-        sources.append((-left if moves else None, 0))
+    for moves, offset in zip(shared.values(), offsets.tolist(), strict=True):
+        sources.append((-left if moves else None, offset))
         left -= moves
     return sources
 
@@ -159,6 +159,7 @@ def permuted_products(
     cells = design.cells_of(settings)
     first = max(cell.layers_before for cell in cells.values())
     shared = covariates.shared_terms(settings, facts)
+    offsets = covariates.shared_offsets(settings, facts)
     terms = [*cells, *shared]
     p = 1 + len(terms)
     sums: PermutedProducts | None = None
@@ -191,7 +192,7 @@ def permuted_products(
         orders: dict[bytes, np.ndarray] = {}
         # Layers without the layer before them that a term needs stay empty.
         for index in range(first, len(layers)):
-            sources = _sources(settings, shared, index)
+            sources = _sources(settings, shared, offsets, index)
             stays = iter(centres[1])
             sums.centre[index, 1:] = [
                 next(stays) if place is None else centres[0][place] for place, _ in sources
@@ -220,12 +221,15 @@ def _tokens(
     # A layer that has no norm in a document would keep all its tokens from moving.
     dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
     moves = (known | dead).all(axis=0) & (position >= settings.drop_first)
+    shared = covariates.shared_values(keys, settings, facts)
+    moves &= ~np.isnan(shared).any(axis=0) & covariates.complete_tokens(keys, settings, facts)
     values[:, ~moves] = np.nan
 
     rows = design.outcome_rows(position, settings)
     needed = {cell.offset for cell in design.needed_cells(settings)}
+    needed |= set(covariates.shared_offsets(settings, facts).tolist())
+    rows = rows[position[rows] + min(needed) >= 0]
     rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
-    shared = covariates.shared_values(keys, settings, facts)
     with_token = np.array(list(covariates.shared_terms(settings, facts).values()), dtype=bool)
     values = np.concatenate([values, shared[with_token]])
     fixed = shared[~with_token][:, rows]

@@ -114,6 +114,46 @@ class RegressionSettings:
 
 
 @dataclass(frozen=True)
+class ClassProductsSettings:
+    """What cross-products with slopes of their own for classes of tokens are made of.
+
+    Attributes
+    ----------
+    property : str
+        The property of a token that says its class.
+    offset : int
+        Which token it is of: 0 the outcome, negative before it, positive after it.
+    halves : bool
+        Whether documents are summed in halves, for the half-panel jackknife.
+    """
+
+    property: str
+    offset: int
+    halves: bool
+
+
+@dataclass(frozen=True)
+class ClassesSettings:
+    """How slopes by class of tokens are fitted.
+
+    Attributes
+    ----------
+    regression : RegressionSettings
+    property : str
+        The property of a token that says its class.
+    offset : int
+        Which token it is of: 0 the outcome, negative before it, positive after it.
+    least_rows : int
+        Classes of fewer rows become one.
+    """
+
+    regression: RegressionSettings
+    property: str
+    offset: int
+    least_rows: int
+
+
+@dataclass(frozen=True)
 class PermutationsSettings:
     """What is drawn under permutation: the design, the number of draws and their seed."""
 
