@@ -17,6 +17,7 @@ from attnlag.config.schema import (
     Config,
     ModulePaths,
     Section,
+    Tagger,
     classes_of,
     is_named,
 )
@@ -48,6 +49,8 @@ def tables() -> str:
         else:
             (section,) = classes_of(name)
             parts.append(f"{keys_of}\n\n{table(section)}")
+        if name == "corpora":
+            parts.append(f"{keys_of}, `tagger`\n\n{table(Tagger)}")
     return "\n\n".join(parts)
 
 

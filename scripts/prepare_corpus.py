@@ -14,13 +14,13 @@ from pathlib import Path
 
 from attnlag.corpus import formats
 from attnlag.corpus.documents import (
-    SCHEMA,
     Tally,
     corpus_record,
     corpus_summary,
     corpus_table,
     in_batches,
     read_documents,
+    schema_of,
 )
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.pipeline import program
@@ -31,10 +31,11 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, check and write one corpus, some documents at a time."""
     settings = arguments.settings
     tally = Tally()
+    schema = schema_of(settings)
     documents = tally.counting(read_documents(arguments.files, settings))
     tables.write_parts(
-        map(corpus_table, in_batches(documents)),
-        SCHEMA,
+        (corpus_table(batch, schema) for batch in in_batches(documents)),
+        schema,
         arguments.output,
         lambda: corpus_record(arguments.corpus, tally, settings),
     )

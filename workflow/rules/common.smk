@@ -132,6 +132,12 @@ def source_files(wildcards):
     return sorted(local(str(path)) for path in files)
 
 
+def tag_file(wildcards):
+    """Return the file with the parts of speech of a corpus, if it has one."""
+    tagger = CONFIG.corpora[wildcards.corpus].tagger
+    return [local(tagger.file)] if tagger and tagger.file else []
+
+
 def closing_words():
     """Return where the results are and the findings of every regression and comparison."""
     return closing.words(CONFIG, workflow.storage_settings.default_storage_prefix)

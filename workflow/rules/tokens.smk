@@ -1,4 +1,4 @@
-# Sequences of tokens, shard by shard, and their counts over the corpus.
+# Sequences of tokens, shard by shard, their counts over the corpus, and what kind of token each is.
 
 
 rule tokenize_corpus:
@@ -62,4 +62,36 @@ rule summarize_tokens:
     shell:
         'python "$ATTNLAG"/scripts/summarize_tokens.py {input.tokens[0]:q}'
         " --corpus {input.corpus:q} --summary {output.parquet:q} --counts {output.counts:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
+
+
+rule describe_tokens:
+    input:
+        tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
+        counts="results/{model}/{corpus}/token_counts.parquet",
+        corpus="results/corpora/{corpus}.parquet",
+        model="data/models/{model}/source.json",
+        # Only where parts of speech are in a file of their own.
+        tags=tag_file,
+    output:
+        "results/{model}/{corpus}/token_properties/{shard}.parquet",
+    log:
+        "logs/{model}/{corpus}/token_properties/{shard}.log",
+    benchmark:
+        "logs/{model}/{corpus}/token_properties/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000, 4),
+        runtime=minutes(120),
+    params:
+        settings=settings_of("describe_tokens"),
+        code=code("describe_tokens"),
+    message:
+        "describe the tokens of {wildcards.model}, {wildcards.corpus}, shard {wildcards.shard}"
+    shell:
+        'python "$ATTNLAG"/scripts/describe_tokens.py {input.tokens:q} --corpus {input.corpus:q}'
+        " --model data/models/{wildcards.model:q} --counts {input.counts:q} --tags {input.tags:q}"
+        " --settings {params.settings:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -2,13 +2,9 @@
 
 import pyarrow as pa
 
-KEY_FIELDS = [
-    pa.field("document", pa.dictionary(pa.int32(), pa.string())),
-    pa.field("window", pa.int32()),
-    pa.field("position", pa.int32()),
-    pa.field("token_id", pa.int32()),
-]
-KEYS = [field.name for field in KEY_FIELDS]
+from attnlag.storage.keys import KEY_FIELDS, KEYS
+
+__all__ = ["KEYS", "KEY_FIELDS"]
 
 
 def layer_name(layer: int) -> str:

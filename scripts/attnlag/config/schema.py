@@ -336,6 +336,66 @@ SOURCES: dict[str, type[ModelSource]] = {
 }
 
 
+class Tagger(Section):
+    """Where the words of a corpus and their parts of speech come from.
+
+    From a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field of the
+    documents (`column`), or a file (`file`). With `tagger: none`, the default, or `language` alone,
+    no token has a part of speech.
+    """
+
+    package: str | None = Field(
+        default=None,
+        pattern=PACKAGE,
+        description="A package with a spaCy pipeline that gives universal tags; null: none",
+    )
+    version: str | None = Field(
+        default=None, pattern=VERSION, description="The package's exact version"
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern=SHA256,
+        description="SHA-256 over the pipeline's files, lower case, as `docs/tokens.md` says",
+    )
+    column: Text | None = Field(
+        default=None,
+        description="Field of each document with all its words and their tags, as in "
+        "`The/DET cat/NOUN sat/VERB ./PUNCT`; where it is empty a document has none. null: none",
+    )
+    file: Text | None = Field(
+        default=None,
+        description="CSV, TSV or Parquet with the columns `document`, `word` and `tag`, a row for "
+        "each word in the order of the text; a document without rows has no tags. null: none",
+    )
+    language: Text | None = Field(
+        default=None,
+        description="Language of the words, for their frequencies, as wordfreq calls it, as in "
+        "`en`; null: they have none",
+    )
+    groups: Annotated[list[Text], Field(min_length=1), Distinct] | None = Field(
+        default=None,
+        description="Groups of documents in the language of the tags; all others get neither tags "
+        "nor frequencies. null: all groups",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Tagger":
+        given = [name for name in ("package", "column", "file") if getattr(self, name)]
+        if len(given) > 1:
+            raise _impossible(
+                given[1], f"found {given[1]} beside {given[0]}, expected one source of tags"
+            )
+        for name in ("version", "sha256"):
+            if (self.package is None) != (getattr(self, name) is None):
+                found, other = (name, "package") if self.package is None else ("package", name)
+                raise _impossible(found, f"found {found} without {other}, expected both")
+        return self
+
+
+def _none(value: Any) -> Any:
+    return None if value == "none" else value
+
+
 class Corpus(Section):
     """Where the documents of a corpus are and how they are read.
 
@@ -361,6 +421,11 @@ class Corpus(Section):
     )
     shards: Positive = Field(
         default=1, description="Parts of whole documents that are processed as jobs of their own"
+    )
+    tagger: Annotated[Tagger | None, BeforeValidator(_none)] = Field(
+        default=None,
+        description="Where words and their parts of speech come from, see below; `none`: nowhere, "
+        "no token has a part of speech",
     )
 
 
@@ -417,6 +482,11 @@ class Extraction(Section):
         description="How products and activations are computed on CPU; off: by plain torch; fused: "
         "activations in one operation; packed: products by oneDNN as well; auto: the fastest, "
         "measured and compared with plain torch at the start (the same numbers beyond rounding)",
+    )
+    surprisal: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=False,
+        description="Also the surprisal of each token, its rank, and the entropies of the "
+        "predictions, from the same forward pass: the model's head is run for them",
     )
     device: str = Field(
         default="auto",

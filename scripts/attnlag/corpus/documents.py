@@ -42,14 +42,19 @@ SCHEMA = pa.schema(
         ("group", pa.dictionary(pa.int32(), pa.string())),
     ]
 )
+TAGS_FIELD = pa.field("tags", pa.large_string())
 
 
 class Document(NamedTuple):
-    """One text of a corpus, with its unique id and the group (genre or source) it is from."""
+    """One text of a corpus, with its unique id and the group (genre or source) it is from.
+
+    ``tags`` are its words with their parts of speech, ``"The/DET cat/NOUN"``; None: not asked for.
+    """
 
     id: str
     group: str
     text: str
+    tags: str | None = None
 
 
 def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Iterator[Document]:
@@ -86,6 +91,11 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
         rows_seen = 0
         stem, suffix, _ = name_parts(file)
         whole = suffix in PLAIN_TEXT and settings.split == "none"
+        if suffix in PLAIN_TEXT and settings.tags is not None:
+            problems.add(
+                f"{file}: no field '{settings.tags}' in plain text; expected tags in a file of "
+                "their own, or documents in a format with fields"
+            )
         # Plain text has no fields: its rows hold the text alone.
         fields = {"text": "text"} if suffix in PLAIN_TEXT else named_fields(settings)
         for line, row in file_rows(file, fields, whole, problems):
@@ -99,7 +109,7 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
                 problem = value_problem(part, field, row)
                 if problem:
                     problems.add(f"{place}: {problem}")
-                values[part] = "" if problem else str(row[field])
+                values[part] = "" if problem or row[field] is None else str(row[field])
             document = Document(**values)
             if document.id in first_places:
                 problems.add(
@@ -130,15 +140,22 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def corpus_table(documents: list[Document]) -> pa.Table:
-    """Return the columns ``document``, ``text`` and ``group``, in the order given."""
+def schema_of(settings: CorpusSettings) -> pa.Schema:
+    """Return the columns of a corpus: ``tags`` is one only where it is asked for."""
+    return SCHEMA if settings.tags is None else SCHEMA.append(TAGS_FIELD)
+
+
+def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Return the columns ``document``, ``text``, ``group``, perhaps ``tags``, as they come."""
     groups = pa.array([document.group for document in documents], pa.string())
     columns = [
         pa.array([document.id for document in documents], pa.string()),
         pa.array([document.text for document in documents], pa.large_string()),
         groups.dictionary_encode(),
     ]
-    return pa.table(columns, schema=SCHEMA)
+    if TAGS_FIELD in schema:
+        columns.append(pa.array([document.tags for document in documents], TAGS_FIELD.type))
+    return pa.table(columns, schema=schema)
 
 
 def group_by_document(path: str | Path) -> dict[str, str]:
@@ -192,8 +209,7 @@ class Tally:
             self.documents += 1
             self.characters += len(document.text)
             self.groups.add(document.group)
-            for value in document:
-                encoded = value.encode()
+            for encoded in (value.encode() for value in document if value is not None):
                 self._sha256.update(len(encoded).to_bytes(8, "little"))
                 self._sha256.update(encoded)
             yield document
@@ -230,7 +246,7 @@ def named_fields(settings: CorpusSettings) -> dict[str, str]:
     """Return the fields to read from a row, by the part of a document they make."""
     return {
         part: field
-        for part in ("id", "group", "text")
+        for part in ("id", "group", "text", "tags")
         if (field := getattr(settings, part)) is not None
     }
 
@@ -240,14 +256,16 @@ def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:
     if field not in row:
         return f"no field '{field}'; found {listed(row)}{nearest(field, row)}"
     value = row[field]
+    if part == "tags" and value in (None, ""):
+        return None  # nobody has tagged this document
     if value is None or (isinstance(value, str) and not value.strip()):
         return f"the {part} is empty; expected {'words' if part == 'text' else 'a value'}"
     # True and False are integers to Python, not to a user.
-    named = part != "text" and isinstance(value, int) and not isinstance(value, bool)
+    named = part in ("id", "group") and isinstance(value, int) and not isinstance(value, bool)
     if not (isinstance(value, str) or named):
-        expected = "a string" if part == "text" else "a string or a whole number"
+        expected = "a string or a whole number" if part in ("id", "group") else "a string"
         return f"the {part} is {shown(value)}; expected {expected}"
-    longest = LONGEST_DOCUMENT if part == "text" else LONGEST_NAME
+    longest = LONGEST_NAME if part in ("id", "group") else LONGEST_DOCUMENT
     if isinstance(value, str) and len(value) > longest:
         return f"the {part} has {len(value):,} characters; expected at most {longest:,}"
     try:

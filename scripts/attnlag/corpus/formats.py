@@ -286,7 +286,9 @@ def serves_as(part: str, kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     strings = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(of(kind) for of in strings) or (part != "text" and pa.types.is_integer(kind))
+    return any(of(kind) for of in strings) or (
+        part in ("id", "group") and pa.types.is_integer(kind)
+    )
 
 
 def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:

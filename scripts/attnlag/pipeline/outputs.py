@@ -229,6 +229,39 @@ OUTPUTS = [
         },
     ),
     Output(
+        "results/{model}/{corpus}/token_properties/{shard}.parquet",
+        "what kind of token each is: a row per token, in the order of the norms",
+        {
+            **KEYS,
+            "text": ("", "the token as text; part of a character is `\ufffd`"),
+            "byte_start": ("bytes", "where it begins in the document's text in UTF-8"),
+            "byte_end": ("bytes", "where it ends"),
+            "word": (
+                "",
+                "number in the document of the word that holds its first byte that is no white "
+                "space, from 0; -1: none does, it is white space or a control token",
+            ),
+            "piece": ("", "number of the token among those of its word, from 0; -1 without a word"),
+            "pieces": ("tokens", "how many tokens belong to its word; 0 without a word"),
+            "word_initial": ("", "whether it holds the first byte of its word"),
+            "word_final": ("", "whether it holds the last one"),
+            "words_touched": ("words", "words that it holds bytes of"),
+            "upos": (
+                "",
+                "universal part-of-speech tag of its word; `SPACE` for white space alone; `none` "
+                "for control tokens and where the document has no tags",
+            ),
+            "token_characters": ("characters", "that begin in it"),
+            "zipf": (
+                "log10 per billion words",
+                "frequency of its word in the language; 0 where it is not known",
+            ),
+            "zipf_known": ("", "whether it is"),
+            "log_frequency": ("nats", "log of the token's share of the corpus' tokens"),
+        },
+        wanted=True,
+    ),
+    Output(
         "results/{model}/{corpus}/{site}/activations/{shard}.parquet",
         "the adjustments, a row per token; with `keep: vectors` only",
         {

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from attnlag.adjustments.settings import ExtractionSettings, RandomWeightsSettings
 from attnlag.adjustments.sites import changeable
-from attnlag.config.schema import Config
-from attnlag.corpus.settings import CorpusSettings, TokensSettings
+from attnlag.config.schema import Config, Tagger
+from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSettings
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
@@ -44,7 +44,13 @@ def fetch_model(config: Config, names: Names) -> dict[str, Any]:
 
 def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
     corpus = config.corpora[names.corpus]
-    return CorpusSettings(id=corpus.id, text=corpus.text, group=corpus.group, split=corpus.split)
+    return CorpusSettings(
+        id=corpus.id,
+        text=corpus.text,
+        group=corpus.group,
+        split=corpus.split,
+        tags=corpus.tagger.column if corpus.tagger else None,
+    )
 
 
 def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
@@ -54,6 +60,18 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
         prepend_bos=config.tokens.prepend_bos,
         special_in_text=config.tokens.special_in_text,
         shards=config.corpora[names.corpus].shards,
+    )
+
+
+def describe_tokens(config: Config, names: Names) -> PropertiesSettings:
+    tagger = config.corpora[names.corpus].tagger or Tagger()
+    return PropertiesSettings(
+        package=tagger.package,
+        version=tagger.version,
+        sha256=tagger.sha256,
+        given="column" if tagger.column else "file" if tagger.file else None,
+        language=tagger.language,
+        groups=None if tagger.groups is None else tuple(sorted(tagger.groups)),
     )
 
 

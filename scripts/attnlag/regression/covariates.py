@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from attnlag.corpus.frequency import log_frequencies
 from attnlag.errors import UserError
 from attnlag.regression import properties
 from attnlag.regression.properties import CLASSES, Property
@@ -170,18 +171,6 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
 
 
 # --- log_frequency -------------------------------------------------------------------------
-
-
-def log_frequencies(token_counts: Path) -> np.ndarray:
-    """Return the log of the share of each token id in a corpus; NaN for one that does not occur."""
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    counts = pq.read_table(token_counts)
-    ids, count = counts["token_id"].to_numpy(), counts["count"].to_numpy()
-    found = np.full(ids.max(initial=-1) + 1, np.nan)
-    found[ids] = np.log(count / count.sum())
-    return found
 
 
 def _log_frequency_columns(settings: DesignSettings, facts: np.ndarray) -> list[str]:

@@ -1,0 +1,129 @@
+"""Which bytes of a text each of its tokens stands for.
+
+The character offsets that tokenizers give are no proof: the two halves of a letter of two bytes get
+one span, and a token that begins with a space may keep it or not. Tokens are spelled in bytes
+instead, and what they spell together must be the text.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from attnlag.errors import UserError, shown
+
+SPACE_MARK = "▁"
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Return the byte that each character of a byte-level vocabulary stands for.
+
+    Printable characters of Latin-1 stand for themselves, and the others of the 256 are moved above
+    them, in their order (Radford et al. 2019, https://github.com/openai/gpt-2, ``encoder.py``).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = sorted(set(range(256)) - set(printable))
+    moved = {chr(256 + place): byte for place, byte in enumerate(others)}
+    return {chr(byte): byte for byte in printable} | moved
+
+
+ALPHABET = _byte_alphabet()
+
+
+def byte_level(token: str) -> bytes:
+    """Return the bytes of a token of a byte-level vocabulary; of any other token, what it says."""
+    try:
+        return bytes(ALPHABET[character] for character in token)
+    except KeyError:
+        return token.encode(errors="surrogatepass")
+
+
+def sentencepiece(token: str) -> bytes:
+    """Return the bytes of a token of SentencePiece's: a mark for each space, ``<0xE2>`` a byte."""
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes.fromhex(token[3:5])
+    return token.replace(SPACE_MARK, " ").encode(errors="surrogatepass")
+
+
+SPELLINGS: tuple[Callable[[str], bytes], ...] = (byte_level, sentencepiece)
+
+
+class Spans(NamedTuple):
+    """The bytes of a text that its tokens stand for, from ``starts`` to ``ends`` of each."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+class Speller:
+    """Finds the bytes of each token, and proves them by the text.
+
+    Parameters
+    ----------
+    tokenizer : transformers tokenizer
+    """
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer = tokenizer
+        self.added = {i: token.content for i, token in tokenizer.added_tokens_decoder.items()}
+        self.special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._spelled: dict[Callable[[str], bytes], dict[int, bytes]] = {
+            spelling: {} for spelling in SPELLINGS
+        }
+
+    def spans(self, document: str, ids: Sequence[int], text: bytes, *, whole: bool) -> Spans:
+        """Return the bytes of a text that its tokens stand for.
+
+        Parameters
+        ----------
+        document : str
+            For the message.
+        ids : sequence of int
+            The document's tokens, in order, without begin-of-sequence tokens.
+        text : bytes
+            The whole document in UTF-8.
+        whole : bool
+            Whether the tokens are all of the document's; otherwise its beginning.
+
+        Raises
+        ------
+        UserError
+            If the tokens do not spell the text, byte by byte.
+        """
+        furthest = 0
+        for spelling in SPELLINGS:
+            pieces = [self._bytes(spelling, token) for token in ids]
+            spelled = b"".join(pieces)
+            for before in (b"", b" "):
+                # Some tokenizers put a space before a text.
+                expected = before + text
+                if spelled == expected if whole else expected.startswith(spelled):
+                    ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+                    bounds = np.maximum(np.concatenate([[0], ends]) - len(before), 0)
+                    return Spans(bounds[:-1], bounds[1:])
+            furthest = max(furthest, _shared(spelled, text), _shared(spelled, b" " + text) - 1)
+        there = text[furthest : furthest + 20].decode(errors="replace")
+        raise UserError(
+            f"document '{document}': the tokens do not spell its text from byte {furthest:,} on "
+            f"({shown(there)}); expected a tokenizer that keeps every byte: a byte-level one, or "
+            "SentencePiece's with bytes for what its vocabulary lacks"
+        )
+
+    def _bytes(self, spelling: Callable[[str], bytes], token: int) -> bytes:
+        known = self._spelled[spelling]
+        if token not in known:
+            if token in self.added:
+                known[token] = self.added[token].encode()
+            else:
+                # Beyond the vocabulary there is no text.
+                known[token] = spelling(self.tokenizer.convert_ids_to_tokens(int(token)) or "")
+        return known[token]
+
+
+def _shared(a: bytes, b: bytes) -> int:
+    """Return how many bytes two strings have in common at their beginning."""
+    size = min(len(a), len(b))
+    if a[:size] == b[:size]:
+        return size
+    differ = np.frombuffer(a, np.uint8, size) != np.frombuffer(b, np.uint8, size)
+    return int(np.argmax(differ))

@@ -1,0 +1,22 @@
+"""How frequent tokens are in their corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # The check of a configuration imports this module, and computes nothing.
+    import numpy as np
+
+
+def log_frequencies(token_counts: Path) -> np.ndarray:
+    """Return the log of the share of each token id in a corpus; NaN for one that does not occur."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    counts = pq.read_table(token_counts)
+    ids, count = counts["token_id"].to_numpy(), counts["count"].to_numpy()
+    found = np.full(ids.max(initial=-1) + 1, np.nan)
+    found[ids] = np.log(count / count.sum())
+    return found

@@ -1,0 +1,241 @@
+"""The table of token properties: of what word, part of speech and frequency each token is."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from attnlag.corpus.alignment import Spans, Speller
+from attnlag.corpus.sequences import Tokenized
+from attnlag.corpus.tagging import NONE, SPACE, TAGS, Words, no_tags
+from attnlag.storage.keys import KEY_FIELDS
+
+SCHEMA = pa.schema(
+    [
+        *KEY_FIELDS,
+        ("text", pa.string()),
+        ("byte_start", pa.int32()),
+        ("byte_end", pa.int32()),
+        ("word", pa.int32()),
+        ("piece", pa.int32()),
+        ("pieces", pa.int32()),
+        ("word_initial", pa.bool_()),
+        ("word_final", pa.bool_()),
+        ("words_touched", pa.int32()),
+        ("upos", pa.dictionary(pa.int32(), pa.string())),
+        ("token_characters", pa.int32()),
+        ("zipf", pa.float64()),
+        ("zipf_known", pa.bool_()),
+        ("log_frequency", pa.float64()),
+    ]
+)
+
+
+def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which word each token of a text is a piece of.
+
+    A token belongs to the word that holds its first byte that is no white space.
+
+    Parameters
+    ----------
+    text : str
+    spans : Spans
+        The bytes of each token, in order.
+    words : Words
+        The words of the text, in order.
+    control : (tokens,) bool array
+        Control tokens, which are no pieces of words.
+
+    Returns
+    -------
+    columns : dict of (tokens,) arrays
+        ``word``, its number in the document, from 0; ``piece``, the token's number among the
+        tokens of its word, and ``pieces``, how many these are; ``word_initial`` and
+        ``word_final``, whether it holds the word's first and last byte; ``words_touched``, the
+        number of words that it holds bytes of; ``token_characters``, the number of characters
+        that begin in it. Control tokens and those of white space alone have -1 as ``word`` and
+        ``piece``, and 0 ``pieces``.
+    """
+    data = np.frombuffer(text.encode(), np.uint8)
+    # Continuation bytes of UTF-8 are 10xxxxxx.
+    begins = (data & 0xC0) != 0x80
+    offsets = np.append(np.flatnonzero(begins), len(data))
+    characters = np.concatenate([[0], np.cumsum(begins)])
+    white = np.fromiter((character.isspace() for character in text), bool, len(text))
+    solid = np.flatnonzero(~white[characters[1:] - 1])
+    # The first byte at or after each token's start that is no white space.
+    first = np.append(solid, len(data))[np.searchsorted(solid, spans.starts)]
+    inside = (first < spans.ends) & ~control
+
+    starts, ends = offsets[words.starts], offsets[words.ends]
+    word = np.searchsorted(starts, first, side="right") - 1
+    inside &= (word >= 0) & (first < np.append(ends, 0)[word])
+    word[~inside] = -1
+    held = word[inside]
+    counts = np.bincount(held, minlength=len(starts))
+    before = np.concatenate([[0], np.cumsum(counts)])
+    piece, pieces = np.full(len(word), -1), np.zeros(len(word), int)
+    piece[inside] = np.arange(len(held)) - before[held]
+    pieces[inside] = counts[held]
+    touched = np.searchsorted(starts, spans.ends) - np.searchsorted(
+        ends, spans.starts, side="right"
+    )
+    initial, final = np.zeros((2, len(word)), bool)
+    initial[inside] = starts[held] >= spans.starts[inside]
+    final[inside] = ends[held] <= spans.ends[inside]
+    return {
+        "word": word,
+        "piece": piece,
+        "pieces": pieces,
+        "word_initial": initial,
+        "word_final": final,
+        "words_touched": np.where((spans.ends > spans.starts) & ~control, touched, 0),
+        "token_characters": characters[spans.ends] - characters[spans.starts],
+    }
+
+
+def describe(
+    batches: Iterable[list[Tokenized]],
+    words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[Words, bool]]],
+    counts: dict[str, int],
+    *,
+    groups: Sequence[str] | None,
+    zipf: Callable[[str], float] | None,
+    **common: Any,
+) -> Iterator[pa.Table]:
+    """Yield the rows of documents, a table for each batch of them.
+
+    Parameters
+    ----------
+    batches : iterable of lists of Tokenized
+    words_of : callable
+        Yields the words of documents, and whether they have tags.
+    counts : dict
+        Documents, documents with tags (``tagged``) and tokens are added to it.
+    groups : sequence of str or None
+        Groups in the language of the tags and frequencies; None: all. The others get neither.
+    zipf, common
+        See `table`.
+    """
+    for documents in batches:
+        spoken = [groups is None or document.group in groups for document in documents]
+        of_language = words_of(list(itertools.compress(documents, spoken)))
+        rows = []
+        for document, here in zip(documents, spoken, strict=True):
+            words, tagged = next(of_language if here else no_tags([document]))
+            rows.append(
+                table(document, words, tagged=tagged, zipf=zipf if here else None, **common)
+            )
+            counts["documents"] += 1
+            counts["tagged"] += tagged
+            counts["tokens"] += rows[-1].num_rows
+        yield pa.concat_tables(rows).unify_dictionaries().combine_chunks()
+
+
+def table(
+    document: Tokenized,
+    words: Words,
+    *,
+    tagged: bool,
+    speller: Speller,
+    bos: int,
+    whole: bool,
+    zipf: Callable[[str], float] | None,
+    log_frequencies: np.ndarray,
+) -> pa.Table:
+    """Return the rows of a document, one per token, in the order of the norms.
+
+    Parameters
+    ----------
+    document : Tokenized
+    words : Words
+        The words of its text.
+    tagged : bool
+        Whether the words have tags.
+    speller : Speller
+        That of the tokenizer.
+    bos : int
+        Begin-of-sequence tokens at the start of each sequence.
+    whole : bool
+        Whether the sequences hold the whole text, not its beginning alone.
+    zipf : callable or None
+        Gives the Zipf frequency of a word, 0 if it is not known; None: none is known.
+    log_frequencies : (vocabulary,) array
+        Log of each token's share in the corpus.
+
+    Returns
+    -------
+    rows : pyarrow.Table
+        ``SCHEMA``.
+
+    Raises
+    ------
+    UserError
+        If the tokens do not spell the text.
+    """
+    ids = np.concatenate(document.sequences)
+    lengths = [len(sequence) for sequence in document.sequences]
+    position = np.concatenate([np.arange(length) for length in lengths])
+    own = position >= bos
+    data = document.text.encode()
+    spans = _with_empty(speller.spans(document.document, ids[own].tolist(), data, whole=whole), own)
+    # A control token is no word, where it stands for text and where it does not.
+    control = ~own | np.isin(ids, list(speller.special))
+    columns = of_words(document.text, spans, words, control)
+    if not tagged:
+        upos = np.full(len(ids), TAGS.index(NONE))
+    else:
+        codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
+        upos = np.where(control, TAGS.index(NONE), codes[columns["word"]])
+    known = np.zeros(len(words.tags) + 1)
+    if zipf is not None:
+        bounds = zip(words.starts.tolist(), words.ends.tolist(), strict=True)
+        known[:-1] = [zipf(document.text[start:end]) for start, end in bounds]
+    # Tokens of no word have the last entry.
+    frequency = known[columns["word"]]
+    rows = {
+        "document": pa.array([document.document] * len(ids)).dictionary_encode(),
+        "window": np.repeat(document.windows, lengths),
+        "position": position,
+        "token_id": ids,
+        "text": _texts(ids, spans, own, data, speller),
+        "byte_start": spans.starts,
+        "byte_end": spans.ends,
+        **columns,
+        "upos": pa.DictionaryArray.from_arrays(pa.array(upos, pa.int32()), list(TAGS)),
+        "zipf": frequency,
+        "zipf_known": frequency > 0,
+        "log_frequency": log_frequencies[ids],
+    }
+    return pa.table([pa.array(rows[field.name]).cast(field.type) for field in SCHEMA], SCHEMA)
+
+
+def _with_empty(spans: Spans, held: np.ndarray) -> Spans:
+    """Return the spans of all tokens, given those of some: the others are empty, where they stand.
+
+    Parameters
+    ----------
+    spans : Spans
+    held : (tokens,) bool array
+        The tokens that have a span.
+    """
+    # An empty span begins where the one after it does.
+    place = np.cumsum(held) - held
+    after = np.append(spans.starts, spans.ends[-1:] if len(spans.ends) else [0])[place]
+    starts, ends = after.copy(), after.copy()
+    ends[held] = spans.ends
+    return Spans(starts, ends)
+
+
+def _texts(
+    ids: np.ndarray, spans: Spans, own: np.ndarray, data: bytes, speller: Speller
+) -> list[str]:
+    """Return the text of each token; part of a character becomes a replacement character."""
+    return [
+        data[start:end].decode(errors="replace") if of_text else speller.added.get(token, "")
+        for token, start, end, of_text in zip(
+            ids.tolist(), spans.starts.tolist(), spans.ends.tolist(), own.tolist(), strict=True
+        )
+    ]

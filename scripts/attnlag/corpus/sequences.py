@@ -1,0 +1,74 @@
+"""The documents of a shard together with the sequences of tokens that they were cut into."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.corpus.documents import stored_batches
+from attnlag.errors import UserError
+from attnlag.storage import tables
+
+
+class Tokenized(NamedTuple):
+    """A document of a corpus with the sequences that it was cut into."""
+
+    document: str
+    group: str
+    text: str
+    tags: str | None
+    windows: list[int]
+    sequences: list[np.ndarray]
+
+
+def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
+    """Yield the documents of a shard with their tokens, in order, some at a time.
+
+    Parameters
+    ----------
+    tokens : Path
+        The sequences of the shard.
+    corpus : Path
+        The whole corpus.
+
+    Raises
+    ------
+    UserError
+        If the corpus lacks a document of the shard.
+    """
+    grouped = (
+        (document, list(rows))
+        for document, rows in itertools.groupby(_sequences(tokens), key=lambda row: row[0])
+    )
+    document, rows = next(grouped, ("", []))
+    documents = pq.read_table(corpus, columns=["document"])["document"]
+    first = documents.index(pa.scalar(document)).as_py()
+    for batch in stored_batches(corpus, max(first, 0)):
+        found = []
+        for row in batch.to_pylist():
+            # A document without tokens has no sequence.
+            if rows and row["document"] == document:
+                windows, sequences = [r[1] for r in rows], [r[2] for r in rows]
+                given = (row["document"], row["group"], row["text"], row.get("tags"))
+                found.append(Tokenized(*given, windows, sequences))
+                document, rows = next(grouped, ("", []))
+        if found:
+            yield found
+        if not rows:
+            return
+    raise UserError(
+        f"{tokens}: found the document '{document}', which the corpus lacks there; expected the "
+        "corpus that the tokens are of"
+    )
+
+
+def _sequences(tokens: Path) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Yield document, window and token ids of the sequences of a shard."""
+    columns = ["document", "window", "input_ids"]
+    for batch in tables.batches(tokens, 250, "sequences", columns):
+        ids = [row.values.to_numpy() for row in batch["input_ids"]]
+        yield from zip(batch["document"].to_pylist(), batch["window"].to_pylist(), ids, strict=True)

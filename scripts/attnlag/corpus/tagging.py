@@ -1,0 +1,331 @@
+"""The words of a text and their parts of speech: by a tagger, as given, or words alone."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import regex
+
+from attnlag.corpus.sequences import Tokenized
+from attnlag.errors import UserError, nearest, shown, told_as
+
+# Universal part-of-speech tags, https://universaldependencies.org/u/pos/
+UPOS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON"),
+    *("PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+)
+# What tokens have that are no words: white space alone, and those that nobody tagged.
+SPACE, NONE = "SPACE", "none"
+TAGS = (*UPOS, SPACE, NONE)
+
+# Parts of a spaCy pipeline that lead to the universal tags; the others are not run.
+COMPONENTS = ("tok2vec", "transformer", "tagger", "morphologizer", "attribute_ruler")
+# Characters that are tagged at once; a longer text is cut at the last line end, or space, before.
+LONGEST_PART = 100_000
+
+
+class Words(NamedTuple):
+    """The words of a text, in order: where each begins and ends in characters, and its tag."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    tags: list[str]
+
+
+def _words(found: Iterable[tuple[int, int, str]]) -> Words:
+    rows = list(found)
+    bounds = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
+    return Words(bounds[:, 0], bounds[:, 1], [row[2] for row in rows])
+
+
+def _trimmed(start: int, word: str, tag: str) -> tuple[int, int, str]:
+    """Return the bounds of a word without white space around it."""
+    bare = word.strip()
+    start += len(word) - len(word.lstrip())
+    return start, start + len(bare), tag
+
+
+def untagged_words(text: str) -> Words:
+    """Return the words between the default word boundaries of Unicode (UAX 29), without tags.
+
+    Punctuation marks are words of their own, and so are the characters of Chinese.
+    """
+
+    def found() -> Iterator[tuple[int, int, str]]:
+        start = 0
+        for part in regex.split(r"(?V1w)\b", text):
+            if part.strip():
+                yield _trimmed(start, part, NONE)
+            start += len(part)
+
+    return _words(found())
+
+
+def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Words:
+    """Return the words of a text that come with their tags, as someone else has split it.
+
+    Parameters
+    ----------
+    text : str
+    pairs : iterable of (word, tag)
+        In the order of the text: all of it but for white space.
+    place : str
+        Where they are from, for messages.
+
+    Raises
+    ------
+    UserError
+        If they are not the words of this text, or a tag is none of the universal ones.
+    """
+
+    def found() -> Iterator[tuple[int, int, str]]:
+        end = _next_word(text, 0)
+        for number, (word, tag) in enumerate(pairs, 1):
+            if tag not in UPOS:
+                raise UserError(
+                    f"{place}, word {number} ('{word}'): found the tag {shown(tag)}, expected one "
+                    f"of {', '.join(UPOS)}{nearest(tag.upper(), UPOS)}"
+                )
+            if not word or not text.startswith(word, end):
+                raise UserError(
+                    f"{place}, word {number}: found {shown(word)}, expected what the text has "
+                    f"there: {shown(text[end : end + 20])}"
+                )
+            yield end, end + len(word), tag
+            end = _next_word(text, end + len(word))
+        if end < len(text):
+            raise UserError(
+                f"{place}: found no word after the last one; expected all of the text, which has "
+                f"{shown(text[end : end + 20])} there"
+            )
+
+    return _words(found())
+
+
+def _next_word(text: str, start: int) -> int:
+    while start < len(text) and text[start].isspace():
+        start += 1
+    return start
+
+
+def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
+    """Return the words and tags of ``"The/DET cat/NOUN sat/VERB"``.
+
+    Raises
+    ------
+    UserError
+        If one has no tag.
+    """
+    pairs = []
+    for number, item in enumerate(tags.split(), 1):
+        word, slash, tag = item.rpartition("/")
+        if not slash:
+            raise UserError(
+                f"{place}, word {number}: found {shown(item)}, expected WORD/TAG, as in cat/NOUN"
+            )
+        pairs.append((word, tag))
+    return pairs
+
+
+# --- where words come from: documents in, the words of each out, and whether these have tags --
+
+
+def no_tags(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+    """Yield words alone."""
+    return ((untagged_words(document.text), False) for document in documents)
+
+
+def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+    """Yield the words and tags that come with the documents, where there are any."""
+    for document in documents:
+        if document.tags:
+            place = f"the tags of document '{document.document}'"
+            yield given_words(document.text, pairs_of(document.tags, place), place), True
+        else:
+            yield untagged_words(document.text), False
+
+
+class FromFile:
+    """The words and tags of a file, see `read_tags`."""
+
+    def __init__(self, path: Path, documents: Iterable[str]):
+        self.path = path
+        self.pairs = read_tags(path, documents)
+
+    def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+        """Yield the words and tags of the documents, where the file has any."""
+        for document in documents:
+            if pairs := self.pairs.get(document.document):
+                place = f"{self.path}: document '{document.document}'"
+                yield given_words(document.text, pairs, place), True
+            else:
+                yield untagged_words(document.text), False
+
+
+FILE_COLUMNS = ("document", "word", "tag")
+
+
+def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the words and tags of a file, by document, in the order of its rows.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``.
+    documents : iterable of str
+        All documents of the corpus.
+
+    Raises
+    ------
+    UserError
+        If the file lacks a column, or has a document that the corpus lacks.
+    """
+    with told_as(f"{path}: cannot be read as CSV, TSV or Parquet"):
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+        else:
+            table = pyarrow.csv.read_csv(
+                path,
+                parse_options=pyarrow.csv.ParseOptions(
+                    delimiter="\t" if path.suffix == ".tsv" else ",", newlines_in_values=True
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(FILE_COLUMNS, pa.string()), strings_can_be_null=False
+                ),
+            )
+    if missing := [name for name in FILE_COLUMNS if name not in table.column_names]:
+        raise UserError(
+            f"{path}: found no column '{missing[0]}', expected document, word and tag, among "
+            f"{', '.join(table.column_names)}{nearest(missing[0], table.column_names)}"
+        )
+    found: dict[str, list[tuple[str, str]]] = {}
+    columns = (table[name].cast(pa.string()).to_pylist() for name in FILE_COLUMNS)
+    for document, word, tag in zip(*columns, strict=True):
+        found.setdefault(document, []).append((word or "", tag or ""))
+    known = set(documents)
+    if strangers := [document for document in found if document not in known]:
+        raise UserError(
+            f"{path}: found the document {shown(strangers[0])}, which the corpus lacks; expected "
+            f"ids of its documents{nearest(str(strangers[0]), known)}"
+        )
+    return found
+
+
+class Tagger:
+    """A spaCy pipeline from a package, as far as it gives universal part-of-speech tags.
+
+    Parameters
+    ----------
+    package, version : str
+        The package that has it, and its exact version.
+    sha256 : str
+        Digest of its files, see `pipeline_digest`.
+
+    Raises
+    ------
+    UserError
+        If spaCy or the package is not installed, has another version or other files.
+    """
+
+    def __init__(self, package: str, version: str, sha256: str):
+        # Its import takes a second, and no one without a tagger needs it.
+        installed = installed_version(package)
+        if installed is None or installed_version("spacy") is None:
+            lacks = package if installed is None else "spacy"
+            raise UserError(
+                f"the tagger {package} {version}: found no package '{lacks}'; expected it "
+                "(pip install 'attnlag[tagger]' installs the default one), or tagger: none"
+            )
+        if installed != version:
+            raise UserError(
+                f"the tagger {package}: found version {installed}, expected {version}, as "
+                "configured; install that one, or state this one with its sha256"
+            )
+        folder = pipeline_folder(package)
+        if (found := pipeline_digest(folder)) != sha256:
+            raise UserError(
+                f"the tagger {package} {version}: found files with the SHA-256 {found}, expected "
+                f"{sha256}, as configured"
+            )
+        import spacy
+
+        with told_as(f"the tagger {package} {version}: spaCy cannot load it"):
+            pipeline = json.loads((folder / "meta.json").read_text("utf-8"))["components"]
+            self.nlp = spacy.load(
+                folder, exclude=[name for name in pipeline if name not in COMPONENTS]
+            )
+        self.nlp.max_length = max(self.nlp.max_length, LONGEST_PART + 1)
+
+    def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+        """Yield the words of the documents with their tags; white space is no word."""
+        parts = (
+            (part, (number, start))
+            for number, document in enumerate(documents)
+            for start, part in parts_of(document.text)
+        )
+        # Parts of all texts go through the pipeline together, many at once.
+        tagged = self.nlp.pipe(parts, as_tuples=True)
+        for _, of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
+            found = _words(
+                _trimmed(start + token.idx, token.text, token.pos_ or "X")
+                for part, (_, start) in of_text
+                for token in part
+                if not token.is_space
+            )
+            yield found, True
+
+
+def parts_of(text: str, longest: int = LONGEST_PART) -> Iterator[tuple[int, str]]:
+    """Yield the parts of a long text and where each begins, cut after a line end or a space."""
+    start = 0
+    while len(text) - start > longest:
+        stop = start + longest
+        line_end = text.rfind("\n", start, stop)
+        cut = line_end if line_end >= 0 else text.rfind(" ", start, stop)
+        stop = cut + 1 if cut >= 0 else stop
+        yield start, text[start:stop]
+        start = stop
+    yield start, text[start:]
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package; None for one that is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def pipeline_folder(package: str) -> Path:
+    """Return the folder of the spaCy pipeline in an installed package: that of its config.cfg."""
+    files = metadata.files(package) or []
+    folders = [Path(str(f.locate())).parent for f in files if f.name == "config.cfg"]
+    if len(folders) != 1:
+        raise UserError(
+            f"the tagger {package}: found {len(folders)} files config.cfg in the package, expected "
+            "one: that of a spaCy pipeline"
+        )
+    return folders[0]
+
+
+def pipeline_digest(folder: Path) -> str:
+    """Return the SHA-256 over the files of a pipeline: name, size and content of each, sorted.
+
+    Each file is preceded by its path below the folder and its size in bytes, as in
+    ``tagger/model 19829`` and a line end.
+    """
+    digest = hashlib.sha256()
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    for name, path in sorted(files.items()):
+        if path.is_file() and "__pycache__" not in name:
+            content = path.read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

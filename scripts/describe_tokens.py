@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Describe every token of one shard: its bytes, its word, its part of speech, its frequency.
+
+The bytes of the tokens are proved to be those of the text. Words and parts of speech come from a
+tagger, or with the corpus; where no tagger is for a document's language its tokens have no tag.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from attnlag.corpus import frequency, properties, sequences, tagging, tokens, zipf
+from attnlag.corpus.alignment import Speller
+from attnlag.corpus.settings import PropertiesSettings
+from attnlag.errors import UserError, counted, nearest
+from attnlag.model.folder import verify_folder
+from attnlag.pipeline import program
+from attnlag.storage import tables
+
+parser = program.argument_parser(__doc__, PropertiesSettings)
+parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
+parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
+parser.add_argument("--model", type=Path, required=True, help="the model's folder")
+parser.add_argument("--counts", type=Path, required=True, help="count of each token (Parquet)")
+parser.add_argument("--tags", type=Path, nargs="*", help="file of words and tags, if there is one")
+parser.add_argument("--output", type=Path, required=True)
+
+
+def main(args):
+    settings = args.settings
+    record = tables.read_provenance(args.tokens)
+    verify_folder(args.model)
+    corpus = pq.read_table(args.corpus, columns=["document", "group"]).to_pydict()
+    check_groups(settings.groups, set(corpus["group"]), record["corpus"]["name"])
+    words_of, zipf_of, packages = tagging.no_tags, None, []
+    if settings.package is not None:
+        words_of = tagging.Tagger(settings.package, settings.version, settings.sha256).words_of
+        packages += ["spacy", settings.package]
+    elif settings.given == "column":
+        words_of = tagging.from_column
+    elif settings.given == "file":
+        words_of = tagging.FromFile(args.tags[0], corpus["document"]).words_of
+    if settings.language is not None:
+        zipf_of = zipf.WordFrequencies(settings.language).zipf
+        packages.append("wordfreq")
+
+    counts = {"documents": 0, "tagged": 0, "tokens": 0}
+    made = tables.provenance(record, "token_properties", asdict(settings), *packages)
+    schema = properties.SCHEMA.with_metadata(tables.metadata(made))
+    with tables.parquet_writer(args.output, schema, compression="zstd") as writer:
+        for rows in properties.describe(
+            sequences.tokenized(args.tokens, args.corpus),
+            words_of,
+            counts,
+            groups=settings.groups,
+            speller=Speller(tokens.load_tokenizer(args.model)),
+            bos=record["tokens"]["bos"],
+            whole=not record["tokens"]["truncated"],
+            zipf=zipf_of,
+            log_frequencies=frequency.log_frequencies(args.counts),
+        ):
+            writer.write_table(rows)
+    program.log.info(
+        "%s, %s: %s described, %s of %s with parts of speech",
+        record["model"]["name"],
+        record["corpus"]["name"],
+        counted(counts["tokens"], "token"),
+        f"{counts['tagged']:,}",
+        counted(counts["documents"], "document"),
+    )
+
+
+def check_groups(asked, found, corpus):
+    """Refuse groups that the corpus lacks: their documents would be left without tags unseen."""
+    if missing := sorted(set(asked or ()) - found):
+        raise UserError(
+            f"corpora.{corpus}.tagger.groups: found '{missing[0]}', expected groups of the corpus: "
+            f"{', '.join(sorted(found))}{nearest(missing[0], found)}"
+        )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)
