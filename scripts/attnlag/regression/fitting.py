@@ -18,6 +18,7 @@ from attnlag.regression import (
     crossproducts,
     inference,
     least_squares,
+    merging,
     residuals,
     results,
 )
@@ -48,6 +49,8 @@ class FittedRegression:
     medians : pandas.DataFrame
         Median of each coefficient over the layers, see `bootstrap.medians_over_layers`.
     residual_sums : ResidualSums
+    kept_terms : mapping
+        Its terms, and the terms of the design that each is the sum of (`merging`).
     bins : int or None
         Number of bins that documents share, where their cross-products do not fit the memory.
     """
@@ -61,6 +64,7 @@ class FittedRegression:
     joint: dict[str, Any]
     medians: pd.DataFrame
     residual_sums: ResidualSums
+    kept_terms: merging.Sums
     bins: int | None
 
 
@@ -92,6 +96,8 @@ def fit_regression(
     records = [tables.read_provenance(path) for path in products]
     sequences = _usable_sequences(records)
     shards = [crossproducts.read_shard(path) for path in products]
+    kept = merging.kept_terms(shards)
+    shards = [merging.merged_shard(shard, kept) for shard in shards]
     effects = settings.fixed_effects == "document"
     grouped = settings.cluster == "group"
     stack = crossproducts.stacked(
@@ -166,6 +172,7 @@ def fit_regression(
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
         medians=bootstrap.medians_over_layers(fits, stack, draws, settings.alpha),
         residual_sums=sums,
+        kept_terms=kept,
         bins=stack.bins,
     )
 

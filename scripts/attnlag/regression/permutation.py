@@ -5,16 +5,20 @@ covariates that the catalogue says move with their token, such as the frequency;
 as the position, stay. What is left of a lag's coefficient then is what differences between
 documents make: dynamics are gone, and so is any trend over positions.
 
+Exchanged within their part of speech alone, tokens keep the order of the parts of speech: what is
+tested then is whether there is order beyond it.
+
 This tests one hypothesis, that the order within documents means nothing, of all lags and leads of a
 layer together. It is no null for one lag given another.
 
 A token without a norm in one of the layers, or without a covariate, is not exchanged, and the rows
-that it touches are left out in all layers; a layer without any norm in a document does not count for this.
+that it touches are left out in all layers; a layer without any norm in a document does not count
+for this.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,9 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
-from attnlag.regression import bootstrap, covariates, design, least_squares, results
+from attnlag.regression import bootstrap, covariates, design, least_squares, merging, results
 from attnlag.regression.crossproducts import Stack, common_centre, packed_size, recentred, runs
+from attnlag.regression.properties import CLASSES, Property
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.tables import read_provenance
@@ -52,6 +57,8 @@ class PermutedProducts:
     documents : (layers,) int array
         Documents that give rows.
     fixed_effects : bool
+    within : {"document", "upos"}
+        What tokens are exchanged in: a document, or a part of speech in it.
     """
 
     terms: list[str]
@@ -61,6 +68,7 @@ class PermutedProducts:
     root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
+    within: str = "document"
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -101,6 +109,9 @@ class _Tokens:
     document : (tokens,) int array
         From 0, in order.
     names : list of str
+    pool : (tokens,) int array
+        Tokens of one number are exchanged with one another: those of a document, or of a class in
+        it.
     moves : (tokens,) bool array
         Tokens that are exchanged with others.
     rows : (rows,) int array
@@ -112,6 +123,7 @@ class _Tokens:
     values: np.ndarray
     document: np.ndarray
     names: list[str]
+    pool: np.ndarray
     moves: np.ndarray
     rows: np.ndarray
     fixed: np.ndarray
@@ -142,6 +154,7 @@ def permuted_products(
     draws: int,
     seed: int,
     fixed_effects: bool,
+    classes: Property | None = None,
 ) -> PermutedProducts:
     """Sum the cross-products of permuted documents.
 
@@ -155,6 +168,8 @@ def permuted_products(
     draws, seed : int
     fixed_effects : bool
         Take the means of each document out.
+    classes : Property, optional
+        Only tokens of one class are exchanged with one another; by default all of a document.
     """
     cells = design.cells_of(settings)
     first = max(cell.layers_before for cell in cells.values())
@@ -177,8 +192,9 @@ def permuted_products(
                 root_squares=np.zeros((len(layers), p)),
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
+                within="document" if classes is None else classes.name,
             )
-        tokens, centres = _tokens(table, layers, settings, facts, centres)
+        tokens, centres = _tokens(table, layers, settings, facts, centres, classes)
         if not len(tokens.rows):
             continue
         keys = np.concatenate(
@@ -210,6 +226,7 @@ def _tokens(
     settings: DesignSettings,
     facts: Mapping[str, Any],
     centres: tuple[np.ndarray, np.ndarray] | None,
+    classes: Property | None,
 ) -> tuple[_Tokens, tuple[np.ndarray, np.ndarray]]:
     """Return the documents of a table, centred, and the centres: those given, or its own means."""
     keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
@@ -239,7 +256,11 @@ def _tokens(
         means = np.where(live, values, 0).sum(axis=1) / counts
         centres = means, fixed.mean(axis=1) if len(rows) else np.zeros(len(fixed))
     values -= centres[0][:, None]
-    return _Tokens(values, document, names, moves, rows, fixed - centres[1][:, None]), centres
+    pool = document
+    if classes is not None:
+        pool = document * len(CLASSES[classes.name]) + classes.of(keys).astype(np.int64)
+    fixed = fixed - centres[1][:, None]
+    return _Tokens(values, document, names, pool, moves, rows, fixed), centres
 
 
 def _add(
@@ -282,11 +303,15 @@ def _add(
     sums.products[0, index] += products_of(observed)
     moving = np.flatnonzero(tokens.moves & has_norms)
     if moving.tobytes() not in orders:
-        document = tokens.document[moving].astype(np.float64)
+        pool = tokens.pool[moving].astype(np.float64)
+        # The places of each pool in the text, which take its tokens in their new order.
+        places = np.argsort(pool, kind="stable")
+        found = np.empty((len(keys), len(moving)), dtype=np.int32)
         # Stable: equal keys, which 24 bits have now and then, would otherwise change places with
         # what lies around the document.
-        found = [np.argsort(document + key, kind="stable") for key in keys[:, moving]]
-        orders[moving.tobytes()] = np.array(found, dtype=np.int32)
+        for order, key in zip(found, keys[:, moving], strict=True):
+            order[places] = np.argsort(pool + key, kind="stable")
+        orders[moving.tobytes()] = found
     permuted = tokens.values.copy()
     for draw, order in enumerate(orders[moving.tobytes()]):
         for place in used:
@@ -321,6 +346,7 @@ def record_of(sums: PermutedProducts) -> dict[str, Any]:
         "root_squares": sums.root_squares.tolist(),
         "documents": sums.documents.tolist(),
         "fixed_effects": sums.fixed_effects,
+        "within": sums.within,
     }
 
 
@@ -338,6 +364,7 @@ def read_products(path: str | Path) -> PermutedProducts:
         root_squares=np.array(record["root_squares"]),
         documents=np.array(record["documents"]),
         fixed_effects=record["fixed_effects"],
+        within=record["within"],
     )
 
 
@@ -362,7 +389,25 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
         root_squares=np.sqrt(np.sum([part.root_squares**2 for part in parts], axis=0)),
         documents=np.sum([part.documents for part in parts], axis=0),
         fixed_effects=first.fixed_effects,
+        within=first.within,
     )
+
+
+def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProducts:
+    """Return cross-products whose terms are sums of those of others."""
+    if list(sums) == products.terms:
+        return products
+    packing = merging.packed_sums(products.terms, sums)
+    places = [[1 + products.terms.index(term) for term in parts] for parts in sums.values()]
+    centre = np.stack([products.centre[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
+    moved = merging.summed(products.products, packing)
+    # No dummy of a class is so nearly constant that its size before the means of documents are
+    # taken out would matter.
+    roots = np.stack(
+        [np.sqrt((products.root_squares[:, each] ** 2).sum(axis=1)) for each in [[0], *places]],
+        axis=1,
+    )
+    return replace(products, terms=list(sums), centre=centre, products=moved, root_squares=roots)
 
 
 @dataclass
@@ -377,11 +422,14 @@ class OrderTest:
     layers : pandas.DataFrame
         A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
     draws : int
+    within : {"document", "upos"}
+        What tokens were exchanged in.
     """
 
     coefficients: pd.DataFrame
     layers: pd.DataFrame
     draws: int
+    within: str = "document"
 
 
 def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTest:
@@ -438,7 +486,7 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
             "order_p_adjusted": p_adjusted,
         }
     )
-    return OrderTest(coefficients, layers, draws)
+    return OrderTest(coefficients, layers, draws, sums.within)
 
 
 def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:

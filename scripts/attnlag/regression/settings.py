@@ -155,11 +155,15 @@ class ClassesSettings:
 
 @dataclass(frozen=True)
 class PermutationsSettings:
-    """What is drawn under permutation: the design, the number of draws and their seed."""
+    """What is drawn under permutation: the design, the number of draws and their seed.
+
+    ``within`` says which tokens are exchanged: those of a document, or of a part of speech in it.
+    """
 
     design: DesignSettings
     fixed_effects: FixedEffects
     draws: int
+    within: Literal["document", "upos"]
     seed: int
 
 
