@@ -133,7 +133,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
 
     The difference of a class from the shared slope has its error from the same covariance: with
     equal slopes as R β = 0, least squares under them is b - L b, L = A⁻¹R'(RA⁻¹R')⁻¹R, and so the
-    difference is L b with covariance L V L'. Errors that need residuals are clustered by document
+    difference is L b with covariance L V L', given the regressors. Errors that need residuals are clustered by document
     instead, as those of groups are.
 
     Parameters
@@ -176,10 +176,15 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
-    size = dict(zip(classes, rows.tolist(), strict=True))
-    count = {one: sum(size[member] for member in members) for one, members in merged.items()}
+    levels = {one: [of_class(LEVEL, member) for member in each] for one, each in merged.items()}
+    named = {of_class(LEVEL, one): parts for one, parts in levels.items()}
+    of_classes = [merging.merged_shard(shard, {"y": ("y",), **named}) for shard in shards]
+    sizes = np.stack(merging.sizes_of(of_classes, list(named)))
+    whole = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
+    count = pd.DataFrame(np.hstack([sizes, whole]).T, index=[*merged, ALL])
     table = pd.concat([of_all, table], ignore_index=True)
-    table["n_obs"] = table["subset"].map({**count, ALL: rows.sum()}).astype("int64")
+    table["n_obs"] = table["subset"].map(count[0])
+    table["n_documents"] = table["subset"].map(count[1])
     table["status"] = [
         (apart if one != ALL else together).fits[layers.index(layer)].status
         for one, layer in zip(table["subset"], table["layer"], strict=True)

@@ -17,6 +17,9 @@ from attnlag.regression.crossproducts import DocumentProducts, Shard, packed_siz
 from attnlag.regression.inference import FEWEST_DOCUMENTS
 from attnlag.regression.properties import OTHER
 
+# Rows that the slopes of all small classes together can be told from.
+FEWEST_ROWS = 30
+
 # Each new term and the terms that it is the sum of.
 Sums = Mapping[str, Sequence[str]]
 
@@ -69,8 +72,8 @@ def merged_classes(
     size, present : (classes,) array
         Rows of each class, and documents that it is in.
     documents, rows : int
-        What a class needs at least. If those of ``other`` have fewer together, the smallest of the
-        others joins them.
+        What a class needs at least. If those of ``other`` are in fewer documents, or have fewer
+        than `FEWEST_ROWS` together, the smallest of the others joins them.
 
     Returns
     -------
@@ -81,7 +84,8 @@ def merged_classes(
     small = [p for p in there if present[p] < documents or size[p] < rows]
     large = sorted((p for p in there if p not in small), key=lambda p: size[p])
     # At least so many documents have one of several classes as have the commonest of them.
-    while small and large and (size[small].sum() < rows or present[small].max() < documents):
+    enough = min(rows, FEWEST_ROWS)
+    while small and large and (size[small].sum() < enough or present[small].max() < documents):
         small.append(large.pop(0))
     merged = {classes[place]: [classes[place]] for place in sorted(large)}
     if small:
