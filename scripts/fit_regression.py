@@ -10,6 +10,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
+import pyarrow.parquet as pq
+
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline import program
@@ -40,6 +43,11 @@ parser.add_argument(
     "--random-weights-stream", type=Path, nargs="?", help="norms of its stream, for relative norms"
 )
 parser.add_argument("--token-counts", type=Path, nargs="?", help=covariates.FILES["token_counts"])
+for name in covariates.SHARDED:
+    what = f"{covariates.FILES[name]}, first shard"
+    parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
+parser.add_argument("--classes", type=Path, nargs="?", help="slopes by class of tokens")
+parser.add_argument("--equal-slopes", type=Path, nargs="?", help="the tests that these are equal")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--threads", type=int, default=1, help="shards read at a time")
@@ -73,10 +81,15 @@ def main(args):
     if args.permutations:
         paths = tables.shards(args.permutations)
         permuted = permutation.merged_products([permutation.read_products(path) for path in paths])
+        permuted = permutation.merged_terms(permuted, fitted.kept_terms)
         order = permutation.order_test(permuted, alpha=settings.alpha, adjust=settings.adjust)
     if args.random_weights:
         assert settings.control_design is not None
-        facts = covariates.read_facts(settings.control_design, vars(args))
+        # A few documents of all shards.
+        documents = set(pq.read_table(args.random_weights, columns=["document"])[0].to_pylist())
+        given = {name: getattr(args, name) for name in covariates.SHARDED}
+        files = {name: tables.shards(path) for name, path in given.items() if path}
+        facts = covariates.read_facts(settings.control_design, vars(args) | files, documents)
         random = controls.random_weights(
             args.random_weights, settings, facts, args.random_weights_stream
         )
@@ -110,7 +123,10 @@ def main(args):
     with writing.replaced_whole(args.summary) as folder:
         for layer, text in summaries.layer_summaries(fitted, name).items():
             (folder / f"{layer}.txt").write_text(text, encoding="utf-8")
-    text = summaries.findings(fitted, held_against, by_group, name)
+    by_class = None
+    if args.classes:
+        by_class = pd.read_parquet(args.classes), pd.read_parquet(args.equal_slopes)
+    text = summaries.findings(fitted, held_against, by_group, name, by_class)
     writing.write_text(text, args.findings)
     program.log.info(
         "%s: fitted %s, and %s",

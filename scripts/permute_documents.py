@@ -10,7 +10,7 @@ from pathlib import Path
 from attnlag.adjustments.norms import norms_in_batches
 from attnlag.errors import counted
 from attnlag.pipeline import program
-from attnlag.regression import covariates, permutation
+from attnlag.regression import covariates, permutation, properties
 from attnlag.regression.settings import PermutationsSettings
 from attnlag.storage import tables
 
@@ -43,6 +43,9 @@ def main(args):
         draws=settings.draws,
         seed=settings.seed,
         fixed_effects=settings.fixed_effects == "document",
+        classes=properties.read_property(settings.within, [args.token_properties])
+        if settings.within != "document"
+        else None,
     )
     record = tables.provenance(
         tables.read_provenance(args.norms),

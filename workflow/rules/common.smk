@@ -9,7 +9,6 @@ from pathlib import Path
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
-from attnlag.regression import covariates
 from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
@@ -102,10 +101,16 @@ def for_covariates(name, pattern):
     """Return an input function for a file that covariates of a regression may need."""
 
     def file(wildcards):
-        needed = covariates.files_needed(CONFIG.regressions[wildcards.regression].covariates)
-        return pattern if name in needed else []
+        needed = CONFIG.files_of_tokens(wildcards.regression)
+        files = pattern(wildcards) if callable(pattern) else pattern
+        return files if name in needed else []
 
     return file
+
+
+def if_by_class(path):
+    """Return the input function of a file that regressions with slopes by class alone have."""
+    return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by else []
 
 
 def if_relative(files):

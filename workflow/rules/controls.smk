@@ -9,6 +9,14 @@ rule permute_documents:
         # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
+        # Also if tokens are exchanged within their part of speech.
+        token_properties=lambda wildcards: (
+            "results/{model}/{corpus}/token_properties/{shard}.parquet"
+            if CONFIG.controls.permutation.within != "document"
+            or "token_properties" in CONFIG.files_of_tokens(wildcards.regression)
+            else []
+        ),
+        surprisal=for_covariates("surprisal", "results/{model}/{corpus}/surprisal/{shard}.parquet"),
     output:
         f"{RESULTS}/permutations/{{shard}}.parquet",
     log:
@@ -30,6 +38,7 @@ rule permute_documents:
         'python "$ATTNLAG"/scripts/permute_documents.py {input.norms:q} --settings {params.settings:q}'
         " --stream {input.stream:q}"
         " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
+        " --token-properties {input.token_properties:q} --surprisal {input.surprisal:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 

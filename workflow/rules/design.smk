@@ -9,6 +9,10 @@ rule build_design:
         # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
+        token_properties=for_covariates(
+            "token_properties", "results/{model}/{corpus}/token_properties/{shard}.parquet"
+        ),
+        surprisal=for_covariates("surprisal", "results/{model}/{corpus}/surprisal/{shard}.parquet"),
     output:
         "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
     log:
@@ -30,4 +34,5 @@ rule build_design:
         'python "$ATTNLAG"/scripts/build_design.py {input.norms:q} --settings {params.settings:q}'
         " --stream {input.stream:q}"
         " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
+        " --token-properties {input.token_properties:q} --surprisal {input.surprisal:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"

@@ -76,6 +76,33 @@ rule plot_regression:
         " --memory {resources.mem_mb} --log {log:q}"
 
 
+rule plot_classes:
+    input:
+        classes=f"{RESULTS}/classes.parquet",
+        equal_slopes=f"{RESULTS}/equal_slopes.parquet",
+    output:
+        figures_of("plot_classes", f"{RESULTS}/figures"),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(30),
+    params:
+        code=code("plot_classes"),
+    message:
+        "draw slopes of {wildcards.regression} by class of tokens, {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        'python "$ATTNLAG"/scripts/plot_classes.py --classes {input.classes:q}'
+        " --equal-slopes {input.equal_slopes:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
+
+
 rule plot_sites:
     input:
         norms=lambda wildcards: expand(

@@ -20,6 +20,16 @@ rule fit_regression:
             if_stream(lambda wildcards: "results/{model}/{corpus}/stream/random_weights.parquet"),
         ),
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
+        token_properties=for_covariates(
+            "token_properties",
+            shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        ),
+        surprisal=for_covariates(
+            "surprisal", shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet")
+        ),
+        # For the findings.
+        classes=if_by_class(f"{RESULTS}/classes.parquet"),
+        equal_slopes=if_by_class(f"{RESULTS}/equal_slopes.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=f"{RESULTS}/coefficients.csv",
@@ -56,6 +66,8 @@ rule fit_regression:
         settings=settings_of("fit_regression"),
         code=code("fit_regression"),
         permutations=lambda wildcards, input: input.permutations[:1],
+        token_properties=lambda wildcards, input: input.token_properties[:1],
+        surprisal=lambda wildcards, input: input.surprisal[:1],
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     # Shards are read side by side. Threads in matrix products would change their last digits.
@@ -65,6 +77,8 @@ rule fit_regression:
         " --permutations {params.permutations:q} --random-weights {input.random_weights:q}"
         " --random-weights-stream {input.random_weights_stream:q}"
         " --token-counts {input.token_counts:q}"
+        " --token-properties {params.token_properties:q} --surprisal {params.surprisal:q}"
+        " --classes {input.classes:q} --equal-slopes {input.equal_slopes:q}"
         " --corpus {input.corpus:q} --settings {params.settings:q} --threads {threads}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.coefficients:q} --fits {output.fits:q}"

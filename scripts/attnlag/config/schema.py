@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from attnlag.adjustments import sites
 from attnlag.errors import counted, shown
-from attnlag.regression import covariates
+from attnlag.regression import covariates, properties
 from attnlag.storage.names import NAME_PATTERN
 
 # A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
@@ -119,7 +119,15 @@ class OneOf:
 # What may be measured, and what a regression may hold fixed.
 SITES = OneOf(tuple(sites.SITES))
 
-COVARIATES = OneOf(list(covariates.CATALOGUE))
+COVARIATES = OneOf(tuple(covariates.CATALOGUE))
+
+CLASSES = OneOf(tuple(properties.CLASSES))
+
+
+def _not_refused(name: Any) -> Any:
+    if name in covariates.REFUSED:
+        raise ValueError(f"found {name}, which is no covariate: {covariates.REFUSED[name]}")
+    return name
 
 
 def _one_or_more(value: Any) -> Any:
@@ -144,9 +152,11 @@ Folds = Annotated[
 
 Distinct = AfterValidator(_distinct)
 
+Classes = Annotated[str, CLASSES]
+
 Site = Annotated[str, SITES]
 
-Covariate = Annotated[str, COVARIATES]
+Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
 
 
 def _not_one(value: float) -> float:
@@ -542,6 +552,17 @@ class Regression(Section):
         description="Knots of the spline in tokens from the start of the sequence; it is cubic in "
         "log(1 + position) between them, straight before the first and after the last",
     )
+    by: Annotated[dict[Classes, Literal["outcome", "lag"]], Field(max_length=1)] | None = Field(
+        default=None,
+        description="Also slopes by class of token, beside those of all tokens: the property that "
+        "says the class, and whose it is, as in `{upos: outcome}`; `lag`: that of the token at the "
+        "nearest lag",
+    )
+    by_rows: Positive = Field(
+        default=200,
+        description="Rows that a class needs for slopes of its own; those of fewer, or of fewer "
+        "than six documents, become one, `other`",
+    )
     fixed_effects: Literal["none", "document"] = Field(
         default="none",
         description="`document` takes the mean of each document out of all terms",
@@ -556,6 +577,15 @@ class Regression(Section):
     def layer_covariates(self) -> list[str]:
         """Covariates with values of their own in each layer."""
         return [name for name in self.covariates if covariates.layer_cells([name])]
+
+    @property
+    def classes(self) -> tuple[str, int] | None:
+        """The property that says the class of a token, and which token's class counts."""
+        if not self.by:
+            return None
+        ((name, of),) = self.by.items()
+        nearest = -self.lags[0] if self.lags else self.leads[0]
+        return name, 0 if of == "outcome" else nearest
 
     @model_validator(mode="after")
     def _possible(self) -> "Regression":
@@ -582,6 +612,11 @@ class Permutation(Section):
 
     draws: Annotated[int, Field(ge=19), NotBool] = Field(
         default=200, description="Number of permutations; the smallest p-value is 1 / (1 + draws)"
+    )
+    within: Literal["document", "upos"] = Field(
+        default="document",
+        description="Tokens that are exchanged with one another: all of a document, or those of "
+        "one part of speech in it, so that the order of the parts of speech stays",
     )
     seed: Natural = Field(default=0, description="Seed of the permutations")
 
@@ -841,7 +876,10 @@ class Config(Section):
         return {
             "lags": sorted({lag for regression in regressions for lag in regression.lags}),
             "leads": sorted({lead for regression in regressions for lead in regression.leads}),
-            "covariates": sorted({name for one in regressions for name in one.layer_covariates}),
+            "covariates": sorted(
+                {name for one in regressions for name in one.layer_covariates}
+                | {name for one in regressions for name in covariates.that_may_lack(one.covariates)}
+            ),
             "relative": any(regression.outcome == "relative" for regression in regressions),
         }
 
@@ -849,6 +887,14 @@ class Config(Section):
         """Return whether the rows of a regression depend on norms of the stream."""
         sample = self.sample()
         return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
+
+    def files_of_tokens(self, regression: str) -> set[str]:
+        """Return the files that a regression's covariates and common sample need."""
+        names = {
+            *self.regressions[regression].covariates,
+            *(self.sample() or {}).get("covariates", []),
+        }
+        return covariates.files_needed(names)
 
     def modules_of(self, name: str) -> dict[str, Any] | None:
         """Return the module paths declared for a model, or for the one whose twin it is."""

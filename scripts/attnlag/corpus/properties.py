@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from attnlag.corpus.alignment import Spans, Speller
 from attnlag.corpus.sequences import Tokenized
-from attnlag.corpus.tagging import NONE, SPACE, TAGS, Words, no_tags
+from attnlag.corpus.tagging import Words, no_tags
+from attnlag.corpus.tags import NONE, SPACE, TAGS
 from attnlag.storage.keys import KEY_FIELDS
 
 SCHEMA = pa.schema(

@@ -15,16 +15,8 @@ import pyarrow.parquet as pq
 import regex
 
 from attnlag.corpus.sequences import Tokenized
+from attnlag.corpus.tags import NONE, UPOS
 from attnlag.errors import UserError, nearest, shown, told_as
-
-# Universal part-of-speech tags, https://universaldependencies.org/u/pos/
-UPOS = (
-    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON"),
-    *("PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
-)
-# What tokens have that are no words: white space alone, and those that nobody tagged.
-SPACE, NONE = "SPACE", "none"
-TAGS = (*UPOS, SPACE, NONE)
 
 # Parts of a spaCy pipeline that lead to the universal tags; the others are not run.
 COMPONENTS = ("tok2vec", "transformer", "tagger", "morphologizer", "attribute_ruler")

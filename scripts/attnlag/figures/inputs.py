@@ -363,3 +363,37 @@ class EffectsInputs:
         source, target = self.pair
         sites = source if source == target else f"{source} to {target}"
         return ", ".join(filter(None, (record["model"]["name"], record["corpus"]["name"], sites)))
+
+
+@dataclass
+class ClassesInputs:
+    """Tables of one regression by class of tokens.
+
+    Attributes
+    ----------
+    classes_file, equal_slopes_file : Path
+    """
+
+    classes_file: Path
+    equal_slopes_file: Path
+
+    @cached_property
+    def slopes(self) -> pd.DataFrame:
+        """The slopes of each class, a row per class, layer and term."""
+        return pd.read_parquet(self.classes_file)
+
+    @cached_property
+    def tests(self) -> pd.DataFrame:
+        """The tests that all classes have one slope, a row per layer and term."""
+        return pd.read_parquet(self.equal_slopes_file)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the slopes by class."""
+        return tables.read_provenance(self.classes_file)["stages"]["classes"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus, the site and the regression, for titles."""
+        keys = ["model", "corpus", "site", "regression"]
+        return ", ".join(self.slopes.iloc[0][keys])

@@ -94,6 +94,10 @@ def never(config: Config, regression: str) -> bool:
     return False
 
 
+def by_class(config: Config, regression: str) -> bool:
+    return config.regressions[regression].by is not None
+
+
 def compared(config: Config, regression: str) -> bool:
     """With a single model and corpus there is nothing to compare."""
     return len(config.models) * len(config.corpora) > 1
@@ -413,6 +417,7 @@ OUTPUTS = [
             "order_p_value": ("", "p-value of the layer: order within documents means nothing"),
             "order_p_adjusted": ("", "the same, corrected over the layers"),
             "permutations": ("", "number of permutations"),
+            "permuted_within": ("", "what tokens are exchanged in: `document`, or `upos` in it"),
             "random_weights": ("as the estimate", "the coefficient with random weights"),
             "random_weights_r_squared": ("", "R² of the layer with random weights"),
             "random_weights_documents": ("", "documents that this rests on"),
@@ -495,6 +500,54 @@ OUTPUTS = [
             "n_documents": ("", "documents of the group that give rows"),
             "status": ("", "`ok`, or why the layer was not fitted"),
         },
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/class_crossproducts/{{shard}}.parquet",
+        "`crossproducts` with the level and the slopes of each class of tokens (`by`) beside the "
+        "terms: a row per document and layer",
+        {
+            "document": KEYS["document"],
+            "layer": ("", "layer of the model, counted from 0"),
+            "half": ("", "0 and 1: the halves of the document; for the half-panel jackknife only"),
+            "n": ("", "rows of the design"),
+            "products": ("products of the columns", "as in `crossproducts`"),
+        },
+        when=by_class,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/classes.csv",
+        "slopes by class of token (`by`): a row per class, layer, and lag or lead; `all` are the "
+        "slopes that all classes share, with levels of their own",
+        {
+            **{name: COEFFICIENTS[name] for name in list(COEFFICIENTS)[:-1]},
+            "subset": ("", "the class of tokens; `other`: all of too few rows or documents"),
+            "difference": ("as the estimate", "the estimate less that of `all`"),
+            "difference_std_error": ("as the estimate", "its standard error"),
+            "difference_p_value": ("", "its p-value"),
+            "difference_p_adjusted": ("", "corrected over all layers and classes of the term"),
+            "n_obs": ("", "rows of the class"),
+            "n_documents": ("", "documents with such rows"),
+            "status": ("", "`ok`, or why the layer was not fitted"),
+        },
+        when=by_class,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/equal_slopes.csv",
+        "whether all classes of tokens have one slope: a row per layer, and lag or lead",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "term": ("", "the lag or lead"),
+            "f_statistic": ("", "Wald test that the slopes of all classes are equal"),
+            "df": ("", "classes less one"),
+            "df_residual": ("", "documents less one"),
+            "p_value": ("", "its p-value"),
+            "p_adjusted": ("", "corrected over the layers"),
+            "merged": ("", "classes that `other` stands for"),
+        },
+        when=by_class,
         wanted=True,
     ),
     Output(
@@ -658,6 +711,7 @@ FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
+    "plot_classes": (f"{STUDY_FOLDER}/figures", by_class),
     "plot_effects": (f"{CAUSAL_FOLDER}/figures", causal),
     "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
     "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),

@@ -17,6 +17,8 @@ from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSe
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
+    ClassesSettings,
+    ClassProductsSettings,
     ComparisonSettings,
     CrossproductsSettings,
     DesignSettings,
@@ -137,6 +139,21 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
     )
 
 
+def accumulate_classes(config: Config, names: Names) -> ClassProductsSettings:
+    found = config.regressions[names.regression].classes
+    assert found is not None
+    halves = accumulate_crossproducts(config, names).halves
+    return ClassProductsSettings(property=found[0], offset=found[1], halves=halves)
+
+
+def fit_classes(config: Config, names: Names) -> ClassesSettings:
+    regression = config.regressions[names.regression]
+    assert regression.classes is not None
+    name, offset = regression.classes
+    settings = dataclasses.replace(fit_regression(config, names), control_design=None)
+    return ClassesSettings(settings, name, offset, least_rows=regression.by_rows)
+
+
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:
     control = config.controls.permutation
     assert control is not None
@@ -144,6 +161,7 @@ def permute_documents(config: Config, names: Names) -> PermutationsSettings:
         design=build_design(config, names),
         fixed_effects=config.regressions[names.regression].fixed_effects,
         draws=control.draws,
+        within=control.within,
         seed=control.seed,
     )
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import norms_in_batches
-from attnlag.regression import bootstrap, crossproducts, design, least_squares
+from attnlag.regression import bootstrap, crossproducts, design, least_squares, merging
 from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.permutation import OrderTest
 from attnlag.regression.settings import DesignSettings, RegressionSettings
@@ -96,6 +96,7 @@ def random_weights(
     assert settings.control_design is not None
     halves = 2 if settings.bias_correction == "half-panel" else 1
     shard = shard_of(norms, settings.control_design, facts, halves, stream)
+    shard = merging.merged_shard(shard, merging.kept_terms([shard]))
     stack = crossproducts.stacked(
         [shard],
         fixed_effects=settings.fixed_effects == "document",
@@ -146,7 +147,9 @@ def controls_table(
     table = lags.merge(fits[["layer", "r_squared"]], on="layer", how="left")
     if order is not None:
         table = table.merge(order.coefficients, on=["layer", "term"], how="left")
-        table = table.merge(order.layers, on="layer", how="left").assign(permutations=order.draws)
+        table = table.merge(order.layers, on="layer", how="left").assign(
+            permutations=order.draws, permuted_within=order.within
+        )
     if random is not None:
         table = table.merge(random[0], on=["layer", "term"], how="left")
         table = table.merge(random[1], on="layer", how="left")

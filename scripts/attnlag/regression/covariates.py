@@ -11,13 +11,16 @@ themselves, because these imports take a quarter of a second.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from attnlag.corpus.frequency import log_frequencies
 from attnlag.errors import UserError
+from attnlag.regression import properties
+from attnlag.regression.properties import CLASSES, Property
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
 
@@ -68,12 +71,21 @@ class TokenCovariate:
     columns : function
         Returns the names of the columns of a design, from its settings and the facts.
     values : function
-        Returns the values, (columns, tokens) float64 without NaN, from the keys of the tokens
-        (``document``, ``position``, ``token_id``), the settings and the facts.
+        Returns the values, (columns, tokens) float64, from the keys of the tokens (``document``,
+        ``window``, ``position``, ``token_id``), the settings and the facts. NaN where a token has
+        none: the rows that need it are dropped.
     file : str or None
         The file that it needs, one of `FILES`.
     read : function or None
         Returns the facts from that file; what ``columns`` and ``values`` get is None otherwise.
+        For a file of `SHARDED` it is given the files of shards, and the documents that are wanted.
+    offset : int
+        Which token it is of: 0 the outcome, -1 the token before it.
+    may_lack : bool
+        Whether tokens may be without a value. A common sample leaves them out everywhere.
+    classes : tuple of str
+        Of a covariate that is the dummies of classes, what the names of its terms end with. One
+        class, that of most rows, is what the others are compared with.
     """
 
     description: str
@@ -83,12 +95,26 @@ class TokenCovariate:
     columns: Callable[[DesignSettings, Any], list[str]]
     values: Callable[[pa.Table, DesignSettings, Any], np.ndarray]
     file: str | None = None
-    read: Callable[[Path], Any] | None = None
+    read: Callable[..., Any] | None = None
+    offset: int = 0
+    may_lack: bool = False
+    classes: tuple[str, ...] = ()
 
 
 FILES = {
     "token_counts": "how often each token occurs in the corpus (Parquet)",
     "corpus": "the corpus (Parquet)",
+    "token_properties": "what kind of token each is (Parquet)",
+    "surprisal": "surprisal and entropy of each token (Parquet)",
+}
+
+# Those of them that are there for each shard, with the rows of the norms.
+SHARDED = ("token_properties", "surprisal")
+
+# What looks like a covariate and must not be held fixed, and why.
+REFUSED = {
+    "entropy_next": "it is computed from the adjustment, after it: held fixed, it would hide a "
+    "part of what it mediates",
 }
 
 
@@ -227,6 +253,59 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
     return (group == np.arange(1, len(facts.names))[:, None]).astype(np.float64)
 
 
+# --- properties of tokens ------------------------------------------------------------------
+
+
+def _number(
+    name: str, description: str, file: str = "token_properties", may_lack: bool = False
+) -> TokenCovariate:
+    """Return the covariate that is a number of each token."""
+    return TokenCovariate(
+        description=description,
+        terms=(name,),
+        moves=True,
+        constant_in_document=False,
+        columns=lambda settings, facts: [name],
+        values=lambda keys, settings, facts: facts.of(keys)[None],
+        file=file,
+        read=partial(properties.read_property, name),
+        may_lack=may_lack,
+    )
+
+
+def _classes(name: str, of: str, description: str, offset: int = 0) -> TokenCovariate:
+    """Return the covariate that is the dummies of the classes of a property."""
+    return TokenCovariate(
+        description=description,
+        terms=(f"{name}_NAME",),
+        moves=True,
+        constant_in_document=False,
+        columns=lambda settings, facts: [f"{name}_{one}" for one in CLASSES[of]],
+        values=lambda keys, settings, facts: properties.dummies(facts.of(keys), len(CLASSES[of])),
+        file="token_properties",
+        read=partial(properties.read_property, of),
+        offset=offset,
+        classes=CLASSES[of],
+    )
+
+
+def _zipf_values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
+    import numpy as np
+
+    # Properties have NaN where the frequency of a word is unknown.
+    zipf = facts.of(keys)
+    return np.stack([np.nan_to_num(zipf), np.isnan(zipf)])
+
+
+def _read_zipf(paths: Sequence[Path], documents: Collection[str] | None = None) -> Property:
+    import numpy as np
+
+    zipf, known = (
+        properties.read_property(name, paths, documents) for name in ("zipf", "zipf_known")
+    )
+    return Property("zipf", zipf.starts, np.where(known.values == 1, zipf.values, np.nan))
+
+
 # --- the catalogue -------------------------------------------------------------------------
 
 # In the order in which the terms stand in a design.
@@ -259,6 +338,31 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         file="corpus",
         read=groups_of_corpus,
     ),
+    "upos": _classes("upos", "upos", "dummies of the part of speech of the token"),
+    "upos_previous": _classes(
+        "upos_previous", "upos", "dummies of that of the token before it", offset=-1
+    ),
+    "word_initial": _number("word_initial", "whether the token begins a word"),
+    "word_final": _number("word_final", "whether it ends one"),
+    "pieces": _number("pieces", "number of tokens of its word"),
+    "token_characters": _number("token_characters", "number of its characters"),
+    "zipf": TokenCovariate(
+        description="frequency of its word in the language, on the Zipf scale, and whether it is "
+        "unknown",
+        terms=("zipf", "zipf_unknown"),
+        moves=True,
+        constant_in_document=False,
+        columns=lambda settings, facts: ["zipf", "zipf_unknown"],
+        values=_zipf_values,
+        file="token_properties",
+        read=_read_zipf,
+    ),
+    "surprisal": _number(
+        "surprisal", "-log of the probability that the model gave the token", "surprisal", True
+    ),
+    "entropy_before": _number(
+        "entropy_before", "entropy of the prediction that the token was one of", "surprisal", True
+    ),
     "previous_layer": LayerCovariate(
         description="log norms of the layer before at this token and the one before it",
         cells={"previous_layer": Cell(1, 0), "previous_layer_lag_1": Cell(1, -1)},
@@ -284,10 +388,29 @@ def is_term(name: str, covariate: str | None = None) -> bool:
 
 def term_pattern(covariate: str | None = None) -> str:
     """Return a regular expression for the terms of a covariate, or of all covariates."""
-    entries = CATALOGUE.values() if covariate is None else [CATALOGUE[covariate]]
-    names = [re.escape(term) for entry in entries for term in entry.terms]
+    entries = CATALOGUE if covariate is None else [covariate]
+    names = [re.escape(term) for name in entries for term in _terms_of(name)]
     words = {"_NAME": "_.+", "_N": r"_\d+"}
     return "|".join(re.sub("(_NAME|_N)$", lambda end: words[end[0]], name) for name in names)
+
+
+def _terms_of(name: str) -> tuple[str, ...]:
+    """Return the terms of a covariate, one for each class that its tokens may be of."""
+    classes = classes_of(name)
+    return tuple(f"{name}_{one}" for one in classes) if classes else CATALOGUE[name].terms
+
+
+def classes_of(name: str) -> tuple[str, ...]:
+    """Return the classes that a covariate is the dummies of, with the one for the rest."""
+    entry = CATALOGUE[name]
+    classes = entry.classes if isinstance(entry, TokenCovariate) else ()
+    return (*classes, properties.OTHER) if classes else ()
+
+
+def that_may_lack(names: Iterable[str]) -> list[str]:
+    """Return those of some covariates that tokens may be without."""
+    found = [(name, CATALOGUE[name]) for name in names]
+    return [n for n, one in found if isinstance(one, TokenCovariate) and one.may_lack]
 
 
 def layer_cells(names: Iterable[str]) -> dict[str, Cell]:
@@ -322,14 +445,28 @@ def _token_covariates(settings: DesignSettings) -> dict[str, TokenCovariate]:
     }
 
 
-def read_facts(settings: DesignSettings, files: Mapping[str, Path | None]) -> dict[str, Any]:
+def _needed_in_sample(settings: DesignSettings) -> dict[str, TokenCovariate]:
+    """Return what a token must have though the design does not use it, for a common sample."""
+    names = that_may_lack(settings.sample.covariates) if settings.sample else []
+    found = {name: CATALOGUE[name] for name in names if name not in settings.covariates}
+    return {name: one for name, one in found.items() if isinstance(one, TokenCovariate)}
+
+
+def read_facts(
+    settings: DesignSettings,
+    files: Mapping[str, Any],
+    documents: Collection[str] | None = None,
+) -> dict[str, Any]:
     """Return what the covariates of a design need to know, each from its file.
 
     Parameters
     ----------
     settings : DesignSettings
     files : mapping of str to path
-        The files that there are, by their names in `FILES`.
+        The files that there are, by their names in `FILES`. Of one of `SHARDED` it is that of the
+        design's shard, or a list of all.
+    documents : collection of str, optional
+        The documents that the design is of, where the files may hold many more.
 
     Returns
     -------
@@ -342,14 +479,18 @@ def read_facts(settings: DesignSettings, files: Mapping[str, Path | None]) -> di
         If the file of a covariate is missing.
     """
     facts = {}
-    for name, entry in _token_covariates(settings).items():
+    needed = _token_covariates(settings) | _needed_in_sample(settings)
+    for name, entry in needed.items():
         if entry.file is None or entry.read is None:
             continue
         path = files.get(entry.file)
         if path is None:
             option = f"--{entry.file.replace('_', '-')}"
             raise UserError(f"found the covariate {name} without {option}, expected both")
-        facts[name] = entry.read(path)
+        if entry.file in SHARDED:
+            facts[name] = entry.read([path] if isinstance(path, Path) else path, documents)
+        else:
+            facts[name] = entry.read(path)
     return facts
 
 
@@ -362,13 +503,37 @@ def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str
     }
 
 
+def shared_offsets(settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
+    """Return of which token each term is that all layers share: 0 the outcome, -1 that before."""
+    import numpy as np
+
+    offsets = [
+        entry.offset
+        for name, entry in _token_covariates(settings).items()
+        for _ in entry.columns(settings, facts.get(name))
+    ]
+    return np.array(offsets, dtype=np.int64)
+
+
+def complete_tokens(
+    keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
+) -> np.ndarray:
+    """Return which tokens have the covariates that a common sample needs of them."""
+    import numpy as np
+
+    complete = np.ones(keys.num_rows, dtype=bool)
+    for name, entry in _needed_in_sample(settings).items():
+        complete &= ~np.isnan(entry.values(keys, settings, facts.get(name))).any(axis=0)
+    return complete
+
+
 def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
     """Return the values of the terms that all layers share.
 
     Parameters
     ----------
     keys : pyarrow.Table
-        ``document``, ``position`` and ``token_id`` of each token.
+        ``document``, ``window``, ``position`` and ``token_id`` of each token.
     settings : DesignSettings
     facts : mapping
         From `read_facts`.
@@ -376,7 +541,8 @@ def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, 
     Returns
     -------
     values : (shared terms, tokens) float64 array
-        In the order of `shared_terms`, never NaN.
+        In the order of `shared_terms`: what each token has, which is a term of the rows
+        `shared_offsets` before it. NaN where it has none.
 
     Raises
     ------

@@ -9,7 +9,7 @@ and the first p elements are the sums of w.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number
 from attnlag.regression.settings import CrossproductsSettings
+from attnlag.regression.terms import class_of
 from attnlag.storage import tables
 
 # Rows of a design that are in memory at a time.
 ROWS = 16_384
 
-# Documents that are read and written at once.
+# Documents that are read and written at once: so many, or what takes so many bytes.
 DOCUMENTS = 250
+BLOCK_BYTES = 24e6
 
 # However small the budget: so many that a jackknife or a bootstrap over bins means something.
 FEWEST_BINS = 100
@@ -119,7 +121,11 @@ def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
         values = values_of(batch, layer, terms)
         valid = ~np.isnan(values[0])
         if valid.any():
-            centre[place, 1:] = [row[valid].mean() for row in values]
+            centre[place, 1:] = [
+                # What is 0 for all tokens but those of a class stays so.
+                0 if class_of(term) else row[valid].mean()
+                for term, row in zip(terms, values, strict=True)
+            ]
     return centre
 
 
@@ -184,17 +190,22 @@ def products_by_document(
 
 
 def _gathered(blocks: Iterable[DocumentProducts]) -> Iterator[DocumentProducts]:
-    """Yield the same documents in blocks of at least ``DOCUMENTS``, but for the last."""
+    """Yield the same documents in larger blocks, `documents_at_once` or more, but for the last."""
     names: list[str] = []
     products: list[np.ndarray] = []
     for block in blocks:
         names += block.documents
         products.append(block.products)
-        if len(names) >= DOCUMENTS:
+        if len(names) >= documents_at_once(block.products[0].size):
             yield DocumentProducts(names, np.concatenate(products))
             names, products = [], []
     if names:
         yield DocumentProducts(names, np.concatenate(products))
+
+
+def documents_at_once(numbers: int) -> int:
+    """Return how many documents are handled at once, each of which has so many numbers."""
+    return int(np.clip(BLOCK_BYTES // (8 * numbers), 1, DOCUMENTS))
 
 
 def _sums(
@@ -206,7 +217,8 @@ def _sums(
 ) -> np.ndarray:
     """Return the packed cross-products of segments of a batch: (segments, layers, packed)."""
     count = len(terms)
-    sums = np.empty((len(layers), packed_size(1 + count), len(starts)))
+    classes = [class_of(term) for term in terms]
+    sums = np.zeros((len(layers), packed_size(1 + count), len(starts)))
     for layer, from_centre, found in zip(layers, centre, sums, strict=True):
         w = values_of(batch, layer, terms) - from_centre[1:, None]
         # A dropped row is a row of zeros, its leading 1 included.
@@ -217,6 +229,9 @@ def _sums(
             np.add.reduceat(w[place], starts, out=found[1 + place])
         pairs = combinations_with_replacement(range(count), 2)
         for place, (i, j) in enumerate(pairs, start=1 + count):
+            # No token is of two classes.
+            if classes[i] and classes[j] and classes[i] != classes[j]:
+                continue
             np.add.reduceat(w[i] * w[j], starts, out=found[place])
     return sums.transpose(2, 0, 1)
 
@@ -331,6 +346,8 @@ class Shard:
     totals : Totals
     batches : function
         Returns an iterator over the documents of the shard, from the first, some at a time.
+    merged : dict
+        Of terms that are sums of columns of the design, these columns (`merging`).
     """
 
     terms: list[str]
@@ -339,6 +356,7 @@ class Shard:
     centre: np.ndarray
     totals: "Totals"
     batches: Callable[[], Iterator[DocumentProducts]]
+    merged: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -397,7 +415,8 @@ def read_shard(path: str | Path) -> Shard:
 
     def blocks() -> Iterator[DocumentProducts]:
         file = pq.ParquetFile(path, pre_buffer=False)
-        for batch in file.iter_batches(DOCUMENTS * rows, columns=["document", "products"]):
+        at_once = documents_at_once(rows * packed_size(1 + len(terms)))
+        for batch in file.iter_batches(at_once * rows, columns=["document", "products"]):
             names = batch.column("document").take(pa.array(np.arange(0, batch.num_rows, rows)))
             packed = batch.column("products").flatten().to_numpy()
             shape = (len(names), halves, len(layers), packed_size(1 + len(terms)))
@@ -523,6 +542,21 @@ class Stack:
     def bins(self) -> int | None:
         """Number of bins that documents share; None where each is a cluster."""
         return None if self.blocks is None else len(self.clusters)
+
+    def of_layer(self, index: int) -> "Stack":
+        """Return the stack of one layer alone, without a copy."""
+        only = slice(index, index + 1)
+        blocks = self.blocks
+        return replace(
+            self,
+            layers=self.layers[only],
+            products=self.products[only],
+            centre=self.centre[only],
+            totals=self.totals[only],
+            root_squares=self.root_squares[only],
+            documents=self.documents[only],
+            blocks=None if blocks is None else lambda: (block[only] for block in blocks()),
+        )
 
     def by_document(self) -> Iterator[np.ndarray]:
         """Iterate over (layers, parts, documents, packed) arrays with all documents."""

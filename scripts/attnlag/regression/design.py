@@ -16,7 +16,13 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
 from attnlag.adjustments.norms import log_norms, norms_in_batches
-from attnlag.regression.covariates import layer_cells, shared_terms, shared_values
+from attnlag.regression.covariates import (
+    complete_tokens,
+    layer_cells,
+    shared_offsets,
+    shared_terms,
+    shared_values,
+)
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
 from attnlag.storage import tables
@@ -121,11 +127,14 @@ class Terms:
         As ``layer_terms`` gives them.
     shared : (shared terms, outcomes) float64 array
         As ``shared_values`` gives them.
+    incomplete : int
+        Outcomes that are left out for want of a covariate.
     """
 
     keys: pa.Table
     layers: np.ndarray
     shared: np.ndarray
+    incomplete: int = 0
 
 
 def terms_of(
@@ -143,9 +152,24 @@ def terms_of(
     facts : mapping
         From ``covariates.read_facts``.
     """
-    rows = outcome_rows(keys["position"].to_numpy(), settings)
-    keys = keys.take(rows)
-    return Terms(keys, layer_terms(values, rows, settings), shared_values(keys, settings, facts))
+    position = keys["position"].to_numpy()
+    rows = outcome_rows(position, settings)
+    shared = shared_values(keys, settings, facts)
+    offsets = shared_offsets(settings, facts)
+    complete = complete_tokens(keys, settings, facts)[rows]
+    of_rows = np.empty((len(shared), len(rows)))
+    for row, column, offset in zip(of_rows, shared, offsets, strict=True):
+        column.take(rows + offset, out=row, mode="clip")
+        # The first token of a sequence has none before it.
+        row[position[rows] + offset < 0] = np.nan
+    complete &= ~np.isnan(of_rows).any(axis=0)
+    rows, of_rows = rows[complete], of_rows[:, complete]
+    return Terms(
+        keys.take(rows),
+        layer_terms(values, rows, settings),
+        of_rows,
+        int(np.count_nonzero(~complete)),
+    )
 
 
 def schema(layers: Sequence[str], settings: DesignSettings, facts: Mapping[str, Any]) -> pa.Schema:
@@ -181,6 +205,8 @@ class Counts:
         Tokens of the longest sequence, and of the shortest that gives a row.
     zero_norms, nonfinite_norms : dict of str to int
         Norms without a logarithm, per layer; only layers that have any.
+    incomplete_rows : int
+        Rows that were left out in all layers for want of a covariate.
     dropped_rows : dict of str to int
         Rows that such a norm took from a layer, as outcome or as a predictor. The first layer
         does not count as dropped where it has no row for want of a layer before.
@@ -192,6 +218,7 @@ class Counts:
     short_sequences: int = 0
     longest_sequence: int = 0
     fewest_tokens: int = 0
+    incomplete_rows: int = 0
     zero_norms: dict[str, int] = field(default_factory=dict)
     nonfinite_norms: dict[str, int] = field(default_factory=dict)
     dropped_rows: dict[str, int] = field(default_factory=dict)
@@ -234,7 +261,9 @@ def designs(
 
     A token gives a row where neither the outcome nor a predictor is one of the first
     ``drop_first`` of its sequence or lies outside it. A zero or non-finite norm empties the
-    cells of its layer, and of the layer after where that one uses it, in the rows it touches.
+    cells of its layer, and of the layer after where that one uses it, in the rows it touches. A
+    token without a value of a covariate, as the surprisal of a text's first token, leaves its row
+    out of all layers.
 
     Parameters
     ----------
@@ -277,6 +306,7 @@ def designs(
         counts.short_sequences += int((lengths < least).sum())
         counts.longest_sequence = max(counts.longest_sequence, int(lengths.max(initial=0)))
         counts.fewest_tokens = least
+        counts.incomplete_rows += terms.incomplete
         _add(counts.zero_norms, layers, zero)
         _add(counts.nonfinite_norms, layers, nonfinite)
         dropped = np.isnan(terms.layers[0]).sum(axis=1)

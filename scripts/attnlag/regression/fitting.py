@@ -19,6 +19,7 @@ from attnlag.regression import (
     crossproducts,
     inference,
     least_squares,
+    merging,
     residuals,
     results,
 )
@@ -50,6 +51,8 @@ class FittedRegression:
     medians : pandas.DataFrame
         Median of each coefficient over the layers, see `bootstrap.medians_over_layers`.
     residual_sums : ResidualSums
+    kept_terms : mapping
+        Its terms, and the terms of the design that each is the sum of (`merging`).
     bins : int or None
         Number of bins that documents share, where their cross-products do not fit the memory.
     """
@@ -63,6 +66,7 @@ class FittedRegression:
     joint: dict[str, Any]
     medians: pd.DataFrame
     residual_sums: ResidualSums
+    kept_terms: merging.Sums
     bins: int | None
 
 
@@ -97,6 +101,8 @@ def fit_regression(
     if np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0) == 1:
         settings = settings_of_one_document(settings)
         shards = [crossproducts.without_halves(shard) for shard in shards]
+    kept = merging.kept_terms(shards)
+    shards = [merging.merged_shard(shard, kept) for shard in shards]
     effects = settings.fixed_effects == "document"
     grouped = settings.cluster == "group"
     stack = crossproducts.stacked(
@@ -171,6 +177,7 @@ def fit_regression(
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
         medians=bootstrap.medians_over_layers(fits, stack, draws, settings.alpha),
         residual_sums=sums,
+        kept_terms=kept,
         bins=stack.bins,
     )
 

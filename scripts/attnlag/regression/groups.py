@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from attnlag.regression import inference, results
+from attnlag.regression import inference, merging, results
 from attnlag.regression.covariates import is_term
 from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, stacked
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
@@ -90,6 +90,8 @@ def coefficients_by_group(
     tables = []
     for group in largest_groups(group_of):
         own = [without_dummies(shard_of_group(shard, group_of, group)) for shard in shards]
+        kept = merging.kept_terms(own)
+        own = [merging.merged_shard(shard, kept) for shard in own]
         stack = stacked(
             own,
             fixed_effects=settings.fixed_effects == "document",

@@ -22,6 +22,13 @@ ADJUSTMENTS = {
 OUTCOMES = {"norm": "log norm", "relative": "log relative norm"}
 UNITS = {"norm": "log norm per log norm", "relative": "of log relative norms"}
 
+# What the classes of tokens are that slopes differ between.
+CLASSES = {
+    "upos": "part of speech",
+    "word_initial": "whether a token begins a word",
+    "word_final": "whether a token ends a word",
+}
+
 # Document effects leave the variance within documents to be explained.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 

@@ -174,15 +174,14 @@ def solve(stack: Stack, index: int) -> Solution:
     back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
     chosen = np.zeros((p, k))
     chosen[columns] = back
-    units = unpacked(np.eye(totals.shape[-1]), p)
-    transform = np.concatenate(
-        [
-            (chosen.T @ units @ chosen).reshape(len(units), -1),
-            units[:, 1] @ chosen,
-            units[:, 1, 1:2],
-        ],
-        axis=1,
-    )
+    # What each element S_ij of the triangle adds to A, b and c, and S_ji where it is another.
+    i, j = np.triu_indices(p)
+    other = (i != j)[:, None]
+    to_a = chosen[i][:, :, None] * chosen[j][:, None, :]
+    to_a += other[..., None] * np.swapaxes(to_a, 1, 2)
+    to_b = (i == 1)[:, None] * chosen[j] + other * (j == 1)[:, None] * chosen[i]
+    to_c = ((i == 1) & (j == 1))[:, None].astype(float)
+    transform = np.concatenate([to_a.reshape(len(i), -1), to_b, to_c], axis=1)
     solution = Solution("ok", n_obs, documents, absorbed, transform=transform, back=back)
     solution.theta = np.empty(k)
     a, b, c = solution.equations(totals)

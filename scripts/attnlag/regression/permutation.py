@@ -5,16 +5,20 @@ covariates that the catalogue says move with their token, such as the frequency;
 as the position, stay. What is left of a lag's coefficient then is what differences between
 documents make: dynamics are gone, and so is any trend over positions.
 
+Exchanged within their part of speech alone, tokens keep the order of the parts of speech: what is
+tested then is whether there is order beyond it.
+
 This tests one hypothesis, that the order within documents means nothing, of all lags and leads of a
 layer together. It is no null for one lag given another.
 
-A token without a norm in one of the layers is not exchanged, and the rows that it touches are left
-out in all layers; a layer without any norm in a document does not count for this.
+A token without a norm in one of the layers, or without a covariate, is not exchanged, and the rows
+that it touches are left out in all layers; a layer without any norm in a document does not count
+for this.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,9 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
-from attnlag.regression import bootstrap, covariates, design, least_squares, results
+from attnlag.regression import bootstrap, covariates, design, least_squares, merging, results
 from attnlag.regression.crossproducts import Stack, common_centre, packed_size, recentred, runs
+from attnlag.regression.properties import CLASSES, Property
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.tables import read_provenance
@@ -52,6 +57,8 @@ class PermutedProducts:
     documents : (layers,) int array
         Documents that give rows.
     fixed_effects : bool
+    within : {"document", "upos"}
+        What tokens are exchanged in: a document, or a part of speech in it.
     """
 
     terms: list[str]
@@ -61,6 +68,7 @@ class PermutedProducts:
     root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
+    within: str = "document"
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -103,6 +111,9 @@ class _Tokens:
     document : (tokens,) int array
         From 0, in order.
     names : list of str
+    pool : (tokens,) int array
+        Tokens of one number are exchanged with one another: those of a document, or of a class in
+        it.
     moving : int array
         Places of the tokens that are exchanged with others.
     rows : (rows,) int array
@@ -113,6 +124,7 @@ class _Tokens:
     shared: np.ndarray
     document: np.ndarray
     names: list[str]
+    pool: np.ndarray
     moving: np.ndarray
     rows: np.ndarray
 
@@ -126,11 +138,15 @@ class _Tokens:
             ],
             axis=1,
         )[:, self.moving]
-        document = self.document[self.moving].astype(np.float64)
+        pool = self.pool[self.moving].astype(np.float64)
+        # The places of each pool in the text, which take its tokens in their new order.
+        places = np.argsort(pool, kind="stable")
+        order = np.empty_like(self.moving)
         for key in keys:
             # Stable: equal keys, which 24 bits have now and then, would otherwise change places
-            # with what lies around the document.
-            yield self.moving[np.argsort(document + key, kind="stable")]
+            # with what lies around the pool.
+            order[places] = self.moving[np.argsort(pool + key, kind="stable")]
+            yield order
 
 
 def permuted_products(
@@ -141,6 +157,7 @@ def permuted_products(
     draws: int,
     seed: int,
     fixed_effects: bool,
+    classes: Property | None = None,
 ) -> PermutedProducts:
     """Sum the cross-products of permuted documents.
 
@@ -154,9 +171,12 @@ def permuted_products(
     draws, seed : int
     fixed_effects : bool
         Take the means of each document out.
+    classes : Property, optional
+        Only tokens of one class are exchanged with one another; by default all of a document.
     """
     shared = covariates.shared_terms(settings, facts)
     with_token = np.array(list(shared.values()), dtype=bool)
+    offsets = covariates.shared_offsets(settings, facts)
     terms = [*design.cells_of(settings), *shared]
     p = 1 + len(terms)
     sums: PermutedProducts | None = None
@@ -174,22 +194,25 @@ def permuted_products(
                 root_squares=np.zeros((len(layers), p)),
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
+                within="document" if classes is None else classes.name,
             )
-        tokens = _tokens(table, layers, settings, facts)
+        tokens = _tokens(table, layers, settings, facts, classes)
         if not len(tokens.rows):
             continue
         document, rows = tokens.document[tokens.rows], tokens.rows
+        # Covariates may be those of a token beside the outcome.
+        places = np.arange(len(offsets))[:, None], rows + offsets[:, None]
         own = design.layer_terms(tokens.values, rows, settings)
         if empty:
-            sums.centre[:, 1:] = _means(own, tokens.shared[:, rows])
+            sums.centre[:, 1:] = _means(own, tokens.shared[places])
             empty = False
-        _add(sums, 0, own, tokens.shared[:, rows], document)
+        _add(sums, 0, own, tokens.shared[places], document)
         values, moved = tokens.values.copy(), tokens.shared.copy()
         for draw, order in enumerate(tokens.orders(draws, seed)):
             values[:, tokens.moving] = tokens.values.take(order, axis=1)
             moved[np.ix_(with_token, tokens.moving)] = tokens.shared[np.ix_(with_token, order)]
             own = design.layer_terms(values, rows, settings)
-            _add(sums, 1 + draw, own, moved[:, rows], document)
+            _add(sums, 1 + draw, own, moved[places], document)
     if sums is None:
         raise ValueError("no batch, not even an empty one")
     sums.root_squares = np.sqrt(sums.root_squares)
@@ -201,6 +224,7 @@ def _tokens(
     layers: Sequence[str],
     settings: DesignSettings,
     facts: Mapping[str, Any],
+    classes: Property | None,
 ) -> _Tokens:
     """Return the documents of a table."""
     keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
@@ -212,12 +236,18 @@ def _tokens(
     # A layer that has no norm in a document would keep all its tokens from moving.
     dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
     moves = (known | dead).all(axis=0) & (position >= settings.drop_first)
+    shared = covariates.shared_values(keys, settings, facts)
+    moves &= ~np.isnan(shared).any(axis=0) & covariates.complete_tokens(keys, settings, facts)
     values[:, ~moves] = 0
     rows = design.outcome_rows(position, settings)
     needed = {cell.offset for cell in design.needed_cells(settings)}
+    needed |= set(covariates.shared_offsets(settings, facts).tolist())
+    rows = rows[position[rows] + min(needed) >= 0]
     rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
-    shared = covariates.shared_values(keys, settings, facts)
-    return _Tokens(values, shared, document, names, np.flatnonzero(moves), rows)
+    pool = document
+    if classes is not None:
+        pool = document * len(CLASSES[classes.name]) + classes.of(keys).astype(np.int64)
+    return _Tokens(values, shared, document, names, pool, np.flatnonzero(moves), rows)
 
 
 def _means(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
@@ -298,6 +328,7 @@ def record_of(sums: PermutedProducts) -> dict[str, Any]:
         "root_squares": sums.root_squares.tolist(),
         "documents": sums.documents.tolist(),
         "fixed_effects": sums.fixed_effects,
+        "within": sums.within,
     }
 
 
@@ -315,6 +346,7 @@ def read_products(path: str | Path) -> PermutedProducts:
         root_squares=np.array(record["root_squares"]),
         documents=np.array(record["documents"]),
         fixed_effects=record["fixed_effects"],
+        within=record["within"],
     )
 
 
@@ -339,7 +371,25 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
         root_squares=np.sqrt(np.sum([part.root_squares**2 for part in parts], axis=0)),
         documents=np.sum([part.documents for part in parts], axis=0),
         fixed_effects=first.fixed_effects,
+        within=first.within,
     )
+
+
+def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProducts:
+    """Return cross-products whose terms are sums of those of others."""
+    if list(sums) == products.terms:
+        return products
+    packing = merging.packed_sums(products.terms, sums)
+    places = [[1 + products.terms.index(term) for term in parts] for parts in sums.values()]
+    centre = np.stack([products.centre[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
+    moved = merging.summed(products.products, packing)
+    # No dummy of a class is so nearly constant that its size before the means of documents are
+    # taken out would matter.
+    roots = np.stack(
+        [np.sqrt((products.root_squares[:, each] ** 2).sum(axis=1)) for each in [[0], *places]],
+        axis=1,
+    )
+    return replace(products, terms=list(sums), centre=centre, products=moved, root_squares=roots)
 
 
 @dataclass
@@ -354,11 +404,14 @@ class OrderTest:
     layers : pandas.DataFrame
         A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
     draws : int
+    within : {"document", "upos"}
+        What tokens were exchanged in.
     """
 
     coefficients: pd.DataFrame
     layers: pd.DataFrame
     draws: int
+    within: str = "document"
 
 
 def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTest:
@@ -415,7 +468,7 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
             "order_p_adjusted": p_adjusted,
         }
     )
-    return OrderTest(coefficients, layers, draws)
+    return OrderTest(coefficients, layers, draws, sums.within)
 
 
 def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:

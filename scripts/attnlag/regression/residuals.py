@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from math import floor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ import pyarrow.parquet as pq
 from scipy import special
 from scipy.linalg import solve_toeplitz
 
-from attnlag.regression.crossproducts import Shard, Stack, unpacked, values_of
+from attnlag.regression import merging
+from attnlag.regression.crossproducts import Shard, Stack, unpacked
 from attnlag.regression.least_squares import WORST_CONDITION, Solution
 from attnlag.storage import tables
 
@@ -262,6 +264,7 @@ def sum_residuals(
     model: ResidualModel,
     hac_lags: int,
     document_means: DocumentMeans | None = None,
+    merged: merging.Sums = MappingProxyType({}),
 ) -> ResidualSums:
     """Sum over the residuals of a design, read once, batch by batch.
 
@@ -275,6 +278,8 @@ def sum_residuals(
         Lags of the Newey-West errors; 0 gives the HC ones.
     document_means : DocumentMeans, optional
         Means of these documents, where ``model`` has document effects.
+    merged : mapping
+        Of terms that are sums of columns of the design, these columns.
 
     Returns
     -------
@@ -297,7 +302,7 @@ def sum_residuals(
         document = begun - 1 + np.cumsum(new)
         begun = document[-1] + 1
         for place in fitted:
-            x = values_of(batch, model.layers[place], ["y", *model.terms])
+            x = merging.values_of_sums(batch, model.layers[place], ["y", *model.terms], merged)
             kept = np.flatnonzero(~np.isnan(x[0]))
             x = x.take(kept, axis=1)
             if document_means is None:
@@ -461,7 +466,7 @@ def sums_of_shards(
     def sums_of(place: int) -> ResidualSums:
         batches = tables.batches(designs[place], ROWS, "residuals")
         means = means_of(shards[place]) if model.document_effects else None
-        return sum_residuals(batches, model, hac_lags, means)
+        return sum_residuals(batches, model, hac_lags, means, shards[place].merged)
 
     total = _nothing(model.terms, model.layers, hac_lags)
     with ThreadPoolExecutor(threads) as pool:

@@ -124,12 +124,56 @@ class RegressionSettings:
 
 
 @dataclass(frozen=True)
+class ClassProductsSettings:
+    """What cross-products with slopes of their own for classes of tokens are made of.
+
+    Attributes
+    ----------
+    property : str
+        The property of a token that says its class.
+    offset : int
+        Which token it is of: 0 the outcome, negative before it, positive after it.
+    halves : bool
+        Whether documents are summed in halves, for the half-panel jackknife.
+    """
+
+    property: str
+    offset: int
+    halves: bool
+
+
+@dataclass(frozen=True)
+class ClassesSettings:
+    """How slopes by class of tokens are fitted.
+
+    Attributes
+    ----------
+    regression : RegressionSettings
+    property : str
+        The property of a token that says its class.
+    offset : int
+        Which token it is of: 0 the outcome, negative before it, positive after it.
+    least_rows : int
+        Classes of fewer rows become one.
+    """
+
+    regression: RegressionSettings
+    property: str
+    offset: int
+    least_rows: int
+
+
+@dataclass(frozen=True)
 class PermutationsSettings:
-    """What is drawn under permutation: the design, the number of draws and their seed."""
+    """What is drawn under permutation: the design, the number of draws and their seed.
+
+    ``within`` says which tokens are exchanged: those of a document, or of a part of speech in it.
+    """
 
     design: DesignSettings
     fixed_effects: FixedEffects
     draws: int
+    within: Literal["document", "upos"]
     seed: int
 
 

@@ -19,6 +19,20 @@ class Cell(NamedTuple):
     offset: int
 
 
+# What stands between a term and the class of tokens that alone it is of: lag_1|NOUN.
+OF = "|"
+
+
+def of_class(term: str, one: str) -> str:
+    """Return the name of a term, or of the ``level``, for one class of tokens alone."""
+    return f"{term}{OF}{one}"
+
+
+def class_of(term: str) -> str:
+    """Return the class of tokens that alone a term is of; ``""`` for a term of all tokens."""
+    return term.partition(OF)[2]
+
+
 def is_lag(term: str) -> bool:
     """Return whether a term is a lag or a lead, and not a covariate."""
     return term.startswith(("lag_", "lead_"))

@@ -26,6 +26,7 @@ from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums, order_left
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.terms import lags_among, named
+from attnlag.report.classes import class_findings
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
@@ -246,8 +247,19 @@ def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     ]
 
 
+# What tokens are exchanged in.
+PERMUTED_WITHIN = {
+    "document": "their documents",
+    "upos": "the parts of speech of their documents",
+}
+
+
 def findings(
-    fitted: FittedRegression, controls: pd.DataFrame, by_group: pd.DataFrame, name: str
+    fitted: FittedRegression,
+    controls: pd.DataFrame,
+    by_group: pd.DataFrame,
+    name: str,
+    by_class: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> str:
     """Return the findings of a regression: sizes first, then the controls, then counts.
 
@@ -260,6 +272,8 @@ def findings(
         Coefficients of each group of documents.
     name : str
         Name of the regression, as in ``"smollm2-135m, prompts, attention, within"``.
+    by_class : pair of pandas.DataFrame, optional
+        Slopes by class of tokens, and the tests that they are equal.
     """
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
@@ -286,6 +300,9 @@ def findings(
     text += "".join(f"{line}\n" for line in _not_fitted(fits))
     text += residual_findings(fits, fitted.residual_sums, alpha=alpha, adjust=adjust)
     text += group_findings(by_group)
+    if by_class is not None:
+        kind = "holm" if adjust == "max-t" else adjust
+        text += class_findings(*by_class, alpha=alpha, by=correction(kind))
     text += advice(
         fits,
         covariance=settings.covariance,
@@ -344,7 +361,8 @@ def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[
     )
     return [
         f"order matters in {rejected} of {counted(len(by_layer), 'layer')} (tokens permuted "
-        f"within their documents {int(by_layer['permutations'].iloc[0]):,} times, one test a "
+        f"within {PERMUTED_WITHIN[by_layer['permuted_within'].iloc[0]]} "
+        f"{int(by_layer['permutations'].iloc[0]):,} times, one test a "
         f"layer of all its lags, p < {alpha:g}, {over}); if it meant nothing, {permuted}"
     ]
 

@@ -1,0 +1,312 @@
+"""Slopes by class of token: the same regression with lags, leads and levels of each class.
+
+For the class c of the outcome, or of the token before it,
+
+    log a_t = Σ_c 1[c_t = c] (α_c + β_c log a_{t-1} + γ_c log a_{t-2}) + e_t,
+
+with the lags of the full text, whatever the classes of the tokens before. One regression of all
+rows, and not one for each class, has one clustered covariance: only so can equal slopes be tested.
+A document holds tokens of many classes, so that the estimates of two classes are dependent.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from scipy import special
+
+from attnlag.regression import inference, least_squares, merging, results
+from attnlag.regression.crossproducts import Shard, Stack, stacked
+from attnlag.regression.groups import settings_of_groups
+from attnlag.regression.inference import FEWEST_DOCUMENTS, Fit
+from attnlag.regression.merging import Sums
+from attnlag.regression.properties import CLASSES, OTHER, Property, dummies
+from attnlag.regression.settings import ClassesSettings, RegressionSettings
+from attnlag.regression.terms import OF, class_of, is_lag, of_class
+
+LEVEL = "level"
+
+# Subset of the slopes that all classes share.
+ALL = "all"
+
+
+def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
+    """Return the schema of a design with the slopes and the level of each class.
+
+    Parameters
+    ----------
+    design : pyarrow.Schema
+    classes : sequence of str
+    """
+    slopes = [
+        pa.field(of_class(name, one), pa.float64())
+        for name in design.names
+        if name.startswith("layer_") and is_lag(name.rpartition(".")[2])
+        for one in classes
+    ]
+    levels = [pa.field(of_class(LEVEL, one), pa.float64()) for one in classes]
+    return pa.schema([*design, *slopes, *levels])
+
+
+def expanded(
+    batches: Iterable[pa.RecordBatch], facts: Property, offset: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield a design with the slopes and the level of each class beside its terms.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        A design with its keys.
+    facts : Property
+        The property that says the class of a token.
+    offset : int
+        Which token's class it is: 0 the outcome's.
+    """
+    classes = CLASSES[facts.name]
+    for batch in batches:
+        keys = pa.table({name: batch.column(name) for name in ("document", "window")})
+        position = pa.array(batch.column("position").to_numpy() + offset)
+        here = dummies(facts.of(keys.append_column("position", position)), len(classes))
+        columns = list(batch.columns)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if name.startswith("layer_") and is_lag(name.rpartition(".")[2]):
+                values = column.to_numpy(zero_copy_only=False)
+                columns += [pa.array(np.where(one, values, 0.0)) for one in here == 1]
+        columns += [pa.array(one) for one in here]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema_of(batch.schema, classes))
+
+
+@dataclass
+class SlopesByClass:
+    """Slopes of each class of tokens.
+
+    Attributes
+    ----------
+    coefficients : pandas.DataFrame
+        A row per layer, lag or lead, and class; `ALL` are the slopes that all classes share.
+    tests : pandas.DataFrame
+        A row per layer and lag or lead: the Wald test that all classes have one slope.
+    other : list of str
+        Classes that ``other`` stands for.
+    """
+
+    coefficients: pd.DataFrame
+    tests: pd.DataFrame
+    other: list[str]
+
+
+def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Sums:
+    """Return the outcome and the lags and leads of each class."""
+    sums: dict[str, Sequence[str]] = {"y": ("y",)}
+    for term in shards[0].terms:
+        if is_lag(term) and not class_of(term):
+            for one, members in merged.items():
+                sums[of_class(term, one)] = [of_class(term, member) for member in members]
+    return sums
+
+
+def terms_in_common(
+    shards: Sequence[Shard], merged: dict[str, list[str]], settings: ClassesSettings
+) -> Sums:
+    """Return the covariates, and the levels of all classes but one."""
+    # The levels of the classes make a covariate that says the same superfluous.
+    name = settings.property + ("_previous" if settings.offset == -1 else "")
+    same = {name, *(f"{name}_{one}" for one in CLASSES[settings.property])}
+    if settings.offset not in (0, -1):
+        same = set()
+    sums = {
+        term: parts
+        for term, parts in merging.kept_terms(shards).items()
+        if term != "y" and not is_lag(term) and not class_of(term) and not same & set(parts)
+    }
+    levels = {
+        of_class(LEVEL, one): [of_class(LEVEL, member) for member in members]
+        for one, members in merged.items()
+    }
+    return sums | dict(list(levels.items())[:-1])
+
+
+def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> SlopesByClass:
+    """Fit slopes by class of tokens, and the slopes that all classes share, in every layer.
+
+    The difference of a class from the shared slope has its error from the same covariance: with
+    equal slopes as R β = 0, least squares under them is b - L b, L = A⁻¹R'(RA⁻¹R')⁻¹R, and so the
+    difference is L b with covariance L V L', given the regressors. Errors that need residuals are clustered by document
+    instead, as those of groups are.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Cross-products of the design that `expanded` gives.
+    settings : ClassesSettings
+    """
+    regression = settings_of_groups(settings.regression)
+    classes = CLASSES[settings.property]
+    rows, documents = merging.sizes_of(shards, [of_class(LEVEL, one) for one in classes])
+    merged = merging.merged_classes(
+        classes, rows, documents, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
+    )
+    common = terms_in_common(shards, merged, settings)
+    by_class = terms_by_class(shards, merged)
+    lags = list(dict.fromkeys(term.partition(OF)[0] for term in by_class if term != "y"))
+    apart = _fitted(shards, {**by_class, **common}, regression)
+    shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
+    together = _fitted(shards, {**shared, **common}, regression)
+
+    table = _tidy(apart, regression)
+    table["subset"] = table["term"].map(class_of)
+    table["term"] = table["term"].str.partition(OF)[0]
+    of_all = _tidy(together, regression)
+    pooled = of_all.set_index(["layer", "term"])["estimate"]
+    table["difference"] = (
+        table["estimate"]
+        - pooled.reindex(pd.MultiIndex.from_frame(table[["layer", "term"]])).to_numpy()
+    )
+    errors, tests = [], []
+    layers = apart.stack.layers
+    for layer, bread, fit in zip(layers, apart.breads, apart.fits, strict=True):
+        errors.append(errors_of_differences(apart.names, lags, bread, fit))
+        tests += [(layer, lag, *equal_slopes(apart.names, lag, fit)) for lag in lags]
+    table["difference_std_error"] = np.concatenate(errors)
+    statistic = table["difference"] / table["difference_std_error"]
+    table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
+    # Of all layers and classes together: so many cells a reader looks at.
+    table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
+        results.adjusted, adjust=regression.adjust
+    )
+    levels = {one: [of_class(LEVEL, member) for member in each] for one, each in merged.items()}
+    named = {of_class(LEVEL, one): parts for one, parts in levels.items()}
+    of_classes = [merging.merged_shard(shard, {"y": ("y",), **named}) for shard in shards]
+    sizes = np.stack(merging.sizes_of(of_classes, list(named)))
+    whole = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
+    count = pd.DataFrame(np.hstack([sizes, whole]).T, index=[*merged, ALL])
+    table = pd.concat([of_all, table], ignore_index=True)
+    table["n_obs"] = table["subset"].map(count[0])
+    table["n_documents"] = table["subset"].map(count[1])
+    table["status"] = [
+        (apart if one != ALL else together).fits[layers.index(layer)].status
+        for one, layer in zip(table["subset"], table["layer"], strict=True)
+    ]
+    wald = pd.DataFrame(
+        tests, columns=["layer", "term", "f_statistic", "df", "df_residual", "p_value"]
+    )
+    wald["p_adjusted"] = wald.groupby("term")["p_value"].transform(
+        results.adjusted, adjust=regression.adjust
+    )
+    return SlopesByClass(table, wald, merged.get(OTHER, []))
+
+
+@dataclass
+class _Fitted:
+    """A regression in every layer.
+
+    Attributes
+    ----------
+    stack : Stack
+    names : list of str
+        Its terms.
+    fits : list of Fit
+    breads : list of (K, K) array
+        A⁻¹ of all rows, in the order of the terms.
+    """
+
+    stack: Stack
+    names: list[str]
+    fits: list[Fit]
+    breads: list[np.ndarray]
+
+
+def _fitted(shards: Sequence[Shard], sums: Sums, settings: RegressionSettings) -> _Fitted:
+    """Fit a regression whose terms are sums of those of some shards.
+
+    One layer after another: with many terms, what its solution needs is larger than the stack.
+    """
+    stack = stacked(
+        [merging.merged_shard(shard, sums) for shard in shards],
+        fixed_effects=settings.fixed_effects == "document",
+        budget=settings.stack_mb * 1e6,
+    )
+    fitted = _Fitted(stack, least_squares.names_of(stack), [], [])
+    for index in range(len(stack.layers)):
+        own = stack.of_layer(index)
+        (solution,) = solutions = least_squares.solve_all(own)
+        fitted.fits += inference.fit(own, settings.covariance, 2, solutions)
+        known = solution.status == "ok"
+        fitted.breads.append(
+            solution.back @ solution.breads[0] @ solution.back.T if known else np.empty((0, 0))
+        )
+    return fitted
+
+
+def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
+    """Return the tidy table of lags and leads."""
+    table = results.coefficients_table(
+        fitted.fits,
+        fitted.stack,
+        covariance=settings.covariance,
+        alpha=settings.alpha,
+        adjust=settings.adjust,
+        negligible=settings.negligible,
+    )
+    return table[table["term"].map(is_lag)].reset_index(drop=True)
+
+
+def errors_of_differences(
+    names: Sequence[str], lags: Sequence[str], bread: np.ndarray, fit: Fit
+) -> np.ndarray:
+    """Return the standard errors of what slopes differ by from those that all classes share.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Terms of the regression.
+    lags : sequence of str
+        Lags and leads, each of which has a slope for each class.
+    bread : (K, K) array
+        A⁻¹ of all rows.
+    fit : Fit
+
+    Returns
+    -------
+    errors : (slopes,) array
+        In the order of the terms; NaN where there is one class only.
+    """
+    slopes = [place for place, name in enumerate(names) if is_lag(name)]
+    equal = np.concatenate([_contrasts(names, lag) for lag in lags])
+    if fit.status != "ok" or not len(equal):
+        return np.full(len(slopes), np.nan)
+    change = bread @ equal.T @ np.linalg.solve(equal @ bread @ equal.T, equal)
+    covariance = change @ fit.covariance @ change.T
+    return np.sqrt(np.maximum(np.diag(covariance)[slopes], 0))
+
+
+def equal_slopes(names: Sequence[str], lag: str, fit: Fit) -> tuple[float, int, int, float]:
+    """Return the Wald test that all classes have one slope of a lag.
+
+    Returns
+    -------
+    statistic : float
+        F.
+    df, df_residual : int
+        Classes less one, and the degrees of freedom of the errors (documents less one).
+    p_value : float
+        NaN, like the statistic, where there are not documents enough for so many classes.
+    """
+    equal = _contrasts(names, lag)
+    if fit.status != "ok" or not 0 < len(equal) <= fit.df:
+        return np.nan, len(equal), fit.df, np.nan
+    apart = equal @ fit.estimate
+    distance = apart @ np.linalg.solve(equal @ fit.covariance @ equal.T, apart)
+    statistic = float(distance) / len(equal)
+    return statistic, len(equal), fit.df, float(special.fdtrc(len(equal), fit.df, statistic))
+
+
+def _contrasts(names: Sequence[str], lag: str) -> np.ndarray:
+    """Return the slopes of each class of a lag less that of the first, (classes - 1, K)."""
+    own = [place for place, name in enumerate(names) if name.partition(OF)[0] == lag]
+    contrasts = np.zeros((len(own) - 1, len(names)))
+    contrasts[:, own[0]] = -1
+    contrasts[np.arange(len(own) - 1), own[1:]] = 1
+    return contrasts

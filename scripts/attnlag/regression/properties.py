@@ -1,0 +1,153 @@
+"""Properties of tokens, as covariates and as classes that slopes may differ between.
+
+The tables of properties have the rows of the norms. A design has fewer rows, and the control with
+random weights is of a few documents of all shards: tokens are found by their keys.
+
+The workflow reads this module each time that it starts, so numpy and pyarrow are imported late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnlag.corpus.tags import TAGS
+from attnlag.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+# Classes of tokens: the values of a property, in the order of its dummies.
+CLASSES: dict[str, tuple[str, ...]] = {
+    "upos": TAGS,
+    "word_initial": ("false", "true"),
+    "word_final": ("false", "true"),
+}
+
+# What a class is called that holds those of too few tokens or documents.
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property of the tokens of some documents.
+
+    Attributes
+    ----------
+    name : str
+    starts : dict
+        First row of each sequence in ``values``, by document and window.
+    values : (rows,) float64 array
+        Of a property with classes the place of the class in `CLASSES`; NaN where it is unknown.
+    """
+
+    name: str
+    starts: dict[tuple[str, int], int]
+    values: np.ndarray
+
+    def of(self, keys: pa.Table) -> np.ndarray:
+        """Return the values of some tokens, given by ``document``, ``window`` and ``position``.
+
+        Raises
+        ------
+        UserError
+            If one of them is not in the table.
+        """
+        import numpy as np
+
+        document = keys["document"].combine_chunks()
+        codes, names = document.indices.to_numpy(), document.dictionary.to_pylist()
+        window, position = keys["window"].to_numpy(), keys["position"].to_numpy()
+        new = np.flatnonzero((np.diff(codes, prepend=-1) != 0) | (np.diff(window, prepend=-1) != 0))
+        first = np.zeros(len(new), np.int64)
+        ends = np.zeros(len(new), np.int64)
+        for place, row in enumerate(new.tolist()):
+            sequence = names[codes[row]], int(window[row])
+            first[place] = self.starts.get(sequence, -1)
+            ends[place] = self._ends.get(sequence, -1)
+        of_sequence = np.repeat(np.arange(len(new)), np.diff(new, append=len(codes)))
+        rows = first[of_sequence] + position
+        if (missing := (first[of_sequence] < 0) | (rows >= ends[of_sequence])).any():
+            row = int(missing.argmax())
+            raise UserError(
+                f"found no {self.name} of the document '{names[codes[row]]}', window "
+                f"{window[row]}, position {position[row]}; expected the properties of the tokens "
+                "that the norms are of"
+            )
+        return self.values[rows]
+
+    @cached_property
+    def _ends(self) -> dict[tuple[str, int], int]:
+        starts = list(self.starts.values())
+        return dict(zip(self.starts, [*starts[1:], len(self.values)], strict=True))
+
+
+def read_property(
+    name: str, paths: Sequence[Path], documents: Collection[str] | None = None
+) -> Property:
+    """Read a property of tokens.
+
+    Parameters
+    ----------
+    name : str
+        Its column.
+    paths : sequence of Path
+        Tables of shards, in order.
+    documents : collection of str, optional
+        The documents that are wanted; by default all.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    starts: dict[tuple[str, int], int] = {}
+    parts: list[np.ndarray] = [np.zeros(0)]
+    rows = 0
+    for path in paths:
+        file = pq.ParquetFile(path, pre_buffer=False)
+        for batch in file.iter_batches(65_536, columns=["document", "window", "position", name]):
+            if documents is not None:
+                wanted = pa.array(sorted(documents), pa.string())
+                batch = batch.filter(
+                    pc.is_in(batch.column("document").cast(pa.string()), value_set=wanted)
+                )
+            codes = batch.column("document")
+            begins = np.flatnonzero(batch.column("position").to_numpy() == 0)
+            for row in begins.tolist():
+                starts[codes[row].as_py(), batch.column("window")[row].as_py()] = rows + row
+            parts.append(_numbers(name, batch.column(name)))
+            rows += batch.num_rows
+    return Property(name, starts, np.concatenate(parts))
+
+
+def _numbers(name: str, column: pa.Array) -> np.ndarray:
+    """Return a column as numbers, NaN for null; classes as their places in `CLASSES`."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name in CLASSES and not pa.types.is_boolean(column.type):
+        column = column.cast(pa.string())
+        places = pc.index_in(column, pa.array(CLASSES[name], pa.string()))
+        unknown = pc.and_(pc.is_null(places), pc.is_valid(column))
+        if pc.any(unknown).as_py():
+            value = column.filter(unknown)[0].as_py()
+            raise UserError(
+                f"found the {name} '{value}' of a token, expected one of {', '.join(CLASSES[name])}"
+            )
+        column = places
+    return column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def dummies(codes: np.ndarray, classes: int) -> np.ndarray:
+    """Return a row for each class, 1 where a token is of it; NaN where its class is unknown."""
+    import numpy as np
+
+    values = (codes == np.arange(classes)[:, None]).astype(np.float64)
+    values[:, np.isnan(codes)] = np.nan
+    return values

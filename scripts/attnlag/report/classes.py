@@ -1,0 +1,43 @@
+"""The sentence on slopes by class of tokens."""
+
+import textwrap
+
+import pandas as pd
+
+from attnlag.errors import counted
+from attnlag.regression.classes import ALL
+from attnlag.regression.properties import OTHER
+from attnlag.regression.terms import lags_among, named
+
+
+def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, by: str) -> str:
+    """Return how far slopes differ between classes of tokens, and where that is no chance.
+
+    Parameters
+    ----------
+    slopes, tests : pandas.DataFrame
+        The tables of `regression.classes.SlopesByClass`.
+    alpha : float
+    by : str
+        The correction of p-values, in words.
+    """
+    term = lags_among(list(tests["term"]))[0]
+    rows = slopes[(slopes["term"] == term) & (slopes["subset"] != ALL)]
+    rows = rows.dropna(subset="estimate")
+    if rows["subset"].nunique() < 2:
+        return (
+            "  slopes by class of token: fewer than two classes have enough rows and documents, or "
+            "no layer could be fitted\n"
+        )
+    median = rows[rows["subset"] != OTHER].groupby("subset", sort=False)["estimate"].median()
+    of_term = tests[tests["term"] == term].dropna(subset="p_adjusted")
+    rejected = int((of_term["p_adjusted"] < alpha).sum())
+    merged = str(tests["merged"].iloc[0])
+    other = textwrap.shorten(merged, 100, placeholder=" …")
+    few = f"; too few for slopes of their own: {other}" if merged else ""
+    return (
+        f"  {named(term)} by class of token, median over the layers: {median.min():.3f} "
+        f"({median.idxmin()}) to {median.max():.3f} ({median.idxmax()}); the classes differ in "
+        f"{rejected} of {counted(len(of_term), 'layer')} (Wald test of equal slopes, "
+        f"p < {alpha:g}, {by}){few}\n"
+    )

@@ -1,0 +1,259 @@
+"""Slopes by class of tokens against statsmodels, and properties of tokens as covariates."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
+from designs import design_settings, regression_settings
+
+from attnlag.errors import UserError
+from attnlag.regression import classes, covariates, crossproducts, design, merging, properties
+from attnlag.regression.crossproducts import Shard, Totals
+from attnlag.regression.settings import ClassesSettings
+
+LAYERS = 2
+# Lengths and slopes differ, so that no two classes or documents are alike.
+SLOPES = {"NOUN": 0.5, "VERB": 0.2, "DET": -0.3, "ADJ": 0.1}
+RARE = "INTJ"
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    """Return norms of two sequences in each document, and the file of their properties."""
+    random = np.random.default_rng(3)
+    names = np.array([*SLOPES, RARE])
+    frames = []
+    for number in range(30):
+        for window, length in enumerate((40 + number, 20)):
+            upos = random.choice(names, length, p=[0.4, 0.28, 0.15, 0.14, 0.03])
+            logs = np.zeros((LAYERS, length))
+            for t in range(length):
+                slope = SLOPES.get(upos[t], 0.0)
+                before = logs[:, t - 1] if t else np.zeros(LAYERS)
+                logs[:, t] = slope * before + 0.3 * (upos[t] == "VERB") + random.normal(size=LAYERS)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "document": f"d{number}",
+                        "window": window,
+                        "position": np.arange(length),
+                        "token_id": random.integers(0, 9, length),
+                        "upos": upos,
+                        "word_initial": random.random(length) < 0.8,
+                        "pieces": random.integers(1, 4, length),
+                        "zipf": np.where(
+                            random.random(length) < 0.2, 0.0, 4 + random.random(length)
+                        ),
+                        **{f"layer_{i:02d}": np.exp(log) for i, log in enumerate(logs)},
+                    }
+                )
+            )
+    frame = pd.concat(frames, ignore_index=True)
+    frame["zipf_known"] = frame["zipf"] > 0
+    # The first token of each text has no surprisal.
+    frame["surprisal"] = np.where(
+        (frame["position"] == 0) & (frame["window"] == 0), np.nan, random.random(len(frame))
+    )
+    table = pa.table(
+        {
+            "document": pa.array(frame["document"]).dictionary_encode(),
+            **{n: pa.array(frame[n].astype("int32")) for n in ("window", "position", "token_id")},
+            **{n: pa.array(frame[n]) for n in frame.columns[4:]},
+        }
+    )
+    path = tmp_path_factory.mktemp("properties") / "0000.parquet"
+    pq.write_table(table, path)
+    return table, path
+
+
+def design_of(tokens, rows=10**6, **settings):
+    """Return the design of all tokens as one table, and its schema."""
+    table, path = tokens
+    settings = design_settings(**settings)
+    facts = covariates.read_facts(settings, dict.fromkeys(covariates.SHARDED, path))
+    norms = table.select(["document", "window", "position", "token_id", "layer_00", "layer_01"])
+    parts = design.designs(norms.to_batches(rows), settings, design.Counts(), facts)
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+
+def shard_of(batches, schema, halves=False):
+    """Return the cross-products of some batches as a shard that lies in memory."""
+    batches = list(batches)
+    layers, terms = crossproducts.layers_and_terms(schema)
+    centre = crossproducts.centre_of(batches[0], schema)
+    names = [batch.select(["document"]) for batch in batches]
+    of_documents = crossproducts.rows_of_documents(names) if halves else None
+    blocks = list(crossproducts.products_by_document(batches, schema, centre, of_documents))
+    totals = Totals.empty(len(layers), 1 + len(terms), 1 + halves)
+    for block in blocks:
+        totals.add(block.products)
+    return Shard(terms, layers, 1 + halves, centre, totals, lambda: iter(blocks))
+
+
+def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_terms=None, **changes):
+    """Return the slopes by class as the programs find them, and the design with classes."""
+    _, path = tokens
+    table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
+    facts = properties.read_property(of, [path])
+    schema = classes.schema_of(table.schema, properties.CLASSES[of])
+    halves = changes.get("bias_correction") == "half-panel"
+    batches = list(classes.expanded(table.to_batches(rows), facts, offset))
+    shard = shard_of(batches, schema, halves)
+    settings = ClassesSettings(regression_settings(**changes), of, offset, least_rows)
+    frame = table.to_pandas()
+    keys = table.set_column(2, "position", pa.array(frame["position"] + offset))
+    codes = facts.of(keys).astype(int)
+    frame["kind"] = np.array(properties.CLASSES[of])[codes]
+    return classes.slopes_by_class([shard], settings), frame
+
+
+def columns(frame, layer=1):
+    found = {"y": frame[f"layer_{layer:02d}.y"]}
+    found |= {f"lag_{lag}": frame[f"layer_{layer:02d}.lag_{lag}"] for lag in (1, 2)}
+    found |= {"kind": frame["kind"].replace({RARE: "other"}), "document": frame["document"]}
+    return pd.DataFrame(found)
+
+
+def estimates(found, term="lag_1", layer=1):
+    table = found.coefficients
+    return table[(table["term"] == term) & (table["layer"] == layer)].set_index("subset")
+
+
+@pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
+def test_slopes_are_those_of_each_class_by_itself(tokens, offset):
+    found, frame = by_class(tokens, offset)
+    data = columns(frame)
+    rows = estimates(found)
+    for name in SLOPES:
+        own = data[data["kind"] == name]
+        alone = sm.OLS(own["y"], sm.add_constant(own[["lag_1", "lag_2"]])).fit()
+        assert rows.loc[name, "estimate"] == pytest.approx(alone.params["lag_1"], abs=1e-10)
+        assert rows.loc[name, "n_obs"] == len(own)
+        assert rows.loc[name, "n_documents"] == own["document"].nunique()
+
+
+def test_errors_and_tests_are_those_of_the_interaction(tokens):
+    found, frame = by_class(tokens, rows=500)
+    assert found.other == [RARE]
+    data = columns(frame)
+    model = smf.ols("y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2", data)
+    groups = data["document"].cat.codes
+    fit = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    rows = estimates(found)
+    names = [*SLOPES, "other"]
+    for name in names:
+        term = f"C(kind)[{name}]:lag_1"
+        assert rows.loc[name, "std_error"] == pytest.approx(fit.bse[term], rel=1e-8)
+    equal = [f"C(kind)[{name}]:lag_1 = C(kind)[{names[0]}]:lag_1" for name in names[1:]]
+    wald = fit.wald_test(", ".join(equal), use_f=True, scalar=True)
+    test = found.tests.query("layer == 1 and term == 'lag_1'").iloc[0]
+    assert test["f_statistic"] == pytest.approx(wald.statistic, rel=1e-8)
+    assert (test["df"], test["df_residual"]) == (wald.df_num, wald.df_denom)
+    assert test["p_value"] == pytest.approx(float(wald.pvalue), rel=1e-6)
+
+
+def test_the_difference_is_from_the_slope_that_all_share(tokens):
+    found, frame = by_class(tokens)
+    data = columns(frame)
+    shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()
+    rows = estimates(found)
+    assert rows.loc["all", "estimate"] == pytest.approx(shared.params["lag_1"], abs=1e-10)
+    apart = rows["estimate"] - rows.loc["all", "estimate"]
+    assert rows["difference"].drop("all").to_numpy() == pytest.approx(apart.drop("all"), abs=1e-10)
+    # What the errors of a document, those of the full model, do to both estimates.
+    full = smf.ols("y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2", data).fit()
+    psi = {}
+    for name, fit in (("shared", shared), ("full", full)):
+        x, e = fit.model.exog, full.resid.to_numpy()
+        scores = pd.DataFrame(x * e[:, None]).groupby(data["document"].to_numpy()).sum()
+        psi[name] = pd.DataFrame(
+            scores.to_numpy() @ np.linalg.inv(x.T @ x), columns=fit.model.exog_names
+        )
+    apart = psi["full"]["C(kind)[DET]:lag_1"] - psi["shared"]["lag_1"]
+    n, k, g = len(data), len(full.params), len(apart)
+    error = np.sqrt(g / (g - 1) * (n - 1) / (n - k) * (apart**2).sum())
+    assert rows.loc["DET", "difference_std_error"] == pytest.approx(error, rel=1e-8)
+
+
+def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
+    terms = {"covariates": ("position", "upos"), "position_knots": (2, 8, 20)}
+    found, frame = by_class(tokens, design_terms=terms, fixed_effects="document")
+    data = columns(frame).assign(**{f"p{i}": frame[f"position_{i}"] for i in (1, 2)})
+    formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2 + p1 + p2"
+    fit = smf.ols(formula, data).fit()
+    rows = estimates(found)
+    for name in SLOPES:
+        expected = fit.params[f"C(kind)[{name}]:lag_1"]
+        assert rows.loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_half_panel_combines_three_regressions(tokens):
+    options = {"fixed_effects": "document", "bias_correction": "half-panel"}
+    found, frame = by_class(tokens, **options)
+    data = columns(frame)
+    place = data.groupby("document", observed=True).cumcount()
+    size = data.groupby("document", observed=True)["y"].transform("size")
+    first = place < (size + 1) // 2
+    formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2"
+    term = "C(kind)[VERB]:lag_1"
+    whole, one, two = (
+        smf.ols(formula, part).fit().params[term] for part in (data, data[first], data[~first])
+    )
+    expected = 2 * whole - (one + two) / 2
+    assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_small_classes_become_one_and_are_named():
+    size, present = np.array([500, 300, 3, 40, 0]), np.array([20, 5, 2, 10, 0])
+    merged = merging.merged_classes("abcde", size, present, documents=6, rows=30)
+    # Too few documents have b or c: d joins them.
+    assert merged == {"a": ["a"], "other": ["b", "c", "d"]}
+    merged = merging.merged_classes("abcde", size, present, documents=5, rows=45)
+    assert merged == {"b": ["b"], "a": ["a"], "other": ["c", "d"]}
+
+
+def test_covariates_are_what_the_table_says(tokens):
+    table, _ = tokens
+    names = ("upos", "upos_previous", "word_initial", "pieces", "zipf", "surprisal")
+    found = design_of(tokens, rows=70, lags=(1,), covariates=names).to_pandas()
+    frame = table.to_pandas()
+    frame["previous"] = frame.groupby(["document", "window"], observed=True)["upos"].shift()
+    rows = found.merge(frame, on=["document", "window", "position"], suffixes=("", "_told"))
+    assert len(rows) == len(found) == (frame["position"] >= 2).sum()
+    assert (rows["upos_NOUN"] == (rows["upos"] == "NOUN")).all()
+    assert (rows["upos_previous_DET"] == (rows["previous"] == "DET")).all()
+    assert (rows["word_initial"] == rows["word_initial_told"]).all()
+    assert (rows["zipf_unknown"] == ~rows["zipf_known"]).all()
+    assert (rows["zipf"] == rows["zipf_told"]).all()
+
+
+def test_a_row_without_a_covariate_is_dropped_also_from_a_common_sample(tokens):
+    from attnlag.regression.settings import SampleSettings
+
+    options = {"leads": (1,), "drop_first": 0}
+    counts = [
+        design_of(tokens, **options, covariates=names, sample=sample).num_rows
+        for names, sample in (
+            ((), None),
+            (("surprisal",), None),
+            ((), SampleSettings((), (1,), ("surprisal",))),
+        )
+    ]
+    assert counts[1] == counts[2] == counts[0] - 30
+
+
+def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):
+    table, _ = tokens
+    path = tmp_path / "0000.parquet"
+    pq.write_table(table.slice(0, 30), path)
+    with pytest.raises(UserError, match="found no upos of the document 'd0', window 0, position 3"):
+        design_of((table, Path(path)), lags=(1,), covariates=("upos",))
+
+
+def test_entropy_of_the_next_token_is_refused():
+    assert "after it" in covariates.REFUSED["entropy_next"]

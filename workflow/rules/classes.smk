@@ -1,0 +1,59 @@
+# Slopes by class of tokens, for the regressions that ask for them.
+
+
+rule accumulate_classes:
+    input:
+        design="results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
+        token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
+    output:
+        "results/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(60),
+    params:
+        settings=settings_of("accumulate_classes"),
+        code=code("accumulate_classes"),
+    message:
+        "sum the cross-products of {wildcards.regression} by class of tokens, {wildcards.site}, shard {wildcards.shard}"
+    shell:
+        'python "$ATTNLAG"/scripts/accumulate_classes.py {input.design:q}'
+        " --token-properties {input.token_properties:q} --settings {params.settings:q}"
+        " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
+
+
+rule fit_classes:
+    input:
+        shards_of(f"{RESULTS}/class_crossproducts/{{shard}}.parquet"),
+    output:
+        classes=f"{RESULTS}/classes.parquet",
+        classes_csv=f"{RESULTS}/classes.csv",
+        equal_slopes=f"{RESULTS}/equal_slopes.parquet",
+        equal_slopes_csv=f"{RESULTS}/equal_slopes.csv",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/fit_classes.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/fit_classes.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
+        runtime=minutes(60),
+    params:
+        settings=settings_of("fit_classes"),
+        code=code("fit_classes"),
+    message:
+        "fit slopes of {wildcards.regression} by class of tokens to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
+        ' python "$ATTNLAG"/scripts/fit_classes.py {input[0]:q} --settings {params.settings:q}'
+        " --site {wildcards.site:q} --regression {wildcards.regression:q}"
+        " --classes {output.classes:q} --equal-slopes {output.equal_slopes:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
