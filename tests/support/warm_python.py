@@ -7,8 +7,9 @@ folder and the open files of the caller, to whom it returns the exit status. Not
 imported beforehand: each program reads the code of its own project.
 
 What is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program with
-settings in its environment that libraries read when they are imported, such as a hub's address.
-Tests of crashes, of locks and of equal bytes start new interpreters themselves.
+settings in its environment that libraries read when they are imported, but for two kinds that are
+frequent: a number of threads is handed to torch, and libraries that read a hub's address are
+imported anew. Tests of crashes, of locks and of equal bytes start new interpreters themselves.
 """
 
 import contextlib
@@ -37,11 +38,17 @@ LIBRARIES = (
     *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
     *("transformers.models.gpt2.modeling_gpt2", "transformers.models.gpt2.tokenization_gpt2"),
     *("transformers.models.llama.modeling_llama", "transformers.initialization"),
-    *("snakemake.executors.dryrun", "huggingface_hub"),
+    *("snakemake.executors.dryrun", "snakemake.assets", "snakemake.storage", "huggingface_hub"),
+    *("smart_open", "requests", "pydantic.dataclasses", "pandas.io.formats.csvs"),
+    *("matplotlib.style", "matplotlib.patheffects"),
 )
 
-# Read by libraries when they are imported.
-SETTINGS = ("HF_", "TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")
+# Read by libraries when they are imported: a program for which they differ starts anew.
+SETTINGS = ("TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")
+# Of these, what a fork changes in the libraries.
+THREADS = "OMP_NUM_THREADS"
+HUB = "HF_"
+READ_BY = ("huggingface_hub", "transformers", "accelerate")
 
 # The client is a program of its own that imports next to nothing.
 CLIENT = """\
@@ -51,7 +58,8 @@ import os, signal, sys
 PYTHON, ADDRESS, SETTINGS, SAME = {python!r}, {address!r}, {settings!r}, {same!r}
 ready = sys.argv[1:2] == ["-m"] or sys.argv[1:2] and sys.argv[1].endswith(".py")
 if not ready or any(
-    name.startswith(SETTINGS) and SAME.get(name) != value for name, value in os.environ.items()
+    name.startswith(SETTINGS) and name != {threads!r} and SAME.get(name) != value
+    for name, value in os.environ.items()
 ):
     os.execv(PYTHON, [PYTHON, *sys.argv[1:]])
 
@@ -110,7 +118,9 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     listening.listen(1024)
     python = folder / "python"
     same = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
-    text = CLIENT.format(python=sys.executable, address=str(address), settings=SETTINGS, same=same)
+    text = CLIENT.format(
+        python=sys.executable, address=str(address), settings=SETTINGS, same=same, threads=THREADS
+    )
     python.write_text(text, encoding="utf-8")
     python.chmod(0o755)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "USE_HUB_KERNELS": "0"}
@@ -133,12 +143,14 @@ def serve(listening: socket.socket, python: str) -> None:
     # What is there stays, so that forks share its memory.
     gc.collect()
     gc.freeze()
+    # Whoever waits for a program to be gone waits for as long as nobody has reaped it.
+    signal.signal(signal.SIGCHLD, lambda *_: reap())
     while True:
         connection, _ = listening.accept()
-        reap()
         if os.fork():
             connection.close()
             continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         listening.close()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         status = 1
@@ -154,6 +166,17 @@ def reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
+
+
+def apply_settings() -> None:
+    """Have the libraries be as if they had been imported with the settings of the environment."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get(THREADS, os.cpu_count() or 1)))
+    if any(name.startswith(HUB) for name in os.environ.keys() - {"HF_HUB_OFFLINE"}):
+        for name in list(sys.modules):
+            if name.partition(".")[0] in READ_BY:
+                del sys.modules[name]
 
 
 def run(connection: socket.socket, python: str) -> int:
@@ -176,6 +199,7 @@ def run(connection: socket.socket, python: str) -> int:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(part.split("=", 1) for part in environment)
+    apply_settings()
     # What it starts in turn starts at once, too.
     sys.executable = python
     try:
