@@ -3,8 +3,8 @@
 Imports are most of what such a program takes: 2 s of CPU time for snakemake, 6 for torch and
 transformers. A server imports them once, and a small program, called in the place of ``python``,
 has the server fork. The fork runs what it is asked to, with the arguments, the environment, the
-folder and the open files of the caller, to whom it returns the exit status. Nothing of attnlag is
-imported beforehand: each program reads the code of its own project.
+folder, the open files and the mounts of the caller, to whom it returns the exit status. Nothing of
+attnlag is imported beforehand: each program reads the code of its own project.
 
 What is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program with
 settings in its environment that libraries read when they are imported, but for two kinds that are
@@ -13,6 +13,7 @@ imported anew. Tests of crashes, of locks and of equal bytes start new interpret
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -20,6 +21,7 @@ import runpy
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +170,21 @@ def reap() -> None:
             pass
 
 
+def enter_namespaces(connection: socket.socket) -> None:
+    """Have the mounts that the caller has; whoever asks for these is alone with them."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, _, _ = struct.unpack("3i", credentials)
+    with contextlib.ExitStack() as stack:
+        others = [
+            stack.enter_context(open(f"/proc/{pid}/ns/{kind}"))
+            for kind in ("user", "mnt")
+            if os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
+        ]
+        for file in others:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0):
+                raise OSError(ctypes.get_errno(), "setns")
+
+
 def apply_settings() -> None:
     """Have the libraries be as if they had been imported with the settings of the environment."""
     import torch
@@ -188,6 +205,7 @@ def run(connection: socket.socket, python: str) -> int:
     asked = [os.fsdecode(part) for part in text.split(b"\1")]
     folder, end = asked[0], 2 + int(asked[1])
     arguments, environment = asked[2:end], asked[end:]
+    enter_namespaces(connection)
     connection.send(os.getpid().to_bytes(8, "big"))
     for number, file in enumerate(files):
         os.dup2(file, number)
