@@ -185,12 +185,13 @@ def enter_namespaces(connection: socket.socket) -> None:
                 raise OSError(ctypes.get_errno(), "setns")
 
 
-def apply_settings() -> None:
-    """Have the libraries be as if they had been imported with the settings of the environment."""
+def apply_settings(before: dict[str, str]) -> None:
+    """Have the libraries be as if they had been imported in this environment, not that before."""
     import torch
 
     torch.set_num_threads(int(os.environ.get(THREADS, os.cpu_count() or 1)))
-    if any(name.startswith(HUB) for name in os.environ.keys() - {"HF_HUB_OFFLINE"}):
+    settings = {name: value for name, value in os.environ.items() if name.startswith(HUB)}
+    if not settings.items() <= before.items():
         for name in list(sys.modules):
             if name.partition(".")[0] in READ_BY:
                 del sys.modules[name]
@@ -215,9 +216,10 @@ def run(connection: socket.socket, python: str) -> int:
     stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = stderr
     os.chdir(folder)
+    before = dict(os.environ)
     os.environ.clear()
     os.environ.update(part.split("=", 1) for part in environment)
-    apply_settings()
+    apply_settings(before)
     # What it starts in turn starts at once, too.
     sys.executable = python
     try:
