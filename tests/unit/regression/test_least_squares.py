@@ -32,7 +32,7 @@ def test_equals_statsmodels(lengths, layers, missing, covariance):
             assert fit.status.endswith("too few to cluster by")
         return
     table = design_table(lengths, layers, missing=missing)
-    # The centre is the mean of the first rows, and not of all.
+    # The centre of the shard is the mean of its first rows, and not of all.
     stack = stack_of(table, rows=20)
     fits = inference.fit(stack, covariance, 5)
     tidy = results.coefficients_table(
