@@ -1,5 +1,6 @@
 """Small real models: random weights, GPT-2's own tokenizer."""
 
+import gc
 import os
 import resource
 import shutil
@@ -42,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(tempfile.mkdtemp(prefix="attnlag-python-"))
         config.stash[SERVER], os.environ[warm_python.VARIABLE] = warm_python.start(folder)
         config.add_cleanup(lambda: shutil.rmtree(folder))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported out of all collections of garbage: it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from local_slurm import ACCOUNT, PARTITION, Job, LocalSlurm, SlurmError
 from projects import Project, environment_of_a_user, new_project
+from warm_python import python
 
-SHARDS = 8
+# More than the nodes have processors, so that some jobs wait for others.
+SHARDS = 6
 # Faster than a shared cluster would like to be asked.
 COMMAND = (
     *("--workflow-profile", "profiles/slurm", "--latency-wait", "10"),
@@ -40,10 +42,10 @@ class Submitting(Project):
         """Run on Slurm to the end, with whatever exit status."""
         return self.snakemake(*arguments, *COMMAND)
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, interpreter: str = sys.executable) -> "subprocess.Popen[str]":
         """Start a run, and return at once."""
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *arguments],
+            [interpreter, "-m", "snakemake", *arguments],
             cwd=self.folder,
             env=environment_of_a_user(),
             stdout=(self.folder / "output.txt").open("w"),
@@ -98,7 +100,7 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
     shutil.copytree(project.folder, local.folder)
 
     before = max(slurm.jobs(), default=0)
-    running = local.start("--cores", "1")
+    running = local.start("--cores", "1", interpreter=python())
     killed = project.start(*COMMAND, *LITTLE_MEMORY)
     try:
         fitting = "rule_fit_regression"
@@ -121,7 +123,8 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
         jobs = list(slurm.jobs(since=before).values())
         assert running.wait(600) == 0, (local.folder / "output.txt").read_text()
     finally:
-        running.kill()
+        # The interpreter that started at once hands this on; it could not hand on a kill.
+        running.terminate()
         killed.kill()
     printed = (project.folder / "output.txt").read_text()
     return Chain(project, local, locked, printed, jobs)

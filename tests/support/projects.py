@@ -62,8 +62,9 @@ class Project:
         ``mount`` is a shell command that mounts what only the run sees.
         """
         clean = environment_of_a_user()
-        # What only the run has mounted, no server sees.
-        command = [sys.executable if mount else python(), "-m", "snakemake", *arguments]
+        # Rights that only the run has given up, a server has.
+        command = [sys.executable if "setpriv" in mount else python(), "-m", "snakemake"]
+        command += arguments
         if mount:
             alone = ["unshare", "--user", "--map-root-user", "--mount"]
             command = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", *command]

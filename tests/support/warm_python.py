@@ -3,15 +3,17 @@
 Imports are most of what such a program takes: 2 s of CPU time for snakemake, 6 for torch and
 transformers. A server imports them once, and a small program, called in the place of ``python``,
 has the server fork. The fork runs what it is asked to, with the arguments, the environment, the
-folder and the open files of the caller, to whom it returns the exit status. Nothing of attnlag is
-imported beforehand: each program reads the code of its own project.
+folder, the open files and the mounts of the caller, to whom it returns the exit status. Nothing of
+attnlag is imported beforehand: each program reads the code of its own project.
 
 What is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program with
-settings in its environment that libraries read when they are imported, such as a hub's address.
-Tests of crashes, of locks and of equal bytes start new interpreters themselves.
+settings in its environment that libraries read when they are imported, but for two kinds that are
+frequent: a number of threads is handed to torch, and libraries that read a hub's address are
+imported anew. Tests of crashes, of locks and of equal bytes start new interpreters themselves.
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -19,6 +21,7 @@ import runpy
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -37,11 +40,17 @@ LIBRARIES = (
     *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
     *("transformers.models.gpt2.modeling_gpt2", "transformers.models.gpt2.tokenization_gpt2"),
     *("transformers.models.llama.modeling_llama", "transformers.initialization"),
-    *("snakemake.executors.dryrun", "huggingface_hub"),
+    *("snakemake.executors.dryrun", "snakemake.assets", "snakemake.storage", "huggingface_hub"),
+    *("smart_open", "requests", "pydantic.dataclasses", "pandas.io.formats.csvs"),
+    *("matplotlib.style", "matplotlib.patheffects"),
 )
 
-# Read by libraries when they are imported.
-SETTINGS = ("HF_", "TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")
+# Read by libraries when they are imported: a program for which they differ starts anew.
+SETTINGS = ("TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")
+# Of these, what a fork changes in the libraries.
+THREADS = "OMP_NUM_THREADS"
+HUB = "HF_"
+READ_BY = ("huggingface_hub", "transformers", "accelerate")
 
 # The client is a program of its own that imports next to nothing.
 CLIENT = """\
@@ -51,7 +60,8 @@ import os, signal, sys
 PYTHON, ADDRESS, SETTINGS, SAME = {python!r}, {address!r}, {settings!r}, {same!r}
 ready = sys.argv[1:2] == ["-m"] or sys.argv[1:2] and sys.argv[1].endswith(".py")
 if not ready or any(
-    name.startswith(SETTINGS) and SAME.get(name) != value for name, value in os.environ.items()
+    name.startswith(SETTINGS) and name != {threads!r} and SAME.get(name) != value
+    for name, value in os.environ.items()
 ):
     os.execv(PYTHON, [PYTHON, *sys.argv[1:]])
 
@@ -110,7 +120,9 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     listening.listen(1024)
     python = folder / "python"
     same = {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)}
-    text = CLIENT.format(python=sys.executable, address=str(address), settings=SETTINGS, same=same)
+    text = CLIENT.format(
+        python=sys.executable, address=str(address), settings=SETTINGS, same=same, threads=THREADS
+    )
     python.write_text(text, encoding="utf-8")
     python.chmod(0o755)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "USE_HUB_KERNELS": "0"}
@@ -133,12 +145,14 @@ def serve(listening: socket.socket, python: str) -> None:
     # What is there stays, so that forks share its memory.
     gc.collect()
     gc.freeze()
+    # Whoever waits for a program to be gone waits for as long as nobody has reaped it.
+    signal.signal(signal.SIGCHLD, lambda *_: reap())
     while True:
         connection, _ = listening.accept()
-        reap()
         if os.fork():
             connection.close()
             continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         listening.close()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         status = 1
@@ -156,6 +170,33 @@ def reap() -> None:
             pass
 
 
+def enter_namespaces(connection: socket.socket) -> None:
+    """Have the mounts that the caller has; whoever asks for these is alone with them."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid, _, _ = struct.unpack("3i", credentials)
+    with contextlib.ExitStack() as stack:
+        others = [
+            stack.enter_context(open(f"/proc/{pid}/ns/{kind}"))
+            for kind in ("user", "mnt")
+            if os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
+        ]
+        for file in others:
+            if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0):
+                raise OSError(ctypes.get_errno(), "setns")
+
+
+def apply_settings(before: dict[str, str]) -> None:
+    """Have the libraries be as if they had been imported in this environment, not that before."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get(THREADS, os.cpu_count() or 1)))
+    settings = {name: value for name, value in os.environ.items() if name.startswith(HUB)}
+    if not settings.items() <= before.items():
+        for name in list(sys.modules):
+            if name.partition(".")[0] in READ_BY:
+                del sys.modules[name]
+
+
 def run(connection: socket.socket, python: str) -> int:
     """Become what is asked for, and return the exit status."""
     size, files, _, _ = socket.recv_fds(connection, 8, 3)
@@ -165,6 +206,7 @@ def run(connection: socket.socket, python: str) -> int:
     asked = [os.fsdecode(part) for part in text.split(b"\1")]
     folder, end = asked[0], 2 + int(asked[1])
     arguments, environment = asked[2:end], asked[end:]
+    enter_namespaces(connection)
     connection.send(os.getpid().to_bytes(8, "big"))
     for number, file in enumerate(files):
         os.dup2(file, number)
@@ -174,8 +216,10 @@ def run(connection: socket.socket, python: str) -> int:
     stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = stderr
     os.chdir(folder)
+    before = dict(os.environ)
     os.environ.clear()
     os.environ.update(part.split("=", 1) for part in environment)
+    apply_settings(before)
     # What it starts in turn starts at once, too.
     sys.executable = python
     try:

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 
@@ -26,6 +25,7 @@ from killing import (
     wait_for_jobs,
 )
 from projects import Project
+from warm_python import python
 
 FITS = "results/tiny/small/attention/notebook/fits.parquet"
 
@@ -132,7 +132,7 @@ def test_a_full_disk(prepared, before_fits):
     """The whole project lies on it, Snakemake's own files too; then room is made."""
     folder, elsewhere = before_fits.folder, before_fits.folder.with_name("elsewhere")
     shutil.copytree(folder, elsewhere)
-    snakemake = shlex.join([sys.executable, "-m", "snakemake", "--cores", "2"])
+    snakemake = shlex.join([python(), "-m", "snakemake", "--cores", "2"])
     # Only the run sees this disk, which has room for all that is there and 160 kB. It is asked for
     # a small file and then one of a megabyte: Snakemake's own files must not be what fills it.
     script = f"""

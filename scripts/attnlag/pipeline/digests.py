@@ -12,6 +12,7 @@ import ast
 import functools
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from attnlag.figures.catalogue import drawn_by
 
@@ -20,15 +21,38 @@ COMPUTING = (
 )
 
 
-class _WithoutWords(ast.NodeTransformer):
-    """Takes out of a module's tree what is said but not computed."""
+def _is_said(node: ast.AST) -> bool:
+    """Return whether a node is a docstring or a log message: said, but not computed."""
+    if not isinstance(node, ast.Expr):
+        return False
+    value = node.value
+    while isinstance(value, ast.Call | ast.Attribute):
+        value = value.func if isinstance(value, ast.Call) else value.value
+    return isinstance(value, ast.Constant) or (isinstance(value, ast.Name) and value.id == "log")
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        said = isinstance(node.value, ast.Constant) or ast.unparse(node.value).startswith("log.")
-        return None if said else node
 
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        return ast.Raise()
+def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
+    """Add the names that a part of a tree imports, and what it computes.
+
+    Every call of snakemake reads all modules, so this goes over a tree once.
+    """
+    if isinstance(value, list):
+        computed.append("[")
+        for part in value:
+            _collect(part, imported, computed)
+        computed.append("]")
+    elif not isinstance(value, ast.AST):
+        computed.append(repr(value))
+    elif not _is_said(value):
+        if isinstance(value, ast.ImportFrom):
+            module = value.module or ""
+            imported.update([module, *(f"{module}.{alias.name}" for alias in value.names)])
+        elif isinstance(value, ast.Import):
+            imported.update(alias.name for alias in value.names)
+        computed.append(type(value).__name__)
+        # The text of an error is said, too.
+        for field in () if isinstance(value, ast.Raise) else value._fields:
+            _collect(getattr(value, field, None), imported, computed)
 
 
 @functools.cache
@@ -37,15 +61,11 @@ def _read(source: bytes) -> tuple[frozenset[str], bytes]:
 
     Imports inside functions count; a name may be that of a module or of something in one.
     """
-    tree = ast.parse(source)
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    own = {name.removeprefix("attnlag.") for name in found if name.startswith("attnlag.")}
-    return frozenset(own), ast.dump(_WithoutWords().visit(tree)).encode()
+    imported: set[str] = set()
+    computed: list[str] = []
+    _collect(ast.parse(source), imported, computed)
+    own = {name.removeprefix("attnlag.") for name in imported if name.startswith("attnlag.")}
+    return frozenset(own), " ".join(computed).encode()
 
 
 def computing_modules(script: str | Path) -> list[Path]:

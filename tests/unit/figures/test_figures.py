@@ -27,7 +27,7 @@ from attnlag.figures import (
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE, Size
 from attnlag.regression.terms import lags_among, named
 
-LAYERS = [2, 12, 30, 48]
+LAYERS = [2, 30, 48]
 TITLE = "Some figure: gpt2, prompts, attention, notebook"
 
 

@@ -19,32 +19,49 @@ PROGRAMS = sorted(
 )
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_the_modules_are_those_that_python_imports(program):
-    """The oracle is sys.modules after importing the program, and every import it holds back."""
-    listing = (
-        "import json, runpy, sys; runpy.run_path(sys.argv[1], run_name='imported');"
-        "print(json.dumps([n for n in sys.modules if n.startswith('attnlag')]))"
-    )
+# Imports each program anew, and lists the modules of the library that came with it.
+LISTING = """\
+import json, runpy, sys
+
+found = {}
+for program in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.startswith("attnlag")]:
+        del sys.modules[name]
+    runpy.run_path(program, run_name="imported")
+    found[program] = [name for name in sys.modules if name.startswith("attnlag")]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, list[str]]:
+    """Return the modules of the library that Python imports for each program."""
     result = subprocess.run(
-        [sys.executable, "-c", listing, str(program)],
+        [sys.executable, "-c", LISTING, *map(str, PROGRAMS)],
         capture_output=True,
         text=True,
         check=True,
         cwd=SCRIPTS,
         env={"PYTHONPATH": str(SCRIPTS), "PATH": ""},
     )
-    imported = {
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_the_modules_are_those_that_python_imports(program, imported):
+    """The oracle is sys.modules after importing the program, and every import it holds back."""
+    computing = {
         name.removeprefix("attnlag.")
-        for name in json.loads(result.stdout)
+        for name in imported[str(program)]
         if name.count(".") == 2 and name.split(".")[1] in digests.COMPUTING
     }
     found = {
         ".".join(path.relative_to(SCRIPTS / "attnlag").with_suffix("").parts)
         for path in digests.computing_modules(program)
     }
+    assert computing
     # What a function imports when it is called is found in the source only.
-    assert imported <= found
+    assert computing <= found
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ def test_equals_statsmodels(lengths, layers, missing, covariance):
             assert fit.status.endswith("too few to cluster by")
         return
     table = design_table(lengths, layers, missing=missing)
-    stack = stack_of(table)
+    # The centre of the shard is the mean of its first rows, and not of all.
+    stack = stack_of(table, rows=20)
     fits = inference.fit(stack, covariance, 5)
     tidy = results.coefficients_table(
         fits, stack, covariance=covariance, alpha=0.1, adjust="holm", negligible=0.05
@@ -356,10 +357,10 @@ def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
     pd.testing.assert_frame_equal(tidy.iloc[:3], first)
 
 
-@pytest.mark.parametrize("mean", [1.0, 1000.0])
-def test_what_is_constant_within_documents_is_no_regressor_beside_their_effects(mean):
+@pytest.mark.parametrize(("mean", "step"), [(1.0, 0.1), (1000.0, 0.1), (1.0, 1e5 / 3)])
+def test_what_is_constant_within_documents_is_no_regressor_beside_their_effects(mean, step):
     table = design_table([20] * 8, 1, mean=mean)
-    constant = [mean + 0.1 * (i // 20) for i in range(160)]
+    constant = [mean + step * (i // 20) ** 0.5 for i in range(160)]
     columns = {**table.to_pydict(), "layer_00.lag_2": constant}
     table = pa.table(columns | {"document": table["document"]})
     pooled, within = (stack_of(table, fixed_effects=effects) for effects in (False, True))
@@ -385,6 +386,18 @@ def test_fewer_rows_than_terms():
 def test_no_rows_at_all():
     stack = stack_of(design_table([5]).slice(0, 0))
     assert inference.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_only_the_first_layer_has_no_layer_before_it(first):
+    names = ["document"]
+    for layer in (first, first + 1):
+        names += [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "previous_layer")]
+    table = design_table([5]).rename_columns(names).slice(0, 0)
+    assert [fit.status for fit in inference.fit(stack_of(table), "nonrobust", 2)] == [
+        least_squares.NO_LAYER_BEFORE,
+        "0 rows for 3 terms",
+    ]
 
 
 @pytest.mark.parametrize("adjust", ["holm", "benjamini-hochberg"])
