@@ -364,6 +364,18 @@ class EffectsInputs:
         source, target = self.pair
         return table[(table["source_site"] == source) & (table["target_site"] == target)]
 
+    @property
+    def other_pairs(self) -> str:
+        """A sentence for footnotes on the pairs of sites that are not drawn; none: nothing."""
+        causal = self.elasticities[self.elasticities["intervention"] == "derivative"]
+        pairs = causal[["source_site", "target_site"]].drop_duplicates()
+        others = [
+            f"{source} to {target}"
+            for source, target in pairs.itertuples(index=False)
+            if (source, target) != self.pair
+        ]
+        return f" Other sites ({', '.join(others)}): see elasticities.csv." if others else ""
+
     @cached_property
     def name(self) -> str:
         """Names of the model, the corpus and the sites, for titles."""
