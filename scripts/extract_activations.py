@@ -46,7 +46,7 @@ program.add_model_options(parser, batch_tokens=4096)
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
     from attnlag.adjustments import extraction, surprisal
-    from attnlag.model import loading
+    from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
     settings = args.settings
@@ -87,6 +87,9 @@ def main(args):
         )
         if adjustments.found:
             program.log.info("%s: %s", source["name"], adjustments.found)
+        if mixers := trying.mixers_of(adjustments.blocks):
+            # Tables and figures of this model say so.
+            record["model"]["mixers"] = mixers
         width = adjustments.width if vectors else None
         schema = columns.schema(len(adjustments.blocks), width, stored)
         schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(len(adjustments.blocks))}

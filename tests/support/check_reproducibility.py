@@ -5,9 +5,9 @@
 
 Runs the workflow in copies of the project: once as it is, and again in the ways in which two runs
 may differ. Each is held to what docs/reproducibility.md promises of it: the bytes of all files
-below results/, or all coefficients within a relative difference. A coefficient near zero is a small
-difference of large sums, so that differences count relative to the coefficient or to its standard
-error, whichever is larger. The status is 1 if a promise is broken.
+below results/, or all coefficients and elasticities within a relative difference. An estimate near
+zero is a small difference of large sums, so that differences count relative to the estimate or to
+its standard error, whichever is larger. The status is 1 if a promise is broken.
 """
 
 import argparse
@@ -91,12 +91,19 @@ def rebatch(project: Project) -> None:
     """Compute other tokens together: a third as many at a time."""
     size = project.config.get("extraction", {}).get("batch_tokens", 4096)
     project.write_config(extraction={"batch_tokens": max(1, size // 3)})
+    if project.config.get("causal", {}) is not None:
+        size = project.config.get("causal", {}).get("batch_tokens", 2048)
+        project.write_config(causal={"batch_tokens": max(1, size // 3)})
 
 
 VARIANTS = [
     Variant("the same once more", True),
     Variant("one core", True, ("--cores", "1")),
-    Variant("one thread for a model", True, ("--set-threads", "extract_activations=1")),
+    Variant(
+        "one thread for a model",
+        True,
+        ("--set-threads", "extract_activations=1", "estimate_effects=1"),
+    ),
     Variant("the last shard first", True, first=last_shards),
     Variant("other batches", False, change=rebatch),
     Variant("another number of shards", False, change=reshard),
@@ -111,7 +118,9 @@ def small(folder: Path) -> Project:
     project = new_project(folder / "project", model)
     write_several(project, shards=3)
     project.write_config(
-        extraction={"keep": "vectors", "batch_tokens": 200}, figures={"formats": ["svg", "png"]}
+        extraction={"keep": "vectors", "batch_tokens": 200},
+        causal={"batch_tokens": 200},
+        figures={"formats": ["svg", "png"]},
     )
     return project
 
@@ -144,12 +153,25 @@ def differing(one: dict[str, bytes], two: dict[str, bytes]) -> list[str]:
     )
 
 
-def coefficients(project: Project) -> pd.DataFrame:
-    """Return the estimates and standard errors of all regressions, by what they are of."""
-    paths = sorted(project.folder.glob("results/*/*/*/*/coefficients.parquet"))
-    table = pd.concat([pd.read_parquet(path) for path in paths])
-    keys = ["model", "corpus", "site", "regression", "layer", "term"]
-    return table.set_index(keys)[["estimate", "std_error"]]
+def estimates(project: Project) -> pd.DataFrame:
+    """Return the estimates and standard errors of all tables, by what they are of."""
+    keys = {
+        "*/*/*/*/coefficients": ["layer", "term"],
+        "*/*/causal/elasticities": [
+            *("source_site", "source_layer", "target_site", "target_layer"),
+            *("lag", "intervention", "alpha"),
+        ],
+    }
+    parts = []
+    for pattern, names in keys.items():
+        for path in sorted(project.folder.glob(f"results/{pattern}.parquet")):
+            table = pd.read_parquet(path)
+            rows = table[names].astype(str).agg(" ".join, axis=1)
+            place = path.relative_to(project.folder).as_posix()
+            numbers = table[["estimate", "std_error"]].set_index(place + " " + rows)
+            # What is exactly zero, or of one document, has no error to be held against.
+            parts.append(numbers[numbers["std_error"].fillna(1) > 0])
+    return pd.concat(parts)
 
 
 def largest_difference(one: pd.DataFrame, two: pd.DataFrame) -> float:
@@ -178,15 +200,15 @@ def main(arguments: argparse.Namespace) -> None:
         start = configured(folder, file) if file else small(folder)
         first = start.copy(folder / "first")
         run(first, Variant("the first run", True))
-        results, numbers = first.results(), coefficients(first)
+        results, numbers = first.results(), estimates(first)
         count = sum(not path.endswith(STAMP) for path in results)
-        print(f"{'variant':26}{'files':>6}{'same':>6}  {'coefficients':12}  {'seconds':>7}  ")
+        print(f"{'variant':26}{'files':>6}{'same':>6}  {'estimates':12}  {'seconds':>7}  ")
         for variant in VARIANTS:
             began = time.monotonic()
             project = start.copy(folder / "variant")
             run(project, variant)
             other = differing(results, project.results())
-            difference = largest_difference(numbers, coefficients(project))
+            difference = largest_difference(numbers, estimates(project))
             kept = not other if variant.bytes else difference <= tolerance
             broken |= not kept
             words = "as promised" if kept else "NOT AS PROMISED"

@@ -120,9 +120,9 @@ def batches(
 class Rotary:
     """Rotary embeddings that depend on the longest sequence of a pass, or of those before it.
 
-    Of LongRoPE, a pass has one of two: the one for long sequences, for all of them, as soon as one
-    is longer than the model's original length. Dynamic ones are stretched to the longest sequence
-    beyond that length, and stay so in the passes that follow.
+    LongRoPE has two embeddings: a pass takes the long one for all of its sequences as soon as one
+    is longer than the model's original length. Dynamic embeddings are stretched to the longest
+    sequence beyond that length, and stay so in the passes that follow.
 
     Parameters
     ----------

@@ -52,11 +52,14 @@ class Data:
         A row per target layer, at a distance of one token.
     alpha : float
         Intervals cover 1 - ``alpha``.
+    others : str
+        A sentence on the pairs of sites that are not drawn.
     """
 
     pairs: pd.DataFrame
     summed: pd.DataFrame
     alpha: float
+    others: str = ""
 
 
 def reduce(inputs: EffectsInputs) -> Data:
@@ -65,7 +68,7 @@ def reduce(inputs: EffectsInputs) -> Data:
     chosen = table[(table["intervention"] == "derivative") & (table["lag"] > 0)]
     pairs = chosen[chosen["source_layer"] < chosen["target_layer"]]
     summed = inputs.of_pair(inputs.transmitted).query("lag == 1")
-    return Data(pairs.astype({"target_layer": int}), summed, inputs.alpha)
+    return Data(pairs.astype({"target_layer": int}), summed, inputs.alpha, inputs.other_pairs)
 
 
 def title_of(data: Data) -> str:
@@ -146,7 +149,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         "Caused: the change of the target's log norm for each of the source's, along all paths "
         f"(total effect), in {documents_of(data)}; errors are clustered by document, bands cover "
         f"{100 * (1 - data.alpha):g}%. Colours are in proportion up to ±{LINEAR:g}, then "
-        "logarithmic. A source has no effect on its own layer or on those before it.",
+        "logarithmic. A source has no effect on its own layer or on those before it."
+        f"{data.others}",
         legends=[legend],
     )
     return figure

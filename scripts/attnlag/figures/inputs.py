@@ -19,7 +19,7 @@ from tqdm import tqdm
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms, relative_norms
 from attnlag.figures.settings import NormsFiguresSettings
-from attnlag.regression.labels import R_SQUARED
+from attnlag.regression.labels import R_SQUARED, others_in_words
 from attnlag.storage import tables
 
 # Rows that a figure is made from.
@@ -84,6 +84,12 @@ def sample_norms(
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
 
 
+def with_mixers(names: str, record: Mapping[str, Any]) -> str:
+    """Return names for a title, with what layers of the model have in place of attention."""
+    mixers = record["model"].get("mixers")
+    return f"{names} ({others_in_words(mixers)})" if mixers else names
+
+
 @dataclass
 class NormsInputs:
     """Norms of one site, with the texts that they are of.
@@ -122,7 +128,8 @@ class NormsInputs:
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
-        return f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
+        names = f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
+        return with_mixers(names, self.record)
 
 
 @dataclass
@@ -173,8 +180,9 @@ class Coefficients:
         return self.stages["design"]["drop_first"]
 
     def named_by(self, *keys: str) -> str:
-        """Return some of the names in the table, for a title."""
-        return ", ".join(self.coefficients.iloc[0][list(keys)])
+        """Return some of the names in the table, for a title, and which layers are no attention."""
+        names = ", ".join(self.coefficients.iloc[0][list(keys)])
+        return with_mixers(names, tables.read_provenance(self.coefficients_file))
 
     @property
     def name(self) -> str:
@@ -355,6 +363,18 @@ class EffectsInputs:
         """Return the rows of a table that are about this pair of sites."""
         source, target = self.pair
         return table[(table["source_site"] == source) & (table["target_site"] == target)]
+
+    @property
+    def other_pairs(self) -> str:
+        """A sentence for footnotes on the pairs of sites that are not drawn; none: nothing."""
+        causal = self.elasticities[self.elasticities["intervention"] == "derivative"]
+        pairs = causal[["source_site", "target_site"]].drop_duplicates()
+        others = [
+            f"{source} to {target}"
+            for source, target in pairs.itertuples(index=False)
+            if (source, target) != self.pair
+        ]
+        return f" Other sites ({', '.join(others)}): see elasticities.csv." if others else ""
 
     @cached_property
     def name(self) -> str:

@@ -41,8 +41,8 @@ def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> 
 def chosen_sources(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return the layers that finite interventions change.
 
-    Of a number, none is the last layer, as far as there are others: it has no effect on a later
-    one.
+    If a number is given, the layers divide the depth evenly and leave out the last layer, which
+    no later layer follows. A model of one layer has no other.
     """
     if not isinstance(wanted, int) or wanted >= layers:
         return chosen_layers(wanted, layers)

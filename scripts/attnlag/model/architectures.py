@@ -233,7 +233,7 @@ def candidates(model: torch.nn.Module) -> Iterator[Family]:
 def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
     """Return the module at a path; a missing one is an error that names those beside it.
 
-    Of alternatives, the first that is there.
+    If the path lists alternatives, the first that exists is returned.
     """
     if "|" in path:
         for alternative in path.split("|"):

@@ -35,7 +35,7 @@ HUB_TIMEOUT_SECONDS = 30
 def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from a repository of the hub, through the hub client's own cache.
 
-    Of the repository only the files that `take_files` takes are downloaded.
+    Only the files that `take_files` takes are downloaded.
 
     Returns
     -------

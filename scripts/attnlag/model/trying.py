@@ -48,12 +48,17 @@ def blocks_of(
     raise UserError(architectures.unknown(model, name, failures))
 
 
+def mixers_of(blocks: list[BlockModules]) -> dict[str, str]:
+    """Return the class of what layers have in place of attention, by layer."""
+    kinds = [block.kind for block in blocks]
+    return {str(layer): kind for layer, kind in enumerate(kinds) if kind != "attention"}
+
+
 def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
     """Return in words which layers have another mixer than attention; nothing if none has."""
     layers_of: dict[str, list[str]] = {}
-    for layer, block in enumerate(blocks):
-        if block.kind != "attention":
-            layers_of.setdefault(block.kind, []).append(str(layer))
+    for layer, kind in mixers_of(blocks).items():
+        layers_of.setdefault(kind, []).append(layer)
     return "; ".join(
         f"{'layers' if len(layers) > 1 else 'layer'} {', '.join(layers)} "
         f"{'have' if len(layers) > 1 else 'has'} {kind} in place of attention"

@@ -1,7 +1,5 @@
 """What a corpus of few documents means for the regressions, said as soon as they are counted."""
 
-from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
-
 
 def notice(documents: int, covariance: str) -> str | None:
     """Return the notice for a corpus of few documents, or None if there are enough.
@@ -13,6 +11,9 @@ def notice(documents: int, covariance: str) -> str | None:
     covariance : str
         Kind of standard errors that the regressions are to have.
     """
+    # Imported here: a change in it is no reason to read the corpus again.
+    from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
+
     if covariance not in CLUSTERED or documents >= FEWEST_DOCUMENTS:
         return None
     if documents == 1:

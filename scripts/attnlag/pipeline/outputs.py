@@ -463,6 +463,7 @@ OUTPUTS = [
             "breusch_godfrey_p_value": ("", "its p-value"),
             "durbin_watson": ("", "near 2 without autocorrelation; biased by lagged outcomes"),
             "residual_pNN": ("log norm", "percentile NN of the residuals"),
+            "mixer": ("", "`attention`, or the class of what the layer has in its place"),
             "status": ("", "`ok`, or why the layer was not fitted"),
         },
     ),

@@ -87,8 +87,8 @@ def ratios(
 def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effect of each source on each target, per token, a row for each intervention.
 
-    Of the derivative it is the elasticity; of a finite intervention the mean change, and of a
-    scale the arc elasticity Δ log‖a‖ / log α.
+    The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for a
+    scale, and the mean change for the other finite interventions.
 
     Parameters
     ----------

@@ -172,7 +172,9 @@ def fit_regression(
         layers=stack.layers,
         fits=fits,
         coefficients=coefficients,
-        goodness=results.fits_table(fits, stack.layers, dropped, diagnostics),
+        goodness=results.fits_table(
+            fits, stack.layers, dropped, diagnostics, records[0]["model"].get("mixers")
+        ),
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
         medians=bootstrap.medians_over_layers(fits, stack, draws, settings.alpha),

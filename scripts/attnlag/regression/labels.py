@@ -1,6 +1,6 @@
 """The words of figures and summaries for the settings of an inference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 COVARIANCE = {
     "cluster": "clustered by document (CRV1)",
@@ -48,17 +48,33 @@ def correction_text(adjust: str, over: str = "the layers") -> str:
     return f"p-values corrected over {over}, per term ({ADJUSTMENTS[adjust]})"
 
 
-def spans(lags: Sequence[int]) -> str:
-    """Return lags as a reader says them: ``lags 3, 4 and 6 to 10``."""
+def others_in_words(mixers: Mapping[str, str]) -> str:
+    """Return which layers have what in place of attention: ``JambaMambaMixer in layers 0 to 3``.
+
+    Parameters
+    ----------
+    mixers : mapping of layer to class
+        Without the layers that have attention.
+    """
+    return ", ".join(
+        f"{kind} in {spans([int(layer) for layer in mixers if mixers[layer] == kind], 'layer')}"
+        for kind in dict.fromkeys(mixers.values())
+    )
+
+
+def spans(numbers: Sequence[int], noun: str = "lag") -> str:
+    """Return lags, or layers, as a reader says them: ``lags 3, 4 and 6 to 10``."""
     runs: list[list[int]] = []
-    for lag in sorted(lags):
-        if runs and lag == runs[-1][-1] + 1:
-            runs[-1].append(lag)
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([lag])
+            runs.append([number])
     parts: list[str] = []
     for run in runs:
         parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
-    if len(lags) == 1:
-        return f"lag {parts[0]}"
-    return f"lags {' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)}"
+    if len(numbers) == 1:
+        return f"{noun} {parts[0]}"
+    return (
+        f"{noun}s {' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)}"
+    )

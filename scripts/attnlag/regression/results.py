@@ -1,6 +1,6 @@
 """Tables of coefficients and fits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -121,6 +121,7 @@ def fits_table(
     layers: Sequence[int],
     dropped: Sequence[int],
     diagnostics: pd.DataFrame | None = None,
+    mixers: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Return one row per layer with its goodness of fit.
 
@@ -132,6 +133,8 @@ def fits_table(
         Number of rows of each layer that were dropped for a zero or non-finite norm.
     diagnostics : pandas.DataFrame, optional
         One row per layer with tests and quantiles of the residuals.
+    mixers : mapping of layer to class, optional
+        What layers have in place of attention.
     """
     rows = [
         [layer, *(getattr(result, name) for name in GOODNESS)]
@@ -143,6 +146,7 @@ def fits_table(
         diagnostics = diagnostics.reset_index(drop=True).astype(float)
         diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
         table = pd.concat([table, diagnostics], axis=1)
+    table["mixer"] = [(mixers or {}).get(str(layer), "attention") for layer in layers]
     table["status"] = [result.status for result in fits]
     return table
 

@@ -20,6 +20,7 @@ from attnlag.regression.labels import (
     OUTCOMES,
     R_SQUARED,
     correction,
+    others_in_words,
     spans,
 )
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
@@ -67,7 +68,8 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
             fit,
             by_layer.get_group(layer),
             row,
-            title=f"{name}: layer {layer}",
+            title=f"{name}: layer {layer}"
+            + (f" ({row.mixer})" if row.mixer != "attention" else ""),
             alpha=settings.alpha,
             adjust=settings.adjust,
             outcome=settings.outcome,
@@ -281,6 +283,10 @@ def findings(
     known = fits[fits["status"] == "ok"]
     of_what = f", {OUTCOMES['relative']}s" if settings.outcome == "relative" else ""
     lines = [f"{name}: {len(known)} of {len(fits)} layers fitted, {_sample(fits)}{of_what}"]
+    others = fits[fits["mixer"] != "attention"]
+    if len(others):
+        mixers = dict(zip(others["layer"].astype(str), others["mixer"], strict=True))
+        lines.append(f"in place of attention: {others_in_words(mixers)}")
     one_document = len(known) > 0 and known["n_documents"].max() == 1
     if one_document:
         errors = COVARIANCE[fitted.coefficients["vcov_type"].iloc[0]]

@@ -136,6 +136,19 @@ def test_finite_effects_are_drawn_by_distance(inputs, size):
 
 
 @pytest.mark.parametrize("module", [elasticities_by_layer, finite_effects_by_distance])
+def test_pairs_of_sites_that_are_not_drawn_are_named(inputs, module):
+    assert module.reduce(inputs).others == ""
+    inputs.elasticities = pd.concat(
+        [inputs.elasticities, inputs.elasticities.assign(target_site="mlp")]
+    )
+    data = module.reduce(inputs)
+    footnote = " Other sites (attention to mlp): see elasticities.csv."
+    assert data.others == footnote
+    texts = [text.get_text().replace("\n", " ") for text in module.draw(data, title="t").texts]
+    assert any(text.endswith(footnote.strip()) for text in texts)
+
+
+@pytest.mark.parametrize("module", [elasticities_by_layer, finite_effects_by_distance])
 def test_nothing_to_draw_is_no_error(inputs, module):
     inputs.elasticities = inputs.elasticities.iloc[:0]
     inputs.transmitted = inputs.transmitted.iloc[:0]

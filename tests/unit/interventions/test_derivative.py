@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_architectures import MODELS, small_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import GPT2Config, GPT2Model
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from attnlag.errors import UserError
 from attnlag.interventions import derivative, edits, sampling
@@ -37,15 +37,19 @@ def settings(**changes):
     return EffectsSettings(**{**SETTINGS.__dict__, **changes})
 
 
-@pytest.fixture(scope="module")
-def gpt2_in_double():
-    """A GPT-2 of four layers in float64, whose weights are larger than those of a fresh one."""
+def gpt2_of_large_weights():
+    """Return a GPT-2 of four layers in float64, whose weights are larger than a fresh one's."""
     torch.manual_seed(3)
     config = GPT2Config(n_layer=4, n_embd=32, n_head=4, n_positions=64, vocab_size=100)
-    model = GPT2Model(config).double().eval()
+    model = GPT2LMHeadModel(config).double().eval()
     for parameter in model.parameters():
         parameter.data += 0.15 * torch.randn_like(parameter)
     return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def gpt2_in_double():
+    return gpt2_of_large_weights().base_model
 
 
 @pytest.fixture(scope="module")

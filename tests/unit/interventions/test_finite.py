@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_derivative import settings
-from transformers import GPT2Config, GPT2LMHeadModel
+from test_derivative import gpt2_of_large_weights, settings
 
 from attnlag.interventions import derivative, finite
 from attnlag.model import architectures
@@ -14,12 +13,7 @@ LAYER, TOKEN = 1, 4
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(3)
-    config = GPT2Config(n_layer=4, n_embd=32, n_head=4, n_positions=64, vocab_size=100)
-    model = GPT2LMHeadModel(config).double().eval()
-    for parameter in model.parameters():
-        parameter.data += 0.15 * torch.randn_like(parameter)
-    return model.requires_grad_(False)
+    return gpt2_of_large_weights()
 
 
 @pytest.fixture(scope="module")

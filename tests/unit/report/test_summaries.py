@@ -154,9 +154,16 @@ def test_findings_name_layers_without_a_fit(results):
     assert text.startswith(
         "m, c: 3 of 4 layers fitted, 300 rows from 10 documents\n  lag 1, pooled"
     )
-    assert text.endswith("  layer 3 was not fitted: the outcome is constant\n")
+    assert "\n  layer 3 was not fitted: the outcome is constant\n" in text
+    assert "in place of attention" not in text
     none = goodness.assign(status="the outcome is constant")
     assert "nan" not in finding_of(results, goodness=none)
+
+
+def test_findings_name_layers_without_attention(results):
+    mixers = ["Mamba", "attention", "Mamba"]
+    text = finding_of(results, goodness=results[2].assign(mixer=mixers))
+    assert text.splitlines()[1] == "  in place of attention: Mamba in layers 0 and 2"
 
 
 def test_coefficients_that_the_jackknife_leaves_are_named(results):
@@ -218,8 +225,9 @@ def test_findings_of_groups_are_sizes_and_who_has_none():
         "  lag 1 by group of documents, median over the layers: 0.200 (prose) to 0.450 (verse)",
         "  no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
     ]
-    # One group is the whole corpus.
-    assert summaries.group_findings(table[:2]) == ""
+    assert summaries.group_findings(table[:2]) == (
+        "  all documents are of one group: there are no groups to compare\n"
+    )
 
 
 def test_advice_where_documents_are_few_or_unequal():
