@@ -80,6 +80,8 @@ rule plot_classes:
     input:
         classes=f"{RESULTS}/classes.parquet",
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
+        steps=f"{RESULTS}/steps.parquet",
+        parts=f"{RESULTS}/parts.parquet",
     output:
         figures_of("plot_classes", f"{RESULTS}/figures"),
     log:
@@ -99,7 +101,8 @@ rule plot_classes:
         "draw slopes of {wildcards.regression} by class of tokens, {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
         'python "$ATTNLAG"/scripts/plot_classes.py --classes {input.classes:q}'
-        " --equal-slopes {input.equal_slopes:q} --output {output:q}"
+        " --equal-slopes {input.equal_slopes:q} --steps {input.steps:q} --parts {input.parts:q}"
+        " --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
 

@@ -529,6 +529,49 @@ OUTPUTS = [
         wanted=True,
     ),
     Output(
+        f"{STUDY_FOLDER}/steps.csv",
+        "lags and leads as more is held fixed, for regressions with `by`: a row per layer, step "
+        "and term. No covariates but the dummies of the steps",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "step": (
+                "",
+                "what entered last: `pooled` (nothing yet), then one after another `document`, "
+                "`upos`, `upos_previous`, `token`, `token_previous`",
+            ),
+            "term": ("", "the lag or lead"),
+            "estimate": ("log norm per log norm", "its coefficient"),
+            "std_error": ("as the estimate", "its standard error, clustered by document (CRV1)"),
+            "r_squared": ("", "share of all variance that lags and dummies explain"),
+            "effects": ("", "independent dummies, the constant among them"),
+            "conf_low": ("as the estimate", "lower end of its interval"),
+            "conf_high": ("as the estimate", "its upper end"),
+            "n_obs": ("", "rows of the layer"),
+            "n_documents": ("", "documents with rows"),
+        },
+        when=by_class,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/parts.csv",
+        "Gelbach's decomposition of the change from the first to the last step: a row per layer, "
+        "term and part",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "term": ("", "the lag or lead"),
+            "part": (
+                "",
+                "`document`; `upos`: what tokens of a part of speech have in common; `token`: what "
+                "each has beyond it; `upos_previous`, `token_previous`: of the token before",
+            ),
+            "change": ("as the estimate", "its part; all parts add up to the change"),
+        },
+        when=by_class,
+        wanted=True,
+    ),
+    Output(
         f"{STUDY_FOLDER}/coefficients.html",
         "the coefficients as a page to sort and filter, rows tinted by `finding`",
         wanted=True,

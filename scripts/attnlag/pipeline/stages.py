@@ -21,6 +21,7 @@ from attnlag.regression.settings import (
     ClassProductsSettings,
     ComparisonSettings,
     CrossproductsSettings,
+    DecompositionSettings,
     DesignSettings,
     ElasticitiesSettings,
     PermutationsSettings,
@@ -150,6 +151,10 @@ def fit_classes(config: Config, names: Names) -> ClassesSettings:
     name, offset = regression.classes
     settings = dataclasses.replace(fit_regression(config, names), control_design=None)
     return ClassesSettings(settings, name, offset, least_rows=regression.by_rows)
+
+
+def decompose_lags(config: Config, names: Names) -> DecompositionSettings:
+    return DecompositionSettings(alpha=config.inference.alpha)
 
 
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:

@@ -154,6 +154,13 @@ class ClassesSettings:
 
 
 @dataclass(frozen=True)
+class DecompositionSettings:
+    """Intervals of the coefficients as covariates enter cover 1 - ``alpha``."""
+
+    alpha: float
+
+
+@dataclass(frozen=True)
 class PermutationsSettings:
     """What is drawn under permutation: the design, the number of draws and their seed.
 
