@@ -19,11 +19,11 @@ test: $(TESTED) ## the tests
 # An environment is made anew only when its list changes.
 $(READY): pyproject.toml requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP) --editable .
+	$(BIN)/python $(PIP) --editable '.[tagger]'
 	touch $@
 
 $(TESTED): $(READY)
-	$(BIN)/python $(PIP) --editable '.[dev]'
+	$(BIN)/python $(PIP) --editable '.[tagger,dev]'
 	touch $@
 
 # What only some need is in environments of their own, on top of the other.
@@ -99,7 +99,7 @@ site: .venv-docs/.installed ## the documentation as pages, in site/
 # along is for torch to choose.
 lock: ## the exact versions in requirements.txt, from the ranges in pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[dev,docs,report,slurm,storage,audit]'
+	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,report,slurm,storage,audit]'
 	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
 		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
 	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt

@@ -14,7 +14,7 @@ from attnlag.pipeline.generated_pages import write_or_check
 HEADER = """\
 # Licences of the packages
 
-What the packages that attnlag needs state about their own licence, as
+What the packages that attnlag and its default run need state about their own licence, as
 `python scripts/describe_licences.py` writes it and `make lint` checks it. torch is not in the list,
 since any version of a range will do: it is under BSD-3-Clause, with parts of others under licences
 of theirs. attnlag itself is under the [MIT licence](../LICENSE).
@@ -26,13 +26,15 @@ of theirs. attnlag itself is under the [MIT licence](../LICENSE).
 LONGEST_NAME = 60
 
 
-def required(package: str, found: dict[str, str] | None = None) -> dict[str, str]:
+def required(package: str, found: dict[str, str] | None = None, extra: str = "") -> dict[str, str]:
     """Return the packages that a package needs, directly or not, and their versions, by name."""
     found = {} if found is None else found
     for line in metadata.requires(package) or []:
         requirement = Requirement(line)
         name = canonicalize_name(requirement.name)
-        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        if name in found:
+            continue
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
         found[name] = metadata.version(name)
         required(name, found)
@@ -62,7 +64,7 @@ def page() -> str:
     """Return the list in Markdown."""
     packages = {
         name: version
-        for name, version in sorted(required("attnlag").items())
+        for name, version in sorted(required("attnlag", extra="tagger").items())
         # What torch brings along depends on its build.
         if name != "torch" and not name.startswith(("triton", "nvidia-", "cuda-"))
     }

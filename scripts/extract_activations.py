@@ -4,12 +4,14 @@
 The model is loaded once, and one forward pass serves all layers and sites. Rows leave in corpus
 order, a row group at a time, so that memory does not grow with the shard. With ``keep: norms``
 the vectors are reduced to their L2 norms on the way and never stored. Of the residual stream that
-each block receives, the norms alone are stored.
+each block receives, the norms alone are stored. Where it is asked for, the model's head is applied
+in the same pass, for the surprisal of each token.
 """
 
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -35,12 +37,15 @@ parser.add_argument(
 parser.add_argument(
     "--stream", type=Path, required=True, help="file for the norms of what each block receives"
 )
+parser.add_argument(
+    "--surprisal", type=Path, nargs="*", help="file for what the model predicts, if it is asked for"
+)
 program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction
+    from attnlag.adjustments import extraction, surprisal
     from attnlag.model import loading
     from attnlag.model.hooks import STREAM
 
@@ -53,15 +58,19 @@ def main(args):
     total = record["tokens"]["tokens"]
     vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
     # A file's bytes do not depend on the sites beside it.
-    recorded = {key: value for key, value in asdict(settings).items() if key != "sites"}
+    beside = ("sites", "surprisal")
+    recorded = {key: value for key, value in asdict(settings).items() if key not in beside}
     device = loading.choose_device(args.device)
-    model = loading.load_model(
+    model: Any = loading.load_model(
         args.model,
         device,
         settings.dtype,
         attention=settings.attention_implementation,
         batch_tokens=args.batch_tokens,
+        head=settings.surprisal,
     )
+    predictions = surprisal.Predictions(model, source["name"]) if settings.surprisal else None
+    model = model.base_model if settings.surprisal else model
     name = f"{source['name']}, {record['corpus']['name']}"
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
         adjustments = extraction.Adjustments(
@@ -74,6 +83,7 @@ def main(args):
             keep=settings.keep,
             fast=settings.fast,
             progress=bar.update,
+            predictions=predictions,
         )
         if adjustments.found:
             program.log.info("%s: %s", source["name"], adjustments.found)
@@ -101,11 +111,24 @@ def main(args):
                     )
                 )
 
+            if predictions is not None:
+                made = tables.provenance(record, "surprisal", recorded, "torch", "transformers")
+                predicted = files.enter_context(
+                    tables.parquet_writer(
+                        args.surprisal[0],
+                        surprisal.SCHEMA.with_metadata(tables.metadata(made)),
+                        **extraction.encoding(surprisal.SCHEMA, stored),
+                    )
+                )
+
             def write(run, layers):
                 for site, writer in writers.items():
                     table = extraction.table(run, layers[site], schemas[site], stored)
                     kept = "norms" if site == STREAM else settings.keep
                     writer.write_table(table, row_group_size=ROWS[kept])
+                if predictions is not None:
+                    rows = surprisal.table(table, layers[surprisal.PREDICTIONS])
+                    predicted.write_table(rows, row_group_size=ROWS["norms"])
 
             extraction.write_runs(args.tokens, adjustments, write)
             for writer in writers.values():

@@ -2,6 +2,8 @@
 # `keep: norms` the vectors are reduced on the way, and the norms are this rule's output.
 
 KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
+# What the model predicts at each token, where it is asked for.
+PREDICTED = ["results/{model}/{corpus}/surprisal/{shard}.parquet"] * CONFIG.extraction.surprisal
 
 
 rule extract_activations:
@@ -15,6 +17,7 @@ rule extract_activations:
             allow_missing=True,
         ),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
+        surprisal=PREDICTED,
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
@@ -39,4 +42,5 @@ rule extract_activations:
         " --model data/models/{wildcards.model:q} --settings {params.settings:q}"
         " --device {resources.device:q} --batch-tokens {resources.batch_tokens:q}"
         " --threads {threads} --output {output.sites:q}"
-        " --stream {output.stream:q} --memory {resources.mem_mb} --log {log:q}"
+        " --stream {output.stream:q} --surprisal {output.surprisal:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

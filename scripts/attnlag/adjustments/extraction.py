@@ -14,6 +14,7 @@ import torch
 
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.sites import SITES
+from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn, trying
 from attnlag.model.hooks import STREAM
@@ -237,6 +238,9 @@ class Adjustments:
         ``onednn.accelerate``. The model itself is changed.
     progress : callable
         Called with the number of tokens done after each forward pass.
+    predictions : Predictions or None
+        The head of the model, where what it predicts is asked for too; every pass then runs to
+        its end.
 
     Attributes
     ----------
@@ -265,8 +269,10 @@ class Adjustments:
         threads: int = 1,
         fast: str = "off",
         progress: Callable[[int], object] = lambda tokens: None,
+        predictions: Predictions | None = None,
     ):
         self.model = model
+        self.predictions = predictions
         self.blocks, self.found = trying.blocks_of(model, modules, name)
         self.wanted = list(wanted)
         for site in self.wanted:
@@ -316,8 +322,9 @@ class Adjustments:
         -------
         layers : dict of str to list of float32 arrays
             For each site an array per layer, (tokens, width) or (tokens,), and for ``STREAM``
-            one of norms, (tokens,); rows in the order of the sequences and their tokens. The next
-            call but one overwrites them.
+            one of norms, (tokens,); for ``PREDICTIONS``, where there are any, one of each of their
+            columns; rows in the order of the sequences and their tokens. The next call but one
+            overwrites them.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -375,6 +382,8 @@ class Adjustments:
             for site in self.wanted:
                 held[site] = [np.empty(shape, np.float32) for _ in self.blocks]
             held[STREAM] = [np.empty(rows, np.float32) for _ in self.blocks]
+            if self.predictions is not None:
+                held[PREDICTIONS] = [np.empty(rows, np.float32) for _ in COLUMNS]
         return {site: [values[:rows] for values in arrays] for site, arrays in held.items()}
 
     def _forward(
@@ -431,7 +440,7 @@ class Adjustments:
                 landing.add(layers[site.name][layer], self._kept(value))
             nonlocal unseen
             unseen -= 1
-            if not unseen and not first:
+            if not unseen and not first and self.predictions is None:
                 raise AllSeen
 
         if first:
@@ -441,21 +450,38 @@ class Adjustments:
             self.fast, self.computed_by = onednn.accelerate(
                 self.model, self.blocks, longest, self.fast
             )
+            if self.predictions is not None:
+                self.rotary.reset()
+                self.predictions.prove(longest)
         with (
             suppress(AllSeen),
             hooks.watched(self.blocks, mask, keep, needed),
             torch.inference_mode(),
         ):
-            if first:
-                self._prove(ids, mask)
-            else:
-                self._run(ids)
+            output = self._prove(ids, mask) if first else self._run(ids)
+        if self.predictions is not None:
+            self._predict(output, sequences, mask, layers[PREDICTIONS], landing)
         landing.settle()
 
-    def _run(self, ids: torch.Tensor) -> None:
+    def _predict(
+        self,
+        output: Any,
+        sequences: list[np.ndarray],
+        mask: torch.Tensor,
+        columns: list[np.ndarray],
+        landing: Landing,
+    ) -> None:
+        """Send what is predicted at the tokens of a batch to the rows of its columns."""
+        assert self.predictions is not None
+        hidden = self.predictions.hidden(output)
+        found = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
+        for column, values in zip(columns, found, strict=True):
+            landing.add(column, values)
+
+    def _run(self, ids: torch.Tensor) -> Any:
         """Run the model over a batch, all of whose cells count as tokens."""
         self.rotary.reset()
-        self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
     def _kept(self, added: torch.Tensor) -> torch.Tensor:
         """Return what is kept of the vectors that a sublayer adds."""
@@ -552,10 +578,10 @@ class Adjustments:
                 "expected numbers that do not depend on what else is in a batch; nothing was stored"
             )
 
-    def _prove(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
+    def _prove(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
         """Run the first batch with the residual identity measured; fail if it does not hold."""
         with self._no_vectors_told(), hooks.residual_identity(self.blocks, mask) as evidence:
-            self._run(ids)
+            output = self._run(ids)
         self.identity_error = hooks.check_identity(
             evidence,
             self.blocks,
@@ -563,6 +589,7 @@ class Adjustments:
             model_type=str(self.model.config.model_type),  # type: ignore[union-attr]
             name=self.name,
         )
+        return output
 
 
 def norms_of(vectors: torch.Tensor) -> torch.Tensor:

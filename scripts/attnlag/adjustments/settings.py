@@ -22,6 +22,8 @@ class ExtractionSettings:
         The fast path on CPU; "auto" is measured.
     modules : dict or None
         Declared module paths of the model; None: those of a known architecture.
+    surprisal : bool
+        Whether what the model predicts at each token is stored too.
     """
 
     sites: tuple[str, ...]
@@ -31,6 +33,7 @@ class ExtractionSettings:
     attention_implementation: Literal["auto", "sdpa", "eager"]
     fast: Literal["auto", "off", "fused", "packed"]
     modules: dict[str, Any] | None
+    surprisal: bool = False
 
 
 @dataclass(frozen=True)

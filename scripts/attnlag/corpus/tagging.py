@@ -275,11 +275,11 @@ class Tagger:
             yield found, True
 
 
-def parts_of(text: str, longest: int = LONGEST_PART) -> Iterator[tuple[int, str]]:
+def parts_of(text: str) -> Iterator[tuple[int, str]]:
     """Yield the parts of a long text and where each begins, cut after a line end or a space."""
     start = 0
-    while len(text) - start > longest:
-        stop = start + longest
+    while len(text) - start > LONGEST_PART:
+        stop = start + LONGEST_PART
         line_end = text.rfind("\n", start, stop)
         cut = line_end if line_end >= 0 else text.rfind(" ", start, stop)
         stop = cut + 1 if cut >= 0 else stop

@@ -73,6 +73,10 @@ def of_vectors(config: Config, regression: str) -> bool:
     return config.extraction.keep == "vectors"
 
 
+def with_surprisal(config: Config, regression: str) -> bool:
+    return config.extraction.surprisal
+
+
 def several_regressions(config: Config, regression: str) -> bool:
     return len(config.regressions) > 1
 
@@ -293,6 +297,24 @@ OUTPUTS = [
             **KEYS,
             LAYERS: ("units of the residual stream", "L2 norm of the block's input"),
         },
+    ),
+    Output(
+        "results/{model}/{corpus}/surprisal/{shard}.parquet",
+        "what the model predicts at each token, a row per token, in the order of the norms; with "
+        "`surprisal: true` only",
+        {
+            **KEYS,
+            "surprisal": (
+                "nats",
+                "-log probability of the token given those before it in its sequence; empty for "
+                "the first",
+            ),
+            "entropy_before": ("nats", "entropy of the prediction that it is taken from"),
+            "entropy_next": ("nats", "entropy of the prediction of the token after it"),
+            "rank": ("", "the token's place in the prediction, 1 for the likeliest one"),
+        },
+        when=with_surprisal,
+        wanted=True,
     ),
     Output(
         f"{STUDY_FOLDER}/design/{{shard}}.parquet",

@@ -89,6 +89,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
         modules=config.modules_of(names.model),
+        surprisal=extraction.surprisal,
     )
 
 
@@ -96,7 +97,7 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     control = config.controls.random_weights
     assert control is not None
     extraction = dataclasses.replace(
-        extract_activations(config, names), keep="norms", storage_dtype=None
+        extract_activations(config, names), keep="norms", storage_dtype=None, surprisal=False
     )
     return RandomWeightsSettings(extraction, documents=control.documents, seed=control.seed)
 

