@@ -186,7 +186,7 @@ def coefficients_by_step(
     table : pandas.DataFrame
         NaN where the rows are not more than the effects, or a lag does not vary beside them.
     """
-    count, size, n = values.shape
+    _, size, n = values.shape
     document = np.unique(factors["document"], return_inverse=True)[1]
     documents = int(document.max(initial=-1)) + 1
     total = ((values[:, 0] - values[:, 0].mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
@@ -201,7 +201,7 @@ def coefficients_by_step(
         # Clusters take the levels that are nested in them: they cost no degree of freedom.
         nested = documents - 1 if names else 0
         columns = size - 1 + rank - nested
-        for layer, own, whole in zip(layers, left, total, strict=True):
+        for layer, own, about_mean in zip(layers, left, total, strict=True):
             y, x = own[0], own[1:]
             a = x @ x.T
             estimate = error = np.full(size - 1, np.nan)
@@ -213,7 +213,7 @@ def coefficients_by_step(
                 factor = documents / max(documents - 1, 1) * (n - 1) / (n - columns)
                 inverse = np.linalg.inv(a)
                 error = np.sqrt(np.diag(factor * inverse @ scores @ scores.T @ inverse))
-                r_squared = 1 - residual @ residual / whole
+                r_squared = 1 - residual @ residual / about_mean
             step = names[-1] if names else POOLED
             for lag, one, its_error in zip(lags, estimate, error, strict=True):
                 rows.append((layer, step, lag, one, its_error, r_squared, rank))
