@@ -882,6 +882,11 @@ class Config(Section):
             ),
         }
 
+    def with_surprisal(self) -> bool:
+        """Return whether the surprisal of tokens is measured: asked for, or a covariate."""
+        asked = (self.files_of_tokens(name) for name in self.regressions)
+        return self.extraction.surprisal or any("surprisal" in files for files in asked)
+
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates and common sample need."""
         names = {

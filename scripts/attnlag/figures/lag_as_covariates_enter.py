@@ -1,6 +1,7 @@
 """Nearest lag and R² by layer as effects of documents, parts of speech and tokens enter."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from attnlag.figures.drawing import (
     DIVERGING,
@@ -112,7 +114,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         for step, label in STEPS.items()
     }
     strip = strip_height([entries], size.canvas)
-    if size.narrow:
+    if size.flat:
+        figure = Figure(figsize=size.tall(4.4), layout="constrained")
+        above, middle, below = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
+    elif size.narrow:
         figure = Figure(figsize=size.tall(8.4 + strip), layout="constrained")
         above, middle, below = figure.subplots(3, 1, height_ratios=[2, 2, 1.7])
     else:
@@ -129,7 +134,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         draw_band(above, np.array(layers), low, high, color=colour, alpha=0.15, zorder=1.7)
         _draw_step(middle, rows, "r_squared", colour, MARKERS[step])
     above.set_title(f"coefficient of {named(data.term)}", loc="left", weight="bold")
-    above.set_ylabel(f"coefficient\n({UNITS[data.outcome]})")
+    above.set_ylabel("coefficient")
     middle.set_title("share of all variance explained", loc="left", weight="bold")
     middle.set_ylabel("R²")
     middle.set_ylim(0, 1)
@@ -144,15 +149,22 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         .to_numpy(dtype=float)
     )
     reach = reach_of(changes)
-    bar = {"location": "bottom", "aspect": 60, "pad": 0.03, "extend": "both"}
-    draw_map(below, changes, DIVERGING, -reach, reach, label="change of the coefficient", **bar)
+    bar: dict[str, Any] = {
+        "location": "bottom",
+        "aspect": 60,
+        "pad": 0.03,
+        "extend": "both",
+        "ticks": MaxNLocator(8 if size is PAGE else 4),
+        "label": f"change of the coefficient ({UNITS[data.outcome]})",
+    }
+    draw_map(below, changes, DIVERGING, -reach, reach, **bar)
     label_cells(below.xaxis, layers, most=layers_labelled(below))
     below.set_xlabel("layer")
     below.set_yticks(np.arange(len(PARTS)) + 0.5, [OF_PARTS[part] for part in PARTS], rotation=0)
     below.tick_params(axis="y", left=False)
     below.set_title(
         "what each part changes"
-        if size.narrow
+        if size is not PAGE
         else f"what each part changes {named(data.term)} by, from pooled to all held fixed",
         loc="left",
         weight="bold",

@@ -74,7 +74,7 @@ def of_vectors(config: Config, regression: str) -> bool:
 
 
 def with_surprisal(config: Config, regression: str) -> bool:
-    return config.extraction.surprisal
+    return config.with_surprisal()
 
 
 def several_regressions(config: Config, regression: str) -> bool:

@@ -89,7 +89,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
         modules=config.modules_of(names.model),
-        surprisal=extraction.surprisal,
+        surprisal=config.with_surprisal(),
     )
 
 
