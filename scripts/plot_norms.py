@@ -13,14 +13,17 @@ parser = program.argument_parser(__doc__, NormsFiguresSettings)
 parser.add_argument("norms", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--stream", type=Path, required=True, help="norms of the stream, likewise")
 parser.add_argument("--tokens", type=Path, required=True, help="likewise")
+parser.add_argument("--properties", type=Path, required=True, help="of tokens, likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--site", required=True, help="the sublayer, for the labels")
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="files of figures")
 
 
 def main(args):
-    norms, stream, tokens = map(tables.shards, (args.norms, args.stream, args.tokens))
-    inputs = NormsInputs(norms, stream, tokens, args.corpus, args.site, args.settings)
+    norms, stream, tokens, properties = map(
+        tables.shards, (args.norms, args.stream, args.tokens, args.properties)
+    )
+    inputs = NormsInputs(norms, stream, tokens, properties, args.corpus, args.site, args.settings)
     program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, args.output))
 
 

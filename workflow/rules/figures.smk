@@ -6,6 +6,7 @@ rule plot_norms:
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
         stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
         figures_of("plot_norms", "results/{model}/{corpus}/{site}/figures", regression="all"),
@@ -26,8 +27,37 @@ rule plot_norms:
         "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
         'python "$ATTNLAG"/scripts/plot_norms.py {input.norms[0]:q} --stream {input.stream[0]:q}'
-        " --tokens {input.tokens[0]:q}"
+        " --tokens {input.tokens[0]:q} --properties {input.properties[0]:q}"
         " --corpus {input.corpus:q} --settings {params.settings:q} --site {wildcards.site:q}"
+        " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
+
+
+rule plot_surprisal:
+    input:
+        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        surprisal=shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet"),
+        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+    output:
+        figures_of("plot_surprisal", "results/{model}/{corpus}/{site}/figures", regression="all"),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_surprisal.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/figures/plot_surprisal.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000, 2),
+        runtime=minutes(30),
+    params:
+        settings=settings_of("plot_surprisal"),
+        code=code("plot_surprisal"),
+    message:
+        "draw the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site} against surprisal"
+    shell:
+        'python "$ATTNLAG"/scripts/plot_surprisal.py {input.norms[0]:q}'
+        " --surprisal {input.surprisal[0]:q} --properties {input.properties[0]:q}"
+        " --settings {params.settings:q} --site {wildcards.site:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 

@@ -90,7 +90,7 @@ class NormsInputs:
 
     Attributes
     ----------
-    norms, stream, tokens : list of Path
+    norms, stream, tokens, properties : list of Path
         Files of all shards.
     corpus : Path
     site : str
@@ -100,6 +100,7 @@ class NormsInputs:
     norms: list[Path]
     stream: list[Path]
     tokens: list[Path]
+    properties: list[Path]
     corpus: Path
     site: str
     settings: NormsFiguresSettings
@@ -123,6 +124,32 @@ class NormsInputs:
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
         return f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
+
+
+@dataclass
+class SurprisalInputs:
+    """Norms of one site beside what the model predicts at each token.
+
+    Attributes
+    ----------
+    norms, surprisal, properties : list of Path
+        Files of all shards.
+    site : str
+    drop_first : int
+        Number of tokens at the start of every sequence that are in no regression.
+    """
+
+    norms: list[Path]
+    surprisal: list[Path]
+    properties: list[Path]
+    site: str
+    drop_first: int
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the site, for titles."""
+        record = tables.read_provenance(self.norms[0])
+        return f"{record['model']['name']}, {record['corpus']['name']}, {self.site}"
 
 
 @dataclass

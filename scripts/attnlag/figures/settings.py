@@ -23,6 +23,13 @@ class NormsFiguresSettings:
 
 
 @dataclass(frozen=True)
+class SurprisalFiguresSettings:
+    """Tokens at the start of every sequence that are in no regression."""
+
+    drop_first: int
+
+
+@dataclass(frozen=True)
 class PanelsSettings:
     """Layers that get a panel of their own; None: all of them."""
 

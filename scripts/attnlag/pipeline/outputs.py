@@ -750,6 +750,7 @@ OUTPUTS = [
 # and no site: these folders lie beside theirs.
 FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
+    "plot_surprisal": ("results/{model}/{corpus}/{site}/figures", with_surprisal),
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_classes": (f"{STUDY_FOLDER}/figures", by_class),

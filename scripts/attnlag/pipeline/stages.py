@@ -14,7 +14,7 @@ from attnlag.adjustments.settings import ExtractionSettings, RandomWeightsSettin
 from attnlag.adjustments.sites import changeable
 from attnlag.config.schema import Config, Tagger
 from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSettings
-from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
+from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings, SurprisalFiguresSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
     ClassesSettings,
@@ -219,6 +219,10 @@ def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
         documents=None if documents is None else tuple(documents),
         text_layer=config.figures.text_layer,
     )
+
+
+def plot_surprisal(config: Config, names: Names) -> SurprisalFiguresSettings:
+    return SurprisalFiguresSettings(drop_first=config.norms.drop_first)
 
 
 def plot_regression(config: Config, names: Names) -> PanelsSettings:

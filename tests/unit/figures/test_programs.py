@@ -20,7 +20,7 @@ from attnlag.regression import design, residuals
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
-PROGRAMS = ["plot_norms", "plot_regression", "plot_sites"]
+PROGRAMS = ["plot_norms", "plot_surprisal", "plot_regression", "plot_sites"]
 RECORD = {
     "model": {"name": "gpt2"},
     "corpus": {"name": "prompts"},
@@ -66,6 +66,16 @@ def study(tmp_path_factory):
         places = {"char_start": [list(starts)] * 4, "char_end": [list(starts + 4)] * 4}
         sequences = {"document": [name] * 4, "window": np.arange(4, dtype=np.int32), **places}
         tables.write_table(pa.table(sequences), folder / "tokens" / file, RECORD)
+        kinds = {
+            "upos": pa.array(np.resize(["NOUN", "VERB", "none"], count)).dictionary_encode(),
+            "word": np.arange(count) // 2,
+            "word_initial": np.arange(count) % 2 == 0,
+            "log_frequency": np.resize([-2.0, -5.0, -3.0, -9.0], count),
+        }
+        tables.write_table(pa.table(kinds), folder / "properties" / file, RECORD)
+        surprisal = pa.array(position[rows] % 7 + 0.5, pa.float32(), mask=position[rows] == 0)
+        said = pa.table({"surprisal": surprisal})
+        tables.write_table(said, folder / "surprisal" / file, RECORD)
         lags = design_settings(lags=(1, 2), position_knots=None)
         (of_design,) = design.designs(table.to_batches(), lags, design.Counts(), {})
         tables.write_table(of_design, folder / "design" / file, RECORD)
@@ -126,8 +136,12 @@ def arguments_of(program: str, study: Path) -> list[object]:
     return {
         "plot_norms": [
             *(study / "norms" / "0000.parquet", *first("stream"), *first("tokens")),
-            *table("corpus"),
+            *(*first("properties"), *table("corpus")),
             *("--site", "attention", "--settings", settings_text("plot_norms")),
+        ],
+        "plot_surprisal": [
+            *(study / "norms" / "0000.parquet", *first("surprisal"), *first("properties")),
+            *("--site", "attention", "--settings", '{"drop_first": 1}'),
         ],
         "plot_sites": [
             *("--sites", "attention", "mlp", "--norms"),

@@ -1,0 +1,178 @@
+"""Mean log norm by part of speech and layer, of tokens that begin a word and of continuations."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from attnlag.adjustments.sites import SITES
+from attnlag.figures.drawing import (
+    DIVERGING,
+    draw_map,
+    frame,
+    label_cells,
+    layers_labelled,
+    reach_of,
+    tokens_shown,
+)
+from attnlag.figures.files import style
+from attnlag.figures.inputs import NormsInputs
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.storage import tables
+
+DRAWN_BY = ("plot_norms",)
+
+CATEGORY = "norms"
+
+SUBCATEGORY = "by kind of token"
+
+# The fewest tokens that a cell shows the mean of.
+FEWEST_TOKENS = 20
+
+# What tokens without a part of speech have.
+UNTAGGED = "none"
+
+PANELS = ("tokens that begin a word, and white space", "continuations of words")
+
+
+@dataclass
+class Data:
+    """What the figure shows.
+
+    Attributes
+    ----------
+    classes : list of str
+        Parts of speech, those with the largest norms first.
+    counts : (2, classes) int array
+        Tokens that begin a word or belong to none, and continuations: all others.
+    means : (2, classes, layers) float array
+        Of their log norms, less the mean of the layer; NaN with fewer than twenty tokens.
+    share : (layers,) float array
+        Share of the variance of log norms between parts of speech, over tokens that have one.
+    by_chance : float
+        What it would be on average if parts of speech were dealt out at random.
+    layers : list of int
+    site : str
+    tokens : int
+        Number of tokens in the corpus, of which the maps perhaps show a sample.
+    """
+
+    classes: list[str]
+    counts: np.ndarray
+    means: np.ndarray
+    share: np.ndarray
+    by_chance: float
+    layers: list[int]
+    site: str
+    tokens: int
+
+
+def share_between(values: np.ndarray, classes: np.ndarray) -> float:
+    """Return the share of the variance of some values that is between classes.
+
+    Parameters
+    ----------
+    values : (n,) float array
+        NaN where there is none.
+    classes : (n,) array
+    """
+    known = np.isfinite(values)
+    by_class = pd.Series(values[known]).groupby(classes[known])
+    between = ((by_class.mean() - values[known].mean()) ** 2 * by_class.size()).sum()
+    whole = ((values[known] - values[known].mean()) ** 2).sum()
+    return float(between / whole) if whole > 0 else np.nan
+
+
+def reduce(inputs: NormsInputs) -> Data:
+    """Reduce the norms to their means by part of speech and place in the word."""
+    sample = inputs.sample
+    kept = sample.position >= inputs.settings.drop_first
+    rows = sample.rows[kept]
+    read = {
+        name: tables.values_of(inputs.properties, name, rows)
+        for name in ("upos", "word", "word_initial")
+    }
+    upos = read["upos"].astype(str)
+    goes_on = (read["word"].astype(int) >= 0) & ~read["word_initial"].astype(bool)
+    names = sorted(map(str, set(upos)))
+    counts = np.zeros((2, len(names)), int)
+    means = np.full((2, len(names), len(sample.layers)), np.nan)
+    tagged = upos != UNTAGGED
+    share = np.full(len(sample.layers), np.nan)
+    for place, logs in enumerate(sample.log_norms):
+        frame_of = pd.DataFrame({"logs": logs[kept], "upos": upos, "part": goes_on.astype(int)})
+        frame_of["logs"] -= frame_of["logs"].mean()
+        found = frame_of.groupby(["part", "upos"])["logs"].agg(["mean", "size"])
+        for part in range(2):
+            if part in found.index.get_level_values(0):
+                of_part = found.loc[part].reindex(names)
+                counts[part] = of_part["size"].fillna(0)
+                means[part, :, place] = of_part["mean"].where(of_part["size"] >= FEWEST_TOKENS)
+        if tagged.any():
+            share[place] = share_between(logs[kept][tagged], upos[tagged])
+    level = pd.DataFrame(means[0]).mean(axis=1).fillna(-np.inf)
+    # Those without a tag come last.
+    last = np.array(names) == UNTAGGED
+    order = np.lexsort([-level.to_numpy(), last])
+    return Data(
+        classes=[names[place] for place in order],
+        counts=counts[:, order],
+        means=means[:, order],
+        share=share,
+        by_chance=(len(set(upos[tagged])) - 1) / max(int(tagged.sum()) - 1, 1),
+        layers=sample.layers,
+        site=inputs.site,
+        tokens=sample.tokens,
+    )
+
+
+def title_of(data: Data) -> str:
+    """Return how much of the variance parts of speech account for, beside chance."""
+    if not np.isfinite(data.share).any():
+        return "No token has a part of speech"
+    low, high = np.nanargmin(data.share), np.nanargmax(data.share)
+    return (
+        f"Parts of speech account for {data.share[low]:.0%} (layer {data.layers[low]}) to "
+        f"{data.share[high]:.0%} (layer {data.layers[high]}) of the variance of log norms; dealt "
+        f"out at random, for {data.by_chance:.2%}"
+    )
+
+
+@style()
+def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+    """Draw the mean log norm by part of speech and layer, for both kinds of tokens."""
+    rows = len(data.classes)
+    if size.narrow:
+        height, shape = 2.4 + 0.42 * rows, (2, 1)
+    else:
+        height, shape = 2.1 + 0.21 * rows, (1, 2)
+    figure = Figure(figsize=size.tall(height), layout="constrained")
+    panels = list(figure.subplots(*shape, squeeze=False).flat)
+    reach = reach_of(data.means)
+    bar: dict[str, Any] = {"pad": 0.01, "aspect": 22, "extend": "both"}
+    label = "mean log norm, less the layer's mean"
+    for axes, means, counts, heading in zip(panels, data.means, data.counts, PANELS, strict=True):
+        draw_map(axes, means, DIVERGING, -reach, reach, label=label, **bar)
+        label_cells(axes.xaxis, data.layers, layers_labelled(axes))
+        axes.set_yticks(
+            np.arange(rows) + 0.5,
+            [f"{name} ({count:,})" for name, count in zip(data.classes, counts, strict=True)],
+        )
+        axes.tick_params(axis="y", left=False, labelrotation=0)
+        axes.set_xlabel("layer")
+        axes.set_title(heading, loc="left", weight="bold")
+    sns.despine(figure)
+    added, shown = SITES[data.site].label, tokens_shown(data.tokens)
+    frame(
+        figure,
+        title,
+        f"{added[0].upper()}{added[1:]}, {shown} but the dropped ones; in brackets: tokens. "
+        "Natural logarithms; both maps have one scale, whose colours end where 2% of the cells are "
+        "beyond. "
+        f"Universal parts of speech as the tagger gives them; {UNTAGGED}: documents without a "
+        f"tagger; SPACE: white space alone. Grey: fewer than {FEWEST_TOKENS} tokens.",
+    )
+    return figure
