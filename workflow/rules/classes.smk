@@ -3,7 +3,7 @@
 
 rule accumulate_classes:
     input:
-        design="results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
+        design=fitted_design,
         token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
     output:
         "results/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.parquet",

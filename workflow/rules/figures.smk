@@ -68,7 +68,7 @@ rule plot_regression:
         influence=rules.fit_regression.output.influence,
         groups=f"{RESULTS}/groups.parquet",
         residuals=rules.fit_regression.output.residuals,
-        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        design=fitted_designs,
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
         # Only for relative norms.
         stream=if_relative(shards_of("results/{model}/{corpus}/stream/{shard}.parquet")),

@@ -135,8 +135,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         _draw_step(middle, rows, "r_squared", colour, MARKERS[step])
     above.set_title(f"coefficient of {named(data.term)}", loc="left", weight="bold")
     above.set_ylabel("coefficient")
-    middle.set_title("share of all variance explained", loc="left", weight="bold")
-    middle.set_ylabel("R²")
+    middle.set_title("variance explained", loc="left", weight="bold")
+    middle.set_ylabel("R² of all variance")
     middle.set_ylim(0, 1)
     for axes in (above, middle):
         rule_values(axes)
@@ -149,13 +149,14 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         .to_numpy(dtype=float)
     )
     reach = reach_of(changes)
+    gap = " of the coefficient " if size is PAGE else "\n"
     bar: dict[str, Any] = {
         "location": "bottom",
         "aspect": 60,
         "pad": 0.03,
         "extend": "both",
         "ticks": MaxNLocator(8 if size is PAGE else 4),
-        "label": f"change of the coefficient ({UNITS[data.outcome]})",
+        "label": f"change{gap}({UNITS[data.outcome]})",
     }
     draw_map(below, changes, DIVERGING, -reach, reach, **bar)
     label_cells(below.xaxis, layers, most=layers_labelled(below))
@@ -176,7 +177,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         title,
         f"Each step holds fixed what those before it do and one thing more, a dummy for each "
         f"level; R² counts what the dummies explain. Bands: {level} intervals, clustered by "
-        f"document (CRV1, {documents:,} documents). Below: Gelbach's decomposition of the change, "
+        f"document (CRV1, {documents:,} documents). Cells: Gelbach's decomposition of the change, "
         f"in which the order of the steps plays no part; columns add up to the last step less the "
         f"first. If nothing that enters mattered, all lines would coincide and all cells be white. "
         f"{PREDICTIVE}",

@@ -62,7 +62,9 @@ def always(config: Config, regression: str) -> bool:
 
 
 def permuted(config: Config, regression: str) -> bool:
-    return config.controls.permutation is not None
+    # In another order, tokens would have other effects to take out, draw by draw.
+    effects = config.regressions[regression].token_effects
+    return config.controls.permutation is not None and not effects
 
 
 def with_random_weights(config: Config, regression: str) -> bool:
@@ -92,6 +94,10 @@ def causal(config: Config, regression: str) -> bool:
 def never(config: Config, regression: str) -> bool:
     """No run makes it."""
     return False
+
+
+def with_token_effects(config: Config, regression: str) -> bool:
+    return bool(config.regressions[regression].token_effects)
 
 
 def by_class(config: Config, regression: str) -> bool:
@@ -329,6 +335,30 @@ OUTPUTS = [
             f"{LAYERS}.TERM": ("as the term", "a regressor that differs between layers"),
             "TERM": ("as the term", "a regressor that is the same in all layers"),
         },
+    ),
+    Output(
+        f"{STUDY_FOLDER}/token_effects.parquet",
+        "what the effects of tokens take out of a design (`fixed_effects: [document, token]`): a "
+        "row per effect and token",
+        {
+            "effect": ("", "`token`, or `previous_token`"),
+            "token_id": KEYS["token_id"],
+            f"{LAYERS}.y": ("log norm", "its effect on the outcome"),
+            f"{LAYERS}.TERM": ("as the term", "its effect on a regressor"),
+            "TERM": ("as the term", "likewise"),
+        },
+        when=with_token_effects,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/within_tokens/{{shard}}.parquet",
+        "`design` with these effects taken out: a row per token",
+        {
+            **KEYS,
+            f"{LAYERS}.y": ("log norm", "as in `design`"),
+            f"{LAYERS}.TERM": ("as the term", "as in `design`"),
+            "TERM": ("as the term", "as in `design`"),
+        },
+        when=with_token_effects,
     ),
     Output(
         f"{STUDY_FOLDER}/crossproducts/{{shard}}.parquet",

@@ -27,6 +27,7 @@ from attnlag.regression.settings import (
     PermutationsSettings,
     RegressionSettings,
     SampleSettings,
+    TokenEffectsSettings,
 )
 
 
@@ -131,7 +132,8 @@ def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSetti
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
     regression = config.regressions[names.regression]
     return RegressionSettings(
-        fixed_effects=regression.fixed_effects,
+        fixed_effects=regression.document_effects,
+        token_effects=regression.token_effects,
         bias_correction=regression.bias_correction,
         **config.inference.model_dump(),
         outcome=regression.outcome,
@@ -154,6 +156,10 @@ def fit_classes(config: Config, names: Names) -> ClassesSettings:
     return ClassesSettings(settings, name, offset, least_rows=regression.by_rows)
 
 
+def solve_token_effects(config: Config, names: Names) -> TokenEffectsSettings:
+    return TokenEffectsSettings(config.regressions[names.regression].token_effects)
+
+
 def decompose_lags(config: Config, names: Names) -> DecompositionSettings:
     return DecompositionSettings(alpha=config.inference.alpha)
 
@@ -163,7 +169,7 @@ def permute_documents(config: Config, names: Names) -> PermutationsSettings:
     assert control is not None
     return PermutationsSettings(
         design=build_design(config, names),
-        fixed_effects=config.regressions[names.regression].fixed_effects,
+        fixed_effects=config.regressions[names.regression].document_effects,
         draws=control.draws,
         within=control.within,
         seed=control.seed,
