@@ -339,6 +339,54 @@ def _(project: Project):
     return CORPUS
 
 
+# --- parts of speech -----------------------------------------------------------------------
+
+PROPERTIES = ["results/tiny/small/token_properties/0000.parquet"]
+
+
+@CASES.of("tags in a column that is missing")
+def _(project: Project):
+    as_parquet(project)
+    change_corpus(project, tagger={"column": "tags"})
+    return CORPUS
+
+
+@CASES.of("a file of tags that is missing")
+def _(project: Project):
+    change_corpus(project, tagger={"file": "data/tags.csv"})
+    return PROPERTIES
+
+
+def tag_file(project: Project, text: str) -> list[str]:
+    """Give the corpus a file of tags."""
+    (project.folder / "data/tags.csv").write_text(text)
+    change_corpus(project, tagger={"file": "data/tags.csv"})
+    return PROPERTIES
+
+
+@CASES.of("a file of tags of other words")
+def _(project: Project):
+    return tag_file(project, "document,word,tag\ndoc-0,the,DET\ndoc-0,dog,NOUN\n")
+
+
+@CASES.of("a file of tags without the column")
+def _(project: Project):
+    return tag_file(project, "document,word,tags\ndoc-0,the,DET\n")
+
+
+@CASES.of("a tagger that is not installed")
+def _(project: Project):
+    stated = {"package": "en-core-xx", "version": "1.0", "sha256": "0" * 64}
+    change_corpus(project, tagger=stated)
+    return PROPERTIES
+
+
+@CASES.of("a tagger for a group that the corpus lacks")
+def _(project: Project):
+    change_corpus(project, tagger={"groups": ["evn"]})
+    return PROPERTIES
+
+
 # --- what is too short ---------------------------------------------------------------------
 
 

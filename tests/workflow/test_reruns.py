@@ -25,11 +25,13 @@ NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
-TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
+PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **CHECK}
+TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTION}
 
 # In two shards: these once for each of them.
 PER_SHARD = (
-    *("tokenize_corpus", "extract_activations", "compute_norms", "estimate_effects"),
+    *("tokenize_corpus", "describe_tokens", "extract_activations", "compute_norms"),
+    "estimate_effects",
     *STAGES,
 )
 SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
@@ -192,9 +194,15 @@ ROWS = {
         EXTRACTION,
     ),
     "the fast paths": (change(extraction={"fast": "off"}), STORAGE),
+    "surprisal": (change(extraction={"surprisal": True}), {**STORAGE, "plot_surprisal": 1}),
     "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), STORAGE),
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
     "tokens": (change(tokens={"max_length": 32}), TOKENS),
+    "a tagger": (
+        change(corpora={"small": {**SMALL, "tagger": {"language": "en", "groups": ["odd"]}}}),
+        PROPERTIES,
+    ),
+    "the properties' code": (edit("scripts/attnlag/corpus/properties.py", ONE), PROPERTIES),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
     "the figures' code": (
@@ -281,9 +289,11 @@ DOCUMENTED = {
     "one more model or corpus": ["one more model", "one more corpus"],
     "`comparison`, of one model and corpus": ["the comparison, of one model"],
     "`tokens`": ["tokens"],
-    "`extraction`: sites, dtype, precision of storage, implementation of attention, fast paths; "
-    "module paths of a model": [
+    "`tagger` of a corpus": ["a tagger"],
+    "`extraction`: sites, surprisal, dtype, precision of storage, implementation of attention, "
+    "fast paths; module paths of a model": [
         "one more site",
+        "surprisal",
         "extraction's dtype",
         "the precision of storage",
         "the implementation of attention",
@@ -306,6 +316,7 @@ DOCUMENTED = {
         "the figures' code",
         "the code of one figure",
         "the page of the text",
+        "the properties' code",
         "the regression's code",
         "the design's code",
         "the extraction's code",

@@ -33,6 +33,7 @@ def test_a_full_run_makes_everything(finished_once):
         "corpora/small.parquet",
         "tiny/small/tokens/0000.parquet",
         "tiny/small/token_counts.parquet",
+        "tiny/small/token_properties/0000.parquet",
         "tiny/small/token_summary.csv",
         "tiny/small/token_summary.html",
         "tiny/small/token_summary.parquet",
@@ -40,6 +41,7 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/stream/0000.parquet",
         f"{base}/norms/0000.parquet",
         f"{base}/figures/norms_by_layer.png",
+        f"{base}/figures/norms_by_part_of_speech.png",
         f"{base}/figures/norms_by_position.png",
         f"{base}/figures/text.html",
         f"{base}/figures/text_by_token.png",
@@ -87,7 +89,7 @@ def test_figures_are_made_in_the_sizes_that_are_asked_for(finished):
     # One job makes all figures of the norms, in all sizes.
     result = finished.snakemake("results/tiny/small/attention/figures/norms_by_layer_slide.png")
     assert result.returncode == 0, result.stdout
-    names = ("norms_by_layer", "norms_by_position", "text_by_token")
+    names = ("norms_by_layer", "norms_by_part_of_speech", "norms_by_position", "text_by_token")
     new = {f"tiny/small/attention/figures/{name}_slide.png" for name in names}
     assert set(finished.results()) - before == new
 

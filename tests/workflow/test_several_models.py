@@ -21,7 +21,7 @@ CHECK = {"check_fits": 1}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
-    "fetch_model tokenize_corpus summarize_tokens extract_activations build_design "
+    "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "
     "accumulate_crossproducts fit_regression plot_norms plot_regression".split(),
     1,
 )

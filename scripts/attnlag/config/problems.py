@@ -198,6 +198,9 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
         for index, pattern in enumerate(corpus.files):
             if problem := _file_problem(pattern):
                 yield ("corpora", name, "files", index), problem
+        file = corpus.tagger.file if corpus.tagger else None
+        if file and (problem := _file_problem(file)):
+            yield ("corpora", name, "tagger", "file"), problem
     for name, model in config.models.items():
         if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
             yield ("models", name, "path"), problem

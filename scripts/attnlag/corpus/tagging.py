@@ -20,8 +20,10 @@ from attnlag.errors import UserError, nearest, shown, told_as
 
 # Parts of a spaCy pipeline that lead to the universal tags; the others are not run.
 COMPONENTS = ("tok2vec", "transformer", "tagger", "morphologizer", "attribute_ruler")
-# Characters that are tagged at once; a longer text is cut at the last line end, or space, before.
-LONGEST_PART = 100_000
+# Characters that are tagged as one text; a longer one is cut at the last line end or space before.
+LONGEST_PART = 20_000
+# Texts that go through the pipeline together: its vectors for all their words are in memory.
+BATCH = 8
 
 
 class Words(NamedTuple):
@@ -254,7 +256,6 @@ class Tagger:
             self.nlp = spacy.load(
                 folder, exclude=[name for name in pipeline if name not in COMPONENTS]
             )
-        self.nlp.max_length = max(self.nlp.max_length, LONGEST_PART + 1)
 
     def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
         """Yield the words of the documents with their tags; white space is no word."""
@@ -263,8 +264,7 @@ class Tagger:
             for number, document in enumerate(documents)
             for start, part in parts_of(document.text)
         )
-        # Parts of all texts go through the pipeline together, many at once.
-        tagged = self.nlp.pipe(parts, as_tuples=True)
+        tagged = self.nlp.pipe(parts, as_tuples=True, batch_size=BATCH)
         for _, of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
             found = _words(
                 _trimmed(start + token.idx, token.text, token.pos_ or "X")
