@@ -3,7 +3,7 @@
 
 KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
 # What the model predicts at each token, where it is asked for.
-PREDICTED = ["results/{model}/{corpus}/surprisal/{shard}.parquet"] * CONFIG.extraction.surprisal
+PREDICTED = ["results/{model}/{corpus}/surprisal/{shard}.parquet"] * CONFIG.with_surprisal()
 
 
 rule extract_activations:

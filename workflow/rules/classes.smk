@@ -3,7 +3,7 @@
 
 rule accumulate_classes:
     input:
-        design="results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
+        design=fitted_design,
         token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
     output:
         "results/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.parquet",
@@ -56,4 +56,37 @@ rule fit_classes:
         ' python "$ATTNLAG"/scripts/fit_classes.py {input[0]:q} --settings {params.settings:q}'
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --classes {output.classes:q} --equal-slopes {output.equal_slopes:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
+
+
+rule decompose_lags:
+    input:
+        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        token_properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+    output:
+        steps=f"{RESULTS}/steps.parquet",
+        steps_csv=f"{RESULTS}/steps.csv",
+        parts=f"{RESULTS}/parts.parquet",
+        parts_csv=f"{RESULTS}/parts.csv",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000, 4),
+        runtime=minutes(60),
+    params:
+        settings=settings_of("decompose_lags"),
+        code=code("decompose_lags"),
+    message:
+        "decompose the lags of {wildcards.regression}, {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+    shell:
+        "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
+        ' python "$ATTNLAG"/scripts/decompose_lags.py {input.design[0]:q}'
+        " --token-properties {input.token_properties[0]:q} --settings {params.settings:q}"
+        " --site {wildcards.site:q} --regression {wildcards.regression:q}"
+        " --steps {output.steps:q} --parts {output.parts:q}"
         " --memory {resources.mem_mb} --log {log:q}"

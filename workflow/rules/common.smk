@@ -108,6 +108,17 @@ def for_covariates(name, pattern):
     return file
 
 
+def fitted_design(wildcards):
+    """Return the design that a regression is fitted to: effects of tokens may be taken out."""
+    effects = CONFIG.regressions[wildcards.regression].token_effects
+    return f"{RESULTS}/{'within_tokens' if effects else 'design'}/{{shard}}.parquet"
+
+
+def fitted_designs(wildcards):
+    """Return that of all shards, in order."""
+    return shards_of(fitted_design(wildcards))(wildcards)
+
+
 def if_by_class(path):
     """Return the input function of a file that regressions with slopes by class alone have."""
     return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by else []

@@ -3,7 +3,7 @@
 
 rule accumulate_crossproducts:
     input:
-        "results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
+        fitted_design,
     output:
         "results/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.parquet",
     log:

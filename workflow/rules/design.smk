@@ -36,3 +36,59 @@ rule build_design:
         " --token-counts {input.token_counts:q} --corpus {input.corpus:q}"
         " --token-properties {input.token_properties:q} --surprisal {input.surprisal:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
+
+
+# Tokens are shared by documents: their effects are solved over all shards, and then taken out of each.
+rule solve_token_effects:
+    input:
+        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+    output:
+        f"{RESULTS}/token_effects.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/token_effects.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/token_effects.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000, 4),
+        runtime=minutes(60),
+    params:
+        settings=settings_of("solve_token_effects"),
+        code=code("solve_token_effects"),
+    message:
+        "solve the effects of tokens of {wildcards.regression}, {wildcards.site}"
+    shell:
+        "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
+        ' python "$ATTNLAG"/scripts/solve_token_effects.py {input.design[0]:q}'
+        " --norms {input.norms[0]:q} --settings {params.settings:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
+
+
+rule take_out_token_effects:
+    input:
+        design="results/{model}/{corpus}/{site}/{regression}/design/{shard}.parquet",
+        norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        effects=f"{RESULTS}/token_effects.parquet",
+    output:
+        f"{RESULTS}/within_tokens/{{shard}}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/within_tokens/{shard}.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/within_tokens/{shard}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(60),
+    params:
+        code=code("take_out_token_effects"),
+    message:
+        "take the effects of tokens out of {wildcards.regression}, {wildcards.site}, shard {wildcards.shard}"
+    shell:
+        'python "$ATTNLAG"/scripts/take_out_token_effects.py {input.design:q} --norms {input.norms:q}'
+        " --effects {input.effects:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

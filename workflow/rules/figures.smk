@@ -68,7 +68,7 @@ rule plot_regression:
         influence=rules.fit_regression.output.influence,
         groups=f"{RESULTS}/groups.parquet",
         residuals=rules.fit_regression.output.residuals,
-        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        design=fitted_designs,
         norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
         # Only for relative norms.
         stream=if_relative(shards_of("results/{model}/{corpus}/stream/{shard}.parquet")),
@@ -110,6 +110,8 @@ rule plot_classes:
     input:
         classes=f"{RESULTS}/classes.parquet",
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
+        steps=f"{RESULTS}/steps.parquet",
+        parts=f"{RESULTS}/parts.parquet",
     output:
         figures_of("plot_classes", f"{RESULTS}/figures"),
     log:
@@ -129,7 +131,8 @@ rule plot_classes:
         "draw slopes of {wildcards.regression} by class of tokens, {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
         'python "$ATTNLAG"/scripts/plot_classes.py --classes {input.classes:q}'
-        " --equal-slopes {input.equal_slopes:q} --output {output:q}"
+        " --equal-slopes {input.equal_slopes:q} --steps {input.steps:q} --parts {input.parts:q}"
+        " --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 
 

@@ -5,11 +5,13 @@ rule fit_regression:
     input:
         crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
         # Read again for the residuals, once the estimates are known.
-        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        design=fitted_designs,
         corpus="results/corpora/{corpus}.parquet",
         # The controls that the configuration asks for.
-        permutations=if_asked(
-            CONFIG.controls.permutation, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
+        permutations=lambda wildcards: (
+            shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")(wildcards)
+            if outputs.permuted(CONFIG, wildcards.regression)
+            else []
         ),
         random_weights=if_asked(
             CONFIG.controls.random_weights,

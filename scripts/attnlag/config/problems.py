@@ -88,6 +88,8 @@ def _key_of(error: Mapping[str, Any]) -> KeyPath:
         path.pop()
     if path and path[0] == "models":
         del path[2:3]  # the kind of source, between the model's name and its key
+    if path[2:3] == ["fixed_effects"]:
+        del path[3:4]  # the word or the list that it was taken for
     if path[-1:] == ["number"]:  # the kind of number or word that it was taken for
         path.pop()
     if error["type"].startswith("union_tag"):

@@ -130,6 +130,15 @@ def _not_refused(name: Any) -> Any:
     return name
 
 
+def _one(values: dict[str, Any]) -> dict[str, Any]:
+    if len(values) != 1:
+        raise ValueError(
+            f"found {len(values)} properties, expected one, as in {{upos: outcome}}; give another "
+            "regression for another"
+        )
+    return values
+
+
 def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -151,6 +160,18 @@ Folds = Annotated[
 ]
 
 Distinct = AfterValidator(_distinct)
+
+TOKEN_EFFECTS = ("token", "previous_token")
+FixedEffects = Annotated[
+    Annotated[Literal["none", "document"], Tag("word")]
+    | Annotated[
+        list[Literal["document", "token", "previous_token"]],
+        Field(min_length=1),
+        Distinct,
+        Tag("list"),
+    ],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "word"),
+]
 
 Classes = Annotated[str, CLASSES]
 
@@ -552,7 +573,7 @@ class Regression(Section):
         description="Knots of the spline in tokens from the start of the sequence; it is cubic in "
         "log(1 + position) between them, straight before the first and after the last",
     )
-    by: Annotated[dict[Classes, Literal["outcome", "lag"]], Field(max_length=1)] | None = Field(
+    by: Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)] | None = Field(
         default=None,
         description="Also slopes by class of token, beside those of all tokens: the property that "
         "says the class, and whose it is, as in `{upos: outcome}`; `lag`: that of the token at the "
@@ -563,9 +584,11 @@ class Regression(Section):
         description="Rows that a class needs for slopes of its own; those of fewer, or of fewer "
         "than six documents, become one, `other`",
     )
-    fixed_effects: Literal["none", "document"] = Field(
+    fixed_effects: FixedEffects = Field(
         default="none",
-        description="`document` takes the mean of each document out of all terms",
+        description="`document` takes the mean of each document out of all terms; "
+        "`[document, token]` those of documents and tokens at once, `previous_token` also those of "
+        "the token before",
     )
     bias_correction: Literal["none", "half-panel"] = Field(
         default="none",
@@ -577,6 +600,17 @@ class Regression(Section):
     def layer_covariates(self) -> list[str]:
         """Covariates with values of their own in each layer."""
         return [name for name in self.covariates if covariates.layer_cells([name])]
+
+    @property
+    def document_effects(self) -> Literal["none", "document"]:
+        """Whether the means of documents are taken out."""
+        return "none" if self.fixed_effects == "none" else "document"
+
+    @property
+    def token_effects(self) -> tuple[str, ...]:
+        """Effects of tokens that are taken out beside those of documents."""
+        asked = self.fixed_effects if isinstance(self.fixed_effects, list) else []
+        return tuple(name for name in TOKEN_EFFECTS if name in asked)
 
     @property
     def classes(self) -> tuple[str, int] | None:
@@ -592,7 +626,19 @@ class Regression(Section):
         if not self.lags and not self.leads:
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
         constant = covariates.constant_in_document(self.covariates)
-        if self.fixed_effects == "document" and constant:
+        if isinstance(self.fixed_effects, list) and "document" not in self.fixed_effects:
+            raise _impossible(
+                "fixed_effects",
+                f"found fixed_effects: [{', '.join(self.fixed_effects)}], expected document among "
+                "them: tokens differ between documents",
+            )
+        if self.bias_correction == "half-panel" and self.token_effects:
+            raise _impossible(
+                "bias_correction",
+                "found bias_correction: half-panel with effects of tokens, expected none: the "
+                "halves of documents do not tell the effects of all tokens",
+            )
+        if self.document_effects == "document" and constant:
             raise _impossible(
                 "covariates",
                 f"found the covariate {constant[0]} beside fixed_effects: document, expected one "
@@ -887,6 +933,11 @@ class Config(Section):
         """Return whether the rows of a regression depend on norms of the stream."""
         sample = self.sample()
         return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
+
+    def with_surprisal(self) -> bool:
+        """Return whether the surprisal of tokens is measured: asked for, or a covariate."""
+        asked = (self.files_of_tokens(name) for name in self.regressions)
+        return self.extraction.surprisal or any("surprisal" in files for files in asked)
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates and common sample need."""

@@ -419,10 +419,14 @@ class ClassesInputs:
     Attributes
     ----------
     classes_file, equal_slopes_file : Path
+    steps_file, parts_file : Path
+        Coefficients as covariates enter, and what each part of these changes.
     """
 
     classes_file: Path
     equal_slopes_file: Path
+    steps_file: Path
+    parts_file: Path
 
     @cached_property
     def slopes(self) -> pd.DataFrame:
@@ -433,6 +437,16 @@ class ClassesInputs:
     def tests(self) -> pd.DataFrame:
         """The tests that all classes have one slope, a row per layer and term."""
         return pd.read_parquet(self.equal_slopes_file)
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """Coefficients as covariates enter, a row per layer, step and term."""
+        return pd.read_parquet(self.steps_file)
+
+    @cached_property
+    def parts(self) -> pd.DataFrame:
+        """What each part changes coefficients by, a row per layer, term and part."""
+        return pd.read_parquet(self.parts_file)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -121,8 +121,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     )
     each = 0.24 if len(data.classes) > 6 else 0.4
     figure = Figure(figsize=size.tall(3.4 + each * max(len(data.classes), 3)), layout="constrained")
-    heights = [1.5, max(each * len(data.classes), 1.0)]
-    top, cells = figure.subplots(2, 1, height_ratios=heights)
+    if size.flat:
+        cells, top = figure.subplots(1, 2, width_ratios=[2.2, 1])
+    else:
+        heights = [1.5, max(each * len(data.classes), 1.0)]
+        top, cells = figure.subplots(2, 1, height_ratios=heights)
 
     shared = data.slopes[data.slopes["subset"] == ALL].set_index("layer").reindex(layers)
     places = np.arange(len(layers)) + 0.5
@@ -134,12 +137,13 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     mark_unfitted(top, places[shared["estimate"].isna().to_numpy()], 0.04)
     top.set_xlim(0, len(layers))
     label_cells(top.xaxis, layers, most=layers_labelled(top))
+    top.set_xlabel("layer" if size.flat else "")
     top.set_ylabel("coefficient")
     top.set_title(f"{named(data.term)} of all tokens", loc="left", weight="bold")
 
     reach = reach_of(differences)
     label = f"difference ({UNITS[data.outcome]})"
-    bar = {"location": "bottom", "aspect": 40, "pad": 0.02, "label": label, "extend": "both"}
+    bar = {"location": "bottom", "aspect": 60, "pad": 0.02, "label": label, "extend": "both"}
     draw_map(cells, differences, DIVERGING, -reach, reach, **bar)
     label_cells(cells.xaxis, layers, most=layers_labelled(cells))
     cells.set_xlabel("layer")

@@ -62,7 +62,9 @@ def always(config: Config, regression: str) -> bool:
 
 
 def permuted(config: Config, regression: str) -> bool:
-    return config.controls.permutation is not None
+    # In another order, tokens would have other effects to take out, draw by draw.
+    effects = config.regressions[regression].token_effects
+    return config.controls.permutation is not None and not effects
 
 
 def with_random_weights(config: Config, regression: str) -> bool:
@@ -74,7 +76,7 @@ def of_vectors(config: Config, regression: str) -> bool:
 
 
 def with_surprisal(config: Config, regression: str) -> bool:
-    return config.extraction.surprisal
+    return config.with_surprisal()
 
 
 def several_regressions(config: Config, regression: str) -> bool:
@@ -92,6 +94,10 @@ def causal(config: Config, regression: str) -> bool:
 def never(config: Config, regression: str) -> bool:
     """No run makes it."""
     return False
+
+
+def with_token_effects(config: Config, regression: str) -> bool:
+    return bool(config.regressions[regression].token_effects)
 
 
 def by_class(config: Config, regression: str) -> bool:
@@ -331,6 +337,30 @@ OUTPUTS = [
         },
     ),
     Output(
+        f"{STUDY_FOLDER}/token_effects.parquet",
+        "what the effects of tokens take out of a design (`fixed_effects: [document, token]`): a "
+        "row per effect and token",
+        {
+            "effect": ("", "`token`, or `previous_token`"),
+            "token_id": KEYS["token_id"],
+            f"{LAYERS}.y": ("log norm", "its effect on the outcome"),
+            f"{LAYERS}.TERM": ("as the term", "its effect on a regressor"),
+            "TERM": ("as the term", "likewise"),
+        },
+        when=with_token_effects,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/within_tokens/{{shard}}.parquet",
+        "`design` with these effects taken out: a row per token",
+        {
+            **KEYS,
+            f"{LAYERS}.y": ("log norm", "as in `design`"),
+            f"{LAYERS}.TERM": ("as the term", "as in `design`"),
+            "TERM": ("as the term", "as in `design`"),
+        },
+        when=with_token_effects,
+    ),
+    Output(
         f"{STUDY_FOLDER}/crossproducts/{{shard}}.parquet",
         "all that least squares needs of the rows: a row per document and layer",
         {
@@ -547,6 +577,49 @@ OUTPUTS = [
             "p_value": ("", "its p-value"),
             "p_adjusted": ("", "corrected over the layers"),
             "merged": ("", "classes that `other` stands for"),
+        },
+        when=by_class,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/steps.csv",
+        "lags and leads as more is held fixed, for regressions with `by`: a row per layer, step "
+        "and term. No covariates but the dummies of the steps",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "step": (
+                "",
+                "what entered last: `pooled` (nothing yet), then one after another `document`, "
+                "`upos`, `upos_previous`, `token`, `token_previous`",
+            ),
+            "term": ("", "the lag or lead"),
+            "estimate": ("log norm per log norm", "its coefficient"),
+            "std_error": ("as the estimate", "its standard error, clustered by document (CRV1)"),
+            "r_squared": ("", "share of all variance that lags and dummies explain"),
+            "effects": ("", "independent dummies, the constant among them"),
+            "conf_low": ("as the estimate", "lower end of its interval"),
+            "conf_high": ("as the estimate", "its upper end"),
+            "n_obs": ("", "rows of the layer"),
+            "n_documents": ("", "documents with rows"),
+        },
+        when=by_class,
+        wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/parts.csv",
+        "Gelbach's decomposition of the change from the first to the last step: a row per layer, "
+        "term and part",
+        {
+            **STUDY,
+            "layer": ("", "layer of the model, counted from 0"),
+            "term": ("", "the lag or lead"),
+            "part": (
+                "",
+                "`document`; `upos`: what tokens of a part of speech have in common; `token`: what "
+                "each has beyond it; `upos_previous`, `token_previous`: of the token before",
+            ),
+            "change": ("as the estimate", "its part; all parts add up to the change"),
         },
         when=by_class,
         wanted=True,

@@ -21,11 +21,13 @@ from attnlag.regression.settings import (
     ClassProductsSettings,
     ComparisonSettings,
     CrossproductsSettings,
+    DecompositionSettings,
     DesignSettings,
     ElasticitiesSettings,
     PermutationsSettings,
     RegressionSettings,
     SampleSettings,
+    TokenEffectsSettings,
 )
 
 
@@ -88,7 +90,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
         modules=config.modules_of(names.model),
-        surprisal=extraction.surprisal,
+        surprisal=config.with_surprisal(),
     )
 
 
@@ -131,7 +133,8 @@ def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSetti
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
     regression = config.regressions[names.regression]
     return RegressionSettings(
-        fixed_effects=regression.fixed_effects,
+        fixed_effects=regression.document_effects,
+        token_effects=regression.token_effects,
         bias_correction=regression.bias_correction,
         **config.inference.model_dump(),
         outcome=regression.outcome,
@@ -154,12 +157,20 @@ def fit_classes(config: Config, names: Names) -> ClassesSettings:
     return ClassesSettings(settings, name, offset, least_rows=regression.by_rows)
 
 
+def solve_token_effects(config: Config, names: Names) -> TokenEffectsSettings:
+    return TokenEffectsSettings(config.regressions[names.regression].token_effects)
+
+
+def decompose_lags(config: Config, names: Names) -> DecompositionSettings:
+    return DecompositionSettings(alpha=config.inference.alpha)
+
+
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:
     control = config.controls.permutation
     assert control is not None
     return PermutationsSettings(
         design=build_design(config, names),
-        fixed_effects=config.regressions[names.regression].fixed_effects,
+        fixed_effects=config.regressions[names.regression].document_effects,
         draws=control.draws,
         within=control.within,
         seed=control.seed,

@@ -133,8 +133,8 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
 
     The difference of a class from the shared slope has its error from the same covariance: with
     equal slopes as R β = 0, least squares under them is b - L b, L = A⁻¹R'(RA⁻¹R')⁻¹R, and so the
-    difference is L b with covariance L V L', given the regressors. Errors that need residuals are clustered by document
-    instead, as those of groups are.
+    difference is L b with covariance L V L', given the regressors. Errors that need residuals are
+    clustered by document instead, as those of groups are.
 
     Parameters
     ----------

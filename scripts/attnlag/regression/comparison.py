@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.errors import UserError
-from attnlag.regression import bootstrap, crossproducts, least_squares, results
+from attnlag.regression import bootstrap, crossproducts, least_squares, merging, results
 from attnlag.regression.crossproducts import Stack
 from attnlag.regression.labels import FEWEST_POINTS
 from attnlag.regression.least_squares import LEAST_VARIATION
@@ -436,6 +436,8 @@ def _pairs_of_group(
         shards = [crossproducts.read_shard(path) for path in study.shards]
         if used["bias_correction"] == "none":
             shards = [crossproducts.without_halves(shard) for shard in shards]
+        kept = merging.kept_terms(shards)
+        shards = [merging.merged_shard(shard, kept) for shard in shards]
         stack = crossproducts.stacked(shards, fixed_effects=effects)
         return profile(restricted(stack, common), draws, seed)
 

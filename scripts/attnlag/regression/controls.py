@@ -5,7 +5,8 @@ Two of them. Tokens exchanged within their documents say what is left when order
 attention near a running mean makes log norms smooth, so lag 1 is large, and training changes that.
 """
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import norms_in_batches
-from attnlag.regression import bootstrap, crossproducts, design, least_squares, merging
+from attnlag.regression import (
+    bootstrap,
+    crossproducts,
+    design,
+    least_squares,
+    merging,
+    token_effects,
+)
 from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.permutation import OrderTest
 from attnlag.regression.settings import DesignSettings, RegressionSettings
@@ -32,6 +40,7 @@ def shard_of(
     facts: Mapping[str, Any],
     halves: int,
     stream: Path | None = None,
+    effects: Sequence[str] = (),
 ) -> Shard:
     """Return the cross-products of the design of some norms, without a file for either.
 
@@ -47,6 +56,8 @@ def shard_of(
     stream : Path or None
         Norms of the stream at the same tokens, for relative norms or a sample held in common with
         a regression of such.
+    effects : sequence of str
+        Effects of tokens that are taken out.
     """
     layers = columns.layers_in(pq.read_schema(norms))
     schema = design.schema(layers, settings, facts)
@@ -54,6 +65,14 @@ def shard_of(
     batches = norms_in_batches(norms, stream, ROWS, "design of random weights", relative=relative)
     parts = list(design.designs(batches, settings, design.Counts(), facts))
     whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
+    absorbed = 0
+    if effects and whole.num_rows:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "design.parquet")
+            pq.write_table(whole, path)
+            solved, absorbed = token_effects.solved([path], [norms], effects)
+        tokens = token_effects.tokens_of([norms])
+        whole = token_effects.without_effects(whole, tokens, solved).combine_chunks()
     rows = whole.to_batches()
     numbers, terms = crossproducts.layers_and_terms(schema)
     centre = np.zeros((len(numbers), 1 + len(terms)))
@@ -64,7 +83,7 @@ def shard_of(
     totals = Totals.empty(len(numbers), 1 + len(terms), halves)
     for block in blocks:
         totals.add(block.products)
-    return Shard(terms, numbers, halves, centre, totals, lambda: iter(blocks))
+    return Shard(terms, numbers, halves, centre, totals, lambda: iter(blocks), absorbed=absorbed)
 
 
 def random_weights(
@@ -95,7 +114,8 @@ def random_weights(
     """
     assert settings.control_design is not None
     halves = 2 if settings.bias_correction == "half-panel" else 1
-    shard = shard_of(norms, settings.control_design, facts, halves, stream)
+    effects = settings.token_effects
+    shard = shard_of(norms, settings.control_design, facts, halves, stream, effects)
     shard = merging.merged_shard(shard, merging.kept_terms([shard]))
     stack = crossproducts.stacked(
         [shard],

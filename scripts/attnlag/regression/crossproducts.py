@@ -348,6 +348,8 @@ class Shard:
         Returns an iterator over the documents of the shard, from the first, some at a time.
     merged : dict
         Of terms that are sums of columns of the design, these columns (`merging`).
+    absorbed : int
+        Dummies that were taken out of the design, beside those of documents.
     """
 
     terms: list[str]
@@ -357,6 +359,7 @@ class Shard:
     totals: "Totals"
     batches: Callable[[], Iterator[DocumentProducts]]
     merged: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    absorbed: int = 0
 
 
 @dataclass
@@ -424,7 +427,9 @@ def read_shard(path: str | Path) -> Shard:
             pa.default_memory_pool().release_unused()
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
-    return Shard(terms, layers, halves, np.array(record["centre"]), totals, blocks)
+    absorbed = read_provenance(path).get("absorbed", 0)
+    centre = np.array(record["centre"])
+    return Shard(terms, layers, halves, centre, totals, blocks, absorbed=absorbed)
 
 
 def without_halves(shard: Shard) -> Shard:
@@ -511,6 +516,8 @@ class Stack:
         Whether the means of documents are taken out.
     grouped : bool
         Whether the clusters are groups of documents.
+    absorbed : int
+        Dummies that were taken out of the design, beside those of documents.
     blocks : function or None
         Where clusters are bins of documents: returns an iterator over the documents, as
         (layers, parts, documents, packed) arrays.
@@ -526,6 +533,7 @@ class Stack:
     documents: np.ndarray
     fixed_effects: bool
     grouped: bool = False
+    absorbed: int = 0
     blocks: Callable[[], Iterator[np.ndarray]] | None = None
 
     @property
@@ -639,6 +647,7 @@ def stacked(
         documents=np.sum([shard.totals.documents for shard in shards], axis=0),
         fixed_effects=fixed_effects,
         grouped=group_of is not None,
+        absorbed=first.absorbed,
         blocks=(lambda: (block for _, block in _moved(shards, centre, fixed_effects)))
         if binned
         else None,

@@ -111,6 +111,11 @@ def fit_regression(
         budget=settings.stack_mb * 1e6,
         group_of=group_of if grouped else None,
     )
+    if settings.token_effects and settings.covariance in ROBUST:
+        raise UserError(
+            f"found {settings.covariance} errors with effects of tokens, expected cluster, "
+            "cluster-jackknife or nonrobust: leverages do not count what was taken out"
+        )
     documents = int(stack.documents.max(initial=0))
     clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
     if grouped and clusters < FEWEST_DOCUMENTS:

@@ -256,8 +256,10 @@ def fit_layer(
         return unfitted(len(names), solution)
     if covariance == "cluster":
         g = count
-        # One degree of freedom for the constant, or for the level of all document effects.
-        factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - (1 if solution.absorbed else 0))
+        # Document effects are nested in the clusters and cost one degree of freedom, that of their
+        # level. Effects of tokens cost one each.
+        taken_out = 1 + stack.absorbed if solution.absorbed else 0
+        factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - taken_out)
         v, df = factor * back @ by_document.meat @ back.T, g - 1
     elif covariance == "cluster-jackknife":
         g = len(clusters)

@@ -55,7 +55,8 @@ class Solution:
     status : str
         ``"ok"``, or why the layer cannot be fitted; nothing else is then set but the counts.
     n_obs, documents, absorbed : int
-        Rows, documents that give rows, and means of documents that were taken out.
+        Rows, documents that give rows, and effects that were taken out: means of documents, and
+        those of tokens.
     weights : (parts, K) array
         λ of each part, for each coefficient.
     transform : (packed, K² + K + 1) array
@@ -128,7 +129,7 @@ def solve(stack: Stack, index: int) -> Solution:
     columns = [*range(2, p)] if stack.fixed_effects else [0, *range(2, p)]
     k, n_obs = len(columns), int(np.rint(totals[0, 0]))
     documents = int(stack.documents[index])
-    absorbed = documents if stack.fixed_effects else 0
+    absorbed = documents + stack.absorbed if stack.fixed_effects else 0
 
     def without(status: str) -> Solution:
         return Solution(status, n_obs, documents, absorbed)
@@ -136,7 +137,7 @@ def solve(stack: Stack, index: int) -> Solution:
     if n_obs == 0 and stack.layers[index] - min(stack.layers) < layers_before(names):
         return without(NO_LAYER_BEFORE)
     if n_obs <= k + absorbed:
-        beside = f" and {counted(absorbed, 'document effect')}" if absorbed else ""
+        beside = f" and {counted(absorbed, 'effect')}" if absorbed else ""
         return without(f"{counted(n_obs, 'row')} for {counted(k, 'term')}{beside}")
 
     matrix = unpacked(totals, p)

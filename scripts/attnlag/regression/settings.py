@@ -104,6 +104,8 @@ class RegressionSettings:
         What the design is of.
     control_design : DesignSettings or None
         The terms, for the control with random weights; None without it.
+    token_effects : tuple of str
+        Effects of tokens that are taken out beside those of documents.
     """
 
     fixed_effects: FixedEffects
@@ -121,6 +123,14 @@ class RegressionSettings:
     stack_mb: int
     outcome: Outcome
     control_design: DesignSettings | None
+    token_effects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TokenEffectsSettings:
+    """Effects of tokens that are taken out: ``token``, ``previous_token``."""
+
+    effects: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -161,6 +171,13 @@ class ClassesSettings:
     property: str
     offset: int
     least_rows: int
+
+
+@dataclass(frozen=True)
+class DecompositionSettings:
+    """Intervals of the coefficients as covariates enter cover 1 - ``alpha``."""
+
+    alpha: float
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.regression import covariates, design, permutation
 from attnlag.regression.crossproducts import unpacked
+from attnlag.regression.properties import Property
 
 
 def norms_table(sequences, layers=2, seed=0, level=None):
@@ -34,6 +35,26 @@ def norms_table(sequences, layers=2, seed=0, level=None):
         **{layer_name(i): pa.array(np.exp(v)) for i, v in enumerate(values)},
     }
     return pa.table(columns)
+
+
+def test_within_classes_tokens_keep_the_order_of_the_classes():
+    """Where norms are those of the class, nothing is left to exchange; otherwise it matters."""
+    table = norms_table([("a", 30), ("a", 12), ("b", 25)])
+    classes = np.random.default_rng(1).integers(0, 3, table.num_rows)
+    for index in range(2):
+        table = table.set_column(
+            4 + index, layer_name(index), pa.array(np.exp(classes * (1.0 + index)))
+        )
+    starts = {("a", 0): 0, ("a", 1): 30, ("b", 0): 42}
+    kinds = Property("upos", starts, classes.astype(float))
+    options = {"draws": 5, "seed": 0, "fixed_effects": False}
+    batches = table.to_batches(20)
+    sums = permutation.permuted_products(batches, DESIGNS["lags"], {}, classes=kinds, **options)
+    assert sums.within == "upos"
+    observed, *drawn = sums.products
+    assert all(np.allclose(one, observed, atol=1e-9) for one in drawn)
+    free = permutation.permuted_products(batches, DESIGNS["lags"], {}, **options)
+    assert not any(np.allclose(one, free.products[0], atol=1e-3) for one in free.products[1:])
 
 
 FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])

@@ -1,0 +1,132 @@
+"""Effects of many levels taken out of variables: of documents and tokens at once.
+
+With a dummy for every document, every token and every token before, the normal equations of the
+levels are as many as there are tokens in the vocabulary, and sparse. They are solved by conjugate
+gradients, which alternating projections are a slower form of. What is left of the variables has the
+coefficients of the regression with all dummies (Frisch, Waugh and Lovell).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+# The normal equations are solved to this part of their right-hand sides.
+TOLERANCE = 1e-10
+MOST_STEPS = 10_000
+
+
+def _tells(code: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether each level of a factor comes with one level of another only."""
+    pairs = code * (int(other.max(initial=-1)) + 1) + other
+    return len(np.unique(pairs)) == len(np.unique(code))
+
+
+@dataclass
+class Effects:
+    """The levels of several factors in each of some rows.
+
+    Attributes
+    ----------
+    codes : list of (rows,) int array
+        Of each factor, from 0.
+    dummies : (rows, levels) sparse array
+        1 where a row has a level; the levels of all factors, one factor after another.
+    """
+
+    codes: list[np.ndarray]
+    dummies: sparse.csr_array
+
+    @classmethod
+    def of(cls, factors: Sequence[np.ndarray]) -> "Effects":
+        """Return the effects of some factors, whose levels are numbers of any kind."""
+        codes = [np.unique(factor, return_inverse=True)[1].astype(np.int64) for factor in factors]
+        sizes = [int(code.max(initial=-1)) + 1 for code in codes]
+        starts = np.cumsum([0, *sizes])
+        rows = len(codes[0])
+        columns = np.stack([c + s for c, s in zip(codes, starts, strict=False)], axis=1)
+        pointers = np.arange(rows + 1) * len(codes)
+        data = np.ones(columns.size)
+        shape = (rows, int(starts[-1]))
+        return cls(codes, sparse.csr_array((data, columns.reshape(-1), pointers), shape=shape))
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of levels of each factor."""
+        return [int(code.max(initial=-1)) + 1 for code in self.codes]
+
+    def rank(self) -> int:
+        """Return how many of the dummies are not sums of others.
+
+        Exact for one and for two factors, whose dummies lack one for each connected part; of three
+        or more it is the usual bound, one less for each factor after the first two. A factor whose
+        levels are told by those of another adds nothing.
+        """
+        codes = self.codes
+        for code in self.codes:
+            others = [other for other in codes if other is not code]
+            if any(_tells(other, code) for other in others):
+                codes = others
+        sizes = [int(code.max(initial=-1)) + 1 for code in codes]
+        if len(codes) == 1:
+            return sizes[0]
+        both = sizes[0] + sizes[1]
+        pairs = (np.ones(len(codes[0])), (codes[0], codes[1] + sizes[0]))
+        joined = sparse.coo_array(pairs, shape=(both, both))
+        parts = sparse.csgraph.connected_components(joined)[0]
+        return sum(sizes) - parts - (len(codes) - 2)
+
+    def fitted(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return what each factor contributes to the least-squares fit of some variables.
+
+        Parameters
+        ----------
+        values : (rows, variables) float64 array
+
+        Returns
+        -------
+        parts : list of (rows, variables) float64 array
+            For each factor; their sum is the fit. A constant that two factors could both have is
+            in either.
+        """
+        solution = self._solved(values)
+        ends = np.cumsum(self.sizes)[:-1]
+        parts = np.split(solution, ends)
+        return [part[code] for part, code in zip(parts, self.codes, strict=True)]
+
+    def absorbed(self, values: np.ndarray) -> np.ndarray:
+        """Return what the effects leave of some variables, (rows, variables)."""
+        return values - self.dummies @ self._solved(values)
+
+    def _solved(self, values: np.ndarray) -> np.ndarray:
+        """Return the effect of each level on each variable: D'D x = D'v.
+
+        By conjugate gradients, all variables side by side, in units in which D'D has a diagonal of
+        one. D'D is singular where factors share a constant, which leaves the fit as it is.
+        """
+        scale = 1 / np.sqrt(np.maximum(self.dummies.sum(axis=0), 1))[:, None]
+        products = (self.dummies.T @ self.dummies).tocsr()
+
+        def times(x: np.ndarray) -> np.ndarray:
+            return scale * (products @ (scale * x))
+
+        left = scale * (self.dummies.T @ values)
+        x = np.zeros_like(left)
+        direction = left.copy()
+        square = (left**2).sum(axis=0)
+        enough = TOLERANCE**2 * square
+        for _ in range(MOST_STEPS):
+            going = square > enough
+            if not going.any():
+                return scale * x
+            moved = times(direction)
+            curvature = (direction * moved).sum(axis=0)
+            step = np.where(going, square / np.where(curvature > 0, curvature, np.inf), 0)
+            x += step * direction
+            left -= step * moved
+            before, square = square, (left**2).sum(axis=0)
+            direction = (
+                left + np.where(going, square / np.where(before > 0, before, 1), 0) * direction
+            )
+        raise ArithmeticError(f"the effects did not converge in {MOST_STEPS:,} steps")

@@ -1,0 +1,262 @@
+"""What a lag owes to the kinds of tokens: coefficients as more is held fixed, and Gelbach's parts.
+
+From a pooled regression on, more and more effects enter: documents, parts of speech, those of the
+token before, the tokens themselves, the tokens before. How much each step changes a coefficient
+depends on the order of the steps. Gelbach's decomposition does not: with all effects H = Σ H_k in
+one regression, omitting them moves the coefficients of x by Σ δ_k, where δ_k are those of H_k
+regressed on x.
+
+A token nearly always has one part of speech, so that both effects cannot be told apart. Here the
+part of speech has what the effects of its tokens have in common, their mean over the rows, and the
+token what it has beyond that.
+
+References
+----------
+Gelbach, When do covariates matter? And which ones, and how much? Journal of Labor Economics 34
+(2016).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import special
+
+from attnlag.adjustments.columns import layer_name
+from attnlag.regression import properties
+from attnlag.regression.absorbing import Effects
+from attnlag.regression.crossproducts import layers_and_terms
+from attnlag.regression.terms import is_lag
+
+# The effects in the order in which they enter.
+EFFECTS = ("document", "upos", "upos_previous", "token", "token_previous")
+POOLED = "pooled"
+
+# What has a part in the change of a coefficient, and the effects that it is a part of.
+PARTS = {
+    "document": ("document",),
+    "upos": ("upos", "token"),
+    "token": ("upos", "token"),
+    "upos_previous": ("upos_previous", "token_previous"),
+    "token_previous": ("upos_previous", "token_previous"),
+}
+
+# Bytes of variables in memory at a time; at least one layer.
+BYTES = 64e6
+
+
+@dataclass
+class Decomposition:
+    """Coefficients as more is held fixed.
+
+    Attributes
+    ----------
+    steps : pandas.DataFrame
+        A row per layer, step (`POOLED`, then each of `EFFECTS` beside those before it) and lag.
+    parts : pandas.DataFrame
+        A row per layer, lag and part: the parts of a lag add up to the last step less the first.
+    """
+
+    steps: pd.DataFrame
+    parts: pd.DataFrame
+
+
+def factors_of(designs: Sequence[Path], token_properties: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Return the level of each of `EFFECTS` in each row of the designs of all shards."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in EFFECTS}
+    documents = 0
+    for design, table in zip(designs, token_properties, strict=True):
+        keys = pq.read_table(design, columns=["document", "window", "position", "token_id"])
+        keys = keys.unify_dictionaries().combine_chunks()
+        upos = properties.read_property("upos", [table])
+        token = properties.read_property("token_id", [table])
+        position = keys["position"].to_numpy()
+        # The first token of a sequence has none before it: that is a level of its own.
+        moved = pa.array(np.maximum(position - 1, 0))
+        before = keys.set_column(keys.schema.get_field_index("position"), "position", moved)
+        column = keys["document"].combine_chunks()
+        found["document"].append(column.indices.to_numpy() + documents)
+        documents += len(column.dictionary)
+        found["upos"].append(upos.of(keys))
+        found["token"].append(keys["token_id"].to_numpy())
+        for name, of in (("upos_previous", upos), ("token_previous", token)):
+            found[name].append(np.where(position > 0, of.of(before), -1))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def layers_of_design(designs: Sequence[Path]) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
+    """Yield some layers at a time, their terms, and values (layers, 1 + lags, rows)."""
+    schema = pq.read_schema(designs[0])
+    layers, terms = layers_and_terms(schema)
+    terms = ["y", *filter(is_lag, terms)]
+    rows = sum(pq.read_metadata(path).num_rows for path in designs)
+    at_once = max(1, int(BYTES // (8 * len(terms) * max(rows, 1))))
+    for start in range(0, len(layers), at_once):
+        chosen = layers[start : start + at_once]
+        names = [f"{layer_name(layer)}.{term}" for layer in chosen for term in terms]
+        table = pa.concat_tables([pq.read_table(path, columns=names) for path in designs])
+        values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in names])
+        yield chosen, terms, values.reshape(len(chosen), len(terms), -1)
+
+
+def decomposed(
+    designs: Sequence[Path], token_properties: Sequence[Path], alpha: float
+) -> Decomposition:
+    """Return the coefficients of lags and leads as effects enter, and what each effect changes.
+
+    Parameters
+    ----------
+    designs, token_properties : sequence of Path
+        Of all shards, in order.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    """
+    factors = factors_of(designs, token_properties)
+    steps: list[pd.DataFrame] = []
+    parts: list[pd.DataFrame] = []
+    for layers, terms, values in layers_of_design(designs):
+        valid = ~np.isnan(values).any(axis=1)
+        # Nearly always all layers have the same rows: their variables are solved side by side.
+        masks: dict[bytes, list[int]] = {}
+        for place, mask in enumerate(valid):
+            masks.setdefault(mask.tobytes(), []).append(place)
+        for places in masks.values():
+            kept = valid[places[0]]
+            own = {name: codes[kept] for name, codes in factors.items()}
+            variables = values[places][:, :, kept]
+            numbers = [layers[place] for place in places]
+            whole = fitted_effects(variables, own, EFFECTS)
+            steps.append(coefficients_by_step(variables, own, numbers, terms[1:], alpha, whole))
+            parts.append(parts_of_change(variables, own, numbers, terms[1:], whole))
+    order = ["layer", "step", "term"]
+    found = pd.concat(steps, ignore_index=True)
+    found["step"] = pd.Categorical(found["step"], [POOLED, *EFFECTS])
+    found = found.sort_values(order, kind="stable", ignore_index=True)
+    found["step"] = found["step"].astype(str)
+    return Decomposition(
+        found,
+        pd.concat(parts, ignore_index=True).sort_values(
+            ["layer", "term"], kind="stable", ignore_index=True
+        ),
+    )
+
+
+def fitted_effects(
+    values: np.ndarray, factors: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return what each of some effects contributes to the fit of (layers, variables, rows) values.
+
+    Without any effect it is the mean.
+    """
+    if not names:
+        return {"": np.broadcast_to(values.mean(axis=2, keepdims=True), values.shape)}
+    flat = values.reshape(-1, values.shape[2]).T
+    parts = Effects.of([factors[name] for name in names]).fitted(flat)
+    return {name: part.T.reshape(values.shape) for name, part in zip(names, parts, strict=True)}
+
+
+def coefficients_by_step(
+    values: np.ndarray,
+    factors: Mapping[str, np.ndarray],
+    layers: Sequence[int],
+    lags: Sequence[str],
+    alpha: float,
+    whole: Mapping[str, np.ndarray],
+) -> pd.DataFrame:
+    """Return the coefficients of each step, with errors clustered by document (CRV1).
+
+    Parameters
+    ----------
+    values : (layers, 1 + lags, rows) float64 array
+        The outcome and the lags, without NaN.
+    factors : mapping of str to (rows,) array
+        Levels of each of `EFFECTS`.
+    layers : sequence of int
+    lags : sequence of str
+    alpha : float
+    whole : mapping of str to array
+        What each of `EFFECTS` contributes, from `fitted_effects`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        NaN where the rows are not more than the effects, or a lag does not vary beside them.
+    """
+    _, size, n = values.shape
+    document = np.unique(factors["document"], return_inverse=True)[1]
+    documents = int(document.max(initial=-1)) + 1
+    total = ((values[:, 0] - values[:, 0].mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    rows = []
+    for entered in range(len(EFFECTS) + 1):
+        names = EFFECTS[:entered]
+        # A pooled regression has a constant.
+        rank = Effects.of([factors[name] for name in names] or [np.zeros(n)]).rank()
+        every = names == EFFECTS
+        fitted = whole if every else fitted_effects(values, factors, names)
+        left = values - sum(fitted.values())
+        # Clusters take the levels that are nested in them: they cost no degree of freedom.
+        nested = documents - 1 if names else 0
+        columns = size - 1 + rank - nested
+        for layer, own, about_mean in zip(layers, left, total, strict=True):
+            y, x = own[0], own[1:]
+            a = x @ x.T
+            estimate = error = np.full(size - 1, np.nan)
+            r_squared = np.nan
+            if n > columns + nested and np.linalg.matrix_rank(a, hermitian=True) == size - 1:
+                estimate = np.linalg.solve(a, x @ y)
+                residual = y - estimate @ x
+                scores = np.stack([np.bincount(document, row * residual) for row in x])
+                factor = documents / max(documents - 1, 1) * (n - 1) / (n - columns)
+                inverse = np.linalg.inv(a)
+                error = np.sqrt(np.diag(factor * inverse @ scores @ scores.T @ inverse))
+                r_squared = 1 - residual @ residual / about_mean
+            step = names[-1] if names else POOLED
+            for lag, one, its_error in zip(lags, estimate, error, strict=True):
+                rows.append((layer, step, lag, one, its_error, r_squared, rank))
+    table = pd.DataFrame(
+        rows, columns=["layer", "step", "term", "estimate", "std_error", "r_squared", "effects"]
+    )
+    reach = special.stdtrit(max(documents - 1, 1), 1 - alpha / 2) * table["std_error"]
+    return table.assign(
+        conf_low=table["estimate"] - reach,
+        conf_high=table["estimate"] + reach,
+        n_obs=n,
+        n_documents=documents,
+    )
+
+
+def parts_of_change(
+    values: np.ndarray,
+    factors: Mapping[str, np.ndarray],
+    layers: Sequence[int],
+    lags: Sequence[str],
+    whole: Mapping[str, np.ndarray],
+) -> pd.DataFrame:
+    """Return what each part changes the coefficients by, from pooled to all effects.
+
+    Parameters
+    ----------
+    values, factors, layers, lags, whole
+        As `coefficients_by_step` takes them.
+    """
+    rows = []
+    for place, layer in enumerate(layers):
+        x = values[place, 1:]
+        left = values[place] - sum(part[place] for part in whole.values())
+        # The effects on y, given the lags.
+        full = np.linalg.lstsq(left[1:].T, left[0], rcond=None)[0]
+        own = {name: part[place, 0] - full @ part[place, 1:] for name, part in whole.items()}
+        centred = x - x.mean(axis=1, keepdims=True)
+        for part, names in PARTS.items():
+            effect = np.sum([own[name] for name in names], axis=0)
+            if len(names) > 1:
+                kind = np.unique(factors[names[0]], return_inverse=True)[1]
+                mean = (np.bincount(kind, effect) / np.bincount(kind))[kind]
+                effect = mean if part == names[0] else effect - mean
+            owed = np.linalg.lstsq(centred.T, effect - effect.mean(), rcond=None)[0]
+            rows += [(layer, lag, part, -one) for lag, one in zip(lags, owed, strict=True)]
+    return pd.DataFrame(rows, columns=["layer", "term", "part", "change"])

@@ -1,0 +1,153 @@
+"""Effects of tokens, and of the tokens before, taken out of a design beside those of documents.
+
+Tokens are shared by documents and shards, so that their effects are solved over all shards first,
+and then taken out shard by shard. What is left is a design like any other: with document effects it
+gives the coefficients of the regression with a dummy for each document and each token.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments.columns import KEYS
+from attnlag.regression import properties
+from attnlag.regression.absorbing import Effects
+from attnlag.regression.properties import Property
+
+# The token that an effect is of, seen from the outcome.
+OFFSETS = {"token": 0, "previous_token": -1}
+
+# Bytes of variables in memory at a time; at least one variable.
+BYTES = 64e6
+
+
+def tokens_of(norms: Sequence[Path]) -> Property:
+    """Return which token each place in the text has."""
+    return properties.read_property("token_id", norms)
+
+
+def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the token that each of some effects is of, in the rows of a design.
+
+    -1 is the place before the first token of a sequence.
+    """
+    position = keys["position"].to_numpy()
+    found = {}
+    for name in effects:
+        there = position + OFFSETS[name]
+        place = keys.schema.get_field_index("position")
+        moved = keys.set_column(place, "position", pa.array(np.maximum(there, 0)))
+        found[name] = np.where(there < 0, -1, tokens.of(moved)).astype(np.int64)
+    return found
+
+
+def complete_rows(design: pa.Table, outcomes: Sequence[str]) -> np.ndarray:
+    """Return the rows of a design that have all of some outcomes."""
+    known = [~np.isnan(design[name].to_numpy(zero_copy_only=False)) for name in outcomes]
+    return np.all([np.ones(design.num_rows, dtype=bool), *known], axis=0)
+
+
+def solved(
+    designs: Sequence[Path], norms: Sequence[Path], effects: Sequence[str]
+) -> tuple[pa.Table, int]:
+    """Return the effects of tokens on each column of a design, over all shards.
+
+    Parameters
+    ----------
+    designs, norms : sequence of Path
+        Of all shards, in order.
+    effects : sequence of str
+        Some of `OFFSETS`.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        A row per effect and token: ``effect``, ``token_id``, and each column of the design but
+        for those of layers without rows.
+    absorbed : int
+        Independent dummies beside those of documents.
+    """
+    schema = pq.read_schema(designs[0])
+    outcomes = [name for name in schema.names if name.endswith(".y")]
+    document = []
+    levels: dict[str, list[np.ndarray]] = {name: [] for name in effects}
+    documents = 0
+    outcome = pa.concat_tables([pq.read_table(path, columns=outcomes) for path in designs])
+    # A layer without the layer before that it needs has no row.
+    outcomes = [name for name in outcomes if outcome[name].null_count < outcome.num_rows]
+    complete = complete_rows(outcome, outcomes)
+    fitted_layers = {name.partition(".")[0] for name in outcomes}
+    for design, path in zip(designs, norms, strict=True):
+        keys = pq.read_table(design, columns=KEYS).unify_dictionaries().combine_chunks()
+        column = keys["document"].combine_chunks()
+        document.append(column.indices.to_numpy() + documents)
+        documents += len(column.dictionary)
+        for name, each in levels_of(keys, tokens_of([path]), effects).items():
+            levels[name].append(each)
+    own = {name: np.concatenate(parts)[complete] for name, parts in levels.items()}
+    factors = Effects.of([np.concatenate(document)[complete], *own.values()])
+    variables = [
+        name
+        for name in schema.names
+        if name not in KEYS
+        and (not name.startswith("layer_") or name.partition(".")[0] in fitted_layers)
+    ]
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("effect", "token_id", *variables)}
+    of_effect = {name: np.unique(codes, return_index=True) for name, codes in own.items()}
+    for name, (token, _) in of_effect.items():
+        columns["effect"].append(np.full(len(token), name))
+        columns["token_id"].append(token)
+    at_once = max(1, int(BYTES // (8 * max(len(complete), 1))))
+    for start in range(0, len(variables), at_once):
+        chosen = variables[start : start + at_once]
+        parts = [pq.read_table(path, columns=chosen) for path in designs]
+        table = pa.concat_tables(parts)
+        values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in chosen], axis=1)
+        fitted = factors.fitted(values[complete])[1:]
+        for (_, first), part in zip(of_effect.values(), fitted, strict=True):
+            for name, column in zip(chosen, part[first].T, strict=True):
+                columns[name].append(column)
+    found = pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
+    alone = len(np.unique(factors.codes[0]))
+    return found, factors.rank() - alone
+
+
+def without_effects(design: pa.Table, tokens: Property, effects: pa.Table) -> pa.Table:
+    """Return a design with the effects of tokens taken out of all its columns.
+
+    Rows that some layer drops are null in all layers: the effects were solved without them.
+
+    Parameters
+    ----------
+    design : pyarrow.Table
+        With its keys.
+    tokens : Property
+        From `tokens_of`.
+    effects : pyarrow.Table
+        From `solved`.
+    """
+    solved_columns = set(effects.schema.names)
+    outcomes = [name for name in design.schema.names if name.endswith(".y")]
+    complete = complete_rows(design, [name for name in outcomes if name in solved_columns])
+    names = list(dict.fromkeys(effects["effect"].to_pylist()))
+    keys = design.select(KEYS).combine_chunks()
+    kind = np.array(effects["effect"].to_pylist())
+    places = {}
+    for name, levels in levels_of(keys, tokens, names).items():
+        own = np.flatnonzero(kind == name)
+        token = effects["token_id"].to_numpy()[own]
+        places[name] = own[np.minimum(np.searchsorted(token, levels), len(own) - 1)]
+    columns = []
+    for name in design.schema.names:
+        column = design[name]
+        if name in solved_columns and name not in KEYS:
+            values = column.to_numpy(zero_copy_only=False)
+            effect = effects[name].to_numpy()
+            left = values - sum(effect[place] for place in places.values())
+            dropped = ~complete if name.startswith("layer_") else None
+            column = pa.array(np.where(complete, left, 0.0), mask=dropped)
+        columns.append(column)
+    return pa.table(columns, schema=design.schema)

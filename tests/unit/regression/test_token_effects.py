@@ -1,0 +1,70 @@
+"""Effects of tokens taken out of a design, against the regression with all dummies."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import statsmodels.formula.api as smf
+from test_classes import design_of, shard_of, tokens  # noqa: F401
+
+from attnlag.regression import crossproducts, inference, token_effects
+
+
+@pytest.mark.parametrize("effects", [("token",), ("token", "previous_token")])
+def test_coefficients_and_errors_are_those_with_all_dummies(tokens, effects, tmp_path):  # noqa: F811
+    table, path = tokens
+    design = design_of(tokens, lags=(1, 2))
+    # One layer drops a row: both do without it.
+    gap = np.arange(design.num_rows) == 37
+    for name in ("y", "lag_1", "lag_2"):
+        place = design.schema.get_field_index(f"layer_00.{name}")
+        values = design.column(place).to_numpy(zero_copy_only=False)
+        design = design.set_column(place, f"layer_00.{name}", pa.array(values, mask=gap))
+    # Two shards, which share tokens.
+    cut = int(np.flatnonzero(design["document"].to_pandas().to_numpy() == "d14")[0])
+    halves = [design.slice(0, cut), design.slice(cut)]
+    paths = [tmp_path / f"{number}.parquet" for number in range(2)]
+    for half, file in zip(halves, paths, strict=True):
+        pq.write_table(half.unify_dictionaries().combine_chunks(), file)
+    solved, absorbed = token_effects.solved(paths, [path, path], effects)
+    known = token_effects.tokens_of([path])
+    left = pa.concat_tables([token_effects.without_effects(half, known, solved) for half in halves])
+    shard = shard_of(left.unify_dictionaries().combine_chunks().to_batches(), left.schema)
+    shard.absorbed = absorbed
+    stack = crossproducts.stacked([shard], fixed_effects=True)
+    fit = inference.fit(stack, "cluster", 2)[1]
+
+    frame = table.to_pandas()
+    before = frame.groupby(["document", "window"], observed=True)["token_id"].shift()
+    keys = ["document", "window", "position"]
+    rows = design.to_pandas().merge(frame.assign(previous_token=before)[[*keys, "previous_token"]])
+    rows = rows[~gap].rename(columns=lambda name: name.replace("layer_01.", ""))
+    rows = rows.rename(columns={"token_id": "token"})
+    terms = " + ".join(f"C({name})" for name in effects)
+    expected = smf.ols(f"y ~ lag_1 + lag_2 + C(document) + {terms}", rows)
+    codes = rows["document"].astype("category").cat.codes
+    clustered = expected.fit(cov_type="cluster", cov_kwds={"groups": codes})
+    assert fit.n_obs == len(rows)
+    assert fit.estimate == pytest.approx(clustered.params[["lag_1", "lag_2"]].to_numpy(), abs=1e-8)
+    # Documents are nested in the clusters.
+    n, k = len(rows), len(clustered.params)
+    scale = np.sqrt((n - k) / (n - k + 29))
+    errors = np.sqrt(np.diag(fit.covariance))
+    assert errors == pytest.approx(scale * clustered.bse[["lag_1", "lag_2"]].to_numpy(), rel=1e-7)
+    assert fit.sigma == pytest.approx(np.sqrt(expected.fit().mse_resid), rel=1e-8)
+
+
+def test_the_place_before_a_text_is_a_level_of_its_own(tokens):  # noqa: F811
+    _, path = tokens
+    keys = pa.table(
+        {
+            "document": pa.array(["d0", "d0"]).dictionary_encode(),
+            "window": pa.array([0, 1], pa.int32()),
+            "position": pa.array([0, 1], pa.int32()),
+        }
+    )
+    known = token_effects.tokens_of([path])
+    levels = token_effects.levels_of(keys, known, ["previous_token"])
+    told = pd.read_parquet(path).query("document == 'd0' and window == 1")["token_id"]
+    assert levels["previous_token"].tolist() == [-1, told.iloc[0]]

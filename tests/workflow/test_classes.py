@@ -1,0 +1,124 @@
+"""Slopes by class and effects of tokens in a real run, against statsmodels on the norms alone."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from projects import new_project, small_corpus
+
+BASE = "results/tiny/small"
+SITE = f"{BASE}/attention"
+TAGS = ("NOUN", "VERB", "ADP")
+REGRESSIONS = {
+    "by_class": {
+        "lags": [1, 2],
+        "by": {"upos": "outcome"},
+        "by_rows": 30,
+        "covariates": ["word_final", "upos_previous", "zipf", "surprisal"],
+    },
+    "held_fixed": {
+        "lags": [1],
+        "by": {"word_initial": "lag"},
+        "by_rows": 30,
+        "fixed_effects": ["document", "token", "previous_token"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def project(gpt2, tmp_path_factory):
+    project = new_project(tmp_path_factory.mktemp("classes") / "project", gpt2)
+    lines = ["document,word,tag"]
+    # The longest have two windows.
+    corpus = small_corpus(14)
+    (project.folder / "data" / "small.jsonl").write_text(corpus)
+    for line in corpus.splitlines():
+        document = json.loads(line)
+        for place, word in enumerate(re.findall(r"\S+", document["text"])):
+            tag = TAGS[(len(word) + place % 2) % 3]
+            lines.append(f'{document["id"]},"{word.replace(chr(34), chr(34) * 2)}",{tag}')
+    (project.folder / "data" / "tags.csv").write_text("\n".join(lines) + "\n")
+    tagger = {"file": "data/tags.csv", "language": "en"}
+    project.write_config(
+        corpora={"small": {**project.config["corpora"]["small"], "shards": 2, "tagger": tagger}},
+        regressions=REGRESSIONS,
+        controls={
+            "permutation": {"draws": 19, "within": "upos"},
+            "random_weights": {"documents": 8},
+        },
+    )
+    project.run()
+    return project
+
+
+@pytest.fixture(scope="module")
+def rows(project):
+    """Return all tokens with their log norms in the last layer and their properties."""
+
+    def whole(pattern):
+        paths = sorted(project.folder.glob(pattern))
+        return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+
+    norms = whole(f"{SITE}/norms/*.parquet")
+    found = whole(f"{BASE}/token_properties/*.parquet").astype({"document": str, "upos": str})
+    log = np.log(norms["layer_01"].astype(float)).where(norms["position"] >= 1)
+    surprisal = whole(f"{BASE}/surprisal/*.parquet")["surprisal"]
+    found = found.assign(y=log, surprisal=surprisal)
+    sequence = found.groupby(["document", "window"])
+    for name, source, by in (
+        ("lag_1", "y", 1),
+        ("lag_2", "y", 2),
+        ("upos_previous", "upos", 1),
+        ("token_previous", "token_id", 1),
+        ("initial_previous", "word_initial", 1),
+    ):
+        found[name] = sequence[source].shift(by)
+    return found
+
+
+def table(project, regression, name):
+    return pd.read_parquet(project.folder / f"{SITE}/{regression}/{name}.parquet")
+
+
+def test_slopes_by_class_are_those_of_statsmodels(project, rows):
+    data = rows.dropna(subset=["lag_1", "lag_2", "surprisal"])
+    data = data.assign(final=data["word_final"].astype(float), known=data["zipf_known"] * 1.0)
+    common = "final + C(upos_previous) + zipf + known + surprisal"
+    fit = smf.ols(f"y ~ 0 + C(upos) + C(upos):lag_1 + C(upos):lag_2 + {common}", data).fit()
+    found = table(project, "by_class", "classes").query("layer == 1 and term == 'lag_1'")
+    classes = sorted(data["upos"].unique())
+    assert sorted(found["subset"]) == sorted([*classes, "all"])
+    for name, estimate in found.set_index("subset")["estimate"].drop("all").items():
+        assert estimate == pytest.approx(fit.params[f"C(upos)[{name}]:lag_1"], rel=1e-6)
+    main = table(project, "by_class", "coefficients").query("layer == 1").set_index("term")
+    plain = smf.ols(f"y ~ lag_1 + lag_2 + {common}", data).fit()
+    assert main.loc["lag_1", "estimate"] == pytest.approx(plain.params["lag_1"], rel=1e-6)
+    assert main.loc["surprisal", "estimate"] == pytest.approx(plain.params["surprisal"], rel=1e-6)
+
+
+def test_effects_of_tokens_are_those_of_dummies(project, rows):
+    data = rows.dropna(subset=["lag_1"])
+    effects = "C(document) + C(token_id) + C(token_previous)"
+    fit = smf.ols(f"y ~ lag_1 + {effects}", data).fit()
+    main = table(project, "held_fixed", "coefficients").query("layer == 1").set_index("term")
+    assert main.loc["lag_1", "estimate"] == pytest.approx(fit.params["lag_1"], rel=1e-6)
+    steps = table(project, "held_fixed", "steps").query("layer == 1").set_index("step")
+    plain = smf.ols("y ~ lag_1 + C(document) + C(upos)", data).fit()
+    assert steps.loc["upos", "estimate"] == pytest.approx(plain.params["lag_1"], rel=1e-6)
+    assert steps.loc["upos", "r_squared"] == pytest.approx(plain.rsquared, rel=1e-6)
+    # There is no order to permute beside effects that would differ in each draw.
+    assert not (project.folder / f"{SITE}/held_fixed/permutations").exists()
+    assert "permuted_mean" not in table(project, "held_fixed", "controls")
+
+
+def test_the_findings_say_how_slopes_differ_and_what_was_permuted(project):
+    text = (project.folder / f"{SITE}/by_class/findings.txt").read_text()
+    assert re.search(
+        r"lag 1 by class of token, median over the layers: -?[\d.]+ \((NOUN|VERB|ADP)", text
+    )
+    assert "permuted within the parts of speech of their documents 19 times" in text
+    for name in ("slopes_by_class", "lag_as_covariates_enter"):
+        assert (project.folder / f"{SITE}/by_class/figures/{name}.png").stat().st_size > 10_000
