@@ -73,6 +73,10 @@ def of_vectors(config: Config, regression: str) -> bool:
     return config.extraction.keep == "vectors"
 
 
+def with_vector_regression(config: Config, regression: str) -> bool:
+    return config.vector_regression() is not None
+
+
 def several_regressions(config: Config, regression: str) -> bool:
     return len(config.regressions) > 1
 
@@ -142,6 +146,7 @@ BANDS = {
     "documents": ("", "documents that were intervened on"),
     "positions": ("tokens", "targets behind the estimate"),
 }
+SITE_FOLDER = "results/{model}/{corpus}/{site}"
 STUDY_FOLDER = "results/{model}/{corpus}/{site}/{regression}"
 OUTPUTS = [
     Output(
@@ -521,6 +526,68 @@ OUTPUTS = [
         wanted=True,
     ),
     Output(
+        f"{SITE_FOLDER}/vector_products/{{shard}}.parquet",
+        "sums of products of the vectors of tokens and those before them, a row per layer; lists "
+        "hold all folds one after the other, of x (predictors) and y (outcomes)",
+        {
+            "layer": COEFFICIENTS["layer"],
+            "folds": ("", "number of folds of documents"),
+            "centre": ("", "vector that was taken off all others first"),
+            "components": ("", "principal components of a wide model, else empty"),
+            "n": ("tokens", "rows of each fold"),
+            "x": ("", "sums of x"),
+            "y": ("", "sums of y"),
+            "yy": ("", "sums of ‖y‖²"),
+            "xx": ("", "sums of x x', upper triangles, row by row"),
+            "xy": ("", "sums of x y'"),
+            "permuted_y": ("", "`y` with outcomes drawn from the document's other tokens"),
+            "permuted_yy": ("", "`yy`, likewise"),
+            "permuted_xy": ("", "`xy`, likewise"),
+        },
+        when=with_vector_regression,
+    ),
+    Output(
+        f"{SITE_FOLDER}/vector_fits.csv",
+        "how well the vector of a token is predicted by those before it: a row per layer, "
+        "predictor and rank",
+        {
+            "model": STUDY["model"],
+            "corpus": STUDY["corpus"],
+            "site": STUDY["site"],
+            "layer": COEFFICIENTS["layer"],
+            "predictor": (
+                "",
+                "`vector`: ridge regression on the vectors before; `scalar`: these times one "
+                "number for each lag; `document_mean`: the mean of the document's other tokens; "
+                "`permuted_order`: as `vector`, with tokens permuted within their documents; "
+                "`random_weights`: as `vector`, of the untrained architecture",
+            ),
+            "rank": ("", "rank of the coefficients of a ridge regression, else empty"),
+            "ridge": (
+                "mean variance of the predictors",
+                "median over the folds of the penalty that was chosen",
+            ),
+            "r_squared": ("", "1 - Σ SSE / Σ SST in documents that the fit did not see"),
+            "conf_low": ("", "lower end of its interval, from draws of documents"),
+            "conf_high": ("", "its upper end"),
+            "documents": ("", "documents that were predicted"),
+            "rows": ("tokens", "tokens that were predicted"),
+            "participation_ratio": (
+                "",
+                "number of dimensions that the variance is spread over: (Σ s)² / Σ s² of the "
+                "variances s along the principal axes",
+            ),
+            "mean_share": ("", "share of Σ ‖a‖² that the layer's mean vector has"),
+        },
+        when=with_vector_regression,
+    ),
+    Output(
+        f"{SITE_FOLDER}/vector_findings.txt",
+        "how much of the vector is predicted, in words",
+        when=with_vector_regression,
+        wanted=True,
+    ),
+    Output(
         "results/comparison/coefficients.csv",
         "the coefficients of all models, corpora, sites and regressions",
         {
@@ -602,6 +669,7 @@ FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_effects": (f"{CAUSAL_FOLDER}/figures", causal),
+    "plot_vectors": ("results/{model}/{corpus}/{site}/figures", with_vector_regression),
     "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
     "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),
 }

@@ -24,6 +24,8 @@ from attnlag.regression.settings import (
     PermutationsSettings,
     RegressionSettings,
     SampleSettings,
+    VectorProductsSettings,
+    VectorsSettings,
 )
 
 
@@ -163,6 +165,30 @@ def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
         bootstrap=inference.bootstrap,
         seed=inference.seed,
         drop_first=config.norms.drop_first,
+    )
+
+
+def accumulate_vectors(config: Config, names: Names) -> VectorProductsSettings:
+    vectors = config.vectors
+    assert vectors is not None
+    return VectorProductsSettings(
+        lags=tuple(vectors.lags),
+        folds=vectors.folds,
+        components=vectors.components,
+        drop_first=config.norms.drop_first,
+    )
+
+
+def fit_vectors(config: Config, names: Names) -> VectorsSettings:
+    vectors, inference = config.vectors, config.inference
+    assert vectors is not None
+    return VectorsSettings(
+        products=accumulate_vectors(config, names),
+        ranks=tuple(vectors.ranks),
+        ridge=tuple(vectors.ridge),
+        alpha=inference.alpha,
+        bootstrap=inference.bootstrap,
+        seed=inference.seed,
     )
 
 
