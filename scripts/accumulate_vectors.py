@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
-from attnlag.regression import vector_products
+from attnlag.regression import vector_pairs, vector_products
 from attnlag.regression.settings import VectorProductsSettings
 from attnlag.storage import tables
 
@@ -29,7 +29,7 @@ def main(args):
     found = vector_products.products(
         args.activations,
         args.first,
-        vector_products.folds_of_documents(documents, settings.folds),
+        vector_pairs.folds_of_documents(documents, settings.folds),
         settings,
         program.usable_threads(args.threads),
     )

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
-from attnlag.regression import vector_fits, vector_products
+from attnlag.regression import vector_fits, vector_pairs
 from attnlag.regression.settings import VectorsSettings
 from attnlag.report.vectors import vector_findings
 from attnlag.storage import tables, writing
@@ -21,7 +21,7 @@ parser = program.argument_parser(__doc__, VectorsSettings)
 parser.add_argument("products", type=Path, help="the first shard; the others lie beside it")
 parser.add_argument("--activations", type=Path, required=True, help="likewise")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
-parser.add_argument("--random-weights", type=Path, nargs="*", default=[], help="products of these")
+parser.add_argument("--random-weights", type=Path, nargs="*", default=[], help="vectors of these")
 parser.add_argument("--site", required=True, help="what the vectors are of")
 parser.add_argument("--threads", type=int, help="layers side by side (default: all cores)")
 parser.add_argument("--output", type=Path, required=True, help="Parquet; CSV beside it")
@@ -43,7 +43,7 @@ def main(args):
         products,
         tables.shards(args.activations),
         next(iter(args.random_weights), None),
-        vector_products.folds_of_documents(documents, settings.products.folds),
+        vector_pairs.folds_of_documents(documents, settings.products.folds),
         settings,
         program.usable_threads(args.threads),
     )

@@ -39,6 +39,10 @@ rule fit_vectors:
         products=shards_of(f"{SITE}/vector_products/{{shard}}.parquet"),
         activations=shards_of(f"{SITE}/activations/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
+        random_weights=if_asked(
+            CONFIG.controls.random_weights,
+            lambda wildcards: f"{SITE}/random_weights_vectors.parquet",
+        ),
     output:
         fits=f"{SITE}/vector_fits.parquet",
         fits_csv=f"{SITE}/vector_fits.csv",
@@ -62,6 +66,7 @@ rule fit_vectors:
         "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
         ' python "$ATTNLAG"/scripts/fit_vectors.py {input.products[0]:q}'
         " --activations {input.activations[0]:q} --corpus {input.corpus:q}"
+        " --random-weights {input.random_weights:q}"
         " --settings {params.settings:q} --site {wildcards.site:q} --threads {threads}"
         " --output {output.fits:q} --findings {output.findings:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -82,7 +82,9 @@ class Data:
 def reduce(inputs: VectorsInputs) -> Data:
     """Return the table and what it rests on."""
     settings = inputs.settings
-    return Data(inputs.fits, settings["alpha"], settings["products"]["lags"])
+    # Of what has no rank, it is none.
+    fits = inputs.fits.astype({"rank": "Int64"})
+    return Data(fits, settings["alpha"], settings["products"]["lags"])
 
 
 def title_of(data: Data) -> str:
@@ -100,7 +102,7 @@ def title_of(data: Data) -> str:
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw R² by layer twice: of the full rank among its controls, and of each rank."""
-    ranks = sorted(data.of(vector_fits.VECTOR)["rank"].unique())
+    ranks = sorted(map(int, data.of(vector_fits.VECTOR)["rank"].unique()))
     colours = dict(zip(ranks, [*layer_colours(len(ranks))[:-1][::-1], FULL], strict=True))
     legend = {
         f"full rank ({ranks[-1]})": Line2D([], [], color=FULL, marker="o", ms=4.5),

@@ -73,6 +73,10 @@ def of_vectors(config: Config, regression: str) -> bool:
     return config.extraction.keep == "vectors"
 
 
+def vectors_of_random_weights(config: Config, regression: str) -> bool:
+    return of_vectors(config, regression) and with_random_weights(config, regression)
+
+
 def with_vector_regression(config: Config, regression: str) -> bool:
     return config.vector_regression() is not None
 
@@ -321,6 +325,12 @@ OUTPUTS = [
         "group: a row per token",
         {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the vector")},
         when=with_random_weights,
+    ),
+    Output(
+        "results/{model}/{corpus}/{site}/random_weights_vectors.parquet",
+        "vectors, of the same tokens",
+        {**KEYS, LAYERS: ("", "the adjustment vector of this layer with random weights")},
+        when=vectors_of_random_weights,
     ),
     Output(
         "results/{model}/{corpus}/stream/random_weights.parquet",

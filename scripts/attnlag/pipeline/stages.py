@@ -76,10 +76,9 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
 def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
     control = config.controls.random_weights
     assert control is not None
-    extraction = dataclasses.replace(
-        extract_activations(config, names), keep="norms", storage_dtype=None
+    return RandomWeightsSettings(
+        extract_activations(config, names), documents=control.documents, seed=control.seed
     )
-    return RandomWeightsSettings(extraction, documents=control.documents, seed=control.seed)
 
 
 def build_design(config: Config, names: Names) -> DesignSettings:

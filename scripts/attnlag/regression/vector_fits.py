@@ -6,11 +6,8 @@ A reduced rank projects the predictions on their leading principal directions (M
 2011, Statistical Analysis and Data Mining 4, 612-622).
 """
 
-import functools
-import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +19,32 @@ import scipy.linalg
 from attnlag.adjustments.columns import layer_number, layers_in
 from attnlag.regression.bootstrap import weights_of_draws
 from attnlag.regression.settings import VectorsSettings
-from attnlag.regression.vector_products import (
+from attnlag.regression.vector_pairs import (
     Frame,
-    LayerProducts,
     Rows,
-    Sums,
     blocks,
+    folds_of_documents,
+    frame_of,
     pairs,
-    read,
     rows_of,
-    side_by_side,
     sums_by_document,
 )
-
-# Random directions in which the errors of penalties are compared.
-DIRECTIONS = 32
+from attnlag.regression.vector_products import (
+    LayerProducts,
+    Sums,
+    layer_products,
+    read,
+    side_by_side,
+)
+from attnlag.regression.vector_ridge import (
+    can_be_fitted,
+    chosen_penalties,
+    median,
+    participation_ratio,
+    r_squared_of_products,
+    ridge,
+    sum_of,
+)
 
 # What predicts the vector: the vector before it, and what its R² is held against.
 VECTOR, SCALAR, DOCUMENT = "vector", "scalar", "document_mean"
@@ -79,62 +87,6 @@ class Model:
     permuted: np.ndarray
 
 
-def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
-    """Return the coefficients of a ridge regression from centred cross-products.
-
-    Parameters
-    ----------
-    xx, xy : (p, p) and (p, c) float64 arrays
-    penalty : float
-        In units of the mean of the diagonal of xx.
-    """
-    penalised = xx.copy()
-    penalised.flat[:: len(xx) + 1] += penalty * np.trace(xx) / len(xx)
-    factor = scipy.linalg.cho_factor(penalised, overwrite_a=True, check_finite=False)
-    return scipy.linalg.cho_solve(factor, xy, check_finite=False)
-
-
-def chosen_penalties(folds: Sequence[Sums], penalties: Sequence[float]) -> np.ndarray:
-    """Return for each fold the penalty that cross-validation among the other folds chooses.
-
-    It is the largest whose error is within one standard error of the smallest. The standard error
-    is that of the difference, over the folds: what makes a fold hard to predict is common to all
-    penalties. Errors are unbiased estimates from random directions of the outcome (Hutchinson),
-    which takes a small part of the time of all directions.
-    """
-    if len(penalties) == 1:
-        return np.full(len(folds), penalties[0])
-    c = len(folds[0].y)
-    if c > DIRECTIONS:
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], (c, DIRECTIONS))
-        sketch = signs / np.sqrt(DIRECTIONS)
-        folds = [replace(sums, y=sums.y @ sketch, xy=sums.xy @ sketch) for sums in folds]
-    total = sum_of(folds)
-    errors = np.full((len(folds), len(folds), len(penalties)), np.nan)
-    for one, other in combinations(range(len(folds)), 2):
-        rest = total - folds[one] - folds[other]
-        means, centred = rest.means, rest.centred()
-        for place, penalty in enumerate(penalties):
-            coefficients = ridge(*centred, penalty)
-            for unseen, left_out in ((one, other), (other, one)):
-                sums = folds[unseen]
-                error = sums.error(coefficients, *means) / sums.variation(means[1])
-                errors[left_out, unseen, place] = error
-    chosen = np.empty(len(folds))
-    for fold in range(len(folds)):
-        # Of the other folds, each predicted without this one.
-        found = np.delete(errors[fold], fold, axis=0)
-        excess = found - found[:, [found.mean(axis=0).argmin()]]
-        error = excess.std(axis=0, ddof=1) / np.sqrt(len(found))
-        chosen[fold] = np.asarray(penalties)[excess.mean(axis=0) <= error].max()
-    return chosen
-
-
-def sum_of(folds: Sequence[Sums]) -> Sums:
-    """Return the sums over all folds."""
-    return functools.reduce(operator.add, folds)
-
-
 def fit(total: Sums, permuted: Sums, penalty: float, rank: int) -> Model:
     """Return the prediction that is fitted to some rows.
 
@@ -161,21 +113,6 @@ def fit(total: Sums, permuted: Sums, penalty: float, rank: int) -> Model:
         np.einsum("idjd->ij", by_lag), np.einsum("idd->i", xy.reshape(-1, c, c))
     )[0]
     return Model(*total.means, permuted.means[1], coefficients, directions, factors, both[:, c:])
-
-
-def r_squared_of_products(folds: Sequence[Sums], penalty: float) -> float:
-    """Return R² of unseen documents at one penalty, from cross-products alone."""
-    folds = [sums for sums in folds if sums.n]
-    total, sse, sst = sum_of(folds), 0.0, 0.0
-    for sums in folds:
-        rest = total - sums
-        xx, xy = rest.centred()
-        # With one fold, or with vectors that are all equal, there is nothing to fit.
-        if not np.trace(xx) > 0:
-            return np.nan
-        sse += sums.error(ridge(xx, xy, penalty), *rest.means)
-        sst += sums.variation(rest.means[1])
-    return 1 - sse / sst
 
 
 def document_losses(
@@ -279,14 +216,6 @@ def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
     return np.quantile(r_squared, [settings.alpha / 2, 1 - settings.alpha / 2], axis=0)
 
 
-def participation_ratio(total: Sums) -> float:
-    """Return (Σ s)² / Σ s² of the variances s along the principal axes of the nearest predictor."""
-    c = len(total.y)
-    covariance = total.centred()[0][:c, :c]
-    squares = float(np.vdot(covariance, covariance))
-    return float(np.trace(covariance)) ** 2 / squares if squares > 0 else np.nan
-
-
 def mean_share(total: Sums, frame: Frame) -> float:
     """Return the share of Σ ‖a‖² that the mean vector has."""
     y = total.y if frame.components is None else frame.components @ total.y
@@ -298,7 +227,7 @@ def mean_share(total: Sums, frame: Frame) -> float:
 
 def fit_layer(
     products: LayerProducts,
-    control: LayerProducts | None,
+    control: Sequence[Sums] | None,
     files: Sequence[tuple[Path, Rows, np.ndarray]],
     column: str,
     settings: VectorsSettings,
@@ -309,8 +238,8 @@ def fit_layer(
     ----------
     products : LayerProducts
         Of all shards.
-    control : LayerProducts or None
-        Of the model with random weights.
+    control : sequence of Sums, or None
+        In each fold, of the model with random weights.
     files : sequence of (path, rows, fold of each document)
         The vectors of all shards.
     column : str
@@ -327,11 +256,10 @@ def fit_layer(
     predictors = [(VECTOR, full), (SCALAR, None), (DOCUMENT, None)]
     predictors += [(VECTOR, rank) for rank in ranks]
     shared: dict[str, Any] = {"layer": layer_number(column), "documents": 0, "rows": 0}
-    # A fold is predicted by the others, a penalty chosen among them by leaving out one more.
-    total = sum_of(observed) if len(folds) > (1 if len(settings.ridge) == 1 else 2) else None
-    if total is None or not participation_ratio(total) > 0:
+    if not can_be_fitted(observed, settings.ridge):
         last = [(PERMUTED, full)] if control is None else [(PERMUTED, full), (RANDOM, full)]
         return [shared | dict(zip(NAMES, row, strict=False)) for row in [*predictors, *last]]
+    total = sum_of(observed)
     shared["rows"] = int(total.n)
     shared["participation_ratio"] = participation_ratio(total)
     shared["mean_share"] = mean_share(total, products.frame)
@@ -353,7 +281,7 @@ def fit_layer(
     )
     losses = losses[losses[:, 0] > 0]
     shared["documents"] = len(losses)
-    penalty = float(np.quantile(penalties, 0.5, method="lower"))
+    penalty = median(penalties)
     low, high = intervals(losses, settings)
     summed = losses.sum(axis=0)
     table = [
@@ -375,7 +303,7 @@ def fit_layer(
     sst = sum(permuted[k].variation(models[fold].permuted_y) for k, fold in enumerate(folds))
     found = [(PERMUTED, full, penalty, 1 - sse / sst)]
     if control is not None:
-        found.append((RANDOM, full, penalty, r_squared_of_products(control.observed, penalty)))
+        found.append((RANDOM, full, *r_squared_of_products(control, settings.ridge)))
     return table + [shared | dict(zip(NAMES, row, strict=False)) for row in found]
 
 
@@ -394,7 +322,7 @@ def table_of(
     products, activations : sequence of Path
         Of all shards.
     control : Path or None
-        Products of the model with random weights.
+        Vectors of the model with random weights, over some documents.
     fold_of : mapping
         Fold of each document.
     settings : VectorsSettings
@@ -406,8 +334,16 @@ def table_of(
         rows = rows_of(path, settings.products)
         files.append((path, rows, np.array([fold_of[one] for one in rows.documents], int)))
 
+    rows_of_control = None if control is None else rows_of(control, settings.products)
+
     def of(index: int) -> list[dict[str, Any]]:
-        random = None if control is None else read([control], index)
+        random = None
+        if control is not None and rows_of_control is not None:
+            chosen = folds_of_documents(rows_of_control.documents, settings.products.folds)
+            frame = frame_of(control, names[index], settings.products.components)
+            random = layer_products(
+                blocks(control, names[index]), rows_of_control, chosen, settings.products, frame
+            ).observed
         return fit_layer(read(products, index), random, files, names[index], settings)
 
     found = [row for rows in side_by_side(of, range(len(names)), threads) for row in rows]

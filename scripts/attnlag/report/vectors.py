@@ -64,6 +64,7 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
 
 def _ranks(by_rank: pd.DataFrame) -> str:
     """Return in how many layers each rank is the first to reach half of the full rank's R²."""
+    by_rank = by_rank.rename(columns=int)
     reached = by_rank.ge(by_rank[by_rank.columns.max()] / 2, axis=0)
     first = reached.idxmax(axis=1).value_counts().sort_index()
     parts = [f"{rank} in {counted(int(count), 'layer')}" for rank, count in first.items()]
