@@ -168,8 +168,9 @@ def new_project(folder: Path, model: Path) -> Project:
             },
             "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
-            # Interventions and controls take time: tests that look at them ask for them.
+            # Interventions, controls and vectors take time: tests that look at them ask for them.
             "causal": None,
+            "vectors": None,
             "controls": {"permutation": None, "random_weights": None},
         },
     )

@@ -21,7 +21,10 @@ CROSSPRODUCTS = {"accumulate_crossproducts": 1, **REGRESSION}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts")
 OF_NORMS = {"plot_norms": 1}
-NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
+OF_VECTORS = {"plot_vectors": 1}
+VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS}
+VECTORS = {"accumulate_vectors": 1, **VECTOR_FITS}
+NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
@@ -31,7 +34,7 @@ TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTIO
 # In two shards: these once for each of them.
 PER_SHARD = (
     *("tokenize_corpus", "describe_tokens", "extract_activations", "compute_norms"),
-    "estimate_effects",
+    *("estimate_effects", "accumulate_vectors"),
     *STAGES,
 )
 SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
@@ -79,9 +82,12 @@ def replace(path, old, new):
     return apply
 
 
-def without_interventions(project):
-    project.config["causal"] = None
-    project.write_config()
+def without(section):
+    def apply(project):
+        project.config[section] = None
+        project.write_config()
+
+    return apply
 
 
 def without_effects(jobs):
@@ -108,11 +114,11 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
-        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_EFFECTS, **OF_VECTORS, **FIGURES},
     ),
     "figure sizes": (
         change(figures={"sizes": ["page", "column"]}),
-        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_EFFECTS, **OF_VECTORS, **FIGURES},
     ),
     "figure layers": (change(figures={"layers": [1]}), FIGURES),
     "the layer of the text": (change(figures={"text_layer": 0}), {**OF_NORMS, **CHECK}),
@@ -122,13 +128,16 @@ ROWS = {
     ),
     "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
     "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
-    "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
+    "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **VECTOR_FITS}),
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
     "clusters": (change(inference={"cluster": "group"}), REGRESSION),
     "what is negligible": (change(inference={"negligible": 0.1}), REGRESSION),
-    "draws of documents": (change(inference={"bootstrap": 100}), REGRESSION),
+    "draws of documents": (
+        change(inference={"bootstrap": 100}),
+        {**REGRESSION, **VECTOR_FITS},
+    ),
     "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
-    "the seed of draws": (change(inference={"seed": 1}), REGRESSION),
+    "the seed of draws": (change(inference={"seed": 1}), {**REGRESSION, **VECTOR_FITS}),
     "folds": (change(inference={"folds": 5}), REGRESSION),
     "memory for documents": (change(inference={"stack_mb": 1}), REGRESSION),
     "lags of Newey-West errors": (change(inference={"hac_lags": 3}), REGRESSION),
@@ -143,7 +152,7 @@ ROWS = {
     ),
     "random weights": (
         change(controls={"random_weights": {"documents": 4}}),
-        {"extract_random_weights": 1, **REGRESSION},
+        {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS},
     ),
     "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
@@ -160,7 +169,10 @@ ROWS = {
         change(regressions={"far": {"lags": [5]}}),
         {"plot_specifications": 1, **without_effects(DESIGN)},
     ),
-    "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DESIGN, **ESTIMATES}),
+    "norms": (
+        change(norms={"drop_first": 2}),
+        {**OF_NORMS, **DESIGN, **ESTIMATES, **VECTORS},
+    ),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (
         change(models={"other": {"source": "path", "path": "mine"}}),
@@ -207,14 +219,18 @@ ROWS = {
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
     "the figures' code": (
         edit("scripts/attnlag/figures/drawing.py", ONE),
-        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_EFFECTS, **OF_VECTORS, **FIGURES},
     ),
     "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
     "the page of the text": (
         edit("scripts/attnlag/figures/text_by_token.html", "<!-- a comment -->\n"),
         {**OF_NORMS, **CHECK},
     ),
-    "the regression's code": (edit("scripts/attnlag/regression/inference.py", ONE), REGRESSION),
+    "the regression's code": (
+        edit("scripts/attnlag/regression/inference.py", ONE),
+        {**REGRESSION, **VECTOR_FITS},
+    ),
+    "the code of vectors": (edit("scripts/attnlag/regression/vector_products.py", ONE), VECTORS),
     "the design's code": (edit("scripts/attnlag/regression/design.py", ONE), DESIGN),
     "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), EXTRACTION),
     "the interventions' code": (edit("scripts/attnlag/interventions/edits.py", ONE), ESTIMATES),
@@ -223,7 +239,13 @@ ROWS = {
     "their documents": (change(causal={"documents": "all", "document_tokens": 9}), ESTIMATES),
     "finite interventions": (change(causal={"interventions": ["zero"]}), ESTIMATES),
     "tokens in a backward pass": (change(causal={"batch_tokens": 50}), {}),
-    "no interventions": (without_interventions, CHECK),
+    "no interventions": (without("causal"), CHECK),
+    "the ranks and penalties of vectors": (
+        change(vectors={"ranks": [2], "ridge": [0.1]}),
+        {**VECTOR_FITS, **CHECK},
+    ),
+    "the lags of vectors": (change(vectors={"lags": [1, 2]}), {**VECTORS, **CHECK}),
+    "no vectors": (without("vectors"), CHECK),
     "the version": (
         replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
         {},
@@ -309,6 +331,9 @@ DOCUMENTED = {
     ],
     "`causal.batch_tokens`": ["tokens in a backward pass"],
     "`causal: null`": ["no interventions"],
+    "`vectors`: ranks, ridge": ["the ranks and penalties of vectors"],
+    "`vectors`: lags, folds, components": ["the lags of vectors"],
+    "`vectors: null`": ["no vectors"],
     "stated `layers` and `width` of a model": ["what is stated of a model"],
     "a document added to a corpus": ["a document more"],
     "the number of shards of a corpus": ["the number of shards"],
@@ -318,6 +343,7 @@ DOCUMENTED = {
         "the page of the text",
         "the properties' code",
         "the regression's code",
+        "the code of vectors",
         "the design's code",
         "the extraction's code",
         "the interventions' code",

@@ -51,6 +51,11 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/figures/norms_by_position.png",
         f"{base}/figures/text.html",
         f"{base}/figures/text_by_token.png",
+        f"{base}/figures/vectors_by_layer.png",
+        f"{base}/vector_products/0000.parquet",
+        f"{base}/vector_fits.csv",
+        f"{base}/vector_fits.parquet",
+        f"{base}/vector_findings.txt",
         f"{base}/notebook/design/0000.parquet",
         f"{base}/notebook/crossproducts/0000.parquet",
         f"{base}/notebook/residuals.parquet",
@@ -115,6 +120,7 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         "effects in 8 documents of 303 tokens",
         "of the association is transmitted (95% interval",
         "in results/tiny/small/causal/",
+        "a linear prediction of a token's vector from those before it (lag 1) has an R²",
     ):
         assert words in printed
     findings = (project.folder / STUDY / "findings.txt").read_text()
@@ -253,7 +259,7 @@ def test_windows_shards_and_batches_change_no_number(finished_once, fresh):
 
 def test_equal_inputs_give_equal_bytes(finished_once, fresh):
     """On one core too, but for the model, whose numbers depend on its threads by rounding."""
-    fresh.write_config(causal={})
+    fresh.write_config(causal={}, vectors={})
     fresh.run("results/tiny/small/attention/activations/0000.parquet")
     fresh.run("--cores", "1")
     once, again = finished_once[0].results(), fresh.results()

@@ -54,6 +54,12 @@ rule extract_random_weights:
             site=CONFIG.extraction.sites,
             allow_missing=True,
         ),
+        # Where those of the trained model are kept.
+        vectors=expand(
+            "results/{model}/{corpus}/{site}/random_weights_vectors.parquet",
+            site=CONFIG.extraction.sites if CONFIG.extraction.keep == "vectors" else [],
+            allow_missing=True,
+        ),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
     log:
         "logs/{model}/{corpus}/random_weights.log",
@@ -78,4 +84,5 @@ rule extract_random_weights:
         " --corpus {input.corpus:q} --model data/models/{wildcards.model:q}"
         " --settings {params.settings:q} --device {resources.device:q}"
         " --batch-tokens {resources.batch_tokens:q} --threads {threads}"
-        " --output {output.sites:q} --stream {output.stream:q} --memory {resources.mem_mb} --log {log:q}"
+        " --output {output.sites:q} --vectors {output.vectors:q} --stream {output.stream:q}"
+        " --memory {resources.mem_mb} --log {log:q}"

@@ -43,7 +43,7 @@ class RandomWeightsSettings:
     Attributes
     ----------
     extraction : ExtractionSettings
-        As for the trained model; norms are kept.
+        As for the trained model; norms are kept in any case.
     documents : int
         Number of documents, the first of each group in turn.
     seed : int

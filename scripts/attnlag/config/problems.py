@@ -234,6 +234,12 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
                 "bias_correction: half-panel, which knows no other errors; or bias_correction: "
                 "none",
             )
+    if config.extraction.keep == "norms" and raw.get("vectors"):
+        yield (
+            ("vectors",),
+            "found a regression of vectors with extraction.keep: norms, expected keep: vectors; or "
+            "vectors: null",
+        )
     if config.figures.bands == "joint" and not config.inference.bootstrap:
         yield (
             ("figures", "bands"),

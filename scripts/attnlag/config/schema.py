@@ -57,7 +57,9 @@ IN_WORDS = {
 }
 
 # Names become folders below results/, beside these.
-RESERVED_NAMES = {"activations", "comparison", "corpora", "figures", "norms", "tokens"}
+RESERVED_NAMES = {
+    *("activations", "comparison", "corpora", "figures", "norms", "tokens", "vector_products"),
+}
 
 
 def _checked_name(name: Any) -> Any:
@@ -833,6 +835,41 @@ class Causal(Section):
     )
 
 
+class Vectors(Section):
+    """The vector of a token regressed on those of the tokens before it, beside the regressions of
+    norms. `vectors: null` leaves it out, and so does `extraction.keep: norms`.
+    """
+
+    lags: Annotated[list[Positive], Field(min_length=1), Distinct, AfterValidator(sorted)] = Field(
+        default=[1], description="Distances in tokens to the tokens before, as in `[1]`"
+    )
+    ranks: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        default=[1, 4, 16, 64],
+        description="Ranks to which the coefficients are reduced, each with an R² of its own; the "
+        "full rank is always there",
+    )
+    ridge: Annotated[
+        list[Annotated[float, Field(ge=1e-5, allow_inf_nan=False), NotBool]],
+        Field(min_length=1),
+        Distinct,
+        AfterValidator(sorted),
+    ] = Field(
+        default=[0.0001, 0.001, 0.01, 0.1, 1.0],
+        description="Penalties, in units of the mean variance of the predictors, of which one is "
+        "chosen for each fold among the other folds",
+    )
+    folds: Annotated[int, Field(ge=3), NotBool] = Field(
+        default=5,
+        description="Folds of documents, each predicted by a fit without it; the time grows with "
+        "their square, the products on disk in proportion",
+    )
+    components: Positive = Field(
+        default=1024,
+        description="Vectors wider than this are projected on so many principal components first; "
+        "what is outside of them counts as not predicted",
+    )
+
+
 class Comparison(Section):
     """How far models agree; used where there is more than one."""
 
@@ -877,7 +914,7 @@ class Figures(Section):
 class Config(Section):
     """The whole configuration of a run."""
 
-    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal"})
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "vectors"})
 
     models: dict[Name, Source] = Field(
         min_length=1, description="The models, by your name for each", json_schema_extra=NAMED
@@ -910,6 +947,9 @@ class Config(Section):
     inference: Inference = Field(default=Inference(), description="Standard errors and tests")
     causal: Causal | None = Field(
         default=Causal(), description="Interventions on the adjustments; null: none"
+    )
+    vectors: Vectors | None = Field(
+        default=Vectors(), description="The vector regressed on the vector; null: not"
     )
     comparison: Comparison = Field(default=Comparison(), description="How far models agree")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
@@ -962,6 +1002,10 @@ class Config(Section):
         known = sites.changeable(self.extraction.sites)
         asked = {*(self.causal.source_sites or known), *(self.causal.target_sites or known)}
         return [site for site in known if site in asked]
+
+    def vector_regression(self) -> Vectors | None:
+        """Return what is asked of vectors, None where there are none or nothing is asked."""
+        return self.vectors if self.extraction.keep == "vectors" else None
 
     def files_of(self, corpus: str) -> list[str]:
         """Return the files of a corpus: globs expanded, in the order stated, each once."""

@@ -458,3 +458,30 @@ class ClassesInputs:
         """Names of the model, the corpus, the site and the regression, for titles."""
         keys = ["model", "corpus", "site", "regression"]
         return ", ".join(self.slopes.iloc[0][keys])
+
+
+@dataclass
+class VectorsInputs:
+    """The table of how well vectors are predicted.
+
+    Attributes
+    ----------
+    fits_file : Path
+    """
+
+    fits_file: Path
+
+    @cached_property
+    def fits(self) -> pd.DataFrame:
+        """The table, a row per layer, predictor and rank."""
+        return pd.read_parquet(self.fits_file)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the regression."""
+        return tables.read_provenance(self.fits_file)["stages"]["vectors"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the site, for titles."""
+        return ", ".join(self.fits.iloc[0][["model", "corpus", "site"]])

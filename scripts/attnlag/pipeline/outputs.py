@@ -79,6 +79,14 @@ def with_surprisal(config: Config, regression: str) -> bool:
     return config.with_surprisal()
 
 
+def vectors_of_random_weights(config: Config, regression: str) -> bool:
+    return of_vectors(config, regression) and with_random_weights(config, regression)
+
+
+def with_vector_regression(config: Config, regression: str) -> bool:
+    return config.vector_regression() is not None
+
+
 def several_regressions(config: Config, regression: str) -> bool:
     return len(config.regressions) > 1
 
@@ -156,6 +164,7 @@ BANDS = {
     "documents": ("", "documents that were intervened on"),
     "positions": ("tokens", "targets behind the estimate"),
 }
+SITE_FOLDER = "results/{model}/{corpus}/{site}"
 STUDY_FOLDER = "results/{model}/{corpus}/{site}/{regression}"
 OUTPUTS = [
     Output(
@@ -405,6 +414,12 @@ OUTPUTS = [
         "group: a row per token",
         {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the vector")},
         when=with_random_weights,
+    ),
+    Output(
+        "results/{model}/{corpus}/{site}/random_weights_vectors.parquet",
+        "vectors, of the same tokens",
+        {**KEYS, LAYERS: ("", "the adjustment vector of this layer with random weights")},
+        when=vectors_of_random_weights,
     ),
     Output(
         "results/{model}/{corpus}/stream/random_weights.parquet",
@@ -703,6 +718,68 @@ OUTPUTS = [
         wanted=True,
     ),
     Output(
+        f"{SITE_FOLDER}/vector_products/{{shard}}.parquet",
+        "sums of products of the vectors of tokens and those before them, a row per layer; lists "
+        "hold all folds one after the other, of x (predictors) and y (outcomes)",
+        {
+            "layer": COEFFICIENTS["layer"],
+            "folds": ("", "number of folds of documents"),
+            "centre": ("", "vector that was taken off all others first"),
+            "components": ("", "principal components of a wide model, else empty"),
+            "n": ("tokens", "rows of each fold"),
+            "x": ("", "sums of x"),
+            "y": ("", "sums of y"),
+            "yy": ("", "sums of ‖y‖²"),
+            "xx": ("", "sums of x x', upper triangles, row by row"),
+            "xy": ("", "sums of x y'"),
+            "permuted_y": ("", "`y` with outcomes drawn from the document's other tokens"),
+            "permuted_yy": ("", "`yy`, likewise"),
+            "permuted_xy": ("", "`xy`, likewise"),
+        },
+        when=with_vector_regression,
+    ),
+    Output(
+        f"{SITE_FOLDER}/vector_fits.csv",
+        "how well the vector of a token is predicted by those before it: a row per layer, "
+        "predictor and rank",
+        {
+            "model": STUDY["model"],
+            "corpus": STUDY["corpus"],
+            "site": STUDY["site"],
+            "layer": COEFFICIENTS["layer"],
+            "predictor": (
+                "",
+                "`vector`: ridge regression on the vectors before; `scalar`: these times one "
+                "number for each lag; `document_mean`: the mean of the document's other tokens; "
+                "`permuted_order`: as `vector`, with tokens permuted within their documents; "
+                "`random_weights`: as `vector`, of the untrained architecture",
+            ),
+            "rank": ("", "rank of the coefficients of a ridge regression, else empty"),
+            "ridge": (
+                "mean variance of the predictors",
+                "median over the folds of the penalty that was chosen",
+            ),
+            "r_squared": ("", "1 - Σ SSE / Σ SST in documents that the fit did not see"),
+            "conf_low": ("", "lower end of its interval, from draws of documents"),
+            "conf_high": ("", "its upper end"),
+            "documents": ("", "documents that were predicted"),
+            "rows": ("tokens", "tokens that were predicted"),
+            "participation_ratio": (
+                "",
+                "number of dimensions that the variance is spread over: (Σ s)² / Σ s² of the "
+                "variances s along the principal axes",
+            ),
+            "mean_share": ("", "share of Σ ‖a‖² that the layer's mean vector has"),
+        },
+        when=with_vector_regression,
+    ),
+    Output(
+        f"{SITE_FOLDER}/vector_findings.txt",
+        "how much of the vector is predicted, in words",
+        when=with_vector_regression,
+        wanted=True,
+    ),
+    Output(
         "results/comparison/coefficients.csv",
         "the coefficients of all models, corpora, sites and regressions",
         {
@@ -788,6 +865,7 @@ FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_classes": (f"{STUDY_FOLDER}/figures", by_class),
     "plot_effects": (f"{CAUSAL_FOLDER}/figures", causal),
+    "plot_vectors": ("results/{model}/{corpus}/{site}/figures", with_vector_regression),
     "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
     "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),
 }

@@ -28,6 +28,8 @@ from attnlag.regression.settings import (
     RegressionSettings,
     SampleSettings,
     TokenEffectsSettings,
+    VectorProductsSettings,
+    VectorsSettings,
 )
 
 
@@ -97,10 +99,11 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
 def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
     control = config.controls.random_weights
     assert control is not None
-    extraction = dataclasses.replace(
-        extract_activations(config, names), keep="norms", storage_dtype=None, surprisal=False
+    return RandomWeightsSettings(
+        dataclasses.replace(extract_activations(config, names), surprisal=False),
+        documents=control.documents,
+        seed=control.seed,
     )
-    return RandomWeightsSettings(extraction, documents=control.documents, seed=control.seed)
 
 
 def build_design(config: Config, names: Names) -> DesignSettings:
@@ -212,6 +215,30 @@ def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
         bootstrap=inference.bootstrap,
         seed=inference.seed,
         drop_first=config.norms.drop_first,
+    )
+
+
+def accumulate_vectors(config: Config, names: Names) -> VectorProductsSettings:
+    vectors = config.vectors
+    assert vectors is not None
+    return VectorProductsSettings(
+        lags=tuple(vectors.lags),
+        folds=vectors.folds,
+        components=vectors.components,
+        drop_first=config.norms.drop_first,
+    )
+
+
+def fit_vectors(config: Config, names: Names) -> VectorsSettings:
+    vectors, inference = config.vectors, config.inference
+    assert vectors is not None
+    return VectorsSettings(
+        products=accumulate_vectors(config, names),
+        ranks=tuple(vectors.ranks),
+        ridge=tuple(vectors.ridge),
+        alpha=inference.alpha,
+        bootstrap=inference.bootstrap,
+        seed=inference.seed,
     )
 
 

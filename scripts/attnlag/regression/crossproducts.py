@@ -427,7 +427,7 @@ def read_shard(path: str | Path) -> Shard:
             pa.default_memory_pool().release_unused()
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
-    absorbed = read_provenance(path).get("absorbed", 0)
+    absorbed = tables.read_provenance(path).get("absorbed", 0)
     centre = np.array(record["centre"])
     return Shard(terms, layers, halves, centre, totals, blocks, absorbed=absorbed)
 

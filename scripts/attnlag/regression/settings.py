@@ -222,3 +222,52 @@ class ElasticitiesSettings:
     bootstrap: int
     seed: int
     drop_first: int
+
+
+@dataclass(frozen=True)
+class VectorProductsSettings:
+    """What the vector of a token is predicted from, and how documents are dealt to folds.
+
+    Attributes
+    ----------
+    lags : tuple of int
+        Distances in tokens to the vectors before, ascending.
+    folds : int
+        Number of folds of documents.
+    components : int
+        Vectors wider than this are projected on so many principal components.
+    drop_first : int
+        Tokens at the start of every sequence that are neither an outcome nor a predictor.
+    """
+
+    lags: tuple[int, ...]
+    folds: int
+    components: int
+    drop_first: int
+
+
+@dataclass(frozen=True)
+class VectorsSettings:
+    """How vectors are regressed on vectors.
+
+    Attributes
+    ----------
+    products : VectorProductsSettings
+    ranks : tuple of int
+        Ranks of the reduced coefficients, ascending; the full rank is always there.
+    ridge : tuple of float
+        Penalties to choose from, ascending, in units of the mean variance of the predictors.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    bootstrap : int
+        Number of draws of documents for the intervals; 0: none.
+    seed : int
+        Seed of the draws.
+    """
+
+    products: VectorProductsSettings
+    ranks: tuple[int, ...]
+    ridge: tuple[float, ...]
+    alpha: float
+    bootstrap: int
+    seed: int

@@ -70,7 +70,7 @@ def checked(**sections: Any) -> Config:
 
 SECTIONS = (
     "models, corpora, tokens, extraction, norms, regressions, controls, inference, causal, "
-    "comparison, "
+    "vectors, comparison, "
     "figures"
 )
 MAPPING = "expected a mapping, as in {key: value}"
@@ -986,7 +986,8 @@ def test_the_default_file_states_every_default() -> None:
     stated = load("config.yaml")
     assert list(stated) == list(Config.model_fields)
     for section in (
-        *("tokens", "extraction", "norms", "inference", "causal", "comparison", "figures"),
+        *("tokens", "extraction", "norms", "inference", "causal", "vectors", "comparison"),
+        "figures",
     ):
         assert list(stated[section]) == list(getattr(config, section).model_dump()), section
 

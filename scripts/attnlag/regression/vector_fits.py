@@ -1,0 +1,357 @@
+"""Ridge regressions of adjustment vectors on those before them, and their R² in unseen documents.
+
+R² = 1 - Σ SSE / Σ SST over folds of documents, each predicted by a fit without it; SST is about the
+mean vector of the fit. The penalty of a fold is chosen by cross-validation among the other folds.
+A reduced rank projects the predictions on their leading principal directions (Mukherjee and Zhu,
+2011, Statistical Analysis and Data Mining 4, 612-622).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import scipy.linalg
+
+from attnlag.adjustments.columns import layer_number, layers_in
+from attnlag.regression.bootstrap import weights_of_draws
+from attnlag.regression.settings import VectorsSettings
+from attnlag.regression.vector_pairs import (
+    Frame,
+    Rows,
+    blocks,
+    folds_of_documents,
+    frame_of,
+    pairs,
+    rows_of,
+    sums_by_document,
+)
+from attnlag.regression.vector_products import (
+    LayerProducts,
+    Sums,
+    layer_products,
+    read,
+    side_by_side,
+)
+from attnlag.regression.vector_ridge import (
+    can_be_fitted,
+    chosen_penalties,
+    median,
+    participation_ratio,
+    r_squared_of_products,
+    ridge,
+    sum_of,
+)
+
+# What predicts the vector: the vector before it, and what its R² is held against.
+VECTOR, SCALAR, DOCUMENT = "vector", "scalar", "document_mean"
+PERMUTED, RANDOM = "permuted_order", "random_weights"
+PREDICTORS = (VECTOR, SCALAR, DOCUMENT, PERMUTED, RANDOM)
+
+NAMES = ("predictor", "rank", "ridge", "r_squared")
+COLUMNS = [
+    *("layer", *NAMES, "conf_low", "conf_high", "documents", "rows"),
+    *("participation_ratio", "mean_share"),
+]
+
+
+@dataclass
+class Model:
+    """A prediction of y from x.
+
+    Attributes
+    ----------
+    x, y : (p,) and (c,) float64 arrays
+        Means.
+    permuted_y : (c,) float64 array
+        Mean of y with the order of tokens permuted.
+    coefficients : (p, c) float64 array
+        y' is predicted as its mean plus (x - mean)' B.
+    directions : (c, r) float64 array
+        Principal directions of the predictions, first one first.
+    factors : (lags,) float64 array
+        Of the prediction that multiplies whole vectors.
+    permuted : (p, c) float64 array
+        Coefficients with the order of tokens permuted.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    permuted_y: np.ndarray
+    coefficients: np.ndarray
+    directions: np.ndarray
+    factors: np.ndarray
+    permuted: np.ndarray
+
+
+def fit(total: Sums, permuted: Sums, penalty: float, rank: int) -> Model:
+    """Return the prediction that is fitted to some rows.
+
+    Parameters
+    ----------
+    total, permuted : Sums
+        As they are, and with the order of tokens permuted.
+    penalty : float
+    rank : int
+        Number of principal directions of the predictions that are wanted.
+    """
+    xx, xy = total.centred()
+    p, c = xy.shape
+    both = ridge(xx, np.concatenate([xy, permuted.centred()[1]], axis=1), penalty)
+    coefficients = both[:, :c]
+    # As (x'x + penalty) B = x'y, these are the squares of the penalised predictions.
+    squares = coefficients.T @ xy
+    directions = np.zeros((c, 0))
+    if rank:
+        bounds = [c - rank, c - 1]
+        directions = scipy.linalg.eigh(squares + squares.T, subset_by_index=bounds)[1][:, ::-1]
+    by_lag = xx.reshape(p // c, c, p // c, c)
+    factors = np.linalg.lstsq(
+        np.einsum("idjd->ij", by_lag), np.einsum("idd->i", xy.reshape(-1, c, c))
+    )[0]
+    return Model(*total.means, permuted.means[1], coefficients, directions, factors, both[:, c:])
+
+
+def document_losses(
+    of_layer: Iterable[np.ndarray],
+    rows: Rows,
+    fold: np.ndarray,
+    settings: VectorsSettings,
+    frame: Frame,
+    models: Mapping[int, Model],
+    ranks: Sequence[int],
+) -> np.ndarray:
+    """Return the sums of squares of each document, predicted by the fit without its fold.
+
+    Parameters
+    ----------
+    of_layer : iterable of (tokens, width) arrays
+    rows : Rows
+    fold : (documents,) int array
+    settings : VectorsSettings
+    frame : Frame
+    models : mapping of int to Model
+        By fold.
+    ranks : sequence of int
+
+    Returns
+    -------
+    losses : (documents, 4 + ranks) float64 array
+        About the mean; then the errors of the prediction, of the scalar one, of the mean of the
+        document's other tokens, and of each reduced rank.
+    """
+    count, width = len(rows.documents), len(next(iter(models.values())).y)
+    losses = np.zeros((count, 4 + len(ranks)))
+    sums, n = np.zeros((count, width)), np.zeros(count)
+    single = {
+        one: (
+            model.x.astype(np.float32),
+            model.y.astype(np.float32),
+            model.coefficients.astype(np.float32),
+            np.ascontiguousarray(model.directions, np.float32),
+        )
+        for one, model in models.items()
+    }
+    for one, found in pairs(of_layer, rows, fold, settings.products.lags, frame):
+        mean_x, mean_y, coefficients, directions = single[one]
+        x, y = found.x - mean_x, found.y - mean_y
+        predicted = x @ coefficients
+        scaled = np.zeros_like(y)
+        for lag, factor in enumerate(models[one].factors):
+            scaled += np.float32(factor) * x[:, lag * width : (lag + 1) * width]
+        square = np.einsum("ij,ij->i", y, y) + found.outside
+        along, towards = predicted @ directions, y @ directions
+        gains = np.cumsum(along * (2 * towards - along), axis=1)
+        errors = [
+            square,
+            *(_error(guess, y) + found.outside for guess in (predicted, scaled)),
+            square,
+            *(square - gains[:, rank - 1] for rank in ranks),
+        ]
+        for column, values in enumerate(errors):
+            losses[:, column] += np.bincount(found.document, values, count)
+        codes, sums_of = sums_by_document(found.document, y)
+        sums[codes] += sums_of
+        n += np.bincount(found.document, minlength=count)
+    # Each token is predicted by the mean of the others: n / (n - 1) times as far off.
+    several = n > 1
+    within = losses[:, 3] - np.einsum("ij,ij->i", sums, sums) / np.maximum(n, 1)
+    losses[:, 3] = np.where(several, (n / np.maximum(n - 1, 1)) ** 2 * within, losses[:, 3])
+    return losses
+
+
+def _error(guess: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return ‖y - guess‖² of each row; the guess is lost."""
+    guess -= y
+    return np.einsum("ij,ij->i", guess, guess)
+
+
+def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
+    """Return percentile intervals of R² over draws of whole documents.
+
+    Parameters
+    ----------
+    losses : (documents, 1 + k) float64 array
+        About the mean, then the errors of k predictions.
+    settings : VectorsSettings
+
+    Returns
+    -------
+    bounds : (2, k) float64 array
+        NaN without draws.
+    """
+    if not settings.bootstrap or len(losses) < 2:
+        return np.full((2, losses.shape[1] - 1), np.nan)
+    drawn = np.concatenate(
+        [
+            weights @ losses
+            for weights in weights_of_draws(len(losses), settings.bootstrap, settings.seed)
+        ]
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r_squared = 1 - drawn[:, 1:] / drawn[:, :1]
+    return np.quantile(r_squared, [settings.alpha / 2, 1 - settings.alpha / 2], axis=0)
+
+
+def mean_share(total: Sums, frame: Frame) -> float:
+    """Return the share of Σ ‖a‖² that the mean vector has."""
+    y = total.y if frame.components is None else frame.components @ total.y
+    centre = frame.centre.astype(np.float64)
+    square = total.yy + 2 * centre @ y + total.n * centre @ centre
+    mean = centre + y / total.n
+    return float(total.n * mean @ mean / square)
+
+
+def fit_layer(
+    products: LayerProducts,
+    control: Sequence[Sums] | None,
+    files: Sequence[tuple[Path, Rows, np.ndarray]],
+    column: str,
+    settings: VectorsSettings,
+) -> list[dict[str, Any]]:
+    """Return the rows of the table for a layer.
+
+    Parameters
+    ----------
+    products : LayerProducts
+        Of all shards.
+    control : sequence of Sums, or None
+        In each fold, of the model with random weights.
+    files : sequence of (path, rows, fold of each document)
+        The vectors of all shards.
+    column : str
+        Of the layer in the files.
+    settings : VectorsSettings
+    """
+    folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
+    observed, permuted = (
+        [sums[fold] for fold in folds] for sums in (products.observed, products.permuted)
+    )
+    p, c = products.observed[0].xy.shape
+    full = min(p, c)
+    ranks = [rank for rank in settings.ranks if rank < full]
+    predictors = [(VECTOR, full), (SCALAR, None), (DOCUMENT, None)]
+    predictors += [(VECTOR, rank) for rank in ranks]
+    shared: dict[str, Any] = {"layer": layer_number(column), "documents": 0, "rows": 0}
+    if not can_be_fitted(observed, settings.ridge):
+        last = [(PERMUTED, full)] if control is None else [(PERMUTED, full), (RANDOM, full)]
+        return [shared | dict(zip(NAMES, row, strict=False)) for row in [*predictors, *last]]
+    total = sum_of(observed)
+    shared["rows"] = int(total.n)
+    shared["participation_ratio"] = participation_ratio(total)
+    shared["mean_share"] = mean_share(total, products.frame)
+    penalties = chosen_penalties(observed, settings.ridge)
+    all_permuted = sum_of(permuted)
+    models = {
+        fold: fit(
+            total - observed[k], all_permuted - permuted[k], penalties[k], max(ranks, default=0)
+        )
+        for k, fold in enumerate(folds)
+    }
+    losses = np.concatenate(
+        [
+            document_losses(
+                blocks(path, column), rows, fold, settings, products.frame, models, ranks
+            )
+            for path, rows, fold in files
+        ]
+    )
+    losses = losses[losses[:, 0] > 0]
+    shared["documents"] = len(losses)
+    penalty = median(penalties)
+    low, high = intervals(losses, settings)
+    summed = losses.sum(axis=0)
+    table = [
+        shared
+        | {
+            "predictor": predictor,
+            "rank": rank,
+            "ridge": penalty if predictor == VECTOR else np.nan,
+            "r_squared": 1 - summed[1 + place] / summed[0],
+            "conf_low": low[place],
+            "conf_high": high[place],
+        }
+        for place, (predictor, rank) in enumerate(predictors)
+    ]
+    sse = sum(
+        permuted[k].error(models[fold].permuted, models[fold].x, models[fold].permuted_y)
+        for k, fold in enumerate(folds)
+    )
+    sst = sum(permuted[k].variation(models[fold].permuted_y) for k, fold in enumerate(folds))
+    found = [(PERMUTED, full, penalty, 1 - sse / sst)]
+    if control is not None:
+        found.append((RANDOM, full, *r_squared_of_products(control, settings.ridge)))
+    return table + [shared | dict(zip(NAMES, row, strict=False)) for row in found]
+
+
+def table_of(
+    products: Sequence[Path],
+    activations: Sequence[Path],
+    control: Path | None,
+    fold_of: Mapping[str, int],
+    settings: VectorsSettings,
+    threads: int,
+) -> pd.DataFrame:
+    """Return the table of R², a row per layer, predictor and rank, layers side by side.
+
+    Parameters
+    ----------
+    products, activations : sequence of Path
+        Of all shards.
+    control : Path or None
+        Vectors of the model with random weights, over some documents.
+    fold_of : mapping
+        Fold of each document.
+    settings : VectorsSettings
+    threads : int
+    """
+    names = layers_in(pq.read_schema(activations[0]))
+    files = []
+    for path in activations:
+        rows = rows_of(path, settings.products)
+        files.append((path, rows, np.array([fold_of[one] for one in rows.documents], int)))
+
+    rows_of_control = None if control is None else rows_of(control, settings.products)
+
+    def of(index: int) -> list[dict[str, Any]]:
+        random = None
+        if control is not None and rows_of_control is not None:
+            chosen = folds_of_documents(rows_of_control.documents, settings.products.folds)
+            frame = frame_of(control, names[index], settings.products.components)
+            random = layer_products(
+                blocks(control, names[index]), rows_of_control, chosen, settings.products, frame
+            ).observed
+        return fit_layer(read(products, index), random, files, names[index], settings)
+
+    found = [row for rows in side_by_side(of, range(len(names)), threads) for row in rows]
+    table = pd.DataFrame(found, columns=COLUMNS).astype({"rank": "Int64"})
+    # Those of a smaller rank first, then those that the vector is held against.
+    order = {predictor: place for place, predictor in enumerate(PREDICTORS)}
+    return table.sort_values(
+        ["layer", "predictor", "rank"],
+        key=lambda column: column.map(order) if column.name == "predictor" else column,
+        ignore_index=True,
+    )

@@ -1,0 +1,255 @@
+"""Vectors of tokens beside those before them: which rows there are, in which coordinates.
+
+The vectors of a layer are read a row group at a time, so memory does not grow with the corpus.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.linalg
+
+from attnlag.regression.settings import VectorProductsSettings
+
+# Tokens that the principal components of a wide model are taken from, about.
+SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which tokens of a file are predicted, and from which document.
+
+    Attributes
+    ----------
+    documents : list of str
+        In the order of the file.
+    document : (tokens,) int array
+        Number of each token's document among them.
+    used : (tokens,) bool array
+        Tokens that are no first ones of their sequences.
+    outcome : (n,) int array
+        Tokens that have all their lags, which cross no window and no first token.
+    """
+
+    documents: list[str]
+    document: np.ndarray
+    used: np.ndarray
+    outcome: np.ndarray
+
+
+def rows_of(path: str | Path, settings: VectorProductsSettings) -> Rows:
+    """Return the rows of a file with a row per token."""
+    keys = pq.read_table(path, columns=["document", "position"])
+    column = keys["document"].combine_chunks().dictionary_decode()
+    codes = column.dictionary_encode()
+    position = keys["position"].to_numpy()
+    first = settings.drop_first
+    return Rows(
+        codes.dictionary.to_pylist(),
+        codes.indices.to_numpy(),
+        position >= first,
+        np.flatnonzero(position >= first + max(settings.lags)),
+    )
+
+
+def folds_of_documents(documents: Iterable[str], folds: int) -> dict[str, int]:
+    """Return the fold of each document: they are dealt in turn, in the order of the corpus."""
+    return {document: place % folds for place, document in enumerate(documents)}
+
+
+def blocks(path: str | Path, layer: str) -> Iterator[np.ndarray]:
+    """Yield the vectors of a layer, (tokens, width) float32, a row group at a time."""
+    file = pq.ParquetFile(path, pre_buffer=False)
+    for group in range(file.num_row_groups):
+        yield _block(file, group, layer)
+
+
+def _block(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
+    column = file.read_row_group(group, columns=[layer], use_threads=False)[layer].combine_chunks()
+    vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    return vectors.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The coordinates in which vectors are multiplied.
+
+    Attributes
+    ----------
+    centre : (width,) float32 array
+        Near the mean, so that little is lost where a mean is taken out of products.
+    components : (width, dimensions) float32 array or None
+        Orthonormal; None: the vectors' own coordinates.
+    """
+
+    centre: np.ndarray
+    components: np.ndarray | None = None
+
+    def of(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return vectors in these coordinates, and what they have in no coordinate.
+
+        Parameters
+        ----------
+        vectors : (tokens, width) float32 array
+
+        Returns
+        -------
+        coordinates : (tokens, dimensions) float32 array
+        outside : (tokens,) float32 array
+            Squared distance from the span of the components; NaN where a vector is not finite,
+            whose coordinates are zero.
+        """
+        centred = vectors - self.centre
+        square = np.einsum("ij,ij->i", centred, centred)
+        usable = np.isfinite(square)
+        if not usable.all():
+            centred[~usable] = 0
+        if self.components is None:
+            return centred, np.where(usable, np.float32(0), np.float32(np.nan))
+        inside = centred @ self.components
+        outside = np.maximum(square - np.einsum("ij,ij->i", inside, inside), 0)
+        return inside, np.where(usable, outside, np.float32(np.nan))
+
+
+def frame_of(path: str | Path, layer: str, components: int) -> Frame:
+    """Return the coordinates for a layer, from the vectors of the first shard.
+
+    Vectors wider than ``components`` are projected on so many principal components, those of
+    tokens spread evenly over the shard.
+    """
+    file = pq.ParquetFile(path, pre_buffer=False)
+    width = file.schema_arrow.field(layer).type.list_size
+    if width <= components:
+        first = _finite(_block(file, 0, layer)) if file.num_row_groups else np.zeros((0, width))
+        return Frame(_mean(first))
+    tokens = file.metadata.num_rows
+    step = max(1, tokens // SAMPLE)
+    sample, start = [], 0
+    for block in blocks(path, layer):
+        sample.append(block[-start % step :: step])
+        start += len(block)
+    spread = _finite(np.concatenate(sample))
+    centre = _mean(spread)
+    spread -= centre
+    largest = [width - components, width - 1]
+    directions = scipy.linalg.eigh(spread.T @ spread, subset_by_index=largest)[1]
+    return Frame(centre, np.ascontiguousarray(directions[:, ::-1]))
+
+
+def _finite(vectors: np.ndarray) -> np.ndarray:
+    return vectors[np.isfinite(vectors).all(axis=1)]
+
+
+def _mean(vectors: np.ndarray) -> np.ndarray:
+    total = vectors.sum(axis=0, dtype=np.float64)
+    return (total / max(1, len(vectors))).astype(np.float32)
+
+
+@dataclass
+class Pairs:
+    """Outcomes of one block and one fold, and what predicts them.
+
+    Attributes
+    ----------
+    document : (n,) int array
+    x, y : (n, p) and (n, c) float32 arrays
+    outside : (n,) float32 array
+        Of the outcomes, see `Frame.of`.
+    lag_squares : (n,) float32 array
+        ‖x‖² with what is outside of its coordinates.
+    """
+
+    document: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    outside: np.ndarray
+    lag_squares: np.ndarray
+
+
+def pairs(
+    of_layer: Iterable[np.ndarray],
+    rows: Rows,
+    fold: np.ndarray,
+    lags: Sequence[int],
+    frame: Frame,
+    documents: "Documents | None" = None,
+) -> Iterator[tuple[int, Pairs]]:
+    """Yield the fold and the pairs of each block of vectors and each fold.
+
+    A row whose outcome or predictor is not finite is left out.
+
+    Parameters
+    ----------
+    of_layer : iterable of (tokens, width) arrays
+        Consecutive blocks.
+    rows : Rows
+    fold : (documents,) int array
+        Fold of each document of the file.
+    lags : sequence of int
+    frame : Frame
+    documents : Documents, optional
+        To which the tokens of the blocks are added.
+    """
+    before = max(lags)
+    start = 0
+    held = held_outside = None
+    for vectors in of_layer:
+        z, outside = frame.of(vectors)
+        if documents is not None:
+            documents.add(rows, start, z, outside)
+        if held is None:
+            held, held_outside = z[:0], outside[:0]
+        # What is before the block is there for the lags of its first tokens.
+        first = start - len(held)
+        z, outside = np.concatenate([held, z]), np.concatenate([held_outside, outside])
+        stop = start + len(vectors)
+        low, high = np.searchsorted(rows.outcome, [start, stop])
+        token = rows.outcome[low:high]
+        place = token - first
+        usable = np.isfinite(outside[place])
+        for lag in lags:
+            usable &= np.isfinite(outside[place - lag])
+        token, place = token[usable], place[usable]
+        document = rows.document[token]
+        for one in np.unique(fold[document]):
+            own = fold[document] == one
+            at = place[own]
+            x = np.concatenate([z[at - lag] for lag in lags], axis=1)
+            squares = np.einsum("ij,ij->i", x, x) + sum(outside[at - lag] for lag in lags)
+            yield int(one), Pairs(document[own], x, z[at], outside[at], squares)
+        held, held_outside, start = z[-before:], outside[-before:], stop
+
+
+@dataclass
+class Documents:
+    """Sums over all tokens of each document of a file that are used.
+
+    Attributes
+    ----------
+    sums : (documents, c) float64 array
+    squares : (documents,) float64 array
+    """
+
+    sums: np.ndarray
+    squares: np.ndarray
+
+    def add(self, rows: Rows, start: int, z: np.ndarray, outside: np.ndarray) -> None:
+        """Add the tokens of a block that begins at a row of the file."""
+        document = rows.document[start : start + len(z)]
+        weights = (rows.used[start : start + len(z)] & np.isfinite(outside)).astype(np.float32)
+        codes, sums = sums_by_document(document, z, weights)
+        self.sums[codes] += sums
+        squares = np.einsum("ij,ij->i", z, z) + np.nan_to_num(outside)
+        self.squares += np.bincount(document, squares * weights, len(self.squares))
+
+
+def sums_by_document(
+    document: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the documents of some rows, and the sums of (rows, c) values over each of them."""
+    codes, place = np.unique(document, return_inverse=True)
+    indicator = np.zeros((len(codes), len(document)), np.float32)
+    indicator[place, np.arange(len(document))] = 1 if weights is None else weights
+    return codes, (indicator @ values).astype(np.float64)

@@ -1,0 +1,110 @@
+"""Ridge regression from cross-products, and the choice of its penalty by cross-validation."""
+
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import scipy.linalg
+
+from attnlag.regression.vector_products import Sums
+
+# Random directions in which the errors of penalties are compared.
+DIRECTIONS = 32
+
+
+def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
+    """Return the coefficients of a ridge regression from centred cross-products.
+
+    Parameters
+    ----------
+    xx, xy : (p, p) and (p, c) float64 arrays
+    penalty : float
+        In units of the mean of the diagonal of xx.
+    """
+    penalised = xx.copy()
+    penalised.flat[:: len(xx) + 1] += penalty * np.trace(xx) / len(xx)
+    factor = scipy.linalg.cho_factor(penalised, overwrite_a=True, check_finite=False)
+    return scipy.linalg.cho_solve(factor, xy, check_finite=False)
+
+
+def chosen_penalties(folds: Sequence[Sums], penalties: Sequence[float]) -> np.ndarray:
+    """Return for each fold the penalty that cross-validation among the other folds chooses.
+
+    It is the largest whose error is within one standard error of the smallest. The standard error
+    is that of the difference, over the folds: what makes a fold hard to predict is common to all
+    penalties. Errors are unbiased estimates from random directions of the outcome (Hutchinson),
+    which takes a small part of the time of all directions.
+    """
+    if len(penalties) == 1:
+        return np.full(len(folds), penalties[0])
+    c = len(folds[0].y)
+    if c > DIRECTIONS:
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (c, DIRECTIONS))
+        sketch = signs / np.sqrt(DIRECTIONS)
+        folds = [replace(sums, y=sums.y @ sketch, xy=sums.xy @ sketch) for sums in folds]
+    total = sum_of(folds)
+    errors = np.full((len(folds), len(folds), len(penalties)), np.nan)
+    for one, other in combinations(range(len(folds)), 2):
+        rest = total - folds[one] - folds[other]
+        means, centred = rest.means, rest.centred()
+        for place, penalty in enumerate(penalties):
+            coefficients = ridge(*centred, penalty)
+            for unseen, left_out in ((one, other), (other, one)):
+                sums = folds[unseen]
+                error = sums.error(coefficients, *means) / sums.variation(means[1])
+                errors[left_out, unseen, place] = error
+    chosen = np.empty(len(folds))
+    for fold in range(len(folds)):
+        # Of the other folds, each predicted without this one.
+        found = np.delete(errors[fold], fold, axis=0)
+        excess = found - found[:, [found.mean(axis=0).argmin()]]
+        error = excess.std(axis=0, ddof=1) / np.sqrt(len(found))
+        chosen[fold] = np.asarray(penalties)[excess.mean(axis=0) <= error].max()
+    return chosen
+
+
+def median(penalties: np.ndarray) -> float:
+    """Return the middle one of some penalties, the smaller one of two."""
+    return float(np.quantile(penalties, 0.5, method="lower"))
+
+
+def r_squared_of_products(folds: Sequence[Sums], penalties: Sequence[float]) -> tuple[float, float]:
+    """Return the median penalty and R² of unseen documents, from cross-products alone.
+
+    NaN where there are too few folds, or vectors that are all equal.
+    """
+    folds = [sums for sums in folds if sums.n]
+    if not can_be_fitted(folds, penalties):
+        return np.nan, np.nan
+    chosen = chosen_penalties(folds, penalties)
+    total, sse, sst = sum_of(folds), 0.0, 0.0
+    for sums, penalty in zip(folds, chosen, strict=True):
+        rest = total - sums
+        sse += sums.error(ridge(*rest.centred(), penalty), *rest.means)
+        sst += sums.variation(rest.means[1])
+    return median(chosen), 1 - sse / sst
+
+
+def can_be_fitted(folds: Sequence[Sums], penalties: Sequence[float]) -> bool:
+    """Return whether there are folds enough with rows, and vectors that vary.
+
+    A fold is predicted by the others; a penalty is chosen among these by leaving out one more.
+    """
+    enough = len(folds) >= (2 if len(penalties) == 1 else 3)
+    return enough and participation_ratio(sum_of(folds)) > 0
+
+
+def participation_ratio(total: Sums) -> float:
+    """Return (Σ s)² / Σ s² of the variances s along the principal axes of the nearest predictor."""
+    c = len(total.y)
+    covariance = total.centred()[0][:c, :c]
+    squares = float(np.vdot(covariance, covariance))
+    return float(np.trace(covariance)) ** 2 / squares if squares > 0 else np.nan
+
+
+def sum_of(folds: Sequence[Sums]) -> Sums:
+    """Return the sums over all folds."""
+    return functools.reduce(operator.add, folds)

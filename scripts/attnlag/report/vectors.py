@@ -1,0 +1,71 @@
+"""What the regression of vectors on vectors says, in words."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from attnlag.errors import counted
+from attnlag.regression.labels import spans
+from attnlag.regression.vector_fits import DOCUMENT, PERMUTED, RANDOM, SCALAR, VECTOR
+
+BESIDE = {
+    SCALAR: "the vector before times one number",
+    DOCUMENT: "the mean of the document's other tokens",
+    PERMUTED: "tokens in permuted order",
+    RANDOM: "the architecture with random weights",
+}
+
+
+def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Sequence[int]) -> str:
+    """Return how well vectors are predicted, beside what, and at which ranks.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `vector_fits.table_of`.
+    name : str
+        Names of the model, the corpus and the site.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    lags : sequence of int
+        Distances in tokens to the vectors that predict.
+    """
+    title = f"{name}, vectors:"
+    of_vectors = table[(table["predictor"] == VECTOR) & table["r_squared"].notna()]
+    if of_vectors.empty:
+        return f"{title}\n  no layer has vectors that vary in documents enough for its folds\n"
+    by_rank = of_vectors.pivot(index="layer", columns="rank", values="r_squared")
+    full = by_rank.columns.max()
+    found = of_vectors[of_vectors["rank"] == full].set_index("layer")
+    best = found.iloc[int(found["r_squared"].argmax())]
+    interval = ""
+    if pd.notna(best["conf_low"]):
+        interval = (
+            f", {100 * (1 - alpha):g}% interval {best['conf_low']:.3f} to {best['conf_high']:.3f}"
+        )
+    lines = [
+        f"a linear prediction of a token's vector from those before it ({spans(lags)}) has an R² "
+        f"of {found['r_squared'].median():.3f} in the median layer, in "
+        f"{counted(int(found['documents'].max()), 'document')} not seen; "
+        f"{found['r_squared'].min():.3f} to {found['r_squared'].max():.3f} over the layers "
+        f"(highest in layer {best.name}{interval})"
+    ]
+    others = table[table["predictor"] != VECTOR].groupby("predictor")["r_squared"].median()
+    beside = [
+        f"{words} {others[one]:.3f}"
+        for one, words in BESIDE.items()
+        if one in others.index and pd.notna(others[one])
+    ]
+    lines.append(f"beside that, in the median layer: {', '.join(beside)}")
+    if len(by_rank.columns) > 1:
+        lines.append(_ranks(by_rank))
+    return "\n  ".join([title, *lines]) + "\n"
+
+
+def _ranks(by_rank: pd.DataFrame) -> str:
+    """Return in how many layers each rank is the first to reach half of the full rank's R²."""
+    by_rank = by_rank.rename(columns=int)
+    reached = by_rank.ge(by_rank[by_rank.columns.max()] / 2, axis=0)
+    first = reached.idxmax(axis=1).value_counts().sort_index()
+    parts = [f"{rank} in {counted(int(count), 'layer')}" for rank, count in first.items()]
+    return f"the smallest of the ranks with half of this R²: {', '.join(parts)}"
