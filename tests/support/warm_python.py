@@ -26,6 +26,7 @@ from pathlib import Path
 LIBRARIES = (
     *(
         "accelerate",
+        "bokeh.plotting",
         "itables",
         "matplotlib.backends.backend_agg",
         "matplotlib.backends.backend_svg",
