@@ -581,8 +581,8 @@ OUTPUTS = [
     Output("results/comparison/findings.txt", "the pairs in words", when=compared),
     Output(
         "results/explorer.html",
-        "all studies in one page, for a browser: findings, coefficients by layer, tokens shaded and "
-        "as points",
+        "all studies in one page, for a browser: findings, coefficients by layer, tokens shaded "
+        "and as points",
         wanted=True,
     ),
     Output(

@@ -147,7 +147,7 @@ def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
         return rows.set_index("layer")[column].reindex(layers).astype(float).tolist()
 
     terms = {
-        term: {
+        str(term): {
             "estimate": by_layer(rows, "estimate"),
             "low": by_layer(rows, "conf_low"),
             "high": by_layer(rows, "conf_high"),

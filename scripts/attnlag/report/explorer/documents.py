@@ -78,7 +78,9 @@ def chosen(
 
 def token_counts(sequences: pd.DataFrame) -> dict[str, int]:
     """Return the number of tokens of each document."""
-    return sequences["input_ids"].str.len().groupby(sequences["document"]).sum().to_dict()
+    lengths = sequences["input_ids"].str.len()
+    sums = lengths.groupby(sequences["document"]).sum()
+    return {str(name): int(count) for name, count in sums.items()}
 
 
 def shown_documents(
@@ -95,18 +97,20 @@ def shown_documents(
     """
     found = []
     rows = dict(iter(sequences.groupby("document")))
-    for row in tables.rows_of_documents([corpus], names).itertuples():
-        own = rows.get(row.document)
+    texts = tables.rows_of_documents([corpus], names)
+    for name, group, text in texts[["document", "group", "text"]].to_numpy():
+        own = rows.get(name)
         if own is None:
             continue
-        tokens, position = [], []
+        tokens: list[str] = []
+        position: list[np.ndarray] = []
         for starts, ends in own[["char_start", "char_end"]].to_numpy():
-            tokens += token_texts(row.text, starts, ends)
+            tokens += token_texts(text, starts, ends)
             position.append(np.arange(len(starts)))
         found.append(
             ShownDocument(
-                name=row.document,
-                group=str(row.group),
+                name=name,
+                group=group,
                 tokens=tokens[:LONGEST],
                 position=np.concatenate(position)[:LONGEST],
                 whole=len(tokens),
