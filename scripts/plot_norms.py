@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the figures of the norms of one site, and the page of its shaded texts."""
+"""Draw the figures of the norms of one site."""
 
 from pathlib import Path
 

@@ -29,6 +29,7 @@ from pathlib import Path
 LIBRARIES = (
     *(
         "accelerate",
+        "bokeh.plotting",
         "itables",
         "matplotlib.backends.backend_agg",
         "matplotlib.backends.backend_svg",

@@ -4,6 +4,7 @@ from attnlag.figures import catalogue
 
 # In the report in this order, which is that of the flow: it sorts its categories by name.
 CATEGORIES = {
+    "explorer": "0 Explorer",
     "corpus": "1 Corpus",
     "norms": "2 Norms",
     "coefficients": "3 Coefficients",
@@ -36,8 +37,8 @@ ENDINGS = outputs.endings(CONFIG)
 def figures_of(program, folder, **labels):
     """Return the files of all figures that a program draws, as outputs of its rule.
 
-    Each has a file per size and format, and perhaps an interactive page. The report shows the
-    pages, and of each figure the page's size in the format that scales best.
+    Each has a file per size and format. The report shows the page's size in the format that
+    scales best.
     """
     files = []
     for figure in catalogue.drawn_by(program):
@@ -50,6 +51,4 @@ def figures_of(program, folder, **labels):
             allow_missing=True,
         )
         files += [in_report(first, *about, shows="figure", **labels), *others]
-        if figure.page:
-            files.append(in_report(f"{folder}/{figure.page}", *about, shows="page", **labels))
     return files

@@ -10,9 +10,7 @@ A figure's module has
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
 - ``reduce(inputs)``, which returns what the figure needs of the inputs of its program;
 - ``title_of(data)``, which says what the reduced data show;
-- ``draw(data, *, title, size)``, which returns the figure;
-- if there is an interactive page beside the figure, ``PAGE``, the name of its file, and
-  ``page(data, *, title)``, which returns its HTML.
+- ``draw(data, *, title, size)``, which returns the figure.
 """
 
 import ast
@@ -41,8 +39,6 @@ class Figure:
         Place in the report.
     module : Path
         File of the module.
-    page : str or None
-        File name of the interactive page.
     """
 
     name: str
@@ -51,7 +47,6 @@ class Figure:
     category: str
     subcategory: str
     module: Path
-    page: str | None = None
 
 
 @functools.cache
@@ -68,7 +63,7 @@ def figures(folder: Path = FOLDER) -> tuple[Figure, ...]:
         if "DRAWN_BY" in constants:
             stated = {
                 name.lower(): ast.literal_eval(constants[name])
-                for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY", "PAGE")
+                for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY")
                 if name in constants
             }
             shows = (ast.get_docstring(tree) or "").partition("\n")[0]
@@ -83,6 +78,5 @@ def drawn_by(program: str, folder: Path = FOLDER) -> list[Figure]:
 
 def figure_of(path: Path) -> Figure:
     """Return the figure that a file shows, by the file's name."""
-    names = path.name, without_size(path)
-    (found,) = [figure for figure in figures() if figure.page in names or figure.name in names]
+    (found,) = [figure for figure in figures() if figure.name == without_size(path)]
     return found

@@ -58,7 +58,7 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
     inputs : object
         What the figures' modules reduce, with ``name`` for the titles.
     paths : sequence of path
-        Files of figures in any sizes and formats, and of their interactive pages.
+        Files of figures in any sizes and formats.
 
     Returns
     -------
@@ -71,11 +71,7 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
         data = module.reduce(inputs)
         title = f"{module.title_of(data)}: {inputs.name}"
         own = [path for path in paths if catalogue.figure_of(path).name == name]
-        for path in own:
-            if path.suffix == ".html":
-                writing.write_text(module.page(data, title=title), path)
-        pictures = [path for path in own if path.suffix != ".html"]
-        save_in_sizes(functools.partial(module.draw, data, title=title), pictures)
+        save_in_sizes(functools.partial(module.draw, data, title=title), own)
     return ", ".join(names)
 
 

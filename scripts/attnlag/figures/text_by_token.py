@@ -1,16 +1,12 @@
-"""Documents with every token shaded by its norm: a page with all layers, a figure of one."""
+"""Documents with every token shaded by its norm in one layer."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
@@ -20,12 +16,14 @@ from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document
+from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, nearest
 from attnlag.figures import sizes
 from attnlag.figures.drawing import SHADES, TAIL, frame, quantiles_of, shortened
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import Size
+from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
 
@@ -33,14 +31,10 @@ CATEGORY = "norms"
 
 SUBCATEGORY = "the text itself"
 
-PAGE = "text.html"
-
-TEMPLATE = Path(__file__).with_suffix(".html")
-
 # Where the reader chooses none: so many groups, the first document of each.
 MOST_DOCUMENTS = 20
 
-# A page of more tokens than these is slow to paint.
+# More tokens than a figure has room for.
 MOST_TOKENS = 2000
 
 # Lines of a figure, shared by its documents, and the fewest that are worth showing of one.
@@ -57,12 +51,7 @@ LONGEST_NAME = 16
 # What stands for characters that have no shape of their own.
 VISIBLE = str.maketrans({"\n": "⏎", "\t": "→", "\r": "⏎"})
 
-# For a token without characters, as at the start of a sequence, and one within a character.
-EMPTY, WITHIN = "⊢", "·"
 NO_GLYPH = "▯"
-
-# The darkest tenth of the shades would be told apart by nobody.
-COLOURS = [to_hex(SHADES(share)) for share in np.linspace(0.0, 0.9, 10)]
 
 
 @dataclass
@@ -134,30 +123,6 @@ def chosen_layer(wanted: int | None, layers: Sequence[int]) -> int:
     return list(layers).index(wanted)
 
 
-def token_texts(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[str]:
-    """Return what each token of a sequence stands for.
-
-    Parameters
-    ----------
-    text : str
-        The document's.
-    starts, ends : sequences of int
-        Places of characters. A character of several tokens is shown with the first of them;
-        what no token stands for is shown with the one that follows.
-    """
-    found = []
-    done = starts[0] if len(starts) else 0
-    for start, end in zip(starts, ends, strict=True):
-        if start == end:
-            found.append(EMPTY)
-        elif end <= done:
-            found.append(WITHIN)
-        else:
-            found.append(text[min(done, start) if found else start : end])
-        done = max(done, end)
-    return found
-
-
 def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
     """Return the log norms at which a layer's shades end: those of its central 99% of tokens."""
     low, high = np.nan_to_num(quantiles_of(log_norms, (TAIL, 1 - TAIL))).tolist()
@@ -166,7 +131,7 @@ def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
 
 @dataclass
 class Data:
-    """What the figure and the page show.
+    """What the figure shows.
 
     Attributes
     ----------
@@ -175,7 +140,7 @@ class Data:
         Log norms at which the shades end.
     layers : list of int
     first : int
-        Place of the layer that the figure shows, and the page at first.
+        Place of the layer that the figure shows.
     site : str
     """
 
@@ -194,7 +159,7 @@ def reduce(inputs: NormsInputs) -> Data:
     first = chosen_layer(settings.text_layer, sample.layers)
     kept = sample.position >= settings.drop_first
     corpus, sequences, norms = (
-        rows_of(paths, chosen).groupby("document")
+        tables.rows_of_documents(paths, chosen).groupby("document")
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
     )
     documents = []
@@ -223,49 +188,9 @@ def reduce(inputs: NormsInputs) -> Data:
     return Data(documents, limits, sample.layers, first, inputs.site)
 
 
-def rows_of(paths: Sequence[Path], documents: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of some documents, in order, without reading files whole."""
-    chosen = [("document", "in", documents)]
-    table = pq.read_table(paths, filters=chosen, partitioning=None, pre_buffer=False)
-    return table.unify_dictionaries().to_pandas().astype({"document": str})
-
-
 def title_of(data: Data) -> str:
     """Return a title that says what is shown: it has too many numbers for a finding."""
     return "The text itself"
-
-
-def page(data: Data, *, title: str) -> str:
-    """Return a page of HTML, complete in itself, with a slider through the layers."""
-
-    content: dict[str, Any] = {
-        "title": title,
-        "about": (
-            f"Each token is shaded by the norm of the {SITES[data.site].label} in the chosen "
-            "layer. The scale is the layer's own, logarithmic, and holds the central 99% of the "
-            "tokens of the corpus. Dashed: first tokens of a sequence, left out of regressions."
-        ),
-        "layers": data.layers,
-        "limits": [[round(low, 3), round(high, 3)] for low, high in data.limits],
-        "first": data.first,
-        "colours": COLOURS,
-        "documents": [
-            {
-                "name": one.name,
-                "group": one.group,
-                "tokens": one.tokens,
-                "dropped": np.flatnonzero(one.dropped).tolist(),
-                "logs": [
-                    [round(log, 3) if np.isfinite(log) else None for log in logs]
-                    for logs in one.logs.tolist()
-                ],
-            }
-            for one in data.documents
-        ],
-    }
-    # Inside a script element, "</script>" of a text would end it.
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", text)
 
 
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:

@@ -10,7 +10,7 @@ from attnlag.pipeline.outputs import files_of
 
 
 def words(config: Config, storage: str | None = None) -> str:
-    """Return the findings of every regression and comparison, and where their results are.
+    """Return the findings of every regression and comparison, where their results are, the page.
 
     Parameters
     ----------
@@ -25,6 +25,10 @@ def words(config: Config, storage: str | None = None) -> str:
         elif Path(path).exists():
             findings = Path(path).read_text(encoding="utf-8")
             lines.append(f"{findings}  in {Path(path).parent}/")
+    (explorer,) = files_of(config, name="explorer.html")
+    explorer = f"{storage}/{explorer}" if storage else explorer
+    if storage or Path(explorer).exists():
+        lines.append(f"all of it in one page, for a browser: {explorer}")
     text = "\n".join(lines)
     if not sys.stdout.isatty():
         return text

@@ -2,7 +2,7 @@
 
 A digest covers the modules of the packages that compute, as far as the stage's script imports
 them, the figures that it draws, which it finds by name, and what lies beside such a module under
-the same name: a page. Of a module it covers what is executed, without comments, docstrings
+the same name: parts of a page. Of a module it covers what is executed, without comments, docstrings
 and the texts of errors and log messages.
 What only reads, writes, names, explains or reports (``errors.py``, ``config/``, ``pipeline/``,
 ``storage/``, the script itself) is no part of it, and neither is the version.
@@ -19,6 +19,8 @@ from attnlag.figures.catalogue import drawn_by
 COMPUTING = (
     *("adjustments", "corpus", "figures", "interventions", "model", "regression", "report"),
 )
+
+PAGES = (".css", ".html", ".js")
 
 
 def _is_said(node: ast.AST) -> bool:
@@ -95,10 +97,9 @@ def code_digest(script: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for module in computing_modules(script):
-        page = module.with_suffix(".html")
-        for path in [module, page] if page.exists() else [module]:
+        for path in [module, *filter(Path.exists, map(module.with_suffix, PAGES))]:
             source = path.read_bytes()
-            # What counts of a module is its tree without words, of a page all of it.
+            # What counts of a module is its tree without words, of a part of a page all of it.
             content = _read(source)[1] if path == module else source
             name = path.relative_to(Path(script).parent).as_posix()
             digest.update(f"{name} {len(content)}\n".encode() + content)

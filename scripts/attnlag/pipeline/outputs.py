@@ -841,6 +841,12 @@ OUTPUTS = [
     ),
     Output("results/comparison/findings.txt", "the pairs in words", when=compared),
     Output(
+        "results/explorer.html",
+        "all studies in one page, for a browser: findings, coefficients by layer, tokens shaded "
+        "and as points",
+        wanted=True,
+    ),
+    Output(
         "results/report.zip",
         "the report that `make report` makes; unpack it and open it",
         when=never,
@@ -878,9 +884,6 @@ def _of_figures() -> Iterator[Output]:
             shows = figure.shows.rstrip(".")
             path = f"{folder}/{figure.name}{{size}}.{{format}}"
             yield Output(path, shows, when=when, wanted=True)
-            if figure.page:
-                page = f"{folder}/{figure.page}"
-                yield Output(page, f"{shows}, as a page", when=when, wanted=True)
 
 
 OUTPUTS += _of_figures()

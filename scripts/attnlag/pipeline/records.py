@@ -26,8 +26,8 @@ RECORD = "results/provenance.json"
 REPORTS = ("results/report.zip", "results/report.html")
 # Packages that numbers and figures may depend on.
 PACKAGES = (
-    "accelerate gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic safetensors "
-    "scipy seaborn snakemake statsmodels tokenizers torch transformers"
+    "accelerate bokeh gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic "
+    "safetensors scipy seaborn snakemake statsmodels tokenizers torch transformers"
 ).split()
 
 

@@ -14,7 +14,13 @@ from attnlag.regression.labels import correction
 from attnlag.storage.writing import write_text
 
 # Digits of a number that a reader looks at; the CSV and Parquet files have them all.
-DIGITS = 5
+DIGITS = 3
+
+# What the tint of a row depends on, with its name in the program of the page.
+COLUMNS = {"finding": "FINDING", "term": "TERM"}
+
+# What tells rows apart, though a table may have only one of them.
+KEYS = ["model", "corpus", "site", "regression", "layer", "document", "group", "level", "name"]
 
 # Scripts come from the page itself, and nothing from anywhere else.
 PAGE = Template("""<!doctype html>
@@ -30,8 +36,10 @@ font-src data:">
   body { font: 15px/1.45 system-ui, sans-serif; color: #262626; background: #fff; margin: 1rem; }
   h1 { font-size: 1.15rem; margin: 0 0 .4rem; }
   p { max-width: 60rem; margin: 0 0 .8rem; }
-  table thead input { width: 6.5em; }
+  table thead input { width: 100%; min-width: 4em; box-sizing: border-box; font: inherit; }
+  table thead td { padding: 2px 4px !important; background: #fff; }
   table td { font-variant-numeric: tabular-nums; }
+  table.dataTable > tbody > tr > td { background: #fff; }
   table.dataTable > tbody > tr.present > td { background: #fdf0d5; }
   table.dataTable > tbody > tr.present > td:first-child { box-shadow: inset 4px 0 #de8f05; }
   table.dataTable > tbody > tr.absent > td { background: #e3eef6; }
@@ -48,30 +56,65 @@ $table
 """)
 
 
-def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
+# A row means something where its term is a lag or a lead: other terms have units of their own, and
+# an intercept is beyond any bound.
+MARK = """function (row, data) {
+  const means = TERM < 0 || /^(lag|lead)_/.test(data[TERM]);
+  if (FINDING >= 0 && means) row.classList.add(data[FINDING]);
+}"""
+
+# A field below the name of each column; what is typed there is searched for in the column.
+FILTERS = """function () {
+  const table = this.api(), head = ".dt-scroll-head thead";
+  const cells = table.table().container().querySelector(head).rows[1].cells;
+  if (cells[0].firstChild) return;
+  table.columns().every(function (place) {
+    const field = document.createElement("input");
+    field.setAttribute("aria-label", "filter " + this.title());
+    field.placeholder = "filter";
+    field.addEventListener("input", () => this.search(field.value).draw());
+    cells[place].replaceChildren(field);
+  });
+  table.columns.adjust();
+}"""
+
+
+def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int = 1) -> str:
     """Return a table as an HTML page that loads nothing from elsewhere.
+
+    Columns that are the same in every row stand above the table instead.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Rows are tinted by the column ``finding``, if there is one: present and absent.
+        Rows of lags and leads are tinted by the column ``finding``, if there is one: present and
+        absent.
     title, note : str
         Text above the table.
     name : str
         Name of the table in the page, and of the file that its button saves.
+    frozen : int
+        First columns that stay in sight.
     """
-    mark = "null"
-    if "finding" in frame:
-        place = frame.columns.get_loc("finding")
-        mark = f"function (row, data) {{ row.classList.add(data[{place}]); }}"
-    numbers = frame.select_dtypes("float")
-    shown = frame.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
+    same = constant_columns(frame)
+    shown = frame.drop(columns=list(same))
+    if same:
+        note += " The same in every row: " + "; ".join(f"{k} {v}" for k, v in same.items()) + "."
+    numbers = shown.select_dtypes("float")
+    shown = shown.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
+    place = {name: shown.columns.get_loc(name) if name in shown else -1 for name in COLUMNS}
+    mark = MARK
+    for column, word in COLUMNS.items():
+        mark = mark.replace(word, str(place[column]))
     options: dict[str, Any] = {
         "maxBytes": 0,
         "maxColumns": 0,
         "showIndex": False,
         "classes": "display nowrap compact",
-        "column_filters": "header",
+        "scrollX": True,
+        "fixedColumns": {"start": frozen},
+        # The first row of the header sorts, the second one filters.
+        "titleRow": 0,
         "pageLength": 25,
         "lengthMenu": [25, 100, {"label": "all", "value": -1}],
         "buttons": [{"extend": "csvHtml5", "text": "save these rows as CSV", "filename": name}],
@@ -83,19 +126,51 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str) -> str:
             "bottomEnd": "paging",
         },
         "createdRow": JavascriptCode(mark),
-        # DataTables knows createdRow, which itables does not list.
+        "drawCallback": JavascriptCode(FILTERS),
+        # DataTables knows options that itables does not list.
         "warn_on_undocumented_option": False,
     }
-    table = to_html_datatable(
-        shown, connected=False, table_id=name, display_logo_when_loading=False, **options
-    )
+    with pd.option_context("display.float_format", digits_of):
+        table = to_html_datatable(
+            shown, connected=False, table_id=name, display_logo_when_loading=False, **options
+        )
+    # The last header is that of the table; one before it is shown where there is no JavaScript.
+    before, _, after = table.rpartition("</thead>")
+    table = f"{before}<tr>{'<td></td>' * shown.shape[1]}</tr></thead>{after}"
     library = generate_init_offline_itables_html(dt_bundle)
     return PAGE.substitute(title=escape(title), note=escape(note), library=library, table=table)
 
 
-def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str) -> None:
-    """Write a table as an HTML page, whole or not at all."""
-    write_text(page(frame, title=title, note=note, name=path.stem), path)
+def digits_of(value: float) -> str:
+    """Return a number with its first digits, as in ``0.0300`` and ``127``."""
+    return f"{value:#.{DIGITS}g}".rstrip(".")
+
+
+def constant_columns(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the columns that are the same in every row, with their values; none of a single row.
+
+    What a row is told by is not among them.
+    """
+    if len(frame) < 2:
+        return {}
+    found = {}
+    for name in frame.columns.difference([*COLUMNS, *KEYS], sort=False):
+        if frame[name].nunique(dropna=False) == 1:
+            value = frame[name].iloc[0]
+            found[name] = digits_of(value) if isinstance(value, float) else value
+    return found
+
+
+def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str, frozen: int = 1) -> None:
+    """Write a table as an HTML page, whole or not at all; see `page`."""
+    write_text(page(frame, title=title, note=note, name=path.stem, frozen=frozen), path)
+
+
+def with_intervals_first(coefficients: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return a table of coefficients with keys, estimates, intervals and findings first."""
+    first = [*keys, "layer", "term", "estimate", "conf_low", "conf_high"]
+    first += [name for name in ["finding"] if name in coefficients]
+    return coefficients[[*first, *coefficients.columns.difference(first, sort=False)]]
 
 
 def tints(negligible: float | None, alpha: float) -> str:
@@ -103,9 +178,9 @@ def tints(negligible: float | None, alpha: float) -> str:
     if negligible is None:
         return ""
     return (
-        f"Orange: present, shown to be larger than {negligible:g}; blue: absent, shown to be "
-        f"within ±{negligible:g}; white: undecided (one-sided tests at {alpha:g}, each "
-        "coefficient by itself). "
+        f"Lags and leads are tinted: orange: present, shown to be larger than {negligible:g}; "
+        f"blue: absent, shown to be within ±{negligible:g}; white: undecided (one-sided tests at "
+        f"{alpha:g}, each coefficient by itself). "
     )
 
 
@@ -133,7 +208,7 @@ def write_coefficients(
     """
     keys = ["model", "corpus", "site", "regression"]
     # The same in every row; the title has them.
-    frame = coefficients.drop(columns=[*keys, "subset"])
+    frame = with_intervals_first(coefficients.drop(columns=[*keys, "subset"]), [])
     write_page(
         frame,
         path,
@@ -141,6 +216,7 @@ def write_coefficients(
         note=f"A row for each layer and term. {tints(negligible, alpha)}p_adjusted: for each term "
         f"{correction(adjust)}. Numbers have {DIGITS} digits; coefficients.csv has them all. "
         "Coefficients of lags within one layer are predictive associations, not causes.",
+        frozen=2,
     )
 
 
@@ -148,13 +224,15 @@ def write_coefficients_of_models(
     coefficients: pd.DataFrame, path: Path, *, alpha: float, adjust: str, negligible: float
 ) -> None:
     """Write the page of the coefficients of all models; see `write_coefficients`."""
+    keys = ["model", "corpus", "site", "regression"]
     write_page(
-        coefficients,
+        with_intervals_first(coefficients, keys),
         path,
         title="Coefficients of all models",
         note="A row for each layer and term; depth is layer / (layers - 1). "
         f"{tints(negligible, alpha)}p_adjusted: for each term "
         f"{correction(adjust, 'the layers of a model')}.",
+        frozen=6,
     )
 
 

@@ -8,7 +8,7 @@ inputs give equal bytes.
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,6 +213,26 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
                 found.append(values[rows[low:high] - first])
             first += size
     return np.concatenate(found[1:] or found)
+
+
+def rows_of_documents(
+    paths: Sequence[str | Path], documents: Sequence[str], columns: list[str] | None = None
+) -> "pd.DataFrame":
+    """Return the rows of some documents, in order, without holding the files in memory.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Files of all shards.
+    documents : sequence of str
+    columns : list of str, optional
+        By default all.
+    """
+    chosen = [("document", "in", list(documents))]
+    table = pq.read_table(
+        paths, columns=columns, filters=chosen, partitioning=None, pre_buffer=False
+    )
+    return table.unify_dictionaries().to_pandas().astype({"document": str})
 
 
 def row_count(paths: Iterable[str | Path]) -> int:

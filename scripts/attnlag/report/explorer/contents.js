@@ -1,0 +1,189 @@
+"use strict";
+// Reads what contents.py has packed, and computes what the page shows of the log norms.
+
+const names = await unpackedJson("names");
+const blockOf = new Map(names.map((name, place) => [name, `block-${place}`]));
+const unpackedBlocks = new Map();
+
+async function unpacked(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), c => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+async function unpackedJson(id) {
+  return JSON.parse(new TextDecoder().decode(await unpacked(id)));
+}
+
+// A block of bytes, or of JSON, by its name; each is unpacked once.
+function block(name, json = false) {
+  if (!unpackedBlocks.has(name)) {
+    unpackedBlocks.set(name, (json ? unpackedJson : unpacked)(blockOf.get(name)));
+  }
+  return unpackedBlocks.get(name);
+}
+
+// The numbers that a row of codes stands for; NaN for the largest code.
+function decoded(buffer, scale, row, count) {
+  const codes = scale.bits === 8 ? new Uint8Array(buffer, row * count, count)
+    : new Uint16Array(buffer, 2 * row * count, count);
+  const none = 2 ** scale.bits - 1, low = scale.low[row], step = scale.step[row];
+  return Float64Array.from(codes, code => code === none ? NaN : low + step * code);
+}
+
+// The ends of the central 99% of some numbers.
+function centralRange(values) {
+  const known = values.filter(Number.isFinite).sort();
+  if (!known.length) return [-0.5, 0.5];
+  const at = share => known[Math.round(share * (known.length - 1))];
+  const [low, high] = [at(0.005), at(0.995)];
+  return high > low ? [low, high] : [low - 0.5, low + 0.5];
+}
+
+// The tokens and numbers of one study: one regression of one site, model and corpus.
+class Tokens {
+  static async of(index, study) {
+    const pair = `${study.model}/${study.corpus}`, site = `${pair}/${study.site}`;
+    const design = study.design ? `${site}/${study.regression}.design` : null;
+    const columns = index.texts[pair].columns;
+    const [documents, stream, norms, extra, ...codes] = await Promise.all([
+      block(`${pair}.texts`, true), block(`${pair}/stream`), block(site),
+      design && block(design), ...columns.map(column => block(column.block)),
+    ]);
+    return new Tokens(study, documents, {buffer: stream, scale: index.texts[pair].stream},
+      {buffer: norms, scale: index.norms[site]}, {buffer: extra, scale: study.design},
+      columns.map((column, place) => ({...column, buffer: codes[place]})));
+  }
+
+  constructor(study, documents, stream, norms, design, columns) {
+    Object.assign(this, {study, documents, stream, norms, design, columns});
+    this.count = documents.reduce((sum, one) => sum + one.tokens.length, 0);
+    // Of each token: its document, its place in its sequence, and tokens after it in that.
+    this.document = new Int32Array(this.count);
+    this.position = new Int32Array(this.count);
+    this.after = new Int32Array(this.count);
+    this.first = [];
+    let at = 0;
+    for (const [number, one] of documents.entries()) {
+      this.first.push(at);
+      const ends = [...one.starts.slice(1), one.tokens.length];
+      for (const [place, start] of one.starts.entries()) {
+        for (let token = start; token < ends[place]; token++) {
+          this.document[at + token] = number;
+          this.position[at + token] = token - start;
+          this.after[at + token] = ends[place] - 1 - token;
+        }
+      }
+      at += one.tokens.length;
+    }
+    this.cache = new Map();
+  }
+
+  // Each series is computed once.
+  cached(name, make) {
+    if (!this.cache.has(name)) {
+      if (this.cache.size > 40) this.cache.clear();
+      this.cache.set(name, make());
+    }
+    return this.cache.get(name);
+  }
+
+  text(token) {
+    return this.documents[this.document[token]].tokens[token - this.first[this.document[token]]];
+  }
+
+  // Log norms of a layer, by its place among the layers.
+  norm(layer) {
+    return this.cached(`norm ${layer}`, () =>
+      decoded(this.norms.buffer, this.norms.scale, layer, this.count));
+  }
+
+  relative(layer) {
+    return this.cached(`relative ${layer}`, () => {
+      const stream = decoded(this.stream.buffer, this.stream.scale, layer, this.count);
+      return this.norm(layer).map((log, token) => log - stream[token]);
+    });
+  }
+
+  // What the regression is of.
+  outcome(layer) {
+    return this.study.outcome === "relative" ? this.relative(layer) : this.norm(layer);
+  }
+
+  column(name) {
+    const one = this.columns.find(column => column.name === name);
+    if (one.categories) return new Uint8Array(one.buffer);
+    return this.cached(`column ${name}`, () => decoded(one.buffer, one.scale, 0, this.count));
+  }
+
+  // The outcome less what the coefficients predict; NaN where a token gives no row.
+  residual(layer) {
+    return this.cached(`residual ${layer}`, () => this.computedResidual(layer));
+  }
+
+  computedResidual(layer) {
+    const {study, count} = this;
+    if (study.stored) return decoded(this.design.buffer, this.design.scale, layer, count);
+    const left = new Float64Array(count).fill(NaN);
+    const outcome = this.outcome(layer);
+    for (let token = 0; token < count; token++) {
+      if (this.position[token] >= study.before && this.after[token] >= study.after) {
+        left[token] = outcome[token];
+      }
+    }
+    for (const [back, offset] of study.needed) {
+      const cells = back > layer ? null : this.outcome(layer - back);
+      for (let token = 0; token < count; token++) {
+        if (!cells || Number.isNaN(cells[token + offset])) left[token] = NaN;
+      }
+    }
+    for (const [term, {estimate}] of Object.entries(study.terms)) {
+      const slope = estimate[layer];
+      if (slope === null) continue;
+      let values, offset = 0;
+      if (term in study.cells) {
+        const [back, away] = study.cells[term];
+        if (back > layer) continue;
+        [values, offset] = [this.outcome(layer - back), away];
+      } else if (term !== "intercept") {
+        const row = study.shared.indexOf(term);
+        values = this.cached(`shared ${term}`, () =>
+          decoded(this.design.buffer, this.design.scale, row, count));
+      }
+      for (let token = 0; token < count; token++) {
+        left[token] -= slope * (values ? values[token + offset] : 1);
+      }
+    }
+    return study.effects ? this.withinDocuments(left) : left;
+  }
+
+  // The same values without the mean of each document.
+  withinDocuments(values) {
+    const sums = new Float64Array(this.documents.length), rows = sums.slice();
+    for (let token = 0; token < this.count; token++) {
+      if (!Number.isNaN(values[token])) {
+        sums[this.document[token]] += values[token];
+        rows[this.document[token]]++;
+      }
+    }
+    return values.map((value, token) =>
+      value - sums[this.document[token]] / rows[this.document[token]]);
+  }
+
+  // The outcome at each token and at the one before, for the scatter; NaN for first tokens.
+  neighbours(layer) {
+    return this.cached(`neighbours ${layer}`, () => {
+      const first = this.study.dropFirst;
+      let kept = this.outcome(layer).map((log, token) => this.position[token] < first ? NaN : log);
+      if (this.study.effects) kept = this.withinDocuments(kept);
+      const before = kept.map((_, token) => this.position[token] > first ? kept[token - 1] : NaN);
+      return {x: before, y: kept};
+    });
+  }
+
+  // Whether a token has a point in the scatter.
+  hasPoint(layer, token) {
+    const {x, y} = this.neighbours(layer);
+    return Number.isFinite(x[token]) && Number.isFinite(y[token]);
+  }
+}

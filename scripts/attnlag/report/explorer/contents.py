@@ -1,0 +1,381 @@
+"""What the explorer holds: findings, coefficients and, token by token, log norms and texts.
+
+An index says what there is and names the blocks of numbers; a block is read by the page when it
+is needed. The residuals of a fit are computed in the page, from the coefficients and the log norms,
+where its terms are log norms of this layer or the one before and what all layers share.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments.sites import SITES
+from attnlag.corpus.documents import group_by_document
+from attnlag.regression import design
+from attnlag.regression.labels import OUTCOMES, R_SQUARED
+from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import lags_among, named
+from attnlag.report.explorer import documents as shown
+from attnlag.report.explorer.packing import block, json_block, quantised
+from attnlag.storage import tables
+
+KEYS = ["document", "window", "position"]
+
+# Columns of tokens that have a name of their own in the page; those that say nothing by shades.
+NAMES = {
+    "upos": "part of speech",
+    "surprisal": "surprisal (nats)",
+    "entropy": "entropy of the prediction (nats)",
+    "log_frequency": "log frequency in the corpus (nats)",
+    "zipf": "word frequency (Zipf)",
+    "token_characters": "characters of the token",
+    "pieces": "tokens of its word",
+    "piece": "place in its word",
+}
+NOT_SHADED = {*columns.KEYS, "byte_start", "byte_end", "word"}
+MOST_CATEGORIES = 40
+
+CONTROLS = {
+    "permuted_low": "permutedLow",
+    "permuted_high": "permutedHigh",
+    "permuted_mean": "permutedMean",
+    "random_weights": "random",
+}
+
+
+@dataclass
+class Contents:
+    """The contents of a page.
+
+    Attributes
+    ----------
+    index : dict
+        What there is, as JSON.
+    blocks : dict of str to str
+        Compressed numbers and texts, by name.
+    """
+
+    index: dict[str, Any] = field(default_factory=dict)
+    blocks: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Study:
+    """One regression of one site of one model on one corpus, by the folder of its tables."""
+
+    folder: Path
+    model: str
+    corpus: str
+    site: str
+    regression: str
+
+    @property
+    def base(self) -> Path:
+        """Folder of the model and the corpus."""
+        return self.folder.parents[1]
+
+    def shards(self, *parts: str) -> list[Path]:
+        """Return the files of all shards of a kind of table."""
+        return tables.shards(self.base.joinpath(*parts, "0000.parquet"))
+
+    @property
+    def design(self) -> list[Path]:
+        """Files of the design."""
+        return self.shards(self.site, self.regression, "design")
+
+
+def study_of(path: Path) -> Study:
+    """Return the study whose coefficients a file holds."""
+    return Study(path.parent, *path.parts[-5:-1])
+
+
+def contents(
+    coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequence[str] = ()
+) -> Contents:
+    """Read what the page shows of all studies of a run.
+
+    Parameters
+    ----------
+    coefficients : sequence of Path
+        ``results/{model}/{corpus}/{site}/{regression}/coefficients.parquet``; the other tables
+        lie where a run puts them.
+    findings : sequence of Path
+        Texts of findings, of studies and of what is beside them.
+    beside : sequence of str
+        Folders of further tables of tokens, as ``token_properties``: their columns shade too.
+    """
+    studies = [study_of(path) for path in coefficients]
+    results = studies[0].folder.parents[3]
+    made = Contents({"findings": [_findings(path, results) for path in findings]})
+    made.index["studies"] = [_study(study, made.blocks) for study in studies]
+    made.index["corpora"], made.index["texts"], made.index["norms"] = {}, {}, {}
+    corpora = list(dict.fromkeys(study.corpus for study in studies))
+    for corpus in corpora:
+        own = [study for study in studies if study.corpus == corpus]
+        _add_corpus(made, own, results / "corpora" / f"{corpus}.parquet", beside, len(corpora))
+    return made
+
+
+def _findings(path: Path, results: Path) -> dict[str, Any]:
+    """Return findings with the names of what they are of: the parts of their path."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return {"of": list(path.parent.relative_to(results).parts), "lines": [*filter(None, lines)]}
+
+
+def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
+    """Return the coefficients of one study, its controls and what residuals are made from."""
+    table = pd.read_parquet(study.folder / "coefficients.parquet").query("subset == 'all'")
+    fits = pd.read_parquet(study.folder / "fits.parquet").sort_values("layer")
+    controls = pd.read_parquet(study.folder / "controls.parquet")
+    record = tables.read_provenance(study.folder / "coefficients.parquet")
+    settings = TypeAdapter(DesignSettings).validate_python(record["stages"]["design"])
+    regression = record["stages"]["regression"]
+    layers = fits["layer"].tolist()
+    effects = regression["fixed_effects"] == "document"
+
+    def by_layer(rows: pd.DataFrame, column: str) -> list[float]:
+        if column not in rows:
+            return [np.nan] * len(layers)
+        return rows.set_index("layer")[column].reindex(layers).astype(float).tolist()
+
+    terms = {
+        str(term): {
+            "estimate": by_layer(rows, "estimate"),
+            "low": by_layer(rows, "conf_low"),
+            "high": by_layer(rows, "conf_high"),
+            **{
+                name: by_layer(controls[controls["term"] == term], column)
+                for column, name in CONTROLS.items()
+            },
+        }
+        for term, rows in table.groupby("term", sort=False)
+    }
+    cells = design.cells_of(settings)
+    schema = pq.read_schema(study.design[0])
+    first = columns.layer_name(layers[0])
+    own = [name.partition(".")[2] for name in schema.names if name.startswith(f"{first}.")]
+    return {
+        "model": study.model,
+        "corpus": study.corpus,
+        "site": study.site,
+        "siteLabel": SITES[study.site].label,
+        "regression": study.regression,
+        "layers": layers,
+        "lags": [[term, named(term)] for term in lags_among(list(terms))],
+        "terms": terms,
+        "rSquared": by_layer(fits, "r_squared"),
+        "rSquaredName": R_SQUARED["document" if effects else "none"],
+        "rows": int(fits["n_obs"].max()),
+        "documents": int(fits["n_documents"].max()),
+        "outcome": settings.outcome,
+        "outcomeName": OUTCOMES[settings.outcome],
+        "effects": effects,
+        "level": round(100 * (1 - regression["alpha"]), 6),
+        "dropFirst": settings.drop_first,
+        "before": design.tokens_before(settings),
+        "after": design.tokens_after(settings),
+        "cells": {term: list(cell) for term, cell in cells.items() if term != "y"},
+        "needed": [list(cell) for cell in design.needed_cells(settings)],
+        "shared": [name for name in schema.names if name in terms],
+        # Terms of a layer that are no log norms: their residuals are stored.
+        "stored": not set(own) <= set(cells),
+    }
+
+
+def _add_corpus(
+    made: Contents, studies: Sequence[Study], corpus: Path, beside: Sequence[str], corpora: int
+) -> None:
+    """Add the documents of one corpus, with the numbers of all its studies."""
+    by_model = {study.model: study for study in studies}
+    sites = list(dict.fromkeys(study.site for study in studies))
+    order = shown.candidates(corpus)
+    sequences = {
+        model: tables.rows_of_documents(study.shards("tokens"), order)
+        for model, study in by_model.items()
+    }
+    layers = [
+        len(columns.layers_in(pq.read_schema(study.shards("stream")[0]))) * (len(sites) + 1)
+        for study in by_model.values()
+    ]
+    counts = [shown.token_counts(sequences[model]) for model in by_model]
+    names = shown.chosen(order, counts, layers, shown.MOST_VALUES // corpora)
+    groups = group_by_document(corpus)
+    made.index["corpora"][corpus.stem] = {
+        "documents": len(groups),
+        "groups": len(set(groups.values())),
+        "shown": len(names),
+        "longest": shown.LONGEST,
+    }
+    for model, study in by_model.items():
+        found = shown.shown_documents(names, corpus, sequences[model])
+        keys = _keys(study, names, found)
+        _add_texts(made, study, found, names, keys, beside)
+        for site in sites:
+            made.index["norms"][f"{model}/{corpus.stem}/{site}"] = _packed_norms(
+                made, f"{model}/{corpus.stem}/{site}", study.shards(site, "norms"), names, keys
+            )
+        for each in studies:
+            if each.model == model:
+                _add_design(made, each, names, keys)
+
+
+def _keys(
+    study: Study, names: Sequence[str], found: Sequence[shown.ShownDocument]
+) -> pd.MultiIndex:
+    """Return the keys of the tokens that are shown: of a long document those of its beginning."""
+    frame = tables.rows_of_documents(study.shards("stream"), names, KEYS)
+    rows = dict(iter(frame.groupby("document")))
+    kept = [rows[one.name].iloc[: len(one.tokens)] for one in found]
+    return pd.MultiIndex.from_frame(pd.concat(kept))
+
+
+def _values(
+    paths: Sequence[Path], names: Sequence[str], chosen: Sequence[str], keys: pd.MultiIndex
+) -> pd.DataFrame:
+    """Return columns of a table of tokens for the tokens that are shown, NaN where it has none."""
+    frame = tables.rows_of_documents(paths, names, [*KEYS, *chosen])
+    return frame.set_index(KEYS).reindex(keys)
+
+
+def _add_texts(
+    made: Contents,
+    study: Study,
+    found: Sequence[shown.ShownDocument],
+    names: Sequence[str],
+    keys: pd.MultiIndex,
+    beside: Sequence[str],
+) -> None:
+    """Add the tokens of a model as text, the norms of its stream, and what else is known."""
+    name = f"{study.model}/{study.corpus}"
+    made.blocks[f"{name}.texts"] = json_block(
+        [
+            {
+                "name": one.name,
+                "group": one.group,
+                "tokens": one.tokens,
+                "whole": one.whole,
+                # Where sequences begin among the tokens.
+                "starts": np.flatnonzero(one.position == 0).tolist(),
+            }
+            for one in found
+        ]
+    )
+    made.index["texts"][name] = {
+        "stream": _packed_norms(made, f"{name}/stream", study.shards("stream"), names, keys),
+        "columns": _packed_columns(made, study, names, keys, beside),
+    }
+
+
+def _packed_norms(
+    made: Contents, name: str, paths: Sequence[Path], names: Sequence[str], keys: pd.MultiIndex
+) -> dict[str, Any]:
+    """Add log norms as a block of bytes, layer by layer, and return their scale."""
+    layers = columns.layers_in(pq.read_schema(paths[0]))
+    frame = _values(paths, names, layers, keys)
+    packed = quantised(np.stack([log_norms(frame[layer].to_numpy()) for layer in layers]))
+    made.blocks[name] = block(packed.codes.tobytes())
+    return packed.scale()
+
+
+def _packed_columns(
+    made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex, beside: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Add what further tables say of each token, a byte a token and column."""
+    described = []
+    for folder in beside:
+        paths = study.shards(folder)
+        schema = pq.read_schema(paths[0])
+        wanted = [column for column in schema.names if column not in NOT_SHADED]
+        for column in wanted:
+            values = _values(paths, names, [column], keys)[column]
+            one: dict[str, Any] = {
+                "name": column,
+                "label": NAMES.get(column, column.replace("_", " ")),
+            }
+            if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+                packed = quantised(values.to_numpy(float, na_value=np.nan)[None])
+                codes, one["scale"] = packed.codes, packed.scale()
+            else:
+                codes, categories = pd.factorize(values.astype(object), sort=True)
+                if len(categories) > MOST_CATEGORIES:
+                    continue
+                one["categories"] = [str(category) for category in categories]
+                codes = np.where(codes < 0, 255, codes).astype(np.uint8)
+            one["block"] = f"{study.model}/{study.corpus}.{column}"
+            made.blocks[one["block"]] = block(codes.tobytes())
+            described.append(one)
+    return described
+
+
+def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
+    """Add what the residuals of a fit need beyond log norms: shared terms, or the residuals."""
+    (entry,) = [
+        one
+        for one in made.index["studies"]
+        if all(one[key] == getattr(study, key) for key in ("model", "corpus", "site", "regression"))
+    ]
+    name = "/".join((study.model, study.corpus, study.site, study.regression))
+    if entry["stored"]:
+        packed = quantised(residuals(study, entry, names, keys))
+    elif entry["shared"]:
+        frame = _values(study.design, names, entry["shared"], keys)
+        packed = quantised(frame.to_numpy(float).T, bits=16)
+    else:
+        return
+    entry["design"] = packed.scale()
+    made.blocks[f"{name}.design"] = block(packed.codes.tobytes())
+
+
+def residuals(
+    study: Study, entry: dict[str, Any], names: Sequence[str], keys: pd.MultiIndex
+) -> np.ndarray:
+    """Return the residuals of a fit: the outcome less what the coefficients of the table predict.
+
+    Under document effects the mean over the rows of each document is taken out.
+
+    Parameters
+    ----------
+    study : Study
+    entry : dict
+        The study in the index.
+    names : sequence of str
+        Documents that are shown.
+    keys : pandas.MultiIndex
+        Keys of the tokens that are shown.
+
+    Returns
+    -------
+    residuals : (layers, tokens) float array
+        NaN where a token gives no row.
+    """
+    found = np.full((len(entry["layers"]), len(keys)), np.nan)
+    document = keys.get_level_values("document")
+    schema = set(pq.read_schema(study.design[0]).names)
+    for place, layer in enumerate(entry["layers"]):
+        prefix = f"{columns.layer_name(layer)}."
+        coefficients = {
+            term: values["estimate"][place]
+            for term, values in entry["terms"].items()
+            if np.isfinite(values["estimate"][place])
+        }
+        column_of = {
+            term: prefix + term if prefix + term in schema else term
+            for term in coefficients
+            if term != "intercept"
+        }
+        frame = _values(study.design, names, [f"{prefix}y", *column_of.values()], keys)
+        left = frame[f"{prefix}y"] - coefficients.get("intercept", 0.0)
+        for term, column in column_of.items():
+            left = left - coefficients[term] * frame[column]
+        if entry["effects"]:
+            left = left - left.groupby(document).transform("mean").to_numpy()
+        found[place] = left.to_numpy()
+    return found

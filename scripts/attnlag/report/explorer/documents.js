@@ -1,0 +1,226 @@
+// The text of a document: each token a shade, one of them active, some highlighted.
+
+const RAMPS = {
+  light: ["#eef8f4", "#a5dcc4", "#53b9b0", "#3488a6", "#3c5a92", "#2b2f5a"],
+  dark: ["#1b2029", "#2c3a5e", "#33608f", "#3488a6", "#53c9ad", "#def5e5"],
+};
+const DIVERGING = {
+  light: ["#2b6cb0", "#9cc3e6", "#f7f7f7", "#f2b984", "#b35900"],
+  dark: ["#6db3f2", "#2d5d8c", "#1b2029", "#8a5417", "#f0a24a"],
+};
+// Parts of speech in families, for there are no seventeen colours that all eyes tell apart.
+const FAMILIES = [
+  ["nouns", "#0072b2", ["NOUN", "PROPN"]],
+  ["verbs", "#d55e00", ["VERB", "AUX"]],
+  ["adjectives, adverbs", "#e69f00", ["ADJ", "ADV"]],
+  ["pronouns, determiners", "#56b4e9", ["PRON", "DET"]],
+  ["adpositions, conjunctions, particles", "#009e73", ["ADP", "CCONJ", "SCONJ", "PART"]],
+  ["numbers, symbols", "#cc79a7", ["NUM", "SYM"]],
+  ["punctuation", "#f0e442", ["PUNCT"]],
+];
+const OTHER = ["other", "#9aa3ad", []];
+const COLOURS = FAMILIES.map(family => family[1]);
+
+const parts = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
+
+function mixed(ramp, share) {
+  const place = Math.max(0, Math.min(1, share)) * (ramp.length - 1);
+  const low = Math.min(Math.floor(place), ramp.length - 2);
+  const [a, b] = [parts(ramp[low]), parts(ramp[low + 1])];
+  return a.map((value, part) => Math.round(value + (b[part] - value) * (place - low)));
+}
+
+// Black or white, whichever is read better on a colour (relative luminance of WCAG).
+function inkOn(rgb) {
+  const [r, g, b] = rgb.map(value => {
+    const share = value / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
+}
+
+// What shades the tokens: a number or a category for each, and its colours.
+class Shading {
+  constructor(tokens, layer, name, theme) {
+    Object.assign(this, {tokens, layer, name});
+    const column = tokens.columns.find(one => one.name === name);
+    this.values = column ? tokens.column(name) : tokens[name](layer);
+    this.categories = column?.categories;
+    this.diverging = name === "residual";
+    if (this.categories) {
+      const known = name === "upos";
+      this.families = known ? [...FAMILIES, OTHER] : this.categories.slice(0, COLOURS.length)
+        .map((category, place) => [category, COLOURS[place], [category]]).concat([OTHER]);
+      this.familyOf = this.categories.map(category => {
+        const found = this.families.findIndex(family => family[2].includes(category));
+        return found < 0 ? this.families.length - 1 : found;
+      });
+      return;
+    }
+    const first = tokens.study.dropFirst;
+    this.range = centralRange(this.values.filter((_, token) => tokens.position[token] >= first));
+    if (this.diverging) {
+      const most = Math.max(...this.range.map(Math.abs));
+      this.range = [-most, most];
+    }
+    this.ramp = (this.diverging ? DIVERGING : RAMPS)[theme];
+  }
+
+  // Background and ink of a token; null where it has no value.
+  colours(token) {
+    const value = this.values[token];
+    if (this.categories) {
+      const rgb = parts(value < this.categories.length ? this.families[this.familyOf[value]][1] : OTHER[1]);
+      return [rgb, inkOn(rgb)];
+    }
+    if (Number.isNaN(value)) return null;
+    const [low, high] = this.range;
+    const rgb = mixed(this.ramp, (value - low) / (high - low));
+    return [rgb, inkOn(rgb)];
+  }
+
+  // A value in words.
+  said(token) {
+    const value = this.values[token];
+    if (this.categories) return this.categories[value] ?? "none";
+    if (Number.isNaN(value)) return "none";
+    return this.exponential ? three(Math.exp(value)) : three(value);
+  }
+
+  get exponential() {
+    return this.name === "norm" || this.name === "relative";
+  }
+}
+
+// Three digits, as in 0.0512, 31.4 and 1,230; whole numbers as they are.
+function three(value) {
+  if (value === null || !Number.isFinite(value)) return "none";
+  const digits = Number(value.toPrecision(3));
+  const least = Number.isInteger(value) || Math.abs(digits) >= 100 ? 1 : 3;
+  const options = {minimumSignificantDigits: least, maximumSignificantDigits: 3};
+  return digits.toLocaleString("en", options).replace("-", "−");
+}
+
+class TextPane {
+  constructor(element, {onPoint, onPick, onSpan}) {
+    this.element = element;
+    this.spans = [];
+    this.active = null;
+    const token = event => event.target.dataset?.token;
+    element.addEventListener("mouseover", event => token(event) && onPoint(Number(token(event))));
+    element.addEventListener("mouseleave", () => onPoint(null));
+    element.addEventListener("click", event => {
+      if (getSelection().isCollapsed && token(event)) onPick(Number(token(event)));
+    });
+    // Text that is selected with the mouse is highlighted.
+    document.addEventListener("mouseup", () => {
+      const range = getSelection().rangeCount && getSelection().getRangeAt(0);
+      if (!range || range.collapsed || !element.contains(range.commonAncestorContainer)) return;
+      const chosen = this.spans.filter(span => range.intersectsNode(span.firstChild));
+      getSelection().removeAllRanges();
+      if (chosen.length) onSpan(Number(chosen[0].dataset.token), Number(chosen.at(-1).dataset.token));
+    });
+    element.addEventListener("keydown", event => this.move(event, onPick, onSpan));
+  }
+
+  // Arrows, Home and End move; with Shift they highlight from where it went down.
+  move(event, onPick, onSpan) {
+    if (event.key === "Escape") {
+      this.anchor = null;
+      onSpan(null);
+      return;
+    }
+    const last = this.first + this.spans.length - 1, now = this.active ?? this.first;
+    const to = {
+      ArrowLeft: now - 1, ArrowRight: now + 1, ArrowUp: this.line(now, -1), ArrowDown: this.line(now, 1),
+      Home: this.first, End: last,
+    }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const next = this.active === null ? now : Math.max(this.first, Math.min(last, to));
+    if (event.shiftKey) {
+      this.anchor ??= now;
+      onSpan(Math.min(this.anchor, next), Math.max(this.anchor, next));
+    } else {
+      this.anchor = null;
+    }
+    onPick(next, false);
+  }
+
+  // The token one line further, at about the same place in it.
+  line(token, step) {
+    const {left, top} = this.spans[token - this.first].getBoundingClientRect();
+    let best = null, least = Infinity, reached = null;
+    for (let at = token - this.first + step; this.spans[at]; at += step) {
+      const box = this.spans[at].getBoundingClientRect();
+      if (Math.abs(box.top - top) < 4) continue;
+      reached ??= box.top;
+      if (Math.abs(box.top - reached) > 4) break;
+      if (Math.abs(box.left - left) < least) [best, least] = [at, Math.abs(box.left - left)];
+    }
+    return best === null ? token : this.first + best;
+  }
+
+  write(tokens, number) {
+    const {tokens: texts} = tokens.documents[number];
+    this.first = tokens.first[number];
+    this.active = this.anchor = null;
+    this.spans = texts.map((text, place) => {
+      const span = document.createElement("span");
+      span.textContent = text;
+      span.id = `token-${place}`;
+      span.dataset.token = this.first + place;
+      span.setAttribute("role", "option");
+      span.setAttribute("aria-selected", "false");
+      if (tokens.position[this.first + place] < tokens.study.dropFirst) span.classList.add("dropped");
+      return span;
+    });
+    this.element.replaceChildren(...this.spans);
+    this.element.scrollTop = 0;
+    this.element.removeAttribute("aria-activedescendant");
+  }
+
+  shade(shading) {
+    for (const [place, span] of this.spans.entries()) {
+      const colours = shading.colours(this.first + place);
+      span.classList.toggle("none", colours === null);
+      span.style.background = colours ? `rgb(${colours[0]})` : "";
+      span.style.color = colours ? colours[1] : "";
+    }
+  }
+
+  highlight(chosen) {
+    for (const [place, span] of this.spans.entries()) {
+      const high = Boolean(chosen?.has(this.first + place));
+      span.classList.toggle("high", high);
+      span.setAttribute("aria-selected", String(high));
+    }
+  }
+
+  // Marks a token, and brings it into sight within the pane.
+  activate(token, kept) {
+    this.element.querySelector(".active")?.classList.remove("active");
+    const span = token === null ? undefined : this.spans[token - this.first];
+    if (kept) this.active = span ? token : null;
+    if (!span) return;
+    span.classList.add("active");
+    if (kept) this.element.setAttribute("aria-activedescendant", span.id);
+    const pane = this.element.getBoundingClientRect(), box = span.getBoundingClientRect();
+    if (box.top < pane.top || box.bottom > pane.bottom) {
+      this.element.scrollTop += box.top - pane.top - pane.height / 2;
+    }
+  }
+}
+
+// A dozen tokens around one, as nodes; it and the one before are marked.
+function around(tokens, token, each = 6) {
+  const number = tokens.document[token], first = tokens.first[number];
+  const last = first + tokens.documents[number].tokens.length - 1;
+  const shown = [];
+  for (let at = Math.max(first, token - each); at <= Math.min(last, token + each); at++) {
+    const node = document.createElement(at === token ? "mark" : at === token - 1 ? "u" : "span");
+    node.textContent = tokens.text(at).replace(/\s*\n\s*/g, " ⏎ ");
+    shown.push(node);
+  }
+  return [token - each > first ? "… " : "", ...shown, token + each < last ? " …" : ""];
+}

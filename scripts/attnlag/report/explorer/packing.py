@@ -1,0 +1,83 @@
+"""Numbers and texts made small enough to travel inside a page.
+
+Log norms are stored in 8 bits: the range of a layer is cut into 254 steps. A block is bytes or
+JSON, compressed with gzip and written in base64; no text of a corpus can become markup in it.
+"""
+
+import base64
+import gzip
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Numbers as small integers.
+
+    Attributes
+    ----------
+    codes : (rows, n) uint8 or uint16 array
+        The largest integer of the type stands for NaN.
+    low, step : (rows,) float array
+        A code stands for ``low + step * code``, at most half a step from the number.
+    """
+
+    codes: np.ndarray
+    low: np.ndarray
+    step: np.ndarray
+
+    def scale(self) -> dict[str, Any]:
+        """Return what turns codes into numbers, for JSON."""
+        return {
+            "bits": 8 * self.codes.itemsize,
+            "low": self.low.tolist(),
+            "step": self.step.tolist(),
+        }
+
+
+def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
+    """Return numbers as integers of so many bits, each row on a scale of its own.
+
+    Parameters
+    ----------
+    values : (rows, n) float array
+        What is not finite becomes NaN.
+    bits : {8, 16}
+    """
+    finite = np.isfinite(values)
+    levels = 2**bits - 2
+    low = np.min(values, axis=1, initial=np.inf, where=finite)
+    high = np.max(values, axis=1, initial=-np.inf, where=finite)
+    low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
+    step = (high - low) / levels
+    places = np.rint(
+        (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
+    )
+    codes = np.where(finite, np.clip(places, 0, levels), levels + 1)
+    return Quantised(codes.astype(f"<u{bits // 8}"), low, step)
+
+
+def block(content: bytes) -> str:
+    """Return bytes compressed, in base64; equal bytes give equal text."""
+    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode()
+
+
+def json_block(content: Any) -> str:
+    """Return a JSON value compressed, in base64; NaN becomes null."""
+    text = json.dumps(
+        _without_nan(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
+    return block(text.encode())
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return value

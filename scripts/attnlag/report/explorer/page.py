@@ -1,0 +1,55 @@
+"""The explorer: one page that shows a study and opens without a network.
+
+The page is HTML with its style, its programs, Bokeh's and all numbers inside. Names and texts of a
+run reach it as compressed data only, and it writes them as text, never as markup.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnlag.report.explorer import charts
+from attnlag.report.explorer.contents import contents
+from attnlag.report.explorer.packing import json_block
+
+FOLDER = Path(__file__).parent
+PROGRAMS = ("contents", "charts", "documents", "page")
+
+
+def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequence[str] = ()) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    coefficients : sequence of Path
+        Tables of coefficients of all studies, where a run puts them.
+    findings : sequence of Path
+        Texts of findings.
+    beside : sequence of str
+        Folders of further tables of tokens.
+    """
+    made = contents(coefficients, findings, beside)
+    blocks = {
+        "index": json_block(made.index),
+        "charts": json_block(charts.items()),
+        **made.blocks,
+    }
+    # Base64 has no character that HTML knows; the names of blocks are numbers in their order.
+    data = "\n".join(
+        f'<script type="application/octet-stream" id="block-{place}">{text}</script>'
+        for place, text in enumerate(blocks.values())
+    )
+    parts = {
+        "@STYLE@": _read("page.css"),
+        "@NAMES@": json_block(list(blocks)),
+        "@DATA@": data,
+        "@PROGRAM@": "\n".join(_read(f"{name}.js") for name in PROGRAMS),
+        "@LIBRARY@": charts.library(),
+    }
+    text = _read("page.html")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")

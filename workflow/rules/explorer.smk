@@ -1,0 +1,56 @@
+# One page that shows all studies of a run.
+
+
+def every_table(*patterns):
+    """Return the files of all shards of tables, each once."""
+    return list(dict.fromkeys(path for pattern in patterns for path in every_shard(pattern)))
+
+
+def beside_tokens():
+    """Return what else a run knows of every token, as far as the configuration asks for it."""
+    folders = {"token_properties", "surprisal"}
+    return [path for path in outputs.files_of(CONFIG) if Path(path).parent.name in folders]
+
+
+rule build_explorer:
+    input:
+        coefficients=studies(f"{RESULTS}/coefficients.parquet"),
+        findings=outputs.files_of(CONFIG, name="findings.txt"),
+        beside=beside_tokens(),
+        # Found by the script from the paths of the coefficients.
+        tables=studies(f"{RESULTS}/fits.parquet") + studies(f"{RESULTS}/controls.parquet"),
+        design=every_table(f"{RESULTS}/design/{{shard}}.parquet"),
+        tokens=every_table(
+            "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+            "results/{model}/{corpus}/stream/{shard}.parquet",
+            "results/{model}/{corpus}/tokens/{shard}.parquet",
+        ),
+        corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
+    output:
+        in_report(
+            "results/explorer.html",
+            "explorer",
+            "explorer",
+            "",
+            shows="page",
+            **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
+        ),
+    log:
+        "logs/build_explorer.log",
+    benchmark:
+        "logs/build_explorer.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
+    params:
+        beside=sorted({Path(path).parent.name for path in beside_tokens()}),
+        code=code("build_explorer"),
+    message:
+        "build the explorer"
+    shell:
+        'python "$ATTNLAG"/scripts/build_explorer.py {input.coefficients:q}'
+        " --findings {input.findings:q} --beside {params.beside:q} --output {output:q}"
+        " --memory {resources.mem_mb} --log {log:q}"
