@@ -176,12 +176,12 @@ ADDED = {
         "from the adjustment, after it: held fixed, it would hide a part of what it mediates"
     ),
     "regressions: {a: {lags: [1], by: {upoz: outcome}}}": (
-        '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial or word_final; did you '
-        "mean 'upos'?"
+        '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial or word_final; did '
+        "you mean 'upos'?"
     ),
     "regressions: {a: {lags: [1], by: {upos: lag, word_final: lag}}}": (
-        "6: regressions.a.by: found 2 properties, expected one, as in {upos: outcome}; give another "
-        "regression for another"
+        "6: regressions.a.by: found 2 properties, expected one, as in {upos: outcome}; give "
+        "another regression for another"
     ),
     "regressions: {a: {lags: [1], fixed_effects: documnt}}": (
         '6: regressions.a.fixed_effects: found "documnt", expected none or document; did you mean '

@@ -219,7 +219,7 @@ def test_small_classes_become_one_and_are_named():
 
 
 def test_classes_and_indicators_without_rows_are_no_terms(tokens):
-    table, path = tokens
+    table, _ = tokens
     known = table.filter(pa.compute.equal(table["zipf_known"], True))
     design = design_of(tokens, lags=(1,), covariates=("upos", "zipf"))
     shard = shard_of(design.to_batches(), design.schema)
