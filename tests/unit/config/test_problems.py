@@ -465,6 +465,15 @@ FILES = {
         "3: corpora.words.genre: unknown key, expected one of files, id, text, group, split, "
         "shards, tagger"
     ),
+    "  words: {files: [words.txt], tagger: {column: tags, file: words.txt}}": (
+        "3: corpora.words.tagger.file: found file beside column, expected one source of tags"
+    ),
+    "  words: {files: [words.txt], tagger: {package: en-core}}": (
+        "3: corpora.words.tagger.package: found package without version, expected both"
+    ),
+    "  words: {files: [words.txt], tagger: english}": (
+        f'3: corpora.words.tagger: found "english", {MAPPING}'
+    ),
     "  words: {files: [words.txt], split: lines}": (
         '3: corpora.words.split: found "lines", expected none or blank-lines; '
         "did you mean 'blank-lines'?"
