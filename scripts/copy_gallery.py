@@ -48,15 +48,16 @@ def figures(config: Config) -> dict[str, str]:
     """Return the paths of the figures that the gallery shows, by their names in it.
 
     The coefficients are shown for every regression, and for the first one in all sizes; the other
-    figures for the first regression alone.
+    figures for the first regression alone that has them.
     """
     found = {}
     first = next(iter(config.regressions))
     fixed = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
     for program, (folder, when) in outputs.FIGURES.items():
-        for figure, regression in itertools.product(drawn_by(program), config.regressions):
+        having = [regression for regression in config.regressions if when(config, regression)]
+        for figure, regression in itertools.product(drawn_by(program), having):
             main = figure.name == MAIN
-            if (main or regression == first) and when(config, regression):
+            if main or regression == having[0]:
                 names = {**fixed, "site": config.extraction.sites[0], "regression": regression}
                 short = f"{regression}_{figure.name.partition('_by_')[0]}"
                 own = short if "{regression}" in folder else figure.name

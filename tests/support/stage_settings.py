@@ -10,7 +10,7 @@ from attnlag.pipeline import stages
 LEAST: dict[str, Any] = {
     "models": {"gpt2": {"source": "path", "path": "gpt2"}},
     "corpora": {"prompts": {"files": ["prompts.jsonl"]}},
-    "regressions": {"notebook": {"lags": [1, 2]}},
+    "regressions": {"notebook": {"lags": [1, 2], "by": {"upos": "outcome"}}},
 }
 NAMES = SimpleNamespace(model="gpt2", corpus="prompts", site="attention", regression="notebook")
 

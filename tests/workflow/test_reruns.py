@@ -110,6 +110,8 @@ SMALL = {"files": ["data/small.jsonl"], "id": "id", "text": "text", "group": "ge
 
 ONE = "\nONE = 1\n"
 
+BY_CLASS = dict.fromkeys(("accumulate_classes", "fit_classes", "decompose_lags", "plot_classes"), 1)
+
 ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
@@ -146,6 +148,12 @@ ROWS = {
         notebook(fixed_effects="document", bias_correction="half-panel"),
         CROSSPRODUCTS,
     ),
+    "effects of tokens": (
+        notebook(fixed_effects=["document", "token"]),
+        {"solve_token_effects": 1, "take_out_token_effects": 1, **CROSSPRODUCTS},
+    ),
+    "slopes by class": (notebook(by={"upos": "outcome"}), {**BY_CLASS, **REGRESSION}),
+    "rows of a class that is not asked for": (notebook(by_rows=30), {}),
     "permuted order": (
         change(controls={"permutation": {"draws": 19}}),
         {"permute_documents": 1, **REGRESSION},
@@ -292,6 +300,8 @@ DOCUMENTED = {
     ],
     "`inference.hac_lags`": ["lags of Newey-West errors"],
     "`fixed_effects` of a regression": ["document effects"],
+    "`fixed_effects` of tokens": ["effects of tokens"],
+    "`by` of a regression": ["slopes by class"],
     "`bias_correction` of a regression": ["a correction of their bias"],
     "`controls`": ["permuted order", "random weights"],
     "lags, leads, covariates or outcome of a regression": [
@@ -302,8 +312,9 @@ DOCUMENTED = {
         "groups",
         "the frequency of tokens",
     ],
-    "lags in another order; knots of a spline that is not asked for": [
+    "lags in another order; knots of a spline, rows of a class that are not asked for": [
         "lags in another order",
+        "rows of a class that is not asked for",
         "the knots of a spline that is not asked for",
     ],
     "one more regression": ["one more regression"],

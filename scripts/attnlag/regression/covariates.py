@@ -86,6 +86,8 @@ class TokenCovariate:
     classes : tuple of str
         Of a covariate that is the dummies of classes, what the names of its terms end with. One
         class, that of most rows, is what the others are compared with.
+    indicator : str or None
+        A term that is 0 or 1, and is left out where all rows have the same.
     """
 
     description: str
@@ -99,6 +101,7 @@ class TokenCovariate:
     offset: int = 0
     may_lack: bool = False
     classes: tuple[str, ...] = ()
+    indicator: str | None = None
 
 
 FILES = {
@@ -356,6 +359,7 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         values=_zipf_values,
         file="token_properties",
         read=_read_zipf,
+        indicator="zipf_unknown",
     ),
     "surprisal": _number(
         "surprisal", "-log of the probability that the model gave the token", "surprisal", True
@@ -405,6 +409,12 @@ def classes_of(name: str) -> tuple[str, ...]:
     entry = CATALOGUE[name]
     classes = entry.classes if isinstance(entry, TokenCovariate) else ()
     return (*classes, properties.OTHER) if classes else ()
+
+
+def indicators() -> set[str]:
+    """Return the terms that are left out where all rows have the same."""
+    entries = [one for one in CATALOGUE.values() if isinstance(one, TokenCovariate)]
+    return {one.indicator for one in entries if one.indicator is not None}
 
 
 def that_may_lack(names: Iterable[str]) -> list[str]:

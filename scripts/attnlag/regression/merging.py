@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from attnlag.regression.covariates import CATALOGUE, classes_of
+from attnlag.regression.covariates import CATALOGUE, classes_of, indicators
 from attnlag.regression.crossproducts import DocumentProducts, Shard, packed_size, values_of
 from attnlag.regression.inference import FEWEST_DOCUMENTS
 from attnlag.regression.properties import OTHER
@@ -38,7 +38,8 @@ def kept_terms(shards: Sequence[Shard]) -> Sums:
     """Return the terms of a regression, given those of its cross-products.
 
     Classes of fewer documents than errors can be clustered by become one (``upos_other``), and the
-    class of most rows is left out: the others are compared with it.
+    class of most rows is left out: the others are compared with it. An indicator that all rows have
+    the same value of is left out too.
 
     Parameters
     ----------
@@ -58,7 +59,17 @@ def kept_terms(shards: Sequence[Shard]) -> Sums:
         for one, members in merged.items():
             if one != largest:
                 sums[f"{name}_{one}"] = tuple(own[member] for member in members)
+    for term in indicators() & set(sums):
+        rows, _ = sizes_of(shards, [term])
+        if rows[0] in (0, max(shard_rows(shards))):
+            del sums[term]
     return sums
+
+
+def shard_rows(shards: Sequence[Shard]) -> np.ndarray:
+    """Return how many rows each layer has."""
+    rows = np.sum([shard.totals.pooled[0, :, 0] for shard in shards], axis=0)
+    return np.rint(rows).astype(np.int64)
 
 
 def merged_classes(

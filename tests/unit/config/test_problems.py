@@ -157,7 +157,7 @@ ADDED = {
     ),
     "regressions: {a: {lags: [1], lag: 2}}": (
         "6: regressions.a.lag: unknown key, expected one of outcome, lags, leads, covariates, "
-        "position_knots, fixed_effects, bias_correction; did you mean 'lags'?"
+        "position_knots, by, by_rows, fixed_effects, bias_correction; did you mean 'lags'?"
     ),
     "regressions: {a: {lags: [], leads: []}}": (
         "6: regressions.a: found neither lags nor leads, expected lags, as in {lags: [1, 2]}"
@@ -167,8 +167,34 @@ ADDED = {
         "6: regressions.a.leads: found 2 twice, expected each entry once"
     ),
     "regressions:\n  a:\n    lags: [1]\n    covariates: [positon]": (
-        '9: regressions.a.covariates[0]: found "positon", expected position, log_frequency, group '
-        "or previous_layer; did you mean 'position'?"
+        '9: regressions.a.covariates[0]: found "positon", expected position, log_frequency, group, '
+        "upos, upos_previous, word_initial, word_final, pieces, token_characters, zipf, surprisal, "
+        "entropy_before or previous_layer; did you mean 'position'?"
+    ),
+    "regressions: {a: {lags: [1], covariates: [entropy_next]}}": (
+        "6: regressions.a.covariates[0]: found entropy_next, which is no covariate: it is computed "
+        "from the adjustment, after it: held fixed, it would hide a part of what it mediates"
+    ),
+    "regressions: {a: {lags: [1], by: {upoz: outcome}}}": (
+        '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial or word_final; did '
+        "you mean 'upos'?"
+    ),
+    "regressions: {a: {lags: [1], by: {upos: lag, word_final: lag}}}": (
+        "6: regressions.a.by: found 2 properties, expected one, as in {upos: outcome}; give "
+        "another regression for another"
+    ),
+    "regressions: {a: {lags: [1], fixed_effects: documnt}}": (
+        '6: regressions.a.fixed_effects: found "documnt", expected none or document; did you mean '
+        "'document'?"
+    ),
+    "regressions: {a: {lags: [1], fixed_effects: [token]}}": (
+        "6: regressions.a.fixed_effects: found fixed_effects: [token], expected document among "
+        "them: tokens differ between documents"
+    ),
+    "regressions:\n  a:\n    lags: [1]\n    fixed_effects: [document, token]\n    "
+    "bias_correction: half-panel": (
+        "10: regressions.a.bias_correction: found bias_correction: half-panel with effects of "
+        "tokens, expected none: the halves of documents do not tell the effects of all tokens"
     ),
     "regressions: {a: {lags: [1], covariates: [group, group]}}": (
         "6: regressions.a.covariates: found group twice, expected each entry once"
@@ -991,6 +1017,8 @@ def test_sites_are_the_same_in_any_order() -> None:
 def test_the_default_file_states_every_default() -> None:
     config = Config.model_validate(load("config.yaml"))
     defaults = Config(models=config.models, corpora=config.corpora)
+    # The bundled corpus has parts of speech, which others need not have.
+    defaults.regressions["notebook"].by = {"upos": "outcome"}
     assert config == defaults
     stated = load("config.yaml")
     assert list(stated) == list(Config.model_fields)

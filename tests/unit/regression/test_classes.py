@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
@@ -215,6 +216,23 @@ def test_small_classes_become_one_and_are_named():
     assert merged == {"a": ["a"], "other": ["b", "c", "d"]}
     merged = merging.merged_classes("abcde", size, present, documents=5, rows=45)
     assert merged == {"b": ["b"], "a": ["a"], "other": ["c", "d"]}
+
+
+def test_classes_and_indicators_without_rows_are_no_terms(tokens):
+    table, _ = tokens
+    known = table.filter(pa.compute.equal(table["zipf_known"], True))
+    design = design_of(tokens, lags=(1,), covariates=("upos", "zipf"))
+    shard = shard_of(design.to_batches(), design.schema)
+    kept = merging.kept_terms([shard])
+    assert "zipf_unknown" in kept
+    assert "upos_X" not in kept
+    # The commonest class is what the others are compared with.
+    own = [term for term in kept if term.startswith("upos_")]
+    assert own == ["upos_ADJ", "upos_DET", "upos_INTJ", "upos_VERB"]
+    rows = design.filter(pa.compute.equal(design["zipf_unknown"], 0))
+    assert 0 < rows.num_rows < known.num_rows
+    shard = shard_of(rows.unify_dictionaries().combine_chunks().to_batches(), design.schema)
+    assert "zipf_unknown" not in merging.kept_terms([shard])
 
 
 def test_covariates_are_what_the_table_says(tokens):

@@ -69,6 +69,7 @@ CONTROLS = pd.DataFrame(
         "permuted_mean": [0.02, 0.01, 0.04, 0.03],
         "order_p_adjusted": [0.01, 0.01, 0.2, 0.2],
         "permutations": 99,
+        "permuted_within": "document",
         "random_weights": [1.5, -0.5, 1.7, -0.7],
         "random_weights_r_squared": [0.98, 0.98, 1.0, 1.0],
         "random_weights_documents": 32,

@@ -1,0 +1,120 @@
+"""Slopes by class of tokens and lags as covariates enter: what the figures show and say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnlag.figures import lag_as_covariates_enter, slopes_by_class
+from attnlag.figures.sizes import SIZES
+from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
+
+LAYERS = range(3)
+
+
+def slopes():
+    """Return slopes of two classes and of the rest; only NOUN differs, in layer 1."""
+    rows = [
+        {
+            "subset": name,
+            "layer": layer,
+            "term": "lag_1",
+            "estimate": estimate + 0.1 * layer,
+            "conf_low": estimate - 0.1,
+            "conf_high": estimate + 0.3,
+            "p_adjusted": 0.001,
+            "finding": "present",
+            "difference": np.nan if name == "all" else estimate - 0.3,
+            "difference_p_adjusted": 0.01 if (name, layer) == ("NOUN", 1) else 0.4,
+            "n_obs": n_obs,
+            "n_documents": 20,
+            "vcov_type": "cluster",
+        }
+        for name, estimate, n_obs in (
+            ("all", 0.3, 900),
+            ("VERB", 0.1, 300),
+            ("NOUN", 0.5, 500),
+            ("other", 0.9, 100),
+        )
+        for layer in LAYERS
+    ]
+    tests = pd.DataFrame(
+        {"layer": LAYERS, "term": "lag_1", "p_adjusted": [0.2, 0.01, 0.3], "merged": "SYM, X"}
+    )
+    return pd.DataFrame(rows), tests
+
+
+def by_class():
+    rows, tests = slopes()
+    return slopes_by_class.Data(
+        slopes=rows,
+        tests=tests,
+        term="lag_1",
+        classes=["NOUN", "VERB", "other"],
+        what="part of speech",
+        of="the outcome",
+        alpha=0.05,
+        adjust="holm",
+    )
+
+
+def entering():
+    steps = pd.DataFrame(
+        [
+            {
+                "layer": layer,
+                "step": step,
+                "term": "lag_1",
+                "estimate": 0.4 - 0.05 * place,
+                "conf_low": 0.2,
+                "conf_high": 0.5,
+                "r_squared": 0.1 + 0.1 * place,
+                "n_documents": 20,
+            }
+            for layer in LAYERS
+            for place, step in enumerate((POOLED, *EFFECTS))
+        ]
+    )
+    parts = pd.DataFrame(
+        [
+            {"layer": layer, "term": "lag_1", "part": part, "change": -0.05}
+            for layer in LAYERS
+            for part in PARTS
+        ]
+    )
+    return lag_as_covariates_enter.Data(steps, parts, "lag_1", 0.05)
+
+
+def test_the_title_names_the_extremes_without_the_rest_and_counts_the_layers():
+    assert slopes_by_class.title_of(by_class()) == (
+        "Lag 1 by part of speech, median over the layers: 0.20 (VERB) to 0.60 (NOUN); slopes "
+        "differ in 1 of 3 layers, where equal ones would in none"
+    )
+    assert lag_as_covariates_enter.title_of(entering()) == (
+        "Lag 1, median over the layers: 0.40 pooled, 0.15 with documents, tokens and tokens before "
+        "held fixed; R² 0.10 and 0.60"
+    )
+
+
+def test_crosses_mark_the_cells_that_are_no_different():
+    figure = slopes_by_class.draw(by_class(), title="Title")
+    cells = next(axes for axes in figure.axes if axes.get_xlabel() == "layer")
+    (marks,) = [line for line in cells.lines if line.get_marker() == "x"]
+    crossed = set(zip(*(np.asarray(side) for side in marks.get_data()), strict=True))
+    assert crossed == {(x + 0.5, y + 0.5) for x in LAYERS for y in range(3)} - {(1.5, 0.5)}
+    assert [text.get_text() for text in cells.get_yticklabels()] == ["NOUN", "VERB", "other"]
+
+
+def test_a_line_for_each_step_and_a_row_for_each_part():
+    figure = lag_as_covariates_enter.draw(entering(), title="Title")
+    above = next(axes for axes in figure.axes if axes.get_ylabel() == "coefficient")
+    drawn = [line.get_ydata() for line in above.lines if len(line.get_ydata()) == 3]
+    assert [values[0] for values in drawn] == pytest.approx([0.4, 0.35, 0.3, 0.25, 0.2, 0.15])
+    below = next(axes for axes in figure.axes if "what each part" in axes.get_title(loc="left"))
+    assert len(below.get_yticklabels()) == len(PARTS)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
+def test_both_are_drawn_in_every_size(size):
+    for module, data in ((slopes_by_class, by_class()), (lag_as_covariates_enter, entering())):
+        figure = module.draw(data, title=module.title_of(data), size=size)
+        assert figure.get_size_inches()[0] == pytest.approx(size.canvas)
