@@ -238,7 +238,10 @@ ROWS = {
         edit("scripts/attnlag/regression/inference.py", ONE),
         {**REGRESSION, **VECTOR_FITS},
     ),
-    "the code of vectors": (edit("scripts/attnlag/regression/vector_products.py", ONE), VECTORS),
+    "the code of vectors": (
+        edit("scripts/attnlag/regression/vector_products.py", ONE),
+        {**VECTORS, **CHECK},
+    ),
     "the design's code": (edit("scripts/attnlag/regression/design.py", ONE), DESIGN),
     "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), EXTRACTION),
     "the interventions' code": (edit("scripts/attnlag/interventions/edits.py", ONE), ESTIMATES),

@@ -270,7 +270,9 @@ def test_equal_inputs_give_equal_bytes(finished_once, fresh):
 
 def test_several_sites_from_one_extraction(finished_once, fresh):
     """Each site has its own tables and figures; attention's are those of a run by itself."""
-    fresh.write_config(extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"})
+    fresh.write_config(
+        extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"}, vectors={}
+    )
     printed = fresh.run()
     assert fresh.would_run() == {}
     assert len(list(fresh.folder.glob("logs/tiny/small/activations/*.log"))) == 1

@@ -131,7 +131,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     elif kind == "string_pattern_mismatch":
         expected = IN_WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
     elif BOUNDS.keys() & context.keys():
-        expected = " and ".join(f"{BOUNDS[key]} {bound:,.0f}" for key, bound in context.items())
+        expected = " and ".join(f"{BOUNDS[key]} {bound:,.12g}" for key, bound in context.items())
     elif kind == "too_short":
         least = context["min_length"]
         expected = f"at least {'one entry' if least == 1 else f'{least} entries'}"

@@ -139,7 +139,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
         rule_values(axes)
         axes.set_title(panel, loc="left", fontsize=9)
-        axes.set_ylabel("R² of unseen documents")
+        if axes is among or not size.flat:
+            axes.set_ylabel("R² of unseen documents")
         label_layers(axes, layers)
     if not size.flat:
         among.set_xlabel("")

@@ -898,6 +898,19 @@ def test_what_is_wrong_with_interventions_is_one_line_each() -> None:
     ]
 
 
+def test_vectors_are_regressed_where_they_are_kept() -> None:
+    assert checked().vector_regression() is not None
+    assert checked(vectors=None).vector_regression() is None
+    assert checked(extraction={"keep": "norms"}).vector_regression() is None
+    wrong = "extraction: {keep: norms}\nvectors: {ridge: [0], folds: 2}\n"
+    assert problems_of(f"{LEAST}{wrong}") == [
+        f"{FILE}:7: vectors.ridge[0]: found 0, expected at least 1e-05",
+        f"{FILE}:7: vectors.folds: found 2, expected at least 3",
+        f"{FILE}:7: vectors: found a regression of vectors with extraction.keep: norms, expected "
+        "keep: vectors; or vectors: null",
+    ]
+
+
 def test_a_key_without_a_value_has_its_default() -> None:
     words = {"files": ["words.txt"], "id": None, "text": None, "group": None, "shards": None}
     config = checked(norms={"drop_first": None}, corpora={"words": words})
