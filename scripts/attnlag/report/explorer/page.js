@@ -427,9 +427,8 @@ for (const form of document.forms) form.addEventListener("submit", event => even
 
 document.addEventListener("chart", ({detail}) => {
   if (detail.kind === "layer") {
-    const near = Math.round(detail.x);
-    if (!study.layers.includes(near)) return;
-    state.layer = near;
+    const near = Math.max(0, Math.round(detail.x) - study.layers[0]);
+    state.layer = study.layers[near] ?? study.layers.at(-1);
     showLayer();
   } else if (detail.kind === "hover") {
     tell(detail.tokens.length ? detail.tokens[0] : kept());
