@@ -67,7 +67,7 @@ MARK = """function (row, data) {
 FILTERS = """function () {
   const table = this.api(), head = ".dt-scroll-head thead";
   const cells = table.table().container().querySelector(head).rows[1].cells;
-  if (cells[0].firstChild) return;
+  if (cells[0].querySelector("input")) return;
   table.columns().every(function (place) {
     const field = document.createElement("input");
     field.setAttribute("aria-label", "filter " + this.title());

@@ -1,4 +1,3 @@
-"use strict";
 // Reads what contents.py has packed, and computes what the page shows of the log norms.
 
 const names = await unpackedJson("names");

@@ -38,9 +38,12 @@ NAMES = {
     "zipf": "word frequency (Zipf)",
     "token_characters": "characters of the token",
     "pieces": "tokens of its word",
-    "piece": "place in its word",
+    "word_initial": "begins a word",
 }
-NOT_SHADED = {*columns.KEYS, "byte_start", "byte_end", "word"}
+NOT_SHADED = {
+    *columns.KEYS,
+    *("byte_start", "byte_end", "word", "piece", "word_final", "words_touched", "zipf_known"),
+}
 MOST_CATEGORIES = 40
 
 CONTROLS = {
@@ -288,7 +291,7 @@ def _packed_norms(
 def _packed_columns(
     made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex, beside: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Add what further tables say of each token, a byte a token and column."""
+    """Add what further tables say of each token, two bytes a token and column at most."""
     described = []
     for folder in beside:
         paths = study.shards(folder)
@@ -300,8 +303,10 @@ def _packed_columns(
                 "name": column,
                 "label": NAMES.get(column, column.replace("_", " ")),
             }
-            if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-                packed = quantised(values.to_numpy(float, na_value=np.nan)[None])
+            if pd.api.types.is_bool_dtype(values.dropna().infer_objects()):
+                values = values.map({True: "yes", False: "no"})
+            if pd.api.types.is_numeric_dtype(values):
+                packed = quantised(values.to_numpy(float, na_value=np.nan)[None], bits=16)
                 codes, one["scale"] = packed.codes, packed.scale()
             else:
                 codes, categories = pd.factorize(values.astype(object), sort=True)

@@ -41,6 +41,8 @@ class Quantised:
 def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
     """Return numbers as integers of so many bits, each row on a scale of its own.
 
+    Whole numbers stay whole where there are as many integers as they span.
+
     Parameters
     ----------
     values : (rows, n) float array
@@ -53,6 +55,8 @@ def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
     high = np.max(values, axis=1, initial=-np.inf, where=finite)
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
     step = (high - low) / levels
+    whole = np.all((values == np.rint(values)) | ~finite, axis=1) & (step <= 1)
+    step = np.where(whole & (step > 0), 1.0, step)
     places = np.rint(
         (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
     )

@@ -143,7 +143,7 @@ function describe() {
     `The page holds ${shown}, of each at most ${corpus.longest.toLocaleString("en")} tokens. Log ` +
     `norms are rounded: they are at most ${three(Math.max(...step) / 2)} off. Shades hold the ` +
     "central 99% of the tokens in a layer. Dashed: first tokens of a sequence, which the " +
-    "regressions leave out. A residual is the outcome less what the coefficients of the table " +
+    "regressions leave out. Struck through: no value. A residual is the outcome less what the coefficients of the table " +
     `predict${study.effects ? ", without the mean of its document" : ""}. Coefficients, intervals ` +
     "and controls rest on the whole corpus.";
 }
@@ -427,9 +427,8 @@ for (const form of document.forms) form.addEventListener("submit", event => even
 
 document.addEventListener("chart", ({detail}) => {
   if (detail.kind === "layer") {
-    const near = Math.round(detail.x);
-    if (!study.layers.includes(near)) return;
-    state.layer = near;
+    const near = Math.max(0, Math.round(detail.x) - study.layers[0]);
+    state.layer = study.layers[near] ?? study.layers.at(-1);
     showLayer();
   } else if (detail.kind === "hover") {
     tell(detail.tokens.length ? detail.tokens[0] : kept());
@@ -458,6 +457,9 @@ addEventListener("hashchange", () => {
   paint();
   showStudy();
 });
+
+// For the console of the browser: the numbers behind the page.
+globalThis.explorer = {index, state, get tokens() { return tokens; }, get study() { return study; }};
 
 readAddress();
 find("main").hidden = false;
