@@ -14,7 +14,7 @@ run: $(READY) ## the main job: set up .venv, fetch the model, make everything
 	$(BIN)/snakemake --cores all
 
 test: $(TESTED) ## the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(OPTIONS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(OPTIONS)
 
 # An environment is made anew only when its list changes.
 $(READY): pyproject.toml requirements.txt
