@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.norms import norms_in_batches
+from attnlag.adjustments.norms import in_batches
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, design
@@ -24,7 +24,7 @@ from attnlag.storage import tables
 ROWS = 16_384
 
 parser = program.argument_parser(__doc__, DesignSettings)
-parser.add_argument("norms", type=Path, help="the norms (Parquet)")
+parser.add_argument("norms", type=Path, help="the norms, or what else is regressed (Parquet)")
 parser.add_argument(
     "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
 )
@@ -37,9 +37,10 @@ parser.add_argument("--output", type=Path, required=True)
 def main(args):
     settings = args.settings
     facts = covariates.read_facts(settings, vars(args))
-    layers = columns.layers_in(pq.read_schema(args.norms))
+    outcome = OUTCOMES[settings.outcome]
+    layers = list(outcome.columns(pq.read_schema(args.norms).names))
     schema = design.schema(layers, settings, facts)
-    batches = norms_in_batches(args.norms, args.stream, ROWS, "design")
+    batches = in_batches(outcome, args.norms, args.stream, ROWS, "design")
     record = tables.read_provenance(args.norms)
     record = tables.provenance(record, "design", asdict(settings), "numpy")
     counts = design.Counts()

@@ -4,7 +4,8 @@
 The model is loaded once, and one forward pass serves all layers and sites. Rows leave in corpus
 order, a row group at a time, so that memory does not grow with the shard. With ``keep: norms``
 the vectors are reduced to their L2 norms on the way and never stored. Of the residual stream that
-each block receives, the norms alone are stored.
+each block receives, the norms alone are stored. Where the adjustments point is measured in the same
+pass, if it is asked for, and stored beside them.
 """
 
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from attnlag.adjustments import columns
+from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
@@ -35,12 +37,15 @@ parser.add_argument(
 parser.add_argument(
     "--stream", type=Path, required=True, help="file for the norms of what each block receives"
 )
+parser.add_argument(
+    "--geometry", type=Path, nargs="*", default=[], help="likewise, one file per site, if asked for"
+)
 program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction
+    from attnlag.adjustments import extraction, geometry
     from attnlag.model import loading
     from attnlag.model.hooks import STREAM
 
@@ -53,7 +58,8 @@ def main(args):
     total = record["tokens"]["tokens"]
     vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
     # A file's bytes do not depend on the sites beside it.
-    recorded = {key: value for key, value in asdict(settings).items() if key != "sites"}
+    beside = ("sites", "geometry")
+    recorded = {key: value for key, value in asdict(settings).items() if key not in beside}
     device = loading.choose_device(args.device)
     model = loading.load_model(
         args.model,
@@ -74,40 +80,62 @@ def main(args):
             keep=settings.keep,
             fast=settings.fast,
             progress=bar.update,
+            turns=settings.geometry,
         )
         if adjustments.found:
             program.log.info("%s: %s", source["name"], adjustments.found)
         width = adjustments.width if vectors else None
         schema = columns.schema(len(adjustments.blocks), width, stored)
-        schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(len(adjustments.blocks))}
+        layers = len(adjustments.blocks)
+        schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(layers)}
+        paths = dict(zip(schemas, [*args.output, args.stream], strict=True))
+        turns = {site: geometry.rows_of(site) for site in wanted if settings.geometry}
+        if turns:
+            schemas |= dict.fromkeys(turns.values(), geometry.schema(layers))
+            paths |= dict(zip(turns.values(), args.geometry, strict=True))
+            sequences = tables.row_count([args.tokens])
+            names = [*wanted, STREAM]
+            sample = geometry.PairSample(sequences, layers, adjustments.width, names)
+            adjustments.sample = sample
         number = extraction.STORED_BYTES[stored]
-        row = len(adjustments.blocks) * (adjustments.width * number if vectors else 4)
-        # Norms of the stream take as much as those of a site do, and nothing beside vectors.
-        outputs = args.output if vectors else [*args.output, args.stream]
-        check_disk(outputs, row * total, record["stages"]["tokens"]["shards"])
+        row = layers * (adjustments.width * number if vectors else 4) * total
+        sizes = dict.fromkeys(args.output, row)
+        # What is a number a token is nothing beside vectors.
+        if not vectors:
+            sizes |= {args.stream: row}
+            sizes |= dict.fromkeys(args.geometry, row * len(OF_A_PASS))
+        check_disk(sizes, record["stages"]["tokens"]["shards"])
         with ExitStack() as files:
             writers = {}
-            for site, path in zip(schemas, [*args.output, args.stream], strict=True):
+            of_tokens = STREAM, *turns.values(), *(() if vectors else wanted)
+            for name, path in paths.items():
+                site = next((site for site, other in turns.items() if other == name), name)
                 made = tables.provenance(
                     record, "activations", recorded | {"site": site}, "torch", "transformers"
                 )
-                if site == STREAM or not vectors:
-                    made = tables.provenance(made, "norms", {})
-                writers[site] = files.enter_context(
+                if name in of_tokens:
+                    made = tables.provenance(made, "norms" if site == name else "geometry", {})
+                writers[name] = files.enter_context(
                     tables.parquet_writer(
                         path,
-                        schemas[site].with_metadata(tables.metadata(made)),
-                        **extraction.encoding(schemas[site], stored),
+                        schemas[name].with_metadata(tables.metadata(made)),
+                        **extraction.encoding(schemas[name], stored),
                     )
                 )
 
             def write(run, layers):
-                for site, writer in writers.items():
-                    table = extraction.table(run, layers[site], schemas[site], stored)
-                    kept = "norms" if site == STREAM else settings.keep
+                for name, writer in writers.items():
+                    values = layers[name]
+                    if name in turns.values():
+                        values = geometry.columns_of(values)
+                    table = extraction.table(run, values, schemas[name], stored)
+                    kept = "norms" if name in of_tokens else "vectors"
                     writer.write_table(table, row_group_size=ROWS[kept])
 
             extraction.write_runs(args.tokens, adjustments, write)
+            for site, name in turns.items():
+                pairs = sample.means(site, STREAM)
+                writers[name].add_key_value_metadata(geometry.metadata(pairs))
             for writer in writers.values():
                 # What was chosen by a measurement, and can be stated to have the same bytes again.
                 writer.add_key_value_metadata({"fast": adjustments.fast})
@@ -116,7 +144,7 @@ def main(args):
         "block input + adjustments = block output within %.1e",
         name,
         counted(total, "token"),
-        len(adjustments.blocks),
+        layers,
         ", ".join(wanted),
         device,
         adjustments.fast,
@@ -126,26 +154,40 @@ def main(args):
     )
 
 
-def check_disk(outputs, size, shards):
+def check_disk(sizes, shards):
     """Refuse to start what the disk has no room for: this shard, and those still to be made.
 
     Shards are of like size. A file that is there already is written anew beside itself, and then
     takes its place.
+
+    Parameters
+    ----------
+    sizes : dict of Path to int
+        Bytes of each output of this shard.
+    shards : int
+        Number of shards.
     """
-    missing = sum(
-        not path.with_name(f"{shard:04d}{path.suffix}").exists()
-        for path in outputs
-        for shard in range(shards)
-    )
-    files = max(missing, len(outputs))
-    free = room_for(outputs[0])
-    found = f"{counted(files, 'file')} of {amount(size)} to be written, {amount(free)} free"
-    if files * size > free:
+    files = {
+        path: max(
+            1,
+            sum(
+                not path.with_name(f"{shard:04d}{path.suffix}").exists() for shard in range(shards)
+            ),
+        )
+        for path in sizes
+    }
+    size = sum(sizes[path] * count for path, count in files.items())
+    first = next(iter(sizes))
+    free = room_for(first)
+    count = sum(files.values())
+    in_all = " in all" * (count > 1)
+    found = f"{counted(count, 'file')} of {amount(size)}{in_all} to be written, {amount(free)} free"
+    if size > free:
         raise UserError(
-            f"{outputs[0].parent}: found {found}; expected more room, or less to write "
+            f"{first.parent}: found {found}; expected more room, or less to write "
             "(norms in place of vectors, or vectors in bfloat16)"
         )
-    program.log.info("%s: %s", outputs[0].parent, found)
+    program.log.info("%s: %s", first.parent, found)
 
 
 if __name__ == "__main__":

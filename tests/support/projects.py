@@ -166,8 +166,9 @@ def new_project(folder: Path, model: Path) -> Project:
             },
             "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
-            # Interventions and controls take time: tests that look at them ask for them.
+            # What takes time, tests that look at it ask for.
             "causal": None,
+            "extraction": {"geometry": False},
             "controls": {"permutation": None, "random_weights": None},
         },
     )

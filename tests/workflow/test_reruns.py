@@ -21,7 +21,11 @@ CROSSPRODUCTS = {"accumulate_crossproducts": 1, **REGRESSION}
 DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts")
 OF_NORMS = {"plot_norms": 1}
-NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
+OF_GEOMETRY = {"plot_geometry": 1}
+GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY}
+DIRECTIONS = {"compare_directions": 1, **GEOMETRY}
+WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
+NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
@@ -29,7 +33,8 @@ TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **EXTRACTION}
 
 # In two shards: these once for each of them.
 PER_SHARD = (
-    *("tokenize_corpus", "extract_activations", "compute_norms", "estimate_effects"),
+    *("tokenize_corpus", "extract_activations", "compute_norms", "compare_directions"),
+    "estimate_effects",
     *STAGES,
 )
 SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
@@ -106,11 +111,11 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
-        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_GEOMETRY, **OF_EFFECTS, **FIGURES},
     ),
     "figure sizes": (
         change(figures={"sizes": ["page", "column"]}),
-        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_GEOMETRY, **OF_EFFECTS, **FIGURES},
     ),
     "figure layers": (change(figures={"layers": [1]}), FIGURES),
     "the layer of the text": (change(figures={"text_layer": 0}), {**OF_NORMS, **CHECK}),
@@ -120,7 +125,7 @@ ROWS = {
     ),
     "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
     "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
-    "alpha": (change(inference={"alpha": 0.01}), REGRESSION),
+    "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **GEOMETRY}),
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
     "clusters": (change(inference={"cluster": "group"}), REGRESSION),
     "what is negligible": (change(inference={"negligible": 0.1}), REGRESSION),
@@ -141,7 +146,7 @@ ROWS = {
     ),
     "random weights": (
         change(controls={"random_weights": {"documents": 4}}),
-        {"extract_random_weights": 1, **REGRESSION},
+        {"extract_random_weights": 1, **REGRESSION, **GEOMETRY},
     ),
     "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
@@ -158,7 +163,7 @@ ROWS = {
         change(regressions={"far": {"lags": [5]}}),
         {"plot_specifications": 1, **without_effects(DESIGN)},
     ),
-    "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DESIGN, **ESTIMATES}),
+    "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DIRECTIONS, **DESIGN, **ESTIMATES}),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (
         change(models={"other": {"source": "path", "path": "mine"}}),
@@ -191,6 +196,10 @@ ROWS = {
         change(extraction={"attention_implementation": "eager"}),
         EXTRACTION,
     ),
+    "no directions": (
+        change(extraction={"geometry": False}),
+        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **EFFECTS},
+    ),
     "the fast paths": (change(extraction={"fast": "off"}), STORAGE),
     "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), STORAGE),
     "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
@@ -199,7 +208,7 @@ ROWS = {
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
     "the figures' code": (
         edit("scripts/attnlag/figures/drawing.py", ONE),
-        {**OF_NORMS, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_GEOMETRY, **OF_EFFECTS, **FIGURES},
     ),
     "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
     "the page of the text": (
@@ -281,9 +290,10 @@ DOCUMENTED = {
     "one more model or corpus": ["one more model", "one more corpus"],
     "`comparison`, of one model and corpus": ["the comparison, of one model"],
     "`tokens`": ["tokens"],
-    "`extraction`: sites, dtype, precision of storage, implementation of attention, fast paths; "
-    "module paths of a model": [
+    "`extraction`: sites, directions, dtype, precision of storage, implementation of attention, "
+    "fast paths; module paths of a model": [
         "one more site",
+        "no directions",
         "extraction's dtype",
         "the precision of storage",
         "the implementation of attention",

@@ -1,6 +1,7 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. With
 # `keep: norms` the vectors are reduced on the way, and the norms are this rule's output.
 
+GEOMETRY = "results/{model}/{corpus}/{site}/geometry/{shard}.parquet"
 KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
 
 
@@ -15,6 +16,7 @@ rule extract_activations:
             allow_missing=True,
         ),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
+        geometry=if_turns(GEOMETRY),
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
@@ -39,4 +41,4 @@ rule extract_activations:
         " --model data/models/{wildcards.model:q} --settings {params.settings:q}"
         " --device {resources.device:q} --batch-tokens {resources.batch_tokens:q}"
         " --threads {threads} --output {output.sites:q}"
-        " --stream {output.stream:q} --memory {resources.mem_mb} --log {log:q}"
+        " --stream {output.stream:q} --geometry {output.geometry:q} --memory {resources.mem_mb} --log {log:q}"

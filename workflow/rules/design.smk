@@ -3,7 +3,7 @@
 
 rule build_design:
     input:
-        norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        norms=regressed("{shard}.parquet"),
         # Only for relative norms.
         stream=if_relative(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.

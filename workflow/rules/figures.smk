@@ -39,7 +39,7 @@ rule plot_regression:
         groups=f"{RESULTS}/groups.parquet",
         residuals=rules.fit_regression.output.residuals,
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
-        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        norms=lambda wildcards: shards_of(regressed("{shard}.parquet")(wildcards))(wildcards),
         # Only for relative norms.
         stream=if_relative(shards_of("results/{model}/{corpus}/stream/{shard}.parquet")),
         corpus="results/corpora/{corpus}.parquet",

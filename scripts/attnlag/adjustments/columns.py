@@ -8,6 +8,10 @@ KEY_FIELDS = [
     pa.field("position", pa.int32()),
     pa.field("token_id", pa.int32()),
 ]
+
+# Where a geometry file says what random pairs give: it is known after its schema is written.
+PAIRS_KEY = b"attnlag.random_pairs"
+
 KEYS = [field.name for field in KEY_FIELDS]
 
 

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from attnlag.adjustments import geometry
 from attnlag.adjustments.norms import l2_norms
+from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn, trying
@@ -237,9 +239,13 @@ class Adjustments:
         ``onednn.accelerate``. The model itself is changed.
     progress : callable
         Called with the number of tokens done after each forward pass.
+    turns : bool
+        Whether the pass gives the geometry of the adjustments too; see ``geometry``.
 
     Attributes
     ----------
+    sample : geometry.PairSample or None
+        Given by the caller: keeps the vectors of some tokens, for random pairs of them.
     identity_error : float or None
         From the proof of the sites, once it has been given.
     fast : {"off", "fused", "packed"}
@@ -265,8 +271,11 @@ class Adjustments:
         threads: int = 1,
         fast: str = "off",
         progress: Callable[[int], object] = lambda tokens: None,
+        turns: bool = False,
     ):
         self.model = model
+        self.turns = turns
+        self.sample: geometry.PairSample | None = None
         self.blocks, self.found = trying.blocks_of(model, modules, name)
         self.wanted = list(wanted)
         for site in self.wanted:
@@ -316,8 +325,9 @@ class Adjustments:
         -------
         layers : dict of str to list of float32 arrays
             For each site an array per layer, (tokens, width) or (tokens,), and for ``STREAM``
-            one of norms, (tokens,); rows in the order of the sequences and their tokens. The next
-            call but one overwrites them.
+            one of norms, (tokens,), and for ``geometry.rows_of(site)`` one of its quantities;
+            rows in the order of the sequences and their tokens. The next call but one overwrites
+            them.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -331,7 +341,7 @@ class Adjustments:
         def forward(batch: np.ndarray) -> np.ndarray:
             torch.set_num_threads(max(1, self.threads // side_by_side))
             rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
-            self._forward([sequences[i] for i in batch], rows, layers)
+            self._forward([sequences[i] for i in batch], rows, layers, self.sample)
             return batch
 
         def done(batch: np.ndarray) -> None:
@@ -374,6 +384,9 @@ class Adjustments:
             shape = (rows, self.width) if self.keep == "vectors" else (rows,)
             for site in self.wanted:
                 held[site] = [np.empty(shape, np.float32) for _ in self.blocks]
+                if self.turns:
+                    room = (rows, len(OF_A_PASS))
+                    held[geometry.rows_of(site)] = [np.empty(room, np.float32) for _ in self.blocks]
             held[STREAM] = [np.empty(rows, np.float32) for _ in self.blocks]
         return {site: [values[:rows] for values in arrays] for site, arrays in held.items()}
 
@@ -382,6 +395,7 @@ class Adjustments:
         sequences: list[np.ndarray],
         rows: np.ndarray,
         layers: dict[str, list[np.ndarray]],
+        sample: geometry.PairSample | None = None,
     ) -> None:
         """Run one batch; put what is added to token ``i`` into ``layers[site][.][rows[i]]``.
 
@@ -406,14 +420,21 @@ class Adjustments:
         needed = {STREAM, *(part for site in sites for part in site.parts)}
         unseen = len(needed) * len(self.blocks)
         first = self.identity_error is None
+        starts = torch.from_numpy(np.cumsum(lengths) - lengths)
+        chosen = sample.among(rows) if sample else None
+        received: torch.Tensor
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             if first and added.shape[1] != self.width:
                 raise hooks.NoVectors(
                     f"vectors of {added.shape[1]} from {part} in a stream of {self.width}"
                 )
+            nonlocal unseen, received
             if part == STREAM:
                 landing.add(layers[STREAM][layer], norms_of(added))
+                received = added
+                if sample and chosen:
+                    sample.keep(STREAM, layer, chosen, added)
             for site in sites:
                 if part not in site.parts:
                     continue
@@ -429,7 +450,11 @@ class Adjustments:
                     value = site.value(*(parts[name].to(device) for name in site.parts))
                     parts.clear()
                 landing.add(layers[site.name][layer], self._kept(value))
-            nonlocal unseen
+                if self.turns:
+                    turned = geometry.of_batch(value, received, starts)
+                    landing.add(layers[geometry.rows_of(site.name)][layer], turned)
+                if sample and chosen:
+                    sample.keep(site.name, layer, chosen, value)
             unseen -= 1
             if not unseen and not first:
                 raise AllSeen
@@ -585,6 +610,8 @@ def write_runs(
     with ThreadPoolExecutor(1) as pool:
         writing = None
         for run in runs(path, adjustments.run_tokens):
+            if adjustments.sample:
+                adjustments.sample.begin(*run[:2], [len(sequence) for sequence in run.sequences])
             layers = adjustments.of(run.sequences)
             if writing:
                 writing.result()

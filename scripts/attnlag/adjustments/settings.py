@@ -22,6 +22,8 @@ class ExtractionSettings:
         The fast path on CPU; "auto" is measured.
     modules : dict or None
         Declared module paths of the model; None: those of a known architecture.
+    geometry : bool
+        Whether the directions of adjustments are measured.
     """
 
     sites: tuple[str, ...]
@@ -31,6 +33,30 @@ class ExtractionSettings:
     attention_implementation: Literal["auto", "sdpa", "eager"]
     fast: Literal["auto", "off", "fused", "packed"]
     modules: dict[str, Any] | None
+    geometry: bool
+
+
+@dataclass(frozen=True)
+class DirectionsSettings:
+    """Tokens at the start of every sequence that are in no mean."""
+
+    drop_first: int
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """What is summarised of the directions of adjustments.
+
+    Attributes
+    ----------
+    drop_first : int
+        Tokens at the start of every sequence that are in no mean.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    """
+
+    drop_first: int
+    alpha: float
 
 
 @dataclass(frozen=True)
@@ -45,8 +71,11 @@ class RandomWeightsSettings:
         Number of documents, the first of each group in turn.
     seed : int
         Seed of the weights.
+    centred : bool
+        Whether cosines without the layer's mean are wanted too: vectors are stored for a while.
     """
 
     extraction: ExtractionSettings
     documents: int
     seed: int
+    centred: bool

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-from attnlag.adjustments import sites
+from attnlag.adjustments import outcomes, sites
 from attnlag.errors import counted, shown
 from attnlag.regression import covariates
 from attnlag.storage.names import NAME_PATTERN
@@ -57,7 +57,19 @@ IN_WORDS = {
 }
 
 # Names become folders below results/, beside these.
-RESERVED_NAMES = {"activations", "comparison", "corpora", "figures", "norms", "tokens"}
+RESERVED_NAMES = {
+    *(
+        "activations",
+        "centred",
+        "comparison",
+        "corpora",
+        "figures",
+        "geometry",
+        "norms",
+        "sums",
+        "tokens",
+    ),
+}
 
 
 def _checked_name(name: Any) -> Any:
@@ -147,6 +159,8 @@ Distinct = AfterValidator(_distinct)
 Site = Annotated[str, SITES]
 
 Covariate = Annotated[str, COVARIATES]
+
+RegressedOutcome = Annotated[str, OneOf(tuple(outcomes.OUTCOMES))]
 
 
 def _not_one(value: float) -> float:
@@ -407,6 +421,11 @@ class Extraction(Section):
         default="auto",
         description="Precision of the model; auto: float32 on CPU, the weights' own on CUDA",
     )
+    geometry: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=True,
+        description="Also measure where adjustments point: along the stream or across it, and like "
+        "the one before or not (20 bytes a token, layer and site)",
+    )
     attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
         default="auto",
         description="How attention is computed; auto: as transformers chooses (the same numbers "
@@ -447,10 +466,11 @@ class Norms(Section):
 class Regression(Section):
     """One regression of log norms, fitted layer by layer."""
 
-    outcome: Literal["norm", "relative"] = Field(
+    outcome: RegressedOutcome = Field(
         default="norm",
-        description="What is regressed, and what its lags are of: the log norm of the adjustment, "
-        "or its log relative norm, |adjustment| / |stream that the block receives|",
+        description=f"What is regressed, and what its lags are of: {outcomes.in_words()}. In logs: "
+        f"{outcomes.of_logs()}. All but the first two need `extraction.geometry`, the last one "
+        "`keep: vectors` too",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
@@ -781,6 +801,11 @@ class Config(Section):
         if modules is None and isinstance(model, RandomSource):
             modules = self.models[model.of].modules  # the same architecture, so the same modules
         return None if modules is None else modules.model_dump()
+
+    def regresses(self, folder: str) -> bool:
+        """Return whether a regression is of an outcome whose files are in a folder."""
+        asked = (outcomes.OUTCOMES[one.outcome] for one in self.regressions.values())
+        return any(outcome.folder == folder for outcome in asked)
 
     def sites_changed(self) -> list[str]:
         """Return the sites that interventions are about, sources or targets; [] for none."""

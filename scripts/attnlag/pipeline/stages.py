@@ -10,7 +10,12 @@ import json
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attnlag.adjustments.settings import ExtractionSettings, RandomWeightsSettings
+from attnlag.adjustments.settings import (
+    DirectionsSettings,
+    ExtractionSettings,
+    GeometrySettings,
+    RandomWeightsSettings,
+)
 from attnlag.adjustments.sites import changeable
 from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, TokensSettings
@@ -68,6 +73,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
         modules=config.modules_of(names.model),
+        geometry=extraction.geometry,
     )
 
 
@@ -77,7 +83,20 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     extraction = dataclasses.replace(
         extract_activations(config, names), keep="norms", storage_dtype=None
     )
-    return RandomWeightsSettings(extraction, documents=control.documents, seed=control.seed)
+    return RandomWeightsSettings(
+        extraction,
+        documents=control.documents,
+        seed=control.seed,
+        centred=config.regresses("centred"),
+    )
+
+
+def compare_directions(config: Config, names: Names) -> DirectionsSettings:
+    return DirectionsSettings(drop_first=config.norms.drop_first)
+
+
+def summarize_geometry(config: Config, names: Names) -> GeometrySettings:
+    return GeometrySettings(drop_first=config.norms.drop_first, alpha=config.inference.alpha)
 
 
 def build_design(config: Config, names: Names) -> DesignSettings:

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.norms import norms_in_batches
+from attnlag.adjustments.norms import in_batches
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression import bootstrap, crossproducts, design, least_squares
 from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.permutation import OrderTest
@@ -38,7 +38,7 @@ def shard_of(
     Parameters
     ----------
     norms : Path
-        Norms of few documents: their design is in memory.
+        Norms, or what else is regressed, of few documents: their design is in memory.
     settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
@@ -47,9 +47,10 @@ def shard_of(
     stream : Path or None
         Norms of the stream at the same tokens, for relative norms.
     """
-    layers = columns.layers_in(pq.read_schema(norms))
+    outcome = OUTCOMES[settings.outcome]
+    layers = list(outcome.columns(pq.read_schema(norms).names))
     schema = design.schema(layers, settings, facts)
-    batches = norms_in_batches(norms, stream, ROWS, "design of random weights")
+    batches = in_batches(outcome, norms, stream, ROWS, "design of random weights")
     parts = list(design.designs(batches, settings, design.Counts(), facts))
     whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
     rows = whole.to_batches()
@@ -62,7 +63,7 @@ def shard_of(
     totals = Totals.empty(len(numbers), 1 + len(terms), halves)
     for block in blocks:
         totals.add(block.products)
-    return Shard(terms, numbers, halves, centre, totals, lambda: iter(blocks))
+    return Shard(terms, numbers, halves, centre, totals, lambda: iter(blocks), outcome.logarithm)
 
 
 def random_weights(

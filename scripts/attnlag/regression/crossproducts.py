@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.storage.tables import encoding, metadata, parquet_writer, read_provenance
 
 # Documents that are read and written at once.
@@ -296,6 +297,8 @@ class Shard:
     totals : Totals
     batches : function
         Returns an iterator over the documents of the shard, from the first, some at a time.
+    of_logs : bool
+        Whether the outcome is a logarithm.
     """
 
     terms: list[str]
@@ -304,6 +307,7 @@ class Shard:
     centre: np.ndarray
     totals: "Totals"
     batches: Callable[[], Iterator[DocumentProducts]]
+    of_logs: bool = True
 
 
 @dataclass
@@ -356,7 +360,9 @@ class Totals:
 
 def read_shard(path: str | Path) -> Shard:
     """Return one shard's cross-products; its documents are read only when asked for."""
-    record = read_provenance(path)["crossproducts"]
+    made = read_provenance(path)
+    record = made["crossproducts"]
+    outcome = made["stages"].get("design", {}).get("outcome", "norm")
     terms, layers, halves = record["terms"], record["layers"], record["halves"]
     rows = len(layers) * halves
 
@@ -370,7 +376,9 @@ def read_shard(path: str | Path) -> Shard:
             pa.default_memory_pool().release_unused()
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
-    return Shard(terms, layers, halves, np.array(record["centre"]), totals, blocks)
+    centre = np.array(record["centre"])
+    logs = OUTCOMES[outcome].logarithm
+    return Shard(terms, layers, halves, centre, totals, blocks, logs)
 
 
 def recentred(packed: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -440,6 +448,8 @@ class Stack:
         Documents that give rows.
     fixed_effects : bool
         Whether the means of documents are taken out.
+    of_logs : bool
+        Whether the outcome is a logarithm.
     grouped : bool
         Whether the clusters are groups of documents.
     blocks : function or None
@@ -456,6 +466,7 @@ class Stack:
     root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
+    of_logs: bool = True
     grouped: bool = False
     blocks: Callable[[], Iterator[np.ndarray]] | None = None
 
@@ -554,6 +565,7 @@ def stacked(
         root_squares=np.sqrt(np.maximum(pooled[:, 0, diagonal], 0)),
         documents=np.sum([shard.totals.documents for shard in shards], axis=0),
         fixed_effects=fixed_effects,
+        of_logs=first.of_logs,
         grouped=group_of is not None,
         blocks=(lambda: (block for _, block in _moved(shards, centre, fixed_effects)))
         if binned

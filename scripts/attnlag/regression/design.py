@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
-from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments.norms import regressed
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.covariates import layer_cells, shared_terms, shared_values
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
@@ -223,7 +224,7 @@ def designs(
     counts: Counts,
     facts: Mapping[str, Any],
 ) -> Iterator[pa.Table]:
-    """Yield the design of consecutive batches of norms.
+    """Yield the design of consecutive batches of norms, or of another outcome.
 
     A token gives a row where neither the outcome nor a predictor is one of the first
     ``drop_first`` of its sequence or lies outside it. A zero or non-finite norm empties the
@@ -244,6 +245,7 @@ def designs(
     design : pyarrow.Table
         ``schema``: natural logs of norms, null where the layer drops the row.
     """
+    outcome = OUTCOMES[settings.outcome]
     without_layer_before = max(cell.layers_before for cell in cells_of(settings).values())
     for table in whole_sequences(batches):
         layers = layers_in(table.schema)
@@ -251,13 +253,15 @@ def designs(
         keys = table.select(KEYS).combine_chunks()
         values = np.empty((len(layers), table.num_rows))
         zero, nonfinite = np.zeros((2, len(layers)), np.int64)
+        expected = keys["position"].to_numpy() >= outcome.first_position
         for index, layer in enumerate(layers):
             norms = table[layer].to_numpy()
-            values[index] = log_norms(norms)
-            zero[index] = np.count_nonzero(norms == 0)
-            nonfinite[index] = np.count_nonzero(~np.isfinite(norms))
+            values[index] = regressed(outcome, norms)
+            zero[index] = np.count_nonzero(norms == 0) if outcome.logarithm else 0
+            # A first token has no token before that it could be compared with.
+            nonfinite[index] = np.count_nonzero(~np.isfinite(norms[expected]))
             if zero[index] + nonfinite[index] and layer not in counts.first_unusable:
-                row = int(np.argmax(np.isnan(values[index])))
+                row = int(np.argmax(np.isnan(values[index]) & expected))
                 counts.first_unusable[layer] = (
                     f"{norms[row]:g} in the document '{keys['document'][row]}', position "
                     f"{keys['position'][row]}"

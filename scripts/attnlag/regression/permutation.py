@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
-from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments.norms import regressed
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression import bootstrap, covariates, design, least_squares, results
 from attnlag.regression.crossproducts import Stack, common_centre, packed_size, recentred, runs
 from attnlag.regression.settings import DesignSettings
@@ -52,6 +53,8 @@ class PermutedProducts:
     documents : (layers,) int array
         Documents that give rows.
     fixed_effects : bool
+    of_logs : bool
+        Whether the outcome is a logarithm.
     """
 
     terms: list[str]
@@ -61,6 +64,7 @@ class PermutedProducts:
     root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
+    of_logs: bool = True
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -176,6 +180,7 @@ def permuted_products(
                 root_squares=np.zeros((len(layers), p)),
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
+                of_logs=OUTCOMES[settings.outcome].logarithm,
             )
         tokens, centres = _tokens(table, layers, settings, facts, centres)
         if not len(tokens.rows):
@@ -212,7 +217,8 @@ def _tokens(
 ) -> tuple[_Tokens, tuple[np.ndarray, np.ndarray]]:
     """Return the documents of a table, centred, and the centres: those given, or its own means."""
     keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
-    values = np.stack([log_norms(table[layer].to_numpy()) for layer in layers])
+    outcome = OUTCOMES[settings.outcome]
+    values = np.stack([regressed(outcome, table[layer].to_numpy()) for layer in layers])
     names, starts = runs(keys.to_batches()[0])
     document = np.repeat(np.arange(len(names)), np.diff(starts, append=table.num_rows))
     position = keys["position"].to_numpy()
@@ -317,6 +323,7 @@ def record_of(sums: PermutedProducts) -> dict[str, Any]:
         "root_squares": sums.root_squares.tolist(),
         "documents": sums.documents.tolist(),
         "fixed_effects": sums.fixed_effects,
+        "of_logs": sums.of_logs,
     }
 
 
@@ -334,6 +341,7 @@ def read_products(path: str | Path) -> PermutedProducts:
         root_squares=np.array(record["root_squares"]),
         documents=np.array(record["documents"]),
         fixed_effects=record["fixed_effects"],
+        of_logs=record["of_logs"],
     )
 
 
@@ -358,6 +366,7 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
         root_squares=np.sqrt(np.sum([part.root_squares**2 for part in parts], axis=0)),
         documents=np.sum([part.documents for part in parts], axis=0),
         fixed_effects=first.fixed_effects,
+        of_logs=first.of_logs,
     )
 
 
@@ -457,6 +466,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
         root_squares=sums.root_squares,
         documents=sums.documents,
         fixed_effects=sums.fixed_effects,
+        of_logs=sums.of_logs,
     )
     solutions = least_squares.solve_all(stack)
     estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
