@@ -40,12 +40,15 @@ parser.add_argument(
 parser.add_argument(
     "--geometry", type=Path, nargs="*", default=[], help="likewise, one file per site, if asked for"
 )
+parser.add_argument(
+    "--heads", type=Path, nargs="?", help="file for the norms of attention heads, if asked for"
+)
 program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction, geometry
+    from attnlag.adjustments import extraction, geometry, heads
     from attnlag.model import loading
     from attnlag.model.hooks import STREAM
 
@@ -58,7 +61,7 @@ def main(args):
     total = record["tokens"]["tokens"]
     vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
     # A file's bytes do not depend on the sites beside it.
-    beside = ("sites", "geometry")
+    beside = ("sites", "geometry", "heads")
     recorded = {key: value for key, value in asdict(settings).items() if key not in beside}
     device = loading.choose_device(args.device)
     model = loading.load_model(
@@ -81,6 +84,7 @@ def main(args):
             fast=settings.fast,
             progress=bar.update,
             turns=settings.geometry,
+            by_head=settings.heads,
         )
         if adjustments.found:
             program.log.info("%s: %s", source["name"], adjustments.found)
@@ -107,14 +111,17 @@ def main(args):
         check_disk(sizes, record["stages"]["tokens"]["shards"])
         with ExitStack() as files:
             writers = {}
-            of_tokens = STREAM, *turns.values(), *(() if vectors else wanted)
-            for name, path in paths.items():
+            of_tokens = STREAM, heads.ROWS, *turns.values(), *(() if vectors else wanted)
+
+            def open_writer(name, path):
                 site = next((site for site, other in turns.items() if other == name), name)
+                site = "attention" if name == heads.ROWS else site
                 made = tables.provenance(
                     record, "activations", recorded | {"site": site}, "torch", "transformers"
                 )
                 if name in of_tokens:
-                    made = tables.provenance(made, "norms" if site == name else "geometry", {})
+                    stage = "norms" if site == name else "geometry"
+                    made = tables.provenance(made, "heads" if name == heads.ROWS else stage, {})
                 writers[name] = files.enter_context(
                     tables.parquet_writer(
                         path,
@@ -123,7 +130,15 @@ def main(args):
                     )
                 )
 
+            for name, path in paths.items():
+                open_writer(name, path)
+
             def write(run, layers):
+                # Heads have been proved by the time that the first ones are written.
+                if adjustments.heads and heads.ROWS not in writers:
+                    count = adjustments.heads[0].count
+                    schemas[heads.ROWS] = columns.schema(len(adjustments.blocks), count)
+                    open_writer(heads.ROWS, args.heads)
                 for name, writer in writers.items():
                     values = layers[name]
                     if name in turns.values():
@@ -136,6 +151,13 @@ def main(args):
             for site, name in turns.items():
                 pairs = sample.means(site, STREAM)
                 writers[name].add_key_value_metadata(geometry.metadata(pairs))
+            if settings.heads and heads.ROWS not in writers:
+                schemas[heads.ROWS] = columns.schema(0)
+                open_writer(heads.ROWS, args.heads)
+            if settings.heads:
+                program.log.info("%s: %s", source["name"], adjustments.heads_found)
+                said = {heads.FOUND_KEY: adjustments.heads_found}
+                writers[heads.ROWS].add_key_value_metadata(said)
             for writer in writers.values():
                 # What was chosen by a measurement, and can be stated to have the same bytes again.
                 writer.add_key_value_metadata({"fast": adjustments.fast})

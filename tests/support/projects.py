@@ -168,7 +168,7 @@ def new_project(folder: Path, model: Path) -> Project:
             "figures": {"formats": ["png"]},
             # What takes time, tests that look at it ask for.
             "causal": None,
-            "extraction": {"geometry": False},
+            "extraction": {"geometry": False, "heads": False},
             "controls": {"permutation": None, "random_weights": None},
         },
     )

@@ -17,6 +17,11 @@ rule extract_activations:
         ),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
         geometry=if_turns(GEOMETRY),
+        heads=(
+            "results/{model}/{corpus}/attention/heads/{shard}.parquet"
+            if CONFIG.with_heads()
+            else []
+        ),
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
@@ -41,4 +46,5 @@ rule extract_activations:
         " --model data/models/{wildcards.model:q} --settings {params.settings:q}"
         " --device {resources.device:q} --batch-tokens {resources.batch_tokens:q}"
         " --threads {threads} --output {output.sites:q}"
-        " --stream {output.stream:q} --geometry {output.geometry:q} --memory {resources.mem_mb} --log {log:q}"
+        " --stream {output.stream:q} --geometry {output.geometry:q}"
+        " --heads {output.heads:q} --memory {resources.mem_mb} --log {log:q}"

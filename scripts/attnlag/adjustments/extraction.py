@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from attnlag.adjustments import geometry
+from attnlag.adjustments import geometry, heads
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES
@@ -241,11 +241,17 @@ class Adjustments:
         Called with the number of tokens done after each forward pass.
     turns : bool
         Whether the pass gives the geometry of the adjustments too; see ``geometry``.
+    by_head : bool
+        Whether it gives the norms of attention heads, where they are found; see ``heads``.
 
     Attributes
     ----------
     sample : geometry.PairSample or None
         Given by the caller: keeps the vectors of some tokens, for random pairs of them.
+    heads : list of LayerHeads
+        Those of each layer; empty if none are found, or not asked for.
+    heads_found : str
+        In words, how well they add up, or why there are none.
     identity_error : float or None
         From the proof of the sites, once it has been given.
     fast : {"off", "fused", "packed"}
@@ -272,8 +278,11 @@ class Adjustments:
         fast: str = "off",
         progress: Callable[[int], object] = lambda tokens: None,
         turns: bool = False,
+        by_head: bool = False,
     ):
         self.model = model
+        self.heads: list[heads.LayerHeads] = []
+        self.heads_found = ""
         self.turns = turns
         self.sample: geometry.PairSample | None = None
         self.blocks, self.found = trying.blocks_of(model, modules, name)
@@ -284,6 +293,12 @@ class Adjustments:
                     f"model {name} has one mixer in a block, and nothing beside it: found the site "
                     f"'{site}', expected attention, which is all that a block adds"
                 )
+        if by_head:
+            try:
+                config: Any = model.config
+                self.heads = heads.located(self.blocks, config.get_text_config())
+            except heads.NoHeads as reason:
+                self.heads_found = f"no heads: {reason}"
         self.name = name
         self.batch_tokens = batch_tokens
         self.pass_tokens = batch_tokens
@@ -387,6 +402,9 @@ class Adjustments:
                 if self.turns:
                     room = (rows, len(OF_A_PASS))
                     held[geometry.rows_of(site)] = [np.empty(room, np.float32) for _ in self.blocks]
+            for layer in self.heads:
+                room = (rows, layer.count)
+                held.setdefault(heads.ROWS, []).append(np.empty(room, np.float32))
             held[STREAM] = [np.empty(rows, np.float32) for _ in self.blocks]
         return {site: [values[:rows] for values in arrays] for site, arrays in held.items()}
 
@@ -450,6 +468,9 @@ class Adjustments:
                     value = site.value(*(parts[name].to(device) for name in site.parts))
                     parts.clear()
                 landing.add(layers[site.name][layer], self._kept(value))
+                if self.heads and site.name == "attention":
+                    norms = heads.norms_of(self.heads[layer], at_heads.pop(layer), value)
+                    landing.add(layers[heads.ROWS][layer], norms)
                 if self.turns:
                     turned = geometry.of_batch(value, received, starts)
                     landing.add(layers[geometry.rows_of(site.name)][layer], turned)
@@ -463,11 +484,13 @@ class Adjustments:
             longest = ids[int(lengths.argmax()), : lengths.max()]
             with self._no_vectors_told():
                 self._check_that_no_token_sees_later_ones(longest)
+            self._prove_heads(longest)
             self.fast, self.computed_by = onednn.accelerate(
                 self.model, self.blocks, longest, self.fast
             )
         with (
             suppress(AllSeen),
+            heads.watched(self.heads, mask) as at_heads,
             hooks.watched(self.blocks, mask, keep, needed),
             torch.inference_mode(),
         ):
@@ -531,6 +554,31 @@ class Adjustments:
                 f"model {self.name}, of type '{kind}', lets a token see the tokens after it: other "
                 f"ones there change its adjustments by up to {worst:.0%}; expected a decoder"
             )
+
+    def _prove_heads(self, ids: torch.Tensor) -> None:
+        """Show on one sequence that heads and bias are the adjustment; else there are no heads."""
+        if not self.heads:
+            return
+        ids = ids[: onednn.PROBE_TOKENS]
+        found: list[Any] = []
+
+        def keep(layer: int, _: str, added: torch.Tensor) -> None:
+            found.append((seen[layer], added))
+
+        every = torch.ones(1, len(ids), dtype=torch.bool)
+        with (
+            heads.watched(self.heads, every) as seen,
+            hooks.watched(self.blocks, every, keep, ["attention"]),
+            torch.inference_mode(),
+        ):
+            self._run(ids[None])
+            try:
+                bound = hooks.TOLERANCE[next(self.model.parameters()).dtype]
+                error = heads.prove(self.heads, found, bound)
+                self.heads_found = f"heads + bias = adjustment within {error:.1e}"
+            except heads.NoHeads as reason:
+                self.heads_found = f"no heads: {reason}"
+                self.heads = []
 
     def _vectors(self, ids: torch.Tensor) -> list[torch.Tensor]:
         """Return what both parts of every layer add to the tokens of one sequence."""

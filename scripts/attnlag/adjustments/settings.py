@@ -24,6 +24,8 @@ class ExtractionSettings:
         Declared module paths of the model; None: those of a known architecture.
     geometry : bool
         Whether the directions of adjustments are measured.
+    heads : bool
+        Whether the norms of attention heads are.
     """
 
     sites: tuple[str, ...]
@@ -34,6 +36,23 @@ class ExtractionSettings:
     fast: Literal["auto", "off", "fused", "packed"]
     modules: dict[str, Any] | None
     geometry: bool
+    heads: bool
+
+
+@dataclass(frozen=True)
+class HeadsSettings:
+    """How the norms of heads are regressed.
+
+    Attributes
+    ----------
+    drop_first : int
+        Tokens at the start of every sequence that are neither an outcome nor a predictor.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    """
+
+    drop_first: int
+    alpha: float
 
 
 @dataclass(frozen=True)

@@ -58,17 +58,8 @@ IN_WORDS = {
 
 # Names become folders below results/, beside these.
 RESERVED_NAMES = {
-    *(
-        "activations",
-        "centred",
-        "comparison",
-        "corpora",
-        "figures",
-        "geometry",
-        "norms",
-        "sums",
-        "tokens",
-    ),
+    *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
+    *("heads", "norms", "sums", "tokens"),
 }
 
 
@@ -425,6 +416,11 @@ class Extraction(Section):
         default=True,
         description="Also measure where adjustments point: along the stream or across it, and like "
         "the one before or not (20 bytes a token, layer and site)",
+    )
+    heads: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=True,
+        description="Also measure the part of each attention head, if attention is one of the "
+        "sites (4 bytes a token, layer and head); a model whose heads are not found has none",
     )
     attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
         default="auto",
@@ -801,6 +797,10 @@ class Config(Section):
         if modules is None and isinstance(model, RandomSource):
             modules = self.models[model.of].modules  # the same architecture, so the same modules
         return None if modules is None else modules.model_dump()
+
+    def with_heads(self) -> bool:
+        """Return whether the parts of attention heads are measured."""
+        return self.extraction.heads and "attention" in self.extraction.sites
 
     def regresses(self, folder: str) -> bool:
         """Return whether a regression is of an outcome whose files are in a folder."""

@@ -349,6 +349,34 @@ class GeometryInputs:
 
 
 @dataclass
+class HeadsInputs:
+    """The attention heads of a model.
+
+    Attributes
+    ----------
+    heads_file : Path
+    """
+
+    heads_file: Path
+
+    @cached_property
+    def heads(self) -> pd.DataFrame:
+        """The table, a row per head, and two per layer."""
+        return pd.read_parquet(self.heads_file)
+
+    @cached_property
+    def alpha(self) -> float:
+        """Intervals cover 1 less this."""
+        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]["alpha"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model and the corpus, for titles."""
+        record = tables.read_provenance(self.heads_file)
+        return f"{record['model']['name']}, {record['corpus']['name']}, attention"
+
+
+@dataclass
 class EffectsInputs:
     """Tables of the effects of interventions.
 

@@ -89,6 +89,10 @@ def with_random_centred(config: Config, regression: str) -> bool:
     return with_random_geometry(config, regression) and config.regresses("centred")
 
 
+def with_heads(config: Config, regression: str) -> bool:
+    return config.with_heads()
+
+
 def several_regressions(config: Config, regression: str) -> bool:
     return len(config.regressions) > 1
 
@@ -158,6 +162,7 @@ BANDS = {
     "documents": ("", "documents that were intervened on"),
     "positions": ("tokens", "targets behind the estimate"),
 }
+HEADS_FOLDER = "results/{model}/{corpus}/attention/heads"
 SITE_FOLDER = "results/{model}/{corpus}/{site}"
 STUDY_FOLDER = f"{SITE_FOLDER}/{{regression}}"
 STREAM_UNITS = "units of the residual stream"
@@ -381,6 +386,48 @@ OUTPUTS = [
         f"{SITE_FOLDER}/geometry/findings.txt",
         "whether adjustments grow the stream or turn it, in words",
         when=with_geometry,
+        wanted=True,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/{{shard}}.parquet",
+        "norms of the vectors of attention heads, a row per token; without layers where a model's "
+        "heads are not found. The metadata `attnlag.heads` say how well they add up, or why there "
+        "are none",
+        {**KEYS, LAYERS: (STREAM_UNITS, "norm of what each head adds, in the order of the heads")},
+        when=with_heads,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/heads.csv",
+        "share and lag of each head: a row per layer and head, and two per layer",
+        {
+            **{name: STUDY[name] for name in ("model", "corpus", "site")},
+            "layer": ("", "layer of the model, counted from 0"),
+            "part": (
+                "",
+                "number of the head; `all`, the adjustment; `above floor`, that of tokens above it",
+            ),
+            "share": ("", "of the head in the squared norms of all heads"),
+            "coherence": ("", "mean of the adjustment's squared norm over the sum of its heads'"),
+            "at_floor": (
+                "",
+                "share of tokens whose log norm is within 0.05 of that of the first token of their "
+                "sequence",
+            ),
+            "lag_1": (
+                "log norm per log norm",
+                "coefficient of the token before within documents, beside lag 2",
+            ),
+            "std_error": ("as the coefficient", "its standard error, clustered by document (CRV1)"),
+            "conf_low": ("as the coefficient", "lower end of its interval (`inference.alpha`)"),
+            "conf_high": ("as the coefficient", "its upper end"),
+            "rows": ("", "tokens with both lags"),
+        },
+        when=with_heads,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/findings.txt",
+        "how much single heads write, and what the floor does, in words",
+        when=with_heads,
         wanted=True,
     ),
     Output(
@@ -726,6 +773,7 @@ OUTPUTS = [
 FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
     "plot_geometry": (f"{SITE_FOLDER}/figures", with_geometry),
+    "plot_heads": (f"{HEADS_FOLDER}/figures", with_heads),
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_effects": (f"{CAUSAL_FOLDER}/figures", causal),

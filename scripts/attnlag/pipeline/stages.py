@@ -14,6 +14,7 @@ from attnlag.adjustments.settings import (
     DirectionsSettings,
     ExtractionSettings,
     GeometrySettings,
+    HeadsSettings,
     RandomWeightsSettings,
 )
 from attnlag.adjustments.sites import changeable
@@ -74,6 +75,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         fast=extraction.fast,
         modules=config.modules_of(names.model),
         geometry=extraction.geometry,
+        heads=config.with_heads(),
     )
 
 
@@ -81,7 +83,7 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     control = config.controls.random_weights
     assert control is not None
     extraction = dataclasses.replace(
-        extract_activations(config, names), keep="norms", storage_dtype=None
+        extract_activations(config, names), keep="norms", storage_dtype=None, heads=False
     )
     return RandomWeightsSettings(
         extraction,
@@ -93,6 +95,10 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
 
 def compare_directions(config: Config, names: Names) -> DirectionsSettings:
     return DirectionsSettings(drop_first=config.norms.drop_first)
+
+
+def summarize_heads(config: Config, names: Names) -> HeadsSettings:
+    return HeadsSettings(drop_first=config.norms.drop_first, alpha=config.inference.alpha)
 
 
 def summarize_geometry(config: Config, names: Names) -> GeometrySettings:

@@ -5,7 +5,7 @@ Two of them. Tokens exchanged within their documents say what is left when order
 attention near a running mean makes log norms smooth, so lag 1 is large, and training changes that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,20 @@ def shard_of(
     """
     outcome = OUTCOMES[settings.outcome]
     layers = list(outcome.columns(pq.read_schema(norms).names))
-    schema = design.schema(layers, settings, facts)
     batches = in_batches(outcome, norms, stream, ROWS, "design of random weights")
+    return shard_of_batches(batches, layers, settings, facts, halves)
+
+
+def shard_of_batches(
+    batches: Iterable[pa.RecordBatch],
+    layers: Sequence[str],
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+    halves: int,
+) -> Shard:
+    """Return the cross-products of the design of batches of norms, or of another outcome."""
+    outcome = OUTCOMES[settings.outcome]
+    schema = design.schema(layers, settings, facts)
     parts = list(design.designs(batches, settings, design.Counts(), facts))
     whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
     rows = whole.to_batches()
