@@ -132,9 +132,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         figure,
         title,
         "Lag 1 within documents, beside lag 2; of the norm of each head's vector, and of the "
-        "attention adjustment. At the floor: tokens whose log norm is within "
-        f"{FLOOR:g} of that of their sequence's first token, which attends to itself alone; where "
-        "all heads of a token attend to the first one, they write what it wrote. Equal heads would "
+        "attention adjustment. At the floor: tokens the norms of whose heads are within "
+        f"{FLOOR:.0%} of those of their sequence's first token, which attends to itself alone; "
+        "where all heads of a token attend to the first one, they write what it wrote. Equal heads "
+        "would "
         f"have {100 / len(heads):.0f}% each. Right: colours end where 2% of the cells lie beyond.",
         legends=[entries],
     )

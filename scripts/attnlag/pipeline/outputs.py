@@ -410,8 +410,8 @@ OUTPUTS = [
             "coherence": ("", "mean of the adjustment's squared norm over the sum of its heads'"),
             "at_floor": (
                 "",
-                "share of tokens whose log norm is within 0.05 of that of the first token of their "
-                "sequence",
+                "share of tokens the norms of whose heads are within a tenth of those of the first "
+                "token of their sequence",
             ),
             "lag_1": (
                 "log norm per log norm",

@@ -13,32 +13,31 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
-from attnlag.adjustments.norms import log_norms
 from attnlag.regression import controls, crossproducts, inference, least_squares
 from attnlag.regression.settings import DesignSettings
 
-# A token is at the floor of its layer if its log norm is so near to that of the first token of its
-# sequence, which attends to nothing but itself.
-FLOOR = 0.05
+# A token is at the floor of its layer if the norms of its heads, as a vector, are so near to those
+# of the first token of its sequence, relative to their size. The first token attends to itself
+# alone: where all heads of a token attend to it, they write what it wrote.
+FLOOR = 0.1
 
 # What is regressed beside the heads: the adjustment, of all tokens and of those above the floor.
 WHOLE, ABOVE = "all", "above floor"
 
 
-def at_floor(norms: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Return which tokens have the norm of the first token of their sequence, (tokens,) bool.
+def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Return which tokens have the norms of the first token of their sequence, (tokens,) bool.
 
     Parameters
     ----------
-    norms : (tokens,) float array
-        Norms of the adjustments of consecutive whole sequences.
+    of_heads : (tokens, heads) float array
+        Norms of the heads of consecutive whole sequences.
     position : (tokens,) int array
         From 0 in each of them.
     """
-    logs = log_norms(norms)
     first = np.maximum.accumulate(np.where(position == 0, np.arange(len(position)), 0))
-    with np.errstate(invalid="ignore"):
-        return (position > 0) & (np.abs(logs - logs[first]) < FLOOR)
+    apart = np.linalg.norm(of_heads - of_heads[first], axis=1)
+    return (position > 0) & (apart <= FLOOR * np.linalg.norm(of_heads[first], axis=1))
 
 
 def table(
@@ -84,7 +83,7 @@ def _of_layer(
     for path, other in zip(heads, norms, strict=True):
         keys, of_heads, whole = _read(path, other, name)
         position = keys["position"].to_numpy()
-        floor = at_floor(whole, position)
+        floor = at_floor(of_heads, position)
         values = [*of_heads.T, whole, np.where(floor, np.nan, whole)]
         columns = [layer_name(place) for place in range(len(values))]
         whole_table = pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *columns])

@@ -45,7 +45,7 @@ def heads_findings(table: pd.DataFrame, name: str) -> str:
         for layer in most.index
     )
     lines.append(
-        f"at the floor, the norm of their sequence's first token, are {where}, "
+        f"at the floor, where heads write what their sequence's first token wrote, are {where}, "
         f"{whole['at_floor'].median():.1%} in the median layer; without these tokens lag 1 there "
         f"is {both}"
     )
