@@ -25,7 +25,9 @@ OF_GEOMETRY = {"plot_geometry": 1}
 GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY}
 DIRECTIONS = {"compare_directions": 1, **GEOMETRY}
 WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
-NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS}
+OF_HEADS = {"plot_heads": 1}
+HEADS = {"summarize_heads": 1, **OF_HEADS}
+NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS, **HEADS}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
@@ -111,11 +113,11 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
-        {**OF_NORMS, **OF_GEOMETRY, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **FIGURES},
     ),
     "figure sizes": (
         change(figures={"sizes": ["page", "column"]}),
-        {**OF_NORMS, **OF_GEOMETRY, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **FIGURES},
     ),
     "figure layers": (change(figures={"layers": [1]}), FIGURES),
     "the layer of the text": (change(figures={"text_layer": 0}), {**OF_NORMS, **CHECK}),
@@ -125,7 +127,7 @@ ROWS = {
     ),
     "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
     "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
-    "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **GEOMETRY}),
+    "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **GEOMETRY, **HEADS}),
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
     "clusters": (change(inference={"cluster": "group"}), REGRESSION),
     "what is negligible": (change(inference={"negligible": 0.1}), REGRESSION),
@@ -163,7 +165,10 @@ ROWS = {
         change(regressions={"far": {"lags": [5]}}),
         {"plot_specifications": 1, **without_effects(DESIGN)},
     ),
-    "norms": (change(norms={"drop_first": 2}), {**OF_NORMS, **DIRECTIONS, **DESIGN, **ESTIMATES}),
+    "norms": (
+        change(norms={"drop_first": 2}),
+        {**OF_NORMS, **DIRECTIONS, **HEADS, **DESIGN, **ESTIMATES},
+    ),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (
         change(models={"other": {"source": "path", "path": "mine"}}),
@@ -179,7 +184,8 @@ ROWS = {
         change(extraction={"sites": ["attention", "mlp"]}),
         {
             "extract_activations": 1,
-            **times(2, NORMS),
+            **times(2, {**WITHOUT_DIRECTIONS, **DIRECTIONS}),
+            **HEADS,
             **ESTIMATES,
             "plot_sites": 1,
         },
@@ -198,7 +204,11 @@ ROWS = {
     ),
     "no directions": (
         change(extraction={"geometry": False}),
-        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **EFFECTS},
+        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **HEADS, **EFFECTS},
+    ),
+    "no heads": (
+        change(extraction={"heads": False}),
+        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **DIRECTIONS, **EFFECTS},
     ),
     "the fast paths": (change(extraction={"fast": "off"}), STORAGE),
     "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), STORAGE),
@@ -208,7 +218,7 @@ ROWS = {
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
     "the figures' code": (
         edit("scripts/attnlag/figures/drawing.py", ONE),
-        {**OF_NORMS, **OF_GEOMETRY, **OF_EFFECTS, **FIGURES},
+        {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **FIGURES},
     ),
     "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
     "the page of the text": (
@@ -290,10 +300,11 @@ DOCUMENTED = {
     "one more model or corpus": ["one more model", "one more corpus"],
     "`comparison`, of one model and corpus": ["the comparison, of one model"],
     "`tokens`": ["tokens"],
-    "`extraction`: sites, directions, dtype, precision of storage, implementation of attention, "
-    "fast paths; module paths of a model": [
+    "`extraction`: sites, directions, heads, dtype, precision of storage, implementation of "
+    "attention, fast paths; module paths of a model": [
         "one more site",
         "no directions",
+        "no heads",
         "extraction's dtype",
         "the precision of storage",
         "the implementation of attention",

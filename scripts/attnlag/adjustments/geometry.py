@@ -48,8 +48,9 @@ def columns_of(layers: Iterable[np.ndarray]) -> list[np.ndarray]:
 def dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return the product of each row of one with that of the other, (tokens,), in float64."""
     if a.device.type == "cpu":
+        # Converted in small pieces: copies of whole batches would cost more than the sums do.
         return torch.from_numpy(np.einsum("ij,ij->i", a.numpy(), b.numpy(), dtype=np.float64))
-    return (a * b).sum(dim=-1)
+    return (a.double() * b.double()).sum(dim=-1)
 
 
 class Turn(NamedTuple):
@@ -85,7 +86,10 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
     starts : (sequences,) int tensor
         Rows of first tokens, which have no token before: their cosine is NaN.
     """
-    a, x = added.double(), stream.to(added.device).double()
+    a, x = (
+        values if values.dtype == torch.float64 else values.float() for values in (added, stream)
+    )
+    x = x.to(a.device)
     aa = dots(a, a)
     before = torch.full_like(aa, torch.nan)
     before[1:] = cosine(dots(a[1:], a[:-1]), aa[1:], aa[:-1])

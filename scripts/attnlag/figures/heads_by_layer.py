@@ -136,7 +136,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         f"{FLOOR:.0%} of those of their sequence's first token, which attends to itself alone; "
         "where all heads of a token attend to the first one, they write what it wrote. Equal heads "
         "would "
-        f"have {100 / len(heads):.0f}% each. Right: colours end where 2% of the cells lie beyond.",
+        f"have {100 / len(heads):.0f}% each. Colours of lags end where 2% of the cells lie beyond.",
         legends=[entries],
     )
     return figure
