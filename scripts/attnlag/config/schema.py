@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-from attnlag.adjustments import sites
+from attnlag.adjustments import outcomes, sites
 from attnlag.errors import counted, shown
 from attnlag.regression import covariates, properties
 from attnlag.storage.names import NAME_PATTERN
@@ -58,7 +58,8 @@ IN_WORDS = {
 
 # Names become folders below results/, beside these.
 RESERVED_NAMES = {
-    *("activations", "comparison", "corpora", "figures", "norms", "tokens", "vector_products"),
+    *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
+    *("heads", "norms", "sums", "tokens", "vector_products"),
 }
 
 
@@ -180,6 +181,8 @@ Classes = Annotated[str, CLASSES]
 Site = Annotated[str, SITES]
 
 Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
+
+RegressedOutcome = Annotated[str, OneOf(tuple(outcomes.OUTCOMES))]
 
 
 def _not_one(value: float) -> float:
@@ -505,6 +508,16 @@ class Extraction(Section):
         default="auto",
         description="Precision of the model; auto: float32 on CPU, the weights' own on CUDA",
     )
+    geometry: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=True,
+        description="Also measure where adjustments point: along the stream or across it, and like "
+        "the one before or not (20 bytes a token, layer and site)",
+    )
+    heads: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=True,
+        description="Also measure the part of each attention head, if attention is one of the "
+        "sites (4 bytes a token, layer and head); a model whose heads are not found has none",
+    )
     attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
         default="auto",
         description="How attention is computed; auto: as transformers chooses (the same numbers "
@@ -550,10 +563,11 @@ class Norms(Section):
 class Regression(Section):
     """One regression of log norms, fitted layer by layer."""
 
-    outcome: Literal["norm", "relative"] = Field(
+    outcome: RegressedOutcome = Field(
         default="norm",
-        description="What is regressed, and what its lags are of: the log norm of the adjustment, "
-        "or its log relative norm, |adjustment| / |stream that the block receives|",
+        description=f"What is regressed, and what its lags are of: {outcomes.in_words()}. In logs: "
+        f"{outcomes.of_logs()}. All but the first two need `extraction.geometry`, the last one "
+        "`keep: vectors` too",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
@@ -994,6 +1008,15 @@ class Config(Section):
         if modules is None and isinstance(model, RandomSource):
             modules = self.models[model.of].modules  # the same architecture, so the same modules
         return None if modules is None else modules.model_dump()
+
+    def with_heads(self) -> bool:
+        """Return whether the parts of attention heads are measured."""
+        return self.extraction.heads and "attention" in self.extraction.sites
+
+    def regresses(self, folder: str) -> bool:
+        """Return whether a regression is of an outcome whose files are in a folder."""
+        asked = (outcomes.OUTCOMES[one.outcome] for one in self.regressions.values())
+        return any(outcome.folder == folder for outcome in asked)
 
     def sites_changed(self) -> list[str]:
         """Return the sites that interventions are about, sources or targets; [] for none."""
