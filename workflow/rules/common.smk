@@ -2,6 +2,7 @@
 # jobs need.
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -43,7 +44,8 @@ wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
     site="|".join(CONFIG.extraction.sites),
-    regression=NAME_PATTERN,
+    # Other folders of a site have files of the same names.
+    regression="|".join(map(re.escape, CONFIG.regressions)),
     shard=r"\d{4}\d*",
     format="svg|png",
 
