@@ -124,6 +124,9 @@ def main(args):
             writers = {}
             of_tokens = STREAM, heads.ROWS, *turns.values(), *(() if vectors else wanted)
 
+            def precision(name):
+                return "float32" if name in of_tokens else stored
+
             def open_writer(name, path):
                 site = next((site for site, other in turns.items() if other == name), name)
                 site = "attention" if name == heads.ROWS else site
@@ -137,7 +140,7 @@ def main(args):
                     tables.parquet_writer(
                         path,
                         schemas[name].with_metadata(tables.metadata(made)),
-                        **extraction.encoding(schemas[name], stored),
+                        **extraction.encoding(schemas[name], precision(name)),
                     )
                 )
 
@@ -164,8 +167,8 @@ def main(args):
                     values = layers[name]
                     if name in turns.values():
                         values = geometry.columns_of(values)
-                    table = extraction.table(run, values, schemas[name], stored)
                     kept = "norms" if name in of_tokens else "vectors"
+                    table = extraction.table(run, values, schemas[name], precision(name))
                     writer.write_table(table, row_group_size=ROWS[kept])
                 if predictions is not None:
                     rows = surprisal.table(table, layers[surprisal.PREDICTIONS])
