@@ -26,7 +26,8 @@ corrected for the errors of the coefficients, and what intervals cover of the tr
 what is lost where one document has most of the rows, by the ratio of eigenvalues, as the pipeline
 tells what cannot be fitted, and by a determinant. These have documents without levels of their own,
 fitted without document effects, and a replication for every twenty of the first table. As stated
-above they take half a minute, with 40 replications: enough to see the differences, not their digits.
+above they take half a minute, with 40 replications: enough to see the differences, if not their
+digits.
 """
 
 import argparse
