@@ -10,11 +10,13 @@ from projects import ROOT
 
 # Whatever is made again, the last job checks it.
 CHECK = {"check_fits": 1}
+# It shows what is found, and every token.
+EXPLORER = {"build_explorer": 1, **CHECK}
 FIGURES = {"plot_regression": 1, **CHECK}
 OF_EFFECTS = {"plot_effects": 1}
-EFFECTS = {"fit_effects": 1, **OF_EFFECTS}
+EFFECTS = {"fit_effects": 1, **OF_EFFECTS, **EXPLORER}
 ESTIMATES = {"estimate_effects": 1, **EFFECTS, **CHECK}
-OTHER_REGRESSION = {"fit_regression": 1, **FIGURES}
+OTHER_REGRESSION = {"fit_regression": 1, **FIGURES, **EXPLORER}
 # The effects of interventions stand beside its coefficients.
 REGRESSION = {**OTHER_REGRESSION, **EFFECTS}
 CROSSPRODUCTS = {"accumulate_crossproducts": 1, **REGRESSION}
@@ -45,8 +47,8 @@ def notebook(**keys):
 
 
 def times(number, jobs):
-    """Return the jobs of several regressions or sites, which one job checks."""
-    return {**{rule: number * count for rule, count in jobs.items()}, **CHECK}
+    """Return the jobs of several regressions or sites, which one page shows and one job checks."""
+    return {**{rule: number * count for rule, count in jobs.items()}, **EXPLORER}
 
 
 def edit(path, text="\n# a comment\n"):
@@ -84,7 +86,7 @@ def without_interventions(project):
 
 def without_effects(jobs):
     """Return the jobs of a regression whose coefficients no effects stand beside."""
-    return {rule: count for rule, count in jobs.items() if rule not in EFFECTS}
+    return {rule: count for rule, count in jobs.items() if rule not in EFFECTS or rule in EXPLORER}
 
 
 def another_document(project):
@@ -202,9 +204,9 @@ ROWS = {
         {**OF_NORMS, **OF_EFFECTS, **FIGURES},
     ),
     "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
-    "the page of the text": (
-        edit("scripts/attnlag/figures/text_by_token.html", "<!-- a comment -->\n"),
-        {**OF_NORMS, **CHECK},
+    "a part of the explorer": (
+        edit("scripts/attnlag/report/explorer/page.css", "/* a comment */\n"),
+        EXPLORER,
     ),
     "the regression's code": (edit("scripts/attnlag/regression/inference.py", ONE), REGRESSION),
     "the design's code": (edit("scripts/attnlag/regression/design.py", ONE), DESIGN),
@@ -215,7 +217,7 @@ ROWS = {
     "their documents": (change(causal={"documents": "all", "document_tokens": 9}), ESTIMATES),
     "finite interventions": (change(causal={"interventions": ["zero"]}), ESTIMATES),
     "tokens in a backward pass": (change(causal={"batch_tokens": 50}), {}),
-    "no interventions": (without_interventions, CHECK),
+    "no interventions": (without_interventions, EXPLORER),
     "the version": (
         replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
         {},

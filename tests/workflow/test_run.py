@@ -41,7 +41,6 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/norms/0000.parquet",
         f"{base}/figures/norms_by_layer.png",
         f"{base}/figures/norms_by_position.png",
-        f"{base}/figures/text.html",
         f"{base}/figures/text_by_token.png",
         f"{base}/notebook/design/0000.parquet",
         f"{base}/notebook/crossproducts/0000.parquet",
@@ -74,6 +73,7 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/causal/findings.txt",
         "tiny/small/causal/figures/elasticities_by_layer.png",
         "tiny/small/causal/figures/finite_effects_by_distance.png",
+        "explorer.html",
         "layers_fitted.txt",
         "provenance.json",
     }
