@@ -31,7 +31,7 @@ rule build_explorer:
             "results/explorer.html",
             "explorer",
             "explorer",
-            "",
+            "the whole study",
             shows="page",
             **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
         ),
