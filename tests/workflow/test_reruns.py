@@ -307,7 +307,7 @@ DOCUMENTED = {
     "code that computes": [
         "the figures' code",
         "the code of one figure",
-        "the page of the text",
+        "a part of the explorer",
         "the regression's code",
         "the design's code",
         "the extraction's code",
@@ -366,6 +366,7 @@ SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
 REFITTED = {
     **dict.fromkeys(["fit_regression", "plot_regression"], 5),
     **SPECIFICATIONS,
+    **EXPLORER,
 }
 
 
@@ -428,7 +429,7 @@ def test_a_change_reruns_and_then_nothing_is_left(finished):
     changed = {path for path in before if before[path] != after[path]} - {"provenance.json"}
     assert "tiny/small/attention/notebook/coefficients.csv" in changed
     # The effects of interventions stand beside these coefficients.
-    folders = ("tiny/small/attention/notebook/", "tiny/small/causal/")
+    folders = ("tiny/small/attention/notebook/", "tiny/small/causal/", "explorer.html")
     assert all(path.startswith(folders) for path in changed)
     assert not any("causal/effects/" in path for path in changed)
     stages = ("/design/", "/crossproducts/")
