@@ -107,6 +107,7 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         "effects in 8 documents of 303 tokens",
         "of the association is transmitted (95% interval",
         "in results/tiny/small/causal/",
+        "in one page, for a browser: results/explorer.html",
     ):
         assert words in printed
     findings = (project.folder / STUDY / "findings.txt").read_text()
