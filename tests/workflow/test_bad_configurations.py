@@ -88,6 +88,8 @@ CASES.update(
         "a device that is unknown": setting(extraction={"device": "gpu"}),
         "a precision that is unknown": setting(extraction={"dtype": "float"}),
         "a layer that no model has": setting(figures={"layers": [0, 2]}),
+        "a layer to intervene on that no model has": setting(causal={"targets": [0, 2]}),
+        "a site to intervene on that is not extracted": setting(causal={"source_sites": ["mlp"]}),
         # regressions
         "a covariate that is unknown": regression(covariates=["positon"]),
         "lags that are not in order": setting(regressions={"notebook": {"lags": [2, 1]}}),

@@ -10,11 +10,13 @@ from projects import ROOT
 
 # Whatever is made again, the last job checks it.
 CHECK = {"check_fits": 1}
+# It shows what is found, and every token.
+EXPLORER = {"build_explorer": 1, **CHECK}
 FIGURES = {"plot_regression": 1, **CHECK}
 OF_EFFECTS = {"plot_effects": 1}
-EFFECTS = {"fit_effects": 1, **OF_EFFECTS}
+EFFECTS = {"fit_effects": 1, **OF_EFFECTS, **EXPLORER}
 ESTIMATES = {"estimate_effects": 1, **EFFECTS, **CHECK}
-OTHER_REGRESSION = {"fit_regression": 1, **FIGURES}
+OTHER_REGRESSION = {"fit_regression": 1, **FIGURES, **EXPLORER}
 # The effects of interventions stand beside its coefficients.
 REGRESSION = {**OTHER_REGRESSION, **EFFECTS}
 CROSSPRODUCTS = {"accumulate_crossproducts": 1, **REGRESSION}
@@ -57,8 +59,8 @@ def notebook(**keys):
 
 
 def times(number, jobs):
-    """Return the jobs of several regressions or sites, which one job checks."""
-    return {**{rule: number * count for rule, count in jobs.items()}, **CHECK}
+    """Return the jobs of several regressions or sites, which one page shows and one job checks."""
+    return {**{rule: number * count for rule, count in jobs.items()}, **EXPLORER}
 
 
 def edit(path, text="\n# a comment\n"):
@@ -99,7 +101,7 @@ def without(section):
 
 def without_effects(jobs):
     """Return the jobs of a regression whose coefficients no effects stand beside."""
-    return {rule: count for rule, count in jobs.items() if rule not in EFFECTS}
+    return {rule: count for rule, count in jobs.items() if rule not in EFFECTS or rule in EXPLORER}
 
 
 def another_document(project):
@@ -249,9 +251,9 @@ ROWS = {
         ALL_FIGURES,
     ),
     "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
-    "the page of the text": (
-        edit("scripts/attnlag/figures/text_by_token.html", "<!-- a comment -->\n"),
-        {**OF_NORMS, **CHECK},
+    "a part of the explorer": (
+        edit("scripts/attnlag/report/explorer/page.css", "/* a comment */\n"),
+        EXPLORER,
     ),
     "the regression's code": (
         edit("scripts/attnlag/regression/inference.py", ONE),
@@ -269,13 +271,13 @@ ROWS = {
     "their documents": (change(causal={"documents": "all", "document_tokens": 9}), ESTIMATES),
     "finite interventions": (change(causal={"interventions": ["zero"]}), ESTIMATES),
     "tokens in a backward pass": (change(causal={"batch_tokens": 50}), {}),
-    "no interventions": (without("causal"), CHECK),
+    "no interventions": (without("causal"), EXPLORER),
     "the ranks and penalties of vectors": (
         change(vectors={"ranks": [2], "ridge": [0.1]}),
-        {**VECTOR_FITS, **CHECK},
+        {**VECTOR_FITS, **EXPLORER},
     ),
-    "the lags of vectors": (change(vectors={"lags": [1, 2]}), {**VECTORS, **CHECK}),
-    "no vectors": (without("vectors"), CHECK),
+    "the lags of vectors": (change(vectors={"lags": [1, 2]}), {**VECTORS, **EXPLORER}),
+    "no vectors": (without("vectors"), EXPLORER),
     "the version": (
         replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
         {},
@@ -375,7 +377,7 @@ DOCUMENTED = {
     "code that computes": [
         "the figures' code",
         "the code of one figure",
-        "the page of the text",
+        "a part of the explorer",
         "the properties' code",
         "the regression's code",
         "the code of vectors",
@@ -436,6 +438,7 @@ SPECIFICATIONS = {"plot_specifications": 1, **CHECK}
 REFITTED = {
     **dict.fromkeys(["fit_regression", "plot_regression"], 5),
     **SPECIFICATIONS,
+    **EXPLORER,
 }
 
 
@@ -498,7 +501,7 @@ def test_a_change_reruns_and_then_nothing_is_left(finished):
     changed = {path for path in before if before[path] != after[path]} - {"provenance.json"}
     assert "tiny/small/attention/notebook/coefficients.csv" in changed
     # The effects of interventions stand beside these coefficients.
-    folders = ("tiny/small/attention/notebook/", "tiny/small/causal/")
+    folders = ("tiny/small/attention/notebook/", "tiny/small/causal/", "explorer.html")
     assert all(path.startswith(folders) for path in changed)
     assert not any("causal/effects/" in path for path in changed)
     stages = ("/design/", "/crossproducts/")

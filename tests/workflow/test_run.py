@@ -63,7 +63,6 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/figures/norms_by_layer.png",
         f"{base}/figures/norms_by_part_of_speech.png",
         f"{base}/figures/norms_by_position.png",
-        f"{base}/figures/text.html",
         f"{base}/figures/text_by_token.png",
         f"{base}/figures/vectors_by_layer.png",
         f"{base}/vector_products/0000.parquet",
@@ -101,6 +100,7 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/causal/findings.txt",
         "tiny/small/causal/figures/elasticities_by_layer.png",
         "tiny/small/causal/figures/finite_effects_by_distance.png",
+        "explorer.html",
         "layers_fitted.txt",
         "provenance.json",
     }
@@ -135,6 +135,7 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         "of the association is transmitted (95% interval",
         "in results/tiny/small/causal/",
         "a linear prediction of a token's vector from those before it (lag 1) has an R²",
+        "in one page, for a browser: results/explorer.html",
     ):
         assert words in printed
     findings = (project.folder / STUDY / "findings.txt").read_text()

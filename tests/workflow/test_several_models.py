@@ -18,7 +18,7 @@ TABLES = [
 ]
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
 CHECK = {"check_fits": 1}
-COMPARISON = {"compare_models": 1, "plot_comparison": 1, **CHECK}
+COMPARISON = {"compare_models": 1, "plot_comparison": 1, "build_explorer": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "

@@ -95,6 +95,17 @@ def every_shard(pattern):
     ]
 
 
+def every_table(*patterns):
+    """Return the files of all shards of tables, each once."""
+    return list(dict.fromkeys(path for pattern in patterns for path in every_shard(pattern)))
+
+
+def beside_tokens():
+    """Return what else a run knows of every token, as far as the configuration asks for it."""
+    folders = {"token_properties", "surprisal"}
+    return [path for path in outputs.files_of(CONFIG) if Path(path).parent.name in folders]
+
+
 def if_asked(control, files):
     """Return the input function of a control's files, or one for none without the control."""
     return files if control is not None else lambda wildcards: []

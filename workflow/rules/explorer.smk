@@ -1,17 +1,6 @@
 # One page that shows all studies of a run.
 
 
-def every_table(*patterns):
-    """Return the files of all shards of tables, each once."""
-    return list(dict.fromkeys(path for pattern in patterns for path in every_shard(pattern)))
-
-
-def beside_tokens():
-    """Return what else a run knows of every token, as far as the configuration asks for it."""
-    folders = {"token_properties", "surprisal"}
-    return [path for path in outputs.files_of(CONFIG) if Path(path).parent.name in folders]
-
-
 rule build_explorer:
     input:
         coefficients=studies(f"{RESULTS}/coefficients.parquet"),
@@ -31,7 +20,7 @@ rule build_explorer:
             "results/explorer.html",
             "explorer",
             "explorer",
-            "",
+            "the whole study",
             shows="page",
             **dict.fromkeys(("model", "corpus", "site", "regression"), "all"),
         ),

@@ -161,7 +161,6 @@ def arguments_of(program: str, study: Path) -> list[object]:
 def test_programs_draw_all_their_figures_with_equal_bytes(program, study, tmp_path):
     figures = catalogue.drawn_by(program)
     names = [f"{figure.name}.{kind}" for figure in figures for kind in ("svg", "png")]
-    names += [figure.page for figure in figures if figure.page]
     assert names
     for folder in ("a", "b"):
         output = [tmp_path / folder / name for name in names]
@@ -213,8 +212,6 @@ def test_the_catalogue_is_what_the_modules_say():
         assert figure.shows.endswith(".")
         for program in figure.drawn_by:
             assert (SCRIPTS / f"{program}.py").exists()
-    text = catalogue.figure_of(Path("figures/text.html"))
-    assert (text.name, text.page) == ("text_by_token", "text.html")
     assert catalogue.figure_of(Path("figures/diagnostics_column.svg")).name == "diagnostics"
 
 

@@ -1,7 +1,4 @@
-"""The shaded text: what each token stands for, what is chosen, what the page holds."""
-
-import json
-import re
+"""The shaded text: what is chosen, and how it is laid out."""
 
 import numpy as np
 import pytest
@@ -19,24 +16,6 @@ def document(tokens, layers=3, **keys):
     return text_by_token.ShadedDocument(
         **{"name": "d", "group": "g", "tokens": tokens, "dropped": dropped, "logs": logs, **keys}
     )
-
-
-def test_the_texts_of_tokens_are_the_text():
-    text = "The  naïve 猫 sat"
-    tokenizer_like = [(0, 3), (3, 4), (4, 10), (10, 12), (11, 12), (12, 16)]
-    starts, ends = zip(*tokenizer_like, strict=True)
-    found = text_by_token.token_texts(text, starts, ends)
-    # A character of two tokens is shown with the first of them.
-    assert found == ["The", " ", " naïve", " 猫", "·", " sat"]
-    assert "".join(found).replace("·", "") == text
-
-
-def test_what_no_token_stands_for_goes_with_the_next():
-    assert text_by_token.token_texts("one two", [0, 4], [3, 7]) == ["one", " two"]
-
-
-def test_a_token_without_characters_has_a_sign():
-    assert text_by_token.token_texts("one", [0, 0], [0, 3]) == ["⊢", "one"]
 
 
 def test_by_default_the_first_document_of_each_group():
@@ -68,23 +47,6 @@ def test_the_shades_end_where_the_central_tokens_do():
     assert high == pytest.approx(0.995, abs=1e-3)
     assert text_by_token.limits_of(np.full(5, 2.0)) == (1.5, 2.5)
     assert text_by_token.limits_of(np.full(5, np.nan)) == (-0.5, 0.5)
-
-
-def test_the_page_holds_the_numbers_and_no_markup_of_the_text():
-    hostile = ["</script><script>alert(1)</script>", " <b>", "&amp;"]
-    one = document(hostile)
-    one.logs[1, 2] = np.nan
-    data = text_by_token.Data([one], [(0.0, 1.0)] * 3, [0, 1, 2], first=1, site="attention")
-    page = text_by_token.page(data, title="T")
-    assert page.count("</script>") == 2
-    stored = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
-    content = json.loads(stored[1])
-    assert content["documents"][0]["tokens"] == hostile
-    assert content["documents"][0]["dropped"] == [0]
-    assert content["documents"][0]["logs"][1] == [0.3, 0.4, None]
-    assert content["first"] == 1
-    # Nothing is loaded from anywhere.
-    assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
 
 
 def test_no_part_is_wider_than_a_line_and_none_is_lost():

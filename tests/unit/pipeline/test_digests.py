@@ -53,7 +53,10 @@ def test_the_modules_are_those_that_python_imports(program, imported):
     computing = {
         name.removeprefix("attnlag.")
         for name in imported[str(program)]
-        if name.count(".") == 2 and name.split(".")[1] in digests.COMPUTING
+        if name.count(".") >= 2
+        and name.split(".")[1] in digests.COMPUTING
+        # A folder has no code of its own.
+        and not SCRIPTS.joinpath(*name.split(".")).is_dir()
     }
     found = {
         ".".join(path.relative_to(SCRIPTS / "attnlag").with_suffix("").parts)
@@ -92,11 +95,10 @@ def test_a_module_counts_for_who_imports_it(copy):
     assert not changed & {"extract_activations", "compute_norms", "tokenize_corpus", "plot_norms"}
 
 
-def test_a_page_counts_for_who_imports_the_module_of_its_name(copy):
-    changed = changed_by(
-        copy, "figures/text_by_token.html", lambda text: text + "<!-- a comment -->\n"
-    )
-    assert changed == {"plot_norms"}
+@pytest.mark.parametrize("name", ["page.html", "page.css", "contents.js"])
+def test_a_part_of_a_page_counts_for_who_imports_the_module_of_its_name(copy, name):
+    changed = changed_by(copy, f"report/explorer/{name}", lambda text: text + "\n")
+    assert changed == {"build_explorer"}
 
 
 def test_what_all_figures_share_counts_for_all_that_draw(copy):

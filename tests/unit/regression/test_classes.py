@@ -209,6 +209,19 @@ def test_half_panel_combines_three_regressions(tokens):
     assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_single_class_has_no_test_of_equal_slopes(tokens):
+    """As where no document has parts of speech."""
+    table, _ = tokens
+    path = Path(tokens[1]).with_name("untagged.parquet")
+    place = table.schema.get_field_index("upos")
+    pq.write_table(table.set_column(place, "upos", pa.array(["none"] * table.num_rows)), path)
+    found, _ = by_class((table, path))
+    rows = estimates(found)
+    assert list(rows.index) == ["all", "none"]
+    assert rows.loc["none", "estimate"] == pytest.approx(rows.loc["all", "estimate"], abs=1e-12)
+    assert found.tests["p_value"].isna().all()
+
+
 def test_small_classes_become_one_and_are_named():
     size, present = np.array([500, 300, 3, 40, 0]), np.array([20, 5, 2, 10, 0])
     merged = merging.merged_classes("abcde", size, present, documents=6, rows=30)

@@ -124,6 +124,8 @@ class Tokens {
     const {study, count} = this;
     if (study.stored) return decoded(this.design.buffer, this.design.scale, layer, count);
     const left = new Float64Array(count).fill(NaN);
+    // A layer that was not fitted has none.
+    if (Object.values(study.terms).every(({estimate}) => estimate[layer] === null)) return left;
     const outcome = this.outcome(layer);
     for (let token = 0; token < count; token++) {
       if (this.position[token] >= study.before && this.after[token] >= study.after) {

@@ -371,6 +371,8 @@ def residuals(
             for term, values in entry["terms"].items()
             if np.isfinite(values["estimate"][place])
         }
+        if not coefficients:
+            continue
         column_of = {
             term: prefix + term if prefix + term in schema else term
             for term in coefficients

@@ -172,9 +172,12 @@ function showDocuments() {
   if (!found.length) return false;
   const here = found.some(({one}) => one.name === state.document);
   if (!here) {
+    // A token is one of the document that was shown.
+    if (state.document !== undefined) {
+      delete state.token;
+      delete state.span;
+    }
     state.document = found[0].one.name;
-    delete state.token;
-    delete state.span;
   }
   select.value = state.document;
   return !here;

@@ -1,0 +1,88 @@
+"""The explorer: how numbers are packed, which documents are shown, what reaches the page."""
+
+import base64
+import gzip
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from attnlag.corpus.documents import Document as Row
+from attnlag.corpus.documents import corpus_table
+from attnlag.report.explorer import charts, documents, packing
+
+
+def unpacked(packed, row):
+    codes = packed.codes[row].astype(float)
+    none = codes == np.iinfo(packed.codes.dtype).max
+    return np.where(none, np.nan, packed.low[row] + packed.step[row] * codes)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_packed_number_is_at_most_half_a_step_off(bits):
+    values = np.random.default_rng(0).normal(3, [[0.1], [5.0]], (2, 4000))
+    values[0, [5, 9]] = np.nan, np.inf
+    packed = packing.quantised(values, bits)
+    for row in range(2):
+        known = np.isfinite(values[row])
+        span = np.ptp(values[row][known])
+        assert packed.step[row] == pytest.approx(span / (2**bits - 2))
+        found = unpacked(packed, row)
+        assert np.isnan(found[~known]).all()
+        assert np.abs(found[known] - values[row][known]).max() <= packed.step[row] / 2 * 1.001
+
+
+def test_whole_numbers_stay_whole():
+    values = np.array([[1.0, 7, np.nan, 60_000], [0, 0, 1, 1], [4, 4, 4, 4]])
+    packed = packing.quantised(values, bits=16)
+    for row in range(3):
+        np.testing.assert_array_equal(unpacked(packed, row), values[row])
+
+
+def test_values_that_are_all_missing():
+    packed = packing.quantised(np.full((1, 3), np.nan))
+    assert np.isnan(unpacked(packed, 0)).all()
+
+
+def test_a_block_holds_no_character_of_markup_and_is_what_went_in():
+    hostile = ["</script><script>alert(1)</script>", float("nan"), {"<!--": "&amp;\u2028"}]
+    text = packing.json_block(hostile)
+    assert text == packing.json_block(hostile)
+    assert set(text) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
+    expected = [hostile[0], None, hostile[2]]
+    assert json.loads(gzip.decompress(base64.b64decode(text))) == expected
+
+
+def write_corpus(path, groups):
+    rows = [Row(f"{name}-{at}", name, "words") for name, count in groups for at in range(count)]
+    pq.write_table(corpus_table(rows), path)
+
+
+def test_a_sample_is_taken_from_the_groups_in_turn(tmp_path):
+    write_corpus(tmp_path / "corpus.parquet", [("news", 50), ("poems", 2), ("mail", 20)])
+    order = documents.candidates(tmp_path / "corpus.parquet")
+    assert len(order) == 72
+    tokens = dict.fromkeys(order, 10)
+    # Two models: of each document 10 tokens in 3 layers, and in 5.
+    found = documents.chosen(order, [tokens, tokens], [3, 5], values=80 * 11)
+    assert len(found) == 11
+    groups = pd.Series(found).str.rpartition("-")[0]
+    assert groups.value_counts().to_dict() == {"news": 5, "poems": 2, "mail": 4}
+
+
+def test_a_document_that_is_too_long_is_shown_all_the_same(tmp_path):
+    tokens = [{"a": 10**9, "b": 1}]
+    assert documents.chosen(["a", "b"], tokens, [30], values=10) == ["a"]
+    # Its beginning is what it takes.
+    room = 30 * (documents.LONGEST + 1)
+    assert documents.chosen(["a", "b"], tokens, [30], values=room) == ["a", "b"]
+
+
+def test_bokeh_comes_from_its_package_and_asks_for_nothing():
+    assert set(charts.items()) == {"profile", "cloud"}
+    library = charts.library()
+    assert library.count("<script") == library.count("</script>") == 2
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", library)
