@@ -24,20 +24,20 @@ DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts")
 OF_NORMS = {"plot_norms": 1}
 OF_VECTORS = {"plot_vectors": 1}
-VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS}
+VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS, **EXPLORER}
 VECTORS = {"accumulate_vectors": 1, **VECTOR_FITS}
 OF_GEOMETRY = {"plot_geometry": 1}
-GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY}
+GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY, **EXPLORER}
 DIRECTIONS = {"compare_directions": 1, **GEOMETRY}
 WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
 OF_HEADS = {"plot_heads": 1}
-HEADS = {"summarize_heads": 1, **OF_HEADS}
+HEADS = {"summarize_heads": 1, **OF_HEADS, **EXPLORER}
 NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS, **HEADS}
 ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **OF_VECTORS, **FIGURES}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
-PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **CHECK}
+PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **EXPLORER}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTION}
 
 # In two shards: these once for each of them.
@@ -257,13 +257,16 @@ ROWS = {
     ),
     "the regression's code": (
         edit("scripts/attnlag/regression/inference.py", ONE),
-        {**REGRESSION, **VECTOR_FITS},
+        {**REGRESSION, **VECTOR_FITS, **HEADS},
     ),
     "the code of vectors": (
         edit("scripts/attnlag/regression/vector_products.py", ONE),
-        {**VECTORS, **CHECK},
+        VECTORS,
     ),
-    "the design's code": (edit("scripts/attnlag/regression/design.py", ONE), DESIGN),
+    "the design's code": (
+        edit("scripts/attnlag/regression/design.py", ONE),
+        {**DESIGN, **HEADS},
+    ),
     "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), EXTRACTION),
     "the interventions' code": (edit("scripts/attnlag/interventions/edits.py", ONE), ESTIMATES),
     "the targets of interventions": (change(causal={"targets": [1]}), ESTIMATES),
