@@ -3,6 +3,9 @@
 Snakemake finds this module by its name, and the profile of the project asks for it
 (``logger: attnlag``). What the jobs print themselves comes to the terminal beside it. Whoever wants
 all that Snakemake has to say asks for another profile, or none: ``--workflow-profile none``.
+
+Nothing of attnlag is imported here: a workflow imports the library from its own folder, which may
+be another copy than the one that this module is from.
 """
 
 import re
@@ -12,8 +15,6 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
-
-from attnlag.errors import counted
 
 STOPPED = "Stopped. Run the same command to go on."
 
@@ -56,6 +57,8 @@ class LogHandler(LogHandlerBase):
             self.jobs[facts["jobid"]] = facts["rule_name"] + (f" ({names})" if names else "")
             if "rules" not in {part.name.lower() for part in self.common_settings.quiet or ()}:
                 return f"{self.jobs[facts['jobid']]}\n    reason: {facts['reason']}"
+        elif event == LogEvent.SHELLCMD and self.common_settings.printshellcmds:
+            return str(facts["cmd"])
         elif event == LogEvent.JOB_FINISHED:
             self.finished.append(self.jobs.get(facts["job_id"], str(facts["job_id"])))
         elif event == LogEvent.PROGRESS:
@@ -83,7 +86,7 @@ class LogHandler(LogHandlerBase):
             return None
         self.told = True
         jobs = {rule: count for rule, count in stats.items() if rule != "total"}
-        text = f"{counted(stats['total'], 'job')} to run"
+        text = f"{stats['total']:,} job{'' if stats['total'] == 1 else 's'} to run"
         if not self.common_settings.dryrun:
             return text
         return "\n".join([f"{text}:", *(f"{count:6,}  {rule}" for rule, count in jobs.items())])

@@ -129,4 +129,5 @@ def try_row(row: Row, project: Project, cases: Cases) -> None:
     changed = {path for path in after if before.get(path) != after[path]}
     # It says so of what was made anew before.
     changed.discard("results/provenance.json")
-    assert {path for path in changed if not re.match(cases.made_anew, path)} == set()
+    others = sorted(path for path in changed if not re.match(cases.made_anew, path))
+    assert not others, others

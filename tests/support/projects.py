@@ -98,9 +98,10 @@ class Project:
         assert result.returncode == 0, result.stdout
         if "Nothing to be done" in result.stdout:
             return {}
-        jobs = {
-            name: int(count) for count, name in re.findall(r"^ +(\d+)  (\w+)$", result.stdout, re.M)
-        }
+        counted = re.findall(r"^ +(\d+)  (\w+)$", result.stdout, re.M)
+        # As Snakemake itself prints them, where the workflow is another's.
+        counted += [row[::-1] for row in re.findall(r"^(\w+)\s+(\d+)$", result.stdout, re.M)]
+        jobs = {name: int(count) for count, name in counted if name != "total"}
         jobs.pop("default", None)
         jobs.pop("all", None)
         return jobs

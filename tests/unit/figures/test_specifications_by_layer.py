@@ -115,7 +115,10 @@ def test_significance_and_the_others_are_in_the_legend():
 
 
 def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
-    record = {"stages": {"regression": {"alpha": 0.05, "adjust": "max-t"}}}
+    record = {
+        "model": {"name": "tiny"},
+        "stages": {"regression": {"alpha": 0.05, "adjust": "max-t"}},
+    }
     regressions = some(6)
     paths = []
     for table in regressions:
