@@ -144,8 +144,8 @@ def main(args):
                     )
                 )
 
-            for name, path in paths.items():
-                open_writer(name, path)
+            for kind, path in paths.items():
+                open_writer(kind, path)
 
             if predictions is not None:
                 made = tables.provenance(record, "surprisal", recorded, "torch", "transformers")
@@ -175,14 +175,13 @@ def main(args):
                     predicted.write_table(rows, row_group_size=ROWS["norms"])
 
             extraction.write_runs(args.tokens, adjustments, write)
-            for site, name in turns.items():
+            for site, kind in turns.items():
                 pairs = sample.means(site, STREAM)
-                writers[name].add_key_value_metadata(geometry.metadata(pairs))
+                writers[kind].add_key_value_metadata(geometry.metadata(pairs))
             if settings.heads and heads.ROWS not in writers:
                 schemas[heads.ROWS] = columns.schema(0)
                 open_writer(heads.ROWS, args.heads)
             if settings.heads:
-                program.log.info("%s: %s", source["name"], adjustments.heads_found)
                 said = {heads.FOUND_KEY: adjustments.heads_found}
                 writers[heads.ROWS].add_key_value_metadata(said)
             for writer in writers.values():
@@ -190,7 +189,7 @@ def main(args):
                 writer.add_key_value_metadata({"fast": adjustments.fast})
     program.log.info(
         "%s: %s x %d layers (%s) on %s (fast: %s, %s), %.1f%% padding; "
-        "block input + adjustments = block output within %.1e",
+        "block input + adjustments = block output within %.1e%s",
         name,
         counted(total, "token"),
         layers,
@@ -200,6 +199,7 @@ def main(args):
         adjustments.computed_by,
         100 * (1 - adjustments.tokens / adjustments.cells),
         adjustments.identity_error,
+        f"; {adjustments.heads_found}" if settings.heads else "",
     )
 
 

@@ -274,7 +274,7 @@ def test_windows_shards_and_batches_change_no_number(finished_once, fresh):
 
 def test_equal_inputs_give_equal_bytes(finished_once, fresh):
     """On one core too, but for the model, whose numbers depend on its threads by rounding."""
-    fresh.write_config(causal={}, vectors={})
+    fresh.write_config(causal={}, vectors={}, extraction={"geometry": True, "heads": True})
     fresh.run("results/tiny/small/attention/activations/0000.parquet")
     fresh.run("--cores", "1")
     once, again = finished_once[0].results(), fresh.results()
@@ -286,7 +286,11 @@ def test_equal_inputs_give_equal_bytes(finished_once, fresh):
 def test_several_sites_from_one_extraction(finished_once, fresh):
     """Each site has its own tables and figures; attention's are those of a run by itself."""
     fresh.write_config(
-        extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"}, vectors={}
+        extraction={
+            **{"sites": ["block", "attention", "mlp"], "keep": "vectors"},
+            **{"geometry": True, "heads": True},
+        },
+        vectors={},
     )
     printed = fresh.run()
     assert fresh.would_run() == {}
@@ -298,7 +302,8 @@ def test_several_sites_from_one_extraction(finished_once, fresh):
             assert three[path] == one[path], path
     for site in ("mlp", "block"):
         for path in one:
-            assert path.replace("attention", site) in three
+            # Attention alone has heads.
+            assert "/heads/" in path or path.replace("attention", site) in three
         table = pd.read_parquet(fresh.folder / STUDY.replace("attention", site) / "fits.parquet")
         assert set(table["site"]) == {site}
         assert f"tiny, small, {site}, notebook: 2 of 2 layers fitted" in printed
