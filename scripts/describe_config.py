@@ -45,7 +45,7 @@ def tables() -> str:
         if name == "models":
             for source, kind in SOURCES.items():
                 parts.append(f"{keys_of}, `source: {source}`\n\n{table(kind)}")
-            parts.append(f"{keys_of}, `sites`\n\n{table(ModulePaths)}")
+            parts.append(f"{keys_of}, `modules`\n\n{table(ModulePaths)}")
         else:
             (section,) = classes_of(name)
             parts.append(f"{keys_of}\n\n{table(section)}")

@@ -343,14 +343,14 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
     ),
     "upos": _classes("upos", "upos", "dummies of the part of speech of the token"),
     "upos_previous": _classes(
-        "upos_previous", "upos", "dummies of that of the token before it", offset=-1
+        "upos_previous", "upos", "dummies of the part of speech of the token before it", offset=-1
     ),
     "word_initial": _number("word_initial", "whether the token begins a word"),
-    "word_final": _number("word_final", "whether it ends one"),
-    "pieces": _number("pieces", "number of tokens of its word"),
-    "token_characters": _number("token_characters", "number of its characters"),
+    "word_final": _number("word_final", "whether the token ends a word"),
+    "pieces": _number("pieces", "number of tokens in the token's word"),
+    "token_characters": _number("token_characters", "number of characters of the token"),
     "zipf": TokenCovariate(
-        description="frequency of its word in the language, on the Zipf scale, and whether it is "
+        description="frequency of the word in the language, on the Zipf scale, and whether it is "
         "unknown",
         terms=("zipf", "zipf_unknown"),
         moves=True,
@@ -365,7 +365,7 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         "surprisal", "-log of the probability that the model gave the token", "surprisal", True
     ),
     "entropy_before": _number(
-        "entropy_before", "entropy of the prediction that the token was one of", "surprisal", True
+        "entropy_before", "entropy of the prediction made before the token", "surprisal", True
     ),
     "previous_layer": LayerCovariate(
         description="log norms of the layer before at this token and the one before it",
