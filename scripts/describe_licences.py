@@ -1,7 +1,7 @@
 """Write docs/licences.md: the packages that attnlag needs, and the licences that they state.
 
-Each package is looked up in the environment that runs this program. With --check nothing is
-written: a list that is not up to date is named, and the status is 1.
+Each package is looked up in the environment that runs this program. With --check, nothing is
+written: a list that is not up to date is named, and the exit status is 1.
 """
 
 from importlib import metadata

@@ -1,6 +1,6 @@
 """Write docs/outputs.md: every file that a run makes, and what its columns mean.
 
-With --check nothing is written: a page that is not up to date is named, and the status is 1.
+With --check, nothing is written: a page that is not up to date is named, and the exit status is 1.
 """
 
 from attnlag.pipeline.generated_pages import write_or_check

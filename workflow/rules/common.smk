@@ -13,7 +13,7 @@ from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
 
-# A file given with --configfile stands for itself; Snakemake would merge it into this one. Where
+# A file given with --configfile replaces this one; Snakemake would merge the two. Where
 # attnlag is a module, the configuration comes from the workflow that uses it.
 if not workflow.overwrite_configfiles:
     if Path("config/config.yaml").exists() and (problems := reading_problems("config/config.yaml")):

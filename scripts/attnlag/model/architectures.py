@@ -3,7 +3,7 @@
 A decoder block adds the output of its attention sublayer and that of its MLP to the residual
 stream: one after the other, or both at once. Which module gives the vector that is added depends
 on the architecture; the table below says it for each family, and for any other it can be declared.
-No entry is taken on trust: on the first batch of every run, block input + attention
+Every run proves its entry: on the first batch of every run, block input + attention
 adjustment + MLP adjustment must equal the block's output.
 """
 

@@ -230,7 +230,7 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/token_summary.csv",
-        "how many characters a token stands for: a row for the corpus, each group, each document",
+        "number of characters per token: a row for the corpus, each group and each document",
         {
             "level": ("", "`corpus`, `group` or `document`"),
             "name": ("", "`all`, the group, or the document's id"),
@@ -253,7 +253,7 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/token_properties/{shard}.parquet",
-        "what kind of token each is: a row per token, in the order of the norms",
+        "properties of each token: a row per token, in the order of the norms",
         {
             **KEYS,
             "text": ("", "the token as text; part of a character is `\ufffd`"),
@@ -298,7 +298,7 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
-        "their norms, a row per token",
+        "norms of the adjustments, a row per token",
         {
             **KEYS,
             LAYERS: ("units of the residual stream", "L2 norm of the vector; not its logarithm"),
@@ -371,7 +371,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/crossproducts/{{shard}}.parquet",
-        "all that least squares needs of the rows: a row per document and layer",
+        "the sums that least squares needs: a row per document and layer",
         {
             "document": KEYS["document"],
             "layer": ("", "layer of the model, counted from 0"),
@@ -439,7 +439,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/controls.csv",
-        "what each lag and lead is held against: a row per layer and term. A control that is "
+        "the controls of each lag and lead: a row per layer and term. A control that is "
         "turned off has no columns",
         {
             **STUDY,
@@ -475,7 +475,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/fits.csv",
-        "how well each layer is fitted: a row per layer",
+        "goodness of fit, residual tests and status: a row per layer",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
@@ -484,7 +484,7 @@ OUTPUTS = [
             "n_documents": ("", "documents that give rows"),
             "effective_documents": (
                 "",
-                "as how many equal documents they count, for the nearest lag",
+                "effective number of documents, for the nearest lag",
             ),
             "r_squared": (
                 "",
@@ -514,7 +514,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/influence.csv",
-        "the documents that coefficients hang on, at most 100 for each lag or lead and layer",
+        "the most influential documents, at most 100 for each lag or lead and layer",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
@@ -527,7 +527,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/joint.json",
-        "what holds for all layers at once, from the bootstrap of documents",
+        "critical values for all layers at once, from the bootstrap of documents",
         {
             "alpha": ("", "significance level"),
             "critical_values": ("standard errors", "by term: half of the width of a joint band"),
@@ -581,7 +581,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/equal_slopes.csv",
-        "whether all classes of tokens have one slope: a row per layer, and lag or lead",
+        "tests that all classes of tokens have equal slopes: a row per layer, and lag or lead",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
@@ -693,7 +693,7 @@ OUTPUTS = [
     ),
     Output(
         f"{CAUSAL_FOLDER}/transmitted.csv",
-        "the elasticities of all source layers together, beside the coefficients of a regression: "
+        "the sums of elasticities over all source layers, beside the coefficients of a regression: "
         "a row per target and lag",
         {
             "model": STUDY["model"],
@@ -713,7 +713,7 @@ OUTPUTS = [
     ),
     Output(
         f"{CAUSAL_FOLDER}/findings.txt",
-        "how much is transmitted, in words",
+        "the transmitted share of the association, in words",
         when=causal,
         wanted=True,
     ),
@@ -740,7 +740,7 @@ OUTPUTS = [
     ),
     Output(
         f"{SITE_FOLDER}/vector_fits.csv",
-        "how well the vector of a token is predicted by those before it: a row per layer, "
+        "prediction of a token's vector from the vectors before it: a row per layer, "
         "predictor and rank",
         {
             "model": STUDY["model"],
@@ -775,7 +775,7 @@ OUTPUTS = [
     ),
     Output(
         f"{SITE_FOLDER}/vector_findings.txt",
-        "how much of the vector is predicted, in words",
+        "the same findings in words",
         when=with_vector_regression,
         wanted=True,
     ),
@@ -791,7 +791,7 @@ OUTPUTS = [
     ),
     Output(
         "results/comparison/pairs.csv",
-        "how alike two models are: a row per pair, corpus, site, regression and lag",
+        "similarity of two models: a row per pair, corpus, site, regression and lag",
         {
             "model_a": ("", "one model"),
             "model_b": ("", "the other"),
@@ -817,7 +817,7 @@ OUTPUTS = [
             "documents": ("", "documents that give rows in both"),
             "documents_only_a": ("", "documents left out, of the one only"),
             "documents_only_b": ("", "documents left out, of the other only"),
-            "layers_compared": ("", "layers of the deeper model that were held against one"),
+            "layers_compared": ("", "layers of the deeper model that were compared with another"),
             "layers_differing": ("", "of these, those whose coefficients differ significantly"),
             "layers_alike": (
                 "",

@@ -61,7 +61,8 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
 def begin_run(record: TextIO, alone: bool) -> None:
     """Mark this run as the newest, so that jobs of a killed one write nothing more.
 
-    What such jobs have begun to write is removed. Of runs side by side only the first has a mark.
+    Files that such jobs have begun to write are removed. If several runs are active at the same
+    time, only the first has a mark.
     """
     os.environ.pop(RUN_VARIABLE, None)
     if not alone:
