@@ -16,7 +16,7 @@ from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__, DesignSettings)
-parser.add_argument("norms", type=Path, help="the norms (Parquet)")
+parser.add_argument("norms", type=Path, help="the norms, or what else is regressed (Parquet)")
 parser.add_argument(
     "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
 )

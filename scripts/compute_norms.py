@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reduce the adjustments of one site and shard to their L2 norms.
+"""Reduce the adjustments of one site and shard to their L2 norms and the sums of their vectors.
 
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
 """
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.adjustments import columns, norms
+from attnlag.adjustments import columns, directions, norms
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.storage import tables
@@ -20,14 +20,18 @@ ROWS = 16_384
 
 parser = program.argument_parser(__doc__)
 parser.add_argument("activations", type=Path, help="the adjustments (Parquet)")
-parser.add_argument("--output", type=Path, required=True)
+parser.add_argument("--output", type=Path, required=True, help="the norms (Parquet)")
+parser.add_argument("--sums", type=Path, required=True, help="sums of the vectors (Parquet)")
 
 
 def main(args):
     record = tables.provenance(tables.read_provenance(args.activations), "norms", {}, "numpy")
     # Without pre-buffering, the columns that are not asked for are not read ahead.
     file = pq.ParquetFile(args.activations, pre_buffer=False)
-    schema = columns.schema(len(columns.layers_in(file.schema_arrow)))
+    layers = columns.layers_in(file.schema_arrow)
+    schema = columns.schema(len(layers))
+    width = file.schema_arrow.field(layers[0]).type.list_size
+    sums = directions.VectorSums.empty(len(layers), width)
     with tables.parquet_writer(
         args.output,
         schema.with_metadata(tables.metadata(record)),
@@ -35,10 +39,11 @@ def main(args):
     ) as writer:
         held = []
         for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
-            held.append(norms.norms_of_row_group(file, group))
+            held.append(norms.norms_of_row_group(file, group, sums))
             if sum(map(len, held)) >= ROWS or group == file.num_row_groups - 1:
                 writer.write_table(pa.concat_tables(held).unify_dictionaries())
                 held = []
+    tables.write_table(sums.table(), args.sums, record)
     program.log.info(
         "%s, %s: norms of %s",
         record["model"]["name"],

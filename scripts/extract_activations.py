@@ -4,8 +4,8 @@
 The model is loaded once, and one forward pass serves all layers and sites. Rows are written in
 corpus order, one row group at a time, so that memory does not grow with the shard. With ``keep:
 norms``, the vectors are reduced to their L2 norms and never stored. The residual stream that each
-block receives is stored as norms only. On request, the same pass also applies the model's head, to
-give the surprisal of each token.
+block receives is stored as norms only. On request, the same pass gives the directions of the
+adjustments, the norms of attention heads and the surprisal of each token.
 """
 
 from contextlib import ExitStack
@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from attnlag.adjustments import columns
+from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
@@ -40,12 +41,18 @@ parser.add_argument(
 parser.add_argument(
     "--surprisal", type=Path, nargs="*", help="file for what the model predicts, if it is asked for"
 )
+parser.add_argument(
+    "--geometry", type=Path, nargs="*", default=[], help="likewise, one file per site, if asked for"
+)
+parser.add_argument(
+    "--heads", type=Path, nargs="?", help="file for the norms of attention heads, if asked for"
+)
 program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction, surprisal
+    from attnlag.adjustments import extraction, geometry, heads, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
@@ -58,7 +65,7 @@ def main(args):
     total = record["tokens"]["tokens"]
     vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
     # A file's bytes do not depend on the sites beside it.
-    beside = ("sites", "surprisal")
+    beside = ("sites", "surprisal", "geometry", "heads")
     recorded = {key: value for key, value in asdict(settings).items() if key not in beside}
     device = loading.choose_device(args.device)
     model: Any = loading.load_model(
@@ -84,6 +91,8 @@ def main(args):
             fast=settings.fast,
             progress=bar.update,
             predictions=predictions,
+            turns=settings.geometry,
+            by_head=settings.heads,
         )
         if adjustments.found:
             program.log.info("%s: %s", source["name"], adjustments.found)
@@ -92,27 +101,51 @@ def main(args):
             record["model"]["mixers"] = mixers
         width = adjustments.width if vectors else None
         schema = columns.schema(len(adjustments.blocks), width, stored)
-        schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(len(adjustments.blocks))}
+        layers = len(adjustments.blocks)
+        schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(layers)}
+        paths = dict(zip(schemas, [*args.output, args.stream], strict=True))
+        turns = {site: geometry.rows_of(site) for site in wanted if settings.geometry}
+        if turns:
+            schemas |= dict.fromkeys(turns.values(), geometry.schema(layers))
+            paths |= dict(zip(turns.values(), args.geometry, strict=True))
+            sequences = tables.row_count([args.tokens])
+            names = [*wanted, STREAM]
+            sample = geometry.PairSample(sequences, layers, adjustments.width, names)
+            adjustments.sample = sample
         number = extraction.STORED_BYTES[stored]
-        row = len(adjustments.blocks) * (adjustments.width * number if vectors else 4)
-        # Norms of the stream take as much as those of a site do, and nothing beside vectors.
-        outputs = args.output if vectors else [*args.output, args.stream]
-        check_disk(outputs, row * total, record["stages"]["tokens"]["shards"])
+        row = layers * (adjustments.width * number if vectors else 4) * total
+        sizes = dict.fromkeys(args.output, row)
+        # What is a number a token is nothing beside vectors.
+        if not vectors:
+            sizes |= {args.stream: row}
+            sizes |= dict.fromkeys(args.geometry, row * len(OF_A_PASS))
+        check_disk(sizes, record["stages"]["tokens"]["shards"])
         with ExitStack() as files:
             writers = {}
-            for site, path in zip(schemas, [*args.output, args.stream], strict=True):
+            of_tokens = STREAM, heads.ROWS, *turns.values(), *(() if vectors else wanted)
+
+            def precision(name):
+                return "float32" if name in of_tokens else stored
+
+            def open_writer(name, path):
+                site = next((site for site, other in turns.items() if other == name), name)
+                site = "attention" if name == heads.ROWS else site
                 made = tables.provenance(
                     record, "activations", recorded | {"site": site}, "torch", "transformers"
                 )
-                if site == STREAM or not vectors:
-                    made = tables.provenance(made, "norms", {})
-                writers[site] = files.enter_context(
+                if name in of_tokens:
+                    stage = "norms" if site == name else "geometry"
+                    made = tables.provenance(made, "heads" if name == heads.ROWS else stage, {})
+                writers[name] = files.enter_context(
                     tables.parquet_writer(
                         path,
-                        schemas[site].with_metadata(tables.metadata(made)),
-                        **extraction.encoding(schemas[site], stored),
+                        schemas[name].with_metadata(tables.metadata(made)),
+                        **extraction.encoding(schemas[name], precision(name)),
                     )
                 )
+
+            for name, path in paths.items():
+                open_writer(name, path)
 
             if predictions is not None:
                 made = tables.provenance(record, "surprisal", recorded, "torch", "transformers")
@@ -125,15 +158,33 @@ def main(args):
                 )
 
             def write(run, layers):
-                for site, writer in writers.items():
-                    table = extraction.table(run, layers[site], schemas[site], stored)
-                    kept = "norms" if site == STREAM else settings.keep
+                # Heads have been proved by the time that the first ones are written.
+                if adjustments.heads and heads.ROWS not in writers:
+                    count = adjustments.heads[0].count
+                    schemas[heads.ROWS] = columns.schema(len(adjustments.blocks), count)
+                    open_writer(heads.ROWS, args.heads)
+                for name, writer in writers.items():
+                    values = layers[name]
+                    if name in turns.values():
+                        values = geometry.columns_of(values)
+                    kept = "norms" if name in of_tokens else "vectors"
+                    table = extraction.table(run, values, schemas[name], precision(name))
                     writer.write_table(table, row_group_size=ROWS[kept])
                 if predictions is not None:
                     rows = surprisal.table(table, layers[surprisal.PREDICTIONS])
                     predicted.write_table(rows, row_group_size=ROWS["norms"])
 
             extraction.write_runs(args.tokens, adjustments, write)
+            for site, name in turns.items():
+                pairs = sample.means(site, STREAM)
+                writers[name].add_key_value_metadata(geometry.metadata(pairs))
+            if settings.heads and heads.ROWS not in writers:
+                schemas[heads.ROWS] = columns.schema(0)
+                open_writer(heads.ROWS, args.heads)
+            if settings.heads:
+                program.log.info("%s: %s", source["name"], adjustments.heads_found)
+                said = {heads.FOUND_KEY: adjustments.heads_found}
+                writers[heads.ROWS].add_key_value_metadata(said)
             for writer in writers.values():
                 # What was chosen by a measurement, and can be stated to have the same bytes again.
                 writer.add_key_value_metadata({"fast": adjustments.fast})
@@ -142,7 +193,7 @@ def main(args):
         "block input + adjustments = block output within %.1e",
         name,
         counted(total, "token"),
-        len(adjustments.blocks),
+        layers,
         ", ".join(wanted),
         device,
         adjustments.fast,
@@ -152,26 +203,40 @@ def main(args):
     )
 
 
-def check_disk(outputs, size, shards):
+def check_disk(sizes, shards):
     """Refuse to start what the disk has no room for: this shard, and those still to be made.
 
     Shards are of like size. A file that is there already is written anew beside itself, and then
     takes its place.
+
+    Parameters
+    ----------
+    sizes : dict of Path to int
+        Bytes of each output of this shard.
+    shards : int
+        Number of shards.
     """
-    missing = sum(
-        not path.with_name(f"{shard:04d}{path.suffix}").exists()
-        for path in outputs
-        for shard in range(shards)
-    )
-    files = max(missing, len(outputs))
-    free = room_for(outputs[0])
-    found = f"{counted(files, 'file')} of {amount(size)} to be written, {amount(free)} free"
-    if files * size > free:
+    files = {
+        path: max(
+            1,
+            sum(
+                not path.with_name(f"{shard:04d}{path.suffix}").exists() for shard in range(shards)
+            ),
+        )
+        for path in sizes
+    }
+    size = sum(sizes[path] * count for path, count in files.items())
+    first = next(iter(sizes))
+    free = room_for(first)
+    count = sum(files.values())
+    in_all = " in all" * (count > 1)
+    found = f"{counted(count, 'file')} of {amount(size)}{in_all} to be written, {amount(free)} free"
+    if size > free:
         raise UserError(
-            f"{outputs[0].parent}: found {found}; expected more room, or less to write "
+            f"{first.parent}: found {found}; expected more room, or less to write "
             "(norms in place of vectors, or vectors in bfloat16)"
         )
-    program.log.info("%s: %s", outputs[0].parent, found)
+    program.log.info("%s: %s", first.parent, found)
 
 
 if __name__ == "__main__":

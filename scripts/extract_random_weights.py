@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a model with random weights over some documents and store the norms, in one file per site.
+"""Run a model with random weights over some documents and store norms and directions per site.
 
 The architecture and the tokenizer are those of the model; the weights are as they are before any
 training. The regressions of these norms show what the architecture alone gives. Where vectors are
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import columns
+from attnlag.adjustments import columns, directions
+from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.settings import RandomWeightsSettings
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
@@ -42,13 +43,18 @@ parser.add_argument(
 parser.add_argument(
     "--stream", type=Path, required=True, help="file for the norms of what each block receives"
 )
+parser.add_argument(
+    "--geometry", type=Path, nargs="*", default=[], help="likewise, one file per site, if asked for"
+)
+parser.add_argument(
+    "--centred", type=Path, nargs="*", default=[], help="likewise, for centred cosines"
+)
 program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction
-    from attnlag.adjustments.norms import l2_norms
+    from attnlag.adjustments import extraction, geometry
     from attnlag.model import loading, random_weights
     from attnlag.model.hooks import STREAM
 
@@ -66,8 +72,8 @@ def main(args):
     name = f"{source['name']}, {record['corpus']['name']}, random weights"
     vectors, stored = run.keep == "vectors", run.storage_dtype or "float32"
 
-    def made(site):
-        stated = asdict(settings) | {"site": site}
+    def made(kind):
+        stated = asdict(settings) | {"site": kind.partition(":")[0]}
         return tables.provenance(record, "random_weights", stated, "torch", "transformers")
 
     with TemporaryDirectory() as folder, ExitStack() as files:
@@ -88,11 +94,16 @@ def main(args):
                 keep=run.keep,
                 fast=run.fast,
                 progress=bar.update,
+                turns=run.geometry,
             )
-            schema = columns.schema(len(adjustments.blocks))
-            parts: dict[str, list[pa.Table]] = {site: [] for site in (*run.sites, STREAM)}
-
-            wide = columns.schema(len(adjustments.blocks), adjustments.width, stored)
+            count = len(adjustments.blocks)
+            schemas = dict.fromkeys((*run.sites, STREAM), columns.schema(count))
+            outputs = dict(zip(schemas, [*args.output, args.stream], strict=True))
+            turns = {site: geometry.rows_of(site) for site in run.sites if run.geometry}
+            schemas |= dict.fromkeys(turns.values(), geometry.schema(count))
+            outputs |= dict(zip(turns.values(), args.geometry, strict=True))
+            parts: dict[str, list[pa.Table]] = {name: [] for name in schemas}
+            wide = columns.schema(count, adjustments.width, stored)
             writers = {
                 site: files.enter_context(
                     tables.parquet_writer(
@@ -105,28 +116,46 @@ def main(args):
             }
 
             def keep(sequences, layers):
-                for site, tables_of_site in parts.items():
-                    if site in writers:
-                        table = extraction.table(sequences, layers[site], wide, stored)
-                        writers[site].write_table(table, row_group_size=ROWS)
+                for kind, found in parts.items():
+                    values = layers[kind]
+                    if kind in writers:
+                        table = extraction.table(sequences, values, wide, stored)
+                        writers[kind].write_table(table, row_group_size=ROWS)
+                        values = [l2_norms(value) for value in values]
                     # The arrays are used again for what follows.
-                    norms = [
-                        values.copy() if values.ndim == 1 else l2_norms(values)
-                        for values in layers[site]
-                    ]
-                    tables_of_site.append(extraction.table(sequences, norms, schema, "float32"))
+                    values = [value.copy() for value in values]
+                    if kind in turns.values():
+                        values = geometry.columns_of(values)
+                    found.append(extraction.table(sequences, values, schemas[kind], "float32"))
 
             extraction.write_runs(path, adjustments, keep)
-    for site, output in zip(parts, [*args.output, args.stream], strict=True):
-        table = pa.concat_tables([schema.empty_table(), *parts[site]]).unify_dictionaries()
-        tables.write_table(table, output, made(site))
+    for site, path_of_vectors, output in zip(run.sites, args.vectors, args.centred, strict=False):
+        kind = f"{site}: centred"
+        schemas[kind], outputs[kind] = directions.schema(count), output
+        parts[kind] = centred(path_of_vectors)
+    for kind, output in outputs.items():
+        table = pa.concat_tables([schemas[kind].empty_table(), *parts[kind]]).unify_dictionaries()
+        tables.write_table(table, output, made(kind))
     program.log.info(
         "%s: %s of %s x %d layers",
         name,
         counted(total, "token"),
         counted(len(chosen), "document"),
-        len(adjustments.blocks),
+        count,
     )
+
+
+def centred(path):
+    """Return the centred cosines of stored vectors, a table for each row group."""
+    file = pq.ParquetFile(path, pre_buffer=False)
+    layers = columns.layers_in(file.schema_arrow)
+    width = file.schema_arrow.field(layers[0]).type.list_size
+    sums = directions.VectorSums.empty(len(layers), width)
+    for group in range(file.num_row_groups):
+        position = file.read_row_group(group, columns=["position"])["position"].to_numpy()
+        for layer, name in enumerate(layers):
+            sums.add(layer, directions.vectors_of(file, group, name), position)
+    return list(directions.Comparison(file, sums.means(), 0).previous())
 
 
 if __name__ == "__main__":

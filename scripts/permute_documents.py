@@ -7,7 +7,8 @@ These sums show what the coefficients would be if order meant nothing.
 from dataclasses import asdict
 from pathlib import Path
 
-from attnlag.adjustments.norms import norms_in_batches
+from attnlag.adjustments.norms import in_batches
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, permutation, properties
@@ -18,7 +19,7 @@ from attnlag.storage import tables
 ROWS = 4096
 
 parser = program.argument_parser(__doc__, PermutationsSettings)
-parser.add_argument("norms", type=Path, help="the norms (Parquet)")
+parser.add_argument("norms", type=Path, help="the norms, or what else is regressed (Parquet)")
 parser.add_argument(
     "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
 )
@@ -31,12 +32,8 @@ parser.add_argument("--output", type=Path, required=True)
 def main(args):
     settings = args.settings
     products = permutation.permuted_products(
-        norms_in_batches(
-            args.norms,
-            args.stream,
-            ROWS,
-            "permutations",
-            relative=settings.design.outcome == "relative",
+        in_batches(
+            OUTCOMES[settings.design.outcome], args.norms, args.stream, ROWS, "permutations"
         ),
         settings.design,
         covariates.read_facts(settings.design, vars(args)),

@@ -35,9 +35,12 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     with (project.folder / "data/small.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     project.write_config(
-        extraction={"sites": SITES, "keep": "norms"},
+        extraction={"sites": SITES, "keep": "norms", "geometry": True},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
-        regressions={"within": SEVERAL["within"], "rich": RICH},
+        regressions={
+            **{"within": SEVERAL["within"], "rich": RICH},
+            "turned": {"outcome": "angle", "lags": [1]},
+        },
     )
     project.run("results/explorer.html")
     results = project.folder / "results"
@@ -107,7 +110,7 @@ def model(name: str) -> str:
     return f"Bokeh.documents.map(one => one.get_model_by_name('{name}')).find(Boolean)"
 
 
-@pytest.mark.parametrize("regression", ["within", "rich"])
+@pytest.mark.parametrize("regression", ["within", "rich", "turned"])
 def test_residuals_are_those_of_the_design(page, file, studies, regression):
     ready(page, file, f"model=tiny&corpus=small&site=mlp&regression={regression}")
     (path,) = [p for p in studies if p.parts[-5:-1] == ("tiny", "small", "mlp", regression)]
@@ -127,7 +130,8 @@ def test_residuals_are_those_of_the_design(page, file, studies, regression):
         found = np.array([np.nan if value is None else value for value in found], float)
         slopes = sum(abs(values["estimate"][layer]) for values in terms.values())
         steps = page.evaluate(
-            "[explorer.tokens.norms.scale.step, explorer.tokens.stream.scale.step]"
+            "[explorer.tokens.norms.scale.step, explorer.tokens.stream.scale.step,"
+            " explorer.tokens.own.scale?.step ?? [0]].flat()"
         )
         if np.isnan(expected[layer]).all():
             assert np.isnan(found).all()

@@ -168,9 +168,10 @@ def new_project(folder: Path, model: Path) -> Project:
             },
             "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
-            # Interventions, controls and vectors take time: tests that look at them ask for them.
+            # What takes time, tests that look at it ask for.
             "causal": None,
             "vectors": None,
+            "extraction": {"geometry": False, "heads": False},
             "controls": {"permutation": None, "random_weights": None},
         },
     )

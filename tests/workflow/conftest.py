@@ -18,7 +18,7 @@ def fresh(gpt2: Path, tmp_path: Path) -> Project:
 def finished_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """Return a project after a full run, and what the run printed. Not to be changed."""
     project = new_project(tmp_path_factory.mktemp("finished") / "project", gpt2)
-    project.write_config(causal={}, vectors={})
+    project.write_config(causal={}, vectors={}, extraction={"geometry": True, "heads": True})
     return project, project.run()
 
 

@@ -24,19 +24,26 @@ DESIGN = {"build_design": 1, **CROSSPRODUCTS}
 STAGES = ("build_design", "accumulate_crossproducts")
 OF_NORMS = {"plot_norms": 1}
 OF_VECTORS = {"plot_vectors": 1}
-VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS}
+VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS, **EXPLORER}
 VECTORS = {"accumulate_vectors": 1, **VECTOR_FITS}
-NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
+OF_GEOMETRY = {"plot_geometry": 1}
+GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY, **EXPLORER}
+DIRECTIONS = {"compare_directions": 1, **GEOMETRY}
+WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
+OF_HEADS = {"plot_heads": 1}
+HEADS = {"summarize_heads": 1, **OF_HEADS, **EXPLORER}
+NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS, **HEADS}
+ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **OF_VECTORS, **FIGURES}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
-PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **CHECK}
+PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **EXPLORER}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTION}
 
 # In two shards: these once for each of them.
 PER_SHARD = (
     *("tokenize_corpus", "describe_tokens", "extract_activations", "compute_norms"),
-    *("estimate_effects", "accumulate_vectors"),
+    *("estimate_effects", "accumulate_vectors", "compare_directions"),
     *STAGES,
 )
 SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
@@ -118,11 +125,11 @@ ROWS = {
     "nothing": (lambda project: None, {}),
     "figure formats": (
         change(figures={"formats": ["png", "svg"]}),
-        {**OF_NORMS, **OF_EFFECTS, **OF_VECTORS, **FIGURES},
+        ALL_FIGURES,
     ),
     "figure sizes": (
         change(figures={"sizes": ["page", "column"]}),
-        {**OF_NORMS, **OF_EFFECTS, **OF_VECTORS, **FIGURES},
+        ALL_FIGURES,
     ),
     "figure layers": (change(figures={"layers": [1]}), FIGURES),
     "the layer of the text": (change(figures={"text_layer": 0}), {**OF_NORMS, **CHECK}),
@@ -132,7 +139,10 @@ ROWS = {
     ),
     "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
     "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
-    "alpha": (change(inference={"alpha": 0.01}), {**REGRESSION, **VECTOR_FITS}),
+    "alpha": (
+        change(inference={"alpha": 0.01}),
+        {**REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS},
+    ),
     "correction": (change(inference={"adjust": "none"}), REGRESSION),
     "clusters": (change(inference={"cluster": "group"}), REGRESSION),
     "what is negligible": (change(inference={"negligible": 0.1}), REGRESSION),
@@ -162,7 +172,7 @@ ROWS = {
     ),
     "random weights": (
         change(controls={"random_weights": {"documents": 4}}),
-        {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS},
+        {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS, **GEOMETRY},
     ),
     "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
@@ -181,7 +191,7 @@ ROWS = {
     ),
     "norms": (
         change(norms={"drop_first": 2}),
-        {**OF_NORMS, **DESIGN, **ESTIMATES, **VECTORS},
+        {**OF_NORMS, **DIRECTIONS, **HEADS, **DESIGN, **ESTIMATES, **VECTORS},
     ),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (
@@ -198,7 +208,8 @@ ROWS = {
         change(extraction={"sites": ["attention", "mlp"]}),
         {
             "extract_activations": 1,
-            **times(2, NORMS),
+            **times(2, {**WITHOUT_DIRECTIONS, **DIRECTIONS}),
+            **HEADS,
             **ESTIMATES,
             "plot_sites": 1,
         },
@@ -215,6 +226,14 @@ ROWS = {
         change(extraction={"attention_implementation": "eager"}),
         EXTRACTION,
     ),
+    "no directions": (
+        change(extraction={"geometry": False}),
+        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **HEADS, **EFFECTS},
+    ),
+    "no heads": (
+        change(extraction={"heads": False}),
+        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **DIRECTIONS, **EFFECTS},
+    ),
     "the fast paths": (change(extraction={"fast": "off"}), STORAGE),
     "surprisal": (change(extraction={"surprisal": True}), {**STORAGE, "plot_surprisal": 1}),
     "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), STORAGE),
@@ -229,7 +248,7 @@ ROWS = {
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
     "the figures' code": (
         edit("scripts/attnlag/figures/drawing.py", ONE),
-        {**OF_NORMS, **OF_EFFECTS, **OF_VECTORS, **FIGURES},
+        ALL_FIGURES,
     ),
     "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
     "a part of the explorer": (
@@ -238,13 +257,16 @@ ROWS = {
     ),
     "the regression's code": (
         edit("scripts/attnlag/regression/inference.py", ONE),
-        {**REGRESSION, **VECTOR_FITS},
+        {**REGRESSION, **VECTOR_FITS, **HEADS},
     ),
     "the code of vectors": (
         edit("scripts/attnlag/regression/vector_products.py", ONE),
-        {**VECTORS, **CHECK},
+        VECTORS,
     ),
-    "the design's code": (edit("scripts/attnlag/regression/design.py", ONE), DESIGN),
+    "the design's code": (
+        edit("scripts/attnlag/regression/design.py", ONE),
+        {**DESIGN, **HEADS},
+    ),
     "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), EXTRACTION),
     "the interventions' code": (edit("scripts/attnlag/interventions/edits.py", ONE), ESTIMATES),
     "the targets of interventions": (change(causal={"targets": [1]}), ESTIMATES),
@@ -328,9 +350,11 @@ DOCUMENTED = {
     "`comparison`, of one model and corpus": ["the comparison, of one model"],
     "`tokens`": ["tokens"],
     "`tagger` of a corpus": ["a tagger"],
-    "`extraction`: sites, surprisal, dtype, precision of storage, implementation of attention, "
-    "fast paths; module paths of a model": [
+    "`extraction`: sites, directions, heads, surprisal, dtype, precision of storage, "
+    "implementation of attention, fast paths; module paths of a model": [
         "one more site",
+        "no directions",
+        "no heads",
         "surprisal",
         "extraction's dtype",
         "the precision of storage",

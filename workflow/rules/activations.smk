@@ -1,6 +1,7 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. With
 # `keep: norms` the vectors are reduced on the way, and the norms are this rule's output.
 
+GEOMETRY = "results/{model}/{corpus}/{site}/geometry/{shard}.parquet"
 KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
 # What the model predicts at each token, where it is asked for.
 PREDICTED = ["results/{model}/{corpus}/surprisal/{shard}.parquet"] * CONFIG.with_surprisal()
@@ -18,6 +19,12 @@ rule extract_activations:
         ),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
         surprisal=PREDICTED,
+        geometry=if_turns(GEOMETRY),
+        heads=(
+            "results/{model}/{corpus}/attention/heads/{shard}.parquet"
+            if CONFIG.with_heads()
+            else []
+        ),
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
@@ -43,4 +50,5 @@ rule extract_activations:
         " --device {resources.device:q} --batch-tokens {resources.batch_tokens:q}"
         " --threads {threads} --output {output.sites:q}"
         " --stream {output.stream:q} --surprisal {output.surprisal:q}"
+        " --geometry {output.geometry:q} --heads {output.heads:q}"
         " --memory {resources.mem_mb} --log {log:q}"

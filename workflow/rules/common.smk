@@ -2,10 +2,12 @@
 # jobs need.
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
@@ -42,7 +44,8 @@ wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
     site="|".join(CONFIG.extraction.sites),
-    regression=NAME_PATTERN,
+    # Other folders of a site have files of the same names.
+    regression="|".join(map(re.escape, CONFIG.regressions)),
     shard=r"\d{4}\d*",
     format="svg|png",
 
@@ -133,6 +136,27 @@ def fitted_designs(wildcards):
 def if_by_class(path):
     """Return the input function of a file that regressions with slopes by class alone have."""
     return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by else []
+
+
+def if_turns(pattern):
+    """Return a file per site of where adjustments point, if that is measured."""
+    sites = CONFIG.extraction.sites if CONFIG.extraction.geometry else []
+    return expand(pattern, site=sites, allow_missing=True)
+
+
+def regressed(file):
+    """Return the input function of a file of what is regressed: beside the norms, or these."""
+
+    def chosen(wildcards):
+        outcome = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome]
+        return f"results/{{model}}/{{corpus}}/{{site}}/{outcome.folder}/{file}"
+
+    return chosen
+
+
+def random_weights_of(wildcards):
+    """Return the file of what is regressed with random weights; that of norms is a site's own."""
+    return regressed("random_weights.parquet")(wildcards).replace("norms/", "")
 
 
 def if_relative(files):

@@ -3,7 +3,7 @@
 
 rule permute_documents:
     input:
-        norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        norms=regressed("{shard}.parquet"),
         # Only for relative norms, and for a sample held in common with them.
         stream=if_stream(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.
@@ -61,6 +61,12 @@ rule extract_random_weights:
             allow_missing=True,
         ),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
+        geometry=if_turns("results/{model}/{corpus}/{site}/geometry/random_weights.parquet"),
+        centred=(
+            if_turns("results/{model}/{corpus}/{site}/centred/random_weights.parquet")
+            if CONFIG.regresses("centred")
+            else []
+        ),
     log:
         "logs/{model}/{corpus}/random_weights.log",
     benchmark:
@@ -85,4 +91,5 @@ rule extract_random_weights:
         " --settings {params.settings:q} --device {resources.device:q}"
         " --batch-tokens {resources.batch_tokens:q} --threads {threads}"
         " --output {output.sites:q} --vectors {output.vectors:q} --stream {output.stream:q}"
+        " --geometry {output.geometry:q} --centred {output.centred:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -3,7 +3,7 @@
 
 rule build_design:
     input:
-        norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+        norms=regressed("{shard}.parquet"),
         # Only for relative norms, and for a sample held in common with them.
         stream=if_stream(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.

@@ -9,6 +9,14 @@ rule build_explorer:
         # Found by the script from the paths of the coefficients.
         tables=studies(f"{RESULTS}/fits.parquet") + studies(f"{RESULTS}/controls.parquet"),
         design=every_table(f"{RESULTS}/design/{{shard}}.parquet"),
+        # What is regressed beside norms.
+        regressed=every_table(
+            *(
+                f"results/{{model}}/{{corpus}}/{{site}}/{folder}/{{shard}}.parquet"
+                for folder in ("geometry", "centred")
+                if CONFIG.regresses(folder)
+            )
+        ),
         tokens=every_table(
             "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
             "results/{model}/{corpus}/stream/{shard}.parquet",

@@ -69,7 +69,7 @@ rule plot_regression:
         groups=f"{RESULTS}/groups.parquet",
         residuals=rules.fit_regression.output.residuals,
         design=fitted_designs,
-        norms=shards_of("results/{model}/{corpus}/{site}/norms/{shard}.parquet"),
+        norms=lambda wildcards: shards_of(regressed("{shard}.parquet")(wildcards))(wildcards),
         # Only for relative norms.
         stream=if_relative(shards_of("results/{model}/{corpus}/stream/{shard}.parquet")),
         corpus="results/corpora/{corpus}.parquet",

@@ -7,7 +7,9 @@ if CONFIG.extraction.keep == "vectors":
         input:
             "results/{model}/{corpus}/{site}/activations/{shard}.parquet",
         output:
-            "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+            norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
+            # Of the vectors, for their means.
+            sums="results/{model}/{corpus}/{site}/sums/{shard}.parquet",
         log:
             "logs/{model}/{corpus}/{site}/norms/{shard}.log",
         benchmark:
@@ -23,5 +25,5 @@ if CONFIG.extraction.keep == "vectors":
         message:
             "compute the norms of {wildcards.model}, {wildcards.corpus}, {wildcards.site}, shard {wildcards.shard}"
         shell:
-            'python "$ATTNLAG"/scripts/compute_norms.py {input:q} --output {output:q}'
-            " --memory {resources.mem_mb} --log {log:q}"
+            'python "$ATTNLAG"/scripts/compute_norms.py {input:q} --output {output.norms:q}'
+            " --sums {output.sums:q} --memory {resources.mem_mb} --log {log:q}"

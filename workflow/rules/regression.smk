@@ -15,7 +15,7 @@ rule fit_regression:
         ),
         random_weights=if_asked(
             CONFIG.controls.random_weights,
-            lambda wildcards: "results/{model}/{corpus}/{site}/random_weights.parquet",
+            random_weights_of,
         ),
         random_weights_stream=if_asked(
             CONFIG.controls.random_weights,

@@ -11,6 +11,7 @@ CATEGORIES = {
     "diagnostics": "4 Diagnostics",
     "interventions": "5 Interventions",
     "comparison": "6 Comparison",
+    "directions": "7 Directions",
 }
 
 

@@ -6,6 +6,9 @@ from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 __all__ = ["KEYS", "KEY_FIELDS"]
 
+# Where a geometry file says what random pairs give: it is known after its schema is written.
+PAIRS_KEY = b"attnlag.random_pairs"
+
 
 def layer_name(layer: int) -> str:
     """Return the column name of a layer: ``layer_00``."""

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from attnlag.adjustments import geometry, heads
 from attnlag.adjustments.norms import l2_norms
+from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES
 from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
 from attnlag.errors import UserError, counted
@@ -252,9 +254,19 @@ class Adjustments:
     predictions : Predictions or None
         The head of the model, where what it predicts is asked for too; every pass then runs to
         its end.
+    turns : bool
+        Whether the pass gives the geometry of the adjustments too; see ``geometry``.
+    by_head : bool
+        Whether it gives the norms of attention heads, where they are found; see ``heads``.
 
     Attributes
     ----------
+    sample : geometry.PairSample or None
+        Given by the caller: keeps the vectors of some tokens, for random pairs of them.
+    heads : list of LayerHeads
+        Those of each layer; empty if none are found, or not asked for.
+    heads_found : str
+        In words, how well they add up, or why there are none.
     identity_error : float or None
         From the proof of the sites, once it has been given.
     fast : {"off", "fused", "packed"}
@@ -281,9 +293,15 @@ class Adjustments:
         fast: str = "off",
         progress: Callable[[int], object] = lambda tokens: None,
         predictions: Predictions | None = None,
+        turns: bool = False,
+        by_head: bool = False,
     ):
         self.model = model
         self.predictions = predictions
+        self.heads: list[heads.LayerHeads] = []
+        self.heads_found = ""
+        self.turns = turns
+        self.sample: geometry.PairSample | None = None
         self.blocks, self.found = trying.blocks_of(model, modules, name)
         self.wanted = list(wanted)
         for site in self.wanted:
@@ -292,6 +310,12 @@ class Adjustments:
                     f"model {name} has one mixer in a block, and nothing beside it: found the site "
                     f"'{site}', expected attention, which is all that a block adds"
                 )
+        if by_head:
+            try:
+                config: Any = model.config
+                self.heads = heads.located(self.blocks, config.get_text_config())
+            except heads.NoHeads as reason:
+                self.heads_found = f"no heads: {reason}"
         self.name = name
         self.batch_tokens = batch_tokens
         self.pass_tokens = batch_tokens
@@ -333,9 +357,9 @@ class Adjustments:
         -------
         layers : dict of str to list of float32 arrays
             For each site an array per layer, (tokens, width) or (tokens,), and for ``STREAM``
-            one of norms, (tokens,); for ``PREDICTIONS``, where there are any, one of each of their
-            columns; rows in the order of the sequences and their tokens. The next call but one
-            overwrites them.
+            one of norms, (tokens,), and for ``geometry.rows_of(site)`` one of its quantities; for
+            ``PREDICTIONS``, where there are any, one of each of their columns; rows in the order
+            of the sequences and their tokens. The next call but one overwrites them.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -349,7 +373,7 @@ class Adjustments:
         def forward(batch: np.ndarray) -> np.ndarray:
             torch.set_num_threads(max(1, self.threads // side_by_side))
             rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch])
-            self._forward([sequences[i] for i in batch], rows, layers)
+            self._forward([sequences[i] for i in batch], rows, layers, self.sample)
             return batch
 
         def done(batch: np.ndarray) -> None:
@@ -392,6 +416,12 @@ class Adjustments:
             shape = (rows, self.width) if self.keep == "vectors" else (rows,)
             for site in self.wanted:
                 held[site] = [np.empty(shape, np.float32) for _ in self.blocks]
+                if self.turns:
+                    room = (rows, len(OF_A_PASS))
+                    held[geometry.rows_of(site)] = [np.empty(room, np.float32) for _ in self.blocks]
+            for layer in self.heads:
+                room = (rows, layer.count)
+                held.setdefault(heads.ROWS, []).append(np.empty(room, np.float32))
             held[STREAM] = [np.empty(rows, np.float32) for _ in self.blocks]
             if self.predictions is not None:
                 held[PREDICTIONS] = [np.empty(rows, np.float32) for _ in COLUMNS]
@@ -402,6 +432,7 @@ class Adjustments:
         sequences: list[np.ndarray],
         rows: np.ndarray,
         layers: dict[str, list[np.ndarray]],
+        sample: geometry.PairSample | None = None,
     ) -> None:
         """Run one batch; put what is added to token ``i`` into ``layers[site][.][rows[i]]``.
 
@@ -426,14 +457,21 @@ class Adjustments:
         needed = {STREAM, *(part for site in sites for part in site.parts)}
         unseen = len(needed) * len(self.blocks)
         first = self.identity_error is None
+        starts = torch.from_numpy(np.cumsum(lengths) - lengths)
+        chosen = sample.among(rows) if sample else None
+        received: torch.Tensor
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             if first and added.shape[1] != self.width:
                 raise hooks.NoVectors(
                     f"vectors of {added.shape[1]} from {part} in a stream of {self.width}"
                 )
+            nonlocal unseen, received
             if part == STREAM:
                 landing.add(layers[STREAM][layer], norms_of(added))
+                received = added
+                if sample and chosen:
+                    sample.keep(STREAM, layer, chosen, added)
             for site in sites:
                 if part not in site.parts:
                     continue
@@ -449,7 +487,14 @@ class Adjustments:
                     value = site.value(*(parts[name].to(device) for name in site.parts))
                     parts.clear()
                 landing.add(layers[site.name][layer], self._kept(value))
-            nonlocal unseen
+                if self.heads and site.name == "attention":
+                    norms = heads.norms_of(self.heads[layer], at_heads.pop(layer), value)
+                    landing.add(layers[heads.ROWS][layer], norms)
+                if self.turns:
+                    turned = geometry.of_batch(value, received, starts)
+                    landing.add(layers[geometry.rows_of(site.name)][layer], turned)
+                if sample and chosen:
+                    sample.keep(site.name, layer, chosen, value)
             unseen -= 1
             if not unseen and not first and self.predictions is None:
                 raise AllSeen
@@ -458,6 +503,7 @@ class Adjustments:
             longest = ids[int(lengths.argmax()), : lengths.max()]
             with self._no_vectors_told():
                 self._check_that_no_token_sees_later_ones(longest)
+            self._prove_heads(longest)
             self.fast, self.computed_by = onednn.accelerate(
                 self.model, self.blocks, longest, self.fast
             )
@@ -466,6 +512,7 @@ class Adjustments:
                 self.predictions.prove(longest)
         with (
             suppress(AllSeen),
+            heads.watched(self.heads, mask) as at_heads,
             hooks.watched(self.blocks, mask, keep, needed),
             torch.inference_mode(),
         ):
@@ -543,6 +590,31 @@ class Adjustments:
                 f"model {self.name}, of type '{kind}', lets a token see the tokens after it: other "
                 f"ones there change its adjustments by up to {worst:.0%}; expected a decoder"
             )
+
+    def _prove_heads(self, ids: torch.Tensor) -> None:
+        """Show on one sequence that heads and bias are the adjustment; else there are no heads."""
+        if not self.heads:
+            return
+        ids = ids[: onednn.PROBE_TOKENS]
+        found: list[Any] = []
+
+        def keep(layer: int, _: str, added: torch.Tensor) -> None:
+            found.append((seen[layer], added))
+
+        every = torch.ones(1, len(ids), dtype=torch.bool)
+        with (
+            heads.watched(self.heads, every) as seen,
+            hooks.watched(self.blocks, every, keep, ["attention"]),
+            torch.inference_mode(),
+        ):
+            self._run(ids[None])
+            try:
+                bound = hooks.TOLERANCE[next(self.model.parameters()).dtype]
+                error = heads.prove(self.heads, found, bound)
+                self.heads_found = f"heads + bias = adjustment within {error:.1e}"
+            except heads.NoHeads as reason:
+                self.heads_found = f"no heads: {reason}"
+                self.heads = []
 
     def _vectors(self, ids: torch.Tensor) -> list[torch.Tensor]:
         """Return what both parts of every layer add to the tokens of one sequence."""
@@ -623,6 +695,8 @@ def write_runs(
     with ThreadPoolExecutor(1) as pool:
         writing = None
         for run in runs(stored_sequences(path), adjustments.run_tokens):
+            if adjustments.sample:
+                adjustments.sample.begin(*run[:2], [len(sequence) for sequence in run.sequences])
             layers = adjustments.of(run.sequences)
             if writing:
                 writing.result()

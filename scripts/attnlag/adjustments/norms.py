@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns
+from attnlag.adjustments import columns, directions
+from attnlag.adjustments.outcomes import Outcome
 from attnlag.storage import tables
 
 
@@ -40,31 +41,39 @@ def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
     return np.divide(norms, stream, out=ratios, where=usable, dtype=np.float64)
 
 
-def norms_in_batches(
-    norms: Path, stream: Path | None, rows: int, progress: str, *, relative: bool
+def regressed(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
+    """Return what is regressed of an outcome's numbers, float64; NaN where there is none."""
+    if outcome.logarithm:
+        return log_norms(numbers)
+    numbers = numbers.astype(np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def in_batches(
+    outcome: Outcome, path: Path, stream: Path | None, rows: int, progress: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a file of norms in batches, as it is or relative to the stream.
+    """Yield the numbers of an outcome in batches: the keys, then a column per layer.
 
     Parameters
     ----------
-    norms : Path
-        Norms of adjustments.
+    outcome : Outcome
+    path : Path
+        The file that has them; of relative norms, the norms of adjustments.
     stream : Path or None
-        Norms of the stream that the same blocks receive at the same tokens. Where it gives no
-        ratio, there is no norm either. None: norms as they are.
+        Norms of the stream that the same blocks receive at the same tokens, for relative norms.
+        Of another outcome, there is no number where it gives no ratio. None: numbers as they are.
     rows : int
         Rows of a batch, at most.
     progress : str
         Name on the progress bar.
-    relative : bool
-        Norms over those of the stream.
     """
-    batches = tables.batches(norms, rows, progress)
+    names = outcome.columns(pq.read_schema(path).names)
+    batches = tables.batches(path, rows, progress, [*columns.KEYS, *names.values()])
+    batches = (batch.rename_columns([*columns.KEYS, *names]) for batch in batches)
     if stream is None:
         yield from batches
         return
-    names = columns.layers_in(pq.read_schema(norms))
-    others = tables.batches(stream, rows, f"{progress}: stream", names)
+    others = tables.batches(stream, rows, f"{progress}: stream", list(names))
     waiting = pa.table({name: pa.array([], pa.float32()) for name in names})
     for batch in batches:
         # The two files may be cut into batches at different rows.
@@ -73,7 +82,7 @@ def norms_in_batches(
         for name in names:
             own = batch[name].to_numpy()
             values = relative_norms(own, waiting[name][: len(batch)].to_numpy())
-            if not relative:
+            if outcome.name != "relative":
                 values = np.where(np.isnan(values), np.nan, own)
             place = batch.schema.get_field_index(name)
             batch = batch.set_column(place, name, pa.array(values))
@@ -81,15 +90,19 @@ def norms_in_batches(
         yield batch
 
 
-def norms_of_row_group(file: pq.ParquetFile, group: int) -> pa.Table:
+def norms_of_row_group(
+    file: pq.ParquetFile, group: int, sums: directions.VectorSums | None = None
+) -> pa.Table:
     """Return the norms of one row group of an activations file, keys first.
 
-    One column is in memory at a time.
+    One column is in memory at a time. With ``sums``, its vectors are added to them.
     """
     layers = columns.layers_in(file.schema_arrow)
     rows = file.read_row_group(group, columns=columns.KEYS)
-    for layer in layers:
-        column = file.read_row_group(group, columns=[layer])[layer].combine_chunks()
-        vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    position = rows["position"].to_numpy()
+    for number, layer in enumerate(layers):
+        vectors = directions.vectors_of(file, group, layer)
+        if sums is not None:
+            sums.add(number, vectors, position)
         rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
     return rows.cast(columns.schema(len(layers)))

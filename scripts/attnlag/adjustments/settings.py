@@ -24,6 +24,10 @@ class ExtractionSettings:
         Declared module paths of the model; None: those of a known architecture.
     surprisal : bool
         Whether what the model predicts at each token is stored too.
+    geometry : bool
+        Whether the directions of adjustments are measured.
+    heads : bool
+        Whether the norms of attention heads are.
     """
 
     sites: tuple[str, ...]
@@ -33,7 +37,48 @@ class ExtractionSettings:
     attention_implementation: Literal["auto", "sdpa", "eager"]
     fast: Literal["auto", "off", "fused", "packed"]
     modules: dict[str, Any] | None
+    geometry: bool
+    heads: bool
     surprisal: bool = False
+
+
+@dataclass(frozen=True)
+class HeadsSettings:
+    """How the norms of heads are regressed.
+
+    Attributes
+    ----------
+    drop_first : int
+        Tokens at the start of every sequence that are neither an outcome nor a predictor.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    """
+
+    drop_first: int
+    alpha: float
+
+
+@dataclass(frozen=True)
+class DirectionsSettings:
+    """Tokens at the start of every sequence that are in no mean."""
+
+    drop_first: int
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """What is summarised of the directions of adjustments.
+
+    Attributes
+    ----------
+    drop_first : int
+        Tokens at the start of every sequence that are in no mean.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    """
+
+    drop_first: int
+    alpha: float
 
 
 @dataclass(frozen=True)
@@ -48,8 +93,11 @@ class RandomWeightsSettings:
         Number of documents, the first of each group in turn.
     seed : int
         Seed of the weights.
+    centred : bool
+        Whether cosines without the layer's mean are wanted too: vectors are stored for a while.
     """
 
     extraction: ExtractionSettings
     documents: int
     seed: int
+    centred: bool

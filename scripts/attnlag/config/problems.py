@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import Field, ValidationError
 
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.adjustments.sites import changeable
 from attnlag.config.reading import (
     KeyPath,
@@ -233,6 +234,19 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
                 f"found {covariance}, expected cluster or cluster-jackknife: regression {name} has "
                 "bias_correction: half-panel, which knows no other errors; or bias_correction: "
                 "none",
+            )
+        folder = OUTCOMES[regression.outcome].folder
+        if folder != "norms" and not config.extraction.geometry:
+            yield (
+                ("regressions", name, "outcome"),
+                f"found {regression.outcome} with extraction.geometry: false, expected true there, "
+                "or norm or relative",
+            )
+        elif folder == "centred" and config.extraction.keep == "norms":
+            yield (
+                ("regressions", name, "outcome"),
+                f"found {regression.outcome} with extraction.keep: norms, expected vectors there: "
+                "the layer's mean vector is known only once all of them are; or cosine_previous",
             )
     if config.extraction.keep == "norms" and raw.get("vectors"):
         yield (

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-from attnlag.adjustments import sites
+from attnlag.adjustments import outcomes, sites
 from attnlag.errors import counted, shown
 from attnlag.regression import covariates, properties
 from attnlag.storage.names import NAME_PATTERN
@@ -57,7 +57,8 @@ IN_WORDS = {
 
 # Names become folders below results/, beside these.
 RESERVED_NAMES = {
-    *("activations", "comparison", "corpora", "figures", "norms", "tokens", "vector_products"),
+    *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
+    *("heads", "norms", "sums", "tokens", "vector_products"),
 }
 
 
@@ -179,6 +180,8 @@ Classes = Annotated[str, CLASSES]
 Site = Annotated[str, SITES]
 
 Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
+
+RegressedOutcome = Annotated[str, OneOf(tuple(outcomes.OUTCOMES))]
 
 
 def _not_one(value: float) -> float:
@@ -512,6 +515,17 @@ class Extraction(Section):
         default="auto",
         description="Precision of the model; auto: float32 on CPU, that of the weights on CUDA",
     )
+    geometry: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=True,
+        description="Also measure the directions of adjustments: their parts along the stream and "
+        "at right angles to it, and their cosine with the adjustment of the token before (20 bytes "
+        "per token, layer and site)",
+    )
+    heads: Annotated[bool, BeforeValidator(_truth)] = Field(
+        default=True,
+        description="Also measure the part of each attention head, if attention is one of the "
+        "sites (4 bytes per token, layer and head); a model whose heads are not found has none",
+    )
     attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
         default="auto",
         description="How attention is computed; auto: as transformers chooses (the same numbers "
@@ -558,10 +572,11 @@ class Norms(Section):
 class Regression(Section):
     """One regression of log norms, fitted layer by layer."""
 
-    outcome: Literal["norm", "relative"] = Field(
+    outcome: RegressedOutcome = Field(
         default="norm",
-        description="Quantity that is the outcome and whose lags are regressors: the log norm of "
-        "the adjustment, or its log relative norm, |adjustment| / |stream that the block receives|",
+        description="Quantity that is the outcome and whose lags are regressors: "
+        f"{outcomes.in_words()}. In logs: {outcomes.of_logs()}. All except the first two need "
+        "`extraction.geometry`, and the last one also needs `keep: vectors`",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
@@ -1008,6 +1023,15 @@ class Config(Section):
         if modules is None and isinstance(model, RandomSource):
             modules = self.models[model.of].modules  # the same architecture, so the same modules
         return None if modules is None else modules.model_dump()
+
+    def with_heads(self) -> bool:
+        """Return whether the parts of attention heads are measured."""
+        return self.extraction.heads and "attention" in self.extraction.sites
+
+    def regresses(self, folder: str) -> bool:
+        """Return whether a regression is of an outcome whose files are in a folder."""
+        asked = (outcomes.OUTCOMES[one.outcome] for one in self.regressions.values())
+        return any(outcome.folder == folder for outcome in asked)
 
     def sites_changed(self) -> list[str]:
         """Return the sites that interventions change or observe; [] for none."""

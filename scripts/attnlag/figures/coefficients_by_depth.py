@@ -80,7 +80,7 @@ class Data:
         The correction behind ``p_adjusted``.
     negligible : float or None
         Bound within which coefficients that are shown to be there are crosses.
-    outcome : {"norm", "relative"}
+    outcome : str
         What the coefficients are of.
     """
 

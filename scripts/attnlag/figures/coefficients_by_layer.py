@@ -35,7 +35,7 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.labels import UNITS
+from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
@@ -79,7 +79,7 @@ class Data:
         Bound within which coefficients that are shown to be there are crosses.
     r_squared_name : str
         With document effects, R² is of the variance within documents.
-    outcome : {"norm", "relative"}
+    outcome : str
         What the coefficients are of.
     """
 
@@ -124,8 +124,8 @@ def title_of(data: Data) -> str:
     scope = "Within documents" if data.within else "Pooled over documents"
     if "n_documents" in data.fits and data.fits["n_documents"].max() == 1:
         scope = "In one document"
-    if data.outcome == "relative":
-        scope = f"Relative norms {scope[0].lower()}{scope[1:]}"
+    if data.outcome != "norm":
+        scope = f"{plural(data.outcome).capitalize()} {scope[0].lower()}{scope[1:]}"
     return f"{scope}, median over the layers: {', '.join(parts)}"
 
 

@@ -31,7 +31,7 @@ from attnlag.figures.inputs import RegressionInputs, sample_norms
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.groups import fitted_groups, largest_groups
-from attnlag.regression.labels import COVARIANCE, OUTCOMES, UNITS
+from attnlag.regression.labels import COVARIANCE, OUTCOMES, UNITS, plural
 from attnlag.regression.terms import lags_among, named
 from attnlag.storage import tables
 
@@ -83,7 +83,7 @@ class Data:
         The correction behind ``p_adjusted``.
     tokens : int
         Number of tokens in the corpus, of which the norms perhaps are a sample.
-    outcome : {"norm", "relative"}
+    outcome : str
         What the norms are, and the coefficients are of.
     """
 
@@ -103,7 +103,7 @@ def reduce(inputs: RegressionInputs) -> Data:
     term = lags_among(list(table["term"]))[0]
     group_of = group_by_document(inputs.corpus)
     shown = largest_groups(group_of)
-    sample = sample_norms(inputs.norms, inputs.drop_first, inputs.stream)
+    sample = sample_norms(inputs.norms, inputs.drop_first, inputs.stream, inputs.outcome)
     documents = pd.Index(tables.values_of(inputs.norms, "document", sample.rows))
     group = pd.Index(shown).get_indexer(documents.map(group_of))
     means = np.empty((len(shown), len(sample.layers)))
@@ -185,9 +185,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     logs = OUTCOMES[data.outcome]
     boxes.set_xlabel(f"{logs} (SD from the{gap}layer's mean), all layers")
     boxes.grid(axis="x", color="0.9", linewidth=0.6)
-    boxes.set_title("norms", loc="left", weight="bold")
+    boxes.set_title(plural(data.outcome), loc="left", weight="bold")
 
-    of_norms = ("norms by layer", f"mean {logs},\nless the layer's mean")
+    of_norms = (f"{plural(data.outcome)} by layer", f"mean {logs},\nless the layer's mean")
     of_slopes = (f"coefficient of {named(data.term)}", f"coefficient\n({UNITS[data.outcome]})")
     bar: dict[str, Any] = {
         "location": "right" if size.narrow else "bottom",

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.adjustments import columns
-from attnlag.adjustments.norms import log_norms, relative_norms
+from attnlag.adjustments.norms import regressed, relative_norms
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.regression.labels import R_SQUARED, others_in_words
 from attnlag.storage import tables
@@ -63,24 +64,28 @@ class NormsSample:
 
 
 def sample_norms(
-    paths: Sequence[Path], drop_first: int = 0, stream: Sequence[Path] | None = None
+    paths: Sequence[Path],
+    drop_first: int = 0,
+    stream: Sequence[Path] | None = None,
+    outcome: str = "norm",
 ) -> NormsSample:
     """Read a sample of the norms of all shards, without the first tokens of each sequence.
 
-    With the norms of the stream, those of the sample are relative to it.
+    With the norms of the stream, those of the sample are relative to it. Of another outcome, these
+    are the numbers that are regressed.
     """
     tokens = tables.row_count(paths)
     rows = sampled_rows(tokens)
     position = tables.values_of(paths, "position", rows).astype(np.int64)
     kept = position >= drop_first
     rows, position = rows[kept], position[kept]
-    names = columns.layers_in(pq.read_schema(paths[0]))
+    names = OUTCOMES[outcome].columns(pq.read_schema(paths[0]).names)
     logs = np.empty((len(names), len(rows)))
     for place, name in enumerate(tqdm(names, desc="layers", unit="layer", delay=2)):
-        norms = tables.values_of(paths, name, rows)
+        norms = tables.values_of(paths, names[name], rows)
         if stream is not None:
             norms = relative_norms(norms, tables.values_of(stream, name, rows))
-        logs[place] = log_norms(norms)
+        logs[place] = regressed(OUTCOMES[outcome], norms)
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
 
 
@@ -187,7 +192,7 @@ class Coefficients:
 
     @property
     def outcome(self) -> str:
-        """What is regressed: ``norm`` or ``relative``."""
+        """What is regressed, from the catalogue of outcomes."""
         return self.stages["regression"].get("outcome", "norm")
 
     @property
@@ -349,6 +354,62 @@ class ComparisonInputs(Coefficients):
     def name(self) -> str:
         """Names of the site and the regression, for titles."""
         return f"{self.site}, {self.regression}"
+
+
+@dataclass
+class GeometryInputs:
+    """Means of where adjustments point, of one site.
+
+    Attributes
+    ----------
+    means_file : Path
+    """
+
+    means_file: Path
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The table, a row per layer and quantity, and of cosines per distance."""
+        return pd.read_parquet(self.means_file)
+
+    @cached_property
+    def alpha(self) -> float:
+        """Intervals cover 1 less this."""
+        return tables.read_provenance(self.means_file)["stages"]["geometry_means"]["alpha"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the site, for titles."""
+        names = ", ".join(self.means.iloc[0][["model", "corpus", "site"]])
+        return with_mixers(names, tables.read_provenance(self.means_file))
+
+
+@dataclass
+class HeadsInputs:
+    """The attention heads of a model.
+
+    Attributes
+    ----------
+    heads_file : Path
+    """
+
+    heads_file: Path
+
+    @cached_property
+    def heads(self) -> pd.DataFrame:
+        """The table, a row per head, and two per layer."""
+        return pd.read_parquet(self.heads_file)
+
+    @cached_property
+    def alpha(self) -> float:
+        """Intervals cover 1 less this."""
+        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]["alpha"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model and the corpus, for titles."""
+        record = tables.read_provenance(self.heads_file)
+        return f"{record['model']['name']}, {record['corpus']['name']}, attention"
 
 
 @dataclass

@@ -154,7 +154,7 @@ class Data:
         Number of rows of the design, of which the panels perhaps show a sample.
     r_squared_name : str
         With document effects, R² is of the variance within documents.
-    outcome : {"norm", "relative"}
+    outcome : str
     """
 
     panels: list[LagPanel]
@@ -215,10 +215,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     # The scale of colours takes more than half an inch.
     width = columns * side + (1.5 if largest else 0.9) if size is PAGE else size.canvas
     logs = OUTCOMES[data.outcome]
-    norm = logs.removeprefix("log ")
+    what = logs.removeprefix("log ")
+    if what != logs:
+        what = f"natural logarithm of the {what}"
     footnote = (
-        f"{some}Both axes: natural logarithm of the {norm}, less the mean of the layer's "
-        f"outcome, in its standard deviations (SD), so that all panels share them; the central "
+        f"{some}Both axes: {what}, less the mean of the layer's outcome, in "
+        f"its standard deviations (SD), so that all panels share them; the central "
         f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
         f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
         f"means. {data.r_squared_name}: of the whole regression. "

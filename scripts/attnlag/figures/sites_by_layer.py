@@ -84,7 +84,7 @@ class Data:
         Number of tokens in the corpus, of which the norms perhaps are a sample.
     negligible : float or None
         Bound within which coefficients that are shown to be there are crosses.
-    outcome : {"norm", "relative"}
+    outcome : str
         What the coefficients are of.
     """
 

@@ -29,7 +29,7 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.labels import COVARIANCE, UNITS
+from attnlag.regression.labels import COVARIANCE, UNITS, plural
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_specifications",)
@@ -70,7 +70,7 @@ class Data:
         The correction behind ``p_adjusted``.
     negligible : float or None
         Bound within which coefficients that are shown to be there are crosses.
-    outcomes : list of {"norm", "relative"}
+    outcomes : list of str
         What each regression is of; empty: of norms.
     """
 
@@ -138,7 +138,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     ]
     outcomes = data.outcomes or ["norm"] * len(titles)
     titles = [
-        title + "\n(relative norms)" * (outcome == "relative")
+        title + f"\n({plural(outcome)})" * (outcome != "norm")
         for title, outcome in zip(titles, outcomes, strict=True)
     ]
     unit_of_all = UNITS[outcomes[0]] if len(set(outcomes)) == 1 else "log per log"

@@ -87,6 +87,26 @@ def with_vector_regression(config: Config, regression: str) -> bool:
     return config.vector_regression() is not None
 
 
+def with_geometry(config: Config, regression: str) -> bool:
+    return config.extraction.geometry
+
+
+def with_centred(config: Config, regression: str) -> bool:
+    return config.extraction.geometry and config.extraction.keep == "vectors"
+
+
+def with_random_geometry(config: Config, regression: str) -> bool:
+    return config.extraction.geometry and config.controls.random_weights is not None
+
+
+def with_random_centred(config: Config, regression: str) -> bool:
+    return with_random_geometry(config, regression) and config.regresses("centred")
+
+
+def with_heads(config: Config, regression: str) -> bool:
+    return config.with_heads()
+
+
 def several_regressions(config: Config, regression: str) -> bool:
     return len(config.regressions) > 1
 
@@ -164,8 +184,29 @@ BANDS = {
     "documents": ("", "documents that were intervened on"),
     "positions": ("tokens", "targets behind the estimate"),
 }
+HEADS_FOLDER = "results/{model}/{corpus}/attention/heads"
 SITE_FOLDER = "results/{model}/{corpus}/{site}"
-STUDY_FOLDER = "results/{model}/{corpus}/{site}/{regression}"
+STUDY_FOLDER = f"{SITE_FOLDER}/{{regression}}"
+STREAM_UNITS = "units of the residual stream"
+GEOMETRY = {
+    **KEYS,
+    f"{LAYERS}.parallel": (STREAM_UNITS, "part of the adjustment along the block's input; signed"),
+    f"{LAYERS}.orthogonal": (STREAM_UNITS, "size of the part at right angles to it"),
+    f"{LAYERS}.log_growth": ("", "log of the norm of input + adjustment over that of the input"),
+    f"{LAYERS}.angle": ("radians", "angle between the input and input + adjustment"),
+    f"{LAYERS}.cosine_previous": (
+        "",
+        "cosine with the adjustment to the token before; NaN of a first token",
+    ),
+}
+CENTRED = {
+    **KEYS,
+    f"{LAYERS}.cosine_previous_centred": (
+        "",
+        "the same after the layer's mean vector, over tokens that are not first ones, is taken "
+        "from both",
+    ),
+}
 OUTPUTS = [
     Output(
         "data/models/{model}/source.json",
@@ -332,13 +373,144 @@ OUTPUTS = [
         wanted=True,
     ),
     Output(
+        f"{SITE_FOLDER}/geometry/{{shard}}.parquet",
+        "where adjustments point, a row per token, in the order of the norms. The metadata "
+        "`attnlag.random_pairs` have the means over random pairs of tokens",
+        GEOMETRY,
+        when=with_geometry,
+    ),
+    Output(
+        f"{SITE_FOLDER}/geometry/random_weights.parquet",
+        "the same of the architecture with random weights",
+        GEOMETRY,
+        when=with_random_geometry,
+    ),
+    Output(
+        f"{SITE_FOLDER}/sums/{{shard}}.parquet",
+        "sums of the vectors over tokens that are not first ones, for their means: a row per layer",
+        {
+            "layer": ("", "layer of the model, counted from 0"),
+            "tokens": ("", "tokens that are summed over"),
+            "sum": ("units of the residual stream", "the sum, as long as the model is wide"),
+        },
+        when=of_vectors,
+    ),
+    Output(
+        f"{SITE_FOLDER}/centred/{{shard}}.parquet",
+        "cosines of neighbours without the layer's mean vector, a row per token",
+        CENTRED,
+        when=with_centred,
+    ),
+    Output(
+        f"{SITE_FOLDER}/centred/random_weights.parquet",
+        "the same of the architecture with random weights, if a regression is of them",
+        CENTRED,
+        when=with_random_centred,
+    ),
+    Output(
+        f"{SITE_FOLDER}/distances/{{shard}}.parquet",
+        "sums of these cosines over the documents of a shard: a row per layer and distance",
+        {
+            "layer": ("", "layer of the model, counted from 0"),
+            "distance": ("tokens", "how far apart the tokens are, 1 to 16"),
+            "documents": ("", "documents that have such a pair"),
+            "pairs": ("", "Σ n over documents, n the pairs of a document"),
+            "pairs_squared": ("", "Σ n²"),
+            "total": ("", "Σ S, S the sum of the cosines of a document"),
+            "total_squared": ("", "Σ S²"),
+            "total_pairs": ("", "Σ S n"),
+            "random_pairs": ("", "pairs of tokens of different documents"),
+            "random_total": ("", "sum of their cosines"),
+        },
+        when=with_centred,
+    ),
+    Output(
+        f"{SITE_FOLDER}/geometry/means.csv",
+        "where adjustments point in the mean: a row per layer and quantity, and of cosines per "
+        "distance",
+        {
+            **{name: STUDY[name] for name in ("model", "corpus", "site")},
+            "layer": ("", "layer of the model, counted from 0"),
+            "quantity": (
+                "",
+                "a column of `geometry`; a part over the stream's norm (`_relative`); "
+                "`stream_log_growth`, the log of the next block's input norm over this one's",
+            ),
+            "distance": ("tokens", "how far apart the two tokens are, of cosines only"),
+            "mean": ("as the quantity", "mean over the tokens"),
+            "std_error": ("as the quantity", "its standard error, clustered by document (CRV1)"),
+            "conf_low": ("as the quantity", "lower end of its interval (`inference.alpha`)"),
+            "conf_high": ("as the quantity", "its upper end"),
+            "random_pairs": (
+                "as the quantity",
+                "mean over pairs of tokens of different documents: the adjustment to one, and the "
+                "stream or the adjustment of the other",
+            ),
+            "random_weights": (
+                "as the quantity",
+                "mean with random weights; of centred cosines none",
+            ),
+            "tokens": ("", "tokens, or pairs of them, in the mean"),
+            "documents": ("", "documents that they are of"),
+        },
+        when=with_geometry,
+    ),
+    Output(
+        f"{SITE_FOLDER}/geometry/findings.txt",
+        "whether adjustments grow the stream or turn it, in words",
+        when=with_geometry,
+        wanted=True,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/{{shard}}.parquet",
+        "norms of the vectors of attention heads, a row per token; without layers where a model's "
+        "heads are not found. The metadata `attnlag.heads` say how well they add up, or why there "
+        "are none",
+        {**KEYS, LAYERS: (STREAM_UNITS, "norm of what each head adds, in the order of the heads")},
+        when=with_heads,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/heads.csv",
+        "share and lag of each head: a row per layer and head, and two per layer",
+        {
+            **{name: STUDY[name] for name in ("model", "corpus", "site")},
+            "layer": ("", "layer of the model, counted from 0"),
+            "part": (
+                "",
+                "number of the head; `all`, the adjustment; `above floor`, that of tokens above it",
+            ),
+            "share": ("", "of the head in the squared norms of all heads"),
+            "coherence": ("", "mean of the adjustment's squared norm over the sum of its heads'"),
+            "at_floor": (
+                "",
+                "share of tokens the norms of whose heads are within a tenth of those of the first "
+                "token of their sequence",
+            ),
+            "lag_1": (
+                "log norm per log norm",
+                "coefficient of the token before within documents, beside lag 2",
+            ),
+            "std_error": ("as the coefficient", "its standard error, clustered by document (CRV1)"),
+            "conf_low": ("as the coefficient", "lower end of its interval (`inference.alpha`)"),
+            "conf_high": ("as the coefficient", "its upper end"),
+            "rows": ("", "tokens with both lags"),
+        },
+        when=with_heads,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/findings.txt",
+        "how much single heads write, and what the floor does, in words",
+        when=with_heads,
+        wanted=True,
+    ),
+    Output(
         f"{STUDY_FOLDER}/design/{{shard}}.parquet",
         "outcome and regressors, a row per token that has them",
         {
             **KEYS,
             f"{LAYERS}.y": (
-                "log norm",
-                "natural log of the norm, or of the relative norm (`outcome`); empty where the "
+                "log norm, or that of the outcome",
+                "natural log of the norm, or what else is regressed (`outcome`); empty where the "
                 "layer has no row",
             ),
             f"{LAYERS}.TERM": ("as the term", "a regressor that differs between layers"),
@@ -867,6 +1039,8 @@ OUTPUTS = [
 FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
     "plot_surprisal": ("results/{model}/{corpus}/{site}/figures", with_surprisal),
+    "plot_geometry": (f"{SITE_FOLDER}/figures", with_geometry),
+    "plot_heads": (f"{HEADS_FOLDER}/figures", with_heads),
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_classes": (f"{STUDY_FOLDER}/figures", by_class),

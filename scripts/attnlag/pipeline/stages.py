@@ -10,7 +10,13 @@ import json
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attnlag.adjustments.settings import ExtractionSettings, RandomWeightsSettings
+from attnlag.adjustments.settings import (
+    DirectionsSettings,
+    ExtractionSettings,
+    GeometrySettings,
+    HeadsSettings,
+    RandomWeightsSettings,
+)
 from attnlag.adjustments.sites import changeable
 from attnlag.config.schema import Config, Tagger
 from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSettings
@@ -92,6 +98,8 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         attention_implementation=extraction.attention_implementation,
         fast=extraction.fast,
         modules=config.modules_of(names.model),
+        geometry=extraction.geometry,
+        heads=config.with_heads(),
         surprisal=config.with_surprisal(),
     )
 
@@ -99,11 +107,27 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
 def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
     control = config.controls.random_weights
     assert control is not None
+    extraction = dataclasses.replace(
+        extract_activations(config, names), surprisal=False, heads=False
+    )
     return RandomWeightsSettings(
-        dataclasses.replace(extract_activations(config, names), surprisal=False),
+        extraction,
         documents=control.documents,
         seed=control.seed,
+        centred=config.regresses("centred"),
     )
+
+
+def compare_directions(config: Config, names: Names) -> DirectionsSettings:
+    return DirectionsSettings(drop_first=config.norms.drop_first)
+
+
+def summarize_heads(config: Config, names: Names) -> HeadsSettings:
+    return HeadsSettings(drop_first=config.norms.drop_first, alpha=config.inference.alpha)
+
+
+def summarize_geometry(config: Config, names: Names) -> GeometrySettings:
+    return GeometrySettings(drop_first=config.norms.drop_first, alpha=config.inference.alpha)
 
 
 def build_design(config: Config, names: Names) -> DesignSettings:

@@ -6,7 +6,7 @@ attention near a running mean makes log norms smooth, so lag 1 is large, and tra
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.norms import norms_in_batches
+from attnlag.adjustments.norms import in_batches
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression import (
     bootstrap,
     crossproducts,
@@ -47,7 +47,7 @@ def shard_of(
     Parameters
     ----------
     norms : Path
-        Norms of few documents: their design is in memory.
+        Norms, or what else is regressed, of few documents: their design is in memory.
     settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
@@ -59,14 +59,31 @@ def shard_of(
     effects : sequence of str
         Effects of tokens that are taken out.
     """
-    layers = columns.layers_in(pq.read_schema(norms))
+    outcome = OUTCOMES[settings.outcome]
+    layers = list(outcome.columns(pq.read_schema(norms).names))
+    batches = in_batches(outcome, norms, stream, ROWS, "design of random weights")
+    return shard_of_batches(batches, layers, settings, facts, halves, effects, norms)
+
+
+def shard_of_batches(
+    batches: Iterable[pa.RecordBatch],
+    layers: Sequence[str],
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+    halves: int,
+    effects: Sequence[str] = (),
+    norms: Path | None = None,
+) -> Shard:
+    """Return the cross-products of the design of batches of norms, or of another outcome.
+
+    Effects of tokens need the file that the batches are of.
+    """
+    outcome = OUTCOMES[settings.outcome]
     schema = design.schema(layers, settings, facts)
-    relative = settings.outcome == "relative"
-    batches = norms_in_batches(norms, stream, ROWS, "design of random weights", relative=relative)
     parts = list(design.designs(batches, settings, design.Counts(), facts))
     whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
     absorbed = 0
-    if effects and whole.num_rows:
+    if effects and norms and whole.num_rows:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "design.parquet")
             pq.write_table(whole, path)
@@ -83,7 +100,11 @@ def shard_of(
     totals = Totals.empty(len(numbers), 1 + len(terms), halves)
     for block in blocks:
         totals.add(block.products)
-    return Shard(terms, numbers, halves, centre, totals, lambda: iter(blocks), absorbed=absorbed)
+    return Shard(
+        *(terms, numbers, halves, centre, totals, lambda: iter(blocks)),
+        of_logs=outcome.logarithm,
+        absorbed=absorbed,
+    )
 
 
 def random_weights(

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.settings import CrossproductsSettings
 from attnlag.regression.terms import class_of
 from attnlag.storage import tables
@@ -350,6 +351,8 @@ class Shard:
         Of terms that are sums of columns of the design, these columns (`merging`).
     absorbed : int
         Dummies that were taken out of the design, beside those of documents.
+    of_logs : bool
+        Whether the outcome is a logarithm.
     """
 
     terms: list[str]
@@ -360,6 +363,7 @@ class Shard:
     batches: Callable[[], Iterator[DocumentProducts]]
     merged: Mapping[str, Sequence[str]] = field(default_factory=dict)
     absorbed: int = 0
+    of_logs: bool = True
 
 
 @dataclass
@@ -412,7 +416,9 @@ class Totals:
 
 def read_shard(path: str | Path) -> Shard:
     """Return one shard's cross-products; its documents are read only when asked for."""
-    record = tables.read_provenance(path)["crossproducts"]
+    made = tables.read_provenance(path)
+    record = made["crossproducts"]
+    outcome = OUTCOMES[made["stages"].get("design", {}).get("outcome", "norm")]
     terms, layers, halves = record["terms"], record["layers"], record["halves"]
     rows = len(layers) * halves
 
@@ -427,9 +433,11 @@ def read_shard(path: str | Path) -> Shard:
             pa.default_memory_pool().release_unused()
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
-    absorbed = tables.read_provenance(path).get("absorbed", 0)
-    centre = np.array(record["centre"])
-    return Shard(terms, layers, halves, centre, totals, blocks, absorbed=absorbed)
+    return Shard(
+        *(terms, layers, halves, np.array(record["centre"]), totals, blocks),
+        absorbed=made.get("absorbed", 0),
+        of_logs=outcome.logarithm,
+    )
 
 
 def without_halves(shard: Shard) -> Shard:
@@ -514,6 +522,8 @@ class Stack:
         Documents that give rows.
     fixed_effects : bool
         Whether the means of documents are taken out.
+    of_logs : bool
+        Whether the outcome is a logarithm.
     grouped : bool
         Whether the clusters are groups of documents.
     absorbed : int
@@ -532,6 +542,7 @@ class Stack:
     root_squares: np.ndarray
     documents: np.ndarray
     fixed_effects: bool
+    of_logs: bool = True
     grouped: bool = False
     absorbed: int = 0
     blocks: Callable[[], Iterator[np.ndarray]] | None = None
@@ -646,6 +657,7 @@ def stacked(
         root_squares=np.sqrt(np.maximum(pooled[:, 0, diagonal], 0)),
         documents=np.sum([shard.totals.documents for shard in shards], axis=0),
         fixed_effects=fixed_effects,
+        of_logs=first.of_logs,
         grouped=group_of is not None,
         absorbed=first.absorbed,
         blocks=(lambda: (block for _, block in _moved(shards, centre, fixed_effects)))

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
-from attnlag.adjustments.norms import log_norms, norms_in_batches
+from attnlag.adjustments.norms import in_batches, regressed
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.covariates import (
     complete_tokens,
     layer_cells,
@@ -257,7 +258,7 @@ def designs(
     counts: Counts,
     facts: Mapping[str, Any],
 ) -> Iterator[pa.Table]:
-    """Yield the design of consecutive batches of norms.
+    """Yield the design of consecutive batches of norms, or of another outcome.
 
     A token gives a row where neither the outcome nor a predictor is one of the first
     ``drop_first`` of its sequence or lies outside it. A zero or non-finite norm empties the
@@ -280,6 +281,7 @@ def designs(
     design : pyarrow.Table
         ``schema``: natural logs of norms, null where the layer drops the row.
     """
+    outcome = OUTCOMES[settings.outcome]
     without_layer_before = max(cell.layers_before for cell in cells_of(settings).values())
     for table in whole_sequences(batches):
         layers = layers_in(table.schema)
@@ -287,13 +289,15 @@ def designs(
         keys = table.select(KEYS).combine_chunks()
         values = np.empty((len(layers), table.num_rows))
         zero, nonfinite = np.zeros((2, len(layers)), np.int64)
+        expected = keys["position"].to_numpy() >= outcome.first_position
         for index, layer in enumerate(layers):
             norms = table[layer].to_numpy()
-            values[index] = log_norms(norms)
-            zero[index] = np.count_nonzero(norms == 0)
-            nonfinite[index] = np.count_nonzero(~np.isfinite(norms))
+            values[index] = regressed(outcome, norms)
+            zero[index] = np.count_nonzero(norms == 0) if outcome.logarithm else 0
+            # A first token has no token before that it could be compared with.
+            nonfinite[index] = np.count_nonzero(~np.isfinite(norms[expected]))
             if zero[index] + nonfinite[index] and layer not in counts.first_unusable:
-                row = int(np.argmax(np.isnan(values[index])))
+                row = int(np.argmax(np.isnan(values[index]) & expected))
                 counts.first_unusable[layer] = (
                     f"{norms[row]:g} in the document '{keys['document'][row]}', position "
                     f"{keys['position'][row]}"
@@ -334,15 +338,18 @@ def write(
     Parameters
     ----------
     norms : Path
+        The norms, or what else is regressed.
     stream : Path or None
-        Norms of the residual stream, for relative norms.
+        Norms of the residual stream, for relative norms or a sample held in common with a
+        regression of such.
     path : Path
         The file to write.
     settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
     """
-    columns = schema(layers_in(pq.read_schema(norms)), settings, facts)
+    outcome = OUTCOMES[settings.outcome]
+    columns = schema(list(outcome.columns(pq.read_schema(norms).names)), settings, facts)
     record = tables.read_provenance(norms)
     record = tables.provenance(record, "design", asdict(settings), "numpy")
     counts = Counts()
@@ -350,8 +357,7 @@ def write(
     with tables.parquet_writer(
         path, columns.with_metadata(tables.metadata(record)), **parquet_options(columns)
     ) as writer:
-        relative = settings.outcome == "relative"
-        batches = norms_in_batches(norms, stream, ROWS, "design", relative=relative)
+        batches = in_batches(outcome, norms, stream, ROWS, "design")
         for table in designs(batches, settings, counts, facts):
             writer.write_table(table)
             rows += table.num_rows

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from attnlag.adjustments import outcomes
+
 COVARIANCE = {
     "cluster": "clustered by document (CRV1)",
     "cluster-jackknife": "clustered by document, jackknife (CRV3)",
@@ -19,8 +21,16 @@ ADJUSTMENTS = {
 }
 
 # What is regressed on itself at other tokens, and the unit of the coefficients.
-OUTCOMES = {"norm": "log norm", "relative": "log relative norm"}
-UNITS = {"norm": "log norm per log norm", "relative": "of log relative norms"}
+OUTCOMES = {name: outcome.label for name, outcome in outcomes.OUTCOMES.items()}
+UNITS = {name: outcome.unit for name, outcome in outcomes.OUTCOMES.items()}
+
+
+def plural(outcome: str) -> str:
+    """Return what is regressed, of many tokens and without the logarithm: ``relative norms``."""
+    return (
+        UNITS[outcome].rpartition("of ")[2].removeprefix("log ") if outcome != "norm" else "norms"
+    )
+
 
 # What the classes of tokens are that slopes differ between.
 CLASSES = {

@@ -26,7 +26,8 @@ from attnlag.regression.terms import is_lag
 # A column that varies less than this, relative to its mean, varies by rounding only.
 LEAST_VARIATION = 1e-12
 
-# Log norms whose standard deviation is below this are equal, as far as the pipeline can tell: it is
+# Log norms whose standard deviation is below this, and other outcomes that vary less than this
+# times their root mean square, are equal, as far as the pipeline can tell: it is
 # what bfloat16, the coarsest precision that models are run and vectors are stored in, rounds a
 # number by. Where a norm without trained weights follows the sublayer, all norms are the square
 # root of the width, and vary a tenth of this by the norm's epsilon. Layers of trained models vary
@@ -150,15 +151,19 @@ def solve(stack: Stack, index: int) -> Solution:
     constant = [term for term, a, b in zip(stack.terms, size[1:], least[1:], strict=True) if a <= b]
     if "y" in constant:
         return without(f"the outcome is constant{within}")
+    # A logarithm is as precise as the number that it is of; what is none, to a part of its size.
+    size_of_y = np.hypot(stack.root_squares[index, 1] / np.sqrt(n_obs), stack.centre[index, 1])
+    least_spread = LEAST_SPREAD * (1.0 if stack.of_logs else size_of_y)
     flat = [
         "the outcome" if term == "y" else term
         for term, spread in zip(stack.terms, size[1:] / np.sqrt(n_obs), strict=True)
-        if (term == "y" or layers_before([term])) and spread < LEAST_SPREAD
+        if (term == "y" or layers_before([term])) and spread < least_spread
     ]
     if flat:
         return without(
-            f"norms are equal but for rounding: the standard deviation of {flat[0]}{within} is "
-            f"below {LEAST_SPREAD:.4f}, the precision of bfloat16"
+            f"{'norms' if stack.of_logs else 'numbers'} are equal but for rounding: the standard "
+            f"deviation of {flat[0]}{within} is below {LEAST_SPREAD:.4f}"
+            f"{'' if stack.of_logs else ' of their size'}, the precision of bfloat16"
         )
     if constant:
         are = "is" if len(constant) == 1 else "are"

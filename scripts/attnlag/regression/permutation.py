@@ -28,7 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
-from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments.norms import regressed
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression import bootstrap, covariates, design, least_squares, merging, results
 from attnlag.regression.crossproducts import Stack, common_centre, packed_size, recentred, runs
 from attnlag.regression.properties import CLASSES, Property
@@ -59,6 +60,8 @@ class PermutedProducts:
     fixed_effects : bool
     within : {"document", "upos"}
         What tokens are exchanged in: a document, or a part of speech in it.
+    of_logs : bool
+        Whether the outcome is a logarithm.
     """
 
     terms: list[str]
@@ -69,6 +72,7 @@ class PermutedProducts:
     documents: np.ndarray
     fixed_effects: bool
     within: str = "document"
+    of_logs: bool = True
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -195,6 +199,7 @@ def permuted_products(
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
                 within="document" if classes is None else classes.name,
+                of_logs=OUTCOMES[settings.outcome].logarithm,
             )
         tokens = _tokens(table, layers, settings, facts, classes)
         if not len(tokens.rows):
@@ -228,7 +233,8 @@ def _tokens(
 ) -> _Tokens:
     """Return the documents of a table."""
     keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
-    values = np.stack([log_norms(table[layer].to_numpy()) for layer in layers])
+    outcome = OUTCOMES[settings.outcome]
+    values = np.stack([regressed(outcome, table[layer].to_numpy()) for layer in layers])
     names, starts = runs(keys.to_batches()[0])
     document = np.repeat(np.arange(len(names)), np.diff(starts, append=table.num_rows))
     position = keys["position"].to_numpy()
@@ -329,6 +335,7 @@ def record_of(sums: PermutedProducts) -> dict[str, Any]:
         "documents": sums.documents.tolist(),
         "fixed_effects": sums.fixed_effects,
         "within": sums.within,
+        "of_logs": sums.of_logs,
     }
 
 
@@ -347,6 +354,7 @@ def read_products(path: str | Path) -> PermutedProducts:
         documents=np.array(record["documents"]),
         fixed_effects=record["fixed_effects"],
         within=record["within"],
+        of_logs=record["of_logs"],
     )
 
 
@@ -372,6 +380,7 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
         documents=np.sum([part.documents for part in parts], axis=0),
         fixed_effects=first.fixed_effects,
         within=first.within,
+        of_logs=first.of_logs,
     )
 
 
@@ -491,6 +500,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
         root_squares=sums.root_squares,
         documents=sums.documents,
         fixed_effects=sums.fixed_effects,
+        of_logs=sums.of_logs,
     )
     solutions = least_squares.solve_all(stack)
     estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))

@@ -6,7 +6,6 @@ from typing import Literal
 Covariance = Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"]
 Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
 FixedEffects = Literal["none", "document"]
-Outcome = Literal["norm", "relative"]
 
 # Kinds of errors that rest on clusters.
 CLUSTERED = ("cluster", "cluster-jackknife")
@@ -52,8 +51,8 @@ class DesignSettings:
         Tokens at the start of every sequence that are neither an outcome nor a predictor.
     sample : SampleSettings or None
         None: all rows that the terms allow.
-    outcome : {"norm", "relative"}
-        Norms as they are, or over those of the residual stream; of outcomes and predictors alike.
+    outcome : str
+        From the catalogue of outcomes; of outcomes and predictors alike.
     """
 
     lags: tuple[int, ...]
@@ -62,7 +61,7 @@ class DesignSettings:
     position_knots: tuple[int, ...] | None
     drop_first: int
     sample: SampleSettings | None
-    outcome: Outcome
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class RegressionSettings:
         Lags of the Newey-West errors; None: by the rule of thumb.
     stack_mb : int
         Memory for the cross-products of documents.
-    outcome : {"norm", "relative"}
+    outcome : str
         What the design is of.
     control_design : DesignSettings or None
         The terms, for the control with random weights; None without it.
@@ -121,7 +120,7 @@ class RegressionSettings:
     folds: int | Literal["groups"]
     hac_lags: int | None
     stack_mb: int
-    outcome: Outcome
+    outcome: str
     control_design: DesignSettings | None
     token_effects: tuple[str, ...] = ()
 

@@ -19,6 +19,7 @@ from attnlag.regression.labels import (
     FEWEST_POINTS,
     OUTCOMES,
     R_SQUARED,
+    UNITS,
     correction,
     others_in_words,
     spans,
@@ -118,7 +119,7 @@ def layer_summary(
     alpha : float
     adjust : str
         The correction behind the column of adjusted p-values.
-    outcome : {"norm", "relative"}
+    outcome : str
     within : bool
         Whether the variance that is explained is that within documents.
     notes : sequence of str
@@ -281,7 +282,7 @@ def findings(
     alpha, adjust = settings.alpha, settings.adjust
     fits = fitted.goodness
     known = fits[fits["status"] == "ok"]
-    of_what = f", {OUTCOMES['relative']}s" if settings.outcome == "relative" else ""
+    of_what = f", {UNITS[settings.outcome].removeprefix('of ')}" * (settings.outcome != "norm")
     lines = [f"{name}: {len(known)} of {len(fits)} layers fitted, {_sample(fits)}{of_what}"]
     others = fits[fits["mixer"] != "attention"]
     if len(others):

@@ -14,6 +14,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from attnlag.adjustments import columns
+from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table
@@ -146,6 +147,11 @@ def fit(
             f"{nearest(site, measurement.sites)}"
         )
     config = _config(regression, dict(inference or {}), drop_first)
+    outcome = config.regressions["fit"].outcome
+    if OUTCOMES[outcome].folder != "norms":
+        raise UserError(
+            f"outcome: found '{outcome}', expected 'norm' or 'relative' of what is in memory"
+        )
     names = SimpleNamespace(model="model", corpus="texts", site=site, regression="fit")
     with TemporaryDirectory(prefix="attnlag-") as scratch:
         folder = Path(scratch)

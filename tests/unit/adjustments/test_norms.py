@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from attnlag.adjustments import columns, norms
+from attnlag.adjustments.outcomes import OUTCOMES
 
 
 @given(
@@ -66,16 +67,18 @@ def test_row_groups_of_a_file(tmp_path):
 
 
 def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_path):
-    """Whatever the batches: norms as they are, or over the stream, of the same tokens."""
+    """Whatever the batches: numbers as they are, or over the stream, of the same tokens."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
     for name, values in (("own", own), ("stream", stream)):
-        pq.write_table(pa.table({"layer_00": values}), tmp_path / name, row_group_size=2)
+        table = pa.table({key: range(5) for key in columns.KEYS} | {"layer_00": values})
+        pq.write_table(table, tmp_path / name, row_group_size=2)
+    angles = table.drop(["layer_00"]).append_column("layer_00.angle", pa.array(own))
+    pq.write_table(angles, tmp_path / "angles", row_group_size=2)
     found = {}
-    for relative in (False, True):
-        batches = norms.norms_in_batches(
-            tmp_path / "own", tmp_path / "stream", 3, "norms", relative=relative
-        )
-        found[relative] = np.concatenate([batch["layer_00"].to_numpy() for batch in batches])
-    np.testing.assert_array_equal(found[False], [2, np.nan, 0, np.nan, 6])
-    np.testing.assert_array_equal(found[True], [0.5, np.nan, 0, np.nan, 2])
+    for name, path in (("norm", "own"), ("relative", "own"), ("angle", "angles")):
+        batches = norms.in_batches(OUTCOMES[name], tmp_path / path, tmp_path / "stream", 3, "norms")
+        found[name] = np.concatenate([batch["layer_00"].to_numpy() for batch in batches])
+    np.testing.assert_array_equal(found["norm"], [2, np.nan, 0, np.nan, 6])
+    np.testing.assert_array_equal(found["relative"], [0.5, np.nan, 0, np.nan, 2])
+    np.testing.assert_array_equal(found["angle"], found["norm"])

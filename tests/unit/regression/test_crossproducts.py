@@ -98,7 +98,7 @@ def test_a_shard_survives_its_file(tmp_path):
         count = 2 if halves else 1
         path = tmp_path / f"{halves}.parquet"
         facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
-        crossproducts.write(shard.batches(), path, {}, halves=count, **facts)
+        crossproducts.write(shard.batches(), path, {"stages": {}}, halves=count, **facts)
         frame = pq.read_table(path).to_pandas()
         assert frame["document"].tolist()[:: 3 * count] == ["d0", "d1", "d2", "d3"]
         assert frame["layer"].tolist() == [0, 1, 2] * 4 * count

@@ -97,6 +97,7 @@ def test_coefficients_are_those_of_statsmodels(measured):
         (dict(lags=[1], site="attn"), "did you mean 'attention'?"),
         (dict(lags=[1], inference={"covariance": "hat"}), "inference.covariance: found"),
         (dict(lags=[80]), "no sequence that is long enough"),
+        (dict(lags=[1], outcome="angle"), "outcome: found 'angle', expected 'norm' or 'relative'"),
     ],
 )
 def test_a_mistake_in_a_fit_is_one_line(measured, call, message):

@@ -44,18 +44,20 @@ class Tokens {
   static async of(index, study) {
     const pair = `${study.model}/${study.corpus}`, site = `${pair}/${study.site}`;
     const design = study.design ? `${site}/${study.regression}.design` : null;
+    const outcome = study.regressed ? `${site}/${study.regression}.outcome` : null;
     const columns = index.texts[pair].columns;
-    const [documents, stream, norms, extra, ...codes] = await Promise.all([
+    const [documents, stream, norms, own, extra, ...codes] = await Promise.all([
       block(`${pair}.texts`, true), block(`${pair}/stream`), block(site),
-      design && block(design), ...columns.map(column => block(column.block)),
+      outcome && block(outcome), design && block(design), ...columns.map(column => block(column.block)),
     ]);
     return new Tokens(study, documents, {buffer: stream, scale: index.texts[pair].stream},
-      {buffer: norms, scale: index.norms[site]}, {buffer: extra, scale: study.design},
+      {buffer: norms, scale: index.norms[site]}, {buffer: own, scale: study.regressed},
+      {buffer: extra, scale: study.design},
       columns.map((column, place) => ({...column, buffer: codes[place]})));
   }
 
-  constructor(study, documents, stream, norms, design, columns) {
-    Object.assign(this, {study, documents, stream, norms, design, columns});
+  constructor(study, documents, stream, norms, own, design, columns) {
+    Object.assign(this, {study, documents, stream, norms, own, design, columns});
     this.count = documents.reduce((sum, one) => sum + one.tokens.length, 0);
     // Of each token: its document, its place in its sequence, and tokens after it in that.
     this.document = new Int32Array(this.count);
@@ -106,6 +108,10 @@ class Tokens {
 
   // What the regression is of.
   outcome(layer) {
+    if (this.study.regressed) {
+      return this.cached(`outcome ${layer}`, () =>
+        decoded(this.own.buffer, this.own.scale, layer, this.count));
+    }
     return this.study.outcome === "relative" ? this.relative(layer) : this.norm(layer);
   }
 

@@ -1,11 +1,11 @@
 """What the explorer holds: findings, coefficients and, token by token, log norms and texts.
 
 An index says what there is and names the blocks of numbers; a block is read by the page when it
-is needed. The residuals of a fit are computed in the page, from the coefficients and the log norms,
-where its terms are log norms of this layer or the one before and what all layers share.
+is needed. The residuals of a fit are computed in the page, from the coefficients and the outcome,
+where its terms are the outcome in this layer or the one before and what all layers share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.norms import log_norms
+from attnlag.adjustments import columns, outcomes
+from attnlag.adjustments.norms import log_norms, regressed
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document
 from attnlag.regression import design
@@ -81,6 +81,11 @@ class Study:
     regression: str
 
     @property
+    def name(self) -> str:
+        """Its names, for blocks."""
+        return "/".join((self.model, self.corpus, self.site, self.regression))
+
+    @property
     def base(self) -> Path:
         """Folder of the model and the corpus."""
         return self.folder.parents[1]
@@ -117,7 +122,8 @@ def contents(
     """
     studies = [study_of(path) for path in coefficients]
     results = studies[0].folder.parents[3]
-    made = Contents({"findings": [_findings(path, results) for path in findings]})
+    regressions = {study.regression for study in studies}
+    made = Contents({"findings": [_findings(path, results, regressions) for path in findings]})
     made.index["studies"] = [_study(study, made.blocks) for study in studies]
     made.index["corpora"], made.index["texts"], made.index["norms"] = {}, {}, {}
     corpora = list(dict.fromkeys(study.corpus for study in studies))
@@ -127,10 +133,13 @@ def contents(
     return made
 
 
-def _findings(path: Path, results: Path) -> dict[str, Any]:
+def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[str, Any]:
     """Return findings with the names of what they are of: the parts of their path."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    return {"of": list(path.parent.relative_to(results).parts), "lines": [*filter(None, lines)]}
+    of = list(path.parent.relative_to(results).parts)
+    # Directions and heads have a folder of their own, and are of their site.
+    of = of if of[-1] in regressions or len(of) < 4 else of[:3]
+    return {"of": of, "lines": [*filter(None, lines)]}
 
 
 def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
@@ -227,6 +236,7 @@ def _add_corpus(
             )
         for each in studies:
             if each.model == model:
+                _add_outcome(made, each, names, keys)
                 _add_design(made, each, names, keys)
 
 
@@ -320,14 +330,33 @@ def _packed_columns(
     return described
 
 
-def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
-    """Add what the residuals of a fit need beyond log norms: shared terms, or the residuals."""
+def _entry(made: Contents, study: Study) -> dict[str, Any]:
+    """Return a study in the index."""
     (entry,) = [
         one
         for one in made.index["studies"]
         if all(one[key] == getattr(study, key) for key in ("model", "corpus", "site", "regression"))
     ]
-    name = "/".join((study.model, study.corpus, study.site, study.regression))
+    return entry
+
+
+def _add_outcome(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
+    """Add what is regressed, layer by layer, where it is not made from norms."""
+    entry = _entry(made, study)
+    outcome = outcomes.OUTCOMES[entry["outcome"]]
+    if outcome.folder == "norms":
+        return
+    paths = study.shards(study.site, outcome.folder)
+    chosen = list(outcome.columns(pq.read_schema(paths[0]).names).values())
+    frame = _values(paths, names, chosen, keys)
+    packed = quantised(np.stack([regressed(outcome, frame[name].to_numpy()) for name in chosen]))
+    entry["regressed"] = packed.scale()
+    made.blocks[f"{study.name}.outcome"] = block(packed.codes.tobytes())
+
+
+def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
+    """Add what the residuals of a fit need beyond its outcome: shared terms, or the residuals."""
+    entry = _entry(made, study)
     if entry["stored"]:
         packed = quantised(residuals(study, entry, names, keys))
     elif entry["shared"]:
@@ -336,7 +365,7 @@ def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.Mul
     else:
         return
     entry["design"] = packed.scale()
-    made.blocks[f"{name}.design"] = block(packed.codes.tobytes())
+    made.blocks[f"{study.name}.design"] = block(packed.codes.tobytes())
 
 
 def residuals(

@@ -1,0 +1,206 @@
+"""Directions of adjustments once the layer's mean vector has been taken from them.
+
+What all adjustments of a layer have in common makes any two of them alike. The mean vector is that
+of the whole corpus, so this needs stored vectors: their sums come with the norms, and a second pass
+compares the tokens.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments import columns
+
+QUANTITY = "cosine_previous_centred"
+
+# Distances in tokens at which adjustments are compared.
+DISTANCES = 16
+
+# Tokens of a shard that random pairs are made from, evenly spread.
+PAIRED_TOKENS = 256
+
+
+def schema(layers: int) -> pa.Schema:
+    """Return the schema of a file of centred cosines: the keys, then a column per layer."""
+    names = [f"{columns.layer_name(layer)}.{QUANTITY}" for layer in range(layers)]
+    return pa.schema([*columns.KEY_FIELDS, *((name, pa.float32()) for name in names)])
+
+
+def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
+    """Return the vectors of a layer in one row group of activations, (tokens, width) float32."""
+    column = file.read_row_group(group, columns=[layer])[layer].combine_chunks()
+    vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
+    return vectors.astype(np.float32, copy=False)
+
+
+class VectorSums(NamedTuple):
+    """Sums of the vectors of each layer, over finite ones that are not of first tokens.
+
+    Attributes
+    ----------
+    tokens : (layers,) int64 array
+    sums : (layers, width) float64 array
+    """
+
+    tokens: np.ndarray
+    sums: np.ndarray
+
+    @classmethod
+    def empty(cls, layers: int, width: int) -> "VectorSums":
+        return cls(np.zeros(layers, np.int64), np.zeros((layers, width)))
+
+    def add(self, layer: int, vectors: np.ndarray, position: np.ndarray) -> None:
+        """Add the vectors of some tokens. First ones are attention sinks, and count for none."""
+        kept = (position > 0) & np.isfinite(vectors).all(axis=1)
+        self.tokens[layer] += np.count_nonzero(kept)
+        self.sums[layer] += vectors[kept].sum(axis=0, dtype=np.float64)
+
+    def means(self) -> np.ndarray:
+        """Return the mean vector of each layer, (layers, width) float64."""
+        return self.sums / np.maximum(self.tokens, 1)[:, None]
+
+    def table(self) -> pa.Table:
+        """Return a row per layer: ``layer``, ``tokens``, ``sum``."""
+        width = self.sums.shape[1]
+        flat = pa.array(self.sums.reshape(-1))
+        return pa.table(
+            {
+                "layer": pa.array(np.arange(len(self.tokens), dtype=np.int32)),
+                "tokens": pa.array(self.tokens),
+                "sum": pa.FixedSizeListArray.from_arrays(flat, width),
+            }
+        )
+
+
+def read_means(paths: list[Path]) -> np.ndarray:
+    """Return the mean vector of each layer over all shards, (layers, width) float64."""
+    tokens, sums = [], []
+    for path in paths:
+        table = pq.read_table(path).combine_chunks()
+        tokens.append(table["tokens"].to_numpy())
+        flat = table["sum"].combine_chunks().flatten().to_numpy()
+        sums.append(flat.reshape(table.num_rows, -1))
+    return VectorSums(np.sum(tokens, axis=0), np.sum(sums, axis=0)).means()
+
+
+def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return vectors less their mean at length one, float32; NaN where one has no direction."""
+    centred = vectors - mean.astype(np.float32)
+    sizes = np.sqrt(np.einsum("ij,ij->i", centred, centred, dtype=np.float64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return centred / sizes[:, None].astype(np.float32)
+
+
+class Comparison:
+    """Compares the adjustments of a shard, one row group and layer at a time.
+
+    Parameters
+    ----------
+    file : pyarrow.parquet.ParquetFile
+        The adjustments.
+    means : (layers, width) float array
+        The layers' mean vectors.
+    drop_first : int
+        Tokens at the start of every sequence that are in no mean.
+
+    Attributes
+    ----------
+    counts, totals : (layers, distances, documents) float arrays
+        Pairs of tokens at each distance, and the sum of their cosines, by document.
+    """
+
+    def __init__(self, file: pq.ParquetFile, means: np.ndarray, drop_first: int):
+        self.file, self.means, self.drop_first = file, means, drop_first
+        self.layers = columns.layers_in(file.schema_arrow)
+        keys = file.read(columns=["document", "position"]).unify_dictionaries().combine_chunks()
+        self._document = keys["document"].combine_chunks().indices.to_numpy()
+        self._position = keys["position"].to_numpy()
+        documents = int(self._document.max(initial=-1)) + 1
+        self.counts, self.totals = np.zeros((2, len(means), DISTANCES, documents))
+        usable = np.flatnonzero(self._position >= max(drop_first, 1))
+        spread = np.linspace(0, len(usable) - 1, min(len(usable), PAIRED_TOKENS)).round()
+        self._paired = usable[spread.astype(int)]
+        self._sample = np.empty((len(means), len(self._paired), means.shape[1]), np.float32)
+
+    def previous(self) -> Iterator[pa.Table]:
+        """Yield the cosine of each token with the one before, NaN of first ones, by row group."""
+        held = [np.empty((0, self.means.shape[1]), np.float32)] * len(self.means)
+        first = 0
+        for group in range(self.file.num_row_groups):
+            rows = self.file.read_row_group(group, columns=columns.KEYS)
+            found = []
+            for layer, name in enumerate(self.layers):
+                vectors = units(vectors_of(self.file, group, name), self.means[layer])
+                # The last tokens of the row group before are those before the first of this one.
+                joined = np.concatenate([held[layer], vectors])
+                found.append(self._of_layer(layer, joined, first, len(held[layer])))
+                held[layer] = joined[-DISTANCES:].copy()
+            first += len(rows)
+            yield pa.Table.from_arrays(
+                [*rows.columns, *map(pa.array, found)], names=schema(len(self.layers)).names
+            ).cast(schema(len(self.layers)))
+
+    def _of_layer(self, layer: int, joined: np.ndarray, first: int, held: int) -> np.ndarray:
+        """Return the cosines of a row group with the token before, and sum those at all distances.
+
+        Parameters
+        ----------
+        layer : int
+        joined : (held + tokens, width) float32 array
+            Directions of tokens before the row group, and of its own.
+        first : int
+            Row of its first token in the file.
+        held : int
+            Number of tokens before.
+        """
+        stop = first + len(joined) - held
+        low, high = np.searchsorted(self._paired, [first, stop])
+        self._sample[layer, low:high] = joined[self._paired[low:high] - first + held]
+        previous = np.full(stop - first, np.nan, np.float32)
+        for distance in range(1, min(DISTANCES, len(joined) - 1) + 1):
+            skipped = max(0, distance - held)
+            near, far = joined[held + skipped :], joined[held + skipped - distance : -distance]
+            cosines = np.einsum("ij,ij->i", near, far)
+            rows = slice(first + skipped, stop)
+            inside = self._position[rows] >= distance
+            if distance == 1:
+                previous[skipped:][inside] = cosines[inside]
+            kept = (self._position[rows] >= distance + self.drop_first) & np.isfinite(cosines)
+            of, documents = self._document[rows][kept], self.counts.shape[2]
+            self.counts[layer, distance - 1] += np.bincount(of, minlength=documents)
+            self.totals[layer, distance - 1] += np.bincount(of, cosines[kept], documents)
+        return previous
+
+    def by_distance(self) -> pa.Table:
+        """Return sums over the documents of the shard, a row per layer and distance.
+
+        Documents never span shards: these sums add up over shards to what an error that is
+        clustered by document needs.
+        """
+        document = self._document[self._paired]
+        apart = document[:, None] != document[None, :]
+        rows = []
+        for layer, sample in enumerate(self._sample):
+            cosines = sample @ sample.T
+            known = apart & np.isfinite(cosines)
+            for distance in range(1, DISTANCES + 1):
+                n, total = self.counts[layer, distance - 1], self.totals[layer, distance - 1]
+                rows.append(
+                    {
+                        "layer": layer,
+                        "distance": distance,
+                        "documents": int(np.count_nonzero(n)),
+                        "pairs": int(n.sum()),
+                        "pairs_squared": float(n @ n),
+                        "total": float(total.sum()),
+                        "total_squared": float(total @ total),
+                        "total_pairs": float(total @ n),
+                        "random_pairs": int(known.sum()),
+                        "random_total": float(cosines[known].sum(dtype=np.float64)),
+                    }
+                )
+        return pa.Table.from_pylist(rows)

@@ -1,0 +1,186 @@
+"""Where adjustments point: along the stream or across it, and like the one before or not.
+
+All is computed in the forward pass, from products of two vectors that are summed in float64. For
+an adjustment ``a`` to a stream ``x``, the input of the block::
+
+    parallel        <a, x> / |x|
+    orthogonal      |a - parallel x / |x||
+    log_growth      log(|x + a| / |x|)
+    angle           the angle between x and x + a
+    cosine_previous <a, b> / (|a| |b|), b the adjustment to the token before
+
+Beside its mean over tokens stands what random pairs give: the adjustment to a token and the stream,
+or the adjustment, of a token of another document.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from attnlag.adjustments.columns import KEY_FIELDS, PAIRS_KEY, layer_name
+from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE
+
+# Tokens of a shard that random pairs are made from, each of another sequence.
+PAIRED_TOKENS = 128
+
+
+def rows_of(site: str) -> str:
+    """Return the name under which a pass gives the geometry of a site."""
+    return f"{site}: geometry"
+
+
+def schema(layers: int) -> pa.Schema:
+    """Return the schema of a geometry file: the keys, then ``layer_00.parallel`` and so on."""
+    names = [f"{layer_name(layer)}.{name}" for layer in range(layers) for name in OF_A_PASS]
+    return pa.schema([*KEY_FIELDS, *((name, pa.float32()) for name in names)])
+
+
+def columns_of(layers: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Return the columns of ``schema``, given a (tokens, quantities) array per layer."""
+    return [column for values in layers for column in values.T]
+
+
+def dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the product of each row of one with that of the other, (tokens,), in float64."""
+    if a.device.type == "cpu":
+        # Converted in small pieces: copies of whole batches would cost more than the sums do.
+        return torch.from_numpy(np.einsum("ij,ij->i", a.numpy(), b.numpy(), dtype=np.float64))
+    return (a.double() * b.double()).sum(dim=-1)
+
+
+class Turn(NamedTuple):
+    """What adding ``a`` does to ``x``; see the module."""
+
+    parallel: torch.Tensor
+    orthogonal: torch.Tensor
+    log_growth: torch.Tensor
+    angle: torch.Tensor
+
+
+def turn(aa: torch.Tensor, ax: torch.Tensor, xx: torch.Tensor) -> Turn:
+    """Return growth and turn from the products <a, a>, <a, x> and <x, x>, in float64."""
+    size = xx.sqrt()
+    parallel = ax / size
+    orthogonal = (aa - parallel.square()).clamp_min(0).sqrt()
+    growth = torch.log1p(((2 * ax + aa) / xx).clamp_min(-1)) / 2
+    return Turn(parallel, orthogonal, growth, torch.atan2(orthogonal, size + parallel))
+
+
+def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
+    """Return the cosine from the products <a, b>, <a, a> and <b, b>; NaN of a zero vector."""
+    return ab / (aa * bb).sqrt()
+
+
+def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """Return the quantities of the tokens of a batch, (tokens, quantities) float32.
+
+    Parameters
+    ----------
+    added, stream : (tokens, width) tensors
+        The adjustments, and what the block receives; sequences follow each other.
+    starts : (sequences,) int tensor
+        Rows of first tokens, which have no token before: their cosine is NaN.
+    """
+    a, x = (
+        values if values.dtype == torch.float64 else values.float() for values in (added, stream)
+    )
+    x = x.to(a.device)
+    aa = dots(a, a)
+    before = torch.full_like(aa, torch.nan)
+    before[1:] = cosine(dots(a[1:], a[:-1]), aa[1:], aa[:-1])
+    before[starts.to(a.device)] = torch.nan
+    return torch.stack([*turn(aa, dots(a, x), dots(x, x)), before], dim=1).float()
+
+
+class PairSample:
+    """Vectors of some tokens of a shard, for what random pairs of tokens give.
+
+    One token of each of at most ``PAIRED_TOKENS`` sequences, evenly spread over the shard; which
+    one of a sequence depends on the names of its document and window alone. No first token is
+    taken: it is an attention sink.
+
+    Parameters
+    ----------
+    sequences : int
+        Number of sequences in the shard.
+    layers, width : int
+        Of the model.
+    names : sequence of str
+        Sites, and the stream.
+    """
+
+    def __init__(self, sequences: int, layers: int, width: int, names: Sequence[str]):
+        chosen = np.linspace(0, sequences - 1, min(sequences, PAIRED_TOKENS)).round()
+        self._chosen = {int(index) for index in chosen}
+        self._seen = 0
+        self._rows = np.zeros(0, np.int64)
+        self._slots = np.zeros(0, np.int64)
+        self.documents: list[str] = []
+        shape = (len(chosen), layers, width)
+        self.vectors = {name: np.zeros(shape, np.float32) for name in names}
+
+    def begin(
+        self, documents: Sequence[str], windows: Sequence[int], lengths: Sequence[int]
+    ) -> None:
+        """Choose tokens among the sequences that are computed next, the following of the shard."""
+        rows, first, taken = [], 0, len(self.documents)
+        for document, window, length in zip(documents, windows, lengths, strict=True):
+            if self._seen in self._chosen and length > 1:
+                digest = hashlib.sha256(f"{document} {window}".encode(errors="surrogatepass"))
+                place = int.from_bytes(digest.digest()[:8], "little") % (length - 1)
+                rows.append(first + 1 + place)
+                self.documents.append(document)
+            first += length
+            self._seen += 1
+        self._rows = np.array(rows, np.int64)
+        self._slots = np.arange(taken, taken + len(rows))
+
+    def among(self, rows: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        """Return the places of chosen tokens among the rows of a batch, and their own numbers."""
+        _, places, chosen = np.intersect1d(rows, self._rows, return_indices=True)
+        return torch.from_numpy(places), self._slots[chosen]
+
+    def keep(self, name: str, layer: int, found: tuple[torch.Tensor, np.ndarray], vectors: Any):
+        """Keep the vectors of chosen tokens, given those of a batch."""
+        places, slots = found
+        if len(slots):
+            picked = vectors.index_select(0, places.to(vectors.device)).float().cpu()
+            self.vectors[name][slots, layer] = picked.numpy()
+
+    def means(self, site: str, stream: str) -> dict[str, Any]:
+        """Return the mean of each quantity over random pairs, per layer.
+
+        Returns
+        -------
+        means : dict
+            ``pairs``, their number, and for each of ``OF_A_PASS`` and ``RELATIVE`` a number per
+            layer: of the adjustment to one token and the stream, or the adjustment, of another.
+            None where there is no pair with a finite number.
+        """
+        codes = np.unique(self.documents, return_inverse=True)[1]
+        apart = torch.from_numpy(codes[:, None] != codes[None, :])
+        found: dict[str, Any] = {name: [] for name in (*OF_A_PASS, *RELATIVE)}
+        for layer in range(self.vectors[site].shape[1]):
+            a, x = (
+                torch.from_numpy(self.vectors[name][: len(codes), layer]).double()
+                for name in (site, stream)
+            )
+            aa, xx = dots(a, a)[:, None], dots(x, x)[None, :]
+            turned = turn(aa, a @ x.T, xx)
+            values = dict(zip(OF_A_PASS, [*turned, cosine(a @ a.T, aa, aa.T)], strict=True))
+            values["parallel_relative"] = turned.parallel / xx.sqrt()
+            values["orthogonal_relative"] = turned.orthogonal / xx.sqrt()
+            for name, value in values.items():
+                known = value[apart & value.isfinite()]
+                found[name].append(float(known.mean()) if len(known) else None)
+        return {"pairs": int(apart.sum()), **found}
+
+
+def metadata(pairs: dict[str, Any]) -> dict[bytes, bytes]:
+    """Return what random pairs give as the metadata of a geometry file."""
+    return {PAIRS_KEY: json.dumps(pairs).encode()}

@@ -1,0 +1,191 @@
+"""Means of the directions of adjustments by layer, beside what random pairs and weights give."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from scipy import stats
+
+from attnlag.adjustments import directions
+from attnlag.adjustments.columns import PAIRS_KEY, layers_in
+from attnlag.adjustments.outcomes import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
+from attnlag.storage import tables
+
+
+class Sums(NamedTuple):
+    """Sums over tokens, by document: n_g and S_g are the number and the sum of a document.
+
+    They add up over documents, and over shards, since documents never span these.
+
+    Attributes
+    ----------
+    documents : int
+    tokens : int
+        Σ n_g
+    tokens_squared, total, total_squared, total_tokens : float
+        Σ n_g², Σ S_g, Σ S_g², Σ S_g n_g
+    """
+
+    documents: int
+    tokens: int
+    tokens_squared: float
+    total: float
+    total_squared: float
+    total_tokens: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, document: np.ndarray) -> "Sums":
+        """Return the sums of finite values, given which document each is of, from 0."""
+        known = np.isfinite(values)
+        n = np.bincount(document[known]).astype(float)
+        total = np.bincount(document[known], values[known])
+        return cls(
+            *(int(np.count_nonzero(n)), int(n.sum()), float(n @ n)),
+            *(float(total.sum()), float(total @ total), float(total @ n)),
+        )
+
+    def plus(self, other: "Sums") -> "Sums":
+        return Sums._make(mine + more for mine, more in zip(self, other, strict=True))
+
+    def mean(self) -> float:
+        """Return the mean over tokens; NaN of none."""
+        return self.total / self.tokens if self.tokens else np.nan
+
+    def std_error(self) -> float:
+        """Return the standard error of the mean, clustered by document (CRV1); NaN of one."""
+        if self.documents < 2:
+            return np.nan
+        mean, factor = self.mean(), self.documents / (self.documents - 1)
+        squares = self.total_squared - 2 * mean * self.total_tokens + mean**2 * self.tokens_squared
+        return float(np.sqrt(factor * max(squares, 0.0)) / self.tokens)
+
+
+NOTHING = Sums(0, 0, 0.0, 0.0, 0.0, 0.0)
+
+
+def sums_of_shard(geometry: Path, stream: Path, drop_first: int) -> dict[tuple[int, str], Sums]:
+    """Return the sums of each quantity of each layer, without the first tokens of sequences.
+
+    One column is in memory at a time.
+    """
+    whole = np.arange(tables.row_count([geometry]))
+    names = pq.read_table(geometry, columns=["document"]).unify_dictionaries().combine_chunks()
+    document = names["document"].combine_chunks().indices.to_numpy()
+    position = tables.values_of([geometry], "position", whole)
+    kept = position >= drop_first
+    document, position = document[kept], position[kept]
+
+    def column(path: Path, name: str) -> np.ndarray:
+        return tables.values_of([path], name, whole)[kept].astype(np.float64)
+
+    found: dict[tuple[int, str], Sums] = {}
+    layers = layers_in(pq.read_schema(stream))
+    before = None
+    for layer, name in enumerate(layers):
+        received = column(stream, name)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if before is not None:
+                found[layer - 1, STREAM_GROWTH] = Sums.of(np.log(received / before), document)
+            for quantity in OF_A_PASS:
+                values = column(geometry, f"{name}.{quantity}")
+                if OUTCOMES[quantity].first_position:
+                    # The token before is left out, too.
+                    values[position == drop_first] = np.nan
+                found[layer, quantity] = Sums.of(values, document)
+                if f"{quantity}_relative" in RELATIVE:
+                    relative = Sums.of(values / received, document)
+                    found[layer, f"{quantity}_relative"] = relative
+        before = received
+    return found
+
+
+def over_shards(found: Sequence[dict[tuple[int, str], Sums]]) -> dict[tuple[int, str], Sums]:
+    """Return the sums of all shards together."""
+    together = dict(found[0])
+    for more in found[1:]:
+        together = {key: sums.plus(more[key]) for key, sums in together.items()}
+    return together
+
+
+def random_pairs(paths: Sequence[Path]) -> dict[tuple[int, str], float]:
+    """Return what random pairs give of each quantity and layer, over all shards."""
+    weights: dict[tuple[int, str], float] = {}
+    totals: dict[tuple[int, str], float] = {}
+    for path in paths:
+        pairs = json.loads(pq.ParquetFile(path).metadata.metadata[PAIRS_KEY])
+        for quantity in (*OF_A_PASS, *RELATIVE):
+            for layer, value in enumerate(pairs[quantity]):
+                if value is not None:
+                    key = layer, quantity
+                    weights[key] = weights.get(key, 0) + pairs["pairs"]
+                    totals[key] = totals.get(key, 0) + pairs["pairs"] * value
+    return {key: totals[key] / weight for key, weight in weights.items()}
+
+
+def by_distance(paths: Sequence[Path]) -> pd.DataFrame:
+    """Return the sums of centred cosines over all shards, a row per layer and distance."""
+    tables_of_shards = pd.concat([pd.read_parquet(path) for path in paths])
+    return tables_of_shards.groupby(["layer", "distance"], as_index=False).sum()
+
+
+def table(
+    sums: dict[tuple[int, str], Sums],
+    pairs: dict[tuple[int, str], float],
+    random: dict[tuple[int, str], Sums] | None,
+    distances: pd.DataFrame | None,
+    alpha: float,
+) -> pd.DataFrame:
+    """Return the means: a row per layer and quantity, and of centred cosines per distance.
+
+    Parameters
+    ----------
+    sums : dict
+        From `over_shards`.
+    pairs : dict
+        From `random_pairs`.
+    random : dict or None
+        Sums with random weights, without centred cosines.
+    distances : pandas.DataFrame or None
+        From `by_distance`.
+    alpha : float
+        Intervals cover 1 - ``alpha``, by Student's t with a degree of freedom less than documents.
+    """
+    rows: list[tuple[int, str, int | None, Sums, float, float]] = []
+    for (layer, quantity), found in sums.items():
+        distance = 1 if quantity == "cosine_previous" else None
+        control = (random or {}).get((layer, quantity), NOTHING).mean()
+        against = pairs.get((layer, quantity), np.nan)
+        rows.append((layer, quantity, distance, found, against, control))
+    for row in [] if distances is None else distances.to_dict("records"):
+        found = Sums(
+            *(row["documents"], row["pairs"], row["pairs_squared"]),
+            *(row["total"], row["total_squared"], row["total_pairs"]),
+        )
+        against = row["random_total"] / row["random_pairs"] if row["random_pairs"] else np.nan
+        rows.append((row["layer"], directions.QUANTITY, row["distance"], found, against, np.nan))
+    records = []
+    for layer, quantity, distance, found, against, control in rows:
+        reach = np.nan
+        if found.documents > 1:
+            reach = stats.t.ppf(1 - alpha / 2, found.documents - 1) * found.std_error()
+        records.append(
+            {
+                "layer": layer,
+                "quantity": quantity,
+                "distance": distance,
+                "mean": found.mean(),
+                "std_error": found.std_error(),
+                "conf_low": found.mean() - reach,
+                "conf_high": found.mean() + reach,
+                "random_pairs": against,
+                "random_weights": control,
+                "tokens": found.tokens,
+                "documents": found.documents,
+            }
+        )
+    frame = pd.DataFrame(records).astype({"distance": "Int64"})
+    return frame.sort_values(["quantity", "layer", "distance"], ignore_index=True)

@@ -1,0 +1,134 @@
+"""Catalogue of outcomes: the number of each token and layer that a regression is of.
+
+Sizes are regressed as their logarithms. What may be negative is regressed as it is, and so are
+angles and cosines, which are bounded. The workflow reads this module when it
+starts.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A number of each token and layer.
+
+    Attributes
+    ----------
+    name : str
+        Name in the configuration and in the columns of its file.
+    label : str
+        What is regressed, in words.
+    unit : str
+        Unit of the coefficients of lags.
+    meaning : str
+        Half a sentence for the documentation.
+    folder : str
+        Folder of its files, beside the norms: "norms", "geometry" or "centred".
+    logarithm : bool
+        Whether its natural logarithm is regressed.
+    first_position : int
+        Position of the first token that has one: 1 where the token before is needed.
+    """
+
+    name: str
+    label: str
+    unit: str
+    meaning: str
+    folder: str = "norms"
+    logarithm: bool = False
+    first_position: int = 0
+
+    def columns(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the column of each layer among those of a file that has this outcome."""
+        suffix = "" if self.folder == "norms" else f".{self.name}"
+        return {
+            name.removesuffix(suffix): name
+            for name in names
+            if name.startswith("layer_") and name.endswith(suffix)
+        }
+
+
+OUTCOMES = {
+    outcome.name: outcome
+    for outcome in (
+        Outcome(
+            "norm",
+            "log norm",
+            "log norm per log norm",
+            "the norm of the adjustment",
+            logarithm=True,
+        ),
+        Outcome(
+            "relative",
+            "log relative norm",
+            "of log relative norms",
+            "|adjustment| / |stream that the block receives|",
+            logarithm=True,
+        ),
+        Outcome(
+            "parallel",
+            "parallel part",
+            "of parallel parts",
+            "the part of the adjustment along the stream, negative where it points against it",
+            folder="geometry",
+        ),
+        Outcome(
+            "orthogonal",
+            "log orthogonal part",
+            "of log orthogonal parts",
+            "the size of the part at right angles to the stream",
+            folder="geometry",
+            logarithm=True,
+        ),
+        Outcome(
+            "log_growth",
+            "log growth",
+            "of log growths",
+            "the log of the norm of stream + adjustment over that of the stream",
+            folder="geometry",
+        ),
+        Outcome(
+            "angle",
+            "angle",
+            "of angles",
+            "the angle by which the adjustment turns the stream, in radians",
+            folder="geometry",
+        ),
+        Outcome(
+            "cosine_previous",
+            "cosine with the token before",
+            "of cosines",
+            "the cosine of the adjustment and that of the token before",
+            folder="geometry",
+            first_position=1,
+        ),
+        Outcome(
+            "cosine_previous_centred",
+            "centred cosine with the token before",
+            "of centred cosines",
+            "the same after the layer's mean vector has been taken from both",
+            folder="centred",
+            first_position=1,
+        ),
+    )
+}
+
+# What a pass measures of directions, in the order of its columns.
+OF_A_PASS = tuple(name for name, outcome in OUTCOMES.items() if outcome.folder == "geometry")
+
+# Of means and of random pairs alone: parts as multiples of the stream's norm.
+RELATIVE = ("parallel_relative", "orthogonal_relative")
+
+# Of means alone: the log of the norm of the next block's input over that of this one's.
+STREAM_GROWTH = "stream_log_growth"
+
+
+def of_logs() -> str:
+    """Return the outcomes whose logarithm is regressed, in one line of Markdown."""
+    return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)
+
+
+def in_words() -> str:
+    """Return the outcomes and what they mean, in one line of Markdown."""
+    return "; ".join(f"`{outcome.name}`, {outcome.meaning}" for outcome in OUTCOMES.values())

@@ -1,0 +1,75 @@
+"""Where adjustments point, in words."""
+
+import numpy as np
+import pandas as pd
+
+from attnlag.adjustments.directions import QUANTITY
+from attnlag.adjustments.outcomes import STREAM_GROWTH
+
+
+def geometry_findings(table: pd.DataFrame, name: str) -> str:
+    """Return what the means say of growth, of turning and of directions.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `geometry_means.table`.
+    name : str
+        Names of the model, the corpus and the site.
+    """
+    lines = [f"{name}, directions:"]
+    lines += [f"  {line}" for line in (*_growth(table), _turn(table), *_cosines(table))]
+    return "\n".join(lines) + "\n"
+
+
+def of_quantity(table: pd.DataFrame, quantity: str, distance: int | None = None) -> pd.DataFrame:
+    """Return the rows of a quantity, by layer."""
+    rows = table[table["quantity"] == quantity]
+    if distance is not None:
+        rows = rows[rows["distance"] == distance]
+    return rows.set_index("layer").sort_index()
+
+
+def _growth(table: pd.DataFrame) -> list[str]:
+    """Return by how much the stream grows from layer to layer."""
+    steps = of_quantity(table, STREAM_GROWTH)["mean"].dropna()
+    if steps.empty:
+        return []
+    factors = np.exp(steps)
+    return [
+        f"the stream grows by a factor of {factors.median():.3f} a layer (median; geometric mean "
+        f"{np.exp(steps.mean()):.3f}), {factors.min():.3f} in layer {factors.idxmin()} to "
+        f"{factors.max():.3f} in layer {factors.idxmax()}"
+    ]
+
+
+def _turn(table: pd.DataFrame) -> str:
+    """Return whether adjustments grow the stream or turn it, beside those of other tokens."""
+    along, across = (of_quantity(table, f"{part}_relative") for part in ("parallel", "orthogonal"))
+    angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
+    against = int((along["mean"] < 0).sum())
+    return (
+        f"an adjustment adds {along['mean'].median():+.1%} of the stream along it "
+        f"({along['random_pairs'].median():+.1%} if it were that to a token of another document) "
+        f"and {across['mean'].median():.1%} at right angles to it, in the median layer; it turns "
+        f"the stream by {angle['mean'].median():.1f}° ({angle['random_pairs'].median():.1f}°) and "
+        f"points against it in {against} of {len(along)} layers"
+    )
+
+
+def _cosines(table: pd.DataFrame) -> list[str]:
+    """Return how alike the adjustments to neighbours are, beside random pairs."""
+    lines = []
+    for quantity, scope in (
+        ("cosine_previous", "as they are"),
+        (QUANTITY, "less their layer's mean"),
+    ):
+        rows = of_quantity(table, quantity, distance=1)
+        if rows["mean"].notna().any():
+            lines.append(
+                f"cosine with the adjustment to the token before, {scope}: median "
+                f"{rows['mean'].median():.2f} over the layers, {rows['mean'].min():.2f} (layer "
+                f"{rows['mean'].idxmin()}) to {rows['mean'].max():.2f} (layer "
+                f"{rows['mean'].idxmax()}); random pairs {rows['random_pairs'].median():.2f}"
+            )
+    return lines

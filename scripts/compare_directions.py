@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Compare the directions of the adjustments of one site and shard, centred by the layer's mean.
+
+The mean vector is that of all shards. Of each token its cosine with the token before is stored, of
+each layer the mean cosine at distances up to 16 tokens, and that of random pairs of tokens.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from attnlag.adjustments import directions
+from attnlag.adjustments.settings import DirectionsSettings
+from attnlag.errors import counted
+from attnlag.pipeline import program
+from attnlag.storage import tables
+
+parser = program.argument_parser(__doc__, DirectionsSettings)
+parser.add_argument("activations", type=Path, help="the adjustments (Parquet)")
+parser.add_argument("--sums", type=Path, required=True, help="first shard; others lie beside it")
+parser.add_argument("--output", type=Path, required=True, help="the cosines of tokens (Parquet)")
+parser.add_argument("--distances", type=Path, required=True, help="means by distance (Parquet)")
+
+
+def main(args):
+    record = tables.provenance(
+        tables.read_provenance(args.activations), "directions", asdict(args.settings), "numpy"
+    )
+    file = pq.ParquetFile(args.activations, pre_buffer=False)
+    means = directions.read_means(tables.shards(args.sums))
+    comparison = directions.Comparison(file, means, args.settings.drop_first)
+    schema = directions.schema(len(means)).with_metadata(tables.metadata(record))
+    with tables.parquet_writer(args.output, schema, compression="zstd") as writer:
+        groups = comparison.previous()
+        for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):
+            writer.write_table(table)
+    tables.write_table(comparison.by_distance(), args.distances, record)
+    program.log.info(
+        "%s, %s: directions of %s",
+        record["model"]["name"],
+        record["corpus"]["name"],
+        counted(file.metadata.num_rows, "token"),
+    )
+
+
+if __name__ == "__main__":
+    program.run(main, parser)

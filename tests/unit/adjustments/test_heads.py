@@ -1,0 +1,142 @@
+"""Norms of attention heads, against each head's vector computed outright, in many families."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from attnlag.adjustments import extraction, heads
+from attnlag.model import architectures
+
+LLAMA = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+}
+GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
+HEADS = {**LLAMA, "head_dim": 16}
+
+# The output projection, the module whose output is added, and what that is multiplied by: Conv1D
+# with a bias, grouped queries, a bias, heads wider than the stream before a norm, a scale, and a
+# projection that is the site itself.
+MODELS = {
+    "gpt2": (GPT, "attn.c_proj", "attn.c_proj", 1.0),
+    "llama": (LLAMA, "self_attn.o_proj", "self_attn.o_proj", 1.0),
+    "starcoder2": (LLAMA, "self_attn.o_proj", "self_attn.o_proj", 1.0),
+    "gemma2": (HEADS, "self_attn.o_proj", "post_attention_layernorm", 1.0),
+    "olmo2": (LLAMA, "self_attn.o_proj", "post_attention_layernorm", 1.0),
+    "granite": ({**LLAMA, "residual_multiplier": 0.22}, "self_attn.o_proj", "self_attn", 0.22),
+    "bloom": (
+        {"vocab_size": 200, "hidden_size": 48, "n_layer": 3, "n_head": 4},
+        *("self_attention.dense", "self_attention.dense", 1.0),
+    ),
+}
+
+
+def small_model(name):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(name, **MODELS[name][0])
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            noise = torch.randn(weights.shape)
+            weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
+    return model
+
+
+def sequences():
+    generator = np.random.default_rng(0)
+    return [generator.integers(1, 200, n).astype(np.int32) for n in (20, 13, 9)]
+
+
+def outright(name, model, sequence):
+    """Return the norm of each head's vector: all others are set to zero before the projection.
+
+    A norm after it is frozen: what it divides by comes from the whole.
+    """
+    _, path, added, scale = MODELS[name]
+    norms = []
+    for block in model.h if hasattr(model, "h") else model.layers:
+        projection, last = block.get_submodule(path), block.get_submodule(added)
+        seen = {}
+        hooks = [
+            projection.register_forward_hook(lambda _, a, o, s=seen: s.update(z=a[0], whole=o))
+        ]
+        with torch.no_grad():
+            model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
+            hooks[0].remove()
+            z, whole = seen["z"].double(), seen["whole"].double()
+            projection.double()
+            nothing = projection(torch.zeros_like(z))
+            of_layer = []
+            for head in range(4):
+                width = z.shape[-1] // 4
+                alone = torch.zeros_like(z)
+                chosen = slice(head * width, (head + 1) * width)
+                alone[..., chosen] = z[..., chosen]
+                vector = projection(alone) - nothing
+                if added == "post_attention_layernorm":
+                    gain = last.weight.double() + (name == "gemma2")
+                    eps = last.eps if hasattr(last, "eps") else last.variance_epsilon
+                    vector = gain * vector / (whole.square().mean(-1, keepdim=True) + eps).sqrt()
+                of_layer.append(scale * vector.norm(dim=-1)[0])
+            projection.float()
+        norms.append(torch.stack(of_layer, dim=-1).numpy())
+    return np.stack(norms)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_norms_of_heads_are_those_of_their_vectors(name):
+    model = small_model(name)
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
+    found = np.stack(adjustments.of(sequences())[heads.ROWS])
+    assert adjustments.heads_found.startswith("heads + bias = adjustment within ")
+    assert found.shape == (3, 42, 4)
+    expected = np.concatenate([outright(name, model, one) for one in sequences()], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=2e-4)
+
+
+def test_heads_are_what_each_attends_to():
+    """Of a Llama: its own attention weights, over values of the two groups of queries."""
+    model = small_model("llama")
+    (sequence, *_) = sequences()
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
+    found = np.stack(adjustments.of([sequence])[heads.ROWS])
+    with torch.no_grad():
+        ids = torch.tensor(sequence[None].astype(np.int64))
+        out = model(input_ids=ids, output_attentions=True, output_hidden_states=True)
+        for layer, block in enumerate(model.layers):
+            values = block.self_attn.v_proj(block.input_layernorm(out.hidden_states[layer]))[0]
+            weights = block.self_attn.o_proj.weight
+            for head in range(4):
+                group = slice(12 * (head // 2), 12 * (head // 2) + 12)
+                gathered = out.attentions[layer][0, head] @ values[:, group]
+                vector = gathered @ weights[:, 12 * head : 12 * head + 12].T
+                norm = vector.norm(dim=-1).numpy()
+                np.testing.assert_allclose(found[layer, :, head], norm, rtol=1e-4)
+
+
+def test_what_is_no_head_is_told():
+    model = small_model("llama")
+    (layer, *_) = heads.located(architectures.locate(model), model.config)
+    z = torch.randn(5, 48)
+    added = z.double() @ layer.weights
+    seen = z, None
+    assert heads.prove([layer], [(seen, added)], 1e-5) < 1e-6
+    for wrong in (added * 1.001, added + 0.01):
+        with pytest.raises(
+            heads.NoHeads, match="in layer 0, heads and bias make up the adjustment"
+        ):
+            heads.prove([layer], [(seen, wrong)], 1e-5)
+    # Another mixer, or a number of heads that does not divide.
+    model.config.num_attention_heads = 7
+    with pytest.raises(heads.NoHeads, match="48 inputs for 7 heads"):
+        heads.located(architectures.locate(model), model.config)
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
+    assert heads.ROWS not in adjustments.of(sequences())
+    assert adjustments.heads_found == "no heads: layer 0 has 48 inputs for 7 heads"

@@ -1,0 +1,116 @@
+"""Regressions of directions in one run, against pandas and statsmodels on the files alone."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import statsmodels.api as sm
+from described import undescribed
+from projects import new_project
+
+from attnlag.regression import permutation
+
+SITE = "results/tiny/small/attention"
+FILES = {"parallel": "geometry", "cosine_previous_centred": "centred"}
+CLOSE = {"rtol": 1e-6, "atol": 1e-8}
+
+
+@pytest.fixture(scope="module")
+def project(gpt2, tmp_path_factory):
+    project = new_project(tmp_path_factory.mktemp("directions") / "project", gpt2)
+    project.write_config(
+        # What is no vector is stored in full.
+        extraction={
+            **{"geometry": True, "heads": True},
+            **{"storage_dtype": "float16", "batch_tokens": 64},
+        },
+        regressions={name: {"outcome": name, "lags": [1, 2]} for name in FILES},
+        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
+    )
+    del project.config["regressions"]["notebook"]
+    project.write_config()
+    project.run()
+    return project
+
+
+def rows_of(path, outcome):
+    """Return outcome and lags of layer 1, without the first token of a sequence."""
+    values = pq.read_table(path).to_pandas()
+    values["document"] = values["document"].astype(str)
+    y = values[f"layer_01.{outcome}"].astype(np.float64).where(values["position"] >= 1)
+    by_sequence = y.groupby([values["document"], values["window"]])
+    rows = {"y": y, "lag_1": by_sequence.shift(1), "lag_2": by_sequence.shift(2)}
+    return pd.DataFrame(rows).assign(document=values["document"]).dropna()
+
+
+def ols(rows):
+    return sm.OLS(rows["y"], sm.add_constant(rows[["lag_1", "lag_2"]]))
+
+
+@pytest.mark.parametrize(("outcome", "folder"), FILES.items())
+def test_a_regression_of_directions_is_that_of_its_file(project, outcome, folder):
+    """The coefficients, their errors and both controls; what is negative is no logarithm."""
+    base = project.folder / SITE
+    rows = rows_of(base / folder / "0000.parquet", outcome)
+    assert outcome != "parallel" or (rows["y"] < 0).any()
+    table = pd.read_parquet(base / outcome / "coefficients.parquet")
+    mine = table[table["layer"] == 1].set_index("term")
+    groups = {"groups": pd.factorize(rows["document"])[0]}
+    oracle = ols(rows).fit(cov_type="cluster", cov_kwds=groups, use_t=True)
+    names = ["const", "lag_1", "lag_2"]
+    np.testing.assert_allclose(mine["estimate"], oracle.params[names], **CLOSE)
+    np.testing.assert_allclose(mine["std_error"], oracle.bse[names], **CLOSE)
+
+    controls = pd.read_parquet(base / outcome / "controls.parquet").query("layer == 1")
+    untrained = ols(rows_of(base / folder / "random_weights.parquet", outcome)).fit().params
+    np.testing.assert_allclose(controls["random_weights"], untrained[names[1:]], **CLOSE)
+    path = base / outcome / "permutations" / "0000.parquet"
+    terms, found = permutation.estimates_of_orders(
+        permutation.merged_products([permutation.read_products(path)])
+    )
+    places = [terms.index("lag_1"), terms.index("lag_2")]
+    np.testing.assert_allclose(found[0, 1, places], oracle.params[names[1:]], **CLOSE)
+
+
+def test_the_means_stand_beside_pairs_and_random_weights(project):
+    base = project.folder / SITE
+    means = pd.read_parquet(base / "geometry" / "means.parquet")
+    values = pq.read_table(base / "geometry" / "0000.parquet").to_pandas()
+    kept = values[values["position"] >= 1]
+    angle = means.query("quantity == 'angle' and layer == 1").iloc[0]
+    np.testing.assert_allclose(angle["mean"], kept["layer_01.angle"].mean(), rtol=1e-6)
+    stored = pq.read_metadata(base / "geometry" / "0000.parquet").metadata
+    pairs = json.loads(stored[b"attnlag.random_pairs"])
+    assert angle["random_pairs"] == pytest.approx(pairs["angle"][1])
+    random = pq.read_table(base / "geometry" / "random_weights.parquet").to_pandas()
+    random = random.loc[random["position"] >= 1, "layer_01.angle"].mean()
+    assert angle["random_weights"] == pytest.approx(random, rel=1e-6)
+    # The token before is left out where it is a first one.
+    later = values[values["position"] >= 2]["layer_01.cosine_previous"].mean()
+    cosine = means.query("quantity == 'cosine_previous' and layer == 1").iloc[0]
+    assert cosine["mean"] == pytest.approx(later, rel=1e-6)
+    stream = pq.read_table(project.folder / "results/tiny/small/stream/0000.parquet").to_pandas()
+    growth = np.log(stream["layer_01"] / stream["layer_00"])[values["position"] >= 1].mean()
+    step = means.query("quantity == 'stream_log_growth'")
+    assert step["mean"].tolist() == pytest.approx([growth], rel=1e-5)
+    text = (base / "geometry" / "findings.txt").read_text()
+    assert f"the stream grows by a factor of {np.exp(growth):.3f} a layer" in text
+    assert list(undescribed(project.folder)) == []
+
+
+@pytest.mark.parametrize(
+    ("extraction", "words"),
+    [
+        ({"geometry": False}, "with extraction.geometry: false"),
+        ({"geometry": True, "keep": "norms"}, "with extraction.keep: norms"),
+    ],
+)
+def test_what_is_not_measured_is_not_regressed(gpt2, tmp_path, extraction, words):
+    project = new_project(tmp_path / "project", gpt2)
+    outcome = {"outcome": "cosine_previous_centred", "lags": [1]}
+    project.write_config(extraction=extraction, regressions={"alike": outcome})
+    printed = project.snakemake("-n").stdout
+    assert f"regressions.alike.outcome: found cosine_previous_centred {words}" in printed
+    assert "Traceback" not in printed

@@ -1,0 +1,110 @@
+# Where adjustments point: along the stream or across it, and like those of other tokens or not. The
+# extraction has measured what needs the stream; the layer's mean is known once vectors are stored.
+
+OF_SITE = "results/{model}/{corpus}/{site}"
+
+
+if CONFIG.extraction.geometry and CONFIG.extraction.keep == "vectors":
+
+    rule compare_directions:
+        input:
+            activations=f"{OF_SITE}/activations/{{shard}}.parquet",
+            sums=shards_of(f"{OF_SITE}/sums/{{shard}}.parquet"),
+        output:
+            cosines=f"{OF_SITE}/centred/{{shard}}.parquet",
+            distances=f"{OF_SITE}/distances/{{shard}}.parquet",
+        log:
+            "logs/{model}/{corpus}/{site}/centred/{shard}.log",
+        benchmark:
+            "logs/{model}/{corpus}/{site}/centred/{shard}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=memory(2000),
+            runtime=minutes(120),
+        params:
+            settings=settings_of("compare_directions"),
+            code=code("compare_directions"),
+        message:
+            "compare the directions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}, shard {wildcards.shard}"
+        shell:
+            'python "$ATTNLAG"/scripts/compare_directions.py {input.activations:q}'
+            " --sums {input.sums[0]:q} --settings {params.settings:q}"
+            " --output {output.cosines:q} --distances {output.distances:q}"
+            " --memory {resources.mem_mb} --log {log:q}"
+
+
+if CONFIG.extraction.geometry:
+
+    rule summarize_geometry:
+        input:
+            geometry=shards_of(f"{OF_SITE}/geometry/{{shard}}.parquet"),
+            stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
+            # Only of stored vectors.
+            distances=(
+                shards_of(f"{OF_SITE}/distances/{{shard}}.parquet")
+                if CONFIG.extraction.keep == "vectors"
+                else []
+            ),
+            random_weights=(
+                f"{OF_SITE}/geometry/random_weights.parquet"
+                if CONFIG.controls.random_weights
+                else []
+            ),
+            random_weights_stream=(
+                "results/{model}/{corpus}/stream/random_weights.parquet"
+                if CONFIG.controls.random_weights
+                else []
+            ),
+        output:
+            means=f"{OF_SITE}/geometry/means.parquet",
+            means_csv=f"{OF_SITE}/geometry/means.csv",
+            findings=f"{OF_SITE}/geometry/findings.txt",
+        log:
+            "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
+        benchmark:
+            "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=memory(1000),
+            runtime=minutes(60),
+        params:
+            settings=settings_of("summarize_geometry"),
+            distances=lambda wildcards, input: input.distances[:1],
+            code=code("summarize_geometry"),
+        message:
+            "take the means of directions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+        shell:
+            'python "$ATTNLAG"/scripts/summarize_geometry.py {input.geometry[0]:q}'
+            " --stream {input.stream[0]:q} --distances {params.distances:q}"
+            " --random-weights {input.random_weights:q}"
+            " --random-weights-stream {input.random_weights_stream:q}"
+            " --settings {params.settings:q} --site {wildcards.site:q}"
+            " --output {output.means:q} --findings {output.findings:q}"
+            " --memory {resources.mem_mb} --log {log:q}"
+
+    rule plot_geometry:
+        input:
+            rules.summarize_geometry.output.means,
+        output:
+            figures_of("plot_geometry", f"{OF_SITE}/figures", regression="all"),
+        log:
+            "logs/{model}/{corpus}/{site}/figures/plot_geometry.log",
+        benchmark:
+            "logs/{model}/{corpus}/{site}/figures/plot_geometry.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=memory(1000),
+            runtime=minutes(30),
+        params:
+            code=code("plot_geometry"),
+        message:
+            "draw the directions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+        shell:
+            'python "$ATTNLAG"/scripts/plot_geometry.py {input:q} --output {output:q}'
+            " --memory {resources.mem_mb} --log {log:q}"
