@@ -1,8 +1,8 @@
-"""The catalogue of covariates: what a regression can hold fixed beside lags and leads.
+"""The catalogue of covariates: the variables that a regression can hold fixed.
 
-A covariate is one entry of `CATALOGUE`. From it come the names that a configuration may use, the
-columns of the design, what moves with the tokens under permutation, the files that a job is
-given, and the tables of the documentation.
+A covariate is one entry of `CATALOGUE`. The allowed names in a configuration, the columns of the
+design, the values that move with the tokens under permutation, the input files of jobs, and the
+tables of the documentation all derive from it.
 
 The workflow reads this module each time that it starts. The functions import numpy and pyarrow
 themselves, because these imports take a quarter of a second.
