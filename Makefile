@@ -10,10 +10,10 @@ READY := .venv/.installed
 TESTED := .venv/.tested
 PIP := -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 
-run: $(READY) ## the main job: set up .venv, fetch the model, make everything
+run: $(READY) ## the main job: set up .venv, fetch the model, run everything
 	$(BIN)/snakemake --cores all
 
-test: $(TESTED) ## the tests
+test: $(TESTED) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(OPTIONS)
 
 # An environment is made anew only when its list changes.
@@ -35,21 +35,21 @@ $(TESTED): $(READY)
 	.venv-$*/bin/python $(PIP) --editable '.[$*]'
 	touch $@
 
-test-slurm: .venv-slurm/.installed ## a real Slurm on this machine, installed if need be (Debian, as root)
+test-slurm: .venv-slurm/.installed ## test on a real Slurm on this machine, installing it if needed (Debian, as root)
 	.venv-slurm/bin/python -m pytest tests/slurm
 
-test-storage: .venv-storage/.installed ## results in a bucket of a server on this machine
+test-storage: .venv-storage/.installed ## test results in a bucket of a server on this machine
 	.venv-storage/bin/python -m pytest tests/storage
 
-test-report: .venv-report/.installed ## the report in a browser, installed if need be (Debian, as root)
+test-report: .venv-report/.installed ## test the report in a browser, installing it if needed (Debian, as root)
 	command -v chromium || { apt-get update -qq && apt-get install -qq -y chromium; }
 	.venv-report/bin/python -m pytest tests/report
 
 KILLS ?= 50
-crashes: $(TESTED) ## runs that are killed at random moments, 50 times each, and mended: an hour
+crashes: $(TESTED) ## kill runs at random moments, 50 times each, and check that they recover: an hour
 	$(BIN)/python tests/support/killing.py --kills $(KILLS)
 
-lint: $(TESTED) ## style, types, and pages that are generated from the code
+lint: $(TESTED) ## check style, types and generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -60,11 +60,11 @@ lint: $(TESTED) ## style, types, and pages that are generated from the code
 	$(BIN)/python scripts/describe_outputs.py --check
 
 # A package that the index says nothing about counts as a failure.
-audit: .venv-audit/.installed ## known vulnerabilities of what is installed, from the package index
+audit: .venv-audit/.installed ## look up known vulnerabilities of the installed packages
 	$(BIN)/python -m pip list --exclude attnlag --format freeze | sed 's/+.*//' > .venv-audit/installed.txt
 	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r .venv-audit/installed.txt
 
-bench: $(TESTED) ## speed, memory and coverage of intervals: hours
+bench: $(TESTED) ## measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/regression.py
@@ -72,40 +72,40 @@ bench: $(TESTED) ## speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/scaling.py
 
-architectures: $(TESTED) ## docs/architectures.md: a tiny model of every causal type of transformers
+architectures: $(TESTED) ## write docs/architectures.md from tiny models of every causal type
 	$(BIN)/python benchmarks/architectures.py
 
-list: $(READY) ## what config/config.yaml names, and the figures with their paths
+list: $(READY) ## list what config/config.yaml names, and the figures with their paths
 	@$(BIN)/python scripts/list_study.py
 
-figure: $(READY) ## one figure and what it needs: make figure FIGURE=coefficients
+figure: $(READY) ## make one figure and what it needs: make figure FIGURE=coefficients
 	figures=$$($(BIN)/python scripts/list_study.py --figure '$(FIGURE)') && $(BIN)/snakemake $$figures
 
-report: run ## the report of the results, in one file
+report: run ## make the report of the results, in one file
 	$(BIN)/snakemake --report results/report.zip
 
-verify: $(READY) ## every file that is there against the record of what made it
+verify: $(READY) ## check every file against the record of what made it
 	$(BIN)/python scripts/verify_results.py
 
-check-repro: $(TESTED) ## the workflow again and again, as runs may differ; with CONFIG=FILE, that one
+check-repro: $(TESTED) ## check that variants of a run give the same results; CONFIG=FILE names a configuration
 	$(BIN)/python tests/support/check_reproducibility.py $(if $(CONFIG),--configfile $(CONFIG))
 
-docs: $(TESTED) ## the pages that are generated from the code
+docs: $(TESTED) ## write the pages that are generated from the code
 	$(BIN)/python scripts/describe_config.py
 	$(BIN)/python scripts/describe_licences.py
 	$(BIN)/python scripts/describe_outputs.py
 
-gallery: $(READY) ## the figures of the default run, for docs/gallery/
+gallery: $(READY) ## copy the figures of the default run to docs/gallery/
 	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
 	$(BIN)/python scripts/copy_gallery.py
 
 # A link that leads nowhere is an error.
-site: .venv-docs/.installed run ## the documentation as pages, in site/, with the notebook executed
+site: .venv-docs/.installed run ## build the documentation in site/, with the notebook executed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
 # torch stays a range, so that a build for CPU that is at hand is used; what a build for CUDA brings
 # along is for torch to choose.
-lock: ## the exact versions in requirements.txt, from the ranges in pyproject.toml
+lock: ## write requirements.txt from the version ranges in pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,report,slurm,storage,audit]'
 	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
@@ -113,9 +113,9 @@ lock: ## the exact versions in requirements.txt, from the ranges in pyproject.to
 	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt
 	mv .venv-lock/new.txt requirements.txt
 
-clean: ## everything that make has made
+clean: ## remove everything that make has made
 	rm -rf .venv .venv-* .snakemake logs results data/models site build
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-help: ## this list
+help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'

@@ -265,19 +265,20 @@ def reason_of(error):
 
 HEADER = """# Which architectures run
 
-A tiny model with random weights of every type that transformers {version} has a causal language
-model for, put through what a run does with a model: the proof of its sites, the exchange of later
-tokens, sequences alone and in company. Every proved row agrees with plain hooks on the same
-modules, one sequence at a time, to 10⁻⁴ of each vector. `make architectures` writes this page.
+For every type with a causal language model in transformers {version}, a tiny model with random
+weights went through the checks of a run: the proof of its sites, the exchange of later tokens,
+and sequences computed alone and in batches. Every proved row agrees with plain hooks on the
+same modules, one sequence at a time, to 10⁻⁴ of each vector. `make architectures` writes this
+page.
 
 - *proved*: the type is in the [table](families.md).
-- *proved by trying*: it is not; layouts were tried, and one passes the proof. A run does the same
-  and says what it found. Where two pairs of modules are named, layers differ; mixers other than
-  attention are in brackets.
-- *refused*: nothing passes. [Declared](families.md#in-the-configuration) modules may, unless the
-  model normalises the stream itself or a block adds more than two vectors.
-- *not run*: the size of its parts cannot be guessed, or it takes libraries that are not installed.
-  A run tries it all the same.
+- *proved by trying*: the type is not in the table, but one of the known layouts passes the
+  proof. A run does the same and logs what it found. If two pairs of modules are named, layers
+  differ. Mixers other than attention are in brackets.
+- *refused*: no layout passes. [Declared](families.md#in-the-configuration) modules may pass,
+  unless the model normalises the stream itself or a block adds more than two vectors.
+- *not run*: the sizes of a tiny model cannot be guessed, or it needs libraries that are not
+  installed. A run tries such a model all the same.
 
 {counts}
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Sum the cross-products of one shard's design with slopes for each class of tokens.
 
-Beside the terms of the design stand the level of each class, and each lag and lead where the token
-is of the class. One batch of rows is in memory at a time.
+The sums include the level of each class, and each lag and lead times the indicator of each class.
+One batch of rows is in memory at a time.
 """
 
 import json

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Sum the cross-products of one shard's design, per document and layer.
 
-What the regression needs of the rows is in these sums; they are a few numbers a document, and
-shards add up. One batch of rows is in memory at a time.
+These sums are all that the regression needs from the rows. They are a few numbers per document, and
+the sums of all shards add up. One batch of rows is in memory at a time.
 """
 
 from pathlib import Path

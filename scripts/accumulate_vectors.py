@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Multiply the vectors of one site and shard with those before them, per layer and fold."""
+"""Sum the products of one shard's vectors with the preceding vectors, per layer and fold."""
 
 from dataclasses import asdict
 from pathlib import Path

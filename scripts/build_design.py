@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Put the log norm of each token beside what may predict it, for one shard.
+"""Build the design of one shard: the log norm of each token and its regressors.
 
-The norm is as it is, or relative to that of the residual stream. What may predict it is the log
-norms of the tokens before and after it, and the covariates. Lags and leads do not cross a window or
-a document. The first tokens of every sequence, which are attention sinks, are neither outcomes nor
-predictors.
+The outcome is the norm or the norm relative to that of the residual stream. The regressors are the
+log norms of preceding and following tokens, and the covariates. Lags and leads do not cross a
+window or a document. The first tokens of every sequence, which are attention sinks, are neither
+outcomes nor regressors.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Say whether every layer of every regression was fitted; fail if one was not.
+"""Check that every layer of every regression was fitted; fail if one was not.
 
-The last program of a run: all other results are made by then, and its exit status is the run's. A
-first layer without a layer before it is no failure where a regression asks for that one's norms.
+This is the last program of a run. All other results exist when it starts, and its exit status is
+that of the run. With the covariate `previous_layer`, an unfitted first layer is not a failure.
 """
 
 from pathlib import Path

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Compare models over relative depth: one table of all coefficients, and one row per pair.
 
-Takes the coefficients of any number of regressions, models, corpora and sites. The cross-products,
-for the bootstrap by document, are in the folder ``crossproducts`` beside each. Writes the
-coefficients of all of them as one table, the table of pairs of models, a page of each, and the
-findings.
+Takes the coefficients of any number of regressions, models, corpora and sites. The folder
+``crossproducts`` beside each has the cross-products for the bootstrap by document. Writes one table
+of all coefficients, a table of pairs of models, a page for each table, and the findings.
 """
 
 from dataclasses import asdict

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Reduce the adjustments of one site and shard to their L2 norms and the sums of their vectors.
 
-The norm itself is stored, not its logarithm; what to do with a norm of zero is for the design to
-decide, where it is counted.
+The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fit the lags of a regression as documents, parts of speech and tokens are held fixed.
 
-Also decompose what that changes the lags by into the part of each.
+Also decompose the change of the lags into the contribution of each.
 """
 
 from dataclasses import asdict

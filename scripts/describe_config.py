@@ -1,8 +1,8 @@
-"""Write what is generated from the classes of the configuration.
+"""Write the files that are generated from the classes of the configuration.
 
-That is the JSON schema in workflow/schemas/, with which editors complete and check a
-configuration, and the tables of keys in config/README.md, between two marks. With --check
-nothing is written: the files that are not up to date are named, and the status is 1.
+These are the JSON schema in workflow/schemas/, with which editors complete and check a
+configuration, and the tables of keys in config/README.md, between two marks. With --check,
+nothing is written: files that are not up to date are named, and the exit status is 1.
 """
 
 import inspect
@@ -45,7 +45,7 @@ def tables() -> str:
         if name == "models":
             for source, kind in SOURCES.items():
                 parts.append(f"{keys_of}, `source: {source}`\n\n{table(kind)}")
-            parts.append(f"{keys_of}, `sites`\n\n{table(ModulePaths)}")
+            parts.append(f"{keys_of}, `modules`\n\n{table(ModulePaths)}")
         else:
             (section,) = classes_of(name)
             parts.append(f"{keys_of}\n\n{table(section)}")

@@ -1,7 +1,7 @@
 """Write docs/licences.md: the packages that attnlag needs, and the licences that they state.
 
-Each package is looked up in the environment that runs this program. With --check nothing is
-written: a list that is not up to date is named, and the status is 1.
+Each package is looked up in the environment that runs this program. With --check, nothing is
+written: a list that is not up to date is named, and the exit status is 1.
 """
 
 from importlib import metadata
@@ -14,10 +14,10 @@ from attnlag.pipeline.generated_pages import write_or_check
 HEADER = """\
 # Licences of the packages
 
-What the packages that attnlag and its default run need state about their own licence, as
-`python scripts/describe_licences.py` writes it and `make lint` checks it. torch is not in the list,
-since any version of a range will do: it is under BSD-3-Clause, with parts of others under licences
-of theirs. attnlag itself is under the [MIT licence](../LICENSE).
+This page lists the licences that the packages of attnlag and its default run state. `python
+scripts/describe_licences.py` generates it, and `make lint` checks it. torch is not in the list,
+because any version of a range is allowed: it is under BSD-3-Clause, with parts under other
+licences. attnlag itself is under the [MIT licence](../LICENSE).
 
 | package | version | licence |
 |---|---|---|

@@ -1,6 +1,6 @@
 """Write docs/outputs.md: every file that a run makes, and what its columns mean.
 
-With --check nothing is written: a page that is not up to date is named, and the status is 1.
+With --check, nothing is written: a page that is not up to date is named, and the exit status is 1.
 """
 
 from attnlag.pipeline.generated_pages import write_or_check
@@ -10,21 +10,21 @@ PAGE = "docs/outputs.md"
 HEADER = """\
 # Files and columns
 
-What a run writes, as `python scripts/describe_outputs.py` writes this page and `make lint` checks
-it; the tests hold it against the files of real runs. `{model}`, `{corpus}`, `{site}` and
-`{regression}` are names of the configuration, `{shard}` is `0000` and so on, `{format}` svg or png,
-`{size}` nothing for a page, `_column` or `_slide` where `figures.sizes` asks for them.
-In the names of columns, NN stands for a layer, counted from 0, and TERM for a regressor: `lag_1`,
-`lead_1`, a covariate.
+This page lists the files that a run writes. `python scripts/describe_outputs.py` generates it,
+and the tests compare it with the files of real runs. `{model}`, `{corpus}`, `{site}` and
+`{regression}` are names in the configuration, `{shard}` is `0000` and so on, and `{format}` is
+svg or png. `{size}` is empty for a page, and `_column` or `_slide` if `figures.sizes` asks for
+these. In column names, NN stands for a layer, counted from 0, and TERM for a regressor:
+`lag_1`, `lead_1` or a covariate.
 
-Every table that is there as CSV is there as Parquet too, with the same columns and all digits. A
-Parquet file has in its metadata, under `attnlag`, a JSON text that says what made it. What no
-number could be computed for is empty (NaN). [How to read them](reading.md) has examples.
+Every CSV table is also stored as Parquet, with the same columns and all digits. The metadata of
+a Parquet file contain, under `attnlag`, a JSON text that records what made it. Values that
+could not be computed are empty (NaN). [Read the results](reading.md) has examples.
 """
 
 
 def page() -> str:
-    """Return the page, in Markdown."""
+    """Return the page in Markdown."""
     lines = [HEADER]
     # A regression and a null have a figure of one name.
     for output in {output.path: output for output in OUTPUTS}.values():

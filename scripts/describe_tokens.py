@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Describe every token of one shard: its bytes, its word, its part of speech, its frequency.
 
-The bytes of the tokens are proved to be those of the text. Words and parts of speech come from a
-tagger, or with the corpus; where no tagger is for a document's language its tokens have no tag.
+The program proves that the bytes of the tokens are those of the text. Words and parts of speech
+come from a tagger or from the corpus. Tokens of a document in a language without a tagger have no
+tag.
 """
 
 from dataclasses import asdict

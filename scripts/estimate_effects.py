@@ -2,7 +2,7 @@
 """Measure in one shard how changes of adjustments move the sizes of later ones.
 
 The derivative comes from reverse mode, all sources of a target at once; finite interventions change
-one adjustment at a time and run the model again. What is stored are sums, a document each.
+one adjustment at a time and run the model again. The output is one set of sums per document.
 """
 
 from dataclasses import asdict

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Run a model over one shard of tokens and store what its sublayers add, a file per site.
+"""Run a model over one shard of tokens and store its adjustments, in one file per site.
 
-The model is loaded once, and one forward pass serves all layers and sites. Rows leave in corpus
-order, a row group at a time, so that memory does not grow with the shard. With ``keep: norms``
-the vectors are reduced to their L2 norms on the way and never stored. Of the residual stream that
-each block receives, the norms alone are stored. Where they are asked for, the directions of the
-adjustments, the norms of attention heads and the surprisal of each token come from the same pass.
+The model is loaded once, and one forward pass serves all layers and sites. Rows are written in
+corpus order, one row group at a time, so that memory does not grow with the shard. With ``keep:
+norms``, the vectors are reduced to their L2 norms and never stored. The residual stream that each
+block receives is stored as norms only. On request, the same pass gives the directions of the
+adjustments, the norms of attention heads and the surprisal of each token.
 """
 
 from contextlib import ExitStack

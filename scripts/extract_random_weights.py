@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Run a model with random weights over some documents and store norms and directions per site.
 
-Where vectors are kept, those of these documents are stored too.
-
-The architecture and the tokenizer are the model's own; the weights are as they are before any
-training. What the regressions find here, the architecture gives for nothing.
+The architecture and the tokenizer are those of the model; the weights are as they are before any
+training. The regressions of these norms show what the architecture alone gives. Where vectors are
+kept, the vectors of these documents are stored too.
 """
 
 from contextlib import ExitStack

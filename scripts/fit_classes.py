@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fit slopes by class of tokens in every layer, and test whether all classes have one slope."""
+"""Fit slopes by class of tokens in every layer, and test whether the slopes are equal."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Turn the effects of all shards into elasticities with intervals, beside what predicts.
+"""Turn the effects of all shards into elasticities with intervals and predictive counterparts.
 
-The predictive partner of each elasticity is the regression of the target layer's log norms on those
-of the source layer, over all documents.
+The counterpart of each elasticity is the regression of the target layer's log norms on those of the
+source layer, over all documents.
 """
 
 from dataclasses import asdict

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Fit one regression in every layer, to all documents and to each group of them.
 
-Reads the cross-products of all shards, and then their designs for what only the residuals tell.
-Writes the tables of coefficients, controls, fits, influential documents and groups, a page of the
-coefficients, the sums over the residuals, a summary per layer as text, and the findings.
+Reads the cross-products of all shards, and then their designs for the statistics that need
+residuals. Writes the tables of coefficients, controls, fits, influential documents and groups, a
+page of the coefficients, the sums over the residuals, a summary of each layer as text, and the
+findings.
 """
 
 import json

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Regress the vectors of tokens on those before them, and say how well they are predicted.
+"""Regress the vectors of tokens on preceding vectors, and measure how well they are predicted.
 
-The fits come from the cross-products of all shards; the vectors are read once more for the error
-of each document, from which intervals come.
+The fits come from the cross-products of all shards; the vectors are read again for the error of
+each document, which the intervals need.
 """
 
 from dataclasses import asdict

@@ -1,6 +1,6 @@
 """List what a configuration names, and the figures of its runs with their paths.
 
-With --figure the paths of one figure alone are printed, for snakemake to make.
+With --figure, only the paths of one figure are printed, for snakemake to make.
 """
 
 import argparse

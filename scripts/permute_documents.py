@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sum the cross-products of one shard with the tokens of each document in another order.
 
-They show what the coefficients would be if order meant nothing.
+These sums show what the coefficients would be if order meant nothing.
 """
 
 from dataclasses import asdict

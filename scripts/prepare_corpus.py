@@ -1,8 +1,8 @@
 r"""Read the files of a corpus into one Parquet table: document, text and group.
 
-Everything after this stage reads that one table, so it need not know what the documents were
-stored in. It is also where mistakes in the data are found: all of them at once, each with its
-file and line, before any model is loaded.
+All later stages read this table, so they do not depend on the format of the files. This stage also
+reports mistakes in the data, all at once and each with its file and line, before any model is
+loaded.
 
     prepare_corpus.py data/prompts.jsonl --corpus prompts \
         --settings '{"id": "id", "text": "text", "group": "genre", "split": "none"}' \

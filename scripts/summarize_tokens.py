@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Count characters and tokens of a corpus, and how often each token occurs.
 
-How many characters a token stands for differs between genres and languages, and with it how far
-a lag of one token reaches. A regression may hold the frequency of a token fixed.
+The number of characters per token differs between genres and languages, and so does the amount of
+text that a lag of one token spans. A regression may hold the frequency of a token fixed.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take the effects of tokens out of one shard's design."""
+"""Remove the effects of tokens from one shard's design."""
 
 from pathlib import Path
 

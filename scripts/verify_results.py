@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Check every result against the record of what made it, and say what is not as recorded.
+"""Check every result against the record of what made it.
 
-Everything is read again. A line names each file whose content has changed, that is missing, or that
-nothing on record has made; the status is 1 if there is any. Whether the configuration asks for
-something else by now, `snakemake -n` says. Run this from the project's folder; it needs no network.
+The program reads all files again. One line names each file that has changed, that is missing, or
+that no recorded job made; the exit status is 1 if there is any. `snakemake -n` says whether the
+results match the current configuration. Run this from the project's folder; it needs no network.
 """
 
 import argparse

@@ -8,7 +8,7 @@ In a notebook::
     fit = attnlag.fit(measured, lags=[1, 2], fixed_effects="document")
     study = attnlag.read("results")
 
-The library knows tensors, arrays and tables; it knows nothing of Snakemake. Each program in
+The library works on tensors, arrays and tables and is independent of Snakemake. Each program in
 ``scripts/`` reads its inputs, calls the library and writes its outputs.
 """
 

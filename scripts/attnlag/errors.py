@@ -1,4 +1,4 @@
-"""What a user did that cannot work, and how to say so."""
+"""Errors for users, and the wording of their messages."""
 
 import json
 import os

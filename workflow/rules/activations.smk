@@ -3,7 +3,7 @@
 
 GEOMETRY = "results/{model}/{corpus}/{site}/geometry/{shard}.parquet"
 KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
-# What the model predicts at each token, where it is asked for.
+# Surprisal and entropies of the model's predictions, on request.
 PREDICTED = ["results/{model}/{corpus}/surprisal/{shard}.parquet"] * CONFIG.with_surprisal()
 
 
@@ -36,7 +36,7 @@ rule extract_activations:
         mem_mb=memory_of_extraction,
         runtime=minutes(240),
         gpu=int(CONFIG.extraction.device.startswith("cuda")),
-        # What changes only speed is handed over here: it is no reason to run again.
+        # Settings that only change speed are passed here, so that a change reruns nothing.
         device=CONFIG.extraction.device,
         batch_tokens=CONFIG.extraction.batch_tokens,
     params:

@@ -1,5 +1,5 @@
-# What the rules share: the checked configuration, the settings and the code of each stage, and what
-# jobs need.
+# Shared by all rules: the checked configuration, the settings and the code of each stage, and the
+# resources of jobs.
 
 import os
 import re
@@ -15,7 +15,7 @@ from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
 
-# A file given with --configfile stands for itself; Snakemake would merge it into this one. Where
+# A file given with --configfile replaces this one; Snakemake would merge the two. Where
 # attnlag is a module, the configuration comes from the workflow that uses it.
 if not workflow.overwrite_configfiles:
     if Path("config/config.yaml").exists() and (problems := reading_problems("config/config.yaml")):
@@ -25,7 +25,7 @@ if not workflow.overwrite_configfiles:
 
 
 CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
-# A job may run where the user's files are not: the run that submitted it has looked.
+# A job may run on a machine without the user's files. The submitting run has checked them.
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 
@@ -33,8 +33,8 @@ if problems and (CONFIG is None or workflow.is_main_process):
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "30")
 
-# pip installs the software. This names the same packages for whoever asks Snakemake to deploy
-# software with conda.
+# pip installs the software. This environment names the same packages for users who let Snakemake
+# deploy software with conda.
 ENVIRONMENT = "../envs/attnlag.yaml"
 
 RESULTS = "results/{model}/{corpus}/{site}/{regression}"

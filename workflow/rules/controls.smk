@@ -1,4 +1,4 @@
-# What the regressions are held against: the order of tokens permuted, and random weights.
+# The controls of the regressions: permuted order and random weights.
 
 
 rule permute_documents:

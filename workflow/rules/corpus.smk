@@ -17,7 +17,7 @@ rule prepare_corpus:
     resources:
         mem_mb=memory(1000, 8),
         runtime=minutes(30),
-        # Only for a notice about few documents: it is no reason to run again.
+        # Used only for a notice about few documents, so that a change reruns nothing.
         covariance=CONFIG.inference.covariance,
     params:
         settings=settings_of("prepare_corpus"),

@@ -28,7 +28,7 @@ rule estimate_effects:
         mem_mb=memory_of_effects,
         runtime=minutes(240),
         gpu=int(CONFIG.extraction.device.startswith("cuda")),
-        # What changes only speed is handed over here: it is no reason to run again.
+        # Settings that only change speed are passed here, so that a change reruns nothing.
         device=CONFIG.extraction.device,
         batch_tokens=CONFIG.causal.batch_tokens if CONFIG.causal else 0,
     params:

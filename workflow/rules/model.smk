@@ -19,7 +19,7 @@ rule fetch_model:
     resources:
         mem_mb=memory(4000),
         runtime=minutes(120),
-        # What only asserts something is handed over here: it is no reason to run again.
+        # Settings that only assert something are passed here, so that a change reruns nothing.
         layers=lambda wildcards: CONFIG.models[wildcards.model].layers or 0,
         width=lambda wildcards: CONFIG.models[wildcards.model].width or 0,
     params:

@@ -1,8 +1,8 @@
-"""Directions of adjustments once the layer's mean vector has been taken from them.
+"""Directions of adjustments after the layer's mean vector is subtracted.
 
-What all adjustments of a layer have in common makes any two of them alike. The mean vector is that
-of the whole corpus, so this needs stored vectors: their sums come with the norms, and a second pass
-compares the tokens.
+All adjustments of a layer share a common component, which makes any two of them similar. The mean
+vector is that of the whole corpus, so this needs stored vectors: their sums are computed with the
+norms, and a second pass compares the tokens.
 """
 
 from collections.abc import Iterator

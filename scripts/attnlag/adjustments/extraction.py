@@ -1,4 +1,4 @@
-"""Forward passes over batches of sequences, and what the sublayers add in them."""
+"""Forward passes over batches of sequences, and the adjustments that they give."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

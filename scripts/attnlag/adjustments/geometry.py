@@ -1,7 +1,7 @@
-"""Where adjustments point: along the stream or across it, and like the one before or not.
+"""Directions of adjustments: relative to the stream and to the adjustment of the token before.
 
-All is computed in the forward pass, from products of two vectors that are summed in float64. For
-an adjustment ``a`` to a stream ``x``, the input of the block::
+All numbers are computed in the forward pass, from products of two vectors that are summed in
+float64. For an adjustment ``a`` to a stream ``x``, the input of the block::
 
     parallel        <a, x> / |x|
     orthogonal      |a - parallel x / |x||
@@ -9,8 +9,8 @@ an adjustment ``a`` to a stream ``x``, the input of the block::
     angle           the angle between x and x + a
     cosine_previous <a, b> / (|a| |b|), b the adjustment to the token before
 
-Beside its mean over tokens stands what random pairs give: the adjustment to a token and the stream,
-or the adjustment, of a token of another document.
+The control of their means is random pairs: the adjustment to a token and the stream, or the
+adjustment, of a token in another document.
 """
 
 import hashlib

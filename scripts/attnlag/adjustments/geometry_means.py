@@ -1,4 +1,4 @@
-"""Means of the directions of adjustments by layer, beside what random pairs and weights give."""
+"""Means of the directions of adjustments by layer, beside random pairs and random weights."""
 
 import json
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
-"""Catalogue of outcomes: the number of each token and layer that a regression is of.
+"""Catalogue of outcomes: the quantities that a regression can have as its outcome.
 
-Sizes are regressed as their logarithms. What may be negative is regressed as it is, and so are
-angles and cosines, which are bounded. The workflow reads this module when it
-starts.
+Sizes are regressed as logarithms. Quantities that may be negative, and angles and cosines, which
+are bounded, are regressed as they are. The workflow reads this module when it starts.
 """
 
 from collections.abc import Iterable

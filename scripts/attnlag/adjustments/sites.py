@@ -1,7 +1,7 @@
-"""Catalogue of sites: what is measured of each layer.
+"""Catalogue of sites: the quantities that are measured in each layer.
 
-A new site is an entry here. It needs no more: the configuration allows its name, the extraction
-computes it in the same forward pass as the others, and figures have its label. The workflow reads
+To add a site, add an entry here. The configuration allows its name, the extraction
+computes it in the same forward pass as the others, and figures show its label. The workflow reads
 this module when it starts, so it imports no torch.
 """
 

@@ -1,9 +1,9 @@
-"""What a model predicts at each token: surprisal, rank and entropy, from its last hidden state.
+"""Surprisal, rank and entropy of a model's predictions, from its last hidden state.
 
-The head is applied to the vocabulary a part at a time. Of the parts that were seen, the largest
-logit m, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m) are kept, so that log-sum-exp is m + log s,
-the surprisal of token t is m + log s - z_t, and the entropy log s - u / s. Memory is for tokens
-times a part, however large the vocabulary is.
+The head is applied to one part of the vocabulary at a time. The running values are the largest
+logit m, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m), so that log-sum-exp is m + log s,
+the surprisal of token t is m + log s - z_t, and the entropy log s - u / s. Memory grows
+with the tokens and the size of a part, not with the vocabulary.
 """
 
 from collections.abc import Iterator, Sequence

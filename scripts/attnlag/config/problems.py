@@ -1,4 +1,4 @@
-"""Everything that is wrong with a configuration, one line a problem."""
+"""All problems of a configuration, in one line each."""
 
 import contextlib
 import json

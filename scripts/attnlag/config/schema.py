@@ -1,8 +1,7 @@
-"""The configuration: what may be set, what it means, and which problems a file has.
+"""The configuration: its keys, their meanings, and their allowed values.
 
-The classes below are the single statement of every key: the check that runs before the
-workflow, the JSON schema in ``workflow/schemas/`` and the tables in ``config/README.md``
-come from them.
+The classes below define every key once. The check that runs before the workflow, the JSON
+schema in ``workflow/schemas/`` and the tables in ``config/README.md`` are generated from them.
 """
 
 import glob
@@ -253,61 +252,62 @@ class Section(BaseModel):
 class ModulePaths(Section):
     """The modules of a model that add to its residual stream.
 
-    For an architecture in which attnlag finds nothing, or in place of what it finds. Every run
-    proves them: block input + both outputs = block output, or nothing is stored.
+    For an architecture whose modules attnlag does not find, or to replace those that it finds.
+    Every run proves them: block input + both outputs = block output, or nothing is stored.
     """
 
     blocks: str = Field(
         pattern=MODULE,
-        description="Path from the model that AutoModel gives to the list of its blocks, as in "
-        "`layers`",
+        description="Path from the model that AutoModel gives to the list of its blocks, for "
+        "example `layers`",
     )
     attention: str = Field(
         pattern=MODULES,
-        description="Path from a block to the module whose output is what attention adds, as in "
-        "`self_attn`. Where blocks differ, alternatives: `self_attn|mamba`",
+        description="Path from a block to the module whose output attention adds, for example "
+        "`self_attn`. If blocks differ, give alternatives: `self_attn|mamba`",
     )
     mlp: str | None = Field(
         default=None,
         pattern=MODULES,
-        description="The same for what the MLP adds, as in `mlp` or `fc2`; null: nothing, a block "
-        "has one mixer",
+        description="The same for the output of the MLP, for example `mlp` or `fc2`; null: a block "
+        "has one mixer and no MLP",
     )
     scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
         default=None,
-        description="What the block multiplies both outputs by before it adds them; null: nothing",
+        description="Factor by which the block multiplies both outputs before adding them; null: 1",
     )
 
 
 class ModelSource(Section):
-    """What every kind of model source may state about the model."""
+    """Keys that every kind of model source accepts."""
 
     layers: Positive | None = Field(
         default=None,
-        description="Number of layers that the model must have. Changes nothing; checked as soon "
-        "as the model is known",
+        description="Number of layers that the model must have. A check only: it changes no result "
+        "and is made as soon as the model is known",
     )
     width: Positive | None = Field(
         default=None,
-        description="Width of the residual stream that the model must have; checked likewise",
+        description="Width that the model's residual stream must have; checked in the same way",
     )
     modules: ModulePaths | None = Field(
         default=None,
         description="Paths of the modules that add to the residual stream; null: those of a known "
-        "architecture, or those found by trying. A change reruns the extraction of this model",
+        "architecture, or those found by trying known layouts. A change reruns the extraction of "
+        "this model",
     )
 
 
 class HubSource(ModelSource):
-    """A repository of the Hugging Face hub."""
+    """A repository on the Hugging Face hub."""
 
-    source: Literal["hub"] = Field(description="A repository of the Hugging Face hub")
+    source: Literal["hub"] = Field(description="A repository on the Hugging Face hub")
     repository: str = Field(
-        pattern=REPOSITORY, description="The repository, as in `openai-community/gpt2`"
+        pattern=REPOSITORY, description="The repository, for example `openai-community/gpt2`"
     )
     revision: str = Field(
         pattern=REVISION,
-        description="The commit (best), tag or branch; the commit found is recorded",
+        description="The commit (best), tag or branch; the run records the commit that it found",
     )
 
 
@@ -340,23 +340,24 @@ class PackageSource(ModelSource):
         description="Path inside the package's wheel of the .gguf file or of model.safetensors",
     )
     sha256: str = Field(
-        pattern=SHA256, description="The file's SHA-256, lower case; of the whole, if it has parts"
+        pattern=SHA256,
+        description="The file's SHA-256 in lower case; for a file in parts, that of the whole",
     )
     parts: list[FilePart] | None = Field(
         default=None,
         min_length=1,
-        description="Further parts of a .gguf file that is split over several packages, in their "
-        "order: `package`, `version` and `file` of each; they are joined. null: none",
+        description="Further parts of a .gguf file that is split over several packages, in order: "
+        "`package`, `version` and `file` of each. The parts are joined. null: no further parts",
     )
 
 
 class RandomSource(ModelSource):
-    """The random-weights twin of another model: a control for what training has to do with it."""
+    """The random-weights twin of another model: a control that shows what training contributes."""
 
     source: Literal["random"] = Field(
-        description="Another model's config and tokenizer with weights as before any training"
+        description="Another model's config and tokenizer, with weights as they are before training"
     )
-    of: Text = Field(description="The other model, by your name for it in this file")
+    of: Text = Field(description="The other model's name in this file")
     seed: Natural = Field(
         default=0, description="Seed of the weights: the same seed gives the same weights"
     )
@@ -373,17 +374,17 @@ SOURCES: dict[str, type[ModelSource]] = {
 
 
 class Tagger(Section):
-    """Where the words of a corpus and their parts of speech come from.
+    """The source of the words of a corpus and their parts of speech.
 
-    From a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field of the
-    documents (`column`), or a file (`file`). With `tagger: none`, the default, or `language` alone,
-    no token has a part of speech.
+    The source is a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field
+    of the documents (`column`), or a file (`file`). With `tagger: none`, the default, or `language`
+    alone, no token has a part of speech.
     """
 
     package: str | None = Field(
         default=None,
         pattern=PACKAGE,
-        description="A package with a spaCy pipeline that gives universal tags; null: none",
+        description="A package with a spaCy pipeline that assigns universal tags; null: none",
     )
     version: str | None = Field(
         default=None, pattern=VERSION, description="The package's exact version"
@@ -391,27 +392,30 @@ class Tagger(Section):
     sha256: str | None = Field(
         default=None,
         pattern=SHA256,
-        description="SHA-256 over the pipeline's files, lower case, as `docs/tokens.md` says",
+        description="SHA-256 over the pipeline's files in lower case, as described in "
+        "`docs/tokens.md`",
     )
     column: Text | None = Field(
         default=None,
-        description="Field of each document with all its words and their tags, as in "
-        "`The/DET cat/NOUN sat/VERB ./PUNCT`; where it is empty a document has none. null: none",
+        description="Field of each document with all its words and their tags, for example "
+        "`The/DET cat/NOUN sat/VERB ./PUNCT`. A document with an empty field has no tags. null: "
+        "none",
     )
     file: Text | None = Field(
         default=None,
-        description="CSV, TSV or Parquet with the columns `document`, `word` and `tag`, a row for "
-        "each word in the order of the text; a document without rows has no tags. null: none",
+        description="CSV, TSV or Parquet file with the columns `document`, `word` and `tag`, and "
+        "one row per word in the order of the text. A document without rows has no tags. null: "
+        "none",
     )
     language: Text | None = Field(
         default=None,
-        description="Language of the words, for their frequencies, as wordfreq calls it, as in "
-        "`en`; null: they have none",
+        description="Language of the words, by wordfreq's code for it, for example `en`; null: "
+        "words get no frequencies",
     )
     groups: Annotated[list[Text], Field(min_length=1), Distinct] | None = Field(
         default=None,
-        description="Groups of documents in the language of the tags; all others get neither tags "
-        "nor frequencies. null: all groups",
+        description="Groups of documents in the language of the tagger; all others get neither "
+        "tags nor frequencies. null: all groups",
     )
 
     @model_validator(mode="after")
@@ -433,10 +437,10 @@ def _none(value: Any) -> Any:
 
 
 class Corpus(Section):
-    """Where the documents of a corpus are and how they are read.
+    """The documents of a corpus and how they are read.
 
-    Text is UTF-8. A document may have 64 MB, with all that is on its line or in its row; its id and
-    its group 1,000 characters.
+    Text is UTF-8. A document may have up to 64 MB, including everything else on its line or in its
+    row. Its id and its group may have up to 1,000 characters each.
     """
 
     files: Annotated[list[Text], Field(min_length=1), BeforeValidator(_one_or_more)] = Field(
@@ -448,20 +452,20 @@ class Corpus(Section):
     text: Text = Field(default="text", description="Field with the document's text")
     group: Text | None = Field(
         default=None,
-        description="Field with the genre or source; null: the file's name, the folder's where a "
-        "file is one document",
+        description="Field with the genre or source; null: the name of the file, or of its folder "
+        "if each file is one document",
     )
     split: Literal["none", "blank-lines"] = Field(
         default="none",
-        description="Plain text: one document a file, or one a block between blank lines",
+        description="For plain text: one document per file, or one per block between blank lines",
     )
     shards: Positive = Field(
-        default=1, description="Parts of whole documents that are processed as jobs of their own"
+        default=1, description="Number of parts, made of whole documents; each is a separate job"
     )
     tagger: Annotated[Tagger | None, BeforeValidator(_none)] = Field(
         default=None,
-        description="Where words and their parts of speech come from, see below; `none`: nowhere, "
-        "no token has a part of speech",
+        description="Source of words and their parts of speech, described below; `none`: no token "
+        "has a part of speech",
     )
 
 
@@ -473,76 +477,81 @@ class Tokens(Section):
     )
     long_documents: Literal["split", "truncate"] = Field(
         default="split",
-        description="A document over the longest sequence: windows, or its beginning only",
+        description="A document longer than `max_length`: split into windows, or keep only the "
+        "beginning",
     )
     prepend_bos: Annotated[Literal["auto", True, False], BeforeValidator(_truth)] = Field(
         default="auto",
-        description="Begin-of-sequence token before each sequence; auto: as the tokenizer does",
+        description="Begin-of-sequence token before each sequence; auto: as the tokenizer does by "
+        "default",
     )
     special_in_text: Literal["text", "token", "refuse"] = Field(
         default="text",
-        description="Text that looks like a control token, as `<|endoftext|>` or `<unk>`: cut into "
-        "tokens like any other text, made that token, or refused",
+        description="Text that looks like a control token, such as `<|endoftext|>` or `<unk>`: "
+        "tokenized like any other text, turned into that token, or refused",
     )
 
 
 class Extraction(Section):
-    """How the model is run and what is kept of its sublayers' outputs."""
+    """How the model is run and which of its outputs are kept."""
 
     sites: Annotated[list[Site], Distinct, SITES.in_order()] = Field(
         default=["attention"],
         min_length=1,
-        description=f"What is measured of each layer: {sites.meanings()}. All come from one "
-        "forward pass, so one more reruns the extraction",
+        description=f"What is measured in each layer: {sites.meanings()}. All sites come from one "
+        "forward pass, so adding one reruns the extraction",
     )
     keep: Literal["vectors", "norms"] = Field(
         default="vectors",
-        description="The adjustment vectors (layers × width × 4 bytes a token), or norms only",
+        description="The adjustment vectors (layers × width × 4 bytes per token), or only their "
+        "norms",
     )
     storage_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="Precision in which vectors are stored: half precision takes less disk (0.35, "
-        "bfloat16; 0.43, float16) and changes norms by 1e-4 or 2e-5, seldom by 3e-3 or 4e-4",
+        description="Precision of the stored vectors. bfloat16 takes 0.35 of the disk and float16 "
+        "0.43; their median errors of norms are 1e-4 and 2e-5, and their largest 3e-3 and 4e-4",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Precision of the model; auto: float32 on CPU, the weights' own on CUDA",
+        description="Precision of the model; auto: float32 on CPU, that of the weights on CUDA",
     )
     geometry: Annotated[bool, BeforeValidator(_truth)] = Field(
         default=True,
-        description="Also measure where adjustments point: along the stream or across it, and like "
-        "the one before or not (20 bytes a token, layer and site)",
+        description="Also measure the directions of adjustments: their parts along the stream and "
+        "at right angles to it, and their cosine with the adjustment of the token before (20 bytes "
+        "per token, layer and site)",
     )
     heads: Annotated[bool, BeforeValidator(_truth)] = Field(
         default=True,
         description="Also measure the part of each attention head, if attention is one of the "
-        "sites (4 bytes a token, layer and head); a model whose heads are not found has none",
+        "sites (4 bytes per token, layer and head); a model whose heads are not found has none",
     )
     attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
         default="auto",
         description="How attention is computed; auto: as transformers chooses (the same numbers "
-        "beyond rounding)",
+        "up to rounding)",
     )
     fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(_off)] = Field(
         default="auto",
-        description="How products and activations are computed on CPU; off: by plain torch; fused: "
-        "activations in one operation; packed: products by oneDNN as well; auto: the fastest, "
-        "measured and compared with plain torch at the start (the same numbers beyond rounding)",
+        description="How products and activations are computed on CPU. off: by plain torch; "
+        "fused: each activation in one operation; packed: also products by oneDNN; auto: the "
+        "fastest of these, measured and compared with plain torch at the start (the same numbers "
+        "up to rounding)",
     )
     surprisal: Annotated[bool, BeforeValidator(_truth)] = Field(
         default=False,
-        description="Also the surprisal of each token, its rank, and the entropies of the "
-        "predictions, from the same forward pass: the model's head is run for them",
+        description="Also measure the surprisal of each token, its rank, and the entropies of the "
+        "predictions, by running the model's head in the same forward pass",
     )
     device: str = Field(
         default="auto",
         pattern=DEVICE,
-        description="auto: CUDA where present, else CPU (changes no result beyond rounding)",
+        description="auto: CUDA if present, else CPU (results agree up to rounding)",
     )
     batch_tokens: Positive = Field(
         default=4096,
-        description="Tokens in forward passes at a time, padding included: one pass on a GPU, on "
-        "CPU one for each thread, on an eighth of them (speed and memory)",
+        description="Tokens in simultaneous forward passes, including padding: one pass on a GPU; "
+        "on CPU one pass per thread, each with an eighth of the tokens (speed and memory)",
     )
 
 
@@ -551,12 +560,12 @@ class Norms(Section):
 
     drop_first: Natural = Field(
         default=1,
-        description="Tokens dropped from the start of every sequence, as outcome and as lag: "
-        "attention sinks. A begin-of-sequence token counts as one",
+        description="Number of tokens to drop from the start of every sequence, as outcome and as "
+        "lag, because they are attention sinks. A begin-of-sequence token counts as one of them",
     )
     common_sample: Annotated[bool, BeforeValidator(_truth)] = Field(
         default=False,
-        description="Hold all regressions to the rows that every one of them has",
+        description="Fit all regressions to the rows that they have in common",
     )
 
 
@@ -565,46 +574,46 @@ class Regression(Section):
 
     outcome: RegressedOutcome = Field(
         default="norm",
-        description=f"What is regressed, and what its lags are of: {outcomes.in_words()}. In logs: "
-        f"{outcomes.of_logs()}. All but the first two need `extraction.geometry`, the last one "
-        "`keep: vectors` too",
+        description="Quantity that is the outcome and whose lags are regressors: "
+        f"{outcomes.in_words()}. In logs: {outcomes.of_logs()}. All except the first two need "
+        "`extraction.geometry`, and the last one also needs `keep: vectors`",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
-        default=[], description="Distances in tokens to the tokens before, as in `[1, 2]`"
+        default=[], description="Distances in tokens to preceding tokens, for example `[1, 2]`"
     )
     leads: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
         default=[],
-        description="Distances in tokens to the tokens after: a placebo, since attention looks "
-        "back only",
+        description="Distances in tokens to following tokens: a placebo, because attention looks "
+        "only backwards",
     )
     covariates: Annotated[list[Covariate], Distinct, COVARIATES.in_order()] = Field(
         default=[],
-        description=f"What else is held fixed: {covariates.in_words()}",
+        description=f"Further variables that are held fixed: {covariates.in_words()}",
     )
     position_knots: Annotated[
         list[Positive], Field(min_length=3), Distinct, AfterValidator(sorted)
     ] = Field(
         default=[4, 16, 64, 256],
-        description="Knots of the spline in tokens from the start of the sequence; it is cubic in "
-        "log(1 + position) between them, straight before the first and after the last",
+        description="Knots of the spline, in tokens from the start of the sequence. The spline is "
+        "cubic in log(1 + position) between them, and linear before the first and after the last",
     )
     by: Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)] | None = Field(
         default=None,
-        description="Also slopes by class of token, beside those of all tokens: the property that "
-        "says the class, and whose it is, as in `{upos: outcome}`; `lag`: that of the token at the "
+        description="Also fit slopes by class of token. The key is the property that defines the "
+        "class, the value the token that has it: `{upos: outcome}`, or `lag` for the token at the "
         "nearest lag",
     )
     by_rows: Positive = Field(
         default=200,
-        description="Rows that a class needs for slopes of its own; those of fewer, or of fewer "
-        "than six documents, become one, `other`",
+        description="Rows that a class needs for its own slopes. Classes with fewer rows, or fewer "
+        "than six documents, are merged into `other`",
     )
     fixed_effects: FixedEffects = Field(
         default="none",
-        description="`document` takes the mean of each document out of all terms; "
-        "`[document, token]` those of documents and tokens at once, `previous_token` also those of "
-        "the token before",
+        description="`document` removes the document means from all terms; `[document, token]` "
+        "removes the effects of documents and tokens jointly, and `previous_token` also those of "
+        "the preceding token",
     )
     bias_correction: Literal["none", "half-panel"] = Field(
         default="none",
@@ -614,23 +623,23 @@ class Regression(Section):
 
     @property
     def layer_covariates(self) -> list[str]:
-        """Covariates with values of their own in each layer."""
+        """Covariates whose values differ between layers."""
         return [name for name in self.covariates if covariates.layer_cells([name])]
 
     @property
     def document_effects(self) -> Literal["none", "document"]:
-        """Whether the means of documents are taken out."""
+        """Whether the means of documents are removed."""
         return "none" if self.fixed_effects == "none" else "document"
 
     @property
     def token_effects(self) -> tuple[str, ...]:
-        """Effects of tokens that are taken out beside those of documents."""
+        """Effects of tokens that are removed together with those of documents."""
         asked = self.fixed_effects if isinstance(self.fixed_effects, list) else []
         return tuple(name for name in TOKEN_EFFECTS if name in asked)
 
     @property
     def classes(self) -> tuple[str, int] | None:
-        """The property that says the class of a token, and which token's class counts."""
+        """The property that defines the class, and the offset of the token that has it."""
         if not self.by:
             return None
         ((name, of),) = self.by.items()
@@ -670,41 +679,41 @@ class Regression(Section):
 
 
 class Permutation(Section):
-    """Tokens exchanged within their documents: what the coefficients are if order means nothing."""
+    """Tokens are exchanged within documents, to give the coefficients if order means nothing."""
 
     draws: Annotated[int, Field(ge=19), NotBool] = Field(
         default=200, description="Number of permutations; the smallest p-value is 1 / (1 + draws)"
     )
     within: Literal["document", "upos"] = Field(
         default="document",
-        description="Tokens that are exchanged with one another: all of a document, or those of "
-        "one part of speech in it, so that the order of the parts of speech stays",
+        description="Tokens that are exchanged with each other: all tokens of a document, or "
+        "those of one part of speech in it, so that the order of the parts of speech stays",
     )
     seed: Natural = Field(default=0, description="Seed of the permutations")
 
 
 class RandomWeights(Section):
-    """The same architecture before any training: what it gives for nothing."""
+    """The same architecture before any training."""
 
     documents: Positive = Field(
         default=32,
-        description="Documents that the untrained model is run over: the first of each group, "
-        "in turn",
+        description="Number of documents for the untrained model: the first of each group, then "
+        "the second, and so on",
     )
     seed: Natural = Field(default=0, description="Seed of the weights")
 
 
 class Controls(Section):
-    """What every regression would give if nothing interesting were going on."""
+    """Controls: the results of every regression if nothing were going on."""
 
     switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"permutation", "random_weights"})
 
     permutation: Permutation | None = Field(
-        default=Permutation(), description="Tokens exchanged within their documents; null: none"
+        default=Permutation(), description="Exchanges of tokens within documents; null: none"
     )
     random_weights: RandomWeights | None = Field(
         default=RandomWeights(),
-        description="The same regressions of the model with random weights; null: none",
+        description="The same regressions for the model with random weights; null: none",
     )
 
 
@@ -713,14 +722,14 @@ class Inference(Section):
 
     covariance: Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"] = Field(
         default="cluster",
-        description="Clustered by document (`cluster` is CRV1, `cluster-jackknife` CRV3, better "
-        "with few documents); or `hac` (Newey-West within sequences), `hc1` and `hc3` "
-        "(heteroskedasticity only), `nonrobust` (classical)",
+        description="Kind of standard errors: clustered by document (`cluster` is CRV1; "
+        "`cluster-jackknife` is CRV3, better with few documents), `hac` (Newey-West within "
+        "sequences), `hc1` and `hc3` (heteroskedasticity only), or `nonrobust` (classical)",
     )
     cluster: Literal["document", "group"] = Field(
         default="document",
-        description="What errors are clustered by, and what is drawn in the bootstraps: documents, "
-        "for statements on more texts of the same groups, or whole groups, for other groups",
+        description="Unit of clustering and of the bootstraps: documents, for statements about "
+        "more texts of the same groups, or whole groups, for statements about other groups",
     )
     alpha: Annotated[float, Field(gt=0, lt=1), NotBool] = Field(
         default=0.05, description="Significance level; intervals cover 1 - alpha"
@@ -732,8 +741,9 @@ class Inference(Section):
     )
     negligible: Annotated[float, Field(gt=0, allow_inf_nan=False), NotBool] = Field(
         default=0.05,
-        description="Size below which a coefficient does not matter: each is called absent if "
-        "it is shown to be smaller, present if larger, else undecided (column `finding`)",
+        description="Size below which a coefficient does not matter. A coefficient is absent if "
+        "it is shown to be smaller, present if shown to be larger, and otherwise undecided "
+        "(column `finding`)",
     )
     bootstrap: Natural = Field(
         default=2000,
@@ -748,8 +758,8 @@ class Inference(Section):
     seed: Natural = Field(default=0, description="Seed of all these draws")
     folds: Folds = Field(
         default=10,
-        description="Folds of documents for the cross-validated R²; `groups`: a fold for each "
-        "group of documents, so that it is the R² of groups that the fit did not see",
+        description="Folds of documents for the cross-validated R²; `groups`: one fold per group "
+        "of documents, which gives the R² of groups that the fit did not see",
     )
     hac_lags: Natural | None = Field(
         default=None,
@@ -758,8 +768,8 @@ class Inference(Section):
     )
     stack_mb: Positive = Field(
         default=256,
-        description="Memory for the cross-products of documents; beyond it documents are dealt "
-        "to bins for jackknife, folds and bootstrap, and CRV1 stays exact",
+        description="Memory in MB for the cross-products of documents. Beyond it, documents share "
+        "bins for the jackknife, folds and bootstrap; CRV1 stays exact",
     )
 
     @model_validator(mode="after")
@@ -786,29 +796,29 @@ class Inference(Section):
 
 
 class Causal(Section):
-    """Interventions: what a change of one adjustment does to the sizes of later ones.
+    """Interventions: the effect of changing one adjustment on the sizes of later ones.
 
     `causal: null` leaves them out.
     """
 
     targets: Layers = Field(
         default=3,
-        description="Layers whose adjustments are looked at: a number of them spread over depth, "
-        "the last layer included, a list, or all",
+        description="Layers whose adjustments are observed: a number of layers spread over depth "
+        "(including the last), a list, or all",
     )
     lags: Positive = Field(
         default=4, description="Largest distance in tokens from a changed token to another"
     )
     probes: Positive = Field(
         default=5,
-        description="Backward passes for each target, each for every so many-th token: up to one "
-        "more than `lags`, more of them take more time and give much smaller errors",
+        description="Backward passes per target, each covering every so many-th token, at most "
+        "`lags` + 1. More passes take more time and give much smaller errors",
     )
     documents: NumberOrAll = Field(
         default=13, description="Number of documents, taken from the groups in turn; or all"
     )
     document_tokens: AtLeastTwo = Field(
-        default=64, description="Tokens of a document that are used at most, from its beginning"
+        default=64, description="Largest number of tokens used per document, from its beginning"
     )
     source_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
         Field(
@@ -819,14 +829,14 @@ class Causal(Section):
     target_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
         Field(
             default=None,
-            description="Sites that are looked at; null: those of the extraction",
+            description="Sites that are observed; null: those of the extraction",
         )
     )
     interventions: Annotated[list[Literal["scale", "zero", "mean", "resample"]], Distinct] = Field(
         default=["scale", "zero", "mean", "resample"],
-        description="Finite interventions beside the derivative: an adjustment is multiplied by "
-        "each of the scales, by zero, or replaced by the mean of its layer or by that of a token "
-        "of another document; empty: none",
+        description="Finite interventions in addition to the derivative: an adjustment is "
+        "multiplied by each of the scales or by zero, or it is replaced by the mean of its layer "
+        "or by the adjustment of a token in another document; empty: none",
     )
     scales: Annotated[
         list[Annotated[float, Field(gt=0), NotBool, AfterValidator(_not_one)]],
@@ -835,32 +845,34 @@ class Causal(Section):
     ] = Field(default=[0.5, 0.9, 1.1, 2.0], description="Factors of `scale`")
     sources: Layers = Field(
         default=1,
-        description="Layers that finite interventions change: a number of them spread over depth, "
-        "a list, or all",
+        description="Layers that finite interventions change: a number of layers spread over "
+        "depth, a list, or all",
     )
     positions: Positive = Field(
-        default=1, description="Tokens of a document that they change, one at a time, at random"
+        default=1, description="Random tokens per document that they change, one at a time"
     )
-    seed: Natural = Field(default=0, description="Seed of the signs and of these tokens")
+    seed: Natural = Field(
+        default=0, description="Seed of the random signs and of the choice of tokens"
+    )
     batch_tokens: Positive = Field(
         default=1024,
-        description="Tokens in passes at a time: what their backward pass needs is in memory "
-        "(speed and memory, beyond rounding no result)",
+        description="Tokens in simultaneous passes; a backward pass holds everything in memory "
+        "(speed and memory; results agree up to rounding)",
     )
 
 
 class Vectors(Section):
-    """The vector of a token regressed on those of the tokens before it, beside the regressions of
-    norms. `vectors: null` leaves it out, and so does `extraction.keep: norms`.
+    """Regressions of a token's vector on those of preceding tokens, in addition to the regressions
+    of norms. `vectors: null` leaves them out, and so does `extraction.keep: norms`.
     """
 
     lags: Annotated[list[Positive], Field(min_length=1), Distinct, AfterValidator(sorted)] = Field(
-        default=[1], description="Distances in tokens to the tokens before, as in `[1]`"
+        default=[1], description="Distances in tokens to preceding tokens, for example `[1]`"
     )
     ranks: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
         default=[1, 4, 16, 64],
-        description="Ranks to which the coefficients are reduced, each with an R² of its own; the "
-        "full rank is always there",
+        description="Ranks to which the coefficients are reduced; each has its own R². The full "
+        "rank is always included",
     )
     ridge: Annotated[
         list[Annotated[float, Field(ge=1e-5, allow_inf_nan=False), NotBool]],
@@ -869,23 +881,23 @@ class Vectors(Section):
         AfterValidator(sorted),
     ] = Field(
         default=[0.0001, 0.001, 0.01, 0.1, 1.0],
-        description="Penalties, in units of the mean variance of the predictors, of which one is "
-        "chosen for each fold among the other folds",
+        description="Candidate penalties in units of the mean variance of the predictors. The "
+        "penalty of each fold is chosen by cross-validation among the other folds",
     )
     folds: Annotated[int, Field(ge=3), NotBool] = Field(
         default=5,
-        description="Folds of documents, each predicted by a fit without it; the time grows with "
-        "their square, the products on disk in proportion",
+        description="Folds of documents, each predicted by a fit without it. Time grows with the "
+        "square of their number, and the products on disk in proportion to it",
     )
     components: Positive = Field(
         default=1024,
-        description="Vectors wider than this are projected on so many principal components first; "
-        "what is outside of them counts as not predicted",
+        description="Wider vectors are first projected onto this number of principal components; "
+        "the remainder counts as not predicted",
     )
 
 
 class Comparison(Section):
-    """How far models agree; used where there is more than one."""
+    """The comparison of models; used if there are several."""
 
     draws: Annotated[int, Field(ge=100), NotBool] = Field(
         default=2000, description="Draws of documents in the bootstrap of a correlation"
@@ -902,26 +914,25 @@ class Figures(Section):
     sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(
         default=["page"],
         min_length=1,
-        description="Sizes of every figure: page is 10 inches wide, as in the report; column 3.5 "
-        "inches (89 mm), as of a paper; slide all of a slide of 16:9, 13.3 inches",
+        description="Sizes of every figure: `page` is 10 inches wide, as in the report; `column` "
+        "is 3.5 inches (89 mm) wide, as in a paper; `slide` fills a 16:9 slide of 13.3 inches",
     )
     layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
-        default=None, description="Layers that get a panel of their own; null: all of them"
+        default=None, description="Layers that get their own panel; null: all layers"
     )
     bands: Literal["single", "joint"] = Field(
         default="single",
-        description="Confidence bands of each coefficient, or joint ones that hold all layers of "
-        "a term at once (from the bootstrap)",
+        description="Confidence bands for each coefficient, or joint bands that hold for all "
+        "layers of a term at once (from the bootstrap)",
     )
     documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
         default=None,
-        description="Documents whose tokens are shaded by their norms, by corpus; null: the first "
-        "one of each group",
+        description="Documents whose tokens are shaded by their norms, for each corpus; null: the "
+        "first document of each group",
     )
     text_layer: Natural | None = Field(
         default=None,
-        description="Layer of the figure of shaded tokens, and the first of its page; null: the "
-        "middle one",
+        description="Layer of the figure of shaded tokens; null: the middle layer",
     )
 
 
@@ -931,14 +942,18 @@ class Config(Section):
     switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "vectors"})
 
     models: dict[Name, Source] = Field(
-        min_length=1, description="The models, by your name for each", json_schema_extra=NAMED
+        min_length=1,
+        description="The models, each under a name of your choice",
+        json_schema_extra=NAMED,
     )
     corpora: dict[Name, Corpus] = Field(
-        min_length=1, description="The corpora, by your name for each", json_schema_extra=NAMED
+        min_length=1,
+        description="The corpora, each under a name of your choice",
+        json_schema_extra=NAMED,
     )
     tokens: Tokens = Field(default=Tokens(), description="How documents become tokens")
     extraction: Extraction = Field(
-        default=Extraction(), description="How the model is run and what is kept"
+        default=Extraction(), description="How the model is run and which outputs are kept"
     )
     norms: Norms = Field(default=Norms(), description="Which norms enter the regressions")
     regressions: dict[Name, Regression] = Field(
@@ -952,24 +967,24 @@ class Config(Section):
             "notebook": Regression(lags=[1, 2]),
         },
         min_length=1,
-        description="The regressions, by your name for each",
+        description="The regressions, each under a name of your choice",
         json_schema_extra=NAMED,
     )
     controls: Controls = Field(
-        default=Controls(), description="What every regression is held against"
+        default=Controls(), description="What every regression is compared with"
     )
     inference: Inference = Field(default=Inference(), description="Standard errors and tests")
     causal: Causal | None = Field(
         default=Causal(), description="Interventions on the adjustments; null: none"
     )
     vectors: Vectors | None = Field(
-        default=Vectors(), description="The vector regressed on the vector; null: not"
+        default=Vectors(), description="Regressions of whole vectors; null: none"
     )
-    comparison: Comparison = Field(default=Comparison(), description="How far models agree")
+    comparison: Comparison = Field(default=Comparison(), description="The comparison of models")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
     def sample(self) -> dict[str, Any] | None:
-        """Return what all regressions together need of a row; None if each has its own rows."""
+        """Return what a row of the common sample must have; None without a common sample."""
         if not self.norms.common_sample:
             return None
         regressions = self.regressions.values()
@@ -989,7 +1004,7 @@ class Config(Section):
         return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
 
     def with_surprisal(self) -> bool:
-        """Return whether the surprisal of tokens is measured: asked for, or a covariate."""
+        """Return whether surprisal is measured, on request or because it is a covariate."""
         asked = (self.files_of_tokens(name) for name in self.regressions)
         return self.extraction.surprisal or any("surprisal" in files for files in asked)
 
@@ -1019,7 +1034,7 @@ class Config(Section):
         return any(outcome.folder == folder for outcome in asked)
 
     def sites_changed(self) -> list[str]:
-        """Return the sites that interventions are about, sources or targets; [] for none."""
+        """Return the sites that interventions change or observe; [] for none."""
         if self.causal is None:
             return []
         known = sites.changeable(self.extraction.sites)
@@ -1027,22 +1042,22 @@ class Config(Section):
         return [site for site in known if site in asked]
 
     def vector_regression(self) -> Vectors | None:
-        """Return what is asked of vectors, None where there are none or nothing is asked."""
+        """Return the settings of the vector regressions; None if there are none."""
         return self.vectors if self.extraction.keep == "vectors" else None
 
     def files_of(self, corpus: str) -> list[str]:
-        """Return the files of a corpus: globs expanded, in the order stated, each once."""
+        """Return the files of a corpus in the stated order, with globs expanded, each file once."""
         files = [file for pattern in self.corpora[corpus].files for file in files_matching(pattern)]
         return list(dict.fromkeys(files))
 
 
 def is_named(section: str) -> bool:
-    """Return whether a section of the configuration has entries by the user's name for each."""
+    """Return whether the entries of a section have names of the user's choice."""
     return get_origin(Config.model_fields[section].annotation) is dict
 
 
 def classes_of(section: str) -> list[type[Section]]:
-    """Return the class of a section's keys, or the classes of which each entry has one."""
+    """Return the class of a section, or the possible classes of its entries."""
     kind: Any = Config.model_fields[section].annotation
     kind = get_args(kind)[1] if is_named(section) else kind
     if section in Config.switched_off_by_null:
@@ -1051,7 +1066,7 @@ def classes_of(section: str) -> list[type[Section]]:
 
 
 def files_matching(pattern: str) -> list[str]:
-    """Return the files that a glob matches, sorted; what is no glob stands for itself."""
+    """Return the files that a glob matches, sorted; a plain path gives itself."""
     if not glob.has_magic(pattern) or Path(pattern).exists():
         return [str(Path(pattern))]
     # pathlib's own takes no absolute pattern, and it takes hidden files.

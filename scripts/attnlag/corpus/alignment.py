@@ -1,8 +1,8 @@
-"""Which bytes of a text each of its tokens stands for.
+"""The bytes of a text that each of its tokens represents.
 
-The character offsets that tokenizers give are no proof: the two halves of a letter of two bytes get
-one span, and a token that begins with a space may keep it or not. Tokens are spelled in bytes
-instead, and what they spell together must be the text.
+The character offsets of tokenizers are not reliable: the two halves of a two-byte letter get the
+same span, and a token that begins with a space may or may not include it. Tokens are therefore
+spelled in bytes, and the concatenated bytes must be the text.
 """
 
 from collections.abc import Callable, Sequence

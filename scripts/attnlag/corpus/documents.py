@@ -1,8 +1,8 @@
 """Corpora: documents read from JSON lines, plain text, CSV and Parquet files into one table.
 
-A file's format is its suffix, after an optional ``.gz`` or ``.zst``. Each reader yields rows,
-``(line, values)``, as they come off the disk; ``read_documents`` checks every row in one place
-and collects the problems of all files, so that a user mends them in one go.
+The suffix determines a file's format, before an optional ``.gz`` or ``.zst``. Each reader yields
+rows, ``(line, values)``, as they come off the disk; ``read_documents`` checks every row in one
+place and collects the problems of all files, so that a user can fix them at once.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""How frequent tokens are in their corpus."""
+"""Frequencies of tokens in their corpus."""
 
 from __future__ import annotations
 

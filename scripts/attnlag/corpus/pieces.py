@@ -1,4 +1,4 @@
-"""What each token of a document stands for in its text."""
+"""The part of a document's text that each token represents."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The table of token properties: of what word, part of speech and frequency each token is."""
+"""The table of token properties: the word, part of speech and frequency of each token."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How frequent words are in their language."""
+"""Frequencies of words in their language."""
 
 from attnlag.corpus.tagging import installed_version
 from attnlag.errors import UserError, nearest, told_as

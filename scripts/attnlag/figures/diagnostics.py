@@ -1,4 +1,4 @@
-"""Residuals of a regression, and the documents that its coefficients hang on.
+"""Residuals of a regression, and the documents that influence its coefficients most.
 
 All layers are in a strip of small panels; some have a row of panels below it.
 """

@@ -1,13 +1,13 @@
-"""Elasticities by reverse mode: what a small change of one adjustment does to the size of others.
+"""Elasticities by reverse mode: effects of a small change of one adjustment on the size of others.
 
 A gate g = 1 multiplies the adjustment to token s at layer l. Its effect on token t at layer m is
 ∂ log‖a[m,t]‖ / ∂ log g[l,s], along all paths. One backward pass of Σ_t r_t log‖a[m,t]‖, where the
-r_t are random signs, gives the sums of these effects over t for all l and s; times r_{s+k}, what is
-left in expectation is the effect at distance k, for E[r_t r_u] = 0 where t ≠ u.
+r_t are random signs, gives the sums of these effects over t for all l and s; times r_{s+k}, the
+effect at distance k remains in expectation, because E[r_t r_u] = 0 for t ≠ u.
 
-What other tokens add is noise. With several probes each has a pass of its own for every so many-th
-token: the next target is then as far away, and no target lies between. With more probes than
-``lags``, all that is left of the noise is from greater distances than are asked for.
+Contributions of other tokens are noise. With several probes, each has its own pass for every so
+many-th token, so that no other target is nearer than that. With more probes than ``lags``, the
+remaining noise comes only from distances beyond the requested ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence

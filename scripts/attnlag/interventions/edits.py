@@ -1,7 +1,7 @@
-"""Forward hooks that change what sublayers add to the residual stream.
+"""Forward hooks that change adjustments.
 
-The hooks of attnlag.model.hooks only look; these put another vector in place of the one that a
-sublayer adds, and let through what depends on it.
+The hooks of attnlag.model.hooks only observe. These replace the vector that a sublayer adds, so
+that the rest of the forward pass depends on the new vector.
 """
 
 import threading

@@ -1,9 +1,9 @@
-"""Finite interventions: what happens to later tokens when one adjustment is replaced.
+"""Finite interventions: effects on later tokens of replacing one adjustment.
 
 The names are those of activation patching. *Scale* multiplies the adjustment by a factor, *zero*
-and *mean* ablate it (by nothing, or by the mean of the site and layer over the documents), and
+and *mean* ablate it (to zero, or to the mean of the site and layer over the documents), and
 *resample* puts the adjustment of a token of another document in its place. One token of one layer
-at a time is changed; all changes of it run side by side, with the unchanged sequence beside them.
+at a time is changed; all changes of it run in one batch with the unchanged sequence.
 """
 
 import inspect

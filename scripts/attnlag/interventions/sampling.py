@@ -1,6 +1,6 @@
-"""Which layers, documents and tokens are intervened on, and the random signs of the derivative.
+"""Choice of layers, documents and tokens for interventions, and random signs of the derivative.
 
-All that is drawn is seeded by the id of the document, so that shards and batches change nothing.
+All draws are seeded by the document's id, so that shards and batches change nothing.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""Where a model adds to its residual stream: the sites that are measured, and their proof.
+"""The modules that add to a model's residual stream, and their proof.
 
 A decoder block adds the output of its attention sublayer and that of its MLP to the residual
-stream: one after the other, or both at once. Which module gives the vector that is added depends
-on the architecture; the table below says it for each family, and for any other it can be declared.
-No entry is taken on trust: on the first batch of every run, block input + attention
+stream: one after the other, or both at once. Which module gives the vector that is added depends on
+the architecture; the table below names it for each family, and the configuration can declare it for
+any other. Every run proves its entry: on the first batch of every run, block input + attention
 adjustment + MLP adjustment must equal the block's output.
 """
 

@@ -1,9 +1,9 @@
-"""Where models come from, and the one local folder that each of them becomes.
+"""Sources of models, and the local folder that each model becomes.
 
 ``fetch_model`` takes a model from the Hugging Face hub, from a folder or GGUF file on this
 machine, or from a Python package, or makes the random-weights twin of a model that it has taken
 before, and leaves a Hugging Face folder: weights as safetensors, tokenizer, config.json, and two
-files of our own.
+files of attnlag's own.
 
 - ``source.json``: what the model is and where it is from, with the SHA-256 of every file. It
   holds no clock time and no path of this machine, so equal models give equal bytes.

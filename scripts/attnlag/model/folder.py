@@ -1,4 +1,4 @@
-"""The folder of a model: which files it has, and their digests."""
+"""The folder of a model: its files and their digests."""
 
 import fnmatch
 import hashlib

@@ -1,4 +1,4 @@
-"""Forward hooks that see what sublayers add, and the proof that nothing else is added."""
+"""Forward hooks that observe adjustments, and the proof that nothing else is added."""
 
 import math
 import threading

@@ -1,4 +1,4 @@
-"""A model in memory: on which devices, in which precision, and whether it fits at all.
+"""Loading a model: its devices, its precision, and whether it fits into memory.
 
 Sizes come from the model's config and the headers of its weights files, so that a model too
 large for this machine is refused before any of its weights are read.

@@ -1,8 +1,8 @@
-"""No network but for fetching a model: a program asks for this before it does anything else.
+"""Forbid the network except for fetching a model; programs call this before anything else.
 
-transformers and huggingface_hub read the environment once, when they are imported. So programs
-import them, and what imports them, after the call. Whoever uses the library in a process of
-their own decides for themselves: importing it changes no environment variable.
+transformers and huggingface_hub read the environment once, when they are imported. Programs
+therefore import them, and modules that import them, after the call. Importing the library changes
+no environment variable, so other users of it decide for themselves.
 """
 
 import contextlib

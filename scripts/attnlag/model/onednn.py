@@ -1,7 +1,7 @@
-"""Fast paths of a model on CPU: the same functions, computed sooner.
+"""Fast paths of a model on CPU: the same functions, computed in less time.
 
-There are two ways beside plain torch. *Fused* activations are those that models spell out in half a
-dozen operations, computed in one. *Packed* products run on weights that oneDNN has laid out once
+There are two ways in addition to plain torch. *Fused* activations compute in one operation what
+models compute in half a dozen. *Packed* products run on weights that oneDNN has laid out once
 for its own kernels, with the activation computed on a product's way out: worth most where the
 library behind torch's plain product does not know the processor. The operators for that are torch's
 own, but private. A way is taken only after it has been measured, and after the model's norms have

@@ -1,4 +1,4 @@
-"""The blocks of a model of any type: from the table, or by trying what passes the proof."""
+"""The blocks of a model of any type: from the table, or from a layout that passes the proof."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run says at its end."""
+"""The closing words of a run."""
 
 import shutil
 import sys

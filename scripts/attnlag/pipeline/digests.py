@@ -5,7 +5,7 @@ them, the figures that it draws, which it finds by name, and what lies beside su
 the same name: parts of a page. Of a module it covers what is executed, without comments, docstrings
 and the texts of errors and log messages.
 What only reads, writes, names, explains or reports (``errors.py``, ``config/``, ``pipeline/``,
-``storage/``, the script itself) is no part of it, and neither is the version.
+``storage/``, the script itself) is not included, and neither is the version.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What a corpus of few documents means for the regressions, said as soon as they are counted."""
+"""Notice about a corpus of few documents, given as soon as they are counted."""
 
 
 def notice(documents: int, covariance: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What to do where memory has run out."""
+"""Advice for jobs that run out of memory."""
 
 # What takes less memory, where a program has settings for it, besides more shards.
 LESS = {

@@ -1,8 +1,8 @@
 """The catalogue of outputs: every file that a run makes, what it means, and when it is made.
 
 The targets of the workflow, the page docs/outputs.md and the files that tests expect of a run come
-from it. The rules state the same paths once more, so that the flow can be read in them; a test
-holds the two together.
+from it. The rules also state the paths, so that the flow can be read in them; a test compares the
+two.
 """
 
 import itertools
@@ -52,7 +52,7 @@ COEFFICIENTS = {
         "`present`: shown to be beyond ± `inference.negligible`; `absent`: within; `undecided`",
     ),
     "vcov_type": ("", "kind of standard error (`inference.covariance`)"),
-    "p_wild": ("", "p-value of the wild cluster bootstrap; with `wild_bootstrap` only"),
+    "p_wild": ("", "p-value of the wild cluster bootstrap; only with `wild_bootstrap`"),
 }
 LAYERS = "layer_NN"
 
@@ -168,10 +168,10 @@ SOURCE_AND_TARGET = {
     "source_layer": ("", "the layer that is changed"),
     "target_site": (
         "",
-        "the site whose norm is looked at; or `surprisal`, `kl_divergence` of the next token",
+        "the site whose norm is observed; or `surprisal`, `kl_divergence` of the next token",
     ),
-    "target_layer": ("", "its layer; empty for the next token"),
-    "lag": ("tokens", "how far before the target the source is"),
+    "target_layer": ("", "the layer that is observed; empty for the next token"),
+    "lag": ("tokens", "distance of the source before the target"),
     "intervention": ("", "`derivative`, or `scale`, `zero`, `mean`, `resample`"),
     "alpha": ("", "factor of a scale, else empty"),
 }
@@ -182,7 +182,7 @@ BANDS = {
     "joint_low": ("as the estimate", "lower end of a band over all layers of a lag"),
     "joint_high": ("as the estimate", "its upper end"),
     "documents": ("", "documents that were intervened on"),
-    "positions": ("tokens", "targets behind the estimate"),
+    "positions": ("tokens", "targets in the estimate"),
 }
 HEADS_FOLDER = "results/{model}/{corpus}/attention/heads"
 SITE_FOLDER = "results/{model}/{corpus}/{site}"
@@ -210,8 +210,8 @@ CENTRED = {
 OUTPUTS = [
     Output(
         "data/models/{model}/source.json",
-        "where the model came from, and what is in its folder: the model as transformers reads it "
-        "(`config.json`, safetensors, tokenizer)",
+        "the source of the model and the contents of its folder: the model in the form that "
+        "transformers reads (`config.json`, safetensors, tokenizer)",
         {
             "name": ("", "name of the model in the configuration"),
             "source": ("", "kind of source: `hub`, `path`, `package` or `random`"),
@@ -220,15 +220,18 @@ OUTPUTS = [
             "files": ("", "size in bytes and SHA-256 of each file"),
             "layers": ("", "number of layers"),
             "width": ("", "width of the residual stream"),
-            "context_length": ("tokens", "longest sequence that it is made for, null if any"),
-            "vocabulary": ("", "number of tokens that its embedding has"),
+            "context_length": (
+                "tokens",
+                "longest sequence that the model is made for; null: no limit",
+            ),
+            "vocabulary": ("", "number of tokens in the embedding"),
             "parameters": ("", "number of parameters"),
             "tokenizer_is_in_json": (
                 "",
                 "whether tokenizer.json alone gives the tokens that transformers gives",
             ),
-            "model_type": ("", "its type in transformers"),
-            "license": ("", "what the source states, null if nothing"),
+            "model_type": ("", "the model's type in transformers"),
+            "license": ("", "the licence that the source states; null: none"),
             "repository": ("", "the repository; `hub` only"),
             "package": ("", "the package; `package` only"),
             "version": ("", "its version; `package` only"),
@@ -244,7 +247,7 @@ OUTPUTS = [
     ),
     Output(
         "results/corpora/{corpus}.parquet",
-        "the documents, one a row, in the order of the files",
+        "the documents, one per row, in the order of the files",
         {
             "document": ("", "id of the document, unique in the corpus"),
             "text": ("", "its text"),
@@ -253,7 +256,7 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/tokens/{shard}.parquet",
-        "the sequences that the model sees, one a row: a document, or a window of a long one",
+        "the sequences that the model sees, one per row: a document, or a window of a long one",
         {
             "document": KEYS["document"],
             "window": KEYS["window"],
@@ -271,15 +274,15 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/token_summary.csv",
-        "how many characters a token stands for: a row for the corpus, each group, each document",
+        "number of characters per token: a row for the corpus, each group and each document",
         {
             "level": ("", "`corpus`, `group` or `document`"),
             "name": ("", "`all`, the group, or the document's id"),
             "group": ("", "the group"),
             "documents": ("", "number of documents"),
             "sequences": ("", "number of sequences"),
-            "characters": ("characters", "that the tokens stand for: not those cut off"),
-            "tokens": ("tokens", "of the text, without begin-of-sequence tokens"),
+            "characters": ("characters", "characters of the tokens, without truncated text"),
+            "tokens": ("tokens", "tokens of the text, without begin-of-sequence tokens"),
             "special_in_text": ("", "places in the text that look like control tokens"),
             "characters_per_token": ("characters per token", "the ratio of the two"),
         },
@@ -294,7 +297,7 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/token_properties/{shard}.parquet",
-        "what kind of token each is: a row per token, in the order of the norms",
+        "properties of each token: a row per token, in the order of the norms",
         {
             **KEYS,
             "text": ("", "the token as text; part of a character is `\ufffd`"),
@@ -306,21 +309,21 @@ OUTPUTS = [
                 "space, from 0; -1: none does, it is white space or a control token",
             ),
             "piece": ("", "number of the token among those of its word, from 0; -1 without a word"),
-            "pieces": ("tokens", "how many tokens belong to its word; 0 without a word"),
-            "word_initial": ("", "whether it holds the first byte of its word"),
-            "word_final": ("", "whether it holds the last one"),
-            "words_touched": ("words", "words that it holds bytes of"),
+            "pieces": ("tokens", "number of tokens in its word; 0 without a word"),
+            "word_initial": ("", "whether the token contains the first byte of its word"),
+            "word_final": ("", "whether the token contains the last byte of its word"),
+            "words_touched": ("words", "number of words of which the token contains bytes"),
             "upos": (
                 "",
                 "universal part-of-speech tag of its word; `SPACE` for white space alone; `none` "
                 "for control tokens and where the document has no tags",
             ),
-            "token_characters": ("characters", "that begin in it"),
+            "token_characters": ("characters", "number of characters that begin in the token"),
             "zipf": (
                 "log10 per billion words",
-                "frequency of its word in the language; 0 where it is not known",
+                "frequency of its word in the language; 0 if it is not known",
             ),
-            "zipf_known": ("", "whether it is"),
+            "zipf_known": ("", "whether the frequency is known"),
             "log_frequency": ("nats", "log of the token's share of the corpus' tokens"),
         },
         wanted=True,
@@ -339,7 +342,7 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
-        "their norms, a row per token",
+        "norms of the adjustments, a row per token",
         {
             **KEYS,
             LAYERS: ("units of the residual stream", "L2 norm of the vector; not its logarithm"),
@@ -356,38 +359,37 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/surprisal/{shard}.parquet",
-        "what the model predicts at each token, a row per token, in the order of the norms; with "
-        "`surprisal: true` only",
+        "surprisal and entropies of the model's predictions, a row per token, in the order of the "
+        "norms; only with `surprisal: true`",
         {
             **KEYS,
             "surprisal": (
                 "nats",
-                "-log probability of the token given those before it in its sequence; empty for "
-                "the first",
+                "-log probability of the token given the preceding tokens; empty for the first",
             ),
-            "entropy_before": ("nats", "entropy of the prediction that it is taken from"),
-            "entropy_next": ("nats", "entropy of the prediction of the token after it"),
-            "rank": ("", "the token's place in the prediction, 1 for the likeliest one"),
+            "entropy_before": ("nats", "entropy of the prediction that gives this probability"),
+            "entropy_next": ("nats", "entropy of the prediction of the next token"),
+            "rank": ("", "rank of the token in the prediction, 1 for the most likely"),
         },
         when=with_surprisal,
         wanted=True,
     ),
     Output(
         f"{SITE_FOLDER}/geometry/{{shard}}.parquet",
-        "where adjustments point, a row per token, in the order of the norms. The metadata "
+        "directions of adjustments, a row per token, in the order of the norms. The metadata "
         "`attnlag.random_pairs` have the means over random pairs of tokens",
         GEOMETRY,
         when=with_geometry,
     ),
     Output(
         f"{SITE_FOLDER}/geometry/random_weights.parquet",
-        "the same of the architecture with random weights",
+        "the same for the architecture with random weights",
         GEOMETRY,
         when=with_random_geometry,
     ),
     Output(
         f"{SITE_FOLDER}/sums/{{shard}}.parquet",
-        "sums of the vectors over tokens that are not first ones, for their means: a row per layer",
+        "sums of the vectors over all tokens but first ones, for their means: a row per layer",
         {
             "layer": ("", "layer of the model, counted from 0"),
             "tokens": ("", "tokens that are summed over"),
@@ -403,7 +405,7 @@ OUTPUTS = [
     ),
     Output(
         f"{SITE_FOLDER}/centred/random_weights.parquet",
-        "the same of the architecture with random weights, if a regression is of them",
+        "the same for the architecture with random weights, if a regression uses it",
         CENTRED,
         when=with_random_centred,
     ),
@@ -412,7 +414,7 @@ OUTPUTS = [
         "sums of these cosines over the documents of a shard: a row per layer and distance",
         {
             "layer": ("", "layer of the model, counted from 0"),
-            "distance": ("tokens", "how far apart the tokens are, 1 to 16"),
+            "distance": ("tokens", "distance between the tokens, 1 to 16"),
             "documents": ("", "documents that have such a pair"),
             "pairs": ("", "Σ n over documents, n the pairs of a document"),
             "pairs_squared": ("", "Σ n²"),
@@ -426,7 +428,7 @@ OUTPUTS = [
     ),
     Output(
         f"{SITE_FOLDER}/geometry/means.csv",
-        "where adjustments point in the mean: a row per layer and quantity, and of cosines per "
+        "mean directions of adjustments: a row per layer and quantity, and for cosines per "
         "distance",
         {
             **{name: STUDY[name] for name in ("model", "corpus", "site")},
@@ -436,7 +438,7 @@ OUTPUTS = [
                 "a column of `geometry`; a part over the stream's norm (`_relative`); "
                 "`stream_log_growth`, the log of the next block's input norm over this one's",
             ),
-            "distance": ("tokens", "how far apart the two tokens are, of cosines only"),
+            "distance": ("tokens", "distance between the two tokens, for cosines only"),
             "mean": ("as the quantity", "mean over the tokens"),
             "std_error": ("as the quantity", "its standard error, clustered by document (CRV1)"),
             "conf_low": ("as the quantity", "lower end of its interval (`inference.alpha`)"),
@@ -448,24 +450,24 @@ OUTPUTS = [
             ),
             "random_weights": (
                 "as the quantity",
-                "mean with random weights; of centred cosines none",
+                "mean with random weights; empty for centred cosines",
             ),
             "tokens": ("", "tokens, or pairs of them, in the mean"),
-            "documents": ("", "documents that they are of"),
+            "documents": ("", "documents that contain them"),
         },
         when=with_geometry,
     ),
     Output(
         f"{SITE_FOLDER}/geometry/findings.txt",
-        "whether adjustments grow the stream or turn it, in words",
+        "growth and turn of the stream, in words",
         when=with_geometry,
         wanted=True,
     ),
     Output(
         f"{HEADS_FOLDER}/{{shard}}.parquet",
         "norms of the vectors of attention heads, a row per token; without layers where a model's "
-        "heads are not found. The metadata `attnlag.heads` say how well they add up, or why there "
-        "are none",
+        "heads are not found. The metadata `attnlag.heads` state the error of their sum, or why "
+        "there are none",
         {**KEYS, LAYERS: (STREAM_UNITS, "norm of what each head adds, in the order of the heads")},
         when=with_heads,
     ),
@@ -499,7 +501,7 @@ OUTPUTS = [
     ),
     Output(
         f"{HEADS_FOLDER}/findings.txt",
-        "how much single heads write, and what the floor does, in words",
+        "findings on single heads and on the floor, in words",
         when=with_heads,
         wanted=True,
     ),
@@ -510,7 +512,7 @@ OUTPUTS = [
             **KEYS,
             f"{LAYERS}.y": (
                 "log norm, or that of the outcome",
-                "natural log of the norm, or what else is regressed (`outcome`); empty where the "
+                "natural log of the norm, or another outcome (`outcome`); empty if the "
                 "layer has no row",
             ),
             f"{LAYERS}.TERM": ("as the term", "a regressor that differs between layers"),
@@ -519,7 +521,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/token_effects.parquet",
-        "what the effects of tokens take out of a design (`fixed_effects: [document, token]`): a "
+        "effects of tokens in a design (`fixed_effects: [document, token]`): a "
         "row per effect and token",
         {
             "effect": ("", "`token`, or `previous_token`"),
@@ -532,7 +534,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/within_tokens/{{shard}}.parquet",
-        "`design` with these effects taken out: a row per token",
+        "`design` without these effects: a row per token",
         {
             **KEYS,
             f"{LAYERS}.y": ("log norm", "as in `design`"),
@@ -543,7 +545,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/crossproducts/{{shard}}.parquet",
-        "all that least squares needs of the rows: a row per document and layer",
+        "the sums that least squares needs: a row per document and layer",
         {
             "document": KEYS["document"],
             "layer": ("", "layer of the model, counted from 0"),
@@ -563,7 +565,7 @@ OUTPUTS = [
         {
             "layer": ("", "layer of the model, counted from 0"),
             "n": ("", "rows of the design"),
-            "effects": ("", "documents whose means were taken out"),
+            "effects": ("", "documents whose means were removed"),
             "powers": ("powers of log norm", "Σ e, Σ e², Σ e³, Σ e⁴"),
             "smallest": ("log norm", "the smallest residual"),
             "largest": ("log norm", "the largest"),
@@ -589,13 +591,13 @@ OUTPUTS = [
     ),
     Output(
         "results/{model}/{corpus}/{site}/random_weights_vectors.parquet",
-        "vectors, of the same tokens",
+        "adjustment vectors of the same tokens",
         {**KEYS, LAYERS: ("", "the adjustment vector of this layer with random weights")},
         when=vectors_of_random_weights,
     ),
     Output(
         "results/{model}/{corpus}/stream/random_weights.parquet",
-        "norms of the residual stream that each block receives in it: a row per token",
+        "norms of the residual stream that each of its blocks receives: a row per token",
         {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the block's input")},
         when=with_random_weights,
     ),
@@ -603,7 +605,7 @@ OUTPUTS = [
         f"{STUDY_FOLDER}/permutations/{{shard}}.parquet",
         "cross-products with the tokens of each document permuted: a row per draw and layer",
         {
-            "draw": ("", "-1: the real order; from 0: a permutation"),
+            "draw": ("", "-1 for the real order, from 0 for permutations"),
             "layer": ("", "layer of the model, counted from 0"),
             "products": ("products of the columns", "as in `crossproducts`, over all documents"),
         },
@@ -611,7 +613,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/controls.csv",
-        "what each lag and lead is held against: a row per layer and term. A control that is "
+        "the controls of each lag and lead: a row per layer and term. A control that is "
         "turned off has no columns",
         {
             **STUDY,
@@ -647,7 +649,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/fits.csv",
-        "how well each layer is fitted: a row per layer",
+        "goodness of fit, residual tests and status: a row per layer",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
@@ -656,7 +658,7 @@ OUTPUTS = [
             "n_documents": ("", "documents that give rows"),
             "effective_documents": (
                 "",
-                "as how many equal documents they count, for the nearest lag",
+                "effective number of documents, for the nearest lag",
             ),
             "r_squared": (
                 "",
@@ -686,7 +688,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/influence.csv",
-        "the documents that coefficients hang on, at most 100 for each lag or lead and layer",
+        "the most influential documents, at most 100 for each lag or lead and layer",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
@@ -699,7 +701,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/joint.json",
-        "what holds for all layers at once, from the bootstrap of documents",
+        "critical values for all layers at once, from the bootstrap of documents",
         {
             "alpha": ("", "significance level"),
             "critical_values": ("standard errors", "by term: half of the width of a joint band"),
@@ -753,7 +755,7 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/equal_slopes.csv",
-        "whether all classes of tokens have one slope: a row per layer, and lag or lead",
+        "tests that all classes of tokens have equal slopes: a row per layer, and lag or lead",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
@@ -865,7 +867,7 @@ OUTPUTS = [
     ),
     Output(
         f"{CAUSAL_FOLDER}/transmitted.csv",
-        "the elasticities of all source layers together, beside the coefficients of a regression: "
+        "the sums of elasticities over all source layers, beside the coefficients of a regression: "
         "a row per target and lag",
         {
             "model": STUDY["model"],
@@ -885,7 +887,7 @@ OUTPUTS = [
     ),
     Output(
         f"{CAUSAL_FOLDER}/findings.txt",
-        "how much is transmitted, in words",
+        "the transmitted share of the association, in words",
         when=causal,
         wanted=True,
     ),
@@ -912,7 +914,7 @@ OUTPUTS = [
     ),
     Output(
         f"{SITE_FOLDER}/vector_fits.csv",
-        "how well the vector of a token is predicted by those before it: a row per layer, "
+        "prediction of a token's vector from the vectors before it: a row per layer, "
         "predictor and rank",
         {
             "model": STUDY["model"],
@@ -947,7 +949,7 @@ OUTPUTS = [
     ),
     Output(
         f"{SITE_FOLDER}/vector_findings.txt",
-        "how much of the vector is predicted, in words",
+        "the same findings in words",
         when=with_vector_regression,
         wanted=True,
     ),
@@ -963,7 +965,7 @@ OUTPUTS = [
     ),
     Output(
         "results/comparison/pairs.csv",
-        "how alike two models are: a row per pair, corpus, site, regression and lag",
+        "similarity of two models: a row per pair, corpus, site, regression and lag",
         {
             "model_a": ("", "one model"),
             "model_b": ("", "the other"),
@@ -989,7 +991,7 @@ OUTPUTS = [
             "documents": ("", "documents that give rows in both"),
             "documents_only_a": ("", "documents left out, of the one only"),
             "documents_only_b": ("", "documents left out, of the other only"),
-            "layers_compared": ("", "layers of the deeper model that were held against one"),
+            "layers_compared": ("", "layers of the deeper model that were compared with another"),
             "layers_differing": ("", "of these, those whose coefficients differ significantly"),
             "layers_alike": (
                 "",
@@ -1023,10 +1025,10 @@ OUTPUTS = [
         "the report that `make report` makes; unpack it and open it",
         when=never,
     ),
-    Output("results/layers_fitted.txt", "how many layers each regression was fitted in"),
+    Output("results/layers_fitted.txt", "number of layers in which each regression was fitted"),
     Output(
         "results/provenance.json",
-        "what made every file",
+        "the record of what made every file",
         {
             "environment": ("", "versions of Python and packages"),
             "files": ("", "SHA-256 and size of each file, and what a Parquet file carries"),

@@ -1,4 +1,4 @@
-"""What every program in ``scripts/`` shares: its command line, its log, its way to fail."""
+"""Shared parts of the programs in ``scripts/``: command line, log, and failure."""
 
 import argparse
 import errno

@@ -1,9 +1,9 @@
-"""One folder, one run: what makes plain ``snakemake`` go on after a run that was killed.
+"""Locks of a run, which let plain ``snakemake`` continue after a run that was killed.
 
 Snakemake locks what a run makes, and a run that is killed leaves its locks behind, so that the
-next one would be refused. Each run therefore holds a lock of the operating system's on
-``RUN_RECORD``, which ends with the process however that ends. A run that gets it for itself alone
-may remove what a dead one has left.
+next one would be refused. Each run therefore holds an operating-system lock on
+``RUN_RECORD``, which ends with the process however the process ends. A run that obtains it
+exclusively may remove the locks of a dead run.
 """
 
 import fcntl
@@ -61,7 +61,8 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
 def begin_run(record: TextIO, alone: bool) -> None:
     """Mark this run as the newest, so that jobs of a killed one write nothing more.
 
-    What such jobs have begun to write is removed. Of runs side by side only the first has a mark.
+    Files that such jobs have begun to write are removed. If several runs are active at the same
+    time, only the first has a mark.
     """
     os.environ.pop(RUN_VARIABLE, None)
     if not alone:

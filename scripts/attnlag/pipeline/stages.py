@@ -1,8 +1,8 @@
-"""Which settings of the configuration change the output of each stage.
+"""The settings of the configuration that change the output of each stage.
 
 For each stage that has settings, one function below fills the dataclass that stands beside the
 stage's code. The parameters of the stage's rule are this dataclass as one JSON text, so a stage
-runs again when they change, and not when anything else does; its script reads the same text.
+runs again when these settings change and not when others do. Its script reads the same text.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
-"""Effects of many levels taken out of variables: of documents and tokens at once.
+"""Removal of effects with many levels from variables: documents and tokens jointly.
 
 With a dummy for every document, every token and every token before, the normal equations of the
 levels are as many as there are tokens in the vocabulary, and sparse. They are solved by conjugate
-gradients, which alternating projections are a slower form of. What is left of the variables has the
-coefficients of the regression with all dummies (Frisch, Waugh and Lovell).
+gradients; alternating projections are a slower form of this. A regression of the remaining
+variables has the coefficients of the regression with all dummies (Frisch, Waugh and Lovell).
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Bootstraps of whole documents, from their cross-products.
 
-Two of them. In the *cluster bootstrap* a draw takes as many documents as there are, with
+There are two. In the *cluster bootstrap*, a draw takes as many documents as there are, with
 replacement, the same ones for all layers, so that the largest statistic over the layers can be
 drawn too. In the *wild cluster bootstrap* the documents stay and their residuals are multiplied by
 a random number each; it keeps its level with fewer and less equal documents.

@@ -1,4 +1,4 @@
-"""Models compared: their coefficients over relative depth, and how far two of them differ.
+"""Comparison of models: coefficients over relative depth, and differences between two models.
 
 Models differ in their number of layers, so a layer is placed by its relative depth, from 0 (the
 first) to 1 (the last). Two profiles of coefficients are compared at the depths of the layers of

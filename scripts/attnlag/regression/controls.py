@@ -1,7 +1,7 @@
-"""The controls of a regression: what its coefficients are if nothing interesting is going on.
+"""The controls of a regression: its coefficients if nothing interesting is going on.
 
-Two of them. Tokens exchanged within their documents say what is left when order means nothing
-(`permutation`). The same architecture with random weights says what it gives before any training:
+There are two. Exchanging tokens within documents shows what remains if order means nothing
+(`permutation`). Random weights show what the same architecture gives before any training:
 attention near a running mean makes log norms smooth, so lag 1 is large, and training changes that.
 """
 

@@ -1,8 +1,8 @@
-"""The catalogue of covariates: what a regression can hold fixed beside lags and leads.
+"""The catalogue of covariates: the variables that a regression can hold fixed.
 
-A covariate is one entry of `CATALOGUE`. From it come the names that a configuration may use, the
-columns of the design, what moves with the tokens under permutation, the files that a job is
-given, and the tables of the documentation.
+A covariate is one entry of `CATALOGUE`. The allowed names in a configuration, the columns of the
+design, the values that move with the tokens under permutation, the input files of jobs, and the
+tables of the documentation all derive from it.
 
 The workflow reads this module each time that it starts. The functions import numpy and pyarrow
 themselves, because these imports take a quarter of a second.
@@ -343,14 +343,14 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
     ),
     "upos": _classes("upos", "upos", "dummies of the part of speech of the token"),
     "upos_previous": _classes(
-        "upos_previous", "upos", "dummies of that of the token before it", offset=-1
+        "upos_previous", "upos", "dummies of the part of speech of the token before it", offset=-1
     ),
     "word_initial": _number("word_initial", "whether the token begins a word"),
-    "word_final": _number("word_final", "whether it ends one"),
-    "pieces": _number("pieces", "number of tokens of its word"),
-    "token_characters": _number("token_characters", "number of its characters"),
+    "word_final": _number("word_final", "whether the token ends a word"),
+    "pieces": _number("pieces", "number of tokens in the token's word"),
+    "token_characters": _number("token_characters", "number of characters of the token"),
     "zipf": TokenCovariate(
-        description="frequency of its word in the language, on the Zipf scale, and whether it is "
+        description="frequency of the word in the language, on the Zipf scale, and whether it is "
         "unknown",
         terms=("zipf", "zipf_unknown"),
         moves=True,
@@ -365,7 +365,7 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         "surprisal", "-log of the probability that the model gave the token", "surprisal", True
     ),
     "entropy_before": _number(
-        "entropy_before", "entropy of the prediction that the token was one of", "surprisal", True
+        "entropy_before", "entropy of the prediction made before the token", "surprisal", True
     ),
     "previous_layer": LayerCovariate(
         description="log norms of the layer before at this token and the one before it",

@@ -1,10 +1,10 @@
 """Regressions of the log norms of one layer on those of another, over all tokens of a corpus.
 
-They are the predictive partner of an elasticity: how well log a[l,t-k] predicts log a[m,t], alone
-and with log a[l,t] held fixed. All pairs of layers come from the cross-products of one vector for
-each token, w = [1, log a[l,t-k] for all l and k], document by document. The norms are read twice:
-for the sums over all documents, and for the scores of each document, of which clustered errors are
-made. So no more than one document's cross-products are in memory.
+They are the predictive counterpart of an elasticity: how well log a[l,t-k] predicts log a[m,t],
+alone and with log a[l,t] held fixed. All pairs of layers come from the cross-products of one vector
+for each token, w = [1, log a[l,t-k] for all l and k], document by document. The norms are read
+twice: for the sums over all documents, and for the scores of each document, of which clustered
+errors are made. So no more than one document's cross-products are in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

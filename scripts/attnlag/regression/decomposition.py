@@ -1,4 +1,4 @@
-"""What a lag owes to the kinds of tokens: coefficients as more is held fixed, and Gelbach's parts.
+"""Lags and the kinds of tokens: coefficients as effects enter, and Gelbach's decomposition.
 
 From a pooled regression on, more and more effects enter: documents, parts of speech, those of the
 token before, the tokens themselves, the tokens before. How much each step changes a coefficient
@@ -6,9 +6,9 @@ depends on the order of the steps. Gelbach's decomposition does not: with all ef
 one regression, omitting them moves the coefficients of x by Σ δ_k, where δ_k are those of H_k
 regressed on x.
 
-A token nearly always has one part of speech, so that both effects cannot be told apart. Here the
-part of speech has what the effects of its tokens have in common, their mean over the rows, and the
-token what it has beyond that.
+A token nearly always has one part of speech, so the two effects cannot be separated. Here the part
+of speech is credited with the mean of its tokens' effects over the rows, and the token with the
+rest.
 
 References
 ----------

@@ -1,7 +1,7 @@
-"""Design matrices: the log norm of each token beside what may predict it.
+"""Design matrices: the outcome of each token and its regressors.
 
-That is the log norms of the same layer at the tokens before and after, and the covariates of
-``covariates.CATALOGUE``.
+The regressors are the log norms of the same layer at preceding and following tokens, and the
+covariates of ``covariates.CATALOGUE``.
 """
 
 import json

@@ -1,7 +1,7 @@
 """One regression in every layer, from the files of all shards to the tables of results.
 
-The estimates come from the cross-products. Once they are known, the design is read a second time,
-for what only the residuals tell.
+The estimates come from the cross-products. The design is then read a second time, for the
+statistics that need residuals.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,7 @@
 """Regressions of the norms of attention heads, and of layers without the tokens at their floor.
 
-A head is to these what a layer is to other regressions. All are within documents, on two lags.
+Each head has its own regression, as each layer has in others. All are within documents, with two
+lags.
 """
 
 from collections.abc import Sequence

@@ -2,14 +2,14 @@
 
 Notation: for document g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors];
 A, b, c are their sums over documents, N the rows, K the columns of X, G the documents. With
-document effects there is no constant, and X and y have the means of their document taken out.
+document effects there is no constant, and the document means are subtracted from X and y.
 
 The half-panel jackknife combines three regressions, of all rows and of either half of every
 document: b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and
 Yang 2018). All else here is written for such a combination b̂ = Σ λ_m b̂_m; ordinary least squares
 is the one with a single part of weight 1. A covariate may vary too little in one of the halves to
-be told from the others there, as the spline of position does in the second: its coefficient is
-then that of all rows, and only the others are corrected.
+be identified there, as the spline of position does in the second. Its coefficient is then that of
+all rows, and only the others are corrected.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,12 @@
-"""The permutation control: what the coefficients are when order within documents means nothing.
+"""The permutation control: the coefficients if order within documents means nothing.
 
 Tokens of a document are exchanged with one another, with their norms in all layers and with the
 covariates that the catalogue says move with their token, such as the frequency; the others, such
-as the position, stay. What is left of a lag's coefficient then is what differences between
-documents make: dynamics are gone, and so is any trend over positions.
+as the position, stay. The remaining coefficient of a lag comes from differences
+between documents: dynamics are gone, and so is any trend over positions.
 
-Exchanged within their part of speech alone, tokens keep the order of the parts of speech: what is
-tested then is whether there is order beyond it.
+If tokens are exchanged only within their part of speech, the order of the parts of speech stays,
+and the test is for order beyond it.
 
 This tests one hypothesis, that the order within documents means nothing, of all lags and leads of a
 layer together. It is no null for one lag given another.

@@ -1,4 +1,4 @@
-"""Residuals, in a second pass over a design: what cross-products cannot tell.
+"""Residuals in a second pass over a design, for statistics that cross-products cannot give.
 
 The coefficients are known, so one more reading of the rows gives the residuals e = y - X b and
 sums over them: covariances that allow for heteroskedasticity or autocorrelation, tests of the

@@ -1,4 +1,4 @@
-"""Effects of tokens, and of the tokens before, taken out of a design beside those of documents.
+"""Removal of the effects of tokens and preceding tokens from a design, jointly with documents.
 
 Tokens are shared by documents and shards, so that their effects are solved over all shards first,
 and then taken out shard by shard. What is left is a design like any other: with document effects it

@@ -1,4 +1,4 @@
-"""Vectors of tokens beside those before them: which rows there are, in which coordinates.
+"""Vectors of tokens paired with preceding vectors: their rows and their coordinates.
 
 The vectors of a layer are read a row group at a time, so memory does not grow with the corpus.
 """

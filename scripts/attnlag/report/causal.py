@@ -1,4 +1,4 @@
-"""What interventions say, in words."""
+"""The findings of interventions in words."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Where adjustments point, in words."""
+"""The findings on directions of adjustments in words."""
 
 import numpy as np
 import pandas as pd

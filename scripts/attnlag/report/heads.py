@@ -1,4 +1,4 @@
-"""What the heads of attention show, in words."""
+"""The findings on attention heads in words."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What the regression of vectors on vectors says, in words."""
+"""The findings of the regressions of vectors in words."""
 
 from collections.abc import Sequence
 

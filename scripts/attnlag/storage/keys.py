@@ -1,4 +1,4 @@
-"""The columns that say which token a row is about, in every table with a row per token."""
+"""The key columns of every table with one row per token."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""How much memory is left for a model, so that one too large is refused and not killed."""
+"""Free memory, so that a model that is too large is refused instead of killed."""
 
 from collections.abc import Iterator
 from pathlib import Path

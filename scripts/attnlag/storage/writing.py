@@ -1,11 +1,11 @@
-"""Files and folders that appear whole or not at all.
+"""Files and folders that are written completely or not at all.
 
 A writer works in a hidden folder beside its target, ``.{name}.????????.tmp``, and moves what it has
 made into the target's place at the end.
 
-A run of snakemake that is killed may leave jobs behind that live on. The next run makes their
-results anew, perhaps with other settings, so it puts a mark of its own in ``RUN_RECORD``, and a job
-that was begun under another mark writes nothing any more. A program without a mark, called by hand,
+A killed run of snakemake may leave jobs behind that keep running. The next run makes their results
+again, perhaps with other settings. It therefore writes its own mark into ``RUN_RECORD``, and a job
+that began under another mark writes nothing. A program without a mark, called by hand,
 always writes; so does one on a machine that does not see that file.
 """
 

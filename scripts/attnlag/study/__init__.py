@@ -1,1 +1,1 @@
-"""attnlag in a notebook: measure a model that is in memory, fit, and read what a run has made."""
+"""attnlag in a notebook: measure a loaded model, fit regressions, and read the results of a run."""

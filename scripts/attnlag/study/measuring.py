@@ -1,4 +1,4 @@
-"""The adjustments to the tokens of some texts, by a model that is in memory already."""
+"""The adjustments of a loaded model to the tokens of some texts."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -23,28 +23,28 @@ from attnlag.model.hooks import STREAM
 
 @dataclass
 class Measurement:
-    """What the sublayers of a model add to the tokens of some texts.
+    """Adjustments of a model to the tokens of some texts.
 
     Attributes
     ----------
     model : str
         Name of the model.
     texts : dict of str to str
-        The texts by the ids of the documents.
+        Texts by document id.
     groups : dict of str to str
-        The group of each document, in the same order.
+        Group of each document, in the same order.
     tokens : pandas.DataFrame
-        A row per token: ``document``, ``window``, ``position``, ``token_id`` and ``token``, the
-        piece of the text that it stands for.
+        One row per token: ``document``, ``window``, ``position``, ``token_id`` and ``token``,
+        the token's piece of the text.
     sizes : dict of str to (layers, tokens) float32 array
         L2 norms of the adjustments by site, in units of the residual stream.
     stream : (layers, tokens) float32 array
-        L2 norms of what each block receives.
+        L2 norms of the residual stream that each block receives.
     vectors : dict of str to list of (tokens, width) float32 arrays
-        The adjustments themselves by site, an array per layer; empty unless they were asked for.
+        Adjustment vectors by site, one array per layer; empty unless requested.
     identity_error : float
-        How far block input + adjustments was from block output in the first batch, relative to
-        the size of the latter.
+        Difference between block input + adjustments and block output in the first batch,
+        relative to the size of the block output.
     """
 
     model: str
@@ -68,10 +68,10 @@ class Measurement:
 
     @cached_property
     def norms(self) -> pd.DataFrame:
-        """A row per site, layer and token: the columns of ``tokens``, ``norm`` and ``relative``.
+        """One row per site, layer and token: the columns of ``tokens``, ``norm`` and ``relative``.
 
-        ``norm`` is the L2 norm of the adjustment; ``relative`` is the norm over that of the
-        residual stream which the block receives.
+        ``norm`` is the L2 norm of the adjustment; ``relative`` is this norm divided by that of
+        the residual stream that the block receives.
         """
         frames = [
             self.tokens.assign(
@@ -113,35 +113,36 @@ def measure(
     name: str | None = None,
     progress: bool = True,
 ) -> Measurement:
-    """Measure what the sublayers of a model add to each token of some texts.
+    """Measure the adjustments of a model to each token of some texts.
 
     The sites are proved on the first batch: block input + attention adjustment + MLP adjustment =
-    block output. The model is used where it is and as it is; its weights do not change.
+    block output. The model stays on its device and in its precision, and its weights do not change.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
         With or without a head, on any device.
     tokenizer : transformers.PreTrainedTokenizerFast
-        The model's own.
+        The tokenizer of the model.
     texts : sequence of str, or mapping of str to str
-        The documents, or the documents by their ids; ids of a sequence are "0", "1", …
+        Documents, or documents by id; the ids of a sequence are "0", "1", …
     sites : sequence of str
         ``"attention"``, ``"mlp"``, or ``"block"`` for the sum of both.
     groups : sequence of str, optional
         A group, such as a genre, for each text.
     keep : {"norms", "vectors"}
-        Whether the vectors are kept beside their norms: 4 bytes × width × layers × sites a token.
+        Whether to keep the vectors in addition to the norms: 4 bytes × width × layers × sites
+        per token.
     max_length : int, optional
-        Longest sequence in tokens; longer texts are split into windows. By default it is the
+        Longest sequence in tokens; longer texts are split into windows. The default is the
         model's context length.
     prepend_bos : {"auto", True, False}
         Whether each sequence begins with the begin-of-sequence token; ``"auto"`` does what the
-        tokenizer does.
+        tokenizer does by default.
     batch_tokens : int
-        Tokens in one forward pass, padding included.
+        Tokens in one forward pass, including padding.
     modules : mapping, optional
-        Paths of the blocks and sublayers, for a model of a type that attnlag does not know.
+        Paths of the blocks and sublayers, for an unknown type of model.
     name : str, optional
         Name of the model; by default the last part of ``model.name_or_path``.
     progress : bool
@@ -154,8 +155,8 @@ def measure(
     Raises
     ------
     UserError
-        If there is no text, a site is unknown, the tokenizer is a slow one, or the proof of the
-        sites fails.
+        If there is no text, a site is unknown, the tokenizer is not a fast one, or the proof of
+        the sites fails.
 
     Examples
     --------

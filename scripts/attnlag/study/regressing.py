@@ -1,4 +1,4 @@
-"""A regression in every layer of what was measured in a notebook."""
+"""Regressions, in every layer, of adjustments that were measured in a notebook."""
 
 import html
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Fit:
     name : str
         Names of the model, the site and the regression.
     fitted : attnlag.regression.fitting.FittedRegression
-        All that was estimated.
+        All estimates.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Fit:
 
     @property
     def coefficients(self) -> pd.DataFrame:
-        """A row per layer and term: estimate, standard error, p-values, interval, finding."""
+        """One row per layer and term: estimate, standard error, p-values, interval, finding."""
         return self.fitted.coefficients
 
     @property
     def fits(self) -> pd.DataFrame:
-        """A row per layer: rows, documents, R², diagnostics of the residuals."""
+        """One row per layer: rows, documents, R² and diagnostics of the residuals."""
         return self.fitted.goodness
 
     def summary(self, layer: int) -> str:
@@ -107,7 +107,7 @@ def fit(
     inference: Mapping[str, Any] | None = None,
     **regression: Any,
 ) -> Fit:
-    """Regress log norms on those of the tokens before, in every layer.
+    """Regress log norms on those of preceding tokens, in every layer.
 
     Lags never cross a document or a window. The defaults are those of the configuration.
 
@@ -116,13 +116,13 @@ def fit(
     measurement : Measurement
         From `measure`.
     site : str, optional
-        The site; the first that was measured by default.
+        The site; by default the first that was measured.
     drop_first : int, optional
-        Tokens at the start of every sequence that are neither outcome nor predictor.
+        Number of tokens at the start of every sequence that are neither outcome nor predictor.
     inference : mapping, optional
         Keys of the configuration's section ``inference``: ``covariance``, ``alpha``, …
     **regression
-        Keys of a regression of the configuration: ``lags``, ``leads``, ``fixed_effects``,
+        Keys of a regression in the configuration: ``lags``, ``leads``, ``fixed_effects``,
         ``bias_correction``, ``covariates``, ``outcome``, ``position_knots``.
 
     Returns
@@ -132,7 +132,7 @@ def fit(
     Raises
     ------
     UserError
-        If a setting is unknown or impossible, or there are too few documents for it.
+        If a setting is unknown or impossible, or if there are too few documents for it.
 
     Examples
     --------

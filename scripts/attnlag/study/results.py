@@ -1,4 +1,4 @@
-"""What a run of the workflow has made, as data frames."""
+"""The results of a run of the workflow, as data frames."""
 
 import html
 from collections.abc import Iterator
@@ -41,12 +41,12 @@ class Study:
 
     @cached_property
     def fits(self) -> pd.DataFrame:
-        """A row per layer of each regression."""
+        """One row per layer of each regression."""
         return self.table("fits")
 
     @cached_property
     def controls(self) -> pd.DataFrame:
-        """What each lag is held against, by layer."""
+        """The controls of each lag, by layer."""
         return self.table("controls")
 
     @property
@@ -87,13 +87,13 @@ class Study:
         corpus: str | None = None,
         site: str | None = None,
     ) -> pd.DataFrame:
-        """Return the norms of one layer, a row per token, with the text of each token.
+        """Return the norms of one layer, with one row per token and its text.
 
         Parameters
         ----------
         layer : int
         model, corpus, site : str, optional
-            Needed where the run has more than one.
+            Needed if the run has more than one.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class Study:
 
 
 def read(folder: str | Path = "results") -> Study:
-    """Return what a run has made.
+    """Return the results of a run.
 
     Parameters
     ----------

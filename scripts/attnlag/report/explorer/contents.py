@@ -1,8 +1,8 @@
-"""What the explorer holds: findings, coefficients and, token by token, log norms and texts.
+"""The contents of the explorer: findings, coefficients, and the log norm and text of each token.
 
-An index says what there is and names the blocks of numbers; a block is read by the page when it
-is needed. The residuals of a fit are computed in the page, from the coefficients and the outcome,
-where its terms are the outcome in this layer or the one before and what all layers share.
+An index lists the contents and names the blocks of numbers; the page reads a block when it needs
+it. The residuals of a fit are computed in the page, from the coefficients and the outcome, where
+its terms are the outcome in this layer or the one before and what all layers share.
 """
 
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Numbers and texts made small enough to travel inside a page.
+"""Compression of numbers and texts that are stored inside a page.
 
 Log norms are stored in 8 bits: the range of a layer is cut into 254 steps. A block is bytes or
 JSON, compressed with gzip and written in base64; no text of a corpus can become markup in it.
