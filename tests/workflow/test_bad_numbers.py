@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 # Up to the tables of a regression, what fails is like what does not.
 CASES = Cases(
     "Numbers",
-    made_anew=r"results/(explorer.html|tiny/small/(causal|attention/(figures|notebook))/)",
+    made_anew=r"results/(explorer.html|tiny/small/(causal|attention/(figures|heads|geometry|notebook))/)",
 )
 
 ATTENTION = "results/tiny/small/attention"

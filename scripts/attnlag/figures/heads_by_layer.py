@@ -72,12 +72,14 @@ def title_of(data: Data) -> str:
     """Return the median lag of heads beside that of their sum, and where the floor is."""
     if data.share.empty:
         return "No heads were found"
-    heads, layers = np.nanmedian(data.lag.to_numpy(float)), data.whole["lag_1"].median()
     floor = data.whole["at_floor"]
-    return (
-        f"Lag 1 of a head: median {heads:.2f}, of the sum of heads {layers:.2f}; at the floor are "
-        f"up to {floor.max():.0%} of a layer's tokens (layer {floor.idxmax()})"
-    )
+    at_floor = f"up to {floor.max():.0%} of a layer's tokens are at the floor"
+    at_floor += f" (layer {floor.idxmax()})"
+    lags = data.lag.stack().dropna()
+    if lags.empty:
+        return f"Too few documents for the lags of heads; {at_floor}"
+    whole = data.whole["lag_1"].median()
+    return f"Lag 1 of a head: median {lags.median():.2f}, of their sum {whole:.2f}; {at_floor}"
 
 
 @style()
