@@ -458,12 +458,6 @@ OUTPUTS = [
         when=with_geometry,
     ),
     Output(
-        f"{SITE_FOLDER}/geometry/findings.txt",
-        "growth and turn of the stream, in words",
-        when=with_geometry,
-        wanted=True,
-    ),
-    Output(
         f"{HEADS_FOLDER}/{{shard}}.parquet",
         "norms of the vectors of attention heads, a row per token; without layers where a model's "
         "heads are not found. The metadata `attnlag.heads` state the error of their sum, or why "
@@ -498,12 +492,6 @@ OUTPUTS = [
             "rows": ("", "tokens with both lags"),
         },
         when=with_heads,
-    ),
-    Output(
-        f"{HEADS_FOLDER}/findings.txt",
-        "findings on single heads and on the floor, in words",
-        when=with_heads,
-        wanted=True,
     ),
     Output(
         f"{STUDY_FOLDER}/design/{{shard}}.parquet",
@@ -820,6 +808,18 @@ OUTPUTS = [
     ),
     Output(f"{STUDY_FOLDER}/summary/layer_NN.txt", "the regression table of a layer"),
     Output(f"{STUDY_FOLDER}/findings.txt", "the sentences that a run ends with", wanted=True),
+    Output(
+        f"{SITE_FOLDER}/geometry/findings.txt",
+        "growth and turn of the stream, in words",
+        when=with_geometry,
+        wanted=True,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/findings.txt",
+        "findings on single heads and on the floor, in words",
+        when=with_heads,
+        wanted=True,
+    ),
     Output(
         f"{CAUSAL_FOLDER}/effects/{{shard}}.parquet",
         "sums of the effects of interventions: a row per document, source, target, lag and "

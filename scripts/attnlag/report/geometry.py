@@ -48,12 +48,19 @@ def _turn(table: pd.DataFrame) -> str:
     along, across = (of_quantity(table, f"{part}_relative") for part in ("parallel", "orthogonal"))
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
     against = int((along["mean"] < 0).sum())
+    other_growth = other_turn = ""
+    # With one document there is no token of another.
+    if along["random_pairs"].notna().any():
+        other_growth = (
+            f" ({along['random_pairs'].median():+.1%} if it were that to a token of another "
+            "document)"
+        )
+        other_turn = f" ({angle['random_pairs'].median():.1f}°)"
     return (
-        f"an adjustment adds {along['mean'].median():+.1%} of the stream along it "
-        f"({along['random_pairs'].median():+.1%} if it were that to a token of another document) "
+        f"an adjustment adds {along['mean'].median():+.1%} of the stream along it{other_growth} "
         f"and {across['mean'].median():.1%} at right angles to it, in the median layer; it turns "
-        f"the stream by {angle['mean'].median():.1f}° ({angle['random_pairs'].median():.1f}°) and "
-        f"points against it in {against} of {len(along)} layers"
+        f"the stream by {angle['mean'].median():.1f}°{other_turn} and points against it in "
+        f"{against} of {len(along)} layers"
     )
 
 
@@ -66,10 +73,12 @@ def _cosines(table: pd.DataFrame) -> list[str]:
     ):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():
+            pairs = rows["random_pairs"].dropna()
+            beside = f"; random pairs {pairs.median():.2f}" if len(pairs) else ""
             lines.append(
                 f"cosine with the adjustment to the token before, {scope}: median "
                 f"{rows['mean'].median():.2f} over the layers, {rows['mean'].min():.2f} (layer "
                 f"{rows['mean'].idxmin()}) to {rows['mean'].max():.2f} (layer "
-                f"{rows['mean'].idxmax()}); random pairs {rows['random_pairs'].median():.2f}"
+                f"{rows['mean'].idxmax()}){beside}"
             )
     return lines
