@@ -98,10 +98,15 @@ def frame(
 ) -> None:
     """Put a title and legends above all else in a figure, labels of its axes and a footnote around.
 
-    A legend is given by its handles, by their labels.
+    The first line of the title is the claim; what follows says in light letters what it is of. A
+    legend is given by its handles, by their labels.
     """
     width, height = figure.get_size_inches()
-    strip = strip_height(legends, width)
+    claim, _, subtitle = title.partition("\n")
+    claim = textwrap.fill(claim, int((width - 0.2) / 0.1))
+    below = textwrap.wrap(subtitle, int((width - 0.2) / 0.07))
+    top = height - 0.36 - 0.2 * claim.count("\n")
+    strip = strip_height(legends, width) + 0.17 * len(below)
     lines = wrapped_footnote(footnote, width)
     # The layout makes room for titles and labels of axes, but not for text in the margin.
     note = 0.14 * len(lines) + 0.12
@@ -113,10 +118,10 @@ def frame(
     figure.text(0.5, (note + 0.05) / height, x_label, fontsize=10, ha="center", va="bottom")
     figure.text(0.1 / width, middle, y_label, fontsize=10, rotation=90, ha="left", va="center")
     figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=8, color=GREY, va="bottom")
-    figure.suptitle(
-        textwrap.fill(title, int((width - 0.2) / 0.1)), x=0.1 / width, ha="left", weight="bold"
-    )
-    draw_legends(figure, legends)
+    figure.suptitle(claim, x=0.1 / width, ha="left", weight="bold")
+    kind: dict[str, Any] = {"fontsize": 9, "color": GREY, "ha": "left", "va": "top"}
+    figure.text(0.1 / width, (top + 0.05) / height, "\n".join(below), **kind)
+    draw_legends(figure, legends, top - 0.17 * len(below) - 0.03 * bool(below))
 
 
 def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
@@ -390,6 +395,16 @@ def draw_map(
         rasterized=True,
     )
     axes.set_facecolor("0.9")
+
+
+def label_ratios(axis: Axis, low: float, high: float) -> None:
+    """Label an axis of natural logarithms between two limits with what they are of."""
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        ratios = np.array([step * 10.0**power for power in range(-9, 10) for step in steps])
+        ratios = ratios[(np.log(ratios) >= low) & (np.log(ratios) <= high)]
+        if len(ratios) >= 3:
+            break
+    axis.set_ticks(np.log(ratios).tolist(), [f"{ratio:g}" for ratio in ratios])
 
 
 def draw_counts(

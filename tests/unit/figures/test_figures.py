@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from attnlag.adjustments.norms import log_norms
 from attnlag.errors import UserError
@@ -54,8 +55,10 @@ def norms_figure(layers: int, sink: float = 0.0, size: Size = PAGE, **kinds) -> 
     return norms_drawn(parts, tokens=len(norms), title=TITLE, size=size)
 
 
-def norms_drawn(parts, tokens=9, site="attention", drop_first=1, title="", size=PAGE) -> Figure:
-    data = norms_by_layer.Data(parts, tokens, site, drop_first)
+def norms_drawn(
+    parts, relative=None, tokens=9, site="attention", drop_first=1, title="", size=PAGE
+) -> Figure:
+    data = norms_by_layer.Data(parts, relative or parts, tokens, site, drop_first)
     return norms_by_layer.draw(data, title=title, size=size)
 
 
@@ -217,122 +220,76 @@ def test_one_layer_is_drawn(draw, tmp_path):
 # Figure 1
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-def test_norms_have_two_panels_a_colourbar_and_units(layers):
-    strip, ridges, bar = norms_figure(layers).axes
-    assert strip.get_xlabel() == "layer"
-    assert strip.get_ylabel() == "log norm of attention adjustment (natural log)"
-    assert ridges.get_xlabel() == strip.get_ylabel()
-    assert ridges.get_ylabel() == bar.get_ylabel() == "layer"
-    assert strip.get_ylim() == ridges.get_xlim()
+def ticks_of(axes: Axes, colour: str) -> list[np.ndarray]:
+    """Return the places of the ticks of one colour, an array for each layer that has some."""
+    lines = [c for c in axes.collections if isinstance(c, LineCollection)]
+    return [
+        np.array([segment[0, 0] for segment in line.get_segments()])
+        for line in lines
+        if np.allclose(line.get_color()[0], matplotlib.colors.to_rgba(colour))
+        and line.get_segments()
+    ]
 
 
 @pytest.mark.parametrize("size", [PAGE, COLUMN, SLIDE], ids=lambda size: size.name)
-def test_relative_norms_have_a_panel_of_ratios_for_the_same_layers(size):
-    position, norms = synthetic_norms(12)
+def test_norms_have_a_ridge_per_layer_beside_those_relative_to_the_stream(size):
+    position, norms = synthetic_norms(12, sink=1.0)
     logs = log_norms(norms).T
-    # A fifth of the stream in every layer, less in later ones.
-    shares = np.log(0.2) - 0.1 * np.arange(12)
-    relative = logs - logs[:, position > 0].mean(axis=1, keepdims=True) + shares[:, None]
-    parts, of_stream = (
-        [norms_by_layer.layer_norms(n, values[n], position == 0) for n in range(12)]
-        for values in (logs, relative)
+    parts, relative = (
+        [norms_by_layer.layer_norms(n, logs[n] - less, position == 0) for n in range(12)]
+        for less in (0.0, 3.5)
     )
-    data = norms_by_layer.Data(parts, len(norms), "mlp", 1, of_stream)
-    figure = norms_by_layer.draw(data, title=TITLE, size=size)
-    (panel,) = [axes for axes in figure.axes if "relative norm" in axes.get_ylabel()]
-    (medians,) = [line for line in panel.get_lines() if len(line.get_xdata()) == 12]
-    np.testing.assert_allclose(
-        medians.get_ydata(), np.median(relative[:, position > 0], axis=1), rtol=1e-9
-    )
-    for tick, label in zip(panel.get_yticks(), panel.get_yticklabels(), strict=True):
-        assert np.exp(tick) == pytest.approx(float(label.get_text()))
-    low, high = panel.get_ylim()
-    # One is in sight: as much as there is.
-    assert low < 0 < high
-    dots = [c for c in panel.collections if isinstance(c, PathCollection)]
-    above = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
-    assert sum(len(c.get_offsets()) for c in dots) == sum(len(c.get_offsets()) for c in above)
+    figure = norms_drawn(parts, relative, size=size)
+    panels = figure.axes
+    assert [axes.get_xlabel().split("\n")[0] for axes in panels] == [
+        "norm of attention adjustment, |a|",
+        "relative to the stream, |a| / |x|",
+    ]
+    assert len({axes.get_ylim() for axes in panels}) == 1
+    for axes, layers in zip(panels, (parts, relative), strict=True):
+        ridges = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+        # The place tells the layer: no colour repeats it.
+        assert len({ridge.get_facecolor() for ridge in ridges}) == 1
+        for part, ridge in zip(layers, ridges, strict=True):
+            heights, edges, baseline = ridge.get_data()
+            assert baseline == part.layer
+            np.testing.assert_array_equal(edges, part.edges)
+            shares = part.counts / part.counts.max()
+            np.testing.assert_allclose(heights, part.layer + norms_by_layer.HEIGHT * shares)
+        medians = np.concatenate(ticks_of(axes, "k"))
+        np.testing.assert_allclose(medians, [part.median for part in layers])
+        firsts = ticks_of(axes, drawing.LINE)
+        assert [len(places) for places in firsts] == [20] * 12
+        np.testing.assert_allclose(firsts[5], layers[5].firsts)
+        for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
+            assert np.exp(tick) == pytest.approx(float(label.get_text()))
     assert "over that of the residual stream" in texts_of(figure)
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-def test_norms_keep_one_colour_per_layer_in_order(layers):
-    strip, ridges, _ = norms_figure(layers).axes
-    assert [ridge_of(one, ridges)[:, 1].min() for one in ridges.collections] == list(range(layers))
-    in_ridges = np.array([one.get_facecolor()[0] for one in ridges.collections])
-    dots = [c for c in strip.collections if len(c.get_facecolor())]
-    in_strip = np.array([c.get_facecolor()[0] for c in dots])
-    assert [round(float(np.mean(c.get_offsets()[:, 0]))) for c in dots] == list(range(layers))
-    assert np.allclose(in_strip[:, :3], in_ridges[:, :3])
-    lightness = in_ridges[:, :3] @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(lightness) > 0).all()
-
-
-def ridge_of(histogram, axes: Axes) -> np.ndarray:
-    """Return the corners of a layer's histogram in the coordinates of its axes."""
-    (path,) = histogram.get_paths()
-    to_axes = histogram.get_transform() + axes.transData.inverted()
-    return to_axes.transform(path.vertices).round(9)
-
-
-def test_norms_label_every_layer_if_there_is_room_and_mark_all():
-    for layers, step in ((2, 1), (12, 1), (30, 2), (48, 5)):
-        strip = norms_figure(layers).axes[0]
-        labelled = list(range(0, layers, step))
-        assert list(strip.get_xticks()) == labelled
-        assert sorted([*labelled, *strip.get_xticks(minor=True)]) == list(range(layers))
-
-
-def test_norms_draw_a_sample_of_the_same_tokens():
-    position, norms = synthetic_norms(2, sequences=30)
+def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
+    position, norms = synthetic_norms(3, sequences=norms_by_layer.TICKS + 30, length=20, sink=5.0)
     logs = log_norms(norms)
     one, other = (norms_by_layer.layer_norms(n, logs[:, n], position == 0) for n in range(2))
-    assert len(one.sample) == norms_by_layer.POINTS < len(norms)
-    assert len(one.first_sample) == norms_by_layer.FIRST_POINTS < 30
-    rows = np.flatnonzero(np.isin(logs[:, 0], one.sample) & (position > 0))
-    assert np.array_equal(logs[rows, 1], other.sample)
-    figure = norms_figure(2, sequences=30)
-    dots = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
-    assert sum(len(c.get_offsets()) for c in dots) == 2 * (
-        norms_by_layer.POINTS + norms_by_layer.FIRST_POINTS
-    )
-    assert all(c.get_rasterized() for c in dots)
-    assert "a sample of 400 tokens in each layer and 15 first tokens, of 4,500" in texts_of(figure)
-
-
-def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
-    position, norms = synthetic_norms(3, sink=5.0)
-    logs = log_norms(norms)
-    part = norms_by_layer.layer_norms(1, logs[:, 1], position == 0)
     rest = logs[position > 0, 1]
-    assert np.array_equal(part.edges, np.histogram_bin_edges(rest, bins="fd"))
-    assert part.counts.sum() == len(rest)
-    axes = norms_figure(3, sink=5.0).axes[1]
-    corners = ridge_of(axes.collections[1], axes)
-    np.testing.assert_allclose(sorted(set(corners[:, 0])), part.edges, atol=1e-8)
-    heights = 1 + 0.92 * part.counts / part.counts.max()
-    np.testing.assert_allclose(
-        sorted(set(corners[:, 1])), sorted({1.0, *heights.round(9)}), atol=1e-8
-    )
+    assert np.array_equal(other.edges, np.histogram_bin_edges(rest, bins="fd"))
+    assert other.counts.sum() == len(rest)
+    # The same first tokens in each layer.
+    assert len(one.firsts) == norms_by_layer.TICKS
+    rows = [int(np.flatnonzero(logs[:, 0] == value)[0]) for value in one.firsts]
+    np.testing.assert_array_equal(logs[rows, 1], other.firsts)
 
 
-@pytest.mark.parametrize(
-    ("sink", "beyond"), [(0.0, False), (1.0, False), (9.0, True), (-9.0, True)]
-)
+@pytest.mark.parametrize(("sink", "beyond"), [(0.0, False), (9.0, True), (-9.0, True)])
 def test_first_tokens_far_away_do_not_squeeze_the_others(sink, beyond):
     figure = norms_figure(12, sink=sink)
-    strip = figure.axes[0]
-    assert ("beyond the axis" in legend_of(strip)) is beyond
-    assert "first of its sequence (position 0)" in legend_of(strip)
-    low, high = strip.get_ylim()
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
     assert high - low < 9
-    dots = [c for c in strip.collections if isinstance(c, PathCollection)]
-    # Every point is drawn, at the edge if its place is beyond it.
-    heights = np.concatenate([c.get_offsets()[:, 1] for c in dots])
-    assert len(heights) == 12 * (norms_by_layer.POINTS + norms_by_layer.FIRST_POINTS)
-    assert heights.min() >= low
-    assert heights.max() <= high
+    marks = [line for line in axes.lines if line.get_marker() in ("<", ">")]
+    assert len(marks) == (12 if beyond else 0)
+    assert all(line.get_xdata()[0] == (high if sink > 0 else low) for line in marks)
+    assert ("first tokens beyond the axis" in legend_of(figure)) is beyond
+    assert "first token of a sequence (position 0)" in legend_of(figure)
     assert overlaps(figure) == []
 
 
@@ -341,9 +298,8 @@ def test_norms_without_logarithm_leave_a_layer_empty():
     norms[:, 1] = 0
     norms[5, 2] = np.nan
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
-    assert len(parts[1].sample) == parts[1].counts.sum() == 0
-    figure = norms_drawn(parts)
-    assert len(figure.axes[1].collections) == 2
+    ridges = [p for p in norms_drawn(parts).axes[0].patches if isinstance(p, StepPatch)]
+    assert [ridge.get_data().baseline for ridge in ridges] == [0, 2]
 
 
 def test_no_first_tokens_are_named_where_none_are_told_apart():
@@ -351,7 +307,7 @@ def test_no_first_tokens_are_named_where_none_are_told_apart():
     none = np.zeros(len(norms), bool)
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
     figure = norms_drawn(parts, drop_first=0)
-    assert legend_of(figure.axes[0]) == ["token"]
+    assert legend_of(figure) == ["tokens", "their median"]
     assert "first token" not in texts_of(figure)
 
 
@@ -769,17 +725,6 @@ def test_sites_have_room_for_their_texts(kinds):
 def test_a_layer_without_norms_has_no_quantiles():
     assert np.isnan(drawing.quantiles_of(np.array([np.nan, np.inf]))).all()
     assert drawing.quantiles_of(np.arange(101.0)).tolist() == [5, 25, 50, 75, 95]
-
-
-@pytest.mark.parametrize(
-    ("site", "words"),
-    [("mlp", "log norm of MLP adjustment"), ("block", "log norm of block update")],
-)
-def test_norms_name_their_site(site, words):
-    position, norms = synthetic_norms(2)
-    parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(2)]
-    figure = norms_drawn(parts, site=site)
-    assert figure.axes[0].get_ylabel() == f"{words} (natural log)"
 
 
 # Files

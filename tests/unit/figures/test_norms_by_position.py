@@ -32,31 +32,45 @@ def test_means_are_those_of_the_columns():
     assert np.isnan(found[4])
 
 
-def figure_of(drop_first, sink=3.0):
+def figure_of(drop_first=1, sink=3.0, documents=None):
     edges = norms_by_position.position_edges(100)
     means = np.random.default_rng(0).normal(size=(len(edges) - 1, 6))
     means[0] += sink
+    if documents is None:
+        documents = np.full(len(means), 50)
     data = norms_by_position.Data(
-        means, np.zeros(6), edges, list(range(6)), "attention", drop_first, tokens=500
+        means, documents, edges, list(range(6)), "attention", drop_first, tokens=500
     )
     return norms_by_position.draw(data, title="T")
 
 
+def extents_of(axes, patches):
+    boxes = [patch.get_extents().transformed(axes.transData.inverted()) for patch in patches]
+    return [(round(box.x0, 6), round(box.x1, 6)) for box in boxes]
+
+
 @pytest.mark.parametrize("drop_first", [0, 1, 3])
 def test_the_dropped_positions_are_marked(drop_first):
-    figure = figure_of(drop_first)
-    for axes in figure.axes[:2]:
-        hatched = [patch for patch in axes.patches if patch.get_hatch()]
-        assert len(hatched) == (drop_first > 0)
-        if drop_first:
-            box = hatched[0].get_extents().transformed(axes.transData.inverted())
-            assert box.x0 == pytest.approx(0)
-            assert box.x1 == pytest.approx(drop_first)
+    axes = figure_of(drop_first).axes[0]
+    hatched = extents_of(axes, [patch for patch in axes.patches if patch.get_hatch()])
+    assert hatched == ([(0, drop_first)] if drop_first else [])
+
+
+@pytest.mark.parametrize(("most", "few"), [(50, 20), (10, 5)])
+def test_positions_with_few_documents_are_faded(most, few):
+    edges = norms_by_position.position_edges(100)
+    documents = np.full(len(edges) - 1, most)
+    documents[-3:] = few, few - 1, 1
+    axes = figure_of(documents=documents).axes[0]
+    veils = extents_of(axes, [patch for patch in axes.patches if not patch.get_hatch()])
+    assert veils == [(len(documents) - 2, len(documents) - 1), (len(documents) - 1, len(documents))]
+    assert f"faded: fewer than {few} documents" in [text.get_text() for text in axes.texts]
+    assert len(figure_of().axes) == 2  # one map and its scale
 
 
 def test_the_sink_does_not_wash_out_all_else():
     """Colours end where the cells that are kept end."""
-    reach = [figure_of(1, sink).axes[1].collections[0].norm.vmax for sink in (0.0, 100.0)]
+    reach = [figure_of(1, sink).axes[0].collections[0].norm.vmax for sink in (0.0, 100.0)]
     assert reach[0] == reach[1] < 5
 
 

@@ -44,14 +44,14 @@ def positions(layers, **kinds):
     edges = norms_by_position.position_edges(3000)
     data = norms_by_position.Data(
         np.random.default_rng(0).normal(size=(len(edges) - 1, layers)),
-        np.zeros(layers),
+        np.linspace(90, 1, len(edges) - 1).astype(int),
         edges,
         list(range(layers)),
         site="attention",
         drop_first=1,
         tokens=500,
     )
-    title = "First tokens against the others: twice as large: gpt2, prompts, attention"
+    title = "First tokens stand out: up to 2 times their layer's norm\ngpt2, prompts, attention"
     return norms_by_position.draw(data, title=title, **kinds)
 
 

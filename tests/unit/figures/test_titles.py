@@ -1,6 +1,5 @@
 """Titles say what the numbers say."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,7 +41,8 @@ def of_coefficients(table, **more):
 def test_titles_say_so_where_there_is_nothing_to_show():
     fits = SimpleNamespace(fits=pd.DataFrame({"kurtosis": [np.nan, np.nan]}))
     assert diagnostics.title_of(fits) == "No layer was fitted, so there are no residuals"
-    layers = SimpleNamespace(layers=[SimpleNamespace(median=np.nan, layer=0)])
+    nothing = [SimpleNamespace(median=np.nan, layer=0)]
+    layers = SimpleNamespace(layers=nothing, relative=nothing)
     assert norms_by_layer.title_of(layers) == "No layer has a norm that is finite and not zero"
 
 
@@ -71,32 +71,30 @@ def test_the_best_layer_is_named():
 
 
 def test_norms_and_first_tokens():
-    random = np.random.default_rng(0)
-    logs = np.log([[4.0], [2.0], [200.0]]) + random.uniform(-0.01, 0.01, (3, 99)).round(3)
-    logs[:, :50] -= logs[:, :50] - np.log([[4.0], [2.0], [200.0]])
-    parts = [
-        norms_by_layer.layer_norms(layer, logs[layer], np.zeros(99, bool)) for layer in range(3)
-    ]
-    norms = norms_by_layer.Data(parts, 99, "attention", 1)
-    assert norms_by_layer.title_of(norms) == ("Median norm from 2 (layer 1) to 200 (layer 2)")
-    relative = dataclasses.replace(norms, relative=list(reversed(parts)))
-    assert norms_by_layer.title_of(relative) == (
-        "Median norm from 2 (layer 1) to 200 (layer 2); over the stream's from 2 (layer 1) to "
-        "200 (layer 2)"
-    )
-
-    def of_positions(first, typical):
-        data = norms_by_position.Data(
-            first[None], typical, np.arange(2), [0, 1, 2], "attention", 1, tokens=9
+    def of_medians(*columns):
+        layers, relative = (
+            [SimpleNamespace(median=np.log(norm), layer=n) for n, norm in enumerate(medians)]
+            for medians in columns
         )
-        return norms_by_position.title_of(data)
+        return norms_by_layer.title_of(SimpleNamespace(layers=layers, relative=relative))
 
-    typical = np.zeros(3)
-    assert of_positions(np.log([3.0, 0.5, 1.0]), typical) == (
-        "First tokens against the others: up to 3 times as large (layer 0), down to 1/2 (layer 1)"
+    assert of_medians([2.0, 4.0, 193.4], [1.0, 0.5, 0.25]) == (
+        "The median norm grows with depth, from 2 (layer 0) to 190 (layer 2); relative to the "
+        "stream it falls with depth, from 1 (layer 0) to 0.25 (layer 2)"
     )
-    assert of_positions(typical + 0.01, typical) == ("First tokens are like the others")
-    assert of_positions(typical * np.nan, typical) == "Norms along the text"
+    assert of_medians([4.0, 2.0, 4.1], [0.3, 0.2, 0.3]).startswith(
+        "The median norm is 2 (layer 1) to 4.1 (layer 2); relative"
+    )
+
+    def of_positions(first):
+        return norms_by_position.title_of(SimpleNamespace(means=first[None], layers=[0, 1, 2]))
+
+    assert of_positions(np.log([3.0, 0.5, 1.0])) == (
+        "First tokens stand out: up to 3 times (layer 0) and down to 1/2 (layer 1) their layer's "
+        "norm"
+    )
+    assert of_positions(np.full(3, 0.01)) == "First tokens have the norms of later ones"
+    assert of_positions(np.full(3, np.nan)) == "Norms along the text"
 
 
 def test_order_left():
