@@ -155,7 +155,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         ticks = [place for place in ticks if place % 2 == 0]
     axes.set_xticks([place + 0.5 for place in ticks], [f"{edges[place]:,}" for place in ticks])
     few = min(FEW_DOCUMENTS, -(-int(data.documents.max(initial=0)) // 2))
-    faded = np.flatnonzero(data.documents < few)
+    faded = np.flatnonzero(data.documents < few).tolist()
     notes = []
     if dropped:
         axes.axvspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)

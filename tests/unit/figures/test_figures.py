@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+import statsmodels.api as sm
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.figure import Figure
@@ -105,14 +106,23 @@ def coefficients_figure(layers: int, adjust: str = "holm", size: Size = PAGE, **
     return coefficients_by_layer.draw(data, title=TITLE, size=size)
 
 
+def lag_panel(layer, lag, outcome, others=(), groups=None, status="ok"):
+    """Reduce a layer; without groups of rows there is one."""
+    rows = len(lag)
+    return outcome_by_lag.lag_panel(
+        layer,
+        np.stack([lag, outcome]),
+        np.reshape(others, (-1, rows)),
+        np.zeros(rows, int) if groups is None else groups,
+        status,
+    )
+
+
 def panels_of(layers: int, **kinds) -> list[outcome_by_lag.LagPanel]:
     position, norms = synthetic_norms(layers, **kinds)
     logs = log_norms(norms)
     rows = np.flatnonzero(position >= 2)
-    return [
-        outcome_by_lag.lag_panel(layer, logs[rows - 1, layer], logs[rows, layer], 0.3, 0.09)
-        for layer in range(layers)
-    ]
+    return [lag_panel(layer, logs[rows - 1, layer], logs[rows, layer]) for layer in range(layers)]
 
 
 def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
@@ -120,7 +130,7 @@ def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
 
 
 def lags_drawn(panels, lag="lag_1", rows=0, title="", size=PAGE) -> Figure:
-    data = outcome_by_lag.Data(panels, fits=pd.DataFrame(), lag=lag, rows=rows)
+    data = outcome_by_lag.Data(panels, lag, rows)
     return outcome_by_lag.draw(data, title=title, size=size)
 
 
@@ -531,10 +541,9 @@ def test_every_layer_has_a_panel_in_order(layers):
     places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
     assert places == sorted(places)
     assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
-    assert "log norm at token t − 1 (SD from the layer's mean)" in texts_of(figure)
-    assert "log norm at token t (SD from the layer's mean)" in texts_of(figure)
+    assert "log norm at token t − 1 given the other terms (SD)" in texts_of(figure)
+    assert "log norm at token t given the other terms (SD)" in texts_of(figure)
     assert drawing.PREDICTIVE in texts_of(figure)
-    assert all("R² 0.090" in [text.get_text() for text in axes.texts] for axes in drawn)
     # One inch and a third at the least, and no wider than a report.
     assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
     assert figure.get_size_inches()[0] <= 10
@@ -566,21 +575,30 @@ def test_many_rows_are_counted_and_few_are_points():
     assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
 
 
-def test_counts_and_means_are_those_of_numpy():
+def test_the_line_is_that_of_the_whole_regression_through_what_others_leave():
+    """Against statsmodels, with a dummy for each document."""
     random = np.random.default_rng(1)
-    lag = random.normal(3, 0.5, 5000)
-    outcome = 0.4 * lag + random.normal(2, 0.3, 5000)
+    documents = np.repeat([0, 1, 2], [400, 600, 300])
+    other = random.normal(size=1300)
+    lag = 0.5 * other + 2.0 * documents + random.normal(size=1300)
+    outcome = 0.4 * lag - 0.7 * other - 3.0 * documents + random.normal(size=1300)
     outcome[7] = np.nan
     known = np.isfinite(outcome)
-    panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.4, 0.3)
-    mean, sd = np.mean(outcome[known]), np.std(outcome[known], ddof=1)
-    assert (panel.rows, panel.mean, panel.sd) == (4999, mean, sd)
-    edges = outcome_by_lag.EDGES
-    expected = np.histogram2d(
-        (lag[known] - mean) / sd, (outcome[known] - mean) / sd, bins=[edges, edges]
-    )[0]
-    assert np.array_equal(panel.counts, expected)
-    assert np.isclose(panel.lag_mean, (lag[known].mean() - mean) / sd)
+    dummies = documents[:, None] == [0, 1, 2]
+    fit = sm.OLS(outcome, np.column_stack([lag, other, dummies]), missing="drop").fit()
+    restricted = sm.OLS(outcome, np.column_stack([other, dummies]), missing="drop").fit()
+
+    panel = lag_panel(0, lag, outcome, other, documents)
+    assert panel.slope == pytest.approx(fit.params[0])
+    assert panel.r_squared == pytest.approx(1 - fit.ssr / restricted.ssr)
+    assert panel.sd == pytest.approx(np.sqrt(restricted.ssr / known.sum()))
+    np.testing.assert_allclose(panel.points[:, 1] * panel.sd, restricted.resid, atol=1e-9)
+    axes = lags_drawn([panel]).axes[0]
+    (line,) = axes.lines
+    assert np.polyfit(*line.get_data(), 1) == pytest.approx([fit.params[0], 0])
+    assert axes.get_title(loc="right") == f"r² {panel.r_squared:.2f}"
+    # With the raw cloud the line would misfit: the slope between documents is another.
+    assert abs(np.polyfit(lag[known], outcome[known], 1)[0] - fit.params[0]) > 1
 
 
 def test_the_image_shows_each_square_in_its_place():
@@ -588,34 +606,15 @@ def test_the_image_shows_each_square_in_its_place():
     random = np.random.default_rng(2)
     lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
     outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
-    panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.0, 0.0)
-    figure = lags_drawn([panel])
-    image = figure.axes[0].collections[0]
+    panel = lag_panel(0, lag, outcome)
+    image = lags_drawn([panel]).axes[0].collections[0]
     counts = image.get_array()
     row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
     left, bottom = image.get_coordinates()[0, 0]
-    right = image.get_coordinates()[0, -1][0]
-    assert right - left == pytest.approx(outcome_by_lag.BIN * counts.shape[1])
     x = left + (column + 0.5) * outcome_by_lag.BIN
     y = bottom + (row + 0.5) * outcome_by_lag.BIN
-    assert x == pytest.approx((2 - panel.mean) / panel.sd, abs=outcome_by_lag.BIN)
-    assert y == pytest.approx((-1 - panel.mean) / panel.sd, abs=outcome_by_lag.BIN)
-    low, high = figure.axes[0].get_xlim()
-    assert left - outcome_by_lag.BIN <= low
-    assert high <= right + outcome_by_lag.BIN
-
-
-def test_the_line_is_the_prediction_with_other_terms_at_their_means():
-    random = np.random.default_rng(3)
-    w = random.normal(size=(400, 2)) @ [[1, 0.4], [0, 1]] + 5
-    outcome = 1 + w @ [0.5, 0.2] + random.normal(size=400)
-    x = np.column_stack([np.ones(400), w])
-    b = np.linalg.lstsq(x, outcome, rcond=None)[0]
-    panel = outcome_by_lag.lag_panel(0, w[:, 0], outcome, b[1], 0.5)
-    line = lags_drawn([panel]).axes[0].lines[0]
-    at = panel.mean + panel.sd * np.asarray(line.get_xdata())
-    expected = b[0] + b[1] * at + b[2] * w[:, 1].mean()
-    assert np.allclose(panel.mean + panel.sd * np.asarray(line.get_ydata()), expected)
+    assert x == pytest.approx((2 - lag.mean()) / panel.sd, abs=outcome_by_lag.BIN)
+    assert y == pytest.approx((-1 - outcome.mean()) / panel.sd, abs=outcome_by_lag.BIN)
 
 
 def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
@@ -623,20 +622,25 @@ def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
     lag = np.random.default_rng(4).normal(size=5000)
     outcome = lag.copy()
     outcome[0] = 300.0
-    panels.append(outcome_by_lag.lag_panel(3, lag, outcome, 1.0, 1.0))
+    panels.append(lag_panel(3, lag, outcome))
     low, high = outcome_by_lag.lag_limits(panels)
     assert low <= min(panel.low for panel in panels)
     assert max(panel.high for panel in panels) <= high < 6
 
 
 @pytest.mark.parametrize(
-    ("outcome", "slope"), [(np.full(50, np.nan), np.nan), (np.full(50, 2.0), np.nan)]
+    ("outcome", "status", "reason"),
+    [
+        (np.full(50, np.nan), "0 rows", "0 rows"),
+        (np.full(50, 2.0), "ok", "no variance"),
+        (np.arange(50.0) ** 2, "the regressors are collinear", "the regressors are collinear"),
+    ],
 )
-def test_a_layer_without_a_fit_says_so(outcome, slope):
-    panel = outcome_by_lag.lag_panel(1, np.arange(50.0), outcome, slope, np.nan)
+def test_a_layer_without_a_fit_says_why(outcome, status, reason):
+    panel = lag_panel(1, np.arange(50.0), outcome, status=status)
     figure = lags_drawn([*panels_of(1), panel], lag="lag_2")
     axes = figure.axes[1]
-    assert [text.get_text() for text in axes.texts] == ["not fitted"]
+    assert " ".join(axes.texts[0].get_text().split()) == f"not fitted: {reason}"
     assert not axes.lines
     assert "token t − 2" in texts_of(figure)
 
@@ -660,8 +664,8 @@ def test_lags_are_ordered_by_distance():
 
 def test_an_outcome_against_a_lead_says_so():
     figure = lags_drawn(panels_of(1), lag="lead_2")
-    assert "log norm at token t + 2 (SD from the layer's mean)" in texts_of(figure)
-    assert "prediction by lead 2" in texts_of(figure)
+    assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)
+    assert "coefficient of lead 2" in texts_of(figure)
 
 
 # Figure 4

@@ -60,14 +60,18 @@ def test_sizes_stand_beside_those_of_random_weights():
     )
 
 
-def of_r_squared(fits):
-    return outcome_by_lag.title_of(outcome_by_lag.Data([], fits, "lag_1", 0))
-
-
-def test_the_best_layer_is_named():
-    fits = pd.DataFrame({"layer": [3, 4, 5], "r_squared": [0.1, 0.567, np.nan]})
-    assert of_r_squared(fits) == "The regression explains up to 57% of the variance (layer 4)"
-    assert of_r_squared(fits.assign(r_squared=np.nan)) == "Outcome by lag"
+def test_the_share_that_a_lag_explains():
+    panels = [
+        SimpleNamespace(layer=layer, r_squared=share)
+        for layer, share in {3: 0.1, 4: 0.567, 5: np.nan, 6: 0.02}.items()
+    ]
+    assert outcome_by_lag.title_of(outcome_by_lag.Data(panels, "lag_1", 9)) == (
+        "Lag 1 explains 10% of the variance that the other terms leave in the median layer, 57% in "
+        "layer 4"
+    )
+    assert outcome_by_lag.title_of(outcome_by_lag.Data(panels[2:3], "lag_1", 9)) == (
+        "No layer was fitted"
+    )
 
 
 def test_norms_and_first_tokens():
