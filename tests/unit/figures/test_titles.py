@@ -129,15 +129,19 @@ def test_groups():
 
 
 def of_specifications(*tables):
-    return specifications_by_layer.title_of(specifications_by_layer.Data(tables, 0.05, "holm"))
+    return specifications_by_layer.title_of(specifications_by_layer.Data(tables, 0.05))
 
 
-def test_specifications_have_one_title_if_they_show_one_term():
-    one, other = (
-        tidy([1, 1, 1], estimates=[0.1, 0.3, 0.2], regression=name) for name in ("a", "b")
+def test_specifications_have_a_title_of_their_ends_if_they_show_one_term():
+    one, two, three = (
+        tidy([1, 1, 1], estimates=[0.1, 0.3, middle], regression=name)
+        for name, middle in {"a": 0.2, "b": 0.25, "c": 0.15}.items()
     )
-    assert of_specifications(one, other) == "Lag 1, median over the layers: a 0.20, b 0.20"
-    assert of_specifications(one, other.assign(term="lead_1")) == "Regressions by layer"
+    assert of_specifications(one, two, three) == (
+        "Lag 1 is 0.15 in the median layer (c) or 0.25 (b): it depends on what is held fixed"
+    )
+    assert of_specifications(one) == "Lag 1, median over the layers: 0.20 (a)"
+    assert of_specifications(one, two.assign(term="lead_1")) == "Coefficients of all regressions"
 
 
 def test_diagnostics_and_sites():
