@@ -135,16 +135,6 @@ def if_by_class(path):
     return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by else []
 
 
-def if_relative(files):
-    """Return the input function of files that regressions of relative norms alone need."""
-
-    def chosen(wildcards):
-        relative = CONFIG.regressions[wildcards.regression].outcome == "relative"
-        return files(wildcards) if relative else []
-
-    return chosen
-
-
 def if_stream(files):
     """Return the input function of norms of the stream, for regressions that depend on them."""
 

@@ -292,11 +292,8 @@ class RegressionInputs(CoefficientsInputs):
     ----------
     groups_file, influence_file, residuals_file : Path
         Coefficients of each group of documents, the most influential documents, residual sums.
-    design, norms : list of Path
+    design : list of Path
         Files of all shards.
-    stream : list of Path, or None
-        Likewise; only of a regression of relative norms.
-    corpus : Path
     layers : sequence of int, or None
         Layers that get a panel of their own; None: all, or some of all.
     """
@@ -305,9 +302,6 @@ class RegressionInputs(CoefficientsInputs):
     influence_file: Path
     residuals_file: Path
     design: list[Path]
-    norms: list[Path]
-    stream: list[Path] | None = None
-    corpus: Path
     layers: Sequence[int] | None
 
 

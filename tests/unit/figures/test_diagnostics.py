@@ -270,8 +270,6 @@ def test_the_program_draws_the_residuals(tmp_path):
         influence_file=tmp_path / "influence.parquet",
         residuals_file=path,
         design=[],
-        norms=[],
-        corpus=nowhere,
         layers=None,
     )
     reduced = diagnostics.reduce(inputs)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnlag.figures import groups_by_layer, norms_by_position
+from attnlag.figures import groups_by_layer, norms_by_group, norms_by_position
 
 
 @pytest.mark.parametrize("longest", [0, 1, 7, 8, 9, 100, 5000])
@@ -76,31 +76,58 @@ def test_the_sink_does_not_wash_out_all_else():
 
 def test_groups_are_rows_and_crosses_mark_what_is_not_significant():
     layers = range(3)
-    panels = [
-        groups_by_layer.GroupPanel(name, 7, np.linspace(-1, 1, 5) + place, np.full(3, place * 0.1))
-        for place, name in enumerate(["prose", "a very long name of a group of documents", "rare"])
-    ]
     table = pd.DataFrame(
         {
-            "subset": np.repeat([panel.group for panel in panels], 3),
+            "subset": np.repeat(["prose", "a very long name of a group of documents", "rare"], 3),
             "layer": [*layers, *layers, *layers],
             "estimate": [0.1, 0.2, 0.3, -0.1, np.nan, 0.5, *[np.nan] * 3],
             "p_adjusted": [0.01, 0.5, 0.01, 0.2, np.nan, 0.001, *[np.nan] * 3],
             "vcov_type": "cluster",
+            "n_documents": [7, 7, 7, 9, 8, 9, 2, 2, 2],
             "status": ["ok"] * 6 + ["2 documents: too few to cluster by"] * 3,
         }
     )
-    data = groups_by_layer.Data(panels, table, "lag_1", "mlp", 0.05, "holm", tokens=10)
-    figure = groups_by_layer.draw(data, title="T")
-    spread, _, slopes = figure.axes[:3]
-    assert spread.get_yticklabels()[0].get_text() == "prose (7)"
-    assert "…" in spread.get_yticklabels()[1].get_text()
+    data = groups_by_layer.Data(table, "lag_1", 0.05, "holm")
+    slopes = groups_by_layer.draw(data, title="T").axes[0]
+    names = [label.get_text() for label in slopes.get_yticklabels()]
+    assert names == ["prose (7)", "a very long name of a… (9)", "rare (2)"]
     shown = slopes.collections[0].get_array()
     shown = np.ma.reshape(shown, (3, 3))
     assert shown[0].tolist() == [0.1, 0.2, 0.3]
     assert bool(np.ma.getmaskarray(shown)[1, 1])
     # A row without numbers says why.
-    assert [text.get_text() for text in slopes.texts] == ["2 documents: too few to cluster by"]
+    assert [text.get_text() for text in slopes.texts] == [
+        "not fitted: 2 documents: too few to cluster by"
+    ]
     assert slopes.texts[0].get_position() == (1.5, 2.5)
     crosses = slopes.lines[-1].get_xydata().tolist()
     assert crosses == [[1.5, 0.5], [0.5, 1.5]]
+
+
+def norms_of_groups(names, layers=4):
+    random = np.random.default_rng(0)
+    return norms_by_group.Data(
+        groups=names,
+        documents=[10] * len(names),
+        quantiles=np.sort(random.normal(size=(len(names), 5))),
+        means=random.normal(size=(len(names), layers)) * (1e-15 if len(names) == 1 else 1),
+        layers=list(range(layers)),
+        site="mlp",
+        tokens=500,
+    )
+
+
+def test_norms_of_groups_are_boxes_beside_a_map_and_of_one_group_no_map_of_rounding():
+    data = norms_of_groups(["prose", "verse"])
+    boxes, shades = norms_by_group.draw(data, title="T").axes[:2]
+    assert boxes.get_yticklabels()[1].get_text() == "verse (10)"
+    np.testing.assert_array_equal(np.reshape(shades.collections[0].get_array(), (2, 4)), data.means)
+    medians = data.quantiles[:, 2]
+    assert norms_by_group.title_of(data) == (
+        f"Norms differ by group: medians from {medians.min():+.2f} SD "
+        f"({data.groups[medians.argmin()]}) to {medians.max():+.2f} SD "
+        f"({data.groups[medians.argmax()]}) from the layer's mean"
+    )
+    alone = norms_of_groups(["prose"])
+    assert len(norms_by_group.draw(alone, title="T").axes) == 1
+    assert "nothing to compare" in norms_by_group.title_of(alone)

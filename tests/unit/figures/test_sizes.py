@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import test_coefficients_by_depth
 import test_diagnostics
+import test_norms_by_position
 import test_specifications_by_layer
 import test_text_by_token
 from test_figures import (
@@ -20,7 +21,14 @@ from test_figures import (
     sites_figure,
 )
 
-from attnlag.figures import files, groups_by_layer, norms_by_position, order_left, text_by_token
+from attnlag.figures import (
+    files,
+    groups_by_layer,
+    norms_by_group,
+    norms_by_position,
+    order_left,
+    text_by_token,
+)
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, size_of, suffix_of
 
 
@@ -68,13 +76,16 @@ def groups(layers, **kinds):
             "status": "ok",
         }
     )
-    panels = [
-        groups_by_layer.GroupPanel(name, 10, np.linspace(-1, 1, 5), random.normal(size=layers))
-        for name in names
-    ]
-    data = groups_by_layer.Data(panels, table, "lag_1", "attention", 0.05, "holm", tokens=10)
-    title = "Lag 1, median over the layers: 0.12 (novels) to 0.31 (code): gpt2, prompts, notebook"
+    data = groups_by_layer.Data(table.assign(n_documents=10), "lag_1", 0.05, "holm")
+    title = (
+        "Lag 1 differs by group: in the median layer 0.12 (novels) to 0.31 (code)\ngpt2, prompts"
+    )
     return groups_by_layer.draw(data, title=title, **kinds)
+
+
+def norms_of_groups(layers, **kinds):
+    data = test_norms_by_position.norms_of_groups([f"group-{n}" for n in range(13)], layers)
+    return norms_by_group.draw(data, title=norms_by_group.title_of(data), **kinds)
 
 
 def text(layers, **kinds):
@@ -103,6 +114,7 @@ DRAWN = [
     specifications,
     positions,
     groups,
+    norms_of_groups,
     text,
 ]
 

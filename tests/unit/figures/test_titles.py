@@ -111,7 +111,7 @@ def test_order_left():
 
 
 def of_groups(table):
-    data = groups_by_layer.Data([], table, "lag_1", "attention", 0.05, "holm", 10)
+    data = groups_by_layer.Data(table, "lag_1", 0.05, "holm")
     return groups_by_layer.title_of(data)
 
 
@@ -123,8 +123,11 @@ def test_groups():
             tidy([np.nan, np.nan, np.nan], subset="rare"),
         ]
     )
-    assert of_groups(table) == "Lag 1, median over the layers: 0.20 (prose) to 0.40 (verse)"
-    assert of_groups(table[:3]) == "Lag 1, median over the layers: 0.20 (prose)"
+    assert (
+        of_groups(table)
+        == "Lag 1 differs by group: in the median layer 0.20 (prose) to 0.40 (verse)"
+    )
+    assert of_groups(table[:3]) == "Lag 1 is 0.20 in the median layer (prose)"
     assert of_groups(table[6:]) == "No group of documents has coefficients of its own"
 
 
