@@ -30,7 +30,7 @@ from attnlag.figures.legends import (
     lag_markers,
     strip_height,
 )
-from attnlag.regression.labels import COVARIANCE, correction_text
+from attnlag.regression.labels import COVARIANCE, correction_text, spans
 from attnlag.regression.terms import lags_among, named
 
 T = TypeVar("T")
@@ -55,6 +55,9 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 # Fits of which a title states the size of each.
 MOST_SIZES = 3
+
+# A sum of partial autocorrelations nearer to zero is little.
+LITTLE_LEFT = 0.05
 
 
 def rule_values(axes: Axes) -> None:
@@ -154,6 +157,29 @@ def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
     return (
         f"{named(term).capitalize()}, median over the layers: {medians[least]:.2f} ({least}) to "
         f"{medians[most]:.2f} ({most})"
+    )
+
+
+def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray) -> str:
+    """Return how much order the lags of a regression leave in its residuals.
+
+    Parameters
+    ----------
+    lags : sequence of int
+        Those that are not in the regression.
+    layers : sequence of int
+    left : (layers,) float array
+        Sum of the partial autocorrelations of the residuals at these lags; NaN without a fit.
+    """
+    if not np.isfinite(left).any():
+        return "No layer was fitted, so there are no residuals"
+    median, most = np.nanmedian(left), int(np.nanargmax(np.abs(left)))
+    start = (
+        "Order is left in the residuals" if abs(median) >= LITTLE_LEFT else "Little order is left"
+    )
+    return (
+        f"{start}: partial autocorrelations at {spans(lags)} sum to {median:.2f} in the median "
+        f"layer and {left[most]:.2f} in layer {layers[most]}, 0 if the lags were enough"
     )
 
 

@@ -13,6 +13,7 @@ from attnlag.figures.drawing import (
     label_cells,
     layers_labelled,
     mark_unfitted,
+    order_in_words,
     reach_of,
     rule_values,
 )
@@ -65,13 +66,8 @@ def reduce(inputs: RegressionInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how much the lags that are left out would add in the median layer."""
-    if not np.isfinite(data.left).any():
-        return "Partial autocorrelation of the residuals"
-    return (
-        f"Partial autocorrelations of the residuals at {spans(data.lags)} sum to "
-        f"{np.nanmedian(data.left):.2f} in the median layer"
-    )
+    """Return how much order the lags of the regression leave behind."""
+    return order_in_words(data.lags, data.layers, data.left)
 
 
 @style()

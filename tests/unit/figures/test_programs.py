@@ -190,7 +190,8 @@ def test_coefficients_are_drawn_with_joint_bands_and_controls(study, tmp_path):
     data = coefficients_by_layer.Data(
         coefficients, fits, 0.1, "benjamini-hochberg", critical_values, controls
     )
-    title = f"{coefficients_by_layer.title_of(data)}: gpt2, prompts, attention, notebook"
+    names = "gpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
+    title = f"{coefficients_by_layer.title_of(data)}\n{names}"
     expected = tmp_path / "expected.svg"
     files.save(coefficients_by_layer.draw(data, title=title), [expected])
     assert found.read_bytes() == expected.read_bytes()

@@ -39,9 +39,9 @@ def of_coefficients(table, **more):
 
 
 def test_titles_say_so_where_there_is_nothing_to_show():
-    fits = SimpleNamespace(fits=pd.DataFrame({"kurtosis": [np.nan, np.nan]}))
-    assert diagnostics.title_of(fits) == "No layer was fitted, so there are no residuals"
     nothing = [SimpleNamespace(median=np.nan, layer=0)]
+    fits = SimpleNamespace(panels=nothing, lags=[2], left=np.array([np.nan]))
+    assert diagnostics.title_of(fits) == "No layer was fitted, so there are no residuals"
     layers = SimpleNamespace(layers=nothing, relative=nothing)
     assert norms_by_layer.title_of(layers) == "No layer has a norm that is finite and not zero"
 
@@ -102,12 +102,17 @@ def test_norms_and_first_tokens():
 
 
 def test_order_left():
-    data = order_left.Data([0, 1, 2], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
-    assert order_left.title_of(data) == (
-        "Partial autocorrelations of the residuals at lags 3 to 5 sum to 0.15 in the median layer"
+    data = order_left.Data([5, 6, 7], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
+    said = (
+        "Order is left in the residuals: partial autocorrelations at lags 3 to 5 sum to 0.15 in "
+        "the median layer and 0.20 in layer 6, 0 if the lags were enough"
     )
-    data.left[:] = np.nan
-    assert order_left.title_of(data) == "Partial autocorrelation of the residuals"
+    panels = [SimpleNamespace(layer=layer) for layer in data.layers]
+    others = SimpleNamespace(panels=panels, lags=data.lags, left=data.left)
+    assert order_left.title_of(data) == diagnostics.title_of(others) == said
+    data.left[:] = 0.01, -0.02, 0.0
+    assert order_left.title_of(data).startswith("Little order is left: partial")
+    assert "-0.02 in layer 6" in order_left.title_of(data)
 
 
 def of_groups(table):
@@ -147,11 +152,7 @@ def test_specifications_have_a_title_of_their_ends_if_they_show_one_term():
     assert of_specifications(one, two.assign(term="lead_1")) == "Coefficients of all regressions"
 
 
-def test_diagnostics_and_sites():
-    fits = pd.DataFrame({"kurtosis": [2.5, 3.5, 9.04, np.nan]})
-    assert diagnostics.title_of(diagnostics.Data([], fits, None, "lag_1")) == (
-        "Residuals have heavier tails than normal in 2 of 3 layers (kurtosis up to 9.0)"
-    )
+def test_sites():
     sites = [
         sites_by_layer.SitePanels(site, [0, 1], np.empty((2, 5)), tidy(p_values), pd.DataFrame())
         for site, p_values in {"attention": [0.01, 0.2], "mlp": [0.01, 0.02]}.items()
