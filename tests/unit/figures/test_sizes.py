@@ -92,7 +92,7 @@ def text(layers, **kinds):
     words = [f" word{place}" for place in range(60)]
     documents = [test_text_by_token.document(words) for _ in range(13)]
     data = text_by_token.Data(documents, [(0.0, 1.0)] * 3, [0, 1, 2], first=0, site="mlp")
-    return text_by_token.draw(data, title="The text itself", **kinds)
+    return text_by_token.draw(data, title=text_by_token.title_of(data), **kinds)
 
 
 def left(layers, **kinds):
