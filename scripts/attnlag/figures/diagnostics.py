@@ -25,14 +25,16 @@ from attnlag.figures.drawing import (
     label_layers,
     layers_labelled,
     mark_unfitted,
-    order_in_words,
     rule_values,
-    shortened,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    order_in_words,
+    shortened,
+)
 from attnlag.regression import residuals
 from attnlag.regression.labels import spans
 from attnlag.regression.terms import lags_among, named

@@ -9,21 +9,22 @@ from matplotlib.figure import Figure
 
 from attnlag.figures.drawing import (
     DIVERGING,
-    PREDICTIVE,
-    correction_text,
     draw_map,
     frame,
     label_cells,
     layers_labelled,
     reach_of,
-    shortened,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+    shortened,
+)
 from attnlag.regression.groups import fitted_groups
-from attnlag.regression.labels import COVARIANCE, UNITS
+from attnlag.regression.labels import COVARIANCE, UNITS, correction_text
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)

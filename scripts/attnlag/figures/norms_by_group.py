@@ -20,13 +20,15 @@ from attnlag.figures.drawing import (
     layers_labelled,
     quantiles_of,
     reach_of,
-    shortened,
-    tokens_shown,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    shortened,
+    tokens_shown,
+)
 from attnlag.regression.groups import largest_groups
 from attnlag.storage import tables
 

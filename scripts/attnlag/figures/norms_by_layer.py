@@ -24,11 +24,13 @@ from attnlag.figures.drawing import (
     label_ratios,
     layer_ticks,
     quantiles_of,
-    tokens_shown,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    tokens_shown,
+)
 
 DRAWN_BY = ("plot_norms",)
 

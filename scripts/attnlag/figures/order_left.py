@@ -13,7 +13,6 @@ from attnlag.figures.drawing import (
     label_cells,
     layers_labelled,
     mark_unfitted,
-    order_in_words,
     reach_of,
     rule_values,
 )
@@ -21,6 +20,9 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    order_in_words,
+)
 from attnlag.regression import residuals
 from attnlag.regression.labels import spans
 

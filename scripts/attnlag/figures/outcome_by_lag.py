@@ -22,20 +22,22 @@ from tqdm import tqdm
 from attnlag.adjustments import columns
 from attnlag.figures.drawing import (
     LINE,
-    PREDICTIVE,
     SHADES,
     TAIL,
     chosen_layers,
     draw_counts,
     evenly_chosen,
     frame,
-    sample_shown,
     wrapped_footnote,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs, sampled_rows
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+    sample_shown,
+)
 from attnlag.regression import crossproducts
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import distance, is_lead, lags_among, named

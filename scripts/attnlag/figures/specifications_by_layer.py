@@ -12,17 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnlag.figures.drawing import (
-    PREDICTIVE,
     draw_band,
     frame,
     label_layers,
     rule_values,
-    shortened,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import SpecificationsInputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+    shortened,
+)
 from attnlag.regression.labels import COVARIANCE, UNITS
 from attnlag.regression.terms import lags_among, named
 

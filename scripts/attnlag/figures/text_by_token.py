@@ -19,10 +19,18 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, nearest
 from attnlag.figures import sizes
-from attnlag.figures.drawing import SHADES, TAIL, frame, quantiles_of, shortened
+from attnlag.figures.drawing import (
+    SHADES,
+    TAIL,
+    frame,
+    quantiles_of,
+)
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import Size
+from attnlag.figures.wording import (
+    shortened,
+)
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from test_figures import marks_of, overlaps, texts_of
 from warm_python import python
 
-from attnlag.figures import coefficients_by_depth, drawing, files, legends
+from attnlag.figures import coefficients_by_depth, files, legends, wording
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -120,7 +120,7 @@ def test_a_row_for_each_lag_and_a_column_for_each_corpus():
                 assert np.array_equal(line.get_ydata(), rows["estimate"])
     text = texts_of(figure)
     assert "relative depth (first layer 0, last layer 1)" in text
-    assert drawing.PREDICTIVE in text
+    assert wording.PREDICTIVE in text
     assert "clustered by document (CRV1)" in text
     assert "Random weights" not in text
 

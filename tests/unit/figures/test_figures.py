@@ -25,6 +25,7 @@ from attnlag.figures import (
     norms_by_layer,
     outcome_by_lag,
     sites_by_layer,
+    wording,
 )
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE, Size
 from attnlag.regression.terms import lags_among, named
@@ -333,7 +334,7 @@ def test_coefficients_have_labels_title_and_the_caveat(layers):
     assert bottom.get_xlabel() == "layer"
     assert top.get_xlim() == bottom.get_xlim()
     assert TITLE in texts_of(figure)
-    assert drawing.PREDICTIVE in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
     assert "clustered by document (CRV1)" in texts_of(figure)
     assert "2,940 rows from 20 documents" in texts_of(figure)
 
@@ -543,7 +544,7 @@ def test_every_layer_has_a_panel_in_order(layers):
     assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
     assert "log norm at token t − 1 given the other terms (SD)" in texts_of(figure)
     assert "log norm at token t given the other terms (SD)" in texts_of(figure)
-    assert drawing.PREDICTIVE in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
     # One inch and a third at the least, and no wider than a report.
     assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
     assert figure.get_size_inches()[0] <= 10
@@ -683,7 +684,7 @@ def test_sites_stand_side_by_side_with_shared_axes(layers):
     assert [axes.get_xlabel() for axes in below] == ["layer"] * 3
     assert above[0].get_ylabel() == "log norm\n(natural log)"
     assert "coefficient" in below[0].get_ylabel()
-    assert drawing.PREDICTIVE in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
 
 
 def test_sites_show_their_own_numbers():

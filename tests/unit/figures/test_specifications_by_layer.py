@@ -15,7 +15,7 @@ from test_figures import (
 )
 from warm_python import python
 
-from attnlag.figures import drawing, files, specifications_by_layer
+from attnlag.figures import files, specifications_by_layer, wording
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -84,7 +84,7 @@ def test_few_regressions_have_their_bands_and_one_without_a_fit_says_so():
     np.testing.assert_allclose(band_of(axes.collections[0]), ends_of(regressions[0], "lag_1"))
     assert [text.get_text() for text in axes.texts] == ["notebook", "notebook (not fitted)"]
     assert "clustered by document (CRV1)" in texts_of(figure)
-    assert drawing.PREDICTIVE in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
 
 
 @pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 1.0, 0.97, 0.02], [2.0, -1.0]])
