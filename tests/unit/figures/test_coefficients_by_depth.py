@@ -239,6 +239,6 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = tmp_path / "expected.svg"
     finding = coefficients_by_depth.title_of(coefficients_by_depth.Data(some(2), 0.1, "none"))
-    title = f"{finding}: attention, notebook"
+    title = f"{finding}\nattention, notebook"
     files.save(drawn(some(2), "benjamini-hochberg", 0.1, title), [expected])
     assert output.read_bytes() == expected.read_bytes()
