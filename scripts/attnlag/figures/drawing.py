@@ -106,7 +106,7 @@ def frame(
     left = (0.3 if y_label else 0) / width
     rect = (left, bottom, 1 - left, 1 - bottom - strip / height)
     figure.set_layout_engine("constrained", h_pad=0.06, rect=rect)
-    middle = (bottom + 1 - 0.3 / height) / 2
+    middle = (bottom + (top - strip) / height) / 2
     figure.text(0.5, (note + 0.05) / height, x_label, fontsize=10, ha="center", va="bottom")
     figure.text(0.1 / width, middle, y_label, fontsize=10, rotation=90, ha="left", va="center")
     figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=8, color=GREY, va="bottom")

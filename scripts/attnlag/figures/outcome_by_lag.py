@@ -270,7 +270,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     grid = figure.subplots(lines, columns, squeeze=False)
     limits = lag_limits(panels)
     shades = LogNorm(1, max(largest, 10))
-    unit = "(SD)" if size.narrow else "given the other terms (SD)"
+    unit = "given the other terms (SD)" if size is PAGE else "(SD)"
 
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)

@@ -31,7 +31,7 @@ from attnlag.figures.sizes import COLUMN, PAGE, SLIDE, Size
 from attnlag.regression.terms import lags_among, named
 
 LAYERS = [2, 30, 48]
-TITLE = "Some figure: gpt2, prompts, attention, notebook"
+TITLE = "Some figure says so\ngpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
 
 
 def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: float = 0.0):
@@ -333,7 +333,9 @@ def test_coefficients_have_labels_title_and_the_caveat(layers):
     assert bottom.get_ylabel() == "R²\n(share of variance)"
     assert bottom.get_xlabel() == "layer"
     assert top.get_xlim() == bottom.get_xlim()
-    assert TITLE in texts_of(figure)
+    claim, subtitle = TITLE.split("\n")
+    assert figure.get_suptitle() == claim
+    assert subtitle in texts_of(figure)
     assert wording.PREDICTIVE in texts_of(figure)
     assert "clustered by document (CRV1)" in texts_of(figure)
     assert "2,940 rows from 20 documents" in texts_of(figure)

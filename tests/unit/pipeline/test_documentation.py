@@ -8,7 +8,7 @@ from described import undescribed
 from PIL import Image
 from projects import ROOT
 
-from copy_gallery import LIMIT, gallery_config, figures, shrunk
+from copy_gallery import LIMIT, figures, gallery_config, shrunk
 
 GALLERY = ROOT / "docs" / "gallery"
 
