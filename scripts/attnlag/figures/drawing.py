@@ -98,7 +98,8 @@ def frame(
     claim = textwrap.fill(claim, int((width - 0.2) / 0.1))
     below = textwrap.wrap(subtitle, int((width - 0.2) / 0.07))
     top = height - 0.36 - 0.2 * claim.count("\n")
-    strip = strip_height(legends, width) + 0.17 * len(below)
+    lowered = 0.17 * len(below) + (0.08 if below else 0)
+    strip = strip_height(legends, width) + lowered
     lines = wrapped_footnote(footnote, width)
     # The layout makes room for titles and labels of axes, but not for text in the margin.
     note = 0.14 * len(lines) + 0.12
@@ -113,7 +114,7 @@ def frame(
     figure.suptitle(claim, x=0.1 / width, ha="left", weight="bold")
     kind: dict[str, Any] = {"fontsize": 9, "color": GREY, "ha": "left", "va": "top"}
     figure.text(0.1 / width, (top + 0.05) / height, "\n".join(below), **kind)
-    draw_legends(figure, legends, top - 0.17 * len(below) - 0.03 * bool(below))
+    draw_legends(figure, legends, top - lowered)
 
 
 def finite(values: np.ndarray) -> np.ndarray:
