@@ -81,7 +81,8 @@ def reduce(inputs: NormsInputs) -> Data:
     means = np.empty((len(groups), len(sample.layers)))
     scaled = np.empty((len(sample.layers), len(names)))
     for place, logs in enumerate(sample.log_norms):
-        centred = pd.Series(logs[kept] - np.nanmean(logs[kept]) if kept.any() else logs[kept])
+        centred = pd.Series(logs[kept])
+        centred -= centred.mean()
         means[:, place] = centred.groupby(group).mean().reindex(range(len(groups)))
         scaled[place] = centred / (centred.std(ddof=0) or np.nan)
     sizes = Counter(group_of.values())
