@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
 LIMIT = 200_000
 MAIN = "coefficients_by_layer"
+# The second model of the comparison.
+TWIN = "random-twin"
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -39,16 +41,18 @@ parser.add_argument(
 )
 
 
-def default_config() -> Config:
-    """Return the configuration of the default run."""
-    return Config.model_validate(null_named(read_yaml(ROOT / "config/config.yaml").values))
+def gallery_config() -> Config:
+    """Return the configuration of the default run, with the twin that its model is compared to."""
+    values = null_named(read_yaml(ROOT / "config/config.yaml").values)
+    twin = {"source": "random", "of": next(iter(values["models"]))}
+    return Config.model_validate({**values, "models": {**values["models"], TWIN: twin}})
 
 
 def figures(config: Config) -> dict[str, str]:
     """Return the paths of the figures that the gallery shows, by their names in it.
 
     The coefficients are shown for every regression, and for the first one in all sizes; the other
-    figures for the first regression alone that has them.
+    figures, the comparison among them, for the first regression alone that has them.
     """
     found = {}
     first = next(iter(config.regressions))
@@ -61,6 +65,7 @@ def figures(config: Config) -> dict[str, str]:
                 names = {**fixed, "site": config.extraction.sites[0], "regression": regression}
                 short = f"{regression}_{figure.name.partition('_by_')[0]}"
                 own = short if "{regression}" in folder else figure.name
+                own = "comparison" if program == "plot_comparison" else own
                 for size in SIZES if main and regression == first else [PAGE.name]:
                     end = suffix_of(size)
                     found[own + end] = f"{folder.format(**names)}/{figure.name}{end}.png"
@@ -89,7 +94,7 @@ def shrunk(figure: Path) -> bytes:
 
 def main(arguments: argparse.Namespace) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(default_config()).items():
+    for name, figure in figures(gallery_config()).items():
         content, target = shrunk(arguments.run / figure), arguments.output / f"{name}.png"
         if not target.exists() or target.read_bytes() != content:
             with written_whole(target) as temporary:

@@ -16,9 +16,6 @@ parser.add_argument("--groups", type=Path, required=True, help="the tidy table o
 parser.add_argument("--influence", type=Path, required=True, help="influential documents (Parquet)")
 parser.add_argument("--residuals", type=Path, required=True, help="sums over the residuals")
 parser.add_argument("--design", type=Path, required=True, help="first shard; others lie beside it")
-parser.add_argument("--norms", type=Path, required=True, help="likewise")
-parser.add_argument("--stream", type=Path, nargs="?", help="likewise, for relative norms")
-parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
 parser.add_argument("--joint", type=Path, nargs="?", help="for bands joint over the layers (JSON)")
 parser.add_argument("--controls", type=Path, nargs="?", help="the table of the controls")
 parser.add_argument("--output", type=Path, nargs="+", required=True, help="files of figures")
@@ -31,9 +28,6 @@ def main(args):
         influence_file=args.influence,
         residuals_file=args.residuals,
         design=tables.shards(args.design),
-        norms=tables.shards(args.norms),
-        stream=tables.shards(args.stream) if args.stream else None,
-        corpus=args.corpus,
         layers=args.settings.layers,
     )
     program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, args.output))

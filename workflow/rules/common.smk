@@ -159,16 +159,6 @@ def random_weights_of(wildcards):
     return regressed("random_weights.parquet")(wildcards).replace("norms/", "")
 
 
-def if_relative(files):
-    """Return the input function of files that regressions of relative norms alone need."""
-
-    def chosen(wildcards):
-        relative = CONFIG.regressions[wildcards.regression].outcome == "relative"
-        return files(wildcards) if relative else []
-
-    return chosen
-
-
 def if_stream(files):
     """Return the input function of norms of the stream, for regressions that depend on them."""
 

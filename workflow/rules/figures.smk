@@ -69,10 +69,6 @@ rule plot_regression:
         groups=f"{RESULTS}/groups.parquet",
         residuals=rules.fit_regression.output.residuals,
         design=fitted_designs,
-        norms=lambda wildcards: shards_of(regressed("{shard}.parquet")(wildcards))(wildcards),
-        # Only for relative norms.
-        stream=if_relative(shards_of("results/{model}/{corpus}/stream/{shard}.parquet")),
-        corpus="results/corpora/{corpus}.parquet",
         # For joint bands.
         joint=f"{RESULTS}/joint.json" if CONFIG.figures.bands == "joint" else [],
         controls=f"{RESULTS}/controls.parquet",
@@ -92,7 +88,6 @@ rule plot_regression:
         runtime=minutes(30),
     params:
         settings=settings_of("plot_regression"),
-        stream=lambda wildcards, input: input.stream[:1],
         code=code("plot_regression"),
     message:
         "draw {wildcards.regression}, {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
@@ -100,8 +95,7 @@ rule plot_regression:
         'python "$ATTNLAG"/scripts/plot_regression.py --settings {params.settings:q}'
         " --coefficients {input.coefficients:q} --fits {input.fits:q} --groups {input.groups:q}"
         " --influence {input.influence:q} --residuals {input.residuals:q}"
-        " --design {input.design[0]:q} --norms {input.norms[0]:q} --corpus {input.corpus:q}"
-        " --stream {params.stream:q}"
+        " --design {input.design[0]:q}"
         " --joint {input.joint:q} --controls {input.controls:q} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
 

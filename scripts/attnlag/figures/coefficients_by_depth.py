@@ -13,14 +13,11 @@ from matplotlib.lines import Line2D
 
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
-    PREDICTIVE,
-    correction_text,
     draw_profile,
     frame,
     mark_size,
     mark_unfitted,
     rule_values,
-    sizes_in_words,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import ComparisonInputs
@@ -32,7 +29,11 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.regression.labels import COVARIANCE, UNITS
+from attnlag.figures.wording import (
+    PREDICTIVE,
+    sizes_in_words,
+)
+from attnlag.regression.labels import COVARIANCE, UNITS, correction_text
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_comparison",)

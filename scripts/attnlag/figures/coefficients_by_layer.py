@@ -11,11 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from attnlag.figures.drawing import (
-    PREDICTIVE,
     draw_controls,
     draw_lags,
     frame,
-    inference_text,
     is_below,
     label_layers,
     mark_unfitted,
@@ -35,6 +33,10 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+    inference_text,
+)
 from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import lags_among, named
 

@@ -3,6 +3,7 @@
 All layers are in a strip of small panels; some have a row of panels below it.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +26,17 @@ from attnlag.figures.drawing import (
     layers_labelled,
     mark_unfitted,
     rule_values,
-    shortened,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    order_in_words,
+    shortened,
+)
 from attnlag.regression import residuals
+from attnlag.regression.labels import spans
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
@@ -56,7 +61,7 @@ LONGEST_NAME = 16
 NORMAL_KURTOSIS = 3.0
 
 # Values without which a strip would not say what is large.
-LEVELS = {"kurtosis": NORMAL_KURTOSIS, "autocorrelation at lag 1": 0.0}
+LEVELS = {"kurtosis": NORMAL_KURTOSIS, "order left": 0.0}
 
 # The bins at both ends hold what lies beyond the grid.
 EDGES, COARSE_EDGES = (
@@ -156,12 +161,18 @@ class Data:
         Layers with a row, as far as there is room; some of them all if none are named.
     term : str
         The term whose coefficient the documents influence.
+    lags : list of int
+        The nearest lags that are not in the regression.
+    left : (layers,) float array
+        Sum of the partial autocorrelations of the residuals at these lags.
     """
 
     panels: list[DiagnosticPanel]
     fits: pd.DataFrame
     layers: Sequence[int] | None
     term: str
+    lags: list[int]
+    left: np.ndarray
 
 
 def reduce(inputs: RegressionInputs) -> Data:
@@ -181,19 +192,14 @@ def reduce(inputs: RegressionInputs) -> Data:
         )
         for place, layer in enumerate(sums.layers)
     ]
-    return Data(panels, inputs.fits, inputs.layers, term)
+    lags, left = residuals.order_left(sums)
+    left_by_layer = left.reindex(sums.layers).to_numpy(dtype=float)
+    return Data(panels, inputs.fits, inputs.layers, term, lags, left_by_layer)
 
 
 def title_of(data: Data) -> str:
-    """Return in how many layers residuals have heavier tails than a normal distribution."""
-    kurtosis = data.fits["kurtosis"].dropna()
-    if kurtosis.empty:
-        return "No layer was fitted, so there are no residuals"
-    heavy = int((kurtosis > NORMAL_KURTOSIS).sum())
-    return (
-        f"Residuals have heavier tails than normal in {heavy} of {len(kurtosis)} layers "
-        f"(kurtosis up to {kurtosis.max():.1f})"
-    )
+    """Return how much order is left in the residuals: tails and spread matter less."""
+    return order_in_words(data.lags, [panel.layer for panel in data.panels], data.left)
 
 
 @style()
@@ -202,30 +208,34 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
     In a narrow figure, two panels are side by side instead of four.
     """
-    panels, fits, term = data.panels, data.fits, data.term
+    panels, term = data.panels, data.term
     rows = layers_with_rows(data.layers, [panel.layer for panel in panels], size)
     chosen = [panel for panel in panels if panel.layer in rows]
     largest = max(int(panel.joint.max()) for panel in chosen)
     footnote = (
         "Above: all layers, in orange those below. Residuals and fitted values in standard "
         "deviations (SD) of their layer. Kurtosis: 3 for a normal distribution. Breusch-Pagan R²: "
-        "share of the variance of squared residuals that the regressors explain. Quantiles are "
-        f"drawn as far as {EDGES[-2]:g} SD, squares as far as {COARSE_EDGES[-2]:g}. Shades: tokens "
-        f"per square, on a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean "
-        "residual. Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of "
-        f"the coefficient of {named(term)} that comes with a document, in its standard errors "
-        f"(SE); the {MOST_DOCUMENTS} largest."
+        "share of the variance of squared residuals that the regressors explain. Order left: sum "
+        f"of the partial autocorrelations at {spans(data.lags)}. Quantiles are drawn as far as "
+        f"{EDGES[-2]:g} SD, squares as far as {COARSE_EDGES[-2]:g}. Shades: tokens per square, on "
+        f"a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean residual. "
+        "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
+        f"coefficient of {named(term)} that comes with a document, in its standard errors (SE); "
+        f"the {MOST_DOCUMENTS} largest."
     )
     # In a narrow figure each row of four panels is two rows of two.
     widths = [1, 1] if size.narrow else [1, 1, 1, 1.1]
     above, below = (1.25, 1.6) if size.narrow else (1.15, 1.65)
     times = 4 // len(widths)
     heights = [above] * times + [below] * (times * len(chosen))
-    figure = Figure(figsize=size.tall(sum(heights) + 1.5), layout="constrained")
+    figure = Figure(
+        figsize=size.tall(sum(heights) + (2.7 if size.narrow else 1.8)), layout="constrained"
+    )
     shape = (len(heights), len(widths))
     grid = figure.subplots(*shape, height_ratios=heights, width_ratios=widths).reshape(-1, 4)
-    _draw_strip(list(grid[0]), panels, fits, rows)
+    _draw_strip(list(grid[0]), data, rows)
     shades = LogNorm(1, max(largest, 10))
+    status = data.fits.set_index("layer")["status"]
     for line, panel in zip(grid[1:], chosen, strict=True):
         for column, axes in enumerate(line):
             # Layers are held against each other.
@@ -234,9 +244,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
                 axes.sharey(grid[1, column])
         line[0].set_title(f"layer {panel.layer}", loc="left", weight="bold", pad=4)
         if not panel.counts.any():
-            line[0].text(
-                0.5, 0.5, "not fitted", transform=line[0].transAxes, ha="center", va="center"
-            )
+            reason = textwrap.fill(f"not fitted: {status.get(panel.layer, 'no rows')}", 24)
+            where = {"transform": line[0].transAxes, "ha": "center", "va": "center"}
+            line[0].text(0.5, 0.5, reason, **where)
             continue
         _draw_quantiles(line[0], panel)
         _draw_fitted(line[1], panel, shades)
@@ -263,16 +273,15 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     return figure
 
 
-def _draw_strip(
-    line: list[Axes], panels: Sequence[DiagnosticPanel], fits: pd.DataFrame, rows: Sequence[int]
-) -> None:
+def _draw_strip(line: list[Axes], data: Data, rows: Sequence[int]) -> None:
     """Draw four numbers of every layer, each above the panels that show where it comes from."""
+    panels = data.panels
     numbers = [panel.layer for panel in panels]
-    table = fits.set_index("layer").reindex(numbers)
+    table = data.fits.set_index("layer").reindex(numbers)
     values = {
         "kurtosis": table["kurtosis"].to_numpy(dtype=float),
         "Breusch-Pagan R²": (table["breusch_pagan"] / table["n_obs"]).to_numpy(dtype=float),
-        "autocorrelation at lag 1": np.array([panel.autocorrelation[0] for panel in panels]),
+        "order left": data.left,
         "largest |influence| (SE)": np.array(
             [panel.influence["change_in_se"].abs().max() for panel in panels], dtype=float
         ),

@@ -17,8 +17,7 @@ from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from attnlag.errors import UserError, counted
-from attnlag.figures.inputs import MOST_ROWS
+from attnlag.errors import UserError
 from attnlag.figures.legends import (
     GREY,
     PALETTE,
@@ -30,8 +29,7 @@ from attnlag.figures.legends import (
     lag_markers,
     strip_height,
 )
-from attnlag.regression.labels import COVARIANCE, correction_text
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import lags_among
 
 T = TypeVar("T")
 
@@ -47,14 +45,8 @@ TAIL = 0.005
 # Of a line on shades of counts, and of norms.
 LINE, NORMS = PALETTE[3], PALETTE[0]
 
-PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
-
 # The shares of tokens below the five lines of a layer's norms, median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
-# Fits of which a title states the size of each.
-MOST_SIZES = 3
 
 
 def rule_values(axes: Axes) -> None:
@@ -98,10 +90,16 @@ def frame(
 ) -> None:
     """Put a title and legends above all else in a figure, labels of its axes and a footnote around.
 
-    A legend is given by its handles, by their labels.
+    The first line of the title is the claim; what follows says in light letters what it is of. A
+    legend is given by its handles, by their labels.
     """
     width, height = figure.get_size_inches()
-    strip = strip_height(legends, width)
+    claim, _, subtitle = title.partition("\n")
+    claim = textwrap.fill(claim, int((width - 0.2) / 0.1))
+    below = textwrap.wrap(subtitle, int((width - 0.2) / 0.07))
+    top = height - 0.36 - 0.2 * claim.count("\n")
+    lowered = 0.17 * len(below) + (0.08 if below else 0)
+    strip = strip_height(legends, width) + lowered
     lines = wrapped_footnote(footnote, width)
     # The layout makes room for titles and labels of axes, but not for text in the margin.
     note = 0.14 * len(lines) + 0.12
@@ -109,67 +107,19 @@ def frame(
     left = (0.3 if y_label else 0) / width
     rect = (left, bottom, 1 - left, 1 - bottom - strip / height)
     figure.set_layout_engine("constrained", h_pad=0.06, rect=rect)
-    middle = (bottom + 1 - 0.3 / height) / 2
+    middle = (bottom + (top - strip) / height) / 2
     figure.text(0.5, (note + 0.05) / height, x_label, fontsize=10, ha="center", va="bottom")
     figure.text(0.1 / width, middle, y_label, fontsize=10, rotation=90, ha="left", va="center")
     figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=8, color=GREY, va="bottom")
-    figure.suptitle(
-        textwrap.fill(title, int((width - 0.2) / 0.1)), x=0.1 / width, ha="left", weight="bold"
-    )
-    draw_legends(figure, legends)
-
-
-def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
-    """Return the median and the range over the layers of one coefficient in each of several fits.
-
-    Parameters
-    ----------
-    term : str
-    estimates : mapping of name to pandas.Series
-        Coefficients over the layers. Of more than `MOST_SIZES` fits, the smallest and the largest
-        median are named.
-
-    Returns
-    -------
-    text : str or None
-        None where no layer has an estimate.
-    """
-    known = {name: values.dropna() for name, values in estimates.items()}
-    known = {name: values for name, values in known.items() if len(values)}
-    if not known:
-        return None
-    medians = {name: float(values.median()) for name, values in known.items()}
-    if len(known) <= MOST_SIZES:
-        parts = [
-            f"{name} {medians[name]:.2f} ({values.min():.2f} to {values.max():.2f})"
-            for name, values in known.items()
-        ]
-        return f"{named(term).capitalize()}, median (range) over the layers: {', '.join(parts)}"
-    least, most = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
-    return (
-        f"{named(term).capitalize()}, median over the layers: {medians[least]:.2f} ({least}) to "
-        f"{medians[most]:.2f} ({most})"
-    )
-
-
-def shortened(name: str, longest: int) -> str:
-    """Return a name that has at most so many characters, cut off where it has more."""
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+    figure.suptitle(claim, x=0.1 / width, ha="left", weight="bold")
+    kind: dict[str, Any] = {"fontsize": 9, "color": GREY, "ha": "left", "va": "top"}
+    figure.text(0.1 / width, (top + 0.05) / height, "\n".join(below), **kind)
+    draw_legends(figure, legends, top - lowered)
 
 
 def finite(values: np.ndarray) -> np.ndarray:
     """Return the values that are numbers, as float64."""
     return values[np.isfinite(values)].astype(np.float64)
-
-
-def tokens_shown(tokens: int) -> str:
-    """Return which of so many tokens a figure is made from."""
-    return "all tokens" if tokens <= MOST_ROWS else f"a sample of {MOST_ROWS:,} tokens"
-
-
-def sample_shown(count: int, what: str) -> str:
-    """Return a sentence for figures that show a sample, or nothing."""
-    return f"Shown: a sample of {MOST_ROWS:,} of {count:,} {what}. " if count > MOST_ROWS else ""
 
 
 def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
@@ -194,14 +144,6 @@ def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
         return [layers[len(layers) // 2]]
     places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
     return [layers[place] for place in np.floor(places + 0.5).astype(int)]
-
-
-def inference_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:
-    """Return how uncertainty was reckoned, and from how much, for a footnote."""
-    return (
-        f"Standard errors: {COVARIANCE[covariance]}; {correction_text(adjust)}. "
-        f"{counted(n_obs, 'row')} from {counted(n_documents, 'document')}."
-    )
 
 
 def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
@@ -390,6 +332,16 @@ def draw_map(
         rasterized=True,
     )
     axes.set_facecolor("0.9")
+
+
+def label_ratios(axis: Axis, low: float, high: float) -> None:
+    """Label an axis of natural logarithms between two limits with what they are of."""
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        ratios = np.array([step * 10.0**power for power in range(-9, 10) for step in steps])
+        ratios = ratios[(np.log(ratios) >= low) & (np.log(ratios) <= high)]
+        if len(ratios) >= 3:
+            break
+    axis.set_ticks(np.log(ratios).tolist(), [f"{ratio:g}" for ratio in ratios])
 
 
 def draw_counts(

@@ -56,7 +56,7 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
     Parameters
     ----------
     inputs : object
-        What the figures' modules reduce, with ``name`` for the titles.
+        What the figures' modules reduce, with ``subtitle`` for the titles.
     paths : sequence of path
         Files of figures in any sizes and formats.
 
@@ -69,7 +69,7 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
     for name in names:
         module = importlib.import_module(f"attnlag.figures.{name}")
         data = module.reduce(inputs)
-        title = f"{module.title_of(data)}: {inputs.name}"
+        title = f"{module.title_of(data)}\n{inputs.subtitle}"
         own = [path for path in paths if catalogue.figure_of(path).name == name]
         save_in_sizes(functools.partial(module.draw, data, title=title), own)
     return ", ".join(names)

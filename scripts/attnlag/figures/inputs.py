@@ -5,6 +5,7 @@ not grow with the corpus.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import regressed, relative_norms
 from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.errors import counted
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.regression.labels import R_SQUARED, others_in_words
 from attnlag.storage import tables
@@ -95,8 +97,27 @@ def with_mixers(names: str, record: Mapping[str, Any]) -> str:
     return f"{names} ({others_in_words(mixers)})" if mixers else names
 
 
+class Named(ABC):
+    """What a title says of the inputs: their names, and how much there is of them."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Names of the model, the corpus and what else the figures are of."""
+
+    @property
+    def extent(self) -> str:
+        """How many tokens or rows the figures are of, if that is one number for all of them."""
+        return ""
+
+    @property
+    def subtitle(self) -> str:
+        """The second line of the titles."""
+        return " · ".join(filter(None, (self.name, self.extent)))
+
+
 @dataclass
-class NormsInputs:
+class NormsInputs(Named):
     """Norms of one site, with the texts that they are of.
 
     Attributes
@@ -137,9 +158,14 @@ class NormsInputs:
         names = f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
         return with_mixers(names, self.record)
 
+    @property
+    def extent(self) -> str:
+        """The number of tokens."""
+        return counted(self.sample.tokens, "token")
+
 
 @dataclass
-class SurprisalInputs:
+class SurprisalInputs(Named):
     """Norms of one site beside what the model predicts at each token.
 
     Attributes
@@ -165,7 +191,7 @@ class SurprisalInputs:
 
 
 @dataclass
-class Coefficients:
+class Coefficients(Named):
     """A tidy table of coefficients, with the settings on its record: a second copy could differ.
 
     Attributes
@@ -245,6 +271,12 @@ class CoefficientsInputs(Coefficients):
         return pd.read_parquet(self.fits_file)
 
     @property
+    def extent(self) -> str:
+        """The number of rows and of documents of the layer that has most."""
+        rows, documents = self.fits[["n_obs", "n_documents"]].max()
+        return f"{counted(int(rows), 'row')} from {counted(int(documents), 'document')}"
+
+    @property
     def critical_values(self) -> Mapping[str, float] | None:
         """Critical value of the joint bands of each term."""
         if self.joint_file is None:
@@ -265,11 +297,8 @@ class RegressionInputs(CoefficientsInputs):
     ----------
     groups_file, influence_file, residuals_file : Path
         Coefficients of each group of documents, the most influential documents, residual sums.
-    design, norms : list of Path
+    design : list of Path
         Files of all shards.
-    stream : list of Path, or None
-        Likewise; only of a regression of relative norms.
-    corpus : Path
     layers : sequence of int, or None
         Layers that get a panel of their own; None: all, or some of all.
     """
@@ -278,14 +307,11 @@ class RegressionInputs(CoefficientsInputs):
     influence_file: Path
     residuals_file: Path
     design: list[Path]
-    norms: list[Path]
-    stream: list[Path] | None = None
-    corpus: Path
     layers: Sequence[int] | None
 
 
 @dataclass
-class SitesInputs:
+class SitesInputs(Named):
     """Norms and tables of one regression of several sites.
 
     Attributes
@@ -306,9 +332,14 @@ class SitesInputs:
         """Names of the model, the corpus and the regression, for titles."""
         return self.studies[0].named_by("model", "corpus", "regression")
 
+    @property
+    def extent(self) -> str:
+        """That of the first site: all have the same tokens."""
+        return self.studies[0].extent
+
 
 @dataclass
-class SpecificationsInputs:
+class SpecificationsInputs(Named):
     """Tables of all regressions of one site.
 
     Attributes
@@ -357,7 +388,7 @@ class ComparisonInputs(Coefficients):
 
 
 @dataclass
-class GeometryInputs:
+class GeometryInputs(Named):
     """Means of where adjustments point, of one site.
 
     Attributes
@@ -385,7 +416,7 @@ class GeometryInputs:
 
 
 @dataclass
-class HeadsInputs:
+class HeadsInputs(Named):
     """The attention heads of a model.
 
     Attributes
@@ -413,7 +444,7 @@ class HeadsInputs:
 
 
 @dataclass
-class EffectsInputs:
+class EffectsInputs(Named):
     """Tables of the effects of interventions.
 
     Attributes
@@ -464,7 +495,7 @@ class EffectsInputs:
         ]
         return f" Other sites ({', '.join(others)}): see elasticities.csv." if others else ""
 
-    @cached_property
+    @property
     def name(self) -> str:
         """Names of the model, the corpus and the sites, for titles."""
         record = tables.read_provenance(self.elasticities_file)
@@ -474,7 +505,7 @@ class EffectsInputs:
 
 
 @dataclass
-class ClassesInputs:
+class ClassesInputs(Named):
     """Tables of one regression by class of tokens.
 
     Attributes
@@ -522,7 +553,7 @@ class ClassesInputs:
 
 
 @dataclass
-class VectorsInputs:
+class VectorsInputs(Named):
     """The table of how well vectors are predicted.
 
     Attributes

@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 
 from attnlag.figures.drawing import (
     DIVERGING,
-    PREDICTIVE,
     draw_band,
     draw_map,
     frame,
@@ -27,6 +26,9 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import ClassesInputs
 from attnlag.figures.legends import GREY, strip_height
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+)
 from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named

@@ -148,10 +148,9 @@ def strip_height(legends: Sequence[Mapping[str, Any]], width: float) -> float:
     return sum(legend_height(entries, width) for entries in legends) + 0.05 if legends else 0.0
 
 
-def draw_legends(figure: Figure, legends: Sequence[Mapping[str, Any]]) -> None:
-    """Put legends, handles by their labels, into the strip that is free below the title."""
+def draw_legends(figure: Figure, legends: Sequence[Mapping[str, Any]], top: float) -> None:
+    """Put legends, handles by their labels, below a height of the figure, in inches."""
     width, height = figure.get_size_inches()
-    top = height - 0.2 * figure.get_suptitle().count("\n") - 0.36
     for entries in legends:
         drawn = figure.legend(
             list(entries.values()),

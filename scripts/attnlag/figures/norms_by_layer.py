@@ -1,40 +1,36 @@
 """Log norms of every layer, as they are and relative to the stream that the block receives.
 
-A sample of tokens as points, and histograms of the norms of all of them.
+A ridge for each layer: the histogram of its tokens, and ticks for the first tokens of sequences.
 """
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
-from matplotlib.transforms import Affine2D
+from matplotlib.patches import Patch
 
 from attnlag.adjustments.sites import SITES
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
+    LINE,
     TAIL,
     finite,
     frame,
-    is_below,
-    label_layers,
+    label_ratios,
     layer_ticks,
     quantiles_of,
-    tokens_shown,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
-from attnlag.figures.legends import layer_colours
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    tokens_shown,
+)
 
 DRAWN_BY = ("plot_norms",)
 
@@ -42,15 +38,16 @@ CATEGORY = "norms"
 
 SUBCATEGORY = "by layer"
 
-# Tokens drawn as points in a layer, and first tokens of sequences beside them.
-POINTS = 400
-FIRST_POINTS = 15
+# First tokens of sequences that have a tick in a layer.
+TICKS = 200
 
-# Where the scale of relative norms may be labelled.
-RATIOS = [a * 10.0**b for b in range(-6, 7) for a in (1, 3)]
+FILL = "0.82"
 
-# More corners than this in the outlines of the histograms would make an SVG of many megabytes.
-MOST_CORNERS = 50_000
+# Height of the tallest bin of a layer, in distances between layers.
+HEIGHT = 1.3
+
+# From here on the rank correlation of medians with depth is a trend.
+TREND = 0.7
 
 
 @dataclass
@@ -60,8 +57,8 @@ class LayerNorms:
     Attributes
     ----------
     layer : int
-    sample, first_sample : float array
-        Of the tokens drawn as points, and of the first tokens of sequences among them.
+    firsts : float array
+        A sample of the first tokens of sequences.
     low, median, high : float
         Of all but the first tokens, the central 99% and the middle; NaN where there are none.
     edges, counts : float array
@@ -69,19 +66,12 @@ class LayerNorms:
     """
 
     layer: int
-    sample: np.ndarray
-    first_sample: np.ndarray
+    firsts: np.ndarray
     low: float
     median: float
     high: float
     edges: np.ndarray
     counts: np.ndarray
-
-
-def sampled(rows: np.ndarray, most: int) -> np.ndarray:
-    """Return at most ``most`` of the rows, in order: the same ones on every call."""
-    chosen = np.random.default_rng(0).choice(rows, min(most, len(rows)), replace=False)
-    return np.sort(chosen)
 
 
 def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNorms:
@@ -96,27 +86,26 @@ def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNo
         True for the first tokens of sequences.
     """
     # Rows are drawn before values are looked at, so that all layers show the same tokens.
-    sample = log_norms[sampled(np.flatnonzero(~first), POINTS)]
-    first_sample = log_norms[sampled(np.flatnonzero(first), FIRST_POINTS)]
+    rows = np.flatnonzero(first)
+    rows = np.random.default_rng(0).choice(rows, min(TICKS, len(rows)), replace=False)
     rest = finite(log_norms[~first])
     low, median, high = quantiles_of(rest, (TAIL, 0.5, 1 - TAIL))
     counts, edges = np.histogram(rest, bins="fd")
-    samples = finite(sample), finite(first_sample)
-    return LayerNorms(layer, *samples, low, median, high, edges, counts)
+    return LayerNorms(layer, finite(log_norms[rows]), low, median, high, edges, counts)
 
 
 def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
     """Return the limits of an axis of log norms.
 
-    All points are inside as long as they widen the range of the central tokens by no more than
+    First tokens are inside as long as they widen the range of the central tokens by no more than
     half of it on either side: a few tokens far away must not squeeze all others.
     """
     if np.isnan([part.low for part in layers]).all():
         return 0.0, 1.0  # nothing to show
     low, high = np.nanmin([part.low for part in layers]), np.nanmax([part.high for part in layers])
     span = max(high - low, 1e-3)
-    points = np.concatenate([np.r_[part.sample, part.first_sample] for part in layers])
-    near = points[(points > low - span / 2) & (points < high + span / 2)]
+    firsts = np.concatenate([part.firsts for part in layers])
+    near = firsts[(firsts > low - span / 2) & (firsts < high + span / 2)]
     low, high = min(low, near.min(initial=low)), max(high, near.max(initial=high))
     margin = 0.03 * max(high - low, span)
     return low - margin, high + margin
@@ -128,26 +117,24 @@ class Data:
 
     Attributes
     ----------
-    layers : list of LayerNorms
-        In order.
+    layers, relative : list of LayerNorms
+        In order: the norms, and the norms relative to the stream.
     tokens : int
         Number of tokens in each layer; perhaps more than the histograms are of.
     site : str
     drop_first : int
         Number of tokens of each sequence that are marked as its first.
-    relative : list of LayerNorms, or None
-        The same of norms relative to the stream.
     """
 
     layers: list[LayerNorms]
+    relative: list[LayerNorms]
     tokens: int
     site: str
     drop_first: int
-    relative: list[LayerNorms] | None = None
 
 
 def reduce(inputs: NormsInputs) -> Data:
-    """Reduce the norms to points and histograms."""
+    """Reduce the norms to histograms and first tokens."""
     drop_first = inputs.settings.drop_first
     layers, relative = (
         [
@@ -156,232 +143,118 @@ def reduce(inputs: NormsInputs) -> Data:
         ]
         for sample in (inputs.sample, inputs.relative)
     )
-    return Data(layers, inputs.sample.tokens, inputs.site, drop_first, relative)
+    return Data(layers, relative, inputs.sample.tokens, inputs.site, drop_first)
 
 
-def ends_of(layers: Sequence[LayerNorms]) -> tuple[LayerNorms, LayerNorms] | None:
-    """Return the layers with the smallest and the largest median; None where none has one."""
-    known = np.array([part.median for part in layers])
-    if np.isnan(known).all():
+def trend_of(layers: Sequence[LayerNorms]) -> str | None:
+    """Return how the median goes with depth, and its ends; None where no layer has one."""
+    known = [(part.median, part.layer) for part in layers if np.isfinite(part.median)]
+    if not known:
         return None
-    return layers[int(np.nanargmin(known))], layers[int(np.nanargmax(known))]
+    # Spearman's: the ranks of the medians, in the order of the layers.
+    ranks = np.argsort(np.argsort([median for median, _ in known]))
+    depth = np.arange(len(known))
+    rho = np.corrcoef(depth, ranks)[0, 1] if len(known) > 1 else 0.0
+    small, large = (
+        f"{float(f'{np.exp(median):.2g}'):,g} (layer {layer})"
+        for median, layer in (min(known), max(known))
+    )
+    if rho >= TREND:
+        return f"grows with depth, from {small} to {large}"
+    if rho <= -TREND:
+        return f"falls with depth, from {large} to {small}"
+    return f"is {small} to {large}"
 
 
 def title_of(data: Data) -> str:
-    """Return the smallest and the largest typical norm, with their layers, and the shares."""
-    ends = ends_of(data.layers)
-    if ends is None:
+    """Return how the typical norm goes with depth, as it is and relative to the stream."""
+    norms, relative = trend_of(data.layers), trend_of(data.relative)
+    if norms is None:
         return "No layer has a norm that is finite and not zero"
-    low, high = ends
-    title = (
-        f"Median norm from {np.exp(low.median):.2g} (layer {low.layer}) to "
-        f"{np.exp(high.median):.3g} (layer {high.layer})"
+    return f"The median norm {norms}" + (
+        f"; relative to the stream it {relative}" if relative else ""
     )
-    if data.relative and (ends := ends_of(data.relative)):
-        low, high = ends
-        title += (
-            f"; over the stream's from {np.exp(low.median):.2g} (layer {low.layer}) to "
-            f"{np.exp(high.median):.3g} (layer {high.layer})"
-        )
-    return title
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the log norms of every layer as points, beside their histograms."""
-    layers = data.layers
-    numbers = [part.layer for part in layers]
-    colours = layer_colours(len(layers))
-    low, high = norm_limits(layers)
-    label = f"log norm of {SITES[data.site].label} (natural log)"
-
-    figure, strip, ridges, shares = _panels(size, data.relative is not None)
-
-    samples, firsts = [part.sample for part in layers], [part.first_sample for part in layers]
-    strip.set_ylim(low, high)
-    _draw_points(strip, numbers, samples, list(colours))
-    _draw_points(strip, numbers, firsts, None)
-    strip.set_ylim(low, high)
-    label_layers(strip, numbers, most=None if size.narrow else 16)
-    if shares is not None and data.relative:
-        _draw_shares(shares, data.relative, list(colours), SITES[data.site].label, size)
-        if is_below(shares, strip):
-            # The panel below shows the same layers in the same places.
-            strip.tick_params(labelbottom=False)
-            strip.set_xlabel("")
-    strip.set_ylabel(textwrap.fill(label, 34) if size.narrow else label)
-    points = np.concatenate(samples + firsts)
-    beyond = bool(((points < low) | (points > high)).any())
-    _legend_of_norms(strip, size, colours, data.drop_first, any(map(len, firsts)), beyond)
-
-    corners = sum(2 * len(part.edges) for part in layers)
-    for part, colour in zip(layers, colours, strict=True):
-        ridges.axhline(part.layer, color="0.85", linewidth=0.5, zorder=0)
-        if not part.counts.any():
-            continue
-        # Each to its own height: densities of layers differ by factors of ten.
-        sns.histplot(
-            x=(part.edges[:-1] + part.edges[1:]) / 2,
-            weights=0.92 * part.counts / part.counts.max(),
-            bins=list(part.edges),
-            element="step",
-            ax=ridges,
-            transform=Affine2D().translate(0, part.layer) + ridges.transData,
-            color=colour,
-            alpha=1,
-            linewidth=0.6,
-            rasterized=corners > MOST_CORNERS,
-        )
-    ridges.set_xlim(low, high)
-    ridges.set_ylim(min(numbers) - 0.5, max(numbers) + 1.3)
-    ridges.set_yticks(layer_ticks(numbers))
-    ridges.set_yticks(numbers, minor=True)
-    ridges.set_ylabel("layer")
-    ridges.set_xlabel(label)
+    """Draw the norms of every layer as a ridge, beside those relative to the stream."""
+    numbers = [part.layer for part in data.layers]
+    rows = 2 if size.narrow else 1
+    height = rows * float(np.clip(1.4 + 0.16 * len(numbers), 2.4, 6.2 if rows == 1 else 3.6))
+    figure = Figure(figsize=size.tall(height + 1.3), layout="constrained")
+    panels = list(figure.subplots(rows, 3 - rows, sharey=True))
+    label = SITES[data.site].label
+    labels = f"norm of {label}, |a|", "relative to the stream, |a| / |x|"
+    beyond = False
+    for axes, layers, text in zip(panels, (data.layers, data.relative), labels, strict=True):
+        beyond |= _draw_ridges(axes, layers)
+        axes.set_xlabel(f"{text}\n(log scale)")
+        axes.set_ylabel("layer")
+        if rows == 1:
+            axes.label_outer()
+    # One is where a sublayer adds as much as there is.
+    panels[1].axvline(0, color="0.5", linewidth=0.8, linestyle=(0, (4, 2.5)), zorder=0.5)
+    panels[0].set_ylim(min(numbers) - 0.5, max(numbers) + HEIGHT + 0.2)
+    panels[0].set_yticks(layer_ticks(numbers))
+    panels[0].set_yticks(numbers, minor=True)
     sns.despine(figure)
 
-    bar = figure.colorbar(
-        ScalarMappable(
-            BoundaryNorm(np.arange(len(layers) + 1) + min(numbers) - 0.5, len(layers)),
-            ListedColormap(colours),
-        ),
-        ax=ridges,
-        ticks=layer_ticks(numbers),
-        aspect=45,
-        pad=0.02,
-    )
-    bar.ax.minorticks_off()
-    bar.set_label("layer")
-
-    note = ""
-    if shares is not None:
-        note = (
-            " Relative: the norm of what is added, over that of the residual stream that the block "
-            "receives; line: the median of all tokens but first ones."
+    entries = {
+        "tokens": Patch(facecolor=FILL, edgecolor="0.3", linewidth=0.6),
+        "their median": Line2D([], [], color="k", marker="|", linestyle="none", ms=8, mew=1.4),
+    }
+    if any(len(part.firsts) for part in data.layers):
+        many = data.drop_first > 1
+        places = f"positions 0 to {data.drop_first - 1}" if many else "position 0"
+        name = f"first {'tokens' if many else 'token'} of a sequence ({places})"
+        entries[name] = Line2D([], [], color=LINE, marker="|", linestyle="none", ms=6)
+    if beyond:
+        entries["first tokens beyond the axis"] = Line2D(
+            [], [], color=LINE, marker=">", linestyle="none", ms=4
         )
-    drawn = f"a sample of {counted(len(samples[0]), 'token')} in each layer"
-    histograms = tokens_shown(data.tokens)
-    if len(firsts[0]):
-        drawn += f" and {counted(len(firsts[0]), 'first token')}"
-        histograms += " but first tokens"
+    firsts = max((len(part.firsts) for part in data.layers), default=0)
+    shown = f"; ticks: {counted(firsts, 'first token')}, the same ones in each" if firsts else ""
     frame(
         figure,
         title,
-        f"Points: {drawn}, of {data.tokens:,}, the same ones in each. Histograms: {histograms}, "
-        "Freedman-Diaconis bins; heights are tokens per bin, over the largest of the layer."
-        f"{note}",
+        f"Ridges: {tokens_shown(data.tokens)}{' but first tokens' if firsts else ''}, "
+        "Freedman-Diaconis bins of log norms; heights are tokens per bin, over the largest of the "
+        f"layer{shown}. Relative: the norm of what is added, over that of the residual stream x "
+        "that the block receives; dashed at 1: as much as there is.",
+        legends=[entries],
     )
     return figure
 
 
-def _panels(size: Size, with_shares: bool) -> tuple[Figure, Axes, Axes, Axes | None]:
-    """Return a figure with axes of the points, the histograms and, if asked, the relative norms.
-
-    Relative norms lie below the points, layer by layer.
-    """
-    if size.narrow:
-        figure = Figure(figsize=size.tall(10.2 if with_shares else 8.2), layout="constrained")
-        panels = figure.subplots(
-            2 + with_shares, 1, height_ratios=[1, 0.75, 1.1] if with_shares else [1, 1.1]
-        )
-        return figure, panels[0], panels[-1], panels[1] if with_shares else None
-    figure = Figure(figsize=size.tall(8.0 if with_shares else 5.8), layout="constrained")
-    grid = figure.add_gridspec(
-        1 + with_shares, 2, width_ratios=[1.5, 1], height_ratios=[1.5, 1][: 1 + with_shares]
-    )
-    strip, ridges = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[:, 1])
-    return figure, strip, ridges, figure.add_subplot(grid[1, 0]) if with_shares else None
-
-
-def _draw_shares(
-    axes: Axes, layers: Sequence[LayerNorms], colours: list, label: str, size: Size
-) -> None:
-    """Draw relative norms of every layer as points, with their medians, on a scale of ratios."""
-    numbers = [part.layer for part in layers]
+def _draw_ridges(axes: Axes, layers: Sequence[LayerNorms]) -> bool:
+    """Draw a ridge per layer and ticks of its first tokens; return whether some are beyond."""
     low, high = norm_limits(layers)
-    # One is where a sublayer adds as much as there is.
-    low, high = min(low, -0.1), max(high, 0.1)
-    axes.set_ylim(low, high)
-    axes.axhline(0, color="0.5", linewidth=0.8, zorder=0.5)
-    _draw_points(axes, numbers, [part.sample for part in layers], colours)
-    _draw_points(axes, numbers, [part.first_sample for part in layers], None)
-    axes.plot(numbers, [part.median for part in layers], color="k", linewidth=1.4, zorder=4)
-    axes.set_ylim(low, high)
-    # Logarithms, as above, with the ratios that they are of.
-    ticks = [tick for tick in np.log(RATIOS) if low <= tick <= high]
-    axes.set_yticks(ticks, [f"{np.exp(tick):g}" for tick in ticks])
-    label_layers(axes, numbers, most=None if size.narrow else 16)
-    axes.set_ylabel(textwrap.fill(f"relative norm of {label} (log scale)", 26))
-
-
-def _draw_points(
-    axes: Axes, layers: Sequence[int], values: Sequence[np.ndarray], colours: list | None
-) -> None:
-    """Draw the tokens of each layer, at the edge of the axis if they lie beyond.
-
-    First tokens have no colours: they are open and dark, to be told from the rest in any case.
-    """
-    low, high = axes.get_ylim()
-    points = pd.DataFrame(
-        {"layer": np.repeat(layers, list(map(len, values))), "value": np.concatenate(values)}
-    )
-    above, below = points["value"] > high, points["value"] < low
-    points["value"] = points["value"].clip(low, high)
-    kind: dict[str, Any] = {"color": "k", "edgecolor": "k", "linewidth": 0.7}
-    if colours is not None:
-        palette = dict(zip(layers, colours, strict=True))
-        kind = {"hue": "layer", "palette": palette, "alpha": 0.55, "linewidth": 0}
-    before = len(axes.collections)
-    for chosen, marker, size in (
-        (~above & ~below, "D" if colours is None else "o", 3.7 if colours is None else 2.2),
-        (above, "^", 4.2),
-        (below, "v", 4.2),
-    ):
-        if chosen.any():
-            sns.stripplot(
-                points[chosen],
-                x="layer",
-                y="value",
-                ax=axes,
-                jitter=0.32,
-                marker=marker,
-                size=size,
-                native_scale=True,
-                legend=False,
-                clip_on=not (above | below)[chosen].any(),
-                # Thousands of points as vectors would make the file slow to show.
-                rasterized=True,
-                **kind,
+    axes.set_xlim(low, high)
+    beyond = False
+    for part in layers:
+        # A layer hides what of the one behind it, above, lies lower.
+        order = 3 - part.layer / 1000
+        axes.axhline(part.layer, color="0.85", linewidth=0.5, zorder=order - 0.0004)
+        if part.counts.any():
+            # Each to its own height: densities of layers differ by factors of ten.
+            heights = part.layer + HEIGHT * part.counts / part.counts.max()
+            kind: dict[str, Any] = {"facecolor": FILL, "edgecolor": "0.3", "linewidth": 0.6}
+            kind |= {"baseline": part.layer, "fill": True, "zorder": order}
+            axes.stairs(heights, part.edges, **kind)
+            axes.vlines(
+                part.median, part.layer, part.layer + 0.75, color="k", linewidth=1.4, zorder=4
             )
-    if colours is None:
-        for collection in axes.collections[before:]:
-            collection.set_facecolor("none")
-
-
-def _legend_of_norms(
-    axes: Axes, size: Size, colours: np.ndarray, drop_first: int, any_first: bool, beyond: bool
-) -> None:
-    middle = colours[len(colours) // 2]
-    hollow: dict[str, Any] = {"markerfacecolor": "none", "color": "k", "markersize": 4.5}
-    diamond, up, down = (
-        Line2D([], [], linestyle="none", marker=marker, **hollow) for marker in "D^v"
-    )
-    entries: dict[str, Any] = {
-        "token": Line2D([], [], linestyle="none", marker="o", markersize=4, color=middle)
-    }
-    if any_first:
-        places = "position 0" if drop_first == 1 else f"positions 0 to {drop_first - 1}"
-        entries[f"first of its sequence ({places})"] = diamond
-    if beyond:
-        entries["beyond the axis"] = up, down
-    axes.legend(
-        list(entries.values()),
-        list(entries),
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=2 if size.narrow else 3,
-        handletextpad=0.2,
-        columnspacing=1.2,
-        borderaxespad=0.2,
-        handler_map={tuple: HandlerTuple(ndivide=None)},
-    )
+        inside = part.firsts[(part.firsts >= low) & (part.firsts <= high)]
+        # Hundreds of ticks as vectors would make the file slow to show.
+        ends = part.layer - 0.05, part.layer + 0.5
+        axes.vlines(inside, *ends, color=LINE, linewidth=0.6, zorder=3.5, rasterized=True)
+        for outside, edge, marker in (
+            (part.firsts < low, low, "<"),
+            (part.firsts > high, high, ">"),
+        ):
+            if outside.any():
+                beyond = True
+                axes.plot(edge, part.layer + 0.2, marker, color=LINE, ms=4, clip_on=False, zorder=5)
+    label_ratios(axes.xaxis, low, high)
+    return beyond

@@ -16,11 +16,13 @@ from attnlag.figures.drawing import (
     label_cells,
     layers_labelled,
     reach_of,
-    tokens_shown,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    tokens_shown,
+)
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)

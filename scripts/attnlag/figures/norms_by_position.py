@@ -1,11 +1,11 @@
-"""Mean log norm by position in the sequence and layer, and less the mean of the layer."""
+"""Mean log norm by position in the sequence and layer, less the mean of the layer."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnlag.adjustments.sites import SITES
@@ -16,11 +16,14 @@ from attnlag.figures.drawing import (
     label_cells,
     panel_width,
     reach_of,
-    sample_shown,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import NormsInputs
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    sample_shown,
+)
+from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
 
@@ -35,6 +38,9 @@ PER_DOUBLING = 3
 # The fewest tokens that a column shows the mean of.
 FEWEST_TOKENS = 5
 
+# Columns with fewer documents than these are faded; in a corpus of few, with fewer than half.
+FEW_DOCUMENTS = 20
+
 # Nearer to the layer's typical norm than this factor, first tokens do not stand out.
 STANDS_OUT = 1.25
 
@@ -46,9 +52,9 @@ class Data:
     Attributes
     ----------
     means : (columns, layers) float array
-        Mean log norms.
-    typical : (layers,) float array
-        Mean log norms of all tokens that the regressions keep.
+        Mean log norms, less the mean of all tokens of the layer that the regressions keep.
+    documents : (columns,) int array
+        Number of documents that the means are of.
     edges : (columns + 1,) int array
         Positions at which columns begin.
     layers : list of int
@@ -60,7 +66,7 @@ class Data:
     """
 
     means: np.ndarray
-    typical: np.ndarray
+    documents: np.ndarray
     edges: np.ndarray
     layers: list[int]
     site: str
@@ -102,86 +108,89 @@ def reduce(inputs: NormsInputs) -> Data:
     column = np.searchsorted(edges, sample.position, side="right") - 1
     kept = sample.position >= drop_first
     means = np.empty((len(edges) - 1, len(sample.layers)))
-    typical = np.empty(len(sample.layers))
     for place, logs in enumerate(sample.log_norms):
-        means[:, place] = means_by_column(logs, column, len(means))
-        typical[place] = pd.Series(logs[kept]).mean()
-    return Data(means, typical, edges, sample.layers, inputs.site, drop_first, sample.tokens)
+        means[:, place] = means_by_column(logs, column, len(means)) - pd.Series(logs[kept]).mean()
+    document = pd.Series(tables.values_of(inputs.norms, "document", sample.rows))
+    documents = document.groupby(column).nunique().reindex(range(len(means)), fill_value=0)
+    return Data(
+        means, documents.to_numpy(), edges, sample.layers, inputs.site, drop_first, sample.tokens
+    )
 
 
 def title_of(data: Data) -> str:
     """Return by which factor first tokens differ from the others of their layer."""
-    difference = data.means[0] - data.typical
-    if not np.isfinite(difference).any():
+    first = data.means[0]
+    if not np.isfinite(first).any():
         return "Norms along the text"
-    large, small = np.exp([np.nanmax(difference), -np.nanmin(difference)])
+    large, small = np.exp([np.nanmax(first), -np.nanmin(first)])
     parts: list[str] = []
     if large > STANDS_OUT:
-        layer = data.layers[np.nanargmax(difference)]
-        parts.append(f"up to {large:.2g} times as large (layer {layer})")
+        parts.append(f"up to {large:.2g} times (layer {data.layers[np.nanargmax(first)]})")
     if small > STANDS_OUT:
-        layer = data.layers[np.nanargmin(difference)]
-        parts.append(f"down to 1/{small:.2g} (layer {layer})")
+        parts.append(f"down to 1/{small:.2g} (layer {data.layers[np.nanargmin(first)]})")
     if not parts:
-        return "First tokens are like the others"
-    return f"First tokens against the others: {', '.join(parts)}"
+        return "First tokens have the norms of later ones"
+    return f"First tokens stand out: {' and '.join(parts)} their layer's norm"
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the mean log norm by position and layer, as it is and against the layer's own mean."""
+    """Draw the mean log norm by position and layer, less the layer's own mean."""
     means, edges, layers = data.means, data.edges, data.layers
-    figure = Figure(figsize=size.tall(6.2), layout="constrained")
-    rows = 1 if size.flat else 2
-    panels = list(figure.subplots(rows, 3 - rows, sharex=True, sharey=True))
-    viridis = sns.color_palette("viridis", as_cmap=True)
-    width = panel_width(panels[0])
-    difference = means - data.typical
+    height = float(np.clip(2.6 + 0.1 * len(layers), 3.2, 5.4))
+    figure = Figure(figsize=size.tall(height), layout="constrained")
+    axes = figure.subplots()
+    width = panel_width(axes)
     dropped = int(np.searchsorted(edges, data.drop_first))
-    reach = reach_of(difference[dropped:])
-    known = means[np.isfinite(means)]
-    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    label = "mean log norm"
-    bar: dict[str, Any] = {"pad": 0.01, "aspect": 18}
-    draw_map(panels[0], means.T, viridis, low, high, label=label, **bar)
-    label = f"{label},\nless the layer's mean"
-    draw_map(panels[1], difference.T, DIVERGING, -reach, reach, label=label, extend="both", **bar)
-    for axes in panels:
-        axes.set_ylabel("layer")
-        axes.label_outer()
-        if dropped:
-            axes.axvspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)
-            axes.axvline(dropped, color="k", linewidth=1.2)
+    reach = reach_of(means[dropped:])
+    label = "mean log norm,\nless the layer's mean"
+    draw_map(
+        axes, means.T, DIVERGING, -reach, reach, label=label, extend="both", pad=0.01, aspect=22
+    )
+    axes.set_ylabel("layer")
     # The first layer at the bottom.
-    panels[0].set_ylim(0, len(layers))
-    label_cells(panels[0].yaxis, layers, 10)
+    axes.set_ylim(0, len(layers))
+    label_cells(axes.yaxis, layers, 10)
     ticks = [place for place in range(len(means)) if place < SINGLE or place % PER_DOUBLING == 2]
     if width < 6:
         # Every other one, so that numbers of three digits do not touch.
         ticks = [place for place in ticks if place % 2 == 0]
-    middles = [place + 0.5 for place in ticks]
-    panels[1].set_xticks(middles, [f"{edges[place]:,}" for place in ticks])
+    axes.set_xticks([place + 0.5 for place in ticks], [f"{edges[place]:,}" for place in ticks])
+    few = min(FEW_DOCUMENTS, -(-int(data.documents.max(initial=0)) // 2))
+    faded = np.flatnonzero(data.documents < few).tolist()
+    notes = []
     if dropped:
-        panels[0].annotate(
-            "dropped",
-            (dropped, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-        )
+        axes.axvspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)
+        axes.axvline(dropped, color="k", linewidth=1.2)
+        _name(axes, 0, "dropped", "left")
+        notes.append("Hatched: dropped from the regressions, as outcome and as lag. ")
+    if len(faded):
+        for place in faded:
+            axes.axvspan(place, place + 1, facecolor="w", alpha=0.65, linewidth=0)
+        axes.axvline(faded[0], color="0.5", linewidth=0.8, linestyle=(0, (4, 2.5)))
+        _name(axes, len(means), f"faded: fewer than {few} documents", "right")
     sns.despine(figure)
-    second = "Right" if rows == 1 else "Below"
-    marked = "Hatched: dropped from the regressions, as outcome and as lag. " if dropped else ""
     frame(
         figure,
         title,
         f"Natural logarithm of the norm of the {SITES[data.site].label}. From position {SINGLE} "
         f"on, a column holds several positions, {PER_DOUBLING} columns to a doubling; ticks name "
-        f"the first one. {marked}{second}: colours end where 2% of the cells lie beyond, dropped "
+        f"the first one. {''.join(notes)}Colours end where 2% of the cells lie beyond, dropped "
         f"ones aside; arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. "
         + sample_shown(data.tokens, "tokens"),
         x_label="position in the sequence (tokens, first of its column)",
     )
     return figure
+
+
+def _name(axes: Axes, place: float, text: str, side: str) -> None:
+    """Name columns above the map."""
+    axes.annotate(
+        text,
+        (place, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha=side,
+        va="bottom",
+    )

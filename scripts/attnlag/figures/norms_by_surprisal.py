@@ -19,12 +19,14 @@ from attnlag.figures.drawing import (
     frame,
     label_layers,
     rule_values,
-    tokens_shown,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import SurprisalInputs, sample_norms
 from attnlag.figures.legends import GREY, PALETTE, PERMUTED, layer_colours
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    tokens_shown,
+)
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_surprisal",)

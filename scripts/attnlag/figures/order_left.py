@@ -20,6 +20,9 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    order_in_words,
+)
 from attnlag.regression import residuals
 from attnlag.regression.labels import spans
 
@@ -65,13 +68,8 @@ def reduce(inputs: RegressionInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how much the lags that are left out would add in the median layer."""
-    if not np.isfinite(data.left).any():
-        return "Partial autocorrelation of the residuals"
-    return (
-        f"Partial autocorrelations of the residuals at {spans(data.lags)} sum to "
-        f"{np.nanmedian(data.left):.2f} in the median layer"
-    )
+    """Return how much order the lags of the regression leave behind."""
+    return order_in_words(data.lags, data.layers, data.left)
 
 
 @style()

@@ -1,5 +1,11 @@
-"""Outcome against its nearest lag, a panel per layer, with the fitted line."""
+"""Added-variable plot of the nearest lag, a panel per layer.
 
+Outcome and lag are what the other terms of the regression, document effects among them, leave of
+them: least squares through this cloud has the slope that it has in the whole regression (Frisch,
+Waugh and Lovell).
+"""
+
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,20 +22,22 @@ from tqdm import tqdm
 from attnlag.adjustments import columns
 from attnlag.figures.drawing import (
     LINE,
-    PREDICTIVE,
     SHADES,
     TAIL,
     chosen_layers,
     draw_counts,
     evenly_chosen,
     frame,
-    sample_shown,
     wrapped_footnote,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import RegressionInputs, sampled_rows
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+    sample_shown,
+)
 from attnlag.regression import crossproducts
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import distance, is_lead, lags_among, named
@@ -63,63 +71,85 @@ SHAPES_OF_PANELS = {
 
 @dataclass
 class LagPanel:
-    """One layer's outcome against one lag, in standard deviations from the outcome's mean.
+    """One layer's outcome against one lag, what the other terms leave of both.
 
     Attributes
     ----------
     layer, rows : int
-    mean, sd : float
-        Of the outcome; NaN without rows.
+    sd : float
+        Standard deviation of the outcome; NaN without rows.
     slope, r_squared : float
-        NaN where the layer was not fitted.
-    lag_mean : float
-        Of the lag, standardised as the outcome is.
+        Of least squares; NaN where there is none.
     low, high : float
-        The central 99% of both.
+        The central 99% of both, in standard deviations of the outcome.
     points : (rows, 2) float array or None
-        Lag and outcome, if there are few rows.
+        Lag and outcome in standard deviations of the outcome, if there are few rows.
     counts : (bins, bins) int array or None
         Rows in squares of ``BIN``, by lag and outcome, if there are many.
+    status : str
+        Why the layer was not fitted; "ok" where it was.
     """
 
     layer: int
     rows: int
-    mean: float
     sd: float
-    slope: float
-    r_squared: float
-    lag_mean: float = np.nan
+    slope: float = np.nan
+    r_squared: float = np.nan
     low: float = np.nan
     high: float = np.nan
     points: np.ndarray | None = None
     counts: np.ndarray | None = None
+    status: str = "ok"
+
+
+def left_by_others(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the residuals of variables on other ones and on an effect for each group.
+
+    Parameters
+    ----------
+    values : (variables, rows) float array
+    others : (terms, rows) float array
+    groups : (rows,) int array
+        Codes of groups; one group for all rows is an intercept.
+    """
+    sizes = np.maximum(np.bincount(groups), 1)
+    stacked = np.stack(
+        [row - (np.bincount(groups, row) / sizes)[groups] for row in (*values, *others)]
+    )
+    left, known = stacked[: len(values)], stacked[len(values) :]
+    return left - np.linalg.lstsq(known.T, left.T, rcond=None)[0].T @ known if len(others) else left
 
 
 def lag_panel(
-    layer: int, lag: np.ndarray, outcome: np.ndarray, slope: float, r_squared: float
+    layer: int, values: np.ndarray, others: np.ndarray, groups: np.ndarray, status: str = "ok"
 ) -> LagPanel:
     """Reduce a layer to what the figure shows of it.
 
-    Both are measured from the outcome's mean in the outcome's standard deviations: layers then
-    share their axes whatever their level and spread, and a slope stays what it is.
+    Both variables are in standard deviations of the outcome: layers then share their axes whatever
+    their spread, and a slope stays what it is.
 
     Parameters
     ----------
     layer : int
-    lag, outcome : (rows,) float array
-        Log norms, NaN where the layer drops the row.
-    slope, r_squared : float
-        Of the regression.
+    values : (2, rows) float array
+        Lag and outcome, log norms, NaN where the layer drops the row.
+    others : (terms, rows) float array
+        The other terms of the regression.
+    groups : (rows,) int array
+        Codes of documents, or zeros for an intercept.
+    status : str
     """
-    known = np.isfinite(lag) & np.isfinite(outcome)
-    lag, outcome = lag[known], outcome[known]
-    rows = len(outcome)
-    mean, sd = (outcome.mean(), outcome.std(ddof=1)) if rows > 1 else (np.nan, np.nan)
-    panel = LagPanel(layer, rows, mean, sd, slope, r_squared)
+    known = np.isfinite(values).all(axis=0) & np.isfinite(others).all(axis=0)
+    rows = int(known.sum())
+    if status != "ok" or rows < 2:
+        return LagPanel(layer, rows, np.nan, status=status)
+    lag, outcome = left_by_others(values[:, known], others[:, known], groups[known])
+    sd = float(np.sqrt(np.mean(outcome**2)))
     if not sd > 0:
-        return panel
-    lag, outcome = (lag - mean) / sd, (outcome - mean) / sd
-    panel.lag_mean = lag.mean()
+        return LagPanel(layer, rows, np.nan, status=status)
+    lag, outcome = lag / sd, outcome / sd
+    slope = float(lag @ outcome / (lag @ lag))
+    panel = LagPanel(layer, rows, sd, slope, slope * float(lag @ outcome) / rows)
     tails = np.quantile([lag, outcome], [TAIL, 1 - TAIL], axis=1)
     panel.low, panel.high = tails.min(), tails.max()
     if rows <= MOST_POINTS:
@@ -146,52 +176,59 @@ class Data:
     ----------
     panels : list of LagPanel
         In the order of the layers.
-    fits : pandas.DataFrame
-        The table with a row per layer.
     lag : str
         The term, as in ``lag_1`` or ``lead_1``.
     rows : int
         Number of rows of the design, of which the panels perhaps show a sample.
-    r_squared_name : str
-        With document effects, R² is of the variance within documents.
+    within : bool
+        Whether the means of documents are among the other terms.
     outcome : str
     """
 
     panels: list[LagPanel]
-    fits: pd.DataFrame
     lag: str
     rows: int
-    r_squared_name: str = "R²"
+    within: bool = False
     outcome: str = "norm"
 
 
 def reduce(inputs: RegressionInputs) -> Data:
     """Read the design one layer at a time, of a large one a sample of its rows."""
-    present, terms = crossproducts.layers_and_terms(pq.read_schema(inputs.design[0]))
+    schema = pq.read_schema(inputs.design[0])
+    present, terms = crossproducts.layers_and_terms(schema)
     layers = chosen_layers(inputs.layers, present)
     lag = lags_among(terms)[0]
-    slopes = inputs.coefficients.query("term == @lag").set_index("layer")["estimate"]
-    r_squared = inputs.fits.set_index("layer")["r_squared"]
+    names = [lag, *(term for term in ("y", *terms) if term != lag)]
+    names = list(dict.fromkeys(names))
+    status = inputs.fits.set_index("layer")["status"]
     count = tables.row_count(inputs.design)
     rows = sampled_rows(count)
+    within = inputs.stages["regression"]["fixed_effects"] == "document"
+    groups = np.zeros(len(rows), np.int64)
+    if within:
+        groups = pd.factorize(tables.values_of(inputs.design, "document", rows))[0]
     panels = []
     for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
-        lags, outcomes = (
-            tables.values_of(inputs.design, f"{columns.layer_name(layer)}.{column}", rows)
-            for column in (lag, "y")
-        )
-        panels.append(lag_panel(layer, lags, outcomes, slopes[layer], r_squared[layer]))
-    return Data(panels, inputs.fits, lag, count, inputs.r_squared_name, inputs.outcome)
+        own = [f"{columns.layer_name(layer)}.{name}" for name in names]
+        stored = [
+            one if one in schema.names else name for one, name in zip(own, names, strict=True)
+        ]
+        values = np.stack([tables.values_of(inputs.design, name, rows) for name in stored])
+        panels.append(lag_panel(layer, values[:2], values[2:], groups, status[layer]))
+    return Data(panels, lag, count, within, inputs.outcome)
 
 
 def title_of(data: Data) -> str:
-    """Return how much of the variance is explained at most, and in which layer."""
-    fitted = data.fits.dropna(subset=["r_squared"])
-    if fitted.empty:
-        return "Outcome by lag"
-    share, layer = max(zip(fitted["r_squared"], fitted["layer"], strict=True))
-    variance = data.r_squared_name.replace("R²", "variance")
-    return f"The regression explains up to {share:.0%} of the {variance} (layer {layer})"
+    """Return how much of the variance the lag explains that the other terms leave."""
+    known = [(panel.r_squared, panel.layer) for panel in data.panels if panel.r_squared >= 0]
+    if not known:
+        return "No layer was fitted"
+    share, layer = max(known)
+    median = np.median([share for share, _ in known])
+    return (
+        f"{named(data.lag).capitalize()} explains {median:.0%} of the variance that the other "
+        f"terms leave in the median layer, {share:.0%} in layer {layer}"
+    )
 
 
 @style()
@@ -218,22 +255,24 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     what = logs.removeprefix("log ")
     if what != logs:
         what = f"natural logarithm of the {what}"
-    footnote = (
-        f"{some}Both axes: {what}, less the mean of the layer's outcome, in "
-        f"its standard deviations (SD), so that all panels share them; the central "
-        f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Above each panel at the right: that "
-        f"mean ± SD. Line: the regression's prediction by {named(lag)}, its other terms at their "
-        f"means. {data.r_squared_name}: of the whole regression. "
-        f"{sample_shown(data.rows, 'rows')}{PREDICTIVE}"
+    others = "the other lags and covariates" + (
+        " and the means of documents" if data.within else ""
     )
-    height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.1
+    footnote = (
+        f"{some}Added-variable plot: both axes show what {others} leave of the {what}, "
+        f"in standard deviations (SD) of the layer's outcome; the central "
+        f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Line: least squares, whose slope is "
+        f"the coefficient of {named(lag)} before any bias correction; r²: the share of the "
+        f"variance shown that it explains. {sample_shown(data.rows, 'rows')}{PREDICTIVE}"
+    )
+    height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.3
     figure = Figure((width, size.tall(height)[1]), layout="constrained")
     # All have the same limits and ticks. Were they shared, every panel would look through all
     # others whenever it is drawn.
     grid = figure.subplots(lines, columns, squeeze=False)
     limits = lag_limits(panels)
     shades = LogNorm(1, max(largest, 10))
-    unit = "(SD)" if size.narrow else "(SD from the layer's mean)"
+    unit = "given the other terms (SD)" if size is PAGE else "(SD)"
 
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -264,8 +303,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 def _draw_panel(axes: Axes, panel: LagPanel, limits: tuple[float, float], shades: LogNorm) -> None:
     axes.set_title(f"layer {panel.layer}", loc="left", pad=3)
     if np.isfinite(panel.sd):
-        level = f"{panel.mean:.2f} ± {panel.sd:.2f}"
-        axes.set_title(level, loc="right", pad=3, fontsize=8, color=GREY)
+        share = f"r² {panel.r_squared:.2f}"
+        axes.set_title(share, loc="right", pad=3, fontsize=8, color=GREY)
     if panel.points is not None:
         lag, outcome = panel.points.T
         axes.scatter(lag, outcome, s=4, color=SHADES(0.6), alpha=0.5, linewidths=0, rasterized=True)
@@ -274,23 +313,26 @@ def _draw_panel(axes: Axes, panel: LagPanel, limits: tuple[float, float], shades
         start, stop = np.clip(np.searchsorted(EDGES, limits) + [-1, 0], 0, len(EDGES) - 1)
         inside = EDGES[start : stop + 1]
         draw_counts(axes, panel.counts[start:stop, start:stop], inside, inside, shades)
-    if np.isfinite(panel.slope) and np.isfinite(panel.lag_mean):
-        # Least squares goes through the means, and the outcome's is 0 here.
+    text = f"slope {panel.slope:.2f}"
+    if np.isfinite(panel.slope):
         ends = np.array(limits)
         axes.plot(
             ends,
-            panel.slope * (ends - panel.lag_mean),
+            panel.slope * ends,
             color=LINE,
             linewidth=1.6,
             path_effects=[patheffects.withStroke(linewidth=2.8, foreground="w")],
         )
-    fitted = np.isfinite(panel.r_squared)
+    else:
+        reason = "no variance" if panel.status == "ok" else panel.status
+        text = textwrap.fill(f"not fitted: {reason}", 18)
     axes.text(
         0.05,
         0.95,
-        f"R² {panel.r_squared:.3f}" if fitted else "not fitted",
+        text,
         transform=axes.transAxes,
         va="top",
+        fontsize=8,
         bbox={"facecolor": "w", "alpha": 0.8, "edgecolor": "none", "pad": 1},
     )
     ticks = [tick for tick in range(-12, 13, 2) if limits[0] <= tick <= limits[1]]

@@ -10,17 +10,13 @@ from matplotlib.figure import Figure
 from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import (
     NORMS,
-    PREDICTIVE,
     draw_lags,
     frame,
-    inference_text,
     is_below,
     label_layers,
     mark_unfitted,
     quantiles_of,
     rule_values,
-    sizes_in_words,
-    tokens_shown,
     unfitted_layers,
 )
 from attnlag.figures.files import style
@@ -34,6 +30,12 @@ from attnlag.figures.legends import (
     strip_height,
 )
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+    inference_text,
+    sizes_in_words,
+    tokens_shown,
+)
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 from attnlag.storage.tables import row_count

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
     DIVERGING,
-    PREDICTIVE,
-    correction_text,
     draw_map,
     draw_profile,
     frame,
@@ -27,8 +25,11 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import ClassesInputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.wording import (
+    PREDICTIVE,
+)
 from attnlag.regression.classes import ALL
-from attnlag.regression.labels import CLASSES, COVARIANCE, UNITS
+from attnlag.regression.labels import CLASSES, COVARIANCE, UNITS, correction_text
 from attnlag.regression.properties import OTHER
 from attnlag.regression.terms import lags_among, named
 

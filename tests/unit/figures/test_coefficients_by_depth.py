@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from test_figures import marks_of, overlaps, texts_of
 from warm_python import python
 
-from attnlag.figures import coefficients_by_depth, drawing, files, legends
+from attnlag.figures import coefficients_by_depth, files, legends, wording
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -120,7 +120,7 @@ def test_a_row_for_each_lag_and_a_column_for_each_corpus():
                 assert np.array_equal(line.get_ydata(), rows["estimate"])
     text = texts_of(figure)
     assert "relative depth (first layer 0, last layer 1)" in text
-    assert drawing.PREDICTIVE in text
+    assert wording.PREDICTIVE in text
     assert "clustered by document (CRV1)" in text
     assert "Random weights" not in text
 
@@ -239,6 +239,6 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = tmp_path / "expected.svg"
     finding = coefficients_by_depth.title_of(coefficients_by_depth.Data(some(2), 0.1, "none"))
-    title = f"{finding}: attention, notebook"
+    title = f"{finding}\nattention, notebook"
     files.save(drawn(some(2), "benjamini-hochberg", 0.1, title), [expected])
     assert output.read_bytes() == expected.read_bytes()

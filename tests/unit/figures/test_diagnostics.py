@@ -18,6 +18,7 @@ from attnlag.regression import residuals
 from attnlag.storage import tables
 
 EDGES, COARSE = diagnostics.EDGES, diagnostics.COARSE_EDGES
+LAGS = [3, 4, 5]
 TITLE = "Diagnostics: gpt2, prompts, attention, notebook"
 
 
@@ -57,13 +58,20 @@ def synthetic(layers: int, unfitted=()):
             "n_obs": 2000,
             "kurtosis": (4 + numbers) * known,
             "breusch_pagan": 20 * numbers * known,
+            "status": ["1 row" if layer in unfitted else "ok" for layer in range(layers)],
         }
     )
     return panels, fits
 
 
+def left_of(panels) -> np.ndarray:
+    """Return a number for each layer that was fitted."""
+    return np.array([0.1 + panel.autocorrelation[0] for panel in panels])
+
+
 def drawn(panels, fits, wanted=None, title=TITLE, **kinds):
-    data = diagnostics.Data(panels, fits, layers=wanted, term="lag_1")
+    left = left_of(panels)
+    data = diagnostics.Data(panels, fits, wanted, "lag_1", LAGS, left)
     return diagnostics.draw(data, title=title, **kinds)
 
 
@@ -94,7 +102,7 @@ def test_the_strip_shows_every_layer_and_marks_those_with_a_row():
     expected = (
         fits["kurtosis"],
         fits["breusch_pagan"] / 2000,
-        [panel.autocorrelation[0] for panel in panels],
+        left_of(panels),
         [panel.influence["change_in_se"].abs().max() for panel in panels],
     )
     for axes, values in zip(grid_of(figure)[0], expected, strict=True):
@@ -187,7 +195,7 @@ def test_a_layer_without_a_fit_says_so_and_columns_share_their_axes():
     panels, fits = synthetic(3, unfitted=(1,))
     figure = drawn(panels, fits)
     grid = grid_of(figure)[1:]
-    assert [text.get_text() for text in grid[1, 0].texts] == ["not fitted"]
+    assert [text.get_text() for text in grid[1, 0].texts] == ["not fitted: 1 row"]
     for column in grid.T:
         assert len({(axes.get_xlim(), axes.get_ylim()) for axes in column[[0, 2]]}) == 1
     assert "coefficient of lag 1" in texts_of(figure)
@@ -251,7 +259,9 @@ def test_the_program_draws_the_residuals(tmp_path):
     path = tmp_path / "residuals.parquet"
     tables.write_table(residuals.to_table(sums), path, {"residuals": residuals.record_of(sums)})
     keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
-    fits = pd.DataFrame([{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9}])
+    fits = pd.DataFrame(
+        [{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9, "status": "ok"}]
+    )
     influence = pd.DataFrame(
         {
             "layer": 0,
@@ -270,8 +280,6 @@ def test_the_program_draws_the_residuals(tmp_path):
         influence_file=tmp_path / "influence.parquet",
         residuals_file=path,
         design=[],
-        norms=[],
-        corpus=nowhere,
         layers=None,
     )
     reduced = diagnostics.reduce(inputs)
@@ -294,5 +302,7 @@ def test_the_program_draws_the_residuals(tmp_path):
         pairs=pairs,
         influence=influence.iloc[1:],
     )
-    files.save(drawn([panel], fits), [tmp_path / "expected.svg"])
+    lags, left = residuals.order_left(sums)
+    data = diagnostics.Data([panel], fits, None, "lag_1", lags, left.to_numpy())
+    files.save(diagnostics.draw(data, title=TITLE), [tmp_path / "expected.svg"])
     assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+import statsmodels.api as sm
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from attnlag.adjustments.norms import log_norms
 from attnlag.errors import UserError
@@ -23,12 +25,13 @@ from attnlag.figures import (
     norms_by_layer,
     outcome_by_lag,
     sites_by_layer,
+    wording,
 )
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE, Size
 from attnlag.regression.terms import lags_among, named
 
 LAYERS = [2, 30, 48]
-TITLE = "Some figure: gpt2, prompts, attention, notebook"
+TITLE = "Some figure says so\ngpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
 
 
 def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: float = 0.0):
@@ -54,8 +57,10 @@ def norms_figure(layers: int, sink: float = 0.0, size: Size = PAGE, **kinds) -> 
     return norms_drawn(parts, tokens=len(norms), title=TITLE, size=size)
 
 
-def norms_drawn(parts, tokens=9, site="attention", drop_first=1, title="", size=PAGE) -> Figure:
-    data = norms_by_layer.Data(parts, tokens, site, drop_first)
+def norms_drawn(
+    parts, relative=None, tokens=9, site="attention", drop_first=1, title="", size=PAGE
+) -> Figure:
+    data = norms_by_layer.Data(parts, relative or parts, tokens, site, drop_first)
     return norms_by_layer.draw(data, title=title, size=size)
 
 
@@ -102,14 +107,23 @@ def coefficients_figure(layers: int, adjust: str = "holm", size: Size = PAGE, **
     return coefficients_by_layer.draw(data, title=TITLE, size=size)
 
 
+def lag_panel(layer, lag, outcome, others=(), groups=None, status="ok"):
+    """Reduce a layer; without groups of rows there is one."""
+    rows = len(lag)
+    return outcome_by_lag.lag_panel(
+        layer,
+        np.stack([lag, outcome]),
+        np.reshape(others, (-1, rows)),
+        np.zeros(rows, int) if groups is None else groups,
+        status,
+    )
+
+
 def panels_of(layers: int, **kinds) -> list[outcome_by_lag.LagPanel]:
     position, norms = synthetic_norms(layers, **kinds)
     logs = log_norms(norms)
     rows = np.flatnonzero(position >= 2)
-    return [
-        outcome_by_lag.lag_panel(layer, logs[rows - 1, layer], logs[rows, layer], 0.3, 0.09)
-        for layer in range(layers)
-    ]
+    return [lag_panel(layer, logs[rows - 1, layer], logs[rows, layer]) for layer in range(layers)]
 
 
 def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
@@ -117,7 +131,7 @@ def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
 
 
 def lags_drawn(panels, lag="lag_1", rows=0, title="", size=PAGE) -> Figure:
-    data = outcome_by_lag.Data(panels, fits=pd.DataFrame(), lag=lag, rows=rows)
+    data = outcome_by_lag.Data(panels, lag, rows)
     return outcome_by_lag.draw(data, title=title, size=size)
 
 
@@ -217,122 +231,76 @@ def test_one_layer_is_drawn(draw, tmp_path):
 # Figure 1
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-def test_norms_have_two_panels_a_colourbar_and_units(layers):
-    strip, ridges, bar = norms_figure(layers).axes
-    assert strip.get_xlabel() == "layer"
-    assert strip.get_ylabel() == "log norm of attention adjustment (natural log)"
-    assert ridges.get_xlabel() == strip.get_ylabel()
-    assert ridges.get_ylabel() == bar.get_ylabel() == "layer"
-    assert strip.get_ylim() == ridges.get_xlim()
+def ticks_of(axes: Axes, colour: str) -> list[np.ndarray]:
+    """Return the places of the ticks of one colour, an array for each layer that has some."""
+    lines = [c for c in axes.collections if isinstance(c, LineCollection)]
+    return [
+        np.array([segment[0, 0] for segment in line.get_segments()])
+        for line in lines
+        if np.allclose(line.get_color()[0], matplotlib.colors.to_rgba(colour))
+        and line.get_segments()
+    ]
 
 
 @pytest.mark.parametrize("size", [PAGE, COLUMN, SLIDE], ids=lambda size: size.name)
-def test_relative_norms_have_a_panel_of_ratios_for_the_same_layers(size):
-    position, norms = synthetic_norms(12)
+def test_norms_have_a_ridge_per_layer_beside_those_relative_to_the_stream(size):
+    position, norms = synthetic_norms(12, sink=1.0)
     logs = log_norms(norms).T
-    # A fifth of the stream in every layer, less in later ones.
-    shares = np.log(0.2) - 0.1 * np.arange(12)
-    relative = logs - logs[:, position > 0].mean(axis=1, keepdims=True) + shares[:, None]
-    parts, of_stream = (
-        [norms_by_layer.layer_norms(n, values[n], position == 0) for n in range(12)]
-        for values in (logs, relative)
+    parts, relative = (
+        [norms_by_layer.layer_norms(n, logs[n] - less, position == 0) for n in range(12)]
+        for less in (0.0, 3.5)
     )
-    data = norms_by_layer.Data(parts, len(norms), "mlp", 1, of_stream)
-    figure = norms_by_layer.draw(data, title=TITLE, size=size)
-    (panel,) = [axes for axes in figure.axes if "relative norm" in axes.get_ylabel()]
-    (medians,) = [line for line in panel.get_lines() if len(line.get_xdata()) == 12]
-    np.testing.assert_allclose(
-        medians.get_ydata(), np.median(relative[:, position > 0], axis=1), rtol=1e-9
-    )
-    for tick, label in zip(panel.get_yticks(), panel.get_yticklabels(), strict=True):
-        assert np.exp(tick) == pytest.approx(float(label.get_text()))
-    low, high = panel.get_ylim()
-    # One is in sight: as much as there is.
-    assert low < 0 < high
-    dots = [c for c in panel.collections if isinstance(c, PathCollection)]
-    above = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
-    assert sum(len(c.get_offsets()) for c in dots) == sum(len(c.get_offsets()) for c in above)
+    figure = norms_drawn(parts, relative, size=size)
+    panels = figure.axes
+    assert [axes.get_xlabel().split("\n")[0] for axes in panels] == [
+        "norm of attention adjustment, |a|",
+        "relative to the stream, |a| / |x|",
+    ]
+    assert len({axes.get_ylim() for axes in panels}) == 1
+    for axes, layers in zip(panels, (parts, relative), strict=True):
+        ridges = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+        # The place tells the layer: no colour repeats it.
+        assert len({ridge.get_facecolor() for ridge in ridges}) == 1
+        for part, ridge in zip(layers, ridges, strict=True):
+            heights, edges, baseline = ridge.get_data()
+            assert baseline == part.layer
+            np.testing.assert_array_equal(edges, part.edges)
+            shares = part.counts / part.counts.max()
+            np.testing.assert_allclose(heights, part.layer + norms_by_layer.HEIGHT * shares)
+        medians = np.concatenate(ticks_of(axes, "k"))
+        np.testing.assert_allclose(medians, [part.median for part in layers])
+        firsts = ticks_of(axes, drawing.LINE)
+        assert [len(places) for places in firsts] == [20] * 12
+        np.testing.assert_allclose(firsts[5], layers[5].firsts)
+        for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
+            assert np.exp(tick) == pytest.approx(float(label.get_text()))
     assert "over that of the residual stream" in texts_of(figure)
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-def test_norms_keep_one_colour_per_layer_in_order(layers):
-    strip, ridges, _ = norms_figure(layers).axes
-    assert [ridge_of(one, ridges)[:, 1].min() for one in ridges.collections] == list(range(layers))
-    in_ridges = np.array([one.get_facecolor()[0] for one in ridges.collections])
-    dots = [c for c in strip.collections if len(c.get_facecolor())]
-    in_strip = np.array([c.get_facecolor()[0] for c in dots])
-    assert [round(float(np.mean(c.get_offsets()[:, 0]))) for c in dots] == list(range(layers))
-    assert np.allclose(in_strip[:, :3], in_ridges[:, :3])
-    lightness = in_ridges[:, :3] @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(lightness) > 0).all()
-
-
-def ridge_of(histogram, axes: Axes) -> np.ndarray:
-    """Return the corners of a layer's histogram in the coordinates of its axes."""
-    (path,) = histogram.get_paths()
-    to_axes = histogram.get_transform() + axes.transData.inverted()
-    return to_axes.transform(path.vertices).round(9)
-
-
-def test_norms_label_every_layer_if_there_is_room_and_mark_all():
-    for layers, step in ((2, 1), (12, 1), (30, 2), (48, 5)):
-        strip = norms_figure(layers).axes[0]
-        labelled = list(range(0, layers, step))
-        assert list(strip.get_xticks()) == labelled
-        assert sorted([*labelled, *strip.get_xticks(minor=True)]) == list(range(layers))
-
-
-def test_norms_draw_a_sample_of_the_same_tokens():
-    position, norms = synthetic_norms(2, sequences=30)
+def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
+    position, norms = synthetic_norms(3, sequences=norms_by_layer.TICKS + 30, length=20, sink=5.0)
     logs = log_norms(norms)
     one, other = (norms_by_layer.layer_norms(n, logs[:, n], position == 0) for n in range(2))
-    assert len(one.sample) == norms_by_layer.POINTS < len(norms)
-    assert len(one.first_sample) == norms_by_layer.FIRST_POINTS < 30
-    rows = np.flatnonzero(np.isin(logs[:, 0], one.sample) & (position > 0))
-    assert np.array_equal(logs[rows, 1], other.sample)
-    figure = norms_figure(2, sequences=30)
-    dots = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
-    assert sum(len(c.get_offsets()) for c in dots) == 2 * (
-        norms_by_layer.POINTS + norms_by_layer.FIRST_POINTS
-    )
-    assert all(c.get_rasterized() for c in dots)
-    assert "a sample of 400 tokens in each layer and 15 first tokens, of 4,500" in texts_of(figure)
-
-
-def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
-    position, norms = synthetic_norms(3, sink=5.0)
-    logs = log_norms(norms)
-    part = norms_by_layer.layer_norms(1, logs[:, 1], position == 0)
     rest = logs[position > 0, 1]
-    assert np.array_equal(part.edges, np.histogram_bin_edges(rest, bins="fd"))
-    assert part.counts.sum() == len(rest)
-    axes = norms_figure(3, sink=5.0).axes[1]
-    corners = ridge_of(axes.collections[1], axes)
-    np.testing.assert_allclose(sorted(set(corners[:, 0])), part.edges, atol=1e-8)
-    heights = 1 + 0.92 * part.counts / part.counts.max()
-    np.testing.assert_allclose(
-        sorted(set(corners[:, 1])), sorted({1.0, *heights.round(9)}), atol=1e-8
-    )
+    assert np.array_equal(other.edges, np.histogram_bin_edges(rest, bins="fd"))
+    assert other.counts.sum() == len(rest)
+    # The same first tokens in each layer.
+    assert len(one.firsts) == norms_by_layer.TICKS
+    rows = [int(np.flatnonzero(logs[:, 0] == value)[0]) for value in one.firsts]
+    np.testing.assert_array_equal(logs[rows, 1], other.firsts)
 
 
-@pytest.mark.parametrize(
-    ("sink", "beyond"), [(0.0, False), (1.0, False), (9.0, True), (-9.0, True)]
-)
+@pytest.mark.parametrize(("sink", "beyond"), [(0.0, False), (9.0, True), (-9.0, True)])
 def test_first_tokens_far_away_do_not_squeeze_the_others(sink, beyond):
     figure = norms_figure(12, sink=sink)
-    strip = figure.axes[0]
-    assert ("beyond the axis" in legend_of(strip)) is beyond
-    assert "first of its sequence (position 0)" in legend_of(strip)
-    low, high = strip.get_ylim()
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
     assert high - low < 9
-    dots = [c for c in strip.collections if isinstance(c, PathCollection)]
-    # Every point is drawn, at the edge if its place is beyond it.
-    heights = np.concatenate([c.get_offsets()[:, 1] for c in dots])
-    assert len(heights) == 12 * (norms_by_layer.POINTS + norms_by_layer.FIRST_POINTS)
-    assert heights.min() >= low
-    assert heights.max() <= high
+    marks = [line for line in axes.lines if line.get_marker() in ("<", ">")]
+    assert len(marks) == (12 if beyond else 0)
+    assert all(line.get_xdata()[0] == (high if sink > 0 else low) for line in marks)
+    assert ("first tokens beyond the axis" in legend_of(figure)) is beyond
+    assert "first token of a sequence (position 0)" in legend_of(figure)
     assert overlaps(figure) == []
 
 
@@ -341,9 +309,8 @@ def test_norms_without_logarithm_leave_a_layer_empty():
     norms[:, 1] = 0
     norms[5, 2] = np.nan
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
-    assert len(parts[1].sample) == parts[1].counts.sum() == 0
-    figure = norms_drawn(parts)
-    assert len(figure.axes[1].collections) == 2
+    ridges = [p for p in norms_drawn(parts).axes[0].patches if isinstance(p, StepPatch)]
+    assert [ridge.get_data().baseline for ridge in ridges] == [0, 2]
 
 
 def test_no_first_tokens_are_named_where_none_are_told_apart():
@@ -351,7 +318,7 @@ def test_no_first_tokens_are_named_where_none_are_told_apart():
     none = np.zeros(len(norms), bool)
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
     figure = norms_drawn(parts, drop_first=0)
-    assert legend_of(figure.axes[0]) == ["token"]
+    assert legend_of(figure) == ["tokens", "their median"]
     assert "first token" not in texts_of(figure)
 
 
@@ -366,8 +333,10 @@ def test_coefficients_have_labels_title_and_the_caveat(layers):
     assert bottom.get_ylabel() == "R²\n(share of variance)"
     assert bottom.get_xlabel() == "layer"
     assert top.get_xlim() == bottom.get_xlim()
-    assert TITLE in texts_of(figure)
-    assert drawing.PREDICTIVE in texts_of(figure)
+    claim, subtitle = TITLE.split("\n")
+    assert figure.get_suptitle() == claim
+    assert subtitle in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
     assert "clustered by document (CRV1)" in texts_of(figure)
     assert "2,940 rows from 20 documents" in texts_of(figure)
 
@@ -575,10 +544,9 @@ def test_every_layer_has_a_panel_in_order(layers):
     places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
     assert places == sorted(places)
     assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
-    assert "log norm at token t − 1 (SD from the layer's mean)" in texts_of(figure)
-    assert "log norm at token t (SD from the layer's mean)" in texts_of(figure)
-    assert drawing.PREDICTIVE in texts_of(figure)
-    assert all("R² 0.090" in [text.get_text() for text in axes.texts] for axes in drawn)
+    assert "log norm at token t − 1 given the other terms (SD)" in texts_of(figure)
+    assert "log norm at token t given the other terms (SD)" in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
     # One inch and a third at the least, and no wider than a report.
     assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
     assert figure.get_size_inches()[0] <= 10
@@ -610,21 +578,30 @@ def test_many_rows_are_counted_and_few_are_points():
     assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
 
 
-def test_counts_and_means_are_those_of_numpy():
+def test_the_line_is_that_of_the_whole_regression_through_what_others_leave():
+    """Against statsmodels, with a dummy for each document."""
     random = np.random.default_rng(1)
-    lag = random.normal(3, 0.5, 5000)
-    outcome = 0.4 * lag + random.normal(2, 0.3, 5000)
+    documents = np.repeat([0, 1, 2], [400, 600, 300])
+    other = random.normal(size=1300)
+    lag = 0.5 * other + 2.0 * documents + random.normal(size=1300)
+    outcome = 0.4 * lag - 0.7 * other - 3.0 * documents + random.normal(size=1300)
     outcome[7] = np.nan
     known = np.isfinite(outcome)
-    panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.4, 0.3)
-    mean, sd = np.mean(outcome[known]), np.std(outcome[known], ddof=1)
-    assert (panel.rows, panel.mean, panel.sd) == (4999, mean, sd)
-    edges = outcome_by_lag.EDGES
-    expected = np.histogram2d(
-        (lag[known] - mean) / sd, (outcome[known] - mean) / sd, bins=[edges, edges]
-    )[0]
-    assert np.array_equal(panel.counts, expected)
-    assert np.isclose(panel.lag_mean, (lag[known].mean() - mean) / sd)
+    dummies = documents[:, None] == [0, 1, 2]
+    fit = sm.OLS(outcome, np.column_stack([lag, other, dummies]), missing="drop").fit()
+    restricted = sm.OLS(outcome, np.column_stack([other, dummies]), missing="drop").fit()
+
+    panel = lag_panel(0, lag, outcome, other, documents)
+    assert panel.slope == pytest.approx(fit.params[0])
+    assert panel.r_squared == pytest.approx(1 - fit.ssr / restricted.ssr)
+    assert panel.sd == pytest.approx(np.sqrt(restricted.ssr / known.sum()))
+    np.testing.assert_allclose(panel.points[:, 1] * panel.sd, restricted.resid, atol=1e-9)
+    axes = lags_drawn([panel]).axes[0]
+    (line,) = axes.lines
+    assert np.polyfit(*line.get_data(), 1) == pytest.approx([fit.params[0], 0])
+    assert axes.get_title(loc="right") == f"r² {panel.r_squared:.2f}"
+    # With the raw cloud the line would misfit: the slope between documents is another.
+    assert abs(np.polyfit(lag[known], outcome[known], 1)[0] - fit.params[0]) > 1
 
 
 def test_the_image_shows_each_square_in_its_place():
@@ -632,34 +609,15 @@ def test_the_image_shows_each_square_in_its_place():
     random = np.random.default_rng(2)
     lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
     outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
-    panel = outcome_by_lag.lag_panel(0, lag, outcome, 0.0, 0.0)
-    figure = lags_drawn([panel])
-    image = figure.axes[0].collections[0]
+    panel = lag_panel(0, lag, outcome)
+    image = lags_drawn([panel]).axes[0].collections[0]
     counts = image.get_array()
     row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
     left, bottom = image.get_coordinates()[0, 0]
-    right = image.get_coordinates()[0, -1][0]
-    assert right - left == pytest.approx(outcome_by_lag.BIN * counts.shape[1])
     x = left + (column + 0.5) * outcome_by_lag.BIN
     y = bottom + (row + 0.5) * outcome_by_lag.BIN
-    assert x == pytest.approx((2 - panel.mean) / panel.sd, abs=outcome_by_lag.BIN)
-    assert y == pytest.approx((-1 - panel.mean) / panel.sd, abs=outcome_by_lag.BIN)
-    low, high = figure.axes[0].get_xlim()
-    assert left - outcome_by_lag.BIN <= low
-    assert high <= right + outcome_by_lag.BIN
-
-
-def test_the_line_is_the_prediction_with_other_terms_at_their_means():
-    random = np.random.default_rng(3)
-    w = random.normal(size=(400, 2)) @ [[1, 0.4], [0, 1]] + 5
-    outcome = 1 + w @ [0.5, 0.2] + random.normal(size=400)
-    x = np.column_stack([np.ones(400), w])
-    b = np.linalg.lstsq(x, outcome, rcond=None)[0]
-    panel = outcome_by_lag.lag_panel(0, w[:, 0], outcome, b[1], 0.5)
-    line = lags_drawn([panel]).axes[0].lines[0]
-    at = panel.mean + panel.sd * np.asarray(line.get_xdata())
-    expected = b[0] + b[1] * at + b[2] * w[:, 1].mean()
-    assert np.allclose(panel.mean + panel.sd * np.asarray(line.get_ydata()), expected)
+    assert x == pytest.approx((2 - lag.mean()) / panel.sd, abs=outcome_by_lag.BIN)
+    assert y == pytest.approx((-1 - outcome.mean()) / panel.sd, abs=outcome_by_lag.BIN)
 
 
 def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
@@ -667,20 +625,25 @@ def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
     lag = np.random.default_rng(4).normal(size=5000)
     outcome = lag.copy()
     outcome[0] = 300.0
-    panels.append(outcome_by_lag.lag_panel(3, lag, outcome, 1.0, 1.0))
+    panels.append(lag_panel(3, lag, outcome))
     low, high = outcome_by_lag.lag_limits(panels)
     assert low <= min(panel.low for panel in panels)
     assert max(panel.high for panel in panels) <= high < 6
 
 
 @pytest.mark.parametrize(
-    ("outcome", "slope"), [(np.full(50, np.nan), np.nan), (np.full(50, 2.0), np.nan)]
+    ("outcome", "status", "reason"),
+    [
+        (np.full(50, np.nan), "0 rows", "0 rows"),
+        (np.full(50, 2.0), "ok", "no variance"),
+        (np.arange(50.0) ** 2, "the regressors are collinear", "the regressors are collinear"),
+    ],
 )
-def test_a_layer_without_a_fit_says_so(outcome, slope):
-    panel = outcome_by_lag.lag_panel(1, np.arange(50.0), outcome, slope, np.nan)
+def test_a_layer_without_a_fit_says_why(outcome, status, reason):
+    panel = lag_panel(1, np.arange(50.0), outcome, status=status)
     figure = lags_drawn([*panels_of(1), panel], lag="lag_2")
     axes = figure.axes[1]
-    assert [text.get_text() for text in axes.texts] == ["not fitted"]
+    assert " ".join(axes.texts[0].get_text().split()) == f"not fitted: {reason}"
     assert not axes.lines
     assert "token t − 2" in texts_of(figure)
 
@@ -704,8 +667,8 @@ def test_lags_are_ordered_by_distance():
 
 def test_an_outcome_against_a_lead_says_so():
     figure = lags_drawn(panels_of(1), lag="lead_2")
-    assert "log norm at token t + 2 (SD from the layer's mean)" in texts_of(figure)
-    assert "prediction by lead 2" in texts_of(figure)
+    assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)
+    assert "coefficient of lead 2" in texts_of(figure)
 
 
 # Figure 4
@@ -723,7 +686,7 @@ def test_sites_stand_side_by_side_with_shared_axes(layers):
     assert [axes.get_xlabel() for axes in below] == ["layer"] * 3
     assert above[0].get_ylabel() == "log norm\n(natural log)"
     assert "coefficient" in below[0].get_ylabel()
-    assert drawing.PREDICTIVE in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
 
 
 def test_sites_show_their_own_numbers():
@@ -769,17 +732,6 @@ def test_sites_have_room_for_their_texts(kinds):
 def test_a_layer_without_norms_has_no_quantiles():
     assert np.isnan(drawing.quantiles_of(np.array([np.nan, np.inf]))).all()
     assert drawing.quantiles_of(np.arange(101.0)).tolist() == [5, 25, 50, 75, 95]
-
-
-@pytest.mark.parametrize(
-    ("site", "words"),
-    [("mlp", "log norm of MLP adjustment"), ("block", "log norm of block update")],
-)
-def test_norms_name_their_site(site, words):
-    position, norms = synthetic_norms(2)
-    parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(2)]
-    figure = norms_drawn(parts, site=site)
-    assert figure.axes[0].get_ylabel() == f"{words} (natural log)"
 
 
 # Files

@@ -84,10 +84,13 @@ def study(tmp_path_factory):
     record = {**RECORD, "residuals": residuals.record_of(sums)}
     tables.write_table(residuals.to_table(sums), folder / "residuals.parquet", record)
     coefficients, fits = synthetic_tables(LAYERS)
-    fits = fits.assign(kurtosis=3.5, breusch_pagan=9.0)
+    fits = fits.assign(kurtosis=3.5, breusch_pagan=9.0, status="ok")
     influence = coefficients[["layer", "term"]].assign(document="one", change_in_se=0.2)
     groups = pd.concat(
-        [coefficients.assign(subset=group, status="ok") for group in ("prose", "verse")]
+        [
+            coefficients.assign(subset=group, status="ok", n_documents=9)
+            for group in ("prose", "verse")
+        ]
     )
     for name, frame in {
         "coefficients": coefficients,
@@ -150,8 +153,8 @@ def arguments_of(program: str, study: Path) -> list[object]:
             *("--fits", *[study / "fits.parquet"] * 2),
         ],
         "plot_regression": [
-            *(*regression, *table("groups"), *table("influence"), *table("corpus")),
-            *(*table("residuals"), *first("design"), *first("norms")),
+            *(*regression, *table("groups"), *table("influence")),
+            *(*table("residuals"), *first("design")),
             *("--settings", settings_text("plot_regression")),
         ],
     }[program]
@@ -187,7 +190,8 @@ def test_coefficients_are_drawn_with_joint_bands_and_controls(study, tmp_path):
     data = coefficients_by_layer.Data(
         coefficients, fits, 0.1, "benjamini-hochberg", critical_values, controls
     )
-    title = f"{coefficients_by_layer.title_of(data)}: gpt2, prompts, attention, notebook"
+    names = "gpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
+    title = f"{coefficients_by_layer.title_of(data)}\n{names}"
     expected = tmp_path / "expected.svg"
     files.save(coefficients_by_layer.draw(data, title=title), [expected])
     assert found.read_bytes() == expected.read_bytes()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import test_coefficients_by_depth
 import test_diagnostics
+import test_norms_by_position
 import test_specifications_by_layer
 import test_text_by_token
 from test_figures import (
@@ -20,7 +21,14 @@ from test_figures import (
     sites_figure,
 )
 
-from attnlag.figures import files, groups_by_layer, norms_by_position, order_left, text_by_token
+from attnlag.figures import (
+    files,
+    groups_by_layer,
+    norms_by_group,
+    norms_by_position,
+    order_left,
+    text_by_token,
+)
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, size_of, suffix_of
 
 
@@ -44,14 +52,14 @@ def positions(layers, **kinds):
     edges = norms_by_position.position_edges(3000)
     data = norms_by_position.Data(
         np.random.default_rng(0).normal(size=(len(edges) - 1, layers)),
-        np.zeros(layers),
+        np.linspace(90, 1, len(edges) - 1).astype(int),
         edges,
         list(range(layers)),
         site="attention",
         drop_first=1,
         tokens=500,
     )
-    title = "First tokens against the others: twice as large: gpt2, prompts, attention"
+    title = "First tokens stand out: up to 2 times their layer's norm\ngpt2, prompts, attention"
     return norms_by_position.draw(data, title=title, **kinds)
 
 
@@ -68,20 +76,23 @@ def groups(layers, **kinds):
             "status": "ok",
         }
     )
-    panels = [
-        groups_by_layer.GroupPanel(name, 10, np.linspace(-1, 1, 5), random.normal(size=layers))
-        for name in names
-    ]
-    data = groups_by_layer.Data(panels, table, "lag_1", "attention", 0.05, "holm", tokens=10)
-    title = "Lag 1, median over the layers: 0.12 (novels) to 0.31 (code): gpt2, prompts, notebook"
+    data = groups_by_layer.Data(table.assign(n_documents=10), "lag_1", 0.05, "holm")
+    title = (
+        "Lag 1 differs by group: in the median layer 0.12 (novels) to 0.31 (code)\ngpt2, prompts"
+    )
     return groups_by_layer.draw(data, title=title, **kinds)
+
+
+def norms_of_groups(layers, **kinds):
+    data = test_norms_by_position.norms_of_groups([f"group-{n}" for n in range(13)], layers)
+    return norms_by_group.draw(data, title=norms_by_group.title_of(data), **kinds)
 
 
 def text(layers, **kinds):
     words = [f" word{place}" for place in range(60)]
     documents = [test_text_by_token.document(words) for _ in range(13)]
     data = text_by_token.Data(documents, [(0.0, 1.0)] * 3, [0, 1, 2], first=0, site="mlp")
-    return text_by_token.draw(data, title="The text itself", **kinds)
+    return text_by_token.draw(data, title=text_by_token.title_of(data), **kinds)
 
 
 def left(layers, **kinds):
@@ -103,6 +114,7 @@ DRAWN = [
     specifications,
     positions,
     groups,
+    norms_of_groups,
     text,
 ]
 

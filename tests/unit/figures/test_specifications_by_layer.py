@@ -1,4 +1,4 @@
-"""The figure of specifications: each regression's own coefficient, the others behind it."""
+"""The figure of specifications: a line for each regression, named at its end."""
 
 import re
 import subprocess
@@ -6,19 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from test_figures import (
     band_of,
     ends_of,
-    legend_of,
-    marks_of,
     overlaps,
     synthetic_tables,
     texts_of,
 )
 from warm_python import python
 
-from attnlag.figures import drawing, files, specifications_by_layer
+from attnlag.figures import files, specifications_by_layer, wording
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -42,21 +39,10 @@ def some(layers: int, names=tuple(KINDS)):
     return regressions
 
 
-def drawn(regressions, adjust="holm", **kinds):
-    data = specifications_by_layer.Data(regressions, 0.05, adjust)
+def drawn(regressions, **kinds):
+    data = specifications_by_layer.Data(regressions, 0.05)
     title = "Regressions by layer: gpt2, prompts, attention"
     return specifications_by_layer.draw(data, title=title, **kinds)
-
-
-def lines_of(axes, own: bool):
-    """Return the heights of the regression's own line, or those of the others behind it."""
-    return [
-        np.asarray(line.get_ydata())
-        for line in axes.lines
-        if line.get_marker() == "None"
-        and len(line.get_xdata()) > 2
-        and (to_hex(line.get_color()) == specifications_by_layer.COLOUR) is own
-    ]
 
 
 @pytest.mark.parametrize("layers", [2, 12, 48])
@@ -67,51 +53,50 @@ def test_no_text_lies_on_another_or_leaves_the_figure(count, layers):
     assert figure.get_size_inches()[0] <= 10
 
 
-def test_rows_hold_four_panels_at_most_and_are_about_equal():
-    shapes = {n: specifications_by_layer.shape_of(n) for n in (1, 2, 4, 5, 7, 9)}
-    assert shapes == {1: (1, 1), 2: (1, 2), 4: (1, 4), 5: (2, 3), 7: (2, 4), 9: (3, 3)}
-
-
-def test_each_panel_shows_its_own_coefficient_before_the_others():
+def test_each_regression_is_a_line_named_at_its_end():
     regressions = some(12)
-    figure = drawn(regressions)
-    panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title(loc="left") for axes in panels] == [
+    axes = drawn(regressions).axes[0]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 12]
+    terms = ["lag_1", "lag_1", "lead_1", "lag_1", "lag_1", "lag_1"]
+    names = {text.get_text(): text for text in axes.texts}
+    assert list(names) == [
         "notebook",
         "within",
         "lead (lead 1)",
         "three",
         "five",
-        "a-regression-with-a-long-name",
+        "a-regression-with-a-lon…",
     ]
-    terms = ["lag_1", "lag_1", "lead_1", "lag_1", "lag_1", "lag_1"]
-    of_term = [table[table["term"] == term] for table, term in zip(regressions, terms, strict=True)]
-    for place, axes in enumerate(panels):
-        (own,) = lines_of(axes, own=True)
-        np.testing.assert_array_equal(own, of_term[place]["estimate"])
-        others = [rows["estimate"] for other, rows in enumerate(of_term) if other != place]
-        behind = lines_of(axes, own=False)
-        np.testing.assert_array_equal(behind, others)
-        expected = ends_of(regressions[place].dropna(), terms[place])
-        np.testing.assert_allclose(band_of(axes.collections[0]), expected)
-    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in panels}) == 1
-    (marks,) = (line for line in panels[1].lines if line.get_marker() == "^")
-    assert list(marks.get_xdata()) == [0]
+    for line, table, term, text in zip(lines, regressions, terms, names.values(), strict=True):
+        rows = table[table["term"] == term]
+        np.testing.assert_array_equal(line.get_ydata(), rows["estimate"])
+        assert text.get_color() == line.get_color()
+        assert text.xy == (11, rows["estimate"].iloc[-1])
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 6
+    # Bands of so many would hide each other.
+    assert len(axes.collections) == 0
 
 
-def test_significance_and_the_others_are_in_the_legend():
-    table = synthetic_tables(12, lags=1)[0]
-    figure = drawn([table, *some(12, ("within",))])
-    assert [layer for layer, _ in marks_of(figure.axes[0], full=False)] == [0, 3, 6, 9]
-    assert legend_of(figure) == [
-        "p < 0.05, Holm",
-        "p ≥ 0.05, Holm",
-        "95% confidence band",
-        "not fitted",
-        "the other regressions",
-    ]
+def test_few_regressions_have_their_bands_and_one_without_a_fit_says_so():
+    regressions = [*some(6, ("notebook",)), synthetic_tables(6, unfitted=range(6))[0]]
+    figure = drawn(regressions)
+    axes = figure.axes[0]
+    np.testing.assert_allclose(band_of(axes.collections[0]), ends_of(regressions[0], "lag_1"))
+    assert [text.get_text() for text in axes.texts] == ["notebook", "notebook (not fitted)"]
     assert "clustered by document (CRV1)" in texts_of(figure)
-    assert drawing.PREDICTIVE in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
+
+
+@pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 1.0, 0.97, 0.02], [2.0, -1.0]])
+def test_names_keep_their_order_a_gap_apart(heights):
+    found = specifications_by_layer.spread_out(heights, 0.1, 0.0, 1.0)
+    assert np.diff(np.sort(found)).min() >= 0.1 - 1e-12
+    assert found.min() >= 0
+    assert found.max() <= 1
+    np.testing.assert_array_equal(np.argsort(found), np.argsort(heights, kind="stable"))
+    np.testing.assert_array_equal(
+        specifications_by_layer.spread_out([0.9, 0.2], 0.1, 0.0, 1.0), [0.9, 0.2]
+    )
 
 
 def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
@@ -134,6 +119,8 @@ def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
     said = "gpt2, prompts, attention: drew specifications_by_layer"
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = [tmp_path / "expected.svg", tmp_path / "expected.png"]
-    files.save(drawn(regressions, "max-t"), expected)
+    data = specifications_by_layer.Data(regressions, 0.05)
+    title = f"{specifications_by_layer.title_of(data)}\ngpt2, prompts, attention"
+    files.save(specifications_by_layer.draw(data, title=title), expected)
     for one, other in zip(output, expected, strict=True):
         assert one.read_bytes() == other.read_bytes()

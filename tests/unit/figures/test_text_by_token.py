@@ -50,13 +50,40 @@ def test_the_shades_end_where_the_central_tokens_do():
 
 
 def test_no_part_is_wider_than_a_line_and_none_is_lost():
-    tokens = ["one", " two", "\n\n", "three", " " + "x" * 25, "."]
+    tokens = ["one", " two", "\n", "three", " " + "x" * 25, "."]
     parts = text_by_token.wrapped(tokens, width=10, lines=99)
     assert all(column + len(text) <= 10 for _, _, column, text in parts)
     for place, token in enumerate(tokens):
         own = "".join(text for of, _, _, text in parts if of == place)
         assert own == token.replace("\n", "⏎")
     assert max(line for _, line, _, _ in text_by_token.wrapped(tokens, width=10, lines=2)) == 1
+
+
+def test_blank_lines_are_skipped():
+    tokens = ["one", "\n\n", "\n", "  \n", "two", "\n", " three"]
+    parts = text_by_token.wrapped(tokens, width=10, lines=99)
+    shown = [(line, text) for _, line, _, text in parts]
+    assert shown == [(0, "one"), (0, "⏎"), (1, "two"), (1, "⏎"), (2, " three")]
+
+
+def test_the_title_says_how_neighbours_correlate_within_documents():
+    random = np.random.default_rng(0)
+    documents = []
+    for level in (0.0, 50.0):
+        one = document([" word"] * 200)
+        one.logs[2] = level + np.convolve(random.normal(size=201), [1, 1], "valid")
+        documents.append(one)
+    data = text_by_token.Data(documents, [(0.0, 1.0)] * 3, [4, 5, 6], first=2, site="mlp")
+    each = [np.corrcoef(one.logs[2][1:-1], one.logs[2][2:])[0, 1] for one in documents]
+    found = text_by_token.title_of(data)
+    assert found.startswith("Large norms come in runs: neighbours in the documents shown correlate")
+    assert float(found.split(" at ")[1].split(" in ")[0]) == pytest.approx(np.mean(each), abs=0.03)
+    for one in documents:
+        one.logs[2] = np.where(np.arange(200) % 2, 1.0, 0.0)
+    assert text_by_token.title_of(data).startswith("Large and small norms alternate")
+    for one in documents:
+        one.logs[2] = 1.0
+    assert text_by_token.title_of(data) == "Norms along the text in layer 6"
 
 
 def test_the_figure_shades_each_token_by_its_layer():
@@ -70,5 +97,5 @@ def test_the_figure_shades_each_token_by_its_layer():
     lightness = [np.mean(box.get_facecolor()[:3]) for box in boxes]
     assert lightness[0] < lightness[2] < lightness[1]
     assert [box.get_edgecolor()[3] for box in boxes] == [1, 0, 0]
-    assert "T, layer 6" in figure.get_suptitle()
+    assert "in layer 6" in axes.figure.axes[1].get_xlabel()
     assert r"\$x\$" in [text.get_text() for text in axes.texts]

@@ -1,6 +1,5 @@
 """Titles say what the numbers say."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,9 +39,10 @@ def of_coefficients(table, **more):
 
 
 def test_titles_say_so_where_there_is_nothing_to_show():
-    fits = SimpleNamespace(fits=pd.DataFrame({"kurtosis": [np.nan, np.nan]}))
+    nothing = [SimpleNamespace(median=np.nan, layer=0)]
+    fits = SimpleNamespace(panels=nothing, lags=[2], left=np.array([np.nan]))
     assert diagnostics.title_of(fits) == "No layer was fitted, so there are no residuals"
-    layers = SimpleNamespace(layers=[SimpleNamespace(median=np.nan, layer=0)])
+    layers = SimpleNamespace(layers=nothing, relative=nothing)
     assert norms_by_layer.title_of(layers) == "No layer has a norm that is finite and not zero"
 
 
@@ -60,56 +60,63 @@ def test_sizes_stand_beside_those_of_random_weights():
     )
 
 
-def of_r_squared(fits):
-    return outcome_by_lag.title_of(outcome_by_lag.Data([], fits, "lag_1", 0))
-
-
-def test_the_best_layer_is_named():
-    fits = pd.DataFrame({"layer": [3, 4, 5], "r_squared": [0.1, 0.567, np.nan]})
-    assert of_r_squared(fits) == "The regression explains up to 57% of the variance (layer 4)"
-    assert of_r_squared(fits.assign(r_squared=np.nan)) == "Outcome by lag"
+def test_the_share_that_a_lag_explains():
+    panels = [
+        SimpleNamespace(layer=layer, r_squared=share)
+        for layer, share in {3: 0.1, 4: 0.567, 5: np.nan, 6: 0.02}.items()
+    ]
+    assert outcome_by_lag.title_of(outcome_by_lag.Data(panels, "lag_1", 9)) == (
+        "Lag 1 explains 10% of the variance that the other terms leave in the median layer, 57% in "
+        "layer 4"
+    )
+    assert outcome_by_lag.title_of(outcome_by_lag.Data(panels[2:3], "lag_1", 9)) == (
+        "No layer was fitted"
+    )
 
 
 def test_norms_and_first_tokens():
-    random = np.random.default_rng(0)
-    logs = np.log([[4.0], [2.0], [200.0]]) + random.uniform(-0.01, 0.01, (3, 99)).round(3)
-    logs[:, :50] -= logs[:, :50] - np.log([[4.0], [2.0], [200.0]])
-    parts = [
-        norms_by_layer.layer_norms(layer, logs[layer], np.zeros(99, bool)) for layer in range(3)
-    ]
-    norms = norms_by_layer.Data(parts, 99, "attention", 1)
-    assert norms_by_layer.title_of(norms) == ("Median norm from 2 (layer 1) to 200 (layer 2)")
-    relative = dataclasses.replace(norms, relative=list(reversed(parts)))
-    assert norms_by_layer.title_of(relative) == (
-        "Median norm from 2 (layer 1) to 200 (layer 2); over the stream's from 2 (layer 1) to "
-        "200 (layer 2)"
-    )
-
-    def of_positions(first, typical):
-        data = norms_by_position.Data(
-            first[None], typical, np.arange(2), [0, 1, 2], "attention", 1, tokens=9
+    def of_medians(*columns):
+        layers, relative = (
+            [SimpleNamespace(median=np.log(norm), layer=n) for n, norm in enumerate(medians)]
+            for medians in columns
         )
-        return norms_by_position.title_of(data)
+        return norms_by_layer.title_of(SimpleNamespace(layers=layers, relative=relative))
 
-    typical = np.zeros(3)
-    assert of_positions(np.log([3.0, 0.5, 1.0]), typical) == (
-        "First tokens against the others: up to 3 times as large (layer 0), down to 1/2 (layer 1)"
+    assert of_medians([2.0, 4.0, 193.4], [1.0, 0.5, 0.25]) == (
+        "The median norm grows with depth, from 2 (layer 0) to 190 (layer 2); relative to the "
+        "stream it falls with depth, from 1 (layer 0) to 0.25 (layer 2)"
     )
-    assert of_positions(typical + 0.01, typical) == ("First tokens are like the others")
-    assert of_positions(typical * np.nan, typical) == "Norms along the text"
+    assert of_medians([4.0, 2.0, 4.1], [0.3, 0.2, 0.3]).startswith(
+        "The median norm is 2 (layer 1) to 4.1 (layer 2); relative"
+    )
+
+    def of_positions(first):
+        return norms_by_position.title_of(SimpleNamespace(means=first[None], layers=[0, 1, 2]))
+
+    assert of_positions(np.log([3.0, 0.5, 1.0])) == (
+        "First tokens stand out: up to 3 times (layer 0) and down to 1/2 (layer 1) their layer's "
+        "norm"
+    )
+    assert of_positions(np.full(3, 0.01)) == "First tokens have the norms of later ones"
+    assert of_positions(np.full(3, np.nan)) == "Norms along the text"
 
 
 def test_order_left():
-    data = order_left.Data([0, 1, 2], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
-    assert order_left.title_of(data) == (
-        "Partial autocorrelations of the residuals at lags 3 to 5 sum to 0.15 in the median layer"
+    data = order_left.Data([5, 6, 7], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
+    said = (
+        "Order is left in the residuals: partial autocorrelations at lags 3 to 5 sum to 0.15 in "
+        "the median layer and 0.20 in layer 6, 0 if the lags were enough"
     )
-    data.left[:] = np.nan
-    assert order_left.title_of(data) == "Partial autocorrelation of the residuals"
+    panels = [SimpleNamespace(layer=layer) for layer in data.layers]
+    others = SimpleNamespace(panels=panels, lags=data.lags, left=data.left)
+    assert order_left.title_of(data) == diagnostics.title_of(others) == said
+    data.left[:] = 0.01, -0.02, 0.0
+    assert order_left.title_of(data).startswith("Little order is left: partial")
+    assert "-0.02 in layer 6" in order_left.title_of(data)
 
 
 def of_groups(table):
-    data = groups_by_layer.Data([], table, "lag_1", "attention", 0.05, "holm", 10)
+    data = groups_by_layer.Data(table, "lag_1", 0.05, "holm")
     return groups_by_layer.title_of(data)
 
 
@@ -121,28 +128,31 @@ def test_groups():
             tidy([np.nan, np.nan, np.nan], subset="rare"),
         ]
     )
-    assert of_groups(table) == "Lag 1, median over the layers: 0.20 (prose) to 0.40 (verse)"
-    assert of_groups(table[:3]) == "Lag 1, median over the layers: 0.20 (prose)"
+    assert (
+        of_groups(table)
+        == "Lag 1 differs by group: in the median layer 0.20 (prose) to 0.40 (verse)"
+    )
+    assert of_groups(table[:3]) == "Lag 1 is 0.20 in the median layer (prose)"
     assert of_groups(table[6:]) == "No group of documents has coefficients of its own"
 
 
 def of_specifications(*tables):
-    return specifications_by_layer.title_of(specifications_by_layer.Data(tables, 0.05, "holm"))
+    return specifications_by_layer.title_of(specifications_by_layer.Data(tables, 0.05))
 
 
-def test_specifications_have_one_title_if_they_show_one_term():
-    one, other = (
-        tidy([1, 1, 1], estimates=[0.1, 0.3, 0.2], regression=name) for name in ("a", "b")
+def test_specifications_have_a_title_of_their_ends_if_they_show_one_term():
+    one, two, three = (
+        tidy([1, 1, 1], estimates=[0.1, 0.3, middle], regression=name)
+        for name, middle in {"a": 0.2, "b": 0.25, "c": 0.15}.items()
     )
-    assert of_specifications(one, other) == "Lag 1, median over the layers: a 0.20, b 0.20"
-    assert of_specifications(one, other.assign(term="lead_1")) == "Regressions by layer"
-
-
-def test_diagnostics_and_sites():
-    fits = pd.DataFrame({"kurtosis": [2.5, 3.5, 9.04, np.nan]})
-    assert diagnostics.title_of(diagnostics.Data([], fits, None, "lag_1")) == (
-        "Residuals have heavier tails than normal in 2 of 3 layers (kurtosis up to 9.0)"
+    assert of_specifications(one, two, three) == (
+        "Lag 1 is 0.15 in the median layer (c) or 0.25 (b): it depends on what is held fixed"
     )
+    assert of_specifications(one) == "Lag 1, median over the layers: 0.20 (a)"
+    assert of_specifications(one, two.assign(term="lead_1")) == "Coefficients of all regressions"
+
+
+def test_sites():
     sites = [
         sites_by_layer.SitePanels(site, [0, 1], np.empty((2, 5)), tidy(p_values), pd.DataFrame())
         for site, p_values in {"attention": [0.01, 0.2], "mlp": [0.01, 0.02]}.items()
