@@ -40,13 +40,16 @@ def heads_findings(table: pd.DataFrame, name: str) -> str:
         )
     most = whole["at_floor"].nlargest(3)
     where = ", ".join(f"{share:.0%} in layer {layer}" for layer, share in most.items())
-    both = ", ".join(
+    floor = (
+        f"at the floor, where heads write what their sequence's first token wrote, are {where}, "
+        f"{whole['at_floor'].median():.1%} in the median layer"
+    )
+    both = [
         f"{above.loc[layer, 'lag_1']:.3f} ({whole.loc[layer, 'lag_1']:.3f} with them)"
         for layer in most.index
-    )
-    lines.append(
-        f"at the floor, where heads write what their sequence's first token wrote, are {where}, "
-        f"{whole['at_floor'].median():.1%} in the median layer; without these tokens lag 1 there "
-        f"is {both}"
-    )
+        if pd.notna(above.loc[layer, "lag_1"])
+    ]
+    if both:
+        floor += f"; without these tokens lag 1 there is {', '.join(both)}"
+    lines.append(floor)
     return "\n".join([f"{name}, heads:", *(f"  {line}" for line in lines)]) + "\n"
