@@ -21,7 +21,7 @@ REGRESSIONS = {
     },
     "held_fixed": {
         "lags": [1],
-        "by": {"word_initial": "lag"},
+        "by": {"surprisal": "lag"},
         "by_rows": 30,
         "fixed_effects": ["document", "token", "previous_token"],
     },
@@ -112,6 +112,24 @@ def test_effects_of_tokens_are_those_of_dummies(project, rows):
     # There is no order to permute beside effects that would differ in each draw.
     assert not (project.folder / f"{SITE}/held_fixed/permutations").exists()
     assert "permuted_mean" not in table(project, "held_fixed", "controls")
+
+
+def test_thirds_by_a_number_are_those_of_the_whole_corpus(project, rows):
+    """And not of each of the two shards."""
+    known = rows["surprisal"].dropna()
+    cuts = np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf")
+    thirds = pd.Series(np.array(["low", "middle", "high"])[np.searchsorted(cuts, known)])
+    found = table(project, "held_fixed", "classes").query("layer == 1 and term == 'lag_1'")
+    found = found.set_index("subset")
+    means = known.groupby(thirds.to_numpy()).mean()
+    assert found.loc[means.index, "at"].to_numpy() == pytest.approx(means.to_numpy(), rel=1e-6)
+    assert found.loc["+1 SD", "at"] == pytest.approx(known.mean() + known.std(ddof=0), rel=1e-6)
+    before = rows.groupby(["document", "window"])["surprisal"].shift(1)
+    used = before[rows["lag_1"].notna() & before.notna()]
+    sizes = pd.Series(np.searchsorted(cuts, used)).value_counts().sort_index()
+    assert found.loc[["low", "middle", "high"], "n_obs"].tolist() == sizes.tolist()
+    text = (project.folder / f"{SITE}/held_fixed/findings.txt").read_text()
+    assert re.search(r"lag 1 by a number of the token, .* -?[\d.]+ at -1 SD", text)
 
 
 def test_the_findings_say_how_slopes_differ_and_what_was_permuted(project):

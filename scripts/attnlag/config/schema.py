@@ -123,7 +123,7 @@ SITES = OneOf(tuple(sites.SITES))
 
 COVARIATES = OneOf(tuple(covariates.CATALOGUE))
 
-CLASSES = OneOf(tuple(properties.CLASSES))
+CLASSES = OneOf((*properties.CLASSES, *properties.MODERATORS))
 
 
 def _not_refused(name: Any) -> Any:
@@ -579,7 +579,7 @@ class Regression(Section):
         default=None,
         description="Also slopes by class of token, beside those of all tokens: the property that "
         "says the class, and whose it is, as in `{upos: outcome}`; `lag`: that of the token at the "
-        "nearest lag",
+        "nearest lag. By a number (`surprisal`): slopes that change with it, and those of thirds",
     )
     by_rows: Positive = Field(
         default=200,
@@ -622,6 +622,18 @@ class Regression(Section):
         ((name, of),) = self.by.items()
         nearest = -self.lags[0] if self.lags else self.leads[0]
         return name, 0 if of == "outcome" else nearest
+
+    @property
+    def by_number(self) -> bool:
+        """Whether slopes differ by a number."""
+        return bool(self.classes and self.classes[0] in properties.MODERATORS)
+
+    @property
+    def by_file(self) -> str | None:
+        """The file with the property that slopes differ by."""
+        if not self.classes:
+            return None
+        return properties.MODERATORS.get(self.classes[0], "token_properties")
 
     @model_validator(mode="after")
     def _possible(self) -> "Regression":
@@ -975,9 +987,13 @@ class Config(Section):
         return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
 
     def with_surprisal(self) -> bool:
-        """Return whether the surprisal of tokens is measured: asked for, or a covariate."""
-        asked = (self.files_of_tokens(name) for name in self.regressions)
-        return self.extraction.surprisal or any("surprisal" in files for files in asked)
+        """Return whether surprisal is measured: asked for, a covariate, or what slopes are by."""
+        asked = [self.files_of_tokens(name) for name in self.regressions]
+        by = [one.by_file for one in self.regressions.values()]
+        return self.extraction.surprisal or "surprisal" in {
+            *by,
+            *(f for each in asked for f in each),
+        }
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates and common sample need."""

@@ -567,7 +567,12 @@ OUTPUTS = [
         "slopes that all classes share, with levels of their own",
         {
             **{name: COEFFICIENTS[name] for name in list(COEFFICIENTS)[:-1]},
-            "subset": ("", "the class of tokens; `other`: all of too few rows or documents"),
+            "subset": (
+                "",
+                "the class of tokens; `other`: all of too few rows or documents. By a number: "
+                "the `low`, `middle` and `high` third; `-1 SD`, `0 SD` and `+1 SD`, where slopes "
+                "change linearly with it, and what they change by, `per SD`",
+            ),
             "difference": ("as the estimate", "the estimate less that of `all`"),
             "difference_std_error": ("as the estimate", "its standard error"),
             "difference_p_value": ("", "its p-value"),
@@ -575,18 +580,28 @@ OUTPUTS = [
             "n_obs": ("", "rows of the class"),
             "n_documents": ("", "documents with such rows"),
             "status": ("", "`ok`, or why the layer was not fitted"),
+            "at": (
+                "of the property",
+                "by a number: where on it the slope is; of a third, the mean of its tokens",
+            ),
         },
         when=by_class,
         wanted=True,
     ),
     Output(
         f"{STUDY_FOLDER}/equal_slopes.csv",
-        "whether all classes of tokens have one slope: a row per layer, and lag or lead",
+        "whether all classes of tokens have one slope: a row per layer, lag or lead, and "
+        "hypothesis",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
             "term": ("", "the lag or lead"),
-            "f_statistic": ("", "Wald test that the slopes of all classes are equal"),
+            "hypothesis": (
+                "",
+                "`equal`: all classes have one slope; by a number also `linear`: slopes of thirds "
+                "add nothing to those that change linearly with it",
+            ),
+            "f_statistic": ("", "Wald test of it"),
             "df": ("", "classes less one"),
             "df_residual": ("", "documents less one"),
             "p_value": ("", "its p-value"),

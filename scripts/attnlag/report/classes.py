@@ -5,7 +5,8 @@ import textwrap
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.classes import ALL
+from attnlag.regression.classes import ALL, LINE
+from attnlag.regression.moderators import PER_SD, POINTS
 from attnlag.regression.properties import OTHER
 from attnlag.regression.terms import lags_among, named
 
@@ -22,6 +23,8 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
         The correction of p-values, in words.
     """
     term = lags_among(list(tests["term"]))[0]
+    if LINE in set(tests["hypothesis"]):
+        return _along(slopes[slopes["term"] == term], tests[tests["term"] == term], alpha, by)
     rows = slopes[(slopes["term"] == term) & (slopes["subset"] != ALL)]
     rows = rows.dropna(subset="estimate")
     if rows["subset"].nunique() < 2:
@@ -40,4 +43,23 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
         f"({median.idxmin()}) to {median.max():.3f} ({median.idxmax()}); the classes differ in "
         f"{rejected} of {counted(len(of_term), 'layer')} (Wald test of equal slopes, "
         f"p < {alpha:g}, {by}){few}\n"
+    )
+
+
+def _along(slopes: pd.DataFrame, tests: pd.DataFrame, alpha: float, by: str) -> str:
+    """Return how a slope changes with a number, and whether it does so along a line."""
+    at = slopes.groupby("subset")["estimate"].median()
+    change = slopes[slopes["subset"] == PER_SD].dropna(subset="p_adjusted")
+    if change.empty:
+        return "  slopes by a number: no layer could be fitted\n"
+    low, _, high = POINTS
+    changes = int((change["p_adjusted"] < alpha).sum())
+    bends = tests[tests["hypothesis"] == LINE].dropna(subset="p_adjusted")
+    bent = int((bends["p_adjusted"] < alpha).sum())
+    term = named(slopes["term"].iloc[0])
+    return (
+        f"  {term} by a number of the token, median over the layers: {at[low]:.3f} at {low}, "
+        f"{at[high]:.3f} at {high}; it changes with the number in {changes} of "
+        f"{counted(len(change), 'layer')}; slopes of thirds depart from the line in {bent} of "
+        f"{len(bends)} (p < {alpha:g}, {by})\n"
     )
