@@ -45,6 +45,7 @@ def project(gpt2, tmp_path_factory):
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": 2, "tagger": tagger}},
         regressions=REGRESSIONS,
+        causal={"targets": 1, "documents": 8, "interventions": ["zero"], "positions": 6},
         controls={
             "permutation": {"draws": 19, "within": "upos"},
             "random_weights": {"documents": 8},
@@ -130,6 +131,30 @@ def test_thirds_by_a_number_are_those_of_the_whole_corpus(project, rows):
     assert found.loc[["low", "middle", "high"], "n_obs"].tolist() == sizes.tolist()
     text = (project.folder / f"{SITE}/held_fixed/findings.txt").read_text()
     assert re.search(r"lag 1 by a number of the token, .* -?[\d.]+ at -1 SD", text)
+
+
+def test_interventions_are_on_each_part_of_speech_in_proportion(project, rows):
+    paths = sorted(project.folder.glob(f"{BASE}/causal/effects/*.parquet"))
+    effects = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    assert effects.loc[effects["intervention"] == "derivative", "upos"].isna().all()
+    cell = "intervention == 'zero' and source_layer == 0 and target_layer == 1 and lag == 0"
+    zero = effects.query(cell + " and target_site == 'attention'").astype({"upos": str})
+    assert zero["document"].nunique() == 8
+    for document, drawn in zero.groupby("document", observed=True):
+        own = rows[(rows["document"] == document) & (rows["window"] == 0)]
+        # Neither the first token, nor those without four tokens behind.
+        allowed = own["upos"].iloc[1:-4]
+        count = min(6, len(allowed))
+        assert drawn["positions"].sum() == count
+        drawn = drawn.set_index("upos")["positions"]
+        for tag, tokens in allowed.value_counts().items():
+            assert abs(drawn.get(tag, 0) - count * tokens / len(allowed)) < 1
+    found = pd.read_csv(project.folder / f"{BASE}/causal/by_part_of_speech.csv")
+    found = found.query(cell + " and target_site == 'attention'").set_index("upos")
+    sums = zero.groupby("upos")[["effect_sum", "positions"]].sum()
+    assert found.index.tolist() == sorted(sums.index)
+    expected = sums["effect_sum"] / sums["positions"]
+    assert found["estimate"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6)
 
 
 def test_the_findings_say_how_slopes_differ_and_what_was_permuted(project):

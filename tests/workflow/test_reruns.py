@@ -30,7 +30,7 @@ NORMS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
-PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **CHECK}
+PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **ESTIMATES}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTION}
 
 # In two shards: these once for each of them.

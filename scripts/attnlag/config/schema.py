@@ -837,7 +837,9 @@ class Causal(Section):
         "a list, or all",
     )
     positions: Positive = Field(
-        default=1, description="Tokens of a document that they change, one at a time, at random"
+        default=1,
+        description="Tokens of a document that they change, one at a time, at random; where parts "
+        "of speech are known, each in proportion to its tokens",
     )
     seed: Natural = Field(default=0, description="Seed of the signs and of these tokens")
     batch_tokens: Positive = Field(

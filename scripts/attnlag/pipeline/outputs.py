@@ -668,6 +668,7 @@ OUTPUTS = [
         {
             "document": KEYS["document"],
             **SOURCE_AND_TARGET,
+            "upos": ("", "part of speech of the token that is changed; not of a derivative"),
             "positions": ("tokens", "targets that are summed over"),
             "effect_sum": (
                 "log norm, or nats",
@@ -723,6 +724,20 @@ OUTPUTS = [
             "coefficient_std_error": ("as the coefficient", "its standard error"),
             "coefficient_conf_low": ("as the coefficient", "lower end of its interval"),
             "coefficient_conf_high": ("as the coefficient", "its upper end"),
+        },
+        when=causal,
+    ),
+    Output(
+        f"{CAUSAL_FOLDER}/by_part_of_speech.csv",
+        "the effects of finite interventions on tokens of each part of speech: a row per part of "
+        "speech, source, target, lag and intervention",
+        {
+            "model": STUDY["model"],
+            "corpus": STUDY["corpus"],
+            "upos": ("", "part of speech of the token that is changed"),
+            **SOURCE_AND_TARGET,
+            "estimate": ("as in `elasticities.csv`", "as there, over such tokens alone"),
+            **{name: BANDS[name] for name in BANDS if not name.startswith("joint_")},
         },
         when=causal,
     ),
