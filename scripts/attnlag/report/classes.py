@@ -1,4 +1,4 @@
-"""The sentence on slopes by class of tokens."""
+"""The sentences on slopes by class of tokens, and on what a lag owes to the kinds of tokens."""
 
 import textwrap
 
@@ -6,9 +6,20 @@ import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.regression.classes import ALL, LINE
+from attnlag.regression.decomposition import EFFECTS, POOLED
 from attnlag.regression.moderators import PER_SD, POINTS
 from attnlag.regression.properties import OTHER
 from attnlag.regression.terms import lags_among, named
+
+# The parts of a change, in words.
+PART_WORDS = {
+    "document": "documents",
+    "upos": "part of speech",
+    "token": "token",
+    "upos_previous": "part of speech before",
+    "token_previous": "token before",
+}
+SMALLEST_CHANGE = 0.005
 
 
 def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, by: str) -> str:
@@ -43,6 +54,37 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
         f"({median.idxmin()}) to {median.max():.3f} ({median.idxmax()}); the classes differ in "
         f"{rejected} of {counted(len(of_term), 'layer')} (Wald test of equal slopes, "
         f"p < {alpha:g}, {by}){few}\n"
+    )
+
+
+def decomposition_findings(steps: pd.DataFrame, parts: pd.DataFrame) -> str:
+    """Return what the nearest lag's change, from pooled to all held fixed, owes to each part.
+
+    Means over the layers, since those of the parts add up to that of the change.
+
+    Parameters
+    ----------
+    steps, parts : pandas.DataFrame
+        The tables of `regression.decomposition.Decomposition`.
+    """
+    term = lags_among(list(steps["term"]))[0]
+    own = steps[steps["term"] == term].pivot(index="layer", columns="step", values="estimate")
+    own = own[[POOLED, EFFECTS[-1]]].dropna()
+    if own.empty:
+        return ""
+    first, last = own.mean()
+    rows = parts[(parts["term"] == term) & parts["layer"].isin(own.index)]
+    owed = rows.groupby("part")["change"].mean()
+    # A share of a change that rounds to nothing is a large number about nothing.
+    shares = abs(last - first) >= SMALLEST_CHANGE
+    each = [
+        f"{words} {owed[part]:+.3f}" + (f" ({owed[part] / (last - first):.0%})" if shares else "")
+        for part, words in PART_WORDS.items()
+    ]
+    return (
+        f"  {named(term)}, mean over the layers: {first:.3f} pooled, {last:.3f} with documents, "
+        f"parts of speech and tokens held fixed; of the change of {last - first:+.3f}, by "
+        f"Gelbach's decomposition: {', '.join(each)}\n"
     )
 
 
