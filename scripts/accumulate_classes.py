@@ -2,7 +2,9 @@
 """Sum the cross-products of one shard's design with slopes for each class of tokens.
 
 The sums include the level of each class, and each lag and lead times the indicator of each class.
-One batch of rows is in memory at a time.
+For a number, such as surprisal, the classes are thirds of all tokens of the corpus, and the sums
+also include the number and its products with lags and leads. One batch of rows is in memory at a
+time.
 """
 
 import json
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
-from attnlag.regression import classes, crossproducts, properties
+from attnlag.regression import classes, crossproducts, moderators, properties
 from attnlag.regression.settings import ClassProductsSettings
 from attnlag.storage import tables
 
@@ -23,18 +25,30 @@ ROWS = 4096
 
 parser = program.argument_parser(__doc__, ClassProductsSettings)
 parser.add_argument("design", type=Path, help="the design (Parquet)")
-parser.add_argument("--token-properties", type=Path, required=True, help="of the same shard")
+parser.add_argument(
+    "--token-properties", type=Path, required=True, help="of the same shard; of a number, the first"
+)
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(args):
     settings = args.settings
-    facts = properties.read_property(settings.property, [args.token_properties])
-    design = pq.read_schema(args.design)
-    schema = classes.schema_of(design, properties.CLASSES[settings.property])
+    schema = pq.read_schema(args.design)
+    scale = None
+    if settings.property in properties.MODERATORS:
+        # Its scale is that of the whole corpus, in every shard.
+        number = properties.read_moderator(settings.property, tables.shards(args.token_properties))
+        scale = moderators.scale_of(number)
+        facts = moderators.terciles(number, scale)
+        schema = moderators.schema_of(schema)
+    else:
+        facts = properties.read_property(settings.property, [args.token_properties])
+    schema = classes.schema_of(schema, properties.classes_of(settings.property))
 
     def batches():
         rows = tables.batches(args.design, ROWS, "cross-products by class")
+        if scale is not None:
+            rows = moderators.expanded(rows, number, scale, settings.offset)
         return classes.expanded(rows, facts, settings.offset)
 
     layers, terms = crossproducts.layers_and_terms(schema)
@@ -49,7 +63,7 @@ def main(args):
     record = tables.provenance(
         tables.read_provenance(args.design),
         "class_crossproducts",
-        asdict(settings),
+        {**asdict(settings), "scale": scale and asdict(scale)},
         "numpy",
         counts=json.loads(pq.read_metadata(args.design).metadata[tables.COUNTS_KEY]),
     )

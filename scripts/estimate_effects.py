@@ -2,7 +2,8 @@
 """Measure in one shard how changes of adjustments move the sizes of later ones.
 
 The derivative comes from reverse mode, all sources of a target at once; finite interventions change
-one adjustment at a time and run the model again. The output is one set of sums per document.
+one adjustment at a time, at tokens of all parts of speech, and run the model again. The output is
+one set of sums per document.
 """
 
 from dataclasses import asdict
@@ -23,6 +24,7 @@ parser = program.argument_parser(__doc__, EffectsSettings)
 parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
 parser.add_argument("--model", type=Path, required=True, help="the model's folder")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
+parser.add_argument("--token-properties", type=Path, required=True, help="of the same shard")
 parser.add_argument("--output", type=Path, required=True)
 program.add_model_options(parser, batch_tokens=1024)
 
@@ -60,7 +62,8 @@ def main(args):
         layers = []
         if settings.interventions:
             layers = sampling.chosen_sources(settings.sources, len(blocks))
-        vectors = finite.Vectors(sequences, settings, layers)
+        tags = sampling.tags_of(args.token_properties, sequences) if layers else None
+        vectors = finite.Vectors(sequences, settings, layers, tags)
         device = trunk.get_input_embeddings().weight.device
         passes = 2 if layers else 1
         total = passes * sum(map(len, sequences.values()))

@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
-"""Fit slopes by class of tokens in every layer, and test whether the slopes are equal."""
+"""Fit slopes by class of tokens in every layer, and test whether the slopes are equal.
+
+Where the classes are thirds by a number, slopes that change linearly with it are fitted as well.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from attnlag.errors import counted
 from attnlag.pipeline import program
-from attnlag.regression import classes, crossproducts
+from attnlag.regression import classes, crossproducts, moderators, properties
 from attnlag.regression.settings import ClassesSettings
 from attnlag.storage import tables
 
@@ -25,6 +31,12 @@ def main(args):
     )
     shared = tables.of_all_shards(tables.read_provenance(products[0]))
     record = tables.provenance(shared, "classes", asdict(args.settings), "numpy", "scipy")
+    scale = shared["stages"]["class_crossproducts"]["scale"]
+    found.coefficients["at"] = np.nan
+    if scale is not None:
+        along = pd.Series(moderators.POINTS) * scale["std"] + scale["mean"]
+        thirds = pd.Series(scale["means"], index=properties.TERCILES)
+        found.coefficients["at"] = found.coefficients["subset"].map(pd.concat([along, thirds]))
     tests = found.tests.assign(merged=", ".join(found.other))
     frames = {args.classes: found.coefficients, args.equal_slopes: tests}
     name = tables.write_study(frames, record, site=args.site, regression=args.regression)

@@ -28,6 +28,7 @@ parser.add_argument(
 )
 parser.add_argument("--elasticities", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--transmitted", type=Path, required=True, help="Parquet; CSV beside it")
+parser.add_argument("--by-part-of-speech", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--findings", type=Path, required=True, help="text")
 
 
@@ -53,7 +54,12 @@ def main(args):
     beside = elasticities.beside_coefficients(summed, coefficients)
     record = tables.provenance(shared, "elasticities", asdict(settings), "numpy", "scipy")
     names = record["model"]["name"], record["corpus"]["name"]
-    for frame, path in ((table, args.elasticities), (beside, args.transmitted)):
+    by_tag = elasticities.by_part_of_speech(effects, settings)
+    for frame, path in (
+        (table, args.elasticities),
+        (by_tag, args.by_part_of_speech),
+        (beside, args.transmitted),
+    ):
         frame.insert(0, "model", names[0])
         frame.insert(1, "corpus", names[1])
         tables.write_frame(frame, path, path.with_suffix(".csv"), record)

@@ -49,6 +49,8 @@ for name in covariates.SHARDED:
     parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
 parser.add_argument("--classes", type=Path, nargs="?", help="slopes by class of tokens")
 parser.add_argument("--equal-slopes", type=Path, nargs="?", help="the tests that these are equal")
+parser.add_argument("--steps", type=Path, nargs="?", help="coefficients as covariates enter")
+parser.add_argument("--parts", type=Path, nargs="?", help="what each of these changes")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--threads", type=int, default=1, help="shards read at a time")
@@ -124,10 +126,11 @@ def main(args):
     with writing.replaced_whole(args.summary) as folder:
         for layer, text in summaries.layer_summaries(fitted, name).items():
             (folder / f"{layer}.txt").write_text(text, encoding="utf-8")
-    by_class = None
+    by_class = decomposed = None
     if args.classes:
+        decomposed = pd.read_parquet(args.steps), pd.read_parquet(args.parts)
         by_class = pd.read_parquet(args.classes), pd.read_parquet(args.equal_slopes)
-    text = summaries.findings(fitted, held_against, by_group, name, by_class)
+    text = summaries.findings(fitted, held_against, by_group, name, by_class, decomposed)
     writing.write_text(text, args.findings)
     program.log.info(
         "%s: fitted %s, and %s",

@@ -37,7 +37,7 @@ ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **OF_VECTORS
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
-PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **EXPLORER}
+PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **ESTIMATES, **EXPLORER}
 TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTION}
 
 # In two shards: these once for each of them.

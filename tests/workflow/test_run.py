@@ -97,6 +97,8 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/causal/elasticities.parquet",
         "tiny/small/causal/transmitted.csv",
         "tiny/small/causal/transmitted.parquet",
+        "tiny/small/causal/by_part_of_speech.csv",
+        "tiny/small/causal/by_part_of_speech.parquet",
         "tiny/small/causal/findings.txt",
         "tiny/small/causal/figures/elasticities_by_layer.png",
         "tiny/small/causal/figures/finite_effects_by_distance.png",

@@ -21,7 +21,7 @@ REGRESSIONS = {
     },
     "held_fixed": {
         "lags": [1],
-        "by": {"word_initial": "lag"},
+        "by": {"surprisal": "lag"},
         "by_rows": 30,
         "fixed_effects": ["document", "token", "previous_token"],
     },
@@ -45,6 +45,7 @@ def project(gpt2, tmp_path_factory):
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": 2, "tagger": tagger}},
         regressions=REGRESSIONS,
+        causal={"targets": 1, "documents": 8, "interventions": ["zero"], "positions": 6},
         controls={
             "permutation": {"draws": 19, "within": "upos"},
             "random_weights": {"documents": 8},
@@ -114,11 +115,56 @@ def test_effects_of_tokens_are_those_of_dummies(project, rows):
     assert "permuted_mean" not in table(project, "held_fixed", "controls")
 
 
+def test_thirds_by_a_number_are_those_of_the_whole_corpus(project, rows):
+    """And not of each of the two shards."""
+    known = rows["surprisal"].dropna()
+    cuts = np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf")
+    thirds = pd.Series(np.array(["low", "middle", "high"])[np.searchsorted(cuts, known)])
+    found = table(project, "held_fixed", "classes").query("layer == 1 and term == 'lag_1'")
+    found = found.set_index("subset")
+    means = known.groupby(thirds.to_numpy()).mean()
+    assert found.loc[means.index, "at"].to_numpy() == pytest.approx(means.to_numpy(), rel=1e-6)
+    assert found.loc["+1 SD", "at"] == pytest.approx(known.mean() + known.std(ddof=0), rel=1e-6)
+    before = rows.groupby(["document", "window"])["surprisal"].shift(1)
+    used = before[rows["lag_1"].notna() & before.notna()]
+    sizes = pd.Series(np.searchsorted(cuts, used)).value_counts().sort_index()
+    assert found.loc[["low", "middle", "high"], "n_obs"].tolist() == sizes.tolist()
+    text = (project.folder / f"{SITE}/held_fixed/findings.txt").read_text()
+    assert re.search(r"lag 1 by a number of the token, .* -?[\d.]+ at -1 SD", text)
+
+
+def test_interventions_are_on_each_part_of_speech_in_proportion(project, rows):
+    paths = sorted(project.folder.glob(f"{BASE}/causal/effects/*.parquet"))
+    effects = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    assert effects.loc[effects["intervention"] == "derivative", "upos"].isna().all()
+    cell = "intervention == 'zero' and source_layer == 0 and target_layer == 1 and lag == 0"
+    zero = effects.query(cell + " and target_site == 'attention'").astype({"upos": str})
+    assert zero["document"].nunique() == 8
+    for document, drawn in zero.groupby("document", observed=True):
+        own = rows[(rows["document"] == document) & (rows["window"] == 0)]
+        # Neither the first token, nor those without four tokens behind.
+        allowed = own["upos"].iloc[1:-4]
+        count = min(6, len(allowed))
+        assert drawn["positions"].sum() == count
+        drawn = drawn.set_index("upos")["positions"]
+        for tag, tokens in allowed.value_counts().items():
+            assert abs(drawn.get(tag, 0) - count * tokens / len(allowed)) < 1
+    found = pd.read_csv(project.folder / f"{BASE}/causal/by_part_of_speech.csv")
+    found = found.query(cell + " and target_site == 'attention'").set_index("upos")
+    sums = zero.groupby("upos")[["effect_sum", "positions"]].sum()
+    assert found.index.tolist() == sorted(sums.index)
+    expected = sums["effect_sum"] / sums["positions"]
+    assert found["estimate"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6)
+
+
 def test_the_findings_say_how_slopes_differ_and_what_was_permuted(project):
     text = (project.folder / f"{SITE}/by_class/findings.txt").read_text()
     assert re.search(
         r"lag 1 by class of token, median over the layers: -?[\d.]+ \((NOUN|VERB|ADP)", text
     )
+    parts = table(project, "by_class", "parts").query("term == 'lag_1' and part == 'document'")
+    share = f"decomposition: documents {parts['change'].mean():+.3f}"
+    assert share in text
     assert "permuted within the parts of speech of their documents 19 times" in text
     for name in ("slopes_by_class", "lag_as_covariates_enter"):
         assert (project.folder / f"{SITE}/by_class/figures/{name}.png").stat().st_size > 10_000

@@ -4,7 +4,7 @@
 rule accumulate_classes:
     input:
         design=fitted_design,
-        token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
+        token_properties=classes_of_tokens,
     output:
         "results/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.parquet",
     log:
@@ -24,7 +24,7 @@ rule accumulate_classes:
         "sum the cross-products of {wildcards.regression} by class of tokens, {wildcards.site}, shard {wildcards.shard}"
     shell:
         'python "$ATTNLAG"/scripts/accumulate_classes.py {input.design:q}'
-        " --token-properties {input.token_properties:q} --settings {params.settings:q}"
+        " --token-properties {input.token_properties[0]:q} --settings {params.settings:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 

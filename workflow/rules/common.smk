@@ -138,6 +138,13 @@ def if_by_class(path):
     return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by else []
 
 
+def classes_of_tokens(wildcards):
+    """Return the files with the classes of tokens: of a number those of all shards, for thirds."""
+    regression = CONFIG.regressions[wildcards.regression]
+    pattern = f"results/{{model}}/{{corpus}}/{regression.by_file}/{{shard}}.parquet"
+    return shards_of(pattern)(wildcards) if regression.by_number else [pattern]
+
+
 def if_turns(pattern):
     """Return a file per site of where adjustments point, if that is measured."""
     sites = CONFIG.extraction.sites if CONFIG.extraction.geometry else []

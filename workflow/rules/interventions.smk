@@ -15,6 +15,7 @@ rule estimate_effects:
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
         model="data/models/{model}/source.json",
         corpus="results/corpora/{corpus}.parquet",
+        token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
     output:
         f"{CAUSAL}/effects/{{shard}}.parquet",
     log:
@@ -39,6 +40,7 @@ rule estimate_effects:
     shell:
         'python "$ATTNLAG"/scripts/estimate_effects.py {input.tokens:q}'
         " --model data/models/{wildcards.model:q} --corpus {input.corpus:q}"
+        " --token-properties {input.token_properties:q}"
         " --settings {params.settings:q} --device {resources.device:q}"
         " --batch-tokens {resources.batch_tokens:q} --threads {threads} --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"
@@ -65,6 +67,8 @@ rule fit_effects:
         elasticities_csv=f"{CAUSAL}/elasticities.csv",
         transmitted=f"{CAUSAL}/transmitted.parquet",
         transmitted_csv=f"{CAUSAL}/transmitted.csv",
+        by_part_of_speech=f"{CAUSAL}/by_part_of_speech.parquet",
+        by_part_of_speech_csv=f"{CAUSAL}/by_part_of_speech.csv",
         findings=f"{CAUSAL}/findings.txt",
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",
@@ -88,6 +92,7 @@ rule fit_effects:
         ' python "$ATTNLAG"/scripts/fit_effects.py {input.effects[0]:q} --settings {params.settings:q}'
         " --sites {params.sites:q} --norms {params.norms:q} --coefficients {input.coefficients:q}"
         " --elasticities {output.elasticities:q} --transmitted {output.transmitted:q}"
+        " --by-part-of-speech {output.by_part_of_speech:q}"
         " --findings {output.findings:q} --memory {resources.mem_mb} --log {log:q}"
 
 

@@ -123,7 +123,7 @@ SITES = OneOf(tuple(sites.SITES))
 
 COVARIATES = OneOf(tuple(covariates.CATALOGUE))
 
-CLASSES = OneOf(tuple(properties.CLASSES))
+CLASSES = OneOf((*properties.CLASSES, *properties.MODERATORS))
 
 
 def _not_refused(name: Any) -> Any:
@@ -602,7 +602,7 @@ class Regression(Section):
         default=None,
         description="Also fit slopes by class of token. The key is the property that defines the "
         "class, the value the token that has it: `{upos: outcome}`, or `lag` for the token at the "
-        "nearest lag",
+        "nearest lag. A number (`surprisal`) gives slopes that change with it, and those of thirds",
     )
     by_rows: Positive = Field(
         default=200,
@@ -645,6 +645,18 @@ class Regression(Section):
         ((name, of),) = self.by.items()
         nearest = -self.lags[0] if self.lags else self.leads[0]
         return name, 0 if of == "outcome" else nearest
+
+    @property
+    def by_number(self) -> bool:
+        """Whether slopes differ by a number."""
+        return bool(self.classes and self.classes[0] in properties.MODERATORS)
+
+    @property
+    def by_file(self) -> str | None:
+        """The file with the property that slopes differ by."""
+        if not self.classes:
+            return None
+        return properties.MODERATORS.get(self.classes[0], "token_properties")
 
     @model_validator(mode="after")
     def _possible(self) -> "Regression":
@@ -849,7 +861,9 @@ class Causal(Section):
         "depth, a list, or all",
     )
     positions: Positive = Field(
-        default=1, description="Random tokens per document that they change, one at a time"
+        default=1,
+        description="Random tokens per document that they change, one at a time; where parts of "
+        "speech are known, in proportion to them",
     )
     seed: Natural = Field(
         default=0, description="Seed of the random signs and of the choice of tokens"
@@ -1004,9 +1018,13 @@ class Config(Section):
         return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
 
     def with_surprisal(self) -> bool:
-        """Return whether surprisal is measured, on request or because it is a covariate."""
-        asked = (self.files_of_tokens(name) for name in self.regressions)
-        return self.extraction.surprisal or any("surprisal" in files for files in asked)
+        """Return whether surprisal is measured: asked for, a covariate, or what slopes are by."""
+        asked = [self.files_of_tokens(name) for name in self.regressions]
+        by = [one.by_file for one in self.regressions.values()]
+        return self.extraction.surprisal or "surprisal" in {
+            *by,
+            *(f for each in asked for f in each),
+        }
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates and common sample need."""

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from attnlag.errors import counted
 from attnlag.figures.drawing import (
@@ -15,6 +16,7 @@ from attnlag.figures.drawing import (
     draw_profile,
     frame,
     label_cells,
+    label_layers,
     layers_labelled,
     mark_size,
     mark_unfitted,
@@ -23,14 +25,15 @@ from attnlag.figures.drawing import (
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import ClassesInputs
-from attnlag.figures.legends import GREY, PALETTE
+from attnlag.figures.legends import GREY, MARKERS, PALETTE, layer_colours
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (
     PREDICTIVE,
 )
-from attnlag.regression.classes import ALL
+from attnlag.regression.classes import ALL, LINE
 from attnlag.regression.labels import CLASSES, COVARIANCE, UNITS, correction_text
-from attnlag.regression.properties import OTHER
+from attnlag.regression.moderators import PER_SD, POINTS
+from attnlag.regression.properties import MODERATORS, OTHER, TERCILES
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_classes",)
@@ -43,6 +46,8 @@ SUBCATEGORY = "by class of tokens"
 @dataclass
 class Data:
     """What the figure shows.
+
+    By a number, ``classes`` are thirds of the tokens, and ``slopes`` has also those along the line.
 
     Attributes
     ----------
@@ -79,6 +84,8 @@ def reduce(inputs: ClassesInputs) -> Data:
     slopes = inputs.slopes[inputs.slopes["term"] == term]
     rows = slopes.drop_duplicates("subset").set_index("subset")["n_obs"]
     by_rows = rows.drop([ALL, OTHER], errors="ignore").sort_values(ascending=False, kind="stable")
+    if inputs.settings["property"] in MODERATORS:
+        by_rows = rows[[third for third in TERCILES if third in rows]]
     settings = inputs.settings
     regression = settings["regression"]
     return Data(
@@ -96,6 +103,8 @@ def reduce(inputs: ClassesInputs) -> Data:
 
 def title_of(data: Data) -> str:
     """Return the smallest and the largest median slope of a class, and where slopes differ."""
+    if along_line(data):
+        return _title_along(data)
     rows = data.slopes[~data.slopes["subset"].isin([ALL, OTHER])].dropna(subset="estimate")
     if rows["subset"].nunique() < 2:
         return f"No two classes of tokens ({data.what}) have slopes of their own"
@@ -109,9 +118,36 @@ def title_of(data: Data) -> str:
     )
 
 
+def along_line(data: Data) -> bool:
+    """Return whether the classes are thirds by a number, along which slopes change."""
+    return LINE in set(data.tests["hypothesis"])
+
+
+def _title_along(data: Data) -> str:
+    """Return the slopes at both ends of the line, where it is no level one, and where it bends."""
+    at = data.slopes.groupby("subset")["estimate"].median()
+    low, _, high = POINTS
+    change = data.slopes[data.slopes["subset"] == PER_SD].dropna(subset="p_adjusted")
+    if change.empty:
+        return f"{named(data.term).capitalize()} by {data.what}: no layer could be fitted"
+    bends = data.tests[data.tests["hypothesis"] == LINE]
+    changes, bent = (int((one["p_adjusted"] < data.alpha).sum()) for one in (change, bends))
+    return (
+        f"{named(data.term).capitalize()} by {data.what}, median over the layers: {at[low]:.2f} at "
+        f"{low}, {at[high]:.2f} at {high}; the slope changes along it in {changes} of "
+        f"{counted(len(change), 'layer')} and not in a straight line in {bent}, where a constant "
+        "one would in none"
+    )
+
+
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the slope that all classes share, and below it what each class adds to it."""
+    """Draw the slope that all classes share, and below it what each class adds to it.
+
+    By a number: the slope at points of the line, and below it that of each third of the tokens.
+    """
+    if along_line(data):
+        return _draw_along(data, title, size)
     layers = sorted(data.slopes["layer"].unique())
     shape: dict[str, Any] = {"index": "subset", "columns": "layer"}
     differences, p_values = (
@@ -182,5 +218,60 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         f"the lags are those of the full text. Crosses where the difference has p ≥ "
         f"{data.alpha:g}, {corrected}; standard errors {COVARIANCE[kinds]}. {other}Grey: not "
         f"fitted. Colours end where 2% of the cells are beyond. {PREDICTIVE}",
+    )
+    return figure
+
+
+def _draw_along(data: Data, title: str, size: Size) -> Figure:
+    """Draw slopes by layer at points of the line, and below them those of thirds."""
+    layers = sorted(data.slopes["layer"].unique())
+    figure = Figure(figsize=size.tall(6.6), layout="constrained")
+    shape = (1, 2) if size.flat else (2, 1)
+    panels = figure.subplots(*shape, sharex=True, sharey=True)
+    short = size.narrow or size.flat
+    named_panels = (
+        "changing along a line"
+        if short
+        else f"{named(data.term)}, changing linearly with {data.what}",
+        "of thirds of the tokens" if short else f"{named(data.term)} of each third of the tokens",
+    )
+    colours, markers = layer_colours(len(POINTS)), MARKERS[: len(POINTS)]
+    entries = {
+        f"{point}; {third} third": Line2D(
+            [], [], color=colour, marker=marker, ms=6, mew=0, linewidth=1.6
+        )
+        for point, third, colour, marker in zip(POINTS, TERCILES, colours, markers, strict=True)
+    }
+    for axes, subsets, name in zip(panels, (list(POINTS), TERCILES), named_panels, strict=True):
+        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
+        rule_values(axes)
+        for subset, colour, marker in zip(subsets, colours, markers, strict=True):
+            rows = data.slopes[data.slopes["subset"] == subset].set_index("layer").reindex(layers)
+            draw_profile(
+                *(axes, layers, rows, colour, data.alpha),
+                shade=0.18,
+                size=mark_size(len(layers)),
+                marker=marker,
+            )
+        label_layers(axes, layers)
+        axes.set_title(name, loc="left", weight="bold")
+        axes.set_ylabel("coefficient" if size.narrow else f"coefficient\n({UNITS[data.outcome]})")
+    if not size.flat:
+        panels[0].set_xlabel("")
+    sns.despine(figure)
+    at = data.slopes.drop_duplicates("subset").set_index("subset")["at"]
+    places = (
+        ", ".join(f"{at.get(one, np.nan):.3g}" for one in ends) for ends in (POINTS, TERCILES)
+    )
+    line, thirds = places
+    kinds = data.slopes["vcov_type"].iloc[0]
+    frame(
+        figure,
+        title,
+        f"The {data.what} is that of {data.of}: {line} at the points of the line, {thirds} in the "
+        f"mean of the thirds. Full marks: p < {data.alpha:g}, {correction_text(data.adjust)}; "
+        f"crosses: shown to be negligible. Bands hold {100 * (1 - data.alpha):g}%; standard errors "
+        f"{COVARIANCE[kinds]}. {PREDICTIVE}",
+        legends=[entries],
     )
     return figure

@@ -1,4 +1,4 @@
-"""The table of effects: a row per document, source, target, distance and intervention."""
+"""The table of effects: a row per document, source, part of speech, target, lag, intervention."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +21,8 @@ SCHEMA = pa.schema(
         ("lag", pa.int32()),
         ("intervention", pa.dictionary(pa.int32(), pa.string())),
         ("alpha", pa.float64()),
+        # Of the token that is changed; null for the derivative.
+        ("upos", pa.dictionary(pa.int32(), pa.string())),
         ("positions", pa.int64()),
         ("effect_sum", pa.float64()),
         ("probes", pa.int32()),
@@ -34,6 +36,8 @@ def table(
     probes: int,
 ) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
+
+    Those of finite interventions are kept apart by part of speech.
 
     Parameters
     ----------
@@ -56,16 +60,20 @@ def table(
             for layer, effects in enumerate(one.effects):
                 source = (document, one.source_site, layer, one.target_site, one.target_layer)
                 for lag, (effect, positions) in enumerate(zip(effects, one.positions, strict=True)):
-                    add((*source, lag, DERIVATIVE, None, probes), int(positions), float(effect))
+                    add(
+                        (*source, lag, DERIVATIVE, None, None, probes),
+                        int(positions),
+                        float(effect),
+                    )
     for (document, _), changed in finite.items():
         for this in changed:
             alpha = None if np.isnan(this.alpha) else this.alpha
             for lag, effect in enumerate(this.effects):
                 usable = bool(np.isfinite(effect))
-                key = (document, *this[:4], lag, this.intervention, alpha, None)
+                key = (document, *this[:4], lag, this.intervention, alpha, this.upos, None)
                 add(key, int(usable), float(effect) if usable else 0.0)
     rows = [
-        (*key[:8], positions, effect, key[8])
+        (*key[:9], positions, effect, key[9])
         for key, (positions, effect) in sums.items()
         if positions
     ]

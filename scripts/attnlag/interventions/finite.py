@@ -45,6 +45,8 @@ class Effect(NamedTuple):
     effects : (distances,) float array
         Change of the log norm, of the surprisal in nats, or the divergence in nats; NaN where
         there is none.
+    upos : str or None
+        Part of speech of the token that is changed, where it was asked for.
     """
 
     source_site: str
@@ -54,10 +56,21 @@ class Effect(NamedTuple):
     intervention: str
     alpha: float
     effects: np.ndarray
+    upos: str | None = None
 
 
 class Vectors:
     """Adjustments to put in place of others, collected on the way through the documents.
+
+    Parameters
+    ----------
+    sequences : mapping of (str, int) to int array
+        Token ids by document and window.
+    settings : EffectsSettings
+    layers : sequence of int
+        That are intervened on.
+    tags : mapping of (str, int) to sequence of str, optional
+        Part of speech of each token, by document and window: strata of the tokens.
 
     Attributes
     ----------
@@ -70,8 +83,10 @@ class Vectors:
         sequences: Mapping[Key, np.ndarray],
         settings: EffectsSettings,
         layers: Sequence[int],
+        tags: Mapping[Key, Sequence[str]] | None = None,
     ):
         self.settings = settings
+        self.tags = tags or {}
         self.layers = set(layers)
         self.sums: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
         self.counts: dict[Key, int] = {}
@@ -85,6 +100,7 @@ class Vectors:
                 len(sequence),
                 settings.lags,
                 settings.positions,
+                self.tags.get(key),
             )
             for key, sequence in sequences.items()
             if key[1] == 0 and len(sequence) > settings.drop_first
@@ -252,9 +268,9 @@ def effects(
                 changes = variants(settings, vectors, site, layer, key)
                 place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
                 for token in vectors.places[key] if changes else []:
-                    found += effects_at(
-                        model, blocks, sequences[key], settings, token=token, **place
-                    )
+                    own = effects_at(model, blocks, sequences[key], settings, token=token, **place)
+                    tag = vectors.tags[key][token] if key in vectors.tags else None
+                    found += [one._replace(upos=tag) for one in own]
         progress(len(sequences[key]))
         return found
 

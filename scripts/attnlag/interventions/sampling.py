@@ -6,12 +6,14 @@ All draws are seeded by the document's id, so that shards and batches change not
 import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
+from attnlag.regression.properties import CLASSES, read_property
 
 
 def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
@@ -95,15 +97,44 @@ def signs(seed: int, document: str, window: int, tokens: int) -> np.ndarray:
     return 2.0 * generator(seed, document, window, 0).integers(0, 2, tokens) - 1.0
 
 
+def tags_of(
+    token_properties: Path, sequences: Mapping[tuple[str, int], np.ndarray]
+) -> dict[tuple[str, int], list[str]]:
+    """Return the part of speech of each token of some sequences, from the table of a shard."""
+    documents = {document for document, _ in sequences}
+    facts = read_property("upos", [token_properties], documents)
+    found = {}
+    for key, sequence in sequences.items():
+        start = facts.starts[key]
+        codes = facts.values[start : start + len(sequence)].astype(int)
+        found[key] = [CLASSES["upos"][code] for code in codes]
+    return found
+
+
 def positions(
-    seed: int, document: str, window: int, first: int, tokens: int, lags: int, count: int
+    seed: int,
+    document: str,
+    window: int,
+    first: int,
+    tokens: int,
+    lags: int,
+    count: int,
+    tags: Sequence[str] | None = None,
 ) -> list[int]:
     """Return tokens of a sequence to intervene on, drawn from those with ``lags`` tokens behind.
 
-    In a sequence too short for that, from all.
+    In a sequence too short for that, from all. With ``tags`` parts of speech are strata: tokens are
+    put in the order of their tags, at random within each, and every so many-th is taken from a
+    random start. Each tag is drawn in proportion to its tokens, and each token is as likely as any
+    other, so that means over the tokens drawn need no weights (Cochran 1977, section 8).
     """
     last = tokens - lags if tokens - lags > first else tokens
     allowed = np.arange(first, last)
     # Another stream than that of the signs.
     rng = generator(seed, document, window, 1)
-    return sorted(rng.permutation(allowed)[:count].tolist())
+    order = rng.permutation(allowed)
+    if tags is None or count >= len(order):
+        return sorted(order[:count].tolist())
+    order = order[np.argsort(np.array(tags)[order], kind="stable")]
+    places = ((rng.random() + np.arange(count)) * len(order) / count).astype(int)
+    return sorted(order[np.minimum(places, len(order) - 1)].tolist())

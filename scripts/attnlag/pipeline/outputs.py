@@ -729,7 +729,12 @@ OUTPUTS = [
         "slopes that all classes share, with levels of their own",
         {
             **{name: COEFFICIENTS[name] for name in list(COEFFICIENTS)[:-1]},
-            "subset": ("", "the class of tokens; `other`: all of too few rows or documents"),
+            "subset": (
+                "",
+                "the class of tokens; `other`: all of too few rows or documents. By a number: "
+                "the `low`, `middle` and `high` third; `-1 SD`, `0 SD` and `+1 SD`, where slopes "
+                "change linearly with it, and what they change by, `per SD`",
+            ),
             "difference": ("as the estimate", "the estimate less that of `all`"),
             "difference_std_error": ("as the estimate", "its standard error"),
             "difference_p_value": ("", "its p-value"),
@@ -737,18 +742,28 @@ OUTPUTS = [
             "n_obs": ("", "rows of the class"),
             "n_documents": ("", "documents with such rows"),
             "status": ("", "`ok`, or why the layer was not fitted"),
+            "at": (
+                "of the property",
+                "by a number: where on it the slope is; of a third, the mean of its tokens",
+            ),
         },
         when=by_class,
         wanted=True,
     ),
     Output(
         f"{STUDY_FOLDER}/equal_slopes.csv",
-        "tests that all classes of tokens have equal slopes: a row per layer, and lag or lead",
+        "tests that all classes of tokens have equal slopes: a row per layer, lag or lead, and "
+        "hypothesis",
         {
             **STUDY,
             "layer": ("", "layer of the model, counted from 0"),
             "term": ("", "the lag or lead"),
-            "f_statistic": ("", "Wald test that the slopes of all classes are equal"),
+            "hypothesis": (
+                "",
+                "`equal`: all classes have one slope; by a number also `linear`: slopes of thirds "
+                "add nothing to those that change linearly with it",
+            ),
+            "f_statistic": ("", "Wald test of it"),
             "df": ("", "classes less one"),
             "df_residual": ("", "documents less one"),
             "p_value": ("", "its p-value"),
@@ -827,6 +842,7 @@ OUTPUTS = [
         {
             "document": KEYS["document"],
             **SOURCE_AND_TARGET,
+            "upos": ("", "part of speech of the token that is changed; not of a derivative"),
             "positions": ("tokens", "targets that are summed over"),
             "effect_sum": (
                 "log norm, or nats",
@@ -882,6 +898,20 @@ OUTPUTS = [
             "coefficient_std_error": ("as the coefficient", "its standard error"),
             "coefficient_conf_low": ("as the coefficient", "lower end of its interval"),
             "coefficient_conf_high": ("as the coefficient", "its upper end"),
+        },
+        when=causal,
+    ),
+    Output(
+        f"{CAUSAL_FOLDER}/by_part_of_speech.csv",
+        "the effects of finite interventions on tokens of each part of speech: a row per part of "
+        "speech, source, target, lag and intervention",
+        {
+            "model": STUDY["model"],
+            "corpus": STUDY["corpus"],
+            "upos": ("", "part of speech of the token that is changed"),
+            **SOURCE_AND_TARGET,
+            "estimate": ("as in `elasticities.csv`", "as there, over such tokens alone"),
+            **{name: BANDS[name] for name in BANDS if not name.startswith("joint_")},
         },
         when=causal,
     ),

@@ -10,19 +10,20 @@ A document holds tokens of many classes, so that the estimates of two classes ar
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from scipy import special
 
-from attnlag.regression import inference, least_squares, merging, results
+from attnlag.regression import inference, least_squares, merging, moderators, results
 from attnlag.regression.crossproducts import Shard, Stack, stacked
 from attnlag.regression.groups import settings_of_groups
 from attnlag.regression.inference import FEWEST_DOCUMENTS, Fit
 from attnlag.regression.merging import Sums
-from attnlag.regression.properties import CLASSES, OTHER, Property, dummies
+from attnlag.regression.properties import MODERATORS, OTHER, Property, classes_of, dummies
 from attnlag.regression.settings import ClassesSettings, RegressionSettings
 from attnlag.regression.terms import OF, class_of, is_lag, of_class
 
@@ -30,6 +31,9 @@ LEVEL = "level"
 
 # Subset of the slopes that all classes share.
 ALL = "all"
+
+# What is tested: that all classes have one slope; that slopes of thirds add nothing to a line.
+EQUAL, LINE = "equal", "linear"
 
 
 def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
@@ -64,11 +68,9 @@ def expanded(
     offset : int
         Which token's class it is: 0 the outcome's.
     """
-    classes = CLASSES[facts.name]
+    classes = classes_of(facts.name)
     for batch in batches:
-        keys = pa.table({name: batch.column(name) for name in ("document", "window")})
-        position = pa.array(batch.column("position").to_numpy() + offset)
-        here = dummies(facts.of(keys.append_column("position", position)), len(classes))
+        here = dummies(facts.at(batch, offset), len(classes))
         columns = list(batch.columns)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if name.startswith("layer_") and is_lag(name.rpartition(".")[2]):
@@ -87,7 +89,8 @@ class SlopesByClass:
     coefficients : pandas.DataFrame
         A row per layer, lag or lead, and class; `ALL` are the slopes that all classes share.
     tests : pandas.DataFrame
-        A row per layer and lag or lead: the Wald test that all classes have one slope.
+        A row per layer, lag or lead and hypothesis: the Wald test that all classes have one
+        slope; and of a number, that slopes of thirds add nothing to a line.
     other : list of str
         Classes that ``other`` stands for.
     """
@@ -107,25 +110,40 @@ def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Sum
     return sums
 
 
+def covariates_beside(
+    shards: Sequence[Shard], settings: ClassesSettings, *, levels: bool = True
+) -> Sums:
+    """Return the covariates, but for one that the levels of the classes say already.
+
+    Thirds of a number do not say it; the number itself does, in a regression without ``levels``.
+    """
+    name = settings.property + ("_previous" if settings.offset == -1 else "")
+    same = {name, *(f"{name}_{one}" for one in classes_of(settings.property))}
+    if settings.offset not in (0, -1) or (levels and settings.property in MODERATORS):
+        same = set()
+    return {
+        term: parts
+        for term, parts in merging.kept_terms(shards).items()
+        if not (term == "y" or is_lag(term) or class_of(term) or same & set(parts))
+        and not term.startswith(moderators.LINEAR)
+    }
+
+
+def linear_terms(lags: Sequence[str]) -> Sums:
+    """Return a number and its products with lags and leads."""
+    names = [*(f"{moderators.LINEAR}_{lag}" for lag in lags), moderators.LINEAR]
+    return {name: (name,) for name in names}
+
+
 def terms_in_common(
     shards: Sequence[Shard], merged: dict[str, list[str]], settings: ClassesSettings
 ) -> Sums:
     """Return the covariates, and the levels of all classes but one."""
-    # The levels of the classes make a covariate that says the same superfluous.
-    name = settings.property + ("_previous" if settings.offset == -1 else "")
-    same = {name, *(f"{name}_{one}" for one in CLASSES[settings.property])}
-    if settings.offset not in (0, -1):
-        same = set()
-    sums = {
-        term: parts
-        for term, parts in merging.kept_terms(shards).items()
-        if term != "y" and not is_lag(term) and not class_of(term) and not same & set(parts)
-    }
     levels = {
         of_class(LEVEL, one): [of_class(LEVEL, member) for member in members]
         for one, members in merged.items()
     }
-    return sums | dict(list(levels.items())[:-1])
+    return {**covariates_beside(shards, settings), **dict(list(levels.items())[:-1])}
 
 
 def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> SlopesByClass:
@@ -143,7 +161,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     settings : ClassesSettings
     """
     regression = settings_of_groups(settings.regression)
-    classes = CLASSES[settings.property]
+    classes = classes_of(settings.property)
     rows, documents = merging.sizes_of(shards, [of_class(LEVEL, one) for one in classes])
     merged = merging.merged_classes(
         classes, rows, documents, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
@@ -168,7 +186,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     layers = apart.stack.layers
     for layer, bread, fit in zip(layers, apart.breads, apart.fits, strict=True):
         errors.append(errors_of_differences(apart.names, lags, bread, fit))
-        tests += [(layer, lag, *equal_slopes(apart.names, lag, fit)) for lag in lags]
+        tests += [(layer, lag, EQUAL, *equal_slopes(apart.names, lag, fit)) for lag in lags]
     table["difference_std_error"] = np.concatenate(errors)
     statistic = table["difference"] / table["difference_std_error"]
     table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
@@ -183,19 +201,77 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     whole = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
     count = pd.DataFrame(np.hstack([sizes, whole]).T, index=[*merged, ALL])
     table = pd.concat([of_all, table], ignore_index=True)
-    table["n_obs"] = table["subset"].map(count[0])
-    table["n_documents"] = table["subset"].map(count[1])
     table["status"] = [
         (apart if one != ALL else together).fits[layers.index(layer)].status
         for one, layer in zip(table["subset"], table["layer"], strict=True)
     ]
+    if settings.property in MODERATORS:
+        line, straight = slopes_along(shards, lags, {**by_class, **common}, settings)
+        table = pd.concat([table, line], ignore_index=True)
+        tests += straight
+    # Along the line all rows count.
+    sized = table["subset"].where(table["subset"].isin(count.index), ALL)
+    table["n_obs"], table["n_documents"] = sized.map(count[0]), sized.map(count[1])
     wald = pd.DataFrame(
-        tests, columns=["layer", "term", "f_statistic", "df", "df_residual", "p_value"]
+        tests,
+        columns=["layer", "term", "hypothesis", "f_statistic", "df", "df_residual", "p_value"],
     )
-    wald["p_adjusted"] = wald.groupby("term")["p_value"].transform(
+    wald["p_adjusted"] = wald.groupby(["term", "hypothesis"])["p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
     return SlopesByClass(table, wald, merged.get(OTHER, []))
+
+
+def slopes_along(
+    shards: Sequence[Shard], lags: Sequence[str], by_third: Sums, settings: ClassesSettings
+) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
+    """Fit slopes that change linearly with a number, in every layer.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Cross-products of the design that `expanded` and `moderators.expanded` give.
+    lags : sequence of str
+    by_third : mapping
+        The terms of the regression with slopes of each third of the tokens.
+    settings : ClassesSettings
+
+    Returns
+    -------
+    slopes : pandas.DataFrame
+        A row per layer, lag or lead, and point along the number, and `moderators.PER_SD`.
+    tests : list of tuple
+        Per layer and lag or lead, the Wald test that slopes of thirds add nothing to the line.
+    """
+    regression = settings_of_groups(settings.regression)
+    line = linear_terms(lags)
+    beside = covariates_beside(shards, settings, levels=False)
+    own: Sums = {"y": ("y",), **{lag: (lag,) for lag in lags}, **line, **beside}
+    linear = _fitted(shards, own, regression)
+    known = covariates_beside(shards, settings)
+    thirds = {name: parts for name, parts in by_third.items() if name not in known}
+    both = _fitted(shards, {**thirds, **line, **beside}, regression)
+    names, weights = moderators.points(linear.names, lags)
+    fits = [
+        replace(
+            fit,
+            estimate=weights @ fit.estimate,
+            covariance=weights @ fit.covariance @ weights.T,
+            p_wild=None,
+        )
+        for fit in linear.fits
+    ]
+    table = _tidy(replace(linear, names=names, fits=fits), regression)
+    table["subset"] = table["term"].map(class_of)
+    table["term"] = table["term"].str.partition(OF)[0]
+    of_layer = dict(zip(linear.stack.layers, (fit.status for fit in fits), strict=True))
+    table["status"] = table["layer"].map(of_layer)
+    tests = [
+        (layer, lag, LINE, *equal_slopes(both.names, lag, fit))
+        for layer, fit in zip(both.stack.layers, both.fits, strict=True)
+        for lag in lags
+    ]
+    return table, tests
 
 
 @dataclass
@@ -245,6 +321,7 @@ def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
     table = results.coefficients_table(
         fitted.fits,
         fitted.stack,
+        names=fitted.names,
         covariance=settings.covariance,
         alpha=settings.alpha,
         adjust=settings.adjust,

@@ -37,6 +37,10 @@ CLASSES = {
     "upos": "part of speech",
     "word_initial": "whether a token begins a word",
     "word_final": "whether a token ends a word",
+    "surprisal": "surprisal",
+    "entropy_before": "entropy of the prediction",
+    "zipf": "frequency of the word",
+    "token_characters": "characters of the token",
 }
 
 # Document effects leave the variance within documents to be explained.

@@ -28,8 +28,26 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "word_final": ("false", "true"),
 }
 
+# Numbers that slopes may change with, and the files that they are in. Where the other column is
+# false the number is unknown.
+MODERATORS = {
+    "surprisal": "surprisal",
+    "entropy_before": "surprisal",
+    "zipf": "token_properties",
+    "token_characters": "token_properties",
+}
+KNOWN = {"zipf": "zipf_known"}
+
+# Thirds of the tokens by such a number.
+TERCILES = ("low", "middle", "high")
+
 # What a class is called that holds those of too few tokens or documents.
 OTHER = "other"
+
+
+def classes_of(name: str) -> tuple[str, ...]:
+    """Return the classes of tokens by a property: its values, or thirds of a number."""
+    return TERCILES if name in MODERATORS else CLASSES[name]
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,14 @@ class Property:
             )
         return self.values[rows]
 
+    def at(self, rows: pa.RecordBatch, offset: int) -> np.ndarray:
+        """Return the values of the tokens so many after those of the rows of a design."""
+        import pyarrow as pa
+
+        keys = pa.table({name: rows.column(name) for name in ("document", "window")})
+        position = pa.array(rows.column("position").to_numpy() + offset)
+        return self.of(keys.append_column("position", position))
+
     @cached_property
     def _ends(self) -> dict[tuple[str, int], int]:
         starts = list(self.starts.values())
@@ -123,6 +149,17 @@ def read_property(
             parts.append(_numbers(name, batch.column(name)))
             rows += batch.num_rows
     return Property(name, starts, np.concatenate(parts))
+
+
+def read_moderator(name: str, paths: Sequence[Path]) -> Property:
+    """Read a number of tokens, NaN where it is unknown; parameters as in `read_property`."""
+    import numpy as np
+
+    facts = read_property(name, paths)
+    if name not in KNOWN:
+        return facts
+    known = read_property(KNOWN[name], paths).values == 1
+    return Property(name, facts.starts, np.where(known, facts.values, np.nan))
 
 
 def _numbers(name: str, column: pa.Array) -> np.ndarray:

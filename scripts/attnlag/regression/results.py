@@ -23,8 +23,11 @@ def coefficients_table(
     alpha: float,
     adjust: str,
     negligible: float,
+    names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
+
+    ``names`` are those of the estimates where they are no longer those of the stack's terms.
 
     ``p_adjusted`` corrects the p-values of a term over the layers; it is left NaN for ``max-t``,
     which takes the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
@@ -33,7 +36,8 @@ def coefficients_table(
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
         errors = np.sqrt(np.diag(result.covariance))
-        for term, estimate, error in zip(names_of(stack), result.estimate, errors, strict=True):
+        terms = names or names_of(stack)
+        for term, estimate, error in zip(terms, result.estimate, errors, strict=True):
             rows.append((layer, term, estimate, error, result.df))
     table = pd.DataFrame(rows, columns=["layer", "term", "estimate", "std_error", "df"])
     table["statistic"] = table["estimate"] / table["std_error"]

@@ -1,13 +1,25 @@
-"""The sentence on slopes by class of tokens."""
+"""The sentences on slopes by class of tokens, and on what a lag owes to the kinds of tokens."""
 
 import textwrap
 
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.classes import ALL
+from attnlag.regression.classes import ALL, LINE
+from attnlag.regression.decomposition import EFFECTS, POOLED
+from attnlag.regression.moderators import PER_SD, POINTS
 from attnlag.regression.properties import OTHER
 from attnlag.regression.terms import lags_among, named
+
+# The parts of a change, in words.
+PART_WORDS = {
+    "document": "documents",
+    "upos": "part of speech",
+    "token": "token",
+    "upos_previous": "part of speech before",
+    "token_previous": "token before",
+}
+SMALLEST_CHANGE = 0.005
 
 
 def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, by: str) -> str:
@@ -22,6 +34,8 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
         The correction of p-values, in words.
     """
     term = lags_among(list(tests["term"]))[0]
+    if LINE in set(tests["hypothesis"]):
+        return _along(slopes[slopes["term"] == term], tests[tests["term"] == term], alpha, by)
     rows = slopes[(slopes["term"] == term) & (slopes["subset"] != ALL)]
     rows = rows.dropna(subset="estimate")
     if rows["subset"].nunique() < 2:
@@ -40,4 +54,54 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
         f"({median.idxmin()}) to {median.max():.3f} ({median.idxmax()}); the classes differ in "
         f"{rejected} of {counted(len(of_term), 'layer')} (Wald test of equal slopes, "
         f"p < {alpha:g}, {by}){few}\n"
+    )
+
+
+def decomposition_findings(steps: pd.DataFrame, parts: pd.DataFrame) -> str:
+    """Return what the nearest lag's change, from pooled to all held fixed, owes to each part.
+
+    Means over the layers, since those of the parts add up to that of the change.
+
+    Parameters
+    ----------
+    steps, parts : pandas.DataFrame
+        The tables of `regression.decomposition.Decomposition`.
+    """
+    term = lags_among(list(steps["term"]))[0]
+    own = steps[steps["term"] == term].pivot(index="layer", columns="step", values="estimate")
+    own = own[[POOLED, EFFECTS[-1]]].dropna()
+    if own.empty:
+        return ""
+    first, last = own.mean()
+    rows = parts[(parts["term"] == term) & parts["layer"].isin(own.index)]
+    owed = rows.groupby("part")["change"].mean()
+    # A share of a change that rounds to nothing is a large number about nothing.
+    shares = abs(last - first) >= SMALLEST_CHANGE
+    each = [
+        f"{words} {owed[part]:+.3f}" + (f" ({owed[part] / (last - first):.0%})" if shares else "")
+        for part, words in PART_WORDS.items()
+    ]
+    return (
+        f"  {named(term)}, mean over the layers: {first:.3f} pooled, {last:.3f} with documents, "
+        f"parts of speech and tokens held fixed; of the change of {last - first:+.3f}, by "
+        f"Gelbach's decomposition: {', '.join(each)}\n"
+    )
+
+
+def _along(slopes: pd.DataFrame, tests: pd.DataFrame, alpha: float, by: str) -> str:
+    """Return how a slope changes with a number, and whether it does so along a line."""
+    at = slopes.groupby("subset")["estimate"].median()
+    change = slopes[slopes["subset"] == PER_SD].dropna(subset="p_adjusted")
+    if change.empty:
+        return "  slopes by a number: no layer could be fitted\n"
+    low, _, high = POINTS
+    changes = int((change["p_adjusted"] < alpha).sum())
+    bends = tests[tests["hypothesis"] == LINE].dropna(subset="p_adjusted")
+    bent = int((bends["p_adjusted"] < alpha).sum())
+    term = named(slopes["term"].iloc[0])
+    return (
+        f"  {term} by a number of the token, median over the layers: {at[low]:.3f} at {low}, "
+        f"{at[high]:.3f} at {high}; it changes with the number in {changes} of "
+        f"{counted(len(change), 'layer')}; slopes of thirds depart from the line in {bent} of "
+        f"{len(bends)} (p < {alpha:g}, {by})\n"
     )

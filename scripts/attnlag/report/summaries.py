@@ -28,7 +28,7 @@ from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums, order_left
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.terms import lags_among, named
-from attnlag.report.classes import class_findings
+from attnlag.report.classes import class_findings, decomposition_findings
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
@@ -263,6 +263,7 @@ def findings(
     by_group: pd.DataFrame,
     name: str,
     by_class: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    decomposed: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> str:
     """Return the findings of a regression: sizes first, then the controls, then counts.
 
@@ -277,6 +278,8 @@ def findings(
         Name of the regression, as in ``"smollm2-135m, prompts, attention, within"``.
     by_class : pair of pandas.DataFrame, optional
         Slopes by class of tokens, and the tests that they are equal.
+    decomposed : pair of pandas.DataFrame, optional
+        Coefficients as covariates enter, and what each part changes.
     """
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
@@ -310,6 +313,8 @@ def findings(
     if by_class is not None:
         kind = "holm" if adjust == "max-t" else adjust
         text += class_findings(*by_class, alpha=alpha, by=correction(kind))
+    if decomposed is not None:
+        text += decomposition_findings(*decomposed)
     text += advice(
         fits,
         covariance=settings.covariance,

@@ -38,7 +38,13 @@ def slopes():
         for layer in LAYERS
     ]
     tests = pd.DataFrame(
-        {"layer": LAYERS, "term": "lag_1", "p_adjusted": [0.2, 0.01, 0.3], "merged": "SYM, X"}
+        {
+            "layer": LAYERS,
+            "term": "lag_1",
+            "hypothesis": "equal",
+            "p_adjusted": [0.2, 0.01, 0.3],
+            "merged": "SYM, X",
+        }
     )
     return pd.DataFrame(rows), tests
 
@@ -51,6 +57,28 @@ def by_class():
         term="lag_1",
         classes=["NOUN", "VERB", "other"],
         what="part of speech",
+        of="the outcome",
+        alpha=0.05,
+        adjust="holm",
+    )
+
+
+def by_number():
+    """Return slopes that fall along a number, and those of thirds."""
+    rows, tests = slopes()
+    one = rows[rows["subset"] == "NOUN"]
+    along = {"-1 SD": 0.5, "0 SD": 0.3, "+1 SD": 0.1, "low": 0.4, "middle": 0.3, "high": 0.2}
+    parts = [
+        one.assign(subset=name, estimate=estimate + 0.1 * one["layer"], at=estimate)
+        for name, estimate in along.items()
+    ]
+    change = one.assign(subset="per SD", estimate=-0.2, p_adjusted=[0.01, 0.3, 0.01], at=np.nan)
+    return slopes_by_class.Data(
+        slopes=pd.concat([*parts, change], ignore_index=True),
+        tests=pd.concat([tests, tests.assign(hypothesis="linear")], ignore_index=True),
+        term="lag_1",
+        classes=["low", "middle", "high"],
+        what="surprisal",
         of="the outcome",
         alpha=0.05,
         adjust="holm",
@@ -89,6 +117,11 @@ def test_the_title_names_the_extremes_without_the_rest_and_counts_the_layers():
         "Lag 1 by part of speech, median over the layers: 0.20 (VERB) to 0.60 (NOUN); slopes "
         "differ in 1 of 3 layers, where equal ones would in none"
     )
+    assert slopes_by_class.title_of(by_number()) == (
+        "Lag 1 by surprisal, median over the layers: 0.60 at -1 SD, 0.20 at +1 SD; the slope "
+        "changes along it in 2 of 3 layers and not in a straight line in 1, where a constant one "
+        "would in none"
+    )
     assert lag_as_covariates_enter.title_of(entering()) == (
         "Lag 1, median over the layers: 0.40 pooled, 0.15 with documents, tokens and tokens before "
         "held fixed; R² 0.10 and 0.60"
@@ -104,6 +137,20 @@ def test_crosses_mark_the_cells_that_are_no_different():
     assert [text.get_text() for text in cells.get_yticklabels()] == ["NOUN", "VERB", "other"]
 
 
+def test_slopes_along_a_number_stand_above_those_of_thirds():
+    figure = slopes_by_class.draw(by_number(), title="Title")
+    panels = [axes for axes in figure.axes if axes.get_ylabel().startswith("coefficient")]
+    drawn = [
+        [
+            line.get_ydata()[0]
+            for line in axes.lines
+            if len(line.get_ydata()) == 3 and line.get_ls() == "-"
+        ]
+        for axes in panels
+    ]
+    assert drawn == [pytest.approx([0.5, 0.3, 0.1]), pytest.approx([0.4, 0.3, 0.2])]
+
+
 def test_a_line_for_each_step_and_a_row_for_each_part():
     figure = lag_as_covariates_enter.draw(entering(), title="Title")
     above = next(axes for axes in figure.axes if axes.get_ylabel() == "coefficient")
@@ -115,6 +162,10 @@ def test_a_line_for_each_step_and_a_row_for_each_part():
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
 def test_both_are_drawn_in_every_size(size):
-    for module, data in ((slopes_by_class, by_class()), (lag_as_covariates_enter, entering())):
+    for module, data in (
+        (slopes_by_class, by_class()),
+        (slopes_by_class, by_number()),
+        (lag_as_covariates_enter, entering()),
+    ):
         figure = module.draw(data, title=module.title_of(data), size=size)
         assert figure.get_size_inches()[0] == pytest.approx(size.canvas)

@@ -1,11 +1,13 @@
 """Finite interventions against the model run by hand."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from test_derivative import gpt2_of_large_weights, settings
 
-from attnlag.interventions import derivative, finite
+from attnlag.interventions import derivative, finite, sampling
 from attnlag.model import architectures
 
 LAYER, TOKEN = 1, 4
@@ -122,6 +124,23 @@ def test_positions_leave_room_for_the_lags_and_are_the_documents_own(sequences, 
         assert 1 <= place < len(sequences[key]) - 2
     alone = finite.Vectors({("d2", 0): sequences["d2", 0]}, chosen, [LAYER]).places
     assert alone["d2", 0] == places["d2", 0]
+
+
+def test_each_part_of_speech_is_drawn_in_proportion_and_each_token_as_likely():
+    tags = ["NOUN"] * 12 + ["VERB"] * 6 + ["DET", "NOUN"] * 3
+    drawn = np.zeros(len(tags))
+    for seed in range(3000):
+        places = sampling.positions(seed, "d0", 0, 1, len(tags), 0, 6, tags)
+        assert len(set(places)) == 6
+        drawn[places] += 1
+        # Of 23 tokens: 14, 6 and 3, of which 6 are drawn.
+        counts = Counter(tags[place] for place in places)
+        for tag, expected in (("NOUN", 84 / 23), ("VERB", 36 / 23), ("DET", 18 / 23)):
+            assert abs(counts[tag] - expected) < 1
+    assert drawn[0] == 0
+    # Five standard errors of a share of 3,000 draws.
+    assert drawn[1:] / 3000 == pytest.approx(6 / 23, abs=0.04)
+    assert sampling.positions(0, "d0", 0, 1, len(tags), 0, 99, tags) == list(range(1, len(tags)))
 
 
 def test_a_single_document_has_none_to_resample_from(model, sequences, chosen):

@@ -42,3 +42,9 @@ def test_what_is_not_stored_is_no_setting() -> None:
     text = settings_text("extract_activations", extraction={"keep": "norms"})
     stated = {"keep": "norms", "storage_dtype": "float16"}
     assert settings_text("extract_activations", extraction=stated) == text
+
+
+@pytest.mark.parametrize("by", ["entropy_before", "zipf"])
+def test_surprisal_is_measured_where_slopes_change_with_what_it_gives(by: str) -> None:
+    text = settings_text("extract_activations", regression={"by": {by: "lag"}})
+    assert json.loads(text)["surprisal"] is (by == "entropy_before")

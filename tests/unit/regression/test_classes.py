@@ -13,7 +13,15 @@ import statsmodels.formula.api as smf
 from designs import design_settings, regression_settings
 
 from attnlag.errors import UserError
-from attnlag.regression import classes, covariates, crossproducts, design, merging, properties
+from attnlag.regression import (
+    classes,
+    covariates,
+    crossproducts,
+    design,
+    merging,
+    moderators,
+    properties,
+)
 from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.settings import ClassesSettings
 
@@ -209,6 +217,70 @@ def test_half_panel_combines_three_regressions(tokens):
     assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
+def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
+    """Return the slopes by a number as the programs find them, and the design with the number."""
+    table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
+    number = properties.read_moderator(of, [tokens[1]])
+    scale = moderators.scale_of(number)
+    schema = classes.schema_of(moderators.schema_of(table.schema), properties.TERCILES)
+    rows = moderators.expanded(table.to_batches(500), number, scale, offset)
+    batches = list(classes.expanded(rows, moderators.terciles(number, scale), offset))
+    shard = shard_of(batches, schema)
+    settings = ClassesSettings(regression_settings(**changes), of, offset, 30)
+    frame = table.to_pandas()
+    values = number.of(table.set_column(2, "position", pa.array(frame["position"] + offset)))
+    z = (values - np.nanmean(number.values)) / np.nanstd(number.values)
+    frame["kind"] = np.array(properties.TERCILES)[np.digitize(values, scale.cuts, right=True) % 3]
+    return classes.slopes_by_class([shard], settings), frame.assign(z=z)
+
+
+@pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
+def test_slopes_along_a_number_are_those_of_the_centred_interaction(tokens, offset):
+    found, frame = by_number(tokens, offset)
+    data = columns(frame).assign(z=frame["z"]).dropna()
+    assert 0 < len(data) < len(frame)
+    cluster = {
+        "cov_type": "cluster",
+        "cov_kwds": {"groups": data["document"].cat.codes},
+        "use_t": True,
+    }
+    fit = smf.ols("y ~ z + lag_1 * z + lag_2 * z", data).fit(**cluster)
+    rows = estimates(found)
+    contrasts = {
+        **{name: f"lag_1 + {z} * lag_1:z = 0" for name, z in moderators.POINTS.items()},
+        "per SD": "lag_1:z = 0",
+    }
+    for name, contrast in contrasts.items():
+        told = fit.t_test(contrast)
+        assert rows.loc[name, "estimate"] == pytest.approx(told.effect[0], abs=1e-9)
+        assert rows.loc[name, "std_error"] == pytest.approx(told.sd[0, 0], rel=1e-7)
+        assert rows.loc[name, "n_obs"] == len(data)
+    # Thirds assume no form: here slopes of their own, and what they add to the line.
+    for name in properties.TERCILES:
+        own = data[data["kind"] == name]
+        alone = smf.ols("y ~ lag_1 + lag_2", own).fit()
+        assert rows.loc[name, "estimate"] == pytest.approx(alone.params["lag_1"], abs=1e-9)
+    formula = "y ~ C(kind) + z + (lag_1 + lag_2) * z + C(kind):lag_1 + C(kind):lag_2"
+    both = smf.ols(formula, data).fit(**cluster)
+    added = [name for name in both.params.index if name.endswith(":lag_1") and "kind" in name]
+    wald = both.wald_test(", ".join(f"{name} = 0" for name in added), use_f=True, scalar=True)
+    test = found.tests.query("layer == 1 and term == 'lag_1' and hypothesis == 'linear'").iloc[0]
+    assert (test["df"], test["df_residual"]) == (2, data["document"].nunique() - 1)
+    assert test["f_statistic"] == pytest.approx(wald.statistic, rel=1e-6)
+
+
+def test_a_number_is_not_held_fixed_twice(tokens):
+    terms = {"covariates": ("surprisal", "upos")}
+    found, frame = by_number(tokens, of="surprisal", design_terms=terms, fixed_effects="document")
+    tags = frame.filter(like="upos_")
+    data = pd.concat([columns(frame).assign(z=frame["z"]), tags], axis=1)
+    held = " + ".join(name for name in tags if tags[name].any() and name != "upos_NOUN")
+    fit = smf.ols(f"y ~ C(document) + lag_1 * z + lag_2 * z + {held}", data).fit()
+    expected = fit.params["lag_1"] + fit.params["lag_1:z"]
+    assert estimates(found).loc["+1 SD", "estimate"] == pytest.approx(expected, abs=1e-9)
+    assert (found.coefficients["status"] == "ok").all()
+
+
 def test_a_single_class_has_no_test_of_equal_slopes(tokens):
     """As where no document has parts of speech."""
     table, _ = tokens
@@ -272,7 +344,7 @@ def test_a_row_without_a_covariate_is_dropped_also_from_a_common_sample(tokens):
         for names, sample in (
             ((), None),
             (("surprisal",), None),
-            ((), SampleSettings((), (1,), ("surprisal",))),
+            ((), SampleSettings((), (1,), ("surprisal",), False)),
         )
     ]
     assert counts[1] == counts[2] == counts[0] - 30

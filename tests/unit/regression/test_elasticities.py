@@ -197,6 +197,24 @@ def test_a_scale_becomes_an_arc_elasticity():
     assert words["target_layer"].isna().all()
 
 
+def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
+    kind = ("attention", 0, "attention", 1, "zero", np.nan)
+    changed = {
+        (document, 0): [
+            Effect(*kind, np.array([effect]), tag)
+            for tag, effect in (("NOUN", size), ("NOUN", 3 * size), ("VERB", -size))
+        ]
+        for document, size in (("a", 1.0), ("b", 2.0))
+    }
+    rows = table({}, changed, 1).to_pandas()
+    by_tag = elasticities.by_part_of_speech(rows, SETTINGS).set_index("upos")
+    assert by_tag["estimate"].to_dict() == {"NOUN": 3.0, "VERB": -1.5}
+    assert by_tag["positions"].to_dict() == {"NOUN": 4, "VERB": 2}
+    # Sums of two documents: 4 and 8, about their mean.
+    assert by_tag.loc["NOUN", "std_error"] == pytest.approx(np.sqrt(2 * (2**2 + 2**2)) / 4)
+    assert elasticities.table(rows, SETTINGS)["estimate"].tolist() == [1.5]
+
+
 def test_documents_are_taken_from_the_groups_in_turn():
     groups = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "c1": "c", "c2": "c"}
     assert sampling.chosen_documents(groups, 3) == ["a1", "b1", "c1"]

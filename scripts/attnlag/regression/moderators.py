@@ -1,0 +1,138 @@
+"""Slopes that change with a number: the surprisal of a token, say.
+
+With z the number, in standard deviations from its mean,
+
+    log a_t = α + δ z_t + Σ_k (β_k + η_k z_t) log a_{t-k} + e_t,
+
+so that β_k is the slope at the mean and η_k its change with each standard deviation. That the
+change is linear is an assumption. Beside it stand slopes of each third of the tokens, which assume
+no form, and the test whether these add anything to it (Hainmueller, Mummolo and Xu 2019).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from attnlag.regression.properties import TERCILES, Property
+from attnlag.regression.terms import is_lag, of_class
+
+# The number itself, and a lag times the number: linear_lag_1.
+LINEAR = "linear"
+
+# Slopes at so many standard deviations from the mean, and what a slope changes by with each.
+POINTS = {"-1 SD": -1.0, "0 SD": 0.0, "+1 SD": 1.0}
+PER_SD = "per SD"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a number is measured against: all tokens of the corpus that have it.
+
+    Attributes
+    ----------
+    mean, std : float
+    cuts : tuple of float
+        The largest numbers of the lowest and of the middle third.
+    means : tuple of float
+        Of each third; NaN of one without tokens.
+    """
+
+    mean: float
+    std: float
+    cuts: tuple[float, ...]
+    means: tuple[float, ...]
+
+
+def scale_of(facts: Property) -> Scale:
+    """Return the scale of a number; of one that never differs the standard deviation is 1."""
+    known = facts.values[~np.isnan(facts.values)]
+    if not len(known):
+        return Scale(0.0, 1.0, (0.0, 0.0), (np.nan,) * len(TERCILES))
+    cuts = np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf")
+    thirds = np.searchsorted(cuts, known, side="left")
+    size = np.bincount(thirds, minlength=len(TERCILES))
+    sums = np.bincount(thirds, known, len(TERCILES))
+    means = np.where(size > 0, sums / np.maximum(size, 1), np.nan)
+    std = float(known.std()) or 1.0
+    return Scale(float(known.mean()), std, tuple(cuts.tolist()), tuple(means.tolist()))
+
+
+def terciles(facts: Property, scale: Scale) -> Property:
+    """Return the third that each token is of, as its place in `TERCILES`.
+
+    Equal numbers are of one third, so that thirds of a number with few values differ in size.
+    """
+    codes = np.searchsorted(scale.cuts, facts.values, side="left").astype(np.float64)
+    codes[np.isnan(facts.values)] = np.nan
+    return Property(facts.name, facts.starts, codes)
+
+
+def schema_of(design: pa.Schema) -> pa.Schema:
+    """Return the schema of a design with a number, and with each lag and lead times it."""
+    slopes = [
+        pa.field(f"{layer}.{LINEAR}_{term}", pa.float64()) for layer, term in _lags(design.names)
+    ]
+    return pa.schema([*design, *slopes, pa.field(LINEAR, pa.float64())])
+
+
+def expanded(
+    batches: Iterable[pa.RecordBatch], facts: Property, scale: Scale, offset: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield a design with a number, in standard deviations, and with each lag and lead times it.
+
+    A row whose token lacks the number is dropped: its outcomes are null.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        A design with its keys.
+    facts : Property
+        The number of each token.
+    scale : Scale
+    offset : int
+        Which token's number it is: 0 the outcome's.
+    """
+    for batch in batches:
+        z = (facts.at(batch, offset) - scale.mean) / scale.std
+        known = pa.array(~np.isnan(z))
+        z = np.nan_to_num(z)
+        columns = [
+            pc.if_else(known, column, pa.scalar(None, column.type))
+            if name.endswith(".y")
+            else column
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        ]
+        for layer, term in _lags(batch.schema.names):
+            values = batch.column(f"{layer}.{term}").to_numpy(zero_copy_only=False)
+            columns.append(pa.array(values * z))
+        columns.append(pa.array(z))
+        yield pa.RecordBatch.from_arrays(columns, schema=schema_of(batch.schema))
+
+
+def points(names: Sequence[str], lags: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Return what makes slopes at `POINTS`, and their change, of the terms of a regression.
+
+    Returns
+    -------
+    slopes : list of str
+        Of each lag and lead at each point, and `PER_SD`: ``lag_1|-1 SD``.
+    weights : (slopes, terms) array
+    """
+    slopes, rows = [], []
+    for lag in lags:
+        for subset, z in (*POINTS.items(), (PER_SD, None)):
+            row = np.zeros(len(names))
+            row[names.index(lag)] = z is not None
+            row[names.index(f"{LINEAR}_{lag}")] = 1.0 if z is None else z
+            slopes.append(of_class(lag, subset))
+            rows.append(row)
+    return slopes, np.stack(rows)
+
+
+def _lags(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the layer and the term of each lag and lead among the columns of a design."""
+    columns = (name.partition(".") for name in names if name.startswith("layer_"))
+    return [(layer, term) for layer, _, term in columns if is_lag(term)]
