@@ -20,6 +20,10 @@ from projects import save_gpt2, save_tokenizer
 
 from attnlag.model import fetching
 
+# Time says nothing where tests run side by side.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
 # pytest --hypothesis-profile thorough tries what tests draw by chance far more often.
 settings.register_profile(
     "thorough",

@@ -23,7 +23,7 @@ from attnlag.corpus.formats import FORMATS
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError, printable
 
-patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patiently = settings(suppress_health_check=[HealthCheck.too_slow])
 ROOT = Path(__file__).parents[2]
 FIELDS = CorpusSettings(id="id", text="text", group="group", split="none")
 BLOCKS = CorpusSettings(id=None, text="text", group=None, split="blank-lines")

@@ -86,7 +86,7 @@ def test_adjustments_explain_the_hidden_states(models, name):
     batch_tokens=st.integers(1, 300),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_sequence_is_the_same_in_any_batch(models, name, lengths, batch_tokens, seed):
     model, sequences = models[name], ragged(lengths, seed)
     together = run(model, sequences, batch_tokens)
@@ -293,7 +293,7 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most):
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)

@@ -131,7 +131,7 @@ def test_a_sequence_without_room_for_a_token_of_the_text_is_refused(tokenizer, m
 
 
 @given(st.text(min_size=1, max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_offsets_cover_the_text_and_ids_decode_to_it(tokenizer, text):
     table, counts = encode(tokenizer, [text])
     row = table.to_pylist()[0]

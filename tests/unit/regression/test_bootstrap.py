@@ -25,7 +25,7 @@ def clustered(y, x, codes):
     seed=st.integers(0, 2**32),
     block=st.integers(1, 100),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, draws, seed, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "NUMBERS_AT_ONCE", block)

@@ -150,7 +150,7 @@ def test_depth_is_from_the_first_layer_to_the_last(layers, depths):
 
 
 @given(layers=st.integers(1, 50), points=st.integers(1, 50), data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_interpolation_is_linear_over_depth(layers, points, data):
     weights = comparison.interpolation(layers, points)
     assert weights.shape == (points, layers)

@@ -28,7 +28,7 @@ def rows_of(table, layer, document):
     halves=st.booleans(),
     fixed_effects=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_effects):
     table = design_table(lengths, 2, mean=100.0, missing=0.1)
     whole = stack_of(table, halves=halves, fixed_effects=fixed_effects)
