@@ -7,6 +7,7 @@ place and collects the problems of all files, so that a user can fix them at onc
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import field as attribute
@@ -34,6 +35,9 @@ from attnlag.storage.tables import provenance
 # Documents that are in memory, and in a row group of a file, at once: so many, or so many
 # characters, or one document that is longer.
 MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
+
+# Groups that are shown and fitted by themselves: those of most documents.
+MOST_GROUPS = 24
 
 SCHEMA = pa.schema(
     [
@@ -162,6 +166,20 @@ def group_by_document(path: str | Path) -> dict[str, str]:
     """Return the group of each document of a stored corpus, in the order of the corpus."""
     table = pq.read_table(path, columns=["document", "group"])
     return dict(zip(table["document"].to_pylist(), table["group"].to_pylist(), strict=True))
+
+
+def largest_groups(group_of: Mapping[str, str]) -> list[str]:
+    """Return the groups, in the order of the corpus; of very many, those of most documents.
+
+    Parameters
+    ----------
+    group_of : mapping of document to group
+        In the order of the corpus.
+    """
+    sizes = Counter(group_of.values())
+    # Sorting is stable: of equal groups, those that come first.
+    kept = set(sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS])
+    return [group for group in sizes if group in kept]
 
 
 def first_of_groups(path: str | Path) -> Iterator[str]:

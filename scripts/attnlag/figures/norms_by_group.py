@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from attnlag.adjustments.sites import SITES
-from attnlag.corpus.documents import group_by_document
+from attnlag.corpus.documents import group_by_document, largest_groups
 from attnlag.figures.drawing import (
     DIVERGING,
     NORMS,
@@ -29,7 +29,6 @@ from attnlag.figures.wording import (
     shortened,
     tokens_shown,
 )
-from attnlag.regression.groups import largest_groups
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)

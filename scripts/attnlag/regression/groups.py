@@ -6,29 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from attnlag.corpus.documents import largest_groups
 from attnlag.regression import inference, merging, results
 from attnlag.regression.covariates import is_term
 from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, stacked
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 
-# Groups that are fitted: those of most documents. Each is a reading of all cross-products.
-MOST_GROUPS = 24
-
 # Errors that cross-products give without residuals.
 FROM_SUMS = (*CLUSTERED, "nonrobust")
-
-
-def largest_groups(group_of: Mapping[str, str]) -> list[str]:
-    """Return the groups, in the order of the corpus; of very many, those of most documents.
-
-    Parameters
-    ----------
-    group_of : mapping of document to group
-        In the order of the corpus.
-    """
-    sizes = pd.Series(list(group_of.values()), dtype=object).value_counts(sort=False)
-    kept = set(sizes.sort_values(ascending=False, kind="stable").index[:MOST_GROUPS])
-    return [str(group) for group in sizes.index if group in kept]
 
 
 def shard_of_group(shard: Shard, group_of: Mapping[str, str], group: str) -> Shard:

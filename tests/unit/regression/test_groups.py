@@ -6,6 +6,7 @@ import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, regression_settings, shard_of
 
+from attnlag.corpus import documents
 from attnlag.regression import crossproducts, groups, inference
 
 LENGTHS = np.random.default_rng(3).integers(12, 40, 30).tolist()
@@ -73,9 +74,9 @@ def test_dummies_of_groups_are_left_out():
 
 
 def test_of_very_many_groups_those_of_most_documents_are_fitted(monkeypatch):
-    monkeypatch.setattr(groups, "MOST_GROUPS", 2)
+    monkeypatch.setattr(documents, "MOST_GROUPS", 2)
     group_of = {"a": "one", "b": "two", "c": "three", "d": "three", "e": "two"}
-    assert groups.largest_groups(group_of) == ["two", "three"]
+    assert documents.largest_groups(group_of) == ["two", "three"]
 
 
 def test_groups_have_errors_and_corrections_that_need_no_more_than_their_documents():
