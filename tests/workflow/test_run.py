@@ -60,6 +60,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/distances/0000.parquet",
         f"{base}/figures/cosines_by_distance.png",
         f"{base}/figures/growth_and_turn.png",
+        f"{base}/figures/norms_by_group.png",
         f"{base}/figures/norms_by_layer.png",
         f"{base}/figures/norms_by_part_of_speech.png",
         f"{base}/figures/norms_by_position.png",
@@ -116,7 +117,8 @@ def test_figures_are_made_in_the_sizes_that_are_asked_for(finished):
     # One job makes all figures of the norms, in all sizes.
     result = finished.snakemake("results/tiny/small/attention/figures/norms_by_layer_slide.png")
     assert result.returncode == 0, result.stdout
-    names = ("norms_by_layer", "norms_by_part_of_speech", "norms_by_position", "text_by_token")
+    of_norms = ("group", "layer", "part_of_speech", "position")
+    names = (*(f"norms_by_{what}" for what in of_norms), "text_by_token")
     new = {f"tiny/small/attention/figures/{name}_slide.png" for name in names}
     assert set(finished.results()) - before == new
 
@@ -309,7 +311,7 @@ def test_several_sites_from_one_extraction(finished_once, fresh):
         table = pd.read_parquet(fresh.folder / STUDY.replace("attention", site) / "fits.parquet")
         assert set(table["site"]) == {site}
         assert f"tiny, small, {site}, notebook: 2 of 2 layers fitted" in printed
-        assert f"tiny, small, {site}: drew norms_by_layer, " in printed
+        assert f"tiny, small, {site}: drew norms_by_" in printed
     assert "tiny/small/figures/notebook/sites_by_layer.png" in three
     vectors = {
         site: pq.read_table(

@@ -599,22 +599,25 @@ class Adjustments:
         found: list[Any] = []
 
         def keep(layer: int, _: str, added: torch.Tensor) -> None:
+            # A module that is declared as attention may be none.
+            if layer not in seen:
+                raise heads.NoHeads(f"layer {layer} adds what its output projection has not made")
             found.append((seen[layer], added))
 
         every = torch.ones(1, len(ids), dtype=torch.bool)
-        with (
-            heads.watched(self.heads, every) as seen,
-            hooks.watched(self.blocks, every, keep, ["attention"]),
-            torch.inference_mode(),
-        ):
-            self._run(ids[None])
-            try:
+        try:
+            with (
+                heads.watched(self.heads, every) as seen,
+                hooks.watched(self.blocks, every, keep, ["attention"]),
+                torch.inference_mode(),
+            ):
+                self._run(ids[None])
                 bound = hooks.TOLERANCE[next(self.model.parameters()).dtype]
                 error = heads.prove(self.heads, found, bound)
                 self.heads_found = f"heads + bias = adjustment within {error:.1e}"
-            except heads.NoHeads as reason:
-                self.heads_found = f"no heads: {reason}"
-                self.heads = []
+        except heads.NoHeads as reason:
+            self.heads_found = f"no heads: {reason}"
+            self.heads = []
 
     def _vectors(self, ids: torch.Tensor) -> list[torch.Tensor]:
         """Return what both parts of every layer add to the tokens of one sequence."""

@@ -35,6 +35,10 @@ CATEGORY = "directions"
 SUBCATEGORY = "heads"
 
 
+# What is said where no token has norms of heads.
+NOTHING = "No token counts: all are first tokens, or have no norms."
+
+
 @dataclass
 class Data:
     """Heads and layers.
@@ -72,6 +76,8 @@ def title_of(data: Data) -> str:
     """Return the median lag of heads beside that of their sum, and where the floor is."""
     if data.share.empty:
         return "No heads were found"
+    if data.share.isna().all(axis=None):
+        return NOTHING
     floor = data.whole["at_floor"]
     at_floor = f"up to {floor.max():.0%} of a layer's tokens are at the floor"
     at_floor += f" (layer {floor.idxmax()})"
@@ -93,8 +99,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     }
     height = (10.0 if size.narrow else 7.0) + strip_height([entries], size.canvas)
     figure = Figure(figsize=size.tall(height), layout="constrained")
-    if data.share.empty:
-        frame(figure, title, "The output projection of this model's attention is not known.")
+    if data.share.isna().all(axis=None):
+        unknown = "The output projection of this model's attention is not known."
+        frame(figure, title, unknown if data.share.empty else NOTHING)
         return figure
     layers, heads = list(data.share.index), list(map(int, data.share.columns))
     grid = figure.add_gridspec(3, 1) if size.narrow else figure.add_gridspec(2, 2)

@@ -118,20 +118,22 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     shape = (1, 1) if alone else (2, 1) if size.narrow else (1, 2)
     figure = Figure(figsize=size.tall(height), layout="constrained")
     boxes, *maps = figure.subplots(*shape, sharey=True, squeeze=False).flat
+    known = np.flatnonzero(np.isfinite(data.quantiles).all(axis=1))
     # The quartiles and the ends of five quantiles are these quantiles.
-    sns.boxplot(
-        x=data.quantiles.ravel(),
-        y=np.repeat(np.arange(rows) + 0.5, len(QUANTILES)),
-        orient="h",
-        ax=boxes,
-        whis=(0, 100),
-        width=0.6,
-        color=NORMS,
-        linewidth=1,
-        boxprops={"alpha": 0.6},
-        medianprops={"linewidth": 1.8, "color": "k"},
-        native_scale=True,
-    )
+    if len(known):
+        sns.boxplot(
+            x=data.quantiles[known].ravel(),
+            y=np.repeat(known + 0.5, len(QUANTILES)),
+            orient="h",
+            ax=boxes,
+            whis=(0, 100),
+            width=0.6,
+            color=NORMS,
+            linewidth=1,
+            boxprops={"alpha": 0.6},
+            medianprops={"linewidth": 1.8, "color": "k"},
+            native_scale=True,
+        )
     boxes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     boxes.set_xlabel("log norm (SD from the layer's mean), all layers")
     boxes.grid(axis="x", color="0.9", linewidth=0.6)

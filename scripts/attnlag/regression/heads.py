@@ -101,7 +101,7 @@ def _of_layer(
     fits = inference.fit(stack, "cluster", 2)
     place = least_squares.names_of(stack).index("lag_1")
     parts = [*map(str, range(len(columns) - 2)), WHOLE, ABOVE]
-    shares = [*(energy / np.sum(energy)), 1.0, np.nan]
+    shares = [*(np.asarray(energy) / (np.sum(energy) or np.nan)), 1.0, np.nan]
     rows: list[tuple[object, ...]] = []
     for part, share, fit in zip(parts, shares, fits, strict=True):
         estimate, error, reach = np.nan, np.nan, np.nan

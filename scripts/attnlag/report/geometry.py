@@ -18,6 +18,8 @@ def geometry_findings(table: pd.DataFrame, name: str) -> str:
         Names of the model, the corpus and the site.
     """
     lines = [f"{name}, directions:"]
+    if table["mean"].isna().all():
+        return f"{lines[0]}\n  no token counts: all are first tokens, or have no norms\n"
     lines += [f"  {line}" for line in (*_growth(table), _turn(table), *_cosines(table))]
     return "\n".join(lines) + "\n"
 

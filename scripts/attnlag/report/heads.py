@@ -19,6 +19,8 @@ def heads_findings(table: pd.DataFrame, name: str) -> str:
         return f"{name}, heads:\n  none were found in this model\n"
     by_head = table[~table["part"].isin([WHOLE, ABOVE])]
     whole, above = (table[table["part"] == part].set_index("layer") for part in (WHOLE, ABOVE))
+    if by_head["share"].isna().all():
+        return f"{name}, heads:\n  no token counts: all are first tokens, or have no norms\n"
     largest = by_head.groupby("layer")["share"].max()
     count = by_head["part"].nunique()
     lags = by_head["lag_1"].dropna()
