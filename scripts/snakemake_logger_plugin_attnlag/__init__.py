@@ -58,7 +58,7 @@ class LogHandler(LogHandlerBase):
             if "rules" not in {part.name.lower() for part in self.common_settings.quiet or ()}:
                 return f"{self.jobs[facts['jobid']]}\n    reason: {facts['reason']}"
         elif event == LogEvent.SHELLCMD and self.common_settings.printshellcmds:
-            return str(facts["cmd"])
+            return str(facts.get("cmd") or record.getMessage())
         elif event == LogEvent.JOB_FINISHED:
             self.finished.append(self.jobs.get(facts["job_id"], str(facts["job_id"])))
         elif event == LogEvent.PROGRESS:
