@@ -30,7 +30,7 @@ rule accumulate_classes:
 
 rule fit_classes:
     input:
-        shards_of(f"{RESULTS}/class_crossproducts/{{shard}}.parquet"),
+        crossproducts=shards_of(f"{RESULTS}/class_crossproducts/{{shard}}.parquet"),
     output:
         classes=f"{RESULTS}/classes.parquet",
         classes_csv=f"{RESULTS}/classes.csv",
@@ -53,7 +53,7 @@ rule fit_classes:
         "fit slopes of {wildcards.regression} by class of tokens to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
     shell:
         "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
-        ' python "$ATTNLAG"/scripts/fit_classes.py {input[0]:q} --settings {params.settings:q}'
+        ' python "$ATTNLAG"/scripts/fit_classes.py {input.crossproducts[0]:q} --settings {params.settings:q}'
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --classes {output.classes:q} --equal-slopes {output.equal_slopes:q}"
         " --memory {resources.mem_mb} --log {log:q}"
