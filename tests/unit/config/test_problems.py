@@ -176,7 +176,7 @@ ADDED = {
         "from the adjustment, after it: held fixed, it would hide a part of what it mediates"
     ),
     "regressions: {a: {lags: [1], by: {upoz: outcome}}}": (
-        '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial or word_final; did '
+        '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial, word_final, surprisal, entropy_before, zipf or token_characters; did '
         "you mean 'upos'?"
     ),
     "regressions: {a: {lags: [1], by: {upos: lag, word_final: lag}}}": (
@@ -316,7 +316,7 @@ MODELS = {
     ),
     "  tiny: {source: path, path: mine, modules: {blocks: h, mlp: mlp}}": (
         "2: models.tiny.modules.attention: is missing, expected path from a block to the module "
-        "whose output is what attention adds, as in `self_attn`. Where blocks differ, "
+        "whose output attention adds, for example `self_attn`. If blocks differ, give "
         "alternatives: `self_attn|mamba`"
     ),
     "  tiny: {source: path, path: mine, modules: {blocks: h, attention: a, mlp: b, scale: 0}}": (
@@ -343,7 +343,7 @@ MODELS = {
     ),
     "  tiny: {source: hub, repository: a/b}": (
         "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
-        "the commit found is recorded"
+        "the run records the commit that it found"
     ),
     "  tiny: {source: hub, repository: a b, revision: c}": (
         '2: models.tiny.repository: found "a b", expected a repository, as in openai-community/gpt2'
@@ -397,7 +397,7 @@ MODELS = {
         "2: models.tiny.sites: unknown key, its name is now 'modules'"
     ),
     "  twin: {source: random}": (
-        "2: models.twin.of: is missing, expected the other model, by your name for it in this file"
+        "2: models.twin.of: is missing, expected the other model's name in this file"
     ),
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tinny}": (
         "3: models.twin.of: found \"tinny\", expected tiny; did you mean 'tiny'?"
@@ -541,7 +541,7 @@ tokens:
         f"{FILE}:{line}"
         for line in (
             "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
-            "the commit found is recorded",
+            "the run records the commit that it found",
             "2: models.tiny.revison: unknown key, expected one of layers, width, modules, source, "
             "repository, revision; did you mean 'revision'?",
             f"4: models.lost.path: found no folder 'lost', {FOLDER}",
@@ -569,8 +569,8 @@ def test_an_empty_configuration(raw: Any) -> None:
     assert config is None
     assert len(problems) == 2
     assert check({})[1] == [
-        "configuration: models: is missing, expected the models, by your name for each",
-        "configuration: corpora: is missing, expected the corpora, by your name for each",
+        "configuration: models: is missing, expected the models, each under a name of your choice",
+        "configuration: corpora: is missing, expected the corpora, each under a name of your choice",
     ]
 
 
@@ -756,7 +756,7 @@ def test_values_from_the_command_line_have_no_line() -> None:
     models = {**yaml.safe_load(LEAST)["models"], "more": {"source": "hub", "repository": "a/b"}}
     assert problems_of(LEAST, models=models) == [
         "command line: models.more.revision: is missing, expected the commit (best), tag or "
-        "branch; the commit found is recorded"
+        "branch; the run records the commit that it found"
     ]
     assert problems_of(LEAST, regressions="") == [f'command line: regressions: found "", {NAMES}']
 
