@@ -176,7 +176,8 @@ ADDED = {
         "from the adjustment, after it: held fixed, it would hide a part of what it mediates"
     ),
     "regressions: {a: {lags: [1], by: {upoz: outcome}}}": (
-        '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial, word_final, surprisal, entropy_before, zipf or token_characters; did '
+        '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial, word_final, '
+        "surprisal, entropy_before, zipf or token_characters; did "
         "you mean 'upos'?"
     ),
     "regressions: {a: {lags: [1], by: {upos: lag, word_final: lag}}}": (
@@ -570,7 +571,8 @@ def test_an_empty_configuration(raw: Any) -> None:
     assert len(problems) == 2
     assert check({})[1] == [
         "configuration: models: is missing, expected the models, each under a name of your choice",
-        "configuration: corpora: is missing, expected the corpora, each under a name of your choice",
+        "configuration: corpora: is missing, expected the corpora, each under a name of your "
+        "choice",
     ]
 
 
