@@ -161,7 +161,9 @@ def test_the_table_sorts_filters_and_marks(project, opened):
     term.press("Control+A")
     page.keyboard.press("Delete")
     expect(rows).to_have_count(len(table))
-    page.locator(".dt-scroll-head thead th").nth(2).locator(".dt-column-order").click()
+    estimate = page.locator(".dt-scroll-head thead th").nth(2)
+    estimate.locator(".dt-column-order").click()
+    expect(estimate).to_have_attribute("aria-sort", "ascending")
     first = [float(text) for text in rows.locator("td:nth-child(3)").all_inner_texts()]
     assert first == sorted(first)
     assert all(len(re.sub(r"e.*|\D", "", text).lstrip("0")) <= 3 for text in map(str, first))
