@@ -20,7 +20,9 @@ from planning import within
 from projects import environment_of_a_user
 from transformers import AutoModel, AutoTokenizer
 
+import attnlag
 from attnlag.config.problems import check
+from attnlag.errors import UserError
 from attnlag.pipeline.outputs import files_of
 
 STUDY = "results/tiny/small/attention/notebook"
@@ -183,6 +185,24 @@ def test_ctrl_c_ends_with_what_to_do_next(fresh):
     assert text.decode().rstrip().endswith("Stopped. Run the same command to go on.")
     assert b"Traceback" not in text
     assert b"Error" not in text
+
+
+def test_a_notebook_reads_what_a_run_has_made(finished_once):
+    project, _ = finished_once
+    study = attnlag.read(project.folder / "results")
+    assert study.studies.values.tolist() == [["tiny", "small", "attention", "notebook"]]
+    table = pd.read_csv(project.folder / STUDY / "coefficients.csv")
+    np.testing.assert_allclose(study.coefficients["estimate"], table["estimate"])
+    norms = study.norms(layer=1)
+    texts = study.texts().set_index("document")["text"]
+    assert norms.groupby("document", sort=False)["token"].sum().to_dict() == texts.to_dict()
+    stored = pq.read_table(project.folder / "results/tiny/small/attention/norms/0000.parquet")
+    assert norms["norm"].tolist() == stored["layer_01"].to_pylist()
+    assert (project.folder / STUDY / "findings.txt").read_text() in study.findings
+    with pytest.raises(UserError, match="found 2, expected 0 to 1"):
+        study.norms(layer=2)
+    with pytest.raises(UserError, match="did you mean 'influence'"):
+        study.table("influences")
 
 
 def test_a_second_run_has_nothing_to_do(finished):
