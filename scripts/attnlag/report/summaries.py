@@ -396,7 +396,7 @@ def random_weights_finding(controls: pd.DataFrame) -> list[str]:
     change = "larger" if abs(trained) > abs(random) else "smaller"
     return [
         f"random weights, over {documents}: {named(first)} has a median of {random:.3f} "
-        f"({_range(rows['random_weights'])}) and R² one of "
+        f"({_range(rows['random_weights'])}) and R² a median of "
         f"{rows['random_weights_r_squared'].median():.3f}; after training they are {trained:.3f} "
         f"and {rows['r_squared'].median():.3f}: training makes {named(first)} {change}"
     ]

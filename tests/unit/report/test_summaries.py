@@ -110,7 +110,7 @@ def test_what_random_weights_give_stands_beside_what_training_made_of_it():
     (line,) = summaries.random_weights_finding(CONTROLS)
     assert line == (
         "random weights, over 32 documents: lag 1 has a median of 1.600 (1.500 to 1.700) and R² "
-        "one of 0.990; after training they are 0.300 and 0.200: training makes lag 1 smaller"
+        "a median of 0.990; after training they are 0.300 and 0.200: training makes lag 1 smaller"
     )
     (line,) = summaries.random_weights_finding(CONTROLS.assign(random_weights=np.nan))
     assert line.startswith("random weights say nothing here")
