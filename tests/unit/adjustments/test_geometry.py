@@ -8,23 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import torch
+from test_architectures import GPT, LLAMA
 from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import columns, directions, extraction, geometry, geometry_means
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.model.hooks import STREAM
-
-LLAMA = {
-    "vocab_size": 200,
-    "hidden_size": 48,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "pad_token_id": None,
-}
-GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
 
 # The module whose output is added, and what it is multiplied by; blocks are in layers or h.
 MODELS = {

@@ -3,22 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from test_architectures import GPT, LLAMA
 from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import extraction, heads
 from attnlag.model import architectures
 
-LLAMA = {
-    "vocab_size": 200,
-    "hidden_size": 48,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "pad_token_id": None,
-}
-GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
 HEADS = {**LLAMA, "head_dim": 16}
 
 # The output projection, the module whose output is added, and what that is multiplied by: Conv1D
