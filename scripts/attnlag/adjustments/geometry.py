@@ -109,7 +109,7 @@ class PairSample:
     sequences : int
         Number of sequences in the shard.
     layers, width : int
-        Of the model.
+        Number of layers, and width of the residual stream.
     names : sequence of str
         Sites, and the stream.
     """

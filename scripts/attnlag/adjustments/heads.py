@@ -102,7 +102,7 @@ def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
     ----------
     blocks : sequence of BlockModules
     config : transformers configuration
-        Of the text model: it has the number of heads.
+        The configuration of the text model, which states the number of heads.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def prove(
     ----------
     layers : sequence of LayerHeads
     found : sequence of pairs
-        Of each layer, what was seen at its projection and what is added, as vectors.
+        The vectors at the projection of each layer, and the vectors that the layer adds.
     bound : float
         On |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and on the
         norms of heads against those of their vectors.

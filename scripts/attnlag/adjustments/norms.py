@@ -60,8 +60,9 @@ def in_batches(
     path : Path
         The file that has them; of relative norms, the norms of adjustments.
     stream : Path or None
-        Norms of the stream that the same blocks receive at the same tokens, for relative norms.
-        Of another outcome, there is no number where it gives no ratio. None: numbers as they are.
+        Norms of the stream that the same blocks receive at the same tokens. Relative norms are
+        divided by them; other outcomes have no number at tokens where the stream gives no ratio.
+        None: numbers as they are.
     rows : int
         Rows of a batch, at most.
     progress : str

@@ -116,10 +116,10 @@ OUTCOMES = {
 # What a pass measures of directions, in the order of its columns.
 OF_A_PASS = tuple(name for name, outcome in OUTCOMES.items() if outcome.folder == "geometry")
 
-# Of means and of random pairs alone: parts as multiples of the stream's norm.
+# Only means and random pairs have the parts as multiples of the stream's norm.
 RELATIVE = ("parallel_relative", "orthogonal_relative")
 
-# Of means alone: the log of the norm of the next block's input over that of this one's.
+# Only means have the log of the norm of the next block's input over that of this one's.
 STREAM_GROWTH = "stream_log_growth"
 
 

@@ -150,7 +150,7 @@ class Predictions:
             in all but the entropy after it.
         """
         ids = torch.from_numpy(np.concatenate(sequences).astype(np.int64)).to(hidden.device)
-        # Of the first token of the next sequence nothing is predicted here.
+        # The last token of a sequence predicts nothing of the next sequence.
         targets = ids.roll(-1)
         pieces = [
             self._of_rows(hidden[first : first + ROWS], targets[first : first + ROWS])

@@ -73,8 +73,8 @@ def sample_norms(
 ) -> NormsSample:
     """Read a sample of the norms of all shards, without the first tokens of each sequence.
 
-    With the norms of the stream, those of the sample are relative to it. Of another outcome, these
-    are the numbers that are regressed.
+    Given the norms of the stream, the norms of the sample are relative to it. Another outcome gives
+    the numbers that are regressed.
     """
     tokens = tables.row_count(paths)
     rows = sampled_rows(tokens)
