@@ -5,6 +5,7 @@ schema in ``workflow/schemas/`` and the tables in ``config/README.md`` are gener
 """
 
 import glob
+import itertools
 import math
 import re
 from collections import Counter
@@ -1058,6 +1059,19 @@ class Config(Section):
         known = sites.changeable(self.extraction.sites)
         asked = {*(self.causal.source_sites or known), *(self.causal.target_sites or known)}
         return [site for site in known if site in asked]
+
+    def pairs_changed(self) -> dict[str, tuple[str, str]]:
+        """Return the site that is changed and the one that is observed, by the name of the pair."""
+        if self.causal is None:
+            return {}
+        known = self.sites_changed()
+        pairs = itertools.product(
+            self.causal.source_sites or known, self.causal.target_sites or known
+        )
+        return {
+            source if source == target else f"{source}_to_{target}": (source, target)
+            for source, target in pairs
+        }
 
     def vector_regression(self) -> Vectors | None:
         """Return the settings of the vector regressions; None if there are none."""

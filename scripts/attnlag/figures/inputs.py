@@ -445,15 +445,19 @@ class HeadsInputs(Named):
 
 @dataclass
 class EffectsInputs(Named):
-    """Tables of the effects of interventions.
+    """Tables of the effects of interventions, of one pair of sites.
 
     Attributes
     ----------
-    elasticities_file, transmitted_file : Path
+    elasticities_file : Path
+        The others lie beside it.
+    source, target : str
+        The site that is changed, and the one whose norms are observed.
     """
 
     elasticities_file: Path
-    transmitted_file: Path
+    source: str
+    target: str
 
     @cached_property
     def elasticities(self) -> pd.DataFrame:
@@ -463,45 +467,29 @@ class EffectsInputs(Named):
     @cached_property
     def transmitted(self) -> pd.DataFrame:
         """The elasticities of all source layers together, a row per target and lag."""
-        return pd.read_parquet(self.transmitted_file)
+        return pd.read_parquet(self.elasticities_file.with_name("transmitted.parquet"))
+
+    @cached_property
+    def by_part_of_speech(self) -> pd.DataFrame:
+        """The effects of finite interventions by part of speech of the changed token."""
+        return pd.read_parquet(self.elasticities_file.with_name("by_part_of_speech.parquet"))
 
     @cached_property
     def alpha(self) -> float:
         """Intervals cover 1 less this."""
         return tables.read_provenance(self.elasticities_file)["stages"]["elasticities"]["alpha"]
 
-    @property
-    def pair(self) -> tuple[str, str]:
-        """The site that is changed and the one that is looked at: the first of each."""
-        if self.elasticities.empty:
-            return "", ""
-        first = self.elasticities.iloc[0]
-        return first["source_site"], first["target_site"]
-
     def of_pair(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table that are about this pair of sites."""
-        source, target = self.pair
-        return table[(table["source_site"] == source) & (table["target_site"] == target)]
-
-    @property
-    def other_pairs(self) -> str:
-        """A sentence for footnotes on the pairs of sites that are not drawn; none: nothing."""
-        causal = self.elasticities[self.elasticities["intervention"] == "derivative"]
-        pairs = causal[["source_site", "target_site"]].drop_duplicates()
-        others = [
-            f"{source} to {target}"
-            for source, target in pairs.itertuples(index=False)
-            if (source, target) != self.pair
-        ]
-        return f" Other sites ({', '.join(others)}): see elasticities.csv." if others else ""
+        return table[(table["source_site"] == self.source) & (table["target_site"] == self.target)]
 
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the sites, for titles."""
         record = tables.read_provenance(self.elasticities_file)
-        source, target = self.pair
-        sites = source if source == target else f"{source} to {target}"
-        return ", ".join(filter(None, (record["model"]["name"], record["corpus"]["name"], sites)))
+        same = self.source == self.target
+        sites = self.source if same else f"{self.source} to {self.target}"
+        return ", ".join((record["model"]["name"], record["corpus"]["name"], sites))
 
 
 @dataclass

@@ -119,6 +119,11 @@ def causal(config: Config, regression: str) -> bool:
     return bool(config.sites_changed())
 
 
+def on_several_tokens(config: Config, regression: str) -> bool:
+    """With one token per document there is nothing to divide by part of speech."""
+    return config.causal is not None and config.causal.positions > 1
+
+
 def never(config: Config, regression: str) -> bool:
     """No run makes it."""
     return False
@@ -1076,10 +1081,15 @@ FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_classes": (f"{STUDY_FOLDER}/figures", by_class),
-    "plot_effects": (f"{CAUSAL_FOLDER}/figures", causal),
+    "plot_effects": (f"{CAUSAL_FOLDER}/figures/{{pair}}", causal),
     "plot_vectors": ("results/{model}/{corpus}/{site}/figures", with_vector_regression),
     "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
     "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),
+}
+
+# Figures that not every run of their program draws.
+DRAWN_WHEN: dict[str, Callable[[Config, str], bool]] = {
+    "finite_effects_by_part_of_speech": on_several_tokens,
 }
 
 
@@ -1089,7 +1099,17 @@ def _of_figures() -> Iterator[Output]:
         for figure in catalogue.drawn_by(program):
             shows = figure.shows.rstrip(".")
             path = f"{folder}/{figure.name}{{size}}.{{format}}"
-            yield Output(path, shows, when=when, wanted=True)
+            own = DRAWN_WHEN.get(figure.name, when)
+            yield Output(path, shows, when=own, wanted=True)
+
+
+def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:
+    """Return the figures that a program draws where it runs."""
+    return [
+        figure
+        for figure in catalogue.drawn_by(program)
+        if DRAWN_WHEN.get(figure.name, always)(config, "")
+    ]
 
 
 OUTPUTS += _of_figures()
@@ -1112,6 +1132,7 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
         "corpus": list(config.corpora),
         "site": list(config.extraction.sites),
         "regression": list(config.regressions),
+        "pair": list(config.pairs_changed()),
         "size": endings(config),
         "format": list(config.figures.formats),
     }

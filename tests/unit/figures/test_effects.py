@@ -1,5 +1,7 @@
 """The figures of interventions: what is drawn is what the tables hold."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,7 +68,7 @@ def inputs(tmp_path):
     paths = tmp_path / "elasticities.parquet", tmp_path / "transmitted.parquet"
     for path, frame in zip(paths, (elasticities(), transmitted()), strict=True):
         tables.write_frame(frame, path, path.with_suffix(".csv"), record)
-    return EffectsInputs(*paths)
+    return EffectsInputs(paths[0], "attention", "attention")
 
 
 def meshes(figure):
@@ -135,17 +137,22 @@ def test_finite_effects_are_drawn_by_distance(inputs, size):
     np.testing.assert_allclose(kl.lines[-1].get_ydata(), [0.5, 0.25, 0.5 / 3])
 
 
-@pytest.mark.parametrize("module", [elasticities_by_layer, finite_effects_by_distance])
-def test_pairs_of_sites_that_are_not_drawn_are_named(inputs, module):
-    assert module.reduce(inputs).others == ""
-    inputs.elasticities = pd.concat(
-        [inputs.elasticities, inputs.elasticities.assign(target_site="mlp")]
-    )
-    data = module.reduce(inputs)
-    footnote = " Other sites (attention to mlp): see elasticities.csv."
-    assert data.others == footnote
-    texts = [text.get_text().replace("\n", " ") for text in module.draw(data, title="t").texts]
-    assert any(text.endswith(footnote.strip()) for text in texts)
+def test_each_pair_of_sites_has_figures_of_its_own(inputs):
+    other = inputs.elasticities.replace({"target_site": {"attention": "mlp"}})
+    other["estimate"] *= 2
+    inputs.elasticities = pd.concat([inputs.elasticities, other])
+    beside = dataclasses.replace(inputs, target="mlp")
+    beside.elasticities = inputs.elasticities
+    assert beside.name == "tiny, small, attention to mlp"
+    for module, table in (
+        (elasticities_by_layer, "pairs"),
+        (finite_effects_by_distance, "effects"),
+        (finite_effects_by_distance, "derivative"),
+    ):
+        one, two = (getattr(module.reduce(pair), table) for pair in (inputs, beside))
+        np.testing.assert_allclose(two["estimate"], 2 * one["estimate"])
+    # The prediction of the next token follows from what is changed alone.
+    assert not finite_effects_by_distance.reduce(beside).next_token.empty
 
 
 @pytest.mark.parametrize("module", [elasticities_by_layer, finite_effects_by_distance])
