@@ -160,7 +160,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     names = [f"{tag} ({row.positions:,})" for tag, row in data.tags.iterrows()]
     for axes in panels[:, 0]:
         axes.set_yticks(rows, names)
-    panels[0, 0].set_ylim(len(data.tags) - 0.5, -0.5)
+    panels[0, 0].set_ylim(max(len(data.tags), 1) - 0.5, -0.5)
     sns.despine(figure)
     rare = f" In fewer than {FEWEST_DOCUMENTS} documents: {', '.join(data.rare)}."
     frame(
