@@ -27,7 +27,7 @@ from attnlag.storage.memory import amount
 
 Key = tuple[str, int]
 
-# Tokens of the pass that measures how much memory the graph takes.
+# Tokens of the shortest pass that measures how much memory the graph takes.
 PROBE_TOKENS = 16
 
 
@@ -247,18 +247,32 @@ def graph_bytes(model: torch.nn.Module, run_once: Callable[[], object]) -> int:
 def per_token(
     model: torch.nn.Module, blocks: Sequence[BlockModules], batch: Batch, settings: EffectsSettings
 ) -> int:
-    """Return the bytes of the graph for each token, from a short pass."""
-    ids = batch.ids[:1, :PROBE_TOKENS]
-    opened = edits.gates(
-        settings.source_sites, len(blocks), (1, ids.shape[1]), ids.device, torch.float32
-    )
+    """Return the bytes of the graph for each token of a batch, from two short passes.
+
+    Attention in its plain form keeps a weight for every pair of tokens, so that the bytes for a
+    token grow in proportion to the length of its sequence.
+    """
     sites = list(dict.fromkeys([*settings.source_sites, *settings.target_sites]))
 
-    def forward() -> object:
-        return log_norms(model, blocks, ids, sites, edits.through(opened))
+    def measured(tokens: int) -> float:
+        ids = batch.ids[:1, :tokens]
+        opened = edits.gates(
+            settings.source_sites, len(blocks), (1, tokens), ids.device, torch.float32
+        )
 
-    # An eighth more, for attention over more tokens and for what the backward pass holds.
-    return graph_bytes(model, forward) // ids.shape[1] * 9 // 8
+        def forward() -> object:
+            return log_norms(model, blocks, ids, sites, edits.through(opened))
+
+        return graph_bytes(model, forward) / tokens
+
+    length = batch.ids.shape[1]
+    short = min(PROBE_TOKENS, length)
+    size = measured(short)
+    if length > short:
+        longer = min(2 * PROBE_TOKENS, length)
+        size += (measured(longer) - size) / (longer - short) * (length - short)
+    # An eighth more, for what the backward pass holds.
+    return round(size * 9 / 8)
 
 
 def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name: str) -> float:
@@ -332,7 +346,8 @@ def effects(
         for group in batches(lengths, pass_tokens, rotary.stretches(lengths))
     ]
     prove(model, blocks, groups[0], name)
-    size = per_token(model, blocks, groups[0], settings)
+    longest = max(groups, key=lambda batch: batch.real.shape[1])
+    size = per_token(model, blocks, longest, settings)
     widest = max(batch.real.size for batch in groups)
     if size * widest > free:
         raise UserError(
