@@ -29,9 +29,9 @@ FEWEST_DOCUMENTS = 5
 # What a panel shows: the target, its distance in tokens, and its name.
 PANELS = {
     ("kl_divergence", 0): "KL divergence (nats)",
-    ("surprisal", 0): "change of surprisal (nats)",
-    ("norm", 0): "log norm, same token",
-    ("norm", 1): "log norm, next token",
+    ("surprisal", 0): "Δ surprisal (nats)",
+    ("norm", 0): "Δ log norm, same token",
+    ("norm", 1): "Δ log norm, next token",
 }
 
 VALUES = ["estimate", "conf_low", "conf_high"]
@@ -132,7 +132,7 @@ def title_of(data: Data) -> str:
     line, values = max(found, key=lambda one: one[1].max())
     over_all = of_line(data.everywhere, panel, line)["estimate"].iloc[0]
     return (
-        f"The intervention {line[0]} moves the prediction by {values.min():.3f} nats "
+        f"The intervention {line[0]} moves the next prediction by {values.min():.3f} nats "
         f"({values.idxmin()}) to {values.max():.3f} ({values.idxmax()}), where parts of speech "
         f"that are alike would all have {over_all:.3f}"
     )
@@ -166,9 +166,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        "In brackets: tokens that were changed, one at a time. Dotted: the same intervention over "
-        "tokens of all kinds. Of a scale, Δ log norm / log of the factor; of the others Δ log "
-        "norm, a mean over the layers after the changed one. Bars cover "
+        "In brackets: tokens that were changed, one at a time; none: documents without a tagger. "
+        "Dotted: the same intervention over tokens of all kinds. Δ log norm is a mean over the "
+        "layers after the changed one; of a scale it is divided by the log of the factor. Bars "
+        "cover "
         f"{100 * (1 - data.alpha):g}%, clustered by document and not corrected for their "
         f"number.{rare if data.rare else ''}",
         legends=[legend],

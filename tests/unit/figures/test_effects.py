@@ -192,8 +192,8 @@ def test_effects_by_part_of_speech_stand_beside_those_of_all_tokens(inputs, size
     later = np.mean([0.05 * m for m in range(1, LAYERS)])
     for label, expected in (
         ("KL divergence (nats)", 0.5),
-        ("log norm, same token", later),
-        ("log norm, next token", later + 0.01),
+        ("Δ log norm, same token", later),
+        ("Δ log norm, next token", later + 0.01),
     ):
         axes = panels[label]
         marks = [bars.lines[0].get_xdata() for bars in axes.containers]
