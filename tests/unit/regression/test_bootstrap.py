@@ -97,10 +97,15 @@ def test_blocks_and_shards_change_no_draw(monkeypatch):
     ends = np.cumsum([0, *LENGTHS])
     parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
     split = crossproducts.stacked([shard_of(part) for part in parts])
-    one = bootstrap.drawn(whole, least_squares.solve_all(whole), 50, 1)
-    monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 20)
-    other = bootstrap.drawn(split, least_squares.solve_all(split), 50, 1)
-    np.testing.assert_allclose(one, other, rtol=1e-9)
+    one = bootstrap.drawn_with_errors(whole, least_squares.solve_all(whole), 50, 1)
+    for numbers in (20, 200):
+        monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", numbers)
+        solutions = least_squares.solve_all(split)
+        other = bootstrap.drawn_with_errors(split, solutions, 50, 1)
+        np.testing.assert_allclose(other.estimates, one.estimates, rtol=1e-9)
+        np.testing.assert_allclose(other.errors, one.errors, rtol=1e-7)
+        alone = bootstrap.drawn(split, solutions, 50, 1)
+        np.testing.assert_array_equal(alone, other.estimates)
 
 
 def test_a_draw_that_cannot_be_fitted_is_none():
@@ -162,6 +167,44 @@ def test_an_unfitted_layer_is_left_out_of_the_joint_tests():
     assert found.draws == 100
     assert found.p_adjusted.xs(1, level="layer").isna().all()
     assert found.p_adjusted.xs(2, level="layer").notna().all()
+    # Without any fitted layer there is nothing to test, and no median.
+    columns |= {f"layer_{layer:02d}.y": [2.5] * 160 for layer in range(3)}
+    flat = stack_of(pa.table(columns | {"document": table["document"]}))
+    solutions = least_squares.solve_all(flat)
+    fits = inference.fit(flat, "cluster", 5, solutions)
+    draws = bootstrap.drawn_with_errors(flat, solutions, 20, 0)
+    found = bootstrap.joint(fits, flat, draws, 0.05)
+    assert found.draws == 0
+    assert found.p_adjusted.isna().all()
+    assert np.isnan(list(found.critical_values.values())).all()
+    assert bootstrap.medians_over_layers(fits, flat, draws, 0.05).isna().all(axis=None)
+
+
+def test_the_median_over_layers_has_the_basic_interval_of_its_draws():
+    stack = stack_of(design_table(LENGTHS, 5))
+    solutions = least_squares.solve_all(stack)
+    fits = inference.fit(stack, "cluster", 5, solutions)
+    draws = bootstrap.drawn_with_errors(stack, solutions, 60, 0)
+    # A draw that some layer could not be fitted in does not count.
+    draws.estimates[7, 3] = np.nan
+    found = bootstrap.medians_over_layers(fits, stack, draws, 0.2)
+    for place, term in enumerate(["intercept", "lag_1", "lag_2"]):
+        estimates = sorted(fit.estimate[place] for fit in fits)
+        medians = np.sort(np.median(np.delete(draws.estimates, 7, axis=0)[:, :, place], axis=1))
+        # Of 59 draws the places of the 10th and 90th percentiles are 5.8 and 52.2, from 0.
+        low = medians[5] + 0.8 * (medians[6] - medians[5])
+        high = medians[52] + 0.2 * (medians[53] - medians[52])
+        expected = {
+            "median": estimates[2],
+            "conf_low": 2 * estimates[2] - high,
+            "conf_high": 2 * estimates[2] - low,
+            "lowest": estimates[0],
+            "highest": estimates[4],
+        }
+        assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
+    none = bootstrap.drawn_with_errors(stack, solutions, 0, 0)
+    found = bootstrap.medians_over_layers(fits, stack, none, 0.2)
+    assert found.isna().any().tolist() == [False, True, True, False, False]
 
 
 def wild_oracle(y, x, codes, place, value, multipliers):
@@ -208,8 +251,9 @@ def test_multipliers_have_mean_0_and_variance_1(monkeypatch):
         assert abs(v.var() - 1) < 0.1
         assert len(np.unique(v)) == (2 if clusters == 40 else 6)
         monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 1000)
-        blocks, _ = bootstrap.multipliers(clusters, 20_000, 0)
-        np.testing.assert_array_equal(np.concatenate(list(blocks)), v)
+        blocks = list(bootstrap.multipliers(clusters, 20_000, 0)[0])
+        assert all(block.size <= 1000 for block in blocks)
+        np.testing.assert_array_equal(np.concatenate(blocks), v)
         monkeypatch.undo()
     blocks, complete = bootstrap.multipliers(12, 5000, 0)
     every = np.concatenate(list(blocks))
