@@ -39,7 +39,7 @@ def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, 
 
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])
-def test_draws_are_fits_of_documents_taken_several_times(mean):
+def test_a_draw_is_the_fit_that_counts_each_document_as_often_as_it_is_drawn(mean):
     stack = stack_of(design_table(LENGTHS, 2, mean=mean, missing=0.1))
     solutions = least_squares.solve_all(stack)
     weights = next(bootstrap.weights_of_draws(7, 5, 3))
@@ -79,7 +79,7 @@ def test_errors_of_draws_are_those_of_fits_to_the_redrawn_rows(mean, effects):
             np.testing.assert_allclose(found.errors[draw, layer], oracle.bse[terms], rtol=1e-6)
 
 
-def test_errors_of_draws_of_the_half_panel_are_those_of_each_document_by_itself():
+def test_a_draw_of_every_document_once_has_the_errors_of_the_half_panel_that_are_reported():
     """A draw of every document once has the errors that are reported."""
     stack = stack_of(design_table(LENGTHS, 2), halves=True, fixed_effects=True)
     solutions = least_squares.solve_all(stack)
@@ -108,7 +108,7 @@ def test_blocks_and_shards_change_no_draw(monkeypatch):
         np.testing.assert_array_equal(alone, other.estimates)
 
 
-def test_a_draw_that_cannot_be_fitted_is_none():
+def test_a_draw_that_cannot_be_fitted_has_no_estimates():
     table = design_table([20] * 7, 1)
     columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(140)]}
 
@@ -118,7 +118,7 @@ def test_a_draw_that_cannot_be_fitted_is_none():
     assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
 
 
-def test_joint_tests_are_romano_and_wolfs():
+def test_joint_p_values_are_those_of_romano_and_wolf():
     stack = stack_of(design_table(np.random.default_rng(2).integers(5, 40, 30).tolist(), 5))
     solutions = least_squares.solve_all(stack)
     fits = inference.fit(stack, "cluster", 5, solutions)
@@ -155,7 +155,7 @@ def test_joint_tests_are_romano_and_wolfs():
         assert len(set(expected.values())) > 1
 
 
-def test_an_unfitted_layer_is_left_out_of_the_joint_tests():
+def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
     table = design_table([20] * 8, 3)
     columns = {**table.to_pydict(), "layer_01.y": [2.5] * 160}
 
