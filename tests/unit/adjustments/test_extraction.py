@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from attnlag.adjustments import columns, extraction
@@ -122,7 +121,7 @@ def through_parquet(sequences, vectors, stored, folder):
 
 
 @pytest.mark.parametrize(("stored", "bound"), [("bfloat16", 2e-3), ("float16", 3e-4)])
-def test_norms_of_vectors_that_were_stored_in_half_precision(models, stored, bound, tmp_path):
+def test_norms_of_vectors_stored_in_half_precision_keep_its_digits(models, stored, bound, tmp_path):
     """The bounds hold for the width of 32; errors of more numbers cancel more."""
     sequences = ragged([5, 30, 17])
     vectors = run(models["llama"], sequences)
@@ -183,7 +182,7 @@ def test_norms_of_a_block_are_those_of_its_whole_update(models):
 
 
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
-def test_half_of_the_buffer_holds_all_sites_and_so_many_batches(models, monkeypatch, keep):
+def test_a_run_fills_half_of_the_buffer_with_all_sites(models, monkeypatch, keep):
     row = 4 * 2 * 32
     monkeypatch.setattr(extraction, "BUFFER_BYTES", 2 * row * 3 * 50)
     for wanted, tokens_held in ((["attention"], 150), (ALL, 50)):
@@ -228,7 +227,9 @@ def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
 @pytest.mark.parametrize(
     ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
 )
-def test_so_many_passes_run_side_by_side(models, monkeypatch, lengths, most, each):
+def test_as_many_passes_run_side_by_side_as_there_are_threads_and_batches(
+    models, monkeypatch, lengths, most, each
+):
     """After the first one. What three threads leave over is for the passes to share."""
     running, seen, shared = set(), [], []
     forward = extraction.Adjustments._forward
@@ -345,22 +346,7 @@ def test_an_unknown_architecture_is_tried(models, monkeypatch, name):
         np.testing.assert_array_equal(found[site], known[site])
 
 
-def test_a_module_that_is_not_there_is_named(models, monkeypatch):
-    monkeypatch.setattr(
-        architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", "attention", "mlp"),)
-    )
-    with pytest.raises(
-        UserError, match=r"found no module 'h\.0\.attention'.*ln_1, attn, ln_2, mlp"
-    ):
-        architectures.locate(models["gpt2"])
-
-
-def test_the_trunk_is_loaded_without_its_head(models):
-    assert not any("lm_head" in name for name, _ in models["llama"].named_modules())
-    assert next(models["llama"].parameters()).dtype == torch.float32
-
-
-def test_dtype_of_the_model_and_of_what_is_kept(fetched):
+def test_norms_of_a_model_in_bfloat16_are_float32(fetched):
     model = loading.load_model(fetched["llama"], torch.device("cpu"), "bfloat16")
     assert next(model.parameters()).dtype == torch.bfloat16
     sequences = ragged([12, 7])
@@ -368,28 +354,6 @@ def test_dtype_of_the_model_and_of_what_is_kept(fetched):
     norms = run(model, sequences, keep="norms")
     assert norms.dtype == np.float32
     np.testing.assert_allclose(norms, run(full, sequences, keep="norms"), rtol=0.05)
-
-
-def test_missing_weights_are_refused(fetched, tmp_path):
-    for path in fetched["gpt2"].iterdir():
-        if path.name != "model.safetensors":
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    weights = load_file(fetched["gpt2"] / "model.safetensors")
-    dropped = next(name for name in weights if name.endswith("h.1.attn.c_proj.weight"))
-    del weights[dropped]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 weight of GPT2Model.*h\.1\.attn\.c_proj"):
-        loading.load_model(tmp_path, torch.device("cpu"), "auto")
-
-
-def test_devices():
-    assert loading.choose_device("cpu").type == "cpu"
-    if torch.cuda.is_available():
-        assert loading.choose_device("auto").type == "cuda"
-    else:
-        assert loading.choose_device("auto").type == "cpu"
-        with pytest.raises(UserError, match="no such device"):
-            loading.choose_device("cuda")
 
 
 def test_the_table_has_one_row_per_token_in_order(models):
@@ -410,7 +374,9 @@ def test_the_table_has_one_row_per_token_in_order(models):
     np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
 
 
-def test_the_whole_gpt2_path(gpt2_tokenizer, tmp_path):
+def test_adjustments_explain_the_hidden_states_of_a_model_of_the_size_of_gpt2(
+    gpt2_tokenizer, tmp_path
+):
     """The architecture of GPT-2 itself, at its own size: Conv1D, learned positions, 12 x 768."""
     from transformers import GPT2Config, GPT2LMHeadModel
 

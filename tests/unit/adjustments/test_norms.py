@@ -19,7 +19,7 @@ from attnlag.adjustments.outcomes import OUTCOMES
         elements=st.floats(-(2.0**60), 2.0**60, width=32),
     )
 )
-def test_norms_are_the_definition(vectors):
+def test_a_norm_is_the_root_of_the_sum_of_squares(vectors):
     """The square root of the sum of the squares, term by term and exactly rounded."""
     expected = [math.sqrt(math.fsum(float(x) ** 2 for x in row)) for row in vectors]
     # Below the normal numbers of float32, its digits become fewer.
@@ -41,7 +41,7 @@ def test_zero_and_nonfinite_norms_are_kept_as_they_are(odd):
     assert not np.isfinite(found[2])
 
 
-def test_row_groups_of_a_file(tmp_path):
+def test_the_norms_of_a_row_group_are_those_of_its_vectors(tmp_path):
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(3, 10, 4)).astype(np.float32)
     schema = columns.schema(3, 4)

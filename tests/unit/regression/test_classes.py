@@ -345,9 +345,12 @@ def test_a_row_without_a_covariate_is_dropped_also_from_a_common_sample(tokens):
             ((), None),
             (("surprisal",), None),
             ((), SampleSettings((), (1,), ("surprisal",), False)),
+            (("upos_previous",), None),
         )
     ]
     assert counts[1] == counts[2] == counts[0] - 30
+    # No token is before the first one of a sequence, of which each document has two.
+    assert counts[3] == counts[0] - 60
 
 
 def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):

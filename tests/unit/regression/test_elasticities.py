@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from attnlag.interventions import derivative, sampling
+from attnlag.interventions import derivative
 from attnlag.interventions.effects import SCHEMA, table
 from attnlag.interventions.finite import Effect
 from attnlag.regression import elasticities
@@ -213,21 +213,6 @@ def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
     # Sums of two documents: 4 and 8, about their mean.
     assert by_tag.loc["NOUN", "std_error"] == pytest.approx(np.sqrt(2 * (2**2 + 2**2)) / 4)
     assert elasticities.table(rows, SETTINGS)["estimate"].tolist() == [1.5]
-
-
-def test_documents_are_taken_from_the_groups_in_turn():
-    groups = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "c1": "c", "c2": "c"}
-    assert sampling.chosen_documents(groups, 3) == ["a1", "b1", "c1"]
-    assert sampling.chosen_documents(groups, 5) == ["a1", "a2", "b1", "c1", "c2"]
-    assert sampling.chosen_documents(groups, "all") == list(groups)
-    assert sampling.chosen_documents(groups, 99) == list(groups)
-
-
-def test_layers_are_spread_over_depth():
-    assert sampling.chosen_layers(3, 30) == [9, 19, 29]
-    assert sampling.chosen_layers(99, 4) == [0, 1, 2, 3] == sampling.chosen_layers("all", 4)
-    assert sampling.chosen_sources(1, 2) == [0]
-    assert sampling.chosen_sources(2, 30) == [9, 19]
 
 
 @pytest.mark.parametrize("documents", [0, 1])

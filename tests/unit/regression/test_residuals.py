@@ -201,7 +201,7 @@ def test_hac_keeps_its_distances_across_gaps(lags, effects):
         np.testing.assert_array_equal(residuals.robust_covariance(sums, model, "hac"), hc1)
 
 
-def test_default_lags():
+def test_default_lags_of_hac_errors_grow_with_the_rows_to_the_power_of_two_ninths():
     assert [residuals.default_hac_lags(rows) for rows in (0, 16.5, 100, 250, 10_000)] == [
         0,
         2,
@@ -216,7 +216,7 @@ def test_default_lags():
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_diagnostics_of_many_sequences(missing, effects):
+def test_diagnostics_of_many_sequences_do_not_look_across_their_starts(missing, effects):
     table = design(RAGGED, missing=missing)
     model, means = model_of(table, 2, effects)
     sums = sums_of(table, model, means)
