@@ -39,7 +39,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns, extraction, norms  # noqa: E402
+from attnlag.adjustments import batches, columns, extraction, layout, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
 from attnlag.model import architectures, onednn  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
@@ -136,11 +136,11 @@ def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray],
         with tables.parquet_writer(
             path,
             schema.with_metadata(tables.metadata({})),
-            **extraction.encoding(schema, "float32"),
+            **layout.encoding(schema, "float32"),
         ) as writer:
 
-            def write(run: extraction.Run, layers: dict[str, list[np.ndarray]]) -> None:
-                rows = extraction.table(run, layers["attention"], schema, "float32")
+            def write(run: batches.Run, layers: dict[str, list[np.ndarray]]) -> None:
+                rows = layout.table(run, layers["attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
 
             extraction.write_runs(tokens_path, runner, write)
@@ -360,7 +360,7 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
         ratios.append(plainly / seconds(lambda: quick.of(sequences), arguments.threads))
         print(f"  mixed lengths, round {number} of {arguments.rounds}: {ratios[-1]:.2f}")
     lengths = np.array([len(sequence) for sequence in sequences])
-    ours = extraction.batches(lengths, quick.pass_tokens)
+    ours = batches.batches(lengths, quick.pass_tokens)
     cells = sum(len(batch) * lengths[batch].max() for batch in ours)
     print(
         f"{kind}, mixed lengths, {total:,} tokens: {np.median(ratios):.2f} times the tokens per "

@@ -52,7 +52,7 @@ program.add_model_options(parser, batch_tokens=4096)
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction, geometry, heads, surprisal
+    from attnlag.adjustments import extraction, geometry, heads, layout, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
@@ -112,7 +112,7 @@ def main(args):
             names = [*wanted, STREAM]
             sample = geometry.PairSample(sequences, layers, adjustments.width, names)
             adjustments.sample = sample
-        number = extraction.STORED_BYTES[stored]
+        number = layout.STORED_BYTES[stored]
         row = layers * (adjustments.width * number if vectors else 4) * total
         sizes = dict.fromkeys(args.output, row)
         # What is a number a token is nothing beside vectors.
@@ -140,7 +140,7 @@ def main(args):
                     tables.parquet_writer(
                         path,
                         schemas[name].with_metadata(tables.metadata(made)),
-                        **extraction.encoding(schemas[name], precision(name)),
+                        **layout.encoding(schemas[name], precision(name)),
                     )
                 )
 
@@ -153,7 +153,7 @@ def main(args):
                     tables.parquet_writer(
                         args.surprisal[0],
                         surprisal.SCHEMA.with_metadata(tables.metadata(made)),
-                        **extraction.encoding(surprisal.SCHEMA, stored),
+                        **layout.encoding(surprisal.SCHEMA, stored),
                     )
                 )
 
@@ -168,7 +168,7 @@ def main(args):
                     if name in turns.values():
                         values = geometry.columns_of(values)
                     kept = "norms" if name in of_tokens else "vectors"
-                    table = extraction.table(run, values, schemas[name], precision(name))
+                    table = layout.table(run, values, schemas[name], precision(name))
                     writer.write_table(table, row_group_size=ROWS[kept])
                 if predictions is not None:
                     rows = surprisal.table(table, layers[surprisal.PREDICTIONS])

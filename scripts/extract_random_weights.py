@@ -54,7 +54,7 @@ program.add_model_options(parser, batch_tokens=4096)
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction, geometry
+    from attnlag.adjustments import extraction, geometry, layout
     from attnlag.model import loading, random_weights
     from attnlag.model.hooks import STREAM
 
@@ -109,7 +109,7 @@ def main(args):
                     tables.parquet_writer(
                         path_of_vectors,
                         wide.with_metadata(tables.metadata(made(site))),
-                        **extraction.encoding(wide, stored),
+                        **layout.encoding(wide, stored),
                     )
                 )
                 for site, path_of_vectors in zip(run.sites, args.vectors, strict=vectors)
@@ -119,14 +119,14 @@ def main(args):
                 for kind, found in parts.items():
                     values = layers[kind]
                     if kind in writers:
-                        table = extraction.table(sequences, values, wide, stored)
+                        table = layout.table(sequences, values, wide, stored)
                         writers[kind].write_table(table, row_group_size=ROWS)
                         values = [l2_norms(value) for value in values]
                     # The arrays are used again for what follows.
                     values = [value.copy() for value in values]
                     if kind in turns.values():
                         values = geometry.columns_of(values)
-                    found.append(extraction.table(sequences, values, schemas[kind], "float32"))
+                    found.append(layout.table(sequences, values, schemas[kind], "float32"))
 
             extraction.write_runs(path, adjustments, keep)
     for site, path_of_vectors, output in zip(run.sites, args.vectors, args.centred, strict=False):

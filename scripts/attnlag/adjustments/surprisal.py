@@ -30,8 +30,6 @@ SCHEMA = pa.schema(
 
 # Tokens of the vocabulary, and of the text, whose logits are in memory at once.
 PART, ROWS = 8192, 1024
-# Tokens over which the head is compared with the model's own logits.
-PROBE_TOKENS = 32
 # How far logits may be from those of the model, relative to their size.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
@@ -97,7 +95,7 @@ class Predictions:
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     def prove(self, ids: torch.Tensor) -> None:
-        """Compare the logits with those that the model gives for the beginning of a sequence.
+        """Compare the logits with those that the model gives for a short sequence, in one pass.
 
         Parameters
         ----------
@@ -108,11 +106,21 @@ class Predictions:
         UserError
             If they differ.
         """
-        ids = ids[None, :PROBE_TOKENS].to(self.model.get_input_embeddings().weight.device)
-        options = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        ids = ids[None].to(self.model.get_input_embeddings().weight.device)
+        states: list[torch.Tensor] = []
+        handle = self.model.base_model.register_forward_hook(
+            lambda *called: states.append(self.hidden(called[-1])[0])
+        )
         with torch.inference_mode():
-            expected = self.model(**options).logits[0].float()
-            hidden = self.hidden(self.model.base_model(**options))[0]
+            try:
+                expected = (
+                    self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+                    .logits[0]
+                    .float()
+                )
+            finally:
+                handle.remove()
+            (hidden,) = states
             gap = size = 0.0
             for start, logits in self._parts(hidden):
                 own = expected[:, start : start + PART].to(logits.device)

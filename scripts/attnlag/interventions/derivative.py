@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.extraction import PASSES, Rotary, batches
+from attnlag.adjustments.batches import PASSES, Rotary, batches
 from attnlag.errors import UserError, counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.settings import EffectsSettings

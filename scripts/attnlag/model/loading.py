@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.gguf import quiet_transformers
+from attnlag.model.language_models import class_with_head
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
@@ -101,7 +102,7 @@ def load_trunk(
 
     With ``head``, the whole model.
     """
-    kind: Any = AutoModelForCausalLM if head else AutoModel
+    kind = class_with_head(config_of(folder)) if head else AutoModel
     # Weights of the head are left over, which is meant; missing ones are told below.
     # It refuses an implementation of attention that the architecture lacks.
     problem = f"{folder}: transformers cannot load the model"
@@ -155,10 +156,15 @@ def stored_dtype(folder: Path) -> torch.dtype:
     return STORED[stored]
 
 
+def config_of(folder: Path) -> Any:
+    """Return the config of a model in a folder."""
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def hollow_trunk(folder: Path, dtype: torch.dtype, head: bool = False) -> Any:
     """Return the trunk of a model, or all of it, with shapes but no numbers: without memory."""
-    kind = AutoModelForCausalLM if head else AutoModel
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = config_of(folder)
+    kind = class_with_head(config) if head else AutoModel
     with torch.device("meta"):
         return kind.from_config(config, dtype=dtype, trust_remote_code=False)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from attnlag.adjustments import columns, extraction
+from attnlag.adjustments import batches, columns, extraction, layout
 from attnlag.adjustments.norms import norms_of_row_group
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
@@ -108,12 +108,12 @@ def test_norms_are_those_of_the_vectors_to_the_last_bit(models, name, tmp_path):
 
 def through_parquet(sequences, vectors, stored, folder):
     """Return the norms of vectors that were stored and read as the programs do it."""
-    keys = extraction.Run([f"d{i}" for i in range(len(sequences))], [0] * 9, sequences)
+    keys = batches.Run([f"d{i}" for i in range(len(sequences))], [0] * 9, sequences)
     keys = keys._replace(windows=keys.windows[: len(sequences)])
     schema = columns.schema(len(vectors), vectors.shape[-1], stored)
-    table = extraction.table(keys, list(vectors), schema, stored)
+    table = layout.table(keys, list(vectors), schema, stored)
     path = folder / f"{stored}.parquet"
-    pq.write_table(table, path, row_group_size=20, **extraction.encoding(schema, stored))
+    pq.write_table(table, path, row_group_size=20, **layout.encoding(schema, stored))
     file = pq.ParquetFile(path)
     groups = [norms_of_row_group(file, group) for group in range(file.num_row_groups)]
     found = pa.concat_tables(groups)
@@ -135,12 +135,12 @@ def test_norms_of_vectors_stored_in_half_precision_keep_its_digits(models, store
 
 def test_what_float16_cannot_hold_is_refused():
     vectors = np.full((1, 2, 8), 7e4, np.float32)
-    keys = extraction.Run(["d"], [0], [np.array([1, 2], np.int32)])
+    keys = batches.Run(["d"], [0], [np.array([1, 2], np.int32)])
     schema = columns.schema(1, 8, "float16")
     with pytest.raises(UserError, match=r"what layer 0 adds is as large as 7e\+04"):
-        extraction.table(keys, list(vectors), schema, "float16")
+        layout.table(keys, list(vectors), schema, "float16")
     with pytest.raises(UserError, match="float16"):
-        extraction.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
+        layout.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
 
 
 ALL = ["attention", "mlp", "block"]
@@ -285,12 +285,12 @@ def test_every_real_token_is_counted_once(models):
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     lengths = np.array(lengths, dtype=int)
-    groups = list(extraction.batches(lengths, budget))
+    groups = list(batches.batches(lengths, budget))
     found = np.concatenate(groups) if groups else np.array([], dtype=int)
     assert sorted(found.tolist()) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * lengths[group].max() <= budget
-        assert lengths[group].min() >= extraction.LIKE_LENGTH * lengths[group].max()
+        assert lengths[group].min() >= batches.LIKE_LENGTH * lengths[group].max()
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
@@ -299,7 +299,7 @@ def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most)
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)
     pq.write_table(tokens_table(sequences), path, row_group_size=7)
-    runs = list(extraction.runs(extraction.stored_sequences(path), most))
+    runs = list(batches.runs(batches.stored_sequences(path), most))
     found = [ids.tolist() for run in runs for ids in run.sequences]
     assert found == [ids.tolist() for ids in sequences]
     assert [d for run in runs for d in run.documents] == [f"d{i}" for i in range(len(lengths))]
@@ -361,8 +361,8 @@ def test_the_table_has_one_row_per_token_in_order(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
     layers = adjustments.of(sequences)
     schema = columns.schema(2, 32)
-    keys = extraction.Run(["a", "b"], [0, 1], sequences)
-    table = extraction.table(keys, layers["attention"], schema, "float32")
+    keys = batches.Run(["a", "b"], [0, 1], sequences)
+    table = layout.table(keys, layers["attention"], schema, "float32")
     assert table.schema == schema
     assert table["document"].to_pylist() == ["a", "a", "a", "b", "b"]
     assert table["window"].to_pylist() == [0, 0, 0, 1, 1]

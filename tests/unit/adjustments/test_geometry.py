@@ -11,7 +11,15 @@ import torch
 from test_architectures import GPT, LLAMA
 from transformers import AutoConfig, AutoModel
 
-from attnlag.adjustments import columns, directions, extraction, geometry, geometry_means
+from attnlag.adjustments import (
+    batches,
+    columns,
+    directions,
+    extraction,
+    geometry,
+    geometry_means,
+    layout,
+)
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.model.hooks import STREAM
 
@@ -159,12 +167,12 @@ def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
     tokens = sum(lengths.values())
     generator = np.random.default_rng(2)
     a = generator.normal(size=(2, tokens, 5)).astype(np.float32) + 2
-    run = extraction.Run(
+    run = batches.Run(
         *map(list, zip(*lengths, strict=True)),
         [np.arange(n, dtype=np.int32) for n in lengths.values()],
     )
     schema = columns.schema(2, 5)
-    table = extraction.table(run, list(a), schema, "float32")
+    table = layout.table(run, list(a), schema, "float32")
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)
     file = pq.ParquetFile(tmp_path / "0000.parquet")
     position = table["position"].to_numpy()

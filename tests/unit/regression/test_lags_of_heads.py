@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 
-from attnlag.adjustments import columns, extraction
+from attnlag.adjustments import batches, columns, layout
 from attnlag.regression import heads
 from attnlag.report.heads import heads_findings
 
@@ -35,12 +35,10 @@ def files(tmp_path_factory):
         of_heads[1] = np.where(low[:, None], near, of_heads[1])
         whole = np.sqrt((of_heads**2).sum(axis=-1)) * random.uniform(0.5, 1.2, (2, tokens))
         names = [f"d{i}" for i in chosen]
-        run = extraction.Run(
-            names, [0] * len(names), [np.arange(n, dtype=np.int32) for n in lengths]
-        )
+        run = batches.Run(names, [0] * len(names), [np.arange(n, dtype=np.int32) for n in lengths])
         for kind, values, width in (("heads", of_heads, 3), ("norms", whole, None)):
             schema = columns.schema(2, width)
-            table = extraction.table(run, list(values.astype(np.float32)), schema, "float32")
+            table = layout.table(run, list(values.astype(np.float32)), schema, "float32")
             paths[kind].append(folder / f"{kind}{shard}.parquet")
             pq.write_table(table, paths[kind][-1], row_group_size=50)
         frame = pd.DataFrame({"document": np.repeat(names, lengths), "position": position})
