@@ -1046,6 +1046,18 @@ class Config(Section):
         """Return whether the parts of attention heads are measured."""
         return self.extraction.heads and "attention" in self.extraction.sites
 
+    def regression_of_heads(self) -> str:
+        """Return the regression whose terms those of heads have, "" where none will do.
+
+        It is the first of norms that has a lag, takes no effects of tokens out, and needs no layer
+        before its own, which is another head's place.
+        """
+        for name, one in self.regressions.items():
+            of_norms = one.outcome == "norm" and not one.token_effects
+            if of_norms and one.lags and "previous_layer" not in one.covariates:
+                return name
+        return ""
+
     def regresses(self, folder: str) -> bool:
         """Return whether a regression is of an outcome whose files are in a folder."""
         asked = (outcomes.OUTCOMES[one.outcome] for one in self.regressions.values())

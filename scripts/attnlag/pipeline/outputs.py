@@ -100,7 +100,7 @@ def with_random_geometry(config: Config, regression: str) -> bool:
 
 
 def with_random_centred(config: Config, regression: str) -> bool:
-    return with_random_geometry(config, regression) and config.regresses("centred")
+    return with_centred(config, regression) and config.controls.random_weights is not None
 
 
 def with_heads(config: Config, regression: str) -> bool:
@@ -450,7 +450,7 @@ OUTPUTS = [
             ),
             "random_weights": (
                 "as the quantity",
-                "mean with random weights; empty for centred cosines",
+                "mean with random weights; of centred cosines their own layer's mean is subtracted",
             ),
             "tokens": ("", "tokens, or pairs of them, in the mean"),
             "documents": ("", "documents that contain them"),
