@@ -49,8 +49,11 @@ def main(args):
     names = record["model"]["name"], record["corpus"]["name"], "attention"
     sunk = pq.read_metadata(sinks[0]).metadata[SINKS_KEY].decode()
     text = heads_findings(parts, lags, ", ".join(names), settings.regression, sunk)
+    for place, (key, value) in enumerate(zip(("model", "corpus", "site"), names, strict=True)):
+        parts.insert(place, key, value)
+    tables.write_frame(parts, args.output, args.output.with_suffix(".csv"), record)
     study = {"site": "attention", "regression": settings.regression}
-    tables.write_study({args.output: parts, args.coefficients: lags}, record, **study)
+    tables.write_study({args.coefficients: lags}, record, **study)
     writing.write_text(text, args.findings)
     layers = len(layers_in(pq.read_schema(paths[0])))
     program.log.info("%s: heads of %d layers", ", ".join(names), layers)

@@ -16,17 +16,6 @@ from attnlag.storage import tables
 PIECE = 64
 
 
-def in_pieces(*vectors: np.ndarray) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Yield some rows at a time of arrays of vectors in float64, after the number of the first."""
-    for start in range(0, len(vectors[0]), PIECE):
-        yield start, [values[start : start + PIECE].astype(np.float64) for values in vectors]
-
-
-def dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the product of each row of one with that of the other, in float64."""
-    return np.einsum("ij,ij->i", a, b)
-
-
 def l2_norms(vectors: np.ndarray) -> np.ndarray:
     """Return the L2 norm of each row, accumulated in float64.
 
@@ -39,8 +28,9 @@ def l2_norms(vectors: np.ndarray) -> np.ndarray:
     norms : (tokens,) float32 array
     """
     squares = np.empty(len(vectors))
-    for start, (piece,) in in_pieces(vectors):
-        squares[start : start + PIECE] = dots(piece, piece)
+    for start in range(0, len(vectors), PIECE):
+        piece = vectors[start : start + PIECE].astype(np.float64)
+        squares[start : start + PIECE] = np.einsum("ij,ij->i", piece, piece)
     return np.sqrt(squares).astype(np.float32)
 
 

@@ -58,7 +58,7 @@ IN_WORDS = {
 # Names become folders below results/, beside these.
 RESERVED_NAMES = {
     *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
-    *("heads", "norms", "sums", "tokens", "vector_products"),
+    *("heads", "norms", "sinks", "sums", "tokens", "vector_products"),
 }
 
 
