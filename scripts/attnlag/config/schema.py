@@ -59,7 +59,7 @@ IN_WORDS = {
 # Names become folders below results/, beside these.
 RESERVED_NAMES = {
     *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
-    *("heads", "norms", "sums", "tokens", "vector_products"),
+    *("heads", "norms", "sinks", "sums", "tokens", "vector_products"),
 }
 
 
@@ -1046,6 +1046,18 @@ class Config(Section):
     def with_heads(self) -> bool:
         """Return whether the parts of attention heads are measured."""
         return self.extraction.heads and "attention" in self.extraction.sites
+
+    def regression_of_heads(self) -> str:
+        """Return the regression whose terms those of heads have, "" where none will do.
+
+        It is the first of norms that has a lag, takes no effects of tokens out, and needs no layer
+        before its own, which is another head's place.
+        """
+        for name, one in self.regressions.items():
+            of_norms = one.outcome == "norm" and not one.token_effects
+            if of_norms and one.lags and "previous_layer" not in one.covariates:
+                return name
+        return ""
 
     def regresses(self, folder: str) -> bool:
         """Return whether a regression is of an outcome whose files are in a folder."""

@@ -421,20 +421,36 @@ class HeadsInputs(Named):
 
     Attributes
     ----------
-    heads_file : Path
+    heads_file, coefficients_file : Path
     """
 
     heads_file: Path
+    coefficients_file: Path
 
     @cached_property
     def heads(self) -> pd.DataFrame:
-        """The table, a row per head, and two per layer."""
+        """What heads write and attend to: a row per head, and one per layer."""
         return pd.read_parquet(self.heads_file)
 
     @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """Their regressions: a row per head and term, and two per layer and term."""
+        return pd.read_parquet(self.coefficients_file)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the regressions."""
+        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]
+
+    @property
     def alpha(self) -> float:
         """Intervals cover 1 less this."""
-        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]["alpha"]
+        return self.settings["alpha"]
+
+    @property
+    def regression(self) -> str:
+        """Name of the regression whose terms they have."""
+        return self.settings["regression"]
 
     @property
     def name(self) -> str:
