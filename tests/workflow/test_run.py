@@ -16,7 +16,7 @@ import pytest
 import statsmodels.api as sm
 import torch
 from described import undescribed
-from planning import within
+from programs import within
 from projects import environment_of_a_user
 from transformers import AutoModel, AutoTokenizer
 
