@@ -273,7 +273,7 @@ def check_disk(sizes, shards):
     found = f"{counted(count, 'file')} of {amount(size)}{in_all} to be written, {amount(free)} free"
     if size > free:
         raise UserError(
-            f"{first.parent}: found {found}; expected more room, or less to write "
+            f"{first.parent}: found {found}; expected more room or less to write "
             "(norms in place of vectors, or vectors in bfloat16)"
         )
     program.log.info("%s: %s", first.parent, found)

@@ -154,7 +154,9 @@ def test_a_full_disk(prepared, before_fits):
     )
     assert result.stdout == "1\n0\n"
     printed = folder.with_name("full.txt").read_text()
-    line = r"^error: results/\S+: found no room left on its disk \(\d+ kB free\), expected more"
+    line = (
+        r"^error: results/\S+: found no room left on its disk \(\d+ kB free\), expected more room"
+    )
     assert re.search(line, printed, re.MULTILINE)
     assert "Traceback" not in printed
     assert not problems_of(Project(elsewhere, before_fits.config), prepared.expected)

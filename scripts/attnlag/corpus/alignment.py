@@ -1,8 +1,8 @@
 """The bytes of a text that each of its tokens represents.
 
 The character offsets of tokenizers are not reliable: the two halves of a two-byte letter get the
-same span, and a token that begins with a space may or may not include it. Tokens are therefore
-spelled in bytes, and the concatenated bytes must be the text.
+same span, and the span of a token that begins with a space may or may not include the space.
+Tokens are therefore spelled in bytes, and the concatenated bytes must equal the text.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ SPACE_MARK = "▁"
 def _byte_alphabet() -> dict[str, int]:
     """Return the byte that each character of a byte-level vocabulary stands for.
 
-    Printable characters of Latin-1 stand for themselves, and the others of the 256 are moved above
-    them, in their order (Radford et al. 2019, https://github.com/openai/gpt-2, ``encoder.py``).
+    Printable Latin-1 characters stand for themselves. The other bytes are mapped, in order, to the
+    characters from 256 on (Radford et al. 2019, https://github.com/openai/gpt-2, ``encoder.py``).
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = sorted(set(range(256)) - set(printable))
@@ -31,7 +31,7 @@ ALPHABET = _byte_alphabet()
 
 
 def byte_level(token: str) -> bytes:
-    """Return the bytes of a token of a byte-level vocabulary; of any other token, what it says."""
+    """Return the bytes of a token of a byte-level vocabulary, or of its text if it has others."""
     try:
         return bytes(ALPHABET[character] for character in token)
     except KeyError:
@@ -39,7 +39,7 @@ def byte_level(token: str) -> bytes:
 
 
 def sentencepiece(token: str) -> bytes:
-    """Return the bytes of a token of SentencePiece's: a mark for each space, ``<0xE2>`` a byte."""
+    """Return the bytes of a SentencePiece token; it marks spaces and spells bytes as ``<0xE2>``."""
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes.fromhex(token[3:5])
     return token.replace(SPACE_MARK, " ").encode(errors="surrogatepass")
@@ -49,14 +49,14 @@ SPELLINGS: tuple[Callable[[str], bytes], ...] = (byte_level, sentencepiece)
 
 
 class Spans(NamedTuple):
-    """The bytes of a text that its tokens stand for, from ``starts`` to ``ends`` of each."""
+    """The bytes of a text that its tokens stand for: from ``starts`` to ``ends``."""
 
     starts: np.ndarray
     ends: np.ndarray
 
 
 class Speller:
-    """Finds the bytes of each token, and proves them by the text.
+    """Finds the bytes of each token and checks them against the text.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ class Speller:
         Parameters
         ----------
         document : str
-            For the message.
+            Its id, for the message.
         ids : sequence of int
             The document's tokens, in order, without begin-of-sequence tokens.
         text : bytes
             The whole document in UTF-8.
         whole : bool
-            Whether the tokens are all of the document's; otherwise its beginning.
+            Whether the tokens cover the whole document; otherwise they cover its beginning.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class Speller:
             pieces = [self._bytes(spelling, token) for token in ids]
             spelled = b"".join(pieces)
             for before in (b"", b" "):
-                # Some tokenizers put a space before a text.
+                # Some tokenizers insert a space before the text.
                 expected = before + text
                 if spelled == expected if whole else expected.startswith(spelled):
                     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
@@ -105,8 +105,8 @@ class Speller:
         there = text[furthest : furthest + 20].decode(errors="replace")
         raise UserError(
             f"document '{document}': the tokens do not spell its text from byte {furthest:,} on "
-            f"({shown(there)}); expected a tokenizer that keeps every byte: a byte-level one, or "
-            "SentencePiece's with bytes for what its vocabulary lacks"
+            f"({shown(there)}); expected a tokenizer that keeps every byte: byte-level, or "
+            "SentencePiece with byte fallback"
         )
 
     def _bytes(self, spelling: Callable[[str], bytes], token: int) -> bytes:
@@ -115,13 +115,13 @@ class Speller:
             if token in self.added:
                 known[token] = self.added[token].encode()
             else:
-                # Beyond the vocabulary there is no text.
+                # Ids beyond the vocabulary have no text.
                 known[token] = spelling(self.tokenizer.convert_ids_to_tokens(int(token)) or "")
         return known[token]
 
 
 def _shared(a: bytes, b: bytes) -> int:
-    """Return how many bytes two strings have in common at their beginning."""
+    """Return the length of the longest common prefix of two byte strings."""
     size = min(len(a), len(b))
     if a[:size] == b[:size]:
         return size

@@ -1,8 +1,8 @@
 """Corpora: documents read from JSON lines, plain text, CSV and Parquet files into one table.
 
-The suffix determines a file's format, before an optional ``.gz`` or ``.zst``. Each reader yields
-rows, ``(line, values)``, as they come off the disk; ``read_documents`` checks every row in one
-place and collects the problems of all files, so that a user can fix them at once.
+The suffix of a file, before an optional ``.gz`` or ``.zst``, determines its format. Each reader
+yields rows, ``(line, values)``, as it reads them. ``read_documents`` checks every row and collects
+the problems of all files, so that a user can fix them together.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.storage.tables import provenance
 
-# Documents that are in memory, and in a row group of a file, at once: so many, or so many
-# characters, or one document that is longer.
+# Largest number of documents, and of their characters, in memory and in a row group. A longer
+# document makes up a batch by itself.
 MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
 
-# Groups that are shown and fitted by themselves: those of most documents.
+# Largest number of groups that are shown and fitted separately: those with the most documents.
 MOST_GROUPS = 24
 
 SCHEMA = pa.schema(
@@ -50,9 +50,10 @@ TAGS_FIELD = pa.field("tags", pa.large_string())
 
 
 class Document(NamedTuple):
-    """One text of a corpus, with its unique id and the group (genre or source) it is from.
+    """One text of a corpus, with its unique id and its group (genre or source).
 
-    ``tags`` are its words with their parts of speech, ``"The/DET cat/NOUN"``; None: not asked for.
+    ``tags`` holds its words with their parts of speech, ``"The/DET cat/NOUN"``, or None if tags
+    are not read.
     """
 
     id: str
@@ -64,17 +65,20 @@ class Document(NamedTuple):
 def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Iterator[Document]:
     """Yield the documents of a corpus, in the order of the files and of the rows in them.
 
-    Problems are raised when all has been read: what was yielded does not count then.
+    Problems are raised after everything has been read; the documents yielded before are then not
+    to be used.
 
     Parameters
     ----------
     files : iterable of str or Path
-        Files in JSON lines, plain text, CSV, TSV or Parquet, each perhaps in gzip or zstd.
-    settings : mapping
-        ``id``, ``text`` and ``group`` name the fields of a row; without ``id`` a row is called
-        after its file and number, without ``group`` its group is its file. ``split`` says
-        whether a plain-text file is one document (``"none"``, its id the file's name, its group
-        the folder's) or one a block between blank lines (``"blank-lines"``).
+        Files in JSON lines, plain text, CSV, TSV or Parquet, optionally compressed with gzip or
+        zstd.
+    settings : CorpusSettings
+        ``id``, ``text`` and ``group`` name the fields of a row. Without ``id`` the id is made of
+        the file's name and the row's number; without ``group`` the group is the file's name.
+        ``split`` says whether a plain-text file is one document (``"none"``: the id is the name
+        of the file, the group that of its folder) or each block between blank lines is one
+        (``"blank-lines"``).
 
     Yields
     ------
@@ -83,9 +87,9 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     Raises
     ------
     UserError
-        One line for each problem of all files: a missing file, an unknown suffix, a broken
+        If there are problems, with one line for each: a missing file, an unknown suffix, a broken
         archive, text that is not UTF-8, invalid JSON or CSV, a missing field, a value of the
-        wrong type, an empty document or one that is too long, an id that occurs twice or a file
+        wrong type, a document that is empty or too long, an id that occurs twice or a file
         without documents.
     """
     problems = Problems()
@@ -100,7 +104,7 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
                 f"{file}: no field '{settings.tags}' in plain text; expected tags in a file of "
                 "their own, or documents in a format with fields"
             )
-        # Plain text has no fields: its rows hold the text alone.
+        # The rows of plain text have no fields besides the text.
         fields = {"text": "text"} if suffix in PLAIN_TEXT else named_fields(settings)
         for line, row in file_rows(file, fields, whole, problems):
             rows_seen += 1
@@ -131,7 +135,7 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
 
 
 def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Yield the documents in lists that memory has room for, see ``MOST_DOCUMENTS``."""
+    """Yield the documents in lists that fit in memory, see ``MOST_DOCUMENTS``."""
     batch: list[Document] = []
     characters = 0
     for document in documents:
@@ -145,12 +149,12 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def schema_of(settings: CorpusSettings) -> pa.Schema:
-    """Return the columns of a corpus: ``tags`` is one only where it is asked for."""
+    """Return the columns of a corpus; ``tags`` is among them only if it is read."""
     return SCHEMA if settings.tags is None else SCHEMA.append(TAGS_FIELD)
 
 
 def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:
-    """Return the columns ``document``, ``text``, ``group``, perhaps ``tags``, as they come."""
+    """Yield tables with the columns ``document``, ``text``, ``group`` and, if read, ``tags``."""
     groups = pa.array([document.group for document in documents], pa.string())
     columns = [
         pa.array([document.id for document in documents], pa.string()),
@@ -169,7 +173,9 @@ def group_by_document(path: str | Path) -> dict[str, str]:
 
 
 def largest_groups(group_of: Mapping[str, str]) -> list[str]:
-    """Return the groups, in the order of the corpus; of very many, those of most documents.
+    """Return the groups in the order of the corpus, at most ``MOST_GROUPS`` of them.
+
+    If there are more, those with the most documents are kept.
 
     Parameters
     ----------
@@ -177,13 +183,13 @@ def largest_groups(group_of: Mapping[str, str]) -> list[str]:
         In the order of the corpus.
     """
     sizes = Counter(group_of.values())
-    # Sorting is stable: of equal groups, those that come first.
+    # Sorting is stable: among groups of equal size, the first ones are kept.
     kept = set(sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS])
     return [group for group in sizes if group in kept]
 
 
 def first_of_groups(path: str | Path) -> Iterator[str]:
-    """Yield the documents of a stored corpus: the first of each group, the second, and so on."""
+    """Yield the ids of documents, taking one of each group in turn."""
     groups: dict[str, list[str]] = {}
     for document, group in group_by_document(path).items():
         groups.setdefault(group, []).append(document)
@@ -194,7 +200,7 @@ def first_of_groups(path: str | Path) -> Iterator[str]:
 def stored_batches(
     path: str | Path, start: int = 0, stop: int | None = None, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows ``start`` to ``stop`` of a stored corpus, a row group of it at a time."""
+    """Yield the rows ``start`` to ``stop`` of a stored corpus, one row group at a time."""
     file = pq.ParquetFile(path, pre_buffer=False)
     first = 0
     for group in range(file.num_row_groups):
@@ -208,7 +214,7 @@ def stored_batches(
 
 @dataclass
 class Tally:
-    """What is in a corpus, counted while its documents pass.
+    """Counts over a corpus, updated as its documents pass.
 
     Attributes
     ----------
@@ -222,7 +228,7 @@ class Tally:
     _sha256: Any = attribute(default_factory=hashlib.sha256)
 
     def counting(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Yield the documents, and count them."""
+        """Yield the documents and count them."""
         for document in documents:
             self.documents += 1
             self.characters += len(document.text)
@@ -236,13 +242,14 @@ class Tally:
     def digest(self) -> str:
         """The SHA-256 of all ids, groups and texts, as hexadecimal digits.
 
-        Each string is preceded by its length in bytes, so that no two corpora share one stream.
+        Each string is preceded by its length in bytes, so that different corpora give different
+        streams.
         """
         return self._sha256.hexdigest()
 
 
 def corpus_record(name: str, tally: Tally, settings: CorpusSettings) -> dict[str, Any]:
-    """Return the provenance of a corpus: what is in it, not where it was."""
+    """Return the provenance of a corpus: its contents, not its location."""
     corpus = {
         "name": name,
         "digest": tally.digest,
@@ -253,7 +260,7 @@ def corpus_record(name: str, tally: Tally, settings: CorpusSettings) -> dict[str
 
 
 def corpus_summary(name: str, tally: Tally) -> str:
-    """Return one line in words, ``prompts: 128 documents in 13 groups, 112,345 characters``."""
+    """Return one line such as ``prompts: 128 documents in 13 groups, 112,345 characters``."""
     return (
         f"{name}: {counted(tally.documents, 'document')} in {counted(len(tally.groups), 'group')}, "
         f"{counted(tally.characters, 'character')}"
@@ -261,7 +268,7 @@ def corpus_summary(name: str, tally: Tally) -> str:
 
 
 def named_fields(settings: CorpusSettings) -> dict[str, str]:
-    """Return the fields to read from a row, by the part of a document they make."""
+    """Return the fields to read from a row, by the part of a document that each provides."""
     return {
         part: field
         for part in ("id", "group", "text", "tags")
@@ -270,12 +277,12 @@ def named_fields(settings: CorpusSettings) -> dict[str, str]:
 
 
 def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:
-    """Return what keeps ``row[field]`` from being a document's id, group or text, or None."""
+    """Return why ``row[field]`` cannot be a document's id, group or text, or None if it can."""
     if field not in row:
         return f"no field '{field}'; found {listed(row)}{nearest(field, row)}"
     value = row[field]
     if part == "tags" and value in (None, ""):
-        return None  # nobody has tagged this document
+        return None  # The document has no tags.
     if value is None or (isinstance(value, str) and not value.strip()):
         return f"the {part} is empty; expected {'words' if part == 'text' else 'a value'}"
     # True and False are integers to Python, not to a user.

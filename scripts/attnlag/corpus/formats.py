@@ -25,36 +25,36 @@ FORMATS = (*JSON_LINES, *PLAIN_TEXT, *DELIMITERS, PARQUET)
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 MOST_PROBLEMS = 50
 
-# A file may be a line without end, or a few bytes that unpack to one. What is longer than these
-# is refused, so that memory is bounded: a document in bytes, as it stands in its file, an id or
-# a group in characters, and a Parquet file that is compressed once more, and so is unpacked whole.
+# A file may consist of one endless line, or of a few bytes that unpack to one. These limits bound
+# the memory: the bytes of a document as stored, the characters of an id or a group, and the bytes
+# of a Parquet file that is compressed once more and therefore has to be unpacked whole.
 LONGEST_DOCUMENT = 64_000_000
 LONGEST_NAME = 1_000
 LARGEST_UNPACKED = 1_000_000_000
 
-# A row's line in its file (its number in a Parquet file, None where the file is the document)
-# and its values by field name.
+# The line of a row in its file (its number in a Parquet file, None if the whole file is one
+# document) and its values by field name.
 Row = tuple[int | None, dict[str, Any]]
 
 
 @dataclass
 class Problems:
-    """The problems of a corpus: the first of them, and how many there are."""
+    """The first problems of a corpus and their total number."""
 
     first: list[str] = attribute(default_factory=list)
     count: int = 0
 
     def add(self, problem: str) -> None:
-        """Keep a problem if it is one of the first."""
+        """Count a problem, and keep it if it is among the first."""
         self.count += 1
         if self.count <= MOST_PROBLEMS:
             self.first.append(problem)
 
 
 def name_parts(file: Path) -> tuple[str, str, str]:
-    """Return a file's stem, the suffix of its format and that of its compression, or ``""``.
+    """Return a file's stem, the suffix of its format and that of its compression (or ``""``).
 
-    Only these two suffixes leave the stem: ``notes.v2.jsonl.gz`` is ``notes.v2``.
+    Only these two suffixes are removed: the stem of ``notes.v2.jsonl.gz`` is ``notes.v2``.
     """
     compression = file.suffix.lower()
     if compression in COMPRESSIONS:
@@ -65,12 +65,12 @@ def name_parts(file: Path) -> tuple[str, str, str]:
 
 
 def folder_name(file: Path) -> str:
-    """Return the name of the folder that a file is in, for a relative path too."""
+    """Return the name of a file's folder; the path may be relative."""
     return Path(os.path.abspath(file)).parent.name
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names in quotes, the first ten of them, or ``nothing``."""
+    """Return the first ten names in quotes, or ``nothing``."""
     quoted = [repr(name if len(name) <= 40 else f"{name[:40]}…") for name in names]
     return ", ".join(quoted[:10] + ["…"] * (len(quoted) > 10)) or "nothing"
 
@@ -78,27 +78,27 @@ def listed(names: Iterable[str]) -> str:
 def file_rows(
     file: Path, fields: Mapping[str, str], whole: bool, problems: Problems
 ) -> Iterator[Row]:
-    """Yield the rows of one file; what keeps it from being read is added to ``problems``.
+    """Yield the rows of one file, and add what prevents its reading to ``problems``.
 
     Parameters
     ----------
     file : Path
-        Its suffixes say how to read it.
+        Its suffixes determine how it is read.
     fields : mapping
         The fields needed, by part of a document; other columns may stay unread.
     whole : bool
-        Whether a plain-text file is one row, not one a block.
+        Whether a plain-text file is one row; otherwise each of its blocks is one.
     problems : Problems
-        Is extended; nothing is raised for a file that cannot be read.
+        Extended in place; a file that cannot be read raises nothing.
     """
     _, suffix, compression = name_parts(file)
     if suffix not in FORMATS:
         problems.add(
             f"{file}: files ending in '{suffix}' are not read; expected {', '.join(FORMATS)}, "
-            f"each perhaps with {' or '.join(COMPRESSIONS)} after it{nearest(suffix, FORMATS)}"
+            f"optionally followed by {' or '.join(COMPRESSIONS)}{nearest(suffix, FORMATS)}"
         )
         return
-    # A pipe or a device could be opened, and never end.
+    # Reading a pipe or a device might never end.
     if problem := unreadable(file):
         problems.add(f"{file}: {problem}")
         return
@@ -106,12 +106,12 @@ def file_rows(
         with file.open("rb") as stored:
             stream: Any = stored
             if compression:
-                # Python's gzip module would do for .gz; for .zst Arrow needs no further package.
+                # Arrow reads .zst without a further package.
                 stream = pa.CompressedInputStream(stored, COMPRESSIONS[compression])
                 stream = io.BufferedReader(stream)
             if suffix == PARQUET:
-                # Parquet is read from its end, which a compressed stream cannot seek to.
-                # Otherwise not as a file of Python's: see tables.write_parts.
+                # Parquet is read from its end, and a compressed stream cannot seek. An
+                # uncompressed file is passed as a path for the reason in tables.write_parts.
                 source = unpacked(stream, file) if compression else pa.OSFile(str(file))
                 yield from parquet_rows(source, file, fields, problems)
             else:
@@ -125,7 +125,7 @@ def file_rows(
     except UserError as error:
         problems.add(str(error))
     except MemoryError:
-        raise  # which Arrow's is too
+        raise  # Arrow's error is an OSError too.
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         kind = COMPRESSIONS.get(compression, "Parquet" if suffix == PARQUET else "a file")
@@ -133,18 +133,18 @@ def file_rows(
 
 
 def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
-    """Return all of a compressed stream, to be read from any place."""
+    """Return the whole content of a compressed stream, which can be read from any position."""
     content = stream.read(LARGEST_UNPACKED + 1)
     if len(content) > LARGEST_UNPACKED:
         raise UserError(
-            f"{file}: unpacks to more than {LARGEST_UNPACKED // 10**6:,} MB; expected Parquet that "
-            "is compressed within itself only"
+            f"{file}: unpacks to more than {LARGEST_UNPACKED // 10**6:,} MB; expected Parquet with "
+            "its internal compression only"
         )
     return pa.BufferReader(content)
 
 
 class Lines:
-    """The lines of a UTF-8 stream, line ends and all, without a byte order mark.
+    """The lines of a UTF-8 stream, with their line ends and without a byte order mark.
 
     Parameters
     ----------
@@ -155,8 +155,8 @@ class Lines:
     Raises
     ------
     UserError
-        At the first line that is no text in UTF-8, or when the lines since ``begin_document`` have
-        more than ``LONGEST_DOCUMENT`` bytes.
+        At the first line that is not text in UTF-8, or when the lines since ``begin_document``
+        have more than ``LONGEST_DOCUMENT`` bytes.
     """
 
     def __init__(self, stream: BinaryIO, file: Path):
@@ -165,7 +165,7 @@ class Lines:
         self.begin_document()
 
     def begin_document(self) -> None:
-        """Count from here: the next line is that of another document."""
+        """Start counting bytes anew: the next line begins another document."""
         self.size = 0
         self.start = self.number + 1
 
@@ -183,7 +183,7 @@ class Lines:
                 f"{self._file}:{self.start}: more than {LONGEST_DOCUMENT // 10**6} MB in one "
                 "document, which starts here; expected at most that, or several documents"
             )
-        # UTF-16 has zeros, which UTF-8 may have, but no text.
+        # Zeros are valid UTF-8, but they do not occur in text; UTF-16 is full of them.
         bad = line.find(0)
         try:
             text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
@@ -222,7 +222,7 @@ def csv_rows(
     lines: Lines, delimiter: str, file: Path, fields: Mapping[str, str], problems: Problems
 ) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file, each with the line that it starts on."""
-    csv.field_size_limit(sys.maxsize)  # The default refuses texts beyond 131,072 characters.
+    csv.field_size_limit(sys.maxsize)  # The default limit is 131,072 characters.
     # Without strict, a quote that is never closed would swallow the rest of the file.
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -239,7 +239,7 @@ def csv_rows(
             return
         if cells is None:
             return
-        if not cells:  # a blank line
+        if not cells:  # The line is blank.
             continue
         if not header:
             header = cells
@@ -257,7 +257,7 @@ def csv_rows(
 def parquet_rows(
     source: Any, file: Path, fields: Mapping[str, str], problems: Problems
 ) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, numbered from 1; only the columns needed are read."""
+    """Yield the rows of a Parquet file, numbered from 1, reading only the columns needed."""
     parquet = pq.ParquetFile(source)
     schema = parquet.schema_arrow
     if not has_columns(schema.names, fields, str(file), problems):
@@ -265,8 +265,8 @@ def parquet_rows(
     wrong = [name for part, name in fields.items() if not serves_as(part, schema.field(name).type)]
     for name in wrong:
         problems.add(
-            f"{file}: the column '{name}' is {schema.field(name).type}; expected strings (whole "
-            "numbers may be ids and groups)"
+            f"{file}: the column '{name}' is {schema.field(name).type}; expected strings (or, for "
+            "ids and groups, whole numbers)"
         )
     if wrong:
         return
@@ -292,10 +292,10 @@ def serves_as(part: str, kind: pa.DataType) -> bool:
 
 
 def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
-    """Return how many rows of a Parquet file to have in memory at once.
+    """Return the number of rows of a Parquet file to hold in memory at once.
 
-    A value may be stored once for all rows that have it. None is larger than what all of a row
-    group unpack to, which bounds what a batch can take.
+    A value may be stored once for all rows that share it. No value is larger than its unpacked
+    row group, which bounds the memory of a batch.
     """
     largest = 1
     for group in range(parquet.num_row_groups):
@@ -316,7 +316,7 @@ def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
 def has_columns(
     names: list[str], fields: Mapping[str, str], place: str, problems: Problems
 ) -> bool:
-    """Return whether each field is one column, and only one; if not, say so in ``problems``."""
+    """Return whether each field is exactly one column; add a problem for each that is not."""
     wrong = [field for field in dict.fromkeys(fields.values()) if names.count(field) != 1]
     for field in wrong:
         alike = "" if field in names else nearest(field, names)
@@ -326,14 +326,14 @@ def has_columns(
 
 
 def whole_text(lines: Iterable[str]) -> Iterator[Row]:
-    """Yield a plain-text file that is not empty as one row, without the line ends at its end."""
+    """Yield a plain-text file as one row without trailing line ends; nothing if it is empty."""
     normalised = [line.replace("\r\n", "\n") for line in lines]
     if normalised:
         yield None, {"text": "".join(normalised).rstrip("\n")}
 
 
 def text_blocks(lines: Lines) -> Iterator[Row]:
-    """Yield each block of lines between blank lines as one row, with the line it starts on."""
+    """Yield each block of lines between blank lines as one row, with its first line number."""
     for blank, block in groupby(lines, key=lambda line: not line.strip()):
         if blank:
             for _ in block:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # The check of a configuration imports this module, and computes nothing.
+    # Checking a configuration imports this module but does not need numpy.
     import numpy as np
 
 
 def log_frequencies(token_counts: Path) -> np.ndarray:
-    """Return the log of the share of each token id in a corpus; NaN for one that does not occur."""
+    """Return the log relative frequency of each token id in a corpus; NaN if it does not occur."""
     import numpy as np
     import pyarrow.parquet as pq
 

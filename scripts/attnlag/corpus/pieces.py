@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 
-# For a token without characters, as at the start of a sequence, and one within a character.
+# Shown for a begin-of-sequence token, which has no characters, and for a part of a character.
 EMPTY, WITHIN = "⊢", "·"
 
 
 def token_texts(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[str]:
-    """Return what each token of a sequence stands for.
+    """Return the text that each token of a sequence stands for.
 
     Parameters
     ----------
     text : str
-        The document's.
+        The text of the document.
     starts, ends : sequences of int
-        Places of characters. A character of several tokens is shown with the first of them;
-        what no token stands for is shown with the one that follows.
+        Character offsets into the text. A character that spans several tokens is shown with the
+        first of them; text between tokens is shown with the token that follows.
     """
     found = []
     done = starts[0] if len(starts) else 0

@@ -35,9 +35,9 @@ SCHEMA = pa.schema(
 
 
 def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict[str, np.ndarray]:
-    """Return which word each token of a text is a piece of.
+    """Return the word that each token of a text belongs to.
 
-    A token belongs to the word that holds its first byte that is no white space.
+    A token belongs to the word that contains its first byte that is not white space.
 
     Parameters
     ----------
@@ -47,17 +47,17 @@ def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict
     words : Words
         The words of the text, in order.
     control : (tokens,) bool array
-        Control tokens, which are no pieces of words.
+        Control tokens, which belong to no word.
 
     Returns
     -------
     columns : dict of (tokens,) arrays
-        ``word``, its number in the document, from 0; ``piece``, the token's number among the
-        tokens of its word, and ``pieces``, how many these are; ``word_initial`` and
-        ``word_final``, whether it holds the word's first and last byte; ``words_touched``, the
-        number of words that it holds bytes of; ``token_characters``, the number of characters
-        that begin in it. Control tokens and those of white space alone have -1 as ``word`` and
-        ``piece``, and 0 ``pieces``.
+        ``word``, the number of the word in the document, from 0; ``piece``, the number of the
+        token within its word; ``pieces``, the number of tokens of the word; ``word_initial`` and
+        ``word_final``, whether the token contains the first and the last byte of the word;
+        ``words_touched``, the number of words that share bytes with the token; and
+        ``token_characters``, the number of characters that begin in the token. Control tokens
+        and tokens of white space have -1 for ``word`` and ``piece`` and 0 for ``pieces``.
     """
     data = np.frombuffer(text.encode(), np.uint8)
     # Continuation bytes of UTF-8 are 10xxxxxx.
@@ -66,7 +66,7 @@ def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict
     characters = np.concatenate([[0], np.cumsum(begins)])
     white = np.fromiter((character.isspace() for character in text), bool, len(text))
     solid = np.flatnonzero(~white[characters[1:] - 1])
-    # The first byte at or after each token's start that is no white space.
+    # The first byte from the start of each token on that is not white space.
     first = np.append(solid, len(data))[np.searchsorted(solid, spans.starts)]
     inside = (first < spans.ends) & ~control
 
@@ -106,17 +106,18 @@ def describe(
     zipf: Callable[[str], float] | None,
     **common: Any,
 ) -> Iterator[pa.Table]:
-    """Yield the rows of documents, a table for each batch of them.
+    """Yield the rows of documents, one table per batch.
 
     Parameters
     ----------
     batches : iterable of lists of Tokenized
     words_of : callable
-        Yields the words of documents, and whether they have tags.
+        Yields the words of each document and whether they have tags.
     counts : dict
-        Documents, documents with tags (``tagged``) and tokens are added to it.
+        Receives the numbers of documents, of documents with tags (``tagged``) and of tokens.
     groups : sequence of str or None
-        Groups in the language of the tags and frequencies; None: all. The others get neither.
+        Groups in the language of the tags and frequencies; None for all. The other groups get
+        neither.
     zipf, common
         See `table`.
     """
@@ -146,7 +147,7 @@ def table(
     zipf: Callable[[str], float] | None,
     log_frequencies: np.ndarray,
 ) -> pa.Table:
-    """Return the rows of a document, one per token, in the order of the norms.
+    """Return the rows of a document, one per token, in the same order as the norms.
 
     Parameters
     ----------
@@ -156,15 +157,15 @@ def table(
     tagged : bool
         Whether the words have tags.
     speller : Speller
-        That of the tokenizer.
+        Finds the bytes of the tokenizer's tokens.
     bos : int
-        Begin-of-sequence tokens at the start of each sequence.
+        Number of begin-of-sequence tokens at the start of each sequence.
     whole : bool
-        Whether the sequences hold the whole text, not its beginning alone.
+        Whether the sequences cover the whole text; otherwise they cover its beginning.
     zipf : callable or None
-        Gives the Zipf frequency of a word, 0 if it is not known; None: none is known.
+        Returns the Zipf frequency of a word, 0 if it is unknown; None if no frequencies are known.
     log_frequencies : (vocabulary,) array
-        Log of each token's share in the corpus.
+        Log relative frequency of each token in the corpus.
 
     Returns
     -------
@@ -182,7 +183,7 @@ def table(
     own = position >= bos
     data = document.text.encode()
     spans = _with_empty(speller.spans(document.document, ids[own].tolist(), data, whole=whole), own)
-    # A control token is no word, where it stands for text and where it does not.
+    # A control token belongs to no word, whether or not it stands for text.
     control = ~own | np.isin(ids, list(speller.special))
     columns = of_words(document.text, spans, words, control)
     if not tagged:
@@ -194,7 +195,7 @@ def table(
     if zipf is not None:
         bounds = zip(words.starts.tolist(), words.ends.tolist(), strict=True)
         known[:-1] = [zipf(document.text[start:end]) for start, end in bounds]
-    # Tokens of no word have the last entry.
+    # Tokens without a word index the last entry.
     frequency = known[columns["word"]]
     rows = {
         "document": pa.array([document.document] * len(ids)).dictionary_encode(),
@@ -214,7 +215,7 @@ def table(
 
 
 def _with_empty(spans: Spans, held: np.ndarray) -> Spans:
-    """Return the spans of all tokens, given those of some: the others are empty, where they stand.
+    """Return the spans of all tokens, given those of some; the others get empty spans in place.
 
     Parameters
     ----------
@@ -222,7 +223,7 @@ def _with_empty(spans: Spans, held: np.ndarray) -> Spans:
     held : (tokens,) bool array
         The tokens that have a span.
     """
-    # An empty span begins where the one after it does.
+    # An empty span begins where the next span begins.
     place = np.cumsum(held) - held
     after = np.append(spans.starts, spans.ends[-1:] if len(spans.ends) else [0])[place]
     starts, ends = after.copy(), after.copy()
@@ -233,7 +234,7 @@ def _with_empty(spans: Spans, held: np.ndarray) -> Spans:
 def _texts(
     ids: np.ndarray, spans: Spans, own: np.ndarray, data: bytes, speller: Speller
 ) -> list[str]:
-    """Return the text of each token; part of a character becomes a replacement character."""
+    """Return the text of each token, with a replacement character for part of a character."""
     return [
         data[start:end].decode(errors="replace") if of_text else speller.added.get(token, "")
         for token, start, end, of_text in zip(

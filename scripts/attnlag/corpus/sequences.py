@@ -26,7 +26,7 @@ class Tokenized(NamedTuple):
 
 
 def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
-    """Yield the documents of a shard with their tokens, in order, some at a time.
+    """Yield the documents of a shard with their tokens, in order and in batches.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
         if not rows:
             return
     raise UserError(
-        f"{tokens}: found the document '{document}', which the corpus lacks there; expected the "
-        "corpus that the tokens are of"
+        f"{tokens}: found the document '{document}', which the corpus lacks at that place; "
+        "expected the corpus that was tokenized"
     )
 
 

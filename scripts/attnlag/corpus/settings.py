@@ -11,13 +11,13 @@ class CorpusSettings:
     Attributes
     ----------
     id, group : str or None
-        Fields with a document's id and group; None: they are made from the file's name.
+        Fields with a document's id and group; if None, these come from the file's name.
     text : str
         Field with the text.
     split : {"none", "blank-lines"}
-        Whether a plain text file is one document, or one a block between blank lines.
+        Whether a plain text file is one document or each block between blank lines is one.
     tags : str or None
-        Field with the words and their parts of speech; None: it is not read.
+        Field with the words and their parts of speech; if None, no tags are read.
     """
 
     id: str | None
@@ -34,13 +34,13 @@ class TokensSettings:
     Attributes
     ----------
     max_length : int or None
-        Longest sequence in tokens; None: the model's context length.
+        Longest sequence in tokens; None for the model's context length.
     long_documents : {"split", "truncate"}
-        Windows of a longer document, or its beginning only.
+        Whether a longer document is split into windows or truncated.
     prepend_bos : bool or "auto"
-        Begin-of-sequence token before each sequence; "auto": as the tokenizer does.
+        Whether each sequence begins with a begin-of-sequence token; "auto" follows the tokenizer.
     special_in_text : {"text", "token", "refuse"}
-        What becomes of text that looks like a control token.
+        Treatment of text that looks like a control token.
     shards : int
         Number of shards of the corpus.
     """
@@ -54,18 +54,18 @@ class TokensSettings:
 
 @dataclass(frozen=True)
 class PropertiesSettings:
-    """What is told of each token: where words and their parts of speech come from.
+    """The source of words, their parts of speech and their frequencies.
 
     Attributes
     ----------
     package, version, sha256 : str or None
         A package with a spaCy pipeline, its exact version and the digest of its files.
     given : {"column", "file"} or None
-        Where words come with their tags: in the corpus, or in a file of their own.
+        Where tagged words are given: in a column of the corpus or in a file of their own.
     language : str or None
-        Language of the words, for their frequencies; None: these are not known.
+        Language of the words, for their frequencies; None if these are unknown.
     groups : tuple of str or None
-        Groups of documents that all this holds for; None: all of them.
+        Groups of documents that these settings apply to; None for all.
     """
 
     package: str | None

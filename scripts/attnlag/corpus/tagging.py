@@ -1,4 +1,4 @@
-"""The words of a text and their parts of speech: by a tagger, as given, or words alone."""
+"""The words of a text and their parts of speech, from a tagger or a file, or words alone."""
 
 import hashlib
 import itertools
@@ -18,16 +18,16 @@ from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tags import NONE, UPOS
 from attnlag.errors import UserError, nearest, shown, told_as
 
-# Parts of a spaCy pipeline that lead to the universal tags; the others are not run.
+# Components of a spaCy pipeline that produce the universal tags; the others are not run.
 COMPONENTS = ("tok2vec", "transformer", "tagger", "morphologizer", "attribute_ruler")
-# Characters that are tagged as one text; a longer one is cut at the last line end or space before.
+# Longest text in characters that is tagged at once; a longer one is cut at a line end or a space.
 LONGEST_PART = 20_000
-# Texts that go through the pipeline together: its vectors for all their words are in memory.
+# Number of texts that are tagged together; the vectors of all their words are in memory.
 BATCH = 8
 
 
 class Words(NamedTuple):
-    """The words of a text, in order: where each begins and ends in characters, and its tag."""
+    """The words of a text, in order: the characters where each begins and ends, and its tag."""
 
     starts: np.ndarray
     ends: np.ndarray
@@ -50,7 +50,7 @@ def _trimmed(start: int, word: str, tag: str) -> tuple[int, int, str]:
 def untagged_words(text: str) -> Words:
     """Return the words between the default word boundaries of Unicode (UAX 29), without tags.
 
-    Punctuation marks are words of their own, and so are the characters of Chinese.
+    Each punctuation mark and each Chinese character is a word of its own.
     """
 
     def found() -> Iterator[tuple[int, int, str]]:
@@ -64,20 +64,20 @@ def untagged_words(text: str) -> Words:
 
 
 def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Words:
-    """Return the words of a text that come with their tags, as someone else has split it.
+    """Return the words of a text that was split and tagged elsewhere.
 
     Parameters
     ----------
     text : str
     pairs : iterable of (word, tag)
-        In the order of the text: all of it but for white space.
+        In the order of the text, covering all of it except white space.
     place : str
-        Where they are from, for messages.
+        Source of the pairs, for messages.
 
     Raises
     ------
     UserError
-        If they are not the words of this text, or a tag is none of the universal ones.
+        If the words are not those of the text, or a tag is not a universal tag.
     """
 
     def found() -> Iterator[tuple[int, int, str]]:
@@ -90,15 +90,15 @@ def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Word
                 )
             if not word or not text.startswith(word, end):
                 raise UserError(
-                    f"{place}, word {number}: found {shown(word)}, expected what the text has "
-                    f"there: {shown(text[end : end + 20])}"
+                    f"{place}, word {number}: found {shown(word)}, expected the text at that "
+                    f"place: {shown(text[end : end + 20])}"
                 )
             yield end, end + len(word), tag
             end = _next_word(text, end + len(word))
         if end < len(text):
             raise UserError(
-                f"{place}: found no word after the last one; expected all of the text, which has "
-                f"{shown(text[end : end + 20])} there"
+                f"{place}: found no more words; expected the rest of the text: "
+                f"{shown(text[end : end + 20])}"
             )
 
     return _words(found())
@@ -116,7 +116,7 @@ def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
     Raises
     ------
     UserError
-        If one has no tag.
+        If a word has no tag.
     """
     pairs = []
     for number, item in enumerate(tags.split(), 1):
@@ -133,12 +133,12 @@ def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
 
 
 def no_tags(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
-    """Yield words alone."""
+    """Yield the words of the documents without tags."""
     return ((untagged_words(document.text), False) for document in documents)
 
 
 def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
-    """Yield the words and tags that come with the documents, where there are any."""
+    """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
         if document.tags:
             place = f"the tags of document '{document.document}'"
@@ -148,14 +148,14 @@ def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
 
 
 class FromFile:
-    """The words and tags of a file, see `read_tags`."""
+    """The words and tags from a file, see `read_tags`."""
 
     def __init__(self, path: Path, documents: Iterable[str]):
         self.path = path
         self.pairs = read_tags(path, documents)
 
     def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
-        """Yield the words and tags of the documents, where the file has any."""
+        """Yield the words of the documents, with the tags that the file gives, if any."""
         for document in documents:
             if pairs := self.pairs.get(document.document):
                 place = f"{self.path}: document '{document.document}'"
@@ -180,7 +180,7 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
     Raises
     ------
     UserError
-        If the file lacks a column, or has a document that the corpus lacks.
+        If the file lacks a column or has a document that is not in the corpus.
     """
     with told_as(f"{path}: cannot be read as CSV, TSV or Parquet"):
         if path.suffix == ".parquet":
@@ -214,23 +214,23 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
 
 
 class Tagger:
-    """A spaCy pipeline from a package, as far as it gives universal part-of-speech tags.
+    """The part of a packaged spaCy pipeline that gives universal part-of-speech tags.
 
     Parameters
     ----------
     package, version : str
-        The package that has it, and its exact version.
+        The package that contains the pipeline and its exact version.
     sha256 : str
-        Digest of its files, see `pipeline_digest`.
+        Digest of the pipeline's files, see `pipeline_digest`.
 
     Raises
     ------
     UserError
-        If spaCy or the package is not installed, has another version or other files.
+        If spaCy or the package is not installed, or its version or files differ.
     """
 
     def __init__(self, package: str, version: str, sha256: str):
-        # Its import takes a second, and no one without a tagger needs it.
+        # The import takes a second and is needed only with a tagger.
         installed = installed_version(package)
         if installed is None or installed_version("spacy") is None:
             lacks = package if installed is None else "spacy"
@@ -241,7 +241,7 @@ class Tagger:
         if installed != version:
             raise UserError(
                 f"the tagger {package}: found version {installed}, expected {version}, as "
-                "configured; install that one, or state this one with its sha256"
+                "configured; install that version, or state the installed one with its sha256"
             )
         folder = pipeline_folder(package)
         if (found := pipeline_digest(folder)) != sha256:
@@ -258,7 +258,7 @@ class Tagger:
             )
 
     def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
-        """Yield the words of the documents with their tags; white space is no word."""
+        """Yield the words of the documents with their tags, leaving out white space."""
         parts = (
             (part, (number, start))
             for number, document in enumerate(documents)
@@ -276,7 +276,7 @@ class Tagger:
 
 
 def parts_of(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the parts of a long text and where each begins, cut after a line end or a space."""
+    """Yield the parts of a long text, cut after a line end or a space, and their offsets."""
     start = 0
     while len(text) - start > LONGEST_PART:
         stop = start + LONGEST_PART
@@ -289,7 +289,7 @@ def parts_of(text: str) -> Iterator[tuple[int, str]]:
 
 
 def installed_version(package: str) -> str | None:
-    """Return the version of an installed package; None for one that is not installed."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -297,7 +297,7 @@ def installed_version(package: str) -> str | None:
 
 
 def pipeline_folder(package: str) -> Path:
-    """Return the folder of the spaCy pipeline in an installed package: that of its config.cfg."""
+    """Return the folder in an installed package that holds a spaCy pipeline (its config.cfg)."""
     files = metadata.files(package) or []
     folders = [Path(str(f.locate())).parent for f in files if f.name == "config.cfg"]
     if len(folders) != 1:

@@ -5,6 +5,6 @@ UPOS = (
     *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON"),
     *("PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
 )
-# What tokens have that are no words: white space alone, and those that nobody tagged.
+# Tags of tokens that are not words: white space, and text without tags.
 SPACE, NONE = "SPACE", "none"
 TAGS = (*UPOS, SPACE, NONE)

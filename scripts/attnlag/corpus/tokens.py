@@ -1,4 +1,4 @@
-"""From documents to sequences of tokens: windows of long documents, begin-of-sequence tokens."""
+"""Sequences of tokens from documents, with windows of long documents."""
 
 import json
 import re
@@ -28,15 +28,15 @@ SCHEMA = pa.schema(
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """Return the tokenizer of a model folder; it must know the character offsets of its tokens.
+    """Return the tokenizer of a model folder, which must give character offsets.
 
-    tokenizer.json is read as it stands where ``fetch_model`` found that it holds the whole of it.
+    tokenizer.json is loaded directly if ``fetch_model`` found that it is complete.
 
     Raises
     ------
     UserError
         If the tokenizer cannot be loaded, or transformers has only a slow one for the model,
-        which knows no offsets.
+        which gives no offsets.
     """
     kind: Any
     record = Path(folder) / SOURCE_RECORD
@@ -58,20 +58,20 @@ def load_tokenizer(folder: str | Path) -> Any:
 def within_vocabulary(
     tables: Iterable[pa.Table], size: int | None, folder: str | Path
 ) -> Iterator[pa.Table]:
-    """Pass on tables of ``SCHEMA`` whose tokens the embedding of a model has.
+    """Yield tables of ``SCHEMA`` after checking that the model's embedding has their tokens.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
     size : int or None
-        Number of tokens that the embedding has, if the model's config states it.
+        Number of tokens in the embedding, or None if the model's config does not state it.
     folder : path
         The model's folder, for the message.
 
     Raises
     ------
     UserError
-        If it lacks one; names the first.
+        If the embedding lacks a token. The message names the first such token.
     """
     for table in tables:
         ids = table["input_ids"].combine_chunks()
@@ -90,16 +90,17 @@ def within_vocabulary(
 
 
 def about_tokens(texts: pa.Array) -> np.ndarray:
-    """Return how many tokens each text has, roughly: one a word, and one a character that is none.
+    """Return an estimate of the number of tokens of each text: its words and other characters.
 
-    Words are runs of the letters A to Z. Characters would be a worse guess: a token of prose has
-    four of them, of a table or of Chinese one. (To know, every shard would tokenize all.)
+    Words are runs of the letters A to Z. The number of characters would be a worse estimate: a
+    token has four of them in prose, but one in a table or in Chinese. The exact number would need
+    every shard to tokenize the whole corpus.
     """
     return pc.count_substring_regex(texts, r"[A-Za-z]+|[^A-Za-z\s]").to_numpy() + 1
 
 
 def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:
-    """Return where each shard begins and the last ends: contiguous, whole documents, like sizes.
+    """Return the bounds of contiguous shards of whole documents, of similar size.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:
     ends = np.cumsum(sizes, dtype=np.int64)
     aims = ends[-1] * np.arange(1, shards) / shards
     bounds = np.concatenate([[0], np.searchsorted(ends, aims) + 1, [len(sizes)]])
-    # Every shard gets a document, however uneven the documents are.
+    # Every shard gets a document, however uneven their sizes are.
     for i in range(1, shards):
         bounds[i] = max(bounds[i], bounds[i - 1] + 1)
         bounds[i] = min(bounds[i], len(sizes) - (shards - i))
@@ -126,7 +127,7 @@ def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:
 def adds_bos(tokenizer: Any, prepend_bos: str | bool) -> bool:
     """Return whether sequences begin with the begin-of-sequence token.
 
-    ``"auto"`` does what the tokenizer does by itself when it is given a text.
+    ``"auto"`` follows the tokenizer's own default.
     """
     if prepend_bos == "auto":
         return tokenizer.bos_token_id is not None and (
@@ -156,9 +157,9 @@ COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos"
 
 
 def special_tokens(tokenizer: Any) -> re.Pattern[str] | None:
-    """Return a pattern of the texts that a tokenizer turns into control tokens; None without any.
+    """Return a pattern for text that a tokenizer turns into control tokens; None if there is none.
 
-    Longer ones first, as the tokenizer reads them.
+    Longer texts come first, as in the tokenizer.
     """
     texts = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special and str(t)}
     longest_first = sorted(texts, key=lambda text: (-len(text), text))
@@ -175,7 +176,7 @@ def tokenize(
     prepend_bos: str | bool,
     special_in_text: str,
 ) -> Iterator[pa.Table]:
-    """Tokenize documents into one row per sequence, a table for each batch of documents.
+    """Tokenize documents into one row per sequence and one table per batch of documents.
 
     Parameters
     ----------
@@ -186,15 +187,16 @@ def tokenize(
     max_length : int or None
         Longest sequence in tokens, a begin-of-sequence token included; None for no limit.
     long_documents : {"split", "truncate"}
-        What happens to a document with more tokens.
+        Treatment of a document with more tokens.
     prepend_bos : {"auto", True, False}
         Whether each sequence begins with the begin-of-sequence token.
     special_in_text : {"text", "token", "refuse"}
-        What becomes of text that looks like a control token, ``<|endoftext|>`` or ``<unk>``.
+        Treatment of text that looks like a control token, such as ``<|endoftext|>`` or ``<unk>``.
     counts : dict
-        Filled while the batches are read: documents, sequences, tokens, documents split, documents
-        truncated, tokens cut off, ``bos``: begin-of-sequence tokens at the start of each
-        sequence (0 or 1), and ``special_in_text``: places that look like control tokens.
+        Filled while the batches are read: numbers of documents, sequences, tokens, documents
+        split, documents truncated and tokens cut off; ``bos``, the number of begin-of-sequence
+        tokens at the start of each sequence (0 or 1); and ``special_in_text``, the number of
+        places that look like control tokens.
 
     Yields
     ------
@@ -206,8 +208,8 @@ def tokenize(
     Raises
     ------
     UserError
-        If the longest sequence has no room for more than a begin-of-sequence token, or a text
-        looks like a control token and is to be refused.
+        If the longest sequence has no room for a token besides the begin-of-sequence token, or
+        text looks like a control token and ``special_in_text`` is ``"refuse"``.
     """
     bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
     size = None if max_length is None else max_length - len(bos)
@@ -231,7 +233,7 @@ def tokenize(
             return_offsets_mapping=True,
             return_attention_mask=False,
             verbose=False,
-            # Whether what looks like a control token is read as text.
+            # Whether text that looks like a control token is read as text.
             split_special_tokens=special_in_text != "token",
         )
         for document, ids, offsets, found in zip(
@@ -260,7 +262,7 @@ def tokenize(
 def _refuse_special(
     documents: list[str], texts: list[str], places: list[list[int]], special: re.Pattern[str] | None
 ) -> None:
-    """Name the documents whose text looks like a control token, if there are any."""
+    """Raise UserError if the text of a document looks like a control token."""
     problems = [
         f"document '{document}', character {found[0] + 1}: found "
         f"'{special.match(text, found[0])[0]}', which looks like a control token of the model"  # type: ignore[index,union-attr]
@@ -274,7 +276,7 @@ def _refuse_special(
 
 
 def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Count how often each token occurs in sequences, begin-of-sequence tokens included.
+    """Count the occurrences of each token in sequences, begin-of-sequence tokens included.
 
     Parameters
     ----------
@@ -288,7 +290,7 @@ def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """
     counts = np.zeros(0, np.int64)
     for batch in batches:
-        # Flattened, a list array leaves out what lies before and after its slice.
+        # flatten() leaves out the values before and after the slice of a list array.
         found = np.bincount(batch.column("input_ids").flatten().to_numpy(), minlength=len(counts))
         found[: len(counts)] += counts
         counts = found
@@ -307,15 +309,15 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
     corpus : pyarrow.Table
         ``document`` and ``group``.
     bos : int
-        Begin-of-sequence tokens at the start of each sequence, 0 or 1.
+        Number of begin-of-sequence tokens at the start of each sequence, 0 or 1.
 
     Returns
     -------
     summary : pandas.DataFrame
         ``level`` (document, group or corpus), ``name``, ``group``, ``documents``, ``sequences``,
-        ``characters`` (that the tokens stand for, so without what was truncated), ``tokens``
-        (the text's own, without begin-of-sequence tokens), ``special_in_text`` (places in it
-        that look like control tokens) and ``characters_per_token``.
+        ``characters`` (those that the tokens stand for, without truncated text), ``tokens``
+        (without begin-of-sequence tokens), ``special_in_text`` (number of places that look like
+        control tokens) and ``characters_per_token``.
     """
     frames = []
     for batch in batches:

@@ -5,19 +5,19 @@ from attnlag.errors import UserError, nearest, told_as
 
 
 class WordFrequencies:
-    """Zipf frequencies of words: log10 of how often one occurs in a billion words.
+    """Zipf frequencies of words: log10 of the occurrences per billion words.
 
     From wordfreq (Speer 2022, https://doi.org/10.5281/zenodo.7199437).
 
     Parameters
     ----------
     language : str
-        As wordfreq calls it, ``"en"``.
+        Code of the language in wordfreq, such as ``"en"``.
 
     Raises
     ------
     UserError
-        If wordfreq is not installed, or does not know the language.
+        If wordfreq is not installed or does not know the language.
     """
 
     def __init__(self, language: str):
@@ -39,7 +39,7 @@ class WordFrequencies:
         self._known: dict[str, float] = {}
 
     def zipf(self, word: str) -> float:
-        """Return the Zipf frequency of a word; 0 for one that is not in the list."""
+        """Return the Zipf frequency of a word, 0 if the word is not listed."""
         if word not in self._known:
             with told_as(f"wordfreq cannot look up words of the language '{self.language}'"):
                 self._known[word] = self._frequency(word, self.language)

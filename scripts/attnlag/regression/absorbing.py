@@ -1,9 +1,9 @@
 """Removal of effects with many levels from variables: documents and tokens jointly.
 
-With a dummy for every document, every token and every token before, the normal equations of the
-levels are as many as there are tokens in the vocabulary, and sparse. They are solved by conjugate
-gradients; alternating projections are a slower form of this. A regression of the remaining
-variables has the coefficients of the regression with all dummies (Frisch, Waugh and Lovell).
+A model with a dummy for every document, every token and every previous token has as many sparse
+normal equations as the vocabulary has tokens, or more. They are solved by conjugate gradients,
+which converge faster than alternating projections. A regression of the residualised variables has
+the coefficients of the regression with all dummies (Frisch, Waugh and Lovell).
 """
 
 from collections.abc import Sequence
@@ -12,27 +12,28 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-# The normal equations are solved to this part of their right-hand sides.
+# Tolerance of the normal equations, relative to their right-hand sides.
 TOLERANCE = 1e-10
 MOST_STEPS = 10_000
 
 
 def _tells(code: np.ndarray, other: np.ndarray) -> bool:
-    """Return whether each level of a factor comes with one level of another only."""
+    """Return whether each level of a factor occurs with only one level of another factor."""
     pairs = code * (int(other.max(initial=-1)) + 1) + other
     return len(np.unique(pairs)) == len(np.unique(code))
 
 
 @dataclass
 class Effects:
-    """The levels of several factors in each of some rows.
+    """The levels of several factors, row by row.
 
     Attributes
     ----------
     codes : list of (rows,) int array
-        Of each factor, from 0.
+        Levels of each factor, numbered from 0.
     dummies : (rows, levels) sparse array
-        1 where a row has a level; the levels of all factors, one factor after another.
+        1 where a row has a level. The columns are the levels of all factors, one factor after
+        another.
     """
 
     codes: list[np.ndarray]
@@ -40,7 +41,7 @@ class Effects:
 
     @classmethod
     def of(cls, factors: Sequence[np.ndarray]) -> "Effects":
-        """Return the effects of some factors, whose levels are numbers of any kind."""
+        """Return the effects of some factors; their levels may be any numbers."""
         codes = [np.unique(factor, return_inverse=True)[1].astype(np.int64) for factor in factors]
         sizes = [int(code.max(initial=-1)) + 1 for code in codes]
         starts = np.cumsum([0, *sizes])
@@ -57,11 +58,11 @@ class Effects:
         return [int(code.max(initial=-1)) + 1 for code in self.codes]
 
     def rank(self) -> int:
-        """Return how many of the dummies are not sums of others.
+        """Return the rank of the dummies.
 
-        Exact for one and for two factors, whose dummies lack one for each connected part; of three
-        or more it is the usual bound, one less for each factor after the first two. A factor whose
-        levels are told by those of another adds nothing.
+        The rank is exact for one factor, and for two factors, whose dummies lose one for each
+        connected component. For three or more factors it is the usual upper bound, which loses one
+        for each factor after the first two. A factor that is nested in another adds nothing.
         """
         codes = self.codes
         for code in self.codes:
@@ -87,8 +88,8 @@ class Effects:
         Returns
         -------
         parts : list of (rows, variables) float64 array
-            For each factor; their sum is the fit. A constant that two factors could both have is
-            in either.
+            One array per factor; their sum is the fit. A constant that two factors share is
+            attributed to either of them.
         """
         solution = self._solved(values)
         ends = np.cumsum(self.sizes)[:-1]
@@ -96,14 +97,14 @@ class Effects:
         return [part[code] for part, code in zip(parts, self.codes, strict=True)]
 
     def absorbed(self, values: np.ndarray) -> np.ndarray:
-        """Return what the effects leave of some variables, (rows, variables)."""
+        """Return the residuals of some variables given the effects, (rows, variables)."""
         return values - self.dummies @ self._solved(values)
 
     def _solved(self, values: np.ndarray) -> np.ndarray:
         """Return the effect of each level on each variable: D'D x = D'v.
 
-        By conjugate gradients, all variables side by side, in units in which D'D has a diagonal of
-        one. D'D is singular where factors share a constant, which leaves the fit as it is.
+        All variables are solved together by conjugate gradients, scaled so that D'D has a unit
+        diagonal. D'D is singular if factors share a constant, which does not affect the fit.
         """
         scale = 1 / np.sqrt(np.maximum(self.dummies.sum(axis=0), 1))[:, None]
         products = (self.dummies.T @ self.dummies).tocsr()

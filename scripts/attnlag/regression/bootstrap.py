@@ -1,9 +1,9 @@
 """Bootstraps of whole documents, from their cross-products.
 
-There are two. In the *cluster bootstrap*, a draw takes as many documents as there are, with
-replacement, the same ones for all layers, so that the largest statistic over the layers can be
-drawn too. In the *wild cluster bootstrap* the documents stay and their residuals are multiplied by
-a random number each; it keeps its level with fewer and less equal documents.
+There are two. The *cluster bootstrap* draws as many documents as there are, with replacement. Each
+draw holds the same documents in all layers, which also gives the distribution of the largest
+statistic over the layers. The *wild cluster bootstrap* keeps the documents and multiplies the
+residuals of each by a random number; it keeps its level with fewer and more unequal documents.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import Fit, influences
 from attnlag.regression.least_squares import Solution, names_of, part_inverses
 
-# Numbers in one block of draws: 8 MB of weights, whatever the number of documents and draws.
+# Weights in one block of draws: 8 MB, whatever the numbers of documents and draws.
 NUMBERS_AT_ONCE = 2**20
 
-# With fewer clusters, two signs have too few different draws.
+# With fewer clusters, Rademacher signs give too few distinct draws.
 FEWEST_FOR_SIGNS = 12
 
 # The six points of Webb (2023), equally likely.
@@ -29,10 +29,10 @@ WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))[:, None] * np.array([-1.0, 1.0])
 
 
 def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each document is in each draw, as (block, documents) float64 arrays.
+    """Yield the multiplicity of each document in each draw, as (block, documents) float64 arrays.
 
-    A draw takes as many documents as there are, with replacement. The draws depend on the
-    number of documents and the seed only, not on the size of the blocks.
+    A draw takes as many documents as there are, with replacement. The draws depend only on the
+    number of documents and the seed, not on the size of the blocks.
     """
     random = np.random.default_rng(seed)
     block = max(1, NUMBERS_AT_ONCE // max(documents, 1))
@@ -45,7 +45,7 @@ def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarr
 
 
 def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -> np.ndarray:
-    """Return the estimates of regressions that count each cluster as often as its weight says.
+    """Return the estimates of regressions with weighted clusters.
 
     b* = Σ λ_m (Σ ω_g A_mg)⁻¹ Σ ω_g b_mg for every row ω of the weights, in every layer.
 
@@ -58,21 +58,20 @@ def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -
     Returns
     -------
     estimates : (draws, layers, K) float array
-        On the scale of the data, in the order of `names_of`; NaN where a regression cannot be
-        fitted.
+        On the scale of the data, in the order of `names_of`; NaN if a regression cannot be fitted.
     """
     return _weighted(stack, solutions, weights, with_errors=False).estimates
 
 
 @dataclass
 class Draws:
-    """Regressions of redrawn documents.
+    """Regressions on bootstrap draws of the documents.
 
     Attributes
     ----------
     estimates, errors : (draws, layers, K) float arrays
-        Estimates and their CRV1 standard errors; a document that is drawn twice is two clusters.
-        NaN where a regression cannot be fitted.
+        Estimates and their CRV1 standard errors; a document that is drawn twice counts as two
+        clusters. NaN if a regression cannot be fitted.
     """
 
     estimates: np.ndarray
@@ -123,9 +122,10 @@ def _weighted(
 
 
 def _scores(solution: Solution, theta: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Return what takes packed cross-products of a cluster to its scores: (packed, draws, K).
+    """Return the linear map from a cluster's packed cross-products to its scores.
 
-    The scores are those of coefficients, reach (b_g - A_g θ), which is linear in the products.
+    The map has shape (packed, draws, K). The scores are reach (b_g - A_g θ), which is linear in
+    the products.
     """
     k = solution.k
     of_a = solution.transform[:, : k * k].reshape(-1, k)
@@ -162,7 +162,7 @@ def drawn(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) ->
 
 
 def drawn_with_errors(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) -> Draws:
-    """Return the estimates in each draw of the cluster bootstrap, and their standard errors."""
+    """Return the estimates and their standard errors in each draw of the cluster bootstrap."""
     shape = (0, len(stack.layers), len(names_of(stack)))
     parts = [
         Draws(np.empty(shape), np.empty(shape)),
@@ -179,17 +179,17 @@ def drawn_with_errors(stack: Stack, solutions: Sequence[Solution], draws: int, s
 
 @dataclass
 class Joint:
-    """Tests of all layers at once.
+    """Simultaneous tests of all layers.
 
     Attributes
     ----------
     critical_values : dict of str to float
-        By term: what max |t| over the layers exceeds in a share alpha of the draws. NaN where
-        nothing was drawn.
+        By term: the value that max |t| over the layers exceeds in a share alpha of the draws. NaN
+        without draws.
     p_adjusted : pandas.Series
         By layer and term: Romano and Wolf's step-down p-values.
     draws : int
-        Draws in which every fitted layer could be estimated.
+        Number of draws in which every fitted layer could be estimated.
     """
 
     critical_values: dict[str, float]
@@ -200,10 +200,10 @@ class Joint:
 def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Joint:
     """Return critical values and step-down p-values of max |t| over the layers, term by term.
 
-    t* = (b* - b̂) / s* with the draw's own standard error: with few documents, an error that
-    is held at that of b̂ makes the largest of many t* too small. Step-down: Romano and Wolf (2005,
-    2016), with p = (1 + #{max |t*| ≥ |t|}) / (1 + draws), the maximum over the layers whose |t| is
-    no larger.
+    t* = (b* - b̂) / s* uses the standard error s* of the draw: with few documents, the fixed
+    standard error of b̂ would make the largest of many t* too small. The step-down p-values are
+    those of Romano and Wolf (2005, 2016): p = (1 + #{max |t*| ≥ |t|}) / (1 + draws), with the
+    maximum over the layers whose |t| is no larger.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Join
     error = np.stack([np.sqrt(np.diag(fits[index].covariance)) for index in fitted])
     t = np.abs(estimate / error)
     distance = np.abs(draws.estimates[known][:, fitted] - estimate)
-    # One document drawn over and over has no error at all.
+    # A draw that repeats a single document has a standard error of zero.
     with np.errstate(divide="ignore", invalid="ignore"):
         t_drawn = distance / draws.errors[known][:, fitted]
     t_drawn = np.where(np.isnan(t_drawn), np.inf, t_drawn)
@@ -241,10 +241,10 @@ def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Join
 def medians_over_layers(
     fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float
 ) -> pd.DataFrame:
-    """Return the median of each coefficient over the layers, with its interval from the draws.
+    """Return the median of each coefficient over the layers, with its bootstrap interval.
 
-    The interval is the basic one, 2 m - q, since the median of noisy coefficients is not where
-    that of the true ones is. Without draws it is NaN.
+    The interval is the basic bootstrap interval, 2 m - q, because the median of noisy
+    coefficients is a biased estimate of the median of the true ones. It is NaN without draws.
 
     Parameters
     ----------
@@ -284,10 +284,10 @@ def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
     t : (tests,) array
         Absolute statistics.
     drawn_t : (draws, tests) array
-        The same under the null.
+        Absolute statistics drawn under the null.
     """
     order = np.argsort(-t, kind="stable")
-    # The maximum over a test and all those after it in the order.
+    # The maximum over each test and all tests with smaller statistics.
     tail = np.maximum.accumulate(drawn_t[:, order[::-1]], axis=1)[:, ::-1]
     exceed = (tail >= t[order]).sum(axis=0)
     p_values = np.empty(len(t))
@@ -296,10 +296,10 @@ def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
 
 
 def multipliers(clusters: int, draws: int, seed: int) -> tuple[Iterator[np.ndarray], bool]:
-    """Return (block, clusters) multipliers of residuals, and whether they are all there are.
+    """Yield (block, clusters) multipliers of residuals.
 
-    Webb's six points where there are few clusters, else Rademacher's signs; every vector of signs
-    once where that takes no more than ``draws``.
+    With few clusters the multipliers are Webb's six points, otherwise Rademacher signs. If there
+    are no more than ``draws`` vectors of signs, each is used once.
     """
     if clusters >= FEWEST_FOR_SIGNS and 2**clusters <= draws:
         return iter([np.array(list(product([-1.0, 1.0], repeat=clusters)))]), True
@@ -312,18 +312,18 @@ def multipliers(clusters: int, draws: int, seed: int) -> tuple[Iterator[np.ndarr
 
 @dataclass
 class _Restricted:
-    """The regression with one coefficient held at its null.
+    """The regression with one coefficient restricted to its null.
 
     Attributes
     ----------
     scores : (clusters,) array
-        What each cluster's residuals add to the estimate of the coefficient.
+        Contribution of each cluster's residuals to the estimate of the coefficient.
     shifts : (clusters, L) array
-        And to the estimates of all parts, δ.
+        Contribution of each cluster's residuals to the estimates of all parts, δ.
     slopes : (clusters, L) array
-        What a cluster's part of the coefficient loses per unit of δ.
+        Decrease of a cluster's contribution to the coefficient per unit of δ.
     t : float
-        Of the unrestricted regression.
+        Statistic of the unrestricted regression.
     """
 
     scores: np.ndarray
@@ -332,7 +332,7 @@ class _Restricted:
     t: float
 
     def drawn_t(self, v: np.ndarray) -> np.ndarray:
-        """Return |t| of redrawn outcomes, (draws,), for (draws, clusters) multipliers."""
+        """Return |t| of the redrawn outcomes, (draws,), given (draws, clusters) multipliers."""
         delta = v @ self.shifts
         crossed = v @ (self.scores[:, None] * self.slopes)
         variance = v**2 @ self.scores**2 - 2 * (delta * crossed).sum(axis=1)
@@ -343,7 +343,7 @@ class _Restricted:
 def _restricted(
     solution: Solution, packed: np.ndarray, place: int, value: float, psi: np.ndarray
 ) -> _Restricted:
-    """Hold the coefficient at ``place`` at a value; ``psi`` are the influences of the clusters."""
+    """Restrict the coefficient at ``place``; ``psi`` holds the influences of the clusters."""
     row = solution.back[place]  # β = back θ
     statistic, scores = 0.0, np.zeros(packed.shape[1])
     slopes, shifts = [], []
@@ -353,7 +353,7 @@ def _restricted(
         if weight == 0:
             continue
         a, b, _ = solution.equations(part)
-        # The restricted estimate: θ less what moves the coefficient to its null.
+        # The restricted estimate: θ minus the change that moves the coefficient to its null.
         reach = bread @ row
         restricted = theta - reach * (row @ theta - value) / (row @ reach)
         statistic += weight * (row @ theta)
@@ -380,19 +380,19 @@ def wild_p_values(
 ) -> np.ndarray:
     """Return p-values of the restricted wild cluster bootstrap (WCR) for each term of a layer.
 
-    For each term the model is fitted with its coefficient held at the null; the outcome is redrawn
-    from that fit with the residuals of each cluster times a random multiplier, and |t| with CRV1
-    errors is compared with its draws (Cameron, Gelbach and Miller 2008; MacKinnon, Nielsen and
-    Webb 2023). With s̃_g the scores of the restricted fit, all of it follows from A_g and s̃_g:
-    δ = A⁻¹ Σ v_g s̃_g is the estimate less the null, v_g s̃_g - A_g δ its scores.
+    For each term the model is fitted with the term's coefficient restricted to the null. Outcomes
+    are redrawn from that fit with the residuals of each cluster times a random multiplier, and
+    |t| with CRV1 errors is compared with its draws (Cameron, Gelbach and Miller 2008; MacKinnon,
+    Nielsen and Webb 2023). Everything follows from A_g and the scores s̃_g of the restricted fit:
+    δ = A⁻¹ Σ v_g s̃_g is the estimate minus the null, and v_g s̃_g - A_g δ are its scores.
 
     Parameters
     ----------
     stack : Stack
     index : int
-        Which of its layers.
+        Place of the layer in the stack.
     solution : Solution
-        Of this layer.
+        The solution of that layer.
     draws, seed : int
     null : dict of str to float, optional
         Coefficients under the null; 0 for terms not in it.
@@ -400,7 +400,7 @@ def wild_p_values(
     Returns
     -------
     p_values : (K,) array
-        NaN for the intercept: that of centred data is no parameter of interest.
+        NaN for the intercept, which is not of interest in centred data.
     """
     names = names_of(stack)
     packed = stack.products[index]
@@ -416,7 +416,7 @@ def wild_p_values(
     for v in blocks:
         total += len(v)
         for place, null_model in held.items():
-            # What equals t but for rounding, as with all signs alike, counts as reaching it.
+            # A statistic that differs from t only by rounding, as with equal signs, reaches it.
             least = null_model.t * (1 - 1e-9)
             reached[place] += int((null_model.drawn_t(v) >= least).sum())
     p_values = np.full(solution.k, np.nan)

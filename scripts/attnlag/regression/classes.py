@@ -1,12 +1,12 @@
-"""Slopes by class of token: the same regression with lags, leads and levels of each class.
+"""Slopes by class of token: the regression with separate lags, leads and levels for each class.
 
-For the class c of the outcome, or of the token before it,
+For the class c of the outcome, or of the token before it, the model is
 
     log a_t = Σ_c 1[c_t = c] (α_c + β_c log a_{t-1} + γ_c log a_{t-2}) + e_t,
 
-with the lags of the full text, whatever the classes of the tokens before. One regression of all
-rows, and not one for each class, has one clustered covariance: only so can equal slopes be tested.
-A document holds tokens of many classes, so that the estimates of two classes are dependent.
+with the lags of the full text, whatever the classes of the previous tokens. A document contains
+tokens of many classes, so the estimates of two classes are dependent. A single regression on all
+rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ LEVEL = "level"
 # Subset of the slopes that all classes share.
 ALL = "all"
 
-# What is tested: that all classes have one slope; that slopes of thirds add nothing to a line.
+# The null hypotheses: all classes share one slope; slopes of thirds add nothing to a line.
 EQUAL, LINE = "equal", "linear"
 
 
@@ -57,16 +57,16 @@ def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
 def expanded(
     batches: Iterable[pa.RecordBatch], facts: Property, offset: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a design with the slopes and the level of each class beside its terms.
+    """Yield a design extended by the slopes and the level of each class.
 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
         A design with its keys.
     facts : Property
-        The property that says the class of a token.
+        The property that gives the class of a token.
     offset : int
-        Which token's class it is: 0 the outcome's.
+        The token whose class is used: 0 for the outcome, -1 for the token before it.
     """
     classes = classes_of(facts.name)
     for batch in batches:
@@ -82,17 +82,17 @@ def expanded(
 
 @dataclass
 class SlopesByClass:
-    """Slopes of each class of tokens.
+    """Slopes by class of token.
 
     Attributes
     ----------
     coefficients : pandas.DataFrame
-        A row per layer, lag or lead, and class; `ALL` are the slopes that all classes share.
+        A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
     tests : pandas.DataFrame
-        A row per layer, lag or lead and hypothesis: the Wald test that all classes have one
-        slope; and of a number, that slopes of thirds add nothing to a line.
+        A row per layer, lag or lead, and hypothesis: the Wald test that all classes share one
+        slope and, if the property is a number, that slopes of thirds add nothing to a line.
     other : list of str
-        Classes that ``other`` stands for.
+        Classes that are merged into ``other``.
     """
 
     coefficients: pd.DataFrame
@@ -113,9 +113,9 @@ def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Sum
 def covariates_beside(
     shards: Sequence[Shard], settings: ClassesSettings, *, levels: bool = True
 ) -> Sums:
-    """Return the covariates, but for one that the levels of the classes say already.
+    """Return the covariates without one that the levels of the classes determine already.
 
-    Thirds of a number do not say it; the number itself does, in a regression without ``levels``.
+    Thirds do not determine a number; in a regression without ``levels`` the number itself does.
     """
     name = settings.property + ("_previous" if settings.offset == -1 else "")
     same = {name, *(f"{name}_{one}" for one in classes_of(settings.property))}
@@ -130,7 +130,7 @@ def covariates_beside(
 
 
 def linear_terms(lags: Sequence[str]) -> Sums:
-    """Return a number and its products with lags and leads."""
+    """Return the terms of a number and of its products with lags and leads."""
     names = [*(f"{moderators.LINEAR}_{lag}" for lag in lags), moderators.LINEAR]
     return {name: (name,) for name in names}
 
@@ -138,7 +138,7 @@ def linear_terms(lags: Sequence[str]) -> Sums:
 def terms_in_common(
     shards: Sequence[Shard], merged: dict[str, list[str]], settings: ClassesSettings
 ) -> Sums:
-    """Return the covariates, and the levels of all classes but one."""
+    """Return the covariates and the levels of all classes except the reference."""
     levels = {
         of_class(LEVEL, one): [of_class(LEVEL, member) for member in members]
         for one, members in merged.items()
@@ -147,17 +147,17 @@ def terms_in_common(
 
 
 def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> SlopesByClass:
-    """Fit slopes by class of tokens, and the slopes that all classes share, in every layer.
+    """Fit slopes by class of token, and the slopes shared by all classes, in every layer.
 
-    The difference of a class from the shared slope has its error from the same covariance: with
-    equal slopes as R β = 0, least squares under them is b - L b, L = A⁻¹R'(RA⁻¹R')⁻¹R, and so the
-    difference is L b with covariance L V L', given the regressors. Errors that need residuals are
-    clustered by document instead, as those of groups are.
+    The difference between a class's slope and the shared slope gets its error from the same
+    covariance. With equal slopes written as R β = 0, the restricted estimate is b - L b with
+    L = A⁻¹R'(RA⁻¹R')⁻¹R, so the difference is L b, with covariance L V L' given the regressors.
+    Covariances that need residuals are replaced by clustering by document, as for groups.
 
     Parameters
     ----------
     shards : sequence of Shard
-        Cross-products of the design that `expanded` gives.
+        Cross-products of the design from `expanded`.
     settings : ClassesSettings
     """
     regression = settings_of_groups(settings.regression)
@@ -190,7 +190,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     table["difference_std_error"] = np.concatenate(errors)
     statistic = table["difference"] / table["difference_std_error"]
     table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
-    # Of all layers and classes together: so many cells a reader looks at.
+    # The correction covers all layers and classes, because a reader looks at all these cells.
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
@@ -209,7 +209,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
         line, straight = slopes_along(shards, lags, {**by_class, **common}, settings)
         table = pd.concat([table, line], ignore_index=True)
         tests += straight
-    # Along the line all rows count.
+    # All rows contribute to every point of the line.
     sized = table["subset"].where(table["subset"].isin(count.index), ALL)
     table["n_obs"], table["n_documents"] = sized.map(count[0]), sized.map(count[1])
     wald = pd.DataFrame(
@@ -230,18 +230,18 @@ def slopes_along(
     Parameters
     ----------
     shards : sequence of Shard
-        Cross-products of the design that `expanded` and `moderators.expanded` give.
+        Cross-products of the design from `expanded` and `moderators.expanded`.
     lags : sequence of str
     by_third : mapping
-        The terms of the regression with slopes of each third of the tokens.
+        The terms of the regression with separate slopes for each third of the tokens.
     settings : ClassesSettings
 
     Returns
     -------
     slopes : pandas.DataFrame
-        A row per layer, lag or lead, and point along the number, and `moderators.PER_SD`.
+        A row per layer, lag or lead, and point along the number, `moderators.PER_SD` included.
     tests : list of tuple
-        Per layer and lag or lead, the Wald test that slopes of thirds add nothing to the line.
+        For each layer and lag or lead, the Wald test that slopes of thirds add nothing to the line.
     """
     regression = settings_of_groups(settings.regression)
     line = linear_terms(lags)
@@ -282,10 +282,10 @@ class _Fitted:
     ----------
     stack : Stack
     names : list of str
-        Its terms.
+        Terms of the regression.
     fits : list of Fit
     breads : list of (K, K) array
-        A⁻¹ of all rows, in the order of the terms.
+        A⁻¹ over all rows, in the order of the terms.
     """
 
     stack: Stack
@@ -295,9 +295,10 @@ class _Fitted:
 
 
 def _fitted(shards: Sequence[Shard], sums: Sums, settings: RegressionSettings) -> _Fitted:
-    """Fit a regression whose terms are sums of those of some shards.
+    """Fit a regression whose terms are sums of terms of the shards.
 
-    One layer after another: with many terms, what its solution needs is larger than the stack.
+    Layers are fitted one after another: with many terms, the solution of a layer needs more memory
+    than the stack.
     """
     stack = stacked(
         [merging.merged_shard(shard, sums) for shard in shards],
@@ -333,22 +334,22 @@ def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
 def errors_of_differences(
     names: Sequence[str], lags: Sequence[str], bread: np.ndarray, fit: Fit
 ) -> np.ndarray:
-    """Return the standard errors of what slopes differ by from those that all classes share.
+    """Return the standard errors of the differences between class slopes and shared slopes.
 
     Parameters
     ----------
     names : sequence of str
         Terms of the regression.
     lags : sequence of str
-        Lags and leads, each of which has a slope for each class.
+        Lags and leads, each with one slope per class.
     bread : (K, K) array
-        A⁻¹ of all rows.
+        A⁻¹ over all rows.
     fit : Fit
 
     Returns
     -------
     errors : (slopes,) array
-        In the order of the terms; NaN where there is one class only.
+        In the order of the terms; NaN if there is only one class.
     """
     slopes = [place for place, name in enumerate(names) if is_lag(name)]
     equal = np.concatenate([_contrasts(names, lag) for lag in lags])
@@ -360,16 +361,16 @@ def errors_of_differences(
 
 
 def equal_slopes(names: Sequence[str], lag: str, fit: Fit) -> tuple[float, int, int, float]:
-    """Return the Wald test that all classes have one slope of a lag.
+    """Return the Wald test that all classes share one slope of a lag.
 
     Returns
     -------
     statistic : float
-        F.
+        F statistic.
     df, df_residual : int
-        Classes less one, and the degrees of freedom of the errors (documents less one).
+        Number of classes minus one, and degrees of freedom of the errors (documents minus one).
     p_value : float
-        NaN, like the statistic, where there are not documents enough for so many classes.
+        NaN, like the statistic, if there are too few documents for the number of classes.
     """
     equal = _contrasts(names, lag)
     if fit.status != "ok" or not 0 < len(equal) <= fit.df:
@@ -381,7 +382,7 @@ def equal_slopes(names: Sequence[str], lag: str, fit: Fit) -> tuple[float, int, 
 
 
 def _contrasts(names: Sequence[str], lag: str) -> np.ndarray:
-    """Return the slopes of each class of a lag less that of the first, (classes - 1, K)."""
+    """Return the contrasts of each class's slope of a lag with the first's, (classes - 1, K)."""
     own = [place for place, name in enumerate(names) if name.partition(OF)[0] == lag]
     contrasts = np.zeros((len(own) - 1, len(names)))
     contrasts[:, own[0]] = -1

@@ -2,8 +2,8 @@
 
 Models differ in their number of layers, so a layer is placed by its relative depth, from 0 (the
 first) to 1 (the last). Two profiles of coefficients are compared at the depths of the layers of
-the deeper model: the other profile is interpolated linearly between its layers. Two models of
-equally many layers are thus compared layer by layer.
+the deeper model; the profile of the other model is interpolated linearly between its layers. Two
+models with equal numbers of layers are thus compared layer by layer.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ PAIR_COLUMNS = {
 
 @dataclass
 class Study:
-    """One regression of one model over one corpus at one site.
+    """One regression of one model on one corpus at one site.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class Study:
     coefficients : pandas.DataFrame
         The tidy table.
     record : dict
-        What made the table.
+        Provenance of the table.
     shards : list of Path
-        The files of its cross-products, in order.
+        Files of its cross-products, in order.
     """
 
     model: str
@@ -91,7 +91,7 @@ class Study:
 
 
 def read_study(path: Path) -> Study:
-    """Read a study from its ``coefficients.parquet``; its cross-products lie beside that."""
+    """Read a study from its ``coefficients.parquet`` and the cross-products beside it."""
     coefficients = pd.read_parquet(path)
     record = tables.read_provenance(path)
     shards = tables.shards(path.parent / "crossproducts" / "0000.parquet")
@@ -106,12 +106,12 @@ def common_inference(studies: Sequence[Study]) -> dict[str, Any]:
     Raises
     ------
     UserError
-        Where intervals or corrections differ: significance is then not the same thing.
+        If intervals or corrections differ, because significance then has different meanings.
     """
     found = [study.record["stages"]["regression"] for study in studies]
     problems = [
         f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {found[0][key]} "
-        f"as in {studies[0].model}, {studies[0].corpus}; fit the regressions alike"
+        f"as in {studies[0].model}, {studies[0].corpus}; fit the regressions with equal settings"
         for study, settings in zip(studies, found, strict=True)
         for key in ("alpha", "adjust", "covariance", "cluster", "negligible")
         if settings[key] != found[0][key]
@@ -122,7 +122,7 @@ def common_inference(studies: Sequence[Study]) -> dict[str, Any]:
 
 
 def relative_depth(layer: np.ndarray | pd.Series, layers: int) -> Any:
-    """Return layer / (layers - 1): 0 for the first, 1 for the last; 0 for the only one."""
+    """Return layer / (layers - 1): 0 for the first (or only) layer, 1 for the last."""
     return layer / max(layers - 1, 1)
 
 
@@ -138,7 +138,7 @@ def combined_coefficients(studies: Sequence[Study]) -> pd.DataFrame:
 
 
 def restricted(stack: Stack, documents: Sequence[str]) -> Stack:
-    """Return a stack of some of its documents, in the order that is asked for."""
+    """Return a stack of the given documents, in the given order."""
     if list(documents) == stack.clusters:
         return stack
     place = {document: index for index, document in enumerate(stack.clusters)}
@@ -154,17 +154,17 @@ def restricted(stack: Stack, documents: Sequence[str]) -> Stack:
 
 @dataclass
 class Profile:
-    """The lag coefficients of a model by layer, and what they are in each bootstrap draw.
+    """The lag coefficients of a model by layer, with their bootstrap draws.
 
     Attributes
     ----------
     terms : list of str
         The regressors.
     estimate : (layers, regressors) float array
-        NaN in a layer that could not be fitted.
+        NaN in layers that could not be fitted.
     draws : (draws, layers, regressors) float array
     documents : int
-        Number of documents that they are of.
+        Number of documents.
     """
 
     terms: list[str]
@@ -173,17 +173,17 @@ class Profile:
     documents: int
 
     def median(self, term: str) -> float:
-        """Return the median coefficient over the layers; NaN where none was fitted."""
+        """Return the median coefficient over the layers; NaN if no layer was fitted."""
         estimates = self.estimate[:, self.terms.index(term)]
         known = estimates[np.isfinite(estimates)]
         return float(np.median(known)) if len(known) else np.nan
 
 
 def profile(stack: Stack, draws: int, seed: int) -> Profile:
-    """Return the slopes of a stack and their bootstrap by document.
+    """Return the slopes of a stack with their bootstrap by document.
 
-    All layers and terms are of the same draws of documents, and so are those of another model
-    with as many documents in the same order. Without enough documents there are no draws.
+    All layers and terms share the same draws of documents, and so do models with the same
+    documents in the same order. With too few documents there are no draws.
     """
     documents = len(stack.clusters)
     solutions = least_squares.solve_all(stack)
@@ -197,7 +197,7 @@ def profile(stack: Stack, draws: int, seed: int) -> Profile:
 def interpolation(layers: int, points: int) -> np.ndarray:
     """Return the (points, layers) weights of linear interpolation over relative depth.
 
-    The points are the relative depths of a model of ``points`` layers. A model of one layer
+    The points are the relative depths of a model with ``points`` layers. A model with one layer
     has the same value at every depth.
     """
     depths = relative_depth(np.arange(layers), layers)
@@ -206,18 +206,18 @@ def interpolation(layers: int, points: int) -> np.ndarray:
 
 
 def nearest_layers(layers: int, points: int) -> np.ndarray:
-    """Return for each layer of a model of ``points`` layers the nearest of one of ``layers``.
+    """Return the nearest of ``layers`` layers for each of ``points`` layers, by relative depth.
 
-    Nearest in relative depth; of two that are equally near, the earlier.
+    If two layers are equally near, the earlier one is returned.
     """
-    # In whole numbers, so that a tie is a tie.
+    # Integer arithmetic keeps ties exact.
     own = np.arange(points)[:, None] * max(layers - 1, 1)
     other = np.arange(layers) * max(points - 1, 1)
     return np.abs(own - other).argmin(axis=1)
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return Pearson's correlation along the last axis; NaN where a profile is constant."""
+    """Return Pearson's correlation along the last axis; NaN if a profile is constant."""
     if one.shape[-1] < FEWEST_POINTS:
         return np.full(one.shape[:-1], np.nan)
     parts = []
@@ -234,15 +234,15 @@ def profile_correlation(
 ) -> dict[str, float | int]:
     """Return the correlation of two profiles of a term over depth, with its interval.
 
-    Errors of the coefficients make two profiles look less alike than they are. What they add to
-    the sums of squares and products over depth is the covariance of the draws over depth; it is
-    subtracted before the correlation is taken. The interval is the basic bootstrap interval: the
-    draws of the same statistic scatter about the observed correlation as the corrected one does
-    about the truth.
+    Errors of the coefficients make two profiles look less alike than they are. Their contribution
+    to the sums of squares and products over depth is the covariance of the draws over depth, which
+    is subtracted before the correlation is taken. The interval is the basic bootstrap interval:
+    the draws scatter about the observed correlation as the corrected correlation does about the
+    true one.
 
-    A point where either profile has no value, or would be interpolated from a layer that was
-    not fitted, is left out. A draw in which one of the points has no value is left out, and the
-    rest are counted.
+    A point is left out if either profile has no value there, or if the value would be interpolated
+    from a layer that was not fitted. A draw in which a point has no value is left out too; the
+    number of the other draws is returned.
     """
     points = max(len(one.estimate), len(other.estimate))
     estimates, draws = [], []
@@ -253,7 +253,7 @@ def profile_correlation(
         fitted = np.isfinite(estimate)
         weights = interpolation(len(estimate), points)
         known &= ~(weights[:, ~fitted] > 0).any(axis=1)
-        # Nothing known hangs on these layers, but 0 × NaN would be NaN.
+        # The weights of these layers are 0 at all points kept, but 0 × NaN would be NaN.
         estimates.append(np.where(fitted, estimate, 0) @ weights.T)
         draws.append(np.where(fitted, part.draws[:, :, column], 0) @ weights.T)
     pair = np.stack(estimates)[:, known]
@@ -286,14 +286,14 @@ def products_over_depth(pair: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     pair : (2, …, points) array
-        A profile of each of two models.
+        The profiles of two models.
     """
     centred = pair - pair.mean(axis=-1, keepdims=True)
     return np.einsum("a...p,b...p->...ab", centred, centred)
 
 
 def products_of_errors(drawn: np.ndarray, documents: int) -> np.ndarray:
-    """Return what errors add to the products over depth: their mean over the draws, (2, 2).
+    """Return the contribution of errors to the products over depth: a mean over draws, (2, 2).
 
     The variance over redrawn documents is (G - 1) / G times that of an estimate.
     """
@@ -302,10 +302,10 @@ def products_of_errors(drawn: np.ndarray, documents: int) -> np.ndarray:
 
 
 def disattenuated(pair: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return correlations over depth without the errors' part; NaN where nothing is left."""
+    """Return correlations over depth corrected for errors; NaN if no variance is left."""
     products = products_over_depth(pair) - noise
     one, other = products[..., 0, 0], products[..., 1, 1]
-    # What errors leave of identical profiles without errors is rounding.
+    # Identical profiles without errors leave only rounding.
     left = np.maximum(noise.diagonal(), 0) * LEAST_VARIATION
     known = (one > left[0]) & (other > left[1])
     size = np.sqrt(np.where(known, one * other, 1))
@@ -315,27 +315,27 @@ def disattenuated(pair: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def differences(
     one: Profile, other: Profile, term: str, *, alpha: float, adjust: str, negligible: float
 ) -> dict[str, float | int]:
-    """Return in how many layers the coefficients of two models differ, and in how many they do not.
+    """Return the numbers of layers whose coefficients differ between two models, and do not.
 
-    That they do not differ is shown where the difference is within ± ``negligible``, by two
-    one-sided tests; where neither is shown the layer counts as neither.
+    Two one-sided tests show that coefficients do not differ: their difference lies within
+    ± ``negligible``. A layer for which neither is shown is in neither number.
 
-    Each layer of the deeper model is held against the nearest of the other. The standard error of
-    the difference is its standard deviation over the draws of documents, which both models share;
-    t has as many degrees of freedom as there are documents, less 1. Layers that were not fitted
-    are not compared.
+    Each layer of the deeper model is compared with the nearest layer of the other. The standard
+    error of the difference is its standard deviation over the draws of documents, which both
+    models share; t has as many degrees of freedom as there are documents, minus 1. Layers that
+    were not fitted are not compared.
 
     Parameters
     ----------
     one, other : Profile
-        Of the same documents.
+        Profiles over the same documents.
     term : str
     alpha : float
         Level of significance.
     adjust : str
-        Correction of the p-values over the layers; Holm's where it is max-t.
+        Correction of the p-values over the layers; Holm's method stands in for max-t.
     negligible : float
-        Size below which a difference does not matter.
+        Largest difference that is regarded as negligible.
     """
     points = max(len(one.estimate), len(other.estimate))
     estimates, draws = [], []
@@ -352,7 +352,7 @@ def differences(
         none = {"layers_compared": 0, "layers_differing": 0, "layers_alike": 0}
         return {**none, "median_difference": np.nan}
     error = drawn.std(axis=0) * np.sqrt(one.documents / (one.documents - 1))
-    # Models that are the same differ by nothing, with no error.
+    # Identical models have a difference of zero with a standard error of zero.
     t = np.abs(difference) / np.where(difference == 0, 1, error)
     p_values = pd.Series(2 * special.stdtr(one.documents - 1, -t))
     adjusted = results.adjusted(p_values, "holm" if adjust == "max-t" else adjust)
@@ -368,7 +368,7 @@ def differences(
 
 
 def documents_of(study: Study) -> list[str]:
-    """Return the documents that give rows in a study, in order."""
+    """Return the documents that contribute rows to a study, in order."""
     parts = [pq.read_table(shard, columns=["document", "n"]).to_pandas() for shard in study.shards]
     counts = pd.concat([part.astype({"document": str}) for part in parts])
     rows = counts.groupby("document", sort=False)["n"].sum()
@@ -384,22 +384,22 @@ def pairs(
     adjust: str,
     negligible: float,
 ) -> pd.DataFrame:
-    """Compare every two models over the same corpus, site and regression, lag by lag, lead by lead.
+    """Compare every pair of models with the same corpus, site and regression, term by term.
 
-    All of it is of the documents that give rows in both models: tokenizers differ, and a document
-    may be too short for one of them.
+    Each comparison uses the documents that contribute rows in both models: tokenizers differ, and
+    a document may be too short in one of the models.
 
     Parameters
     ----------
     studies : sequence of Study
     draws, seed : int
-        Of the bootstrap by document.
+        Number of draws and seed of the bootstrap by document.
     alpha : float
         Level of significance; intervals cover 1 - ``alpha``.
     adjust : str
         Correction of p-values over the layers.
     negligible : float
-        Size below which a difference does not matter.
+        Largest difference that is regarded as negligible.
 
     Returns
     -------

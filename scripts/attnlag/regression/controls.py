@@ -1,8 +1,8 @@
 """The controls of a regression: its coefficients if nothing interesting is going on.
 
-There are two. Exchanging tokens within documents shows what remains if order means nothing
-(`permutation`). Random weights show what the same architecture gives before any training:
-attention near a running mean makes log norms smooth, so lag 1 is large, and training changes that.
+There are two. The permutation of tokens within documents shows what remains if their order means
+nothing (`permutation`). Random weights show what the same architecture gives before any training:
+attention near a running mean makes log norms smooth, so lag 1 is large; training changes that.
 """
 
 import tempfile
@@ -42,22 +42,22 @@ def shard_of(
     stream: Path | None = None,
     effects: Sequence[str] = (),
 ) -> Shard:
-    """Return the cross-products of the design of some norms, without a file for either.
+    """Return the cross-products of the design of some norms, without writing either to a file.
 
     Parameters
     ----------
     norms : Path
-        Norms, or what else is regressed, of few documents: their design is in memory.
+        Norms, or another outcome, of few documents; their design is held in memory.
     settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
     halves : int
-        2 to keep the halves of documents apart, else 1.
+        2 to keep the halves of documents separate, otherwise 1.
     stream : Path or None
         Norms of the stream at the same tokens, for relative norms or a sample held in common with
         a regression of such.
     effects : sequence of str
-        Effects of tokens that are taken out.
+        Effects of tokens that are removed.
     """
     outcome = OUTCOMES[settings.outcome]
     layers = list(outcome.columns(pq.read_schema(norms).names))
@@ -74,9 +74,9 @@ def shard_of_batches(
     effects: Sequence[str] = (),
     norms: Path | None = None,
 ) -> Shard:
-    """Return the cross-products of the design of batches of norms, or of another outcome.
+    """Return the cross-products of the design of batches of norms or of another outcome.
 
-    Effects of tokens need the file that the batches are of.
+    The removal of effects of tokens needs the file that the batches come from.
     """
     outcome = OUTCOMES[settings.outcome]
     schema = design.schema(layers, settings, facts)
@@ -119,7 +119,7 @@ def random_weights(
     ----------
     norms : Path
     settings : RegressionSettings
-        With the design of the control.
+        Settings of the regression, with the design of the control.
     facts : mapping
         From ``covariates.read_facts``.
     stream : Path or None
@@ -129,7 +129,7 @@ def random_weights(
     Returns
     -------
     coefficients : pandas.DataFrame
-        ``random_weights`` by ``layer`` and ``term``; NaN in a layer that cannot be fitted.
+        ``random_weights`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
     layers : pandas.DataFrame
         ``random_weights_r_squared`` and ``random_weights_documents`` by ``layer``.
     """
@@ -174,7 +174,7 @@ def controls_table(
     order: OrderTest | None,
     random: tuple[pd.DataFrame, pd.DataFrame] | None,
 ) -> pd.DataFrame:
-    """Return a row per layer, lag and lead: its coefficient beside those of the controls.
+    """Return the coefficients of lags and leads beside those of the controls, a row each.
 
     Parameters
     ----------

@@ -4,8 +4,8 @@ A covariate is one entry of `CATALOGUE`. The allowed names in a configuration, t
 design, the values that move with the tokens under permutation, the input files of jobs, and the
 tables of the documentation all derive from it.
 
-The workflow reads this module each time that it starts. The functions import numpy and pyarrow
-themselves, because these imports take a quarter of a second.
+The workflow imports this module whenever it starts. The functions therefore import numpy and
+pyarrow themselves, which takes a quarter of a second.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerCovariate:
-    """A covariate with values of its own in each layer: log norms of other places.
+    """A covariate with separate values in each layer: log norms at other tokens or layers.
 
     Its values move with their tokens under permutation.
 
     Attributes
     ----------
     description : str
-        What it is, in a few words.
+        Short description.
     cells : mapping of str to Cell
-        Its terms, and where each takes its value from.
+        Its terms, each with the place of its value.
     """
 
     description: str
@@ -59,35 +59,35 @@ class TokenCovariate:
     Attributes
     ----------
     description : str
-        What it is, in a few words.
+        Short description.
     terms : tuple of str
         Names of its terms. N stands for a number, NAME for any text.
     moves : bool
-        Whether its value goes with a token that is put elsewhere in its document. A property of the
-        token does, a property of the place or the document does not.
+        Whether its value moves with a token under permutation. A property of the token moves; a
+        property of the position or the document does not.
     constant_in_document : bool
-        Whether all tokens of a document have the same value. It cannot stand beside document
-        effects then.
+        Whether all tokens of a document have the same value. If so, it cannot be combined with
+        document effects.
     columns : function
-        Returns the names of the columns of a design, from its settings and the facts.
+        Returns the names of the columns of a design, given its settings and the facts.
     values : function
-        Returns the values, (columns, tokens) float64, from the keys of the tokens (``document``,
-        ``window``, ``position``, ``token_id``), the settings and the facts. NaN where a token has
-        none: the rows that need it are dropped.
+        Returns the values, (columns, tokens) float64, given the keys of the tokens (``document``,
+        ``window``, ``position``, ``token_id``), the settings and the facts. A token without a
+        value has NaN, and the rows that need it are dropped.
     file : str or None
-        The file that it needs, one of `FILES`.
+        The file that the covariate needs, one of `FILES`.
     read : function or None
-        Returns the facts from that file; what ``columns`` and ``values`` get is None otherwise.
-        For a file of `SHARDED` it is given the files of shards, and the documents that are wanted.
+        Returns the facts from that file. If it is None, ``columns`` and ``values`` get None as
+        facts. For a file of `SHARDED` it receives the files of shards and the documents needed.
     offset : int
-        Which token it is of: 0 the outcome, -1 the token before it.
+        Token that the covariate describes: 0 for the outcome, -1 for the token before it.
     may_lack : bool
-        Whether tokens may be without a value. A common sample leaves them out everywhere.
+        Whether tokens may lack a value. A common sample leaves such tokens out everywhere.
     classes : tuple of str
-        Of a covariate that is the dummies of classes, what the names of its terms end with. One
-        class, that of most rows, is what the others are compared with.
+        Endings of the names of its terms, if the covariate consists of the dummies of classes. The
+        class with the most rows is the reference.
     indicator : str or None
-        A term that is 0 or 1, and is left out where all rows have the same.
+        A term that is 0 or 1, and is left out if all rows have the same value.
     """
 
     description: str
@@ -105,19 +105,19 @@ class TokenCovariate:
 
 
 FILES = {
-    "token_counts": "how often each token occurs in the corpus (Parquet)",
+    "token_counts": "number of occurrences of each token in the corpus (Parquet)",
     "corpus": "the corpus (Parquet)",
-    "token_properties": "what kind of token each is (Parquet)",
+    "token_properties": "properties of each token (Parquet)",
     "surprisal": "surprisal and entropy of each token (Parquet)",
 }
 
-# Those of them that are there for each shard, with the rows of the norms.
+# The files that exist for each shard, with the same rows as the norms.
 SHARDED = ("token_properties", "surprisal")
 
-# What looks like a covariate and must not be held fixed, and why.
+# Properties that must not be used as covariates, with the reason.
 REFUSED = {
-    "entropy_next": "it is computed from the adjustment, after it: held fixed, it would hide a "
-    "part of what it mediates",
+    "entropy_next": "it is computed from the adjustment; a regression that holds it fixed hides "
+    "the part that it mediates",
 }
 
 
@@ -135,8 +135,8 @@ def _position_values(keys: pa.Table, settings: DesignSettings, facts: None) -> n
 def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     """Return the restricted cubic spline of log(1 + position).
 
-    Harrell's truncated power basis: the first column is x = log(1 + position) itself, the
-    others are cubic between the knots t and straight outside of them,
+    The columns are Harrell's truncated power basis. The first is x = log(1 + position) itself; the
+    others are cubic between the knots t and linear beyond them,
 
         (x - t_j)+³ - (x - t_{k-1})+³ (t_k - t_j)/(t_k - t_{k-1})
                     + (x - t_k)+³ (t_{k-1} - t_j)/(t_k - t_{k-1}),     j = 1 … k-2,
@@ -146,7 +146,7 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     Parameters
     ----------
     position : (tokens,) int array
-        Tokens before each token in its sequence.
+        Number of tokens before each token in its sequence.
     knots : sequence of int
         The k knots in tokens, ascending, at least 3.
 
@@ -161,7 +161,7 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     """
     import numpy as np
 
-    # Many tokens share one position: the spline is worked out once for each.
+    # Many tokens share a position, so the spline is computed once per position.
     x = np.log1p(np.arange(position.max(initial=-1) + 1))
     t = np.log1p(knots)
     cubes = np.maximum(x - t[:, None], 0) ** 3
@@ -192,7 +192,7 @@ def _log_frequency_values(
     if (unknown := np.isnan(values[0])).any():
         raise UserError(
             f"found token {ids[unknown][0]}, which the token counts lack; expected the counts "
-            "of all shards of this corpus"
+            "of all shards of the corpus"
         )
     return values
 
@@ -210,7 +210,7 @@ class Groups(NamedTuple):
     names : list of str
         Names of the groups, sorted.
     of_document : (documents,) int array
-        Place of each document's group in ``names``.
+        Index of each document's group in ``names``.
     """
 
     documents: pa.Array
@@ -232,7 +232,7 @@ def groups_of_corpus(corpus: Path) -> Groups:
 
 
 def _group_columns(settings: DesignSettings, facts: Groups) -> list[str]:
-    # The others are compared with the first group.
+    # The first group is the reference.
     return [f"group_{name}" for name in facts.names[1:]]
 
 
@@ -250,7 +250,7 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
         name = next(document.dictionary[i] for i in used.tolist() if not places[i].is_valid)
         raise UserError(
             f"found the document '{name}', which the corpus lacks; expected the corpus that "
-            "the norms are of"
+            "the norms were measured on"
         )
     group = facts.of_document[places.fill_null(0).to_numpy()][codes]
     return (group == np.arange(1, len(facts.names))[:, None]).astype(np.float64)
@@ -262,7 +262,7 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
 def _number(
     name: str, description: str, file: str = "token_properties", may_lack: bool = False
 ) -> TokenCovariate:
-    """Return the covariate that is a number of each token."""
+    """Return the covariate for a numeric property of tokens."""
     return TokenCovariate(
         description=description,
         terms=(name,),
@@ -277,7 +277,7 @@ def _number(
 
 
 def _classes(name: str, of: str, description: str, offset: int = 0) -> TokenCovariate:
-    """Return the covariate that is the dummies of the classes of a property."""
+    """Return the covariate that consists of dummies for the classes of a property."""
     return TokenCovariate(
         description=description,
         terms=(f"{name}_NAME",),
@@ -295,7 +295,7 @@ def _classes(name: str, of: str, description: str, offset: int = 0) -> TokenCova
 def _zipf_values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
     import numpy as np
 
-    # Properties have NaN where the frequency of a word is unknown.
+    # Properties are NaN if the frequency of a word is unknown.
     zipf = facts.of(keys)
     return np.stack([np.nan_to_num(zipf), np.isnan(zipf)])
 
@@ -314,7 +314,7 @@ def _read_zipf(paths: Sequence[Path], documents: Collection[str] | None = None) 
 # In the order in which the terms stand in a design.
 CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
     "position": TokenCovariate(
-        description="a restricted cubic spline of the place in the sequence",
+        description="a restricted cubic spline of the position in the sequence",
         terms=("position_N",),
         moves=False,
         constant_in_document=False,
@@ -322,7 +322,7 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         values=_position_values,
     ),
     "log_frequency": TokenCovariate(
-        description="log of the share of the token in the corpus",
+        description="log relative frequency of the token in the corpus",
         terms=("log_frequency",),
         moves=True,
         constant_in_document=False,
@@ -375,18 +375,18 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
 
 
 def in_words() -> str:
-    """Return all covariates with what they are, in one line of Markdown."""
+    """Return all covariates with their descriptions, as one line of Markdown."""
     return ", ".join(f"`{name}` ({entry.description})" for name, entry in CATALOGUE.items())
 
 
 def constant_in_document(names: Iterable[str]) -> list[str]:
-    """Return those of some covariates that have one value in all tokens of a document."""
+    """Return the covariates that are constant within documents."""
     found = [(name, CATALOGUE[name]) for name in names]
     return [n for n, one in found if isinstance(one, TokenCovariate) and one.constant_in_document]
 
 
 def is_term(name: str, covariate: str | None = None) -> bool:
-    """Return whether a name is that of a term of a covariate, or of any covariate."""
+    """Return whether a name is a term of the given covariate, or of any covariate."""
     return re.fullmatch(term_pattern(covariate), name) is not None
 
 
@@ -399,32 +399,32 @@ def term_pattern(covariate: str | None = None) -> str:
 
 
 def _terms_of(name: str) -> tuple[str, ...]:
-    """Return the terms of a covariate, one for each class that its tokens may be of."""
+    """Return the terms of a covariate, one for each class of its tokens."""
     classes = classes_of(name)
     return tuple(f"{name}_{one}" for one in classes) if classes else CATALOGUE[name].terms
 
 
 def classes_of(name: str) -> tuple[str, ...]:
-    """Return the classes that a covariate is the dummies of, with the one for the rest."""
+    """Return the classes of a covariate of dummies, including the class for the rest."""
     entry = CATALOGUE[name]
     classes = entry.classes if isinstance(entry, TokenCovariate) else ()
     return (*classes, properties.OTHER) if classes else ()
 
 
 def indicators() -> set[str]:
-    """Return the terms that are left out where all rows have the same."""
+    """Return the terms that are left out if all rows have the same value."""
     entries = [one for one in CATALOGUE.values() if isinstance(one, TokenCovariate)]
     return {one.indicator for one in entries if one.indicator is not None}
 
 
 def that_may_lack(names: Iterable[str]) -> list[str]:
-    """Return those of some covariates that tokens may be without."""
+    """Return the covariates that tokens may lack."""
     found = [(name, CATALOGUE[name]) for name in names]
     return [n for n, one in found if isinstance(one, TokenCovariate) and one.may_lack]
 
 
 def layer_cells(names: Iterable[str]) -> dict[str, Cell]:
-    """Return the terms of those of some covariates that each layer has its own values of."""
+    """Return the terms of the covariates that have separate values in each layer."""
     entries = [entry for name, entry in CATALOGUE.items() if name in set(names)]
     found: dict[str, Cell] = {}
     for entry in entries:
@@ -433,7 +433,7 @@ def layer_cells(names: Iterable[str]) -> dict[str, Cell]:
 
 
 def layers_before(terms: Iterable[str]) -> int:
-    """Return how many layers before a layer some terms need."""
+    """Return the number of preceding layers that some terms need."""
     cells = layer_cells(CATALOGUE)
     return max((cells[term].layers_before for term in terms if term in cells), default=0)
 
@@ -456,7 +456,7 @@ def _token_covariates(settings: DesignSettings) -> dict[str, TokenCovariate]:
 
 
 def _needed_in_sample(settings: DesignSettings) -> dict[str, TokenCovariate]:
-    """Return what a token must have though the design does not use it, for a common sample."""
+    """Return the covariates that a common sample requires although the design does not use them."""
     names = that_may_lack(settings.sample.covariates) if settings.sample else []
     found = {name: CATALOGUE[name] for name in names if name not in settings.covariates}
     return {name: one for name, one in found.items() if isinstance(one, TokenCovariate)}
@@ -467,21 +467,21 @@ def read_facts(
     files: Mapping[str, Any],
     documents: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Return what the covariates of a design need to know, each from its file.
+    """Return the facts that the covariates of a design need, each from its file.
 
     Parameters
     ----------
     settings : DesignSettings
     files : mapping of str to path
-        The files that there are, by their names in `FILES`. Of one of `SHARDED` it is that of the
-        design's shard, or a list of all.
+        The available files, by their names in `FILES`. For one of `SHARDED` this is the file of
+        the design's shard, or the list of all shards.
     documents : collection of str, optional
-        The documents that the design is of, where the files may hold many more.
+        The documents of the design, if the files may hold many more.
 
     Returns
     -------
     facts : dict
-        By covariate, as its ``read`` returns them.
+        The result of ``read``, by covariate.
 
     Raises
     ------
@@ -505,7 +505,7 @@ def read_facts(
 
 
 def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the terms that all layers share, in order, and whether each moves with its token."""
+    """Return the terms shared by all layers, in order, and whether each moves with its token."""
     return {
         term: entry.moves
         for name, entry in _token_covariates(settings).items()
@@ -514,7 +514,7 @@ def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str
 
 
 def shared_offsets(settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
-    """Return of which token each term is that all layers share: 0 the outcome, -1 that before."""
+    """Return the token of each shared term: 0 for the outcome, -1 for the token before it."""
     import numpy as np
 
     offsets = [
@@ -528,7 +528,7 @@ def shared_offsets(settings: DesignSettings, facts: Mapping[str, Any]) -> np.nda
 def complete_tokens(
     keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
 ) -> np.ndarray:
-    """Return which tokens have the covariates that a common sample needs of them."""
+    """Return which tokens have the covariates that a common sample requires."""
     import numpy as np
 
     complete = np.ones(keys.num_rows, dtype=bool)
@@ -538,7 +538,7 @@ def complete_tokens(
 
 
 def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
-    """Return the values of the terms that all layers share.
+    """Return the values of the terms shared by all layers.
 
     Parameters
     ----------
@@ -551,13 +551,13 @@ def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, 
     Returns
     -------
     values : (shared terms, tokens) float64 array
-        In the order of `shared_terms`: what each token has, which is a term of the rows
-        `shared_offsets` before it. NaN where it has none.
+        In the order of `shared_terms`. The value of a token belongs to the rows whose outcome it
+        is offset from by `shared_offsets`. NaN if the token has no value.
 
     Raises
     ------
     UserError
-        If a token or a document is not in the corpus that the facts are of.
+        If a token or a document is not in the corpus that the facts describe.
     """
     import numpy as np
 

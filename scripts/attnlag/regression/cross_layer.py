@@ -1,10 +1,10 @@
 """Regressions of the log norms of one layer on those of another, over all tokens of a corpus.
 
-They are the predictive counterpart of an elasticity: how well log a[l,t-k] predicts log a[m,t],
-alone and with log a[l,t] held fixed. All pairs of layers come from the cross-products of one vector
-for each token, w = [1, log a[l,t-k] for all l and k], document by document. The norms are read
-twice: for the sums over all documents, and for the scores of each document, of which clustered
-errors are made. So no more than one document's cross-products are in memory.
+They are the predictive counterpart of an elasticity: they show how well log a[l,t-k] predicts
+log a[m,t], alone and with log a[l,t] held fixed. All pairs of layers come from the cross-products
+of one vector per token, w = [1, log a[l,t-k] for all l and k], document by document. The norms are
+read twice, first for the sums over all documents and then for the scores of each document, which
+clustered errors need. Only one document's cross-products are therefore in memory at a time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,11 +30,11 @@ class CrossLayer:
     targets : list of int
     alone, alone_error : (targets, layers, lags + 1) float array
         Coefficient of the source at each distance, and its standard error, clustered by document
-        (CRV1); NaN where a layer's norms do not vary.
+        (CRV1); NaN if a layer's norms do not vary.
     given, given_error : (targets, layers, lags + 1) float array
-        The same with the source layer's own token held fixed; NaN at no distance.
+        The same with the source layer's norm at the target token held fixed; NaN at distance 0.
     documents, rows : int
-        What they were fitted to.
+        Numbers of documents and rows of the fits.
     """
 
     targets: list[int]
@@ -82,7 +82,7 @@ def products(
     Parameters
     ----------
     sources, targets : list of (layers, tokens) arrays
-        Log norms of the windows of the document, of the site of the sources and the targets'.
+        Log norms of the windows of the document, at the site of the sources and at the targets'.
     chosen : sequence of int
         Target layers.
     lags : int
@@ -90,7 +90,7 @@ def products(
     Returns
     -------
     x : (lags + 1, layers, 2 + 1) array
-        For each source and distance the sums of x, x² and x x₀, x₀ being the source at no distance.
+        For each source and distance, the sums of x, x² and x x₀; x₀ is the source at distance 0.
     xy : (lags + 1, layers, targets) array
     y : (targets, 2) array
         Sums of y, and of y².
@@ -138,8 +138,8 @@ def cross_layer(
     Parameters
     ----------
     read : callable
-        Yields for each document the log norms of its windows, of the sources' site and of the
-        targets', each time it is called.
+        Yields, whenever it is called, the log norms of the windows of each document, at the site
+        of the sources and at the targets'.
     targets : sequence of int
     lags : int
     """
@@ -156,7 +156,7 @@ def cross_layer(
         empty = np.full((len(targets), 0, lags + 1), np.nan)
         return CrossLayer(list(targets), empty, empty, empty, empty, 0, 0)
     rows = int(sums[3])
-    # About the means, for the sake of precision.
+    # Centred by the means for numerical precision.
     centre_x, centre_y = sums[0][0, :, 0] / rows, sums[2][:, 0] / rows
 
     def centred() -> Iterator[tuple[np.ndarray, ...]]:
@@ -186,7 +186,7 @@ def cross_layer(
         if documents > 1 and rows > size:
             correction = documents / (documents - 1) * (rows - 1) / (rows - size)
         found += [estimate[..., 1], np.sqrt(correction * variance)]
-    # At no distance the source would be held fixed by itself.
+    # At distance 0 the source and the variable held fixed are the same.
     for values in found[2:]:
         values[..., 0] = np.nan
     alone, alone_error, given, given_error = found
@@ -194,7 +194,7 @@ def cross_layer(
 
 
 def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return inverses and solutions; NaN where the regressors are collinear."""
+    """Return inverses and solutions; NaN if the regressors are collinear."""
     scale = np.sqrt(np.maximum(np.einsum("...ii->...i", a), np.finfo(float).tiny))
     unit = a / scale[..., :, None] / scale[..., None, :]
     sound = np.linalg.eigvalsh(unit)[..., 0] > 1e-10
@@ -212,7 +212,7 @@ def of_files(
     lags: int,
     drop_first: int,
 ) -> CrossLayer:
-    """Return the regressions of the target's site on the source's, from the norms of all shards."""
+    """Return the regressions of the target site on the source site, given all norms."""
 
     def read() -> Iterator[tuple[Windows, Windows]]:
         first = documents_in(norms[source], drop_first)
@@ -229,7 +229,7 @@ def of_files(
 
 
 def table(found: CrossLayer) -> pd.DataFrame:
-    """Return the coefficients in a row for each target layer, source layer and lag."""
+    """Return the coefficients, one row per target layer, source layer and lag."""
     shape = found.alone.shape
     places = np.indices(shape).reshape(3, -1)
     return pd.DataFrame(

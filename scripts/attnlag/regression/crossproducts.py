@@ -1,10 +1,10 @@
-"""Cross-products per document and layer: all that least squares and its inference need.
+"""Cross-products per document and layer, which suffice for least squares and its inference.
 
-For w = [1, y, regressors] centred by c, a document g contributes S_g = Σ w w' over its rows. Sums
-of S_g over documents give the pooled regression, leaving documents out or weighting them gives the
-clustered, jackknife and cross-validated quantities, with no second look at the rows. S_g is
-symmetric and kept packed: its upper triangle, row by row, so that element 0 is the number of rows
-and the first p elements are the sums of w.
+For w = [1, y, regressors] centred by c, a document g contributes S_g = Σ w w' over its rows. The
+sum of S_g over all documents gives the pooled regression; sums that leave documents out or weight
+them give the clustered, jackknife and cross-validated quantities without another pass over the
+rows. S_g is symmetric and is stored as its upper triangle, row by row, so that element 0 is the
+number of rows and the first p elements are the sums of w.
 """
 
 import json
@@ -24,21 +24,21 @@ from attnlag.regression.settings import CrossproductsSettings
 from attnlag.regression.terms import class_of
 from attnlag.storage import tables
 
-# Rows of a design that are in memory at a time.
+# Rows of a design in memory at a time.
 ROWS = 16_384
 
-# Documents that are read and written at once: so many, or what takes so many bytes.
+# Largest number of documents that are read and written at once, and of their bytes.
 DOCUMENTS = 250
 BLOCK_BYTES = 24e6
 
-# However small the budget: so many that a jackknife or a bootstrap over bins means something.
+# Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
 FEWEST_BINS = 100
 
 TOTALS_KEY = b"attnlag.totals"
 
 
 def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
-    """Return the layers and the terms of a design: ``y`` first, what layers share last."""
+    """Return the layers and the terms of a design: ``y`` first, shared terms last."""
     columns = [name.split(".", 1) for name in design.names if name.startswith("layer_")]
     layers = sorted({layer_number(layer) for layer, _ in columns})
     shared = [n for n in design.names if n not in KEYS and not n.startswith("layer_")]
@@ -75,7 +75,7 @@ class DocumentProducts:
     ----------
     documents : list of str
     products : (documents, halves, layers, packed) float64 array
-        One half, all rows, unless the halves of documents are kept apart.
+        ``halves`` is 2 if the halves of documents are kept separate, otherwise 1.
     """
 
     documents: list[str]
@@ -83,7 +83,7 @@ class DocumentProducts:
 
 
 def rows_of_documents(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
-    """Return how many rows each document of a design has, in order.
+    """Return the number of rows of each document of a design, in order.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def rows_of_documents(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
 
 
 def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
-    """Return the documents of a batch, in order, and the row at which each begins."""
+    """Return the documents of a batch, in order, and the first row of each."""
     column = batch.column("document")
     codes = column.indices.to_numpy()
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
@@ -113,8 +113,8 @@ def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
 def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     """Return the means of a batch: (layers, p), 0 for the leading 1.
 
-    Near enough to the overall means for the sums to keep their digits, and known before the rest
-    is read.
+    They are close enough to the overall means for the sums to stay precise, and are known before
+    the rest is read.
     """
     layers, terms = layers_and_terms(schema)
     centre = np.zeros((len(layers), 1 + len(terms)))
@@ -123,7 +123,7 @@ def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
         valid = ~np.isnan(values[0])
         if valid.any():
             centre[place, 1:] = [
-                # What is 0 for all tokens but those of a class stays so.
+                # Terms of classes are not centred, so that their zeros stay zeros.
                 0 if class_of(term) else row[valid].mean()
                 for term, row in zip(terms, values, strict=True)
             ]
@@ -136,18 +136,19 @@ def products_by_document(
     centre: np.ndarray,
     rows: np.ndarray | None = None,
 ) -> Iterator[DocumentProducts]:
-    """Sum the cross-products of a design, read once, batch by batch.
+    """Sum the cross-products of a design in a single pass, batch by batch.
 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
-        Consecutive rows of a design; those of one document stand together.
+        Consecutive rows of a design; the rows of a document are contiguous.
     schema : pyarrow.Schema
-        The design's.
+        Schema of the design.
     centre : (layers, p) array
-        What is subtracted from each element of w.
+        Subtracted from each element of w.
     rows : int array, optional
-        Rows of each document, to keep its two halves apart; the first takes the odd row.
+        Number of rows of each document; given to keep the two halves of a document separate. The
+        first half takes the odd row.
 
     Yields
     ------
@@ -158,7 +159,7 @@ def products_by_document(
     halves = 1 if rows is None else 2
     open_document: str | None = None
     open_products = np.zeros((halves, len(layers), packed_size(1 + len(terms))))
-    passed = 0  # rows of the open document that are behind us
+    passed = 0  # rows of the open document that have been read
     begun = 0  # documents that have begun, the open one included
     for batch in batches:
         if not batch.num_rows:
@@ -191,7 +192,7 @@ def products_by_document(
 
 
 def _gathered(blocks: Iterable[DocumentProducts]) -> Iterator[DocumentProducts]:
-    """Yield the same documents in larger blocks, `documents_at_once` or more, but for the last."""
+    """Yield the documents in blocks of `documents_at_once` or more; the last may be smaller."""
     names: list[str] = []
     products: list[np.ndarray] = []
     for block in blocks:
@@ -205,7 +206,7 @@ def _gathered(blocks: Iterable[DocumentProducts]) -> Iterator[DocumentProducts]:
 
 
 def documents_at_once(numbers: int) -> int:
-    """Return how many documents are handled at once, each of which has so many numbers."""
+    """Return the number of documents to handle at once, given the amount of numbers of each."""
     return int(np.clip(BLOCK_BYTES // (8 * numbers), 1, DOCUMENTS))
 
 
@@ -222,7 +223,7 @@ def _sums(
     sums = np.zeros((len(layers), packed_size(1 + count), len(starts)))
     for layer, from_centre, found in zip(layers, centre, sums, strict=True):
         w = values_of(batch, layer, terms) - from_centre[1:, None]
-        # A dropped row is a row of zeros, its leading 1 included.
+        # In a dropped row everything is zero, including the leading 1.
         valid = ~np.isnan(w[0])
         w[:, ~valid] = 0
         np.add.reduceat(valid, starts, dtype=np.float64, out=found[0])
@@ -230,7 +231,7 @@ def _sums(
             np.add.reduceat(w[place], starts, out=found[1 + place])
         pairs = combinations_with_replacement(range(count), 2)
         for place, (i, j) in enumerate(pairs, start=1 + count):
-            # No token is of two classes.
+            # No token belongs to two classes.
             if classes[i] and classes[j] and classes[i] != classes[j]:
                 continue
             np.add.reduceat(w[i] * w[j], starts, out=found[place])
@@ -252,7 +253,7 @@ def schema_of(packed: int, halves: int) -> pa.Schema:
 
 
 def to_table(block: DocumentProducts, layers: Sequence[int]) -> pa.Table:
-    """Return a block as a table: a row per document, half (if kept apart) and layer."""
+    """Return a block as a table with a row per document, half (if kept separate) and layer."""
     documents, halves, _, packed = block.products.shape
     names = pa.array(np.repeat(np.arange(documents, dtype=np.int32), halves * len(layers)))
     columns = {
@@ -280,9 +281,9 @@ def write(
     centre: np.ndarray,
     halves: int,
 ) -> "Totals":
-    """Write a shard block by block, its sums with it, and return the sums.
+    """Write a shard block by block, together with its sums, and return the sums.
 
-    ``record`` is the provenance; what the numbers are is added to it as ``crossproducts``.
+    ``record`` is the provenance; the description of the numbers is added as ``crossproducts``.
     """
     p = 1 + len(terms)
     facts = {"terms": terms, "layers": layers, "halves": halves, "centre": centre.tolist()}
@@ -296,7 +297,7 @@ def write(
         for block in _gathered(blocks):
             writer.write_table(to_table(block, layers))
             totals.add(block.products)
-        # The sums over documents are known only now, when the schema is written already.
+        # The sums over documents are known only after the schema is written.
         writer.add_key_value_metadata({TOTALS_KEY: totals.to_json()})
     return totals
 
@@ -308,7 +309,7 @@ def of_design(design: Path, path: Path, settings: CrossproductsSettings) -> "Tot
     """
     schema = pq.read_schema(design)
     layers, terms = layers_and_terms(schema)
-    # Without pre-buffering one batch is in memory, not the whole file.
+    # Pre-buffering would load the whole file instead of one batch.
     first = next(pq.ParquetFile(design, pre_buffer=False).iter_batches(ROWS), None)
     centre = np.zeros((len(layers), 1 + len(terms)))
     if first is not None and first.num_rows:
@@ -334,23 +335,23 @@ def of_design(design: Path, path: Path, settings: CrossproductsSettings) -> "Tot
 
 @dataclass
 class Shard:
-    """The cross-products of one shard, read again whenever they are asked for.
+    """The cross-products of one shard, read from disk on each use.
 
     Attributes
     ----------
     terms : list of str
-        What w holds after its leading 1: ``y``, then the regressors.
+        Elements of w after its leading 1: ``y``, then the regressors.
     layers : list of int
     halves : int
-        1, or 2 if the halves of documents are kept apart.
+        1, or 2 if the halves of documents are kept separate.
     centre : (layers, p) array
     totals : Totals
     batches : function
-        Returns an iterator over the documents of the shard, from the first, some at a time.
+        Returns an iterator over the documents of the shard, in blocks.
     merged : dict
-        Of terms that are sums of columns of the design, these columns (`merging`).
+        The columns of the design that each merged term is the sum of (`merging`).
     absorbed : int
-        Dummies that were taken out of the design, beside those of documents.
+        Number of dummies removed from the design, besides those of documents.
     of_logs : bool
         Whether the outcome is a logarithm.
     """
@@ -368,18 +369,18 @@ class Shard:
 
 @dataclass
 class Totals:
-    """Sums over the documents of a shard, centred as the shard is.
+    """Sums over the documents of a shard, with the centre of the shard.
 
     Attributes
     ----------
     clusters : int
-        Documents, those without rows included.
+        Number of documents, including those without rows.
     documents : (layers,) int array
-        Documents that give rows.
+        Number of documents with rows.
     pooled : (parts, layers, packed) array
-        Σ S_g: of all rows and, if halves are kept apart, of the first and the second halves.
+        Σ S_g over all rows and, if halves are kept separate, over the first and second halves.
     within : (parts, layers, packed) array
-        The same with the means of each document taken out, from each of its halves separately.
+        The same with the means of each document removed, separately in each of its halves.
     """
 
     clusters: int
@@ -415,7 +416,7 @@ class Totals:
 
 
 def read_shard(path: str | Path) -> Shard:
-    """Return one shard's cross-products; its documents are read only when asked for."""
+    """Return one shard's cross-products; its documents are read only on use."""
     made = tables.read_provenance(path)
     record = made["crossproducts"]
     outcome = OUTCOMES[made["stages"].get("design", {}).get("outcome", "norm")]
@@ -441,7 +442,7 @@ def read_shard(path: str | Path) -> Shard:
 
 
 def without_halves(shard: Shard) -> Shard:
-    """Return a shard that does not keep the halves of documents apart."""
+    """Return the shard with the two halves of each document added up."""
     if shard.halves == 1:
         return shard
 
@@ -464,7 +465,7 @@ def recentred(packed: np.ndarray, shift: np.ndarray) -> np.ndarray:
     ----------
     packed : (…, layers, packed) array
     shift : (layers, p) array
-        New centre minus old centre; 0 for the leading 1.
+        New centre minus old centre, 0 for the leading 1.
 
     Returns
     -------
@@ -480,9 +481,9 @@ def recentred(packed: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def demeaned(packed: np.ndarray, p: int) -> np.ndarray:
-    """Take the means of each document out of its cross-products: S_ij - S_0i S_0j / n.
+    """Remove the means of each document from its cross-products: S_ij - S_0i S_0j / n.
 
-    The number of rows stays, the sums become 0.
+    The number of rows stays unchanged; the sums become 0.
     """
     i, j = np.triu_indices(p)
     sums = packed[..., :p]
@@ -492,7 +493,7 @@ def demeaned(packed: np.ndarray, p: int) -> np.ndarray:
 
 
 def parts_of(products: np.ndarray) -> np.ndarray:
-    """Return all rows first, then the halves if they are kept apart: axis 1 of the products."""
+    """Return the sums over all rows, then the halves if they are kept separate, along axis 1."""
     if products.shape[1] == 1:
         return products
     return np.concatenate([products.sum(axis=1, keepdims=True), products], axis=1)
@@ -500,36 +501,36 @@ def parts_of(products: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Stack:
-    """Cross-products of every layer and cluster, at one centre.
+    """Cross-products of every layer and cluster, with a common centre.
 
     Attributes
     ----------
     terms : list of str
-        What w holds after its leading 1: ``y``, then the regressors.
+        Elements of w after its leading 1: ``y``, then the regressors.
     layers : list of int
     clusters : list of str
-        Documents or groups of them or, past the memory budget, bins of documents.
+        Documents or groups of them or, beyond the memory budget, bins of documents.
     products : (layers, parts, clusters, packed) float64 array
-        S_g of all rows and, for the half-panel jackknife, of the first and the second halves of
-        documents. Their means are taken out with document effects.
+        S_g over all rows and, for the half-panel jackknife, over the first and the second halves
+        of documents. With document effects, the means of documents are removed.
     centre : (layers, p) float64 array
-        What was subtracted from each element of w: the overall means; 0 for the leading 1.
+        Overall means, which were subtracted from each element of w; 0 for the leading 1.
     totals : (layers, parts, packed) float64 array
         Sums over the clusters.
     root_squares : (layers, p) float64 array
-        Square root of Σ w² over all rows, before the means of documents are taken out.
+        Square root of Σ w² over all rows, before the means of documents are removed.
     documents : (layers,) int array
-        Documents that give rows.
+        Number of documents with rows.
     fixed_effects : bool
-        Whether the means of documents are taken out.
+        Whether the means of documents are removed.
     of_logs : bool
         Whether the outcome is a logarithm.
     grouped : bool
         Whether the clusters are groups of documents.
     absorbed : int
-        Dummies that were taken out of the design, beside those of documents.
+        Number of dummies removed from the design, besides those of documents.
     blocks : function or None
-        Where clusters are bins of documents: returns an iterator over the documents, as
+        If clusters are bins of documents, returns an iterator over the documents, as
         (layers, parts, documents, packed) arrays.
     """
 
@@ -552,14 +553,14 @@ class Stack:
         return 1 + len(self.terms)
 
     def count(self, index: int) -> int:
-        """Return how many clusters of a layer give rows: documents, also where these share bins."""
+        """Return the number of clusters of a layer with rows: documents even if they share bins."""
         if self.grouped:
             return int((self.products[index, 0, :, 0] > 0.5).sum())
         return int(self.documents[index])
 
     @property
     def bins(self) -> int | None:
-        """Number of bins that documents share; None where each is a cluster."""
+        """Number of bins that documents share; None if each document is a cluster."""
         return None if self.blocks is None else len(self.clusters)
 
     def of_layer(self, index: int) -> "Stack":
@@ -583,7 +584,7 @@ class Stack:
 
 
 def common_centre(sums: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the overall means of several sums of w, (layers, p) each, about their own centres."""
+    """Return the overall means, given several (layers, p) sums of w about different centres."""
     n = [part[:, :1] for part in sums]
     parts = [part + m * centre for part, m, centre in zip(sums, n, centres, strict=True)]
     centre = np.sum(parts, axis=0) / np.maximum(np.sum(n, axis=0), 1)
@@ -603,13 +604,13 @@ def stacked(
     Parameters
     ----------
     shards : sequence of Shard
-        Of one design, in order; a document is in one of them only.
+        Shards of one design, in order; a document is in only one of them.
     fixed_effects : bool
-        Take the means of each document out.
+        Whether to remove the means of each document.
     budget : float
-        Bytes for the cross-products of the clusters. If the documents need more, they are dealt
-        to as many bins as fit, document i to bin i modulo their number: the bins depend on the
-        number of documents only, not on the shards.
+        Bytes for the cross-products of the clusters. If the documents need more, they share as
+        many bins as fit. Document i is in bin i modulo the number of bins, so the bins do not
+        depend on the shards.
     group_of : mapping of document to group, optional
         Makes the groups the clusters, in the order of the mapping.
     """
@@ -620,7 +621,7 @@ def stacked(
     )
     moved = [recentred(shard.totals.pooled, centre - shard.centre) for shard in shards]
     pooled = np.sum(moved, axis=0).transpose(1, 0, 2)
-    # Where the means of documents are out, the centre is too.
+    # Removing the means of documents removes the centre too.
     within = np.sum([shard.totals.within for shard in shards], axis=0).transpose(1, 0, 2)
     diagonal = np.cumsum([0, *range(p, 1, -1)])
 
@@ -632,7 +633,7 @@ def stacked(
         bins = len(groups)
     elif pooled.nbytes * count > budget:
         bins = min(count, max(FEWEST_BINS, int(budget // pooled.nbytes)))
-    # A cluster's numbers lie together: weighted sums over clusters are then one matrix product.
+    # The numbers of a cluster are contiguous, so weighted sums over clusters are matrix products.
     products = np.zeros((bins, *pooled.shape)).transpose(1, 2, 0, 3)
     names: list[str] = []
     for documents, block in _moved(shards, centre, fixed_effects):
@@ -642,7 +643,7 @@ def stacked(
             continue
         places = np.arange(len(names), len(names) + len(documents)) % bins
         for start in range(0, len(documents), bins):
-            # No bin twice.
+            # Each bin occurs once per slice.
             chosen = slice(start, start + bins)
             products[:, :, places[chosen]] += block[:, :, chosen]
         names += documents

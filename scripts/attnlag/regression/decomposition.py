@@ -1,12 +1,12 @@
-"""Lags and the kinds of tokens: coefficients as effects enter, and Gelbach's decomposition.
+"""Lag coefficients as effects of tokens enter, and Gelbach's decomposition of their change.
 
-From a pooled regression on, more and more effects enter: documents, parts of speech, those of the
-token before, the tokens themselves, the tokens before. How much each step changes a coefficient
-depends on the order of the steps. Gelbach's decomposition does not: with all effects H = Σ H_k in
-one regression, omitting them moves the coefficients of x by Σ δ_k, where δ_k are those of H_k
-regressed on x.
+Starting from a pooled regression, effects enter one after another: documents, parts of speech,
+parts of speech of the previous token, tokens, previous tokens. The change of a coefficient at each
+step depends on the order of the steps. Gelbach's decomposition does not: with all effects
+H = Σ H_k in one regression, omitting them changes the coefficients of x by Σ δ_k, where δ_k are
+the coefficients of the regression of H_k on x.
 
-A token nearly always has one part of speech, so the two effects cannot be separated. Here the part
+A token nearly always has the same part of speech, so the two effects cannot be separated. The part
 of speech is credited with the mean of its tokens' effects over the rows, and the token with the
 rest.
 
@@ -32,11 +32,11 @@ from attnlag.regression.absorbing import Effects
 from attnlag.regression.crossproducts import layers_and_terms
 from attnlag.regression.terms import is_lag
 
-# The effects in the order in which they enter.
+# The effects, in the order of entry.
 EFFECTS = ("document", "upos", "upos_previous", "token", "token_previous")
 POOLED = "pooled"
 
-# What has a part in the change of a coefficient, and the effects that it is a part of.
+# The parts of the change of a coefficient, each with the effects that it belongs to.
 PARTS = {
     "document": ("document",),
     "upos": ("upos", "token"),
@@ -51,14 +51,14 @@ BYTES = 64e6
 
 @dataclass
 class Decomposition:
-    """Coefficients as more is held fixed.
+    """Coefficients as more effects are held fixed.
 
     Attributes
     ----------
     steps : pandas.DataFrame
-        A row per layer, step (`POOLED`, then each of `EFFECTS` beside those before it) and lag.
+        A row per layer, step (`POOLED`, then each of `EFFECTS` added to the ones before) and lag.
     parts : pandas.DataFrame
-        A row per layer, lag and part: the parts of a lag add up to the last step less the first.
+        A row per layer, lag and part; the parts of a lag add up to the last step minus the first.
     """
 
     steps: pd.DataFrame
@@ -75,7 +75,7 @@ def factors_of(designs: Sequence[Path], token_properties: Sequence[Path]) -> dic
         upos = properties.read_property("upos", [table])
         token = properties.read_property("token_id", [table])
         position = keys["position"].to_numpy()
-        # The first token of a sequence has none before it: that is a level of its own.
+        # The first token of a sequence has no previous token, which is a level of its own.
         moved = pa.array(np.maximum(position - 1, 0))
         before = keys.set_column(keys.schema.get_field_index("position"), "position", moved)
         column = keys["document"].combine_chunks()
@@ -89,7 +89,7 @@ def factors_of(designs: Sequence[Path], token_properties: Sequence[Path]) -> dic
 
 
 def layers_of_design(designs: Sequence[Path]) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
-    """Yield some layers at a time, their terms, and values (layers, 1 + lags, rows)."""
+    """Yield blocks of layers with their terms and their values, (layers, 1 + lags, rows)."""
     schema = pq.read_schema(designs[0])
     layers, terms = layers_and_terms(schema)
     terms = ["y", *filter(is_lag, terms)]
@@ -106,7 +106,7 @@ def layers_of_design(designs: Sequence[Path]) -> Iterator[tuple[list[int], list[
 def decomposed(
     designs: Sequence[Path], token_properties: Sequence[Path], alpha: float
 ) -> Decomposition:
-    """Return the coefficients of lags and leads as effects enter, and what each effect changes.
+    """Return the coefficients of lags and leads as effects enter, and the change due to each.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def decomposed(
     parts: list[pd.DataFrame] = []
     for layers, terms, values in layers_of_design(designs):
         valid = ~np.isnan(values).any(axis=1)
-        # Nearly always all layers have the same rows: their variables are solved side by side.
+        # Layers nearly always have the same rows; their variables are then solved together.
         masks: dict[bytes, list[int]] = {}
         for place, mask in enumerate(valid):
             masks.setdefault(mask.tobytes(), []).append(place)
@@ -148,9 +148,9 @@ def decomposed(
 def fitted_effects(
     values: np.ndarray, factors: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return what each of some effects contributes to the fit of (layers, variables, rows) values.
+    """Return the contribution of each effect to the fit of (layers, variables, rows) values.
 
-    Without any effect it is the mean.
+    Without effects the fit is the mean.
     """
     if not names:
         return {"": np.broadcast_to(values.mean(axis=2, keepdims=True), values.shape)}
@@ -179,12 +179,12 @@ def coefficients_by_step(
     lags : sequence of str
     alpha : float
     whole : mapping of str to array
-        What each of `EFFECTS` contributes, from `fitted_effects`.
+        Contribution of each of `EFFECTS`, from `fitted_effects`.
 
     Returns
     -------
     table : pandas.DataFrame
-        NaN where the rows are not more than the effects, or a lag does not vary beside them.
+        NaN if there are no more rows than effects, or if a lag does not vary given the effects.
     """
     _, size, n = values.shape
     document = np.unique(factors["document"], return_inverse=True)[1]
@@ -198,7 +198,7 @@ def coefficients_by_step(
         every = names == EFFECTS
         fitted = whole if every else fitted_effects(values, factors, names)
         left = values - sum(fitted.values())
-        # Clusters take the levels that are nested in them: they cost no degree of freedom.
+        # Levels that are nested in clusters cost no degrees of freedom.
         nested = documents - 1 if names else 0
         columns = size - 1 + rank - nested
         for layer, own, about_mean in zip(layers, left, total, strict=True):
@@ -236,18 +236,20 @@ def parts_of_change(
     lags: Sequence[str],
     whole: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
-    """Return what each part changes the coefficients by, from pooled to all effects.
+    """Return the contribution of each part to the change of the coefficients.
+
+    The change is that from the pooled regression to the regression with all effects.
 
     Parameters
     ----------
     values, factors, layers, lags, whole
-        As `coefficients_by_step` takes them.
+        As in `coefficients_by_step`.
     """
     rows = []
     for place, layer in enumerate(layers):
         x = values[place, 1:]
         left = values[place] - sum(part[place] for part in whole.values())
-        # The effects on y, given the lags.
+        # The effects on y given the lags.
         full = np.linalg.lstsq(left[1:].T, left[0], rcond=None)[0]
         own = {name: part[place, 0] - full @ part[place, 1:] for name, part in whole.items()}
         centred = x - x.mean(axis=1, keepdims=True)

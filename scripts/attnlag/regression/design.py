@@ -28,7 +28,7 @@ from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
 from attnlag.storage import tables
 
-# Rows of norms that are in memory at a time.
+# Rows of norms in memory at a time.
 ROWS = 16_384
 
 
@@ -42,12 +42,12 @@ def _cells(lags: Sequence[int], leads: Sequence[int], covariates: Sequence[str])
 
 
 def cells_of(settings: DesignSettings) -> dict[str, Cell]:
-    """Return the terms that each layer has its own values of, in order, and where these are."""
+    """Return the terms with separate values in each layer, in order, with their places."""
     return _cells(settings.lags, settings.leads, settings.covariates)
 
 
 def needed_cells(settings: DesignSettings) -> list[Cell]:
-    """Return the values without which a layer drops a row, those of the common sample included."""
+    """Return the values that a row needs in each layer, including those of the common sample."""
     needed = set(cells_of(settings).values())
     if sample := settings.sample:
         needed |= set(_cells(sample.lags, sample.leads, sample.covariates).values())
@@ -55,12 +55,12 @@ def needed_cells(settings: DesignSettings) -> list[Cell]:
 
 
 def tokens_before(settings: DesignSettings) -> int:
-    """Return how many tokens an outcome needs before it, the dropped ones included."""
+    """Return the number of tokens that an outcome needs before it, including dropped ones."""
     return settings.drop_first + max(-cell.offset for cell in needed_cells(settings))
 
 
 def tokens_after(settings: DesignSettings) -> int:
-    """Return how many tokens an outcome needs after it."""
+    """Return the number of tokens that an outcome needs after it."""
     return max(cell.offset for cell in needed_cells(settings))
 
 
@@ -70,10 +70,10 @@ def sequence_lengths(position: np.ndarray) -> np.ndarray:
 
 
 def outcome_rows(position: np.ndarray, settings: DesignSettings) -> np.ndarray:
-    """Return which tokens of consecutive whole sequences are outcomes and give a row.
+    """Return the tokens of consecutive whole sequences that are outcomes and give a row.
 
-    A token is an outcome if its sequence has ``drop_first`` tokens and as many as the furthest
-    lag before it, and as many as the furthest lead after it.
+    A token is an outcome if its sequence has enough tokens before it (``drop_first`` plus the
+    longest lag) and after it (the longest lead).
     """
     lengths = sequence_lengths(position)
     last = np.repeat(lengths, lengths) - tokens_after(settings)
@@ -81,22 +81,22 @@ def outcome_rows(position: np.ndarray, settings: DesignSettings) -> np.ndarray:
 
 
 def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) -> np.ndarray:
-    """Return the terms of which each layer has its own values.
+    """Return the terms with separate values in each layer.
 
     Parameters
     ----------
     values : (layers, tokens) float64 array
-        Log norms of consecutive whole sequences; NaN where there is none.
+        Log norms of consecutive whole sequences; NaN if undefined.
     rows : (outcomes,) int array
-        The outcomes' places among the tokens, from ``outcome_rows``.
+        Indices of the outcomes among the tokens, from ``outcome_rows``.
     settings : DesignSettings
 
     Returns
     -------
     terms : (terms, layers, outcomes) float64 array
-        In the order of ``cells_of``, y first. All terms are NaN where one of the values that the
-        row needs in that layer is NaN, and in all rows of a layer without the layer before it that
-        a term needs.
+        In the order of ``cells_of``, y first. All terms of a row are NaN in a layer where a value
+        that the row needs is NaN. All rows are NaN in a layer that lacks a preceding layer that a
+        term needs.
     """
     layers = len(values)
     cells = cells_of(settings)
@@ -109,7 +109,7 @@ def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) 
     if unusable.any():
         dropped = np.zeros((layers, len(rows)), bool)
         for back, offset in needed_cells(settings):
-            # The first layer has no layer before it that could lack a value.
+            # The first layer has no preceding layer that could lack a value.
             dropped[back:] |= unusable[: layers - back, rows + offset]
         terms[:, dropped] = np.nan
     terms[:, : max(cell.layers_before for cell in cells.values())] = np.nan
@@ -123,13 +123,13 @@ class Terms:
     Attributes
     ----------
     keys : pyarrow.Table
-        What is known of each outcome.
+        Keys of each outcome.
     layers : (terms, layers, outcomes) float64 array
-        As ``layer_terms`` gives them.
+        From ``layer_terms``.
     shared : (shared terms, outcomes) float64 array
-        As ``shared_values`` gives them.
+        From ``shared_values``.
     incomplete : int
-        Outcomes that are left out for want of a covariate.
+        Number of outcomes left out because they lack a covariate.
     """
 
     keys: pa.Table
@@ -146,7 +146,7 @@ def terms_of(
     Parameters
     ----------
     values : (layers, tokens) float64 array
-        Log norms, NaN where there is none.
+        Log norms; NaN if undefined.
     keys : pyarrow.Table
         The keys of each token.
     settings : DesignSettings
@@ -161,7 +161,7 @@ def terms_of(
     of_rows = np.empty((len(shared), len(rows)))
     for row, column, offset in zip(of_rows, shared, offsets, strict=True):
         column.take(rows + offset, out=row, mode="clip")
-        # The first token of a sequence has none before it.
+        # The first token of a sequence has no previous token.
         row[position[rows] + offset < 0] = np.nan
     complete &= ~np.isnan(of_rows).any(axis=0)
     rows, of_rows = rows[complete], of_rows[:, complete]
@@ -174,17 +174,17 @@ def terms_of(
 
 
 def schema(layers: Sequence[str], settings: DesignSettings, facts: Mapping[str, Any]) -> pa.Schema:
-    """Return the schema of a design: the keys, then the terms layer by layer, then the shared."""
+    """Return the schema of a design: keys, then the terms layer by layer, then shared terms."""
     names = [f"{layer}.{term}" for layer in layers for term in cells_of(settings)]
     names += shared_terms(settings, facts)
     return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
-    """Return how a design's columns are encoded: what repeats is packed, logs of norms are not.
+    """Return the encoding of a design's columns: all are compressed except the logs of norms.
 
-    No two logs are alike: trying to pack them takes four times as long as writing them does,
-    and the next stage three times as long to read, for a file that is smaller by a tenth.
+    The logs are all different. Compressing them makes the file a tenth smaller, but takes four
+    times as long to write and three times as long to read in the next stage.
     """
     packed = [name for name in schema.names if not name.startswith("layer_")]
     return {
@@ -196,21 +196,21 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
 
 @dataclass
 class Counts:
-    """What a design left out, and why.
+    """Counts of what a design left out, by reason.
 
     Attributes
     ----------
     sequences, short_sequences : int
-        Sequences seen, and those too short to give a row.
+        Number of sequences, and of those too short to give a row.
     longest_sequence, fewest_tokens : int
-        Tokens of the longest sequence, and of the shortest that gives a row.
+        Number of tokens of the longest sequence, and of the shortest that gives a row.
     zero_norms, nonfinite_norms : dict of str to int
-        Norms without a logarithm, per layer; only layers that have any.
+        Number of norms without a logarithm, by layer, for layers that have any.
     incomplete_rows : int
-        Rows that were left out in all layers for want of a covariate.
+        Number of rows left out in all layers because they lack a covariate.
     dropped_rows : dict of str to int
-        Rows that such a norm took from a layer, as outcome or as a predictor. The first layer
-        does not count as dropped where it has no row for want of a layer before.
+        Number of rows that a layer lost to such norms, as outcome or as predictor. The rows of a
+        first layer that lacks a preceding layer do not count as dropped.
     first_unusable : dict of str to str
         The first such norm of a layer and its place, in words.
     """
@@ -226,7 +226,7 @@ class Counts:
     first_unusable: dict[str, str] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, Any]:
-        """Return what is counted, without what is said in words."""
+        """Return the counts without the texts."""
         counts = asdict(self)
         del counts["first_unusable"]
         return counts
@@ -239,7 +239,7 @@ def _add(counts: dict[str, int], layers: Sequence[str], numbers: np.ndarray) -> 
 
 
 def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the same rows, cut where a sequence begins; one that goes on waits for its end."""
+    """Yield the rows in batches of whole sequences; an unfinished sequence waits for its end."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         starts = np.flatnonzero(batch.column("position").to_numpy() == 0)
@@ -258,13 +258,12 @@ def designs(
     counts: Counts,
     facts: Mapping[str, Any],
 ) -> Iterator[pa.Table]:
-    """Yield the design of consecutive batches of norms, or of another outcome.
+    """Yield the design of consecutive batches of norms or of another outcome.
 
-    A token gives a row where neither the outcome nor a predictor is one of the first
-    ``drop_first`` of its sequence or lies outside it. A zero or non-finite norm empties the
-    cells of its layer, and of the layer after where that one uses it, in the rows it touches. A
-    token without a value of a covariate, as the surprisal of a text's first token, leaves its row
-    out of all layers.
+    A token gives a row if neither the outcome nor a predictor lies outside the sequence or among
+    its first ``drop_first`` tokens. A zero or non-finite norm empties the cells of the rows that
+    use it, in its layer and in the next layer if that uses it. A token that lacks a covariate, as
+    the first token of a text lacks surprisal, gives no row in any layer.
 
     Parameters
     ----------
@@ -279,13 +278,13 @@ def designs(
     Yields
     ------
     design : pyarrow.Table
-        ``schema``: natural logs of norms, null where the layer drops the row.
+        With the columns of ``schema``: natural logs of norms, null if the layer drops the row.
     """
     outcome = OUTCOMES[settings.outcome]
     without_layer_before = max(cell.layers_before for cell in cells_of(settings).values())
     for table in whole_sequences(batches):
         layers = layers_in(table.schema)
-        # The batches bring dictionaries of their own; this makes them one.
+        # The batches have separate dictionaries, which are unified here.
         keys = table.select(KEYS).combine_chunks()
         values = np.empty((len(layers), table.num_rows))
         zero, nonfinite = np.zeros((2, len(layers)), np.int64)
@@ -294,7 +293,7 @@ def designs(
             norms = table[layer].to_numpy()
             values[index] = regressed(outcome, norms)
             zero[index] = np.count_nonzero(norms == 0) if outcome.logarithm else 0
-            # A first token has no token before that it could be compared with.
+            # A first token has no previous token to be compared with.
             nonfinite[index] = np.count_nonzero(~np.isfinite(norms[expected]))
             if zero[index] + nonfinite[index] and layer not in counts.first_unusable:
                 row = int(np.argmax(np.isnan(values[index]) & expected))
@@ -333,12 +332,12 @@ def write(
     settings: DesignSettings,
     facts: Mapping[str, Any],
 ) -> tuple[int, Counts]:
-    """Write the design of a file of norms, and return its number of rows and what it left out.
+    """Write the design of a file of norms; return its number of rows and the counts of the rest.
 
     Parameters
     ----------
     norms : Path
-        The norms, or what else is regressed.
+        The norms, or another outcome.
     stream : Path or None
         Norms of the residual stream, for relative norms or a sample held in common with a
         regression of such.
@@ -361,6 +360,6 @@ def write(
         for table in designs(batches, settings, counts, facts):
             writer.write_table(table)
             rows += table.num_rows
-        # What was left out is known only now, when the schema is written already.
+        # The counts are known only after the schema is written.
         writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
     return rows, counts

@@ -1,9 +1,9 @@
 """Elasticities with intervals, from the sums of effects of each document.
 
-An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with Y_g the effects of document g
-and N_g its tokens. Its variance is that of a ratio estimator, clustered by document:
-G/(G-1) Σ (Y_g - θ N_g)² / (Σ N_g)². Joint bands hold all pairs of layers at one distance at once:
-their critical value is that of max |θ* - θ| / error over draws of whole documents.
+An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with the effects Y_g of document g
+and its number of tokens N_g. Its variance is that of a ratio estimator, clustered by document:
+G/(G-1) Σ (Y_g - θ N_g)² / (Σ N_g)². Joint bands cover all pairs of layers at one distance
+simultaneously: their critical value is that of max |θ* - θ| / error over draws of whole documents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,17 @@ PREDICTIVE = [
 def ratios(
     effects: np.ndarray, counts: np.ndarray, alpha: float, draws: int, seed: int
 ) -> pd.DataFrame:
-    """Return ratios of sums over documents, with the intervals of each and of all jointly.
+    """Return ratios of sums over documents with pointwise and joint intervals.
 
     Parameters
     ----------
     effects, counts : (documents, cells) float array
-        Sums of effects, and the number of tokens behind each.
+        Sums of effects, and the number of tokens in each sum.
     alpha : float
         Intervals cover 1 - ``alpha``.
     draws, seed : int
-        Of the bootstrap of documents; without draws there are no joint intervals.
+        Number of draws and seed of the bootstrap of documents; without draws there are no joint
+        intervals.
 
     Returns
     -------
@@ -53,7 +54,7 @@ def ratios(
         spread = ((effects - estimate * counts) ** 2).sum(axis=0)
         error = np.sqrt(documents / (documents - 1.0) * spread) / total
     error = np.where(documents >= FEWEST, error, np.nan)
-    # What is the same in every document, as 1 and 0 by definition, has no error but of rounding.
+    # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
     exact = error < 1e-12 * np.maximum(1, np.abs(estimate))
     error = np.where(exact, 0.0, error)
     half = stats.t.ppf(1 - alpha / 2, np.maximum(documents - 1, 1)) * error
@@ -67,7 +68,7 @@ def ratios(
             t = np.abs(drawn - estimate[varying]) / error[varying]
             largest.append(np.nan_to_num(t).max(axis=1))
         critical = float(np.quantile(np.concatenate(largest), 1 - alpha))
-    # Joint bands hold what each interval holds: with few documents draws alone are too narrow.
+    # Joint bands contain the pointwise intervals: with few documents the draws are too narrow.
     joint = np.where(varying, np.maximum(critical * error, half), half)
     joint = np.where(np.isfinite(critical) | exact, joint, np.nan)
     return pd.DataFrame(
@@ -85,19 +86,19 @@ def ratios(
 
 
 def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
-    """Return the effect of each source on each target, per token, a row for each intervention.
+    """Return the effect per token of each source on each target, by intervention.
 
-    The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for a
-    scale, and the mean change for the other finite interventions.
+    The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for
+    scaling, and the mean change for the other finite interventions.
 
     Parameters
     ----------
     effects : pandas.DataFrame
-        Of all shards: sums by document, see ``interventions.effects.SCHEMA``.
+        Sums by document over all shards, see ``interventions.effects.SCHEMA``.
     settings : ElasticitiesSettings
     """
     parts = []
-    # The prediction of the next token is no layer's.
+    # The prediction of the next token belongs to no layer.
     effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
     for key, rows in effects.groupby(CELL, sort=False, dropna=False, observed=True):
         layers = rows.drop_duplicates(LAYERS)[LAYERS].sort_values(LAYERS)
@@ -122,14 +123,14 @@ def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame
     whole = pd.concat(parts, ignore_index=True)
     layer = whole["target_layer"].astype("Int64")
     whole["target_layer"] = layer.where(layer >= 0)
-    # Of a scale, for each per cent of it.
+    # The effect of scaling is stated per per cent of the scale.
     scaled = whole["intervention"] == "scale"
     of_norms = scaled & whole["target_layer"].notna()
     measured = ["estimate", "conf_low", "conf_high", "joint_low", "joint_high"]
     factor = np.log(whole.loc[of_norms, "alpha"])
     whole.loc[of_norms, measured] = whole.loc[of_norms, measured].div(factor, axis=0)
     whole.loc[of_norms, "std_error"] /= factor.abs()
-    # Divided by a negative number, the ends change places.
+    # Division by a negative number exchanges the ends of the interval.
     for low, high in (("conf_low", "conf_high"), ("joint_low", "joint_high")):
         whole[[low, high]] = np.sort(whole[[low, high]].to_numpy(), axis=1)
     return whole[[*keys, *(name for name in whole if name not in keys)]]
@@ -138,11 +139,11 @@ def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame
 def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effects of finite interventions on tokens of each part of speech.
 
-    As `table` does, but without joint bands; ``upos`` comes first.
+    The columns are those of `table` without joint bands; ``upos`` comes first.
     """
     alone = replace(settings, bootstrap=0)
     finite = effects[effects["upos"].notna()]
-    # By name: the order of categories is that in which documents have them.
+    # Sorted by name: the order of categories is that of their first occurrence.
     parts = [
         table(rows, alone).assign(upos=tag)
         for tag, rows in finite.groupby(finite["upos"].astype(str))
@@ -157,18 +158,18 @@ def over_sources(
 ) -> pd.DataFrame:
     """Return the sum of the elasticities over all source layers, by target and lag.
 
-    It is what happens to a token if the adjustments to one token before it grow alike in all
-    layers.
+    The sum is the effect on a token if the adjustments of one token before it grow by the same
+    proportion in all layers.
 
     Parameters
     ----------
     effects : pandas.DataFrame
-        As of `table`.
+        As in `table`.
     settings : ElasticitiesSettings
     over_targets : bool
-        Whether the mean over the target layers is taken, in place of a row for each.
+        Whether to return the mean over the target layers instead of a row for each.
     """
-    # At no distance, a source's effect on itself is no news.
+    # At distance 0, the effect of a source on itself is trivial.
     chosen = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
     keys = ["source_site", "target_site", "target_layer", "lag", "document"]
     summed = (
@@ -218,22 +219,22 @@ def beside_coefficients(
 
 @dataclass(frozen=True)
 class Share:
-    """How much of the association of neighbouring tokens is transmitted.
+    """The share of the association of neighbouring tokens that is transmitted.
 
     Attributes
     ----------
     source_site, target_site : str
     layers : list of int
-        Target layers that the means are over.
+        Target layers that the means are taken over.
     effect, effect_error : float
         Sum of the elasticities over all sources, at a distance of one token.
     smallest, largest : float
-        Of the target layers.
+        Smallest and largest sum among the target layers.
     coefficient : float
-        The regression's coefficient of lag 1; NaN if there is none.
+        Coefficient of lag 1 of the regression; NaN if there is none.
     regression : str or None
     share, low, high : float
-        Effect over coefficient, with its interval.
+        Effect divided by coefficient, with its interval.
     documents : int
     """
 
@@ -255,11 +256,11 @@ class Share:
 def shares(
     effects: pd.DataFrame, beside: pd.DataFrame, settings: ElasticitiesSettings
 ) -> list[Share]:
-    """Return how much is transmitted, for each pair of sites, by the delta method.
+    """Return the share that is transmitted for each pair of sites, by the delta method.
 
-    The errors of the coefficients are taken to be the same in all layers, which makes the
-    interval wider rather than narrower; the effects come from few of the documents that the
-    coefficients come from, so the two are taken to be independent.
+    The errors of the coefficients are assumed to be perfectly correlated across layers, which is
+    conservative. The effects come from few of the documents of the coefficients, so the two are
+    assumed to be independent.
     """
     found = []
     overall = over_sources(effects, settings, over_targets=True)
@@ -314,7 +315,7 @@ def with_predictive(
         for source, target, partner in partners
     ]
     merged = elasticities.merge(pd.concat(tables), on=keys, how="left", sort=False)
-    # Of finite interventions the regression is no partner.
+    # The regression is not comparable with finite interventions.
     other = merged["intervention"] != "derivative"
     merged.loc[other, PREDICTIVE] = np.nan
     return merged

@@ -1,7 +1,7 @@
 """One regression in every layer, from the files of all shards to the tables of results.
 
-The estimates come from the cross-products. The design is then read a second time, for the
-statistics that need residuals.
+The estimates come from the cross-products. A second pass over the design gives the statistics that
+need residuals.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,21 +40,22 @@ class FittedRegression:
     Attributes
     ----------
     settings : RegressionSettings
-        Those used: of one document `settings_of_one_document`.
+        The settings used; with one document, those of `settings_of_one_document`.
     layers : list of int
     fits : list of Fit
-        One for each layer.
+        One per layer.
     coefficients, goodness, influence : pandas.DataFrame
         The tables of coefficients, of fits and of influential documents.
     joint : dict
-        What the tests of all layers at once rest on.
+        Description of the simultaneous tests of all layers.
     medians : pandas.DataFrame
         Median of each coefficient over the layers, see `bootstrap.medians_over_layers`.
     residual_sums : ResidualSums
     kept_terms : mapping
-        Its terms, and the terms of the design that each is the sum of (`merging`).
+        The terms of the regression, and the terms of the design that each is the sum of
+        (`merging`).
     bins : int or None
-        Number of bins that documents share, where their cross-products do not fit the memory.
+        Number of bins that documents share if their cross-products do not fit the memory budget.
     """
 
     settings: RegressionSettings
@@ -87,13 +88,13 @@ def fit_regression(
         In the order of the corpus.
     settings : RegressionSettings
     threads : int
-        Number of shards that are read at a time. The results do not depend on it.
+        Number of shards that are read concurrently. The results do not depend on it.
 
     Raises
     ------
     UserError
-        If no sequence is long enough for a row, or there are too few documents for the errors or
-        the correction that is asked for.
+        If no sequence is long enough for a row, or there are too few documents for the chosen
+        errors or correction.
     """
     records = [tables.read_provenance(path) for path in products]
     sequences = _usable_sequences(records)
@@ -114,7 +115,7 @@ def fit_regression(
     if settings.token_effects and settings.covariance in ROBUST:
         raise UserError(
             f"found {settings.covariance} errors with effects of tokens, expected cluster, "
-            "cluster-jackknife or nonrobust: leverages do not count what was taken out"
+            "cluster-jackknife or nonrobust: leverages do not account for the removed effects"
         )
     documents = int(stack.documents.max(initial=0))
     clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
@@ -192,9 +193,9 @@ def fit_regression(
 def settings_of_one_document(settings: RegressionSettings) -> RegressionSettings:
     """Return the settings with which a single document is fitted.
 
-    Its mean is the intercept, there is nothing to cluster by, and no documents to draw: clustered
-    errors become HAC errors within sequences, and max-t becomes Holm. The half-panel jackknife
-    has no HAC errors, so coefficients are not corrected by it.
+    The mean of a single document is the intercept, and a single document allows neither clustering
+    nor a bootstrap. Clustered errors therefore become HAC errors within sequences, and max-t
+    becomes Holm. The half-panel jackknife has no HAC errors, so it is switched off.
     """
     return replace(
         settings,
@@ -208,7 +209,7 @@ def settings_of_one_document(settings: RegressionSettings) -> RegressionSettings
 
 
 def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
-    """Return how many sequences give rows, from what made the shards."""
+    """Return the number of sequences that give rows, from the provenance of the shards."""
     counts = [record["counts"] for record in records]
     sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
     if not sequences:
@@ -217,7 +218,7 @@ def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
         )
         raise UserError(
             f"{records[0]['model']['name']}, {records[0]['corpus']['name']}: found no sequence "
-            f"that is long enough to give a row: the longest has {counted(longest, 'token')}, "
+            f"long enough to give a row: the longest has {counted(longest, 'token')}, "
             f"expected at least {least}; give longer texts, nearer lags and leads, or drop fewer "
             "tokens at the start of sequences"
         )
@@ -227,7 +228,7 @@ def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
 def draws_of_estimates(
     stack: Stack, solutions: Sequence[Solution], settings: RegressionSettings
 ) -> bootstrap.Draws:
-    """Return the estimates in each draw of documents; no draws where there are too few of them.
+    """Return the estimates in each draw of documents; no draws if there are too few documents.
 
     Raises
     ------
@@ -239,6 +240,6 @@ def draws_of_estimates(
     if settings.adjust == "max-t" and not draws:
         raise UserError(
             f"found the correction max-t with {counted(documents, 'document')}, expected at least "
-            f"{FEWEST_DOCUMENTS} to draw from; correct with holm"
+            f"{FEWEST_DOCUMENTS} to draw from; use holm"
         )
     return bootstrap.drawn_with_errors(stack, solutions, draws, settings.seed)

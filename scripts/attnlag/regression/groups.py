@@ -1,4 +1,4 @@
-"""The regression of each group of documents by itself, from the same cross-products."""
+"""A separate regression for each group of documents, from the same cross-products."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +12,12 @@ from attnlag.regression.covariates import is_term
 from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, stacked
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 
-# Errors that cross-products give without residuals.
+# Covariances that need no residuals.
 FROM_SUMS = (*CLUSTERED, "nonrobust")
 
 
 def shard_of_group(shard: Shard, group_of: Mapping[str, str], group: str) -> Shard:
-    """Return a shard with the documents of one group only."""
+    """Return a shard with only the documents of one group."""
 
     def batches() -> Iterator[DocumentProducts]:
         for block in shard.batches():
@@ -35,9 +35,9 @@ def shard_of_group(shard: Shard, group_of: Mapping[str, str], group: str) -> Sha
 def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
     """Return the settings of the regressions of groups.
 
-    Errors that need the residuals of each group's own regression (HC1, HC3, HAC) are clustered by
-    document instead, and so are errors by group; max-t becomes Holm, because its draws are of the
-    whole corpus.
+    Covariances that need the residuals of each group's regression (HC1, HC3, HAC) and clustering by
+    group are replaced by clustering by document. Max-t becomes Holm, because its draws are those
+    of the whole corpus.
     """
     return replace(
         settings,
@@ -50,15 +50,15 @@ def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
 def coefficients_by_group(
     shards: Sequence[Shard], group_of: Mapping[str, str], settings: RegressionSettings
 ) -> pd.DataFrame:
-    """Fit a regression to each group of documents by itself, in every layer.
+    """Fit a separate regression to each group of documents, in every layer.
 
-    The formulas are those of the whole regression. A term that is the same in all documents of a
-    group, such as the dummies of a group, is left out there.
+    The formulas are those of the whole regression. A term that is constant within a group, such as
+    the dummies of groups, is left out.
 
     Parameters
     ----------
     shards : sequence of Shard
-        Of one design, in order.
+        Shards of one design, in order.
     group_of : mapping of document to group
         In the order of the corpus.
     settings : RegressionSettings
@@ -68,8 +68,8 @@ def coefficients_by_group(
     -------
     table : pandas.DataFrame
         A tidy table with the group as ``subset`` and, for each layer of a group, ``n_obs``,
-        ``n_documents`` and ``status``. A group of too few documents to cluster by has estimates
-        that are NaN, and says so.
+        ``n_documents`` and ``status``. A group with too few documents to cluster by has NaN
+        estimates and a status that says so.
     """
     covariance = settings.covariance
     tables = []
@@ -104,7 +104,7 @@ def coefficients_by_group(
 
 
 def fitted_groups(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
-    """Return the groups that have estimates in some layer, and why the others have none.
+    """Return the groups with estimates in some layer, and the reasons why the others have none.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def fitted_groups(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
 
 
 def without_dummies(shard: Shard) -> Shard:
-    """Return a shard without the terms that tell groups apart."""
+    """Return a shard without the terms that distinguish groups."""
     kept = [term for term in shard.terms if not is_term(term, "group")]
     if len(kept) == len(shard.terms):
         return shard

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_number, layers_in
 
-# A token is at the floor of its layer if the norms of its heads, as a vector, are so near to those
-# of the first token of its sequence, relative to their size. The first token attends to itself
-# alone: where all heads of a token attend to it, they write what it wrote.
+# A token is at the floor of its layer if the vector of its heads' norms is within this relative
+# distance of that of the first token of its sequence. The first token attends only to itself. If
+# all heads of a token attend to the first token, they write the same vectors as there.
 FLOOR = 0.1
 
 # Parts of a layer beside its heads: the adjustment, of all tokens and of those above the floor.
@@ -23,14 +23,14 @@ COLUMNS += ["sink", "sink_at_floor", "sink_above", "sink_uniform", "sink_tokens"
 
 
 def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Return which tokens have the norms of the first token of their sequence, (tokens,) bool.
+    """Return whether tokens have the norms of the first token of their sequence, (tokens,) bool.
 
     Parameters
     ----------
     of_heads : (tokens, heads) float array
         Norms of the heads of consecutive whole sequences.
     position : (tokens,) int array
-        From 0 in each of them.
+        Position in the sequence, from 0.
     """
     first = np.maximum.accumulate(np.where(position == 0, np.arange(len(position)), 0))
     apart = np.linalg.norm(of_heads - of_heads[first], axis=1)

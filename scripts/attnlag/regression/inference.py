@@ -11,22 +11,22 @@ from attnlag.regression.crossproducts import Stack, unpacked
 from attnlag.regression.least_squares import Solution, names_of, part_inverses, solve_all
 from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
 
-# Documents whose cross-products are solved at once.
+# Number of documents whose cross-products are solved together.
 CHUNK = 20_000
 
 
 @dataclass
 class DocumentSums:
-    """What one layer needs of each document, summed over all of them.
+    """Sums over all documents for the covariance of one layer.
 
     Attributes
     ----------
     meat : (K, K) array
         Σ ψ_g ψ_g' with ψ_g = Σ λ_m A_m⁻¹ (b_g - A_g θ)_m.
     effective : float
-        The number of equal documents that say as much about the first slope, G* = G / (1 + CV²(γ))
-        with γ_g = e'A⁻¹ A_g A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) in MacKinnon,
-        Nielsen and Webb (2023).
+        Effective number of documents for the first slope, G* = G / (1 + CV²(γ)) with
+        γ_g = e'A⁻¹ A_g A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) as given by
+        MacKinnon, Nielsen and Webb (2023).
     """
 
     meat: np.ndarray
@@ -36,7 +36,7 @@ class DocumentSums:
 def sums_by_document(stack: Stack, solutions: Sequence[Solution]) -> list[DocumentSums]:
     """Return sums over all documents for every layer.
 
-    Documents are read one block after another, so that this is exact where the stack is binned.
+    Documents are read block by block, so the sums are exact even if the stack is binned.
     """
     meats = [np.zeros((s.k, s.k)) for s in solutions]
     gammas = np.zeros((len(solutions), 2))
@@ -68,16 +68,16 @@ def influences(solution: Solution, packed: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Jackknife:
-    """What one layer's estimates are without each of its clusters.
+    """Estimates of one layer without each of its clusters.
 
     Attributes
     ----------
     thetas : (clusters, K) array
-        NaN where the rest is collinear or the cluster has no rows.
+        NaN if the rest is collinear or the cluster has no rows.
     sse : float
-        Squared error of the predictions for each cluster by the rest; NaN if one has none.
+        Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
     present : (clusters,) bool array
-        Clusters that give rows.
+        Clusters with rows.
     """
 
     thetas: np.ndarray
@@ -117,11 +117,11 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
 def cross_validated_sse(
     solution: Solution, packed: np.ndarray, totals: np.ndarray, folds: int
 ) -> float:
-    """Return the squared error of predictions for clusters that the fit did not see.
+    """Return the squared error of out-of-sample predictions for clusters.
 
-    Cluster g is in fold g mod ``folds``, counted among those with rows. With the sums over a fold
-    f, θ = (A - A_f)⁻¹(b - b_f) and SSE_f = c_f - 2 θ'b_f + θ'A_f θ. NaN with fewer than two
-    clusters, or where a fold's rest is collinear.
+    Cluster g, counted among those with rows, is in fold g mod ``folds``. With the sums over a fold
+    f, θ = (A - A_f)⁻¹(b - b_f) and SSE_f = c_f - 2 θ'b_f + θ'A_f θ. The result is NaN with fewer
+    than two clusters, or if the rest of a fold is collinear.
     """
     packed = packed[:, packed[0, :, 0] > 0.5]
     folds = min(folds, packed.shape[1])
@@ -141,39 +141,39 @@ class Fit:
         Intercept first, unless document effects absorb it, then the regressors, on the scale of
         the data.
     covariance : (K, K) array
-        Of the estimates.
+        Covariance of the estimates.
     df : int
-        Degrees of freedom of the t statistics: N - K, document effects counted in K, or
-        clusters - 1 when clustered.
+        Degrees of freedom of the t statistics: clusters - 1 with clustered errors, otherwise N - K,
+        where K includes document effects.
     n_obs, n_documents : int
     effective_documents : float
-        As many equal documents (or bins of them) would say as much about the nearest lag, or the
-        nearest lead if there is no lag.
+        Effective number of documents (or bins of them) for the shortest lag, or for the shortest
+        lead if there is no lag.
     r_squared, adj_r_squared, cv_r_squared, loo_r_squared : float
-        The last two of documents that the fit did not see: by folds, and one by one, against the
-        overall mean. With document effects all are of what the means of documents leave.
+        The last two are out of sample, for folds of documents and for single documents, against
+        the overall mean. With document effects all four refer to the variance within documents.
     sigma : float
-        Residual standard deviation, sqrt(SSR / (N - K)), document effects counted in K.
+        Residual standard deviation, sqrt(SSR / (N - K)), where K includes document effects.
     condition_number : float
-        Ratio of the largest to the smallest singular value of X, uncentred; with document effects
-        of what their means leave.
+        Ratio of the largest to the smallest singular value of X, uncentred; with document effects,
+        of X without the means of documents.
     f_statistic, f_p_value : float
-        Wald test that all slopes are zero; NaN where there are not enough clusters for it.
+        Wald test that all slopes are zero; NaN if there are too few clusters.
     log_likelihood : float
-        Gaussian, at the estimates; NaN where they do not maximise it.
+        Gaussian log likelihood at the estimates; NaN if they do not maximise it.
     parameters : int
-        Terms and document effects.
+        Number of terms and document effects.
     status : str
-        ``"ok"``, or why the layer could not be fitted; the numbers are then NaN.
+        ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
     without : (clusters, K) array
-        The estimates of centred data without each cluster that gives rows.
+        Estimates on centred data without each cluster that has rows.
     clusters : int array
-        Their places in the stack.
+        Indices of these clusters in the stack.
     uncorrected : tuple of str
-        Terms that the half-panel jackknife leaves as they are, because a half of the documents does
-        not tell them.
+        Terms that the half-panel jackknife does not correct, because a half of the documents does
+        not identify them.
     p_wild : (K,) array or None
-        P-values of the wild cluster bootstrap, where it was asked for.
+        P-values of the wild cluster bootstrap, if requested.
     """
 
     estimate: np.ndarray
@@ -200,7 +200,7 @@ class Fit:
 
 
 def unfitted(columns: int, solution: Solution) -> Fit:
-    """Return the fit of a layer that has none."""
+    """Return the fit of a layer that cannot be fitted."""
     return Fit(
         estimate=np.full(columns, np.nan),
         covariance=np.full((columns, columns), np.nan),
@@ -229,17 +229,17 @@ def fit_layer(
     ----------
     stack : Stack
     index : int
-        Which of its layers.
+        Place of the layer in the stack.
     solution : Solution
     by_document : DocumentSums
     covariance : str
-        ``"cluster"``, ``"cluster-jackknife"``, ``"nonrobust"``, or another for which the
-        covariance is given.
+        ``"cluster"``, ``"cluster-jackknife"``, ``"nonrobust"``, or another type whose covariance
+        is given as ``robust``.
     folds : int or Stack
-        Folds of clusters for the cross-validated R²; at most one per cluster is used. Of a stack
-        of the same documents, each cluster is a fold.
+        Number of folds of clusters for the cross-validated R², at most one per cluster; or a stack
+        of the same documents, each of whose clusters is a fold.
     robust : (K, K) array, optional
-        Covariance of the estimates of centred data, from the residuals themselves.
+        Covariance of the estimates on centred data, computed from the residuals.
     """
     names = names_of(stack)
     if solution.status != "ok":
@@ -256,8 +256,8 @@ def fit_layer(
         return unfitted(len(names), solution)
     if covariance == "cluster":
         g = count
-        # Document effects are nested in the clusters and cost one degree of freedom, that of their
-        # level. Effects of tokens cost one each.
+        # Document effects are nested in the clusters and together cost one degree of freedom, for
+        # their level. Effects of tokens cost one each.
         taken_out = 1 + stack.absorbed if solution.absorbed else 0
         factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - taken_out)
         v, df = factor * back @ by_document.meat @ back.T, g - 1
@@ -282,14 +282,14 @@ def fit_layer(
         v_slopes = v[np.ix_(slopes, slopes)]
         f_statistic = float(beta[slopes] @ np.linalg.solve(v_slopes, beta[slopes])) / len(slopes)
 
-    # Back to the scale of the data: only the intercept moves.
+    # Return to the scale of the data, which changes only the intercept.
     centre = stack.centre[index]
     uncentre, estimate = np.eye(k), beta
     if not stack.fixed_effects:
         uncentre[0, 1:] = -centre[2:]
         estimate = uncentre @ beta
         estimate[0] += centre[1]
-    # X'X itself, for the condition number that statisticians know.
+    # The condition number is defined by the uncentred X'X.
     columns = slopes + (2 if stack.fixed_effects else 1)
     x = unpacked(totals[0], stack.p)
     if stack.fixed_effects:
@@ -354,9 +354,9 @@ def fit(
     covariance : str
     folds : int or Stack
     solutions : sequence of Solution, optional
-        From `solve_all`, if they are at hand.
+        From `solve_all`, if already computed.
     robust : sequence of (K, K) arrays, optional
-        Covariances from the residuals, for hc1, hc3 and hac.
+        Covariances computed from the residuals, for hc1, hc3 and hac.
     """
     solutions = solve_all(stack) if solutions is None else solutions
     by_document = sums_by_document(stack, solutions)

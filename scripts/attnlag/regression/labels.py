@@ -1,4 +1,4 @@
-"""The words of figures and summaries for the settings of an inference."""
+"""Names of the settings of an inference in figures and summaries."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,19 +20,19 @@ ADJUSTMENTS = {
     "max-t": "Romano-Wolf, max-t",
 }
 
-# What is regressed on itself at other tokens, and the unit of the coefficients.
+# Name of each outcome, and the unit of its coefficients.
 OUTCOMES = {name: outcome.label for name, outcome in outcomes.OUTCOMES.items()}
 UNITS = {name: outcome.unit for name, outcome in outcomes.OUTCOMES.items()}
 
 
 def plural(outcome: str) -> str:
-    """Return what is regressed, of many tokens and without the logarithm: ``relative norms``."""
+    """Return the plural name of an outcome without the logarithm, such as ``relative norms``."""
     return (
         UNITS[outcome].rpartition("of ")[2].removeprefix("log ") if outcome != "norm" else "norms"
     )
 
 
-# What the classes of tokens are that slopes differ between.
+# Names of the properties that define classes of tokens.
 CLASSES = {
     "upos": "part of speech",
     "word_initial": "whether a token begins a word",
@@ -43,32 +43,32 @@ CLASSES = {
     "token_characters": "characters of the token",
 }
 
-# Document effects leave the variance within documents to be explained.
+# With document effects, R² refers to the variance within documents.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 
-# Any two points correlate perfectly.
+# A correlation needs at least three points; any two correlate perfectly.
 FEWEST_POINTS = 3
 
 
 def correction(adjust: str, over: str = "the layers") -> str:
-    """Return the correction of p-values in a few words."""
+    """Return a short name of the correction of p-values."""
     return "uncorrected" if adjust == "none" else f"{ADJUSTMENTS[adjust]} over {over}"
 
 
 def correction_text(adjust: str, over: str = "the layers") -> str:
-    """Return the correction of p-values as the part of a sentence."""
+    """Return the correction of p-values as a clause."""
     if adjust == "none":
         return "p-values not corrected for the number of layers"
     return f"p-values corrected over {over}, per term ({ADJUSTMENTS[adjust]})"
 
 
 def others_in_words(mixers: Mapping[str, str]) -> str:
-    """Return which layers have what in place of attention: ``JambaMambaMixer in layers 0 to 3``.
+    """Return the layers with another mixer than attention: ``JambaMambaMixer in layers 0 to 3``.
 
     Parameters
     ----------
     mixers : mapping of layer to class
-        Without the layers that have attention.
+        Layers with attention are not included.
     """
     return ", ".join(
         f"{kind} in {spans([int(layer) for layer in mixers if mixers[layer] == kind], 'layer')}"
@@ -77,7 +77,7 @@ def others_in_words(mixers: Mapping[str, str]) -> str:
 
 
 def spans(numbers: Sequence[int], noun: str = "lag") -> str:
-    """Return lags, or layers, as a reader says them: ``lags 3, 4 and 6 to 10``."""
+    """Return a list of lags or layers in words: ``lags 3, 4 and 6 to 10``."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][-1] + 1:

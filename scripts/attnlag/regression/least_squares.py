@@ -1,15 +1,16 @@
 """Least squares from cross-products per document: estimates, standard errors, fit.
 
 Notation: for document g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors];
-A, b, c are their sums over documents, N the rows, K the columns of X, G the documents. With
-document effects there is no constant, and the document means are subtracted from X and y.
+A, b, c are their sums over documents; N, K and G are the numbers of rows, columns of X and
+documents. With document effects there is no constant, and the document means are subtracted from X
+and y.
 
-The half-panel jackknife combines three regressions, of all rows and of either half of every
+The half-panel jackknife combines three regressions, on all rows and on either half of every
 document: b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and
-Yang 2018). All else here is written for such a combination b̂ = Σ λ_m b̂_m; ordinary least squares
-is the one with a single part of weight 1. A covariate may vary too little in one of the halves to
-be identified there, as the spline of position does in the second. Its coefficient is then that of
-all rows, and only the others are corrected.
+Yang 2018). The code is written for any combination b̂ = Σ λ_m b̂_m; ordinary least squares has a
+single part with weight 1. A covariate may vary too little in one half to be identified there, as
+the spline of position does in the second half. Its coefficient is then that of all rows, and only
+the other coefficients are corrected.
 """
 
 from collections.abc import Sequence
@@ -23,25 +24,25 @@ from attnlag.regression.covariates import layers_before
 from attnlag.regression.crossproducts import Stack, unpacked
 from attnlag.regression.terms import is_lag
 
-# A column that varies less than this, relative to its mean, varies by rounding only.
+# A column whose variation relative to its mean is below this varies only by rounding.
 LEAST_VARIATION = 1e-12
 
-# Log norms whose standard deviation is below this, and other outcomes that vary less than this
-# times their root mean square, are equal, as far as the pipeline can tell: it is
-# what bfloat16, the coarsest precision that models are run and vectors are stored in, rounds a
-# number by. Where a norm without trained weights follows the sublayer, all norms are the square
-# root of the width, and vary a tenth of this by the norm's epsilon. Layers of trained models vary
-# ten times as much or more.
+# Log norms whose standard deviation is below this are regarded as equal, as are other outcomes
+# whose standard deviation is below this times their root mean square. The value is the rounding
+# error of bfloat16, the coarsest precision in which models run and vectors are stored. If a
+# normalisation without trained weights follows the sublayer, all norms equal the square root of
+# the width, up to a tenth of this because of the normalisation's epsilon. Layers of trained models
+# vary ten times as much or more.
 LEAST_SPREAD = 2**-8
 
-# A design whose scaled cross-products are worse conditioned than this has lost all its digits.
+# A design whose scaled cross-products have a larger condition number has lost all precision.
 WORST_CONDITION = 1e12
 
-# Smallest eigenvalue of A against its largest, without a document or in a half of them; where all
-# documents tell all terms apart, less says that these do not.
+# Least ratio of the smallest to the largest eigenvalue of A, without a document or in a half of the
+# documents. Below it, these rows do not identify all terms, although all documents do.
 LEAST_LEFT = 1e-10
 
-# An eigenvalue below this is rounding, where A of all rows is the identity.
+# An eigenvalue below this is rounding, if A over all rows is the identity.
 ROUNDING = 1e-13
 
 HALF_PANEL = np.array([2.0, -0.5, -0.5])
@@ -54,25 +55,25 @@ class Solution:
     Attributes
     ----------
     status : str
-        ``"ok"``, or why the layer cannot be fitted; nothing else is then set but the counts.
+        ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
     n_obs, documents, absorbed : int
-        Rows, documents that give rows, and effects that were taken out: means of documents, and
-        those of tokens.
+        Number of rows, of documents with rows, and of removed effects: means of documents and
+        effects of tokens.
     weights : (parts, K) array
         λ of each part, for each coefficient.
     transform : (packed, K² + K + 1) array
-        From packed cross-products to A, b and c in these coordinates.
+        Maps packed cross-products to A, b and c in these coordinates.
     back : (K, K) array
-        From θ to coefficients of centred data.
+        Maps θ to the coefficients of centred data.
     breads, thetas : (parts, K, K) and (parts, K) arrays
-        A⁻¹ and estimates of each part; a generalised inverse in a half that does not tell all
-        terms apart.
+        A⁻¹ and estimates of each part; a generalised inverse in a half that does not identify all
+        terms.
     combine : (parts, K, K) array
         The weights in these coordinates: θ = Σ combine_m θ_m.
     theta : (K,) array
         The estimates.
     ssr, tss : float
-        Sums of squares: residual, and total about the mean or the means of documents.
+        Residual sum of squares, and total sum of squares about the mean or the document means.
     """
 
     status: str
@@ -116,14 +117,14 @@ def solve(stack: Stack, index: int) -> Solution:
     Parameters
     ----------
     stack : Stack
-        Its clusters are not looked at.
+        Its clusters are not used.
     index : int
-        Which of its layers.
+        Place of the layer in the stack.
 
     Returns
     -------
     solution : Solution
-        With the reason as its status where there is none: too few rows, a constant, collinearity.
+        If there is none, its status gives the reason: too few rows, a constant, collinearity.
     """
     p, totals = stack.p, stack.totals[index]
     names = names_of(stack)
@@ -146,12 +147,13 @@ def solve(stack: Stack, index: int) -> Solution:
     within = " within documents" if stack.fixed_effects else ""
     least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(stack.centre[index])
     if stack.fixed_effects:
-        # What the means of documents leave is a difference of sums: it is known to half the digits.
+        # Removing the means of documents is a difference of sums, which has half the digits.
         least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.root_squares[index])
     constant = [term for term, a, b in zip(stack.terms, size[1:], least[1:], strict=True) if a <= b]
     if "y" in constant:
         return without(f"the outcome is constant{within}")
-    # A logarithm is as precise as the number that it is of; what is none, to a part of its size.
+    # The absolute error of a logarithm is the relative error of the number; other outcomes have an
+    # error relative to their size.
     size_of_y = np.hypot(stack.root_squares[index, 1] / np.sqrt(n_obs), stack.centre[index, 1])
     least_spread = LEAST_SPREAD * (1.0 if stack.of_logs else size_of_y)
     flat = [
@@ -180,7 +182,7 @@ def solve(stack: Stack, index: int) -> Solution:
     back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
     chosen = np.zeros((p, k))
     chosen[columns] = back
-    # What each element S_ij of the triangle adds to A, b and c, and S_ji where it is another.
+    # The contribution of each element S_ij of the triangle to A, b and c, and of S_ji if i ≠ j.
     i, j = np.triu_indices(p)
     other = (i != j)[:, None]
     to_a = chosen[i][:, :, None] * chosen[j][:, None, :]
@@ -196,7 +198,7 @@ def solve(stack: Stack, index: int) -> Solution:
     if len(totals) > 1:
         halves = generalised_inverse(a[1:])[0]
         solution.breads = np.concatenate([solution.breads, halves])
-        # Which coefficients do the halves tell? Those whose row of back is in the space of A.
+        # The halves identify the coefficients whose row of back lies in the range of A.
         missed = np.abs(back @ (halves @ a[1:] - np.eye(k))).max(axis=2)
         told = missed < 1e-6 * np.abs(back).max(axis=1)
         corrected = told.all(axis=0)
@@ -217,7 +219,7 @@ def solve(stack: Stack, index: int) -> Solution:
 
 
 def generalised_inverse(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return generalised inverses of (…, K, K) parts of I, and the ranks of the parts."""
+    """Return generalised inverses of (…, K, K) summands of I, and their ranks."""
     values, vectors = np.linalg.eigh(a)
     kept = values > LEAST_LEFT
     scaled = vectors / np.where(kept, values, np.inf)[..., None, :]
@@ -225,21 +227,21 @@ def generalised_inverse(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def part_inverses(solution: Solution, m: int, a: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return A⁻¹ of part ``m`` when its sums are these.
+    """Return A⁻¹ of part ``m`` for the given sums.
 
     Parameters
     ----------
     solution : Solution
     m : int
     a : (…, K, K) array
-        A of some of the documents.
+        A over some of the documents.
     whole : (K, K) array
-        A of all of them.
+        A over all documents.
 
     Returns
     -------
     inverses : (…, K, K) array
-        NaN where these documents do not tell what all of them tell.
+        NaN if these documents do not identify all terms that all documents identify.
     """
     if m == 0:
         singular = is_singular(a)
@@ -252,16 +254,17 @@ def part_inverses(solution: Solution, m: int, a: np.ndarray, whole: np.ndarray) 
 
 
 def is_singular(a: np.ndarray) -> np.ndarray:
-    """Return which of (…, K, K) parts of I do not tell all terms apart.
+    """Return which of (…, K, K) summands of I do not identify all terms.
 
-    Those whose smallest eigenvalue is next to nothing against the largest. The size of a part does
-    not matter until its digits are lost: documents with a tenth of the rows have an A near I / 10.
+    These are the summands whose smallest eigenvalue is negligible relative to the largest. Their
+    size does not matter until precision is lost: documents with a tenth of the rows have an A near
+    I / 10.
     """
     k = a.shape[-1]
     scale = np.trace(a, axis1=-2, axis2=-1) / k
     scaled = a / np.where(scale > ROUNDING, scale, 1)[..., None, None]
     # The ratio of eigenvalues with a mean of 1 is at least a quarter of their product, which is
-    # quick to find.
+    # cheap to compute.
     doubtful = ~(np.linalg.det(scaled) > 4 * LEAST_LEFT) | (scale < ROUNDING / LEAST_LEFT)
     singular = np.zeros(doubtful.shape, dtype=bool)
     if doubtful.any():

@@ -1,8 +1,8 @@
-"""Terms made from other terms: classes of too few tokens become one, and one is left out.
+"""Terms made from other terms: small classes are merged, and the reference class is left out.
 
-The dummies of a property are terms for each class that there is, the same in every shard. Which
-classes have enough tokens is known once all shards are summed. Cross-products of sums of terms are
-sums of cross-products, so that the design is not read again.
+The dummies of a property comprise one term for each class, the same in every shard. Which classes
+have enough tokens is known only after all shards are summed. Cross-products of sums of terms are
+sums of cross-products, so the design need not be read again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ from attnlag.regression.crossproducts import DocumentProducts, Shard, packed_siz
 from attnlag.regression.inference import FEWEST_DOCUMENTS
 from attnlag.regression.properties import OTHER
 
-# Rows that the slopes of all small classes together can be told from.
+# Smallest number of rows that identify the slopes of the merged class.
 FEWEST_ROWS = 30
 
-# Each new term and the terms that it is the sum of.
+# Each new term with the terms that it is the sum of.
 Sums = Mapping[str, Sequence[str]]
 
 
 def class_terms(terms: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return the dummies among some terms: by covariate, and by class."""
+    """Return the dummies among some terms, by covariate and by class."""
     found = {}
     for name in CATALOGUE:
         own = {one: f"{name}_{one}" for one in classes_of(name) if f"{name}_{one}" in terms}
@@ -37,14 +37,14 @@ def class_terms(terms: Sequence[str]) -> dict[str, dict[str, str]]:
 def kept_terms(shards: Sequence[Shard]) -> Sums:
     """Return the terms of a regression, given those of its cross-products.
 
-    Classes of fewer documents than errors can be clustered by become one (``upos_other``), and the
-    class of most rows is left out: the others are compared with it. An indicator that all rows have
-    the same value of is left out too.
+    Classes in fewer documents than clustered errors need are merged into one (``upos_other``). The
+    class with the most rows is the reference and is left out. An indicator that is constant over
+    all rows is left out too.
 
     Parameters
     ----------
     shards : sequence of Shard
-        Of one design.
+        Shards of one design.
     """
     sums: dict[str, Sequence[str]] = {term: (term,) for term in shards[0].terms}
     for name, own in class_terms(shards[0].terms).items():
@@ -67,7 +67,7 @@ def kept_terms(shards: Sequence[Shard]) -> Sums:
 
 
 def shard_rows(shards: Sequence[Shard]) -> np.ndarray:
-    """Return how many rows each layer has."""
+    """Return the number of rows of each layer."""
     rows = np.sum([shard.totals.pooled[0, :, 0] for shard in shards], axis=0)
     return np.rint(rows).astype(np.int64)
 
@@ -75,26 +75,26 @@ def shard_rows(shards: Sequence[Shard]) -> np.ndarray:
 def merged_classes(
     classes: Sequence[str], size: np.ndarray, present: np.ndarray, *, documents: int, rows: int
 ) -> dict[str, list[str]]:
-    """Return the classes that have enough tokens, and those that ``other`` stands for.
+    """Return the classes with enough tokens, and the classes merged into ``other``.
 
     Parameters
     ----------
     classes : sequence of str
     size, present : (classes,) array
-        Rows of each class, and documents that it is in.
+        Numbers of rows and of documents of each class.
     documents, rows : int
-        What a class needs at least. If those of ``other`` are in fewer documents, or have fewer
-        than `FEWEST_ROWS` together, the smallest of the others joins them.
+        Smallest numbers for a separate class. If ``other`` is in fewer documents or has fewer than
+        `FEWEST_ROWS` rows, the smallest of the remaining classes is merged into it.
 
     Returns
     -------
     merged : dict of str to list of str
-        The classes of each; a class without rows is in none.
+        The classes that make up each; a class without rows is in none.
     """
     there = [place for place in range(len(classes)) if size[place] > 0]
     small = [p for p in there if present[p] < documents or size[p] < rows]
     large = sorted((p for p in there if p not in small), key=lambda p: size[p])
-    # At least so many documents have one of several classes as have the commonest of them.
+    # A merged class is in at least as many documents as the most common of its classes.
     enough = min(rows, FEWEST_ROWS)
     while small and large and (size[small].sum() < enough or present[small].max() < documents):
         small.append(large.pop(0))
@@ -105,9 +105,9 @@ def merged_classes(
 
 
 def sizes_of(shards: Sequence[Shard], terms: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return in how many rows and documents some terms that are 0 or 1 are 1.
+    """Return the numbers of rows and documents in which some 0/1 terms are 1.
 
-    Where layers differ, of the layer with most rows.
+    If layers differ, the numbers are those of the layer with the most rows.
     """
     places = [1 + shards[0].terms.index(term) for term in terms]
     rows = np.sum([_counts(s.totals.pooled[0], s.centre, places) for s in shards], axis=0)
@@ -121,7 +121,7 @@ def sizes_of(shards: Sequence[Shard], terms: Sequence[str]) -> tuple[np.ndarray,
 
 
 def _counts(packed: np.ndarray, centre: np.ndarray, places: Sequence[int]) -> np.ndarray:
-    """Return Σ of uncentred terms, (…, layers, terms), rounded to whole numbers."""
+    """Return the sums of uncentred terms, (…, layers, terms), rounded to integers."""
     sums = packed[..., places] + packed[..., :1] * centre[:, places]
     return np.rint(sums).astype(np.int64)
 
@@ -152,7 +152,7 @@ def merged_shard(shard: Shard, sums: Sums) -> Shard:
 
 
 def packed_sums(terms: Sequence[str], sums: Sums) -> sparse.csr_array:
-    """Return what takes packed cross-products of terms to those of sums of them, (new, old)."""
+    """Return the (new, old) map from packed cross-products of terms to those of their sums."""
     place = {term: 1 + index for index, term in enumerate(terms)}
     parts = [(0,), *(tuple(place[term] for term in each) for each in sums.values())]
     p = 1 + len(terms)
@@ -177,7 +177,7 @@ def summed(packed: np.ndarray, packing: sparse.csr_array) -> np.ndarray:
 def values_of_sums(
     batch: pa.RecordBatch, layer: int, terms: Sequence[str], sums: Sums
 ) -> np.ndarray:
-    """Return terms of a layer of a design, (terms, rows), which may be sums of its columns."""
+    """Return the terms of a layer, (terms, rows), which may be sums of columns of the design."""
     parts = {part for term in terms for part in sums.get(term, (term,))}
     names = sorted(parts)
     found = dict(zip(names, values_of(batch, layer, names), strict=True))

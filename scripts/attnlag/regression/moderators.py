@@ -1,12 +1,12 @@
-"""Slopes that change with a number: the surprisal of a token, say.
+"""Slopes that change with a number, such as the surprisal of a token.
 
-With z the number, in standard deviations from its mean,
+With the number z, in standard deviations from its mean, the model is
 
     log a_t = α + δ z_t + Σ_k (β_k + η_k z_t) log a_{t-k} + e_t,
 
-so that β_k is the slope at the mean and η_k its change with each standard deviation. That the
-change is linear is an assumption. Beside it stand slopes of each third of the tokens, which assume
-no form, and the test whether these add anything to it (Hainmueller, Mummolo and Xu 2019).
+so that β_k is the slope at the mean and η_k its change per standard deviation. Linearity is an
+assumption. It is checked against separate slopes for each third of the tokens, which assume no
+form, by the test whether these add anything to the line (Hainmueller, Mummolo and Xu 2019).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,25 +19,25 @@ import pyarrow.compute as pc
 from attnlag.regression.properties import TERCILES, Property
 from attnlag.regression.terms import is_lag, of_class
 
-# The number itself, and a lag times the number: linear_lag_1.
+# Names of the number itself and of its product with a lag, such as linear_lag_1.
 LINEAR = "linear"
 
-# Slopes at so many standard deviations from the mean, and what a slope changes by with each.
+# Points, in standard deviations from the mean, and the name of the change of a slope per one.
 POINTS = {"-1 SD": -1.0, "0 SD": 0.0, "+1 SD": 1.0}
 PER_SD = "per SD"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What a number is measured against: all tokens of the corpus that have it.
+    """The distribution of a number over all tokens of the corpus that have it.
 
     Attributes
     ----------
     mean, std : float
     cuts : tuple of float
-        The largest numbers of the lowest and of the middle third.
+        The largest numbers in the lowest and the middle third.
     means : tuple of float
-        Of each third; NaN of one without tokens.
+        Mean of each third; NaN for a third without tokens.
     """
 
     mean: float
@@ -47,7 +47,7 @@ class Scale:
 
 
 def scale_of(facts: Property) -> Scale:
-    """Return the scale of a number; of one that never differs the standard deviation is 1."""
+    """Return the scale of a number; the standard deviation of a constant is set to 1."""
     known = facts.values[~np.isnan(facts.values)]
     if not len(known):
         return Scale(0.0, 1.0, (0.0, 0.0), (np.nan,) * len(TERCILES))
@@ -61,9 +61,9 @@ def scale_of(facts: Property) -> Scale:
 
 
 def terciles(facts: Property, scale: Scale) -> Property:
-    """Return the third that each token is of, as its place in `TERCILES`.
+    """Return the third of each token as an index into `TERCILES`.
 
-    Equal numbers are of one third, so that thirds of a number with few values differ in size.
+    Equal numbers are in the same third, so the thirds of a number with few values differ in size.
     """
     codes = np.searchsorted(scale.cuts, facts.values, side="left").astype(np.float64)
     codes[np.isnan(facts.values)] = np.nan
@@ -71,7 +71,7 @@ def terciles(facts: Property, scale: Scale) -> Property:
 
 
 def schema_of(design: pa.Schema) -> pa.Schema:
-    """Return the schema of a design with a number, and with each lag and lead times it."""
+    """Return the schema of a design with a number and its products with each lag and lead."""
     slopes = [
         pa.field(f"{layer}.{LINEAR}_{term}", pa.float64()) for layer, term in _lags(design.names)
     ]
@@ -81,9 +81,9 @@ def schema_of(design: pa.Schema) -> pa.Schema:
 def expanded(
     batches: Iterable[pa.RecordBatch], facts: Property, scale: Scale, offset: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a design with a number, in standard deviations, and with each lag and lead times it.
+    """Yield a design with a standardised number and its products with each lag and lead.
 
-    A row whose token lacks the number is dropped: its outcomes are null.
+    A row whose token lacks the number is dropped by setting its outcomes to null.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def expanded(
         The number of each token.
     scale : Scale
     offset : int
-        Which token's number it is: 0 the outcome's.
+        The token whose number is used: 0 for the outcome, -1 for the token before it.
     """
     for batch in batches:
         z = (facts.at(batch, offset) - scale.mean) / scale.std
@@ -113,12 +113,12 @@ def expanded(
 
 
 def points(names: Sequence[str], lags: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Return what makes slopes at `POINTS`, and their change, of the terms of a regression.
+    """Return the weights that turn the terms of a regression into slopes at `POINTS`.
 
     Returns
     -------
     slopes : list of str
-        Of each lag and lead at each point, and `PER_SD`: ``lag_1|-1 SD``.
+        Each lag and lead at each point, such as ``lag_1|-1 SD``, and `PER_SD`.
     weights : (slopes, terms) array
     """
     slopes, rows = [], []
@@ -133,6 +133,6 @@ def points(names: Sequence[str], lags: Sequence[str]) -> tuple[list[str], np.nda
 
 
 def _lags(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the layer and the term of each lag and lead among the columns of a design."""
+    """Return the layer and the term of each lag and lead in the columns of a design."""
     columns = (name.partition(".") for name in names if name.startswith("layer_"))
     return [(layer, term) for layer, _, term in columns if is_lag(term)]

@@ -1,19 +1,18 @@
 """The permutation control: the coefficients if order within documents means nothing.
 
-Tokens of a document are exchanged with one another, with their norms in all layers and with the
-covariates that the catalogue says move with their token, such as the frequency; the others, such
-as the position, stay. The remaining coefficient of a lag comes from differences
-between documents: dynamics are gone, and so is any trend over positions.
+The tokens of a document are permuted together with their norms in all layers and with the
+covariates that move with their token according to the catalogue, such as the frequency. Other
+covariates, such as the position, stay in place. The remaining coefficient of a lag comes from
+differences between documents, because the permutation removes dynamics and trends over positions.
 
-If tokens are exchanged only within their part of speech, the order of the parts of speech stays,
-and the test is for order beyond it.
+If tokens are permuted only within their part of speech, the order of the parts of speech stays, and
+the test is for order beyond it.
 
-This tests one hypothesis, that the order within documents means nothing, of all lags and leads of a
-layer together. It is no null for one lag given another.
+The permutation tests one hypothesis: the order within documents means nothing, jointly for all
+lags and leads of a layer. It is not a null for one lag given another.
 
-A token without a norm in one of the layers, or without a covariate, is not exchanged, and the rows
-that it touches are left out in all layers; a layer without any norm in a document does not count
-for this.
+A token without a norm in one of the layers, or without a covariate, stays in place, and the rows
+that use it are left out in all layers. A layer without any norm in a document is ignored here.
 """
 
 import hashlib
@@ -37,13 +36,13 @@ from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.tables import read_provenance
 
-# Number of the draw that stands for the order that the documents have.
+# Number of the draw that stands for the observed order.
 OBSERVED = -1
 
 
 @dataclass
 class PermutedProducts:
-    """Cross-products of a shard in the order that it has and in each draw.
+    """Cross-products of a shard in the observed order and in each draw.
 
     Attributes
     ----------
@@ -76,7 +75,7 @@ class PermutedProducts:
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the same rows, cut where a document begins; one that goes on waits for its end."""
+    """Yield the rows in batches of whole documents; an unfinished document waits for its end."""
     waiting: list[pa.RecordBatch] = []
     last = None
     for batch in batches:
@@ -95,7 +94,7 @@ def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarray:
     """Return random numbers whose order is that of the tokens: (draws, tokens) float32 in [0, 1).
 
-    They depend on the document's name, its length and the seed, not on its place in a corpus.
+    They depend on the document's name, its length and the seed, not on its place in the corpus.
     """
     digest = hashlib.sha256(f"{seed} {document}".encode(errors="surrogatepass")).digest()
     random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
@@ -259,7 +258,7 @@ def _tokens(
 def _means(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
     """Return the means of the terms, (layers, terms); 0 where a layer has none.
 
-    Near enough to the means of all rows for the sums to keep their digits.
+    They are close enough to the means of all rows for the sums to stay precise.
     """
     known = np.isfinite(own)
     means = np.where(known, own, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
@@ -310,7 +309,7 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def to_table(sums: PermutedProducts) -> pa.Table:
     """Return the sums as a table: a row per draw and layer.
 
-    Draw -1 is the order that the documents have.
+    Draw -1 is the observed order.
     """
     draws, layers, packed = sums.products.shape
     numbers = np.arange(OBSERVED, draws + OBSERVED, dtype=np.int32)
@@ -326,7 +325,7 @@ def to_table(sums: PermutedProducts) -> pa.Table:
 
 
 def record_of(sums: PermutedProducts) -> dict[str, Any]:
-    """Return what a file's provenance needs besides the table."""
+    """Return the provenance entry that is needed to read the table."""
     return {
         "terms": sums.terms,
         "layers": sums.layers,
@@ -392,8 +391,8 @@ def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProd
     places = [[1 + products.terms.index(term) for term in parts] for parts in sums.values()]
     centre = np.stack([products.centre[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
     moved = merging.summed(products.products, packing)
-    # No dummy of a class is so nearly constant that its size before the means of documents are
-    # taken out would matter.
+    # No dummy of a class is so nearly constant that its size before the removal of document means
+    # would matter.
     roots = np.stack(
         [np.sqrt((products.root_squares[:, each] ** 2).sum(axis=1)) for each in [[0], *places]],
         axis=1,
@@ -426,12 +425,11 @@ class OrderTest:
 def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTest:
     """Test in every layer that the order of tokens within documents means nothing.
 
-    The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, with m
-    and S the mean and the covariance over the observed order and all draws: one hypothesis, one
-    number. The observed order counts among them, so that p = #{W ≥ W_observed} / (1 + draws) is
-    exact. Over the layers p-values are corrected by the maximum of W over the layers, step-down
-    (Westfall and Young 1993), which costs no power where p cannot be small; or by the
-    Benjamini-Hochberg procedure.
+    The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, where m
+    and S are the mean and the covariance over the observed order and all draws. Because these
+    include the observed order, p = #{W ≥ W_observed} / (1 + draws) is exact. The p-values are
+    corrected over the layers by the step-down maximum of W (Westfall and Young 1993), which loses
+    no power although p cannot be below 1 / (1 + draws), or by the Benjamini-Hochberg procedure.
 
     Parameters
     ----------
@@ -489,7 +487,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
     estimates : (1 + draws, layers, K) array
         NaN where a layer cannot be fitted.
     """
-    # Every order is a cluster of its own, that alone counts.
+    # Each order is a cluster by itself, and each regression uses one of them.
     stack = Stack(
         terms=sums.terms,
         layers=sums.layers,
@@ -508,10 +506,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
 
 
 def _wald(estimates: np.ndarray) -> np.ndarray:
-    """Return the distance of each of several estimates, (orders, lags), from their mean, squared.
-
-    The distance is in units of their covariance.
-    """
+    """Return the squared Mahalanobis distance of estimates, (orders, lags), from their mean."""
     apart = estimates - estimates.mean(axis=0)
     inverse = np.linalg.pinv(apart.T @ apart / (len(apart) - 1), hermitian=True)
     return np.einsum("ij,jk,ik->i", apart, inverse, apart)

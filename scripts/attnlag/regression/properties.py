@@ -1,9 +1,9 @@
-"""Properties of tokens, as covariates and as classes that slopes may differ between.
+"""Properties of tokens, used as covariates and as classes with separate slopes.
 
-The tables of properties have the rows of the norms. A design has fewer rows, and the control with
-random weights is of a few documents of all shards: tokens are found by their keys.
+The tables of properties have the same rows as the norms. A design has fewer rows, and the control
+with random weights uses a few documents of all shards, so tokens are looked up by their keys.
 
-The workflow reads this module each time that it starts, so numpy and pyarrow are imported late.
+The workflow imports this module whenever it starts, so numpy and pyarrow are imported lazily.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# Classes of tokens: the values of a property, in the order of its dummies.
+# Classes of tokens by property, in the order of the dummies.
 CLASSES: dict[str, tuple[str, ...]] = {
     "upos": TAGS,
     "word_initial": ("false", "true"),
     "word_final": ("false", "true"),
 }
 
-# Numbers that slopes may change with, and the files that they are in. Where the other column is
-# false the number is unknown.
+# Numbers that slopes may change with, and their files. The number is unknown if the other column is
+# false.
 MODERATORS = {
     "surprisal": "surprisal",
     "entropy_before": "surprisal",
@@ -38,15 +38,15 @@ MODERATORS = {
 }
 KNOWN = {"zipf": "zipf_known"}
 
-# Thirds of the tokens by such a number.
+# Names of the thirds of the tokens by such a number.
 TERCILES = ("low", "middle", "high")
 
-# What a class is called that holds those of too few tokens or documents.
+# Name of the class that merges those with too few tokens or documents.
 OTHER = "other"
 
 
 def classes_of(name: str) -> tuple[str, ...]:
-    """Return the classes of tokens by a property: its values, or thirds of a number."""
+    """Return the classes of a property: its values, or the thirds of a number."""
     return TERCILES if name in MODERATORS else CLASSES[name]
 
 
@@ -60,7 +60,7 @@ class Property:
     starts : dict
         First row of each sequence in ``values``, by document and window.
     values : (rows,) float64 array
-        Of a property with classes the place of the class in `CLASSES`; NaN where it is unknown.
+        For a property with classes, the index of the class in `CLASSES`; NaN if unknown.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Property:
         Raises
         ------
         UserError
-            If one of them is not in the table.
+            If a token is not in the table.
         """
         import numpy as np
 
@@ -94,12 +94,12 @@ class Property:
             raise UserError(
                 f"found no {self.name} of the document '{names[codes[row]]}', window "
                 f"{window[row]}, position {position[row]}; expected the properties of the tokens "
-                "that the norms are of"
+                "that the norms were measured on"
             )
         return self.values[rows]
 
     def at(self, rows: pa.RecordBatch, offset: int) -> np.ndarray:
-        """Return the values of the tokens so many after those of the rows of a design."""
+        """Return the values of the tokens at an offset from the rows of a design."""
         import pyarrow as pa
 
         keys = pa.table({name: rows.column(name) for name in ("document", "window")})
@@ -120,11 +120,11 @@ def read_property(
     Parameters
     ----------
     name : str
-        Its column.
+        Column of the property.
     paths : sequence of Path
         Tables of shards, in order.
     documents : collection of str, optional
-        The documents that are wanted; by default all.
+        The documents to read; by default all.
     """
     import numpy as np
     import pyarrow as pa
@@ -152,7 +152,7 @@ def read_property(
 
 
 def read_moderator(name: str, paths: Sequence[Path]) -> Property:
-    """Read a number of tokens, NaN where it is unknown; parameters as in `read_property`."""
+    """Read a numeric property, NaN if unknown; parameters as in `read_property`."""
     import numpy as np
 
     facts = read_property(name, paths)
@@ -163,7 +163,7 @@ def read_moderator(name: str, paths: Sequence[Path]) -> Property:
 
 
 def _numbers(name: str, column: pa.Array) -> np.ndarray:
-    """Return a column as numbers, NaN for null; classes as their places in `CLASSES`."""
+    """Return a column as numbers, NaN for null; classes become indices into `CLASSES`."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -182,7 +182,7 @@ def _numbers(name: str, column: pa.Array) -> np.ndarray:
 
 
 def dummies(codes: np.ndarray, classes: int) -> np.ndarray:
-    """Return a row for each class, 1 where a token is of it; NaN where its class is unknown."""
+    """Return the dummies of the classes, (classes, tokens); NaN if a token's class is unknown."""
     import numpy as np
 
     values = (codes == np.arange(classes)[:, None]).astype(np.float64)

@@ -1,17 +1,17 @@
 """Residuals in a second pass over a design, for statistics that cross-products cannot give.
 
-The coefficients are known, so one more reading of the rows gives the residuals e = y - X b and
-sums over them: covariances that allow for heteroskedasticity or autocorrelation, tests of the
-residuals, their distribution. The sums of shards add up. Nothing here depends on where a batch or
-a shard ends.
+The coefficients are known, so a second pass over the rows gives the residuals e = y - X b and sums
+over them: covariances that allow for heteroskedasticity or autocorrelation, tests of the residuals
+and their distribution. The sums of shards add up, and the results do not depend on the bounds of
+batches or shards.
 
-A sequence is one window of one document. Lagged quantities never cross its start: what lies
-before it counts as zero. A row inside a sequence that the layer drops (or that is missing
-altogether) counts as zero too, so that the distances between the others stay right.
+A sequence is one window of one document. Lagged quantities never cross its start; values before it
+count as zero. A row inside a sequence that the layer drops, or that is missing, counts as zero
+too, which preserves the distances between the other rows.
 
-Under document effects, y and the regressors have their means over the document's rows taken out,
-layer by layer; the covariances are then those of the slopes in the regression with a dummy for
-each document (Frisch, Waugh and Lovell).
+Under document effects, the means over the rows of a document are subtracted from y and the
+regressors, layer by layer. The covariances are then those of the slopes in the regression with a
+dummy for each document (Frisch, Waugh and Lovell).
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,16 +37,16 @@ from attnlag.storage import tables
 BREUSCH_GODFREY_LAGS = 10
 AUTOCORRELATION_LAGS = 20
 
-# Grids of the histograms, in standard deviations; a bin below and a bin above hold the rest.
+# Edges of the histograms, in standard deviations; one bin below and one above hold the rest.
 RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
 COARSE_EDGES = np.linspace(-5, 5, 101)
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
-# Rows worked on at once: a layer's temporary arrays then stay in the processor's cache.
+# Number of rows per step, so that a layer's temporary arrays stay in the processor's cache.
 ROWS = 16_384
 
-# A row of leverage 1 has a residual of zero whatever its outcome: it says nothing of the variance.
+# A row of leverage 1 has a residual of zero for any outcome, so it says nothing about the variance.
 LEAST_FREEDOM = 1e-10
 
 
@@ -71,7 +71,7 @@ class ResidualModel:
     sigma : (layers,) float64 array
         Standard deviation of the residuals: the unit of their histograms.
     fitted_mean, fitted_sd : (layers,) float64 array
-        Of the fitted values: the zero and the unit of their histogram.
+        Mean and standard deviation of the fitted values: origin and unit of their histogram.
     document_effects : bool
     """
 
@@ -88,7 +88,7 @@ class ResidualModel:
 
 
 def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel:
-    """Return what the pass needs to know of a fitted stack; its clusters are not looked at."""
+    """Return the part of a fitted stack that the pass needs; the clusters are not used."""
     layers, p = len(stack.layers), stack.p
     k = p - 2 if stack.fixed_effects else p - 1
     slopes = np.full((layers, p - 2), np.nan)
@@ -123,14 +123,14 @@ def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel
 
 @dataclass
 class DocumentMeans:
-    """What document effects take out.
+    """The means that document effects remove.
 
     Attributes
     ----------
     counts : (documents, layers) int array
         Number of rows that the layer keeps.
     means : (documents, layers, 1 + K) float64 array
-        Means of y and the regressors over these rows; without meaning where there are none.
+        Means of y and the regressors over these rows; undefined if there are none.
     """
 
     counts: np.ndarray
@@ -148,11 +148,11 @@ def means_of(shard: Shard) -> DocumentMeans:
 
 @dataclass
 class ResidualSums:
-    """Sums over the rows of each layer. All are 0 for a layer that is not fitted.
+    """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
 
-    x stands for [1, regressors], centred as in ``ResidualModel`` or ``DocumentMeans``, q for its
-    length K + 1; z for [x, e₋₁, …, e₋ₚ] with the residuals of the P = ``BREUSCH_GODFREY_LAGS``
-    tokens before. A = ``AUTOCORRELATION_LAGS``.
+    x is [1, regressors], centred as in ``ResidualModel`` or ``DocumentMeans``, and q its length
+    K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous P = ``BREUSCH_GODFREY_LAGS``
+    tokens. A = ``AUTOCORRELATION_LAGS``.
 
     Attributes
     ----------
@@ -161,9 +161,9 @@ class ResidualSums:
     layers : list of int
     hac_lags : int
     n : (layers,) int64 array
-        Rows.
+        Number of rows.
     effects : (layers,) int64 array
-        Documents whose mean was taken out; 0 without document effects.
+        Number of documents whose mean was removed; 0 without document effects.
     powers : (layers, 4) float64 array
         Σ e, Σ e², Σ e³, Σ e⁴.
     smallest, largest : (layers,) float64 array
@@ -180,11 +180,11 @@ class ResidualSums:
     differences : (layers,) float64 array
         Σ (e_t - e_t₋₁)² over neighbours.
     pairs, lagged : (layers, A) arrays, int64 and float64
-        Pairs of rows at distances 1 to A, and Σ e_t e_t₋l over them.
+        Number of pairs of rows at distances 1 to A, and Σ e_t e_t₋l over them.
     histogram : (layers, len(RESIDUAL_EDGES) + 1) int64 array
-        Of e / sigma.
+        Histogram of e / sigma.
     fitted_histogram : (layers, len(COARSE_EDGES) + 1, len(COARSE_EDGES) + 1) int64 array
-        Of fitted values (first) and e / sigma (second).
+        Joint histogram of the fitted values (first axis) and e / sigma (second axis).
     """
 
     terms: list[str]
@@ -252,9 +252,9 @@ def _arrays(sums: ResidualSums) -> dict[str, np.ndarray]:
 def default_hac_lags(rows: float) -> int:
     """Return floor(4 (T / 100)^(2/9)), the lags of Newey-West errors for sequences of T rows.
 
-    The rule of Wooldridge, Introductory Econometrics, chapter 12, and of EViews; the rate is that
-    of the lag selection parameter of Newey and West, Review of Economic Studies 61 (1994), for the
-    Bartlett kernel.
+    This is the rule of Wooldridge, Introductory Econometrics, chapter 12, and of EViews. The rate
+    is that of the lag selection parameter of Newey and West, Review of Economic Studies 61 (1994),
+    for the Bartlett kernel.
     """
     return floor(4 * (rows / 100) ** (2 / 9))
 
@@ -266,20 +266,20 @@ def sum_residuals(
     document_means: DocumentMeans | None = None,
     merged: merging.Sums = MappingProxyType({}),
 ) -> ResidualSums:
-    """Sum over the residuals of a design, read once, batch by batch.
+    """Sum over the residuals of a design in a single pass, batch by batch.
 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
-        Consecutive rows of a design, of whole documents in all: the keys, ``layer_00.y`` and so
-        on, null where the layer drops the row. Documents and sequences may span batches.
+        Consecutive rows of a design: the keys, ``layer_00.y`` and so on, null if the layer drops
+        the row. All batches together hold whole documents, which may span batches.
     model : ResidualModel
     hac_lags : int
         Lags of the Newey-West errors; 0 gives the HC ones.
     document_means : DocumentMeans, optional
-        Means of these documents, where ``model`` has document effects.
+        Means of these documents, if ``model`` has document effects.
     merged : mapping
-        Of terms that are sums of columns of the design, these columns.
+        The columns of the design that each merged term is the sum of.
 
     Returns
     -------
@@ -291,10 +291,10 @@ def sum_residuals(
         sums.effects[fitted] = (document_means.counts[:, fitted] > 0).sum(axis=0)
     reach = max(AUTOCORRELATION_LAGS, hac_lags)
     q = len(model.terms) + 1
-    # The last tokens of each layer: 1 where kept, e, and the scores x e.
+    # The last tokens of each layer: 1 if kept, e, and the scores x e.
     tails = np.zeros((len(model.layers), q + 2, reach))
     last: tuple[str | None, int, int] = (None, -1, -1)
-    begun = 0  # documents
+    begun = 0  # number of documents begun
     for batch in batches:
         if not batch.num_rows:
             continue
@@ -320,7 +320,7 @@ def sum_residuals(
 def _places(
     batch: pa.RecordBatch, last: tuple[str | None, int, int], reach: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str | None, int, int]]:
-    """Lay rows out so that ``reach`` empty slots or more divide the sequences.
+    """Assign rows to slots so that at least ``reach`` empty slots separate sequences.
 
     Parameters
     ----------
@@ -332,9 +332,10 @@ def _places(
     Returns
     -------
     new : (rows,) bool array
-        Where a document begins.
+        Whether a row begins a document.
     slots : (rows,) int64 array
-        Differences between slots of one sequence are those between positions, or out of reach.
+        The difference between two slots of a sequence equals that of the positions or exceeds
+        ``reach``.
     last : tuple
         Document, window and position of the last row.
     """
@@ -343,7 +344,7 @@ def _places(
     window = batch.column("window").to_numpy()
     position = batch.column("position").to_numpy()
     new = np.diff(codes, prepend=-1) != 0
-    # The codes of two batches need not be the same; the names are.
+    # The dictionary codes of two batches may differ, but the names agree.
     new[0] = names[0].as_py() != last[0]
     distance = np.diff(position.astype(np.int64), prepend=last[2])
     distance[new | (np.diff(window, prepend=last[1]) != 0)] = reach + 1
@@ -360,22 +361,22 @@ def _add(
     slots: np.ndarray,
     line: np.ndarray,
 ) -> None:
-    """Add the rows that one layer keeps of a batch.
+    """Add the rows of a batch that one layer keeps.
 
     Parameters
     ----------
     sums : ResidualSums
     model : ResidualModel
     place : int
-        Place of the layer.
+        Index of the layer.
     x : (q, rows) array
-        y and the regressors, the latter centred or both within-transformed; overwritten.
+        y and the regressors, with the regressors centred or both within-transformed; overwritten.
     freedom : (rows,) array
-        1 less the part of the leverage that is due to document effects.
+        1 minus the part of the leverage that is due to document effects.
     slots : (rows,) array
     line : (q + 2, slots) array
-        For each slot 1 where there is a row, e, and the scores x e: those of the batch before
-        first, then zeros, which are filled in.
+        For each slot 1 if it holds a row, e, and the scores x e: first those of the previous
+        batch, then zeros to be filled in.
     """
     sigma = model.sigma[place]
     fitted = model.slopes[place] @ x[1:] + model.level[place]
@@ -406,8 +407,8 @@ def _add(
     cells = _bins(fitted, COARSE_EDGES) * size + _bins(residual, COARSE_EDGES)
     sums.fitted_histogram[place] += np.bincount(cells, minlength=size * size).reshape(size, size)
 
-    # Sums over pairs within sequences: laid out in slots, a shift never crosses a start. A slot
-    # without a row holds zeros.
+    # Sums over pairs within sequences: with rows in slots, a shift never crosses the start of a
+    # sequence. A slot without a row holds zeros.
     reach = max(AUTOCORRELATION_LAGS, sums.hac_lags)
     line[:, slots] = np.stack([x[0], e, *s])
     here, kept = line[:, reach:], line[0] != 0
@@ -430,7 +431,7 @@ def _add(
 
 
 def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the bins of an even grid, 0 below it and ``len(edges)`` above it."""
+    """Return the bins of values in an even grid: 0 below it, ``len(edges)`` above it."""
     scale = (len(edges) - 1) / (edges[-1] - edges[0])
     return np.clip((values - edges[0]) * scale + 1, 0, len(edges)).astype(np.intp)
 
@@ -449,7 +450,7 @@ def sums_of_shards(
     hac_lags: int,
     threads: int,
 ) -> ResidualSums:
-    """Return the sums over the designs of all shards, some of which are read at a time.
+    """Return the sums over the designs of all shards, reading several shards concurrently.
 
     Each thread has one batch in memory. The sums do not depend on the number of threads.
 
@@ -476,7 +477,7 @@ def sums_of_shards(
 
 
 def to_table(sums: ResidualSums) -> pa.Table:
-    """Return sums as a table, one row per layer; arrays of a layer lie flat, last index first."""
+    """Return sums as a table with one row per layer; arrays are flattened in C order."""
     columns = {"layer": pa.array(np.array(sums.layers, np.int32))}
     for name, values in _arrays(sums).items():
         size = int(np.prod(values.shape[1:]))
@@ -486,7 +487,7 @@ def to_table(sums: ResidualSums) -> pa.Table:
 
 
 def record_of(sums: ResidualSums) -> dict[str, Any]:
-    """Return what a file's provenance needs besides the table, as the entry ``residuals``."""
+    """Return the provenance entry ``residuals``, which is needed to read the table."""
     return {"terms": sums.terms, "layers": sums.layers, "hac_lags": sums.hac_lags}
 
 
@@ -502,13 +503,13 @@ def read_sums(path: str | Path) -> ResidualSums:
 
 
 def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np.ndarray:
-    """Return the covariance of the coefficients, robust in one of three ways.
+    """Return the robust covariance of the coefficients, of one of three kinds.
 
-    With N rows and k columns, document effects counted among them:
+    With N rows and k columns, including document effects:
 
     - ``hc1``: N/(N - k) A⁻¹ (Σ e² xx') A⁻¹ (MacKinnon and White 1985)
     - ``hc3``: A⁻¹ (Σ e²/(1 - h)² xx') A⁻¹; a row of leverage 1 is left out
-    - ``hac``: N/(N - k) A⁻¹ M A⁻¹, M that of Newey and West (1987) summed over sequences: the
+    - ``hac``: N/(N - k) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
       ``hac-panel`` of statsmodels with its default correction
 
     Parameters
@@ -521,8 +522,8 @@ def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np
     Returns
     -------
     covariance : (layers, k, k) array
-        In the order of ``model.inverse``, the intercept being that of centred regressors. NaN for
-        a layer that is not fitted.
+        In the order of ``model.inverse``; the intercept is that of centred regressors. NaN for a
+        layer that is not fitted.
     """
     meat = {"hc1": sums.meat_hc1, "hc3": sums.meat_hc3, "hac": sums.meat_hac}[kind]
     if model.document_effects:
@@ -543,15 +544,15 @@ def diagnostics(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
     - ``breusch_pagan``: N R² of e² on a constant and the regressors (Koenker 1981) against χ²(K).
       Under document effects the regressors are the within-transformed ones.
     - ``breusch_godfrey``: N R² of e on a constant, the regressors and the residuals at lags 1 to
-      10, those before the sequence being zero, against χ² with one degree of freedom per lag at
-      which there are pairs. Under document effects all are within-transformed once, before they
-      are lagged, as in R's plm::pbgtest (whose lags cross from one unit to the next); short
-      documents then have negative autocorrelation without any dynamics.
-    - ``durbin_watson``: Σ (e_t - e_t₋₁)² / Σ e², without the differences across starts (Bhargava,
-      Franzini and Narendranathan, Review of Economic Studies 49, 1982, equation 4). Biased towards
-      2 with a lagged outcome (Nerlove and Wallis, Econometrica 34, 1966).
-    - ``residual_p01`` to ``residual_p99``: in the unit of the residuals, to 0.005 sigma
-    - each test also with ``_p_value``
+      10 (zero before the sequence), against χ² with one degree of freedom per lag that has pairs.
+      Under document effects all are within-transformed once, before they are lagged, as in R's
+      plm::pbgtest (whose lags cross from one unit to the next); short documents then have negative
+      autocorrelation without any dynamics.
+    - ``durbin_watson``: Σ (e_t - e_t₋₁)² / Σ e², without differences across starts of sequences
+      (Bhargava, Franzini and Narendranathan, Review of Economic Studies 49, 1982, equation 4). It
+      is biased towards 2 with a lagged outcome (Nerlove and Wallis, Econometrica 34, 1966).
+    - ``residual_p01`` to ``residual_p99``: in the unit of the residuals, accurate to 0.005 sigma
+    - ``_p_value`` of each test
 
     Parameters
     ----------
@@ -605,7 +606,7 @@ def diagnostics(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
 
 
 def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> float:
-    """Return N R² of a regression on columns of which the first is a constant.
+    """Return N R² of a regression on columns, the first of which is a constant.
 
     Parameters
     ----------
@@ -617,7 +618,7 @@ def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> floa
         y'y.
     """
     n = products[0, 0]
-    # The constant is taken out first: little is left to cancel where R² is small.
+    # The constant is removed first, which reduces cancellation if R² is small.
     inner = products[1:, 1:] - np.outer(products[0, 1:], products[0, 1:]) / n
     outer = scores[1:] - products[0, 1:] * scores[0] / n
     variation = total - scores[0] ** 2 / n
@@ -632,10 +633,11 @@ def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> floa
 
 
 def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarray) -> np.ndarray:
-    """Return quantiles of the residuals, in their own unit.
+    """Return quantiles of the residuals, in the unit of the residuals.
 
-    Those of ``numpy.quantile`` with each residual displaced within its bin of the histogram: by
-    less than 0.005 sigma, or beyond 10 sigma, where bins end at the extreme residuals, by more.
+    They are those of ``numpy.quantile`` after each residual is moved within its bin of the
+    histogram: by less than 0.005 sigma, or by more beyond 10 sigma, where the outer bins extend to
+    the extreme residuals.
 
     Parameters
     ----------
@@ -673,14 +675,14 @@ def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarra
 def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
     """Return the autocorrelation of the residuals within sequences, by layer and lag.
 
-    The mean of e_t e_t₋l over the pairs there are, divided by the mean of e²: short sequences
-    have few pairs at long lags, and dividing by all rows would draw those towards zero.
+    It is the mean of e_t e_t₋l over the existing pairs, divided by the mean of e². Short sequences
+    have few pairs at long lags, so dividing by all rows would bias those towards zero.
 
     Returns
     -------
     table : pandas.DataFrame
         Columns ``layer``, ``lag`` (1 to 20), ``autocorrelation`` (NaN without pairs), ``partial``
-        (given the lags before; NaN after one without pairs) and ``pairs``.
+        (given the shorter lags; NaN beyond a lag without pairs) and ``pairs``.
     """
     pairs = np.where(sums.pairs > 0, sums.pairs, np.nan)
     variance = sums.powers[:, 1] / np.where(sums.n > 0, sums.n, np.nan)
@@ -699,7 +701,7 @@ def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
 def partial_autocorrelation(autocorrelation: np.ndarray) -> np.ndarray:
     """Return partial autocorrelations at lags 1, 2, … from autocorrelations at these lags.
 
-    That at lag l is the last coefficient of the regression on lags 1 to l, by Yule and Walker.
+    The one at lag l is the last coefficient of the regression on lags 1 to l (Yule-Walker).
     """
     partial = np.full(len(autocorrelation), np.nan)
     known = np.isfinite(autocorrelation)
@@ -710,15 +712,15 @@ def partial_autocorrelation(autocorrelation: np.ndarray) -> np.ndarray:
 
 
 def order_left(sums: ResidualSums) -> tuple[list[int], pd.Series]:
-    """Return the nearest lags that a regression leaves out, and what is left in each layer.
+    """Return the shortest lags that a regression omits, and the order left in each layer.
 
     Returns
     -------
     lags : list of int
-        Those of 1 to 10 that are not in the regression.
+        Lags from 1 to 10 that are not in the regression.
     left : pandas.Series
-        By layer: the sum of the partial autocorrelations of the residuals at these lags; 0 where
-        the lags of the regression are all that there is.
+        By layer, the sum of the partial autocorrelations of the residuals at these lags; 0 if the
+        regression has all lags.
     """
     terms = {f"lag_{lag}": lag for lag in range(1, BREUSCH_GODFREY_LAGS + 1)}
     lags = [lag for term, lag in terms.items() if term not in sums.terms]

@@ -11,7 +11,7 @@ from attnlag.regression.inference import Fit
 from attnlag.regression.least_squares import names_of
 from attnlag.regression.terms import is_lag
 
-# The most influential documents that are kept of each layer and term.
+# Number of influential documents that are kept for each layer and term.
 INFLUENTIAL = 100
 
 
@@ -27,11 +27,11 @@ def coefficients_table(
 ) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
 
-    ``names`` are those of the estimates where they are no longer those of the stack's terms.
+    ``names`` gives the names of the estimates if they differ from the terms of the stack.
 
-    ``p_adjusted`` corrects the p-values of a term over the layers; it is left NaN for ``max-t``,
-    which takes the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
-    ``finding`` says of each coefficient by itself whether it is ``negligible`` (`equivalence`).
+    ``p_adjusted`` corrects the p-values of a term over the layers; it is NaN for ``max-t``, which
+    needs the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
+    ``finding`` states for each coefficient whether it is ``negligible`` (`equivalence`).
     """
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
@@ -72,8 +72,9 @@ def equivalence(
 ) -> np.ndarray:
     """Return whether coefficients are within ± ``negligible``, by two one-sided tests at ``alpha``.
 
-    ``"absent"``: a coefficient as large as the bound is rejected on either side. ``"present"``: one
-    no larger than the bound is rejected. ``"undecided"``: neither, or there is no estimate.
+    ``"absent"``: coefficients at or beyond the bound are rejected on both sides. ``"present"``:
+    coefficients within the bound are rejected. ``"undecided"``: neither holds, or there is no
+    estimate.
     """
     estimate, error = np.asarray(estimate, dtype=float), np.asarray(error, dtype=float)
     reach = special.stdtrit(df, 1 - alpha) * error
@@ -84,19 +85,19 @@ def equivalence(
 
 
 def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
-    """Return p-values corrected for their number; NaN stays NaN and does not count."""
+    """Return p-values corrected for their number; NaN stays NaN and is not counted."""
     corrected = p_values.to_numpy(copy=True)
     known = ~np.isnan(corrected)
     if adjust == "none" or not known.any():
         return corrected
     p = corrected[known]
     if adjust == "holm":
-        # Not statsmodels' own: it collects Python's garbage, 0.05 s in each of hundreds of calls.
+        # The function of statsmodels runs the garbage collector: 0.05 s in each of many calls.
         order = np.argsort(p)
         steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
         p[order] = np.minimum(steps, 1)
     else:
-        # Its import takes half a second, which the default does without.
+        # The import takes half a second, which the default correction does not need.
         from statsmodels.stats.multitest import multipletests
 
         p = multipletests(p, method="fdr_bh")[1]
@@ -127,7 +128,7 @@ def fits_table(
     diagnostics: pd.DataFrame | None = None,
     mixers: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per layer with its goodness of fit.
+    """Return one row per layer with the goodness of fit.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def fits_table(
     diagnostics : pandas.DataFrame, optional
         One row per layer with tests and quantiles of the residuals.
     mixers : mapping of layer to class, optional
-        What layers have in place of attention.
+        Layers with another mixer than attention.
     """
     rows = [
         [layer, *(getattr(result, name) for name in GOODNESS)]
@@ -156,10 +157,10 @@ def fits_table(
 
 
 def influence_table(fits: Sequence[Fit], stack: Stack) -> pd.DataFrame:
-    """Return the documents without which the coefficients of lags and leads change most.
+    """Return the documents whose omission changes the coefficients of lags and leads most.
 
-    At most ``INFLUENTIAL`` of each layer and term, largest change first: ``change`` is the estimate
-    less the one without the document, ``change_in_se`` the same in standard errors.
+    There are at most ``INFLUENTIAL`` per layer and term, largest change first. ``change`` is the
+    estimate minus the estimate without the document, ``change_in_se`` the same in standard errors.
     """
     rows = []
     names = names_of(stack)
@@ -171,7 +172,7 @@ def influence_table(fits: Sequence[Fit], stack: Stack) -> pd.DataFrame:
             if not is_lag(term):
                 continue
             change = result.estimate[place] - result.without[:, place]
-            # Ties in the order of the documents.
+            # Ties keep the order of the documents.
             order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
             for chosen in order:
                 cluster = int(result.clusters[chosen])

@@ -7,10 +7,10 @@ Covariance = Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", 
 Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
 FixedEffects = Literal["none", "document"]
 
-# Kinds of errors that rest on clusters.
+# Kinds of standard errors that use clusters.
 CLUSTERED = ("cluster", "cluster-jackknife")
 
-# Below this, a t distribution with G - 1 degrees of freedom is no cure for so few clusters.
+# With fewer clusters, a t distribution with G - 1 degrees of freedom does not give valid intervals.
 FEWEST_DOCUMENTS = 6
 
 # Permuted orders of heads, at most: what is asked of them is a mean for each head, not a tail.
@@ -19,17 +19,17 @@ DRAWS_OF_HEADS = 8
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """What all regressions of a study together need of a row, to be held to one sample.
+    """Requirements of all regressions of a study on a row, for a common sample.
 
     Attributes
     ----------
     lags, leads : tuple of int
         Distances in tokens that occur in any of them.
     covariates : tuple of str
-        Covariates with values of their own in each layer that occur in any of them.
+        Covariates with separate values in each layer that occur in any of them.
     relative : bool
-        Whether any of them is of relative norms: the stream then has a norm wherever the
-        adjustment has one.
+        Whether the outcome of any of them is the relative norm. The stream must then have a norm
+        for every token for which the adjustment has one.
     """
 
     lags: tuple[int, ...]
@@ -45,17 +45,17 @@ class DesignSettings:
     Attributes
     ----------
     lags, leads : tuple of int
-        Distances in tokens to the tokens before and after, ascending.
+        Distances in tokens to previous and following tokens, ascending.
     covariates : tuple of str
         Names from the catalogue of covariates.
     position_knots : tuple of int or None
-        Knots of the position's spline, in tokens; None where position is no covariate.
+        Knots of the spline of position, in tokens; None if position is not a covariate.
     drop_first : int
-        Tokens at the start of every sequence that are neither an outcome nor a predictor.
+        Number of tokens at the start of every sequence that are neither outcome nor predictor.
     sample : SampleSettings or None
-        None: all rows that the terms allow.
+        Requirements of a common sample; None for all rows that the terms allow.
     outcome : str
-        From the catalogue of outcomes; of outcomes and predictors alike.
+        Name from the catalogue of outcomes, which applies to outcomes and predictors.
     """
 
     lags: tuple[int, ...]
@@ -69,14 +69,14 @@ class DesignSettings:
 
 @dataclass(frozen=True)
 class CrossproductsSettings:
-    """Whether documents are summed in halves, for the half-panel jackknife."""
+    """Whether the halves of documents are summed separately, for the half-panel jackknife."""
 
     halves: bool
 
 
 @dataclass(frozen=True)
 class RegressionSettings:
-    """How a regression is fitted and what is inferred from it.
+    """Settings of the fit and the inference of a regression.
 
     Attributes
     ----------
@@ -85,29 +85,29 @@ class RegressionSettings:
     covariance : str
         Kind of standard errors.
     cluster : {"document", "group"}
-        What errors are clustered by, and what the bootstraps draw.
+        Unit of clustering and of the bootstraps.
     alpha : float
         Significance level.
     adjust : str
         Correction of p-values over the layers.
     negligible : float
-        Size below which a coefficient does not matter.
+        Largest coefficient that is regarded as negligible.
     bootstrap, wild_bootstrap : int
         Number of draws.
     seed : int
         Seed of all draws.
     folds : int or "groups"
-        Number of folds of documents for the cross-validated R², or a fold for each group.
+        Number of folds of documents for the cross-validated R², or "groups" for a fold per group.
     hac_lags : int or None
-        Lags of the Newey-West errors; None: by the rule of thumb.
+        Lags of the Newey-West errors; None for the rule of thumb.
     stack_mb : int
-        Memory for the cross-products of documents.
+        Memory for the cross-products of documents, in MB.
     outcome : str
-        What the design is of.
+        Outcome of the design.
     control_design : DesignSettings or None
-        The terms, for the control with random weights; None without it.
+        Design of the control with random weights; None without that control.
     token_effects : tuple of str
-        Effects of tokens that are taken out beside those of documents.
+        Effects of tokens that are removed besides those of documents.
     """
 
     fixed_effects: FixedEffects
@@ -130,23 +130,23 @@ class RegressionSettings:
 
 @dataclass(frozen=True)
 class TokenEffectsSettings:
-    """Effects of tokens that are taken out: ``token``, ``previous_token``."""
+    """Effects of tokens to remove: ``token``, ``previous_token``."""
 
     effects: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ClassProductsSettings:
-    """What cross-products with slopes of their own for classes of tokens are made of.
+    """Settings of cross-products with separate slopes for classes of tokens.
 
     Attributes
     ----------
     property : str
-        The property of a token that says its class.
+        The property of a token that determines its class.
     offset : int
-        Which token it is of: 0 the outcome, negative before it, positive after it.
+        The token whose class is used: 0 for the outcome, negative before it, positive after it.
     halves : bool
-        Whether documents are summed in halves, for the half-panel jackknife.
+        Whether the halves of documents are summed separately, for the half-panel jackknife.
     """
 
     property: str
@@ -156,17 +156,17 @@ class ClassProductsSettings:
 
 @dataclass(frozen=True)
 class ClassesSettings:
-    """How slopes by class of tokens are fitted.
+    """Settings of the fit of slopes by class of token.
 
     Attributes
     ----------
     regression : RegressionSettings
     property : str
-        The property of a token that says its class.
+        The property of a token that determines its class.
     offset : int
-        Which token it is of: 0 the outcome, negative before it, positive after it.
+        The token whose class is used: 0 for the outcome, negative before it, positive after it.
     least_rows : int
-        Classes of fewer rows become one.
+        Classes with fewer rows are merged into one.
     """
 
     regression: RegressionSettings
@@ -177,16 +177,17 @@ class ClassesSettings:
 
 @dataclass(frozen=True)
 class DecompositionSettings:
-    """Intervals of the coefficients as covariates enter cover 1 - ``alpha``."""
+    """Settings of the decomposition; intervals cover 1 - ``alpha``."""
 
     alpha: float
 
 
 @dataclass(frozen=True)
 class PermutationsSettings:
-    """What is drawn under permutation: the design, the number of draws and their seed.
+    """Settings of the permutation: the design, the number of draws and their seed.
 
-    ``within`` says which tokens are exchanged: those of a document, or of a part of speech in it.
+    ``within`` says whether tokens are exchanged within documents or, within these, within parts of
+    speech.
     """
 
     design: DesignSettings
@@ -247,18 +248,18 @@ class ComparisonSettings:
 
 @dataclass(frozen=True)
 class ElasticitiesSettings:
-    """How effects become elasticities with intervals.
+    """Settings of elasticities and their intervals.
 
     Attributes
     ----------
     alpha : float
         Intervals cover 1 - ``alpha``.
     bootstrap : int
-        Number of draws of documents for the joint bands; 0: none.
+        Number of draws of documents for the joint bands; 0 for no bands.
     seed : int
         Seed of the draws.
     drop_first : int
-        Tokens at the start of every sequence that are in no regression.
+        Number of tokens at the start of every sequence that are left out of regressions.
     """
 
     alpha: float
@@ -269,18 +270,18 @@ class ElasticitiesSettings:
 
 @dataclass(frozen=True)
 class VectorProductsSettings:
-    """What the vector of a token is predicted from, and how documents are dealt to folds.
+    """Settings of the predictors of vectors and of the folds of documents.
 
     Attributes
     ----------
     lags : tuple of int
-        Distances in tokens to the vectors before, ascending.
+        Distances in tokens to the previous vectors, ascending.
     folds : int
         Number of folds of documents.
     components : int
-        Vectors wider than this are projected on so many principal components.
+        Wider vectors are projected onto this number of principal components.
     drop_first : int
-        Tokens at the start of every sequence that are neither an outcome nor a predictor.
+        Number of tokens at the start of every sequence that are neither outcome nor predictor.
     """
 
     lags: tuple[int, ...]
@@ -291,19 +292,19 @@ class VectorProductsSettings:
 
 @dataclass(frozen=True)
 class VectorsSettings:
-    """How vectors are regressed on vectors.
+    """Settings of the regression of vectors on vectors.
 
     Attributes
     ----------
     products : VectorProductsSettings
     ranks : tuple of int
-        Ranks of the reduced coefficients, ascending; the full rank is always there.
+        Ranks of the reduced coefficients, ascending; the full rank is always included.
     ridge : tuple of float
         Penalties to choose from, ascending, in units of the mean variance of the predictors.
     alpha : float
         Intervals cover 1 - ``alpha``.
     bootstrap : int
-        Number of draws of documents for the intervals; 0: none.
+        Number of draws of documents for the intervals; 0 for no intervals.
     seed : int
         Seed of the draws.
     """

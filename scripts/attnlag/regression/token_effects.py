@@ -1,8 +1,8 @@
-"""Removal of the effects of tokens and preceding tokens from a design, jointly with documents.
+"""Removal of the effects of tokens and previous tokens from a design, jointly with documents.
 
-Tokens are shared by documents and shards, so that their effects are solved over all shards first,
-and then taken out shard by shard. What is left is a design like any other: with document effects it
-gives the coefficients of the regression with a dummy for each document and each token.
+Tokens occur in several documents and shards, so their effects are first solved over all shards and
+then removed shard by shard. The result is an ordinary design: with document effects it gives the
+coefficients of the regression with a dummy for each document and each token.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from attnlag.regression import properties
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.properties import Property
 
-# The token that an effect is of, seen from the outcome.
+# The token of each effect, relative to the outcome.
 OFFSETS = {"token": 0, "previous_token": -1}
 
 # Bytes of variables in memory at a time; at least one variable.
@@ -25,14 +25,14 @@ BYTES = 64e6
 
 
 def tokens_of(norms: Sequence[Path]) -> Property:
-    """Return which token each place in the text has."""
+    """Return the token at each position of each sequence."""
     return properties.read_property("token_id", norms)
 
 
 def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the token that each of some effects is of, in the rows of a design.
+    """Return the token of each effect in each row of a design.
 
-    -1 is the place before the first token of a sequence.
+    -1 stands for the position before the first token of a sequence.
     """
     position = keys["position"].to_numpy()
     found = {}
@@ -45,7 +45,7 @@ def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[
 
 
 def complete_rows(design: pa.Table, outcomes: Sequence[str]) -> np.ndarray:
-    """Return the rows of a design that have all of some outcomes."""
+    """Return the rows of a design in which all the given outcomes have a value."""
     known = [~np.isnan(design[name].to_numpy(zero_copy_only=False)) for name in outcomes]
     return np.all([np.ones(design.num_rows, dtype=bool), *known], axis=0)
 
@@ -58,17 +58,17 @@ def solved(
     Parameters
     ----------
     designs, norms : sequence of Path
-        Of all shards, in order.
+        Files of all shards, in order.
     effects : sequence of str
         Some of `OFFSETS`.
 
     Returns
     -------
     table : pyarrow.Table
-        A row per effect and token: ``effect``, ``token_id``, and each column of the design but
-        for those of layers without rows.
+        A row per effect and token: ``effect``, ``token_id``, and each column of the design except
+        those of layers without rows.
     absorbed : int
-        Independent dummies beside those of documents.
+        Number of independent dummies besides those of documents.
     """
     schema = pq.read_schema(designs[0])
     outcomes = [name for name in schema.names if name.endswith(".y")]
@@ -76,7 +76,7 @@ def solved(
     levels: dict[str, list[np.ndarray]] = {name: [] for name in effects}
     documents = 0
     outcome = pa.concat_tables([pq.read_table(path, columns=outcomes) for path in designs])
-    # A layer without the layer before that it needs has no row.
+    # A layer that lacks a preceding layer that it needs has no rows.
     outcomes = [name for name in outcomes if outcome[name].null_count < outcome.num_rows]
     complete = complete_rows(outcome, outcomes)
     fitted_layers = {name.partition(".")[0] for name in outcomes}
@@ -116,14 +116,14 @@ def solved(
 
 
 def without_effects(design: pa.Table, tokens: Property, effects: pa.Table) -> pa.Table:
-    """Return a design with the effects of tokens taken out of all its columns.
+    """Return a design with the effects of tokens removed from all its columns.
 
-    Rows that some layer drops are null in all layers: the effects were solved without them.
+    Rows that some layer drops are null in all layers, because the effects were solved without them.
 
     Parameters
     ----------
     design : pyarrow.Table
-        With its keys.
+        A design with its keys.
     tokens : Property
         From `tokens_of`.
     effects : pyarrow.Table

@@ -1,8 +1,8 @@
-"""Ridge regressions of adjustment vectors on those before them, and their R² in unseen documents.
+"""Ridge regressions of adjustment vectors on previous ones, with R² in unseen documents.
 
 R² = 1 - Σ SSE / Σ SST over folds of documents, each predicted by a fit without it; SST is about the
-mean vector of the fit. The penalty of a fold is chosen by cross-validation among the other folds.
-A reduced rank projects the predictions on their leading principal directions (Mukherjee and Zhu,
+mean vector of that fit. The penalty of a fold is chosen by cross-validation among the other folds.
+A reduced rank projects the predictions onto their leading principal directions (Mukherjee and Zhu,
 2011, Statistical Analysis and Data Mining 4, 612-622).
 """
 
@@ -46,7 +46,7 @@ from attnlag.regression.vector_ridge import (
     sum_of,
 )
 
-# What predicts the vector: the vector before it, and what its R² is held against.
+# Predictors of the vector: the previous vector, and those that its R² is compared with.
 VECTOR, SCALAR, DOCUMENT = "vector", "scalar", "document_mean"
 PERMUTED, RANDOM = "permuted_order", "random_weights"
 PREDICTORS = (VECTOR, SCALAR, DOCUMENT, PERMUTED, RANDOM)
@@ -65,15 +65,15 @@ class Model:
     Attributes
     ----------
     x, y : (p,) and (c,) float64 arrays
-        Means.
+        Means of x and y.
     permuted_y : (c,) float64 array
         Mean of y with the order of tokens permuted.
     coefficients : (p, c) float64 array
-        y' is predicted as its mean plus (x - mean)' B.
+        B in the prediction of y': its mean plus (x - mean)' B.
     directions : (c, r) float64 array
-        Principal directions of the predictions, first one first.
+        Principal directions of the predictions, in order.
     factors : (lags,) float64 array
-        Of the prediction that multiplies whole vectors.
+        Factors of the prediction that multiplies whole vectors.
     permuted : (p, c) float64 array
         Coefficients with the order of tokens permuted.
     """
@@ -88,21 +88,21 @@ class Model:
 
 
 def fit(total: Sums, permuted: Sums, penalty: float, rank: int) -> Model:
-    """Return the prediction that is fitted to some rows.
+    """Return the prediction fitted to some rows.
 
     Parameters
     ----------
     total, permuted : Sums
-        As they are, and with the order of tokens permuted.
+        Sums in the observed order, and with the order of tokens permuted.
     penalty : float
     rank : int
-        Number of principal directions of the predictions that are wanted.
+        Number of principal directions of the predictions to return.
     """
     xx, xy = total.centred()
     p, c = xy.shape
     both = ridge(xx, np.concatenate([xy, permuted.centred()[1]], axis=1), penalty)
     coefficients = both[:, :c]
-    # As (x'x + penalty) B = x'y, these are the squares of the penalised predictions.
+    # Since (x'x + penalty) B = x'y, these are the squares of the penalised predictions.
     squares = coefficients.T @ xy
     directions = np.zeros((c, 0))
     if rank:
@@ -124,7 +124,7 @@ def document_losses(
     models: Mapping[int, Model],
     ranks: Sequence[int],
 ) -> np.ndarray:
-    """Return the sums of squares of each document, predicted by the fit without its fold.
+    """Return the sums of squares of each document, given the fit without its fold.
 
     Parameters
     ----------
@@ -134,14 +134,14 @@ def document_losses(
     settings : VectorsSettings
     frame : Frame
     models : mapping of int to Model
-        By fold.
+        Fit without each fold, by fold.
     ranks : sequence of int
 
     Returns
     -------
     losses : (documents, 4 + ranks) float64 array
-        About the mean; then the errors of the prediction, of the scalar one, of the mean of the
-        document's other tokens, and of each reduced rank.
+        Squares about the mean, then the squared errors of the prediction, of the scalar prediction,
+        of the mean of the document's other tokens, and of each reduced rank.
     """
     count, width = len(rows.documents), len(next(iter(models.values())).y)
     losses = np.zeros((count, 4 + len(ranks)))
@@ -176,7 +176,7 @@ def document_losses(
         codes, sums_of = sums_by_document(found.document, y)
         sums[codes] += sums_of
         n += np.bincount(found.document, minlength=count)
-    # Each token is predicted by the mean of the others: n / (n - 1) times as far off.
+    # The mean of the other tokens is n / (n - 1) times as far from a token as the mean of all.
     several = n > 1
     within = losses[:, 3] - np.einsum("ij,ij->i", sums, sums) / np.maximum(n, 1)
     losses[:, 3] = np.where(several, (n / np.maximum(n - 1, 1)) ** 2 * within, losses[:, 3])
@@ -184,7 +184,7 @@ def document_losses(
 
 
 def _error(guess: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return ‖y - guess‖² of each row; the guess is lost."""
+    """Return ‖y - guess‖² of each row, overwriting the guess."""
     guess -= y
     return np.einsum("ij,ij->i", guess, guess)
 
@@ -195,7 +195,7 @@ def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
     Parameters
     ----------
     losses : (documents, 1 + k) float64 array
-        About the mean, then the errors of k predictions.
+        Squares about the mean, then the squared errors of k predictions.
     settings : VectorsSettings
 
     Returns
@@ -217,7 +217,7 @@ def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
 
 
 def mean_share(total: Sums, frame: Frame) -> float:
-    """Return the share of Σ ‖a‖² that the mean vector has."""
+    """Return the share of the mean vector in Σ ‖a‖²."""
     y = total.y if frame.components is None else frame.components @ total.y
     centre = frame.centre.astype(np.float64)
     square = total.yy + 2 * centre @ y + total.n * centre @ centre
@@ -237,13 +237,13 @@ def fit_layer(
     Parameters
     ----------
     products : LayerProducts
-        Of all shards.
+        Products over all shards.
     control : sequence of Sums, or None
-        In each fold, of the model with random weights.
+        Sums in each fold for the model with random weights.
     files : sequence of (path, rows, fold of each document)
         The vectors of all shards.
     column : str
-        Of the layer in the files.
+        Column of the layer in the files.
     settings : VectorsSettings
     """
     folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
@@ -315,14 +315,14 @@ def table_of(
     settings: VectorsSettings,
     threads: int,
 ) -> pd.DataFrame:
-    """Return the table of R², a row per layer, predictor and rank, layers side by side.
+    """Return the table of R² by layer, predictor and rank; layers are computed in parallel.
 
     Parameters
     ----------
     products, activations : sequence of Path
-        Of all shards.
+        Files of all shards.
     control : Path or None
-        Vectors of the model with random weights, over some documents.
+        Vectors of the model with random weights for some documents.
     fold_of : mapping
         Fold of each document.
     settings : VectorsSettings
@@ -348,7 +348,7 @@ def table_of(
 
     found = [row for rows in side_by_side(of, range(len(names)), threads) for row in rows]
     table = pd.DataFrame(found, columns=COLUMNS).astype({"rank": "Int64"})
-    # Those of a smaller rank first, then those that the vector is held against.
+    # Smaller ranks first, then the predictors that the vector is compared with.
     order = {predictor: place for place, predictor in enumerate(PREDICTORS)}
     return table.sort_values(
         ["layer", "predictor", "rank"],

@@ -1,6 +1,6 @@
-"""Vectors of tokens paired with preceding vectors: their rows and their coordinates.
+"""Vectors of tokens paired with previous vectors: their rows and their coordinates.
 
-The vectors of a layer are read a row group at a time, so memory does not grow with the corpus.
+The vectors of a layer are read one row group at a time, so memory does not grow with the corpus.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,24 +13,24 @@ import scipy.linalg
 
 from attnlag.regression.settings import VectorProductsSettings
 
-# Tokens that the principal components of a wide model are taken from, about.
+# Approximate number of tokens that the principal components of a wide model are computed from.
 SAMPLE = 4096
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Which tokens of a file are predicted, and from which document.
+    """The tokens of a file that are predicted, and their documents.
 
     Attributes
     ----------
     documents : list of str
         In the order of the file.
     document : (tokens,) int array
-        Number of each token's document among them.
+        Index of each token's document among them.
     used : (tokens,) bool array
-        Tokens that are no first ones of their sequences.
+        Tokens that are not among the first ones of their sequences.
     outcome : (n,) int array
-        Tokens that have all their lags, which cross no window and no first token.
+        Tokens with all lags; lags cross neither windows nor first tokens.
     """
 
     documents: list[str]
@@ -55,12 +55,12 @@ def rows_of(path: str | Path, settings: VectorProductsSettings) -> Rows:
 
 
 def folds_of_documents(documents: Iterable[str], folds: int) -> dict[str, int]:
-    """Return the fold of each document: they are dealt in turn, in the order of the corpus."""
+    """Return the fold of each document; documents are assigned in turn, in corpus order."""
     return {document: place % folds for place, document in enumerate(documents)}
 
 
 def blocks(path: str | Path, layer: str) -> Iterator[np.ndarray]:
-    """Yield the vectors of a layer, (tokens, width) float32, a row group at a time."""
+    """Yield the vectors of a layer, (tokens, width) float32, one row group at a time."""
     file = pq.ParquetFile(path, pre_buffer=False)
     for group in range(file.num_row_groups):
         yield _block(file, group, layer)
@@ -79,16 +79,16 @@ class Frame:
     Attributes
     ----------
     centre : (width,) float32 array
-        Near the mean, so that little is lost where a mean is taken out of products.
+        Near the mean, so that little precision is lost when a mean is removed from products.
     components : (width, dimensions) float32 array or None
-        Orthonormal; None: the vectors' own coordinates.
+        Orthonormal components; None for the original coordinates of the vectors.
     """
 
     centre: np.ndarray
     components: np.ndarray | None = None
 
     def of(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return vectors in these coordinates, and what they have in no coordinate.
+        """Return vectors in these coordinates, and their squared distance from the components.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class Frame:
         -------
         coordinates : (tokens, dimensions) float32 array
         outside : (tokens,) float32 array
-            Squared distance from the span of the components; NaN where a vector is not finite,
+            Squared distance from the span of the components; NaN for a vector that is not finite,
             whose coordinates are zero.
         """
         centred = vectors - self.centre
@@ -116,8 +116,8 @@ class Frame:
 def frame_of(path: str | Path, layer: str, components: int) -> Frame:
     """Return the coordinates for a layer, from the vectors of the first shard.
 
-    Vectors wider than ``components`` are projected on so many principal components, those of
-    tokens spread evenly over the shard.
+    Vectors wider than ``components`` are projected onto that number of principal components, which
+    are computed from tokens spread evenly over the shard.
     """
     file = pq.ParquetFile(path, pre_buffer=False)
     width = file.schema_arrow.field(layer).type.list_size
@@ -149,16 +149,16 @@ def _mean(vectors: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Pairs:
-    """Outcomes of one block and one fold, and what predicts them.
+    """Outcomes of one block and one fold with their predictors.
 
     Attributes
     ----------
     document : (n,) int array
     x, y : (n, p) and (n, c) float32 arrays
     outside : (n,) float32 array
-        Of the outcomes, see `Frame.of`.
+        Squared distances of the outcomes, see `Frame.of`.
     lag_squares : (n,) float32 array
-        ‖x‖² with what is outside of its coordinates.
+        ‖x‖², including the part outside the coordinates.
     """
 
     document: np.ndarray
@@ -201,7 +201,7 @@ def pairs(
             documents.add(rows, start, z, outside)
         if held is None:
             held, held_outside = z[:0], outside[:0]
-        # What is before the block is there for the lags of its first tokens.
+        # The rows before the block provide the lags of its first tokens.
         first = start - len(held)
         z, outside = np.concatenate([held, z]), np.concatenate([held_outside, outside])
         stop = start + len(vectors)
@@ -224,7 +224,7 @@ def pairs(
 
 @dataclass
 class Documents:
-    """Sums over all tokens of each document of a file that are used.
+    """Sums over the used tokens of each document of a file.
 
     Attributes
     ----------

@@ -1,11 +1,11 @@
-"""Cross-products of adjustment vectors with those before them, per layer and fold of documents.
+"""Cross-products of adjustment vectors with previous ones, per layer and fold of documents.
 
-For x = [a[t-1], …] and y = a[t], the sums of x x' and x y' over the tokens of a fold are all that a
-linear prediction of the vector and its error need: what is fitted without some folds comes from
-differences of these sums, and not from the vectors again.
+For x = [a[t-1], …] and y = a[t], the sums of x x' and x y' over the tokens of a fold suffice for a
+linear prediction of the vector and its error. Fits without some folds use differences of these
+sums, so the vectors are not read again.
 
-Products are taken in float32 and summed in float64: with a ridge of 1e-4 of the mean variance or
-more, the R² of vectors of 576 numbers is the same to 5e-6.
+Products are computed in float32 and summed in float64. With a ridge of at least 1e-4 of the mean
+variance, this changes the R² of vectors of 576 numbers by less than 5e-6.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ SCHEMA = pa.schema(
 
 @dataclass
 class Sums:
-    """Sums over rows, of x with p and y with c numbers.
+    """Sums over rows of x, with p elements, and y, with c elements.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Sums:
     x, y : (p,) and (c,) float64 arrays
     xx, xy : (p, p) and (p, c) float64 arrays
     yy : float
-        Sum of ‖y‖², with what is outside of its coordinates.
+        Sum of ‖y‖², including the part outside the coordinates.
     """
 
     n: float
@@ -101,7 +101,7 @@ class Sums:
         return float(self.yy - 2 * y @ self.y + self.n * y @ y)
 
     def error(self, coefficients: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
-        """Return Σ ‖y - ȳ - B'(x - x̄)‖², for means that are given."""
+        """Return Σ ‖y - ȳ - B'(x - x̄)‖² for given means."""
         start = y - x @ coefficients
         fitted = np.vdot(coefficients, self.xx @ coefficients - 2 * self.xy)
         return self.variation(start) + float(fitted + 2 * start @ (self.x @ coefficients))
@@ -109,16 +109,16 @@ class Sums:
 
 @dataclass
 class LayerProducts:
-    """What a layer's vectors add up to.
+    """Sums over a layer's vectors.
 
     Attributes
     ----------
     frame : Frame
     observed : list of Sums
-        Of tokens and those before them, in each fold.
+        Sums over tokens and their predecessors, in each fold.
     permuted : list of Sums
-        The same predictors, with the expectation of outcomes that are drawn from the other tokens
-        of the document: what all permutations of its tokens have on average.
+        Sums with the same predictors and the expectation of an outcome drawn from the other tokens
+        of the document: the average over all permutations of its tokens.
     """
 
     frame: Frame
@@ -139,7 +139,7 @@ def layer_products(
     width = frame.centre.size if frame.components is None else frame.components.shape[1]
     count, p = len(rows.documents), width * len(lags)
     used = np.bincount(rows.document[rows.used], minlength=count)
-    # Candidates for a random outcome are the tokens of the document but its predictors.
+    # Candidates for a random outcome are the tokens of the document except its predictors.
     share = 1 / np.maximum(used - len(lags), 1)
     of_documents = Documents(np.zeros((count, width)), np.zeros(count))
     observed = [Sums.zero(p, width) for _ in range(folds)]
@@ -173,7 +173,7 @@ def layer_products(
 
 def _over_lags(x: np.ndarray, width: int) -> np.ndarray:
     """Return the sum of the predictors of each row over the lags."""
-    # With one lag it is the array itself, whose product with itself takes half the time.
+    # With one lag this is the array itself, whose product with itself takes half the time.
     return x if x.shape[1] == width else x.reshape(len(x), -1, width).sum(axis=1)
 
 
@@ -184,14 +184,14 @@ def products(
     settings: VectorProductsSettings,
     threads: int,
 ) -> Iterator[tuple[int, LayerProducts]]:
-    """Yield each layer of a file of vectors and its products, layers side by side.
+    """Yield each layer of a file of vectors with its products; layers run in parallel.
 
     Parameters
     ----------
     path : path
         Vectors of a shard.
     first : path
-        Those of the first shard, for the coordinates that all shards have.
+        Vectors of the first shard, which determine the coordinates of all shards.
     fold_of : mapping
         Fold of each document.
     settings : VectorProductsSettings
@@ -208,7 +208,7 @@ def products(
 
 
 def side_by_side(function: Any, items: Sequence[Any], threads: int) -> Iterator[Any]:
-    """Yield the results of a function in order; few of them wait for those before."""
+    """Yield the results of a function in order, holding only a few at a time."""
     with ThreadPoolExecutor(threads) as pool:
         running: list[Any] = []
         for item in items:
@@ -260,7 +260,7 @@ def write(
 
 
 def read(paths: Sequence[Path], index: int) -> LayerProducts:
-    """Return the products of a layer, by its place among the layers, summed over shards."""
+    """Return the products of a layer, given its index, summed over shards."""
     found = []
     for path in paths:
         file = pq.ParquetFile(path, pre_buffer=False)

@@ -11,7 +11,7 @@ import scipy.linalg
 
 from attnlag.regression.vector_products import Sums
 
-# Random directions in which the errors of penalties are compared.
+# Number of random directions in which the errors of penalties are compared.
 DIRECTIONS = 32
 
 
@@ -31,12 +31,12 @@ def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
 
 
 def chosen_penalties(folds: Sequence[Sums], penalties: Sequence[float]) -> np.ndarray:
-    """Return for each fold the penalty that cross-validation among the other folds chooses.
+    """Return the penalty for each fold, chosen by cross-validation among the other folds.
 
-    It is the largest whose error is within one standard error of the smallest. The standard error
-    is that of the difference, over the folds: what makes a fold hard to predict is common to all
-    penalties. Errors are unbiased estimates from random directions of the outcome (Hutchinson),
-    which takes a small part of the time of all directions.
+    It is the largest penalty whose error is within one standard error of the smallest error. The
+    standard error is that of the difference over the folds, because the difficulty of a fold is
+    common to all penalties. Errors are unbiased estimates from random directions of the outcome
+    (Hutchinson), which take a small fraction of the time of all directions.
     """
     if len(penalties) == 1:
         return np.full(len(folds), penalties[0])
@@ -58,7 +58,7 @@ def chosen_penalties(folds: Sequence[Sums], penalties: Sequence[float]) -> np.nd
                 errors[left_out, unseen, place] = error
     chosen = np.empty(len(folds))
     for fold in range(len(folds)):
-        # Of the other folds, each predicted without this one.
+        # The errors of the other folds, each predicted without this one.
         found = np.delete(errors[fold], fold, axis=0)
         excess = found - found[:, [found.mean(axis=0).argmin()]]
         error = excess.std(axis=0, ddof=1) / np.sqrt(len(found))
@@ -67,14 +67,14 @@ def chosen_penalties(folds: Sequence[Sums], penalties: Sequence[float]) -> np.nd
 
 
 def median(penalties: np.ndarray) -> float:
-    """Return the middle one of some penalties, the smaller one of two."""
+    """Return the median penalty, the smaller of the two middle ones."""
     return float(np.quantile(penalties, 0.5, method="lower"))
 
 
 def r_squared_of_products(folds: Sequence[Sums], penalties: Sequence[float]) -> tuple[float, float]:
-    """Return the median penalty and R² of unseen documents, from cross-products alone.
+    """Return the median penalty and the R² in unseen documents, from cross-products alone.
 
-    NaN where there are too few folds, or vectors that are all equal.
+    Both are NaN if there are too few folds, or if all vectors are equal.
     """
     folds = [sums for sums in folds if sums.n]
     if not can_be_fitted(folds, penalties):
@@ -89,9 +89,9 @@ def r_squared_of_products(folds: Sequence[Sums], penalties: Sequence[float]) -> 
 
 
 def can_be_fitted(folds: Sequence[Sums], penalties: Sequence[float]) -> bool:
-    """Return whether there are folds enough with rows, and vectors that vary.
+    """Return whether there are enough folds with rows and the vectors vary.
 
-    A fold is predicted by the others; a penalty is chosen among these by leaving out one more.
+    A fold is predicted from the others, and the choice of a penalty leaves out one more.
     """
     enough = len(folds) >= (2 if len(penalties) == 1 else 3)
     return enough and participation_ratio(sum_of(folds)) > 0

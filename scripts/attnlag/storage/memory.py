@@ -1,4 +1,4 @@
-"""Free memory, so that a model that is too large is refused instead of killed."""
+"""Free memory: a model that needs more is refused before the system kills the job."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,23 +7,23 @@ import psutil
 
 
 def free_memory(root: str | Path = "/") -> int:
-    """Return the bytes of main memory that this process may still take.
+    """Return the number of bytes of main memory that this process may still allocate.
 
-    That is what the machine has available, or less where a control group limits the process: a
-    container, or a job of a scheduler such as Slurm. Cached files that the system gives back on
-    demand count as free in both.
+    This is what the machine has available, or less where a control group limits the process, as
+    in a container or a job of a scheduler such as Slurm. Cached files count as free in both
+    cases, because the system releases them on demand.
 
     Parameters
     ----------
     root : path
-        Where the control groups are stated, in ``proc`` and ``sys``.
+        Folder with ``proc`` and ``sys``, which describe the control groups.
     """
     root = Path(root)
     return max(0, min([psutil.virtual_memory().available, *_left_in_groups(root)]))
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:
-    """Yield what is left of each limit on this process, of both versions of control groups."""
+    """Yield the remaining bytes under each limit on this process, for both versions of cgroups."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -38,8 +38,8 @@ def _left_in_groups(root: Path) -> Iterator[int]:
             files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        # A group is bound by the limits of those above it too. Inside a container the path may
-        # be that of the host: then only the topmost folder is there.
+        # The limits of all enclosing groups apply too. Inside a container the path may be the
+        # host's; then only the topmost folder exists.
         group = top / path.lstrip("/")
         for folder in (group, *group.parents):
             yield from _left_in_group(folder, *files)
@@ -48,7 +48,7 @@ def _left_in_groups(root: Path) -> Iterator[int]:
 
 
 def _left_in_group(folder: Path, limit: str, usage: str, cached: str) -> Iterator[int]:
-    """Yield what is left of the limit of one group, nothing where it has none."""
+    """Yield the remaining bytes under the limit of one group; nothing if it has no limit."""
     try:
         most = (folder / limit).read_text().strip()
         if most == "max":

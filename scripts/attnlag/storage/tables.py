@@ -1,9 +1,9 @@
-"""Parquet and CSV files: written whole or not at all, and marked with what made them.
+"""Parquet and CSV files, written whole or not at all and marked with their provenance.
 
 Every Parquet file carries under the schema metadata key ``attnlag`` a JSON object: the model
 and its digest, the corpus and its digest, the settings of each stage so far, and the versions
-of the packages that computed it. There is no clock time, host name or path in it, so equal
-inputs give equal bytes.
+of the packages that computed it. It contains no clock time, host name or path, so equal inputs
+give equal bytes.
 """
 
 import importlib.metadata
@@ -21,19 +21,19 @@ from tqdm import tqdm
 from attnlag.storage.writing import written_whole
 
 if TYPE_CHECKING:
-    # Every program imports this module, few need pandas, and its import takes a quarter second.
+    # Every program imports this module, but few need pandas, which takes 0.25 s to import.
     import pandas as pd
 
 METADATA_KEY = b"attnlag"
 
-# A design is streamed: what it left out is known after its schema is written.
+# A design is streamed, so the number of rows left out is known only after its schema is written.
 COUNTS_KEY = b"attnlag.counts"
 
 
 def provenance(
     upstream: dict[str, Any], stage: str, settings: Any, *packages: str, **facts: Any
 ) -> dict[str, Any]:
-    """Return ``upstream`` extended by what this stage did.
+    """Return ``upstream`` extended by the record of this stage.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def provenance(
     stage : str
         The output's name in the flow, for example ``"norms"``.
     settings : object
-        The settings that change the output, JSON-serialisable.
+        The settings that affect the output, JSON-serialisable.
     packages : str
-        Names of the packages whose versions matter to the output.
+        Names of the packages whose versions affect the output.
     facts : object
         Further entries (``model=``, ``corpus=``, counts of this stage).
     """
@@ -68,9 +68,9 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def damaged(paths: Iterable[Path]) -> list[str]:
-    """Return a line for each Parquet file that cannot be read, or that attnlag did not write.
+    """Return a line for each Parquet file that is damaged or that attnlag did not write.
 
-    They are read whole, which is for when something has failed.
+    Each file is read completely, so this is meant for use after a failure.
     """
     problems = []
     for path in paths:
@@ -89,15 +89,15 @@ def damaged(paths: Iterable[Path]) -> list[str]:
 
 
 def of_all_shards(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the provenance of one shard without what it says of that shard alone."""
+    """Return the provenance of one shard without the entries that are specific to that shard."""
     return {key: record[key] for key in ("model", "corpus", "stages", "versions")}
 
 
 def shards(first: str | Path) -> list[Path]:
     """Return the files of all shards, in order, given the first, ``0000.parquet``.
 
-    The others lie beside it: thousands of paths are more than a command line holds. How many
-    there are is on record, for the folder may hold some of an earlier run.
+    The other shards lie beside the first one; a command line has no room for thousands of paths.
+    Their number comes from the record, because the folder may hold shards of an earlier run.
     """
     first = Path(first)
     count = read_provenance(first)["stages"]["tokens"]["shards"]
@@ -117,19 +117,19 @@ def write_parts(
     path: str | Path,
     record: Callable[[], dict[str, Any]],
 ) -> None:
-    """Write tables to one Parquet file (zstd), a row group each, as they come.
+    """Write tables to one Parquet file (zstd) as they arrive, each as one row group.
 
-    ``record`` is called once all have come: what they add up to is part of the provenance, which
-    stands in the file's schema. Until then they wait in a file beside it.
+    ``record`` is called after the last table, because the provenance in the file's schema
+    contains totals over all tables. Until then the tables wait in a temporary file.
     """
     with written_whole(path) as temporary:
-        # A path, not a file of Python's: threads of Arrow that let go of one while Python ends
-        # would abort it.
+        # Arrow gets a path, not a Python file: an Arrow thread that releases a Python file while
+        # the interpreter shuts down aborts the process.
         waiting = temporary.with_name(f"{temporary.name}.parts")
         with pq.ParquetWriter(waiting, schema, compression="zstd") as writer:
             for part in parts:
                 writer.write_table(part)
-                # Arrow would keep what a part took beside what the next one takes.
+                # Arrow would otherwise keep the memory of one part while the next is read.
                 pa.default_memory_pool().release_unused()
         schema = schema.with_metadata(metadata(record()))
         with (
@@ -154,9 +154,9 @@ def write_frame(
 def write_study(
     frames: Mapping[Path, "pd.DataFrame"], record: dict[str, Any], *, site: str, regression: str
 ) -> str:
-    """Write the tables of one study, each as Parquet with CSV beside it, and return its name.
+    """Write the tables of one study, each as Parquet and CSV, and return the study's name.
 
-    What was regressed comes first in every table: model, corpus, site, regression.
+    Every table begins with the columns model, corpus, site and regression.
     """
     keys = [record["model"]["name"], record["corpus"]["name"], site, regression]
     for path, frame in frames.items():
@@ -171,7 +171,7 @@ def write_study(
 def parquet_writer(
     path: str | Path, schema: pa.Schema, **options: Any
 ) -> Iterator[pq.ParquetWriter]:
-    """Yield a writer for a Parquet file that appears when all of it is written."""
+    """Yield a writer for a Parquet file that appears only once it is complete."""
     with (
         written_whole(path) as temporary,
         pq.ParquetWriter(temporary, schema, **options) as writer,
@@ -180,9 +180,9 @@ def parquet_writer(
 
 
 def encoding(schema: pa.Schema) -> dict[str, Any]:
-    """Return how a long table of numbers is written: fast to read before small.
+    """Return the options for a long table of numbers, which favour fast reading over small files.
 
-    A dictionary of numbers that are all different would be as large as the numbers themselves.
+    Dictionary encoding is off: a dictionary of distinct numbers is as large as the numbers.
     """
     numbers = [field.name for field in schema if pa.types.is_float64(field.type)]
     numbers += [
@@ -196,14 +196,14 @@ def encoding(schema: pa.Schema) -> dict[str, Any]:
 
 
 def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.ndarray:
-    """Return what a column has in some rows, ascending, of consecutive Parquet files.
+    """Return the values of a column in the given rows (ascending) of consecutive Parquet files.
 
     One row group is in memory at a time.
     """
     found = [np.zeros(0)]
     first = 0
     for path in paths:
-        # Without pre-buffering, what is not asked for is not read ahead.
+        # Pre-buffering would read more than the rows that are needed.
         file = pq.ParquetFile(path, pre_buffer=False)
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
@@ -218,7 +218,7 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
 def rows_of_documents(
     paths: Sequence[str | Path], documents: Sequence[str], columns: list[str] | None = None
 ) -> "pd.DataFrame":
-    """Return the rows of some documents, in order, without holding the files in memory.
+    """Return the rows of some documents, in order, without loading the files whole.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def rows_of_documents(
 
 
 def row_count(paths: Iterable[str | Path]) -> int:
-    """Return how many rows Parquet files have in all."""
+    """Return the total number of rows of some Parquet files."""
     return sum(pq.read_metadata(path).num_rows for path in paths)
 
 
@@ -245,19 +245,19 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield a Parquet file in batches of at most ``rows`` rows, with a progress bar.
 
-    One batch is in memory at a time: pre-buffering would hold the whole file. Small row groups come
-    together: were each written as one again, what a file says of its row groups would take more
-    memory than a batch does.
+    One batch is in memory at a time; pre-buffering would load the whole file. Small row groups are
+    merged: if each were written as a row group again, the metadata of the row groups would take
+    more memory than a batch.
     """
     file = pq.ParquetFile(path, pre_buffer=False)
     waiting: list[pa.RecordBatch] = []
     with tqdm(total=file.metadata.num_rows, unit="row", desc=progress, delay=2) as bar:
-        # Threads would cost more time of the processor than they save.
+        # Threads would cost more CPU time than they save.
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
             if waiting and sum(map(len, waiting)) + len(batch) > rows:
                 yield _joined(waiting)
                 waiting = []
-                # Arrow would keep what a batch took beside what the next one takes.
+                # Arrow would otherwise keep the memory of one batch while the next is read.
                 pa.default_memory_pool().release_unused()
             waiting.append(batch)
             bar.update(batch.num_rows)

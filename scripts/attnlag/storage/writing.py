@@ -1,12 +1,12 @@
 """Files and folders that are written completely or not at all.
 
-A writer works in a hidden folder beside its target, ``.{name}.????????.tmp``, and moves what it has
-made into the target's place at the end.
+A writer works in a hidden folder beside its target, ``.{name}.????????.tmp``, and moves the result
+into the target's place at the end.
 
-A killed run of snakemake may leave jobs behind that keep running. The next run makes their results
-again, perhaps with other settings. It therefore writes its own mark into ``RUN_RECORD``, and a job
-that began under another mark writes nothing. A program without a mark, called by hand,
-always writes; so does one on a machine that does not see that file.
+A killed run of Snakemake may leave jobs behind that keep running. The next run repeats these jobs,
+perhaps with other settings. Each run therefore writes a mark of its own into ``RUN_RECORD``, and a
+job that began under another mark writes nothing. A program that was started by hand has no mark
+and always writes, as does a program on a machine that does not see that file.
 """
 
 import errno
@@ -20,8 +20,8 @@ from pathlib import Path
 from attnlag.errors import UserError
 from attnlag.storage.memory import amount
 
-# The environment variable with the mark of the run that a job belongs to, and the file whose last
-# word is the mark of the newest run.
+# The environment variable that holds the mark of a job's run, and the file whose last word is the
+# mark of the newest run.
 RUN_VARIABLE = "ATTNLAG_RUN"
 RUN_RECORD = Path(".snakemake/attnlag.lock")
 
@@ -30,8 +30,8 @@ RUN_RECORD = Path(".snakemake/attnlag.lock")
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path that takes the place of ``path`` if the block succeeds.
 
-    On an exception the temporary file is removed and the target stays as it was. Two writers of
-    one target do not mix their bytes.
+    On an exception the temporary file is removed and the target stays unchanged. Concurrent
+    writers of one target do not mix their bytes.
 
     Raises
     ------
@@ -47,10 +47,10 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_whole(target: str | Path) -> Iterator[Path]:
-    """Yield a fresh folder that takes the place of ``target`` if the block succeeds.
+    """Yield an empty folder that takes the place of ``target`` if the block succeeds.
 
     An existing folder is moved aside first and deleted last. On an exception the new folder is
-    removed and the target stays as it was.
+    removed and the target stays unchanged.
 
     Raises
     ------
@@ -80,10 +80,10 @@ def write_text(text: str, path: str | Path) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error says that a disk, or a user's share of it, has no room left."""
+    """Return whether an error means that the disk or the user's quota is full."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # Libraries that are not Python's have errors of their own.
+    # Libraries written in other languages raise errors of other types.
     return os.strerror(errno.ENOSPC) in str(error)
 
 
@@ -94,7 +94,7 @@ def room_for(target: Path) -> int:
 
 
 def leftovers(folder: str | Path) -> Iterator[Path]:
-    """Yield the hidden folders below ``folder`` in which writers work, or worked when killed."""
+    """Yield the hidden folders of writers below ``folder``, those of killed writers included."""
     return (path for path in Path(folder).rglob(".*.tmp") if path.is_dir())
 
 
@@ -109,18 +109,18 @@ def _workplace(target: Path) -> Iterator[Path]:
         ) as folder:
             yield Path(folder)
     except Exception as error:
-        # A newer run removes the hidden folders of those before it.
+        # A newer run removes the hidden folders of earlier runs.
         _refuse_if_superseded(target)
         if isinstance(error, UserError) or not is_disk_full(error):
             raise
         raise UserError(
             f"{target}: found no room left on its disk ({amount(room_for(target))} free), expected "
-            "more, or less to write (norms alone take far less than vectors)"
+            "more room or less to write (norms alone take far less than vectors)"
         ) from error
 
 
 def _refuse_if_superseded(target: Path) -> None:
-    """Raise UserError in a job whose run has made way for a newer one."""
+    """Raise UserError if a newer run has replaced the run of this job."""
     own = os.environ.get(RUN_VARIABLE)
     if own and RUN_RECORD.exists() and RUN_RECORD.read_text().split()[-1:] != [own]:
         raise UserError(

@@ -305,7 +305,7 @@ def test_all_problems_of_all_files_come_at_once(tmp_path):
         "z.jsonl: no such file",
         (
             "y.jsnl: files ending in '.jsnl' are not read; expected .jsonl, .ndjson, .txt, .md, "
-            ".csv, .tsv, .parquet, each perhaps with .gz or .zst after it; did you mean '.jsonl'?"
+            ".csv, .tsv, .parquet, optionally followed by .gz or .zst; did you mean '.jsonl'?"
         ),
     ]
 
@@ -366,8 +366,8 @@ def test_columns_must_have_a_type_that_serves(tmp_path):
     others = {"id": [1.5], "genre": [{"a": 1}], "text": pa.array([b"words"])}
     pq.write_table(pa.table(others), tmp_path / "x.parquet")
     assert problems(tmp_path / "x.parquet") == [
-        f"x.parquet: the column '{name}' is {kind}; expected strings (whole numbers may be ids and "
-        "groups)"
+        f"x.parquet: the column '{name}' is {kind}; expected strings (or, for ids and groups, "
+        "whole numbers)"
         for name, kind in (("id", "double"), ("genre", "struct<a: int64>"), ("text", "binary"))
     ]
 
@@ -510,8 +510,8 @@ def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
     assert len(read_all([path], DEFAULTS)) == 1
     monkeypatch.setattr(formats, "LARGEST_UNPACKED", 100)
     assert problems(path, settings=DEFAULTS) == [
-        "x.parquet.gz: unpacks to more than 0 MB; expected Parquet that is compressed within "
-        "itself only"
+        "x.parquet.gz: unpacks to more than 0 MB; expected Parquet with its internal "
+        "compression only"
     ]
 
 

@@ -260,14 +260,17 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
 @pytest.mark.parametrize(
     ("tags", "said"),
     [
-        ("The/DET dog/NOUN", 'word 2: found "dog", expected what the text has there: "cat  sat."'),
-        ("The/DET cat/NOUN sat/VERB", 'expected all of the text, which has "." there'),
+        ("The/DET dog/NOUN", 'word 2: found "dog", expected the text at that place: "cat  sat."'),
+        ("The/DET cat/NOUN sat/VERB", 'expected the rest of the text: "."'),
         (
             "The/DET cat/NN",
             r"word 2 \('cat'\): found the tag \"NN\", expected one of ADJ, .*'NOUN'",
         ),
         ("The/DET cat", 'word 2: found "cat", expected WORD/TAG'),
-        ("The/DET cat/NOUN sat/VERB ./PUNCT !/PUNCT", 'word 5: found "!", expected what .* there'),
+        (
+            "The/DET cat/NOUN sat/VERB ./PUNCT !/PUNCT",
+            'word 5: found "!", expected the text at that place',
+        ),
     ],
 )
 def test_tags_of_other_words_are_refused(tags, said):
