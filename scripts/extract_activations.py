@@ -215,7 +215,7 @@ def main(args):
 
 def write_sinks(args, adjustments, record):
     """Write the attention of heads to first tokens, for some tokens, and say how it was found."""
-    from attnlag.adjustments import extraction, sinks
+    from attnlag.adjustments import extraction, layout, sinks
 
     scores, schema = [], columns.schema(0)
     rows = pq.read_table(args.tokens, columns=["document", "window", "input_ids"])
@@ -234,10 +234,10 @@ def write_sinks(args, adjustments, record):
     if not scores:
         rows, sequences = rows.slice(0, 0), []
     run = extraction.Run(rows["document"].to_pylist(), rows["window"].to_pylist(), sequences)
-    table = extraction.table(run, scores, schema, "float32")
+    table = layout.table(run, scores, schema, "float32")
     said = {columns.SINKS_KEY: found.encode(), **tables.metadata(record)}
     with tables.parquet_writer(
-        args.sinks, schema.with_metadata(said), **extraction.encoding(schema, "float32")
+        args.sinks, schema.with_metadata(said), **layout.encoding(schema, "float32")
     ) as writer:
         writer.write_table(table)
     return found
