@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from attnlag.adjustments.batches import PASSES, Rotary, batches
-from attnlag.errors import UserError, counted
+from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
@@ -328,9 +328,10 @@ def effects(
 
     Raises
     ------
+    MemoryError
+        If the graph of a single pass does not fit in memory.
     UserError
-        If the graph of a single pass does not fit in memory, or the model fails the proof of its
-        sites.
+        If the model fails the proof of its sites.
     """
     targets = sampling.chosen_layers(settings.targets, len(blocks))
     model.requires_grad_(False)
@@ -350,10 +351,9 @@ def effects(
     size = per_token(model, blocks, longest, settings)
     widest = max(batch.real.size for batch in groups)
     if size * widest > free:
-        raise UserError(
+        raise MemoryError(
             f"model {name}: the graph for a backward pass over {counted(widest, 'token')} needs "
-            f"about {amount(size * widest)}, but {amount(free)} of memory are free; expected more "
-            "memory, fewer tokens at a time or a smaller part of each document"
+            f"about {amount(size * widest)}, but {amount(free)} of memory are free"
         )
     side_by_side = max(1, min(side_by_side, len(groups), free // (size * widest)))
     torch.set_num_threads(max(1, threads // side_by_side))

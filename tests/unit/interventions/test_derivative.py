@@ -9,7 +9,6 @@ from test_architectures import MODELS, small_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from attnlag.errors import UserError
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import architectures
@@ -247,7 +246,7 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
 
 def test_a_graph_that_does_not_fit_is_refused_in_one_line(gpt2_in_double):
     sequences = {("d", 0): np.arange(40)}
-    with pytest.raises(UserError, match=r"graph for a backward pass over 40 tokens needs about"):
+    with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
         derivative.effects(
             gpt2_in_double,
             architectures.locate(gpt2_in_double),
