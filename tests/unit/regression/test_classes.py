@@ -80,13 +80,13 @@ def tokens(tmp_path_factory):
     return table, path
 
 
-def design_of(tokens, rows=10**6, **settings):
+def design_of(tokens, rows=10**6, counts=None, **settings):
     """Return the design of all tokens as one table, and its schema."""
     table, path = tokens
     settings = design_settings(**settings)
     facts = covariates.read_facts(settings, dict.fromkeys(covariates.SHARDED, path))
     norms = table.select(["document", "window", "position", "token_id", "layer_00", "layer_01"])
-    parts = design.designs(norms.to_batches(rows), settings, design.Counts(), facts)
+    parts = design.designs(norms.to_batches(rows), settings, counts or design.Counts(), facts)
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
@@ -335,22 +335,24 @@ def test_covariates_are_what_the_table_says(tokens):
     assert (rows["zipf"] == rows["zipf_told"]).all()
 
 
-def test_a_row_without_a_covariate_is_dropped_also_from_a_common_sample(tokens):
+def test_a_row_without_a_covariate_is_left_out_and_counted_also_in_a_common_sample(tokens):
     from attnlag.regression.settings import SampleSettings
 
     options = {"leads": (1,), "drop_first": 0}
-    counts = [
-        design_of(tokens, **options, covariates=names, sample=sample).num_rows
-        for names, sample in (
-            ((), None),
-            (("surprisal",), None),
-            ((), SampleSettings((), (1,), ("surprisal",), False)),
-            (("upos_previous",), None),
-        )
-    ]
-    assert counts[1] == counts[2] == counts[0] - 30
+    rows, left_out = [], []
+    for names, sample in (
+        ((), None),
+        (("surprisal",), None),
+        ((), SampleSettings((), (1,), ("surprisal",), False)),
+        (("upos_previous",), None),
+    ):
+        counts = design.Counts()
+        table = design_of(tokens, counts=counts, **options, covariates=names, sample=sample)
+        rows.append(table.num_rows)
+        left_out.append(counts.incomplete_rows)
     # No token is before the first one of a sequence, of which each document has two.
-    assert counts[3] == counts[0] - 60
+    assert left_out == [0, 30, 30, 60]
+    assert [rows[0] - n for n in rows] == left_out
 
 
 def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):
