@@ -201,6 +201,35 @@ def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
         assert rows.loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_only_the_dummies_of_the_same_token_are_left_out_beside_the_levels_of_classes(tokens):
+    """Classes are those of the token before; the part of speech of the outcome stays."""
+    terms = {"covariates": ("upos", "upos_previous"), "position_knots": None}
+    found, frame = by_class(tokens, -1, design_terms=terms)
+    assert (found.coefficients["status"] == "ok").all()
+    own = [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)]
+    data = columns(frame).join(frame[own])
+    formula = "y ~ C(kind) + C(kind):lag_1 + C(kind):lag_2 + " + " + ".join(own)
+    fit = smf.ols(formula, data).fit()
+    for name in SLOPES:
+        expected = fit.params[f"C(kind)[{name}]:lag_1"]
+        assert estimates(found).loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_where_a_class_has_no_slope_the_one_that_all_share_is_still_told(tokens):
+    """All tokens before nouns have the same norm in one layer."""
+    table, path = tokens
+    norms = table["layer_00"].to_numpy().copy()
+    norms[:-1][np.array(table["upos"].to_pylist()[1:]) == "NOUN"] = 1.0
+    place = table.schema.get_field_index("layer_00")
+    found, _ = by_class((table.set_column(place, "layer_00", pa.array(norms)), path))
+    rows = found.coefficients
+    told = rows["estimate"].notna()
+    assert (told == ((rows["layer"] == 1) | (rows["subset"] == "all"))).all()
+    assert (told == (rows["status"] == "ok")).all()
+    assert found.tests.groupby("layer")["p_value"].count().tolist() == [0, 2]
+    assert rows.loc[told & (rows["subset"] != "all"), "difference_std_error"].notna().all()
+
+
 def test_half_panel_combines_three_regressions(tokens):
     options = {"fixed_effects": "document", "bias_correction": "half-panel"}
     found, frame = by_class(tokens, **options)
