@@ -70,9 +70,9 @@ def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_pat
     """Whatever the batches: numbers as they are, or over the stream, of the same tokens."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
-    for name, values in (("own", own), ("stream", stream)):
+    for name, values, rows in (("own", own, 2), ("stream", stream, 5)):
         table = pa.table({key: range(5) for key in columns.KEYS} | {"layer_00": values})
-        pq.write_table(table, tmp_path / name, row_group_size=2)
+        pq.write_table(table, tmp_path / name, row_group_size=rows)
     angles = table.drop(["layer_00"]).append_column("layer_00.angle", pa.array(own))
     pq.write_table(angles, tmp_path / "angles", row_group_size=2)
     found = {}
