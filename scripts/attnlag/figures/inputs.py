@@ -21,6 +21,7 @@ from attnlag.adjustments import columns
 from attnlag.adjustments.norms import regressed, relative_norms
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
+from attnlag.figures.legends import NO_ATTENTION
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.regression.labels import R_SQUARED, others_in_words
 from attnlag.storage import tables
@@ -91,12 +92,6 @@ def sample_norms(
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
 
 
-def with_mixers(names: str, record: Mapping[str, Any]) -> str:
-    """Return names for a title, with what layers of the model have in place of attention."""
-    mixers = record["model"].get("mixers")
-    return f"{names} ({others_in_words(mixers)})" if mixers else names
-
-
 class Named(ABC):
     """What a title says of the inputs: their names, and how much there is of them."""
 
@@ -111,9 +106,21 @@ class Named(ABC):
         return ""
 
     @property
+    def source(self) -> Path | None:
+        """A file whose record is of the one model that the figures are of."""
+        return None
+
+    @property
+    def mixers(self) -> dict[str, str]:
+        """What layers of the model have in place of attention: the class, by layer."""
+        record = tables.read_provenance(self.source) if self.source else {}
+        return record.get("model", {}).get("mixers", {})
+
+    @property
     def subtitle(self) -> str:
         """The second line of the titles."""
-        return " · ".join(filter(None, (self.name, self.extent)))
+        others = self.mixers and f" ({NO_ATTENTION} {others_in_words(self.mixers)})"
+        return " · ".join(filter(None, (f"{self.name}{others or ''}", self.extent)))
 
 
 @dataclass
@@ -155,8 +162,12 @@ class NormsInputs(Named):
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
-        names = f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
-        return with_mixers(names, self.record)
+        return f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
+
+    @property
+    def source(self) -> Path:
+        """The first file of norms."""
+        return self.norms[0]
 
     @property
     def extent(self) -> str:
@@ -238,9 +249,13 @@ class Coefficients(Named):
         return self.stages["design"]["drop_first"]
 
     def named_by(self, *keys: str) -> str:
-        """Return some of the names in the table, for a title, and which layers are no attention."""
-        names = ", ".join(self.coefficients.iloc[0][list(keys)])
-        return with_mixers(names, tables.read_provenance(self.coefficients_file))
+        """Return some of the names in the table, for a title."""
+        return ", ".join(self.coefficients.iloc[0][list(keys)])
+
+    @property
+    def source(self) -> Path | None:
+        """The table of coefficients."""
+        return self.coefficients_file
 
     @property
     def name(self) -> str:
@@ -333,6 +348,11 @@ class SitesInputs(Named):
         return self.studies[0].named_by("model", "corpus", "regression")
 
     @property
+    def source(self) -> Path | None:
+        """That of the first site."""
+        return self.studies[0].source
+
+    @property
     def extent(self) -> str:
         """That of the first site: all have the same tokens."""
         return self.studies[0].extent
@@ -354,6 +374,11 @@ class SpecificationsInputs(Named):
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
         return self.studies[0].named_by("model", "corpus", "site")
+
+    @property
+    def source(self) -> Path | None:
+        """That of the first regression."""
+        return self.studies[0].source
 
 
 @dataclass
@@ -386,6 +411,18 @@ class ComparisonInputs(Coefficients):
         """Names of the site and the regression, for titles."""
         return f"{self.site}, {self.regression}"
 
+    @property
+    def source(self) -> None:
+        """None: the table is of several models."""
+        return None
+
+    @cached_property
+    def mixers_of_models(self) -> dict[str, dict[str, str]]:
+        """What layers have in place of attention, as in ``mixers``, by model."""
+        studies = tables.read_provenance(self.coefficients_file)["studies"]
+        models = [study["record"]["model"] for study in studies]
+        return {model["name"]: model["mixers"] for model in models if "mixers" in model}
+
 
 @dataclass
 class GeometryInputs(Named):
@@ -411,8 +448,12 @@ class GeometryInputs(Named):
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
-        names = ", ".join(self.means.iloc[0][["model", "corpus", "site"]])
-        return with_mixers(names, tables.read_provenance(self.means_file))
+        return ", ".join(self.means.iloc[0][["model", "corpus", "site"]])
+
+    @property
+    def source(self) -> Path:
+        """The table of means."""
+        return self.means_file
 
 
 @dataclass
@@ -475,6 +516,11 @@ class EffectsInputs(Named):
     source: str
     target: str
 
+    @property
+    def source(self) -> Path:
+        """The effects per token."""
+        return self.elasticities_file
+
     @cached_property
     def elasticities(self) -> pd.DataFrame:
         """The effects per token, a row per source, target, lag and intervention."""
@@ -524,6 +570,11 @@ class ClassesInputs(Named):
     steps_file: Path
     parts_file: Path
 
+    @property
+    def source(self) -> Path:
+        """The slopes of each class."""
+        return self.classes_file
+
     @cached_property
     def slopes(self) -> pd.DataFrame:
         """The slopes of each class, a row per class, layer and term."""
@@ -566,6 +617,11 @@ class VectorsInputs(Named):
     """
 
     fits_file: Path
+
+    @property
+    def source(self) -> Path:
+        """The table."""
+        return self.fits_file
 
     @cached_property
     def fits(self) -> pd.DataFrame:

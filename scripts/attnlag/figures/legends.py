@@ -16,6 +16,9 @@ from attnlag.regression.terms import is_lead
 # Colours that readers with any colour vision tell apart.
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 
+# Mark of a layer that has no attention, as it is written.
+NO_ATTENTION = "◇"
+
 GREY = "0.35"
 
 # The controls: the order of tokens permuted, and random weights.
