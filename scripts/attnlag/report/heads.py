@@ -69,7 +69,7 @@ def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
     present = heads["finding"] == "present"
     of_layers = rows.loc[rows["part"] == WHOLE, "estimate"].median()
     return [
-        f"{lag} of single heads, with the terms of the regression {regression}: median "
+        f"{lag} of single heads, with the terms of the regression '{regression}': median "
         f"{values.median():.3f}{beside}; {values.min():.3f} to {values.max():.3f}, shown to matter "
         f"in {int(present.sum())} of {len(values)} (positive in "
         f"{int((present & (values > 0)).sum())}); of their sum {of_layers:.3f} in the median layer"
