@@ -216,9 +216,10 @@ def _panels(figure: Figure, above: int, below: int, size: Size) -> tuple[list[Ax
         panels = list(figure.subplots(above + below, 1, squeeze=False)[:, 0])
         return panels[:above], panels[above:]
     # Each row has margins of its own.
+    parts: Any = figure.subfigures(2, 1)
     rows = [
         list(part.subplots(1, count, squeeze=False)[0])
-        for part, count in zip(np.ravel(figure.subfigures(2, 1)), (above, below), strict=True)
+        for part, count in zip(parts, (above, below), strict=True)
     ]
     return rows[0], rows[1]
 
@@ -279,9 +280,9 @@ def _footnote(data: Data) -> str:
     text = f"Share of the squared norms of all heads; equal heads would have {100 / count:.0f}%. "
     if len(data.whole):
         text += (
-            f"{named(data.term).capitalize()} with the terms of the regression '{data.regression}', "
-            "of the norm of each head's vector and of the attention adjustment; its colours end "
-            "where 2% of the cells lie beyond. "
+            f"{named(data.term).capitalize()} with the terms of '{data.regression}', of the norm "
+            "of each head's vector and of the attention adjustment; its colours end where 2% of "
+            "the cells lie beyond. "
         )
     if data.tokens:
         text += f"Attention: mean over {data.tokens:,} tokens at the beginnings of sequences. "
