@@ -135,7 +135,8 @@ def title_of(data: Data) -> str:
     if lags.empty:
         return f"No lags of heads were fitted; {at_floor}"
     beside = [
-        f"{values.stack().median():.2f} with {CONTROLS[name]}"
+        # Not minus zero.
+        f"{np.round(np.nanmedian(values), 2) + 0.0:.2f} with {CONTROLS[name]}"
         for name, values in data.controls.items()
     ]
     text = f"{named(data.term).capitalize()} of a head: median {lags.median():.2f}"
@@ -212,16 +213,15 @@ def _entries(data: Data) -> dict[str, Any]:
 
 def _panels(figure: Figure, above: int, below: int, size: Size) -> tuple[list[Axes], list[Axes]]:
     """Return the panels of maps, and those below them."""
-    if size.narrow:
-        panels = list(figure.subplots(above + below, 1, squeeze=False)[:, 0])
-        return panels[:above], panels[above:]
+    counts = [1] * (above + below) if size.narrow else [above, below]
     # Each row has margins of its own.
-    parts: Any = figure.subfigures(2, 1)
-    rows = [
-        list(part.subplots(1, count, squeeze=False)[0])
-        for part, count in zip(parts, (above, below), strict=True)
+    parts: Any = figure.subfigures(len(counts), 1)
+    panels = [
+        axes
+        for part, count in zip(parts, counts, strict=True)
+        for axes in part.subplots(1, count, squeeze=False)[0]
     ]
-    return rows[0], rows[1]
+    return panels[:above], panels[above:]
 
 
 def _draw_heads(axes: Axes, data: Data, size: Size) -> None:
