@@ -138,14 +138,14 @@ ROWS = {
         {**OF_NORMS, **CHECK},
     ),
     "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
-    "covariance": (change(inference={"covariance": "nonrobust"}), REGRESSION),
+    "covariance": (change(inference={"covariance": "nonrobust"}), {**REGRESSION, **HEADS}),
     "alpha": (
         change(inference={"alpha": 0.01}),
         {**REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS},
     ),
-    "correction": (change(inference={"adjust": "none"}), REGRESSION),
-    "clusters": (change(inference={"cluster": "group"}), REGRESSION),
-    "what is negligible": (change(inference={"negligible": 0.1}), REGRESSION),
+    "correction": (change(inference={"adjust": "none"}), {**REGRESSION, **HEADS}),
+    "clusters": (change(inference={"cluster": "group"}), {**REGRESSION, **HEADS}),
+    "what is negligible": (change(inference={"negligible": 0.1}), {**REGRESSION, **HEADS}),
     "draws of documents": (
         change(inference={"bootstrap": 100}),
         {**REGRESSION, **VECTOR_FITS},
@@ -153,16 +153,16 @@ ROWS = {
     "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
     "the seed of draws": (change(inference={"seed": 1}), {**REGRESSION, **VECTOR_FITS}),
     "folds": (change(inference={"folds": 5}), REGRESSION),
-    "memory for documents": (change(inference={"stack_mb": 1}), REGRESSION),
+    "memory for documents": (change(inference={"stack_mb": 1}), {**REGRESSION, **HEADS}),
     "lags of Newey-West errors": (change(inference={"hac_lags": 3}), REGRESSION),
-    "document effects": (notebook(fixed_effects="document"), REGRESSION),
+    "document effects": (notebook(fixed_effects="document"), {**REGRESSION, **HEADS}),
     "a correction of their bias": (
         notebook(fixed_effects="document", bias_correction="half-panel"),
-        CROSSPRODUCTS,
+        {**CROSSPRODUCTS, **HEADS},
     ),
     "effects of tokens": (
         notebook(fixed_effects=["document", "token"]),
-        {"solve_token_effects": 1, "take_out_token_effects": 1, **CROSSPRODUCTS},
+        {"solve_token_effects": 1, "take_out_token_effects": 1, **CROSSPRODUCTS, **HEADS},
     ),
     "slopes by class": (notebook(by={"upos": "outcome"}), {**BY_CLASS, **REGRESSION}),
     "rows of a class that is not asked for": (notebook(by_rows=30), {}),
@@ -172,17 +172,17 @@ ROWS = {
     ),
     "random weights": (
         change(controls={"random_weights": {"documents": 4}}),
-        {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS, **GEOMETRY},
+        {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS},
     ),
-    "a regression's lags": (change(regressions={"notebook": {"lags": [1, 2, 3]}}), DESIGN),
+    "a regression's lags": (notebook(lags=[1, 2, 3]), {**DESIGN, **HEADS}),
     "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
-    "a regression's leads": (notebook(leads=[1]), DESIGN),
-    "its outcome": (notebook(outcome="relative"), DESIGN),
-    "a covariate": (notebook(covariates=["position"]), DESIGN),
-    "groups": (notebook(covariates=["group"]), DESIGN),
+    "a regression's leads": (notebook(leads=[1]), {**DESIGN, **HEADS}),
+    "its outcome": (notebook(outcome="relative"), {**DESIGN, **HEADS}),
+    "a covariate": (notebook(covariates=["position"]), {**DESIGN, **HEADS}),
+    "groups": (notebook(covariates=["group"]), {**DESIGN, **HEADS}),
     "the frequency of tokens": (
         notebook(covariates=["log_frequency"]),
-        DESIGN,
+        {**DESIGN, **HEADS},
     ),
     "the knots of a spline that is not asked for": (notebook(position_knots=[2, 8, 32]), {}),
     "one more regression": (
@@ -299,7 +299,7 @@ ROWS = {
     "how files are written": (edit("scripts/attnlag/storage/writing.py", ONE), {}),
     "the configuration's check": (edit("scripts/attnlag/config/problems.py", ONE), {}),
     "a checkout that touches files": (touch_everything, {}),
-    "vectors deleted, lags changed": (delete_vectors_and_change_lags, DESIGN),
+    "vectors deleted, lags changed": (delete_vectors_and_change_lags, {**DESIGN, **HEADS}),
 }
 
 

@@ -55,43 +55,48 @@ def sink_scores(
     NoWeights
         If the model does not give a number for each head and pair of tokens.
     """
-    used = [sequence[:TOKENS] for sequence in sequences]
-    found: list[list[np.ndarray]] = []
     trunk: Any = model
+    found: list[list[np.ndarray]] = []
     at_once = PASS_TOKENS // TOKENS
     with quiet_transformers(), torch.inference_mode():
         # Models that know one way of attention alone keep theirs.
         trunk.set_attn_implementation("eager")
-        for start in range(0, len(used), at_once):
-            some = used[start : start + at_once]
+        for start in range(0, len(sequences), at_once):
+            some = [sequence[:TOKENS] for sequence in sequences[start : start + at_once]]
             lengths = [len(sequence) for sequence in some]
             ids = np.zeros((len(some), max(lengths)), np.int64)
             for row, sequence in zip(ids, some, strict=True):
                 row[: len(sequence)] = sequence
-            given = torch.from_numpy(ids).to(trunk.get_input_embeddings().weight.device)
-            # Padding is on the right, where no token sees it.
-            out = trunk(
-                input_ids=given,
-                attention_mask=torch.ones_like(given),
-                use_cache=False,
-                output_attentions=True,
-            )
-            layers = [
-                _of_pass(weights, (len(some), heads, ids.shape[1], ids.shape[1]), lengths)
-                for weights in getattr(out, "attentions", None) or ()
-            ]
-            found.append(layers)
+            shape = len(some), heads, ids.shape[1], ids.shape[1]
+            found.append([_of_first(w, shape, lengths) for w in _weights(trunk, ids)])
     if not found or not found[0]:
         raise NoWeights("the model gives none")
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
-def _of_pass(
+def _weights(trunk: Any, ids: np.ndarray) -> Sequence[torch.Tensor | None]:
+    """Return the weights of attention in each layer, (sequences, heads, tokens, tokens)."""
+    given = torch.from_numpy(ids).to(trunk.get_input_embeddings().weight.device)
+    every = torch.ones_like(given)
+    try:
+        # Padding is on the right, where no token sees it.
+        out = trunk(input_ids=given, attention_mask=every, use_cache=False, output_attentions=True)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        # Of models from anywhere: what they do without it has been stored by now.
+        words = (str(e).splitlines() or [type(e).__name__])[0]
+        raise NoWeights(f"a pass that is to give weights of attention fails: {words}") from None
+    return getattr(out, "attentions", None) or ()
+
+
+def _of_first(
     weights: torch.Tensor | None, shape: tuple[int, ...], lengths: Sequence[int]
 ) -> np.ndarray:
     """Return the attention to the first token of each sequence in a batch, (tokens, heads)."""
     if weights is None or tuple(weights.shape) != shape:
         gave = None if weights is None else tuple(weights.shape)
         raise NoWeights(f"the model gives numbers of shape {gave}, and {shape} were expected")
+    if weights.triu(1).any():
+        # Some leave the mask of later tokens to the implementation that gives no weights.
+        raise NoWeights("the model gives weights of tokens after a token's own")
     first = weights[..., 0].float().cpu().transpose(1, 2).numpy()
     return np.concatenate([row[:n] for row, n in zip(first, lengths, strict=True)])

@@ -135,12 +135,13 @@ def title_of(data: Data) -> str:
     if lags.empty:
         return f"No lags of heads were fitted; {at_floor}"
     beside = [
-        f"{values.stack().median():.2f} with {CONTROLS[name]}"
+        # Not minus zero.
+        f"{np.round(np.nanmedian(values), 2) + 0.0:.2f} with {CONTROLS[name]}"
         for name, values in data.controls.items()
     ]
     text = f"{named(data.term).capitalize()} of a head: median {lags.median():.2f}"
-    text += f", against {' and '.join(beside)}" if beside else ""
-    return f"{text}; of their sum {data.whole['estimate'].median():.2f}; {at_floor}"
+    text += f" ({', '.join(beside)})" if beside else ""
+    return f"{text}, of their sum {data.whole['estimate'].median():.2f}; {at_floor}"
 
 
 @style()
@@ -168,7 +169,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     for axes, heading in zip(upper, maps, strict=True):
         place = list(known).index(heading)
         values = (100 * data.share, data.lag, 100 * data.sink)[place].to_numpy(dtype=float)
-        bar["label"] = ("share of squares (%)", "log norm per log norm", "attention (%)")[place]
+        bar["label"] = ("share (%)", _unit(data, size), "attention (%)")[place]
         if place == 1:
             reach = reach_of(values)
             draw_map(axes, values.T, DIVERGING, -reach, reach, extend="both", **bar)
@@ -177,15 +178,20 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             draw_map(axes, values.T, viridis, 0, highest, **bar)
         axes.set_ylim(0, values.shape[1])
         label_cells(axes.xaxis, list(data.share.index), 8)
-        label_cells(axes.yaxis, list(map(int, data.share.columns)), 10)
+        label_cells(axes.yaxis, list(map(int, data.share.columns)), 5 if size.flat else 10)
         axes.set_xlabel("layer")
         axes.set_ylabel("head")
         axes.set_title(heading, loc="left", weight="bold")
     if fitted:
-        _draw_heads(lower[0], data)
-    _draw_floor(lower[-1], data)
+        _draw_heads(lower[0], data, size)
+    _draw_floor(lower[-1], data, size)
     frame(figure, title, _footnote(data), legends=legends)
     return figure
+
+
+def _unit(data: Data, size: Size) -> str:
+    """Return what a lag is in, in as many words as there is room for."""
+    return named(data.term) if size.flat else f"{named(data.term)}\n(log norm per log norm)"
 
 
 def _entries(data: Data) -> dict[str, Any]:
@@ -194,7 +200,7 @@ def _entries(data: Data) -> dict[str, Any]:
         "all tokens": Line2D([], [], color=PALETTE[0], marker="o", ms=5, linewidth=1.5),
         "above the floor": Line2D([], [], color=PALETTE[1], marker="s", ms=5, linewidth=1.5),
         band_text(data.alpha): Patch(color=GREY, alpha=0.25, linewidth=0),
-        "share at the floor": Patch(color="0.85", linewidth=0),
+        "tokens at the floor": Patch(color="0.78", linewidth=0),
         "a head": Line2D([], [], color=PALETTE[2], marker="o", ms=3, linestyle="none"),
         "median head": Line2D([], [], color=PALETTE[2], linewidth=1.8),
     }
@@ -207,20 +213,18 @@ def _entries(data: Data) -> dict[str, Any]:
 
 def _panels(figure: Figure, above: int, below: int, size: Size) -> tuple[list[Axes], list[Axes]]:
     """Return the panels of maps, and those below them."""
-    if size.narrow:
-        panels = list(figure.subplots(above + below, 1, squeeze=False)[:, 0])
-        return panels[:above], panels[above:]
-    grid = figure.add_gridspec(2, 6)
-    rows = []
-    for row, count in enumerate((above, below)):
-        wide = 6 // count
-        rows.append(
-            [figure.add_subplot(grid[row, wide * i : wide * (i + 1)]) for i in range(count)]
-        )
-    return rows[0], rows[1]
+    counts = [1] * (above + below) if size.narrow else [above, below]
+    # Each row has margins of its own.
+    parts: Any = figure.subfigures(len(counts), 1)
+    panels = [
+        axes
+        for part, count in zip(parts, counts, strict=True)
+        for axes in part.subplots(1, count, squeeze=False)[0]
+    ]
+    return panels[:above], panels[above:]
 
 
-def _draw_heads(axes: Axes, data: Data) -> None:
+def _draw_heads(axes: Axes, data: Data, size: Size) -> None:
     """Draw the lag of every head by layer, their median, and those of the controls."""
     layers = data.lag.index.to_numpy(dtype=float)
     rule_values(axes)
@@ -237,26 +241,26 @@ def _draw_heads(axes: Axes, data: Data) -> None:
     if "random_weights" in medians:
         axes.plot(layers, medians["random_weights"].to_numpy(), zorder=1.8, **RANDOM_LINE)
     axes.plot(layers, data.lag.median(axis=1).to_numpy(float), color=colour, linewidth=1.8)
-    axes.set_ylabel(f"{named(data.term)}\n(log norm per log norm)")
+    axes.set_ylabel(_unit(data, size))
     axes.set_title("single heads", loc="left", weight="bold")
     label_layers(axes, list(data.lag.index))
 
 
-def _draw_floor(axes: Axes, data: Data) -> None:
+def _draw_floor(axes: Axes, data: Data, size: Size) -> None:
     """Draw the lag of the sum with and without the floor, and the share of tokens there."""
     layers = list(data.share.index)
     rule_values(axes)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
     beside = axes.twinx()
-    beside.bar(layers, 100 * data.at_floor.to_numpy(float), color="0.85", zorder=0)
+    beside.bar(layers, 100 * data.at_floor.to_numpy(float), color="0.78", zorder=0)
     beside.set_ylim(0, 100)
-    beside.set_ylabel("tokens at the floor (%)")
+    beside.set_ylabel("at the floor (%)")
     # The lines are above the bars, whose axis is the second one.
     axes.set_zorder(beside.get_zorder() + 1)
     axes.patch.set_visible(False)
     for place, rows in enumerate((data.whole, data.above)):
         _draw_lags(axes, rows, PALETTE[place], "os"[place])
-    axes.set_ylabel(f"{named(data.term)}\n(log norm per log norm)")
+    axes.set_ylabel(_unit(data, size))
     axes.set_title("the sum of the heads", loc="left", weight="bold")
     label_layers(axes, layers)
 
@@ -276,9 +280,9 @@ def _footnote(data: Data) -> str:
     text = f"Share of the squared norms of all heads; equal heads would have {100 / count:.0f}%. "
     if len(data.whole):
         text += (
-            f"{named(data.term).capitalize()} with the terms of the regression {data.regression}, "
-            "of the norm of each head's vector and of the attention adjustment; its colours end "
-            "where 2% of the cells lie beyond. "
+            f"{named(data.term).capitalize()} with the terms of '{data.regression}', of the norm "
+            "of each head's vector and of the attention adjustment; its colours end where 2% of "
+            "the cells lie beyond. "
         )
     if data.tokens:
         text += f"Attention: mean over {data.tokens:,} tokens at the beginnings of sequences. "

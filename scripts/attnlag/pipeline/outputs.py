@@ -537,7 +537,7 @@ OUTPUTS = [
             "rows": ("", "tokens that were used"),
             "permuted_mean": (
                 "as the estimate",
-                "mean over 8 permuted orders of the tokens of each document",
+                "mean over 4 permuted orders of the tokens of each document",
             ),
             "random_weights": ("as the estimate", "the coefficient with random weights"),
         },

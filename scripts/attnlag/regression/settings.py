@@ -14,7 +14,7 @@ CLUSTERED = ("cluster", "cluster-jackknife")
 FEWEST_DOCUMENTS = 6
 
 # Permuted orders of heads, at most: what is asked of them is a mean for each head, not a tail.
-DRAWS_OF_HEADS = 8
+DRAWS_OF_HEADS = 4
 
 
 @dataclass(frozen=True)

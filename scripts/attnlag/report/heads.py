@@ -69,7 +69,7 @@ def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
     present = heads["finding"] == "present"
     of_layers = rows.loc[rows["part"] == WHOLE, "estimate"].median()
     return [
-        f"{lag} of single heads, with the terms of the regression {regression}: median "
+        f"{lag} of single heads, with the terms of the regression '{regression}': median "
         f"{values.median():.3f}{beside}; {values.min():.3f} to {values.max():.3f}, shown to matter "
         f"in {int(present.sum())} of {len(values)} (positive in "
         f"{int((present & (values > 0)).sum())}); of their sum {of_layers:.3f} in the median layer"
@@ -109,15 +109,14 @@ def _sinks(by_head: pd.DataFrame, whole: pd.DataFrame, found: str) -> list[str]:
         f"would give {whole['sink_uniform'].iloc[0]:.0%} (mean over "
         f"{int(whole['sink_tokens'].iloc[0]):,} tokens at the beginnings of sequences)"
     ]
-    known = whole.dropna(subset=["at_floor", "sink_at_floor", "sink_above"])
+    known = whole.dropna(subset=["sink_at_floor", "sink_above"])
     if len(known):
         row = int(known["at_floor"].argmax())
-        layer = known.index[row]
-        there, above = (known[name].iloc[row] for name in ("sink_at_floor", "sink_above"))
-        alike = whole["at_floor"].corr(sink, method="spearman")
+        there, above = (known[name] for name in ("sink_at_floor", "sink_above"))
         lines.append(
-            f"tokens at the floor of layer {layer} give {there:.1%} of their attention to the "
-            f"first token, those above it {above:.1%}; over the layers the rank correlation of the "
-            f"share at the floor and this attention is {alike:.2f}"
+            f"tokens at the floor give {there.median():.0%} of their attention to the first token "
+            f"in the median layer that has any, those above it {above.median():.0%}; in layer "
+            f"{known.index[row]}, where most are at the floor, {there.iloc[row]:.0%} and "
+            f"{above.iloc[row]:.0%}"
         )
     return lines
