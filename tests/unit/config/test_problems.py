@@ -173,7 +173,7 @@ ADDED = {
     ),
     "regressions: {a: {lags: [1], covariates: [entropy_next]}}": (
         "6: regressions.a.covariates[0]: found entropy_next, which is no covariate: it is computed "
-        "from the adjustment, after it: held fixed, it would hide a part of what it mediates"
+        "from the adjustment; a regression that holds it fixed hides the part that it mediates"
     ),
     "regressions: {a: {lags: [1], by: {upoz: outcome}}}": (
         '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial, word_final, '
