@@ -237,7 +237,7 @@ ADDED = {
     "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
     "inference:\n  covariance: hac": (
         "9: inference.covariance: found hac, expected cluster or cluster-jackknife: regression a "
-        "has bias_correction: half-panel, which knows no other errors; or bias_correction: none"
+        "has bias_correction: half-panel, which supports no other errors; or bias_correction: none"
     ),
     "inference:\n  adjust: max-t\n  bootstrap: 38": (
         "7: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least "
@@ -652,7 +652,7 @@ def test_names_that_differ_in_case_only() -> None:
     models = "models:\n  Tiny: {source: path, path: mine}\n  tiny: {source: path, path: mine}\n"
     assert problems_of(f"{models}{WORDS}") == [
         f"{FILE}:3: models.tiny: the name 'tiny' differs from 'Tiny' in case only, expected "
-        "another: some disks do not tell their folders apart"
+        "another: some disks do not distinguish their folders"
     ]
 
 
