@@ -153,7 +153,7 @@ def test_the_table_sorts_filters_and_marks(project, opened):
     names = page.locator(".dt-scroll-head thead th").all_inner_texts()
     assert names[:5] == ["layer", "term", "estimate", "conf_low", "conf_high"]
     assert not {"df", "vcov_type"} & set(names)
-    expect(page.get_by_text("The same in every row")).to_be_visible()
+    expect(page.get_by_text("In every row")).to_be_visible()
     # The body has a hidden copy of the head.
     term = page.locator(".dt-scroll-head").get_by_label("filter term")
     term.press_sequentially("lag_1")

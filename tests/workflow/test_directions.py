@@ -101,7 +101,7 @@ def test_the_means_stand_beside_pairs_and_random_weights(project):
     step = means.query("quantity == 'stream_log_growth'")
     assert step["mean"].tolist() == pytest.approx([growth], rel=1e-5)
     text = (base / "geometry" / "findings.txt").read_text()
-    assert f"the stream grows by a factor of {np.exp(growth):.3f} a layer" in text
+    assert f"the stream grows by a factor of {np.exp(growth):.3f} per layer" in text
     assert list(undescribed(project.folder)) == []
 
 

@@ -143,7 +143,7 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
         "effects in 8 documents of 303 tokens",
         "of the association is transmitted (95% interval",
         "in results/tiny/small/causal/",
-        "a linear prediction of a token's vector from those before it (lag 1) has an R²",
+        "a linear prediction of a token's vector from previous ones (lag 1) has an R²",
         "in one page, for a browser: results/explorer.html",
     ):
         assert words in printed

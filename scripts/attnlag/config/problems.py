@@ -1,4 +1,4 @@
-"""All problems of a configuration, in one line each."""
+"""Check of a configuration, which reports each problem in one line."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ from attnlag.config.schema import (
 from attnlag.errors import UserError, counted, nearest, printable, shown, unreadable
 from attnlag.regression.covariates import layer_cells
 
-# What pydantic expected, by the type of its error.
+# Expected values, by the type of pydantic's error.
 EXPECTED = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
@@ -68,7 +68,7 @@ RENAMED = {("models", "sites"): "modules"}
 
 
 def _section_at(path: KeyPath) -> type[Section]:
-    """Return the class of the section at a path of pydantic's, which names kinds of sources."""
+    """Return the class of the section at a path from pydantic, which includes kinds of sources."""
     kind: Any = Config
     for part in path:
         if kind == Source:
@@ -77,21 +77,21 @@ def _section_at(path: KeyPath) -> type[Section]:
             kind = get_args(kind)[1]
         else:
             kind = kind.model_fields[part].annotation
-        if get_origin(kind) is UnionType:  # a section that may be null
+        if get_origin(kind) is UnionType:  # The section may be null.
             kind = get_args(kind)[0]
     return kind
 
 
 def _key_of(error: Mapping[str, Any]) -> KeyPath:
-    """Return the key path of an error as it stands in the file."""
+    """Return the key path of an error as written in the file."""
     path = list(error["loc"])
-    if path and path[-1] == "[key]":  # the name itself is wrong
+    if path and path[-1] == "[key]":  # The name itself is wrong.
         path.pop()
     if path and path[0] == "models":
-        del path[2:3]  # the kind of source, between the model's name and its key
+        del path[2:3]  # Remove the kind of source, between the model's name and its key.
     if path[2:3] == ["fixed_effects"]:
-        del path[3:4]  # the word or the list that it was taken for
-    if path[-1:] == ["number"]:  # the kind of number or word that it was taken for
+        del path[3:4]  # Remove the type that the value was parsed as.
+    if path[-1:] == ["number"]:  # Remove the type that the value was parsed as.
         path.pop()
     if error["type"].startswith("union_tag"):
         path.append("source")
@@ -101,7 +101,7 @@ def _key_of(error: Mapping[str, Any]) -> KeyPath:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """Return what was found and what was expected, for one error of pydantic's list."""
+    """Return the found and the expected value, in words, for one of pydantic's errors."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     valid: list[str] = []
     if kind == "value_error":
@@ -155,7 +155,7 @@ def _elsewhere(key: str, section: str | int) -> str:
 
 
 class _Sound(Config):
-    """A configuration from which everything wrong was taken out."""
+    """A configuration from which all wrong keys have been removed."""
 
     models: dict[Name, Source] = Field(default={})
     corpora: dict[Name, Corpus] = Field(default={})
@@ -163,7 +163,7 @@ class _Sound(Config):
 
 
 def _sound_part(raw: Any) -> _Sound:
-    """Return what is left of a configuration without the keys that are wrong."""
+    """Return a configuration without the keys that are wrong."""
     while True:
         try:
             return _Sound.model_validate(raw)
@@ -172,13 +172,13 @@ def _sound_part(raw: Any) -> _Sound:
             for item in error.errors(include_url=False):
                 path = _key_of(item)
                 if item["type"] == "missing" or item["type"].startswith("union_tag"):
-                    path = path[:-1]  # the section that lacks a key
+                    path = path[:-1]  # Remove the section that lacks a key.
                 left = _without(left, path) if path else {}
             raw = left if left != raw else {}
 
 
 def _without(section: Any, path: KeyPath) -> Any:
-    """Return a section without the key at a path, or without the list that the path leads into."""
+    """Return a section without the key at a path, or without the list that contains the path."""
     first, *rest = path
     inner = {
         key: _without(value, tuple(rest))
@@ -189,9 +189,9 @@ def _without(section: Any, path: KeyPath) -> Any:
 
 
 def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield what is wrong with values that are well formed: missing files, impossible layers.
+    """Yield the problems of well-formed values, such as missing files and impossible layers.
 
-    A name in ``raw`` may lack its entry in ``config``, where that is wrong itself.
+    A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong.
     """
     for section in ("models", "corpora", "regressions"):
         yield from _names_alike(section, getattr(config, section))
@@ -232,7 +232,7 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
             yield (
                 ("inference", "covariance"),
                 f"found {covariance}, expected cluster or cluster-jackknife: regression {name} has "
-                "bias_correction: half-panel, which knows no other errors; or bias_correction: "
+                "bias_correction: half-panel, which supports no other errors; or bias_correction: "
                 "none",
             )
         folder = OUTCOMES[regression.outcome].folder
@@ -246,7 +246,7 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
             yield (
                 ("regressions", name, "outcome"),
                 f"found {regression.outcome} with extraction.keep: norms, expected vectors there: "
-                "the layer's mean vector is known only once all of them are; or cosine_previous",
+                "the layer's mean vector needs all vectors; or cosine_previous",
             )
     if config.extraction.keep == "norms" and raw.get("vectors"):
         yield (
@@ -262,7 +262,7 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
 
 
 def _layer_problems(name: str, model: ModelSource, config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Yield which layers, and which width, are stated or asked for that a model does not have."""
+    """Yield the stated or requested layers and widths that a model does not have."""
     if isinstance(model, RandomSource):
         original = config.models.get(model.of)
         found = _facts(model.of, original) if original else {}
@@ -288,7 +288,7 @@ def _layer_problems(name: str, model: ModelSource, config: Config) -> Iterator[t
 
 
 def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """Yield which regressions have no row because all sequences are too short for them."""
+    """Yield the regressions without rows because all sequences are too short."""
     longest = config.tokens.max_length
     if longest is None:
         return
@@ -296,7 +296,7 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
     def problem(lags: list[int], leads: list[int], covariates: list[str]) -> str | None:
         furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
         furthest += [f"lead {max(leads)}"] if leads else []
-        # Beside the token itself; a covariate may hold a lag.
+        # Tokens needed besides the outcome; a covariate may contain a lag.
         offsets = [cell.offset for cell in layer_cells(covariates).values()]
         reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
         needed = config.norms.drop_first + reach + 1
@@ -321,7 +321,7 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _names_alike(section: str, names: Iterable[str]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield which names would be one folder where upper and lower case are not told apart."""
+    """Yield the names that would share a folder on a case-insensitive disk."""
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(name.lower(), name)
@@ -329,12 +329,12 @@ def _names_alike(section: str, names: Iterable[str]) -> Iterator[tuple[KeyPath, 
             yield (
                 (section, name),
                 f"the name '{name}' differs from '{other}' in case only, expected another: "
-                "some disks do not tell their folders apart",
+                "some disks do not distinguish their folders",
             )
 
 
 def _file_problem(pattern: str) -> str | None:
-    """Return what is wrong with a file or glob of a corpus, without its content being read."""
+    """Return the problem of a file or glob of a corpus, without reading its content."""
     try:
         files = [Path(file) for file in files_matching(pattern)]
     except (OSError, ValueError) as error:
@@ -357,18 +357,18 @@ def _file_problem(pattern: str) -> str | None:
 
 
 def name_problem(path: str | Path) -> str | None:
-    """Return what keeps Snakemake from handing a file to a job by its name, or None."""
+    """Return why Snakemake cannot pass a file to a job by its name, or None if it can."""
     name = str(path)
     if printable(name) != name:
         return f"the name {name!r} has characters that cannot be printed, expected another name"
-    # It puts the name of a corpus or model in place of {corpus} or {model}.
+    # Snakemake replaces {corpus} and {model} by the names of a corpus and a model.
     if "{" in name and "}" in name:
         return f"the name {name!r} has braces, which mark wildcards, expected another name"
     return None
 
 
 def _model_problem(path: Path) -> str | None:
-    """Return what is wrong with a model on this machine, without its weights being looked at."""
+    """Return the problem of a model on this machine, without reading its weights."""
     expected = "expected a Hugging Face folder or a .gguf file"
     try:
         if not path.exists():
@@ -387,7 +387,7 @@ def _model_problem(path: Path) -> str | None:
 
 
 def _original_problem(of: str, models: Mapping[str, ModelSource]) -> str:
-    """Return what is wrong with the original of a random twin."""
+    """Return the problem of the original of a random twin."""
     valid = [name for name, model in models.items() if not isinstance(model, RandomSource)]
     found = f'found "{of}", which is random itself' if of in models else f'found "{of}"'
     if not valid:
@@ -397,27 +397,27 @@ def _original_problem(of: str, models: Mapping[str, ModelSource]) -> str:
 
 
 def _facts(name: str, model: ModelSource) -> dict[str, int]:
-    """Return the layers and the width of a model, as far as they are known.
+    """Return the number of layers and the width of a model, as far as they are known.
 
-    What is stated stands in for what a model that is not on this machine yet will have.
+    Stated values are used for a model that is not on this machine yet.
     """
     stated = model.model_dump(include={"layers", "width"}, exclude_none=True)
     if isinstance(model, PathSource) and model.path.suffix == ".gguf":
-        return {}  # its header takes a second to read: fetch_model checks what is stated
+        return {}  # Reading the header takes a second; fetch_model checks the stated values.
     if isinstance(model, PathSource):
         facts = _json_object(model.path / "config.json") or {}
-        text = facts.get("text_config")  # of a model that sees images too
+        text = facts.get("text_config")  # Multimodal models have a separate text config.
         facts = text if isinstance(text, dict) else facts
     else:
         facts = _json_object(Path("data/models", name, "source.json")) or {}
         source = model.model_dump(exclude={"layers", "width", "modules"})
-        # The record has the commit, which is not known here of a branch or tag.
+        # The record holds the commit, which is unknown here for a branch or tag.
         if not re.fullmatch(COMMIT, source.get("revision", "")):
             source.pop("revision", None)
-        # The folder may hold what this name stood for before; it is then fetched anew.
+        # The folder may hold an earlier model of this name, which is then fetched anew.
         if any(facts.get(key, value) != value for key, value in source.items()):
             facts = {}
-    # Names of the record, and those that the architectures of transformers have for them.
+    # Names in the record, and the corresponding names in the configs of transformers.
     names = {
         "layers": ("layers", "num_hidden_layers", "n_layer", "num_layers"),
         "width": ("width", "hidden_size", "n_embd", "d_model"),
@@ -444,25 +444,24 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     Parameters
     ----------
     raw : mapping
-        The configuration as read, overrides from the command line included. Anything else,
+        The configuration as read, including overrides from the command line. Anything else,
         such as None for an empty file, is a problem too.
     files : iterable of paths
-        The YAML files it was read from, for the lines in the messages. It may be a section of
-        what they hold, as where another workflow hands it to a module.
+        The YAML files of the configuration, for the lines in the messages. The configuration may
+        be a section of these files, if another workflow passes it to this one as a module.
 
     Returns
     -------
     config : Config or None
-        None where the structure itself is wrong.
+        None if the structure itself is wrong.
     problems : list of str
-        One line each, ``file:line: key: what was found and what was expected``, in the order of
-        lines; empty if the configuration can be run. A value that no file has is from the
-        command line.
+        One line each, ``file:line: key: found …, expected …``, in the order of lines; empty if
+        the configuration can be run. Values that are in no file come from the command line.
     """
     readings: list[tuple[Path, Reading]] = []
     unread: list[str] = []
     for file in map(Path, files):
-        # A job on another machine may not see the files.
+        # A job on another machine may not have access to the files.
         if file.exists():
             try:
                 readings.append((file, read_yaml(file)))
@@ -471,8 +470,8 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     if unread:
         return None, list(map(printable, unread))
     raw = {} if raw is None else null_named(raw)
-    # Another workflow's file may hold the configuration as a section; a file that has neither this
-    # section nor any of the keys has nothing to do with it.
+    # Another workflow's file may hold the configuration as a section. A file that has neither this
+    # section nor any of the keys is irrelevant.
     found_in = [_section(raw, reading.values) for _, reading in readings]
     section = next((path for path in found_in if path), ())
     readings = [
@@ -481,7 +480,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         if (path == section if section else _keys(raw) & _keys(reading.values) or not _keys(raw))
     ]
 
-    # The last file that has the value in force, and the line there.
+    # The last file with the value in effect determines the line.
     in_force = dict(values_by_path(raw))
     places: dict[KeyPath, tuple[int, int]] = {}
     for number, (_, reading) in enumerate(readings):
@@ -492,7 +491,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     places[()] = 0, 0
 
     def place(path: KeyPath) -> tuple[int, int]:
-        """Return file and line of a key; a missing key belongs where its section is."""
+        """Return the file and line of a key, or of its section if the key is missing."""
         if path not in in_force:
             return place(path[:-1])
         return places.get(path, (len(readings), 0))
@@ -500,7 +499,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     names = (
         [*(str(file) for file, _ in readings), "command line"] if readings else ["configuration"]
     )
-    # By file, the command line being the last of them, and line.
+    # Sorted by file and line; the command line comes last.
     found: list[tuple[int, int, KeyPath, str]] = []
     for number, (_, reading) in enumerate(readings):
         for again in reading.repeated:
@@ -513,7 +512,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         for item in error.errors(include_url=False):
             path = _key_of(item)
             found.append((*place(path), (*section, *path), _sentence(item)))
-    # Files are looked for even where a key elsewhere is wrong: all problems at once.
+    # Files are checked even if other keys are wrong, so that all problems are reported at once.
     sound = config or _sound_part(raw)
     for path, sentence in _value_problems(sound, raw if isinstance(raw, Mapping) else {}):
         found.append((*place(path), (*section, *path), sentence))
@@ -525,24 +524,24 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
 
 
 def _keys(section: Any) -> set[Any]:
-    """Return the keys of a section, none of what is no section."""
+    """Return the keys of a section; none if it is not a section."""
     return set(section) if isinstance(section, Mapping) else set()
 
 
 def _section(part: Any, whole: Any) -> KeyPath | None:
-    """Return the keys that lead to a part of a configuration; None where it is no part of it."""
+    """Return the keys that lead to a part of a configuration; None if it is not a part of it."""
     return next((path for path, value in values_by_path(whole) if value == part), None)
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Return whether two values are one, sections being so whatever they hold."""
+    """Return whether two values are equal; any two sections count as equal."""
     both_sections = isinstance(value, Mapping) and isinstance(other, Mapping)
     # NaN is not equal to itself.
     return both_sections or value == other or value != value
 
 
 def _written(path: KeyPath) -> str:
-    """Return a key path as ``figures.layers[0]``; a key with odd signs in quotes."""
+    """Return a key path such as ``figures.layers[0]``, with unusual keys in quotes."""
     text = ""
     for part in path:
         word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
@@ -551,9 +550,10 @@ def _written(path: KeyPath) -> str:
 
 
 def reading_problems(file: str | Path) -> list[str]:
-    """Return what keeps a file from being read as a configuration, one line each.
+    """Return why a file cannot be read as a configuration, one line per problem.
 
-    To be asked before Snakemake reads the file: Snakemake names no line, or shows a traceback.
+    This runs before Snakemake reads the file, because Snakemake states no line or shows a
+    traceback.
     """
     try:
         values = read_yaml(Path(file)).values

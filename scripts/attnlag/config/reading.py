@@ -14,12 +14,12 @@ from ruamel.yaml.error import YAMLError
 
 from attnlag.errors import UserError, nearest, unreadable
 
-# ("figures", "layers", 0) is figures.layers[0].
+# The path ("figures", "layers", 0) stands for figures.layers[0].
 KeyPath = tuple[str | int, ...]
 
 
 class Repeated(NamedTuple):
-    """A key that its mapping has already."""
+    """A key that occurs twice in its mapping."""
 
     key: KeyPath
     line: int
@@ -27,7 +27,7 @@ class Repeated(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Reading(NamedTuple):
     lines : dict
         Line of each key and list entry.
     repeated : list of Repeated
-        Keys that are given twice. YAML takes the last one.
+        Keys that are given twice; YAML uses the last one.
     """
 
     values: Any
@@ -44,14 +44,14 @@ class Reading(NamedTuple):
     repeated: list[Repeated]
 
     def line(self, path: KeyPath) -> int:
-        """Return the line of a key; of its section, where a merge (``<<``) brings the key in."""
+        """Return the line of a key, or of its section if the key comes from a merge (``<<``)."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
 
 
 class _Constructor(RoundTripConstructor):
-    """ruamel's own, which keeps the last of equal keys and takes down the lines of both."""
+    """A constructor that keeps the last of equal keys and records the lines of both."""
 
     def check_mapping_key(
         self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any
@@ -69,7 +69,7 @@ def read_yaml(file: Path) -> Reading:
     Raises
     ------
     UserError
-        If it cannot be read, or is no YAML.
+        If the file cannot be read or is not YAML.
     """
     if problem := unreadable(file):
         raise UserError(f"{file}: {problem}{file_alike(file) if 'no such' in problem else ''}")
@@ -82,7 +82,7 @@ def read_yaml(file: Path) -> Reading:
             f"{file}:{line}: found byte 0x{content[error.start]:02x} at offset {error.start}, "
             "expected UTF-8"
         ) from None
-    # ruamel.yaml has the lines, but reads values by YAML 1.2, and by 1.1 otherwise than PyYAML.
+    # ruamel.yaml provides lines, but its values differ from those of PyYAML, which Snakemake uses.
     yaml_with_lines = YAML()
     yaml_with_lines.Constructor = _Constructor
     try:
@@ -96,19 +96,19 @@ def read_yaml(file: Path) -> Reading:
 
 
 def _values(text: str) -> Any:
-    """Return the values of a configuration, which Snakemake takes for JSON first."""
+    """Return the values of a configuration, which Snakemake first tries to read as JSON."""
     with contextlib.suppress(ValueError):
         return json.loads(text)
     return yaml.safe_load(text)
 
 
 def _note_lines(tree: Any, path: KeyPath, reading: Reading) -> None:
-    """Note the lines of a mapping or list of ruamel.yaml's and of all in it."""
+    """Record the lines of a mapping or list of ruamel.yaml and of everything in it."""
     if not isinstance(tree, (CommentedMap, CommentedSeq)):
         return
     for key, line, first_line in getattr(tree, "repeated", ()):
         reading.repeated.append(Repeated((*path, part_of_path(key)), line, first_line))
-    marks = tree.lc.data or {}  # What comes in through a merge has none.
+    marks = tree.lc.data or {}  # Keys from a merge have no lines.
     entries = tree.items() if isinstance(tree, CommentedMap) else enumerate(tree)
     for key, item in entries:
         here = (*path, part_of_path(key))
@@ -123,7 +123,7 @@ def part_of_path(key: Any) -> str | int:
 
 
 def null_named(value: Any) -> Any:
-    """Return a value with keys that are null called "null": a regression of the null is."""
+    """Return a value in which null keys are replaced by the text "null"."""
     if isinstance(value, Mapping):
         return {"null" if k is None else k: null_named(item) for k, item in value.items()}
     return value
@@ -141,7 +141,7 @@ def values_by_path(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, An
 
 
 def _yaml_problem(file: Path, error: Exception) -> str:
-    """Return in one line where a file is no YAML, and why."""
+    """Return a line that states where and why a file is not valid YAML."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         return f"{file}: no YAML: {' '.join(str(error).split())}"
@@ -152,7 +152,7 @@ def _yaml_problem(file: Path, error: Exception) -> str:
 
 
 def file_alike(file: Path) -> str:
-    """Return ``"; did you mean 'x'?"`` for the file of the same folder with the nearest name."""
+    """Return ``"; did you mean 'x'?"`` for the file in the same folder with the nearest name."""
     with contextlib.suppress(OSError):
         return nearest(file.name, [path.name for path in file.parent.iterdir() if path.is_file()])
     return ""

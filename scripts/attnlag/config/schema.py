@@ -31,7 +31,7 @@ from attnlag.errors import counted, shown
 from attnlag.regression import covariates, properties
 from attnlag.storage.names import NAME_PATTERN
 
-# A name with what is written around it (.NAME.parquet.8LETTERS.tmp) is to be a file's name.
+# A name must leave room in a file name for what is added to it (.NAME.parquet.8LETTERS.tmp).
 LONGEST_NAME = 100
 PACKAGE = rf"^{NAME_PATTERN}$"
 VERSION = r"^[\w.!+]+$"
@@ -43,7 +43,7 @@ MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
 MODULES = r"^[A-Za-z_]\w*(\.\w+)*(\|[A-Za-z_]\w*(\.\w+)*)*$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
-# What the messages and the documentation say instead of a pattern.
+# Descriptions of patterns for messages and documentation.
 IN_WORDS = {
     PACKAGE: "the name of a Python package",
     VERSION: "one exact version, as in 0.1.2",
@@ -56,7 +56,7 @@ IN_WORDS = {
     DEVICE: "auto, cpu, cuda or cuda:NUMBER",
 }
 
-# Names become folders below results/, beside these.
+# Folders below results/, which the names of models must not equal.
 RESERVED_NAMES = {
     *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
     *("heads", "norms", "sinks", "sums", "tokens", "vector_products"),
@@ -82,19 +82,19 @@ def _checked_name(name: Any) -> Any:
 
 
 def _not_bool(value: Any) -> Any:
-    # To Python, true is the number 1.
+    # In Python, true is the number 1.
     if isinstance(value, bool):
         raise ValueError(f"found {str(value).lower()}, expected a number")
     return value
 
 
 def _off(value: object) -> object:
-    """Return ``"off"`` for false, which is how YAML reads the bare word."""
+    """Return ``"off"`` for false, because YAML reads the unquoted word as false."""
     return "off" if value is False else value
 
 
 def _truth(value: Any) -> Any:
-    # From the command line, true arrives as text.
+    # On the command line, true arrives as text.
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -107,7 +107,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A name from a catalogue, as ``Literal`` is for names that are written out."""
+    """A name from a catalogue, the counterpart of ``Literal`` for explicit names."""
 
     names: Sequence[str]
 
@@ -115,11 +115,11 @@ class OneOf:
         return core_schema.literal_schema(list(self.names))
 
     def in_order(self) -> AfterValidator:
-        """Return what sorts a list of names, since the files are the same in any order."""
+        """Return a validator that sorts a list of names, whose order does not matter."""
         return AfterValidator(lambda chosen: sorted(chosen, key=list(self.names).index))
 
 
-# What may be measured, and what a regression may hold fixed.
+# Allowed sites, outcomes and covariates.
 SITES = OneOf(tuple(sites.SITES))
 
 COVARIATES = OneOf(tuple(covariates.CATALOGUE))
@@ -156,7 +156,7 @@ Positive = Annotated[int, Field(ge=1), NotBool]
 AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
 
 
-# What is not this word is to be a number: there is a message of one kind, not of both.
+# Any value except this word is validated as a number, so that only one message appears.
 Folds = Annotated[
     Annotated[AtLeastTwo, Tag("number")] | Annotated[Literal["groups"], Tag("groups")],
     Discriminator(lambda value: "groups" if value == "groups" else "number"),
@@ -213,29 +213,29 @@ def _number_list_or_all(value: Any) -> Any:
 
 NumberOrAll = Annotated[Positive | Literal["all"], BeforeValidator(_number_or_all)]
 
-# Some layers of a model: how many, which ones, or all.
+# A selection of layers: their number, a list, or all.
 Layers = Annotated[Positive | list[Natural] | Literal["all"], BeforeValidator(_number_list_or_all)]
 
 
 def _impossible(key: str, sentence: str) -> PydanticCustomError:
-    """Return the error of a key that does not go with others of its section."""
+    """Return the error of a key that is incompatible with others of its section."""
     return PydanticCustomError("impossible", "{sentence}", {"key": key, "sentence": sentence})
 
 
 class Section(BaseModel):
-    """A mapping of the configuration; a key that it does not name is an error."""
+    """A mapping of the configuration; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid")
-    # Keys that null turns off; for all others it stands for the default.
+    # Keys that null switches off; for all others null stands for the default.
     switched_off_by_null: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_the_default(cls, values: Any) -> Any:
-        """Leave out the keys without a value, so that they get their defaults.
+        """Remove the keys without a value, so that they get their defaults.
 
-        Every key that may be null has null as its default, but for those that it switches off.
-        From the command line, null arrives as text.
+        Every key that may be null has null as its default, except those that null switches off.
+        On the command line, null arrives as text.
         """
         if not isinstance(values, Mapping):
             return values
@@ -801,7 +801,7 @@ class Inference(Section):
 
     @model_validator(mode="after")
     def _has_draws(self) -> "Inference":
-        # The smallest p-value is 1 / (draws + 1).
+        # The smallest possible p-value is 1 / (draws + 1).
         least = math.ceil(2 / self.alpha) - 1
         if self.adjust == "max-t" and self.bootstrap < least:
             raise _impossible(
@@ -1004,7 +1004,7 @@ class Config(Section):
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
     def sample(self) -> dict[str, Any] | None:
-        """Return what a row of the common sample must have; None without a common sample."""
+        """Return the requirements on a row of the common sample; None without a common sample."""
         if not self.norms.common_sample:
             return None
         regressions = self.regressions.values()
@@ -1024,7 +1024,7 @@ class Config(Section):
         return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
 
     def with_surprisal(self) -> bool:
-        """Return whether surprisal is measured: asked for, a covariate, or what slopes are by."""
+        """Return whether surprisal is measured: requested, or used by a regression."""
         asked = [self.files_of_tokens(name) for name in self.regressions]
         by = [one.by_file for one in self.regressions.values()]
         return self.extraction.surprisal or "surprisal" in {
@@ -1065,7 +1065,7 @@ class Config(Section):
         return ""
 
     def regresses(self, folder: str) -> bool:
-        """Return whether a regression is of an outcome whose files are in a folder."""
+        """Return whether a regression has an outcome whose files are in the folder."""
         asked = (outcomes.OUTCOMES[one.outcome] for one in self.regressions.values())
         return any(outcome.folder == folder for outcome in asked)
 
@@ -1118,6 +1118,6 @@ def files_matching(pattern: str) -> list[str]:
     """Return the files that a glob matches, sorted; a plain path gives itself."""
     if not glob.has_magic(pattern) or Path(pattern).exists():
         return [str(Path(pattern))]
-    # pathlib's own takes no absolute pattern, and it takes hidden files.
+    # The glob of pathlib accepts no absolute pattern, and it matches hidden files.
     matches = map(Path, glob.glob(pattern, recursive=True))
     return sorted(str(path) for path in matches if not path.is_dir())

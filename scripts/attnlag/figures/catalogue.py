@@ -1,15 +1,16 @@
 """Catalogue of the figures: the modules of this package that name the program that draws them.
 
-A figure is a module with four functions and constants; a new module is a new figure. Its modules
-are read here, not imported: the workflow asks before any job runs, where drawing has no place.
+Each figure is one module, and adding a module adds a figure. The modules are parsed here, not
+imported, because the workflow needs the catalogue before any job runs and without the libraries
+for drawing.
 
-A figure's module has
+The module of a figure has
 
 - a docstring, whose first line says what the figure shows;
 - ``DRAWN_BY``, a tuple of the programs that have its inputs, as in ``("plot_norms",)``;
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
-- ``reduce(inputs)``, which returns what the figure needs of the inputs of its program;
-- ``title_of(data)``, which says what the reduced data show;
+- ``reduce(inputs)``, which returns the data of the figure from the inputs of its program;
+- ``title_of(data)``, which states the finding of the reduced data;
 - ``draw(data, *, title, size)``, which returns the figure.
 """
 
@@ -25,7 +26,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as its module describes it.
+    """Description of a figure, from its module.
 
     Attributes
     ----------
@@ -77,6 +78,6 @@ def drawn_by(program: str, folder: Path = FOLDER) -> list[Figure]:
 
 
 def figure_of(path: Path) -> Figure:
-    """Return the figure that a file shows, by the file's name."""
+    """Return the figure in a file, given the file's name."""
     (found,) = [figure for figure in figures() if figure.name == without_size(path)]
     return found

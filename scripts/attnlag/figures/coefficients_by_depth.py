@@ -1,4 +1,4 @@
-"""Coefficient of each lag by relative depth, of several models."""
+"""Coefficient of each lag by relative depth, for several models."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -46,10 +46,10 @@ SUBCATEGORY = "by relative depth"
 
 CONTROL = "0.5"
 
-# Colours that readers with any colour vision tell apart; the palette's grey is the controls'.
+# Colour-blind safe colours; the grey of the palette is reserved for controls.
 COLOURS = [colour for colour in PALETTE if colour != "#949494"]
 
-# One for each time that the colours are used up, or for each control.
+# One style for each round of the colours, or for each control.
 DASHES: list[Any] = ["-", "-.", ":"]
 DASHES_OF_CONTROLS: list[Any] = [(0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2))]
 
@@ -70,21 +70,22 @@ def line_styles(coefficients: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     coefficients : pandas.DataFrame
-        The comparison's table of one site and regression. A row of panels per lag, a column per
-        corpus; a layer without estimate is a gap, marked below in the colour of its model.
+        Table of the comparison for one site and regression. The figure has a row of panels per
+        lag and a column per corpus. A layer without an estimate is a gap, marked below in the
+        colour of its model.
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
-        The correction behind ``p_adjusted``.
+        The correction in ``p_adjusted``.
     negligible : float or None
-        Bound within which coefficients that are shown to be there are crosses.
+        Coefficients shown to be within this bound are drawn as crosses.
     outcome : str
-        What the coefficients are of.
+        Outcome of the regression.
     mixers : dict of str to dict
         What layers have in place of attention, by model and layer.
     """
@@ -98,7 +99,7 @@ class Data:
 
 
 def reduce(inputs: ComparisonInputs) -> Data:
-    """Return the table as it is."""
+    """Return the data without reducing the table."""
     return Data(
         inputs.coefficients,
         **inputs.inference,
@@ -109,7 +110,7 @@ def reduce(inputs: ComparisonInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how large the nearest lag or lead is in each model, and with random weights."""
+    """Return the sizes of the nearest lag or lead in each model and with random weights."""
     coefficients = data.coefficients
     term = lags_among(list(coefficients["term"]))[0]
     rows = coefficients[coefficients["term"] == term]
@@ -136,7 +137,7 @@ def title_of(data: Data) -> str:
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw the coefficients of several models over relative depth.
 
-    In a narrow figure the panels of all corpora lie below each other.
+    A narrow figure stacks the panels of all corpora.
     """
     coefficients, alpha, adjust = data.coefficients, data.alpha, data.adjust
     lags = lags_among(list(coefficients["term"]))
@@ -162,7 +163,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     panels = figure.subplots(down, across, squeeze=False)
     for row, (lag, of_lag) in enumerate(zip(lags, panels.reshape(len(lags), -1), strict=True)):
         for axes, corpus in zip(of_lag, corpora, strict=True):
-            # One scale for a lag, whatever the corpus.
+            # All corpora share the scale of a lag.
             if axes is not of_lag[0]:
                 axes.sharey(of_lag[0])
             rows = coefficients[(coefficients["term"] == lag) & (coefficients["corpus"] == corpus)]
@@ -180,7 +181,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         f"{correction_text(adjust, 'the layers of a model')}."
     )
     if coefficients["control"].any():
-        note += " Random weights: a control; what it shows is not learned."
+        note += " Random weights are a control: their coefficients are not learned."
     depth = "relative depth (first layer 0, last layer 1)"
     frame(figure, title, note, x_label=depth, legends=[models, marks])
     return figure
@@ -200,7 +201,7 @@ def _draw_panel(
     for place, (model, kind) in enumerate(styles.items()):
         rows = coefficients[coefficients["model"] == model].sort_values("layer")
         depth = rows["depth"].to_numpy()
-        # Controls lie behind the models that they are the control of.
+        # Controls are drawn behind their models.
         zorder = 2 if kind["color"] == CONTROL else 3
         dashes, size = kind["linestyle"], mark_size(len(rows))
         style_of = {"shade": shade, "size": size, "linestyle": dashes, "zorder": zorder}

@@ -38,7 +38,7 @@ from attnlag.figures.wording import (
     inference_text,
 )
 from attnlag.regression.labels import UNITS, plural
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import is_lead, lags_among, named
 
 DRAWN_BY = ("plot_regression",)
 
@@ -46,21 +46,24 @@ CATEGORY = "coefficients"
 
 SUBCATEGORY = "by layer"
 
-# Up to here the panels of lags lie below each other; more of them are side by side.
+# Up to this number of panels, those of lags are stacked; more of them are side by side.
 MOST_BELOW = 3
 
-# On a slide they are side by side, so many of them in a row.
+# Number of panels in a row on a slide.
 MOST_BESIDE = 3
 
+# Number of lags and leads whose sizes the title states.
+MOST_TERMS = 2
+
 # Coefficients of random weights may be ten times those of the trained model. The scale is linear
-# up to about here and logarithmic beyond, so that both can be read.
+# up to about this value and logarithmic beyond, so that both can be read.
 LINEAR_UP_TO = 0.3
 TICKS = (-3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3)
 
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -69,20 +72,20 @@ class Data:
     alpha : float
         Level of significance; the bands are those of the table, 1 - ``alpha``.
     adjust : str
-        The correction behind ``p_adjusted``.
+        The correction in ``p_adjusted``.
     critical_values : mapping of term to float, or None
-        Makes the bands joint over the layers.
+        If given, the bands are joint over the layers.
     controls : pandas.DataFrame or None
-        What each lag and lead is held against. With controls each has a panel of its own: those of
-        several would hide each other.
+        Controls of each lag and lead. With controls, each lag and lead has a panel of its own,
+        because the controls of several would overlap.
     within : bool
-        Whether the means of documents are taken out.
+        Whether the means of documents are removed.
     negligible : float or None
-        Bound within which coefficients that are shown to be there are crosses.
+        Coefficients shown to be within this bound are drawn as crosses.
     r_squared_name : str
-        With document effects, R² is of the variance within documents.
+        Name of R², which refers to the variance within documents with document effects.
     outcome : str
-        What the coefficients are of.
+        Outcome of the regression.
     """
 
     coefficients: pd.DataFrame
@@ -98,7 +101,7 @@ class Data:
 
 
 def reduce(inputs: CoefficientsInputs) -> Data:
-    """Return the tables as they are."""
+    """Return the data without reducing the tables."""
     return Data(
         inputs.coefficients,
         inputs.fits,
@@ -113,28 +116,36 @@ def reduce(inputs: CoefficientsInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return the median of each lag and lead over the layers, beside that of random weights."""
-    parts = []
-    for term in lags_among(list(data.coefficients["term"])):
-        rows = data.coefficients[data.coefficients["term"] == term]
-        text = f"{named(term)} {rows['estimate'].median():.2f}"
-        if data.controls is not None and "random_weights" in data.controls:
-            random = data.controls.loc[data.controls["term"] == term, "random_weights"].median()
-            if np.isfinite(random):
-                text += f" ({random:.2f} with random weights)"
-        parts.append(text)
+    """Return the direction of the nearest term, and the sizes of the first terms and controls."""
+    terms = lags_among(list(data.coefficients["term"]))
+    medians = data.coefficients.groupby("term")["estimate"].median()
+    nearest = medians[terms[0]]
     scope = "Within documents" if data.within else "Pooled over documents"
     if "n_documents" in data.fits and data.fits["n_documents"].max() == 1:
         scope = "In one document"
-    if data.outcome != "norm":
-        scope = f"{plural(data.outcome).capitalize()} {scope[0].lower()}{scope[1:]}"
-    return f"{scope}, median over the layers: {', '.join(parts)}"
+    many = plural(data.outcome)
+    if not np.isfinite(nearest):
+        return f"{scope}, no coefficient of {many} could be estimated"
+    lead = is_lead(terms[0])
+    if abs(nearest) <= (data.negligible or 0.0):
+        claim = f"{many} hardly depend on those {'after' if lead else 'before'} them"
+    else:
+        others = "large" if nearest > 0 else "small"
+        claim = f"large {many} {'precede' if lead else 'follow'} {others} ones"
+    sizes = [f"{named(term)} is {medians[term]:.2f}" for term in terms[:MOST_TERMS]]
+    if data.controls is not None and "random_weights" in data.controls:
+        random = data.controls.groupby("term")["random_weights"].median()
+        for place, term in enumerate(terms[:MOST_TERMS]):
+            if np.isfinite(random.get(term, np.nan)):
+                weights = "" if place else "with random weights "
+                sizes[place] += f" ({weights}{random[term]:.2f})"
+    return f"{scope}, {claim}: {' and '.join(sizes)} in the median layer"
 
 
 def with_joint_bands(
     coefficients: pd.DataFrame, critical_values: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return a tidy table with the intervals estimate ± critical value × standard error."""
+    """Return the tidy table with the intervals estimate ± critical value × standard error."""
     reach = coefficients["term"].map(dict(critical_values)) * coefficients["std_error"]
     return coefficients.assign(
         conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
@@ -143,7 +154,7 @@ def with_joint_bands(
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the coefficient of each lag by layer, with R² below."""
+    """Draw the coefficient of each lag by layer with R² below."""
     coefficients, controls, critical_values = data.coefficients, data.controls, data.critical_values
     alpha, adjust = data.alpha, data.adjust
     fits = data.fits.sort_values("layer")
@@ -167,7 +178,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
     strip = strip_height([entries], size.canvas)
     figure, panels, bottom = _panels_of_groups(len(groups), strip, size)
-    # Panels that are not high enough for the unit leave it to the footnote.
+    # Narrow panels have no room for the unit, which the footnote then states.
     unit = "" if size.narrow else f"\n({UNITS[data.outcome]})"
     for axes, group in zip(panels, groups, strict=True):
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
@@ -202,7 +213,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     for axes in figure.axes:
         label_layers(axes, numbers)
         if any(is_below(other, axes) for other in figure.axes):
-            # The panel below shows the same layers in the same places.
+            # The panel below has the same axis of layers.
             axes.tick_params(labelbottom=False)
             axes.set_xlabel("")
         rule_values(axes)
@@ -215,26 +226,26 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             f"{' ' if within else ''}{within}."
         )
     if critical_values is not None:
-        notes.append("Joint bands hold all layers of a term at once (max-t over the bootstrap).")
+        notes.append("Joint bands cover all layers of a term simultaneously (bootstrap max-t).")
     if random:
-        notes.append("Scale of the coefficients: linear near zero, logarithmic beyond 0.3.")
+        notes.append("The scale of the coefficients is linear near zero, logarithmic beyond 0.3.")
     if drawn and controls is not None and "permuted_mean" in controls:
         notes.append("The permuted coefficients are not corrected for bias.")
-    notes.append(inference_text(covariance, adjust, *fits[["n_obs", "n_documents"]].max()))
+    notes.append(inference_text(covariance, adjust))
     frame(figure, title, " ".join(notes), legends=[entries])
     return figure
 
 
 def _panels_of_groups(groups: int, strip: float, size: Size) -> tuple[Figure, list[Axes], Axes]:
-    """Return a figure with a panel for each group of lags and one for R² after them all."""
+    """Return a figure with a panel for each group of lags, and one for R² after them."""
     if size.flat:
-        # Side by side, in two rows if there are many.
+        # The panels are side by side, in two rows if there are many.
         rows = 1 if groups + 1 <= MOST_BESIDE else 2
         columns = -(-(groups + 1) // rows)
     else:
         columns = 1 if groups <= MOST_BELOW else 2
         rows = -(-groups // columns)
-    # A place that is left beside the last group is as good as a row of its own.
+    # R² uses the free place beside the last group, if there is one, instead of a row.
     beside = groups < rows * columns
     each = (2.3 if groups == 1 else 1.7) if size.narrow else 3.5 if groups == 1 else 2.1
     heights = [each] * rows + [1.1 if size.narrow else 1.3] * (not beside)
@@ -243,10 +254,10 @@ def _panels_of_groups(groups: int, strip: float, size: Size) -> tuple[Figure, li
     panels: list[Axes] = []
     for place in range(groups):
         first = panels[0] if panels else None
-        # One scale for all lags, so that they can be held against each other.
+        # All lags share one scale, so that they can be compared.
         cell = grid[divmod(place, columns)]
         panels.append(figure.add_subplot(cell, sharex=first, sharey=first))
     cell = grid[divmod(groups, columns)] if beside else grid[rows, :]
-    # A panel as wide as two has room for more numbers.
+    # A panel of double width has room for more numbers.
     wide = columns == 2 and not beside
     return figure, panels, figure.add_subplot(cell, sharex=None if wide else panels[0])

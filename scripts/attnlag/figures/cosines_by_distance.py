@@ -33,7 +33,7 @@ CATEGORY = "directions"
 
 SUBCATEGORY = "cosines"
 
-KINDS = {"cosine_previous": "as they are", QUANTITY: "less the layer's mean"}
+KINDS = {"cosine_previous": "not centred", QUANTITY: "minus the layer's mean"}
 
 
 @dataclass
@@ -43,9 +43,11 @@ class Data:
     Attributes
     ----------
     neighbours : dict of str to pandas.DataFrame
-        Of neighbours, by layer: as they are, and less the layer's mean if that is known.
+        Cosines of neighbours by layer, as measured and, if known, after subtracting the layer's
+        mean.
     by_distance : pandas.DataFrame
-        Less the layer's mean, a row per layer and a column per distance; may be empty.
+        Cosines after subtracting the layer's mean, a row per layer and a column per distance; may
+        be empty.
     site : str
     alpha : float
         Intervals cover 1 - ``alpha``.
@@ -58,7 +60,7 @@ class Data:
 
 
 def reduce(inputs: GeometryInputs) -> Data:
-    """Take the rows of cosines, and spread those of centred ones over distances."""
+    """Select the rows of cosines, and arrange those of centred vectors by distance."""
     means = inputs.means
     near = means[means["distance"] == 1]
     neighbours = {
@@ -75,14 +77,14 @@ def reduce(inputs: GeometryInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return the median cosine of neighbours and of the furthest tokens, beside random pairs."""
+    """Return the median cosine of neighbours, of the most distant tokens and of random pairs."""
     kind = list(data.neighbours)[-1]
     near = data.neighbours[kind][["mean", "random_pairs", "random_weights"]].median()
     text = f"Cosine of neighbours {KINDS[kind]}: {near['mean']:.2f} in the median layer"
     if len(data.by_distance):
         furthest = data.by_distance.columns[-1]
         text += f", {data.by_distance[furthest].median():.2f} at {furthest} tokens"
-    text += f"; {near['random_pairs']:.2f} of random pairs"
+    text += f"; {near['random_pairs']:.2f} for random pairs"
     if np.isnan(near["random_weights"]):
         return text
     return f"{text}, {near['random_weights']:.2f} with random weights"
@@ -90,7 +92,7 @@ def title_of(data: Data) -> str:
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the cosines of neighbours by layer, and of centred ones those of all distances."""
+    """Draw the cosines of neighbours by layer, and the centred cosines at all distances."""
     entries: dict[str, Any] = {}
     for place, kind in enumerate(data.neighbours):
         line: dict[str, Any] = {
@@ -100,7 +102,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             "linewidth": 1.5,
         }
         entries[KINDS[kind]] = Line2D([], [], **line)
-    entries["random pairs (of the same colour)"] = Line2D(
+    entries["random pairs (same colour)"] = Line2D(
         [], [], color=GREY, linestyle=(0, (1, 1.2)), linewidth=2.0
     )
     if any(rows["random_weights"].notna().any() for rows in data.neighbours.values()):
@@ -139,16 +141,16 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"Cosine of the {label} to a token and that to a token before it in the same sequence. "
+        f"Cosine between the {label} of a token and that of an earlier token of the same sequence. "
         "Random pairs: two tokens of different documents. Centred: the layer's mean vector is "
-        "taken from both. First tokens are left out.",
+        "subtracted from both. First tokens are left out.",
         legends=[entries],
     )
     return figure
 
 
 def _draw_cosines(axes: Axes, rows: pd.DataFrame, colour: str, marker: str) -> None:
-    """Draw mean cosines by layer, their band, and those of random pairs and weights."""
+    """Draw mean cosines by layer with their band and those of random pairs and random weights."""
     layers = rows.index.to_numpy(dtype=float)
     mean, low, high, pairs, untrained = (
         rows[name].to_numpy(dtype=float)

@@ -1,6 +1,6 @@
 """Residuals of a regression, and the documents that influence its coefficients most.
 
-All layers are in a strip of small panels; some have a row of panels below it.
+A strip of small panels shows all layers; some layers have a row of panels below it.
 """
 
 import textwrap
@@ -47,23 +47,23 @@ SUBCATEGORY = "residuals and influence"
 
 BLUE = PALETTE[0]
 
-# Layers that get a row: at most, where the reader picks none, and where there is room for few.
+# Number of layers with a row: at most, by default, and in a small figure.
 MOST_ROWS = 4
 MOST_ROWS_IN = {"column": 1, "slide": 2}
 
-# Documents in a panel of influence.
+# Number of documents in a panel of influence.
 MOST_DOCUMENTS = 6
 
-# Fewer rows than these have no mean worth drawing.
+# A mean over fewer rows is not drawn.
 FEWEST_ROWS = 10
 LONGEST_NAME = 16
 
 NORMAL_KURTOSIS = 3.0
 
-# Values without which a strip would not say what is large.
+# Values that the axes of the strip always include, as a reference for size.
 LEVELS = {"kurtosis": NORMAL_KURTOSIS, "order left": 0.0}
 
-# The bins at both ends hold what lies beyond the grid.
+# The bins at both ends hold the values beyond the grid.
 EDGES, COARSE_EDGES = (
     np.concatenate([[-np.inf], inner, [np.inf]])
     for inner in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
@@ -74,7 +74,7 @@ DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth"
 
 @dataclass
 class DiagnosticPanel:
-    """One layer's residuals. Without rows, the layer was not fitted.
+    """Residuals of one layer; without rows if the layer was not fitted.
 
     Attributes
     ----------
@@ -84,12 +84,12 @@ class DiagnosticPanel:
     joint : (len(COARSE_EDGES) - 1, len(COARSE_EDGES) - 1) int array
         Histogram of fitted values and residuals, in standard deviations from their means.
     autocorrelation : (lags,) float array
-        Of the residuals within sequences, at lags 1, 2, …; NaN without pairs.
+        Autocorrelation of the residuals within sequences at lags 1, 2, …; NaN without pairs.
     pairs : (lags,) int array
-        Of rows at these distances.
+        Number of pairs of rows at these distances.
     influence : pandas.DataFrame
         The most influential documents for one term: ``document`` and ``change_in_se``, the change
-        of the coefficient in standard errors that comes with the document.
+        of the coefficient due to the document, in standard errors.
     """
 
     layer: int
@@ -103,14 +103,14 @@ class DiagnosticPanel:
 def layers_with_rows(
     wanted: Sequence[int] | None, present: Sequence[int], size: Size = PAGE
 ) -> list[int]:
-    """Return the layers that get a row: those asked for, or four spread over the depth.
+    """Return the layers with a row: those requested, or four spread over the depth.
 
-    Where there is room for one, that is the middle one.
+    If there is room for one layer, it is the middle one.
 
     Raises
     ------
     UserError
-        For each layer asked for that the data does not have.
+        With a line for each requested layer that the data does not have.
     """
     layers = chosen_layers(wanted, present)
     most = MOST_ROWS if wanted is None else len(layers)
@@ -120,13 +120,13 @@ def layers_with_rows(
 def quantile_points(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the points of a Q-Q plot against the normal distribution, from a histogram.
 
-    The upper edge of each bin with residuals is the quantile that has as many at or below it, by
-    Hazen's (i - 1/2) / n: exact but for the place of a residual within its bin.
+    The upper edge of each non-empty bin is the quantile of the residuals at or below it, by
+    Hazen's (i - 1/2) / n. This is exact up to the position of a residual within its bin.
 
     Returns
     -------
     normal, residual : float arrays
-        Of the bins that are not open: what lies beyond the grid has no place.
+        Quantiles at the edges of the closed bins; values beyond the grid have no quantile.
     """
     below = np.cumsum(counts)
     shown = 1 + np.flatnonzero(counts[1:-1])
@@ -134,9 +134,9 @@ def quantile_points(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mean_residuals(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middles of the inner bins of fitted values, and the mean residual in each.
+    """Return the centres of the inner bins of fitted values, and the mean residual in each.
 
-    A residual counts as the middle of its bin, or as the end of the grid if it lies beyond. The
+    A residual counts as the centre of its bin, or as the end of the grid if it lies beyond. The
     mean of fewer than ``FEWEST_ROWS`` rows is NaN.
     """
     inner = residuals.COARSE_EDGES
@@ -148,7 +148,7 @@ def mean_residuals(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -158,11 +158,11 @@ class Data:
         The table with a row per layer: ``n_obs``, ``kurtosis`` (3 for the normal distribution) and
         ``breusch_pagan``, the statistic N R² of the squared residuals on the regressors.
     layers : sequence of int, or None
-        Layers with a row, as far as there is room; some of them all if none are named.
+        Layers with a row, as far as there is room; if None, a selection of all layers.
     term : str
         The term whose coefficient the documents influence.
     lags : list of int
-        The nearest lags that are not in the regression.
+        The shortest lags that are not in the regression.
     left : (layers,) float array
         Sum of the partial autocorrelations of the residuals at these lags.
     """
@@ -176,7 +176,7 @@ class Data:
 
 
 def reduce(inputs: RegressionInputs) -> Data:
-    """Read the residual sums, and choose the documents of the nearest lag."""
+    """Read the residual sums and select the documents for the nearest lag."""
     sums = residuals.read_sums(inputs.residuals_file)
     term = lags_among(sums.terms)[0]
     influence = pd.read_parquet(inputs.influence_file).query("term == @term")
@@ -198,32 +198,32 @@ def reduce(inputs: RegressionInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how much order is left in the residuals: tails and spread matter less."""
+    """Return the order left in the residuals, which matters more than tails and spread."""
     return order_in_words(data.lags, [panel.layer for panel in data.panels], data.left)
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the residuals: a strip for all layers, and below it a row for each of some of them.
+    """Draw the residuals: a strip for all layers, and a row for each of some layers below it.
 
-    In a narrow figure, two panels are side by side instead of four.
+    A narrow figure has two panels side by side instead of four.
     """
     panels, term = data.panels, data.term
     rows = layers_with_rows(data.layers, [panel.layer for panel in panels], size)
     chosen = [panel for panel in panels if panel.layer in rows]
     largest = max(int(panel.joint.max()) for panel in chosen)
     footnote = (
-        "Above: all layers, in orange those below. Residuals and fitted values in standard "
-        "deviations (SD) of their layer. Kurtosis: 3 for a normal distribution. Breusch-Pagan R²: "
-        "share of the variance of squared residuals that the regressors explain. Order left: sum "
-        f"of the partial autocorrelations at {spans(data.lags)}. Quantiles are drawn as far as "
-        f"{EDGES[-2]:g} SD, squares as far as {COARSE_EDGES[-2]:g}. Shades: tokens per square, on "
-        f"a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean residual. "
+        "Above: all layers; those shown below are orange. Residuals and fitted values are in "
+        "standard deviations (SD) of their layer. Kurtosis: 3 for a normal distribution. "
+        "Breusch-Pagan R²: share of the variance of squared residuals that the regressors explain. "
+        f"Order left: sum of the partial autocorrelations at {spans(data.lags)}. Quantiles are "
+        f"drawn up to {EDGES[-2]:g} SD, squares up to {COARSE_EDGES[-2]:g} SD. Shades: tokens per "
+        f"square, on a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean residual. "
         "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
-        f"coefficient of {named(term)} that comes with a document, in its standard errors (SE); "
-        f"the {MOST_DOCUMENTS} largest."
+        f"coefficient of {named(term)} due to a document, in standard errors (SE); the "
+        f"{MOST_DOCUMENTS} largest."
     )
-    # In a narrow figure each row of four panels is two rows of two.
+    # A narrow figure splits each row of four panels into two rows of two.
     widths = [1, 1] if size.narrow else [1, 1, 1, 1.1]
     above, below = (1.25, 1.6) if size.narrow else (1.15, 1.65)
     times = 4 // len(widths)
@@ -238,7 +238,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     status = data.fits.set_index("layer")["status"]
     for line, panel in zip(grid[1:], chosen, strict=True):
         for column, axes in enumerate(line):
-            # Layers are held against each other.
+            # The layers share their axes, so that they can be compared.
             if axes is not grid[1, column]:
                 axes.sharex(grid[1, column])
                 axes.sharey(grid[1, column])
@@ -274,7 +274,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
 
 def _draw_strip(line: list[Axes], data: Data, rows: Sequence[int]) -> None:
-    """Draw four numbers of every layer, each above the panels that show where it comes from."""
+    """Draw four statistics of every layer, each above the panels that show its origin."""
     panels = data.panels
     numbers = [panel.layer for panel in panels]
     table = data.fits.set_index("layer").reindex(numbers)
@@ -289,7 +289,7 @@ def _draw_strip(line: list[Axes], data: Data, rows: Sequence[int]) -> None:
     picked = np.isin(numbers, rows)
     unfitted = np.array(numbers)[[not panel.counts.any() for panel in panels]]
     for axes, (name, value) in zip(line, values.items(), strict=True):
-        # One layer with a few residuals far away must not squeeze the others.
+        # A layer with a few distant residuals must not compress the others.
         skewed = name == "kurtosis" and np.nanmax(value, initial=0.0) > 30
         axes.set_title(f"{name} (log scale)" if skewed else name, loc="left", pad=4)
         if name in LEVELS:
@@ -313,7 +313,7 @@ def _draw_quantiles(axes: Axes, panel: DiagnosticPanel) -> None:
     normal, residual = quantile_points(panel.counts)
     ends = np.array([normal.min(initial=-3), normal.max(initial=3)])
     axes.plot(ends, ends, zorder=2, **DASHED)
-    # Thousands of points as vectors would make the file slow to show.
+    # Thousands of vector points would make the file slow to display.
     kind: dict[str, Any] = {"markersize": 2.2, "markeredgewidth": 0, "color": BLUE}
     axes.plot(normal, residual, "o", rasterized=True, zorder=3, **kind)
 
@@ -337,7 +337,7 @@ def _draw_autocorrelation(axes: Axes, panel: DiagnosticPanel) -> None:
 
 
 def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
-    """Draw bars, the largest on top, with the name of each document on the side that is free."""
+    """Draw bars, largest on top, with the name of each document on the free side."""
     order = panel.influence["change_in_se"].abs().sort_values(ascending=False, kind="stable")
     shown = panel.influence.loc[order.index[:MOST_DOCUMENTS]]
     heights = np.arange(len(shown))
@@ -364,14 +364,14 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
             ha="left" if right else "right",
             va="center",
             fontsize=8,
-            # A dollar in a name would begin a formula.
+            # An unescaped dollar sign would begin a formula.
             parse_math=False,
         )
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=3)
 
 
 def _set_limits(grid: np.ndarray, chosen: Sequence[DiagnosticPanel]) -> None:
-    """Give the panels of a column the same limits, which hold all that is drawn."""
+    """Give the panels of a column the same limits, which include everything drawn."""
     joint = np.sum([panel.joint for panel in chosen], axis=0)
     for axis, set_limits in ((1, grid[0, 1].set_xlim), (0, grid[0, 1].set_ylim)):
         used = np.flatnonzero(joint.sum(axis=axis))
@@ -380,7 +380,7 @@ def _set_limits(grid: np.ndarray, chosen: Sequence[DiagnosticPanel]) -> None:
             bounded = ends[np.isfinite(ends)]
             set_limits(bounded.min() - 0.2, bounded.max() + 0.2)
     grid[0, 2].set_xlim(0, residuals.AUTOCORRELATION_LAGS + 1)
-    # A single document has no influence that is known.
+    # The influence of a single document is undefined.
     changes = pd.concat([panel.influence["change_in_se"] for panel in chosen]).abs()
     reach = np.nan_to_num(changes.max()) or 1.0
     grid[0, 3].set(xlim=(-1.08 * reach, 1.08 * reach), ylim=(MOST_DOCUMENTS - 0.4, -0.6), yticks=[])

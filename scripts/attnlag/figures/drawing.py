@@ -1,7 +1,7 @@
-"""What all figures share: style, sizes, files, layers along an axis, lags, bands and legends.
+"""Elements shared by figures: titles, layers along an axis, lags, bands, maps and histograms.
 
-Each figure has a module of its own. Its data is first reduced, layer by layer, to what the figure
-needs, so that one layer at a time is in memory however long the corpus is.
+Each figure has a module of its own. It first reduces its data, one layer at a time, so that memory
+does not grow with the corpus.
 """
 
 import textwrap
@@ -35,39 +35,39 @@ from attnlag.regression.terms import lags_among
 
 T = TypeVar("T")
 
-# Shades of counts, light to dark.
+# Colour map of counts, light to dark.
 SHADES: Colormap = sns.color_palette("mako_r", as_cmap=True)
 
-# Blue below, white at zero, red above: as light on either side for the same distance.
+# Blue below zero, white at zero, red above, with equal lightness at equal distances.
 DIVERGING: Colormap = sns.color_palette("vlag", as_cmap=True)
 
-# Share of the tokens that the shared axes of all layers leave out on either side.
+# Share of the tokens beyond either end of an axis that all layers share.
 TAIL = 0.005
 
 # Labels of axes along which layers lie.
 LAYER_AXES = ("layer", "source layer", "target layer")
 
-# Of a line on shades of counts, and of norms.
+# Colours of a line on shades of counts, and of norms.
 LINE, NORMS = PALETTE[3], PALETTE[0]
 
-# The shares of tokens below the five lines of a layer's norms, median in the middle.
+# Probabilities of the five quantiles of a layer's norms, with the median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def rule_values(axes: Axes) -> None:
-    """Draw a faint line at each tick of the y axis, behind all else."""
+    """Draw a faint line at each tick of the y axis, behind everything else."""
     axes.grid(axis="y", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def layer_ticks(layers: Sequence[int], most: int = 16) -> list[int]:
-    """Return the layers that get a label where there is room for about ``most``."""
+    """Return the layers to label if there is room for about ``most`` labels."""
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if len(layers) <= most * step)
     return [layer for layer in layers if layer % step == 0]
 
 
 def label_layers(axes: Axes, layers: Sequence[int], most: int | None = None) -> None:
-    """Make the layers the x axis: all of them ticks, and labels as many as there is room for."""
+    """Make the layers the x axis, with a tick for each and as many labels as fit."""
     axes.set_xlim(min(layers) - 0.7, max(layers) + 0.7)
     axes.set_xticks(layer_ticks(layers, most or layers_labelled(axes)))
     axes.set_xticks(list(layers), minor=True)
@@ -135,7 +135,7 @@ def layers_labelled(axes: Axes) -> int:
 
 
 def wrapped_footnote(footnote: str, width: float) -> list[str]:
-    """Return the lines of a footnote in a figure of so many inches."""
+    """Return the lines of a footnote in a figure of the given width in inches."""
     # A character of 8 points is about 0.06 inches wide.
     return textwrap.wrap(footnote, int((width - 0.2) / 0.061))
 
@@ -148,10 +148,10 @@ def frame(
     y_label: str = "",
     legends: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Put a title and legends above all else in a figure, labels of its axes and a footnote around.
+    """Add a title and legends above a figure, and shared axis labels and a footnote around it.
 
-    The first line of the title is the claim; what follows says in light letters what it is of. A
-    legend is given by its handles, by their labels.
+    The first line of the title states the finding; the rest, in a light colour, names the data. A
+    legend maps labels to handles.
     """
     width, height = figure.get_size_inches()
     claim, _, subtitle = title.partition("\n")
@@ -161,7 +161,7 @@ def frame(
     lowered = 0.17 * len(below) + (0.08 if below else 0)
     strip = strip_height(legends, width) + lowered
     lines = wrapped_footnote(footnote, width)
-    # The layout makes room for titles and labels of axes, but not for text in the margin.
+    # The layout reserves room for titles and axis labels, but not for text in the margin.
     note = 0.14 * len(lines) + 0.12
     bottom = (note + (0.24 if x_label else 0)) / height
     left = (0.3 if y_label else 0) / width
@@ -178,17 +178,17 @@ def frame(
 
 
 def finite(values: np.ndarray) -> np.ndarray:
-    """Return the values that are numbers, as float64."""
+    """Return the values that are not NaN, as float64."""
     return values[np.isfinite(values)].astype(np.float64)
 
 
 def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
-    """Return the layers that get a panel, in order; all of them if none is named.
+    """Return the layers with a panel, in order; all layers if none is requested.
 
     Raises
     ------
     UserError
-        For each layer that the data does not have.
+        With a line for each requested layer that the data does not have.
     """
     if wanted is None:
         return sorted(present)
@@ -199,7 +199,7 @@ def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[
 
 
 def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
-    """Return at most so many of the layers, spread evenly: a single one is the middle one."""
+    """Return at most ``most`` layers, spread evenly; a single one is the middle one."""
     if most == 1:
         return [layers[len(layers) // 2]]
     places = np.linspace(0, len(layers) - 1, min(most, len(layers)))
@@ -207,51 +207,51 @@ def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
 
 
 def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
-    """Return those of the layers in which no lag or lead has an estimate."""
+    """Return the layers in which no lag or lead has an estimate."""
     lags = coefficients["term"].isin(lags_among(list(coefficients["term"])))
     fitted = coefficients[lags & coefficients["estimate"].notna()]
     return sorted(set(numbers) - set(fitted["layer"]))
 
 
 def place_of(axes: Axes) -> SubplotSpec:
-    """Return the place of a panel in its grid."""
+    """Return the grid cell of a panel."""
     return cast(SubplotSpec, axes.get_subplotspec())
 
 
 def panel_width(axes: Axes) -> float:
-    """Return the width of a panel's place, in inches."""
+    """Return the width of a panel's grid cell, in inches."""
     place = place_of(axes)
     width = cast(Figure, axes.get_figure(root=True)).get_size_inches()[0]
     return float(width) * len(place.colspan) / place.get_gridspec().ncols
 
 
 def mark_size(layers: int) -> float:
-    """Return the size of marks in a small panel: those of many layers must not grow together."""
+    """Return the size of marks in a small panel, such that marks of many layers do not touch."""
     return 4.5 if layers <= 16 else 3.3 if layers <= 32 else 2.5
 
 
 def is_below(axes: Axes, other: Axes) -> bool:
-    """Return whether a panel is just below another, and as wide."""
+    """Return whether a panel is directly below another one of the same width."""
     one, two = place_of(axes), place_of(other)
     return one.colspan == two.colspan and one.rowspan.start == two.rowspan.stop
 
 
 def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
-    """Fill between two lines with gaps in them.
+    """Fill between two lines that have gaps.
 
-    A line plot of seaborn computes its band, and goes on where there is a gap.
+    The line plot of seaborn computes its own band and connects it across gaps.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
     x, low, high : (layers,) float array
-        NaN where there is a gap.
+        NaN in a gap.
     kind : Any
-        Of the filling: its colour, alpha and zorder.
+        Colour, alpha and zorder of the filling.
     """
     axes.fill_between(x, low, high, linewidth=0, **kind)
     known = np.isfinite(low) & np.isfinite(high)
-    # A band between two gaps has no width: its ends are joined by a line.
+    # A single value between two gaps has no width; a line joins its ends.
     beside = np.concatenate([[False], known, [False]])
     alone = known & ~beside[:-2] & ~beside[2:]
     line = {**kind, "alpha": min(1.0, kind.get("alpha", 1.0) + 0.3)}
@@ -271,25 +271,25 @@ def draw_profile(
     zorder: float = 2,
     marker: str = "o",
 ) -> None:
-    """Draw one coefficient along the layers: line, band and a mark for each.
+    """Draw one coefficient by layer, as a line with a band and marks.
 
-    A mark is full where the coefficient is significant, else open; a cross where it is shown to be
-    negligible.
+    A mark is filled if the coefficient is significant, open if it is not, and a cross if it is
+    shown to be negligible.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
     x : (layers,) array
     rows : pandas.DataFrame
-        A row of a tidy table for each x: ``estimate``, NaN where there is a gap, ``conf_low``,
-        ``conf_high`` and ``p_adjusted``, and ``finding`` if the crosses are to be drawn.
+        A row of a tidy table for each x: ``estimate`` (NaN in a gap), ``conf_low``, ``conf_high``
+        and ``p_adjusted``, and ``finding`` if crosses are to be drawn.
     colour : Any
     alpha : float
         Level of significance.
     shade : float
         Opacity of the band.
     size : float
-        Of the marks, in points.
+        Size of the marks, in points.
     linestyle, zorder : Any
     marker : str
     """
@@ -314,7 +314,7 @@ def draw_profile(
 
 
 def draw_controls(axes: Axes, controls: pd.DataFrame, numbers: list[int]) -> None:
-    """Draw one coefficient with the order of tokens permuted, and with random weights."""
+    """Draw the controls of one coefficient: permuted order of tokens and random weights."""
     rows = controls.set_index("layer").reindex(numbers)
     x = np.asarray(numbers)
     if "permuted_mean" in rows:
@@ -332,9 +332,9 @@ def draw_lags(
     alpha: float,
     terms: Sequence[str],
 ) -> None:
-    """Draw the profile of each of some lags, one of those in a palette."""
+    """Draw the profile of each given lag, with its colour in a palette."""
     shade, size = (0.22, 6.6) if len(palette) <= 4 else (0.1, 5.6)
-    # Marks of many layers in a narrow panel must not grow together.
+    # Marks of many layers in a narrow panel must not touch.
     size *= float(np.clip(7.2 * panel_width(axes) / len(numbers), 0.45, 1.0))
     markers = lag_markers(list(palette))
     for lag in terms:
@@ -346,20 +346,20 @@ def draw_lags(
 def mark_unfitted(
     axes: Axes, places: Sequence[float] | np.ndarray, height: float, color: Any = GREY
 ) -> None:
-    """Mark the layers without a fit, at a height from 0 to 1 of the axes."""
+    """Mark the layers without a fit at a height between 0 and 1, in axes coordinates."""
     if len(places):
         heights, by_share = [height] * len(places), axes.get_xaxis_transform()
         axes.plot(places, heights, transform=by_share, color=color, clip_on=False, **UNFITTED)
 
 
 def quantiles_of(values: np.ndarray, shares: Sequence[float] = QUANTILES) -> np.ndarray:
-    """Return quantiles of the values that are numbers, NaN where there are none."""
+    """Return quantiles of the values that are not NaN; NaN if there are none."""
     known = finite(values)
     return np.quantile(known, shares) if len(known) else np.full(len(shares), np.nan)
 
 
 def reach_of(values: np.ndarray) -> float:
-    """Return the distance from zero at which the colours of a diverging map end."""
+    """Return the distance from zero at which the colours of a diverging map saturate."""
     known = np.abs(values[np.isfinite(values)])
     return float(np.quantile(known, 0.98)) if len(known) and known.max() > 0 else 1.0
 
@@ -367,18 +367,18 @@ def reach_of(values: np.ndarray) -> float:
 def draw_map(
     axes: Axes, values: np.ndarray, colours: Colormap, low: float, high: float, **bar: Any
 ) -> None:
-    """Draw (rows, columns) values as cells, the first row on top, with a bar of their colours.
+    """Draw (rows, columns) values as cells, the first row on top, with a colour bar.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
     values : (rows, columns) float array
-        NaN is grey. The middle of the first cell is at (0.5, 0.5).
+        NaN is grey. The centre of the first cell is at (0.5, 0.5).
     colours : matplotlib.colors.Colormap
     low, high : float
-        Values at which the colours end.
+        Values at which the colours saturate.
     bar : Any
-        Of the bar: its label, place and size.
+        Label, place and size of the colour bar.
     """
     sns.heatmap(
         values,
@@ -395,7 +395,7 @@ def draw_map(
 
 
 def label_ratios(axis: Axis, low: float, high: float) -> None:
-    """Label an axis of natural logarithms between two limits with what they are of."""
+    """Label an axis of natural logarithms with the numbers themselves, between two limits."""
     for steps in ((1,), (1, 3), (1, 2, 5)):
         ratios = np.array([step * 10.0**power for power in range(-9, 10) for step in steps])
         ratios = ratios[(np.log(ratios) >= low) & (np.log(ratios) <= high)]
@@ -407,7 +407,7 @@ def label_ratios(axis: Axis, low: float, high: float) -> None:
 def draw_counts(
     axes: Axes, counts: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray, shades: LogNorm
 ) -> None:
-    """Draw a histogram of two variables, shaded by counts that are there already.
+    """Draw a histogram of two variables from given counts.
 
     Parameters
     ----------
@@ -425,7 +425,7 @@ def draw_counts(
         ax=axes,
         cmap=SHADES,
         norm=shades,
-        # They come from the norm.
+        # The limits come from the norm.
         vmin=None,
         vmax=None,
         rasterized=True,
@@ -434,6 +434,6 @@ def draw_counts(
 
 
 def label_cells(axis: Axis, layers: Sequence[int], most: int = 16) -> None:
-    """Label the layers along an axis whose cells they are."""
+    """Label the layers along an axis of cells."""
     shown = layer_ticks(layers, most)
     axis.set_ticks([list(layers).index(layer) + 0.5 for layer in shown], list(map(str, shown)))

@@ -18,25 +18,26 @@ from attnlag.figures.drawing import mark_layers
 from attnlag.figures.sizes import PAGE, Size, size_of
 from attnlag.storage import writing
 
-# What each format needs so that equal figures give equal bytes: no date, no version.
+# Metadata without date and version, so that equal figures give equal bytes.
 METADATA: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 
-# What differs from seaborn's theme.
+# Differences from seaborn's theme.
 SETTINGS = {
     "legend.frameon": False,
     "figure.titlesize": 11,
-    # Text as text: it can be searched, read aloud and changed.
+    # Text stays text, so that it can be searched, read aloud and edited.
     "svg.fonttype": "none",
-    # Otherwise the names inside an SVG are drawn at random.
+    # Without a salt, the ids inside an SVG are random.
     "svg.hashsalt": "attnlag",
 }
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the style of the project, whatever the user's own settings are.
+    """Draw in the style of the project, independent of the user's settings.
 
-    Equal data give equal figures: seaborn takes its jitter from numpy's global generator.
+    Equal data give equal figures: numpy's global generator, which seaborn uses for jitter, is
+    seeded and restored.
     """
     state = np.random.get_state()
     with matplotlib.rc_context():
@@ -52,12 +53,12 @@ def style() -> Iterator[None]:
 
 
 def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
-    """Draw the figures that the names of files stand for, from the inputs that they share.
+    """Draw the figures that the names of files stand for, from their common inputs.
 
     Parameters
     ----------
-    inputs : object
-        What the figures' modules reduce, with ``subtitle`` for the titles.
+    inputs : Named
+        Inputs of the figures' modules, with the ``subtitle`` of the titles.
     paths : sequence of path
         Files of figures in any sizes and formats.
 
@@ -90,7 +91,7 @@ def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[Path]) -> None:
     Parameters
     ----------
     draw : callable
-        Given a ``size``, returns the figure.
+        Returns the figure, given a ``size``.
     paths : sequence of path
     """
     for size in dict.fromkeys(map(size_of, paths)):
@@ -99,7 +100,7 @@ def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[Path]) -> None:
 
 @style()
 def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
-    """Write a figure to each path, in the format of its suffix, each whole or not at all."""
+    """Write a figure to each path in the format of its suffix, whole or not at all."""
     _settle(figure)
     for path in paths:
         options: dict[str, Any] = {}
@@ -109,7 +110,7 @@ def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
             figure.savefig(
                 temporary,
                 format=path.suffix[1:],
-                # Dots to an inch of the canvas.
+                # Dots per inch of the canvas.
                 dpi=round(size.dpi * size.magnification),
                 metadata=METADATA[path.suffix],
                 **options,
@@ -119,27 +120,27 @@ def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
 
 
 def _magnify(path: Path, magnification: float) -> None:
-    """Change the size at which an SVG is shown. All that is in it stays, in units of its own."""
+    """Change the size at which an SVG is shown; its content keeps its own units."""
 
     def magnified(found: re.Match[str]) -> str:
         return f'{found[1]}="{magnification * float(found[2]):g}pt"'
 
-    # The first width and height are those of the whole.
+    # The first width and height belong to the root element.
     text = path.read_text(encoding="utf-8")
     text = re.sub(r'\b(width|height)="([\d.]+)pt"', magnified, text, count=2)
     path.write_text(text, encoding="utf-8")
 
 
 def _settle(figure: Figure) -> None:
-    """Lay a figure out once and for all.
+    """Compute the layout of a figure once and freeze it.
 
-    The solver of the layout is not exact in the last digits, and starts from where it ended
-    before: without this neither a second run nor a second file would have equal bytes.
+    The solver of the layout is not exact in the last digits and starts from its previous result.
+    Without this, a second run or a second file would have different bytes.
     """
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-    # Not "none", whose place holder makes matplotlib draw every file twice.
+    # The placeholder engine of "none" would make matplotlib draw every file twice.
     figure.set_layout_engine(None)
     for axes in figure.axes:
         left, bottom, width, height = axes.get_position(original=True).bounds

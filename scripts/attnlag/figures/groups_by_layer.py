@@ -38,19 +38,19 @@ LONGEST_NAME = 22
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     coefficients : pandas.DataFrame
-        The tidy table of one term, with the groups as subsets, from the top.
+        The tidy table of one term, with the groups as subsets, from top to bottom.
     term : str
     alpha : float
         Level of significance.
     adjust : str
-        The correction behind ``p_adjusted``.
+        The correction in ``p_adjusted``.
     outcome : str
-        What the coefficients are of.
+        Outcome of the regression.
     """
 
     coefficients: pd.DataFrame
@@ -61,7 +61,7 @@ class Data:
 
 
 def reduce(inputs: RegressionInputs) -> Data:
-    """Choose the nearest lag."""
+    """Select the nearest lag."""
     table = pd.read_parquet(inputs.groups_file)
     term = lags_among(list(table["term"]))[0]
     rows = table[table["term"] == term]
@@ -71,11 +71,11 @@ def reduce(inputs: RegressionInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return the smallest and the largest median coefficient of a group.
 
-    Shares of significant layers would say how many documents each group has.
+    Shares of significant layers would reflect the number of documents of each group.
     """
     rows = data.coefficients.dropna(subset=["estimate"])
     if rows.empty:
-        return "No group of documents has coefficients of its own"
+        return "No group of documents could be fitted separately"
     median = rows.groupby("subset", sort=False)["estimate"].median()
     lag = named(data.term).capitalize()
     if len(median) == 1:
@@ -118,7 +118,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     )
     axes.tick_params(axis="y", left=False)
     row, place = np.nonzero(p_values >= data.alpha)
-    # A cross for what is not significant: colours say how large, not how sure.
+    # Colours show the size of a coefficient; crosses mark those that are not significant.
     axes.plot(place + 0.5, row + 0.5, linestyle="none", marker="x", color=GREY, markersize=3.2)
     _, without = fitted_groups(coefficients)
     for group, status in without.items():
@@ -128,9 +128,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"Each group's own regression; documents in brackets. Crosses: p ≥ {data.alpha:g}, "
+        f"One regression per group; documents in brackets. Crosses: p ≥ {data.alpha:g}, "
         f"{correction_text(data.adjust)}; standard errors "
-        f"{COVARIANCE[coefficients['vcov_type'].iloc[0]]}. Grey: not fitted. Colours end where 2% "
-        f"of the cells are beyond. {PREDICTIVE}",
+        f"{COVARIANCE[coefficients['vcov_type'].iloc[0]]}. Grey: not fitted. Colours saturate for "
+        f"the most extreme 2% of the cells. {PREDICTIVE}",
     )
     return figure

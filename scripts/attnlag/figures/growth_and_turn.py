@@ -24,7 +24,7 @@ CATEGORY = "directions"
 
 SUBCATEGORY = "growth and turn"
 
-# The mean adjustment to a token, held against the stream of a token of another document.
+# Style of the control: adjustments compared with the stream of a token of another document.
 PAIRED: dict[str, Any] = {"color": PALETTE[1], "linestyle": (0, (1, 1.2)), "linewidth": 2.0}
 
 # Heading, unit, the quantity and its scale.
@@ -53,7 +53,7 @@ class Data:
     alpha : float
         Intervals cover 1 - ``alpha``.
     growth : float
-        Factor by which the stream grows in the median layer; NaN of a single layer.
+        Factor by which the stream grows in the median layer; NaN with a single layer.
     """
 
     quantities: dict[str, pd.DataFrame]
@@ -63,7 +63,7 @@ class Data:
 
 
 def reduce(inputs: GeometryInputs) -> Data:
-    """Take the rows of each quantity."""
+    """Select the rows of each quantity."""
     means = inputs.means
     quantities = {
         name: means[means["quantity"] == name].set_index("layer").sort_index()
@@ -75,7 +75,7 @@ def reduce(inputs: GeometryInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return the median turn and growth beside those of random pairs."""
+    """Return the median turn and growth, and those of random pairs."""
     angle = np.degrees(data.quantities["angle"][["mean", "random_pairs"]].median())
     along = 100 * data.quantities["parallel_relative"][["mean", "random_pairs"]].median()
     return (
@@ -117,16 +117,16 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"The stream is the input of the block, and what is added to it the {label}. Dotted: the "
-        f"{label} to one token, held against the stream of a token of another document: what is "
-        f"common to all tokens.{grown} First tokens are left out.",
+        f"The stream is the input of the block, to which the {label} is added. Dotted: the {label} "
+        "of one token compared with the stream of a token of another document, which shows what "
+        f"all tokens have in common.{grown} First tokens are left out.",
         legends=[entries],
     )
     return figure
 
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame, scale: float) -> None:
-    """Draw the means of a quantity by layer, their band, and what they stand beside."""
+    """Draw the means of a quantity by layer with their band and controls."""
     layers = rows.index.to_numpy(dtype=float)
 
     def scaled(name: str) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""What the programs that draw have read for their figures: a class for each set of inputs.
+"""Inputs of the programs that draw figures, one class for each set of inputs.
 
-Tables of results are small. Of the tokens of a corpus a sample is in memory, so that memory does
-not grow with the corpus.
+Tables of results are small and are read whole. The tokens of a corpus are sampled, so that memory
+does not grow with the corpus.
 """
 
 import json
@@ -26,14 +26,15 @@ from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.regression.labels import R_SQUARED, others_in_words
 from attnlag.storage import tables
 
-# Rows that a figure is made from.
+# Largest number of rows that a figure is made from.
 MOST_ROWS = 100_000
 
 
 def sampled_rows(count: int) -> np.ndarray:
-    """Return the rows, of so many, that a figure is made from: all, or ``MOST_ROWS`` of them.
+    """Return the rows that a figure is made from: all, or a sample of ``MOST_ROWS``.
 
-    One at random out of each of equally many equal stretches, the same ones on every call.
+    The sample has one random row from each of ``MOST_ROWS`` stretches of equal length, and is the
+    same in every call.
     """
     if count <= MOST_ROWS:
         return np.arange(count)
@@ -44,7 +45,7 @@ def sampled_rows(count: int) -> np.ndarray:
 
 @dataclass
 class NormsSample:
-    """Log norms of all tokens of a corpus, or of ``MOST_ROWS`` of them.
+    """Log norms of all tokens of a corpus, or of a sample of ``MOST_ROWS``.
 
     Attributes
     ----------
@@ -53,10 +54,10 @@ class NormsSample:
     rows : (n,) int array
         Rows of the sampled tokens.
     position : (n,) int array
-        Their positions in their sequences.
+        Positions of these tokens in their sequences.
     layers : list of int
     log_norms : (layers, n) float array
-        Natural logarithms; NaN where a norm has none.
+        Natural logarithms; NaN if a norm is zero or not finite.
     """
 
     tokens: int
@@ -74,8 +75,8 @@ def sample_norms(
 ) -> NormsSample:
     """Read a sample of the norms of all shards, without the first tokens of each sequence.
 
-    Given the norms of the stream, the norms of the sample are relative to it. Another outcome gives
-    the numbers that are regressed.
+    If the norms of the stream are given, those of the sample are relative to them. Another outcome
+    than the norm gives the numbers of that outcome.
     """
     tokens = tables.row_count(paths)
     rows = sampled_rows(tokens)
@@ -92,17 +93,25 @@ def sample_norms(
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
 
 
+def rows_of(
+    table: pd.DataFrame, rows: str = "n_obs", documents: str = "n_documents", unit: str = "row"
+) -> str:
+    """Return the numbers of rows and documents of the layer with the most rows."""
+    most = table[[rows, documents]].max()
+    return f"{counted(int(most[rows]), unit)} from {counted(int(most[documents]), 'document')}"
+
+
 class Named(ABC):
-    """What a title says of the inputs: their names, and how much there is of them."""
+    """The part of a title that describes the inputs: their names and their number."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Names of the model, the corpus and what else the figures are of."""
+        """Names of the model, the corpus and whatever else identifies the inputs."""
 
     @property
     def extent(self) -> str:
-        """How many tokens or rows the figures are of, if that is one number for all of them."""
+        """Number of tokens, rows or documents of the figures."""
         return ""
 
     @property
@@ -125,7 +134,7 @@ class Named(ABC):
 
 @dataclass
 class NormsInputs(Named):
-    """Norms of one site, with the texts that they are of.
+    """Norms of one site, with their texts.
 
     Attributes
     ----------
@@ -146,7 +155,7 @@ class NormsInputs(Named):
 
     @cached_property
     def sample(self) -> NormsSample:
-        """The tokens that the figures are made from, first ones of sequences among them."""
+        """The tokens that the figures are made from, including first tokens of sequences."""
         return sample_norms(self.norms)
 
     @cached_property
@@ -156,7 +165,7 @@ class NormsInputs(Named):
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """The record of what made the norms."""
+        """Provenance of the norms."""
         return tables.read_provenance(self.norms[0])
 
     @property
@@ -177,7 +186,7 @@ class NormsInputs(Named):
 
 @dataclass
 class SurprisalInputs(Named):
-    """Norms of one site beside what the model predicts at each token.
+    """Norms of one site, with the model's predictions at each token.
 
     Attributes
     ----------
@@ -185,7 +194,7 @@ class SurprisalInputs(Named):
         Files of all shards.
     site : str
     drop_first : int
-        Number of tokens at the start of every sequence that are in no regression.
+        Number of tokens at the start of every sequence that are left out of regressions.
     """
 
     norms: list[Path]
@@ -200,10 +209,14 @@ class SurprisalInputs(Named):
         record = tables.read_provenance(self.norms[0])
         return f"{record['model']['name']}, {record['corpus']['name']}, {self.site}"
 
+    @property
+    def extent(self) -> str:
+        return counted(tables.row_count(self.norms), "token")
+
 
 @dataclass
 class Coefficients(Named):
-    """A tidy table of coefficients, with the settings on its record: a second copy could differ.
+    """A tidy table of coefficients, with the settings in its provenance.
 
     Attributes
     ----------
@@ -214,7 +227,7 @@ class Coefficients(Named):
 
     @cached_property
     def coefficients(self) -> pd.DataFrame:
-        """The rows of regressions of all documents, not those of groups."""
+        """The rows of regressions on all documents, without those of groups."""
         return pd.read_parquet(self.coefficients_file).query("subset == 'all'")
 
     @cached_property
@@ -229,23 +242,23 @@ class Coefficients(Named):
 
     @property
     def outcome(self) -> str:
-        """What is regressed, from the catalogue of outcomes."""
+        """Name of the outcome."""
         return self.stages["regression"].get("outcome", "norm")
 
     @property
     def negligible(self) -> float | None:
-        """The bound behind the column ``finding``; None where there is no such column."""
+        """The bound used in the column ``finding``; None if there is no such column."""
         return self.stages["regression"].get("negligible")
 
     @property
     def r_squared_name(self) -> str:
-        """Name of R²: with document effects it is of the variance within documents."""
+        """Name of R², which refers to the variance within documents with document effects."""
         stated = [stage.get("fixed_effects") for stage in self.stages.values()]
         return R_SQUARED["document" if "document" in stated else "none"]
 
     @property
     def drop_first(self) -> int:
-        """Number of tokens at the start of every sequence that are in no regression."""
+        """Number of tokens at the start of every sequence that are left out of regressions."""
         return self.stages["design"]["drop_first"]
 
     def named_by(self, *keys: str) -> str:
@@ -271,9 +284,9 @@ class CoefficientsInputs(Coefficients):
     ----------
     fits_file : Path
     joint_file : Path or None
-        What joint bands rest on, if there are to be any (JSON).
+        Description of the joint bands, if they are to be drawn (JSON).
     controls_file : Path or None
-        What each lag and lead is held against.
+        Controls of each lag and lead.
     """
 
     fits_file: Path
@@ -287,9 +300,7 @@ class CoefficientsInputs(Coefficients):
 
     @property
     def extent(self) -> str:
-        """The number of rows and of documents of the layer that has most."""
-        rows, documents = self.fits[["n_obs", "n_documents"]].max()
-        return f"{counted(int(rows), 'row')} from {counted(int(documents), 'document')}"
+        return rows_of(self.fits)
 
     @property
     def critical_values(self) -> Mapping[str, float] | None:
@@ -300,13 +311,13 @@ class CoefficientsInputs(Coefficients):
 
     @property
     def controls(self) -> pd.DataFrame | None:
-        """The table of the controls, a row per layer, lag and lead."""
+        """The table of the controls, with a row per layer, lag and lead."""
         return pd.read_parquet(self.controls_file) if self.controls_file else None
 
 
 @dataclass(kw_only=True)
 class RegressionInputs(CoefficientsInputs):
-    """Tables of one regression, and what it was fitted to.
+    """Tables of one regression, with its design.
 
     Attributes
     ----------
@@ -315,7 +326,7 @@ class RegressionInputs(CoefficientsInputs):
     design : list of Path
         Files of all shards.
     layers : sequence of int, or None
-        Layers that get a panel of their own; None: all, or some of all.
+        Layers with a panel of their own; None for all, or for a selection of all.
     """
 
     groups_file: Path
@@ -354,7 +365,7 @@ class SitesInputs(Named):
 
     @property
     def extent(self) -> str:
-        """That of the first site: all have the same tokens."""
+        """The extent of the first site, because all sites have the same tokens."""
         return self.studies[0].extent
 
 
@@ -380,10 +391,16 @@ class SpecificationsInputs(Named):
         """That of the first regression."""
         return self.studies[0].source
 
+    @property
+    def extent(self) -> str:
+        """Number of documents of the corpus, because regressions differ in their rows."""
+        record = tables.read_provenance(self.studies[0].coefficients_file)
+        return counted(record["corpus"]["documents"], "document")
+
 
 @dataclass
 class ComparisonInputs(Coefficients):
-    """Coefficients of one site and regression of all models.
+    """Coefficients of one site and regression for all models.
 
     Attributes
     ----------
@@ -401,10 +418,24 @@ class ComparisonInputs(Coefficients):
 
     @property
     def outcome(self) -> str:
-        """What is regressed, from the record of one of the studies."""
+        """Name of the outcome."""
+        return self.records[0]["stages"]["regression"].get("outcome", "norm")
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Provenance of each study with this regression."""
         studies = tables.read_provenance(self.coefficients_file)["studies"]
-        (record, *_) = [s["record"] for s in studies if s["regression"] == self.regression]
-        return record["stages"]["regression"].get("outcome", "norm")
+        return [s["record"] for s in studies if s["regression"] == self.regression]
+
+    @property
+    def extent(self) -> str:
+        """Number of documents of each corpus, because models differ in their tokens."""
+        documents = {r["corpus"]["name"]: r["corpus"]["documents"] for r in self.records}
+        named = len(documents) > 1
+        return ", ".join(
+            f"{f'{corpus} ' if named else ''}{counted(number, 'document')}"
+            for corpus, number in documents.items()
+        )
 
     @property
     def name(self) -> str:
@@ -426,7 +457,7 @@ class ComparisonInputs(Coefficients):
 
 @dataclass
 class GeometryInputs(Named):
-    """Means of where adjustments point, of one site.
+    """Means of the geometry of the adjustments of one site.
 
     Attributes
     ----------
@@ -437,12 +468,16 @@ class GeometryInputs(Named):
 
     @cached_property
     def means(self) -> pd.DataFrame:
-        """The table, a row per layer and quantity, and of cosines per distance."""
+        """The table, with a row per layer and quantity and, for cosines, per distance."""
         return pd.read_parquet(self.means_file)
+
+    @property
+    def extent(self) -> str:
+        return rows_of(self.means, "tokens", "documents", "token")
 
     @cached_property
     def alpha(self) -> float:
-        """Intervals cover 1 less this."""
+        """Intervals cover 1 minus this."""
         return tables.read_provenance(self.means_file)["stages"]["geometry_means"]["alpha"]
 
     @property
@@ -526,6 +561,11 @@ class EffectsInputs(Named):
         """The effects per token, a row per source, target, lag and intervention."""
         return pd.read_parquet(self.elasticities_file)
 
+    @property
+    def extent(self) -> str:
+        """Number of documents that are intervened on."""
+        return counted(int(self.elasticities["documents"].max()), "document")
+
     @cached_property
     def transmitted(self) -> pd.DataFrame:
         """The elasticities of all source layers together, a row per target and lag."""
@@ -562,7 +602,7 @@ class ClassesInputs(Named):
     ----------
     classes_file, equal_slopes_file : Path
     steps_file, parts_file : Path
-        Coefficients as covariates enter, and what each part of these changes.
+        Coefficients as covariates enter, and the change due to each part of the covariates.
     """
 
     classes_file: Path
@@ -577,22 +617,22 @@ class ClassesInputs(Named):
 
     @cached_property
     def slopes(self) -> pd.DataFrame:
-        """The slopes of each class, a row per class, layer and term."""
+        """The slopes of each class, with a row per class, layer and term."""
         return pd.read_parquet(self.classes_file)
 
     @cached_property
     def tests(self) -> pd.DataFrame:
-        """The tests that all classes have one slope, a row per layer and term."""
+        """The tests that all classes share one slope, with a row per layer and term."""
         return pd.read_parquet(self.equal_slopes_file)
 
     @cached_property
     def steps(self) -> pd.DataFrame:
-        """Coefficients as covariates enter, a row per layer, step and term."""
+        """Coefficients as covariates enter, with a row per layer, step and term."""
         return pd.read_parquet(self.steps_file)
 
     @cached_property
     def parts(self) -> pd.DataFrame:
-        """What each part changes coefficients by, a row per layer, term and part."""
+        """Change of the coefficients due to each part, with a row per layer, term and part."""
         return pd.read_parquet(self.parts_file)
 
     @cached_property
@@ -606,10 +646,14 @@ class ClassesInputs(Named):
         keys = ["model", "corpus", "site", "regression"]
         return ", ".join(self.slopes.iloc[0][keys])
 
+    @property
+    def extent(self) -> str:
+        return rows_of(self.steps)
+
 
 @dataclass
 class VectorsInputs(Named):
-    """The table of how well vectors are predicted.
+    """The table of the predictions of vectors.
 
     Attributes
     ----------
@@ -625,7 +669,7 @@ class VectorsInputs(Named):
 
     @cached_property
     def fits(self) -> pd.DataFrame:
-        """The table, a row per layer, predictor and rank."""
+        """The table, with a row per layer, predictor and rank."""
         return pd.read_parquet(self.fits_file)
 
     @cached_property
@@ -637,3 +681,7 @@ class VectorsInputs(Named):
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
         return ", ".join(self.fits.iloc[0][["model", "corpus", "site"]])
+
+    @property
+    def extent(self) -> str:
+        return rows_of(self.fits, "rows", "documents")

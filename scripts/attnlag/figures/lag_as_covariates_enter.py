@@ -59,12 +59,12 @@ OF_PARTS = {
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     steps, parts : pandas.DataFrame
-        Of one lag, see `regression.decomposition.Decomposition`.
+        The rows of one lag, see `regression.decomposition.Decomposition`.
     term : str
     alpha : float
         Bands cover 1 - ``alpha``.
@@ -79,7 +79,7 @@ class Data:
 
 
 def reduce(inputs: ClassesInputs) -> Data:
-    """Choose the nearest lag."""
+    """Select the nearest lag."""
     term = lags_among(list(inputs.steps["term"]))[0]
     regression = inputs.settings["regression"]
     return Data(
@@ -92,21 +92,21 @@ def reduce(inputs: ClassesInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return the lag and R² of the first and of the last step, and of parts of speech."""
+    """Return the lag and R² of the first and the last step."""
     median = data.steps.groupby("step")[["estimate", "r_squared"]].median()
     first, last = median.loc[POOLED], median.loc[EFFECTS[-1]]
     if not np.isfinite(last["estimate"]):
         return f"{named(data.term).capitalize()} as covariates enter"
     return (
-        f"{named(data.term).capitalize()}, median over the layers: {first['estimate']:.2f} pooled, "
-        f"{last['estimate']:.2f} with documents, tokens and tokens before held fixed; R² "
+        f"{named(data.term).capitalize()} in the median layer is {first['estimate']:.2f} pooled, "
+        f"{last['estimate']:.2f} with documents, tokens and previous tokens held fixed; R² is "
         f"{first['r_squared']:.2f} and {last['r_squared']:.2f}"
     )
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the lag and R² of each step by layer, and what each part changes the lag by."""
+    """Draw the lag and R² of each step by layer, and the change of the lag due to each part."""
     layers = sorted(data.steps["layer"].unique())
     # From light to dark as more is held fixed.
     shades = sns.color_palette("inferno_r", len(STEPS) + 2)[2:]
@@ -166,23 +166,21 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     below.set_yticks(np.arange(len(PARTS)) + 0.5, [OF_PARTS[part] for part in PARTS], rotation=0)
     below.tick_params(axis="y", left=False)
     below.set_title(
-        "what each part changes"
+        "change by part"
         if size is not PAGE
-        else f"what each part changes {named(data.term)} by, from pooled to all held fixed",
+        else f"change of {named(data.term)} by part, from pooled to everything held fixed",
         loc="left",
         weight="bold",
     )
     level = f"{100 * (1 - data.alpha):g}%"
-    documents = int(data.steps["n_documents"].max())
     frame(
         figure,
         title,
-        f"Each step holds fixed what those before it do and one thing more, a dummy for each "
-        f"level; R² counts what the dummies explain. Bands: {level} intervals, clustered by "
-        f"document (CRV1, {documents:,} documents). Cells: Gelbach's decomposition of the change, "
-        f"in which the order of the steps plays no part; columns add up to the last step less the "
-        f"first. If nothing that enters mattered, all lines would coincide and all cells be white. "
-        f"{PREDICTIVE}",
+        "Each step adds one set of effects, with a dummy for each level, to the steps before; R² "
+        f"includes what the dummies explain. Bands: {level} intervals, clustered by document "
+        "(CRV1). Cells: Gelbach's decomposition of the change, which does not depend on the order "
+        "of the steps; columns add up to the last step minus the first. If no effect mattered, all "
+        f"lines would coincide and all cells would be white. {PREDICTIVE}",
         legends=[entries],
     )
     return figure

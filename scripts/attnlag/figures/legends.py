@@ -1,4 +1,4 @@
-"""Legends, and the marks and colours that they explain."""
+"""Legends, with the marks and colours that they explain."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from attnlag.regression.labels import ADJUSTMENTS
 from attnlag.regression.terms import is_lead
 
-# Colours that readers with any colour vision tell apart.
+# Colour-blind safe colours.
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 
 # Mark of a layer that has no attention, as it is written.
@@ -21,23 +21,23 @@ NO_ATTENTION = "◇"
 
 GREY = "0.35"
 
-# The controls: the order of tokens permuted, and random weights.
+# Styles of the controls: permuted order of tokens, and random weights.
 PERMUTED = "0.7"
 RANDOM_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
 
-# Of lags and leads, nearest first: shapes tell them apart where colours do not.
+# Shapes of lags and leads, nearest first, for readers who cannot tell the colours apart.
 MARKERS = "osDvPXh<p>"
 
-# A layer without a fit.
+# Mark of a layer without a fit.
 UNFITTED: dict[str, Any] = {"linestyle": "none", "marker": "^", "mfc": "none", "ms": 6}
 
-# Height of a line of a legend, in inches.
+# Height of one line of a legend, in inches.
 LEGEND_LINE = 0.2
 
 
 def layer_colours(layers: int) -> np.ndarray:
     """Return one RGBA colour per layer, dark to light in the order of the layers."""
-    # The last tenth of the map is a yellow that white paper swallows.
+    # The last tenth of the map is a yellow that is hard to see on white.
     return sns.color_palette("viridis", as_cmap=True)(np.linspace(0, 0.9, layers))
 
 
@@ -45,7 +45,7 @@ def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
     """Return a colour for each lag and lead, nearest first."""
     if len(lags) <= 4:
         return dict(zip(lags, PALETTE, strict=False))
-    # Ten lags have an order that hues do not. Leads have one of their own.
+    # Many lags get a sequential map, because hues have no order. Leads have a map of their own.
     behind = [lag for lag in lags if not is_lead(lag)]
     ahead = [lag for lag in lags if is_lead(lag)]
     warm = sns.color_palette("YlOrBr_r", as_cmap=True)(np.linspace(0.1, 0.5, len(ahead)))
@@ -61,18 +61,18 @@ def lag_markers(lags: Sequence[str]) -> dict[str, str]:
 
 
 def handle_of(term: str, palette: Mapping[str, Any]) -> Line2D:
-    """Return a lag's or lead's line and mark in a legend, one of those in a palette."""
+    """Return the line and mark of a lag or lead in a legend, with its colour in a palette."""
     mark: dict[str, Any] = {"marker": lag_markers(list(palette))[term], "ms": 6, "mew": 0}
     return Line2D([], [], color=palette[term], linewidth=1.6, linestyle=dashes(term), **mark)
 
 
 def dashes(term: str) -> Any:
-    """Return the dashes of a term: leads are told from lags without their colour."""
+    """Return the dashes of a term, which distinguish leads from lags without colour."""
     return (0, (5, 1.5)) if is_lead(term) else "-"
 
 
 def band_text(alpha: float, joint: bool = False) -> str:
-    """Return what a band is, for a legend."""
+    """Return the label of a band in a legend."""
     return f"{100 * (1 - alpha):g}% {'joint ' if joint else ''}confidence band"
 
 
@@ -84,16 +84,16 @@ def mark_entries(
     negligible: float | None = None,
     unfitted: bool = False,
 ) -> dict[str, Any]:
-    """Return the entries of a legend for what all profiles share, by their labels.
+    """Return the legend entries shared by all profiles, by label.
 
     Parameters
     ----------
     alpha : float
     adjust : str
     band : str or None
-        What the bands are; None if there are none.
+        Label of the bands; None if there are none.
     negligible : float, optional
-        Bound within which coefficients that are shown to be there are crosses.
+        Coefficients shown to be within this bound are drawn as crosses.
     unfitted : bool
         Whether a layer is marked as not fitted.
     """
@@ -115,7 +115,7 @@ def mark_entries(
 
 
 def control_entries(controls: pd.DataFrame | None, alpha: float) -> dict[str, Any]:
-    """Return the entries of a legend for the controls in a table, by their labels."""
+    """Return the legend entries of the controls in a table, by label."""
     entries: dict[str, Any] = {}
     if controls is not None and "permuted_mean" in controls:
         entries[f"order of tokens permuted ({100 * (1 - alpha):g}% of draws)"] = Patch(
@@ -127,7 +127,7 @@ def control_entries(controls: pd.DataFrame | None, alpha: float) -> dict[str, An
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
-    """Return the columns of a legend that has no more lines than ``width`` inches ask for.
+    """Return the number of columns that makes a legend of ``width`` inches as short as possible.
 
     A legend is filled column by column, each as wide as its longest label.
     """
@@ -142,17 +142,17 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
 
 
 def legend_height(entries: Mapping[str, Any], width: float) -> float:
-    """Return the height of a legend in a figure of so many inches, in inches."""
+    """Return the height of a legend in inches, given the width of the figure in inches."""
     return LEGEND_LINE * -(-len(entries) // legend_columns(list(entries), width - 0.3))
 
 
 def strip_height(legends: Sequence[Mapping[str, Any]], width: float) -> float:
-    """Return the height in inches of a strip for legends below each other."""
+    """Return the height in inches of a strip for stacked legends."""
     return sum(legend_height(entries, width) for entries in legends) + 0.05 if legends else 0.0
 
 
 def draw_legends(figure: Figure, legends: Sequence[Mapping[str, Any]], top: float) -> None:
-    """Put legends, handles by their labels, below a height of the figure, in inches."""
+    """Add legends, given as handles by label, below a height of the figure in inches."""
     width, height = figure.get_size_inches()
     for entries in legends:
         drawn = figure.legend(
@@ -167,6 +167,6 @@ def draw_legends(figure: Figure, legends: Sequence[Mapping[str, Any]], top: floa
             borderaxespad=0,
             borderpad=0,
         )
-        # It has its room already.
+        # The strip has reserved the room already.
         drawn.set_in_layout(False)
         top -= legend_height(entries, width)

@@ -42,22 +42,22 @@ LONGEST_NAME = 22
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     groups : list of str
-        From the top.
+        From top to bottom.
     documents : list of int
-        Number of documents of each.
+        Number of documents of each group.
     quantiles : (groups, 5) float array
-        Of the log norms in all layers, each less its layer's mean and over its standard deviation.
+        Quantiles of the log norms in all layers, standardised within layers.
     means : (groups, layers) float array
-        Of the log norms, less the mean of the layer.
+        Means of the log norms, minus the mean of the layer.
     layers : list of int
     site : str
     tokens : int
-        Number of tokens in the corpus, of which these are perhaps a sample.
+        Number of tokens in the corpus, of which the figure may show a sample.
     """
 
     groups: list[str]
@@ -99,27 +99,27 @@ def reduce(inputs: NormsInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return the groups with the smallest and the largest typical norms."""
     if len(data.groups) == 1:
-        return "The corpus has one group of documents: there is nothing to compare"
+        return "The corpus has one group of documents, so there is nothing to compare"
     median = data.quantiles[:, QUANTILES.index(0.5)]
     if not np.isfinite(median).any():
-        return "No group of documents has a norm that is finite and not zero"
+        return "No group of documents has a finite norm other than zero"
     low, high = np.nanargmin(median), np.nanargmax(median)
     return (
-        f"Norms differ by group: medians from {median[low]:+.2f} SD ({data.groups[low]}) to "
+        f"Norms differ by group: medians range from {median[low]:+.2f} SD ({data.groups[low]}) to "
         f"{median[high]:+.2f} SD ({data.groups[high]}) from the layer's mean"
     )
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw norms by group of documents, a row each; of a single group no map of nothing."""
+    """Draw norms by group of documents, a row each; with a single group there is no map."""
     rows, alone = len(data.groups), len(data.groups) == 1
     height = (3.4 + 0.32 * rows) if size.narrow else (2.3 + 0.27 * rows)
     shape = (1, 1) if alone else (2, 1) if size.narrow else (1, 2)
     figure = Figure(figsize=size.tall(height), layout="constrained")
     boxes, *maps = figure.subplots(*shape, sharey=True, squeeze=False).flat
     known = np.flatnonzero(np.isfinite(data.quantiles).all(axis=1))
-    # The quartiles and the ends of five quantiles are these quantiles.
+    # seaborn's box and whiskers of these five quantiles are the quantiles themselves.
     if len(known):
         sns.boxplot(
             x=data.quantiles[known].ravel(),
@@ -139,7 +139,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     boxes.grid(axis="x", color="0.9", linewidth=0.6)
     for axes in maps:
         reach = reach_of(data.means)
-        label = "mean log norm,\nless the layer's mean"
+        label = "mean log norm,\nminus the layer's mean"
         bar = {"label": label, "extend": "both", "aspect": 22, "pad": 0.02}
         draw_map(axes, data.means, DIVERGING, -reach, reach, **bar)
         label_cells(axes.xaxis, data.layers, most=layers_labelled(axes))
@@ -158,8 +158,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"{added[0].upper()}{added[1:]}, {tokens_shown(data.tokens)} but the dropped ones, "
+        f"{added[0].upper()}{added[1:]}, {tokens_shown(data.tokens)} except the dropped ones; "
         "documents in brackets. Boxes: median, middle 50% and middle 90%. Natural logarithms."
-        + ("" if alone else " Colours end where 2% of the cells are beyond."),
+        + ("" if alone else " Colours saturate for the most extreme 2% of the cells."),
     )
     return figure

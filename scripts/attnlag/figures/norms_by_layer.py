@@ -1,6 +1,6 @@
-"""Log norms of every layer, as they are and relative to the stream that the block receives.
+"""Norms of every layer, absolute and relative to the stream that the block receives.
 
-A ridge for each layer: the histogram of its tokens, and ticks for the first tokens of sequences.
+Each layer has a ridge, the histogram of its tokens, with ticks for the first tokens of sequences.
 """
 
 from collections.abc import Sequence
@@ -38,21 +38,21 @@ CATEGORY = "norms"
 
 SUBCATEGORY = "by layer"
 
-# First tokens of sequences that have a tick in a layer.
+# Largest number of first tokens with a tick in a layer.
 TICKS = 200
 
 FILL = "0.82"
 
-# Height of the tallest bin of a layer, in distances between layers.
+# Height of the tallest bin of a layer, in units of the distance between layers.
 HEIGHT = 1.3
 
-# From here on the rank correlation of medians with depth is a trend.
+# Smallest rank correlation of medians with depth that is called a trend.
 TREND = 0.7
 
 
 @dataclass
 class LayerNorms:
-    """One layer's log norms, as much of them as the figure shows.
+    """Reduced log norms of one layer.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class LayerNorms:
     firsts : float array
         A sample of the first tokens of sequences.
     low, median, high : float
-        Of all but the first tokens, the central 99% and the middle; NaN where there are none.
+        Central 99% and median of all but the first tokens; NaN if there are none.
     edges, counts : float array
         Histogram of all but the first tokens, with Freedman-Diaconis bins.
     """
@@ -75,17 +75,17 @@ class LayerNorms:
 
 
 def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNorms:
-    """Reduce a layer to what the figure shows of it.
+    """Reduce the log norms of a layer.
 
     Parameters
     ----------
     layer : int
     log_norms : (tokens,) float array
-        Natural logarithms, NaN where a norm has none.
+        Natural logarithms; NaN if a norm is zero or not finite.
     first : (tokens,) bool array
         True for the first tokens of sequences.
     """
-    # Rows are drawn before values are looked at, so that all layers show the same tokens.
+    # The sample does not depend on the values, so that all layers show the same tokens.
     rows = np.flatnonzero(first)
     rows = np.random.default_rng(0).choice(rows, min(TICKS, len(rows)), replace=False)
     rest = finite(log_norms[~first])
@@ -97,11 +97,11 @@ def layer_norms(layer: int, log_norms: np.ndarray, first: np.ndarray) -> LayerNo
 def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
     """Return the limits of an axis of log norms.
 
-    First tokens are inside as long as they widen the range of the central tokens by no more than
-    half of it on either side: a few tokens far away must not squeeze all others.
+    The limits include first tokens as long as these extend the range of the central tokens by no
+    more than half on either side: a few distant tokens must not compress all others.
     """
     if np.isnan([part.low for part in layers]).all():
-        return 0.0, 1.0  # nothing to show
+        return 0.0, 1.0  # There is nothing to show.
     low, high = np.nanmin([part.low for part in layers]), np.nanmax([part.high for part in layers])
     span = max(high - low, 1e-3)
     firsts = np.concatenate([part.firsts for part in layers])
@@ -113,17 +113,17 @@ def norm_limits(layers: Sequence[LayerNorms]) -> tuple[float, float]:
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     layers, relative : list of LayerNorms
-        In order: the norms, and the norms relative to the stream.
+        Norms, and norms relative to the stream, by layer.
     tokens : int
-        Number of tokens in each layer; perhaps more than the histograms are of.
+        Number of tokens in each layer, of which the histograms may hold a sample.
     site : str
     drop_first : int
-        Number of tokens of each sequence that are marked as its first.
+        Number of tokens of each sequence that are marked as first tokens.
     """
 
     layers: list[LayerNorms]
@@ -147,11 +147,11 @@ def reduce(inputs: NormsInputs) -> Data:
 
 
 def trend_of(layers: Sequence[LayerNorms]) -> str | None:
-    """Return how the median goes with depth, and its ends; None where no layer has one."""
+    """Return the change of the median with depth, and its range; None if no layer has a median."""
     known = [(part.median, part.layer) for part in layers if np.isfinite(part.median)]
     if not known:
         return None
-    # Spearman's: the ranks of the medians, in the order of the layers.
+    # Spearman's correlation of the medians with the layers.
     ranks = np.argsort(np.argsort([median for median, _ in known]))
     depth = np.arange(len(known))
     rho = np.corrcoef(depth, ranks)[0, 1] if len(known) > 1 else 0.0
@@ -167,10 +167,10 @@ def trend_of(layers: Sequence[LayerNorms]) -> str | None:
 
 
 def title_of(data: Data) -> str:
-    """Return how the typical norm goes with depth, as it is and relative to the stream."""
+    """Return the change of the median norm with depth, absolute and relative to the stream."""
     norms, relative = trend_of(data.layers), trend_of(data.relative)
     if norms is None:
-        return "No layer has a norm that is finite and not zero"
+        return "No layer has a finite norm other than zero"
     return f"The median norm {norms}" + (
         f"; relative to the stream it {relative}" if relative else ""
     )
@@ -178,7 +178,7 @@ def title_of(data: Data) -> str:
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the norms of every layer as a ridge, beside those relative to the stream."""
+    """Draw the norms of every layer as a ridge, and beside them the relative norms."""
     numbers = [part.layer for part in data.layers]
     rows = 2 if size.narrow else 1
     height = rows * float(np.clip(1.4 + 0.16 * len(numbers), 2.4, 6.2 if rows == 1 else 3.6))
@@ -193,7 +193,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         axes.set_ylabel("layer")
         if rows == 1:
             axes.label_outer()
-    # One is where a sublayer adds as much as there is.
+    # At 1, the adjustment is as large as the stream.
     panels[1].axvline(0, color="0.5", linewidth=0.8, linestyle=(0, (4, 2.5)), zorder=0.5)
     panels[0].set_ylim(min(numbers) - 0.5, max(numbers) + HEIGHT + 0.2)
     panels[0].set_yticks(layer_ticks(numbers))
@@ -214,30 +214,30 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             [], [], color=LINE, marker=">", linestyle="none", ms=4
         )
     firsts = max((len(part.firsts) for part in data.layers), default=0)
-    shown = f"; ticks: {counted(firsts, 'first token')}, the same ones in each" if firsts else ""
+    shown = f"; ticks: {counted(firsts, 'first token')}, the same in all layers" if firsts else ""
     frame(
         figure,
         title,
-        f"Ridges: {tokens_shown(data.tokens)}{' but first tokens' if firsts else ''}, "
-        "Freedman-Diaconis bins of log norms; heights are tokens per bin, over the largest of the "
-        f"layer{shown}. Relative: the norm of what is added, over that of the residual stream x "
-        "that the block receives; dashed at 1: as much as there is.",
+        f"Ridges: {tokens_shown(data.tokens)}{' except first tokens' if firsts else ''}, "
+        "Freedman-Diaconis bins of log norms; heights are tokens per bin, divided by the largest "
+        f"of the layer{shown}. Relative: the norm of the adjustment a divided by that of the "
+        "residual stream x that the block receives; dashed at 1: both are equal.",
         legends=[entries],
     )
     return figure
 
 
 def _draw_ridges(axes: Axes, layers: Sequence[LayerNorms]) -> bool:
-    """Draw a ridge per layer and ticks of its first tokens; return whether some are beyond."""
+    """Draw a ridge and ticks of first tokens per layer; return whether some are off the axis."""
     low, high = norm_limits(layers)
     axes.set_xlim(low, high)
     beyond = False
     for part in layers:
-        # A layer hides what of the one behind it, above, lies lower.
+        # Each layer covers the lower part of the layer above, which lies behind it.
         order = 3 - part.layer / 1000
         axes.axhline(part.layer, color="0.85", linewidth=0.5, zorder=order - 0.0004)
         if part.counts.any():
-            # Each to its own height: densities of layers differ by factors of ten.
+            # Each layer has its own scale, because densities differ by factors of ten.
             heights = part.layer + HEIGHT * part.counts / part.counts.max()
             kind: dict[str, Any] = {"facecolor": FILL, "edgecolor": "0.3", "linewidth": 0.6}
             kind |= {"baseline": part.layer, "fill": True, "zorder": order}
@@ -246,7 +246,7 @@ def _draw_ridges(axes: Axes, layers: Sequence[LayerNorms]) -> bool:
                 part.median, part.layer, part.layer + 0.75, color="k", linewidth=1.4, zorder=4
             )
         inside = part.firsts[(part.firsts >= low) & (part.firsts <= high)]
-        # Hundreds of ticks as vectors would make the file slow to show.
+        # Hundreds of vector ticks would make the file slow to display.
         ends = part.layer - 0.05, part.layer + 0.5
         axes.vlines(inside, *ends, color=LINE, linewidth=0.6, zorder=3.5, rasterized=True)
         for outside, edge, marker in (

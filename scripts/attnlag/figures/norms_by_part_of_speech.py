@@ -1,4 +1,4 @@
-"""Mean log norm by part of speech and layer, of tokens that begin a word and of continuations."""
+"""Mean log norm by part of speech and layer, for tokens that begin a word and for continuations."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,10 +31,10 @@ CATEGORY = "norms"
 
 SUBCATEGORY = "by kind of token"
 
-# The fewest tokens that a cell shows the mean of.
+# Smallest number of tokens whose mean a cell shows.
 FEWEST_TOKENS = 20
 
-# What tokens without a part of speech have.
+# Class of tokens without a part of speech.
 UNTAGGED = "none"
 
 PANELS = ("tokens that begin a word, and white space", "continuations of words")
@@ -42,24 +42,24 @@ PANELS = ("tokens that begin a word, and white space", "continuations of words")
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     classes : list of str
-        Parts of speech, those with the largest norms first.
+        Parts of speech, largest norms first.
     counts : (2, classes) int array
-        Tokens that begin a word or belong to none, and continuations: all others.
+        Number of tokens that begin a word or belong to none, and of all others (continuations).
     means : (2, classes, layers) float array
-        Of their log norms, less the mean of the layer; NaN with fewer than twenty tokens.
+        Means of their log norms, minus the mean of the layer; NaN with fewer than twenty tokens.
     share : (layers,) float array
         Share of the variance of log norms between parts of speech, over tokens that have one.
     by_chance : float
-        What it would be on average if parts of speech were dealt out at random.
+        Expected share if parts of speech were assigned at random.
     layers : list of int
     site : str
     tokens : int
-        Number of tokens in the corpus, of which the maps perhaps show a sample.
+        Number of tokens in the corpus, of which the maps may show a sample.
     """
 
     classes: list[str]
@@ -73,12 +73,12 @@ class Data:
 
 
 def share_between(values: np.ndarray, classes: np.ndarray) -> float:
-    """Return the share of the variance of some values that is between classes.
+    """Return the share of the variance of values that lies between classes.
 
     Parameters
     ----------
     values : (n,) float array
-        NaN where there is none.
+        May contain NaN, which is ignored.
     classes : (n,) array
     """
     known = np.isfinite(values)
@@ -89,7 +89,7 @@ def share_between(values: np.ndarray, classes: np.ndarray) -> float:
 
 
 def reduce(inputs: NormsInputs) -> Data:
-    """Reduce the norms to their means by part of speech and place in the word."""
+    """Reduce the norms to means by part of speech and position in the word."""
     sample = inputs.sample
     kept = sample.position >= inputs.settings.drop_first
     rows = sample.rows[kept]
@@ -116,7 +116,7 @@ def reduce(inputs: NormsInputs) -> Data:
         if tagged.any():
             share[place] = share_between(logs[kept][tagged], upos[tagged])
     level = pd.DataFrame(means[0]).mean(axis=1).fillna(-np.inf)
-    # Those without a tag come last.
+    # Untagged tokens come last.
     last = np.array(names) == UNTAGGED
     order = np.lexsort([-level.to_numpy(), last])
     return Data(
@@ -132,14 +132,14 @@ def reduce(inputs: NormsInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how much of the variance parts of speech account for, beside chance."""
+    """Return the share of the variance due to parts of speech, and the share by chance."""
     if not np.isfinite(data.share).any():
         return "No token has a part of speech"
     low, high = np.nanargmin(data.share), np.nanargmax(data.share)
     return (
         f"Parts of speech account for {data.share[low]:.0%} (layer {data.layers[low]}) to "
-        f"{data.share[high]:.0%} (layer {data.layers[high]}) of the variance of log norms; dealt "
-        f"out at random, for {data.by_chance:.2%}"
+        f"{data.share[high]:.0%} (layer {data.layers[high]}) of the variance of log norms; "
+        f"assigned at random, for {data.by_chance:.2%}"
     )
 
 
@@ -155,7 +155,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     panels = list(figure.subplots(*shape, squeeze=False).flat)
     reach = reach_of(data.means)
     bar: dict[str, Any] = {"pad": 0.01, "aspect": 22, "extend": "both"}
-    label = "mean log norm, less the layer's mean"
+    label = "mean log norm, minus the layer's mean"
     for axes, means, counts, heading in zip(panels, data.means, data.counts, PANELS, strict=True):
         draw_map(axes, means, DIVERGING, -reach, reach, label=label, **bar)
         label_cells(axes.xaxis, data.layers, layers_labelled(axes))
@@ -171,10 +171,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"{added[0].upper()}{added[1:]}, {shown} but the dropped ones; in brackets: tokens. "
-        "Natural logarithms; both maps have one scale, whose colours end where 2% of the cells are "
-        "beyond. "
-        f"Universal parts of speech as the tagger gives them; {UNTAGGED}: documents without a "
-        f"tagger; SPACE: white space alone. Grey: fewer than {FEWEST_TOKENS} tokens.",
+        f"{added[0].upper()}{added[1:]}, {shown} except the dropped ones; number of tokens in "
+        "brackets. Natural logarithms; both maps share one scale, whose colours saturate for the "
+        "most extreme 2% of the cells. Universal parts of speech from the tagger; "
+        f"{UNTAGGED}: documents without tags; SPACE: white space. Grey: fewer than "
+        f"{FEWEST_TOKENS} tokens.",
     )
     return figure

@@ -1,4 +1,4 @@
-"""Mean log norm by position in the sequence and layer, less the mean of the layer."""
+"""Mean log norm by position in the sequence and layer, minus the mean of the layer."""
 
 from dataclasses import dataclass
 
@@ -31,30 +31,30 @@ CATEGORY = "norms"
 
 SUBCATEGORY = "along the text"
 
-# Positions that have a column of their own; beyond, columns are this many to a doubling.
+# Number of positions with a column of their own, and the columns per doubling beyond them.
 SINGLE = 8
 PER_DOUBLING = 3
 
-# The fewest tokens that a column shows the mean of.
+# Smallest number of tokens whose mean a column shows.
 FEWEST_TOKENS = 5
 
-# Columns with fewer documents than these are faded; in a corpus of few, with fewer than half.
+# Columns with fewer documents are faded; in a small corpus, those with fewer than half of them.
 FEW_DOCUMENTS = 20
 
-# Nearer to the layer's typical norm than this factor, first tokens do not stand out.
+# First tokens stand out if they differ from the layer's typical norm by at least this factor.
 STANDS_OUT = 1.25
 
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     means : (columns, layers) float array
-        Mean log norms, less the mean of all tokens of the layer that the regressions keep.
+        Mean log norms, minus the mean of all tokens of the layer that the regressions keep.
     documents : (columns,) int array
-        Number of documents that the means are of.
+        Number of documents in each column.
     edges : (columns + 1,) int array
         Positions at which columns begin.
     layers : list of int
@@ -62,7 +62,7 @@ class Data:
     drop_first : int
         Number of tokens of each sequence that the regressions leave out; their columns are marked.
     tokens : int
-        Number of tokens in the corpus, of which the map perhaps shows a sample.
+        Number of tokens in the corpus, of which the map may show a sample.
     """
 
     means: np.ndarray
@@ -77,8 +77,8 @@ class Data:
 def position_edges(longest: int) -> np.ndarray:
     """Return the edges of the columns for positions 0 to ``longest``.
 
-    One column for each of the first positions, then ever wider ones: what happens at the start of
-    a text happens within a few tokens.
+    Each of the first positions has a column; later columns are ever wider, because norms change
+    fastest within the first few tokens.
     """
     steps = np.arange(0, PER_DOUBLING * 40)
     wide = np.rint(SINGLE * 2 ** (steps / PER_DOUBLING)).astype(np.int64)
@@ -92,7 +92,7 @@ def means_by_column(log_norms: np.ndarray, column: np.ndarray, columns: int) -> 
     Parameters
     ----------
     log_norms : (tokens,) float array
-        NaN where a norm has none.
+        NaN if a norm is zero or not finite.
     column : (tokens,) int array
     columns : int
     """
@@ -102,7 +102,7 @@ def means_by_column(log_norms: np.ndarray, column: np.ndarray, columns: int) -> 
 
 
 def reduce(inputs: NormsInputs) -> Data:
-    """Reduce the norms to their means by position and layer."""
+    """Reduce the norms to means by position and layer."""
     sample, drop_first = inputs.sample, inputs.settings.drop_first
     edges = position_edges(int(sample.position.max(initial=0)))
     column = np.searchsorted(edges, sample.position, side="right") - 1
@@ -118,7 +118,7 @@ def reduce(inputs: NormsInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return by which factor first tokens differ from the others of their layer."""
+    """Return the factor by which first tokens differ from the others of their layer."""
     first = data.means[0]
     if not np.isfinite(first).any():
         return "Norms along the text"
@@ -129,13 +129,13 @@ def title_of(data: Data) -> str:
     if small > STANDS_OUT:
         parts.append(f"down to 1/{small:.2g} (layer {data.layers[np.nanargmin(first)]})")
     if not parts:
-        return "First tokens have the norms of later ones"
-    return f"First tokens stand out: {' and '.join(parts)} their layer's norm"
+        return "First tokens have about the same norms as later ones"
+    return f"First tokens stand out, with norms {' and '.join(parts)} their layer's norm"
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the mean log norm by position and layer, less the layer's own mean."""
+    """Draw the mean log norm by position and layer, minus the layer's mean."""
     means, edges, layers = data.means, data.edges, data.layers
     height = float(np.clip(2.6 + 0.1 * len(layers), 3.2, 5.4))
     figure = Figure(figsize=size.tall(height), layout="constrained")
@@ -143,7 +143,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     width = panel_width(axes)
     dropped = int(np.searchsorted(edges, data.drop_first))
     reach = reach_of(means[dropped:])
-    label = "mean log norm,\nless the layer's mean"
+    label = "mean log norm,\nminus the layer's mean"
     draw_map(
         axes, means.T, DIVERGING, -reach, reach, label=label, extend="both", pad=0.01, aspect=22
     )
@@ -153,7 +153,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     label_cells(axes.yaxis, layers, 10)
     ticks = [place for place in range(len(means)) if place < SINGLE or place % PER_DOUBLING == 2]
     if width < 6:
-        # Every other one, so that numbers of three digits do not touch.
+        # Every second column is labelled, so that numbers of three digits do not touch.
         ticks = [place for place in ticks if place % 2 == 0]
     axes.set_xticks([place + 0.5 for place in ticks], [f"{edges[place]:,}" for place in ticks])
     few = min(FEW_DOCUMENTS, -(-int(data.documents.max(initial=0)) // 2))
@@ -174,11 +174,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         figure,
         title,
         f"Natural logarithm of the norm of the {SITES[data.site].label}. From position {SINGLE} "
-        f"on, a column holds several positions, {PER_DOUBLING} columns to a doubling; ticks name "
-        f"the first one. {''.join(notes)}Colours end where 2% of the cells lie beyond, dropped "
-        f"ones aside; arrows at the scale say so. Grey: fewer than {FEWEST_TOKENS} tokens. "
-        + sample_shown(data.tokens, "tokens"),
-        x_label="position in the sequence (tokens, first of its column)",
+        f"on, a column holds several positions, with {PER_DOUBLING} columns per doubling; ticks "
+        f"name the first one. {''.join(notes)}Colours saturate for the most extreme 2% of the "
+        f"cells, without dropped ones; arrows on the scale indicate this. Grey: fewer than "
+        f"{FEWEST_TOKENS} tokens. " + sample_shown(data.tokens, "tokens"),
+        x_label="position in the sequence (tokens; first of the column)",
     )
     return figure
 

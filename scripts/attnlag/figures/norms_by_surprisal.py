@@ -1,4 +1,4 @@
-"""Log norm against the surprisal of the token, and its slope by layer."""
+"""Log norm against the surprisal of the token, and the slope by layer."""
 
 from dataclasses import dataclass
 
@@ -35,10 +35,10 @@ CATEGORY = "norms"
 
 SUBCATEGORY = "by surprisal"
 
-# Bins of equally many tokens, and layers that have a line of their own over them.
+# Number of bins with equal numbers of tokens, and of layers with a line over them.
 BINS, LINES = 15, 5
 
-# Draws of the tokens' surprisal exchanged within their documents.
+# Number of draws in which surprisal is permuted within documents.
 DRAWS = 100
 
 CONFIDENCE = 0.95
@@ -46,25 +46,25 @@ CONFIDENCE = 0.95
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     centres : (bins,) float array
         Mean surprisal of each bin, in nats.
     means, errors : (layers, bins) float array
-        Mean log norm of a bin, less that of the layer, and its standard error, clustered by
+        Mean log norm of a bin, minus that of the layer, and its standard error, clustered by
         document.
     slopes : pandas.DataFrame
         A row for each layer: ``estimate`` and ``std_error``, clustered by document, of log norm on
         surprisal; ``given_frequency`` and its error, with the token's log frequency held fixed;
-        and the limits of 95% of the slopes with surprisal exchanged within documents,
+        and the central 95% of the slopes with surprisal permuted within documents,
         ``permuted_low`` and ``permuted_high``.
     documents : int
     layers : list of int
     site : str
     tokens : int
-        Number of tokens in the corpus, of which this perhaps shows a sample.
+        Number of tokens in the corpus, of which the figure may show a sample.
     """
 
     centres: np.ndarray
@@ -98,7 +98,7 @@ def clustered_slope(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> tuple[
 
 
 def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
-    """Return draws of some values with those of each cluster exchanged among its members.
+    """Return draws of values that are permuted within each cluster.
 
     Parameters
     ----------
@@ -159,21 +159,21 @@ def reduce(inputs: SurprisalInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how much the norm changes with a nat, beside what it would without any relation."""
+    """Return the change of the norm per nat, and the change if there were no relation."""
     slope = data.slopes["estimate"].to_numpy()
     low, high = int(slope.argmin()), int(slope.argmax())
     null = data.slopes[["permuted_low", "permuted_high"]].to_numpy()
     change = np.expm1([slope[low], slope[high], null.min(), null.max()])
     return (
-        f"A nat more of surprisal goes with a norm that differs by {change[0]:+.1%} (layer "
-        f"{data.layers[low]}) to {change[1]:+.1%} (layer {data.layers[high]}); exchanged within "
+        f"One more nat of surprisal goes with a change of the norm by {change[0]:+.1%} (layer "
+        f"{data.layers[low]}) to {change[1]:+.1%} (layer {data.layers[high]}); if permuted within "
         f"documents, by {change[2]:+.1%} to {change[3]:+.1%}"
     )
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw mean log norms over surprisal for some layers, and the slope in every layer."""
+    """Draw mean log norms against surprisal for some layers, and the slope in every layer."""
     figure = Figure(figsize=size.tall(8.8 if size.narrow else 4.6), layout="constrained")
     shape = (2, 1) if size.narrow else (1, 2)
     over, by_layer = figure.subplots(*shape, squeeze=False).flat
@@ -186,7 +186,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         over.plot(data.centres, mean, color=colours[place], marker="o", ms=3, linewidth=1.3)
     over.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     over.set_xlabel("surprisal of the token (nats)")
-    over.set_ylabel("mean log norm,\nless the layer's mean")
+    over.set_ylabel("mean log norm,\nminus the layer's mean")
     rule_values(over)
 
     slopes, x = data.slopes, np.asarray(data.layers)
@@ -218,7 +218,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     slope_lines = {
         "surprisal alone": Line2D([], [], color=NORMS, marker="o", ms=4),
         "the token's log frequency held fixed": Line2D([], [], color=PALETTE[1], marker="s", ms=4),
-        f"exchanged within documents ({CONFIDENCE:.0%} of {DRAWS} draws)": Patch(
+        f"permuted within documents ({CONFIDENCE:.0%} of {DRAWS} draws)": Patch(
             color=PERMUTED, linewidth=0
         ),
     }
@@ -227,10 +227,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"{added[0].upper()}{added[1:]}, {shown} but the dropped ones. {first}: {BINS} bins of "
-        f"equally many tokens. {second}: least squares in each layer. Bands: {CONFIDENCE:.0%}, "
-        f"clustered by {counted(data.documents, 'document')}. Surprisal is the model's own, of the "
-        "token given those before it; the adjustment is to the token that was read: an "
+        f"{added[0].upper()}{added[1:]}, {shown} except the dropped ones. {first}: {BINS} bins "
+        f"with equal numbers of tokens. {second}: least squares in each layer. Bands: "
+        f"{CONFIDENCE:.0%}, clustered by document ({counted(data.documents, 'document')}). "
+        "Surprisal is that of the token under the model, given the tokens before it. An "
         "association, not a cause.",
         legends=(layer_lines, slope_lines),
     )

@@ -1,4 +1,4 @@
-"""Partial autocorrelation of the residuals by layer: the order that a regression leaves behind."""
+"""Partial autocorrelation of the residuals by layer: the order that a regression leaves."""
 
 from dataclasses import dataclass
 
@@ -30,20 +30,20 @@ DRAWN_BY = ("plot_regression",)
 
 CATEGORY = "diagnostics"
 
-SUBCATEGORY = "order left behind"
+SUBCATEGORY = "order left"
 
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     layers : list of int
     partial : (lags, layers) float array
-        Partial autocorrelation of the residuals at lags 1, 2, …; NaN where a layer was not fitted.
+        Partial autocorrelation of the residuals at lags 1, 2, …; NaN if a layer was not fitted.
     lags : list of int
-        The nearest lags that are not in the regression.
+        The shortest lags that are not in the regression.
     left : (layers,) float array
         Sum of the partial autocorrelations at these lags.
     """
@@ -68,13 +68,13 @@ def reduce(inputs: RegressionInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how much order the lags of the regression leave behind."""
+    """Return the order that the lags of the regression leave."""
     return order_in_words(data.lags, data.layers, data.left)
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw a map of lags and layers, and below it the sum over the lags that are left out."""
+    """Draw a map of lags and layers, and below it the sum over the omitted lags."""
     layers, partial = data.layers, data.partial
     figure = Figure(figsize=size.tall(5.6), layout="constrained")
     cells, below = figure.subplots(2, height_ratios=[2.4, 1])
@@ -107,9 +107,10 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        "Partial autocorrelation at a lag: what it adds to the prediction of a residual by the "
-        "lags before it, within sequences. Where it is not zero at lags that the regression leaves "
-        "out, these would predict more. Colours end where 2% of the cells are beyond. Grey: not "
-        f"fitted. Below: the sum at {spans(data.lags)}, which are not in the regression.",
+        "The partial autocorrelation at a lag is its contribution to the prediction of a residual "
+        "beyond shorter lags, within sequences. If it differs from zero at lags that are not in "
+        "the regression, adding these would improve the prediction. Colours saturate for the most "
+        f"extreme 2% of the cells. Grey: not fitted. Below: the sum at {spans(data.lags)}, which "
+        "are not in the regression.",
     )
     return figure

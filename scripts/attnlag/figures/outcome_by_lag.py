@@ -1,8 +1,8 @@
 """Added-variable plot of the nearest lag, a panel per layer.
 
-Outcome and lag are what the other terms of the regression, document effects among them, leave of
-them: least squares through this cloud has the slope that it has in the whole regression (Frisch,
-Waugh and Lovell).
+Outcome and lag are residuals given the other terms of the regression, including document effects.
+Least squares through this cloud has the same slope as the whole regression (Frisch, Waugh and
+Lovell).
 """
 
 import textwrap
@@ -49,19 +49,19 @@ CATEGORY = "coefficients"
 
 SUBCATEGORY = "outcome by lag"
 
-# Up to here the points of a lag are drawn one by one; more of them hide each other.
+# Up to this number of points, each is drawn; more would hide each other.
 MOST_POINTS = 2000
 
-# Side of the squares in which more are counted, and the reach of the counts, in standard
+# Side of the squares in which more points are counted, and the range of the counts, in standard
 # deviations of the layer.
 BIN = 0.1
 REACH = 10.0
 EDGES = np.arange(-round(REACH / BIN), round(REACH / BIN) + 1) * BIN
 
-# Panels of single layers that these sizes have room for.
+# Number of panels that these sizes have room for.
 MOST_PANELS = {"column": 4, "slide": 10}
 
-# For up to so many panels: how many side by side, and how wide each is, in inches.
+# Layout by largest number of panels: panels per row, and the width of each in inches.
 SHAPES_OF_PANELS = {
     "page": ((1, 1, 4.4), (4, 2, 3.2), (12, 4, 2.05), (10**6, 6, 1.4)),
     "column": ((1, 1, 3.0), (4, 2, 1.4)),
@@ -71,7 +71,7 @@ SHAPES_OF_PANELS = {
 
 @dataclass
 class LagPanel:
-    """One layer's outcome against one lag, what the other terms leave of both.
+    """One layer's outcome against one lag, both given the other terms.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class LagPanel:
     sd : float
         Standard deviation of the outcome; NaN without rows.
     slope, r_squared : float
-        Of least squares; NaN where there is none.
+        Slope and R² of least squares; NaN if undefined.
     low, high : float
         The central 99% of both, in standard deviations of the outcome.
     points : (rows, 2) float array or None
@@ -87,7 +87,7 @@ class LagPanel:
     counts : (bins, bins) int array or None
         Rows in squares of ``BIN``, by lag and outcome, if there are many.
     status : str
-        Why the layer was not fitted; "ok" where it was.
+        "ok", or the reason why the layer was not fitted.
     """
 
     layer: int
@@ -103,14 +103,14 @@ class LagPanel:
 
 
 def left_by_others(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the residuals of variables on other ones and on an effect for each group.
+    """Return the residuals of variables given others and an effect for each group.
 
     Parameters
     ----------
     values : (variables, rows) float array
     others : (terms, rows) float array
     groups : (rows,) int array
-        Codes of groups; one group for all rows is an intercept.
+        Codes of groups; a single group is an intercept.
     """
     sizes = np.maximum(np.bincount(groups), 1)
     stacked = np.stack(
@@ -123,16 +123,16 @@ def left_by_others(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -
 def lag_panel(
     layer: int, values: np.ndarray, others: np.ndarray, groups: np.ndarray, status: str = "ok"
 ) -> LagPanel:
-    """Reduce a layer to what the figure shows of it.
+    """Reduce the data of a layer.
 
-    Both variables are in standard deviations of the outcome: layers then share their axes whatever
-    their spread, and a slope stays what it is.
+    Both variables are in standard deviations of the outcome, so that layers share their axes and
+    slopes are unchanged.
 
     Parameters
     ----------
     layer : int
     values : (2, rows) float array
-        Lag and outcome, log norms, NaN where the layer drops the row.
+        Log norms of lag and outcome; NaN if the layer drops the row.
     others : (terms, rows) float array
         The other terms of the regression.
     groups : (rows,) int array
@@ -160,7 +160,7 @@ def lag_panel(
 
 
 def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
-    """Return the limits that both axes of all panels share."""
+    """Return the limits shared by both axes of all panels."""
     known = [panel for panel in panels if np.isfinite(panel.low)]
     low = min((panel.low for panel in known), default=-3.0)
     high = max((panel.high for panel in known), default=3.0)
@@ -170,7 +170,7 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class Data:
     lag : str
         The term, as in ``lag_1`` or ``lead_1``.
     rows : int
-        Number of rows of the design, of which the panels perhaps show a sample.
+        Number of rows of the design, of which the panels may show a sample.
     within : bool
         Whether the means of documents are among the other terms.
     outcome : str
@@ -193,7 +193,7 @@ class Data:
 
 
 def reduce(inputs: RegressionInputs) -> Data:
-    """Read the design one layer at a time, of a large one a sample of its rows."""
+    """Read the design one layer at a time, sampling the rows of a large one."""
     schema = pq.read_schema(inputs.design[0])
     present, terms = crossproducts.layers_and_terms(schema)
     layers = chosen_layers(inputs.layers, present)
@@ -219,7 +219,7 @@ def reduce(inputs: RegressionInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how much of the variance the lag explains that the other terms leave."""
+    """Return the share that the lag explains of the variance left by the other terms."""
     known = [(panel.r_squared, panel.layer) for panel in data.panels if panel.r_squared >= 0]
     if not known:
         return "No layer was fitted"
@@ -235,7 +235,7 @@ def title_of(data: Data) -> str:
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw a panel per layer with the outcome against a lag or lead, and the fitted line.
 
-    Where there is room for a few panels only, they are spread over the layers.
+    If there is room for only a few panels, they are spread over the layers.
     """
     panels, lag = data.panels, data.lag
     layers = len(panels)
@@ -259,16 +259,16 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         " and the means of documents" if data.within else ""
     )
     footnote = (
-        f"{some}Added-variable plot: both axes show what {others} leave of the {what}, "
-        f"in standard deviations (SD) of the layer's outcome; the central "
-        f"{100 * (1 - 2 * TAIL):g}% of every layer is inside. Line: least squares, whose slope is "
-        f"the coefficient of {named(lag)} before any bias correction; r²: the share of the "
-        f"variance shown that it explains. {sample_shown(data.rows, 'rows')}{PREDICTIVE}"
+        f"{some}Added-variable plot: both axes show residuals of the {what} given {others}, in "
+        f"standard deviations (SD) of the layer's outcome; the central {100 * (1 - 2 * TAIL):g}% "
+        f"of every layer is visible. Line: least squares, whose slope is the coefficient of "
+        f"{named(lag)} before any bias correction; r²: its share of the variance shown. "
+        f"{sample_shown(data.rows, 'rows')}{PREDICTIVE}"
     )
     height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.3
     figure = Figure((width, size.tall(height)[1]), layout="constrained")
-    # All have the same limits and ticks. Were they shared, every panel would look through all
-    # others whenever it is drawn.
+    # All panels have the same limits and ticks. They are not shared axes, because drawing would
+    # then take quadratic time.
     grid = figure.subplots(lines, columns, squeeze=False)
     limits = lag_limits(panels)
     shades = LogNorm(1, max(largest, 10))
@@ -278,7 +278,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         axes.set_visible(False)
     for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
         _draw_panel(axes, panel, limits, shades)
-        # Where nothing below shows the numbers of this column, and at the left of the rows.
+        # Numbers are shown at the bottom of each column and at the left of each row.
         axes.tick_params(labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
     if largest:
         figure.colorbar(
@@ -309,7 +309,7 @@ def _draw_panel(axes: Axes, panel: LagPanel, limits: tuple[float, float], shades
         lag, outcome = panel.points.T
         axes.scatter(lag, outcome, s=4, color=SHADES(0.6), alpha=0.5, linewidths=0, rasterized=True)
     if panel.counts is not None:
-        # The squares inside the axes only: a file of 48 panels stays small.
+        # Only squares inside the axes are drawn, which keeps a file of 48 panels small.
         start, stop = np.clip(np.searchsorted(EDGES, limits) + [-1, 0], 0, len(EDGES) - 1)
         inside = EDGES[start : stop + 1]
         draw_counts(axes, panel.counts[start:stop, start:stop], inside, inside, shades)

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NormsFiguresSettings:
-    """What the figures of norms and of shaded tokens depend on.
+    """Settings of the figures of norms and of shaded tokens.
 
     Attributes
     ----------
     drop_first : int
-        Tokens at the start of every sequence that are in no regression.
+        Number of tokens at the start of every sequence that are left out of regressions.
     documents : tuple of str or None
-        Ids of the documents that are shaded; None: the first one of each group.
+        Ids of the documents to shade; None for the first one of each group.
     text_layer : int or None
-        Layer of the figure of shaded tokens; None: the middle one.
+        Layer of the figure of shaded tokens; None for the middle one.
     """
 
     drop_first: int
@@ -24,13 +24,13 @@ class NormsFiguresSettings:
 
 @dataclass(frozen=True)
 class SurprisalFiguresSettings:
-    """Tokens at the start of every sequence that are in no regression."""
+    """Number of tokens at the start of every sequence that are left out of regressions."""
 
     drop_first: int
 
 
 @dataclass(frozen=True)
 class PanelsSettings:
-    """Layers that get a panel of their own; None: all of them."""
+    """Layers with a panel of their own; None for all."""
 
     layers: tuple[int, ...] | None

@@ -56,7 +56,7 @@ class SitePanels:
     site : str
     layers : list of int
     quantiles : (layers, 5) float array
-        Of the log norms, from `quantiles_of`.
+        Quantiles of the log norms, from `quantiles_of`.
     coefficients, fits : pandas.DataFrame
         The tidy tables of one regression.
     """
@@ -70,24 +70,24 @@ class SitePanels:
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     sites : list of SitePanels
-        A column each; the axes of a row are shared.
+        One column per site; the axes of a row are shared.
     alpha : float
         Level of significance; the bands are those of the tables, 1 - ``alpha``.
     adjust : str
-        The correction behind ``p_adjusted``.
+        The correction in ``p_adjusted``.
     drop_first : int
         Number of tokens of each sequence that the norms leave out, for the footnote.
     tokens : int
-        Number of tokens in the corpus, of which the norms perhaps are a sample.
+        Number of tokens in the corpus, of which the norms may be a sample.
     negligible : float or None
-        Bound within which coefficients that are shown to be there are crosses.
+        Coefficients shown to be within this bound are drawn as crosses.
     outcome : str
-        What the coefficients are of.
+        Outcome of the regression.
     """
 
     sites: list[SitePanels]
@@ -119,7 +119,7 @@ def reduce(inputs: SitesInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how large the nearest lag or lead is at each site."""
+    """Return the size of the nearest lag or lead at each site."""
     term = lags_among(list(data.sites[0].coefficients["term"]))[0]
     estimates = {
         panels.site: panels.coefficients.loc[panels.coefficients["term"] == term, "estimate"]
@@ -132,7 +132,7 @@ def title_of(data: Data) -> str:
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     """Draw the sites side by side, norms by layer above coefficients by layer.
 
-    In a narrow figure each site has a row, with its coefficients at the right.
+    A narrow figure has a row for each site, with its coefficients at the right.
     """
     sites, alpha, adjust, drop_first = data.sites, data.alpha, data.adjust, data.drop_first
     palette = lag_colours(lags_among(list(sites[0].coefficients["term"])))
@@ -186,17 +186,16 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         figure.align_ylabels(list(line if size.narrow else line[:1]))
 
     covariance = sites[0].coefficients["vcov_type"].iloc[0]
-    largest = pd.concat([panels.fits for panels in sites])[["n_obs", "n_documents"]].max()
     first = "first" if drop_first == 1 else f"first {drop_first}"
-    dropped = f" but the {first} of each sequence" if drop_first else ""
+    dropped = f" except the {first} of each sequence" if drop_first else ""
     places = ("Left", "Right") if size.narrow else ("Above", "Below")
     units = f"Natural logarithms. Coefficients: {UNITS[data.outcome]}. " if size.narrow else ""
     frame(
         figure,
         title,
-        f"{places[0]}: median of the norms in each layer, and bands with the middle 50% and 90% of "
-        f"{tokens_shown(data.tokens)}{dropped}. {places[1]}: the coefficients of the regression in "
-        f"each layer. {units}{PREDICTIVE} {inference_text(covariance, adjust, *largest)}",
+        f"{places[0]}: median norm of each layer, with bands for the middle 50% and 90% of "
+        f"{tokens_shown(data.tokens)}{dropped}. {places[1]}: coefficients of the regression in "
+        f"each layer. {units}{PREDICTIVE} {inference_text(covariance, adjust)}",
         legends=[entries],
     )
     return figure

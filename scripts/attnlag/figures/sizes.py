@@ -1,7 +1,7 @@
-"""The sizes of figures: for a page, a column of a paper, a slide.
+"""Sizes of figures: for a page, a column of a paper, a slide.
 
-All are drawn with letters of 9 points, on a canvas of another width, and then made larger or
-smaller as a whole: what differs between sizes is how panels are laid out, and how many there are.
+All sizes are drawn with text of 9 points on canvases of different widths, and are then scaled as a
+whole. Sizes differ in the layout and the number of panels.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ class Size:
     ----------
     name : str
     width : float
-        In inches, as it is shown.
+        Width of the finished figure in inches.
     magnification : float
-        Of the canvas.
+        Scale of the finished figure relative to the canvas.
     dpi : int
-        Dots to an inch, as it is shown.
+        Dots per inch of the finished figure.
     height : float or None
-        In inches, as it is shown, if all figures have the same.
+        Height of the finished figure in inches, if it is the same for all figures.
     """
 
     name: str
@@ -33,47 +33,47 @@ class Size:
 
     @property
     def canvas(self) -> float:
-        """The width in inches that a figure is drawn with."""
+        """Width of the canvas in inches."""
         return self.width / self.magnification
 
     @property
     def narrow(self) -> bool:
-        """Whether panels lie below each other that are side by side elsewhere."""
+        """Whether panels that are side by side in other sizes are stacked."""
         return self.canvas < 6
 
     @property
     def flat(self) -> bool:
-        """Whether panels are side by side that lie below each other elsewhere."""
+        """Whether panels that are stacked in other sizes are side by side."""
         return self.height is not None
 
     def tall(self, height: float) -> tuple[float, float]:
-        """Return width and height of the canvas, of a figure that would be so tall."""
+        """Return width and height of the canvas in inches, given the preferred height."""
         return self.canvas, self.height / self.magnification if self.height else height
 
 
-# In a report, about 1000 pixels wide, 9 points are as large as the text around the figure.
+# For a report about 1000 pixels wide, in which 9 points match the surrounding text.
 PAGE = Size("page", 10.0, 1.0, 150)
 
-# 89 mm, with letters of 7 points.
+# 89 mm wide, with text of 7 points.
 COLUMN = Size("column", 3.5, 7 / 9, 300)
 
-# The whole of a slide of 16:9, with letters of 13.5 points.
+# A whole 16:9 slide, with text of 13.5 points.
 SLIDE = Size("slide", 40 / 3, 1.5, 150, 7.5)
 
 SIZES = {size.name: size for size in (PAGE, COLUMN, SLIDE)}
 
 
 def suffix_of(name: str) -> str:
-    """Return what the names of files in this size end with, before the format."""
+    """Return the ending of file names in this size, before the format."""
     return "" if name == PAGE.name else f"_{name}"
 
 
 def size_of(path: Path) -> Size:
-    """Return the size that the name of a figure's file stands for."""
+    """Return the size of a figure, given the name of its file."""
     named = [size for size in (COLUMN, SLIDE) if path.stem.endswith(suffix_of(size.name))]
     return named[0] if named else PAGE
 
 
 def without_size(path: Path) -> str:
-    """Return the name of a figure's file without its size and format."""
+    """Return the name of a figure, given the name of its file."""
     return path.stem.removesuffix(suffix_of(size_of(path).name))

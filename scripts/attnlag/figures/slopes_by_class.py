@@ -1,4 +1,4 @@
-"""Slope of the nearest lag by layer of each class of tokens, less that of all tokens."""
+"""Slope of the nearest lag by layer for each class of tokens, minus that of all tokens."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -45,21 +45,22 @@ SUBCATEGORY = "by class of tokens"
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
-    By a number, ``classes`` are thirds of the tokens, and ``slopes`` has also those along the line.
+    If slopes vary with a number, ``classes`` are thirds of the tokens, and ``slopes`` also contains
+    those along the line.
 
     Attributes
     ----------
     slopes : pandas.DataFrame
-        Of one term, a row per class and layer; `ALL` is the slope that all classes share.
+        Slopes of one term, a row per class and layer; `ALL` is the slope shared by all classes.
     tests : pandas.DataFrame
-        Of this term, a row per layer.
+        Tests of this term, a row per layer.
     term : str
     classes : list of str
-        From the top: those of most rows first, ``other`` last.
+        From top to bottom: most rows first, ``other`` last.
     what, of : str
-        What the classes are and whose class counts, in words.
+        Name of the property, and of the token whose class is used.
     alpha : float
         Level of significance.
     adjust : str
@@ -79,7 +80,7 @@ class Data:
 
 
 def reduce(inputs: ClassesInputs) -> Data:
-    """Choose the nearest lag."""
+    """Select the nearest lag."""
     term = lags_among(list(inputs.tests["term"]))[0]
     slopes = inputs.slopes[inputs.slopes["term"] == term]
     rows = slopes.drop_duplicates("subset").set_index("subset")["n_obs"]
@@ -102,29 +103,29 @@ def reduce(inputs: ClassesInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return the smallest and the largest median slope of a class, and where slopes differ."""
+    """Return the smallest and the largest median slope, and the number of layers that differ."""
     if along_line(data):
         return _title_along(data)
     rows = data.slopes[~data.slopes["subset"].isin([ALL, OTHER])].dropna(subset="estimate")
     if rows["subset"].nunique() < 2:
-        return f"No two classes of tokens ({data.what}) have slopes of their own"
+        return f"Slopes by class of tokens ({data.what}) could not be fitted"
     median = rows.groupby("subset", sort=False)["estimate"].median()
     tested = data.tests.dropna(subset="p_adjusted")
     rejected = int((tested["p_adjusted"] < data.alpha).sum())
     return (
-        f"{named(data.term).capitalize()} by {data.what}, median over the layers: "
-        f"{median.min():.2f} ({median.idxmin()}) to {median.max():.2f} ({median.idxmax()}); slopes "
-        f"differ in {rejected} of {counted(len(tested), 'layer')}, where equal ones would in none"
+        f"{named(data.term).capitalize()} differs by {data.what} in {rejected} of "
+        f"{counted(len(tested), 'layer')} (equal slopes would in none): {median.min():.2f} "
+        f"({median.idxmin()}) to {median.max():.2f} ({median.idxmax()}) in the median layer"
     )
 
 
 def along_line(data: Data) -> bool:
-    """Return whether the classes are thirds by a number, along which slopes change."""
+    """Return whether the classes are thirds of a number with which slopes change."""
     return LINE in set(data.tests["hypothesis"])
 
 
 def _title_along(data: Data) -> str:
-    """Return the slopes at both ends of the line, where it is no level one, and where it bends."""
+    """Return the slopes at both ends of the line, and the numbers of layers that change or bend."""
     at = data.slopes.groupby("subset")["estimate"].median()
     low, _, high = POINTS
     change = data.slopes[data.slopes["subset"] == PER_SD].dropna(subset="p_adjusted")
@@ -133,18 +134,18 @@ def _title_along(data: Data) -> str:
     bends = data.tests[data.tests["hypothesis"] == LINE]
     changes, bent = (int((one["p_adjusted"] < data.alpha).sum()) for one in (change, bends))
     return (
-        f"{named(data.term).capitalize()} by {data.what}, median over the layers: {at[low]:.2f} at "
-        f"{low}, {at[high]:.2f} at {high}; the slope changes along it in {changes} of "
-        f"{counted(len(change), 'layer')} and not in a straight line in {bent}, where a constant "
-        "one would in none"
+        f"{named(data.term).capitalize()} by {data.what}: {at[low]:.2f} at {low}, {at[high]:.2f} "
+        f"at {high} in the median layer; the slope changes in {changes} of "
+        f"{counted(len(change), 'layer')}, not linearly in {bent}; a constant one would in none"
     )
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the slope that all classes share, and below it what each class adds to it.
+    """Draw the slope shared by all classes, and below it the difference of each class.
 
-    By a number: the slope at points of the line, and below it that of each third of the tokens.
+    If slopes vary with a number, draw the slope at points of the line, and below it the slope of
+    each third of the tokens.
     """
     if along_line(data):
         return _draw_along(data, title, size)
@@ -188,9 +189,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     cells.set_yticks(middles, data.classes, rotation=0)
     cells.tick_params(axis="y", left=False)
     cells.set_title(
-        "its difference in each class"
-        if size.narrow
-        else f"what each class adds to it: {data.what}",
+        "difference by class" if size.narrow else f"difference of each class from it: {data.what}",
         loc="left",
         weight="bold",
     )
@@ -204,36 +203,34 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     beside.tick_params(axis="y", right=False)
     beside.set_ylabel("rows | documents")
     row, place = np.nonzero(p_values >= data.alpha)
-    # A cross for what is not significant: colours say how large, not how sure.
+    # Colours show the size of a difference; crosses mark those that are not significant.
     cells.plot(place + 0.5, row + 0.5, linestyle="none", marker="x", color=GREY, markersize=3.2)
     sns.despine(ax=top)
     kinds = data.slopes["vcov_type"].iloc[0]
     merged = str(data.tests["merged"].iloc[0])
-    other = f"other: {merged}, of too few rows or documents. " if merged else ""
+    other = f"other: {merged}, with too few rows or documents. " if merged else ""
     corrected = correction_text(data.adjust, over="all layers and classes")
     frame(
         figure,
         title,
-        f"One regression of all rows, with a level of each class; the class is that of {data.of}, "
-        f"the lags are those of the full text. Crosses where the difference has p ≥ "
+        f"One regression on all rows, with a level for each class; the class is that of {data.of}, "
+        f"the lags are those of the full text. Crosses: the difference has p ≥ "
         f"{data.alpha:g}, {corrected}; standard errors {COVARIANCE[kinds]}. {other}Grey: not "
-        f"fitted. Colours end where 2% of the cells are beyond. {PREDICTIVE}",
+        f"fitted. Colours saturate for the most extreme 2% of the cells. {PREDICTIVE}",
     )
     return figure
 
 
 def _draw_along(data: Data, title: str, size: Size) -> Figure:
-    """Draw slopes by layer at points of the line, and below them those of thirds."""
+    """Draw slopes by layer at points of the line, and the slopes of thirds below them."""
     layers = sorted(data.slopes["layer"].unique())
     figure = Figure(figsize=size.tall(6.6), layout="constrained")
     shape = (1, 2) if size.flat else (2, 1)
     panels = figure.subplots(*shape, sharex=True, sharey=True)
     short = size.narrow or size.flat
     named_panels = (
-        "changing along a line"
-        if short
-        else f"{named(data.term)}, changing linearly with {data.what}",
-        "of thirds of the tokens" if short else f"{named(data.term)} of each third of the tokens",
+        "changing linearly" if short else f"{named(data.term)}, changing linearly with {data.what}",
+        "by third of the tokens" if short else f"{named(data.term)} by third of the tokens",
     )
     colours, markers = layer_colours(len(POINTS)), MARKERS[: len(POINTS)]
     entries = {
@@ -268,10 +265,10 @@ def _draw_along(data: Data, title: str, size: Size) -> Figure:
     frame(
         figure,
         title,
-        f"The {data.what} is that of {data.of}: {line} at the points of the line, {thirds} in the "
-        f"mean of the thirds. Full marks: p < {data.alpha:g}, {correction_text(data.adjust)}; "
-        f"crosses: shown to be negligible. Bands hold {100 * (1 - data.alpha):g}%; standard errors "
-        f"{COVARIANCE[kinds]}. {PREDICTIVE}",
+        f"The {data.what} is that of {data.of}: {line} at the points of the line, {thirds} on "
+        f"average in the thirds. Filled marks: p < {data.alpha:g}, {correction_text(data.adjust)}; "
+        f"crosses: shown to be negligible. Bands: {100 * (1 - data.alpha):g}% confidence; standard "
+        f"errors {COVARIANCE[kinds]}. {PREDICTIVE}",
         legends=[entries],
     )
     return figure

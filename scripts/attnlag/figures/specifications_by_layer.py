@@ -1,4 +1,4 @@
-"""Coefficient of lag 1 by layer of every regression, over each other."""
+"""Coefficient of lag 1 by layer for every regression, in one panel."""
 
 import textwrap
 from collections.abc import Sequence
@@ -38,31 +38,31 @@ TERM = "lag_1"
 
 LONGEST_NAME = 24
 
-# Colours that are dark enough for letters; lines beyond these are told apart by their dashes.
+# Colours that are dark enough for text; further lines are distinguished by their dashes.
 COLOURS = [PALETTE[place] for place in (0, 3, 2, 4, 7, 5)]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
 
-# Regressions that have bands: those of more would hide each other.
+# Largest number of regressions with bands; the bands of more would overlap.
 MOST_BANDS = 4
 
 
 def term_shown(coefficients: pd.DataFrame) -> str:
-    """Return the term of a regression that is drawn: its nearest lag, or else its nearest lead."""
+    """Return the term to draw: lag 1 or else the nearest lag or lead of the regression."""
     return lags_among(list(coefficients["term"]))[0]
 
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
     regressions : list of pandas.DataFrame
-        The tidy tables, all of one model, corpus and site. A layer without estimate is a gap.
+        The tidy tables of one model, corpus and site. A layer without an estimate is a gap.
     alpha : float
         The bands are those of the tables, 1 - ``alpha``.
     outcomes : list of str
-        What each regression is of; empty: of norms.
+        Outcome of each regression; empty for norms.
     """
 
     regressions: list[pd.DataFrame]
@@ -71,14 +71,14 @@ class Data:
 
 
 def reduce(inputs: SpecificationsInputs) -> Data:
-    """Return the tables as they are."""
+    """Return the data without reducing the tables."""
     tables = [study.coefficients for study in inputs.studies]
     outcomes = [study.outcome for study in inputs.studies]
     return Data(tables, inputs.studies[0].inference["alpha"], outcomes)
 
 
 def title_of(data: Data) -> str:
-    """Return the smallest and the largest median coefficient, if all have one term."""
+    """Return the smallest and the largest median coefficient, if all share the term."""
     terms = {term_shown(table) for table in data.regressions}
     if len(terms) != 1:
         return "Coefficients of all regressions"
@@ -100,20 +100,20 @@ def title_of(data: Data) -> str:
 
 
 def spread_out(heights: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Return heights between two limits, near those given, that are a gap apart or more.
+    """Return heights between two limits, near those given, that are at least a gap apart.
 
     Parameters
     ----------
     heights : sequence of float
         In any order.
     gap : float
-        Made smaller where there is not enough room for all.
+        Made smaller if there is not enough room for all.
     low, high : float
     """
     count = len(heights)
     gap = min(gap, (high - low) / max(count - 1, 1))
     order = np.argsort(heights, kind="stable")
-    # Down from the top, then up from the bottom: each pushes as far as it must.
+    # First from the top down, then from the bottom up, heights move as far as necessary.
     places = np.clip(np.asarray(heights, dtype=float)[order], low, high)
     for place in range(1, count):
         places[place] = max(places[place], places[place - 1] + gap)
@@ -127,7 +127,7 @@ def spread_out(heights: Sequence[float], gap: float, low: float, high: float) ->
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the coefficient of lag 1 of every regression by layer, each named at its end."""
+    """Draw the coefficient of lag 1 by layer for every regression, labelled at its end."""
     numbers = sorted(set().union(*(table["layer"] for table in data.regressions)))
     outcomes = data.outcomes or ["norm"] * len(data.regressions)
     figure = Figure(figsize=size.tall(4.4), layout="constrained")
@@ -165,12 +165,12 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     sns.despine(figure)
     _name_lines(axes, numbers[-1], names, ends, kinds)
 
-    bands = f"Bands: {100 * (1 - data.alpha):g}% confidence, each layer by itself. "
+    bands = f"Bands: {100 * (1 - data.alpha):g}% confidence, separate for each layer. "
     errors = dict.fromkeys(table["vcov_type"].iloc[0] for table in data.regressions)
     frame(
         figure,
         title,
-        f"The coefficient of {named(TERM)}, or of the term named. "
+        f"Coefficient of {named(TERM)}, or of the term named. "
         f"{bands if len(data.regressions) <= MOST_BANDS else ''}Standard errors: "
         f"{' and '.join(COVARIANCE[kind] for kind in errors)}. {PREDICTIVE}",
     )
@@ -180,9 +180,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 def _name_lines(
     axes: Axes, last: int, names: Sequence[str], ends: Sequence[float], kinds: Sequence[dict]
 ) -> None:
-    """Write the name of each line beside its end, none over another."""
+    """Write the name of each line beside its end, without overlaps."""
     low, high = axes.get_ylim()
-    # Of a line of letters, as a share of a panel that is about three inches tall.
+    # Height of a line of text, as a share of a panel that is about three inches tall.
     gap = 0.055 * (high - low) * (1 + max(name.count("\n") for name in names))
     heights = spread_out(ends, gap, low + gap / 2, high - gap / 2)
     for name, end, height, kind in zip(names, ends, heights, kinds, strict=True):

@@ -39,29 +39,29 @@ CATEGORY = "norms"
 
 SUBCATEGORY = "the text itself"
 
-# Where the reader chooses none: so many groups, the first document of each.
+# Number of groups whose first document is shown by default.
 MOST_DOCUMENTS = 20
 
-# More tokens than a figure has room for.
+# Number of tokens read per document, which exceeds the room of a figure.
 MOST_TOKENS = 2000
 
-# Lines of a figure, shared by its documents, and the fewest that are worth showing of one.
+# Number of lines of a figure, shared by its documents, and the smallest number for one document.
 MOST_LINES = {"page": 54, "column": 30, "slide": 15}
 FEWEST_LINES = 3
 
-# In inches. DejaVu Sans Mono is 0.602 of its size wide.
+# Sizes in inches. The width of DejaVu Sans Mono is 0.602 of its size.
 SIZE = 8.0
 LINE = 0.185
 CHARACTER = 0.602 * SIZE / 72
 BESIDE = 1.25
 LONGEST_NAME = 16
 
-# What stands for characters that have no shape of their own.
+# Replacements for characters without a glyph.
 VISIBLE = str.maketrans({"\n": "⏎", "\t": "→", "\r": "⏎"})
 
 NO_GLYPH = "▯"
 
-# A correlation of neighbours nearer to zero is weak.
+# A correlation of neighbours below this is called weak.
 WEAK = 0.1
 
 
@@ -73,11 +73,11 @@ class ShadedDocument:
     ----------
     name, group : str
     tokens : list of str
-        What each token stands for in the text.
+        The text that each token stands for.
     dropped : (tokens,) bool array
         True for the first tokens of sequences, which the regressions leave out.
     logs : (layers, tokens) float array
-        Log norms; NaN where a norm has none.
+        Log norms; NaN if a norm is zero or not finite.
     """
 
     name: str
@@ -90,7 +90,7 @@ class ShadedDocument:
 def chosen_documents(
     wanted: Sequence[str] | None, group_of: Mapping[str, str], corpus: str
 ) -> list[str]:
-    """Return the documents that are shown: those asked for, or the first one of each group.
+    """Return the documents to show: those requested, or the first one of each group.
 
     Parameters
     ----------
@@ -98,12 +98,12 @@ def chosen_documents(
     group_of : mapping of document to group
         In the order of the corpus.
     corpus : str
-        Its name, for messages.
+        Name of the corpus, for messages.
 
     Raises
     ------
     UserError
-        For each document that is not in the corpus.
+        With a line for each document that is not in the corpus.
     """
     if wanted is None:
         return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
@@ -117,12 +117,12 @@ def chosen_documents(
 
 
 def chosen_layer(wanted: int | None, layers: Sequence[int]) -> int:
-    """Return the place of the layer that is shown first: the one asked for, or the middle one.
+    """Return the index of the layer to show: the one requested, or the middle one.
 
     Raises
     ------
     UserError
-        For a layer that the model does not have.
+        If the model does not have the layer.
     """
     if wanted is None:
         return len(layers) // 2
@@ -135,14 +135,14 @@ def chosen_layer(wanted: int | None, layers: Sequence[int]) -> int:
 
 
 def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
-    """Return the log norms at which a layer's shades end: those of its central 99% of tokens."""
+    """Return the log norms at which a layer's shades end: the central 99% of its tokens."""
     low, high = np.nan_to_num(quantiles_of(log_norms, (TAIL, 1 - TAIL))).tolist()
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Data:
         Log norms at which the shades end.
     layers : list of int
     first : int
-        Place of the layer that the figure shows.
+        Index of the layer that the figure shows.
     site : str
     """
 
@@ -163,7 +163,7 @@ class Data:
 
 
 def reduce(inputs: NormsInputs) -> Data:
-    """Read the tokens of the chosen documents, and the scale of each layer from all of them."""
+    """Read the tokens of the chosen documents, and the scale of each layer from all documents."""
     settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)
     chosen = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
@@ -174,7 +174,7 @@ def reduce(inputs: NormsInputs) -> Data:
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
     )
     documents = []
-    # A control of few documents has not measured all of them.
+    # A control on few documents has not measured all of them.
     for name in [name for name in chosen if name in norms.groups]:
         (text,) = corpus.get_group(name)["text"]
         tokens = [
@@ -200,7 +200,7 @@ def reduce(inputs: NormsInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return how the norms of neighbours correlate within the documents, in the layer shown."""
+    """Return the correlation of neighbouring norms within documents, in the layer shown."""
     layer, pairs = data.layers[data.first], [np.empty((2, 0))]
     for one in data.documents:
         logs = np.where(one.dropped, np.nan, one.logs[data.first])
@@ -216,29 +216,28 @@ def title_of(data: Data) -> str:
     elif correlation < -WEAK:
         claim = "Large and small norms alternate"
     else:
-        claim = "Norms hardly follow the token before"
+        claim = "Norms hardly depend on the previous token's"
     return (
         f"{claim}: neighbours in the documents shown correlate at {correlation:.2f} in layer "
-        f"{layer}, 0 if order meant nothing"
+        f"{layer} (0 if order meant nothing)"
     )
 
 
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
-    """Lay tokens out in lines of a fixed width, and return their parts.
+    """Arrange tokens in lines of a fixed width and return their parts.
 
     Parameters
     ----------
     tokens : sequence of str
     width : int
-        Characters to a line.
+        Number of characters per line.
     lines : int
-        At most; what does not fit is left out, and so are lines of white space alone.
+        Largest number of lines; text that does not fit is left out, as are blank lines.
 
     Returns
     -------
     parts : list of (token, line, column, text)
-        A token has several parts where it does not fit into what is left of a line and is
-        longer than a line, or has line ends in it.
+        A token has several parts if it contains line ends, or if it is longer than a line.
     """
     parts: list[tuple[int, int, int, str]] = []
     line = column = 0
@@ -263,8 +262,8 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
 def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
     """Draw the beginnings of documents, each token shaded by its norm in one layer.
 
-    Where there is no room for all documents, the first ones are shown, and in a narrow figure
-    their groups stand above them instead of beside.
+    If there is no room for all documents, the first ones are shown. In a narrow figure their groups
+    stand above them instead of beside them.
     """
     first, layer, room = data.first, data.layers[data.first], MOST_LINES[size.name]
     documents = data.documents[: None if size is sizes.PAGE else room // FEWEST_LINES]
@@ -309,7 +308,7 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
                 axes.text(
                     left + (len(written) - len(written.lstrip())) * CHARACTER,
                     above + 0.135,
-                    # A dollar sign is no formula.
+                    # An unescaped dollar sign would begin a formula.
                     written.strip().replace("$", r"\$"),
                     family="DejaVu Sans Mono",
                     fontsize=SIZE,
@@ -330,14 +329,14 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
         pad=0.005,
     )
     notes = [
-        "Dashed: first tokens of a sequence, which the regressions leave out. The shades hold the "
-        "central 99% of the tokens of the corpus in this layer; ⏎ is a line end; blank lines are "
+        "Dashed: first tokens of a sequence, which the regressions leave out. The shades span the "
+        "central 99% of the tokens of the corpus in this layer. ⏎: a line end; blank lines are "
         "skipped."
     ]
     if beyond:
-        notes.append("Beginnings of the documents only.")
+        notes.append("Only the beginnings of the documents are shown.")
     if len(documents) < len(data.documents):
-        notes.append("The first documents only.")
+        notes.append("Only the first documents are shown.")
     if lacking:
         notes.append(f"{NO_GLYPH}: a character that the font lacks.")
     frame(figure, title, " ".join(notes))

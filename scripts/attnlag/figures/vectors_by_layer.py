@@ -1,4 +1,4 @@
-"""R² of the vector predicted by the vector before it, by layer and rank, with its controls."""
+"""R² of the vector predicted from the previous vector, by layer and rank, with its controls."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from attnlag.errors import counted
 from attnlag.figures.drawing import draw_band, frame, label_layers, mark_size, rule_values
 from attnlag.figures.files import style
 from attnlag.figures.inputs import VectorsInputs
@@ -36,10 +35,10 @@ SUBCATEGORY = "vectors"
 
 FULL = PALETTE[0]
 
-# What the vector before is held against, with its marks.
+# Predictors that the previous vector is compared with, and their styles.
 CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
     vector_fits.SCALAR: (
-        "the vector before, times one number",
+        "previous vector, times one number",
         {"color": PALETTE[1], "marker": "s"},
     ),
     vector_fits.DOCUMENT: (
@@ -53,7 +52,7 @@ CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -80,28 +79,28 @@ class Data:
 
 
 def reduce(inputs: VectorsInputs) -> Data:
-    """Return the table and what it rests on."""
+    """Return the table and its settings."""
     settings = inputs.settings
-    # Of what has no rank, it is none.
+    # Predictors without a rank have none.
     fits = inputs.fits.astype({"rank": "Int64"})
     return Data(fits, settings["alpha"], settings["products"]["lags"])
 
 
 def title_of(data: Data) -> str:
-    """Return the median R² over the layers, with the order of tokens and without."""
+    """Return the median R² over the layers, with observed and with permuted order."""
     found = data.full["r_squared"].median()
     if np.isnan(found):
         return "R² of vectors"
     permuted = data.of(vector_fits.PERMUTED)["r_squared"].median()
     return (
-        f"The vectors before predict {found:.0%} of the variance of a token's vector in the median "
+        f"Previous vectors predict {found:.0%} of the variance of a token's vector in the median "
         f"layer, {permuted:.0%} in permuted order"
     )
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw R² by layer twice: of the full rank among its controls, and of each rank."""
+    """Draw R² by layer twice: for the full rank with its controls, and for each rank."""
     ranks = sorted(map(int, data.of(vector_fits.VECTOR)["rank"].unique()))
     colours = dict(zip(ranks, [*layer_colours(len(ranks))[:-1][::-1], FULL], strict=True))
     legend = {
@@ -140,25 +139,24 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         rule_values(axes)
         axes.set_title(panel, loc="left", fontsize=9)
         if axes is among or not size.flat:
-            axes.set_ylabel("R² of unseen documents")
+            axes.set_ylabel("R² in unseen documents")
         label_layers(axes, layers)
     if not size.flat:
         among.set_xlabel("")
     sns.despine(figure)
-    documents = counted(int(data.fits["documents"].max()), "document")
     frame(
         figure,
         title,
-        f"Ridge regression of each token's vector on those before it ({spans(data.lags)}), 1 less "
-        "the squared error over that of the mean vector, each fold of documents predicted by the "
-        f"others; {documents}. Rank: dimensions that the prediction may use. Predictive "
-        "associations, not causes.",
+        f"Ridge regression of each token's vector on previous ones ({spans(data.lags)}). R² is 1 "
+        "minus the squared error divided by that of the mean vector; each fold of documents is "
+        "predicted from the others. Rank: number of dimensions that the prediction may use. "
+        "Predictive associations, not causes.",
         legends=[legend],
     )
     return figure
 
 
 def _draw_line(axes: Axes, rows: pd.DataFrame, layers: list[int], **kind: Any) -> None:
-    """Draw R² along the layers, with gaps where there is none."""
+    """Draw R² by layer, with gaps for missing values."""
     values = rows.set_index("layer")["r_squared"].reindex(layers).to_numpy(float)
     axes.plot(layers, values, **kind)

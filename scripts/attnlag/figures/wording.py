@@ -1,38 +1,37 @@
-"""Words that titles and footnotes of several figures share."""
+"""Wording shared by the titles and footnotes of several figures."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from attnlag.errors import counted
 from attnlag.figures.inputs import MOST_ROWS
 from attnlag.regression.labels import COVARIANCE, correction_text, spans
 from attnlag.regression.terms import named
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
 
-# Fits of which a title states the size of each.
+# Largest number of fits whose sizes a title states individually.
 MOST_SIZES = 3
 
-# A sum of partial autocorrelations nearer to zero is little.
+# A smaller sum of partial autocorrelations is called little.
 LITTLE_LEFT = 0.05
 
 
 def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
-    """Return the median and the range over the layers of one coefficient in each of several fits.
+    """Return the median and the range over the layers of one coefficient in several fits.
 
     Parameters
     ----------
     term : str
     estimates : mapping of name to pandas.Series
-        Coefficients over the layers. Of more than `MOST_SIZES` fits, the smallest and the largest
-        median are named.
+        Coefficients over the layers. With more than `MOST_SIZES` fits, only the smallest and the
+        largest median are stated.
 
     Returns
     -------
     text : str or None
-        None where no layer has an estimate.
+        None if no layer has an estimate.
     """
     known = {name: values.dropna() for name, values in estimates.items()}
     known = {name: values for name, values in known.items() if len(values)}
@@ -53,12 +52,12 @@ def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
 
 
 def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray) -> str:
-    """Return how much order the lags of a regression leave in its residuals.
+    """Return the order that the lags of a regression leave in its residuals, in words.
 
     Parameters
     ----------
     lags : sequence of int
-        Those that are not in the regression.
+        Lags that are not in the regression.
     layers : sequence of int
     left : (layers,) float array
         Sum of the partial autocorrelations of the residuals at these lags; NaN without a fit.
@@ -70,29 +69,26 @@ def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray)
         "Order is left in the residuals" if abs(median) >= LITTLE_LEFT else "Little order is left"
     )
     return (
-        f"{start}: partial autocorrelations at {spans(lags)} sum to {median:.2f} in the median "
-        f"layer and {left[most]:.2f} in layer {layers[most]}, 0 if the lags were enough"
+        f"{start}: partial autocorrelations at {spans(lags)} add up to {median:.2f} in the median "
+        f"layer and {left[most]:.2f} in layer {layers[most]} (0 if the lags sufficed)"
     )
 
 
 def shortened(name: str, longest: int) -> str:
-    """Return a name that has at most so many characters, cut off where it has more."""
+    """Return a name, cut off at a number of characters."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def tokens_shown(tokens: int) -> str:
-    """Return which of so many tokens a figure is made from."""
+    """Return the tokens that a figure is made from, in words."""
     return "all tokens" if tokens <= MOST_ROWS else f"a sample of {MOST_ROWS:,} tokens"
 
 
 def sample_shown(count: int, what: str) -> str:
-    """Return a sentence for figures that show a sample, or nothing."""
+    """Return a sentence for a figure that shows a sample, otherwise an empty string."""
     return f"Shown: a sample of {MOST_ROWS:,} of {count:,} {what}. " if count > MOST_ROWS else ""
 
 
-def inference_text(covariance: str, adjust: str, n_obs: int, n_documents: int) -> str:
-    """Return how uncertainty was reckoned, and from how much, for a footnote."""
-    return (
-        f"Standard errors: {COVARIANCE[covariance]}; {correction_text(adjust)}. "
-        f"{counted(n_obs, 'row')} from {counted(n_documents, 'document')}."
-    )
+def inference_text(covariance: str, adjust: str) -> str:
+    """Return the standard errors and the correction of p-values, for a footnote."""
+    return f"Standard errors: {COVARIANCE[covariance]}; {correction_text(adjust)}."

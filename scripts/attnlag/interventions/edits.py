@@ -1,7 +1,7 @@
 """Forward hooks that change adjustments.
 
-The hooks of attnlag.model.hooks only observe. These replace the vector that a sublayer adds, so
-that the rest of the forward pass depends on the new vector.
+The hooks in attnlag.model.hooks only observe. These hooks replace the vector that a sublayer adds,
+so that the rest of the forward pass depends on the new vector.
 """
 
 import threading
@@ -20,7 +20,7 @@ Receive = Callable[[int, str, torch.Tensor], object]
 
 
 def _with_first(output: Any, value: torch.Tensor) -> Any:
-    """Return a module's output with another tensor in the place of its first."""
+    """Return a module's output with its first tensor replaced."""
     return (value, *output[1:]) if isinstance(output, tuple) else value
 
 
@@ -31,7 +31,7 @@ def edited(
     change: Change,
     receive: Receive = lambda layer, site, added: None,
 ) -> Iterator[None]:
-    """Change the adjustments in forward passes of this thread, and look at what they have become.
+    """Change the adjustments in forward passes of this thread, and observe the results.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def edited(
     sites : collection of str
         Names of sites.
     change : callable
-        ``change(layer, site, added)`` returns what the site adds instead. ``added`` has any shape
-        that ends in the width: sequences and tokens may be one dimension of it.
+        ``change(layer, site, added)`` returns the replacement of ``added``, whose last dimension
+        is the width; sequences and tokens may share one dimension.
     receive : callable
-        ``receive(layer, site, added)`` is called with what came of it. What follows may write into
-        it: who keeps it copies it.
+        ``receive(layer, site, added)`` is called with the changed vectors. Later operations may
+        overwrite them, so ``receive`` must copy what it keeps.
     """
     thread = threading.get_ident()
 
@@ -73,7 +73,7 @@ def edited(
     def begin(stream: list[torch.Tensor]) -> Callable[..., None]:
         def hook(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if threading.get_ident() == thread:
-                # A copy: the block may write into it.
+                # A copy, because the block may write into it.
                 stream[:] = [(args[0] if args else kwargs["hidden_states"]).clone()]
 
         return hook
@@ -97,11 +97,11 @@ def edited(
 
 
 def log_norm(added: torch.Tensor) -> torch.Tensor:
-    """Return the log of the L2 norm of each vector, NaN where it is zero or not finite.
+    """Return the log of the L2 norm of each vector; NaN if the norm is zero or not finite.
 
-    A NaN passes no derivative back.
+    A NaN has no gradient.
     """
-    # A copy: a block may write into what its sublayers have added.
+    # A copy, because a block may write into the outputs of its sublayers.
     norm = torch.linalg.vector_norm(added.to(torch.float64, copy=True), dim=-1)
     usable = (norm > 0) & torch.isfinite(norm)
     logs = torch.where(usable, norm, 1.0).log()
@@ -111,7 +111,7 @@ def log_norm(added: torch.Tensor) -> torch.Tensor:
 def gates(
     sites: Collection[str], layers: int, shape: tuple[int, int], device: torch.device, dtype: Any
 ) -> dict[str, list[torch.Tensor]]:
-    """Return a gate of 1 for each site, layer, sequence and token: leaves of the graph."""
+    """Return gates of 1 for each site, layer, sequence and token, which are leaves of the graph."""
     return {
         site: [
             torch.ones(shape, device=device, dtype=dtype, requires_grad=True) for _ in range(layers)

@@ -1,4 +1,4 @@
-"""The table of effects: a row per document, source, part of speech, target, lag, intervention."""
+"""The table of effects by document, source, part of speech, target, lag and intervention."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ SCHEMA = pa.schema(
         ("lag", pa.int32()),
         ("intervention", pa.dictionary(pa.int32(), pa.string())),
         ("alpha", pa.float64()),
-        # Of the token that is changed; null for the derivative.
+        # Part of speech of the changed token; null for the derivative.
         ("upos", pa.dictionary(pa.int32(), pa.string())),
         ("positions", pa.int64()),
         ("effect_sum", pa.float64()),
@@ -37,16 +37,16 @@ def table(
 ) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
-    Those of finite interventions are kept apart by part of speech.
+    The effects of finite interventions are summed separately for each part of speech.
 
     Parameters
     ----------
     derivatives : mapping of (str, int) to Sums
         By document and window, in the order of the corpus.
     finite : mapping of (str, int) to Effect
-        Likewise.
+        By document and window, in the order of the corpus.
     probes : int
-        Number of vectors of signs behind each sum of derivatives.
+        Number of sign vectors in each sum of derivatives.
     """
     sums: dict[tuple[Any, ...], list[float]] = {}
 

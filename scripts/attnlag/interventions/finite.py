@@ -2,8 +2,8 @@
 
 The names are those of activation patching. *Scale* multiplies the adjustment by a factor, *zero*
 and *mean* ablate it (to zero, or to the mean of the site and layer over the documents), and
-*resample* puts the adjustment of a token of another document in its place. One token of one layer
-at a time is changed; all changes of it run in one batch with the unchanged sequence.
+*resample* replaces it by the adjustment of a token of another document. One token in one layer is
+changed at a time; all its changes run in one batch with the unchanged sequence.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from attnlag.model.architectures import BlockModules
 
 Make = Callable[[torch.Tensor], torch.Tensor]
 
-# What stands for a target site where the target is the prediction of the next token.
+# Names of the target site if the target is the prediction of the next token.
 SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
 
 
@@ -36,17 +36,16 @@ class Effect(NamedTuple):
     source_site : str
     source_layer : int
     target_site : str
-        Or ``SURPRISAL`` or ``DIVERGENCE``.
+        A site, ``SURPRISAL`` or ``DIVERGENCE``.
     target_layer : int or None
-        None where the target is the prediction of the next token.
+        None if the target is the prediction of the next token.
     intervention : str
     alpha : float
-        Factor of a scale; NaN otherwise.
+        Factor of scaling; NaN otherwise.
     effects : (distances,) float array
-        Change of the log norm, of the surprisal in nats, or the divergence in nats; NaN where
-        there is none.
+        Change of the log norm or of the surprisal (nats), or divergence (nats); NaN if undefined.
     upos : str or None
-        Part of speech of the token that is changed, where it was asked for.
+        Part of speech of the changed token, if requested.
     """
 
     source_site: str
@@ -60,7 +59,7 @@ class Effect(NamedTuple):
 
 
 class Vectors:
-    """Adjustments to put in place of others, collected on the way through the documents.
+    """Replacement adjustments, collected while the documents are processed.
 
     Parameters
     ----------
@@ -68,9 +67,9 @@ class Vectors:
         Token ids by document and window.
     settings : EffectsSettings
     layers : sequence of int
-        That are intervened on.
+        Layers that are intervened on.
     tags : mapping of (str, int) to sequence of str, optional
-        Part of speech of each token, by document and window: strata of the tokens.
+        Part of speech of each token, by document and window, used as strata.
 
     Attributes
     ----------
@@ -91,7 +90,7 @@ class Vectors:
         self.sums: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
         self.counts: dict[Key, int] = {}
         self.held: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
-        # In the first window of each document: it is there for all of them.
+        # Tokens are drawn from the first window, which every document has.
         self.places = {
             key: sampling.positions(
                 settings.seed,
@@ -107,7 +106,7 @@ class Vectors:
         }
 
     def receive(self, batch: Batch, layer: int, site: str, added: torch.Tensor) -> None:
-        """Take from a batch what its documents contribute."""
+        """Add the contributions of a batch of documents."""
         if layer not in self.layers or site not in self.settings.source_sites:
             return
         rows = added.detach().reshape(*batch.real.shape, -1)
@@ -121,13 +120,13 @@ class Vectors:
     def mean(self, site: str, layer: int) -> torch.Tensor:
         """Return the mean adjustment over all tokens of the documents."""
         sums = self.sums[site, layer]
-        # In one order, whatever that of the batches was.
+        # Summed in a fixed order, independent of the order of the batches.
         order = sorted(sums)
         total = torch.stack([sums[key] for key in order]).sum(0)
         return total / sum(self.counts[key] for key in order)
 
     def other(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
-        """Return the adjustment to a token of the next document; None if there is no other."""
+        """Return the adjustment of a token of the next document; None if there is no other."""
         held = self.held[site, layer]
         order = [other for other in self.places if other in held]
         if key not in order or len(order) < 2:
@@ -138,7 +137,7 @@ class Vectors:
 def variants(
     settings: EffectsSettings, vectors: Vectors, site: str, layer: int, key: Key
 ) -> list[tuple[str, float, Make]]:
-    """Return the interventions on an adjustment: kind, factor, and what they make of it."""
+    """Return the interventions on an adjustment: kind, factor and changed vector."""
     found: list[tuple[str, float, Make]] = []
     for kind in settings.interventions:
         if kind == "scale":
@@ -212,7 +211,7 @@ def effects_at(
 
     for (target, at), logs in found.items():
         moved = logs[1:] - logs[:1]
-        # Nothing is left of what was set to zero: its log has no size.
+        # The norm of an adjustment set to zero has no logarithm.
         add(target, at, moved.numpy())
     if getattr(output, "logits", None) is not None:
         logits = output.logits[:, -(len(part) - token) :].double().log_softmax(-1)
@@ -248,9 +247,9 @@ def effects(
         Token ids by document and window.
     settings : EffectsSettings
     vectors : Vectors
-        What adjustments are replaced by.
+        Replacements of adjustments.
     threads : int
-        Sequences side by side on CPU, a thread each.
+        Number of sequences run in parallel on CPU, one thread each.
     progress : callable
         Called with the number of tokens done after each sequence.
     """

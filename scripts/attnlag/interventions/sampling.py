@@ -1,6 +1,6 @@
 """Choice of layers, documents and tokens for interventions, and random signs of the derivative.
 
-All draws are seeded by the document's id, so that shards and batches change nothing.
+All draws are seeded by the document's id, so that they do not depend on shards and batches.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from attnlag.regression.properties import CLASSES, read_property
 
 
 def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
-    """Return layers of a model: those named, all, or a number of them spread over depth.
+    """Return layers of a model: a list, all, or a number of layers spread over depth.
 
-    If a number is given, the last one is the last layer; the others divide the depth evenly.
+    A given number of layers includes the last layer and divides the depth evenly.
 
     Raises
     ------
     UserError
-        If the model lacks a layer that is named.
+        If the model lacks a listed layer.
     """
     if wanted == "all":
         return list(range(layers))
@@ -33,7 +33,7 @@ def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> 
         return [layers * (part + 1) // parts - 1 for part in range(parts)]
     if absent := [layer for layer in wanted if layer >= layers]:
         raise UserError(
-            f"layers to intervene on or to look at: found {layer}, expected layers of this model: "
+            f"layers to intervene on or to observe: found {layer}, expected layers of this model: "
             f"0 to {layers - 1}"
             for layer in absent
         )
@@ -43,8 +43,8 @@ def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> 
 def chosen_sources(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return the layers that finite interventions change.
 
-    If a number is given, the layers divide the depth evenly and leave out the last layer, which
-    no later layer follows. A model of one layer has no other.
+    A given number of layers divides the depth evenly and excludes the last layer, which no layer
+    follows, unless it is the only layer.
     """
     if not isinstance(wanted, int) or wanted >= layers:
         return chosen_layers(wanted, layers)
@@ -68,7 +68,7 @@ def sequences_of(
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the token ids of documents in a tokens file, by document and window.
 
-    At most so many tokens of a document, from its beginning.
+    At most the given number of tokens of each document is returned, from its beginning.
     """
     table = pq.read_table(
         path,
@@ -87,7 +87,7 @@ def sequences_of(
 
 
 def generator(seed: int, document: str, *numbers: int) -> np.random.Generator:
-    """Return a generator of random numbers that belongs to a document."""
+    """Return the random number generator of a document."""
     digest = hashlib.sha256(document.encode("utf-8", "surrogatepass")).digest()
     return np.random.default_rng([seed, *numbers, *digest])
 
@@ -121,16 +121,16 @@ def positions(
     count: int,
     tags: Sequence[str] | None = None,
 ) -> list[int]:
-    """Return tokens of a sequence to intervene on, drawn from those with ``lags`` tokens behind.
+    """Return tokens of a sequence to intervene on, drawn from those followed by ``lags`` tokens.
 
-    In a sequence too short for that, from all. With ``tags`` parts of speech are strata: tokens are
-    put in the order of their tags, at random within each, and every so many-th is taken from a
-    random start. Each tag is drawn in proportion to its tokens, and each token is as likely as any
-    other, so that means over the tokens drawn need no weights (Cochran 1977, section 8).
+    If the sequence is too short, they are drawn from all tokens. With ``tags``, parts of speech are
+    strata of a systematic sample: tokens are sorted by tag, randomly within each, and taken at
+    equal steps from a random start. Tags are sampled in proportion to their tokens and all tokens
+    are equally likely, so means over the sample need no weights (Cochran 1977, section 8).
     """
     last = tokens - lags if tokens - lags > first else tokens
     allowed = np.arange(first, last)
-    # Another stream than that of the signs.
+    # This stream differs from that of the signs.
     rng = generator(seed, document, window, 1)
     order = rng.permutation(allowed)
     if tags is None or count >= len(order):

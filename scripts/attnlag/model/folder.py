@@ -18,7 +18,7 @@ log = logging.getLogger("attnlag")
 
 SETTINGS_FILES = ("config.json", "generation_config.json")
 
-# One of these must be there; without it there is no vocabulary.
+# A folder needs one of these files, which contain the vocabulary.
 VOCABULARY_PATTERNS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
 TOKENIZER_PATTERNS = (
     *VOCABULARY_PATTERNS,
@@ -46,10 +46,10 @@ OFFLINE_ADVICE = (
 
 
 def verify_folder(folder: str | Path) -> dict[str, Any]:
-    """Check that a folder is one that ``fetch_model`` made and that its files are all there.
+    """Check that ``fetch_model`` created a folder and that the folder is complete.
 
-    Names and sizes are compared, which costs next to nothing at the start of a stage, and the
-    digests of files that were written after the record was.
+    Names and sizes are compared, which is fast, and also the digests of files that are newer than
+    the record.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        ``source.json`` or a listed file is missing, or a file is not the one that was fetched.
+        If ``source.json`` or a listed file is missing, or a file has changed since it was fetched.
     """
     folder = Path(folder)
     advice = "run 'snakemake --forcerun fetch_model' to make the folder anew"
@@ -84,22 +84,22 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
 
 
 def choose_files(names: Iterable[str], where: str) -> list[str]:
-    """Return the files to take from a folder or repository that holds ``names``.
+    """Return the files to take from a folder or repository with the given ``names``.
 
-    They are the config, the tokenizer files and either the index of sharded weights (the
-    shards follow from it, see ``shard_names``) or ``model.safetensors``; all at the top level.
+    They are the config, the tokenizer files and either ``model.safetensors`` or the index of
+    sharded weights (which names the shards, see ``shard_names``), all at the top level.
 
     Parameters
     ----------
     names : iterable of str
-        File names, with ``/`` for those in subfolders, which are passed over.
+        File names; those in subfolders contain ``/`` and are ignored.
     where : str
-        What the folder is called in messages.
+        Name of the folder in messages.
 
     Raises
     ------
     UserError
-        The config, the weights as safetensors or the tokenizer is missing.
+        If the config, the weights as safetensors or the tokenizer is missing.
     """
     top = sorted(name for name in set(names) if "/" not in name and "\\" not in name)
 
@@ -130,7 +130,7 @@ def shard_names(index: Path, where: str) -> list[str]:
     Raises
     ------
     UserError
-        The index is not one, or names something that is no plain safetensors file.
+        If the index is invalid, or a name in it is not a plain name of a safetensors file.
     """
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -151,23 +151,23 @@ def take_files(
     where: str,
     place: Callable[[Path, Path], object] = shutil.copyfile,
 ) -> None:
-    """Put the files of a model into a folder, see `choose_files`.
+    """Put the files of a model (see `choose_files`) into a folder.
 
     Parameters
     ----------
     source : Path
-        The folder that has them.
+        The folder with the files.
     folder : Path
         The folder to fill.
     where : str
-        What the source is called in messages.
+        Name of the source in messages.
     place : callable
-        Function that makes the second path from the first.
+        Copies or links the first path to the second.
 
     Raises
     ------
     UserError
-        A part of the model is missing.
+        If a part of the model is missing.
     """
     names = {entry.name for entry in source.iterdir() if entry.is_file()}
     chosen = choose_files(names, where)
@@ -188,7 +188,7 @@ def sha256_of(path: Path) -> str:
 
 
 def digest_of(digests: Mapping[str, str]) -> str:
-    """Return one SHA-256 for a set of files: that of their sorted ``name sha256`` lines."""
+    """Return the SHA-256 of a set of files: that of their sorted ``name sha256`` lines."""
     lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 

@@ -21,7 +21,7 @@ from attnlag.model.folder import WEIGHTS
 
 log = logging.getLogger("attnlag")
 
-# Bytes of a value of each kind in a GGUF header. Of strings and arrays the value itself tells.
+# Bytes of a value of each kind in a GGUF header; strings and arrays state their own lengths.
 VALUE_BYTES = {0: 1, 1: 1, 7: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 10: 8, 11: 8, 12: 8}
 UINT32, STRING, ARRAY = 4, 8, 9
 
@@ -31,7 +31,8 @@ Change = Callable[[np.ndarray, str, Any], np.ndarray]
 def _halves(weights: np.ndarray, name: str, config: Any) -> np.ndarray:
     """Return the rows of queries and keys in the order of transformers.
 
-    Rotary embeddings turn neighbouring rows there, and in transformers the halves of a head.
+    Rotary embeddings rotate neighbouring rows in GGUF files, but the halves of a head in
+    transformers.
     """
     heads = {".attn_q.": config.num_attention_heads, ".attn_k.": config.num_key_value_heads}
     for part, count in heads.items():
@@ -42,7 +43,7 @@ def _halves(weights: np.ndarray, name: str, config: Any) -> np.ndarray:
 
 
 def _less_one(weights: np.ndarray, name: str, _: Any) -> np.ndarray:
-    """Return the gains of norms as transformers has them, which adds one to them itself."""
+    """Return the gains of norms minus one, because transformers adds one to them."""
     return weights - 1 if name.endswith("norm.weight") else weights
 
 
@@ -50,8 +51,8 @@ def _as_it_is(weights: np.ndarray, _: str, __: Any) -> np.ndarray:
     return weights
 
 
-# Architectures whose tensors are taken over one by one: what transformers calls the model, and what
-# is done to a tensor. Tests hold each to what transformers' own loader makes of the same file.
+# Architectures whose tensors are converted one by one, with the name of the model in transformers
+# and the conversions of tensors. Tests compare each with transformers' own loader.
 DIRECT: dict[str, tuple[str, Change]] = {
     "llama": ("llama", _halves),
     "qwen2": ("qwen2", _as_it_is),
@@ -65,24 +66,24 @@ DIRECT: dict[str, tuple[str, Change]] = {
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors.
 
-    Needs no network. The quantised weights are expanded, so the folder is several times the
-    size of the file. The architectures of ``DIRECT`` take seconds and no more memory than their
-    largest tensor; others take transformers' loader.
+    This needs no network. Quantised weights are expanded, so the folder is several times as large
+    as the file. The architectures in ``DIRECT`` take seconds and no more memory than their largest
+    tensor; others are converted by transformers' loader.
 
     Parameters
     ----------
     gguf : Path
         The file, with any name.
     folder : Path
-        Where weights, config and tokenizer are written.
+        Folder for weights, config and tokenizer.
 
     Raises
     ------
     UserError
-        transformers cannot read the file, or it lacks a part of the model.
+        If transformers cannot read the file, or a part of the model is missing.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        # transformers would also read other files that lie beside this one.
+        # transformers would also read other files in the same folder.
         alone, short = Path(temporary) / "alone", Path(temporary) / "short"
         alone.mkdir()
         short.mkdir()
@@ -98,15 +99,15 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
 
 def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
-    """Write a GGUF file with what another one states, except its vocabulary, and no weights.
+    """Write a copy of a GGUF file's header without the vocabulary, and without weights.
 
-    Libraries go through a vocabulary token by token, whatever they are asked for: seconds each
-    time. Where the weights were there is a hole.
+    Libraries parse the vocabulary token by token on every access, which takes seconds. The weights
+    are replaced by a hole in the file.
 
     Returns
     -------
     moved : int
-        Difference between the places of a tensor in ``gguf`` and in ``short``, in bytes.
+        Difference between the offsets of a tensor in ``gguf`` and in ``short``, in bytes.
     """
     with gguf.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -115,7 +116,7 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
         return int(struct.unpack_from(f"<{form}", data, at)[0])
 
     def end_of(kind: int, at: int) -> int:
-        """Return where a value ends that begins at ``at``."""
+        """Return the end of the value that begins at ``at``."""
         if kind == STRING:
             return at + 8 + number("Q", at)
         if kind != ARRAY:
@@ -144,7 +145,7 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
             tokens = number("Q", value + 4)
         if not (kind == ARRAY and key.startswith("tokenizer.")):
             kept[key] = data[start:at]
-    # What most files leave to be counted.
+    # Most files do not state the size of the vocabulary.
     size = f"{architecture}.vocab_size"
     if tokens and size not in kept:
         name = size.encode()
@@ -163,9 +164,9 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
 
 
 def _checked_header(path: Path) -> Any:
-    """Return a reader of a GGUF file; refuse one that states more layers than it has tensors.
+    """Return a reader of a GGUF file, after checking that it has at least one tensor per layer.
 
-    transformers makes layers one by one, before there are weights to compare them with.
+    transformers creates layers one by one before it compares them with the weights.
     """
     from gguf import GGUFReader
 
@@ -184,20 +185,20 @@ def _checked_header(path: Path) -> Any:
 def _convert_directly(
     alone: Path, short: Path, header: Any, architecture: str, data_moved: int, folder: Path
 ) -> bool:
-    """Convert a model of a known architecture, tensor by tensor; return whether it is one.
+    """Convert a model tensor by tensor if its architecture is known; return whether it is.
 
     Parameters
     ----------
     alone, short : Path
-        Folders that hold the file, and the file without its vocabulary.
+        Folders with the file, and with the file without its vocabulary.
     header : gguf.GGUFReader
-        Of the short file.
+        Reader of the short file.
     architecture : str
-        The one that the file states.
+        Architecture stated in the file.
     data_moved : int
         From `_leave_out_vocabulary`.
     folder : Path
-        Where the model is written.
+        Folder for the model.
     """
     import gguf
     import torch
@@ -221,14 +222,14 @@ def _convert_directly(
             model = AutoModelForCausalLM.from_config(
                 config, dtype=torch.float32, trust_remote_code=False
             )
-        # As AutoTokenizer chooses it, which would go through the vocabulary for the config.
+        # The choice of AutoTokenizer, which itself would parse the vocabulary for the config.
         kind: Any = TOKENIZER_MAPPING.get(type(config), PreTrainedTokenizerFast)
         tokenizer = kind.from_pretrained(alone, **source)
     (number,) = (n for n, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(number, config.num_hidden_layers)
     held = {tensor.name: tensor for tensor in header.tensors}
     tensors, missing = {}, []
-    # Of tied weights, the first.
+    # The first of tied weights.
     for name, parameter in model.named_parameters():
         path, _, suffix = name.rpartition(".")
         found = names.get_name(path)
@@ -267,7 +268,7 @@ def _convert_directly(
 def _write_safetensors(
     path: Path, shapes: Mapping[str, Iterable[int]], tensors: Iterable[np.ndarray]
 ) -> None:
-    """Write float32 tensors, sorted by name, as they come: not all of them fit in memory."""
+    """Write float32 tensors, sorted by name, one by one, because they may not all fit in memory."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in sorted(shapes):
@@ -282,7 +283,7 @@ def _write_safetensors(
 
 
 def _convert_by_loading(alone: Path, file: str, folder: Path) -> None:
-    """Convert a model as transformers loads it from the file ``file`` of the folder ``alone``."""
+    """Convert a model with transformers' loader from the file ``file`` in the folder ``alone``."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -297,13 +298,13 @@ def _convert_by_loading(alone: Path, file: str, folder: Path) -> None:
                 alone, dtype=torch.float32, output_loading_info=True, **source
             )
     quantised, loading = loaded
-    # transformers fills what a file lacks with random numbers.
+    # transformers fills missing tensors with random numbers.
     if missing := sorted(loading["missing_keys"]):
         raise UserError(_lacking(file, missing))
     log.info("%s: writing the weights", file)
     with quiet_transformers():
-        # transformers refuses to save a model that it loaded from GGUF. A new model of the same
-        # config can be saved; it takes the tensors over without a second copy in memory.
+        # transformers refuses to save a model loaded from GGUF. A new model of the same config can
+        # be saved; it takes over the tensors without a second copy in memory.
         settings = quantised.config.to_dict()
         settings.pop("quantization_config", None)
         with torch.device("meta"):
@@ -322,14 +323,14 @@ def _lacking(file: str, missing: list[str]) -> str:
 
 
 def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    # transformers would save that this process does without a network.
+    # transformers would save the setting that forbids the network in this process.
     tokenizer.init_kwargs["local_files_only"] = False
     with quiet_transformers():
         tokenizer.save_pretrained(folder)
 
 
 def share_weights(folder: Path) -> None:
-    """Give saved weights, which come out readable by their owner only, the rights of the config."""
+    """Give saved weights, which only their owner can read, the permissions of the config."""
     rights = (folder / "config.json").stat().st_mode & 0o777
     for path in folder.glob("*.safetensors"):
         path.chmod(rights)
@@ -337,16 +338,16 @@ def share_weights(folder: Path) -> None:
 
 @contextlib.contextmanager
 def quiet_transformers(bars: bool = False) -> Iterator[None]:
-    """Keep transformers' advice off the terminal, and its progress bars unless they are wanted.
+    """Suppress transformers' warnings and, unless requested, its progress bars.
 
-    Errors still raise.
+    Errors are still raised.
     """
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        # One of its progress bars heeds no setting, but all of them go to standard error.
+        # One of its progress bars ignores the settings, but all of them use standard error.
         hidden = contextlib.nullcontext() if bars else contextlib.redirect_stderr(io.StringIO())
         with hidden:
             yield

@@ -1,4 +1,4 @@
-"""Forward hooks that observe adjustments, and the proof that nothing else is added."""
+"""Forward hooks that observe adjustments, and the proof that a block adds nothing else."""
 
 import math
 import threading
@@ -14,20 +14,20 @@ from attnlag.model.architectures import PARTS, BlockModules
 
 REGISTERING = threading.Lock()
 
-# Beside the parts of a block, what `watched` can give: the vectors that the block receives.
+# Name under which `watched` gives the vectors that a block receives, besides its parts.
 STREAM = "stream"
 
-# The proof's bound on |input + attention + MLP - output| / |output|, per token. Rounding alone
-# leaves a few units in the last place of the stream's precision.
+# Bound of the proof on |input + attention + MLP - output| / |output| per token. Rounding leaves a
+# few units in the last place of the stream's precision.
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 
 class NoVectors(Exception):
-    """A module gave something else than a vector for each token; says what."""
+    """A module returned something other than one vector per token; the message says what."""
 
 
 def first_tensor(output: Any) -> torch.Tensor:
-    """Return a module's output itself where it is the first of several (attention weights, say)."""
+    """Return the first of a module's outputs, if it has several, such as attention weights."""
     return output[0] if isinstance(output, tuple | list) else output
 
 
@@ -39,9 +39,10 @@ def stream_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
     """Return a function that copies the rows of a module's output that are tokens, not padding.
 
-    A copy, because what follows may write into the output: Falcon adds the one sublayer's to
-    the other's in place. Sequences and tokens may be one dimension of it, as in OPT. Which rows
-    they are is found once: a GPU would wait for the answer in every layer.
+    The rows are copied because later operations may overwrite the output: Falcon adds the output
+    of one sublayer to that of the other in place. Sequences and tokens may share one dimension, as
+    in OPT. The row indices are computed once, because a GPU would otherwise synchronise in every
+    layer.
     """
     places = mask.flatten().nonzero().squeeze(1)
     on = {places.device: places}
@@ -68,9 +69,9 @@ def watched(
     receive: Callable[[int, str, torch.Tensor], object],
     parts: Collection[str] = PARTS,
 ) -> Iterator[None]:
-    """Call ``receive(layer, part, vectors)`` for what the sublayers add in a forward pass.
+    """Call ``receive(layer, part, vectors)`` with the outputs of sublayers in a forward pass.
 
-    Only in passes of the thread that enters this: those of others may run beside it.
+    Only passes of the thread that enters this context are observed; others may run in parallel.
 
     Parameters
     ----------
@@ -81,8 +82,8 @@ def watched(
     receive : callable
         ``part`` is one of ``parts``; ``vectors`` is (tokens, width), in the order of the mask.
     parts : collection of str
-        Those of ``PARTS`` that are watched, and ``STREAM`` for what each block receives; the
-        others are not copied.
+        The observed ones of ``PARTS``, and ``STREAM`` for the input of each block; others are not
+        copied.
     """
     real_tokens = selector(mask)
 
@@ -98,8 +99,8 @@ def watched(
         return hook
 
     def stream_hook_of(layer: int) -> Callable[..., None]:
-        # Passes of other threads may call this while it is put in place or taken away, when torch
-        # does not know yet, or any more, that it is to get the keywords.
+        # Passes of other threads may call this hook while it is being registered or removed, when
+        # torch does not pass the keywords.
         def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
             if threading.get_ident() == thread:
                 receive(layer, STREAM, real_tokens(stream_of(args, kwargs or {})))
@@ -107,7 +108,7 @@ def watched(
         return hook
 
     with ExitStack() as hooks:
-        # Two hooks that are registered at once may get the same number, and one be lost.
+        # Two hooks registered concurrently may get the same id, and one would be lost.
         with REGISTERING:
             for layer, block in enumerate(blocks):
                 if STREAM in parts:
@@ -125,15 +126,15 @@ def watched(
 
 @dataclass
 class Evidence:
-    """What one layer's block did in a forward pass.
+    """Observations of one layer's block in a forward pass.
 
     Attributes
     ----------
     seen : tuple of str
-        The parts that were seen between the block's input and its output.
+        The parts observed between the block's input and its output.
     error : float
-        The largest ||input + parts - output|| / ||output|| over the tokens; NaN where numbers
-        are not finite.
+        The largest ||input + parts - output|| / ||output|| over the tokens; NaN if values are not
+        finite.
     """
 
     seen: tuple[str, ...]
@@ -142,7 +143,7 @@ class Evidence:
 
 @contextmanager
 def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterator[list[Evidence]]:
-    """Measure in one forward pass how well the adjustments explain each block.
+    """Measure the error of the residual identity of each block in one forward pass.
 
     Parameters
     ----------
@@ -175,10 +176,10 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
             if added.shape != gap.shape:
                 raise NoVectors(f"vectors of {added.shape[1]} from {part} in a stream of {width}")
             gap += added.to(result.device)
-        # The larger of the two streams: a block may cancel most of what comes in.
+        # Relative to the larger of both streams, because a block may cancel most of its input.
         size = torch.maximum(stream.norm(dim=-1), result.norm(dim=-1))
         seen = tuple(part for part, _ in parts[1:])
-        # A token that is zero, and that nothing is added to, has no gap.
+        # A zero vector to which nothing is added has no error.
         errors = gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)
         evidence.append(Evidence(seen, float(errors.max())))
         parts.clear()
@@ -200,10 +201,10 @@ def check_identity(
     model_type: str,
     name: str = "NAME",
 ) -> float:
-    """Return the largest error of `residual_identity`; refuse a model that fails the proof.
+    """Return the largest error of `residual_identity`; raise UserError if the proof fails.
 
-    Every block must have run once, and in it both of its parts once: without them the identity
-    would say nothing about them.
+    Every block must have run once, and each of its parts once within it. Otherwise the identity
+    says nothing about them.
     """
     bound = TOLERANCE[dtype]
     for layer, found in enumerate(evidence):
@@ -228,7 +229,7 @@ def check_identity(
 
 
 def problems_of(evidence: list[Evidence], blocks: list[BlockModules], bound: float) -> list[str]:
-    """Return what keeps the evidence of a pass from being a proof, a few words for each layer."""
+    """Return why the observations of a pass are not a proof, in a few words per layer."""
     problems = []
     if len(evidence) != len(blocks):
         problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")

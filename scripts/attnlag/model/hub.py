@@ -33,9 +33,9 @@ HUB_TIMEOUT_SECONDS = 30
 
 
 def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` from a repository of the hub, through the hub client's own cache.
+    """Fill ``folder`` from a repository of the hub, through the cache of the hub's client.
 
-    Only the files that `take_files` takes are downloaded.
+    Only the files that `take_files` needs are downloaded.
 
     Returns
     -------
@@ -56,10 +56,10 @@ def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _commit_and_licence(repository: str, revision: str) -> tuple[str, str | None]:
-    """Return what the hub says of a revision.
+    """Return the hub's information on a revision.
 
-    When it says nothing, a commit may still be in the client's cache. A branch or tag may not:
-    what it points to now is not known here.
+    If the hub cannot be reached, a commit may still be in the client's cache. A branch or tag
+    cannot be used, because its current commit is unknown.
     """
     from huggingface_hub import HfApi
 
@@ -72,17 +72,17 @@ def _commit_and_licence(repository: str, revision: str) -> tuple[str, str | None
             raise
         log.info("%s; looking for this commit in the local cache", _first_line(error))
         return revision, None
-    # It becomes part of a path in the cache.
+    # The commit becomes part of a path in the cache.
     if not re.fullmatch(COMMIT_PATTERN, info.sha or ""):
         raise ValueError("no commit in the facts of the repository")
     return str(info.sha), getattr(info.card_data, "license", None)
 
 
 def _downloaded(repository: str, commit: str, patterns: Sequence[str]) -> Path:
-    """Return the folder of a commit in the client's cache, once these files are in it."""
+    """Return the folder of a commit in the client's cache, with these files downloaded."""
     from huggingface_hub import snapshot_download
 
-    # A file that was in the cache may be damaged: a second attempt replaces it.
+    # A cached file may be damaged; a second attempt replaces it.
     for force_download in (False, True):
         snapshot = Path(
             snapshot_download(
@@ -104,10 +104,10 @@ def _downloaded(repository: str, commit: str, patterns: Sequence[str]) -> Path:
 
 
 def _is_damaged(path: Path) -> bool:
-    """Tell whether a file of the cache has another content than the hub stated for it.
+    """Return whether a cached file differs from the content that the hub stated.
 
-    The client compares sizes only. Its cache names a large file by its SHA-256, and a small one
-    by the digest that git gives it.
+    The client compares only sizes. Its cache names large files by SHA-256 and small files by their
+    git digest.
     """
     blob = path.resolve()
     if re.fullmatch("[0-9a-f]{64}", blob.name):
@@ -122,11 +122,11 @@ def _is_damaged(path: Path) -> bool:
 def _place(cached: Path, target: Path) -> None:
     """Put a file of the hub's cache into the folder.
 
-    Weights become a hard link where that is possible: they are large, and nothing edits them
-    in place. The small text files are copied, since people do edit those.
+    Weights become hard links if possible, because they are large and are not edited in place.
+    Small text files are copied, because users may edit them.
     """
     if is_weights(target.name):
-        # It fails on another file system, or on one without hard links.
+        # Linking fails across file systems, or on one without hard links.
         with contextlib.suppress(OSError):
             os.link(cached.resolve(), target)
             return
@@ -135,7 +135,7 @@ def _place(cached: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _problems_in_words(repository: str, revision: str) -> Iterator[None]:
-    """Turn what the hub's client raises into one sentence for the user."""
+    """Turn errors of the hub's client into one sentence for the user."""
     from huggingface_hub import constants, errors
 
     endpoint = constants.ENDPOINT
@@ -150,7 +150,7 @@ def _problems_in_words(repository: str, revision: str) -> Iterator[None]:
     }
     try:
         yield
-    # The client passes on what the libraries below it raise, and what no hub answers.
+    # The client also raises errors of its libraries and of unexpected answers.
     except (OSError, ValueError, TypeError, KeyError, errors.HTTPError) as error:
         if is_disk_full(error):
             raise

@@ -1,7 +1,7 @@
 """Loading a model: its devices, its precision, and whether it fits into memory.
 
-Sizes come from the model's config and the headers of its weights files, so that a model too
-large for this machine is refused before any of its weights are read.
+Sizes come from the model's config and the headers of its weights files, so that a model that is
+too large for this machine is refused before any weights are read.
 """
 
 import logging
@@ -21,7 +21,7 @@ from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
 
-# What safetensors calls the precisions that a model can be run in.
+# Names in safetensors of the precisions in which a model can run.
 STORED = {
     "F64": torch.float32,
     "F32": torch.float32,
@@ -29,13 +29,13 @@ STORED = {
     "F16": torch.float16,
 }
 
-# Left free on each device beside weights and activations: in main memory for the vectors that
-# wait to be written, on a GPU for the workspace of its kernels.
+# Bytes to leave free on each device besides weights and activations: in main memory for vectors
+# that wait to be written, on a GPU for the workspace of kernels.
 HEADROOM = 512 * 2**20
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing one is an error."""
+    """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing device is an error."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = torch.device(device)
@@ -53,30 +53,30 @@ def load_model(
     batch_tokens: int = 4096,
     head: bool = False,
 ) -> torch.nn.Module:
-    """Return the trunk of a model, without its language-model head, ready for inference.
+    """Return the trunk of a model (without the language-model head), ready for inference.
 
     Parameters
     ----------
     folder : path
         A Hugging Face folder with safetensors, in one file or in shards.
     device : torch.device
-        Where to run it. On ``cuda`` without a number, a model that fits on no single GPU is
-        spread over all of them.
+        Device of the model. On ``cuda`` without a number, a model that does not fit on a single
+        GPU is spread over all GPUs.
     dtype : {"auto", "float32", "bfloat16", "float16"}
-        ``auto`` is float32 on CPU and the weights' own on CUDA.
+        ``auto`` is float32 on CPU and the precision of the weights on CUDA.
     attention : {"auto", "sdpa", "eager"}
         The implementation of attention; ``auto`` leaves it to transformers.
     batch_tokens : int
-        Tokens in one forward pass, for which memory must be left.
+        Tokens in one forward pass, for which memory is reserved.
     head : bool
-        Whether the whole model is returned, head and all; its trunk is its ``base_model``.
+        Whether to return the whole model with its head; its trunk is its ``base_model``.
 
     Raises
     ------
     UserError
-        If the model does not fit in the memory that is free, if its architecture lacks that
-        implementation of attention, or if weights of the trunk are missing from the checkpoint
-        (transformers would make them up).
+        If the model does not fit into free memory, if its architecture lacks the implementation
+        of attention, or if weights of the trunk are missing from the checkpoint (transformers
+        would initialise them at random).
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
@@ -85,8 +85,8 @@ def load_model(
     used = sorted(set(places.values()))
     if len(used) > 1:
         log.info("%s is spread over %s", folder.name, ", ".join(used))
-    # Without a map the weights come to main memory. With one, transformers reads them straight
-    # into the memory of each GPU, and accelerate moves the stream from one to the next.
+    # Without a map the weights are loaded into main memory. With a map, transformers reads them
+    # directly into each GPU, and accelerate moves the stream from one GPU to the next.
     device_map = None if device.type == "cpu" else places
     return load_trunk(folder, precision, device_map, attention, head)
 
@@ -98,13 +98,10 @@ def load_trunk(
     attention: str = "auto",
     head: bool = False,
 ) -> torch.nn.Module:
-    """Return the trunk of a model in one precision, on the devices of a map of its modules.
-
-    With ``head``, the whole model.
-    """
+    """Return the trunk of a model, or with ``head`` all of it, on the devices of a map."""
     kind = class_with_head(config_of(folder)) if head else AutoModel
-    # Weights of the head are left over, which is meant; missing ones are told below.
-    # It refuses an implementation of attention that the architecture lacks.
+    # Weights of the head may be left over; missing weights are reported below.
+    # transformers refuses an implementation of attention that the architecture lacks.
     problem = f"{folder}: transformers cannot load the model"
     with told_as(problem, (ValueError, ImportError)), quiet_transformers():
         model, loading = kind.from_pretrained(
@@ -127,7 +124,7 @@ def load_trunk(
 
 
 def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
-    """Return the precision for ``auto`` (float32 on CPU, the weights' own on CUDA) or a name."""
+    """Return a precision by name; ``auto`` is float32 on CPU, that of the weights on CUDA."""
     if dtype != "auto":
         return getattr(torch, dtype)
     return torch.float32 if device.type == "cpu" else stored_dtype(folder)
@@ -139,7 +136,7 @@ def stored_dtype(folder: Path) -> torch.dtype:
     Raises
     ------
     UserError
-        If it is none that a model can be run in.
+        If a model cannot run in that precision.
     """
     elements: Counter[str] = Counter()
     for path in sorted(folder.glob("*.safetensors")):
@@ -162,7 +159,7 @@ def config_of(folder: Path) -> Any:
 
 
 def hollow_trunk(folder: Path, dtype: torch.dtype, head: bool = False) -> Any:
-    """Return the trunk of a model, or all of it, with shapes but no numbers: without memory."""
+    """Return the trunk of a model, or all of it, with shapes but without values or memory."""
     config = config_of(folder)
     kind = class_with_head(config) if head else AutoModel
     with torch.device("meta"):
@@ -170,11 +167,11 @@ def hollow_trunk(folder: Path, dtype: torch.dtype, head: bool = False) -> Any:
 
 
 def working_bytes(config: Any, batch_tokens: int, dtype: torch.dtype) -> int:
-    """Return what a forward pass needs beside the weights, roughly.
+    """Return an estimate of the bytes that a forward pass needs besides the weights.
 
-    Per token, and rounded up from measured peaks: twenty-four widths (the stream, what the hooks
-    hold of it in float32, the inputs and outputs of a sublayer) and three of the MLP's inner
-    layer. Attention scores are not in it: the usual implementation never holds them all.
+    The estimate per token, rounded up from measured peaks, is twenty-four widths (the stream, its
+    float32 copies in hooks, the inputs and outputs of a sublayer) and three widths of the MLP's
+    inner layer. It excludes attention scores, which the usual implementation never stores whole.
     """
     text = config.get_text_config()
     width = text.hidden_size
@@ -183,7 +180,7 @@ def working_bytes(config: Any, batch_tokens: int, dtype: torch.dtype) -> int:
 
 
 def free_bytes(device: torch.device) -> dict[str, int]:
-    """Return the bytes that are free on each device that a model may take."""
+    """Return the free bytes on each device that a model may use."""
     if device.type == "cpu":
         return {"cpu": free_memory()}
     count = torch.cuda.device_count()
@@ -192,30 +189,30 @@ def free_bytes(device: torch.device) -> dict[str, int]:
 
 
 def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> dict[str, str]:
-    """Return the device of each part of a model; refuse a model that does not fit.
+    """Return the device of each part of a model.
 
-    A model goes on one device if one has room for it, and else on several, whole blocks on each.
+    A model is placed on one device if it fits, otherwise on several with whole blocks on each.
 
     Parameters
     ----------
     name : str
-        What the model is called in the message.
+        Name of the model in the message.
     trunk : transformers.PreTrainedModel
-        May be hollow.
+        May be without values.
     free : mapping of str to int
-        Bytes that are free on each device.
+        Free bytes on each device.
     batch_tokens : int
         Tokens in one forward pass.
 
     Returns
     -------
     places : dict of str to str
-        As accelerate's ``device_map`` has it; ``{"": device}`` is the whole model.
+        A ``device_map`` of accelerate; ``{"": device}`` stands for the whole model.
 
     Raises
     ------
     UserError
-        There is too little memory.
+        If there is too little memory.
     """
     weights = trunk.get_memory_footprint()
     working = working_bytes(trunk.config, batch_tokens, trunk.dtype)
@@ -237,8 +234,8 @@ def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> 
 
 
 def places_on_several(trunk: Any, room: Sequence[int]) -> dict[str, Any]:
-    """Return the number of the GPU of each part, or "disk" for what none has room for."""
-    from accelerate import infer_auto_device_map  # not needed for a single device
+    """Return the number of the GPU of each part, or "disk" for parts that fit on none."""
+    from accelerate import infer_auto_device_map  # Not needed for a single device.
 
     lists = [module for module in trunk.modules() if isinstance(module, torch.nn.ModuleList)]
     blocks = {type(block).__name__ for blocks in lists for block in blocks}

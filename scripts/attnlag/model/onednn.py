@@ -1,12 +1,11 @@
 """Fast paths of a model on CPU: the same functions, computed in less time.
 
 There are two ways in addition to plain torch. *Fused* activations compute in one operation what
-models compute in half a dozen. *Packed* products run on weights that oneDNN has laid out once
-for its own kernels, with the activation computed on a product's way out: worth most where the
-library behind torch's plain product does not know the processor. The operators for that are torch's
-own, but private. A way is taken only after it has been measured, and after the model's norms have
-been compared with those of plain torch. Modules stay in their places, and only their ``forward``
-changes, so that hooks see what they saw before.
+models compute in about six. *Packed* products run on weights that oneDNN has arranged once for its
+own kernels, and apply the activation to the product directly. They gain most if torch's default
+library is not optimised for the processor. Their operators belong to torch but are private. A way
+is used only after it has been measured and the model's norms have been compared with those of plain
+torch. Modules stay in place and only their ``forward`` changes, so hooks work as before.
 """
 
 import time
@@ -24,27 +23,27 @@ from attnlag.errors import UserError
 from attnlag.model import architectures
 from attnlag.model.hooks import watched
 
-# Matrices with fewer weights are left alone: the call costs more than the product.
+# Smaller matrices are not packed, because the call costs more than the product.
 SMALLEST = 2**16
 
-# What packed products must gain over the next best way. To lay out the weights takes time as well;
-# and where both are equally fast, chance must not choose: they differ in the last bit, and equal
-# inputs give equal bytes.
+# Least gain of packed products over the next best way. Packing takes time too, and if both ways are
+# equally fast, chance must not decide: they differ in the last bit, but equal inputs must give
+# equal bytes.
 GAIN = 1.1
 
-# The norms' largest relative differences from plain torch, for half of the tokens and layers and
-# for all of them. Depth multiplies rounding, at some tokens of a trained model a hundredfold.
+# Largest allowed relative differences of norms from plain torch: their median, and their maximum.
+# Rounding grows with depth, at some tokens of a trained model a hundredfold.
 BOUNDS = {torch.float32: (1e-6, 1e-4), torch.bfloat16: (1e-2, 0.5)}
 
-# What is measured: a fraction of a second.
+# Amounts of work for measuring, which take a fraction of a second.
 ROWS = 256
 ROUNDS = 5
 
-# The tanh approximation of GELU, in half a dozen operations. By the names of the classes: the
-# modules that define them take long to import, and what is fused is compared anyway.
+# Classes that compute the tanh approximation of GELU in several operations. They are listed by
+# name, because their modules take long to import; fused results are compared anyway.
 SPELLED_OUT = ("NewGELUActivation", "FastGELUActivation", "AccurateGELUActivation", "BloomGelu")
 
-# What oneDNN can compute on a product's way out: its name there and which approximation.
+# Activations that oneDNN can apply to a product: their names in oneDNN, and the approximation.
 FUSED = {
     **dict.fromkeys((*SPELLED_OUT, "GELUTanh"), ("gelu", "tanh")),
     "GELUActivation": ("gelu", "none"),
@@ -80,10 +79,10 @@ def accelerate(
     plain: Plain,
     fast: str = "auto",
 ) -> tuple[str, str]:
-    """Put a model on a fast path, if it is fast and gives the same norms.
+    """Put a model on a fast path if this is faster and gives the same norms.
 
-    Packed weights take the place of plain ones, which read as NaN from then on: whatever uses
-    them past their modules shows.
+    Packed weights replace the plain ones, which read as NaN from then on, so that code that
+    bypasses the modules is detected.
 
     Parameters
     ----------
@@ -96,19 +95,19 @@ def accelerate(
     plain : Plain
         What a pass over it has given.
     fast : {"auto", "off", "fused", "packed"}
-        The way to take; "auto" measures which.
+        The way to use; "auto" measures which is fastest.
 
     Returns
     -------
     way : {"off", "fused", "packed"}
-        The way that is taken.
+        The way used.
     words : str
-        The same in words, for the log.
+        Description of the way, for the log.
 
     Raises
     ------
     UserError
-        If a certain way is asked for and is none here.
+        If a particular way is requested and does not work here.
     """
     weights = next(blocks[0].block.parameters())
     if fast == "off" or weights.device.type != "cpu" or weights.dtype not in BOUNDS:
@@ -137,7 +136,7 @@ def accelerate(
             half, most = difference(norms(model, blocks, ids), plain.norms)
             close = half <= BOUNDS[weights.dtype][0] and most <= BOUNDS[weights.dtype][1]
             words = f"norms within {half:.0e} (median) and {most:.0e} of plain torch"
-        # What a private operator does when it is not there, or not what it was.
+        # Errors of a private operator that is missing or has changed.
         except (AttributeError, RuntimeError, TypeError) as error:
             close, words = False, str(error).partition("\n")[0]
         if close:
@@ -207,7 +206,7 @@ def modules_of(blocks: list[architectures.BlockModules]) -> list[torch.nn.Module
 
 
 def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
-    """Return the median and the largest relative difference; NaN if one is in either, or none."""
+    """Return the median and largest relative difference; NaN if either has NaN or no values."""
     relative = (found - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
     if not relative.numel():
         return float("nan"), float("nan")
@@ -215,9 +214,9 @@ def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
 
 
 def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:
-    """Return the fastest way, by one matrix of each shape with the activation that follows it.
+    """Return the fastest way, measured on one matrix of each shape with its activation.
 
-    On one thread, by its own time: what other threads and other jobs do must not choose.
+    The CPU time of a single thread is measured, so that other threads and jobs have no influence.
     """
     alike: dict[tuple[Any, ...], list[Linear]] = {}
     for linear in linears:
@@ -237,7 +236,7 @@ def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Mod
 
 
 def seconds_of(linear: Linear, activation: torch.nn.Module | None) -> dict[str, float]:
-    """Return how long a product takes in each way, with the activation that follows it, if any."""
+    """Return the time of a product in each way, including its activation, if any."""
     x = torch.randn(ROWS, width_of(linear)).to(linear.weight.dtype)
     after: Callable[[torch.Tensor], torch.Tensor] = activation or (lambda values: values)
     fused = fused_gelu if type(activation).__name__ in SPELLED_OUT else after
@@ -255,17 +254,17 @@ def seconds_of(linear: Linear, activation: torch.nn.Module | None) -> dict[str, 
             began = time.thread_time()
             run()
             best[way] = min(best[way], time.thread_time() - began)
-    # Of the same operations, chance must not tell one from the other.
+    # If both ways run the same operations, chance must not decide between them.
     return {"fused": best["off"], **best}
 
 
 def width_of(linear: Linear) -> int:
-    """Return the width of what a linear map takes."""
+    """Return the input width of a linear map."""
     return linear.weight.shape[0 if isinstance(linear, Conv1D) else 1]
 
 
 def packed_weight(linear: Linear) -> torch.Tensor:
-    """Return the weights as oneDNN wants them: (out, in), in blocks that suit its kernels."""
+    """Return the weights in the layout of oneDNN: (out, in), in blocks that suit its kernels."""
     weight = linear.weight.detach()
     if isinstance(linear, Conv1D):
         weight = weight.t().contiguous()
@@ -286,7 +285,7 @@ def product(
 def pack(
     linear: Linear, activation: torch.nn.Module | None, undo: list[Callable[[], None]]
 ) -> None:
-    """Let a linear map run on packed weights, with the activation that follows it, if any."""
+    """Let a linear map use packed weights and apply the activation that follows it, if any."""
     weight = packed_weight(linear)
 
     def restore() -> None:
@@ -300,7 +299,7 @@ def pack(
         replace(activation, lambda x: x, undo)
     replace(linear, partial(product, weight=weight, bias=linear.bias, post=post), undo)
     undo.append(restore)
-    # As large as the weights to whoever asks, and no larger than a number in memory.
+    # A view with the shape of the weights that takes the memory of a single number.
     nothing = linear.weight.new_full((1,), float("nan")).expand(linear.weight.shape)
     linear.weight = torch.nn.Parameter(nothing, requires_grad=False)
 

@@ -16,7 +16,7 @@ log = logging.getLogger("attnlag")
 
 
 def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` with the random-weights twin of a model that lies beside it."""
+    """Fill ``folder`` with the random-weights twin of the model in a sibling folder."""
     original = folder.parents[1] / settings["of"]
     record = verify_folder(original)
     needed, free = 4 * record["parameters"], memory.free_memory()
@@ -28,14 +28,14 @@ def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     log.info("drawing the weights of a twin of %s with seed %d", settings["of"], settings["seed"])
     draw_weights(original, settings["seed"], folder)
     for file in record["files"]:
-        # The config and the weights are the twin's own; all else is the original's.
+        # The twin has its own config and weights; all other files are those of the original.
         if file not in ("config.json", WEIGHTS_INDEX) and not is_weights(file):
             shutil.copyfile(original / file, folder / file)
     return {"revision": None, "license": record.get("license"), "of_digest": record["digest"]}
 
 
 def draw_weights(original: Path, seed: int, folder: Path) -> None:
-    """Save a model of the same config with new weights; see `drawn_model`.
+    """Save a model of the same config with new weights, see `drawn_model`.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def draw_weights(original: Path, seed: int, folder: Path) -> None:
         A Hugging Face folder, of which only the config is read.
     seed : int
     folder : Path
-        Where config and float32 safetensors are written.
+        Folder for config and float32 safetensors.
     """
     with quiet_transformers():
         drawn_model(original, seed).save_pretrained(folder)
@@ -51,7 +51,7 @@ def draw_weights(original: Path, seed: int, folder: Path) -> None:
 
 
 def drawn_model(original: Path, seed: int, attention: str = "auto") -> Any:
-    """Return a model of the same config with new weights, as transformers initialises them.
+    """Return a model of the same config with new weights, initialised by transformers.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def drawn_model(original: Path, seed: int, attention: str = "auto") -> Any:
         config = AutoConfig.from_pretrained(original, trust_remote_code=False)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
-        # On the CPU, whose generator is the same on every machine.
+        # The generator of the CPU gives the same numbers on every machine.
         torch.manual_seed(seed)
         return class_with_head(config).from_config(
             config,

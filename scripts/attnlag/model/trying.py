@@ -1,4 +1,4 @@
-"""The blocks of a model of any type: from the table, or from a layout that passes the proof."""
+"""The blocks of a model of any type, from the table or from a layout that passes the proof."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,27 +9,27 @@ from attnlag.errors import UserError
 from attnlag.model import architectures, hooks
 from attnlag.model.architectures import BlockModules
 
-# Tokens of the pass that a layout is tried in.
+# Number of tokens in the pass that tries a layout.
 TOKENS = 12
 
 
 def blocks_of(
     model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
 ) -> tuple[list[BlockModules], str]:
-    """Return the blocks of a trunk, and in words what was tried and where layers differ.
+    """Return the blocks of a trunk, and a description of trials and of differing layers.
 
-    A type that is in no family is tried with each layout whose modules it has, until one
-    passes the proof in a short pass. The first batch of the run proves it again.
+    For a type that is in no family, each layout whose modules exist is tried until one passes the
+    proof in a short pass. The first batch of the run proves it again.
 
     Parameters
     ----------
     model, declared, name
-        As ``architectures.locate`` has them.
+        As in ``architectures.locate``.
 
     Raises
     ------
     UserError
-        If a module is not where it should be, or nothing that was tried passes the proof.
+        If a module is missing, or no layout passes the proof.
     """
     if declared or architectures.is_known(model):
         blocks = architectures.locate(model, declared, name)
@@ -49,13 +49,13 @@ def blocks_of(
 
 
 def mixers_of(blocks: list[BlockModules]) -> dict[str, str]:
-    """Return the class of what layers have in place of attention, by layer."""
+    """Return the class of the mixer of layers without attention, by layer."""
     kinds = [block.kind for block in blocks]
     return {str(layer): kind for layer, kind in enumerate(kinds) if kind != "attention"}
 
 
 def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
-    """Return in words which layers have another mixer than attention; nothing if none has."""
+    """Return the layers with another mixer than attention, in words; empty if there are none."""
     layers_of: dict[str, list[str]] = {}
     for layer, kind in mixers_of(blocks).items():
         layers_of.setdefault(kind, []).append(layer)
@@ -67,7 +67,7 @@ def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
 
 
 def failure_of(model: torch.nn.Module, blocks: list[BlockModules]) -> str | None:
-    """Return how modules fail the proof in a short pass, in a few words; None if they pass."""
+    """Return why modules fail the proof in a short pass, in a few words; None if they pass."""
     embedding = model.get_input_embeddings().weight  # type: ignore[operator]
     ids = torch.arange(TOKENS, device=embedding.device)[None] % len(embedding)
     mask = torch.ones_like(ids, dtype=torch.bool).cpu()
@@ -77,7 +77,7 @@ def failure_of(model: torch.nn.Module, blocks: list[BlockModules]) -> str | None
             model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     except hooks.NoVectors as found:
         return f"found {found}"
-    # Such as those of an encoder beside the decoder, which wants tokens of its own.
+    # For example, an encoder beside the decoder needs tokens of its own.
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         said = str(error).strip().partition("\n")[0]
         return f"fails on a sequence of tokens with {type(error).__name__}: {said}"

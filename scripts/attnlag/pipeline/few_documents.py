@@ -9,9 +9,9 @@ def notice(documents: int, covariance: str) -> str | None:
     documents : int
         Number of documents of the corpus.
     covariance : str
-        Kind of standard errors that the regressions are to have.
+        Kind of standard errors of the regressions.
     """
-    # Imported here: a change in it is no reason to read the corpus again.
+    # Imported here, so that a change in that module does not rerun the reading of the corpus.
     from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
 
     if covariance not in CLUSTERED or documents >= FEWEST_DOCUMENTS:

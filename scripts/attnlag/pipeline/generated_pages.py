@@ -1,4 +1,4 @@
-"""Pages that programs write from the code: written anew, or checked to be up to date."""
+"""Pages that programs generate from the code: rewriting them, or checking that they are current."""
 
 import argparse
 import sys
@@ -9,14 +9,14 @@ from attnlag.storage.writing import write_text
 
 
 def write_or_check(description: str | None, pages: Callable[[Path], dict[Path, str]]) -> None:
-    """Write the pages that are not up to date, or with --check name them and end with status 1.
+    """Write the pages that are out of date, or with --check name them and end with status 1.
 
     Parameters
     ----------
     description : str
-        Of the program, for its help.
+        Description of the program, for its help.
     pages : function
-        From the project's folder to what each page should hold, by its path.
+        Returns the content of each page by path, given the project's folder.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -1,6 +1,6 @@
 """Advice for jobs that run out of memory."""
 
-# What takes less memory, where a program has settings for it, besides more shards.
+# Settings that reduce the memory of a program, besides more shards.
 LESS = {
     "estimate_effects": "a lower causal.batch_tokens or causal.document_tokens",
     "extract_activations": "a lower extraction.batch_tokens",
@@ -10,14 +10,14 @@ LESS = {
 
 
 def more_or_less(program: str, asked: int | None) -> str:
-    """Return in words what to do if a program has too little memory.
+    """Return advice for a program that has too little memory.
 
     Parameters
     ----------
     program : str
-        Its name, which is also that of its rule.
+        Name of the program, which is also that of its rule.
     asked : int, optional
-        The MB that its job asked for.
+        Memory in MB that its job requested.
     """
     less = LESS.get(program, "more shards of the corpus")
     if not asked:

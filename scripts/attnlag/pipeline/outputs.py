@@ -1,8 +1,7 @@
-"""The catalogue of outputs: every file that a run makes, what it means, and when it is made.
+"""The catalogue of outputs: every file of a run, its meaning, and the condition for it.
 
-The targets of the workflow, the page docs/outputs.md and the files that tests expect of a run come
-from it. The rules also state the paths, so that the flow can be read in them; a test compares the
-two.
+The targets of the workflow, the page docs/outputs.md and the files that tests expect derive from
+it. The rules also state the paths, so that the flow can be read in them; a test compares the two.
 """
 
 import itertools
@@ -67,7 +66,7 @@ def always(config: Config, regression: str) -> bool:
 
 
 def permuted(config: Config, regression: str) -> bool:
-    # In another order, tokens would have other effects to take out, draw by draw.
+    # Effects of tokens would have to be removed anew in every permuted order.
     effects = config.regressions[regression].token_effects
     return config.controls.permutation is not None and not effects
 
@@ -134,7 +133,7 @@ def on_several_tokens(config: Config, regression: str) -> bool:
 
 
 def never(config: Config, regression: str) -> bool:
-    """No run makes it."""
+    """Return False: a run does not make this file."""
     return False
 
 
@@ -147,7 +146,7 @@ def by_class(config: Config, regression: str) -> bool:
 
 
 def compared(config: Config, regression: str) -> bool:
-    """With a single model and corpus there is nothing to compare."""
+    """Return whether there are several models or corpora to compare."""
     return len(config.models) * len(config.corpora) > 1
 
 
@@ -160,13 +159,13 @@ class Output:
     path : str
         Path with the names of Snakemake's wildcards in braces.
     meaning : str
-        What the file holds, and what a row of it stands for.
+        Content of the file, and meaning of its rows.
     columns : dict
-        Unit and meaning by the name of the column, or of the key of a JSON file.
+        Unit and meaning by name of the column, or of the key of a JSON file.
     when : callable
-        Whether a configuration makes it, for a regression.
+        Returns whether a configuration makes the file, for a regression.
     wanted : bool
-        Whether a run asks for it; other files are made on the way.
+        Whether the file is a target of a run; other files are intermediate.
     """
 
     path: str
@@ -1116,8 +1115,8 @@ OUTPUTS = [
     ),
 ]
 
-# Where the figures of each program are, and when it draws them. No regression is called figures,
-# and no site: these folders lie beside theirs.
+# Folder of the figures of each program, and the condition for them. No regression or site may be
+# called figures, because these folders lie beside theirs.
 FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
     "plot_surprisal": ("results/{model}/{corpus}/{site}/figures", with_surprisal),
@@ -1161,17 +1160,17 @@ OUTPUTS += _of_figures()
 
 
 def shards(config: Config, corpus: str) -> list[str]:
-    """Return the names of a corpus' shards."""
+    """Return the names of the shards of a corpus."""
     return [f"{shard:04d}" for shard in range(config.corpora[corpus].shards)]
 
 
 def endings(config: Config) -> list[str]:
-    """Return what the names of figures end with, before the format: one ending per size."""
+    """Return the endings of the names of figures before the format, one per size."""
     return [suffix_of(name) for name in SIZES if name in config.figures.sizes]
 
 
 def expanded(output: Output, config: Config) -> Iterator[str]:
-    """Yield the paths of an output for all names in a configuration that make it."""
+    """Yield the paths of an output for all names in a configuration that have it."""
     values: dict[str, list[str]] = {
         "model": list(config.models),
         "corpus": list(config.corpora),
@@ -1190,7 +1189,7 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
 
 
 def targets(config: Config) -> list[str]:
-    """Return the files that a run asks for."""
+    """Return the target files of a run."""
     return files_of(config, wanted=True)
 
 
@@ -1203,18 +1202,18 @@ def files_of(config: Config, name: str = "", wanted: bool = False) -> list[str]:
     name : str
         Only files of this name; by default all.
     wanted : bool
-        Only files that a run asks for.
+        Only target files.
     """
     chosen = [
         output for output in OUTPUTS if output.path.endswith(name) and (output.wanted or not wanted)
     ]
     paths = [path for output in chosen for path in expanded(output, config)]
-    # Every table that is there as CSV is there as Parquet too.
+    # Every table in CSV also exists in Parquet.
     tables = [path.replace(".csv", ".parquet") for path in paths if path.endswith(".csv")]
     return list(dict.fromkeys([*paths, *tables]))
 
 
-# What stands for more than one name, in paths and in names of columns.
+# Placeholders for several names, in paths and in names of columns.
 PATTERNS = {
     "{size}": "(|_column|_slide)",
     "{format}": "(svg|png)",
@@ -1225,7 +1224,7 @@ PATTERNS = {
 
 
 def matches(described: str, found: str) -> bool:
-    """Return whether a name or path is one of those that a described one stands for."""
+    """Return whether a name or path matches a described one with placeholders."""
     words = re.split(r"(\{\w+\}|NN|TERM)", described)
     parts = [
         PATTERNS.get(w, r"[^/]+") if w in PATTERNS or "{" in w else re.escape(w) for w in words

@@ -26,9 +26,9 @@ log = logging.getLogger("attnlag")
 
 
 class _OneLine(logging.Formatter):
-    """Keeps a message on its line, whatever is quoted in it; a traceback has its own lines.
+    """Keeps a message on one line, even if it quotes line ends; a traceback has its own lines.
 
-    What was done is told with the seconds that it took, from the start of the program.
+    Messages of success end with the seconds since the start of the program.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -42,7 +42,7 @@ class _OneLine(logging.Formatter):
 
 
 class _Terminal(logging.Handler):
-    """Prints to standard error, on a line of its own where a progress bar is shown."""
+    """Prints to standard error, on a separate line if a progress bar is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
@@ -51,14 +51,14 @@ class _Terminal(logging.Handler):
 def argument_parser(
     description: str | None, settings: type | None = None
 ) -> argparse.ArgumentParser:
-    """Return a parser with the options that every program has.
+    """Return a parser with the options common to all programs.
 
     Parameters
     ----------
     description : str
-        For the help.
+        Description of the program, for the help.
     settings : type, optional
-        The dataclass of the stage's settings: what the program gets as ``settings``.
+        The dataclass of the stage's settings, which the program receives as ``settings``.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -75,7 +75,7 @@ def argument_parser(
         "--memory",
         type=int,
         metavar="MB",
-        help="what this job asked for, to say if it is too little",
+        help="the memory that this job requested, for the message if it is not enough",
     )
     parser.add_argument("--log", type=Path, help="also write the messages to this file")
     return parser
@@ -85,14 +85,14 @@ def add_model_options(parser: argparse.ArgumentParser, *, batch_tokens: int) -> 
     """Add the options of a program that runs a model; none of them changes a result."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--batch-tokens", type=int, default=batch_tokens, help="tokens in passes at a time"
+        "--batch-tokens", type=int, default=batch_tokens, help="tokens in simultaneous passes"
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
 
 
 def usable_threads(asked: int | None) -> int:
-    """Return the number of threads that were asked for, or of the cores there are if fewer."""
-    # Not all systems say on which cores a process may run.
+    """Return the requested number of threads, but at most the number of cores."""
+    # Only some systems state the cores that a process may use.
     cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
     return min(asked or cores, cores)
 
@@ -100,16 +100,16 @@ def usable_threads(asked: int | None) -> int:
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line and call ``main``; a UserError becomes its lines and status 1.
 
-    Messages go to standard error, where Snakemake's user sees them, and to ``--log``. A
-    real defect keeps its traceback, in both places.
+    Messages go to standard error, where the user of Snakemake sees them, and to ``--log``. Other
+    exceptions keep their traceback in both places.
     """
     arguments = parser.parse_args()
-    # Before main imports anything that could use it. Imported here: it computes nothing, so it is
-    # no part of the code that a stage's results depend on.
+    # This runs before main imports anything that could use the network. The module is imported
+    # here, so that it is not part of the code that a stage's results depend on.
     from attnlag.model import offline
 
     offline.forbid_network()
-    # A log that the disk has no room for is no reason for more than one line about it.
+    # If the disk has no room for the log, one line about it is enough.
     logging.raiseExceptions = False
     log.setLevel(logging.INFO)
     _add_handler(_Terminal())
@@ -118,7 +118,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     try:
         if arguments.log:
             arguments.log.parent.mkdir(parents=True, exist_ok=True)
-            # A message may quote text that is no valid Unicode.
+            # A message may quote text that is not valid Unicode.
             _add_handler(
                 logging.FileHandler(
                     arguments.log, mode="w", encoding="utf-8", errors="backslashreplace"
@@ -142,24 +142,24 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 
 
 def _add_handler(handler: logging.Handler) -> None:
-    """Send the messages to one more place, a line each."""
+    """Also send the messages to a handler, one line each."""
     handler.setFormatter(_OneLine("%(message)s"))
     log.addHandler(handler)
 
 
 def _stop(*_: object) -> None:
-    """Unwind like Ctrl-C when a scheduler says to stop, so that no temporary file stays."""
-    # The signal may come twice, from the scheduler and from the shell of the job.
+    """Unwind as for Ctrl-C when a scheduler stops the job, so that no temporary file remains."""
+    # The signal may arrive twice, from the scheduler and from the shell of the job.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(143)
 
 
 def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -> str | None:
-    """Return the line for an error that no code is at fault for: memory, disk, permissions."""
+    """Return the line for an error of memory, disk or permissions; None for other errors."""
     reason = " ".join(str(error).split())
-    # torch says so in the text of its errors only, of main memory and of that of a GPU.
+    # torch reports a lack of memory, also on a GPU, only in the text of its errors.
     if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", reason):
-        # In bytes on a Mac, in kilobytes elsewhere.
+        # The unit is bytes on macOS and kilobytes elsewhere.
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         return (
@@ -175,16 +175,16 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
 
 
 def _damaged_inputs(arguments: argparse.Namespace) -> list[str]:
-    """Return a line for each table among the inputs that is damaged: why a program may fail."""
+    """Return a line for each damaged table among the inputs, which may explain a failure."""
     values = [value for name, value in vars(arguments).items() if name != "output"]
     given = [path for value in values for path in (value if isinstance(value, list) else [value])]
     paths = [path for path in given if isinstance(path, Path) and path.suffix == ".parquet"]
     if not paths:
         return []
-    from attnlag.storage import tables  # its imports take time
+    from attnlag.storage import tables  # Its imports take time.
 
     files: list[Path] = []
     for path in paths:
-        # Of shards, the first is given, and the others lie beside it.
+        # Only the first shard is given; the others lie beside it.
         files += sorted(path.parent.glob("[0-9]*.parquet")) if path.stem == "0000" else [path]
     return tables.damaged(path for path in dict.fromkeys(files) if path.is_file())

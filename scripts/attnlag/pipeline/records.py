@@ -1,9 +1,9 @@
-"""The record of what made every result, in ``results/provenance.json``, and its check.
+"""The record of the provenance of all results, ``results/provenance.json``, and its check.
 
-Every Parquet file carries in its metadata what made it: model, corpus, the settings of each stage
-and the versions of packages. The record gathers this when a run ends, whether well or not, with the
-SHA-256 of every file. There is no clock time, host name or absolute path in it, so equal inputs
-give equal bytes.
+The metadata of every Parquet file hold its provenance: model, corpus, the settings of each stage
+and the versions of packages. The record collects them at the end of a run, successful or not,
+together with the SHA-256 of every file. It contains no clock time, host name or absolute path, so
+equal inputs give equal bytes.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from attnlag.storage.tables import read_provenance
 from attnlag.storage.writing import write_text
 
 RECORD = "results/provenance.json"
-# Made from results on request, by no job.
+# Files that are made from results on request and not by a job.
 REPORTS = ("results/report.zip", "results/report.html")
-# Packages that numbers and figures may depend on.
+# Packages that may affect numbers and figures.
 PACKAGES = (
     "accelerate bokeh gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic "
     "safetensors scipy seaborn snakemake statsmodels tokenizers torch transformers"
@@ -37,15 +37,15 @@ def results() -> list[str]:
         path
         for folder in ("results", "data/models")
         for path in Path(folder).rglob("*")
-        # Hidden files are those of Snakemake, and of jobs that are writing.
+        # Hidden files belong to Snakemake or to jobs that are writing.
         if path.is_file() and not any(part.startswith(".") for part in path.parts)
     ]
     return sorted(str(path) for path in files if str(path) not in (RECORD, *REPORTS))
 
 
 def digests(paths: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of files, read by as many threads as there are processors."""
-    # The largest first, so that no thread is left with one at the end.
+    """Return the SHA-256 of files, read by one thread per processor."""
+    # The largest files come first, which balances the threads.
     sizes = sorted(((os.path.getsize(path), path) for path in paths), reverse=True)
     found = {}
     with (
@@ -72,18 +72,18 @@ def _digest(path: str) -> str:
 
 
 def read() -> dict[str, Any] | None:
-    """Return the record, or None where there is none."""
+    """Return the record, or None if there is none."""
     return json.loads(Path(RECORD).read_text(encoding="utf-8")) if os.path.exists(RECORD) else None
 
 
 def write(begun: float = 0.0) -> None:
-    """Write the record of what the folder holds.
+    """Write the record of the results in this folder.
 
     Parameters
     ----------
     begun : float
-        When the run began, in seconds since the epoch. A file that is on record and was not
-        written since keeps its entry: a change by hand does not get on record.
+        Start of the run, in seconds since the epoch. A recorded file that was not written since
+        then keeps its entry, so changes by hand are not recorded.
     """
     old = (read() or {"files": {}})["files"]
     present = results()
@@ -100,7 +100,7 @@ def write(begun: float = 0.0) -> None:
 
 
 def _entry(path: str, digest: str) -> dict[str, Any]:
-    """Return what is on record of a file."""
+    """Return the entry of a file."""
     entry: dict[str, Any] = {"sha256": digest, "bytes": os.path.getsize(path)}
     if path.endswith(".parquet"):
         entry["made_from"] = read_provenance(path)
@@ -108,18 +108,18 @@ def _entry(path: str, digest: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results may depend on."""
+    """Return the versions of Python and of the packages that may affect results."""
     found = {package: importlib.metadata.version(package) for package in PACKAGES}
     return {"python": platform.python_version(), **found}
 
 
 def check(record: dict[str, Any]) -> dict[str, str]:
-    """Return what is wrong with the files of this folder, in words by file.
+    """Return the problems of the files in this folder, in words by file.
 
     Parameters
     ----------
     record : dict
-        As `read` returns it.
+        From `read`.
     """
     recorded, present = record["files"], results()
     now = digests(path for path in present if path in recorded)

@@ -1,9 +1,9 @@
 """Locks of a run, which let plain ``snakemake`` continue after a run that was killed.
 
-Snakemake locks what a run makes, and a run that is killed leaves its locks behind, so that the
-next one would be refused. Each run therefore holds an operating-system lock on
-``RUN_RECORD``, which ends with the process however the process ends. A run that obtains it
-exclusively may remove the locks of a dead run.
+Snakemake locks the outputs of a run, and a killed run leaves its locks behind, so that the next run
+would be refused. Each run therefore also holds an operating-system lock on ``RUN_RECORD``, which is
+released however the process ends. A run that obtains this lock exclusively may remove the locks of
+a dead run.
 """
 
 import fcntl
@@ -24,16 +24,16 @@ RESULTS = ("results", "data/models")
 def clear_stale_locks() -> tuple[TextIO, bool]:
     """Remove the locks that a killed run has left in this folder.
 
-    File systems that span machines may not tell whether another machine holds a lock, so what a
-    run on another machine has left stays, for ``snakemake --unlock``.
+    Network file systems may not reveal the locks of other machines, so the locks of a run on
+    another machine stay; ``snakemake --unlock`` removes them.
 
     Returns
     -------
     record : file
-        The record. Its lock is held as long as it is open.
+        The record, which holds the lock while it is open.
     alone : bool
-        Whether this is the only run in the folder. Two runs side by side go well as long as they
-        make other files.
+        Whether this is the only run in the folder. Concurrent runs are possible if they make
+        different files.
     """
     RUN_RECORD.parent.mkdir(exist_ok=True)
     record = RUN_RECORD.open("a+")
@@ -41,7 +41,7 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
         fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
         alone = True
     except OSError:
-        # Another run holds it, or the file system has no locks.
+        # Another run holds the lock, or the file system does not support locks.
         alone = False
     record.seek(0)
     machine, mark = [*record.read().split(), "", ""][:2]
@@ -51,7 +51,7 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
     if alone:
         for lock in locks:
             lock.unlink()
-        # Before this run has locks of its own: it may be killed as soon as it has them.
+        # The mark is written before this run takes locks, because it may be killed right after.
         _write(record, mark or "none")
     with suppress(OSError):
         fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -59,10 +59,10 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
 
 
 def begin_run(record: TextIO, alone: bool) -> None:
-    """Mark this run as the newest, so that jobs of a killed one write nothing more.
+    """Mark this run as the newest, so that jobs of a killed run write nothing more.
 
-    Files that such jobs have begun to write are removed. If several runs are active at the same
-    time, only the first has a mark.
+    Unfinished files of such jobs are removed. If several runs are active at the same time, only the
+    first has a mark.
     """
     os.environ.pop(RUN_VARIABLE, None)
     if not alone:
@@ -76,16 +76,16 @@ def begin_run(record: TextIO, alone: bool) -> None:
 
 
 def _write(record: TextIO, mark: str) -> None:
-    """Write down which machine the newest run is on, and its mark."""
+    """Record the machine and the mark of the newest run."""
     record.truncate(0)
     record.write(f"{socket.gethostname()} {mark}")
     record.flush()
 
 
 def refuse_what_cannot_be_written() -> None:
-    """End with a line for each folder that may not be written, before the first job is started."""
+    """Exit with a line for each folder that is not writable, before the first job starts."""
     problems = [
-        f"error: {folder}: found a folder that may not be written, expected one that may"
+        f"error: {folder}: found a folder that is not writable, expected a writable one"
         for folder in ("results", "logs")
         if os.path.isdir(folder) and not os.access(folder, os.W_OK)
     ]

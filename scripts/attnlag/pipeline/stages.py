@@ -42,7 +42,7 @@ from attnlag.regression.settings import (
 
 
 class Names(Protocol):
-    """The names that a job is for: Snakemake's wildcards, as far as its stage has them."""
+    """The names that identify a job: Snakemake's wildcards, as far as its stage has them."""
 
     model: str
     corpus: str
@@ -237,7 +237,7 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
         documents=causal.documents,
         document_tokens=causal.document_tokens,
         interventions=tuple(causal.interventions),
-        # What no intervention asks for changes nothing.
+        # Settings of interventions that are not requested change nothing.
         scales=tuple(causal.scales) if "scale" in causal.interventions else (),
         sources=(tuple(causal.sources) if isinstance(causal.sources, list) else causal.sources)
         if finite

@@ -1,4 +1,4 @@
-"""The findings of interventions in words."""
+"""Findings of interventions in words."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from attnlag.regression.elasticities import Share
 
 
 def causal_findings(found: Sequence[Share], *, name: str, alpha: float) -> str:
-    """Return how much of the association of neighbouring tokens is transmitted.
+    """Return the share of the association of neighbouring tokens that is transmitted, in words.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def causal_findings(found: Sequence[Share], *, name: str, alpha: float) -> str:
     lines = [f"{name}, interventions:"]
     lines += [f"  {_sentence(share, alpha)}" for share in found]
     if not found:
-        lines.append("  no document is long enough for a token and one before it")
+        lines.append("  no document has a token with a previous one")
     return "\n".join(lines) + "\n"
 
 
@@ -37,21 +37,22 @@ def _sentence(found: Share, alpha: float) -> str:
     if len(found.layers) > 1:
         spread = f"mean of {_rounded(found.smallest, 3)}% to {_rounded(found.largest, 3)}%"
     one_percent = (
-        f"{sites}: if the adjustments to a token grow by 1% in all layers before, that to the next "
-        f"token changes by {_rounded(found.effect, 3)}% ({spread} in {where})"
+        f"{sites}: if the adjustments of a token grow by 1% in all preceding layers, that of the "
+        f"next token changes by {_rounded(found.effect, 3)}% ({spread} in {where})"
     )
     if found.effect_error != found.effect_error:
         return f"{one_percent}; no interval with {counted(found.documents, 'document')}"
     if found.coefficient != found.coefficient:
         return f"{one_percent}; standard error {found.effect_error:.3f}"
     return (
-        f"{one_percent}, where the regression {found.regression} has {found.coefficient:.2f} for "
-        f"lag 1: {_rounded(100 * found.share)}% of the association is transmitted ({level} "
+        f"{one_percent}, whereas lag 1 is {found.coefficient:.2f} in the regression "
+        f"{found.regression}: {_rounded(100 * found.share)}% of the association is transmitted "
+        f"({level} "
         f"{_rounded(100 * found.low)}% to {_rounded(100 * found.high)}%, "
         f"{counted(found.documents, 'document')})"
     )
 
 
 def _rounded(value: float, digits: int = 0) -> str:
-    """Return a number with so many digits after the point; what rounds to zero has no sign."""
+    """Return a number with the given decimals; a number that rounds to zero has no sign."""
     return f"{round(value, digits) + 0.0:.{digits}f}"

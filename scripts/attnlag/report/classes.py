@@ -1,4 +1,4 @@
-"""The sentences on slopes by class of tokens, and on what a lag owes to the kinds of tokens."""
+"""Findings on slopes by class of tokens, and on the part of a lag due to kinds of tokens."""
 
 import textwrap
 
@@ -11,7 +11,7 @@ from attnlag.regression.moderators import PER_SD, POINTS
 from attnlag.regression.properties import OTHER
 from attnlag.regression.terms import lags_among, named
 
-# The parts of a change, in words.
+# Names of the parts of a change.
 PART_WORDS = {
     "document": "documents",
     "upos": "part of speech",
@@ -23,7 +23,7 @@ SMALLEST_CHANGE = 0.005
 
 
 def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, by: str) -> str:
-    """Return how far slopes differ between classes of tokens, and where that is no chance.
+    """Return the range of slopes over classes of tokens, and the number of layers that differ.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
     rejected = int((of_term["p_adjusted"] < alpha).sum())
     merged = str(tests["merged"].iloc[0])
     other = textwrap.shorten(merged, 100, placeholder=" …")
-    few = f"; too few for slopes of their own: {other}" if merged else ""
+    few = f"; too few for separate slopes: {other}" if merged else ""
     return (
         f"  {named(term)} by class of token, median over the layers: {median.min():.3f} "
         f"({median.idxmin()}) to {median.max():.3f} ({median.idxmax()}); the classes differ in "
@@ -58,9 +58,10 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
 
 
 def decomposition_findings(steps: pd.DataFrame, parts: pd.DataFrame) -> str:
-    """Return what the nearest lag's change, from pooled to all held fixed, owes to each part.
+    """Return the contribution of each part to the change of the nearest lag.
 
-    Means over the layers, since those of the parts add up to that of the change.
+    The change is that from the pooled regression to everything held fixed. Means over the layers
+    are stated, because the means of the parts add up to the mean of the change.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def decomposition_findings(steps: pd.DataFrame, parts: pd.DataFrame) -> str:
     first, last = own.mean()
     rows = parts[(parts["term"] == term) & parts["layer"].isin(own.index)]
     owed = rows.groupby("part")["change"].mean()
-    # A share of a change that rounds to nothing is a large number about nothing.
+    # Shares of a change that rounds to zero are meaningless.
     shares = abs(last - first) >= SMALLEST_CHANGE
     each = [
         f"{words} {owed[part]:+.3f}" + (f" ({owed[part] / (last - first):.0%})" if shares else "")
@@ -89,7 +90,7 @@ def decomposition_findings(steps: pd.DataFrame, parts: pd.DataFrame) -> str:
 
 
 def _along(slopes: pd.DataFrame, tests: pd.DataFrame, alpha: float, by: str) -> str:
-    """Return how a slope changes with a number, and whether it does so along a line."""
+    """Return the change of a slope with a number, and whether the change is linear."""
     at = slopes.groupby("subset")["estimate"].median()
     change = slopes[slopes["subset"] == PER_SD].dropna(subset="p_adjusted")
     if change.empty:

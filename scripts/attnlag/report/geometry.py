@@ -1,4 +1,4 @@
-"""The findings on directions of adjustments in words."""
+"""Findings on directions of adjustments in words."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from attnlag.adjustments.outcomes import STREAM_GROWTH
 
 
 def geometry_findings(table: pd.DataFrame, name: str) -> str:
-    """Return what the means say of growth, of turning and of directions.
+    """Return the findings on growth, turning and directions.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def geometry_findings(table: pd.DataFrame, name: str) -> str:
     """
     lines = [f"{name}, directions:"]
     if table["mean"].isna().all():
-        return f"{lines[0]}\n  no token counts: all are first tokens, or have no norms\n"
+        return f"{lines[0]}\n  no tokens remain: all are first tokens or have no norms\n"
     lines += [f"  {line}" for line in (*_growth(table), _turn(table), *_cosines(table))]
     return "\n".join(lines) + "\n"
 
@@ -33,28 +33,28 @@ def of_quantity(table: pd.DataFrame, quantity: str, distance: int | None = None)
 
 
 def _growth(table: pd.DataFrame) -> list[str]:
-    """Return by how much the stream grows from layer to layer."""
+    """Return the growth of the stream from layer to layer."""
     steps = of_quantity(table, STREAM_GROWTH)["mean"].dropna()
     if steps.empty:
         return []
     factors = np.exp(steps)
     return [
-        f"the stream grows by a factor of {factors.median():.3f} a layer (median; geometric mean "
+        f"the stream grows by a factor of {factors.median():.3f} per layer (median; geometric mean "
         f"{np.exp(steps.mean()):.3f}), {factors.min():.3f} in layer {factors.idxmin()} to "
         f"{factors.max():.3f} in layer {factors.idxmax()}"
     ]
 
 
 def _turn(table: pd.DataFrame) -> str:
-    """Return whether adjustments grow the stream or turn it, beside those of other tokens."""
+    """Return whether adjustments grow the stream or turn it, compared with other tokens'."""
     along, across = (of_quantity(table, f"{part}_relative") for part in ("parallel", "orthogonal"))
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
     against = int((along["mean"] < 0).sum())
     other_growth = other_turn = ""
-    # With one document there is no token of another.
+    # A single document has no tokens of other documents to compare with.
     if along["random_pairs"].notna().any():
         other_growth = (
-            f" ({along['random_pairs'].median():+.1%} if it were that to a token of another "
+            f" ({along['random_pairs'].median():+.1%} for the adjustment of a token of another "
             "document)"
         )
         other_turn = f" ({angle['random_pairs'].median():.1f}°)"
@@ -67,11 +67,11 @@ def _turn(table: pd.DataFrame) -> str:
 
 
 def _cosines(table: pd.DataFrame) -> list[str]:
-    """Return how alike the adjustments to neighbours are, beside random pairs."""
+    """Return the cosine of adjustments of neighbours, and of random pairs."""
     lines = []
     for quantity, scope in (
-        ("cosine_previous", "as they are"),
-        (QUANTITY, "less their layer's mean"),
+        ("cosine_previous", "not centred"),
+        (QUANTITY, "minus the layer's mean"),
     ):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():
@@ -80,7 +80,7 @@ def _cosines(table: pd.DataFrame) -> list[str]:
             if rows["random_weights"].notna().any():
                 beside += f", random weights {rows['random_weights'].median():.2f}"
             lines.append(
-                f"cosine with the adjustment to the token before, {scope}: median "
+                f"cosine with the adjustment of the previous token, {scope}: median "
                 f"{rows['mean'].median():.2f} over the layers, {rows['mean'].min():.2f} (layer "
                 f"{rows['mean'].idxmin()}) to {rows['mean'].max():.2f} (layer "
                 f"{rows['mean'].idxmax()}){beside}"

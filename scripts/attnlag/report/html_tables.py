@@ -13,16 +13,16 @@ from itables.options import dt_bundle
 from attnlag.regression.labels import correction
 from attnlag.storage.writing import write_text
 
-# Digits of a number that a reader looks at; the CSV and Parquet files have them all.
+# Significant digits shown; the CSV and Parquet files have all digits.
 DIGITS = 3
 
-# What the tint of a row depends on, with its name in the program of the page.
+# Columns that the tint of a row depends on, with their names in the script of the page.
 COLUMNS = {"finding": "FINDING", "term": "TERM"}
 
-# What tells rows apart, though a table may have only one of them.
+# Columns that identify rows, which are shown even if they are constant.
 KEYS = ["model", "corpus", "site", "regression", "layer", "document", "group", "level", "name"]
 
-# Scripts come from the page itself, and nothing from anywhere else.
+# The policy allows only the scripts and styles in the page itself.
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
@@ -56,14 +56,14 @@ $table
 """)
 
 
-# A row means something where its term is a lag or a lead: other terms have units of their own, and
-# an intercept is beyond any bound.
+# Only rows of lags and leads are tinted: other terms have other units, and an intercept exceeds
+# any bound.
 MARK = """function (row, data) {
   const means = TERM < 0 || /^(lag|lead)_/.test(data[TERM]);
   if (FINDING >= 0 && means) row.classList.add(data[FINDING]);
 }"""
 
-# A field below the name of each column; what is typed there is searched for in the column.
+# Adds a search field below the name of each column.
 FILTERS = """function () {
   const table = this.api(), head = ".dt-scroll-head thead";
   const cells = table.table().container().querySelector(head).rows[1].cells;
@@ -80,26 +80,26 @@ FILTERS = """function () {
 
 
 def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int = 1) -> str:
-    """Return a table as an HTML page that loads nothing from elsewhere.
+    """Return a table as a self-contained HTML page.
 
-    Columns that are the same in every row stand above the table instead.
+    Constant columns are stated above the table instead.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        Rows of lags and leads are tinted by the column ``finding``, if there is one: present and
-        absent.
+        Rows of lags and leads are tinted by the column ``finding`` (present or absent), if there
+        is one.
     title, note : str
         Text above the table.
     name : str
         Name of the table in the page, and of the file that its button saves.
     frozen : int
-        First columns that stay in sight.
+        Number of first columns that stay visible when scrolling.
     """
     same = constant_columns(frame)
     shown = frame.drop(columns=list(same))
     if same:
-        note += " The same in every row: " + "; ".join(f"{k} {v}" for k, v in same.items()) + "."
+        note += " In every row: " + "; ".join(f"{k} {v}" for k, v in same.items()) + "."
     numbers = shown.select_dtypes("float")
     shown = shown.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
     place = {name: shown.columns.get_loc(name) if name in shown else -1 for name in COLUMNS}
@@ -113,7 +113,7 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
         "classes": "display nowrap compact",
         "scrollX": True,
         "fixedColumns": {"start": frozen},
-        # The first row of the header sorts, the second one filters.
+        # The first row of the header sorts; the second one filters.
         "titleRow": 0,
         "pageLength": 25,
         "lengthMenu": [25, 100, {"label": "all", "value": -1}],
@@ -127,14 +127,14 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
         },
         "createdRow": JavascriptCode(mark),
         "drawCallback": JavascriptCode(FILTERS),
-        # DataTables knows options that itables does not list.
+        # These options of DataTables are not listed by itables.
         "warn_on_undocumented_option": False,
     }
     with pd.option_context("display.float_format", digits_of):
         table = to_html_datatable(
             shown, connected=False, table_id=name, display_logo_when_loading=False, **options
         )
-    # The last header is that of the table; one before it is shown where there is no JavaScript.
+    # The last header belongs to the table; an earlier one is shown without JavaScript.
     before, _, after = table.rpartition("</thead>")
     table = f"{before}<tr>{'<td></td>' * shown.shape[1]}</tr></thead>{after}"
     library = generate_init_offline_itables_html(dt_bundle)
@@ -142,14 +142,14 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
 
 
 def digits_of(value: float) -> str:
-    """Return a number with its first digits, as in ``0.0300`` and ``127``."""
+    """Return a number with three significant digits, as in ``0.0300`` and ``127``."""
     return f"{value:#.{DIGITS}g}".rstrip(".")
 
 
 def constant_columns(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the columns that are the same in every row, with their values; none of a single row.
+    """Return the constant columns with their values; none if there is a single row.
 
-    What a row is told by is not among them.
+    Columns that identify rows are not among them.
     """
     if len(frame) < 2:
         return {}
@@ -174,13 +174,13 @@ def with_intervals_first(coefficients: pd.DataFrame, keys: list[str]) -> pd.Data
 
 
 def tints(negligible: float | None, alpha: float) -> str:
-    """Return what the tints of rows say, if there are any."""
+    """Return the explanation of the tints of rows, if there are any."""
     if negligible is None:
         return ""
     return (
-        f"Lags and leads are tinted: orange: present, shown to be larger than {negligible:g}; "
-        f"blue: absent, shown to be within ±{negligible:g}; white: undecided (one-sided tests at "
-        f"{alpha:g}, each coefficient by itself). "
+        f"Rows of lags and leads are tinted orange if the coefficient is present (shown to exceed "
+        f"±{negligible:g}), blue if it is absent (shown to be within ±{negligible:g}) and white if "
+        f"this is undecided (one-sided tests at {alpha:g} for each coefficient separately). "
     )
 
 
@@ -202,19 +202,19 @@ def write_coefficients(
     alpha : float
         Level of significance.
     adjust : str
-        The correction behind ``p_adjusted``.
+        The correction in ``p_adjusted``.
     negligible : float, optional
-        The bound behind ``finding``, if there is this column.
+        The bound used in ``finding``, if there is this column.
     """
     keys = ["model", "corpus", "site", "regression"]
-    # The same in every row; the title has them.
+    # The title states these columns, which are constant.
     frame = with_intervals_first(coefficients.drop(columns=[*keys, "subset"]), [])
     write_page(
         frame,
         path,
         title=f"Coefficients: {', '.join(coefficients.iloc[0][keys])}",
-        note=f"A row for each layer and term. {tints(negligible, alpha)}p_adjusted: for each term "
-        f"{correction(adjust)}. Numbers have {DIGITS} digits; coefficients.csv has them all. "
+        note=f"One row per layer and term. {tints(negligible, alpha)}p_adjusted: for each term, "
+        f"{correction(adjust)}. Numbers have {DIGITS} digits; coefficients.csv has all digits. "
         "Coefficients of lags within one layer are predictive associations, not causes.",
         frozen=2,
     )
@@ -229,8 +229,8 @@ def write_coefficients_of_models(
         with_intervals_first(coefficients, keys),
         path,
         title="Coefficients of all models",
-        note="A row for each layer and term; depth is layer / (layers - 1). "
-        f"{tints(negligible, alpha)}p_adjusted: for each term "
+        note="One row per layer and term; depth is layer / (layers - 1). "
+        f"{tints(negligible, alpha)}p_adjusted: for each term, "
         f"{correction(adjust, 'the layers of a model')}.",
         frozen=6,
     )
@@ -241,8 +241,8 @@ def write_pairs(pairs: pd.DataFrame, path: Path) -> None:
     write_page(
         pairs,
         path,
-        title="Every two models",
-        note="How alike the coefficients of two models are over relative depth: Pearson's "
-        "correlation, corrected for the errors of the coefficients, with its interval from a "
+        title="Pairs of models",
+        note="Similarity of the coefficients of two models over relative depth: Pearson's "
+        "correlation, corrected for the errors of the coefficients, with an interval from a "
         "bootstrap of documents, and the number of layers in which the coefficients differ.",
     )

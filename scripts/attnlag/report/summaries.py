@@ -1,4 +1,4 @@
-"""Results in words and in the summary table that a statistician expects."""
+"""Findings of a regression in words, and summary tables of its fits."""
 
 import textwrap
 from collections.abc import Sequence
@@ -37,18 +37,18 @@ PREDICTIVE = (
 
 SHARED_BINS = (
     "documents share {:,} bins in the jackknife, the folds and the bootstrap, to stay within the "
-    "memory allowed; CRV1 is by document"
+    "memory budget; CRV1 is by document"
 )
 
 UNUSABLE = "zero or non-finite norms"
 
-# Below this many documents, or with so few of them in effect, errors by document are too small.
+# With fewer documents, or fewer effective ones, errors clustered by document are too small.
 FEW_DOCUMENTS = 50
 UNEQUAL = 0.5
 
 
 def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
-    """Return the fit of each layer as a table of text, by the name of the layer.
+    """Return the fit of each layer as a text table, by the name of the layer.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
     settings = fitted.settings
     notes = []
     if settings.fixed_effects == "document":
-        notes.append("Means of documents are taken out, and every R-squared is within documents.")
+        notes.append("Means of documents are removed, and every R-squared is within documents.")
     if fitted.bins is not None:
         notes.append(SHARED_BINS.format(fitted.bins))
     by_layer = fitted.coefficients.groupby("layer")
@@ -82,14 +82,14 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
 
 
 def _corrected(fit: Fit, bias_correction: str) -> list[str]:
-    """Return which coefficients of a layer the half-panel jackknife corrects, as a line or none."""
+    """Return a line on the coefficients that the half-panel jackknife corrects, or none."""
     if bias_correction == "none":
         return []
     which = "Coefficients are corrected by the half-panel jackknife"
     if fit.uncorrected:
         which += (
-            f", but not those of {', '.join(fit.uncorrected)}, which a half of the documents does "
-            "not tell from the others"
+            f", except those of {', '.join(fit.uncorrected)}, which a half of the documents does "
+            "not identify"
         )
     return textwrap.wrap(f"{which}.", 90)
 
@@ -106,7 +106,7 @@ def layer_summary(
     within: bool = False,
     notes: Sequence[str] = (),
 ) -> str:
-    """Return one layer's fit as a table of text.
+    """Return one layer's fit as a text table.
 
     Parameters
     ----------
@@ -118,12 +118,12 @@ def layer_summary(
     title : str
     alpha : float
     adjust : str
-        The correction behind the column of adjusted p-values.
+        The correction of the adjusted p-values.
     outcome : str
     within : bool
-        Whether the variance that is explained is that within documents.
+        Whether R² refers to the variance within documents.
     notes : sequence of str
-        What else a reader must know, a line each.
+        Further notes, a line each.
     """
     if fit.status != "ok":
         return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
@@ -199,7 +199,7 @@ def layer_summary(
 
 
 def _two_columns(rows: Sequence[tuple[str, str, str, str]], title: str = "") -> SimpleTable:
-    """Return names with their values, two in a row."""
+    """Return names with their values, two per row."""
     return SimpleTable(
         [row[1:] for row in rows],
         title=title,
@@ -218,7 +218,7 @@ def _sample(fits: pd.DataFrame) -> str:
 
 
 def _reason(row: Any) -> str:
-    """Return why a layer was not fitted, and what that has to do with its norms."""
+    """Return why a layer was not fitted, and whether its norms are the cause."""
     dropped = int(row.n_dropped)
     of_these = f" ({counted(dropped, 'row')} dropped for {UNUSABLE})" if dropped else ""
     return f"{row.status}{of_these}"
@@ -234,12 +234,12 @@ def _range(values: pd.Series) -> str:
 
 
 def fitted_layers(fits: pd.DataFrame) -> str:
-    """Return in a line how many layers of a regression were fitted."""
+    """Return a line with the number of layers that were fitted."""
     return f"{_study(fits)}: {int((fits['status'] == 'ok').sum())} of {len(fits)} layers fitted"
 
 
 def unfitted_layers(fits: pd.DataFrame) -> list[str]:
-    """Return a line for each reason why layers were not fitted, but for want of a layer before."""
+    """Return a line for each reason why layers were not fitted, except a missing layer before."""
     layers_of: dict[str, list[str]] = {}
     for row in fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])].itertuples():
         layers_of.setdefault(_reason(row), []).append(str(row.layer))
@@ -250,7 +250,7 @@ def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     ]
 
 
-# What tokens are exchanged in.
+# Names of the units within which tokens are permuted.
 PERMUTED_WITHIN = {
     "document": "their documents",
     "upos": "the parts of speech of their documents",
@@ -277,9 +277,9 @@ def findings(
     name : str
         Name of the regression, as in ``"smollm2-135m, prompts, attention, within"``.
     by_class : pair of pandas.DataFrame, optional
-        Slopes by class of tokens, and the tests that they are equal.
+        Slopes by class of tokens, and the tests of equal slopes.
     decomposed : pair of pandas.DataFrame, optional
-        Coefficients as covariates enter, and what each part changes.
+        Coefficients as covariates enter, and the change due to each part.
     """
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
@@ -295,8 +295,8 @@ def findings(
     if one_document:
         errors = COVARIANCE[fitted.coefficients["vcov_type"].iloc[0]]
         lines.append(
-            f"one document: there are no document effects and no clusters; errors are {errors}, "
-            "and intervals say nothing about other texts"
+            "with one document there are no document effects and no clusters; errors are "
+            f"{errors}, and intervals say nothing about other texts"
         )
     if len(known):
         lines += sizes(fitted.medians, fitted.coefficients, settings, one_document=one_document)
@@ -358,7 +358,7 @@ def sizes(
 
 
 def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[str]:
-    """Return in how many layers permuted order is rejected, and what the lags are in it."""
+    """Return the number of layers in which order matters, and the lags in permuted order."""
     if "permuted_mean" not in controls:
         return ["the order of tokens was not permuted: no control for it"]
     by_layer = controls.drop_duplicates("layer").dropna(subset="order_p_adjusted")
@@ -374,13 +374,13 @@ def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[
     return [
         f"order matters in {rejected} of {counted(len(by_layer), 'layer')} (tokens permuted "
         f"within {PERMUTED_WITHIN[by_layer['permuted_within'].iloc[0]]} "
-        f"{int(by_layer['permutations'].iloc[0]):,} times, one test a "
-        f"layer of all its lags, p < {alpha:g}, {over}); if it meant nothing, {permuted}"
+        f"{int(by_layer['permutations'].iloc[0]):,} times, one joint test per layer, "
+        f"p < {alpha:g}, {over}); if order meant nothing, {permuted}"
     ]
 
 
 def random_weights_finding(controls: pd.DataFrame) -> list[str]:
-    """Return what the same architecture gives before any training, beside the trained model."""
+    """Return the results of the same architecture before any training, beside the trained model."""
     if "random_weights" not in controls:
         return ["the architecture was not run with random weights: no control for it"]
     known = controls.dropna(subset="random_weights")
@@ -405,7 +405,7 @@ def random_weights_finding(controls: pd.DataFrame) -> list[str]:
 def counts(
     coefficients: pd.DataFrame, fits: pd.DataFrame, settings: RegressionSettings
 ) -> list[str]:
-    """Return in how many layers each lag and lead matters, and R²."""
+    """Return the number of layers in which each lag and lead is present or absent, and R²."""
     bound, lines = settings.negligible, []
     for term in lags_among(list(coefficients["term"])):
         rows = coefficients[coefficients["term"] == term]
@@ -413,23 +413,23 @@ def counts(
         significant = int((rows["p_adjusted"] < settings.alpha).sum())
         lines.append(
             f"{named(term)} is beyond ±{bound:g} in {verdicts.get('present', 0)} of {len(fits)} "
-            f"layers, within it in {verdicts.get('absent', 0)}, undecided in "
-            f"{verdicts.get('undecided', 0)}; other than zero in {significant} "
+            f"layers, within ±{bound:g} in {verdicts.get('absent', 0)} and undecided in "
+            f"{verdicts.get('undecided', 0)}; it differs from zero in {significant} "
             f"(p < {settings.alpha:g}, {correction(settings.adjust)})"
         )
     fitted = fits[fits["status"] == "ok"]
     best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
     validated = fitted["cv_r_squared"].dropna()
     unit = "groups" if settings.folds == "groups" else "documents"
-    unseen = f"; of {unit} not seen {_range(validated)}" if len(validated) else ""
+    unseen = f"; in unseen {unit} {_range(validated)}" if len(validated) else ""
     name = R_SQUARED[settings.fixed_effects]
     return [*lines, f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}"]
 
 
 def residual_findings(fits: pd.DataFrame, sums: ResidualSums, *, alpha: float, adjust: str) -> str:
-    """Return whether the residuals are autocorrelated, and how much order the lags leave behind.
+    """Return whether the residuals are autocorrelated, and how much order the lags leave.
 
-    With thousands of tokens the test rejects what does not matter: the size stands beside it.
+    With thousands of tokens the test rejects even negligible order, so the size is stated too.
     """
     fitted = fits[fits["status"] == "ok"]
     tested = fitted["breusch_godfrey_p_value"].dropna()
@@ -444,16 +444,16 @@ def residual_findings(fits: pd.DataFrame, sums: ResidualSums, *, alpha: float, a
     lags, left = order_left(sums)
     if left.notna().any():
         line += (
-            f"; partial autocorrelations at {spans(lags)}, which the regression leaves out, sum to "
-            f"{left.median():.3f} in the median layer ({_range(left)})"
+            f"; partial autocorrelations at {spans(lags)}, which are not in the regression, add up "
+            f"to {left.median():.3f} in the median layer ({_range(left)})"
         )
     return line + "\n"
 
 
 def group_findings(by_group: pd.DataFrame) -> str:
-    """Return how large the nearest lag is in each group, and which groups have no coefficients.
+    """Return the range of the nearest lag over groups, and the groups without coefficients.
 
-    Counts of significant layers would say how many documents each group has.
+    Counts of significant layers would reflect the number of documents of each group.
 
     Parameters
     ----------
@@ -462,7 +462,7 @@ def group_findings(by_group: pd.DataFrame) -> str:
     """
     fitted, without = groups.fitted_groups(by_group)
     if len(fitted) + len(without) == 1:
-        return "  all documents are of one group: there are no groups to compare\n"
+        return "  all documents are in one group, so there are no groups to compare\n"
     lines = []
     if len(fitted) > 1:
         term = lags_among(list(by_group["term"]))[0]
@@ -487,7 +487,7 @@ def group_findings(by_group: pd.DataFrame) -> str:
 def advice(
     fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int, groups: int | None = None
 ) -> str:
-    """Return a warning if clustered errors rest on few or unequal clusters, else nothing.
+    """Return a warning if clusters are few or very unequal, otherwise an empty string.
 
     Parameters
     ----------
@@ -509,18 +509,18 @@ def advice(
     if clusters >= FEW_DOCUMENTS and effective >= UNEQUAL * clusters:
         return ""
     line = (
-        f"  errors by {unit} rest on {counted(clusters, unit)}, which count as {effective:.0f} "
-        "equal ones where they are fewest"
+        f"  errors are clustered by {counted(clusters, unit)}, which are as informative as "
+        f"{effective:.0f} of equal size in the worst layer"
     )
     if not wild_bootstrap:
-        line += "; the wild bootstrap (9,999 draws) gives p-values made for that"
+        line += "; the wild bootstrap (9,999 draws) gives suitable p-values"
         if covariance == "cluster":
             line += ", the cluster jackknife gives wider intervals"
     return line + "\n"
 
 
 def comparison_findings(table: pd.DataFrame, alpha: float) -> str:
-    """Return the pairs of models in words, a line for each.
+    """Return a line in words for each pair of models.
 
     Parameters
     ----------
@@ -534,7 +534,7 @@ def comparison_findings(table: pd.DataFrame, alpha: float) -> str:
         lines.append(f"comparison of models over relative depth, {name}:")
         lines += [f"  {_pair_finding(row, alpha)}" for row in rows.itertuples()]
     if not lines:
-        lines.append("comparison: one model, so there are no pairs of models")
+        lines.append("comparison: there is one model, so there are no pairs of models")
     return "\n".join(lines) + "\n"
 
 
@@ -546,7 +546,7 @@ def _pair_finding(row: Any, alpha: float) -> str:
     if np.isnan(row.correlation):
         why = "a profile is constant"
         if row.points < FEWEST_POINTS:
-            why = f"{counted(row.points, 'point')} of depth in common, expected {FEWEST_POINTS}"
+            why = f"{counted(row.points, 'common point')} of depth, expected {FEWEST_POINTS}"
         elif np.isfinite(row.correlation_observed):
             why = "a profile varies no more than its errors"
         correlation = f"no correlation over depth ({why})"
@@ -556,7 +556,9 @@ def _pair_finding(row: Any, alpha: float) -> str:
             interval = f"no interval with {counted(row.documents, 'document')}"
         correlation = f"they correlate {row.correlation:.2f} ({interval}) over depth"
     dropped = row.documents_only_a + row.documents_only_b
-    note = f"; {counted(dropped, 'document')} of one model only left out" if dropped else ""
+    note = (
+        f"; {counted(dropped, 'document')} with rows in one model only left out" if dropped else ""
+    )
     differ = ""
     if row.layers_compared:
         differ = (

@@ -1,4 +1,4 @@
-"""The findings of the regressions of vectors in words."""
+"""Findings of the regressions of vectors in words."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from attnlag.regression.labels import spans
 from attnlag.regression.vector_fits import DOCUMENT, PERMUTED, RANDOM, SCALAR, VECTOR
 
 BESIDE = {
-    SCALAR: "the vector before times one number",
+    SCALAR: "the previous vector times one number",
     DOCUMENT: "the mean of the document's other tokens",
     PERMUTED: "tokens in permuted order",
     RANDOM: "the architecture with random weights",
@@ -17,7 +17,7 @@ BESIDE = {
 
 
 def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Sequence[int]) -> str:
-    """Return how well vectors are predicted, beside what, and at which ranks.
+    """Return the R² of the prediction of vectors, that of its controls, and the ranks needed.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
     alpha : float
         Intervals cover 1 - ``alpha``.
     lags : sequence of int
-        Distances in tokens to the vectors that predict.
+        Distances in tokens to the predicting vectors.
     """
     title = f"{name}, vectors:"
     of_vectors = table[(table["predictor"] == VECTOR) & table["r_squared"].notna()]
     if of_vectors.empty:
-        return f"{title}\n  no layer has vectors that vary in documents enough for its folds\n"
+        return f"{title}\n  no layer has varying vectors in enough documents for its folds\n"
     by_rank = of_vectors.pivot(index="layer", columns="rank", values="r_squared")
     full = by_rank.columns.max()
     found = of_vectors[of_vectors["rank"] == full].set_index("layer")
@@ -44,9 +44,9 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
             f", {100 * (1 - alpha):g}% interval {best['conf_low']:.3f} to {best['conf_high']:.3f}"
         )
     lines = [
-        f"a linear prediction of a token's vector from those before it ({spans(lags)}) has an R² "
-        f"of {found['r_squared'].median():.3f} in the median layer, in "
-        f"{counted(int(found['documents'].max()), 'document')} not seen; "
+        f"a linear prediction of a token's vector from previous ones ({spans(lags)}) has an R² of "
+        f"{found['r_squared'].median():.3f} in the median layer, in "
+        f"{counted(int(found['documents'].max()), 'unseen document')}; "
         f"{found['r_squared'].min():.3f} to {found['r_squared'].max():.3f} over the layers "
         f"(highest in layer {best.name}{interval})"
     ]
@@ -56,16 +56,16 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
         for one, words in BESIDE.items()
         if one in others.index and pd.notna(others[one])
     ]
-    lines.append(f"beside that, in the median layer: {', '.join(beside)}")
+    lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
     if len(by_rank.columns) > 1:
         lines.append(_ranks(by_rank))
     return "\n  ".join([title, *lines]) + "\n"
 
 
 def _ranks(by_rank: pd.DataFrame) -> str:
-    """Return in how many layers each rank is the first to reach half of the full rank's R²."""
+    """Return the number of layers in which each rank is the first with half of the full R²."""
     by_rank = by_rank.rename(columns=int)
     reached = by_rank.ge(by_rank[by_rank.columns.max()] / 2, axis=0)
     first = reached.idxmax(axis=1).value_counts().sort_index()
     parts = [f"{rank} in {counted(int(count), 'layer')}" for rank, count in first.items()]
-    return f"the smallest of the ranks with half of this R²: {', '.join(parts)}"
+    return f"the smallest rank with half of this R²: {', '.join(parts)}"

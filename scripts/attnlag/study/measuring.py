@@ -220,7 +220,7 @@ def measure(
         model.eval()
         for run in runs(sequences.to_batches(), runner.run_tokens):
             for site, arrays in runner.of(run.sequences).items():
-                # The next call but one writes over these arrays.
+                # These arrays are overwritten two batches later.
                 found.setdefault(site, []).append([values.copy() for values in arrays])
     finally:
         model.train(training)
@@ -248,7 +248,7 @@ def measure(
 
 
 def _by_id(texts: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Return the texts by their ids; refuse what is no list of texts."""
+    """Return the texts by id, or raise UserError if they are not a list or mapping of texts."""
     if isinstance(texts, str):
         raise UserError("texts: found one text, expected a list of texts")
     named = (
@@ -265,7 +265,7 @@ def _by_id(texts: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
 
 
 def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:
-    """Return a row per token of some sequences, with the piece of the text that it stands for."""
+    """Return a row per token of some sequences, with its piece of the text."""
     frames = []
     for row in sequences.to_pylist():
         text, ends = texts[row["document"]], zip(row["char_start"], row["char_end"], strict=True)

@@ -186,7 +186,7 @@ def _in_words(regression: Mapping[str, Any]) -> str:
 def _config(
     regression: dict[str, Any], inference: dict[str, Any], drop_first: int | None
 ) -> Config:
-    """Return a configuration of one regression, checked as a file of a user is."""
+    """Return a configuration of one regression, with the checks of a configuration file."""
     config, problems = check(
         {
             "models": {"model": {"source": "path", "path": "."}},
@@ -197,7 +197,7 @@ def _config(
             "inference": inference,
         }
     )
-    # The model and the texts are in memory.
+    # The configuration needs a model and a corpus, which are in memory here.
     told = [
         problem.removeprefix("configuration: ").removeprefix("regressions.fit.")
         for problem in problems
@@ -209,7 +209,7 @@ def _config(
 
 
 def _write(measurement: Measurement, site: str, folder: Path) -> dict[str, Path]:
-    """Write norms as the stages of a run do, and what covariates need; return the files."""
+    """Write norms and the inputs of covariates as the stages of a run do; return the files."""
     files = {
         name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", "token_counts")
     }

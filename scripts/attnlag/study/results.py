@@ -169,7 +169,7 @@ def read(folder: str | Path = "results") -> Study:
 
 
 def _chosen(value: str | None, known: list[str], what: str) -> str:
-    """Return the only one, or the one that is asked for; refuse what is not there."""
+    """Return the requested item, or the only one; raise UserError if there is none or a choice."""
     if value is None and len(known) == 1:
         return known[0]
     if value not in known:
@@ -181,7 +181,7 @@ def _chosen(value: str | None, known: list[str], what: str) -> str:
 
 
 def _pieces(sequences: pd.DataFrame, texts: pd.Series) -> Iterator[str]:
-    """Yield the piece of the text that each token of some sequences stands for."""
+    """Yield the piece of the text for each token of some sequences."""
     for document, starts, ends in zip(
         sequences["document"], sequences["char_start"], sequences["char_end"], strict=True
     ):

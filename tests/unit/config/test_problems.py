@@ -173,7 +173,7 @@ ADDED = {
     ),
     "regressions: {a: {lags: [1], covariates: [entropy_next]}}": (
         "6: regressions.a.covariates[0]: found entropy_next, which is no covariate: it is computed "
-        "from the adjustment, after it: held fixed, it would hide a part of what it mediates"
+        "from the adjustment; a regression that holds it fixed hides the part that it mediates"
     ),
     "regressions: {a: {lags: [1], by: {upoz: outcome}}}": (
         '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial, word_final, '
@@ -237,7 +237,7 @@ ADDED = {
     "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
     "inference:\n  covariance: hac": (
         "9: inference.covariance: found hac, expected cluster or cluster-jackknife: regression a "
-        "has bias_correction: half-panel, which knows no other errors; or bias_correction: none"
+        "has bias_correction: half-panel, which supports no other errors; or bias_correction: none"
     ),
     "inference:\n  adjust: max-t\n  bootstrap: 38": (
         "7: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least "
@@ -652,7 +652,7 @@ def test_names_that_differ_in_case_only() -> None:
     models = "models:\n  Tiny: {source: path, path: mine}\n  tiny: {source: path, path: mine}\n"
     assert problems_of(f"{models}{WORDS}") == [
         f"{FILE}:3: models.tiny: the name 'tiny' differs from 'Tiny' in case only, expected "
-        "another: some disks do not tell their folders apart"
+        "another: some disks do not distinguish their folders"
     ]
 
 

@@ -114,17 +114,16 @@ def entering():
 
 def test_the_title_names_the_extremes_without_the_rest_and_counts_the_layers():
     assert slopes_by_class.title_of(by_class()) == (
-        "Lag 1 by part of speech, median over the layers: 0.20 (VERB) to 0.60 (NOUN); slopes "
-        "differ in 1 of 3 layers, where equal ones would in none"
+        "Lag 1 differs by part of speech in 1 of 3 layers (equal slopes would in none): 0.20 "
+        "(VERB) to 0.60 (NOUN) in the median layer"
     )
     assert slopes_by_class.title_of(by_number()) == (
-        "Lag 1 by surprisal, median over the layers: 0.60 at -1 SD, 0.20 at +1 SD; the slope "
-        "changes along it in 2 of 3 layers and not in a straight line in 1, where a constant one "
-        "would in none"
+        "Lag 1 by surprisal: 0.60 at -1 SD, 0.20 at +1 SD in the median layer; the slope changes "
+        "in 2 of 3 layers, not linearly in 1; a constant one would in none"
     )
     assert lag_as_covariates_enter.title_of(entering()) == (
-        "Lag 1, median over the layers: 0.40 pooled, 0.15 with documents, tokens and tokens before "
-        "held fixed; R² 0.10 and 0.60"
+        "Lag 1 in the median layer is 0.40 pooled, 0.15 with documents, tokens and previous tokens "
+        "held fixed; R² is 0.10 and 0.60"
     )
 
 
@@ -156,7 +155,9 @@ def test_a_line_for_each_step_and_a_row_for_each_part():
     above = next(axes for axes in figure.axes if axes.get_ylabel() == "coefficient")
     drawn = [line.get_ydata() for line in above.lines if len(line.get_ydata()) == 3]
     assert [values[0] for values in drawn] == pytest.approx([0.4, 0.35, 0.3, 0.25, 0.2, 0.15])
-    below = next(axes for axes in figure.axes if "what each part" in axes.get_title(loc="left"))
+    below = next(
+        axes for axes in figure.axes if "change of lag 1 by part" in axes.get_title(loc="left")
+    )
     assert len(below.get_yticklabels()) == len(PARTS)
 
 

@@ -162,7 +162,7 @@ def test_each_model_has_a_colour_and_a_control_is_dashed_and_grey():
     assert names[0] == "distilgpt2 (6 layers)"
     assert names[-1] == "random weights (b, 30 layers)"
     assert marks == ["p < 0.05, Holm", "p ≥ 0.05, Holm", "95% confidence band"]
-    assert "Random weights: a control" in texts_of(figure)
+    assert "Random weights are a control" in texts_of(figure)
 
 
 def test_many_models_and_controls_are_still_told_apart():
@@ -223,7 +223,8 @@ def test_files_have_equal_bytes_and_stay_small(tmp_path):
 def test_the_program_draws_one_site_and_regression(tmp_path):
     frame = pd.concat([some(2), some(2, site="mlp").assign(estimate=9.0)])
     record = {"stages": {"regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"}}}
-    record["studies"] = [{"regression": "notebook", "record": {**record}}]
+    corpus = {"name": "prompts", "documents": 25}
+    record["studies"] = [{"regression": "notebook", "record": {**record, "corpus": corpus}}]
     path = tmp_path / "coefficients.parquet"
     tables.write_frame(frame, path, path.with_suffix(".csv"), record)
     output = tmp_path / "figures" / "coefficients_by_depth.svg"
@@ -239,6 +240,6 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = tmp_path / "expected.svg"
     finding = coefficients_by_depth.title_of(coefficients_by_depth.Data(some(2), 0.1, "none"))
-    title = f"{finding}\nattention, notebook"
+    title = f"{finding}\nattention, notebook · 25 documents"
     files.save(drawn(some(2), "benjamini-hochberg", 0.1, title), [expected])
     assert output.read_bytes() == expected.read_bytes()

@@ -274,7 +274,7 @@ def test_norms_have_a_ridge_per_layer_beside_those_relative_to_the_stream(size):
         np.testing.assert_allclose(firsts[5], layers[5].firsts)
         for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
             assert np.exp(tick) == pytest.approx(float(label.get_text()))
-    assert "over that of the residual stream" in texts_of(figure)
+    assert "divided by that of the residual stream" in texts_of(figure)
 
 
 def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
@@ -429,7 +429,7 @@ def test_joint_bands_are_the_critical_value_times_the_standard_error():
         "p ≥ 0.05, Romano-Wolf, max-t",
         "95% joint confidence band",
     ]
-    assert "hold all layers of a term at once" in texts_of(figure)
+    assert "cover all layers of a term simultaneously" in texts_of(figure)
 
 
 def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
@@ -714,8 +714,8 @@ def test_sites_mark_what_is_not_significant_and_what_is_not_fitted():
     ("drop_first", "words"),
     [
         (0, "90% of all tokens. Below"),
-        (1, "all tokens but the first of each sequence. Below"),
-        (3, "all tokens but the first 3 of each sequence. Below"),
+        (1, "all tokens except the first of each sequence. Below"),
+        (3, "all tokens except the first 3 of each sequence. Below"),
     ],
 )
 def test_sites_say_which_tokens_their_norms_are_of(drop_first, words):

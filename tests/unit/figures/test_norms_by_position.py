@@ -124,7 +124,7 @@ def test_norms_of_groups_are_boxes_beside_a_map_and_of_one_group_no_map_of_round
     np.testing.assert_array_equal(np.reshape(shades.collections[0].get_array(), (2, 4)), data.means)
     medians = data.quantiles[:, 2]
     assert norms_by_group.title_of(data) == (
-        f"Norms differ by group: medians from {medians.min():+.2f} SD "
+        f"Norms differ by group: medians range from {medians.min():+.2f} SD "
         f"({data.groups[medians.argmin()]}) to {medians.max():+.2f} SD "
         f"({data.groups[medians.argmax()]}) from the layer's mean"
     )

@@ -102,6 +102,7 @@ def test_names_keep_their_order_a_gap_apart(heights):
 def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
     record = {
         "model": {"name": "tiny"},
+        "corpus": {"name": "prompts", "documents": 25},
         "stages": {"regression": {"alpha": 0.05, "adjust": "max-t"}},
     }
     regressions = some(6)
@@ -120,7 +121,7 @@ def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
     expected = [tmp_path / "expected.svg", tmp_path / "expected.png"]
     data = specifications_by_layer.Data(regressions, 0.05)
-    title = f"{specifications_by_layer.title_of(data)}\ngpt2, prompts, attention"
+    title = f"{specifications_by_layer.title_of(data)}\ngpt2, prompts, attention · 25 documents"
     files.save(specifications_by_layer.draw(data, title=title), expected)
     for one, other in zip(output, expected, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -43,20 +43,28 @@ def test_titles_say_so_where_there_is_nothing_to_show():
     fits = SimpleNamespace(panels=nothing, lags=[2], left=np.array([np.nan]))
     assert diagnostics.title_of(fits) == "No layer was fitted, so there are no residuals"
     layers = SimpleNamespace(layers=nothing, relative=nothing)
-    assert norms_by_layer.title_of(layers) == "No layer has a norm that is finite and not zero"
+    assert norms_by_layer.title_of(layers) == "No layer has a finite norm other than zero"
 
 
 def test_sizes_stand_beside_those_of_random_weights():
     table = pd.concat([tidy([0.01, 0.2, 0.04]), tidy([0.9, 0.001, np.nan], "lag_2")])
     assert of_coefficients(table) == (
-        "Pooled over documents, median over the layers: lag 1 0.04, lag 2 0.45"
+        "Pooled over documents, large norms follow large ones: lag 1 is 0.04 and lag 2 is 0.45 in "
+        "the median layer"
     )
     random = pd.DataFrame(
         {"term": ["lag_1"] * 2 + ["lag_2"] * 2, "random_weights": [1.5, 1.7, np.nan, np.nan]}
     )
     assert of_coefficients(table, controls=random, within=True) == (
-        "Within documents, median over the layers: lag 1 0.04 (1.60 with random weights), "
-        "lag 2 0.45"
+        "Within documents, large norms follow large ones: lag 1 is 0.04 (with random weights "
+        "1.60) and lag 2 is 0.45 in the median layer"
+    )
+    small = of_coefficients(table, negligible=0.05)
+    assert small.startswith("Pooled over documents, norms hardly depend on those before them: ")
+    leads = table.assign(term=table["term"].str.replace("lag", "lead"), estimate=-0.2)
+    assert of_coefficients(leads) == (
+        "Pooled over documents, large norms precede small ones: lead 1 is -0.20 and lead 2 is "
+        "-0.20 in the median layer"
     )
 
 
@@ -94,18 +102,18 @@ def test_norms_and_first_tokens():
         return norms_by_position.title_of(SimpleNamespace(means=first[None], layers=[0, 1, 2]))
 
     assert of_positions(np.log([3.0, 0.5, 1.0])) == (
-        "First tokens stand out: up to 3 times (layer 0) and down to 1/2 (layer 1) their layer's "
-        "norm"
+        "First tokens stand out, with norms up to 3 times (layer 0) and down to 1/2 (layer 1) "
+        "their layer's norm"
     )
-    assert of_positions(np.full(3, 0.01)) == "First tokens have the norms of later ones"
+    assert of_positions(np.full(3, 0.01)) == "First tokens have about the same norms as later ones"
     assert of_positions(np.full(3, np.nan)) == "Norms along the text"
 
 
 def test_order_left():
     data = order_left.Data([5, 6, 7], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
     said = (
-        "Order is left in the residuals: partial autocorrelations at lags 3 to 5 sum to 0.15 in "
-        "the median layer and 0.20 in layer 6, 0 if the lags were enough"
+        "Order is left in the residuals: partial autocorrelations at lags 3 to 5 add up to 0.15 "
+        "in the median layer and 0.20 in layer 6 (0 if the lags sufficed)"
     )
     panels = [SimpleNamespace(layer=layer) for layer in data.layers]
     others = SimpleNamespace(panels=panels, lags=data.lags, left=data.left)
@@ -133,7 +141,7 @@ def test_groups():
         == "Lag 1 differs by group: in the median layer 0.20 (prose) to 0.40 (verse)"
     )
     assert of_groups(table[:3]) == "Lag 1 is 0.20 in the median layer (prose)"
-    assert of_groups(table[6:]) == "No group of documents has coefficients of its own"
+    assert of_groups(table[6:]) == "No group of documents could be fitted separately"
 
 
 def of_specifications(*tables):

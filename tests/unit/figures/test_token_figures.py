@@ -60,7 +60,7 @@ def test_the_titles_say_what_chance_would_give():
     )
     assert norms_by_part_of_speech.title_of(data) == (
         "Parts of speech account for 10% (layer 0) to 62% (layer 1) of the variance of log norms; "
-        "dealt out at random, for 1.25%"
+        "assigned at random, for 1.25%"
     )
     data.share[:] = np.nan
     assert norms_by_part_of_speech.title_of(data) == "No token has a part of speech"

@@ -46,7 +46,7 @@ def test_the_title_says_what_it_would_be_in_permuted_order():
     data.fits.loc[data.fits["predictor"] == "vector", "r_squared"] = 0.4
     data.fits.loc[data.fits["predictor"] == "permuted_order", "r_squared"] = 0.09
     assert title_of(data) == (
-        "The vectors before predict 40% of the variance of a token's vector in the median layer, "
+        "Previous vectors predict 40% of the variance of a token's vector in the median layer, "
         "9% in permuted order"
     )
 

@@ -599,7 +599,8 @@ def test_regressions_fitted_otherwise_are_not_compared(tmp_path):
         comparison.common_inference([comparison.read_study(path) for path in (a, b)])
     assert len(caught.value.problems) == 2
     assert caught.value.problems[0] == (
-        "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions alike"
+        "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "
+        "equal settings"
     )
 
 

@@ -176,8 +176,8 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert share.share == pytest.approx((3 / 40 + 0.8 / 40) / 2 / 0.5)
     assert share.low < share.share < share.high
     text = causal_findings([share], name="tiny, small", alpha=0.05)
-    assert "in all layers before, that to the next token changes by 0.048%" in text
-    assert "regression within has 0.50 for lag 1: 10% of the association is transmitted" in text
+    assert "in all preceding layers, that of the next token changes by 0.048%" in text
+    assert "lag 1 is 0.50 in the regression within: 10% of the association is transmitted" in text
     assert "2 documents" in text
 
 
@@ -286,5 +286,5 @@ def test_few_documents_are_no_error(documents):
     assert len(beside) == documents
     shares = elasticities.shares(rows, beside, SETTINGS)
     text = causal_findings(shares, name="tiny, small", alpha=0.05)
-    words = "no interval with 1 document" if documents else "no document is long enough"
+    words = "no interval with 1 document" if documents else "no document has a token"
     assert words in text

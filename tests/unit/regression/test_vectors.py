@@ -324,7 +324,7 @@ def test_random_weights_stand_beside_and_vectors_that_are_all_equal_give_nothing
     assert flat["predictor"].tolist() == [p for p in table["predictor"] if p != "random_weights"]
     words = vector_findings(flat, name="m, c, s", alpha=0.05, lags=[1])
     assert words == (
-        "m, c, s, vectors:\n  no layer has vectors that vary in documents enough for its folds\n"
+        "m, c, s, vectors:\n  no layer has varying vectors in enough documents for its folds\n"
     )
 
 
@@ -339,10 +339,10 @@ def test_findings_say_how_much_is_predicted_beside_what_and_at_which_rank():
     table = table.assign(conf_low=table["r_squared"] - 0.05, conf_high=0.55, documents=12)
     assert vector_findings(table, name="m, c, s", alpha=0.05, lags=[1]) == (
         "m, c, s, vectors:\n"
-        "  a linear prediction of a token's vector from those before it (lag 1) has an R² of 0.400 "
-        "in the median layer, in 12 documents not seen; 0.300 to 0.500 over the layers (highest in "
+        "  a linear prediction of a token's vector from previous ones (lag 1) has an R² of 0.400 "
+        "in the median layer, in 12 unseen documents; 0.300 to 0.500 over the layers (highest in "
         "layer 0, 95% interval 0.450 to 0.550)\n"
-        "  beside that, in the median layer: the vector before times one number 0.150, tokens in "
-        "permuted order 0.010\n"
-        "  the smallest of the ranks with half of this R²: 1 in 1 layer, 4 in 1 layer\n"
+        "  for comparison, in the median layer: the previous vector times one number 0.150, tokens "
+        "in permuted order 0.010\n"
+        "  the smallest rank with half of this R²: 1 in 1 layer, 4 in 1 layer\n"
     )

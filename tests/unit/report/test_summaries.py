@@ -98,8 +98,8 @@ def test_sizes_and_directions_come_with_the_interval_of_the_median():
 def test_what_permuted_order_says_is_said_of_all_lags_together():
     (line,) = summaries.order_finding(CONTROLS, alpha=0.05, adjust="holm")
     assert line == (
-        "order matters in 1 of 2 layers (tokens permuted within their documents 99 times, one test "
-        "a layer of all its lags, p < 0.05, max over the layers); if it meant nothing, lag 1 would "
+        "order matters in 1 of 2 layers (tokens permuted within their documents 99 times, one "
+        "joint test per layer, p < 0.05, max over the layers); if order meant nothing, lag 1 would "
         "be 0.020 to 0.040, lag 2 would be 0.010 to 0.030"
     )
     (line,) = summaries.order_finding(CONTROLS[["layer", "term"]], alpha=0.05, adjust="holm")
@@ -127,11 +127,12 @@ def test_findings_count_what_matters(results):
     number = (rows["p_adjusted"] < 0.05).sum()
     assert number >= 1
     assert first == (
-        f"lag 1 is beyond ±0.05 in {present} of 3 layers, within it in {absent}, undecided in "
-        f"{3 - present - absent}; other than zero in {number} (p < 0.05, Holm over the layers)"
+        f"lag 1 is beyond ±0.05 in {present} of 3 layers, within ±0.05 in {absent} and undecided "
+        f"in {3 - present - absent}; it differs from zero in {number} (p < 0.05, Holm over the "
+        "layers)"
     )
     best = fits.loc[fits["r_squared"].idxmax()]
-    assert f"to {best.r_squared:.3f} (highest in layer {best.layer}); of documents not" in last
+    assert f"to {best.r_squared:.3f} (highest in layer {best.layer}); in unseen" in last
     unknown = fits.assign(cv_r_squared=np.nan)
     assert "nan" not in summaries.counts(tidy, unknown, settings)[-1]
 
@@ -172,8 +173,8 @@ def test_coefficients_that_the_jackknife_leaves_are_named(results):
     fit = replace(fits[1], uncorrected=("position_1", "position_2"), log_likelihood=float("nan"))
     stated = summaries._corrected(fit, "half-panel")
     assert stated == [
-        "Coefficients are corrected by the half-panel jackknife, but not those of position_1,",
-        "position_2, which a half of the documents does not tell from the others.",
+        "Coefficients are corrected by the half-panel jackknife, except those of position_1,",
+        "position_2, which a half of the documents does not identify.",
     ]
     assert summaries._corrected(fit, "none") == []
     row = next(rows.iloc[[1]].itertuples())
@@ -208,8 +209,8 @@ def test_findings_of_residuals_have_the_size_beside_the_test(monkeypatch):
     monkeypatch.setattr(summaries, "order_left", lambda sums: ([3, 4, 5], left))
     assert summaries.residual_findings(fits, None, alpha=0.05, adjust="max-t") == (
         "  residuals are autocorrelated in 1 of 3 layers (Breusch-Godfrey, lags 1 to 10, p < 0.05, "
-        "Holm over the layers); partial autocorrelations at lags 3 to 5, which the regression "
-        "leaves out, sum to 0.160 in the median layer (0.100 to 0.300)\n"
+        "Holm over the layers); partial autocorrelations at lags 3 to 5, which are not in the "
+        "regression, add up to 0.160 in the median layer (0.100 to 0.300)\n"
     )
 
 
@@ -227,7 +228,7 @@ def test_findings_of_groups_are_sizes_and_who_has_none():
         "  no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
     ]
     assert summaries.group_findings(table[:2]) == (
-        "  all documents are of one group: there are no groups to compare\n"
+        "  all documents are in one group, so there are no groups to compare\n"
     )
 
 
@@ -237,7 +238,7 @@ def test_advice_where_documents_are_few_or_unequal():
     assert summaries.advice(fits, **settings) == ""
     unequal = fits.assign(effective_documents=[12.3])
     text = summaries.advice(unequal, **settings)
-    assert "200 documents, which count as 12 equal ones" in text
+    assert "200 documents, which are as informative as 12 of equal size" in text
     assert "the wild bootstrap (9,999 draws)" in text
     assert "the cluster jackknife" in text
     few = fits.assign(n_documents=[20], effective_documents=[19.0])

@@ -1,8 +1,8 @@
-"""The charts of the explorer, without data: the page fills them in.
+"""The charts of the explorer, without data, which the page fills in.
 
-Bokeh embeds its own JavaScript from the installed package, so that the page needs no network and
-the repository holds no code of others. What happens in a chart reaches the page as an event of
-the document with the name ``chart``.
+Bokeh embeds its JavaScript from the installed package, so that the page needs no network and the
+repository contains no third-party code. Charts notify the page by events of the document with the
+name ``chart``.
 """
 
 from typing import Any
@@ -31,12 +31,12 @@ PLACE = "x: cb_obj.x, y: cb_obj.y"
 
 
 def library() -> str:
-    """Return BokehJS as script elements, from the installed package."""
+    """Return BokehJS from the installed package, as script elements."""
     return Resources(mode="inline", components=["bokeh"]).render_js()
 
 
 def items() -> dict[str, Any]:
-    """Return the charts as JSON for ``Bokeh.embed.embed_item``, by the id of their element."""
+    """Return the charts as JSON for ``Bokeh.embed.embed_item``, by id of the element."""
     return {"profile": _item(profile(), "profile"), "cloud": _item(cloud(), "cloud")}
 
 
@@ -69,7 +69,7 @@ def _figure(name: str, **options: Any) -> figure:
 
 
 def profile() -> LayoutDOM:
-    """Return the coefficients of one lag by layer, and the same with random weights below."""
+    """Return the coefficients of one lag by layer, with those of random weights below."""
     layers = Range1d(-0.5, 0.5, name="layers")
     trained = _figure("trained", height=270, x_range=layers, tools="", toolbar_location=None)
     source = _source(

@@ -1,8 +1,9 @@
 """The contents of the explorer: findings, coefficients, and the log norm and text of each token.
 
 An index lists the contents and names the blocks of numbers; the page reads a block when it needs
-it. The residuals of a fit are computed in the page, from the coefficients and the outcome, where
-its terms are the outcome in this layer or the one before and what all layers share.
+it. If the terms of a fit are the outcome in this or the preceding layer and terms shared by all
+layers, the page computes the residuals from the coefficients and the outcome. Otherwise the
+residuals are stored.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,7 +30,7 @@ from attnlag.storage import tables
 
 KEYS = ["document", "window", "position"]
 
-# Columns of tokens that have a name of their own in the page; those that say nothing by shades.
+# Names of columns of tokens in the page, and the columns that are not useful as shades.
 NAMES = {
     "upos": "part of speech",
     "surprisal": "surprisal (nats)",
@@ -61,7 +62,7 @@ class Contents:
     Attributes
     ----------
     index : dict
-        What there is, as JSON.
+        List of the contents, for JSON.
     blocks : dict of str to str
         Compressed numbers and texts, by name.
     """
@@ -72,7 +73,7 @@ class Contents:
 
 @dataclass
 class Study:
-    """One regression of one site of one model on one corpus, by the folder of its tables."""
+    """One regression of one model on one corpus at one site, given the folder of its tables."""
 
     folder: Path
     model: str
@@ -82,7 +83,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """Its names, for blocks."""
+        """Prefix of the names of its blocks."""
         return "/".join((self.model, self.corpus, self.site, self.regression))
 
     @property
@@ -101,24 +102,25 @@ class Study:
 
 
 def study_of(path: Path) -> Study:
-    """Return the study whose coefficients a file holds."""
+    """Return the study of a file of coefficients."""
     return Study(path.parent, *path.parts[-5:-1])
 
 
 def contents(
     coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequence[str] = ()
 ) -> Contents:
-    """Read what the page shows of all studies of a run.
+    """Read the contents of the page from all studies of a run.
 
     Parameters
     ----------
     coefficients : sequence of Path
         ``results/{model}/{corpus}/{site}/{regression}/coefficients.parquet``; the other tables
-        lie where a run puts them.
+        are expected at their places in a run.
     findings : sequence of Path
-        Texts of findings, of studies and of what is beside them.
+        Texts of findings, of regressions and of other stages.
     beside : sequence of str
-        Folders of further tables of tokens, as ``token_properties``: their columns shade too.
+        Folders of further tables of tokens, such as ``token_properties``, whose columns can shade
+        the text too.
     """
     studies = [study_of(path) for path in coefficients]
     results = studies[0].folder.parents[3]
@@ -134,16 +136,16 @@ def contents(
 
 
 def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[str, Any]:
-    """Return findings with the names of what they are of: the parts of their path."""
+    """Return findings with the names of their study, which come from their path."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     of = list(path.parent.relative_to(results).parts)
-    # Directions and heads have a folder of their own, and are of their site.
+    # Directions and heads have folders of their own and belong to their site.
     of = of if of[-1] in regressions or len(of) < 4 else of[:3]
     return {"of": of, "lines": [*filter(None, lines)]}
 
 
 def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
-    """Return the coefficients of one study, its controls and what residuals are made from."""
+    """Return the coefficients of one study, its controls and the data for residuals."""
     table = pd.read_parquet(study.folder / "coefficients.parquet").query("subset == 'all'")
     fits = pd.read_parquet(study.folder / "fits.parquet").sort_values("layer")
     controls = pd.read_parquet(study.folder / "controls.parquet")
@@ -197,7 +199,7 @@ def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
         "cells": {term: list(cell) for term, cell in cells.items() if term != "y"},
         "needed": [list(cell) for cell in design.needed_cells(settings)],
         "shared": [name for name in schema.names if name in terms],
-        # Terms of a layer that are no log norms: their residuals are stored.
+        # Some terms of a layer are not log norms, so the residuals are stored.
         "stored": not set(own) <= set(cells),
     }
 
@@ -243,7 +245,7 @@ def _add_corpus(
 def _keys(
     study: Study, names: Sequence[str], found: Sequence[shown.ShownDocument]
 ) -> pd.MultiIndex:
-    """Return the keys of the tokens that are shown: of a long document those of its beginning."""
+    """Return the keys of the tokens shown; long documents are cut off."""
     frame = tables.rows_of_documents(study.shards("stream"), names, KEYS)
     rows = dict(iter(frame.groupby("document")))
     kept = [rows[one.name].iloc[: len(one.tokens)] for one in found]
@@ -253,7 +255,7 @@ def _keys(
 def _values(
     paths: Sequence[Path], names: Sequence[str], chosen: Sequence[str], keys: pd.MultiIndex
 ) -> pd.DataFrame:
-    """Return columns of a table of tokens for the tokens that are shown, NaN where it has none."""
+    """Return columns of a table of tokens for the tokens shown; NaN if the table lacks a token."""
     frame = tables.rows_of_documents(paths, names, [*KEYS, *chosen])
     return frame.set_index(KEYS).reindex(keys)
 
@@ -266,7 +268,7 @@ def _add_texts(
     keys: pd.MultiIndex,
     beside: Sequence[str],
 ) -> None:
-    """Add the tokens of a model as text, the norms of its stream, and what else is known."""
+    """Add the tokens of a model as text, the norms of its stream, and further columns."""
     name = f"{study.model}/{study.corpus}"
     made.blocks[f"{name}.texts"] = json_block(
         [
@@ -275,7 +277,7 @@ def _add_texts(
                 "group": one.group,
                 "tokens": one.tokens,
                 "whole": one.whole,
-                # Where sequences begin among the tokens.
+                # Indices of the tokens that begin a sequence.
                 "starts": np.flatnonzero(one.position == 0).tolist(),
             }
             for one in found
@@ -301,7 +303,7 @@ def _packed_norms(
 def _packed_columns(
     made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex, beside: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Add what further tables say of each token, two bytes a token and column at most."""
+    """Add the columns of further tables of tokens, at most two bytes per token and column."""
     described = []
     for folder in beside:
         paths = study.shards(folder)
@@ -331,7 +333,7 @@ def _packed_columns(
 
 
 def _entry(made: Contents, study: Study) -> dict[str, Any]:
-    """Return a study in the index."""
+    """Return the entry of a study in the index."""
     (entry,) = [
         one
         for one in made.index["studies"]
@@ -341,7 +343,7 @@ def _entry(made: Contents, study: Study) -> dict[str, Any]:
 
 
 def _add_outcome(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
-    """Add what is regressed, layer by layer, where it is not made from norms."""
+    """Add the outcome, layer by layer, if it cannot be computed from norms."""
     entry = _entry(made, study)
     outcome = outcomes.OUTCOMES[entry["outcome"]]
     if outcome.folder == "norms":
@@ -355,7 +357,7 @@ def _add_outcome(made: Contents, study: Study, names: Sequence[str], keys: pd.Mu
 
 
 def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
-    """Add what the residuals of a fit need beyond its outcome: shared terms, or the residuals."""
+    """Add the shared terms that the page needs for residuals, or else the residuals themselves."""
     entry = _entry(made, study)
     if entry["stored"]:
         packed = quantised(residuals(study, entry, names, keys))
@@ -371,24 +373,24 @@ def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.Mul
 def residuals(
     study: Study, entry: dict[str, Any], names: Sequence[str], keys: pd.MultiIndex
 ) -> np.ndarray:
-    """Return the residuals of a fit: the outcome less what the coefficients of the table predict.
+    """Return the residuals of a fit: the outcome minus the prediction of the coefficients.
 
-    Under document effects the mean over the rows of each document is taken out.
+    With document effects, the mean over the rows of each document is subtracted.
 
     Parameters
     ----------
     study : Study
     entry : dict
-        The study in the index.
+        Entry of the study in the index.
     names : sequence of str
-        Documents that are shown.
+        Documents shown.
     keys : pandas.MultiIndex
-        Keys of the tokens that are shown.
+        Keys of the tokens shown.
 
     Returns
     -------
     residuals : (layers, tokens) float array
-        NaN where a token gives no row.
+        NaN if a token gives no row.
     """
     found = np.full((len(entry["layers"]), len(keys)), np.nan)
     document = keys.get_level_values("document")

@@ -12,11 +12,11 @@ from attnlag.corpus.documents import first_of_groups
 from attnlag.corpus.pieces import token_texts
 from attnlag.storage import tables
 
-# Values of one layer at one token, of the norms of all sites and of the stream, over all models
-# and corpora of a page: at 8 bits, compressed, about five megabytes.
+# Largest number of stored norms (layers × tokens, over all sites, the stream, models and corpora):
+# about five megabytes at 8 bits, compressed.
 MOST_VALUES = 4_000_000
 
-# Documents of a corpus that are looked at, and tokens of one that are shown.
+# Largest number of documents of a corpus, and of tokens of a document.
 MOST_DOCUMENTS = 2_000
 LONGEST = 4_000
 
@@ -29,9 +29,9 @@ class ShownDocument:
     ----------
     name, group : str
     tokens : list of str
-        What each token stands for in the text.
+        The text that each token stands for.
     position : (tokens,) int array
-        Places in their sequences, from 0.
+        Positions in the sequences, from 0.
     whole : int
         Number of tokens of the whole document.
     """
@@ -44,14 +44,14 @@ class ShownDocument:
 
 
 def candidates(corpus: Path) -> list[str]:
-    """Return the first documents of a corpus, from its groups in turn."""
+    """Return the first documents of a corpus, taking its groups in turn."""
     return list(itertools.islice(first_of_groups(corpus), MOST_DOCUMENTS))
 
 
 def chosen(
     order: Sequence[str], tokens: Sequence[Mapping[str, int]], layers: Sequence[int], values: int
 ) -> list[str]:
-    """Return as many documents as there is room for, in the order in which they were offered.
+    """Return as many documents as there is room for, in the given order.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def chosen(
     tokens : sequence of mapping
         For each model, the number of tokens by document.
     layers : sequence of int
-        For each model, the values that are shown of a token: layers, for each site and the stream.
+        For each model, the number of values per token: layers times sites, the stream included.
     values : int
-        Room that there is. One document is shown whatever it takes.
+        Largest number of values. The first document is always returned.
     """
     found: list[str] = []
     for name in order:
@@ -93,7 +93,7 @@ def shown_documents(
     names : sequence of str
     corpus : Path
     sequences : pandas.DataFrame
-        The tokens of these documents, and perhaps of others.
+        The tokens of these documents, and possibly of others.
     """
     found = []
     rows = dict(iter(sequences.groupby("document")))

@@ -1,7 +1,7 @@
 """Compression of numbers and texts that are stored inside a page.
 
-Log norms are stored in 8 bits: the range of a layer is cut into 254 steps. A block is bytes or
-JSON, compressed with gzip and written in base64; no text of a corpus can become markup in it.
+Log norms are stored in 8 bits, with the range of a layer divided into 254 steps. A block is bytes
+or JSON, compressed with gzip and encoded in base64, so that no text of a corpus can become markup.
 """
 
 import base64
@@ -30,7 +30,7 @@ class Quantised:
     step: np.ndarray
 
     def scale(self) -> dict[str, Any]:
-        """Return what turns codes into numbers, for JSON."""
+        """Return the scale that turns codes into numbers, for JSON."""
         return {
             "bits": 8 * self.codes.itemsize,
             "low": self.low.tolist(),
@@ -39,14 +39,14 @@ class Quantised:
 
 
 def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
-    """Return numbers as integers of so many bits, each row on a scale of its own.
+    """Return numbers as integers of 8 or 16 bits, with a separate scale for each row.
 
-    Whole numbers stay whole where there are as many integers as they span.
+    Whole numbers are stored exactly if their range fits.
 
     Parameters
     ----------
     values : (rows, n) float array
-        What is not finite becomes NaN.
+        Values that are not finite become NaN.
     bits : {8, 16}
     """
     finite = np.isfinite(values)

@@ -1,7 +1,7 @@
 """The explorer: one page that shows a study and opens without a network.
 
-The page is HTML with its style, its programs, Bokeh's and all numbers inside. Names and texts of a
-run reach it as compressed data only, and it writes them as text, never as markup.
+The page is HTML that contains its style, its scripts, Bokeh and all numbers. Names and texts of a
+run reach it only as compressed data, and it writes them as text, never as markup.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequenc
     Parameters
     ----------
     coefficients : sequence of Path
-        Tables of coefficients of all studies, where a run puts them.
+        Tables of coefficients of all studies, at their places in a run.
     findings : sequence of Path
         Texts of findings.
     beside : sequence of str
@@ -33,7 +33,7 @@ def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequenc
         "charts": json_block(charts.items()),
         **made.blocks,
     }
-    # Base64 has no character that HTML knows; the names of blocks are numbers in their order.
+    # Base64 needs no escaping in HTML; blocks are numbered in order.
     data = "\n".join(
         f'<script type="application/octet-stream" id="block-{place}">{text}</script>'
         for place, text in enumerate(blocks.values())
