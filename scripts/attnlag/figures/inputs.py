@@ -115,14 +115,14 @@ class Named(ABC):
         return ""
 
     @property
-    def source(self) -> Path | None:
+    def recorded(self) -> Path | None:
         """A file whose record is of the one model that the figures are of."""
         return None
 
     @property
     def mixers(self) -> dict[str, str]:
         """What layers of the model have in place of attention: the class, by layer."""
-        record = tables.read_provenance(self.source) if self.source else {}
+        record = tables.read_provenance(self.recorded) if self.recorded else {}
         return record.get("model", {}).get("mixers", {})
 
     @property
@@ -174,7 +174,7 @@ class NormsInputs(Named):
         return f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
 
     @property
-    def source(self) -> Path:
+    def recorded(self) -> Path:
         """The first file of norms."""
         return self.norms[0]
 
@@ -266,7 +266,7 @@ class Coefficients(Named):
         return ", ".join(self.coefficients.iloc[0][list(keys)])
 
     @property
-    def source(self) -> Path | None:
+    def recorded(self) -> Path | None:
         """The table of coefficients."""
         return self.coefficients_file
 
@@ -359,9 +359,9 @@ class SitesInputs(Named):
         return self.studies[0].named_by("model", "corpus", "regression")
 
     @property
-    def source(self) -> Path | None:
+    def recorded(self) -> Path | None:
         """That of the first site."""
-        return self.studies[0].source
+        return self.studies[0].recorded
 
     @property
     def extent(self) -> str:
@@ -387,9 +387,9 @@ class SpecificationsInputs(Named):
         return self.studies[0].named_by("model", "corpus", "site")
 
     @property
-    def source(self) -> Path | None:
+    def recorded(self) -> Path | None:
         """That of the first regression."""
-        return self.studies[0].source
+        return self.studies[0].recorded
 
     @property
     def extent(self) -> str:
@@ -443,7 +443,7 @@ class ComparisonInputs(Coefficients):
         return f"{self.site}, {self.regression}"
 
     @property
-    def source(self) -> None:
+    def recorded(self) -> None:
         """None: the table is of several models."""
         return None
 
@@ -486,7 +486,7 @@ class GeometryInputs(Named):
         return ", ".join(self.means.iloc[0][["model", "corpus", "site"]])
 
     @property
-    def source(self) -> Path:
+    def recorded(self) -> Path:
         """The table of means."""
         return self.means_file
 
@@ -552,7 +552,7 @@ class EffectsInputs(Named):
     target: str
 
     @property
-    def source(self) -> Path:
+    def recorded(self) -> Path:
         """The effects per token."""
         return self.elasticities_file
 
@@ -611,7 +611,7 @@ class ClassesInputs(Named):
     parts_file: Path
 
     @property
-    def source(self) -> Path:
+    def recorded(self) -> Path:
         """The slopes of each class."""
         return self.classes_file
 
@@ -663,7 +663,7 @@ class VectorsInputs(Named):
     fits_file: Path
 
     @property
-    def source(self) -> Path:
+    def recorded(self) -> Path:
         """The table."""
         return self.fits_file
 
