@@ -18,7 +18,8 @@ from attnlag.adjustments.settings import (
     RandomWeightsSettings,
 )
 from attnlag.adjustments.sites import changeable
-from attnlag.config.schema import Config, Tagger
+from attnlag.config.inputs import Tagger
+from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSettings
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings, SurprisalFiguresSettings
 from attnlag.interventions.settings import EffectsSettings
