@@ -11,6 +11,7 @@ from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
+from attnlag.pipeline.entries.output import permuted
 from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
