@@ -500,7 +500,7 @@ class Adjustments:
                 raise AllSeen
 
         if first:
-            longest = ids[int(lengths.argmax()), : lengths.max()]
+            longest = ids[int(lengths.argmax())]
             with self._no_vectors_told():
                 self._check_that_no_token_sees_later_ones(longest)
             self._prove_heads(longest)
