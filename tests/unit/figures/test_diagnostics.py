@@ -217,11 +217,10 @@ def test_files_have_equal_bytes_and_stay_small(tmp_path):
     panels, fits = synthetic(12)
     for name in ("a", "b"):
         with matplotlib.rc_context({"font.size": 12 if name == "a" else 20}):
-            files.save(drawn(panels, fits), [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
-    for suffix in ("svg", "png"):
-        first = (tmp_path / f"a.{suffix}").read_bytes()
-        assert (tmp_path / f"b.{suffix}").read_bytes() == first
-        assert len(first) < 800_000
+            files.save(drawn(panels, fits), [tmp_path / f"{name}.svg"])
+    first = (tmp_path / "a.svg").read_bytes()
+    assert (tmp_path / "b.svg").read_bytes() == first
+    assert len(first) < 800_000
 
 
 def test_the_program_draws_the_residuals(tmp_path):
