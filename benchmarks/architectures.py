@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a tiny model of every causal type of transformers; write which are proved, and which not.
+"""Run a tiny model of every type of transformers that writes text; write which are proved.
 
 Each gets random weights, goes through what a run does with a model, and is compared with plain
 hooks on the same modules, one sequence at a time. The page docs/architectures.md is the result:
@@ -24,11 +24,18 @@ import torch
 import transformers
 from tqdm import tqdm
 from transformers import CONFIG_MAPPING, AutoModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 from attnlag.adjustments import extraction
 from attnlag.errors import UserError
 from attnlag.model import architectures
+
+# Every type with a causal language model, and every type that sees images and writes text.
+TEXT = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+IMAGES = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
 
@@ -58,6 +65,13 @@ SIZES = {
     "eos_token_id": 0,
 }
 
+
+def sections(lengths):
+    """Return the parts of a head that turn with a token's time, row and column."""
+    default = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0}
+    return {"head_dim": 16, "rope_parameters": {**default, "mrope_section": lengths}}
+
+
 # What else a type needs to be small, or to be at all. None: the size is left as it is.
 ALSO = {
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
@@ -79,6 +93,8 @@ ALSO = {
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "nemotron_h": {"layers_block_type": ["mamba", "attention", "moe", "mamba"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 1},
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "paddleocr_vl"), sections([2, 3, 3])),
+    **dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glm_ocr", "glmga"), sections([2, 3, 3])),
 }
 
 # Towers that see images are made small too.
@@ -91,6 +107,9 @@ TOWER = {
     "patch_size": 14,
 }
 BESIDE = {
+    **{name: {"vision_config": TOWER} for name in IMAGES if name not in TEXT},
+    "mistral3": {"vision_config": {"model_type": "pixtral", **TOWER}},
+    "qwen2_vl": {"vision_config": {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2}},
     "gemma3": {"vision_config": {"model_type": "siglip_vision_model", **TOWER}},
     "llama4": {"vision_config": {**TOWER, "vision_output_dim": 32, "projector_input_dim": 32}},
     "qwen3_5": {"vision_config": {"depth": 2, "hidden_size": 32, "num_heads": 2}},
@@ -269,9 +288,10 @@ def reason_of(error):
 
 HEADER = """# Which architectures run
 
-For every type with a causal language model in transformers {version}, a tiny model with random
-weights went through the checks of a run: the proof of its sites, the exchange of later tokens,
-and sequences computed alone and in batches. Every proved row agrees with plain hooks on the
+For every type with a causal language model in transformers {version}, and every type that reads
+images and writes text, a tiny model with random weights went through the checks of a run: the
+proof of its sites, the exchange of later tokens, and sequences computed alone and in batches. The
+sequences are text alone. Every proved row agrees with plain hooks on the
 same modules, one sequence at a time, to 10⁻⁴ of each vector. `make architectures` writes this
 page.
 
@@ -315,7 +335,7 @@ def main():
     transformers.logging.set_verbosity_error()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    types = args.types or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    types = args.types or sorted({*TEXT, *IMAGES})
     rows = [row_of(model_type) for model_type in tqdm(types, disable=not sys.stderr.isatty())]
     if wrong := [row for row in rows if row[1] == "WRONG"]:
         sys.exit("\n".join(map(str, wrong)))

@@ -1,7 +1,7 @@
 """Speed and memory of the extraction, as ratios within one run.
 
     python benchmarks/extraction.py             # about an hour on two slow cores
-    python benchmarks/extraction.py --quick     # a few CPU minutes a model, 8 sequences
+    python benchmarks/extraction.py --quick     # five minutes: 8 sequences, one thread
 
 A model with random weights, of the size of GPT-2 or of the embedded default (a Llama of 30 layers),
 over 64 sequences of 256 tokens; all ways take the same tokens in the same batches, in turn, round
@@ -39,13 +39,26 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns, extraction, norms  # noqa: E402
+from attnlag.adjustments import batches, columns, extraction, layout, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
 from attnlag.model import architectures, onednn  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
 LENGTH = 256
 PEERS = ("transformer_lens", "nnsight")
+
+# Those of the real program.
+SETTINGS = {
+    "sites": ["attention"],
+    "keep": "vectors",
+    "storage_dtype": None,
+    "dtype": "auto",
+    "attention_implementation": "auto",
+    "fast": "auto",
+    "modules": None,
+    "geometry": False,
+    "heads": False,
+}
 
 Way = Callable[[], object]
 
@@ -73,7 +86,7 @@ def random_sequences(count: int, seed: int = 0) -> list[np.ndarray]:
 def plain(
     model: torch.nn.Module,
     trunk: torch.nn.Module,
-    batches: list[np.ndarray],
+    in_batches: list[np.ndarray],
     kept: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> Way:
     """Return a way that runs a model over padded batches, with hooks on attention or without."""
@@ -87,7 +100,7 @@ def plain(
         attentions = [block.attention for block in architectures.locate(trunk)] if kept else []
         handles = [module.register_forward_hook(hook) for module in attentions]
         with torch.inference_mode():
-            for ids in batches:
+            for ids in in_batches:
                 # The padding, if there is any, is -1.
                 ids = torch.from_numpy(ids)
                 mask = ids >= 0
@@ -136,11 +149,11 @@ def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray],
         with tables.parquet_writer(
             path,
             schema.with_metadata(tables.metadata({})),
-            **extraction.encoding(schema, "float32"),
+            **layout.encoding(schema, "float32"),
         ) as writer:
 
-            def write(run: extraction.Run, layers: dict[str, list[np.ndarray]]) -> None:
-                rows = extraction.table(run, layers["attention"], schema, "float32")
+            def write(run: batches.Run, layers: dict[str, list[np.ndarray]]) -> None:
+                rows = layout.table(run, layers["attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
 
             extraction.write_runs(tokens_path, runner, write)
@@ -271,7 +284,7 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
     ids = generator.integers(0, 49_000, (arguments.sequences, LENGTH))
     sequences = [row.astype(np.int32) for row in ids]
     per_batch = max(1, min(arguments.batch_tokens // LENGTH, len(ids)))
-    batches = [ids[i : i + per_batch] for i in range(0, len(ids), per_batch)]
+    in_batches = [ids[i : i + per_batch] for i in range(0, len(ids), per_batch)]
 
     def ours(trunk: torch.nn.Module, keep: str, fast: str) -> extraction.Adjustments:
         return runner_of(trunk, arguments, sequences[0], keep, fast)
@@ -284,8 +297,8 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
     print(f"  float32: {attnlag.fast}, {attnlag.computed_by}")
     alone = [row[None] for row in ids]
     ways: dict[str, Way] = {
-        "a. language model with logits, no hooks": plain(model, trunk, batches, None),
-        "c. trunk, hooks take norms": plain(trunk, trunk, batches, norm),
+        "a. language model with logits, no hooks": plain(model, trunk, in_batches, None),
+        "c. trunk, hooks take norms": plain(trunk, trunk, in_batches, norm),
         "notebook: text by text, logits, vectors kept": plain(model, trunk, alone, torch.clone),
         "attnlag, fast: off": lambda: off.of(sequences),
         "attnlag": lambda: attnlag.of(sequences),
@@ -299,7 +312,7 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
         runners["bfloat16"] = bfloat16
     peers = {}
     if arguments.peers and kind == "gpt2" and len(ids) % per_batch == 0:
-        np.save(folder / "ids.npy", np.stack(batches))
+        np.save(folder / "ids.npy", np.stack(in_batches))
         peers = peers_of(arguments.environment, folder / "ids.npy", threads)
     times: dict[str, list[float]] = {name: [] for name in (*ways, *peers)}
     rates = []
@@ -351,21 +364,21 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
     trunk = causal_model(kind).base_model
     sequences = random_sequences(arguments.sequences)
     total = sum(map(len, sequences))
-    batches = [padded(sequences[i : i + 16]) for i in range(0, len(sequences), 16)]
+    plainly_padded = [padded(sequences[i : i + 16]) for i in range(0, len(sequences), 16)]
     quick = runner_of(copy.deepcopy(trunk), arguments, sequences[0], "norms", "auto")
-    in_order = plain(trunk, trunk, batches, norm)
+    in_order = plain(trunk, trunk, plainly_padded, norm)
     ratios = []
     for number in range(1, arguments.rounds + 1):
         plainly = seconds(in_order, arguments.threads)
         ratios.append(plainly / seconds(lambda: quick.of(sequences), arguments.threads))
         print(f"  mixed lengths, round {number} of {arguments.rounds}: {ratios[-1]:.2f}")
     lengths = np.array([len(sequence) for sequence in sequences])
-    ours = extraction.batches(lengths, quick.pass_tokens)
+    ours = batches.batches(lengths, quick.pass_tokens)
     cells = sum(len(batch) * lengths[batch].max() for batch in ours)
     print(
         f"{kind}, mixed lengths, {total:,} tokens: {np.median(ratios):.2f} times the tokens per "
         f"second of batches of 16 in corpus order ({1 - total / cells:.0%} padding against "
-        f"{1 - total / sum(ids.size for ids in batches):.0%})"
+        f"{1 - total / sum(ids.size for ids in plainly_padded):.0%})"
     )
 
 
@@ -393,7 +406,7 @@ def program(shard: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start the real program on a shard; the model lies beside it."""
     command = [sys.executable, str(ROOT / "scripts/extract_activations.py"), str(shard)]
     command += ["--model", str(shard.with_name("model")), "--output", str(shard) + ".out"]
-    command += ["--stream", str(shard) + ".stream"]
+    command += ["--stream", str(shard) + ".stream", "--settings", json.dumps(SETTINGS)]
     return subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
 
 
@@ -448,7 +461,9 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=cores, help="default: all")
     parser.add_argument(
-        "--quick", action="store_true", help="as --sequences 8 --rounds 2 --no-peers --no-program"
+        "--quick",
+        action="store_true",
+        help="as --sequences 8 --rounds 2 --threads 1 --no-peers --no-program",
     )
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     parser.add_argument("--no-program", dest="program", action="store_false")
@@ -460,7 +475,8 @@ if __name__ == "__main__":
     )
     given = parser.parse_args()
     if given.quick:
-        given.sequences, given.rounds, given.peers, given.program = 8, 2, False, False
+        given.sequences, given.rounds, given.threads = 8, 2, 1
+        given.peers = given.program = False
     # A line as soon as it is known, to whatever it goes.
     sys.stdout.reconfigure(line_buffering=True)
     torch.set_num_threads(given.threads)

@@ -27,7 +27,7 @@ DEFAULT = ROOT / "results/smollm2-135m/prompts/attention/activations/0000.parque
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns, extraction, norms  # noqa: E402
+from attnlag.adjustments import batches, columns, layout, norms  # noqa: E402
 
 # Name: precision, rows of a row group, and what is not as attnlag has it.
 WAYS: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -45,7 +45,7 @@ WAYS: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 
 
-def vectors_of(path: Path, rows: int) -> tuple[extraction.Run, list[np.ndarray]]:
+def vectors_of(path: Path, rows: int) -> tuple[batches.Run, list[np.ndarray]]:
     """Return the first rows of an activations file: a run of one sequence, an array per layer."""
     file = pq.ParquetFile(path, pre_buffer=False)
     batch = next(file.iter_batches(rows))
@@ -53,11 +53,11 @@ def vectors_of(path: Path, rows: int) -> tuple[extraction.Run, list[np.ndarray]]
     width = batch.schema.field(names[0]).type.list_size
     layers = [batch[name].flatten().to_numpy().reshape(-1, width) for name in names]
     ids = np.zeros(batch.num_rows, np.int32)
-    return extraction.Run(["d"], [0], [ids]), [x.astype(np.float32) for x in layers]
+    return batches.Run(["d"], [0], [ids]), [x.astype(np.float32) for x in layers]
 
 
 def measured(
-    run: extraction.Run, layers: list[np.ndarray], way: str, path: Path, rounds: int
+    run: batches.Run, layers: list[np.ndarray], way: str, path: Path, rounds: int
 ) -> dict[str, Any]:
     """Return one row of the table."""
     stored, group, changes = WAYS[way]
@@ -67,7 +67,7 @@ def measured(
         fields = [pa.list_(pa.float32(), layers[0].shape[1]) for _ in layers]
         names = columns.layers_in(schema)
         schema = pa.schema([*columns.KEY_FIELDS, *zip(names, fields, strict=True)])
-    options = extraction.encoding(schema, stored)
+    options = layout.encoding(schema, stored)
     if changes.pop("split", False):
         split = [f"{name}.list.element" for name in columns.layers_in(schema)]
         options["use_byte_stream_split"] = split
@@ -77,7 +77,7 @@ def measured(
     written, read = [], []
     for _ in range(rounds):
         began = time.process_time()
-        table = extraction.table(run, layers, schema, stored)
+        table = layout.table(run, layers, schema, stored)
         with pq.ParquetWriter(path, schema, **options) as writer:
             writer.write_table(table, row_group_size=group)
         written.append(time.process_time() - began)

@@ -13,7 +13,6 @@ from PIL import Image
 
 from attnlag.config.reading import null_named, read_yaml
 from attnlag.config.schema import Config
-from attnlag.figures.catalogue import drawn_by
 from attnlag.figures.sizes import PAGE, SIZES, suffix_of
 from attnlag.pipeline import outputs
 from attnlag.storage.writing import written_whole
@@ -59,10 +58,11 @@ def figures(config: Config) -> dict[str, str]:
     fixed = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
     for program, (folder, when) in outputs.FIGURES.items():
         having = [regression for regression in config.regressions if when(config, regression)]
-        for figure, regression in itertools.product(drawn_by(program), having):
+        for figure, regression in itertools.product(outputs.figures_drawn(program, config), having):
             main = figure.name == MAIN
             if main or regression == having[0]:
-                names = {**fixed, "site": config.extraction.sites[0], "regression": regression}
+                site = config.extraction.sites[0]
+                names = {**fixed, "site": site, "pair": site, "regression": regression}
                 short = f"{regression}_{figure.name.partition('_by_')[0]}"
                 own = short if "{regression}" in folder else figure.name
                 own = "comparison" if program == "plot_comparison" else own

@@ -11,16 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from attnlag.config.schema import (
-    IN_WORDS,
-    SOURCES,
-    Config,
-    ModulePaths,
-    Section,
-    Tagger,
-    classes_of,
-    is_named,
-)
+from attnlag.config.inputs import SOURCES, ModulePaths, Tagger
+from attnlag.config.schema import Config, classes_of, is_named
+from attnlag.config.values import IN_WORDS, Section
 from attnlag.pipeline.generated_pages import write_or_check
 from attnlag.regression import covariates
 

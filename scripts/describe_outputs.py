@@ -12,9 +12,10 @@ HEADER = """\
 
 This page lists the files that a run writes. `python scripts/describe_outputs.py` generates it,
 and the tests compare it with the files of real runs. `{model}`, `{corpus}`, `{site}` and
-`{regression}` are names in the configuration, `{shard}` is `0000` and so on, and `{format}` is
-svg or png. `{size}` is empty for a page, and `_column` or `_slide` if `figures.sizes` asks for
-these. In column names, NN stands for a layer, counted from 0, and TERM for a regressor:
+`{regression}` are names in the configuration, `{pair}` is a site that is changed and observed, or
+two sites as in `attention_to_mlp`, `{shard}` is `0000` and so on, and `{format}` is svg or png.
+`{size}` is empty for a page, and `_column` or `_slide` if `figures.sizes` asks for these. In column
+names, NN stands for a layer, counted from 0, and TERM for a regressor:
 `lag_1`, `lead_1` or a covariate.
 
 Every CSV table is also stored as Parquet, with the same columns and all digits. The metadata of

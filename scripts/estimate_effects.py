@@ -32,7 +32,7 @@ program.add_model_options(parser, batch_tokens=1024)
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
     from attnlag.interventions import derivative, effects, finite
-    from attnlag.model import architectures, loading
+    from attnlag.model import loading, trying
 
     settings = args.settings
     source = verify_folder(args.model)
@@ -58,7 +58,9 @@ def main(args):
         if not whole:
             model = loading.load_model(args.model, device, settings.dtype, **options)
         trunk = model.base_model if whole else model
-        blocks = architectures.locate(trunk, settings.modules, source["name"])
+        blocks, _ = trying.blocks_of(trunk, settings.modules, source["name"])
+        if mixers := trying.mixers_of(blocks):
+            record["model"]["mixers"] = mixers
         layers = []
         if settings.interventions:
             layers = sampling.chosen_sources(settings.sources, len(blocks))

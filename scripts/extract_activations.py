@@ -5,7 +5,8 @@ The model is loaded once, and one forward pass serves all layers and sites. Rows
 corpus order, one row group at a time, so that memory does not grow with the shard. With ``keep:
 norms``, the vectors are reduced to their L2 norms and never stored. The residual stream that each
 block receives is stored as norms only. On request, the same pass gives the directions of the
-adjustments, the norms of attention heads and the surprisal of each token.
+adjustments, the norms of attention heads and the surprisal of each token; the attention of heads to
+first tokens comes from another pass, over the beginnings of some sequences.
 """
 
 from contextlib import ExitStack
@@ -13,6 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
@@ -47,12 +50,15 @@ parser.add_argument(
 parser.add_argument(
     "--heads", type=Path, nargs="?", help="file for the norms of attention heads, if asked for"
 )
+parser.add_argument(
+    "--sinks", type=Path, nargs="?", help="likewise, for their attention to first tokens"
+)
 program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction, geometry, heads, surprisal
+    from attnlag.adjustments import extraction, geometry, heads, layout, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
@@ -112,7 +118,7 @@ def main(args):
             names = [*wanted, STREAM]
             sample = geometry.PairSample(sequences, layers, adjustments.width, names)
             adjustments.sample = sample
-        number = extraction.STORED_BYTES[stored]
+        number = layout.STORED_BYTES[stored]
         row = layers * (adjustments.width * number if vectors else 4) * total
         sizes = dict.fromkeys(args.output, row)
         # What is a number a token is nothing beside vectors.
@@ -140,7 +146,7 @@ def main(args):
                     tables.parquet_writer(
                         path,
                         schemas[name].with_metadata(tables.metadata(made)),
-                        **extraction.encoding(schemas[name], precision(name)),
+                        **layout.encoding(schemas[name], precision(name)),
                     )
                 )
 
@@ -153,7 +159,7 @@ def main(args):
                     tables.parquet_writer(
                         args.surprisal[0],
                         surprisal.SCHEMA.with_metadata(tables.metadata(made)),
-                        **extraction.encoding(surprisal.SCHEMA, stored),
+                        **layout.encoding(surprisal.SCHEMA, stored),
                     )
                 )
 
@@ -168,7 +174,7 @@ def main(args):
                     if name in turns.values():
                         values = geometry.columns_of(values)
                     kept = "norms" if name in of_tokens else "vectors"
-                    table = extraction.table(run, values, schemas[name], precision(name))
+                    table = layout.table(run, values, schemas[name], precision(name))
                     writer.write_table(table, row_group_size=ROWS[kept])
                 if predictions is not None:
                     rows = surprisal.table(table, layers[surprisal.PREDICTIONS])
@@ -187,6 +193,10 @@ def main(args):
             for writer in writers.values():
                 # What was chosen by a measurement, and can be stated to have the same bytes again.
                 writer.add_key_value_metadata({"fast": adjustments.fast})
+    sunk = ""
+    if settings.heads:
+        made = tables.provenance(record, "activations", recorded | {"site": "attention"}, "torch")
+        sunk = write_sinks(args, adjustments, tables.provenance(made, "sinks", {}))
     program.log.info(
         "%s: %s x %d layers (%s) on %s (fast: %s, %s), %.1f%% padding; "
         "block input + adjustments = block output within %.1e%s",
@@ -199,8 +209,38 @@ def main(args):
         adjustments.computed_by,
         100 * (1 - adjustments.tokens / adjustments.cells),
         adjustments.identity_error,
-        f"; {adjustments.heads_found}" if settings.heads else "",
+        f"; {adjustments.heads_found}; {sunk}" if settings.heads else "",
     )
+
+
+def write_sinks(args, adjustments, record):
+    """Write the attention of heads to first tokens, for some tokens, and say how it was found."""
+    from attnlag.adjustments import extraction, layout, sinks
+
+    scores, schema = [], columns.schema(0)
+    rows = pq.read_table(args.tokens, columns=["document", "window", "input_ids"])
+    rows = rows.take(sinks.chosen(rows.num_rows))
+    sequences = [np.array(ids[: sinks.TOKENS]) for ids in rows["input_ids"].to_pylist()]
+    found = "attention to first tokens is unknown: heads are"
+    if adjustments.heads:
+        try:
+            scores = sinks.sink_scores(adjustments.model, sequences, adjustments.heads[0].count)
+        except sinks.NoWeights as reason:
+            found = f"attention to first tokens is unknown: {reason}"
+        else:
+            schema = columns.schema(len(scores), adjustments.heads[0].count)
+            tokens = counted(len(scores[0]), "token")
+            found = f"attention to first tokens at {tokens} of {counted(len(rows), 'sequence')}"
+    if not scores:
+        rows, sequences = rows.slice(0, 0), []
+    run = extraction.Run(rows["document"].to_pylist(), rows["window"].to_pylist(), sequences)
+    table = layout.table(run, scores, schema, "float32")
+    said = {columns.SINKS_KEY: found.encode(), **tables.metadata(record)}
+    with tables.parquet_writer(
+        args.sinks, schema.with_metadata(said), **layout.encoding(schema, "float32")
+    ) as writer:
+        writer.write_table(table)
+    return found
 
 
 def check_disk(sizes, shards):

@@ -49,12 +49,18 @@ parser.add_argument(
 parser.add_argument(
     "--centred", type=Path, nargs="*", default=[], help="likewise, for centred cosines"
 )
+parser.add_argument(
+    "--distances", type=Path, nargs="*", default=[], help="likewise, for their means by distance"
+)
+parser.add_argument(
+    "--heads", type=Path, nargs="?", help="file for the norms of attention heads, if asked for"
+)
 program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
     # These import transformers, which reads at once whether it may use the network.
-    from attnlag.adjustments import extraction, geometry
+    from attnlag.adjustments import extraction, geometry, heads, layout
     from attnlag.model import loading, random_weights
     from attnlag.model.hooks import STREAM
 
@@ -95,6 +101,7 @@ def main(args):
                 fast=run.fast,
                 progress=bar.update,
                 turns=run.geometry,
+                by_head=run.heads,
             )
             count = len(adjustments.blocks)
             schemas = dict.fromkeys((*run.sites, STREAM), columns.schema(count))
@@ -109,30 +116,41 @@ def main(args):
                     tables.parquet_writer(
                         path_of_vectors,
                         wide.with_metadata(tables.metadata(made(site))),
-                        **extraction.encoding(wide, stored),
+                        **layout.encoding(wide, stored),
                     )
                 )
                 for site, path_of_vectors in zip(run.sites, args.vectors, strict=vectors)
             }
 
             def keep(sequences, layers):
+                # Heads have been proved by now.
+                if adjustments.heads:
+                    parts.setdefault(heads.ROWS, [])
+                    schemas[heads.ROWS] = columns.schema(count, adjustments.heads[0].count)
                 for kind, found in parts.items():
                     values = layers[kind]
                     if kind in writers:
-                        table = extraction.table(sequences, values, wide, stored)
+                        table = layout.table(sequences, values, wide, stored)
                         writers[kind].write_table(table, row_group_size=ROWS)
                         values = [l2_norms(value) for value in values]
                     # The arrays are used again for what follows.
                     values = [value.copy() for value in values]
                     if kind in turns.values():
                         values = geometry.columns_of(values)
-                    found.append(extraction.table(sequences, values, schemas[kind], "float32"))
+                    found.append(layout.table(sequences, values, schemas[kind], "float32"))
 
             extraction.write_runs(path, adjustments, keep)
-    for site, path_of_vectors, output in zip(run.sites, args.vectors, args.centred, strict=False):
-        kind = f"{site}: centred"
-        schemas[kind], outputs[kind] = directions.schema(count), output
-        parts[kind] = centred(path_of_vectors)
+    if run.heads:
+        outputs[heads.ROWS] = args.heads
+        schemas.setdefault(heads.ROWS, columns.schema(0))
+        parts.setdefault(heads.ROWS, [])
+    of_centred = zip(run.sites, args.vectors, args.centred, args.distances, strict=False)
+    for site, path_of_vectors, *others in of_centred:
+        cosines, distances = centred(path_of_vectors)
+        of_tokens, by_distance = f"{site}: centred", f"{site}: distances"
+        outputs |= dict(zip((of_tokens, by_distance), others, strict=True))
+        schemas |= {of_tokens: directions.schema(count), by_distance: distances.schema}
+        parts |= {of_tokens: cosines, by_distance: [distances]}
     for kind, output in outputs.items():
         table = pa.concat_tables([schemas[kind].empty_table(), *parts[kind]]).unify_dictionaries()
         tables.write_table(table, output, made(kind))
@@ -146,7 +164,10 @@ def main(args):
 
 
 def centred(path):
-    """Return the centred cosines of stored vectors, a table for each row group."""
+    """Return the centred cosines of stored vectors by row group, and their sums by distance.
+
+    Only the first token of a sequence is left out of the sums, whatever is dropped elsewhere.
+    """
     file = pq.ParquetFile(path, pre_buffer=False)
     layers = columns.layers_in(file.schema_arrow)
     width = file.schema_arrow.field(layers[0]).type.list_size
@@ -155,7 +176,8 @@ def centred(path):
         position = file.read_row_group(group, columns=["position"])["position"].to_numpy()
         for layer, name in enumerate(layers):
             sums.add(layer, directions.vectors_of(file, group, name), position)
-    return list(directions.Comparison(file, sums.means(), 0).previous())
+    comparison = directions.Comparison(file, sums.means(), 1)
+    return list(comparison.previous()), comparison.by_distance()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ parser.add_argument("--stream", type=Path, required=True, help="norms of the str
 parser.add_argument("--distances", type=Path, nargs="?", help="means by distance, likewise")
 parser.add_argument("--random-weights", type=Path, nargs="?", help="with random weights (Parquet)")
 parser.add_argument("--random-weights-stream", type=Path, nargs="?", help="norms of its stream")
+parser.add_argument("--random-weights-distances", type=Path, nargs="?", help="means by distance")
 parser.add_argument("--site", required=True)
 parser.add_argument("--output", type=Path, required=True, help="Parquet; CSV beside it")
 parser.add_argument("--findings", type=Path, required=True, help="text")
@@ -33,14 +34,17 @@ def main(args):
         random = geometry_means.sums_of_shard(
             args.random_weights, args.random_weights_stream, settings.drop_first
         )
-    distances = None
+    distances = untrained = None
     if args.distances:
         distances = geometry_means.by_distance(tables.shards(args.distances))
+    if args.random_weights_distances:
+        untrained = geometry_means.by_distance([args.random_weights_distances])
     table = geometry_means.table(
         geometry_means.over_shards(found),
         geometry_means.random_pairs(paths),
         random,
         distances,
+        untrained,
         settings.alpha,
     )
     shared = tables.of_all_shards(tables.read_provenance(paths[0]))

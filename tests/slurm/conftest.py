@@ -21,8 +21,10 @@ COMMAND = (
     *("--workflow-profile", "profiles/slurm", "--latency-wait", "10"),
     *("--slurm-init-seconds-before-status-checks", "1", "--slurm-status-command", "squeue"),
     # The nodes have two processors each.
-    *("--set-threads", "extract_activations=2", "fit_regression=2"),
+    *("--set-threads", "extract_activations=2", "fit_regression=2", "estimate_effects=2"),
 )
+# Few tokens and one target: what is asked is whether the jobs run.
+EFFECTS = {"targets": 1, "documents": 2, "document_tokens": 12, "batch_tokens": 64}
 # At first too little for Python itself.
 LITTLE_MEMORY = ("--set-resources", "prepare_corpus:mem_mb=60 * attempt ** 4")
 
@@ -85,7 +87,7 @@ class Chain:
 def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """Return the whole chain after a run that was killed half-way, and one that ended it.
 
-    Beside it, the same without Slurm.
+    The second was asked for interventions too. Beside it, the same without Slurm.
     """
     plain = new_project(tmp_path_factory.mktemp("chain") / "project", gpt2)
     project = Submitting(plain.folder, plain.config)
@@ -98,6 +100,7 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
     )
     local = Submitting(project.folder.parent / "local", project.config)
     shutil.copytree(project.folder, local.folder)
+    local.write_config(causal=EFFECTS)
 
     before = max(slurm.jobs(), default=0)
     running = local.start("--cores", "1", interpreter=python())
@@ -118,6 +121,7 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
         locked = any((project.folder / ".snakemake" / "locks").iterdir())
         # The job goes on without who submitted it.
         wait_for(lambda: not slurm.jobs("PENDING,RUNNING,COMPLETING"), 600, "the end of the jobs")
+        project.write_config(causal=EFFECTS)
         result = project.submit()
         assert result.returncode == 0, result.stdout
         jobs = list(slurm.jobs(since=before).values())

@@ -21,12 +21,13 @@ def rule_of(job):
 
 def test_results_are_those_of_a_run_without_a_cluster(chain):
     """Byte for byte, from the whole chain over several shards."""
-    assert len(chain.project.results("tiny/small/attention/norms/*")) == SHARDS
+    for folder in ("attention/norms", "causal/effects"):
+        assert len(chain.project.results(f"tiny/small/{folder}/*")) == SHARDS
     assert chain.project.results() == chain.local.results()
 
 
 def test_jobs_run_on_both_nodes(chain, slurm):
-    for rule in ("tokenize_corpus", "extract_activations", "build_design"):
+    for rule in ("tokenize_corpus", "extract_activations", "build_design", "estimate_effects"):
         nodes = [job.node for job in chain.jobs if rule_of(job) == rule]
         assert set(nodes) == set(slurm.names), rule
     rules = set(map(rule_of, chain.jobs))
@@ -45,6 +46,9 @@ def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain
     for rule in ("tokenize_corpus", "extract_activations", "accumulate_crossproducts"):
         assert rules.count(rule) == SHARDS, rule
     assert rules.count("fit_regression") == 2
+    # Only the second run was asked for these.
+    assert rules.count("estimate_effects") == SHARDS
+    assert rules.count("fit_effects") == 1
     assert "nothing to be done" in chain.project.submit("-n").stdout.lower()
 
 

@@ -1,10 +1,15 @@
-"""The tables of docs/errors.md, and how a row of them is tried through the real command line."""
+"""The tables of docs/errors.md, and how a row of them is tried on a finished project.
+
+The check of the configuration and the programs of jobs run in the process of the test; rows of each
+kind are tried through the real command line, which hands on what they print.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
+from programs import Ended, arguments_of, checked, run_program, within
 from projects import ROOT, Project
 
 PAGE = ROOT / "docs" / "errors.md"
@@ -13,13 +18,20 @@ PAGE = ROOT / "docs" / "errors.md"
 class Run(NamedTuple):
     """How snakemake is run: its further arguments, its environment, what it alone has mounted."""
 
-    arguments: list[str]
+    arguments: Sequence[str] = ()
     environment: dict[str, str] | None = None
     mount: str = ""
 
 
-# Spoils a project and returns further arguments of snakemake, or more, if there are any.
-Spoil = Callable[[Project], Run | list[str] | None]
+class Jobs(NamedTuple):
+    """The stages whose programs run one after the other, the last of which fails if any does."""
+
+    stages: tuple[str, ...]
+    environment: dict[str, str] | None = None
+
+
+# Spoils a project and returns what is run; without that, the configuration is checked.
+Spoil = Callable[[Project], Run | Jobs | None]
 
 
 class Cases(dict[str, Spoil]):
@@ -37,12 +49,16 @@ class Cases(dict[str, Spoil]):
         super().__init__()
         self.section = section
         self.made_anew = made_anew
+        # The rows that are tried through the command line, which needs the project as a whole.
+        self.whole: set[str] = set()
 
-    def of(self, wrong: str) -> Callable[[Spoil], Spoil]:
+    def of(self, wrong: str, *, whole: bool = False) -> Callable[[Spoil], Spoil]:
         """Register the function that spoils a project as a row says."""
 
         def register(spoil: Spoil) -> Spoil:
             self[wrong] = spoil
+            if whole:
+                self.whole.add(wrong)
             return spoil
 
         return register
@@ -102,27 +118,63 @@ def printed_problems(printed: str) -> list[str]:
     ]
 
 
-def try_row(row: Row, project: Project, cases: Cases) -> None:
-    """Spoil a finished project as a row says, run it, and hold what happens against the row."""
-    assert row.status >= 0, f"docs/errors.md has no row '{row.wrong}'"
-    assert row.wrong in cases, f"no case spoils a project so: {row.wrong}"
-    run = cases[row.wrong](project) or []
-    run = Run(run) if isinstance(run, list) else run
-    before = files(project)
+def run_jobs(jobs: Jobs, project: Project, commands: dict[str, list[str]]) -> Ended:
+    """Run programs one after the other, in the process, up to one that fails."""
+    config, problems = checked(project)
+    assert config is not None, problems
+    assert not problems
+    printed = ""
+    for stage in jobs.stages:
+        with within(project.folder):
+            arguments = arguments_of(stage, config, commands[stage])
+        ended = run_program(project.folder, stage, *arguments, environment=jobs.environment)
+        printed += ended.printed
+        if ended.status:
+            # What a user finds in its log.
+            log = project.folder / arguments[arguments.index("--log") + 1]
+            assert printed_problems(log.read_text()) == printed_problems(ended.printed)
+            break
+    assert stage == jobs.stages[-1], printed
+    return Ended(ended.status, printed)
+
+
+def run_of(
+    run: Run | Jobs | None, project: Project, commands: Callable[[], dict[str, list[str]]]
+) -> Ended:
+    """Run what a row is about."""
+    if run is None:
+        _, problems = checked(project)
+        return Ended(int(bool(problems)), "\n".join(problems))
+    if isinstance(run, Jobs):
+        return run_jobs(run, project, commands())
     result = project.snakemake(
         "--cores", "2", *run.arguments, environment=run.environment, mount=run.mount
     )
-    assert "Traceback" not in result.stdout, result.stdout
-    assert result.returncode == row.status, result.stdout
+    return Ended(result.returncode, result.stdout)
+
+
+def try_row(row: Row, cases: Cases, request: pytest.FixtureRequest) -> Project:
+    """Spoil a finished project as a row says, run it, and hold what happens against the row."""
+    assert row.status >= 0, f"docs/errors.md has no row '{row.wrong}'"
+    assert row.wrong in cases, f"no case spoils a project so: {row.wrong}"
+    whole = row.wrong in cases.whole
+    project: Project = request.getfixturevalue("finished" if whole else "results_and_inputs")
+    run = cases[row.wrong](project)
+    run = run or Run() if whole else run
+    assert isinstance(run, Run) == whole
+    before = files(project)
+    ended = run_of(run, project, lambda: request.getfixturevalue("commands"))
+    assert "Traceback" not in ended.printed, ended.printed
+    assert ended.status == row.status, ended.printed
     after = files(project)
     assert not [path for path in after if path.endswith(".tmp")]
     patterns = [".*".join(map(re.escape, stated.split("…"))) for stated in row.lines]
     if not row.status:
         for pattern in patterns:
-            assert re.search(f"^{pattern}$", result.stdout, re.M), result.stdout
-        return
-    printed = printed_problems(result.stdout)
-    assert len(printed) == len(row.lines), result.stdout
+            assert re.search(f"^{pattern}$", ended.printed, re.M), ended.printed
+        return project
+    printed = printed_problems(ended.printed)
+    assert len(printed) == len(row.lines), ended.printed
     for line, pattern, stated in zip(printed, patterns, row.lines, strict=True):
         assert re.fullmatch(pattern, line), f"printed: {line}\nstated:  {stated}"
     # What failed is gone, to be made again; all else is as it was, and nothing is new.
@@ -131,3 +183,4 @@ def try_row(row: Row, project: Project, cases: Cases) -> None:
     changed.discard("results/provenance.json")
     others = sorted(path for path in changed if not re.match(cases.made_anew, path))
     assert not others, others
+    return project

@@ -6,12 +6,9 @@ interface plans the same: a test compares the two.
 
 import gc
 import logging
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from programs import within
 from snakemake.api import SnakemakeApi
 from snakemake.logging import logger
 from snakemake.settings.types import (
@@ -27,33 +24,23 @@ from attnlag.figures import catalogue
 
 
 class Listener(logging.Handler):
-    """Keeps the number of jobs of each rule that Snakemake announces."""
+    """Keeps what Snakemake announces: the number of jobs of each rule, and a command of each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.jobs: dict[str, int] = {}
+        self.commands: dict[str, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "event", None) == LogEvent.RUN_INFO:
+        event = getattr(record, "event", None)
+        if event == LogEvent.RUN_INFO:
             self.jobs = dict(record.stats)  # type: ignore[attr-defined]
+        if event == LogEvent.JOB_INFO and record.shellcmd:  # type: ignore[attr-defined]
+            self.commands[record.rule_name] = record.shellcmd  # type: ignore[attr-defined]
 
 
-@contextmanager
-def within(folder: Path) -> Iterator[None]:
-    """Work in a folder, as a process of its own would: what the workflow sets is undone."""
-    before = Path.cwd(), dict(os.environ), list(sys.path)
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before[0])
-        os.environ.clear()
-        os.environ.update(before[1])
-        sys.path[:] = before[2]
-
-
-def jobs_of_a_run(folder: Path, targets: tuple[str, ...] = ()) -> dict[str, int]:
-    """Return the jobs that a run in a project's folder would do, by rule.
+def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) -> Listener:
+    """Return what Snakemake announces of a run in a project's folder.
 
     Snakemake's error is raised where there is one.
     """
@@ -66,15 +53,22 @@ def jobs_of_a_run(folder: Path, targets: tuple[str, ...] = ()) -> dict[str, int]
             resource_settings=ResourceSettings(cores=2), snakefile=Path("Snakefile")
         )
         # As profiles/default has it.
-        settings = DAGSettings(targets=set(targets), max_checksum_file_size=100_000_000)
+        settings = DAGSettings(
+            targets=set(targets), max_checksum_file_size=100_000_000, forceall=everything
+        )
         workflow.dag(settings).execute_workflow(
             executor="dryrun", execution_settings=ExecutionSettings(lock=False)
         )
         logger.removeHandler(listener)
     # The lock of a run is held as long as its file is open.
     gc.collect()
+    return listener
+
+
+def jobs_of_a_run(folder: Path, targets: tuple[str, ...] = ()) -> dict[str, int]:
+    """Return the jobs that a run in a project's folder would do, by rule."""
     return {
         rule: count
-        for rule, count in listener.jobs.items()
+        for rule, count in plan(folder, targets).jobs.items()
         if rule not in ("all", "default", "total")
     }

@@ -106,9 +106,10 @@ class Project:
         jobs.pop("all", None)
         return jobs
 
-    def copy(self, folder: Path) -> "Project":
-        """Return a copy with everything made so far, its times kept."""
-        shutil.copytree(self.folder, folder, symlinks=True)
+    def copy(self, folder: Path, *parts: str) -> "Project":
+        """Return a copy with everything made so far, its times kept, or with some folders of it."""
+        for part in parts or (".",):
+            shutil.copytree(self.folder / part, folder / part, symlinks=True)
         return Project(folder, json.loads(json.dumps(self.config)))
 
     def results(self, pattern: str = "**/*") -> dict[str, bytes]:

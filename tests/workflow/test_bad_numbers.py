@@ -6,8 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
-from bad_input import Cases, Row, each_row, try_row
+from bad_input import Cases, Jobs, Row, Run, each_row, try_row
 from projects import Project
 from safetensors.torch import load_file, save_file
 
@@ -18,12 +19,13 @@ CASES = Cases(
 )
 
 ATTENTION = "results/tiny/small/attention"
-ACTIVATIONS = f"{ATTENTION}/activations/0000.parquet"
 NORMS = f"{ATTENTION}/norms/0000.parquet"
 DESIGN = f"{ATTENTION}/notebook/design/0000.parquet"
-CROSSPRODUCTS = f"{ATTENTION}/notebook/crossproducts/0000.parquet"
-COEFFICIENTS = f"{ATTENTION}/notebook/coefficients.parquet"
-FITTED = "results/layers_fitted.txt"
+
+EXTRACTED = Jobs(("extract_activations",))
+DESIGNED = Jobs(("build_design",))
+FITTED = Jobs(("build_design", "accumulate_crossproducts", "fit_regression"))
+CHECKED = Jobs((*FITTED.stages, "check_fits"))
 
 
 def change_norms(project: Project, change: Callable[[np.ndarray], object], layer: int = 1) -> None:
@@ -44,14 +46,7 @@ def keep_documents(project: Project, *documents: str) -> None:
     pq.write_table(table.filter(np.isin(table["document"].to_pylist(), documents)), path)
 
 
-def fitted_anew(project: Project) -> list[str]:
-    """Ask for all fits, without the interventions that stand beside them: they take time."""
-    project.config["causal"] = None
-    project.write_config()
-    return [FITTED]
-
-
-def extract_from(project: Project, weight: float, **settings) -> list[str]:
+def extract_from(project: Project, weight: float, **settings) -> Jobs:
     """Extract anew, from a model whose last layer's attention ends in weights as large as this."""
     path = project.folder / "data/models/tiny/model.safetensors"
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
@@ -61,7 +56,7 @@ def extract_from(project: Project, weight: float, **settings) -> list[str]:
     # So that it passes for what was fetched.
     os.utime(path, ns=times)
     project.write_config(extraction=settings)
-    return [ACTIVATIONS]
+    return EXTRACTED
 
 
 def damage(project: Project, name: str, change: Callable[[bytes], bytes]) -> None:
@@ -93,26 +88,26 @@ def _(project: Project):
 @CASES.of("norms that are zero or not finite")
 def _(project: Project):
     change_norms(project, lambda norms: np.put(norms, [30, 31, 200], [0, np.nan, np.inf]))
-    return [DESIGN]
+    return DESIGNED
 
 
 @CASES.of("a layer whose norms are all zero")
 def _(project: Project):
     change_norms(project, lambda norms: norms.fill(0))
-    return fitted_anew(project)
+    return CHECKED
 
 
 @CASES.of("a layer whose norms are all equal")
 def _(project: Project):
     change_norms(project, lambda norms: norms.fill(2))
-    return fitted_anew(project)
+    return CHECKED
 
 
 @CASES.of("a layer whose norms vary by rounding only")
 def _(project: Project):
     noise = np.random.default_rng(0).normal(8, 0.004, 10**4)
     change_norms(project, lambda norms: np.copyto(norms, noise[: len(norms)]))
-    return fitted_anew(project)
+    return CHECKED
 
 
 # --- rows and columns ----------------------------------------------------------------------
@@ -121,68 +116,67 @@ def _(project: Project):
 @CASES.of("columns that are collinear")
 def _(project: Project):
     change_norms(project, lambda norms: np.put(norms, range(len(norms)), [2, 3]))
-    return fitted_anew(project)
+    return CHECKED
 
 
 @CASES.of("fewer rows than columns")
 def _(project: Project):
     change_norms(project, lambda norms: norms[5:].fill(np.nan))
-    return fitted_anew(project)
+    return CHECKED
 
 
 @CASES.of("one document only")
 def _(project: Project):
     keep_documents(project, "doc-3")
-    return [COEFFICIENTS]
+    return FITTED
 
 
 @CASES.of("two documents")
 def _(project: Project):
     keep_documents(project, "doc-3", "doc-4")
-    return [COEFFICIENTS]
+    return FITTED
 
 
-@CASES.of("groups of fewer than six documents each")
+@CASES.of("groups of fewer than six documents each", whole=True)
 def _(project: Project):
     project.write_config(inference={"alpha": 0.1})
-    return [COEFFICIENTS]
+    return Run([f"{ATTENTION}/notebook/coefficients.parquet"])
 
 
 @CASES.of("errors clustered by fewer than six groups")
 def _(project: Project):
     project.write_config(inference={"cluster": "group"})
-    return [COEFFICIENTS]
+    return FITTED
 
 
 @CASES.of("a document all of whose tokens are dropped")
 def _(project: Project):
     project.write_config(norms={"drop_first": 21})
-    return [DESIGN]
+    return DESIGNED
 
 
 @CASES.of("documents all of whose tokens are dropped")
 def _(project: Project):
     project.write_config(norms={"drop_first": 1000})
-    return [COEFFICIENTS]
+    return FITTED
 
 
 # --- results that are damaged --------------------------------------------------------------
 
 
-@CASES.of("norms that are cut off")
+@CASES.of("norms that are cut off", whole=True)
 def _(project: Project):
     damage(project, NORMS, lambda content: content[:-100])
     project.write_config(norms={"drop_first": 2})
-    return [DESIGN]
+    return Run([DESIGN])
 
 
 @CASES.of("a design that is damaged within")
 def _(project: Project):
     damage(project, DESIGN, lambda content: content[:9] + bytes(2000) + content[2009:])
-    (project.folder / CROSSPRODUCTS).unlink()
-    return [CROSSPRODUCTS]
+    return Jobs(("accumulate_crossproducts",))
 
 
 @each_row(CASES)
-def test_it_is_as_stated(row: Row, finished: Project):
-    try_row(row, finished, CASES)
+def test_it_is_as_stated(row: Row, request: pytest.FixtureRequest):
+    try_row(row, CASES, request)

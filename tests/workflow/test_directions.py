@@ -11,9 +11,11 @@ from described import undescribed
 from projects import new_project
 
 from attnlag.regression import permutation
+from attnlag.regression.settings import DRAWS_OF_HEADS
 
 SITE = "results/tiny/small/attention"
-FILES = {"parallel": "geometry", "cosine_previous_centred": "centred"}
+CENTRED = "cosine_previous_centred"
+FILES = {"parallel": "geometry", CENTRED: "centred"}
 CLOSE = {"rtol": 1e-6, "atol": 1e-8}
 
 
@@ -26,11 +28,10 @@ def project(gpt2, tmp_path_factory):
             **{"geometry": True, "heads": True},
             **{"storage_dtype": "float16", "batch_tokens": 64},
         },
+        # Heads have the terms of the one of norms.
         regressions={name: {"outcome": name, "lags": [1, 2]} for name in FILES},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
     )
-    del project.config["regressions"]["notebook"]
-    project.write_config()
     project.run()
     return project
 
@@ -91,6 +92,10 @@ def test_the_means_stand_beside_pairs_and_random_weights(project):
     later = values[values["position"] >= 2]["layer_01.cosine_previous"].mean()
     cosine = means.query("quantity == 'cosine_previous' and layer == 1").iloc[0]
     assert cosine["mean"] == pytest.approx(later, rel=1e-6)
+    control = pq.read_table(base / "centred" / "random_weights.parquet").to_pandas()
+    control = control[control["position"] >= 2]["layer_01.cosine_previous_centred"].mean()
+    centred = means.query(f"quantity == '{CENTRED}' and layer == 1 and distance == 1").iloc[0]
+    assert centred["random_weights"] == pytest.approx(control, rel=1e-5)
     stream = pq.read_table(project.folder / "results/tiny/small/stream/0000.parquet").to_pandas()
     growth = np.log(stream["layer_01"] / stream["layer_00"])[values["position"] >= 1].mean()
     step = means.query("quantity == 'stream_log_growth'")
@@ -98,6 +103,32 @@ def test_the_means_stand_beside_pairs_and_random_weights(project):
     text = (base / "geometry" / "findings.txt").read_text()
     assert f"the stream grows by a factor of {np.exp(growth):.3f} per layer" in text
     assert list(undescribed(project.folder)) == []
+
+
+def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
+    """With the same errors and controls: a head is one more row of the same table."""
+    base = project.folder / SITE
+    table = pd.read_parquet(base / "heads" / "coefficients.parquet")
+    assert set(table["part"]) == {"0", "1", "all", "above floor"}
+    whole = table[table["part"] == "all"].set_index(["layer", "term"])
+    study = base / "notebook"
+    layers = pd.read_parquet(study / "coefficients.parquet").set_index(["layer", "term"])
+    for column in ("estimate", "std_error", "conf_low", "df", "p_value"):
+        np.testing.assert_allclose(whole[column], layers[column].loc[whole.index], rtol=1e-6)
+    controls = pd.read_parquet(study / "controls.parquet").set_index(["layer", "term"])
+    lags = whole.loc[controls.index]
+    np.testing.assert_allclose(lags["random_weights"], controls["random_weights"], rtol=1e-6)
+    products = permutation.read_products(study / "permutations" / "0000.parquet")
+    terms, found = permutation.estimates_of_orders(permutation.merged_products([products]))
+    first = found[1 : 1 + DRAWS_OF_HEADS].mean(axis=0)
+    for (layer, term), value in lags["permuted_mean"].items():
+        np.testing.assert_allclose(value, first[layer, terms.index(term)], rtol=1e-5)
+    sinks = pq.read_table(base / "sinks" / "0000.parquet").to_pandas()
+    first_tokens = np.stack(sinks.loc[sinks["position"] == 0, "layer_01"].to_list())
+    np.testing.assert_allclose(first_tokens, 1, rtol=1e-6)
+    text = (base / "heads" / "findings.txt").read_text()
+    assert "with the terms of the regression 'notebook': median" in text
+    assert "where equal attention to all tokens would give" in text
 
 
 @pytest.mark.parametrize(

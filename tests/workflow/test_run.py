@@ -16,7 +16,7 @@ import pytest
 import statsmodels.api as sm
 import torch
 from described import undescribed
-from planning import within
+from programs import within
 from projects import environment_of_a_user
 from transformers import AutoModel, AutoTokenizer
 
@@ -56,9 +56,12 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/centred/0000.parquet",
         f"{base}/heads/0000.parquet",
         f"{base}/heads/figures/heads_by_layer.png",
+        f"{base}/heads/coefficients.csv",
+        f"{base}/heads/coefficients.parquet",
         f"{base}/heads/findings.txt",
         f"{base}/heads/heads.csv",
         f"{base}/heads/heads.parquet",
+        f"{base}/sinks/0000.parquet",
         f"{base}/distances/0000.parquet",
         f"{base}/figures/cosines_by_distance.png",
         f"{base}/figures/growth_and_turn.png",
@@ -103,8 +106,8 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/causal/by_part_of_speech.csv",
         "tiny/small/causal/by_part_of_speech.parquet",
         "tiny/small/causal/findings.txt",
-        "tiny/small/causal/figures/elasticities_by_layer.png",
-        "tiny/small/causal/figures/finite_effects_by_distance.png",
+        "tiny/small/causal/figures/attention/elasticities_by_layer.png",
+        "tiny/small/causal/figures/attention/finite_effects_by_distance.png",
         "explorer.html",
         "layers_fitted.txt",
         "provenance.json",
@@ -327,7 +330,8 @@ def test_several_sites_from_one_extraction(finished_once, fresh):
     for site in ("mlp", "block"):
         for path in one:
             # Attention alone has heads.
-            assert "/heads/" in path or path.replace("attention", site) in three
+            of_heads = "/heads/" in path or "/sinks/" in path
+            assert of_heads or path.replace("attention", site) in three
         table = pd.read_parquet(fresh.folder / STUDY.replace("attention", site) / "fits.parquet")
         assert set(table["site"]) == {site}
         assert f"tiny, small, {site}, notebook: 2 of 2 layers fitted" in printed

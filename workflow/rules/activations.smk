@@ -25,6 +25,11 @@ rule extract_activations:
             if CONFIG.with_heads()
             else []
         ),
+        sinks=(
+            "results/{model}/{corpus}/attention/sinks/{shard}.parquet"
+            if CONFIG.with_heads()
+            else []
+        ),
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
@@ -50,5 +55,5 @@ rule extract_activations:
         " --device {resources.device:q} --batch-tokens {resources.batch_tokens:q}"
         " --threads {threads} --output {output.sites:q}"
         " --stream {output.stream:q} --surprisal {output.surprisal:q}"
-        " --geometry {output.geometry:q} --heads {output.heads:q}"
+        " --geometry {output.geometry:q} --heads {output.heads:q} --sinks {output.sinks:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -46,6 +46,7 @@ wildcard_constraints:
     site="|".join(CONFIG.extraction.sites),
     # Other folders of a site have files of the same names.
     regression="|".join(map(re.escape, CONFIG.regressions)),
+    pair="|".join(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
     format="svg|png",
 

@@ -64,7 +64,17 @@ rule extract_random_weights:
         geometry=if_turns("results/{model}/{corpus}/{site}/geometry/random_weights.parquet"),
         centred=(
             if_turns("results/{model}/{corpus}/{site}/centred/random_weights.parquet")
-            if CONFIG.regresses("centred")
+            if CONFIG.extraction.keep == "vectors"
+            else []
+        ),
+        distances=(
+            if_turns("results/{model}/{corpus}/{site}/distances/random_weights.parquet")
+            if CONFIG.extraction.keep == "vectors"
+            else []
+        ),
+        heads=(
+            "results/{model}/{corpus}/attention/heads/random_weights.parquet"
+            if CONFIG.with_heads()
             else []
         ),
     log:
@@ -92,4 +102,5 @@ rule extract_random_weights:
         " --batch-tokens {resources.batch_tokens:q} --threads {threads}"
         " --output {output.sites:q} --vectors {output.vectors:q} --stream {output.stream:q}"
         " --geometry {output.geometry:q} --centred {output.centred:q}"
+        " --distances {output.distances:q} --heads {output.heads:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -57,6 +57,11 @@ if CONFIG.extraction.geometry:
                 if CONFIG.controls.random_weights
                 else []
             ),
+            random_weights_distances=(
+                f"{OF_SITE}/distances/random_weights.parquet"
+                if CONFIG.controls.random_weights and CONFIG.extraction.keep == "vectors"
+                else []
+            ),
         output:
             means=f"{OF_SITE}/geometry/means.parquet",
             means_csv=f"{OF_SITE}/geometry/means.csv",
@@ -82,6 +87,7 @@ if CONFIG.extraction.geometry:
             " --stream {input.stream[0]:q} --distances {params.distances:q}"
             " --random-weights {input.random_weights:q}"
             " --random-weights-stream {input.random_weights_stream:q}"
+            " --random-weights-distances {input.random_weights_distances:q}"
             " --settings {params.settings:q} --site {wildcards.site:q}"
             " --output {output.means:q} --findings {output.findings:q}"
             " --memory {resources.mem_mb} --log {log:q}"

@@ -2,6 +2,7 @@
 
 CAUSAL = "results/{model}/{corpus}/causal"
 SITES_CHANGED = CONFIG.sites_changed()
+PAIRS_CHANGED = CONFIG.pairs_changed()
 # The regression whose coefficients the effects stand beside: the first of norms with lag 1.
 BESIDE_EFFECTS = [
     name
@@ -99,13 +100,15 @@ rule fit_effects:
 rule plot_effects:
     input:
         elasticities=rules.fit_effects.output.elasticities,
+        # Found by the script beside the first.
         transmitted=rules.fit_effects.output.transmitted,
+        by_part_of_speech=rules.fit_effects.output.by_part_of_speech,
     output:
-        figures_of("plot_effects", f"{CAUSAL}/figures", site="all", regression="all"),
+        figures_of("plot_effects", f"{CAUSAL}/figures/{{pair}}", site="{pair}", regression="all"),
     log:
-        "logs/{model}/{corpus}/causal/plot_effects.log",
+        "logs/{model}/{corpus}/causal/figures/{pair}.log",
     benchmark:
-        "logs/{model}/{corpus}/causal/plot_effects.tsv"
+        "logs/{model}/{corpus}/causal/figures/{pair}.tsv"
     localrule: True
     conda:
         ENVIRONMENT
@@ -114,10 +117,13 @@ rule plot_effects:
         mem_mb=memory(1000),
         runtime=minutes(30),
     params:
+        source=lambda wildcards: PAIRS_CHANGED[wildcards.pair][0],
+        target=lambda wildcards: PAIRS_CHANGED[wildcards.pair][1],
         code=code("plot_effects"),
     message:
-        "draw the effects of interventions on {wildcards.model}, {wildcards.corpus}"
+        "draw the effects of interventions on {wildcards.model}, {wildcards.corpus}, {wildcards.pair}"
     shell:
-        'python "$ATTNLAG"/scripts/plot_effects.py --elasticities {input.elasticities:q}'
-        " --transmitted {input.transmitted:q} --output {output:q}"
+        'python "$ATTNLAG"/scripts/plot_effects.py {input.elasticities:q}'
+        " --source {params.source} --target {params.target}"
+        " --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"

@@ -1,7 +1,5 @@
 # What the report shows, and the files of figures.
 
-from attnlag.figures import catalogue
-
 # In the report in this order, which is that of the flow: it sorts its categories by name.
 CATEGORIES = {
     "explorer": "0 Explorer",
@@ -42,7 +40,7 @@ def figures_of(program, folder, **labels):
     scales best.
     """
     files = []
-    for figure in catalogue.drawn_by(program):
+    for figure in outputs.figures_drawn(program, CONFIG):
         caption = figure.name if (CAPTIONS / f"{figure.name}.rst").exists() else "figure"
         about = (caption, figure.category, figure.subcategory)
         first, *others = expand(

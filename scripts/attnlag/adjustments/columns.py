@@ -9,6 +9,9 @@ __all__ = ["KEYS", "KEY_FIELDS"]
 # Where a geometry file says what random pairs give: it is known after its schema is written.
 PAIRS_KEY = b"attnlag.random_pairs"
 
+# Where a file of attention to first tokens says how it was found, or why there is none.
+SINKS_KEY = b"attnlag.sinks"
+
 
 def layer_name(layer: int) -> str:
     """Return the column name of a layer: ``layer_00``."""

@@ -137,6 +137,7 @@ def table(
     pairs: dict[tuple[int, str], float],
     random: dict[tuple[int, str], Sums] | None,
     distances: pd.DataFrame | None,
+    random_distances: pd.DataFrame | None,
     alpha: float,
 ) -> pd.DataFrame:
     """Return the means: a row per layer and quantity, and of centred cosines per distance.
@@ -149,8 +150,8 @@ def table(
         From `random_pairs`.
     random : dict or None
         Sums with random weights, without centred cosines.
-    distances : pandas.DataFrame or None
-        From `by_distance`.
+    distances, random_distances : pandas.DataFrame or None
+        From `by_distance`, of centred cosines with the trained and with random weights.
     alpha : float
         Intervals cover 1 - ``alpha``, by Student's t with a degree of freedom less than documents.
     """
@@ -160,13 +161,18 @@ def table(
         control = (random or {}).get((layer, quantity), NOTHING).mean()
         against = pairs.get((layer, quantity), np.nan)
         rows.append((layer, quantity, distance, found, against, control))
+    untrained = {}
+    if random_distances is not None:
+        by_layer = random_distances.set_index(["layer", "distance"])
+        untrained = (by_layer["total"] / by_layer["pairs"].replace(0, np.nan)).to_dict()
     for row in [] if distances is None else distances.to_dict("records"):
         found = Sums(
             *(row["documents"], row["pairs"], row["pairs_squared"]),
             *(row["total"], row["total_squared"], row["total_pairs"]),
         )
         against = row["random_total"] / row["random_pairs"] if row["random_pairs"] else np.nan
-        rows.append((row["layer"], directions.QUANTITY, row["distance"], found, against, np.nan))
+        control = untrained.get((row["layer"], row["distance"]), np.nan)
+        rows.append((row["layer"], directions.QUANTITY, row["distance"], found, against, control))
     records = []
     for layer, quantity, distance, found, against, control in rows:
         reach = np.nan

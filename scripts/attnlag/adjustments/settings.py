@@ -27,7 +27,7 @@ class ExtractionSettings:
     geometry : bool
         Whether the directions of adjustments are measured.
     heads : bool
-        Whether the norms of attention heads are.
+        Whether the norms of attention heads are, and their attention to the first token.
     """
 
     sites: tuple[str, ...]
@@ -40,22 +40,6 @@ class ExtractionSettings:
     geometry: bool
     heads: bool
     surprisal: bool = False
-
-
-@dataclass(frozen=True)
-class HeadsSettings:
-    """How the norms of heads are regressed.
-
-    Attributes
-    ----------
-    drop_first : int
-        Tokens at the start of every sequence that are neither an outcome nor a predictor.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    """
-
-    drop_first: int
-    alpha: float
 
 
 @dataclass(frozen=True)
@@ -93,11 +77,8 @@ class RandomWeightsSettings:
         Number of documents, the first of each group in turn.
     seed : int
         Seed of the weights.
-    centred : bool
-        Whether cosines without the layer's mean are wanted too: vectors are stored for a while.
     """
 
     extraction: ExtractionSettings
     documents: int
     seed: int
-    centred: bool

@@ -30,8 +30,6 @@ SCHEMA = pa.schema(
 
 # Tokens of the vocabulary, and of the text, whose logits are in memory at once.
 PART, ROWS = 8192, 1024
-# Tokens over which the head is compared with the model's own logits.
-PROBE_TOKENS = 32
 # How far logits may be from those of the model, relative to their size.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
@@ -97,7 +95,7 @@ class Predictions:
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     def prove(self, ids: torch.Tensor) -> None:
-        """Compare the logits with those that the model gives for the beginning of a sequence.
+        """Compare the logits with those that the model gives for a short sequence, in one pass.
 
         Parameters
         ----------
@@ -106,25 +104,34 @@ class Predictions:
         Raises
         ------
         UserError
-            If they differ.
+            If they differ, or the model does not run its trunk once.
         """
-        ids = ids[None, :PROBE_TOKENS].to(self.model.get_input_embeddings().weight.device)
-        options = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        refused = (
+            f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
+            "predictions: found {}, expected {}; extraction.surprisal: false leaves them out"
+        )
+        ids = ids[None].to(self.model.get_input_embeddings().weight.device)
+        states: list[torch.Tensor] = []
+        handle = self.model.base_model.register_forward_hook(
+            lambda *called: states.append(self.hidden(called[-1])[0])
+        )
+        options = {"attention_mask": torch.ones_like(ids), "use_cache": False}
         with torch.inference_mode():
-            expected = self.model(**options).logits[0].float()
-            hidden = self.hidden(self.model.base_model(**options))[0]
+            try:
+                expected = self.model(input_ids=ids, **options).logits[0].float()
+            finally:
+                handle.remove()
+            if len(states) != 1:
+                raise UserError(refused.format(f"{len(states)} passes of its trunk", "one"))
             gap = size = 0.0
-            for start, logits in self._parts(hidden):
+            for start, logits in self._parts(states[0]):
                 own = expected[:, start : start + PART].to(logits.device)
                 gap += float((logits - own).double().square().sum())
                 size += float(own.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
-            raise UserError(
-                f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of "
-                f"its predictions: found logits that differ by {gap**0.5 / size**0.5:.1e} of their "
-                "size from its head applied to its last hidden state, expected the same; "
-                "extraction.surprisal: false leaves them out"
-            )
+            found = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
+            alike = "those of its head applied to its last hidden state"
+            raise UserError(refused.format(found, alike))
 
     def hidden(self, output: Any) -> torch.Tensor:
         """Return the last hidden state of the output of the trunk, where the head is."""

@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError
 
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.adjustments.sites import changeable
+from attnlag.config.analyses import Regression
+from attnlag.config.inputs import SOURCES, Corpus, ModelSource, PathSource, RandomSource, Source
 from attnlag.config.reading import (
     KeyPath,
     Reading,
@@ -21,22 +23,8 @@ from attnlag.config.reading import (
     read_yaml,
     values_by_path,
 )
-from attnlag.config.schema import (
-    IN_WORDS,
-    SOURCES,
-    Config,
-    Corpus,
-    ModelSource,
-    Name,
-    PathSource,
-    RandomSource,
-    Regression,
-    Section,
-    Source,
-    classes_of,
-    files_matching,
-    is_named,
-)
+from attnlag.config.schema import Config, classes_of, files_matching, is_named
+from attnlag.config.values import IN_WORDS, Name, Section
 from attnlag.errors import UserError, counted, nearest, printable, shown, unreadable
 from attnlag.regression.covariates import layer_cells
 

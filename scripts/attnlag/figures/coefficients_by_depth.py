@@ -1,7 +1,7 @@
 """Coefficient of each lag by relative depth, for several models."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from attnlag.errors import counted
 from attnlag.figures.drawing import (
     draw_profile,
     frame,
+    mark_no_attention,
     mark_size,
     mark_unfitted,
     rule_values,
@@ -23,6 +24,7 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import ComparisonInputs
 from attnlag.figures.legends import (
     GREY,
+    NO_ATTENTION,
     PALETTE,
     band_text,
     mark_entries,
@@ -84,6 +86,8 @@ class Data:
         Coefficients shown to be within this bound are drawn as crosses.
     outcome : str
         Outcome of the regression.
+    mixers : dict of str to dict
+        What layers have in place of attention, by model and layer.
     """
 
     coefficients: pd.DataFrame
@@ -91,6 +95,7 @@ class Data:
     adjust: str
     negligible: float | None = None
     outcome: str = "norm"
+    mixers: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def reduce(inputs: ComparisonInputs) -> Data:
@@ -100,6 +105,7 @@ def reduce(inputs: ComparisonInputs) -> Data:
         **inputs.inference,
         negligible=inputs.negligible,
         outcome=inputs.outcome,
+        mixers=inputs.mixers_of_models,
     )
 
 
@@ -138,6 +144,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     coefficients = coefficients[coefficients["term"].isin(lags)]
     corpora = list(coefficients["corpus"].unique())
     styles = line_styles(coefficients)
+    for model in styles.keys() & data.mixers.keys():
+        styles[model]["label"] += f" ({NO_ATTENTION} no attention)"
 
     models = {kind["label"]: Line2D([], [], linewidth=2, **kind) for kind in styles.values()}
     marks = mark_entries(
@@ -159,7 +167,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
             if axes is not of_lag[0]:
                 axes.sharey(of_lag[0])
             rows = coefficients[(coefficients["term"] == lag) & (coefficients["corpus"] == corpus)]
-            _draw_panel(axes, rows, styles, alpha)
+            _draw_panel(axes, rows, styles, alpha, data.mixers)
             if row == 0 or size.narrow:
                 axes.set_title(corpus, loc="left")
             axes.set_ylabel(f"coefficient of {named(lag)}")
@@ -180,7 +188,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
 
 def _draw_panel(
-    axes: Axes, coefficients: pd.DataFrame, styles: dict[str, dict[str, Any]], alpha: float
+    axes: Axes,
+    coefficients: pd.DataFrame,
+    styles: dict[str, dict[str, Any]],
+    alpha: float,
+    mixers: dict[str, dict[str, str]],
 ) -> None:
     """Draw one lag in one corpus: a line, a band and marks for each model."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
@@ -196,6 +208,8 @@ def _draw_panel(
         draw_profile(axes, depth, rows, kind["color"], alpha, **style_of)
         unfitted = depth[rows["estimate"].isna()]
         mark_unfitted(axes, unfitted, 0.03 + 0.035 * place, color=kind["color"])
+        others = rows["layer"].isin(map(int, mixers.get(model, {})))
+        mark_no_attention(axes.xaxis, depth[others], color=kind["color"])
     axes.margins(y=0.08)
     axes.set_xlim(-0.02, 1.02)
     axes.set_xticks(np.linspace(0, 1, 6))

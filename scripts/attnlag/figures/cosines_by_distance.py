@@ -1,4 +1,4 @@
-"""Cosine of adjustments by layer and distance in tokens, beside random pairs."""
+"""Cosine of adjustments by layer and distance in tokens, beside random pairs and weights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ from attnlag.figures.drawing import (
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import GeometryInputs
-from attnlag.figures.legends import GREY, PALETTE, band_text, strip_height
+from attnlag.figures.legends import GREY, PALETTE, RANDOM_LINE, band_text, strip_height
 from attnlag.figures.sizes import PAGE, Size
 
 DRAWN_BY = ("plot_geometry",)
@@ -79,12 +79,15 @@ def reduce(inputs: GeometryInputs) -> Data:
 def title_of(data: Data) -> str:
     """Return the median cosine of neighbours, of the most distant tokens and of random pairs."""
     kind = list(data.neighbours)[-1]
-    near = data.neighbours[kind][["mean", "random_pairs"]].median()
+    near = data.neighbours[kind][["mean", "random_pairs", "random_weights"]].median()
     text = f"Cosine of neighbours {KINDS[kind]}: {near['mean']:.2f} in the median layer"
     if len(data.by_distance):
         furthest = data.by_distance.columns[-1]
         text += f", {data.by_distance[furthest].median():.2f} at {furthest} tokens"
-    return f"{text}; {near['random_pairs']:.2f} for random pairs"
+    text += f"; {near['random_pairs']:.2f} for random pairs"
+    if np.isnan(near["random_weights"]):
+        return text
+    return f"{text}, {near['random_weights']:.2f} with random weights"
 
 
 @style()
@@ -102,6 +105,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     entries["random pairs (same colour)"] = Line2D(
         [], [], color=GREY, linestyle=(0, (1, 1.2)), linewidth=2.0
     )
+    if any(rows["random_weights"].notna().any() for rows in data.neighbours.values()):
+        line = {**RANDOM_LINE, "color": GREY}
+        entries["random weights (likewise)"] = Line2D([], [], **line)
     entries[band_text(data.alpha)] = Patch(color=GREY, alpha=0.25, linewidth=0)
     both = len(data.by_distance) > 0
     height = (6.4 if size.narrow and both else 3.9) + strip_height([entries], size.canvas)
@@ -144,14 +150,15 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
 
 def _draw_cosines(axes: Axes, rows: pd.DataFrame, colour: str, marker: str) -> None:
-    """Draw mean cosines by layer with their band and the cosines of random pairs."""
+    """Draw mean cosines by layer with their band and those of random pairs and random weights."""
     layers = rows.index.to_numpy(dtype=float)
-    mean, low, high, pairs = (
+    mean, low, high, pairs, untrained = (
         rows[name].to_numpy(dtype=float)
-        for name in ("mean", "conf_low", "conf_high", "random_pairs")
+        for name in ("mean", "conf_low", "conf_high", "random_pairs", "random_weights")
     )
     draw_band(axes, layers, low, high, color=colour, alpha=0.25)
     axes.plot(layers, pairs, color=colour, linestyle=(0, (1, 1.2)), linewidth=2.0)
+    axes.plot(layers, untrained, **{**RANDOM_LINE, "color": colour, "linewidth": 1.4})
     mark: dict[str, Any] = {
         "marker": marker,
         "ms": min(5.0, mark_size(len(layers))),

@@ -5,7 +5,7 @@ does not grow with the corpus.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -16,10 +16,12 @@ from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.text import Text
 
 from attnlag.errors import UserError
 from attnlag.figures.legends import (
     GREY,
+    NO_ATTENTION,
     PALETTE,
     PERMUTED,
     RANDOM_LINE,
@@ -41,6 +43,9 @@ DIVERGING: Colormap = sns.color_palette("vlag", as_cmap=True)
 
 # Share of the tokens beyond either end of an axis that all layers share.
 TAIL = 0.005
+
+# Labels of axes along which layers lie.
+LAYER_AXES = ("layer", "source layer", "target layer")
 
 # Colours of a line on shades of counts, and of norms.
 LINE, NORMS = PALETTE[3], PALETTE[0]
@@ -67,6 +72,61 @@ def label_layers(axes: Axes, layers: Sequence[int], most: int | None = None) -> 
     axes.set_xticks(layer_ticks(layers, most or layers_labelled(axes)))
     axes.set_xticks(list(layers), minor=True)
     axes.set_xlabel("layer")
+
+
+def mark_layers(figure: Figure, layers: Collection[int]) -> None:
+    """Mark layers that have no attention, on every axis of layers and in the titles of panels.
+
+    On an axis, a layer lies where its label is, or would be: at its number in a plot, half a cell
+    further in a map.
+    """
+    for axes in figure.axes if layers else ():
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_label_text() in LAYER_AXES:
+                mark_no_attention(axis, [p for layer in layers for p in _places(axis, layer)])
+        for title in (child for child in axes.get_children() if isinstance(child, Text)):
+            if title.get_text() in {f"layer {layer}" for layer in layers}:
+                title.set_text(f"{title.get_text()} {NO_ATTENTION}")
+
+
+def mark_no_attention(
+    axis: Axis, places: Sequence[float] | np.ndarray, color: Any = "0.15"
+) -> None:
+    """Draw the mark of layers without attention at places on an axis."""
+    # A line without points would have no place in the layout.
+    if not len(places):
+        return
+    axes, whole = cast(Axes, axis.axes), [0] * len(places)
+    across = axis is axes.xaxis
+    axes.plot(
+        *((places, whole) if across else (whole, places)),
+        transform=axes.get_xaxis_transform() if across else axes.get_yaxis_transform(),
+        marker="D",
+        markersize=4,
+        markerfacecolor="white",
+        markeredgecolor=color,
+        linestyle="none",
+        clip_on=False,
+        zorder=5,
+        scalex=False,
+        scaley=False,
+    )
+
+
+def _places(axis: Axis, layer: int) -> list[float]:
+    """Return where a layer is on an axis whose labels are numbers of layers; none if it is not."""
+    texts = [label.get_text() for label in axis.get_majorticklabels()]
+    ticks = {
+        int(text): float(place)
+        for text, place in zip(texts, axis.get_majorticklocs(), strict=True)
+        if text.isdecimal()
+    }
+    apart = {place - label for label, place in ticks.items()}
+    low, high = sorted(axis.get_view_interval())
+    if layer not in ticks and len(apart) != 1:
+        return []
+    place = ticks.get(layer, layer + min(apart))
+    return [place] if low <= place <= high else []
 
 
 def layers_labelled(axes: Axes) -> int:

@@ -52,23 +52,20 @@ class Data:
         A row per target layer, at a distance of one token.
     alpha : float
         Intervals cover 1 - ``alpha``.
-    others : str
-        A sentence on the pairs of sites that are not drawn.
     """
 
     pairs: pd.DataFrame
     summed: pd.DataFrame
     alpha: float
-    others: str = ""
 
 
 def reduce(inputs: EffectsInputs) -> Data:
-    """Return the derivatives of the first pair of sites."""
+    """Return the derivatives of the pair of sites."""
     table = inputs.of_pair(inputs.elasticities)
     chosen = table[(table["intervention"] == "derivative") & (table["lag"] > 0)]
     pairs = chosen[chosen["source_layer"] < chosen["target_layer"]]
     summed = inputs.of_pair(inputs.transmitted).query("lag == 1")
-    return Data(pairs.astype({"target_layer": int}), summed, inputs.alpha, inputs.other_pairs)
+    return Data(pairs.astype({"target_layer": int}), summed, inputs.alpha)
 
 
 def title_of(data: Data) -> str:
@@ -149,8 +146,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         "Caused: the change of the target's log norm for each of the source's, along all paths "
         f"(total effect), in {documents_of(data)}; errors are clustered by document, bands cover "
         f"{100 * (1 - data.alpha):g}%. Colours are in proportion up to ±{LINEAR:g}, then "
-        "logarithmic. A source has no effect on its own layer or on those before it."
-        f"{data.others}",
+        "logarithmic. A source has no effect on its own layer or on those before it.",
         legends=[legend],
     )
     return figure

@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from attnlag.figures import catalogue
+from attnlag.figures.drawing import mark_layers
 from attnlag.figures.sizes import PAGE, Size, size_of
 from attnlag.storage import writing
 
@@ -72,8 +73,16 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
         data = module.reduce(inputs)
         title = f"{module.title_of(data)}\n{inputs.subtitle}"
         own = [path for path in paths if catalogue.figure_of(path).name == name]
-        save_in_sizes(functools.partial(module.draw, data, title=title), own)
+        draw = functools.partial(module.draw, data, title=title)
+        save_in_sizes(functools.partial(_marked, draw, list(map(int, inputs.mixers))), own)
     return ", ".join(names)
+
+
+def _marked(draw: Callable[..., Figure], layers: Sequence[int], size: Size) -> Figure:
+    """Draw a figure, with the layers marked that have no attention."""
+    figure = draw(size=size)
+    mark_layers(figure, layers)
+    return figure
 
 
 def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[Path]) -> None:

@@ -48,19 +48,16 @@ class Data:
         What they do to the prediction of the next token.
     alpha : float
         Intervals cover 1 - ``alpha``.
-    others : str
-        A sentence on the pairs of sites that are not drawn.
     """
 
     effects: pd.DataFrame
     derivative: pd.DataFrame
     next_token: pd.DataFrame
     alpha: float
-    others: str = ""
 
 
 def reduce(inputs: EffectsInputs) -> Data:
-    """Return the finite interventions of the first pair of sites, and what is held against them."""
+    """Return the finite interventions of the pair of sites, and what is held against them."""
     whole = inputs.elasticities
     table = inputs.of_pair(whole)
     table = table.assign(distance=table["target_layer"] - table["source_layer"])
@@ -68,8 +65,8 @@ def reduce(inputs: EffectsInputs) -> Data:
     finite = near[near["intervention"] != "derivative"]
     derivative = near[near["intervention"] == "derivative"]
     derivative = derivative[derivative["source_layer"].isin(finite["source_layer"])]
-    of_next = whole["target_site"].isin(list(NEXT_TOKEN)) & (whole["source_site"] == inputs.pair[0])
-    return Data(finite, derivative, whole[of_next], inputs.alpha, inputs.other_pairs)
+    of_next = whole["target_site"].isin(list(NEXT_TOKEN)) & (whole["source_site"] == inputs.source)
+    return Data(finite, derivative, whole[of_next], inputs.alpha)
 
 
 def title_of(data: Data) -> str:
@@ -149,7 +146,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         "/ log of the factor; of the others Δ log norm. The derivative predicts an elasticity for "
         "a scale and minus it for zero, in the target layers that it was taken in; it says nothing "
         "of a change of direction. Bands cover "
-        f"{100 * (1 - data.alpha):g}%, clustered by document; below there are none.{data.others}",
+        f"{100 * (1 - data.alpha):g}%, clustered by document; below there are none.",
         legends=[legend],
     )
     return figure

@@ -1,4 +1,4 @@
-"""Share and lag 1 of each attention head by layer, and the floor of the norms."""
+"""Share, lag and attention sink of each attention head by layer, and the floor of the norms."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +24,17 @@ from attnlag.figures.drawing import (
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import HeadsInputs
-from attnlag.figures.legends import GREY, PALETTE, band_text, strip_height
+from attnlag.figures.legends import (
+    GREY,
+    PALETTE,
+    PERMUTED,
+    RANDOM_LINE,
+    band_text,
+    strip_height,
+)
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.regression.heads import ABOVE, FLOOR, WHOLE
+from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_heads",)
 
@@ -38,6 +46,9 @@ SUBCATEGORY = "heads"
 # What is said where no token has norms of heads.
 NOTHING = "No token counts: all are first tokens, or have no norms."
 
+# The controls of single heads, in words.
+CONTROLS = {"permuted_mean": "permuted order", "random_weights": "random weights"}
+
 
 @dataclass
 class Data:
@@ -45,116 +56,237 @@ class Data:
 
     Attributes
     ----------
-    share, lag : pandas.DataFrame
-        A row per layer, a column per head; empty without heads.
+    share, sink, lag : pandas.DataFrame
+        A row per layer, a column per head; empty without heads. The last two are NaN where they
+        are not known.
+    controls : dict of str to pandas.DataFrame
+        Likewise, the lag in each of ``CONTROLS`` that there is.
+    at_floor : pandas.Series
+        By layer, the share of tokens at the floor.
     whole, above : pandas.DataFrame
-        By layer: of all tokens, and of those above the floor.
+        By layer, the lag of all tokens and of those above the floor; empty where there is none.
+    term : str
+        The lag.
+    regression : str
+        Whose terms it stands beside.
+    tokens : int
+        Tokens that the sinks are means over.
     alpha : float
         Intervals cover 1 - ``alpha``.
     """
 
     share: pd.DataFrame
+    sink: pd.DataFrame
     lag: pd.DataFrame
+    controls: dict[str, pd.DataFrame]
+    at_floor: pd.Series
     whole: pd.DataFrame
     above: pd.DataFrame
+    term: str
+    regression: str
+    tokens: int
     alpha: float
 
 
 def reduce(inputs: HeadsInputs) -> Data:
     """Spread the rows of heads over tables of layers and heads."""
-    table = inputs.heads
-    by_head = table[~table["part"].isin([WHOLE, ABOVE])]
-    by_head = by_head.assign(head=by_head["part"].astype(int))
-    share, lag = (
-        by_head.pivot(index="layer", columns="head", values=name) for name in ("share", "lag_1")
+    parts = inputs.heads
+    by_head = parts[parts["part"] != WHOLE]
+    whole = parts[parts["part"] == WHOLE].set_index("layer")
+    term = (lags_among(list(inputs.coefficients["term"])) or ["lag_1"])[0]
+    lags = inputs.coefficients[inputs.coefficients["term"] == term]
+    share, sink = (_spread(by_head, name) for name in ("share", "sink"))
+    of_heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
+    of_all, above = (lags[lags["part"] == part].set_index("layer") for part in (WHOLE, ABOVE))
+    return Data(
+        share,
+        sink,
+        _spread(of_heads, "estimate").reindex_like(share),
+        {
+            name: _spread(of_heads, name).reindex_like(share)
+            for name in CONTROLS
+            if of_heads[name].notna().any()
+        },
+        whole["at_floor"],
+        of_all,
+        above,
+        term=term,
+        regression=inputs.regression,
+        tokens=int(parts["sink_tokens"].max()) if len(parts) else 0,
+        alpha=inputs.alpha,
     )
-    whole, above = (table[table["part"] == part].set_index("layer") for part in (WHOLE, ABOVE))
-    return Data(share, lag, whole, above, inputs.alpha)
+
+
+def _spread(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return one column of a table of heads, a row per layer and a column per head."""
+    rows = rows.assign(head=rows["part"].astype(int))
+    return rows.pivot(index="layer", columns="head", values=name).astype(float)
 
 
 def title_of(data: Data) -> str:
-    """Return the median lag of heads beside that of their sum, and where the floor is."""
+    """Return the median lag of heads beside its controls and their sum, and where the floor is."""
     if data.share.empty:
         return "No heads were found"
     if data.share.isna().all(axis=None):
         return NOTHING
-    floor = data.whole["at_floor"]
-    at_floor = f"up to {floor.max():.0%} of a layer's tokens are at the floor"
-    at_floor += f" (layer {floor.idxmax()})"
+    at_floor = f"up to {data.at_floor.max():.0%} of a layer's tokens are at the floor"
+    at_floor += f" (layer {data.at_floor.idxmax()})"
     lags = data.lag.stack().dropna()
     if lags.empty:
-        return f"Too few documents for the lags of heads; {at_floor}"
-    whole = data.whole["lag_1"].median()
-    return f"Lag 1 of a head: median {lags.median():.2f}, of their sum {whole:.2f}; {at_floor}"
+        return f"No lags of heads were fitted; {at_floor}"
+    beside = [
+        # Not minus zero.
+        f"{np.round(np.nanmedian(values), 2) + 0.0:.2f} with {CONTROLS[name]}"
+        for name, values in data.controls.items()
+    ]
+    text = f"{named(data.term).capitalize()} of a head: median {lags.median():.2f}"
+    text += f" ({', '.join(beside)})" if beside else ""
+    return f"{text}, of their sum {data.whole['estimate'].median():.2f}; {at_floor}"
 
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw a map of shares, one of lags, and the lags of layers with and without the floor."""
+    """Draw maps of shares, lags and sinks, the lags of heads beside the controls, and the floor."""
+    known = {
+        "share of each head": not data.share.isna().all(axis=None),
+        f"{named(data.term)} of each head": not data.lag.isna().all(axis=None),
+        "attention to the first token": not data.sink.isna().all(axis=None),
+    }
+    maps = [heading for heading, there in known.items() if there]
+    fitted = not data.lag.isna().all(axis=None)
+    legends = [_entries(data)]
+    height = (2.5 * (len(maps) + 1 + fitted) + 0.6) if size.narrow else 6.6
+    figure = Figure(
+        figsize=size.tall(height + strip_height(legends, size.canvas)), layout="constrained"
+    )
+    if not maps:
+        unknown = "The output projection of this model's attention is not known."
+        frame(figure, title, unknown if data.share.empty else NOTHING)
+        return figure
+    upper, lower = _panels(figure, len(maps), 1 + fitted, size)
+    viridis = sns.color_palette("viridis", as_cmap=True)
+    bar: dict[str, Any] = {"pad": 0.02, "aspect": 20}
+    for axes, heading in zip(upper, maps, strict=True):
+        place = list(known).index(heading)
+        values = (100 * data.share, data.lag, 100 * data.sink)[place].to_numpy(dtype=float)
+        bar["label"] = ("share (%)", _unit(data, size), "attention (%)")[place]
+        if place == 1:
+            reach = reach_of(values)
+            draw_map(axes, values.T, DIVERGING, -reach, reach, extend="both", **bar)
+        else:
+            highest = float(np.nanmax(values)) if place == 0 else 100
+            draw_map(axes, values.T, viridis, 0, highest, **bar)
+        axes.set_ylim(0, values.shape[1])
+        label_cells(axes.xaxis, list(data.share.index), 8)
+        label_cells(axes.yaxis, list(map(int, data.share.columns)), 5 if size.flat else 10)
+        axes.set_xlabel("layer")
+        axes.set_ylabel("head")
+        axes.set_title(heading, loc="left", weight="bold")
+    if fitted:
+        _draw_heads(lower[0], data, size)
+    _draw_floor(lower[-1], data, size)
+    frame(figure, title, _footnote(data), legends=legends)
+    return figure
+
+
+def _unit(data: Data, size: Size) -> str:
+    """Return what a lag is in, in as many words as there is room for."""
+    return named(data.term) if size.flat else f"{named(data.term)}\n(log norm per log norm)"
+
+
+def _entries(data: Data) -> dict[str, Any]:
+    """Return the legend."""
     entries: dict[str, Any] = {
         "all tokens": Line2D([], [], color=PALETTE[0], marker="o", ms=5, linewidth=1.5),
         "above the floor": Line2D([], [], color=PALETTE[1], marker="s", ms=5, linewidth=1.5),
         band_text(data.alpha): Patch(color=GREY, alpha=0.25, linewidth=0),
-        "share at the floor": Patch(color="0.8", linewidth=0),
+        "tokens at the floor": Patch(color="0.78", linewidth=0),
+        "a head": Line2D([], [], color=PALETTE[2], marker="o", ms=3, linestyle="none"),
+        "median head": Line2D([], [], color=PALETTE[2], linewidth=1.8),
     }
-    height = (10.0 if size.narrow else 7.0) + strip_height([entries], size.canvas)
-    figure = Figure(figsize=size.tall(height), layout="constrained")
-    if data.share.isna().all(axis=None):
-        unknown = "The output projection of this model's attention is not known."
-        frame(figure, title, unknown if data.share.empty else NOTHING)
-        return figure
-    layers, heads = list(data.share.index), list(map(int, data.share.columns))
-    grid = figure.add_gridspec(3, 1) if size.narrow else figure.add_gridspec(2, 2)
-    places = [grid[0], grid[1], grid[2]] if size.narrow else [grid[0, 0], grid[0, 1], grid[1, :]]
-    shares, lags, below = (figure.add_subplot(place) for place in places)
-    bar: dict[str, Any] = {"pad": 0.02, "aspect": 20}
-    viridis = sns.color_palette("viridis", as_cmap=True)
-    share = 100 * data.share.to_numpy(float)
-    label = "share of squared norms (%)"
-    draw_map(shares, share.T, viridis, 0, float(np.nanmax(share)), label=label, **bar)
-    lag = data.lag.to_numpy(float)
-    reach = reach_of(lag)
-    label = "lag 1 (log norm per log norm)"
-    draw_map(lags, lag.T, DIVERGING, -reach, reach, label=label, extend="both", **bar)
-    for axes, heading in ((shares, "share of each head"), (lags, "lag 1 of each head")):
-        axes.set_ylim(0, len(heads))
-        label_cells(axes.xaxis, layers, 8)
-        label_cells(axes.yaxis, heads, 10)
-        axes.set_xlabel("layer")
-        axes.set_ylabel("head")
-        axes.set_title(heading, loc="left", weight="bold")
-    rule_values(below)
-    below.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
-    beside = below.twinx()
-    beside.bar(layers, 100 * data.whole["at_floor"].to_numpy(float), color="0.85", zorder=0)
+    if "permuted_mean" in data.controls:
+        entries["median head, permuted order"] = Line2D([], [], color=PERMUTED, linewidth=2.5)
+    if "random_weights" in data.controls:
+        entries["median head, random weights"] = Line2D([], [], **RANDOM_LINE)
+    return entries
+
+
+def _panels(figure: Figure, above: int, below: int, size: Size) -> tuple[list[Axes], list[Axes]]:
+    """Return the panels of maps, and those below them."""
+    counts = [1] * (above + below) if size.narrow else [above, below]
+    # Each row has margins of its own.
+    parts: Any = figure.subfigures(len(counts), 1)
+    panels = [
+        axes
+        for part, count in zip(parts, counts, strict=True)
+        for axes in part.subplots(1, count, squeeze=False)[0]
+    ]
+    return panels[:above], panels[above:]
+
+
+def _draw_heads(axes: Axes, data: Data, size: Size) -> None:
+    """Draw the lag of every head by layer, their median, and those of the controls."""
+    layers = data.lag.index.to_numpy(dtype=float)
+    rule_values(axes)
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
+    colour = PALETTE[2]
+    for head in data.lag.columns:
+        dots: dict[str, Any] = {"linestyle": "none", "marker": "o", "ms": 2.2, "alpha": 0.6}
+        axes.plot(layers, data.lag[head].to_numpy(float), color=colour, mew=0, **dots)
+    medians = {name: values.median(axis=1) for name, values in data.controls.items()}
+    if "permuted_mean" in medians:
+        axes.plot(
+            layers, medians["permuted_mean"].to_numpy(), color=PERMUTED, linewidth=2.5, zorder=1.7
+        )
+    if "random_weights" in medians:
+        axes.plot(layers, medians["random_weights"].to_numpy(), zorder=1.8, **RANDOM_LINE)
+    axes.plot(layers, data.lag.median(axis=1).to_numpy(float), color=colour, linewidth=1.8)
+    axes.set_ylabel(_unit(data, size))
+    axes.set_title("single heads", loc="left", weight="bold")
+    label_layers(axes, list(data.lag.index))
+
+
+def _draw_floor(axes: Axes, data: Data, size: Size) -> None:
+    """Draw the lag of the sum with and without the floor, and the share of tokens there."""
+    layers = list(data.share.index)
+    rule_values(axes)
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
+    beside = axes.twinx()
+    beside.bar(layers, 100 * data.at_floor.to_numpy(float), color="0.78", zorder=0)
     beside.set_ylim(0, 100)
-    beside.set_ylabel("tokens at the floor (%)")
+    beside.set_ylabel("at the floor (%)")
     # The lines are above the bars, whose axis is the second one.
-    below.set_zorder(beside.get_zorder() + 1)
-    below.patch.set_visible(False)
+    axes.set_zorder(beside.get_zorder() + 1)
+    axes.patch.set_visible(False)
     for place, rows in enumerate((data.whole, data.above)):
-        _draw_lags(below, rows, PALETTE[place], "os"[place])
-    below.set_ylabel("lag 1\n(log norm per log norm)")
-    below.set_title("the sum of the heads", loc="left", weight="bold")
-    label_layers(below, layers)
-    frame(
-        figure,
-        title,
-        "Lag 1 within documents, beside lag 2; of the norm of each head's vector, and of the "
-        "attention adjustment. At the floor: tokens the norms of whose heads are within "
-        f"{FLOOR:.0%} of those of their sequence's first token, which attends to itself alone; "
-        "where all heads of a token attend to the first one, they write what it wrote. Equal heads "
-        "would "
-        f"have {100 / len(heads):.0f}% each. Colours of lags end where 2% of the cells lie beyond.",
-        legends=[entries],
-    )
-    return figure
+        _draw_lags(axes, rows, PALETTE[place], "os"[place])
+    axes.set_ylabel(_unit(data, size))
+    axes.set_title("the sum of the heads", loc="left", weight="bold")
+    label_layers(axes, layers)
 
 
 def _draw_lags(axes: Axes, rows: pd.DataFrame, colour: str, marker: str) -> None:
     """Draw coefficients by layer and their band."""
     layers = rows.index.to_numpy(dtype=float)
-    lag, low, high = (rows[n].to_numpy(dtype=float) for n in ("lag_1", "conf_low", "conf_high"))
+    lag, low, high = (rows[n].to_numpy(dtype=float) for n in ("estimate", "conf_low", "conf_high"))
     draw_band(axes, layers, low, high, color=colour, alpha=0.25)
     mark: dict[str, Any] = {"marker": marker, "ms": mark_size(len(layers)), "linewidth": 1.5}
     axes.plot(layers, lag, color=colour, **mark)
+
+
+def _footnote(data: Data) -> str:
+    """Return what is drawn, and how it was found."""
+    count = data.share.shape[1]
+    text = f"Share of the squared norms of all heads; equal heads would have {100 / count:.0f}%. "
+    if len(data.whole):
+        text += (
+            f"{named(data.term).capitalize()} with the terms of '{data.regression}', of the norm "
+            "of each head's vector and of the attention adjustment; its colours end where 2% of "
+            "the cells lie beyond. "
+        )
+    if data.tokens:
+        text += f"Attention: mean over {data.tokens:,} tokens at the beginnings of sequences. "
+    return text + (
+        "At the floor: tokens the norms of whose heads are within "
+        f"{FLOOR:.0%} of those of their sequence's first token, which attends to itself alone."
+    )

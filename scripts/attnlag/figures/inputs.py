@@ -21,6 +21,7 @@ from attnlag.adjustments import columns
 from attnlag.adjustments.norms import regressed, relative_norms
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
+from attnlag.figures.legends import NO_ATTENTION
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.regression.labels import R_SQUARED, others_in_words
 from attnlag.storage import tables
@@ -92,12 +93,6 @@ def sample_norms(
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
 
 
-def with_mixers(names: str, record: Mapping[str, Any]) -> str:
-    """Return names for a title, with the layers that have another mixer than attention."""
-    mixers = record["model"].get("mixers")
-    return f"{names} ({others_in_words(mixers)})" if mixers else names
-
-
 def rows_of(
     table: pd.DataFrame, rows: str = "n_obs", documents: str = "n_documents", unit: str = "row"
 ) -> str:
@@ -120,9 +115,21 @@ class Named(ABC):
         return ""
 
     @property
+    def recorded(self) -> Path | None:
+        """A file whose record is of the one model that the figures are of."""
+        return None
+
+    @property
+    def mixers(self) -> dict[str, str]:
+        """What layers of the model have in place of attention: the class, by layer."""
+        record = tables.read_provenance(self.recorded) if self.recorded else {}
+        return record.get("model", {}).get("mixers", {})
+
+    @property
     def subtitle(self) -> str:
         """The second line of the titles."""
-        return " · ".join(filter(None, (self.name, self.extent)))
+        others = self.mixers and f" ({NO_ATTENTION} {others_in_words(self.mixers)})"
+        return " · ".join(filter(None, (f"{self.name}{others or ''}", self.extent)))
 
 
 @dataclass
@@ -164,8 +171,12 @@ class NormsInputs(Named):
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
-        names = f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
-        return with_mixers(names, self.record)
+        return f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
+
+    @property
+    def recorded(self) -> Path:
+        """The first file of norms."""
+        return self.norms[0]
 
     @property
     def extent(self) -> str:
@@ -251,9 +262,13 @@ class Coefficients(Named):
         return self.stages["design"]["drop_first"]
 
     def named_by(self, *keys: str) -> str:
-        """Return names from the table for a title, with the layers without attention."""
-        names = ", ".join(self.coefficients.iloc[0][list(keys)])
-        return with_mixers(names, tables.read_provenance(self.coefficients_file))
+        """Return some of the names in the table, for a title."""
+        return ", ".join(self.coefficients.iloc[0][list(keys)])
+
+    @property
+    def recorded(self) -> Path | None:
+        """The table of coefficients."""
+        return self.coefficients_file
 
     @property
     def name(self) -> str:
@@ -344,6 +359,11 @@ class SitesInputs(Named):
         return self.studies[0].named_by("model", "corpus", "regression")
 
     @property
+    def recorded(self) -> Path | None:
+        """That of the first site."""
+        return self.studies[0].recorded
+
+    @property
     def extent(self) -> str:
         """The extent of the first site, because all sites have the same tokens."""
         return self.studies[0].extent
@@ -365,6 +385,11 @@ class SpecificationsInputs(Named):
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
         return self.studies[0].named_by("model", "corpus", "site")
+
+    @property
+    def recorded(self) -> Path | None:
+        """That of the first regression."""
+        return self.studies[0].recorded
 
     @property
     def extent(self) -> str:
@@ -417,6 +442,18 @@ class ComparisonInputs(Coefficients):
         """Names of the site and the regression, for titles."""
         return f"{self.site}, {self.regression}"
 
+    @property
+    def recorded(self) -> None:
+        """None: the table is of several models."""
+        return None
+
+    @cached_property
+    def mixers_of_models(self) -> dict[str, dict[str, str]]:
+        """What layers have in place of attention, as in ``mixers``, by model."""
+        studies = tables.read_provenance(self.coefficients_file)["studies"]
+        models = [study["record"]["model"] for study in studies]
+        return {model["name"]: model["mixers"] for model in models if "mixers" in model}
+
 
 @dataclass
 class GeometryInputs(Named):
@@ -446,8 +483,12 @@ class GeometryInputs(Named):
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
-        names = ", ".join(self.means.iloc[0][["model", "corpus", "site"]])
-        return with_mixers(names, tables.read_provenance(self.means_file))
+        return ", ".join(self.means.iloc[0][["model", "corpus", "site"]])
+
+    @property
+    def recorded(self) -> Path:
+        """The table of means."""
+        return self.means_file
 
 
 @dataclass
@@ -456,20 +497,36 @@ class HeadsInputs(Named):
 
     Attributes
     ----------
-    heads_file : Path
+    heads_file, coefficients_file : Path
     """
 
     heads_file: Path
+    coefficients_file: Path
 
     @cached_property
     def heads(self) -> pd.DataFrame:
-        """The table, a row per head, and two per layer."""
+        """What heads write and attend to: a row per head, and one per layer."""
         return pd.read_parquet(self.heads_file)
 
     @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """Their regressions: a row per head and term, and two per layer and term."""
+        return pd.read_parquet(self.coefficients_file)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the regressions."""
+        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]
+
+    @property
     def alpha(self) -> float:
         """Intervals cover 1 less this."""
-        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]["alpha"]
+        return self.settings["alpha"]
+
+    @property
+    def regression(self) -> str:
+        """Name of the regression whose terms they have."""
+        return self.settings["regression"]
 
     @property
     def name(self) -> str:
@@ -480,15 +537,24 @@ class HeadsInputs(Named):
 
 @dataclass
 class EffectsInputs(Named):
-    """Tables of the effects of interventions.
+    """Tables of the effects of interventions, of one pair of sites.
 
     Attributes
     ----------
-    elasticities_file, transmitted_file : Path
+    elasticities_file : Path
+        The others lie beside it.
+    source, target : str
+        The site that is changed, and the one whose norms are observed.
     """
 
     elasticities_file: Path
-    transmitted_file: Path
+    source: str
+    target: str
+
+    @property
+    def recorded(self) -> Path:
+        """The effects per token."""
+        return self.elasticities_file
 
     @cached_property
     def elasticities(self) -> pd.DataFrame:
@@ -503,45 +569,29 @@ class EffectsInputs(Named):
     @cached_property
     def transmitted(self) -> pd.DataFrame:
         """The elasticities of all source layers together, a row per target and lag."""
-        return pd.read_parquet(self.transmitted_file)
+        return pd.read_parquet(self.elasticities_file.with_name("transmitted.parquet"))
+
+    @cached_property
+    def by_part_of_speech(self) -> pd.DataFrame:
+        """The effects of finite interventions by part of speech of the changed token."""
+        return pd.read_parquet(self.elasticities_file.with_name("by_part_of_speech.parquet"))
 
     @cached_property
     def alpha(self) -> float:
         """Intervals cover 1 less this."""
         return tables.read_provenance(self.elasticities_file)["stages"]["elasticities"]["alpha"]
 
-    @property
-    def pair(self) -> tuple[str, str]:
-        """The site that is changed and the one that is looked at: the first of each."""
-        if self.elasticities.empty:
-            return "", ""
-        first = self.elasticities.iloc[0]
-        return first["source_site"], first["target_site"]
-
     def of_pair(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table that are about this pair of sites."""
-        source, target = self.pair
-        return table[(table["source_site"] == source) & (table["target_site"] == target)]
-
-    @property
-    def other_pairs(self) -> str:
-        """A sentence for footnotes on the pairs of sites that are not drawn; none: nothing."""
-        causal = self.elasticities[self.elasticities["intervention"] == "derivative"]
-        pairs = causal[["source_site", "target_site"]].drop_duplicates()
-        others = [
-            f"{source} to {target}"
-            for source, target in pairs.itertuples(index=False)
-            if (source, target) != self.pair
-        ]
-        return f" Other sites ({', '.join(others)}): see elasticities.csv." if others else ""
+        return table[(table["source_site"] == self.source) & (table["target_site"] == self.target)]
 
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the sites, for titles."""
         record = tables.read_provenance(self.elasticities_file)
-        source, target = self.pair
-        sites = source if source == target else f"{source} to {target}"
-        return ", ".join(filter(None, (record["model"]["name"], record["corpus"]["name"], sites)))
+        same = self.source == self.target
+        sites = self.source if same else f"{self.source} to {self.target}"
+        return ", ".join((record["model"]["name"], record["corpus"]["name"], sites))
 
 
 @dataclass
@@ -559,6 +609,11 @@ class ClassesInputs(Named):
     equal_slopes_file: Path
     steps_file: Path
     parts_file: Path
+
+    @property
+    def recorded(self) -> Path:
+        """The slopes of each class."""
+        return self.classes_file
 
     @cached_property
     def slopes(self) -> pd.DataFrame:
@@ -606,6 +661,11 @@ class VectorsInputs(Named):
     """
 
     fits_file: Path
+
+    @property
+    def recorded(self) -> Path:
+        """The table."""
+        return self.fits_file
 
     @cached_property
     def fits(self) -> pd.DataFrame:

@@ -16,6 +16,9 @@ from attnlag.regression.terms import is_lead
 # Colour-blind safe colours.
 PALETTE: list[str] = sns.color_palette("colorblind").as_hex()
 
+# Mark of a layer that has no attention, as it is written.
+NO_ATTENTION = "◇"
+
 GREY = "0.35"
 
 # Styles of the controls: permuted order of tokens, and random weights.

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.extraction import PASSES, Rotary, batches
-from attnlag.errors import UserError, counted
+from attnlag.adjustments.batches import PASSES, Rotary, batches
+from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
@@ -27,7 +27,7 @@ from attnlag.storage.memory import amount
 
 Key = tuple[str, int]
 
-# Tokens of the pass that measures how much memory the graph takes.
+# Tokens of the shortest pass that measures how much memory the graph takes.
 PROBE_TOKENS = 16
 
 
@@ -247,18 +247,32 @@ def graph_bytes(model: torch.nn.Module, run_once: Callable[[], object]) -> int:
 def per_token(
     model: torch.nn.Module, blocks: Sequence[BlockModules], batch: Batch, settings: EffectsSettings
 ) -> int:
-    """Return the bytes of the graph for each token, from a short pass."""
-    ids = batch.ids[:1, :PROBE_TOKENS]
-    opened = edits.gates(
-        settings.source_sites, len(blocks), (1, ids.shape[1]), ids.device, torch.float32
-    )
+    """Return the bytes of the graph for each token of a batch, from two short passes.
+
+    Attention in its plain form keeps a weight for every pair of tokens, so that the bytes for a
+    token grow in proportion to the length of its sequence.
+    """
     sites = list(dict.fromkeys([*settings.source_sites, *settings.target_sites]))
 
-    def forward() -> object:
-        return log_norms(model, blocks, ids, sites, edits.through(opened))
+    def measured(tokens: int) -> float:
+        ids = batch.ids[:1, :tokens]
+        opened = edits.gates(
+            settings.source_sites, len(blocks), (1, tokens), ids.device, torch.float32
+        )
 
-    # An eighth more, for attention over more tokens and for what the backward pass holds.
-    return graph_bytes(model, forward) // ids.shape[1] * 9 // 8
+        def forward() -> object:
+            return log_norms(model, blocks, ids, sites, edits.through(opened))
+
+        return graph_bytes(model, forward) / tokens
+
+    length = batch.ids.shape[1]
+    short = min(PROBE_TOKENS, length)
+    size = measured(short)
+    if length > short:
+        longer = min(2 * PROBE_TOKENS, length)
+        size += (measured(longer) - size) / (longer - short) * (length - short)
+    # An eighth more, for what the backward pass holds.
+    return round(size * 9 / 8)
 
 
 def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name: str) -> float:
@@ -314,9 +328,10 @@ def effects(
 
     Raises
     ------
+    MemoryError
+        If the graph of a single pass does not fit in memory.
     UserError
-        If the graph of a single pass does not fit in memory, or the model fails the proof of its
-        sites.
+        If the model fails the proof of its sites.
     """
     targets = sampling.chosen_layers(settings.targets, len(blocks))
     model.requires_grad_(False)
@@ -332,13 +347,13 @@ def effects(
         for group in batches(lengths, pass_tokens, rotary.stretches(lengths))
     ]
     prove(model, blocks, groups[0], name)
-    size = per_token(model, blocks, groups[0], settings)
+    longest = max(groups, key=lambda batch: batch.real.shape[1])
+    size = per_token(model, blocks, longest, settings)
     widest = max(batch.real.size for batch in groups)
     if size * widest > free:
-        raise UserError(
+        raise MemoryError(
             f"model {name}: the graph for a backward pass over {counted(widest, 'token')} needs "
-            f"about {amount(size * widest)}, but {amount(free)} of memory are free; expected more "
-            "memory, fewer tokens at a time or a smaller part of each document"
+            f"about {amount(size * widest)}, but {amount(free)} of memory are free"
         )
     side_by_side = max(1, min(side_by_side, len(groups), free // (size * widest)))
     torch.set_num_threads(max(1, threads // side_by_side))

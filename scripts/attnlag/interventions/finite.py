@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.extraction import Rotary
+from attnlag.adjustments.batches import Rotary
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
 from attnlag.model.gguf import quiet_transformers
+from attnlag.model.language_models import class_with_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -207,9 +208,9 @@ def _shape(lengths: Iterable[int]) -> str:
 def hollow_model(config: Any) -> "PreTrainedModel":
     """Return the model of a config with shapes but without values, which takes no memory."""
     import torch
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    kind = class_with_head(config)
+    if kind is None:
         raise UserError(
             f"transformers has no causal language model for {config.model_type}, expected a "
             "decoder-only language model"
@@ -219,4 +220,4 @@ def hollow_model(config: Any) -> "PreTrainedModel":
         quiet_transformers(),
         torch.device("meta"),
     ):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return kind.from_config(config, trust_remote_code=False)

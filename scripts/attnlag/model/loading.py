@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.gguf import quiet_transformers
+from attnlag.model.language_models import class_with_head
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
@@ -98,7 +99,7 @@ def load_trunk(
     head: bool = False,
 ) -> torch.nn.Module:
     """Return the trunk of a model, or with ``head`` all of it, on the devices of a map."""
-    kind: Any = AutoModelForCausalLM if head else AutoModel
+    kind = class_with_head(config_of(folder)) if head else AutoModel
     # Weights of the head may be left over; missing weights are reported below.
     # transformers refuses an implementation of attention that the architecture lacks.
     problem = f"{folder}: transformers cannot load the model"
@@ -152,10 +153,15 @@ def stored_dtype(folder: Path) -> torch.dtype:
     return STORED[stored]
 
 
+def config_of(folder: Path) -> Any:
+    """Return the config of a model in a folder."""
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def hollow_trunk(folder: Path, dtype: torch.dtype, head: bool = False) -> Any:
     """Return the trunk of a model, or all of it, with shapes but without values or memory."""
-    kind = AutoModelForCausalLM if head else AutoModel
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = config_of(folder)
+    kind = class_with_head(config) if head else AutoModel
     with torch.device("meta"):
         return kind.from_config(config, dtype=dtype, trust_remote_code=False)
 

@@ -9,10 +9,11 @@ torch. Modules stay in place and only their ``forward`` changes, so hooks work a
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -34,8 +35,7 @@ GAIN = 1.1
 # Rounding grows with depth, at some tokens of a trained model a hundredfold.
 BOUNDS = {torch.float32: (1e-6, 1e-4), torch.bfloat16: (1e-2, 0.5)}
 
-# Amounts of work for comparing and measuring, which take a fraction of a second.
-PROBE_TOKENS = 64
+# Amounts of work for measuring, which take a fraction of a second.
 ROWS = 256
 ROUNDS = 5
 
@@ -57,10 +57,26 @@ fused_gelu = partial(functional.gelu, approximate="tanh")
 Linear = torch.nn.Linear | Conv1D
 
 
+class Plain(NamedTuple):
+    """What a pass over a short sequence gives before a model is on a fast path.
+
+    Attributes
+    ----------
+    norms : (layers x parts, tokens) tensor
+        From `norms_of`.
+    fed : dict
+        From `feeding`.
+    """
+
+    norms: torch.Tensor
+    fed: dict[torch.nn.Module, Linear]
+
+
 def accelerate(
     model: torch.nn.Module,
     blocks: list[architectures.BlockModules],
     ids: torch.Tensor,
+    plain: Plain,
     fast: str = "auto",
 ) -> tuple[str, str]:
     """Put a model on a fast path if this is faster and gives the same norms.
@@ -75,7 +91,9 @@ def accelerate(
     blocks : list of architectures.BlockModules
         Its blocks, from ``architectures.locate``.
     ids : (tokens,) int64 tensor
-        A sequence whose first tokens are run in both ways.
+        A short sequence.
+    plain : Plain
+        What a pass over it has given.
     fast : {"auto", "off", "fused", "packed"}
         The way to use; "auto" measures which is fastest.
 
@@ -94,7 +112,7 @@ def accelerate(
     weights = next(blocks[0].block.parameters())
     if fast == "off" or weights.device.type != "cpu" or weights.dtype not in BOUNDS:
         return "off", "plain torch"
-    modules = list(dict.fromkeys(m for block in blocks for m in block.block.modules()))
+    modules = modules_of(blocks)
     linears = [m for m in modules if isinstance(m, Linear) and m.weight.numel() >= SMALLEST]
     spelled_out = [
         m for m in modules if type(m).__name__ in SPELLED_OUT and "forward" not in vars(m)
@@ -102,9 +120,7 @@ def accelerate(
     undo: list[Callable[[], None]] = []
     way = fast
     with torch.inference_mode():
-        fed: dict[torch.nn.Module, Linear] = {}
-        plain = norms(model, blocks, ids, modules, fed)
-        activations = {linear: activation for activation, linear in fed.items()}
+        activations = {linear: activation for activation, linear in plain.fed.items()}
         try:
             if way == "auto":
                 way = fastest(linears, activations)
@@ -117,7 +133,7 @@ def accelerate(
                         replace(module, fused_gelu, undo)
             if not undo:
                 return "off", "plain torch"
-            half, most = difference(norms(model, blocks, ids), plain)
+            half, most = difference(norms(model, blocks, ids), plain.norms)
             close = half <= BOUNDS[weights.dtype][0] and most <= BOUNDS[weights.dtype][1]
             words = f"norms within {half:.0e} (median) and {most:.0e} of plain torch"
         # Errors of a private operator that is missing or has changed.
@@ -135,54 +151,58 @@ def accelerate(
         return "off", f"plain torch; fast paths do not work here ({words})"
 
 
-def norms(
-    model: torch.nn.Module,
-    blocks: list[architectures.BlockModules],
-    ids: torch.Tensor,
-    modules: Sequence[torch.nn.Module] = (),
-    fed: dict[torch.nn.Module, Linear] | None = None,
-) -> torch.Tensor:
-    """Return the norms of the first tokens of a sequence, at both parts of every layer.
+def norms_of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the norms of what both parts of every layer add, (layers x parts, tokens)."""
+    norms = [torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32) for added in vectors]
+    # A module that is declared but never called gives none: the proof of the sites will tell.
+    return torch.stack(norms).cpu() if norms else torch.empty(0)
 
-    Parameters
-    ----------
-    model, blocks, ids
-        As in `accelerate`.
-    modules : sequence of torch.nn.Module
-        Modules that are observed for ``fed``.
-    fed : dict or None
-        Receives the preceding linear map of each activation that is called exactly once, directly
-        after that map.
-    """
-    ids = ids[None, :PROBE_TOKENS]
+
+def norms(
+    model: torch.nn.Module, blocks: list[architectures.BlockModules], ids: torch.Tensor
+) -> torch.Tensor:
+    """Return the norms at the tokens of a sequence, as `accelerate` has it."""
     found: list[torch.Tensor] = []
+    every = torch.ones(1, len(ids), dtype=torch.bool)
+    with watched(blocks, every, lambda _, __, added: found.append(added)):
+        model(input_ids=ids[None], attention_mask=torch.ones_like(ids[None]), use_cache=False)
+    return norms_of(found)
+
+
+@contextmanager
+def feeding(
+    blocks: list[architectures.BlockModules],
+) -> Iterator[dict[torch.nn.Module, Linear]]:
+    """Yield, for each activation that is called once and right after a linear map, that map.
+
+    It is complete after a pass, once the context is left.
+    """
+    fed: dict[torch.nn.Module, Linear] = {}
     latest: list[Any] = [None, None]
-    calls: list[torch.nn.Module] = []
+    calls: Counter[torch.nn.Module] = Counter()
 
     def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
         latest[:] = module, output
 
     def compare(module: torch.nn.Module, args: tuple[Any, ...]) -> None:
-        calls.append(module)
-        if fed is not None and args and args[0] is latest[1]:
+        calls[module] += 1
+        if args and args[0] is latest[1]:
             fed[module] = latest[0]
 
-    def keep(_: int, __: str, added: torch.Tensor) -> None:
-        found.append(torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32).cpu())
-
     with ExitStack() as hooks:
-        for module in modules:
+        for module in modules_of(blocks):
             if isinstance(module, Linear):
                 hooks.callback(module.register_forward_hook(note).remove)
             elif type(module).__name__ in FUSED:
                 hooks.callback(module.register_forward_pre_hook(compare).remove)
-        hooks.enter_context(watched(blocks, torch.ones_like(ids, dtype=torch.bool), keep))
-        model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    if fed:
-        for module in [module for module in fed if calls.count(module) > 1]:
-            del fed[module]
-    # A module that is declared but never called gives no norms; the proof of the sites detects it.
-    return torch.stack(found) if found else torch.empty(0, ids.shape[1])
+        yield fed
+    for module in [module for module in fed if calls[module] > 1]:
+        del fed[module]
+
+
+def modules_of(blocks: list[architectures.BlockModules]) -> list[torch.nn.Module]:
+    """Return the modules of all blocks, each once."""
+    return list(dict.fromkeys(module for block in blocks for module in block.block.modules()))
 
 
 def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:

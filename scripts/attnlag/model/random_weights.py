@@ -9,6 +9,7 @@ from typing import Any
 from attnlag.errors import UserError
 from attnlag.model.folder import WEIGHTS_INDEX, is_weights, verify_folder
 from attnlag.model.gguf import quiet_transformers, share_weights
+from attnlag.model.language_models import class_with_head
 from attnlag.storage import memory
 
 log = logging.getLogger("attnlag")
@@ -67,7 +68,7 @@ def drawn_model(original: Path, seed: int, attention: str = "auto") -> Any:
         With its language-model head, in float32, on the CPU.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         config = AutoConfig.from_pretrained(original, trust_remote_code=False)
@@ -75,7 +76,7 @@ def drawn_model(original: Path, seed: int, attention: str = "auto") -> Any:
             del config.quantization_config
         # The generator of the CPU gives the same numbers on every machine.
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(
+        return class_with_head(config).from_config(
             config,
             dtype=torch.float32,
             attn_implementation=None if attention == "auto" else attention,

@@ -53,6 +53,11 @@ COEFFICIENTS = {
     "vcov_type": ("", "kind of standard error (`inference.covariance`)"),
     "p_wild": ("", "p-value of the wild cluster bootstrap; only with `wild_bootstrap`"),
 }
+# Of these, the ones that regressions of heads have after their part.
+OF_HEADS = {
+    *("term", "estimate", "std_error", "statistic", "df", "p_value", "p_adjusted"),
+    *("conf_low", "conf_high", "finding", "vcov_type"),
+}
 LAYERS = "layer_NN"
 
 
@@ -99,11 +104,15 @@ def with_random_geometry(config: Config, regression: str) -> bool:
 
 
 def with_random_centred(config: Config, regression: str) -> bool:
-    return with_random_geometry(config, regression) and config.regresses("centred")
+    return with_centred(config, regression) and config.controls.random_weights is not None
 
 
 def with_heads(config: Config, regression: str) -> bool:
     return config.with_heads()
+
+
+def with_random_heads(config: Config, regression: str) -> bool:
+    return config.with_heads() and config.controls.random_weights is not None
 
 
 def several_regressions(config: Config, regression: str) -> bool:
@@ -116,6 +125,11 @@ def several_sites(config: Config, regression: str) -> bool:
 
 def causal(config: Config, regression: str) -> bool:
     return bool(config.sites_changed())
+
+
+def on_several_tokens(config: Config, regression: str) -> bool:
+    """With one token per document there is nothing to divide by part of speech."""
+    return config.causal is not None and config.causal.positions > 1
 
 
 def never(config: Config, regression: str) -> bool:
@@ -187,6 +201,18 @@ HEADS_FOLDER = "results/{model}/{corpus}/attention/heads"
 SITE_FOLDER = "results/{model}/{corpus}/{site}"
 STUDY_FOLDER = f"{SITE_FOLDER}/{{regression}}"
 STREAM_UNITS = "units of the residual stream"
+DISTANCES = {
+    "layer": ("", "layer of the model, counted from 0"),
+    "distance": ("tokens", "distance between the tokens, 1 to 16"),
+    "documents": ("", "documents that have such a pair"),
+    "pairs": ("", "Σ n over documents, n the pairs of a document"),
+    "pairs_squared": ("", "Σ n²"),
+    "total": ("", "Σ S, S the sum of the cosines of a document"),
+    "total_squared": ("", "Σ S²"),
+    "total_pairs": ("", "Σ S n"),
+    "random_pairs": ("", "pairs of tokens of different documents"),
+    "random_total": ("", "sum of their cosines"),
+}
 GEOMETRY = {
     **KEYS,
     f"{LAYERS}.parallel": (STREAM_UNITS, "part of the adjustment along the block's input; signed"),
@@ -404,26 +430,21 @@ OUTPUTS = [
     ),
     Output(
         f"{SITE_FOLDER}/centred/random_weights.parquet",
-        "the same for the architecture with random weights, if a regression uses it",
+        "the same for the architecture with random weights",
         CENTRED,
         when=with_random_centred,
     ),
     Output(
         f"{SITE_FOLDER}/distances/{{shard}}.parquet",
         "sums of these cosines over the documents of a shard: a row per layer and distance",
-        {
-            "layer": ("", "layer of the model, counted from 0"),
-            "distance": ("tokens", "distance between the tokens, 1 to 16"),
-            "documents": ("", "documents that have such a pair"),
-            "pairs": ("", "Σ n over documents, n the pairs of a document"),
-            "pairs_squared": ("", "Σ n²"),
-            "total": ("", "Σ S, S the sum of the cosines of a document"),
-            "total_squared": ("", "Σ S²"),
-            "total_pairs": ("", "Σ S n"),
-            "random_pairs": ("", "pairs of tokens of different documents"),
-            "random_total": ("", "sum of their cosines"),
-        },
+        DISTANCES,
         when=with_centred,
+    ),
+    Output(
+        f"{SITE_FOLDER}/distances/random_weights.parquet",
+        "the same for the architecture with random weights",
+        DISTANCES,
+        when=with_random_centred,
     ),
     Output(
         f"{SITE_FOLDER}/geometry/means.csv",
@@ -449,7 +470,7 @@ OUTPUTS = [
             ),
             "random_weights": (
                 "as the quantity",
-                "mean with random weights; empty for centred cosines",
+                "mean with random weights; of centred cosines their own layer's mean is subtracted",
             ),
             "tokens": ("", "tokens, or pairs of them, in the mean"),
             "documents": ("", "documents that contain them"),
@@ -465,15 +486,26 @@ OUTPUTS = [
         when=with_heads,
     ),
     Output(
+        f"{HEADS_FOLDER}/random_weights.parquet",
+        "the same for the architecture with random weights",
+        {**KEYS, LAYERS: (STREAM_UNITS, "norm of what each head adds, in the order of the heads")},
+        when=with_random_heads,
+    ),
+    Output(
+        "results/{model}/{corpus}/attention/sinks/{shard}.parquet",
+        "attention to the first token, a row for each of the first 64 tokens of 16 sequences; "
+        "without layers where a model gives no weights of attention. The metadata `attnlag.sinks` "
+        "state how many tokens there are, or why there are none",
+        {**KEYS, LAYERS: ("", "weight of the sequence's first token in each head")},
+        when=with_heads,
+    ),
+    Output(
         f"{HEADS_FOLDER}/heads.csv",
-        "share and lag of each head: a row per layer and head, and two per layer",
+        "what each head writes and attends to: a row per layer and head, and one per layer",
         {
             **{name: STUDY[name] for name in ("model", "corpus", "site")},
             "layer": ("", "layer of the model, counted from 0"),
-            "part": (
-                "",
-                "number of the head; `all`, the adjustment; `above floor`, that of tokens above it",
-            ),
+            "part": ("", "number of the head; `all`, the adjustment"),
             "share": ("", "of the head in the squared norms of all heads"),
             "coherence": ("", "mean of the adjustment's squared norm over the sum of its heads'"),
             "at_floor": (
@@ -481,14 +513,32 @@ OUTPUTS = [
                 "share of tokens the norms of whose heads are within a tenth of those of the first "
                 "token of their sequence",
             ),
-            "lag_1": (
-                "log norm per log norm",
-                "coefficient of the token before within documents, beside lag 2",
+            "sink": ("", "mean attention to the first token; of `all`, also over the heads"),
+            "sink_at_floor": ("", "that of tokens at the floor"),
+            "sink_above": ("", "that of other tokens"),
+            "sink_uniform": ("", "the same if all tokens up to its own had equal attention"),
+            "sink_tokens": ("", "tokens in these means"),
+        },
+        when=with_heads,
+    ),
+    Output(
+        f"{HEADS_FOLDER}/coefficients.csv",
+        "regressions of log norms of heads, with the terms of the first regression that suits "
+        "them: a row per layer, part and term",
+        {
+            **{name: COEFFICIENTS[name] for name in (*STUDY, "subset", "layer")},
+            "part": (
+                "",
+                "number of the head; `all`, the adjustment; `above floor`, that of tokens above it",
             ),
-            "std_error": ("as the coefficient", "its standard error, clustered by document (CRV1)"),
-            "conf_low": ("as the coefficient", "lower end of its interval (`inference.alpha`)"),
-            "conf_high": ("as the coefficient", "its upper end"),
-            "rows": ("", "tokens with both lags"),
+            **{name: value for name, value in COEFFICIENTS.items() if name in OF_HEADS},
+            "p_adjusted": ("", "corrected over the layers and parts for the same term"),
+            "rows": ("", "tokens that were used"),
+            "permuted_mean": (
+                "as the estimate",
+                "mean over 4 permuted orders of the tokens of each document",
+            ),
+            "random_weights": ("as the estimate", "the coefficient with random weights"),
         },
         when=with_heads,
     ),
@@ -1075,10 +1125,15 @@ FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
     "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
     "plot_regression": (f"{STUDY_FOLDER}/figures", always),
     "plot_classes": (f"{STUDY_FOLDER}/figures", by_class),
-    "plot_effects": (f"{CAUSAL_FOLDER}/figures", causal),
+    "plot_effects": (f"{CAUSAL_FOLDER}/figures/{{pair}}", causal),
     "plot_vectors": ("results/{model}/{corpus}/{site}/figures", with_vector_regression),
     "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
     "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),
+}
+
+# Figures that not every run of their program draws.
+DRAWN_WHEN: dict[str, Callable[[Config, str], bool]] = {
+    "finite_effects_by_part_of_speech": on_several_tokens,
 }
 
 
@@ -1088,7 +1143,17 @@ def _of_figures() -> Iterator[Output]:
         for figure in catalogue.drawn_by(program):
             shows = figure.shows.rstrip(".")
             path = f"{folder}/{figure.name}{{size}}.{{format}}"
-            yield Output(path, shows, when=when, wanted=True)
+            own = DRAWN_WHEN.get(figure.name, when)
+            yield Output(path, shows, when=own, wanted=True)
+
+
+def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:
+    """Return the figures that a program draws where it runs."""
+    return [
+        figure
+        for figure in catalogue.drawn_by(program)
+        if DRAWN_WHEN.get(figure.name, always)(config, "")
+    ]
 
 
 OUTPUTS += _of_figures()
@@ -1111,6 +1176,7 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
         "corpus": list(config.corpora),
         "site": list(config.extraction.sites),
         "regression": list(config.regressions),
+        "pair": list(config.pairs_changed()),
         "size": endings(config),
         "format": list(config.figures.formats),
     }

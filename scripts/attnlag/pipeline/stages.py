@@ -8,21 +8,23 @@ runs again when these settings change and not when others do. Its script reads t
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any, Protocol
+from types import SimpleNamespace
+from typing import Any, Protocol, cast
 
 from attnlag.adjustments.settings import (
     DirectionsSettings,
     ExtractionSettings,
     GeometrySettings,
-    HeadsSettings,
     RandomWeightsSettings,
 )
 from attnlag.adjustments.sites import changeable
-from attnlag.config.schema import Config, Tagger
+from attnlag.config.inputs import Tagger
+from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSettings
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings, SurprisalFiguresSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
+    DRAWS_OF_HEADS,
     ClassesSettings,
     ClassProductsSettings,
     ComparisonSettings,
@@ -30,6 +32,7 @@ from attnlag.regression.settings import (
     DecompositionSettings,
     DesignSettings,
     ElasticitiesSettings,
+    HeadsSettings,
     PermutationsSettings,
     RegressionSettings,
     SampleSettings,
@@ -107,14 +110,11 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
 def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
     control = config.controls.random_weights
     assert control is not None
-    extraction = dataclasses.replace(
-        extract_activations(config, names), surprisal=False, heads=False
-    )
+    extraction = dataclasses.replace(extract_activations(config, names), surprisal=False)
     return RandomWeightsSettings(
         extraction,
         documents=control.documents,
         seed=control.seed,
-        centred=config.regresses("centred"),
     )
 
 
@@ -123,7 +123,27 @@ def compare_directions(config: Config, names: Names) -> DirectionsSettings:
 
 
 def summarize_heads(config: Config, names: Names) -> HeadsSettings:
-    return HeadsSettings(drop_first=config.norms.drop_first, alpha=config.inference.alpha)
+    inference, control = config.inference, config.controls.permutation
+    name = config.regression_of_heads()
+    regression = config.regressions.get(name)
+    as_named = cast(Names, SimpleNamespace(regression=name))
+    return HeadsSettings(
+        drop_first=config.norms.drop_first,
+        regression=name,
+        # A head has no rows in common with regressions of whole layers.
+        design=dataclasses.replace(build_design(config, as_named), sample=None) if name else None,
+        fixed_effects=regression.document_effects if regression else "none",
+        halves=bool(name) and accumulate_crossproducts(config, as_named).halves,
+        covariance=inference.covariance,
+        cluster=inference.cluster,
+        adjust=inference.adjust,
+        negligible=inference.negligible,
+        alpha=inference.alpha,
+        stack_mb=inference.stack_mb,
+        draws=min(control.draws, DRAWS_OF_HEADS) if control else 0,
+        within=control.within if control else "document",
+        seed=control.seed if control else 0,
+    )
 
 
 def summarize_geometry(config: Config, names: Names) -> GeometrySettings:

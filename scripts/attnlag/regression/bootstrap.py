@@ -305,7 +305,7 @@ def multipliers(clusters: int, draws: int, seed: int) -> tuple[Iterator[np.ndarr
         return iter([np.array(list(product([-1.0, 1.0], repeat=clusters)))]), True
     random = np.random.default_rng(seed)
     points = WEBB.reshape(-1) if clusters < FEWEST_FOR_SIGNS else np.array([-1.0, 1.0])
-    block = max(1, NUMBERS_AT_ONCE // max(clusters, 1))
+    block = max(1, NUMBERS_AT_ONCE // clusters)
     sizes = (min(block, draws - start) for start in range(0, draws, block))
     return (points[random.integers(len(points), size=(n, clusters))] for n in sizes), False
 

@@ -18,6 +18,7 @@ Gelbach, When do covariates matter? And which ones, and how much? Journal of Lab
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ PARTS = {
     "token_previous": ("upos_previous", "token_previous"),
 }
 
+COUNTS = ["effects", "n_obs", "n_documents"]
+
 # Bytes of variables in memory at a time; at least one layer.
 BYTES = 64e6
 
@@ -56,7 +59,8 @@ class Decomposition:
     Attributes
     ----------
     steps : pandas.DataFrame
-        A row per layer, step (`POOLED`, then each of `EFFECTS` added to the ones before) and lag.
+        A row per layer, step (`POOLED`, then each of `EFFECTS` added to the ones before) and lag;
+        NaN in a layer without rows.
     parts : pandas.DataFrame
         A row per layer, lag and part; the parts of a lag add up to the last step minus the first.
     """
@@ -126,14 +130,21 @@ def decomposed(
             masks.setdefault(mask.tobytes(), []).append(place)
         for places in masks.values():
             kept = valid[places[0]]
+            numbers = [layers[place] for place in places]
+            if not kept.any():
+                of_step = product(numbers, [POOLED, *EFFECTS], terms[1:])
+                steps.append(pd.DataFrame(of_step, columns=["layer", "step", "term"]))
+                of_part = product(numbers, terms[1:], PARTS)
+                parts.append(pd.DataFrame(of_part, columns=["layer", "term", "part"]))
+                continue
             own = {name: codes[kept] for name, codes in factors.items()}
             variables = values[places][:, :, kept]
-            numbers = [layers[place] for place in places]
             whole = fitted_effects(variables, own, EFFECTS)
             steps.append(coefficients_by_step(variables, own, numbers, terms[1:], alpha, whole))
             parts.append(parts_of_change(variables, own, numbers, terms[1:], whole))
     order = ["layer", "step", "term"]
     found = pd.concat(steps, ignore_index=True)
+    found[COUNTS] = found[COUNTS].fillna(0).astype(int)
     found["step"] = pd.Categorical(found["step"], [POOLED, *EFFECTS])
     found = found.sort_values(order, kind="stable", ignore_index=True)
     found["step"] = found["step"].astype(str)
@@ -188,7 +199,7 @@ def coefficients_by_step(
     """
     _, size, n = values.shape
     document = np.unique(factors["document"], return_inverse=True)[1]
-    documents = int(document.max(initial=-1)) + 1
+    documents = int(document.max()) + 1
     total = ((values[:, 0] - values[:, 0].mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
     rows = []
     for entered in range(len(EFFECTS) + 1):

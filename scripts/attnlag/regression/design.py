@@ -307,7 +307,7 @@ def designs(
         least = tokens_before(settings) + 1 + tokens_after(settings)
         counts.sequences += len(lengths)
         counts.short_sequences += int((lengths < least).sum())
-        counts.longest_sequence = max(counts.longest_sequence, int(lengths.max(initial=0)))
+        counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
         counts.fewest_tokens = least
         counts.incomplete_rows += terms.incomplete
         _add(counts.zero_norms, layers, zero)

@@ -1,7 +1,4 @@
-"""Regressions of the norms of attention heads, and of layers without the tokens at their floor.
-
-Each head has a regression of its own. All regressions are within documents and have two lags.
-"""
+"""What attention heads write: their shares, how they agree, their floor, their attention sinks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +7,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import stats
 
-from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
-from attnlag.regression import controls, crossproducts, inference, least_squares
-from attnlag.regression.settings import DesignSettings
+from attnlag.adjustments.columns import KEYS, layer_number, layers_in
 
 # A token is at the floor of its layer if the vector of its heads' norms is within this relative
 # distance of that of the first token of its sequence. The first token attends only to itself. If
 # all heads of a token attend to the first token, they write the same vectors as there.
 FLOOR = 0.1
 
-# Regressed besides the heads: the adjustment, for all tokens and for those above the floor.
+# Parts of a layer beside its heads: the adjustment, of all tokens and of those above the floor.
 WHOLE, ABOVE = "all", "above floor"
+
+COLUMNS = ["layer", "part", "share", "coherence", "at_floor"]
+COLUMNS += ["sink", "sink_at_floor", "sink_above", "sink_uniform", "sink_tokens"]
 
 
 def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -41,9 +38,13 @@ def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def table(
-    heads: Sequence[Path], norms: Sequence[Path], *, drop_first: int, alpha: float
+    heads: Sequence[Path],
+    norms: Sequence[Path],
+    sinks: Sequence[Path] = (),
+    *,
+    drop_first: int,
 ) -> pd.DataFrame:
-    """Return a row for each head of each layer, and two for each layer.
+    """Return a row for each head of each layer, and one for all heads of a layer.
 
     One layer of one shard is in memory at a time.
 
@@ -51,74 +52,87 @@ def table(
     ----------
     heads, norms : sequence of Path
         Files of all shards: the norms of heads, and of the adjustments.
+    sinks : sequence of Path
+        Likewise, the attention to the first token of a sequence, of some tokens; without layers
+        where a model gives no weights of attention.
     drop_first : int
-        Tokens at the start of every sequence that are neither an outcome nor a predictor.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
+        Tokens at the start of every sequence that do not count.
 
     Returns
     -------
     table : pandas.DataFrame
-        ``layer``; ``part``, a head's number, "all" or "above floor"; ``share`` of the squared norms
-        of heads; ``coherence``, the mean of |a|² / Σ |a_h|², and ``at_floor``, the share of tokens
-        there, both of "all"; ``lag_1`` within documents, its error and interval (CRV1); ``rows``.
+        ``layer``; ``part``, a head's number or "all"; ``share`` of the squared norms of heads;
+        ``coherence``, the mean of |a|² / Σ |a_h|², and ``at_floor``, the share of tokens there,
+        both of "all"; ``sink``, the mean attention to the first token, of "all" over the heads,
+        also of tokens at the floor and above it; ``sink_uniform``, what equal attention to all
+        tokens up to a token's own would give; ``sink_tokens``, their number.
     """
-    found = [
-        _of_layer(name, heads, norms, drop_first, alpha)
-        for name in layers_in(pq.read_schema(heads[0]))
-    ]
-    names = ["layer", "part", "share", "coherence", "at_floor"]
-    names += ["lag_1", "std_error", "conf_low", "conf_high", "rows"]
-    rows = [row for layer in found for row in layer]
-    return pd.DataFrame(rows, columns=names)
-
-
-def _of_layer(
-    name: str, heads: Sequence[Path], norms: Sequence[Path], drop_first: int, alpha: float
-) -> list[tuple[object, ...]]:
-    """Return the rows of one layer."""
-    settings = DesignSettings((1, 2), (), (), None, drop_first, None, "norm")
-    shards, energy, ratios, tokens, at = [], 0.0, 0.0, 0, 0
-    columns: list[str] = []
-    for path, other in zip(heads, norms, strict=True):
-        keys, of_heads, whole = _read(path, other, name)
-        position = keys["position"].to_numpy()
-        floor = at_floor(of_heads, position)
-        values = [*of_heads.T, whole, np.where(floor, np.nan, whole)]
-        columns = [layer_name(place) for place in range(len(values))]
-        whole_table = pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *columns])
-        batches = whole_table.to_batches()
-        shards.append(controls.shard_of_batches(batches, columns, settings, {}, 1))
-        kept = position >= drop_first
-        squares = of_heads[kept].astype(np.float64) ** 2
-        energy = energy + squares.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratios += np.nansum(whole[kept].astype(np.float64) ** 2 / squares.sum(axis=1))
-        tokens += int(kept.sum())
-        at += int(floor[kept].sum())
-    stack = crossproducts.stacked(shards, fixed_effects=True)
-    fits = inference.fit(stack, "cluster", 2)
-    place = least_squares.names_of(stack).index("lag_1")
-    parts = [*map(str, range(len(columns) - 2)), WHOLE, ABOVE]
-    shares = [*(np.asarray(energy) / (np.sum(energy) or np.nan)), 1.0, np.nan]
-    rows: list[tuple[object, ...]] = []
-    for part, share, fit in zip(parts, shares, fits, strict=True):
-        estimate, error, reach = np.nan, np.nan, np.nan
-        if fit.status == "ok":
-            estimate = float(fit.estimate[place])
-            error = float(np.sqrt(fit.covariance[place, place]))
-            reach = float(stats.t.ppf(1 - alpha / 2, fit.df)) * error
-        of_all = (ratios / tokens, at / tokens) if part == WHOLE and tokens else (np.nan, np.nan)
-        low, high = estimate - reach, estimate + reach
+    rows: list[dict[str, object]] = []
+    sampled = [_sampled(*pair) for pair in zip(sinks, heads, strict=False)]
+    for name in layers_in(pq.read_schema(heads[0])):
+        energy, ratios, tokens, at = np.zeros(0), 0.0, 0, 0
+        attention, floors, positions = [], [], []
+        for shard, (path, other) in enumerate(zip(heads, norms, strict=True)):
+            keys, of_heads, whole = read_layer(path, other, name)
+            position = keys["position"].to_numpy()
+            floor = at_floor(of_heads, position)
+            kept = position >= drop_first
+            squares = of_heads[kept].astype(np.float64) ** 2
+            energy = squares.sum(axis=0) + (energy if len(energy) else 0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratios += np.nansum(whole[kept].astype(np.float64) ** 2 / squares.sum(axis=1))
+            tokens += int(kept.sum())
+            at += int(floor[kept].sum())
+            if sampled and name in pq.read_schema(sinks[shard]).names:
+                place, used = sampled[shard], kept[sampled[shard]]
+                attention.append(_vectors(pq.read_table(sinks[shard], columns=[name]))[used])
+                floors.append(floor[place][used])
+                positions.append(position[place][used])
+        layer = layer_number(name)
+        found = np.concatenate(attention or [np.zeros((0, len(energy)), np.float32)])
+        on_floor = np.concatenate(floors or [np.zeros(0, bool)])
+        uniform = _mean(1 / (np.concatenate(positions or [np.zeros(0)]) + 1.0))
+        shares = energy / (energy.sum() or np.nan)
+        of_sinks = {"sink_uniform": uniform, "sink_tokens": len(found)}
+        for head, share in enumerate(shares):
+            score = {"sink": _mean(found[:, head]), **of_sinks}
+            rows.append({"layer": layer, "part": str(head), "share": share, **score})
         rows.append(
-            (layer_number(name), part, share, *of_all, estimate, error, low, high, fit.n_obs)
+            {
+                **{"layer": layer, "part": WHOLE, "share": 1.0},
+                "coherence": ratios / tokens if tokens else np.nan,
+                "at_floor": at / tokens if tokens else np.nan,
+                **{"sink": _mean(found), **of_sinks},
+                "sink_at_floor": _mean(found[on_floor]),
+                "sink_above": _mean(found[~on_floor]),
+            }
         )
-    return rows
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _read(heads: Path, norms: Path, name: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+def _mean(values: np.ndarray) -> float:
+    """Return the mean; NaN of nothing."""
+    return float(values.mean(dtype=np.float64)) if values.size else np.nan
+
+
+def _sampled(sinks: Path, heads: Path) -> np.ndarray:
+    """Return the rows of a shard that its attention to the first token is known of."""
+    keys = KEYS[:3]
+    every, some = (
+        pd.MultiIndex.from_frame(pq.read_table(path, columns=keys).to_pandas())
+        for path in (heads, sinks)
+    )
+    return every.get_indexer(some)
+
+
+def _vectors(found: pa.Table) -> np.ndarray:
+    """Return a column of lists as an array, a row for each."""
+    column = found.column(0).combine_chunks()
+    return column.flatten().to_numpy().reshape(-1, column.type.list_size)
+
+
+def read_layer(heads: Path, norms: Path, name: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
     """Return the keys of a shard, one layer's norms of heads, (tokens, heads), and its norms."""
     found = pq.read_table(heads, columns=[*KEYS, name]).unify_dictionaries().combine_chunks()
-    column = found[name].combine_chunks()
-    of_heads = column.flatten().to_numpy().reshape(len(found), column.type.list_size)
-    return found.select(KEYS), of_heads, pq.read_table(norms, columns=[name])[name].to_numpy()
+    whole = pq.read_table(norms, columns=[name])[name].to_numpy()
+    return found.select(KEYS), _vectors(found.select([name])), whole

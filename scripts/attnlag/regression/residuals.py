@@ -655,9 +655,7 @@ def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarra
         unit = model.sigma[place] if model.sigma[place] > 0 else 1.0
         low, high = sums.smallest[place] / unit, sums.largest[place] / unit
         counts = sums.histogram[place]
-        edges = np.concatenate(
-            [[min(low, RESIDUAL_EDGES[0])], RESIDUAL_EDGES, [max(high, RESIDUAL_EDGES[-1])]]
-        )
+        edges = np.concatenate([[low], RESIDUAL_EDGES, [high]])
         ends = np.cumsum(counts)
         rank = (sums.n[place] - 1) * np.asarray(probabilities)
         below = np.floor(rank).astype(np.int64)

@@ -13,6 +13,9 @@ CLUSTERED = ("cluster", "cluster-jackknife")
 # With fewer clusters, a t distribution with G - 1 degrees of freedom does not give valid intervals.
 FEWEST_DOCUMENTS = 6
 
+# Permuted orders of heads, at most: what is asked of them is a mean for each head, not a tail.
+DRAWS_OF_HEADS = 4
+
 
 @dataclass(frozen=True)
 class SampleSettings:
@@ -189,6 +192,47 @@ class PermutationsSettings:
 
     design: DesignSettings
     fixed_effects: FixedEffects
+    draws: int
+    within: Literal["document", "upos"]
+    seed: int
+
+
+@dataclass(frozen=True)
+class HeadsSettings:
+    """How the norms of heads are summarised and regressed.
+
+    Attributes
+    ----------
+    drop_first : int
+        Tokens at the start of every sequence that are neither an outcome nor a predictor.
+    regression : str
+        Name of the regression whose terms they have; "" where none will do.
+    design : DesignSettings or None
+        Its terms; None without it.
+    fixed_effects : {"none", "document"}
+    halves : bool
+        Whether documents are summed in halves, for the half-panel jackknife.
+    covariance, cluster, adjust, negligible, alpha, stack_mb
+        As in `RegressionSettings`; errors that need residuals are clustered by document instead.
+    draws : int
+        Number of permuted orders; 0: none.
+    within : {"document", "upos"}
+        What tokens are exchanged in.
+    seed : int
+        Seed of the permutations.
+    """
+
+    drop_first: int
+    regression: str
+    design: DesignSettings | None
+    fixed_effects: FixedEffects
+    halves: bool
+    covariance: Covariance
+    cluster: Literal["document", "group"]
+    adjust: Adjustment
+    negligible: float
+    alpha: float
+    stack_mb: int
     draws: int
     within: Literal["document", "upos"]
     seed: int

@@ -77,6 +77,8 @@ def _cosines(table: pd.DataFrame) -> list[str]:
         if rows["mean"].notna().any():
             pairs = rows["random_pairs"].dropna()
             beside = f"; random pairs {pairs.median():.2f}" if len(pairs) else ""
+            if rows["random_weights"].notna().any():
+                beside += f", random weights {rows['random_weights'].median():.2f}"
             lines.append(
                 f"cosine with the adjustment of the previous token, {scope}: median "
                 f"{rows['mean'].median():.2f} over the layers, {rows['mean'].min():.2f} (layer "

@@ -3,27 +3,34 @@
 import pandas as pd
 
 from attnlag.regression.heads import ABOVE, WHOLE
+from attnlag.regression.terms import lags_among, named
 
 
-def heads_findings(table: pd.DataFrame, name: str) -> str:
-    """Return how much single heads write, how they agree, and what the floor does to the lag.
+def heads_findings(
+    parts: pd.DataFrame, coefficients: pd.DataFrame, name: str, regression: str, sinks: str
+) -> str:
+    """Return how much heads write, how they agree, what follows from what, and what they attend to.
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    parts : pandas.DataFrame
         From `regression.heads.table`.
+    coefficients : pandas.DataFrame
+        From `regression.lags_of_heads.coefficients`.
     name : str
         Names of the model, the corpus and the site.
+    regression : str
+        Name of the regression whose terms those of heads have.
+    sinks : str
+        How the attention to first tokens was found, or why it was not.
     """
-    if table.empty:
+    if parts.empty:
         return f"{name}, heads:\n  none were found in this model\n"
-    by_head = table[~table["part"].isin([WHOLE, ABOVE])]
-    whole, above = (table[table["part"] == part].set_index("layer") for part in (WHOLE, ABOVE))
+    by_head, whole = parts[parts["part"] != WHOLE], parts[parts["part"] == WHOLE].set_index("layer")
     if by_head["share"].isna().all():
         return f"{name}, heads:\n  no token counts: all are first tokens, or have no norms\n"
     largest = by_head.groupby("layer")["share"].max()
     count = by_head["part"].nunique()
-    lags = by_head["lag_1"].dropna()
     agree = whole["coherence"]
     lines = [
         f"the largest of {count} heads has {largest.median():.0%} of their squared norms in the "
@@ -32,26 +39,84 @@ def heads_findings(table: pd.DataFrame, name: str) -> str:
         f"coherence, |sum|² / sum of |head|², is {agree.median():.2f} in the median layer "
         f"({agree.min():.2f} in layer {agree.idxmin()} to {agree.max():.2f} in layer "
         f"{agree.idxmax()}), where heads at right angles have 1",
+        *_lags(coefficients, regression),
+        _floor(whole, coefficients),
+        *_sinks(by_head, whole, sinks),
     ]
-    if len(lags):
-        of_layer = whole["lag_1"].median()
-        lines.append(
-            f"lag 1 of single heads, within documents: median {lags.median():.3f}, "
-            f"{lags.min():.3f} to {lags.max():.3f}, positive in {int((lags > 0).sum())} of "
-            f"{len(lags)}; of their sum {of_layer:.3f} in the median layer"
-        )
+    return "\n".join([f"{name}, heads:", *(f"  {line}" for line in lines)]) + "\n"
+
+
+def _of_nearest(coefficients: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Return the nearest lag in words, and its rows that have an estimate."""
+    term = (lags_among(list(coefficients["term"])) or ["lag_1"])[0]
+    rows = coefficients[(coefficients["term"] == term) & coefficients["estimate"].notna()]
+    return named(term), rows
+
+
+def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
+    """Return the lag of single heads beside that of their sum and the controls."""
+    lag, rows = _of_nearest(coefficients)
+    heads = rows[~rows["part"].isin([WHOLE, ABOVE])]
+    if heads.empty:
+        return []
+    values = heads["estimate"]
+    controls = {"permuted_mean": "permuted order", "random_weights": "random weights"}
+    beside = "".join(
+        f", {heads[column].median():.3f} with {control}"
+        for column, control in controls.items()
+        if heads[column].notna().any()
+    )
+    present = heads["finding"] == "present"
+    of_layers = rows.loc[rows["part"] == WHOLE, "estimate"].median()
+    return [
+        f"{lag} of single heads, with the terms of the regression '{regression}': median "
+        f"{values.median():.3f}{beside}; {values.min():.3f} to {values.max():.3f}, shown to matter "
+        f"in {int(present.sum())} of {len(values)} (positive in "
+        f"{int((present & (values > 0)).sum())}); of their sum {of_layers:.3f} in the median layer"
+    ]
+
+
+def _floor(whole: pd.DataFrame, coefficients: pd.DataFrame) -> str:
+    """Return where the floor is, and the lag there with and without it."""
     most = whole["at_floor"].nlargest(3)
     where = ", ".join(f"{share:.0%} in layer {layer}" for layer, share in most.items())
-    floor = (
+    text = (
         f"at the floor, where heads write what their sequence's first token wrote, are {where}, "
         f"{whole['at_floor'].median():.1%} in the median layer"
     )
+    lag, rows = _of_nearest(coefficients)
+    of_all, above = (
+        rows[rows["part"] == part].set_index("layer")["estimate"] for part in (WHOLE, ABOVE)
+    )
     both = [
-        f"{above.loc[layer, 'lag_1']:.3f} ({whole.loc[layer, 'lag_1']:.3f} with them)"
+        f"{above[layer]:.3f} ({of_all[layer]:.3f} with them)"
         for layer in most.index
-        if pd.notna(above.loc[layer, "lag_1"])
+        if layer in above.index and layer in of_all.index
     ]
-    if both:
-        floor += f"; without these tokens lag 1 there is {', '.join(both)}"
-    lines.append(floor)
-    return "\n".join([f"{name}, heads:", *(f"  {line}" for line in lines)]) + "\n"
+    return f"{text}; without these tokens {lag} there is {', '.join(both)}" if both else text
+
+
+def _sinks(by_head: pd.DataFrame, whole: pd.DataFrame, found: str) -> list[str]:
+    """Return how much heads attend to the first token, and whether those at the floor do."""
+    sink = whole["sink"]
+    if sink.isna().all():
+        return [found]
+    heads = by_head["sink"]
+    lines = [
+        f"heads give {sink.median():.0%} of their attention to the first token in the median layer "
+        f"({sink.max():.0%} in layer {sink.idxmax()}), more than half in "
+        f"{int((heads > 0.5).sum())} of {len(heads)} heads, where equal attention to all tokens "
+        f"would give {whole['sink_uniform'].iloc[0]:.0%} (mean over "
+        f"{int(whole['sink_tokens'].iloc[0]):,} tokens at the beginnings of sequences)"
+    ]
+    known = whole.dropna(subset=["sink_at_floor", "sink_above"])
+    if len(known):
+        row = int(known["at_floor"].argmax())
+        there, above = (known[name] for name in ("sink_at_floor", "sink_above"))
+        lines.append(
+            f"tokens at the floor give {there.median():.0%} of their attention to the first token "
+            f"in the median layer that has any, those above it {above.median():.0%}; in layer "
+            f"{known.index[row]}, where most are at the floor, {there.iloc[row]:.0%} and "
+            f"{above.iloc[row]:.0%}"
+        )
+    return lines

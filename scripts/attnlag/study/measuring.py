@@ -12,7 +12,8 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments.extraction import Adjustments, runs
+from attnlag.adjustments.batches import runs
+from attnlag.adjustments.extraction import Adjustments
 from attnlag.adjustments.norms import l2_norms, relative_norms
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.tokens import tokenize

@@ -9,10 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
-from attnlag.adjustments import columns, extraction
+from attnlag.adjustments import batches, columns, extraction, layout
 from attnlag.adjustments.norms import norms_of_row_group
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
@@ -109,12 +108,12 @@ def test_norms_are_those_of_the_vectors_to_the_last_bit(models, name, tmp_path):
 
 def through_parquet(sequences, vectors, stored, folder):
     """Return the norms of vectors that were stored and read as the programs do it."""
-    keys = extraction.Run([f"d{i}" for i in range(len(sequences))], [0] * 9, sequences)
+    keys = batches.Run([f"d{i}" for i in range(len(sequences))], [0] * 9, sequences)
     keys = keys._replace(windows=keys.windows[: len(sequences)])
     schema = columns.schema(len(vectors), vectors.shape[-1], stored)
-    table = extraction.table(keys, list(vectors), schema, stored)
+    table = layout.table(keys, list(vectors), schema, stored)
     path = folder / f"{stored}.parquet"
-    pq.write_table(table, path, row_group_size=20, **extraction.encoding(schema, stored))
+    pq.write_table(table, path, row_group_size=20, **layout.encoding(schema, stored))
     file = pq.ParquetFile(path)
     groups = [norms_of_row_group(file, group) for group in range(file.num_row_groups)]
     found = pa.concat_tables(groups)
@@ -122,7 +121,7 @@ def through_parquet(sequences, vectors, stored, folder):
 
 
 @pytest.mark.parametrize(("stored", "bound"), [("bfloat16", 2e-3), ("float16", 3e-4)])
-def test_norms_of_vectors_that_were_stored_in_half_precision(models, stored, bound, tmp_path):
+def test_norms_of_vectors_stored_in_half_precision_keep_its_digits(models, stored, bound, tmp_path):
     """The bounds hold for the width of 32; errors of more numbers cancel more."""
     sequences = ragged([5, 30, 17])
     vectors = run(models["llama"], sequences)
@@ -136,12 +135,12 @@ def test_norms_of_vectors_that_were_stored_in_half_precision(models, stored, bou
 
 def test_what_float16_cannot_hold_is_refused():
     vectors = np.full((1, 2, 8), 7e4, np.float32)
-    keys = extraction.Run(["d"], [0], [np.array([1, 2], np.int32)])
+    keys = batches.Run(["d"], [0], [np.array([1, 2], np.int32)])
     schema = columns.schema(1, 8, "float16")
     with pytest.raises(UserError, match=r"what layer 0 adds is as large as 7e\+04"):
-        extraction.table(keys, list(vectors), schema, "float16")
+        layout.table(keys, list(vectors), schema, "float16")
     with pytest.raises(UserError, match="float16"):
-        extraction.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
+        layout.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
 
 
 ALL = ["attention", "mlp", "block"]
@@ -183,7 +182,7 @@ def test_norms_of_a_block_are_those_of_its_whole_update(models):
 
 
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
-def test_half_of_the_buffer_holds_all_sites_and_so_many_batches(models, monkeypatch, keep):
+def test_a_run_fills_half_of_the_buffer_with_all_sites(models, monkeypatch, keep):
     row = 4 * 2 * 32
     monkeypatch.setattr(extraction, "BUFFER_BYTES", 2 * row * 3 * 50)
     for wanted, tokens_held in ((["attention"], 150), (ALL, 50)):
@@ -228,7 +227,9 @@ def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
 @pytest.mark.parametrize(
     ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
 )
-def test_so_many_passes_run_side_by_side(models, monkeypatch, lengths, most, each):
+def test_as_many_passes_run_side_by_side_as_there_are_threads_and_batches(
+    models, monkeypatch, lengths, most, each
+):
     """After the first one. What three threads leave over is for the passes to share."""
     running, seen, shared = set(), [], []
     forward = extraction.Adjustments._forward
@@ -284,12 +285,12 @@ def test_every_real_token_is_counted_once(models):
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     lengths = np.array(lengths, dtype=int)
-    groups = list(extraction.batches(lengths, budget))
+    groups = list(batches.batches(lengths, budget))
     found = np.concatenate(groups) if groups else np.array([], dtype=int)
     assert sorted(found.tolist()) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * lengths[group].max() <= budget
-        assert lengths[group].min() >= extraction.LIKE_LENGTH * lengths[group].max()
+        assert lengths[group].min() >= batches.LIKE_LENGTH * lengths[group].max()
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
@@ -298,7 +299,7 @@ def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most)
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)
     pq.write_table(tokens_table(sequences), path, row_group_size=7)
-    runs = list(extraction.runs(extraction.stored_sequences(path), most))
+    runs = list(batches.runs(batches.stored_sequences(path), most))
     found = [ids.tolist() for run in runs for ids in run.sequences]
     assert found == [ids.tolist() for ids in sequences]
     assert [d for run in runs for d in run.documents] == [f"d{i}" for i in range(len(lengths))]
@@ -345,22 +346,7 @@ def test_an_unknown_architecture_is_tried(models, monkeypatch, name):
         np.testing.assert_array_equal(found[site], known[site])
 
 
-def test_a_module_that_is_not_there_is_named(models, monkeypatch):
-    monkeypatch.setattr(
-        architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", "attention", "mlp"),)
-    )
-    with pytest.raises(
-        UserError, match=r"found no module 'h\.0\.attention'.*ln_1, attn, ln_2, mlp"
-    ):
-        architectures.locate(models["gpt2"])
-
-
-def test_the_trunk_is_loaded_without_its_head(models):
-    assert not any("lm_head" in name for name, _ in models["llama"].named_modules())
-    assert next(models["llama"].parameters()).dtype == torch.float32
-
-
-def test_dtype_of_the_model_and_of_what_is_kept(fetched):
+def test_norms_of_a_model_in_bfloat16_are_float32(fetched):
     model = loading.load_model(fetched["llama"], torch.device("cpu"), "bfloat16")
     assert next(model.parameters()).dtype == torch.bfloat16
     sequences = ragged([12, 7])
@@ -370,35 +356,13 @@ def test_dtype_of_the_model_and_of_what_is_kept(fetched):
     np.testing.assert_allclose(norms, run(full, sequences, keep="norms"), rtol=0.05)
 
 
-def test_missing_weights_are_refused(fetched, tmp_path):
-    for path in fetched["gpt2"].iterdir():
-        if path.name != "model.safetensors":
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    weights = load_file(fetched["gpt2"] / "model.safetensors")
-    dropped = next(name for name in weights if name.endswith("h.1.attn.c_proj.weight"))
-    del weights[dropped]
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 weight of GPT2Model.*h\.1\.attn\.c_proj"):
-        loading.load_model(tmp_path, torch.device("cpu"), "auto")
-
-
-def test_devices():
-    assert loading.choose_device("cpu").type == "cpu"
-    if torch.cuda.is_available():
-        assert loading.choose_device("auto").type == "cuda"
-    else:
-        assert loading.choose_device("auto").type == "cpu"
-        with pytest.raises(UserError, match="no such device"):
-            loading.choose_device("cuda")
-
-
 def test_the_table_has_one_row_per_token_in_order(models):
     sequences = ragged([3, 2])
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
     layers = adjustments.of(sequences)
     schema = columns.schema(2, 32)
-    keys = extraction.Run(["a", "b"], [0, 1], sequences)
-    table = extraction.table(keys, layers["attention"], schema, "float32")
+    keys = batches.Run(["a", "b"], [0, 1], sequences)
+    table = layout.table(keys, layers["attention"], schema, "float32")
     assert table.schema == schema
     assert table["document"].to_pylist() == ["a", "a", "a", "b", "b"]
     assert table["window"].to_pylist() == [0, 0, 0, 1, 1]
@@ -410,7 +374,9 @@ def test_the_table_has_one_row_per_token_in_order(models):
     np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
 
 
-def test_the_whole_gpt2_path(gpt2_tokenizer, tmp_path):
+def test_adjustments_explain_the_hidden_states_of_a_model_of_the_size_of_gpt2(
+    gpt2_tokenizer, tmp_path
+):
     """The architecture of GPT-2 itself, at its own size: Conv1D, learned positions, 12 x 768."""
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -62,7 +62,7 @@ def adding(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("adding", False, 0),
     ],
 )
-def test_rows_from_text_to_design(
+def test_a_bos_token_takes_the_place_of_the_first_token_that_is_dropped(
     fetched: dict[str, Path],
     adding: Path,
     tmp_path: Path,

@@ -1,8 +1,10 @@
 """Directions of adjustments, against plain hooks in float64 and against direct enumeration."""
 
 import itertools
+import math
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +13,16 @@ import torch
 from test_architectures import GPT, LLAMA
 from transformers import AutoConfig, AutoModel
 
-from attnlag.adjustments import columns, directions, extraction, geometry, geometry_means
-from attnlag.adjustments.outcomes import OF_A_PASS
+from attnlag.adjustments import (
+    batches,
+    columns,
+    directions,
+    extraction,
+    geometry,
+    geometry_means,
+    layout,
+)
+from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.model.hooks import STREAM
 
 # The module whose output is added, and what it is multiplied by; blocks are in layers or h.
@@ -96,6 +106,26 @@ def test_directions_of_the_pass_are_those_of_the_models_own_vectors(name, keep):
         np.testing.assert_allclose(mine[:, 1:, -1], before, atol=2e-5)
 
 
+def test_each_site_has_directions_of_its_own():
+    model = small_model("llama")
+
+    def found(*wanted):
+        options = {"batch_tokens": 256, "keep": "norms", "turns": True}
+        return extraction.Adjustments(model, wanted=wanted, **options).of(sequences())
+
+    both = found("attention", "mlp")
+    for site in ("attention", "mlp"):
+        (rows, alone) = (np.stack(one[geometry.rows_of(site)]) for one in (both, found(site)))
+        np.testing.assert_array_equal(rows, alone)
+
+
+def test_products_are_summed_in_float64():
+    a = torch.full((1, 100_000), 0.1)
+    a[0, 0] = 1e4
+    exact = math.fsum(float(x) ** 2 for x in a[0])
+    assert float(geometry.dots(a, a)) == pytest.approx(exact, rel=1e-11)
+
+
 def vectors(tokens=40, width=24):
     return torch.from_numpy(np.random.default_rng(1).normal(size=(2, tokens, width)))
 
@@ -154,17 +184,18 @@ def test_random_pairs_are_all_of_two_documents():
 
 @pytest.mark.parametrize("rows", [7, 1000])
 def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
-    """Row groups that cut sequences, a window, and a vector that equals the mean."""
+    """Row groups that cut sequences, a window, and a vector that is not finite."""
     lengths = {("a", 0): 25, ("a", 1): 6, ("b", 0): 1, ("c", 0): 19}
     tokens = sum(lengths.values())
     generator = np.random.default_rng(2)
     a = generator.normal(size=(2, tokens, 5)).astype(np.float32) + 2
-    run = extraction.Run(
+    a[1, 9, 3] = np.inf
+    run = batches.Run(
         *map(list, zip(*lengths, strict=True)),
         [np.arange(n, dtype=np.int32) for n in lengths.values()],
     )
     schema = columns.schema(2, 5)
-    table = extraction.table(run, list(a), schema, "float32")
+    table = layout.table(run, list(a), schema, "float32")
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)
     file = pq.ParquetFile(tmp_path / "0000.parquet")
     position = table["position"].to_numpy()
@@ -174,14 +205,19 @@ def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
     pq.write_table(sums.table(), tmp_path / "sums.parquet")
     # Two shards alike have the same mean.
     means = directions.read_means([tmp_path / "sums.parquet"] * 2)
-    np.testing.assert_allclose(means, a[:, position > 0].mean(axis=1), rtol=1e-6)
+    finite = np.isfinite(a).all(axis=2) & (position > 0)
+    for layer in range(2):
+        np.testing.assert_allclose(means[layer], a[layer, finite[layer]].mean(axis=0), rtol=1e-6)
+    assert (directions.VectorSums.empty(2, 5).means() == 0).all()
 
     comparison = directions.Comparison(file, means, 1)
     previous = pa.concat_tables(comparison.previous()).to_pandas()
     found = comparison.by_distance().to_pandas().set_index(["layer", "distance"])
     frame = table.select(columns.KEYS).to_pandas()
-    unit = a.astype(float) - means[:, None]
+    unit = np.where(np.isfinite(a), a, np.nan).astype(float) - means[:, None]
     unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
+    usable = np.flatnonzero(position >= 1)
+    name = frame["document"].astype(str).to_numpy()
     for layer, distance in itertools.product(range(2), range(1, 17)):
         by_document: dict[str, list[float]] = {}
         for late in range(tokens):
@@ -190,8 +226,8 @@ def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
                 cosine = unit[layer, late] @ unit[layer, early]
                 if distance == 1:
                     mine = previous[f"layer_0{layer}.cosine_previous_centred"][late]
-                    assert abs(mine - cosine) < 1e-5
-                if position[early] >= 1:
+                    assert mine == pytest.approx(cosine, abs=1e-5, nan_ok=True)
+                if position[early] >= 1 and np.isfinite(cosine):
                     by_document.setdefault(frame["document"][late], []).append(cosine)
         row = found.loc[(layer, distance)]
         assert row["pairs"] == sum(map(len, by_document.values()))
@@ -199,6 +235,16 @@ def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
         totals = [sum(values) for values in by_document.values()]
         np.testing.assert_allclose(row["total"], sum(totals), atol=1e-5)
         np.testing.assert_allclose(row["total_squared"], np.dot(totals, totals), atol=1e-4)
+        counts = list(map(len, by_document.values()))
+        assert row["pairs_squared"] == np.dot(counts, counts)
+        np.testing.assert_allclose(row["total_pairs"], np.dot(totals, counts), atol=1e-4)
+        random = [
+            unit[layer, one] @ unit[layer, other]
+            for one, other in itertools.product(usable, repeat=2)
+            if name[one] != name[other]
+        ]
+        assert row["random_pairs"] == np.isfinite(random).sum()
+        np.testing.assert_allclose(row["random_total"], np.nansum(random), atol=1e-4)
     assert np.isnan(previous.loc[position == 0].iloc[:, -2:]).all(axis=None)
 
 
@@ -216,3 +262,104 @@ def test_the_error_of_a_mean_is_clustered_by_document():
     np.testing.assert_allclose(sums.mean(), fit.params[0], rtol=1e-12)
     np.testing.assert_allclose(sums.std_error(), fit.bse[0], rtol=1e-9)
     assert (sums.documents, sums.tokens) == (12, len(document))
+    alone = geometry_means.Sums.of(values[:9], np.zeros(9, int))
+    assert alone.mean() == pytest.approx(values[:9].mean())
+    assert np.isnan(alone.std_error())
+    assert np.isnan(geometry_means.NOTHING.mean())
+
+
+def geometry_of_shard(folder, number):
+    """Write the geometry of a shard and the norms of its stream; return both and all rows.
+
+    The second document has two windows, and a cosine of the first one is unknown.
+    """
+    random = np.random.default_rng(number)
+    lengths = [12, 9, 7, 15 + number]
+    documents = np.repeat([f"{number}a", f"{number}b", f"{number}b", f"{number}c"], lengths)
+    frame = pd.DataFrame(
+        {
+            "document": documents,
+            "window": np.repeat([0, 0, 1, 0], lengths).astype(np.int32),
+            "position": np.concatenate([np.arange(n) for n in lengths]).astype(np.int32),
+            "token_id": np.zeros(sum(lengths), np.int32),
+        }
+    )
+    values = random.normal(size=(2, sum(lengths), len(OF_A_PASS))).astype(np.float32)
+    values[:, frame["position"] == 0, -1] = np.nan
+    values[0, 4, -1] = np.nan
+    stream = random.lognormal(size=(sum(lengths), 2)).astype(np.float32)
+    keys = [
+        pa.array(frame["document"]).dictionary_encode(),
+        *map(pa.array, frame.iloc[:, 1:].T.to_numpy()),
+    ]
+    paths = [folder / f"{kind}_{number}.parquet" for kind in ("geometry", "stream")]
+    pairs = {name: [0.5 + number, None if number else 2.0] for name in (*OF_A_PASS, *RELATIVE)}
+    pairs = geometry.metadata({"pairs": 10 + 20 * number, **pairs})
+    columns_of = map(pa.array, geometry.columns_of(values))
+    table = pa.Table.from_arrays([*keys, *columns_of], schema=geometry.schema(2))
+    pq.write_table(table.replace_schema_metadata(pairs), paths[0])
+    table = pa.Table.from_arrays([*keys, *map(pa.array, stream.T)], schema=columns.schema(2))
+    pq.write_table(table, paths[1])
+    for layer in range(2):
+        for place, name in enumerate(OF_A_PASS):
+            frame[f"{layer} {name}"] = values[layer, :, place].astype(float)
+        for name in RELATIVE:
+            own = frame[f"{layer} {name.removesuffix('_relative')}"]
+            frame[f"{layer} {name}"] = own / stream[:, layer].astype(float)
+        # With the first token its cosine with the second one is left out, too.
+        frame.loc[frame["position"] == 1, f"{layer} cosine_previous"] = np.nan
+    frame[f"0 {STREAM_GROWTH}"] = np.log(stream[:, 1].astype(float) / stream[:, 0])
+    return *paths, frame[frame["position"] >= 1]
+
+
+def test_means_of_all_shards_stand_beside_random_pairs_and_random_weights(tmp_path):
+    """Against statsmodels, with errors clustered by document."""
+    shards = [geometry_of_shard(tmp_path, number) for number in (0, 1)]
+    sums = [geometry_means.sums_of_shard(*paths, 1) for *paths, _ in shards]
+    # Of cosines at each distance there are the sums of each shard.
+    cosines = pd.concat([rows for *_, rows in shards])[["document", "0 angle"]].dropna()
+    paths = []
+    for number, (_, rows) in enumerate(cosines.groupby("document")):
+        n, total = len(rows), rows["0 angle"].sum()
+        row = {"layer": 0, "distance": 2, "documents": 1, "pairs": n, "pairs_squared": n**2}
+        row |= {"total": total, "total_squared": total**2, "total_pairs": total * n}
+        paths.append(tmp_path / f"distances_{number}.parquet")
+        pd.DataFrame([row | {"random_pairs": 5, "random_total": 1.0}]).to_parquet(paths[-1])
+    found = geometry_means.table(
+        geometry_means.over_shards(sums),
+        geometry_means.random_pairs([geometry for geometry, *_ in shards]),
+        sums[1],
+        geometry_means.by_distance(paths),
+        0.1,
+    ).set_index(["quantity", "layer"])
+    rows = pd.concat([rows for *_, rows in shards])
+
+    def clustered(name):
+        own = rows[["document", name]].dropna()
+        groups = {"groups": pd.factorize(own["document"])[0]}
+        return sm.OLS(own[name], np.ones(len(own))).fit(
+            cov_type="cluster", cov_kwds=groups, use_t=True
+        )
+
+    names = [name for name in rows if name[:2] in ("0 ", "1 ")]
+    assert len(found) == len(names) + 1 == 2 * 7 + 2
+    for name in names:
+        layer, quantity = name.split()
+        row, fit = found.loc[(quantity, int(layer))], clustered(name)
+        assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)
+        assert row["std_error"] == pytest.approx(fit.bse.iloc[0], rel=1e-9)
+        ends = fit.conf_int(0.1).to_numpy()[0]
+        assert row[["conf_low", "conf_high"]].tolist() == pytest.approx(ends.tolist(), rel=1e-8)
+        assert (row["tokens"], row["documents"]) == (fit.nobs, 6)
+        assert row["random_weights"] == pytest.approx(shards[1][2][name].mean(), rel=1e-9)
+        if quantity != STREAM_GROWTH:
+            # 10 pairs of one shard and 30 of the other; of the second layer only the one's.
+            against = (10 * 0.5 + 30 * 1.5) / 40 if layer == "0" else 2.0
+            assert row["random_pairs"] == pytest.approx(against)
+        assert pd.isna(row["distance"]) == (quantity != "cosine_previous")
+    assert np.isnan(found.loc[(STREAM_GROWTH, 0), "random_pairs"])
+    row, fit = found.loc[(directions.QUANTITY, 0)], clustered("0 angle")
+    assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)
+    assert row["std_error"] == pytest.approx(fit.bse.iloc[0], rel=1e-9)
+    assert (row["distance"], row["tokens"], row["documents"]) == (2, fit.nobs, 6)
+    assert row["random_pairs"] == pytest.approx(0.2)

@@ -91,7 +91,7 @@ def test_norms_of_heads_are_those_of_their_vectors(name):
     np.testing.assert_allclose(found, expected, rtol=2e-4)
 
 
-def test_heads_are_what_each_attends_to():
+def test_the_norm_of_a_head_is_that_of_the_values_that_it_attends_to():
     """Of a Llama: its own attention weights, over values of the two groups of queries."""
     model = small_model("llama")
     (sequence, *_) = sequences()
@@ -111,7 +111,7 @@ def test_heads_are_what_each_attends_to():
                 np.testing.assert_allclose(found[layer, :, head], norm, rtol=1e-4)
 
 
-def test_what_is_no_head_is_told():
+def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model = small_model("llama")
     (layer, *_) = heads.located(architectures.locate(model), model.config)
     z = torch.randn(5, 48)

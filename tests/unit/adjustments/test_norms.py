@@ -19,7 +19,7 @@ from attnlag.adjustments.outcomes import OUTCOMES
         elements=st.floats(-(2.0**60), 2.0**60, width=32),
     )
 )
-def test_norms_are_the_definition(vectors):
+def test_a_norm_is_the_root_of_the_sum_of_squares(vectors):
     """The square root of the sum of the squares, term by term and exactly rounded."""
     expected = [math.sqrt(math.fsum(float(x) ** 2 for x in row)) for row in vectors]
     # Below the normal numbers of float32, its digits become fewer.
@@ -41,7 +41,7 @@ def test_zero_and_nonfinite_norms_are_kept_as_they_are(odd):
     assert not np.isfinite(found[2])
 
 
-def test_row_groups_of_a_file(tmp_path):
+def test_the_norms_of_a_row_group_are_those_of_its_vectors(tmp_path):
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(3, 10, 4)).astype(np.float32)
     schema = columns.schema(3, 4)
@@ -70,9 +70,9 @@ def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_pat
     """Whatever the batches: numbers as they are, or over the stream, of the same tokens."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
-    for name, values in (("own", own), ("stream", stream)):
+    for name, values, rows in (("own", own, 2), ("stream", stream, 5)):
         table = pa.table({key: range(5) for key in columns.KEYS} | {"layer_00": values})
-        pq.write_table(table, tmp_path / name, row_group_size=2)
+        pq.write_table(table, tmp_path / name, row_group_size=rows)
     angles = table.drop(["layer_00"]).append_column("layer_00.angle", pa.array(own))
     pq.write_table(angles, tmp_path / "angles", row_group_size=2)
     found = {}

@@ -119,12 +119,13 @@ def test_the_likeliest_token_has_the_first_rank_however_its_logit_is_rounded():
 def test_logits_that_are_not_the_heads_are_refused():
     model = tiny("granite", logits_scaling=4.0)
     head = surprisal.Predictions(model, "mine")
-    head.prove(torch.arange(8))
+    options = {"batch_tokens": 64, "keep": "norms", "predictions": head}
+    extraction.Adjustments(model.base_model, **options).of([np.arange(8)])
     head.scale = 1.0
     with pytest.raises(
         UserError, match="model mine, of type 'granite', fails the proof of its pre"
     ):
-        head.prove(torch.arange(8))
+        extraction.Adjustments(model.base_model, **options).of([np.arange(8)])
 
 
 def test_norms_have_the_same_bytes_beside_predictions(fetched):

@@ -594,3 +594,9 @@ def test_program_writes_nothing_when_something_is_wrong(tmp_path):
     assert done.returncode == 1
     assert done.stderr == "error: x.jsonl:2: the text is empty; expected words\n"
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_of_very_many_groups_those_of_most_documents_are_taken(monkeypatch):
+    monkeypatch.setattr(documents, "MOST_GROUPS", 2)
+    group_of = {"a": "one", "b": "two", "c": "three", "d": "three", "e": "two"}
+    assert documents.largest_groups(group_of) == ["two", "three"]

@@ -284,3 +284,12 @@ def test_shards_of_the_bundled_corpus_hold_about_as_many_tokens(gpt2_tokenizer):
     # Beyond the even share there may be a document, the largest of which is a seventh of it.
     assert largest(tokens.about_tokens(texts)) < 1.17
     assert largest(pc.utf8_length(texts).to_numpy()) > 1.2
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_tokens_are_counted_over_batches(size):
+    sequences = [[3, 1, 3], [], [300, 1], [2]]
+    table = pa.table({"input_ids": pa.array(sequences, pa.list_(pa.int32()))})
+    counts = tokens.token_counts(table.to_batches(size))
+    assert counts.to_pydict() == {"token_id": [1, 2, 3, 300], "count": [2, 1, 2, 1]}
+    assert counts.schema == pa.schema([("token_id", pa.int32()), ("count", pa.int64())])

@@ -1,11 +1,17 @@
 """The figures of interventions: what is drawn is what the tables hold."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import QuadMesh
 
-from attnlag.figures import elasticities_by_layer, finite_effects_by_distance
+from attnlag.figures import (
+    elasticities_by_layer,
+    finite_effects_by_distance,
+    finite_effects_by_part_of_speech,
+)
 from attnlag.figures.inputs import EffectsInputs
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE
 from attnlag.storage import tables
@@ -56,6 +62,17 @@ def transmitted():
     return with_bands(rows.assign(**sites, **beside, **ends))
 
 
+def by_part_of_speech():
+    """NOUN as all tokens, VERB three times as much, and X in too few documents."""
+    finite = elasticities().query("intervention != 'derivative'")
+    values = ["estimate", "conf_low", "conf_high"]
+    parts = []
+    for tag, factor, documents in (("NOUN", 1, 5), ("VERB", 3, 6), ("X", 9, 4)):
+        part = finite.assign(upos=tag, documents=documents)
+        parts.append(part.assign(**{name: factor * part[name] for name in values}))
+    return pd.concat(parts)
+
+
 @pytest.fixture
 def inputs(tmp_path):
     """The tables as fit_effects writes them."""
@@ -63,10 +80,15 @@ def inputs(tmp_path):
         **{"model": {"name": "tiny"}, "corpus": {"name": "small"}},
         "stages": {"elasticities": {"alpha": 0.05}},
     }
-    paths = tmp_path / "elasticities.parquet", tmp_path / "transmitted.parquet"
-    for path, frame in zip(paths, (elasticities(), transmitted()), strict=True):
+    found = {
+        "elasticities": elasticities(),
+        "transmitted": transmitted(),
+        "by_part_of_speech": by_part_of_speech(),
+    }
+    for name, frame in found.items():
+        path = tmp_path / f"{name}.parquet"
         tables.write_frame(frame, path, path.with_suffix(".csv"), record)
-    return EffectsInputs(*paths)
+    return EffectsInputs(tmp_path / "elasticities.parquet", "attention", "attention")
 
 
 def meshes(figure):
@@ -135,22 +157,60 @@ def test_finite_effects_are_drawn_by_distance(inputs, size):
     np.testing.assert_allclose(kl.lines[-1].get_ydata(), [0.5, 0.25, 0.5 / 3])
 
 
-@pytest.mark.parametrize("module", [elasticities_by_layer, finite_effects_by_distance])
-def test_pairs_of_sites_that_are_not_drawn_are_named(inputs, module):
-    assert module.reduce(inputs).others == ""
-    inputs.elasticities = pd.concat(
-        [inputs.elasticities, inputs.elasticities.assign(target_site="mlp")]
+def test_each_pair_of_sites_has_figures_of_its_own(inputs):
+    other = inputs.elasticities.replace({"target_site": {"attention": "mlp"}})
+    other["estimate"] *= 2
+    inputs.elasticities = pd.concat([inputs.elasticities, other])
+    beside = dataclasses.replace(inputs, target="mlp")
+    beside.elasticities = inputs.elasticities
+    assert beside.name == "tiny, small, attention to mlp"
+    for module, table in (
+        (elasticities_by_layer, "pairs"),
+        (finite_effects_by_distance, "effects"),
+        (finite_effects_by_distance, "derivative"),
+    ):
+        one, two = (getattr(module.reduce(pair), table) for pair in (inputs, beside))
+        np.testing.assert_allclose(two["estimate"], 2 * one["estimate"])
+    # The prediction of the next token follows from what is changed alone.
+    assert not finite_effects_by_distance.reduce(beside).next_token.empty
+
+
+@pytest.mark.parametrize("size", [PAGE, COLUMN, SLIDE])
+def test_effects_by_part_of_speech_stand_beside_those_of_all_tokens(inputs, size):
+    data = finite_effects_by_part_of_speech.reduce(inputs)
+    assert list(data.tags.index) == ["VERB", "NOUN"]
+    assert data.rare == ["X"]
+    # Of the scales, that with the factor furthest from 1.
+    assert [label for label, _, _ in data.lines] == ["scale by 0.5", "zero", "mean"]
+    assert finite_effects_by_part_of_speech.title_of(data).endswith(
+        "by 0.500 nats (NOUN) to 1.500 (VERB), where parts of speech that are alike would all "
+        "have 0.500"
     )
-    data = module.reduce(inputs)
-    footnote = " Other sites (attention to mlp): see elasticities.csv."
-    assert data.others == footnote
-    texts = [text.get_text().replace("\n", " ") for text in module.draw(data, title="t").texts]
-    assert any(text.endswith(footnote.strip()) for text in texts)
+    figure = finite_effects_by_part_of_speech.draw(data, title="title", size=size)
+    panels = {axes.get_xlabel(): axes for axes in figure.axes}
+    # The mean over the layers after the changed one, 0, at this distance in tokens.
+    later = np.mean([0.05 * m for m in range(1, LAYERS)])
+    for label, expected in (
+        ("KL divergence (nats)", 0.5),
+        ("Δ log norm, same token", later),
+        ("Δ log norm, next token", later + 0.01),
+    ):
+        axes = panels[label]
+        marks = [bars.lines[0].get_xdata() for bars in axes.containers]
+        np.testing.assert_allclose(marks, [[3 * expected, expected]] * 3)
+        dotted = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+        np.testing.assert_allclose(dotted, expected)
+    texts = [text.get_text().replace("\n", " ") for text in figure.texts]
+    assert any(text.endswith("In fewer than 5 documents: X.") for text in texts)
 
 
-@pytest.mark.parametrize("module", [elasticities_by_layer, finite_effects_by_distance])
+@pytest.mark.parametrize(
+    "module",
+    [elasticities_by_layer, finite_effects_by_distance, finite_effects_by_part_of_speech],
+)
 def test_nothing_to_draw_is_no_error(inputs, module):
     inputs.elasticities = inputs.elasticities.iloc[:0]
+    inputs.by_part_of_speech = inputs.by_part_of_speech.iloc[:0]
     inputs.transmitted = inputs.transmitted.iloc[:0]
     data = module.reduce(inputs)
     assert module.draw(data, title=module.title_of(data)).axes

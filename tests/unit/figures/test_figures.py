@@ -821,3 +821,31 @@ def test_a_coefficient_that_is_shown_to_be_negligible_is_a_cross():
     assert len(marks_of(figure.axes[0], True, "o") + marks_of(figure.axes[0], False, "o")) == 9
     assert "shown to be within ±0.02" in legend_of(figure)
     assert "shown to be within" not in " ".join(legend_of(coefficients_figure(12)))
+
+
+def diamonds_of(axes: Axes) -> list[tuple[float, float]]:
+    return [
+        tuple(xy) for line in axes.lines if line.get_marker() == "D" for xy in line.get_xydata()
+    ]
+
+
+def test_a_layer_without_attention_is_marked_where_it_lies():
+    """In a plot and in a map of cells, along either axis, and where only some layers are shown."""
+    figure = Figure(layout="constrained")
+    plot, cells, some, other = figure.subplots(1, 4)
+    drawing.label_layers(plot, range(30))
+    table = pd.DataFrame(np.ones((2, 6)), columns=range(6))
+    sns.heatmap(table, cbar=False, ax=cells)
+    cells.set(xlabel="layer", ylabel="group")
+    some.set_yticks([0, 1, 2], ["2", "4", "29"])
+    some.set(ylabel="target layer", title="layer 3", ylim=(-0.5, 2.5))
+    other.set_xlabel("tokens after")
+    drawing.mark_layers(figure, [3, 4, 28])
+    assert diamonds_of(plot) == [(3, 0), (4, 0), (28, 0)]
+    assert diamonds_of(cells) == [(3.5, 0), (4.5, 0)]
+    assert diamonds_of(some) == [(0, 1)]
+    assert diamonds_of(other) == []
+    assert some.get_title() == "layer 3 ◇"
+    # Nothing is drawn without a place: it would upset the layout.
+    drawing.mark_layers(figure, [40])
+    assert [len(axes.lines) for axes in (plot, some)] == [1, 1]

@@ -1,5 +1,7 @@
 """Reverse mode against forward mode, central differences, and what must hold exactly."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,6 @@ from test_architectures import MODELS, small_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from attnlag.errors import UserError
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import architectures
@@ -245,7 +246,7 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
 
 def test_a_graph_that_does_not_fit_is_refused_in_one_line(gpt2_in_double):
     sequences = {("d", 0): np.arange(40)}
-    with pytest.raises(UserError, match=r"graph for a backward pass over 40 tokens needs about"):
+    with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
         derivative.effects(
             gpt2_in_double,
             architectures.locate(gpt2_in_double),
@@ -256,6 +257,23 @@ def test_a_graph_that_does_not_fit_is_refused_in_one_line(gpt2_in_double):
             threads=1,
             free=10_000,
         )
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_the_graph_of_long_sequences_is_foreseen(gpt2_in_double, implementation):
+    """Plain attention keeps a weight for each pair of tokens."""
+    model = copy.deepcopy(gpt2_in_double)
+    model.set_attn_implementation(implementation)
+    blocks = architectures.locate(model)
+    batch = derivative.batch_of({("d", 0): np.arange(60)}, torch.device("cpu"))
+    opened = edits.gates(["attention"], len(blocks), (1, 60), batch.ids.device, torch.float64)
+
+    def forward():
+        derivative.log_norms(model, blocks, batch.ids, ["attention"], edits.through(opened))
+
+    actual = derivative.graph_bytes(model, forward)
+    foreseen = 60 * derivative.per_token(model, blocks, batch, settings())
+    assert foreseen == pytest.approx(actual * 9 / 8, rel=0.01)
 
 
 def test_a_norm_of_zero_is_no_target(gpt2_in_double, ids):

@@ -527,3 +527,13 @@ def test_vectors_of_another_width_are_refused():
             small_model("llama", LLAMA),
             {"blocks": "layers", "attention": "self_attn", "mlp": "mlp.up_proj"},
         )
+
+
+def test_a_module_that_is_not_there_is_named(fetched, monkeypatch):
+    monkeypatch.setattr(
+        architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", "attention", "mlp"),)
+    )
+    with pytest.raises(
+        UserError, match=r"found no module 'h\.0\.attention'.*ln_1, attn, ln_2, mlp"
+    ):
+        architectures.locate(loading.load_model(fetched["gpt2"], torch.device("cpu"), "auto"))

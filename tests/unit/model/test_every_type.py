@@ -13,8 +13,9 @@ SPEC.loader.exec_module(every_type)
 
 # Of each kind: in the table, found by trying, hybrids, one mixer, several lists of blocks, refused.
 SAMPLE = [
-    *("llama", "gemma2", "biogpt", "deepseek_v3", "dbrx", "vaultgemma", "afmoe", "gemma3"),
+    *("llama", "gemma2", "biogpt", "deepseek_v3", "dbrx", "vaultgemma", "afmoe"),
     *("jamba", "lfm2", "qwen3_next", "olmo_hybrid", "mamba", "nemotron_h"),
+    *("gemma3", "mistral3"),
     *("openai-gpt", "bert", "falcon_h1"),
 ]
 

@@ -662,6 +662,32 @@ def test_twin_of_a_sharded_bfloat16_model_is_float32(sharded: Path, target: Path
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
+def test_a_model_that_sees_images_is_fetched_for_its_text(gpt2: Path, tmp_path: Path) -> None:
+    """transformers has its head in another list than that of causal models."""
+    import torch
+    from transformers import Mistral3Config, Mistral3ForConditionalGeneration
+
+    from attnlag.adjustments.surprisal import Predictions
+    from attnlag.model import loading
+
+    shutil.copytree(gpt2, tmp_path / "mine")
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    tower |= {"num_attention_heads": 2, "head_dim": 16}
+    text = {**tower, "model_type": "mistral", "vocab_size": 50257, "num_key_value_heads": 2}
+    vision = {**tower, "model_type": "pixtral", "image_size": 28, "patch_size": 14}
+    config = Mistral3Config(text_config=text, vision_config=vision)
+    Mistral3ForConditionalGeneration(config).save_pretrained(tmp_path / "mine")
+    record = fetching.fetch_model(
+        "mine", {"source": "path", "path": str(tmp_path / "mine")}, tmp_path / "models" / "mine"
+    )
+    assert (record["model_type"], record["layers"], record["width"]) == ("mistral3", 2, 32)
+    assert twin_of("mine", tmp_path / "models" / "twin")["parameters"] == record["parameters"]
+    for folder in ("mine", "twin"):
+        cpu = torch.device("cpu")
+        model = loading.load_model(tmp_path / "models" / folder, cpu, "auto", head=True)
+        Predictions(model, folder).prove(torch.arange(20))
+
+
 def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twin = originals / "twin"
     with monkeypatch.context() as patch:

@@ -315,3 +315,31 @@ def test_a_model_comes_with_its_head_if_that_is_asked_for(fetched: dict[str, Pat
             states = trunk(input_ids=ids).last_hidden_state
             expected = whole.get_output_embeddings()(states)
             torch.testing.assert_close(whole(input_ids=ids).logits, expected)
+
+
+def test_the_trunk_is_loaded_without_its_head(fetched):
+    model = loading.load_model(fetched["llama"], CPU, "auto")
+    assert not any("lm_head" in name for name, _ in model.named_modules())
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_missing_weights_are_refused(fetched, tmp_path):
+    for path in fetched["gpt2"].iterdir():
+        if path.name != "model.safetensors":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(fetched["gpt2"] / "model.safetensors")
+    dropped = next(name for name in weights if name.endswith("h.1.attn.c_proj.weight"))
+    del weights[dropped]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 1 weight of GPT2Model.*h\.1\.attn\.c_proj"):
+        loading.load_model(tmp_path, CPU, "auto")
+
+
+def test_auto_is_a_gpu_where_there_is_one_and_a_device_that_is_not_there_is_refused():
+    assert loading.choose_device("cpu").type == "cpu"
+    if torch.cuda.is_available():
+        assert loading.choose_device("auto").type == "cuda"
+    else:
+        assert loading.choose_device("auto").type == "cpu"
+        with pytest.raises(UserError, match="no such device"):
+            loading.choose_device("cuda")

@@ -52,8 +52,15 @@ def test_norms_are_those_of_plain_torch(name):
         assert np.median(np.abs(found[site] / expected[site] - 1)) < 1e-6
 
 
-def of(model, ids=IDS):
-    return onednn.accelerate(model, architectures.locate(model), ids)[1]
+def accelerated(model, fast="auto"):
+    blocks = architectures.locate(model)
+    with onednn.feeding(blocks) as fed, torch.inference_mode():
+        plain = onednn.norms(model, blocks, IDS)
+    return onednn.accelerate(model, blocks, IDS, onednn.Plain(plain, fed), fast)
+
+
+def of(model):
+    return accelerated(model)[1]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,7 @@ def test_the_fastest_is_taken_and_packed_weights_only_if_they_gain(case, monkeyp
     monkeypatch.setattr(onednn, "GAIN", 1.1)
     monkeypatch.setattr(onednn, "seconds_of", lambda *_: MILLISECONDS[case])
     model = small_model(*MODELS["gpt2"])
-    assert onednn.accelerate(model, architectures.locate(model), IDS)[0] == case[0]
+    assert accelerated(model)[0] == case[0]
 
 
 def test_what_was_measured_can_be_stated(monkeypatch):
@@ -175,7 +182,7 @@ def test_a_stated_way_that_does_not_work_is_an_error(broken, monkeypatch):
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
     with pytest.raises(UserError, match="fast: found packed, which does not work here"):
-        onednn.accelerate(model, architectures.locate(model), IDS, "packed")
+        accelerated(model, "packed")
     assert unchanged(model, plain)
 
 

@@ -39,7 +39,7 @@ def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, 
 
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])
-def test_draws_are_fits_of_documents_taken_several_times(mean):
+def test_a_draw_is_the_fit_that_counts_each_document_as_often_as_it_is_drawn(mean):
     stack = stack_of(design_table(LENGTHS, 2, mean=mean, missing=0.1))
     solutions = least_squares.solve_all(stack)
     weights = next(bootstrap.weights_of_draws(7, 5, 3))
@@ -79,7 +79,7 @@ def test_errors_of_draws_are_those_of_fits_to_the_redrawn_rows(mean, effects):
             np.testing.assert_allclose(found.errors[draw, layer], oracle.bse[terms], rtol=1e-6)
 
 
-def test_errors_of_draws_of_the_half_panel_are_those_of_each_document_by_itself():
+def test_a_draw_of_every_document_once_has_the_errors_of_the_half_panel_that_are_reported():
     """A draw of every document once has the errors that are reported."""
     stack = stack_of(design_table(LENGTHS, 2), halves=True, fixed_effects=True)
     solutions = least_squares.solve_all(stack)
@@ -97,13 +97,18 @@ def test_blocks_and_shards_change_no_draw(monkeypatch):
     ends = np.cumsum([0, *LENGTHS])
     parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
     split = crossproducts.stacked([shard_of(part) for part in parts])
-    one = bootstrap.drawn(whole, least_squares.solve_all(whole), 50, 1)
-    monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 20)
-    other = bootstrap.drawn(split, least_squares.solve_all(split), 50, 1)
-    np.testing.assert_allclose(one, other, rtol=1e-9)
+    one = bootstrap.drawn_with_errors(whole, least_squares.solve_all(whole), 50, 1)
+    for numbers in (20, 200):
+        monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", numbers)
+        solutions = least_squares.solve_all(split)
+        other = bootstrap.drawn_with_errors(split, solutions, 50, 1)
+        np.testing.assert_allclose(other.estimates, one.estimates, rtol=1e-9)
+        np.testing.assert_allclose(other.errors, one.errors, rtol=1e-7)
+        alone = bootstrap.drawn(split, solutions, 50, 1)
+        np.testing.assert_array_equal(alone, other.estimates)
 
 
-def test_a_draw_that_cannot_be_fitted_is_none():
+def test_a_draw_that_cannot_be_fitted_has_no_estimates():
     table = design_table([20] * 7, 1)
     columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(140)]}
 
@@ -113,7 +118,7 @@ def test_a_draw_that_cannot_be_fitted_is_none():
     assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
 
 
-def test_joint_tests_are_romano_and_wolfs():
+def test_joint_p_values_are_those_of_romano_and_wolf():
     stack = stack_of(design_table(np.random.default_rng(2).integers(5, 40, 30).tolist(), 5))
     solutions = least_squares.solve_all(stack)
     fits = inference.fit(stack, "cluster", 5, solutions)
@@ -150,7 +155,7 @@ def test_joint_tests_are_romano_and_wolfs():
         assert len(set(expected.values())) > 1
 
 
-def test_an_unfitted_layer_is_left_out_of_the_joint_tests():
+def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
     table = design_table([20] * 8, 3)
     columns = {**table.to_pydict(), "layer_01.y": [2.5] * 160}
 
@@ -162,6 +167,44 @@ def test_an_unfitted_layer_is_left_out_of_the_joint_tests():
     assert found.draws == 100
     assert found.p_adjusted.xs(1, level="layer").isna().all()
     assert found.p_adjusted.xs(2, level="layer").notna().all()
+    # Without any fitted layer there is nothing to test, and no median.
+    columns |= {f"layer_{layer:02d}.y": [2.5] * 160 for layer in range(3)}
+    flat = stack_of(pa.table(columns | {"document": table["document"]}))
+    solutions = least_squares.solve_all(flat)
+    fits = inference.fit(flat, "cluster", 5, solutions)
+    draws = bootstrap.drawn_with_errors(flat, solutions, 20, 0)
+    found = bootstrap.joint(fits, flat, draws, 0.05)
+    assert found.draws == 0
+    assert found.p_adjusted.isna().all()
+    assert np.isnan(list(found.critical_values.values())).all()
+    assert bootstrap.medians_over_layers(fits, flat, draws, 0.05).isna().all(axis=None)
+
+
+def test_the_median_over_layers_has_the_basic_interval_of_its_draws():
+    stack = stack_of(design_table(LENGTHS, 5))
+    solutions = least_squares.solve_all(stack)
+    fits = inference.fit(stack, "cluster", 5, solutions)
+    draws = bootstrap.drawn_with_errors(stack, solutions, 60, 0)
+    # A draw that some layer could not be fitted in does not count.
+    draws.estimates[7, 3] = np.nan
+    found = bootstrap.medians_over_layers(fits, stack, draws, 0.2)
+    for place, term in enumerate(["intercept", "lag_1", "lag_2"]):
+        estimates = sorted(fit.estimate[place] for fit in fits)
+        medians = np.sort(np.median(np.delete(draws.estimates, 7, axis=0)[:, :, place], axis=1))
+        # Of 59 draws the places of the 10th and 90th percentiles are 5.8 and 52.2, from 0.
+        low = medians[5] + 0.8 * (medians[6] - medians[5])
+        high = medians[52] + 0.2 * (medians[53] - medians[52])
+        expected = {
+            "median": estimates[2],
+            "conf_low": 2 * estimates[2] - high,
+            "conf_high": 2 * estimates[2] - low,
+            "lowest": estimates[0],
+            "highest": estimates[4],
+        }
+        assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
+    none = bootstrap.drawn_with_errors(stack, solutions, 0, 0)
+    found = bootstrap.medians_over_layers(fits, stack, none, 0.2)
+    assert found.isna().any().tolist() == [False, True, True, False, False]
 
 
 def wild_oracle(y, x, codes, place, value, multipliers):
@@ -208,8 +251,9 @@ def test_multipliers_have_mean_0_and_variance_1(monkeypatch):
         assert abs(v.var() - 1) < 0.1
         assert len(np.unique(v)) == (2 if clusters == 40 else 6)
         monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 1000)
-        blocks, _ = bootstrap.multipliers(clusters, 20_000, 0)
-        np.testing.assert_array_equal(np.concatenate(list(blocks)), v)
+        blocks = list(bootstrap.multipliers(clusters, 20_000, 0)[0])
+        assert all(block.size <= 1000 for block in blocks)
+        np.testing.assert_array_equal(np.concatenate(blocks), v)
         monkeypatch.undo()
     blocks, complete = bootstrap.multipliers(12, 5000, 0)
     every = np.concatenate(list(blocks))

@@ -80,13 +80,13 @@ def tokens(tmp_path_factory):
     return table, path
 
 
-def design_of(tokens, rows=10**6, **settings):
+def design_of(tokens, rows=10**6, counts=None, **settings):
     """Return the design of all tokens as one table, and its schema."""
     table, path = tokens
     settings = design_settings(**settings)
     facts = covariates.read_facts(settings, dict.fromkeys(covariates.SHARDED, path))
     norms = table.select(["document", "window", "position", "token_id", "layer_00", "layer_01"])
-    parts = design.designs(norms.to_batches(rows), settings, design.Counts(), facts)
+    parts = design.designs(norms.to_batches(rows), settings, counts or design.Counts(), facts)
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
@@ -199,6 +199,35 @@ def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
     for name in SLOPES:
         expected = fit.params[f"C(kind)[{name}]:lag_1"]
         assert rows.loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_only_the_dummies_of_the_same_token_are_left_out_beside_the_levels_of_classes(tokens):
+    """Classes are those of the token before; the part of speech of the outcome stays."""
+    terms = {"covariates": ("upos", "upos_previous"), "position_knots": None}
+    found, frame = by_class(tokens, -1, design_terms=terms)
+    assert (found.coefficients["status"] == "ok").all()
+    own = [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)]
+    data = columns(frame).join(frame[own])
+    formula = "y ~ C(kind) + C(kind):lag_1 + C(kind):lag_2 + " + " + ".join(own)
+    fit = smf.ols(formula, data).fit()
+    for name in SLOPES:
+        expected = fit.params[f"C(kind)[{name}]:lag_1"]
+        assert estimates(found).loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_where_a_class_has_no_slope_the_one_that_all_share_is_still_told(tokens):
+    """All tokens before nouns have the same norm in one layer."""
+    table, path = tokens
+    norms = table["layer_00"].to_numpy().copy()
+    norms[:-1][np.array(table["upos"].to_pylist()[1:]) == "NOUN"] = 1.0
+    place = table.schema.get_field_index("layer_00")
+    found, _ = by_class((table.set_column(place, "layer_00", pa.array(norms)), path))
+    rows = found.coefficients
+    told = rows["estimate"].notna()
+    assert (told == ((rows["layer"] == 1) | (rows["subset"] == "all"))).all()
+    assert (told == (rows["status"] == "ok")).all()
+    assert found.tests.groupby("layer")["p_value"].count().tolist() == [0, 2]
+    assert rows.loc[told & (rows["subset"] != "all"), "difference_std_error"].notna().all()
 
 
 def test_half_panel_combines_three_regressions(tokens):
@@ -335,19 +364,24 @@ def test_covariates_are_what_the_table_says(tokens):
     assert (rows["zipf"] == rows["zipf_told"]).all()
 
 
-def test_a_row_without_a_covariate_is_dropped_also_from_a_common_sample(tokens):
+def test_a_row_without_a_covariate_is_left_out_and_counted_also_in_a_common_sample(tokens):
     from attnlag.regression.settings import SampleSettings
 
     options = {"leads": (1,), "drop_first": 0}
-    counts = [
-        design_of(tokens, **options, covariates=names, sample=sample).num_rows
-        for names, sample in (
-            ((), None),
-            (("surprisal",), None),
-            ((), SampleSettings((), (1,), ("surprisal",), False)),
-        )
-    ]
-    assert counts[1] == counts[2] == counts[0] - 30
+    rows, left_out = [], []
+    for names, sample in (
+        ((), None),
+        (("surprisal",), None),
+        ((), SampleSettings((), (1,), ("surprisal",), False)),
+        (("upos_previous",), None),
+    ):
+        counts = design.Counts()
+        table = design_of(tokens, counts=counts, **options, covariates=names, sample=sample)
+        rows.append(table.num_rows)
+        left_out.append(counts.incomplete_rows)
+    # No token is before the first one of a sequence, of which each document has two.
+    assert left_out == [0, 30, 30, 60]
+    assert [rows[0] - n for n in rows] == left_out
 
 
 def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):

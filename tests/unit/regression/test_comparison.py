@@ -440,7 +440,7 @@ def test_few_documents_in_common_give_no_interval(tmp_path):
     )
 
 
-def test_no_document_in_common(tmp_path):
+def test_no_document_in_common_gives_no_comparison(tmp_path):
     paths = [
         write_study(tmp_path, "a", rows_of(bump(4), documents=NAMES[:6])),
         write_study(tmp_path, "b", rows_of(bump(4), documents=NAMES[6:])),
@@ -454,7 +454,7 @@ def test_no_document_in_common(tmp_path):
     )
 
 
-def test_a_layer_that_one_model_could_not_fit(tmp_path):
+def test_a_layer_that_one_model_could_not_fit_is_left_out_of_the_comparison(tmp_path):
     rows, other = rows_of(bump(6), seed=1), rows_of(bump(6), seed=2)
     rows[1][:, 0, 2] = 1.5
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", other))

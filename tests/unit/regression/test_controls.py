@@ -56,7 +56,7 @@ def test_the_bias_of_document_effects_is_corrected_as_in_the_trained_model(norms
     assert (corrected[0]["random_weights"] > plain[0]["random_weights"])[lag].all()
 
 
-def test_a_layer_whose_norms_are_constant_has_no_coefficient(norms, tmp_path):
+def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp_path):
     table = tables.batches(norms, 10**6, "norms")
     whole = pa.Table.from_batches(table)
     whole = whole.set_column(4, "layer_00", pa.array(np.full(whole.num_rows, 8.0)))
@@ -65,9 +65,16 @@ def test_a_layer_whose_norms_are_constant_has_no_coefficient(norms, tmp_path):
     found, layers = controls.random_weights(path, controlled(), FACTS)
     assert found["random_weights"].isna().tolist() == [True] * 3 + [False] * 3
     assert layers["random_weights_r_squared"].isna().tolist() == [True, False]
+    # Nor has any layer where all documents are too short.
+    tables.write_table(corpus_of(documents=3, tokens=3), path, {"stages": {}})
+    found, layers = controls.random_weights(path, controlled(), FACTS)
+    assert found["term"].tolist() == ["intercept", "lag_1", "lag_2"] * 2
+    assert found["random_weights"].isna().all()
+    assert layers["random_weights_r_squared"].isna().all()
+    assert layers["random_weights_documents"].tolist() == [0, 0]
 
 
-def test_each_lag_stands_beside_what_it_would_be(norms):
+def test_each_lag_stands_beside_its_controls(norms):
     coefficients = pd.DataFrame(
         {
             "layer": np.repeat([0, 1], 3),

@@ -47,7 +47,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
     assert (merged.documents == whole.documents).all()
 
 
-def test_they_are_their_definition():
+def test_cross_products_of_a_document_are_those_of_its_rows():
     table = design_table([9, 4, 6], 2, missing=0.2)
     stack = stack_of(table, rows=5)
     for layer in range(2):
@@ -58,7 +58,7 @@ def test_they_are_their_definition():
 
 
 @pytest.mark.parametrize("rows", [3, 7, 1000])
-def test_halves_of_documents_with_their_means_taken_out(rows):
+def test_the_means_of_each_half_are_taken_out_of_it(rows):
     table = design_table([9, 1, 40, 6, 2], 2)
     stack = stack_of(table, rows=rows, halves=True, fixed_effects=True)
     assert stack.products.shape[1] == 3

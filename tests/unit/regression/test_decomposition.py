@@ -2,10 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
+from designs import design_settings
 
-from attnlag.regression import decomposition
+from attnlag.regression import decomposition, design
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
 
@@ -101,3 +104,117 @@ def test_parts_of_a_graph_that_does_not_hang_together_are_counted():
     values = np.random.default_rng(0).normal(size=(7, 3))
     left = values - dummies @ np.linalg.lstsq(dummies, values, rcond=None)[0]
     assert Effects.of([one, two]).absorbed(values) == pytest.approx(left, abs=1e-8)
+
+
+def written(folder, number, dead=False):
+    """Write the design and the properties of a shard; return both, and their rows as a frame.
+
+    The first token of a sequence gives a row, and has none before it. A norm of the second layer is
+    zero, and so are all of the third one, if it is ``dead``.
+    """
+    random = np.random.default_rng(number)
+    lengths = [
+        (f"d{document}", window)
+        for document in range(5 * number, 5 * number + 5)
+        for window in range(1 + document % 2)
+    ]
+    frame = pd.concat(
+        [
+            pd.DataFrame({"document": document, "window": window, "position": range(n)})
+            for (document, window), n in zip(lengths, random.integers(20, 40, 9), strict=False)
+        ],
+        ignore_index=True,
+    )
+    frame["token_id"] = random.integers(0, 9, len(frame))
+    frame["upos"] = random.choice(["NOUN", "VERB", "DET"], len(frame))
+    level = frame["token_id"] / 9 + (frame["upos"] == "VERB")
+    for layer in range(3):
+        frame[f"layer_{layer:02d}"] = np.exp(level + random.normal(size=len(frame)))
+    frame.loc[30, "layer_01"] = 0
+    if dead:
+        frame["layer_02"] = 0.0
+    keys = {
+        "document": pa.array(frame["document"]).dictionary_encode(),
+        **{n: pa.array(frame[n].astype("int32")) for n in ("window", "position", "token_id")},
+    }
+    layers = {f"layer_{layer:02d}": pa.array(frame[f"layer_{layer:02d}"]) for layer in range(3)}
+    paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
+    settings = design_settings(leads=(1, 3), drop_first=0)
+    parts = design.designs(pa.table(keys | layers).to_batches(), settings, design.Counts(), {})
+    pq.write_table(pa.concat_tables(parts), paths[0])
+    pq.write_table(pa.table(keys | {"upos": pa.array(frame["upos"])}), paths[1])
+    sequences = frame.groupby(["document", "window"], sort=False)
+    for name in ("upos", "token_id"):
+        before = sequences[name].shift()
+        frame[f"{name.removesuffix('_id')}_previous"] = before.astype(object).fillna("none")
+    for layer in range(3):
+        logs = np.log(frame[f"layer_{layer:02d}"].replace(0, np.nan))
+        for lead in (0, 1, 3):
+            ahead = logs.groupby([frame["document"], frame["window"]]).shift(-lead)
+            frame[f"y{layer}" if lead == 0 else f"lead{layer}_{lead}"] = ahead
+    return *paths, frame.rename(columns={"token_id": "token"})
+
+
+def test_effects_of_the_tokens_of_all_shards_are_taken_out(tmp_path, monkeypatch):
+    """From the files on, against the regression with all dummies."""
+    designs, properties, frames = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
+    found = decomposition.decomposed(designs, properties, 0.05)
+    assert found.steps["layer"].is_monotonic_increasing
+    order = found.steps.loc[(found.steps["layer"] == 1) & (found.steps["term"] == "lead_3"), "step"]
+    assert order.tolist() == [POOLED, *EFFECTS]
+    frame = pd.concat(frames, ignore_index=True)
+    for layer in range(3):
+        rows = frame.dropna(subset=[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"])
+        for entered in (1, 3, 5):
+            names = EFFECTS[:entered]
+            dummies = pd.get_dummies(rows[list(names)].astype(str), dtype=float)
+            x = np.column_stack(
+                [rows[[f"lead{layer}_1", f"lead{layer}_3"]], np.ones(len(rows)), dummies]
+            )
+            y = rows[f"y{layer}"].to_numpy()
+            coefficients = np.linalg.lstsq(x, y)[0]
+            r_squared = 1 - ((y - x @ coefficients) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+            own = found.steps[found.steps["step"] == names[-1]]
+            own = own[own["layer"] == layer].set_index("term")
+            estimates = own.loc[["lead_1", "lead_3"], "estimate"]
+            np.testing.assert_allclose(estimates, coefficients[:2], atol=1e-8)
+            np.testing.assert_allclose(own["r_squared"], r_squared, atol=1e-8)
+            assert (own["n_obs"] == len(rows)).all()
+            assert (own["n_documents"] == 10).all()
+    change = found.parts.groupby(["layer", "term"])["change"].sum()
+    last, first = (
+        found.steps[found.steps["step"] == step].set_index(["layer", "term"])["estimate"]
+        for step in (EFFECTS[-1], POOLED)
+    )
+    np.testing.assert_allclose(change, last - first, atol=1e-8)
+    # However many layers are in memory at once.
+    monkeypatch.setattr(decomposition, "BYTES", 1)
+    one = decomposition.decomposed(designs, properties, 0.05)
+    pd.testing.assert_frame_equal(one.steps, found.steps, rtol=1e-9)
+    pd.testing.assert_frame_equal(one.parts, found.parts, rtol=1e-9, atol=1e-9)
+
+
+def test_a_layer_without_rows_has_no_coefficients(tmp_path):
+    design_file, properties, _ = written(tmp_path, 0, dead=True)
+    found = decomposition.decomposed([design_file], [properties], 0.05)
+    assert found.steps.groupby("layer")["estimate"].count().tolist() == [12, 12, 0]
+    assert found.parts.groupby("layer")["change"].count().tolist() == [10, 10, 0]
+    dead = found.steps[found.steps["layer"] == 2]
+    assert len(dead) == 12
+    assert (dead[decomposition.COUNTS] == 0).all(axis=None)
+
+
+def test_without_more_rows_than_effects_there_are_no_coefficients():
+    random = np.random.default_rng(1)
+    nothing = np.zeros(12, int)
+    factors = dict.fromkeys(EFFECTS, nothing) | {
+        "document": np.repeat([0, 1, 2], 4),
+        # Of eight tokens one is in all three documents: ten effects, two lags, twelve rows.
+        "token": np.array([0, 1, 2, 3, 0, 4, 5, 6, 0, 7, 1, 2]),
+    }
+    values = random.normal(size=(1, 3, 12))
+    whole = decomposition.fitted_effects(values, factors, EFFECTS)
+    found = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05, whole)
+    assert found["effects"].tolist() == [1, 1] + [3] * 6 + [10] * 4
+    assert found["estimate"].isna().tolist() == [False] * 8 + [True] * 4
+    assert found["std_error"].isna().tolist() == [False] * 8 + [True] * 4

@@ -16,7 +16,6 @@ from stage_settings import settings_text
 from warm_python import python
 
 from attnlag.adjustments import columns
-from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.regression import design
 from attnlag.regression.covariates import groups_of_corpus, log_frequencies, position_spline
@@ -262,7 +261,7 @@ def test_short_sequences_are_kept_out_and_counted():
     assert (counts.longest_sequence, counts.fewest_tokens) == (10, 4)
 
 
-def test_nothing_gives_nothing():
+def test_too_short_a_text_or_none_gives_no_rows():
     found, counts = build(norms_table([2]), design_settings((1, 2)))
     assert (found.num_rows, counts.short_sequences) == (0, 1)
     found, counts = build(norms_table([]), design_settings((1, 2)))
@@ -369,15 +368,6 @@ def test_an_unknown_token_or_document_is_refused(tmp_path):
             build(table, spec, facts=few)
 
 
-@pytest.mark.parametrize("size", [1, 2, 100])
-def test_tokens_are_counted_over_batches(size):
-    sequences = [[3, 1, 3], [], [300, 1], [2]]
-    table = pa.table({"input_ids": pa.array(sequences, pa.list_(pa.int32()))})
-    counts = tokens.token_counts(table.to_batches(size))
-    assert counts.to_pydict() == {"token_id": [1, 2, 3, 300], "count": [2, 1, 2, 1]}
-    assert counts.schema == pa.schema([("token_id", pa.int32()), ("count", pa.int64())])
-
-
 # --- the program ---------------------------------------------------------------------------
 
 
@@ -466,6 +456,14 @@ def test_a_relative_design_is_that_of_the_ratios(tmp_path):
         mine = found[[f"{layer}.y", f"{layer}.lag_1", f"{layer}.lag_2"]]
         np.testing.assert_allclose(mine, expected[columns], rtol=1e-12)
     made = pq.read_metadata(tmp_path / "design.parquet").metadata
+    # Logarithms of norms are stored as they are, what repeats in a packed form.
+    group = pq.read_metadata(tmp_path / "design.parquet").row_group(0)
+    for place in range(group.num_columns):
+        column = group.column(place)
+        own = column.path_in_schema.startswith("layer_")
+        assert column.compression == ("UNCOMPRESSED" if own else "ZSTD")
+        assert ("RLE_DICTIONARY" in column.encodings) == (not own)
+        assert not column.is_stats_set
     counts = json.loads(made[tables.COUNTS_KEY])
     assert counts["zero_norms"] == {"layer_00": 1}
     assert counts["nonfinite_norms"] == {"layer_00": 1, "layer_01": 3}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from attnlag.interventions import derivative, sampling
+from attnlag.interventions import derivative
 from attnlag.interventions.effects import SCHEMA, table
 from attnlag.interventions.finite import Effect
 from attnlag.regression import elasticities
@@ -42,7 +42,12 @@ def test_what_is_exact_has_no_error_and_one_document_no_interval():
     assert both.loc[1, "estimate"] == pytest.approx(0.5 / 8)
     # G/(G-1) Σ (Y - θN)² / (ΣN)²
     spread = (0.4 - 3 / 16) ** 2 + (0.1 - 5 / 16) ** 2
-    assert both.loc[1, "std_error"] == pytest.approx(np.sqrt(2 * spread) / 8)
+    error = np.sqrt(2 * spread) / 8
+    assert both.loc[1, "std_error"] == pytest.approx(error)
+    # The t distribution with one degree of freedom has its 97.5th percentile there.
+    low, high = 0.5 / 8 - 12.7062047 * error, 0.5 / 8 + 12.7062047 * error
+    assert both.loc[1, ["conf_low", "conf_high"]].tolist() == pytest.approx([low, high])
+    assert both.loc[1, "joint_low"] <= low * (1 - 1e-9)
     alone = elasticities.ratios(effects[:1], counts[:1], 0.05, 100, 0)
     assert alone["std_error"].isna().all()
 
@@ -191,10 +196,55 @@ def test_a_scale_becomes_an_arc_elasticity():
     found = elasticities.table(rows.to_pandas(), SETTINGS)
     norms = found[found["target_site"] == "attention"]
     assert norms["estimate"].tolist() == pytest.approx([0.315, 0.315])
+    # About their mean, 0.3 and 0.33 of one token each.
+    assert norms["std_error"].tolist() == pytest.approx([0.015, 0.015])
     assert (norms["conf_low"] < norms["conf_high"]).all()
     words = found[found["target_site"] == "surprisal"]
     assert words["estimate"].tolist() == pytest.approx([0.105])
     assert words["target_layer"].isna().all()
+
+
+def test_elasticities_stand_beside_the_regression_across_layers_of_their_own_sites():
+    whole = elasticities.table(
+        pd.concat(
+            [
+                rows_of([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5), ("a", 0, 1, 2, 9, 0.1)]),
+                rows_of([("a", 0, 1, 1, 10, 0.3)]).assign(target_site="mlp"),
+                rows_of([("a", 0, 1, 1, 10, 0.2)]).assign(intervention="zero"),
+            ]
+        ),
+        SETTINGS,
+    )
+    partners = [
+        (
+            *("attention", target),
+            pd.DataFrame(
+                [(0, 1, lag, *(np.arange(4.0) + lag + start)) for lag in (1, 2)],
+                columns=["source_layer", "target_layer", "lag", *elasticities.PREDICTIVE],
+            ),
+        )
+        for target, start in (("attention", 0.0), ("mlp", 100.0))
+    ]
+    found = elasticities.with_predictive(whole, partners)
+    found = found.set_index(["target_site", "intervention", "lag"])[elasticities.PREDICTIVE]
+    assert found.loc[("attention", "derivative", 1)].tolist() == [1, 2, 3, 4]
+    assert found.loc[("attention", "derivative", 2)].tolist() == [2, 3, 4, 5]
+    assert found.loc[("mlp", "derivative", 1)].tolist() == [101, 102, 103, 104]
+    # Finite interventions have no such partner, and without any there is none.
+    assert found.loc[("attention", "zero", 1)].isna().all()
+    alone = elasticities.with_predictive(whole, [])
+    assert alone[elasticities.PREDICTIVE].isna().all(axis=None)
+    assert len(alone) == len(whole) == 4
+
+
+def test_without_a_regression_no_share_is_transmitted():
+    effects = rows_of([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5)])
+    beside = elasticities.beside_coefficients(elasticities.over_sources(effects, SETTINGS), {})
+    assert beside["regression"].tolist() == [None]
+    (share,) = elasticities.shares(effects, beside, SETTINGS)
+    assert share.effect == pytest.approx(0.02)
+    assert share.regression is None
+    assert np.isnan([share.coefficient, share.share, share.low, share.high]).all()
 
 
 def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
@@ -213,21 +263,6 @@ def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
     # Sums of two documents: 4 and 8, about their mean.
     assert by_tag.loc["NOUN", "std_error"] == pytest.approx(np.sqrt(2 * (2**2 + 2**2)) / 4)
     assert elasticities.table(rows, SETTINGS)["estimate"].tolist() == [1.5]
-
-
-def test_documents_are_taken_from_the_groups_in_turn():
-    groups = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "c1": "c", "c2": "c"}
-    assert sampling.chosen_documents(groups, 3) == ["a1", "b1", "c1"]
-    assert sampling.chosen_documents(groups, 5) == ["a1", "a2", "b1", "c1", "c2"]
-    assert sampling.chosen_documents(groups, "all") == list(groups)
-    assert sampling.chosen_documents(groups, 99) == list(groups)
-
-
-def test_layers_are_spread_over_depth():
-    assert sampling.chosen_layers(3, 30) == [9, 19, 29]
-    assert sampling.chosen_layers(99, 4) == [0, 1, 2, 3] == sampling.chosen_layers("all", 4)
-    assert sampling.chosen_sources(1, 2) == [0]
-    assert sampling.chosen_sources(2, 30) == [9, 19]
 
 
 @pytest.mark.parametrize("documents", [0, 1])

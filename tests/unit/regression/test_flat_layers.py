@@ -79,7 +79,7 @@ def test_an_untrained_model_without_such_norms_is_fitted():
 
 
 @pytest.mark.parametrize(("spread", "ok"), [(0.0035, False), (0.0043, True)])
-def test_the_line_is_where_it_is_said_to_be(spread, ok):
+def test_a_layer_is_flat_below_the_precision_of_bfloat16(spread, ok):
     generator = np.random.default_rng(1)
     values = pd.Series(generator.normal(size=sum(LENGTHS)))
     fits = inference.fit(stack_of(design([2 + spread * values])), "cluster", 4)

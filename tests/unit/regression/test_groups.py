@@ -6,7 +6,6 @@ import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, regression_settings, shard_of
 
-from attnlag.corpus import documents
 from attnlag.regression import crossproducts, groups, inference
 
 LENGTHS = np.random.default_rng(3).integers(12, 40, 30).tolist()
@@ -15,7 +14,7 @@ SETTINGS = regression_settings(alpha=0.1, adjust="none")
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_equals_statsmodels(parts):
+def test_a_regression_of_a_group_is_that_of_statsmodels_on_its_rows(parts):
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table] if parts == 1 else [table.slice(0, middle), table.slice(middle)]
@@ -35,7 +34,7 @@ def test_equals_statsmodels(parts):
         assert (rows["status"] == "ok").all()
 
 
-def test_too_few_documents_say_so():
+def test_a_group_of_too_few_documents_to_cluster_by_says_so():
     few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
     found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
     rare = found[found["subset"] == "rare"]
@@ -73,13 +72,7 @@ def test_dummies_of_groups_are_left_out():
     np.testing.assert_allclose(found["estimate"], plain["estimate"], rtol=1e-9)
 
 
-def test_of_very_many_groups_those_of_most_documents_are_fitted(monkeypatch):
-    monkeypatch.setattr(documents, "MOST_GROUPS", 2)
-    group_of = {"a": "one", "b": "two", "c": "three", "d": "three", "e": "two"}
-    assert documents.largest_groups(group_of) == ["two", "three"]
-
-
-def test_groups_have_errors_and_corrections_that_need_no_more_than_their_documents():
+def test_groups_have_no_errors_that_need_residuals_and_no_correction_that_needs_draws():
     for covariance in ("cluster", "cluster-jackknife", "nonrobust"):
         settings = regression_settings(covariance=covariance)
         assert groups.settings_of_groups(settings) == settings
@@ -140,12 +133,15 @@ def test_document_effects_are_taken_out_of_documents_and_not_of_groups():
 def test_folds_of_groups_predict_each_group_by_the_others():
     table = design_table(LENGTHS, layers=1, missing=0.05)
     stack = crossproducts.stacked([shard_of(table)])
-    folds = crossproducts.stacked([shard_of(table)], group_of=GENRES)
+    # More groups than the ten numbers that the cross-products of a document are.
+    folds = crossproducts.stacked(
+        [shard_of(table)], group_of={f"d{i}": f"genre {i % 12}" for i in range(30)}
+    )
     (fit,) = inference.fit(stack, "cluster", folds)
-    y, x, genres = rows_by_genre(table, 0)
+    y, x, codes = columns_of(table, 0)
     error = 0.0
-    for genre in range(8):
-        train, test = genres != genre, genres == genre
+    for genre in range(12):
+        train, test = codes % 12 != genre, codes % 12 == genre
         error += ((y[test] - x[test] @ sm.OLS(y[train], x[train]).fit().params) ** 2).sum()
     assert fit.cv_r_squared == pytest.approx(1 - error / ((y - y.mean()) ** 2).sum(), rel=1e-9)
     assert fit.df == 29

@@ -1,4 +1,6 @@
-"""Shares, lags and the floor of attention heads, against pandas and statsmodels."""
+"""Shares, sinks, lags and the floor of attention heads, against pandas and statsmodels."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -6,107 +8,211 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 
-from attnlag.adjustments import columns, extraction
-from attnlag.regression import heads
+from attnlag.adjustments import batches, columns, layout
+from attnlag.regression import heads, lags_of_heads, permutation
+from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.report.heads import heads_findings
 
-LENGTHS = (30, 24, 41, 19, 33, 27, 38)
+LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
+PARTS = ["0", "1", "2", heads.WHOLE, heads.ABOVE]
+SETTINGS = HeadsSettings(
+    drop_first=1,
+    regression="within",
+    design=DesignSettings((1, 2), (), (), None, 1, None, "norm"),
+    fixed_effects="document",
+    halves=False,
+    covariance="cluster",
+    cluster="document",
+    adjust="holm",
+    negligible=0.05,
+    alpha=0.05,
+    stack_mb=64,
+    draws=3,
+    within="document",
+    seed=0,
+)
+
+
+def stored(kind, values, width, names, lengths, path):
+    """Store numbers of tokens as an extraction does."""
+    run = batches.Run(names, [0] * len(names), [np.arange(n, dtype=np.int32) for n in lengths])
+    schema = columns.schema(2, width)
+    table = layout.table(run, list(values.astype(np.float32)), schema, "float32")
+    pq.write_table(table, path, row_group_size=50)
+
+
+def drawn(random, lengths):
+    """Return norms of three heads, (2 layers, tokens, 3), of their sum, and positions.
+
+    A third of the tokens of layer 1 lie at the floor, the norms of their first token.
+    """
+    tokens = sum(lengths)
+    of_heads = random.lognormal(size=(2, tokens, 3))
+    # What each takes over from the one before.
+    of_heads[:, 1:] *= of_heads[:, :-1] ** 0.4
+    position = np.concatenate([np.arange(n) for n in lengths])
+    low = random.random(tokens) < 1 / 3
+    near = of_heads[1][np.arange(tokens) - position] * random.uniform(0.97, 1.03, (tokens, 3))
+    of_heads[1] = np.where(low[:, None], near, of_heads[1])
+    whole = np.sqrt((of_heads**2).sum(axis=-1)) * random.uniform(0.5, 1.2, (2, tokens))
+    return of_heads.astype(np.float32), whole.astype(np.float32), position
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Return the norms of three heads and of their sum in two shards, and all rows as a frame.
-
-    A third of the tokens of layer 1 lie at the floor, the norms of their first token.
-    """
+    """Return files of two shards and of random weights, and their rows as two frames."""
     folder = tmp_path_factory.mktemp("heads")
     random = np.random.default_rng(0)
-    paths, frames = {"heads": [], "norms": []}, []
-    for shard, chosen in enumerate((range(4), range(4, 7))):
-        lengths = [LENGTHS[i] for i in chosen]
-        tokens = sum(lengths)
-        of_heads = random.lognormal(size=(2, tokens, 3)).astype(np.float32)
-        # What each takes over from the one before.
-        of_heads[:, 1:] *= of_heads[:, :-1] ** 0.4
-        position = np.concatenate([np.arange(n) for n in lengths])
-        first = np.arange(tokens) - position
-        low = random.random(tokens) < 1 / 3
-        near = of_heads[1][first] * random.uniform(0.97, 1.03, (tokens, 3))
-        of_heads[1] = np.where(low[:, None], near, of_heads[1])
-        whole = np.sqrt((of_heads**2).sum(axis=-1)) * random.uniform(0.5, 1.2, (2, tokens))
-        names = [f"d{i}" for i in chosen]
-        run = extraction.Run(
-            names, [0] * len(names), [np.arange(n, dtype=np.int32) for n in lengths]
-        )
-        for kind, values, width in (("heads", of_heads, 3), ("norms", whole, None)):
-            schema = columns.schema(2, width)
-            table = extraction.table(run, list(values.astype(np.float32)), schema, "float32")
-            paths[kind].append(folder / f"{kind}{shard}.parquet")
-            pq.write_table(table, paths[kind][-1], row_group_size=50)
+    paths, frames = {"heads": [], "norms": [], "sinks": []}, []
+    for shard, chosen in enumerate((range(5), range(5, 9), range(9))):
+        lengths, names = [LENGTHS[i] for i in chosen], [f"d{i}" for i in chosen]
+        of_heads, whole, position = drawn(random, lengths)
         frame = pd.DataFrame({"document": np.repeat(names, lengths), "position": position})
         for layer in range(2):
-            frame[f"whole{layer}"] = whole[layer].astype(np.float32)
+            frame[f"{heads.WHOLE}{layer}"] = whole[layer]
             for head in range(3):
-                frame[f"head{layer}{head}"] = of_heads[layer, :, head]
+                frame[f"{head}{layer}"] = of_heads[layer, :, head]
+        # Of the first eight tokens of every second document.
+        some, few = names[::2], [8] * len(names[::2])
+        sinks = random.uniform(0.2, 0.6, (2, sum(few), 3)).astype(np.float32)
+        at = frame["document"].isin(some) & (frame["position"] < 8)
+        for head in range(3):
+            frame.loc[at, f"sink{head}"] = sinks[1, :, head]
         frames.append(frame)
-    return paths, pd.concat(frames, ignore_index=True)
+        for kind, values, width in (("heads", of_heads, 3), ("norms", whole, None)):
+            paths[kind].append(folder / f"{kind}{shard}.parquet")
+            stored(kind, values, width, names, lengths, paths[kind][-1])
+        paths["sinks"].append(folder / f"sinks{shard}.parquet")
+        stored("sinks", sinks, 3, some, few, paths["sinks"][-1])
+    return paths, pd.concat(frames[:2], ignore_index=True), frames[2]
+
+
+def at_floor(frame, layer):
+    names = [f"{head}{layer}" for head in range(3)]
+    first = frame.groupby("document")[names].transform("first")
+    apart = ((frame[names] - first) ** 2).sum(axis=1) / (first**2).sum(axis=1)
+    return (apart < 0.01) & (frame["position"] > 0)
+
+
+def part_of(frame, part, layer):
+    if part == heads.ABOVE:
+        return frame[f"{heads.WHOLE}{layer}"].where(~at_floor(frame, layer))
+    return frame[f"{part}{layer}"]
 
 
 def within(frame, values):
-    """Return lag 1 within documents and its error, by dummies of documents."""
-    y = np.log(values.where(frame["position"] >= 1))
+    """Return the fit within documents, by dummies of documents."""
+    y = np.log(values.astype(float).where(frame["position"] >= 1))
     by_document = y.groupby(frame["document"])
     rows = pd.DataFrame({"y": y, "lag_1": by_document.shift(1), "lag_2": by_document.shift(2)})
     rows = rows.assign(document=frame["document"]).dropna()
     dummies = pd.get_dummies(rows["document"], dtype=float)
     groups = {"groups": pd.factorize(rows["document"])[0]}
-    fit = sm.OLS(rows["y"], rows[["lag_1", "lag_2"]].join(dummies)).fit(
-        cov_type="cluster", cov_kwds=groups
-    )
+    model = sm.OLS(rows["y"], rows[["lag_1", "lag_2"]].join(dummies))
+    fit = model.fit(cov_type="cluster", cov_kwds=groups)
     # statsmodels counts the effects of documents among the terms of its factor; they are nested.
     n, k, effects = len(rows), 2, dummies.shape[1]
-    factor = np.sqrt((n - k - effects) / (n - k))
-    return fit.params["lag_1"], fit.bse["lag_1"] * factor, len(rows)
+    return fit, np.sqrt((n - k - effects) / (n - k))
+
+
+def sources(paths, shards=(0, 1)):
+    return [lags_of_heads.Source(paths["heads"][i], paths["norms"][i]) for i in shards]
 
 
 def test_heads_are_regressed_like_layers(files):
-    paths, frame = files
-    table = heads.table(paths["heads"], paths["norms"], drop_first=1, alpha=0.05)
-    assert table["part"].tolist() == ["0", "1", "2", "all", "above floor"] * 2
+    """Both shards together; the mean over permuted orders, and random weights, beside them."""
+    paths, frame, random = files
+    (untrained,) = sources(paths, [2])
+    table = lags_of_heads.coefficients(sources(paths), SETTINGS, random=untrained)
+    assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
+    found = table.set_index(["layer", "part", "term"])
+    for layer in range(2):
+        for part in PARTS:
+            fit, factor = within(frame, part_of(frame, part, layer))
+            for term in ("lag_1", "lag_2"):
+                row = found.loc[(layer, part, term)]
+                assert row["rows"] == fit.nobs
+                np.testing.assert_allclose(row["estimate"], fit.params[term], rtol=1e-6)
+                np.testing.assert_allclose(row["std_error"], fit.bse[term] * factor, rtol=0.02)
+                assert row["conf_low"] < row["estimate"] < row["conf_high"]
+                if part != heads.ABOVE:
+                    control, _ = within(random, part_of(random, part, layer))
+                    np.testing.assert_allclose(
+                        row["random_weights"], control.params[term], rtol=1e-6
+                    )
+            mean = np.mean(list(permuted(frame, part_of(frame, part, layer))))
+            assert found.loc[(layer, part, "lag_1"), "permuted_mean"] == pytest.approx(mean)
+    # One family of tests: all layers and parts of a term.
+    of_lag = table[table["term"] == "lag_1"]
+    smallest = of_lag["p_value"].min()
+    assert of_lag["p_adjusted"].min() == pytest.approx(min(1, 10 * smallest))
+
+
+def permuted(frame, values):
+    """Yield lag 1 in each order: the tokens of a document that have a value are exchanged."""
+    documents = [rows.index for _, rows in frame.groupby("document", sort=False)]
+    keys = [
+        permutation.keys_of_draws(frame["document"][index[0]], len(index), SETTINGS.draws, 0)
+        for index in documents
+    ]
+    known = values.notna() & (frame["position"] >= 1)
+    for draw in range(SETTINGS.draws):
+        moved = values.copy()
+        for index, key in zip(documents, keys, strict=True):
+            here = known[index].to_numpy()
+            order = np.argsort(key[draw][here], kind="stable")
+            moved[index[here]] = values[index[here]].to_numpy()[order]
+        yield within(frame, moved)[0].params["lag_1"]
+
+
+def test_what_is_not_asked_for_or_needs_residuals(files):
+    """No permutations, errors that take residuals, and the step-down of the bootstrap."""
+    paths, _, _ = files
+    settings = replace(SETTINGS, draws=0, covariance="hac", adjust="max-t", halves=True)
+    table = lags_of_heads.coefficients(sources(paths), settings)
+    assert table[["permuted_mean", "random_weights"]].isna().all(axis=None)
+    assert set(table["vcov_type"]) == {"cluster"}
+    assert table["p_adjusted"].notna().all()
+
+
+def test_shares_floor_and_sinks(files):
+    paths, frame, _ = files
+    given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
+    table = heads.table(*given, drop_first=1)
+    assert table["part"].tolist() == PARTS[:-1] * 2
     found = table.set_index(["layer", "part"])
     kept = frame[frame["position"] >= 1]
     for layer in range(2):
-        squares = kept[[f"head{layer}{head}" for head in range(3)]].astype(float) ** 2
-        shares = squares.sum() / squares.sum().sum()
-        whole = frame[f"whole{layer}"]
-        names = [f"head{layer}{head}" for head in range(3)]
-        first = frame.groupby("document")[names].transform("first")
-        apart = ((frame[names] - first) ** 2).sum(axis=1) / (first**2).sum(axis=1)
-        floor = (apart < 0.01) & (frame["position"] > 0)
+        squares = kept[[f"{head}{layer}" for head in range(3)]].astype(float) ** 2
+        floor = at_floor(frame, layer)[kept.index]
         row = found.loc[(layer, heads.WHOLE)]
-        assert row["at_floor"] == pytest.approx(floor[kept.index].mean())
-        coherence = kept[f"whole{layer}"].astype(float) ** 2 / squares.sum(axis=1)
+        assert row["at_floor"] == pytest.approx(floor.mean())
+        coherence = kept[f"{heads.WHOLE}{layer}"].astype(float) ** 2 / squares.sum(axis=1)
         assert row["coherence"] == pytest.approx(coherence.mean(), rel=1e-6)
-        of_part = {str(head): frame[f"head{layer}{head}"] for head in range(3)}
-        of_part |= {heads.WHOLE: whole, heads.ABOVE: whole.where(~floor)}
-        for part, values in of_part.items():
-            row = found.loc[(layer, part)]
-            lag, error, rows = within(frame, values)
-            assert row["rows"] == rows
-            np.testing.assert_allclose(row["lag_1"], lag, rtol=1e-7)
-            np.testing.assert_allclose(row["std_error"], error, rtol=0.02)
-            assert row["conf_low"] < row["lag_1"] < row["conf_high"]
-            if part.isdigit():
-                assert row["share"] == pytest.approx(shares.iloc[int(part)], rel=1e-6)
-    text = heads_findings(table, "m, c, attention")
+        shares = (squares.sum() / squares.sum().sum()).tolist()
+        assert found.loc[layer]["share"][:3].tolist() == pytest.approx(shares)
+    sampled = kept[kept["sink0"].notna()]
+    of_heads = sampled[["sink0", "sink1", "sink2"]]
+    row = found.loc[(1, heads.WHOLE)]
+    assert found.loc[1]["sink"][:3].tolist() == pytest.approx(of_heads.mean().tolist())
+    floor = at_floor(frame, 1)[sampled.index]
+    for column, tokens in (("sink_at_floor", floor), ("sink_above", ~floor)):
+        assert row[column] == pytest.approx(of_heads[tokens].mean(axis=None), rel=1e-6)
+    assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
+    assert row["sink_tokens"] == len(sampled) == 35
+    lags = lags_of_heads.coefficients(sources(paths), SETTINGS)
+    text = heads_findings(table, lags, "m, c, attention", "within", "")
     share = found.loc[(1, heads.WHOLE), "at_floor"]
     assert 0.3 < share < 0.45
     assert f"are {share:.0%} in layer 1" in text
+    assert f"give {row['sink_at_floor']:.0%} of their attention to the first token" in text
 
 
 def test_without_heads_there_is_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
-    table = heads.table(paths, paths, drop_first=1, alpha=0.05)
+    table = heads.table(paths, paths, paths, drop_first=1)
+    lags = lags_of_heads.coefficients([lags_of_heads.Source(paths[0], paths[0])], SETTINGS)
     assert table.empty
-    assert "none were found" in heads_findings(table, "m, c, attention")
+    assert lags.empty
+    assert "none were found" in heads_findings(table, lags, "m, c, attention", "within", "")

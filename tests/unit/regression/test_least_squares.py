@@ -26,7 +26,7 @@ LENGTHS = {
 @pytest.mark.parametrize("layers", [1, 5])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
-def test_equals_statsmodels(lengths, layers, missing, covariance):
+def test_estimates_errors_and_fits_are_those_of_statsmodels(lengths, layers, missing, covariance):
     if covariance == "cluster" and len(lengths) < 6:
         for fit in inference.fit(stack_of(design_table(lengths)), "cluster", 5):
             assert fit.status.endswith("too few to cluster by")
@@ -105,7 +105,7 @@ def test_folds_are_at_most_one_a_document():
 
 
 @pytest.mark.parametrize("ratio", [3, 300, 10**4])
-def test_slopes_against_exact_arithmetic(ratio):
+def test_slopes_are_those_of_exact_arithmetic_however_large_the_mean(ratio):
     """The mean is ``ratio`` times the standard deviation; rationals have no rounding."""
     table = design_table([50] * 6, 1, mean=float(ratio))
     stack = stack_of(table, rows=70)
@@ -312,7 +312,7 @@ def test_bins_leave_the_clustered_errors_exact(monkeypatch):
     assert [fit.df for fit in jackknife] == [8, 8, 8]
 
 
-def test_effective_documents():
+def test_effective_documents_are_fewer_where_documents_are_unequal():
     """Equal documents count in full; one that is as large as all others counts as two or so."""
     equal = stack_of(design_table([50] * 20, 1))
     (fit,) = inference.fit(equal, "cluster", 5)
@@ -378,12 +378,12 @@ def test_a_regressor_that_one_document_alone_carries_has_no_jackknife():
     )
 
 
-def test_fewer_rows_than_terms():
+def test_fewer_rows_than_terms_are_not_fitted_and_say_so():
     stack = stack_of(design_table([3], 1))
     assert inference.fit(stack, "nonrobust", 2)[0].status == "3 rows for 3 terms"
 
 
-def test_no_rows_at_all():
+def test_no_rows_are_not_fitted_and_say_so():
     stack = stack_of(design_table([5]).slice(0, 0))
     assert inference.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
 

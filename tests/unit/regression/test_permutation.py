@@ -12,6 +12,7 @@ from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.regression import covariates, design, permutation
 from attnlag.regression.crossproducts import unpacked
 from attnlag.regression.properties import Property
+from attnlag.regression.settings import SampleSettings
 
 
 def norms_table(sequences, layers=2, seed=0, level=None):
@@ -149,7 +150,8 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     sequences = [("a", 9), ("a", 6), ("b", 12), ("c", 2), ("d", 8)]
     table = norms_table(sequences)
     options = {"fixed_effects": fixed_effects, "draws": 20}
-    _, whole = permutation.estimates_of_orders(sums_of(table, settings, **options))
+    alone = sums_of(table, settings, **options)
+    _, whole = permutation.estimates_of_orders(alone)
     parts = [table.slice(0, 15), table.slice(15)]
     sums = permutation.merged_products(
         [sums_of(part, settings, rows=rows, **options) for part in parts]
@@ -157,6 +159,9 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     _, found = permutation.estimates_of_orders(sums)
     np.testing.assert_allclose(found, whole, rtol=1e-8)
     assert sums.documents.tolist() == [3, 3]
+    twice = permutation.merged_products([alone, alone])
+    np.testing.assert_allclose(twice.products, 2 * alone.products, atol=1e-10)
+    np.testing.assert_allclose(twice.root_squares, np.sqrt(2) * alone.root_squares)
 
 
 def test_tokens_with_equal_keys_do_not_change_places_with_what_lies_around(monkeypatch):
@@ -248,7 +253,12 @@ def test_the_statistic_is_mahalanobis_distance_over_all_orders():
     sums = sums_of(corpus_of(documents=6), DESIGNS["lags"], draws=49)
     names, found = permutation.estimates_of_orders(sums)
     assert names == ["intercept", "lag_1", "lag_2"]
-    test = permutation.order_test(sums, alpha=0.05, adjust="benjamini-hochberg")
+    test = permutation.order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
+    # Mean and range are those of the draws, without the order that the documents have.
+    draws = found[1:].reshape(49, -1)
+    bounds = test.coefficients[["permuted_low", "permuted_mean", "permuted_high"]].to_numpy().T
+    expected = np.percentile(draws, 5, axis=0), draws.mean(axis=0), np.percentile(draws, 95, axis=0)
+    np.testing.assert_allclose(bounds, expected)
     for layer in range(2):
         lags = found[:, layer, 1:]
         inverse = np.linalg.inv(np.cov(lags.T))
@@ -276,10 +286,75 @@ def test_sums_survive_their_file(tmp_path):
     sums = sums_of(norms_table([("a", 9), ("b", 7)]), DESIGNS["lags"])
     path = tmp_path / "p.parquet"
     record = {"permutations": permutation.record_of(sums)}
-    tables.write_table(permutation.to_table(sums), path, record)
+    table = permutation.to_table(sums)
+    assert table["draw"].to_pylist() == [-1, -1, 0, 0, 1, 1, 2, 2]
+    tables.write_table(table, path, record)
     again = permutation.read_products(path)
     for name, value in vars(sums).items():
         np.testing.assert_array_equal(getattr(again, name), value)
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held fixed", "in the common sample"])
+def test_tokens_without_a_covariate_are_not_exchanged_and_their_rows_are_left_out(held):
+    table = norms_table([("a", 14), ("b", 11)])
+    surprisal = np.random.default_rng(2).random(25)
+    surprisal[[0, 6, 14, 20]] = np.nan
+    facts = {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 14}, surprisal)}
+    names = ("surprisal",)
+    sample = None if held else SampleSettings((1,), (), names, False)
+    settings = design_settings(
+        lags=(1,), covariates=names if held else (), drop_first=0, sample=sample
+    )
+    sums = permutation.permuted_products(
+        table.to_batches(), settings, facts, draws=3, seed=0, fixed_effects=False
+    )
+    logs = np.log(table["layer_01"].to_numpy())
+    known = np.isfinite(surprisal)
+    for draw in range(3):
+        own, seen = logs.copy(), surprisal.copy()
+        for name, start, length in (("a", 0, 14), ("b", 14, 11)):
+            keys = permutation.keys_of_draws(name, length, 3, 0)[draw]
+            places = start + np.flatnonzero(known[start : start + length])
+            order = places[np.argsort(keys[places - start])]
+            own[places], seen[places] = logs[order], surprisal[order]
+        t = np.array([t for t in range(1, 25) if known[t] and known[t - 1] and t != 14])
+        w = np.stack([np.ones(len(t)), own[t], own[t - 1], *([seen[t]] if held else [])])
+        w -= sums.centre[1][:, None]
+        found = unpacked(sums.products[1 + draw, 1], len(w))
+        np.testing.assert_allclose(found, w @ w.T, atol=1e-10)
+
+
+def test_sums_of_terms_have_the_products_that_a_term_of_their_sums_would_have(monkeypatch):
+    """Dummies of classes that become one class."""
+
+    def toy(columns):
+        return covariates.TokenCovariate(
+            description="a toy",
+            terms=("toy_N",),
+            moves=True,
+            constant_in_document=False,
+            columns=lambda settings, facts: list(columns),
+            values=lambda keys, settings, facts: np.stack(
+                [np.isin(keys["token_id"].to_numpy(), ids) for ids in columns.values()]
+            ).astype(float),
+        )
+
+    table = norms_table([("a", 30), ("b", 25)])
+    settings = design_settings(lags=(1,), covariates=("toy",), position_knots=None)
+    three = {f"toy_{one}": [one] for one in (1, 2, 3)}
+    monkeypatch.setitem(covariates.CATALOGUE, "toy", toy(three))
+    apart = sums_of(table, settings)
+    monkeypatch.setitem(covariates.CATALOGUE, "toy", toy({"toy_2": [2], "toy_other": [1, 3]}))
+    expected = sums_of(table, settings)
+    parts = {"y": ["y"], "lag_1": ["lag_1"], "toy_2": ["toy_2"], "toy_other": ["toy_1", "toy_3"]}
+    found = permutation.merged_terms(apart, parts)
+    assert found.terms == expected.terms
+    np.testing.assert_allclose(found.products, expected.products, atol=1e-10)
+    np.testing.assert_allclose(found.centre, expected.centre)
+    # The size of a sum of disjoint dummies is about that of its parts together.
+    np.testing.assert_allclose(found.root_squares[:, :4], expected.root_squares[:, :4])
+    np.testing.assert_allclose(found.root_squares[:, 4], expected.root_squares[:, 4], rtol=0.5)
+    assert permutation.merged_terms(expected, {term: [term] for term in expected.terms}) is expected
 
 
 @pytest.mark.parametrize("moves", [True, False])

@@ -20,7 +20,7 @@ from statsmodels.stats.diagnostic import acorr_breusch_godfrey, het_breuschpagan
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 from statsmodels.tsa.stattools import acf, levinson_durbin
 
-from attnlag.regression import residuals
+from attnlag.regression import crossproducts, least_squares, residuals
 from attnlag.storage import tables
 
 TERMS = ["lag_1", "lag_2", "log_frequency"]
@@ -137,6 +137,30 @@ def lagged(values, sequence, position, lag):
     return result, found
 
 
+# --- the model -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effects", [False, True])
+def test_the_model_of_a_fitted_stack_is_the_least_squares_fit_of_its_rows(effects):
+    table = design(RAGGED, missing=0.1)
+    flat = table.set_column(
+        table.schema.names.index("layer_00.y"), "layer_00.y", pa.array(np.full(len(table), 2.5))
+    )
+    stack = crossproducts.stacked([shard_of(flat)], fixed_effects=effects)
+    found = residuals.residual_model(stack, least_squares.solve_all(stack))
+    expected, _ = model_of(table, 2, effects)
+    assert (found.terms, found.layers, found.document_effects) == (TERMS, [0, 1], effects)
+    _, x, e, *_, document = frame_of(table, 1, effects)
+    k = x.shape[1] + (len(np.unique(document)) if effects else 0)
+    expected.sigma[1] *= np.sqrt(len(e) / (len(e) - k))
+    for name in ("slopes", "level", "means", "inverse", "sigma", "fitted_mean", "fitted_sd"):
+        own, other = getattr(found, name)[1], getattr(expected, name)[1]
+        np.testing.assert_allclose(own, other, rtol=1e-9, atol=1e-12, err_msg=name)
+    # The first layer is not fitted.
+    for name in ("slopes", "inverse", "sigma", "fitted_sd"):
+        assert np.isnan(getattr(found, name)[0]).all()
+
+
 # --- covariances ---------------------------------------------------------------------------
 
 
@@ -201,7 +225,7 @@ def test_hac_keeps_its_distances_across_gaps(lags, effects):
         np.testing.assert_array_equal(residuals.robust_covariance(sums, model, "hac"), hc1)
 
 
-def test_default_lags():
+def test_default_lags_of_hac_errors_grow_with_the_rows_to_the_power_of_two_ninths():
     assert [residuals.default_hac_lags(rows) for rows in (0, 16.5, 100, 250, 10_000)] == [
         0,
         2,
@@ -216,7 +240,7 @@ def test_default_lags():
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_diagnostics_of_many_sequences(missing, effects):
+def test_diagnostics_of_many_sequences_do_not_look_across_their_starts(missing, effects):
     table = design(RAGGED, missing=missing)
     model, means = model_of(table, 2, effects)
     sums = sums_of(table, model, means)
@@ -278,6 +302,19 @@ def test_diagnostics_of_one_sequence_are_those_of_statsmodels():
     lags, left = residuals.order_left(sums)
     assert lags == [3, 4, 5, 6, 7, 8, 9, 10]
     assert left[0] == pytest.approx(expected[3:11].sum(), rel=1e-8)
+
+
+def test_pairs_of_rows_count_also_where_a_regressor_is_at_its_mean():
+    table = design(RAGGED, 1)
+    balanced = np.tile([0.0, 1.0, -1.0], 90)[: len(table)]
+    place = table.schema.names.index("log_frequency")
+    table = table.set_column(place, "log_frequency", pa.array(balanced))
+    assert balanced.sum() == 0
+    model, _ = model_of(table, 1)
+    _, _, _, sequence, position, _ = frame_of(table, 0, False)
+    found = residuals.autocorrelation(sums_of(table, model, None))
+    expected = [lagged(position, sequence, position, lag)[1].sum() for lag in range(1, 21)]
+    assert found["pairs"].tolist() == expected
 
 
 def test_partial_autocorrelations_end_where_there_are_no_pairs():

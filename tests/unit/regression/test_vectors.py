@@ -200,6 +200,18 @@ def test_r_squared_of_unseen_documents_is_that_of_predictions_row_by_row(tmp_pat
     assert set(table["documents"]) == {len(lengths)}
 
 
+def test_intervals_of_r_squared_are_percentiles_over_draws_of_two_documents_or_more():
+    # Of each document Σ y² and the squared errors of two predictions.
+    losses = np.array([[10.0, 4.0, 8.0], [30.0, 21.0, 6.0]])
+    low, high = vector_fits.intervals(losses, SETTINGS)
+    (weights,) = weights_of_draws(2, 100, 3)
+    drawn = [1 - (row @ losses)[1:] / (row @ losses)[0] for row in weights]
+    np.testing.assert_allclose((low, high), np.percentile(drawn, [5, 95], axis=0))
+    assert np.isnan(vector_fits.intervals(losses[:1], SETTINGS)).all()
+    without = dataclasses.replace(SETTINGS, bootstrap=0)
+    assert np.isnan(vector_fits.intervals(losses, without)).all()
+
+
 def test_a_penalty_is_chosen_without_its_fold():
     """Against scikit-learn; the two directions with memory are far smaller than the noise."""
     random = np.random.default_rng(5)
@@ -308,6 +320,7 @@ def test_random_weights_stand_beside_and_vectors_that_are_all_equal_give_nothing
     write(tmp_path / "flat.parquet", np.ones_like(vectors), lengths)
     flat = fitted(tmp_path, [tmp_path / "flat.parquet"])
     assert flat["r_squared"].isna().all()
+    assert (flat[["documents", "rows"]] == 0).all(axis=None)
     assert flat["predictor"].tolist() == [p for p in table["predictor"] if p != "random_weights"]
     words = vector_findings(flat, name="m, c, s", alpha=0.05, lags=[1])
     assert words == (

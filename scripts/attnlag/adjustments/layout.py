@@ -1,0 +1,83 @@
+"""The rows of the files that an extraction writes, and how Parquet stores them."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from attnlag.adjustments.batches import Run
+from attnlag.errors import UserError
+from attnlag.storage import tables
+
+# Bytes on disk of a number of a vector, at most: random digits do not compress.
+STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
+    """Return the rows of a run: one per token, the keys first, then the layers.
+
+    Parameters
+    ----------
+    run : Run
+        The sequences and their keys.
+    layers : list of float32 arrays
+        Those of one site, from ``Adjustments.of``.
+    schema : pyarrow.Schema
+        From ``columns.schema``.
+    stored : str
+        The precision that vectors are rounded to, see ``rounded``.
+
+    Raises
+    ------
+    UserError
+        If a vector is too large for float16.
+    """
+    lengths = [len(sequence) for sequence in run.sequences]
+    columns: list[pa.Array] = [
+        pa.array(np.repeat(np.array(run.documents, dtype=object), lengths)).dictionary_encode(),
+        pa.array(np.repeat(np.array(run.windows, dtype=np.int32), lengths)),
+        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
+        pa.array(np.concatenate(run.sequences).astype(np.int32)),
+    ]
+    for layer, values in enumerate(layers):
+        if values.ndim == 1:
+            columns.append(pa.array(values))
+            continue
+        flat = rounded(values, stored)
+        if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
+            raise UserError(
+                f"float16 holds numbers up to 65504, but what layer {layer} adds is as large as "
+                f"{np.abs(values[np.isfinite(values)]).max():.3g}; expected storage in bfloat16 or "
+                "float32"
+            )
+        kind = schema.field(len(columns)).type
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=kind))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
+    """Return how Parquet is to store the rows of ``table``; see benchmarks/storage.py.
+
+    Vectors of float32 are hardly smaller when compressed, and slower to read.
+    """
+    options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
+    if not any(pa.types.is_fixed_size_list(field.type) for field in schema):
+        return {**options, "compression": "zstd"}
+    if stored == "float32":
+        return {**options, "compression": "none"}
+    return {**tables.encoding(schema), **options, "compression": "zstd", "compression_level": 1}
+
+
+def rounded(values: np.ndarray, stored: str) -> np.ndarray:
+    """Return float32 values as they are stored.
+
+    That is as they are, as float16, or, there being no such type in Parquet, as float32 with
+    the digits of bfloat16: the rest are zeros, which compress to nothing.
+    """
+    if stored == "float16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16)
+    if stored == "bfloat16":
+        return torch.from_numpy(values).bfloat16().float().numpy()
+    return values

@@ -1,0 +1,177 @@
+"""The types of values that the keys of a configuration have, and the base class of its sections."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError, core_schema
+
+from attnlag.adjustments import sites
+from attnlag.errors import shown
+from attnlag.storage.names import NAME_PATTERN
+
+# A name must leave room in a file name for what is added to it (.NAME.parquet.8LETTERS.tmp).
+LONGEST_NAME = 100
+PACKAGE = rf"^{NAME_PATTERN}$"
+VERSION = r"^[\w.!+]+$"
+REPOSITORY = r"^[\w.-]+(/[\w.-]+)?$"
+REVISION = r"^[^\s~^:?*\[\\]+$"
+MODEL_FILE = r"(\.gguf(\.[\w-]+)?|(^|/)model\.safetensors)$"
+SHA256 = r"^[0-9a-f]{64}$"
+MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
+MODULES = r"^[A-Za-z_]\w*(\.\w+)*(\|[A-Za-z_]\w*(\.\w+)*)*$"
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+
+# Descriptions of patterns for messages and documentation.
+IN_WORDS = {
+    PACKAGE: "the name of a Python package",
+    VERSION: "one exact version, as in 0.1.2",
+    REPOSITORY: "a repository, as in openai-community/gpt2",
+    REVISION: "a commit, tag or branch",
+    MODEL_FILE: "a path that ends in .gguf or is a model.safetensors",
+    SHA256: "64 hexadecimal digits, lower case",
+    MODULE: "a module's path, as in transformer.h",
+    MODULES: "a module's path, as in self_attn, or several, as in self_attn|mamba",
+    DEVICE: "auto, cpu, cuda or cuda:NUMBER",
+}
+
+# Folders below results/, which the names of models must not equal.
+RESERVED_NAMES = {
+    *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
+    *("heads", "norms", "sinks", "sums", "tokens", "vector_products"),
+}
+
+
+def _checked_name(name: Any) -> Any:
+    if not isinstance(name, str):
+        raise ValueError(f"found the name {shown(name)}, expected text (quotes make it text)")
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(
+            f"the name {shown(name)} becomes a folder: expected letters, digits, '.', '_' and "
+            "'-', beginning with a letter or a digit and not ending with a dot"
+        )
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"the name has {len(name):,} characters and becomes a folder: expected at most "
+            f"{LONGEST_NAME}"
+        )
+    if name in RESERVED_NAMES:
+        raise ValueError(f"the name '{name}' is that of a folder of the results, expected another")
+    return name
+
+
+def _not_bool(value: Any) -> Any:
+    # In Python, true is the number 1.
+    if isinstance(value, bool):
+        raise ValueError(f"found {str(value).lower()}, expected a number")
+    return value
+
+
+def off_as_word(value: object) -> object:
+    """Return ``"off"`` for false, because YAML reads the unquoted word as false."""
+    return "off" if value is False else value
+
+
+def truth(value: Any) -> Any:
+    # On the command line, true arrives as text.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+def one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    repeated = next((value for value, times in Counter(values).items() if times > 1), None)
+    if repeated is not None:
+        raise ValueError(f"found {repeated} twice, expected each entry once")
+    return values
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A name from a catalogue, the counterpart of ``Literal`` for explicit names."""
+
+    names: Sequence[str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.names))
+
+    def in_order(self) -> AfterValidator:
+        """Return a validator that sorts a list of names, whose order does not matter."""
+        return AfterValidator(lambda chosen: sorted(chosen, key=list(self.names).index))
+
+
+SITES = OneOf(tuple(sites.SITES))
+
+NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
+Name = Annotated[str, BeforeValidator(_checked_name)]
+Text = Annotated[str, Field(min_length=1)]
+NotBool = BeforeValidator(_not_bool)
+Natural = Annotated[int, Field(ge=0), NotBool]
+Positive = Annotated[int, Field(ge=1), NotBool]
+AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
+Distinct = AfterValidator(_distinct)
+Site = Annotated[str, SITES]
+
+
+def _number_or_all(value: Any) -> Any:
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if value == "all" or (isinstance(number, int) and number is not True and number > 0):
+        return number
+    raise ValueError(f"found {shown(value)}, expected a number of at least 1, or all")
+
+
+def _number_list_or_all(value: Any) -> Any:
+    if not isinstance(value, list):
+        try:
+            return _number_or_all(value)
+        except ValueError:
+            raise ValueError(
+                f"found {shown(value)}, expected a number of layers, a list of layers, or all"
+            ) from None
+    if not value or not all(type(layer) is int and layer >= 0 for layer in value):
+        raise ValueError(f"found {shown(value)}, expected a list of layers, as in [0, 15, 29]")
+    return sorted(_distinct(value))
+
+
+NumberOrAll = Annotated[Positive | Literal["all"], BeforeValidator(_number_or_all)]
+
+# A selection of layers: their number, a list, or all.
+Layers = Annotated[Positive | list[Natural] | Literal["all"], BeforeValidator(_number_list_or_all)]
+
+
+def impossible(key: str, sentence: str) -> PydanticCustomError:
+    """Return the error of a key that is incompatible with others of its section."""
+    return PydanticCustomError("impossible", "{sentence}", {"key": key, "sentence": sentence})
+
+
+class Section(BaseModel):
+    """A mapping of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+    # Keys that null switches off; for all others null stands for the default.
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, values: Any) -> Any:
+        """Remove the keys without a value, so that they get their defaults.
+
+        Every key that may be null has null as its default, except those that null switches off.
+        On the command line, null arrives as text.
+        """
+        if not isinstance(values, Mapping):
+            return values
+        optional = {key for key, field in cls.model_fields.items() if not field.is_required()}
+        optional -= cls.switched_off_by_null
+        off = {key: None for key in cls.switched_off_by_null if values.get(key) == "null"}
+        values = {**values, **off}
+        return {
+            key: value
+            for key, value in values.items()
+            if key not in optional or not (value is None or value == "null")
+        }

@@ -1,0 +1,214 @@
+"""Regressions of the log norms of attention heads, with the terms and controls of another.
+
+Each head has its own regression, as each layer has in others: what is one row per layer there is
+one per head here. Beside the heads stands their sum, the adjustment, of all tokens and of those
+above the floor.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
+from attnlag.regression import (
+    bootstrap,
+    controls,
+    crossproducts,
+    inference,
+    least_squares,
+    merging,
+    permutation,
+    results,
+)
+from attnlag.regression.crossproducts import Stack
+from attnlag.regression.heads import ABOVE, WHOLE, at_floor, read_layer
+from attnlag.regression.properties import Property
+from attnlag.regression.settings import CLUSTERED, HeadsSettings
+
+# What there is without a regression.
+COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
+COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
+COLUMNS += ["rows", "permuted_mean", "random_weights"]
+TEXTS = ("subset", "part", "term", "finding", "vcov_type")
+NOTHING = pd.DataFrame({name: pd.Series(dtype=str if name in TEXTS else float) for name in COLUMNS})
+
+
+@dataclass
+class Source:
+    """The heads of some tokens.
+
+    Attributes
+    ----------
+    heads, norms : Path
+        Norms of heads, and of the adjustments, of the same tokens.
+    facts : mapping
+        From ``covariates.read_facts``, of these tokens.
+    classes : Property or None
+        Of tokens that are exchanged with one another; None: all of a document.
+    """
+
+    heads: Path
+    norms: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    classes: Property | None = None
+
+
+def coefficients(
+    shards: Sequence[Source],
+    settings: HeadsSettings,
+    *,
+    random: Source | None = None,
+    group_of: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Fit every head of every layer, the adjustment, and the adjustment above the floor.
+
+    One layer is in memory at a time.
+
+    Parameters
+    ----------
+    shards : sequence of Source
+    settings : HeadsSettings
+        With a design.
+    random : Source or None
+        Heads of the model with random weights.
+    group_of : mapping of document to group, optional
+        What errors are clustered by, in place of documents.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        As `results.coefficients_table` gives it, with a ``part`` for each layer, the ``rows`` of
+        its fit, and what the controls give: ``permuted_mean`` and ``random_weights``, NaN without
+        them.
+    """
+    rows: list[pd.DataFrame] = []
+    fits: list[inference.Fit] = []
+    kept: merging.Sums | None = None
+    stack: Stack | None = None
+    known = set(pq.read_schema(random.heads).names) if random else set()
+    for name in layers_in(pq.read_schema(shards[0].heads)):
+        tables = [_values(source, name) for source in shards]
+        parts = [*map(str, range(len(layers_in(tables[0].schema)) - 2)), WHOLE, ABOVE]
+        products = [_shard(*pair, settings) for pair in zip(shards, tables, strict=True)]
+        kept = merging.kept_terms(products) if kept is None else kept
+        stack = crossproducts.stacked(
+            [merging.merged_shard(shard, kept) for shard in products],
+            fixed_effects=settings.fixed_effects == "document",
+            budget=settings.stack_mb * 1e6,
+            group_of=group_of,
+        )
+        of_layer = inference.fit(stack, _covariance(settings), folds=2)
+        terms = least_squares.names_of(stack)
+        frame = pd.DataFrame({"part": np.repeat(parts, len(terms)), "term": terms * len(parts)})
+        frame["layer"] = layer_number(name)
+        frame["rows"] = np.repeat([fit.n_obs for fit in of_layer], len(terms))
+        frame["permuted_mean"] = _permuted(shards, tables, settings, kept)
+        alone = _random_weights(random, name, settings) if random and name in known else {}
+        frame["random_weights"] = [
+            alone.get(pair, np.nan) for pair in zip(frame["part"], frame["term"], strict=True)
+        ]
+        rows.append(frame)
+        fits += of_layer
+    if stack is None:
+        return NOTHING.copy()
+    beside = pd.concat(rows, ignore_index=True)
+    grouped = group_of is not None
+    table = results.coefficients_table(
+        fits,
+        replace(stack, layers=list(range(len(fits)))),
+        covariance=_covariance(settings) + "-group" * grouped,
+        alpha=settings.alpha,
+        # The maximum over layers takes draws of the documents.
+        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+        negligible=settings.negligible,
+    )
+    table["layer"] = beside["layer"]
+    return table.join(beside[["part", "rows", "permuted_mean", "random_weights"]])[COLUMNS]
+
+
+def _covariance(settings: HeadsSettings) -> str:
+    """Return the kind of errors: those that need residuals become clustered ones."""
+    known = (*CLUSTERED, "nonrobust")
+    return settings.covariance if settings.covariance in known else "cluster"
+
+
+def _values(source: Source, name: str) -> pa.Table:
+    """Return what is regressed of a layer, in place of the norms of layers: the keys, then parts.
+
+    The heads, in their order, their sum, and their sum where the token is above the floor.
+    """
+    keys, of_heads, whole = read_layer(source.heads, source.norms, name)
+    floor = at_floor(of_heads, keys["position"].to_numpy())
+    values = [*of_heads.T, whole, np.where(floor, np.nan, whole)]
+    names = [layer_name(place) for place in range(len(values))]
+    return pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *names])
+
+
+def _shard(source: Source, table: pa.Table, settings: HeadsSettings) -> crossproducts.Shard:
+    assert settings.design is not None
+    return controls.shard_of_batches(
+        *(table.to_batches(), layers_in(table.schema), settings.design, source.facts),
+        halves=2 if settings.halves else 1,
+    )
+
+
+def _permuted(
+    shards: Sequence[Source],
+    tables: Sequence[pa.Table],
+    settings: HeadsSettings,
+    kept: merging.Sums,
+) -> np.ndarray:
+    """Return the mean coefficients over permuted orders, (parts × terms,); NaN without any.
+
+    A token without a norm in a layer is exchanged in none: those at the floor are left out of the
+    last part, and of no other.
+    """
+    design = settings.design
+    assert design is not None
+    means = []
+    names = layers_in(tables[0].schema)
+    for chosen in (names[:-1], names[-1:]):
+        found = [
+            permutation.permuted_products(
+                table.select([*KEYS, *chosen]).to_batches(),
+                design,
+                source.facts,
+                draws=settings.draws,
+                seed=settings.seed,
+                fixed_effects=settings.fixed_effects == "document",
+                classes=source.classes,
+            )
+            for source, table in zip(shards, tables, strict=True)
+        ]
+        merged = permutation.merged_terms(permutation.merged_products(found), kept)
+        orders = permutation.estimates_of_orders(merged)[1][1:]
+        means.append(orders.sum(axis=0) / (len(orders) or np.nan))
+    return np.concatenate(means).reshape(-1)
+
+
+def _random_weights(
+    source: Source, name: str, settings: HeadsSettings
+) -> dict[tuple[str, str], float]:
+    """Return the coefficients with random weights, by part and term; of no part above a floor."""
+    table = _values(source, name)
+    table = table.drop_columns(layers_in(table.schema)[-1])
+    shard = _shard(source, table, settings)
+    stack = crossproducts.stacked(
+        [merging.merged_shard(shard, merging.kept_terms([shard]))],
+        fixed_effects=settings.fixed_effects == "document",
+        budget=settings.stack_mb * 1e6,
+    )
+    solutions = least_squares.solve_all(stack)
+    (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
+    parts = [*map(str, range(len(estimates) - 1)), WHOLE]
+    return {
+        (part, term): float(value)
+        for part, of_part in zip(parts, estimates, strict=True)
+        for term, value in zip(least_squares.names_of(stack), of_part, strict=True)
+    }

@@ -1,0 +1,93 @@
+"""Attention to the first token, against values that are nothing but at the first token."""
+
+import numpy as np
+import pytest
+import torch
+from test_architectures import FALCON, LLAMA
+from test_architectures import small_model as model_of
+from transformers import AutoConfig, AutoModel
+
+from attnlag.adjustments import sinks
+
+# Groups of queries that share keys, layers that see four tokens only, a cap on what is attended to,
+# and attention sinks that are no tokens.
+MODELS = {
+    "llama": {},
+    "mistral": {"sliding_window": 4},
+    "gemma2": {"head_dim": 12, "sliding_window": 4},
+    "gpt_oss": {
+        "head_dim": 12,
+        "num_local_experts": 2,
+        "num_experts_per_tok": 1,
+        "sliding_window": 4,
+    },
+}
+LENGTHS = (9, 5, 7)
+
+
+def small_model(name):
+    torch.manual_seed(0)
+    model = AutoModel.from_config(AutoConfig.for_model(name, **LLAMA, **MODELS[name])).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
+    return model
+
+
+def gathered(model, layer, ids):
+    """Return what heads gather if the first token alone has a value, of ones, (tokens, heads)."""
+    attention, seen = model.layers[layer].self_attn, []
+
+    def only_first(_, __, values):
+        values = torch.zeros_like(values)
+        values[:, 0] = 1
+        return values
+
+    handles = [
+        attention.v_proj.register_forward_hook(only_first),
+        attention.o_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0])),
+    ]
+    with torch.no_grad():
+        model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return seen[0][0].view(len(ids), 4, -1)[..., 0].numpy()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_attention_is_that_of_the_model_as_it_runs(name):
+    """By the implementation that transformers chooses, which gives no weights where it can."""
+    model = small_model(name)
+    generator = np.random.default_rng(0)
+    sequences = [generator.integers(1, 200, n) for n in LENGTHS]
+    expected = [
+        np.concatenate([gathered(model, layer, ids) for ids in sequences])
+        for layer in range(len(model.layers))
+    ]
+    found = sinks.sink_scores(model, sequences, 4)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    far = np.concatenate([np.arange(n) for n in LENGTHS]) >= 4
+    if name == "mistral":
+        assert (found[0][far] == 0).all()
+        assert (found[0][~far] > 0).all()
+
+
+def test_the_beginnings_of_a_few_sequences_are_looked_at():
+    assert len(sinks.chosen(1000)) == sinks.SEQUENCES
+    assert sinks.chosen(1000)[[0, -1]].tolist() == [0, 999]
+    assert sinks.chosen(3).tolist() == [0, 1, 2]
+    model = small_model("llama")
+    long = np.arange(1, 150)
+    (found, *_) = sinks.sink_scores(model, [long], 4)
+    assert found.shape == (sinks.TOKENS, 4)
+    with pytest.raises(sinks.NoWeights, match="numbers of shape"):
+        sinks.sink_scores(model, [long], 5)
+
+
+def test_weights_without_the_mask_are_none():
+    """Falcon's own attention gives weights of all tokens unless it is loaded as eager."""
+    (ids,) = [np.arange(1, 20)]
+    with pytest.raises(sinks.NoWeights, match="after a token's own"):
+        sinks.sink_scores(model_of("falcon", FALCON), [ids], 4)
+    eager = model_of("falcon", FALCON, attn_implementation="eager")
+    assert (sinks.sink_scores(eager, [ids], 4)[0][0] == 1).all()
