@@ -218,7 +218,7 @@ def test_a_token_and_its_point_are_one(page, file):
     assert page.locator("#words > *").count() == 13
     x, y = page.evaluate(f"[{model('active')}.data.x[0], {model('active')}.data.y[0]]")
     found = page.evaluate(
-        "(() => { const {x, y} = explorer.tokens.neighbours(1);"
+        "(() => { const {x, y} = explorer.tokens.pairs(1, -1);"
         " const t = explorer.tokens.first[7] + 9; return [x[t], y[t]]; })()"
     )
     assert [x, y] == found
@@ -230,6 +230,35 @@ def test_a_token_and_its_point_are_one(page, file):
     expect(page.locator("#words mark")).to_have_count(1)
     page.mouse.click(*spot)
     assert "token" in state_of(page)
+
+
+def test_the_scatter_is_that_of_the_chosen_lag(page, file):
+    ready(page, file, "model=tiny&corpus=small&document=doc-7&regression=within&layer=1")
+    lag_1 = page.evaluate(f"Array.from({model('own')}.data.y)")
+    page.locator("#lag").select_option("lag_2")
+    expect(page.locator("#limits")).to_contain_text("t−2 from")
+    expect(page.locator("#cloud-note")).to_contain_text("the coefficient of lag 2")
+    found = page.evaluate(f"""(() => {{
+        const {{x, y, token}} = {model("own")}.data, {{tokens}} = explorer;
+        const [centred] = [tokens.pairs(1, -1).y];
+        return [Array.from(x), Array.from(token, one => centred[one - 2])];
+    }})()""")
+    assert found[0] == found[1]
+    assert len(found[0]) == len(lag_1) - 1
+
+
+def test_what_can_be_focused_has_a_role_and_a_name(page):
+    """The accessibility tree is what a screen reader gets."""
+    page.locator("#numbers summary").click()
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
+    controls = []
+    for node in tree["nodes"]:
+        states = {one["name"]: one["value"].get("value") for one in node.get("properties", [])}
+        if not node["ignored"] and states.get("focusable"):
+            controls.append((node["role"]["value"], node["name"]["value"]))
+    assert [(role, name) for role, name in controls if role == "generic" or not name.strip()] == []
+    roles = {role for role, _ in controls}
+    assert {"combobox", "searchbox", "slider", "listbox", "button", "spinbutton"} <= roles
 
 
 def place_of(page: Page, x: float, y: float) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Digests of the code that computes a stage's numbers, so that a change in it reruns the stage.
 
 A digest covers the modules in the computing packages that the stage's script imports, the figures
-that it draws, and the parts of a page that lie beside a module under its name. It covers the
-executed code of a module without comments, docstrings and the texts of errors and log messages.
+that it draws, and the parts of a page that lie beside a module and begin with its name. It covers
+the executed code of a module without comments, docstrings and texts of errors and log messages.
 Modules that only read, write, name, explain or report (``errors.py``, ``config/``, ``pipeline/``,
 ``storage/``, the script itself) are not included, and neither is the version.
 """
@@ -96,7 +96,8 @@ def code_digest(script: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for module in computing_modules(script):
-        for path in [module, *filter(Path.exists, map(module.with_suffix, PAGES))]:
+        beside = module.parent.glob(f"{module.stem}.*")
+        for path in [module, *sorted(path for path in beside if path.suffix in PAGES)]:
             source = path.read_bytes()
             # A module counts with its executed code, a part of a page with its whole text.
             content = _read(source)[1] if path == module else source

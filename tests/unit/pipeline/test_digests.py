@@ -99,7 +99,7 @@ def test_a_module_counts_for_who_imports_it(copy):
     assert not changed & {"extract_activations", "compute_norms", "tokenize_corpus", "plot_norms"}
 
 
-@pytest.mark.parametrize("name", ["page.html", "page.css", "contents.js"])
+@pytest.mark.parametrize("name", ["page.html", "page.css", "page.state.js"])
 def test_a_part_of_a_page_counts_for_who_imports_the_module_of_its_name(copy, name):
     changed = changed_by(copy, f"report/explorer/{name}", lambda text: text + "\n")
     assert changed == {"build_explorer"}

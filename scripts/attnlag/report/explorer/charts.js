@@ -1,4 +1,4 @@
-// Fills the charts that charts.py has made.
+// Fills the charts from charts.py.
 
 const ROLES = {
   permuted: {fill_color: "--band", line_color: null, fill_alpha: 0.7},
@@ -13,6 +13,14 @@ const ROLES = {
   ring: {line_color: "--orange"},
 };
 
+// All elements below one, those inside components included.
+function* elements(root) {
+  for (const element of root.querySelectorAll("*")) {
+    yield element;
+    if (element.shadowRoot) yield* elements(element.shadowRoot);
+  }
+}
+
 class Charts {
   static async made() {
     const items = await block("charts", true);
@@ -24,7 +32,15 @@ class Charts {
     return Bokeh.documents.map(one => one.get_model_by_name(name)).find(Boolean);
   }
 
-  // Colours come from the style of the page.
+  // Bokeh's layers of events can be focused, but have no keyboard controls; its tools have no role.
+  mendControls() {
+    for (const element of elements(document)) {
+      if (element.matches(".bk-events")) element.removeAttribute("tabindex");
+      else if (element.matches("div[tabindex='0'][title]")) element.setAttribute("role", "button");
+    }
+  }
+
+  // Applies the colours of the page.
   paint() {
     const style = getComputedStyle(document.documentElement);
     const colour = value => String(value).startsWith("--") ? style.getPropertyValue(value).trim() : value;
@@ -67,7 +83,7 @@ class Charts {
     this.fitRange("trained", "y_range", [low, high, permutedLow, permutedHigh, estimate, [0]].flat());
     this.fitRange("random", "y_range", [...random, 0]);
     this.model("random").visible = random.some(Number.isFinite);
-    // Without its chart below, the upper one names the layers.
+    // Without the lower chart, the upper one labels the layers.
     this.model("trained").below[0].axis_label = this.model("random").visible ? null : "layer";
   }
 
@@ -83,7 +99,7 @@ class Charts {
     for (const name of ["trained", "random"]) this.model(`${name}Cursor`).location = layer;
   }
 
-  // Points of one document, in front of those, or of the density, of all.
+  // Draws the points of one document in front of the points or the density of all documents.
   drawCloud({x, y}, own, all, mode, labels, line) {
     const points = tokens => ({
       x: Array.from(tokens, token => x[token]),
@@ -106,7 +122,7 @@ class Charts {
       : {x: [], y: []};
   }
 
-  // Points of highlighted tokens; null: no highlight.
+  // Selects the points of highlighted tokens; null removes the highlight.
   select(chosen) {
     for (const name of ["own", "others"]) {
       const source = this.model(name);
@@ -115,7 +131,7 @@ class Charts {
         Array.from(source.data.token).forEach((token, place) => {
           if (chosen.has(token)) places.push(place);
         });
-        // With nothing selected Bokeh would show all points as they are.
+        // With an empty selection, Bokeh would show all points as selected.
         if (!places.length) places.push(source.data.token.length);
       }
       source.selected.indices = places;

@@ -100,7 +100,7 @@ def profile() -> LayoutDOM:
 
 
 def cloud() -> LayoutDOM:
-    """Return the outcome at a token against that at the token before: density, points, the fit."""
+    """Return the outcome at a token against that at the lag: density, points, and the fit."""
     chart = _figure(
         "scatter", height=430, x_range=Range1d(0, 1), tools="", toolbar_location="above"
     )

@@ -1,4 +1,4 @@
-// Reads what contents.py has packed, and computes what the page shows of the log norms.
+// Unpacks the contents from contents.py, and computes the values that the page shows.
 
 const names = await unpackedJson("names");
 const blockOf = new Map(names.map((name, place) => [name, `block-${place}`]));
@@ -14,7 +14,7 @@ async function unpackedJson(id) {
   return JSON.parse(new TextDecoder().decode(await unpacked(id)));
 }
 
-// A block of bytes, or of JSON, by its name; each is unpacked once.
+// Returns a block of bytes or of JSON by name; each block is unpacked once.
 function block(name, json = false) {
   if (!unpackedBlocks.has(name)) {
     unpackedBlocks.set(name, (json ? unpackedJson : unpacked)(blockOf.get(name)));
@@ -22,7 +22,7 @@ function block(name, json = false) {
   return unpackedBlocks.get(name);
 }
 
-// The numbers that a row of codes stands for; NaN for the largest code.
+// The numbers of a row of codes; NaN for the largest code.
 function decoded(buffer, scale, row, count) {
   const codes = scale.bits === 8 ? new Uint8Array(buffer, row * count, count)
     : new Uint16Array(buffer, 2 * row * count, count);
@@ -59,7 +59,7 @@ class Tokens {
   constructor(study, documents, stream, norms, own, design, columns) {
     Object.assign(this, {study, documents, stream, norms, own, design, columns});
     this.count = documents.reduce((sum, one) => sum + one.tokens.length, 0);
-    // Of each token: its document, its place in its sequence, and tokens after it in that.
+    // For each token: its document, its position in its sequence, and the number of tokens after it.
     this.document = new Int32Array(this.count);
     this.position = new Int32Array(this.count);
     this.after = new Int32Array(this.count);
@@ -93,7 +93,7 @@ class Tokens {
     return this.documents[this.document[token]].tokens[token - this.first[this.document[token]]];
   }
 
-  // Log norms of a layer, by its place among the layers.
+  // Log norms of a layer, given its index.
   norm(layer) {
     return this.cached(`norm ${layer}`, () =>
       decoded(this.norms.buffer, this.norms.scale, layer, this.count));
@@ -106,7 +106,7 @@ class Tokens {
     });
   }
 
-  // What the regression is of.
+  // Outcome of the regression.
   outcome(layer) {
     if (this.study.regressed) {
       return this.cached(`outcome ${layer}`, () =>
@@ -121,7 +121,7 @@ class Tokens {
     return this.cached(`column ${name}`, () => decoded(one.buffer, one.scale, 0, this.count));
   }
 
-  // The outcome less what the coefficients predict; NaN where a token gives no row.
+  // The outcome minus the prediction of the coefficients; NaN if a token gives no row.
   residual(layer) {
     return this.cached(`residual ${layer}`, () => this.computedResidual(layer));
   }
@@ -130,7 +130,7 @@ class Tokens {
     const {study, count} = this;
     if (study.stored) return decoded(this.design.buffer, this.design.scale, layer, count);
     const left = new Float64Array(count).fill(NaN);
-    // A layer that was not fitted has none.
+    // A layer that was not fitted has no residuals.
     if (Object.values(study.terms).every(({estimate}) => estimate[layer] === null)) return left;
     const outcome = this.outcome(layer);
     for (let token = 0; token < count; token++) {
@@ -164,7 +164,7 @@ class Tokens {
     return study.effects ? this.withinDocuments(left) : left;
   }
 
-  // The same values without the mean of each document.
+  // The values minus the mean of each document.
   withinDocuments(values) {
     const sums = new Float64Array(this.documents.length), rows = sums.slice();
     for (let token = 0; token < this.count; token++) {
@@ -177,20 +177,15 @@ class Tokens {
       value - sums[this.document[token]] / rows[this.document[token]]);
   }
 
-  // The outcome at each token and at the one before, for the scatter; NaN for first tokens.
-  neighbours(layer) {
-    return this.cached(`neighbours ${layer}`, () => {
+  // The outcome at each token and at the token `away` after it (negative: before it), for the
+  // scatter; NaN for first tokens and beyond the sequence.
+  pairs(layer, away) {
+    return this.cached(`pairs ${layer} ${away}`, () => {
       const first = this.study.dropFirst;
       let kept = this.outcome(layer).map((log, token) => this.position[token] < first ? NaN : log);
       if (this.study.effects) kept = this.withinDocuments(kept);
-      const before = kept.map((_, token) => this.position[token] > first ? kept[token - 1] : NaN);
-      return {x: before, y: kept};
+      const inside = token => this.position[token] + away >= first && this.after[token] >= away;
+      return {x: kept.map((_, token) => inside(token) ? kept[token + away] : NaN), y: kept};
     });
-  }
-
-  // Whether a token has a point in the scatter.
-  hasPoint(layer, token) {
-    const {x, y} = this.neighbours(layer);
-    return Number.isFinite(x[token]) && Number.isFinite(y[token]);
   }
 }

@@ -12,7 +12,9 @@ from attnlag.report.explorer.contents import contents
 from attnlag.report.explorer.packing import json_block
 
 FOLDER = Path(__file__).parent
-PROGRAMS = ("contents", "charts", "documents", "page")
+PROGRAMS = (
+    *("contents", "charts", "documents", "page.state", "page.study", "page.tokens", "page"),
+)
 
 
 def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequence[str] = ()) -> str:
