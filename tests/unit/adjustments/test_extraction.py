@@ -226,6 +226,19 @@ def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
         assert not target[[1, 3]].any()
 
 
+def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
+    """As from a GPU, whose values may all be on their way when the last layer is done."""
+    sequences = ragged([5, 30, 17])
+    expected = run(models["llama"], sequences)
+
+    def add(self, target, values):
+        self.coming.append((target, values.clone(), None))
+        self.bytes += values.nbytes
+
+    monkeypatch.setattr(extraction.Landing, "add", add)
+    np.testing.assert_array_equal(run(models["llama"], sequences), expected)
+
+
 @pytest.mark.parametrize(
     ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
 )
