@@ -25,8 +25,8 @@ if CONFIG.with_heads():
         output:
             table=f"{HEADS}/heads.parquet",
             table_csv=f"{HEADS}/heads.csv",
-            coefficients=f"{HEADS}/coefficients.parquet",
-            coefficients_csv=f"{HEADS}/coefficients.csv",
+            coefficients=f"{HEADS}/head_coefficients.parquet",
+            coefficients_csv=f"{HEADS}/head_coefficients.csv",
             findings=f"{HEADS}/findings.txt",
         log:
             "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
