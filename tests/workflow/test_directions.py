@@ -109,7 +109,7 @@ def test_the_means_stand_beside_pairs_and_random_weights(project):
 def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
     """With the same errors and controls: a head is one more row of the same table."""
     base = project.folder / SITE
-    table = pd.read_parquet(base / "heads" / "coefficients.parquet")
+    table = pd.read_parquet(base / "heads" / "head_coefficients.parquet")
     assert set(table["part"]) == {"0", "1", "all", "above floor"}
     whole = table[table["part"] == "all"].set_index(["layer", "term"])
     study = base / "notebook"

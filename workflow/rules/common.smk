@@ -124,6 +124,17 @@ def for_covariates(name, pattern):
     return file
 
 
+def for_heads(name, pattern):
+    """Return the input of a file that covariates of the regression of heads need."""
+    regression, control = CONFIG.regression_of_heads(), CONFIG.controls.permutation
+    needed = CONFIG.files_of_tokens(regression) if regression else set()
+    if regression and control and control.within != "document":
+        needed = {*needed, "token_properties"}
+    if name not in needed:
+        return []
+    return pattern if name == "token_counts" else shards_of(pattern)
+
+
 def fitted_design(wildcards):
     """Return the design that a regression is fitted to: effects of tokens may be taken out."""
     effects = CONFIG.regressions[wildcards.regression].token_effects

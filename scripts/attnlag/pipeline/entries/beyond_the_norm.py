@@ -99,7 +99,7 @@ OUTPUTS = [
         when=with_heads,
     ),
     Output(
-        f"{HEADS_FOLDER}/coefficients.csv",
+        f"{HEADS_FOLDER}/head_coefficients.csv",
         "regressions of log norms of heads, with the terms of the first regression that suits "
         "them: a row per layer, part and term",
         {
