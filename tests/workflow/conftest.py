@@ -65,12 +65,24 @@ def results_and_inputs(finished_once: tuple[Project, str], tmp_path: Path) -> It
     shutil.rmtree(project.folder)
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """Link files that are large and that no test of a plan writes to; copy others."""
+    copy = os.link if source.endswith((".parquet", ".png", ".safetensors")) else shutil.copy2
+    copy(source, target)
+
+
 @pytest.fixture
 def to_plan(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
-    """Return a copy of the finished project to be changed, without what no plan reads."""
+    """Return a copy of the finished project of which plans are made, without what none reads."""
     project, _ = finished_once
     ignored = shutil.ignore_patterns("__pycache__", "logs")
-    shutil.copytree(project.folder, tmp_path / "project", symlinks=True, ignore=ignored)
+    shutil.copytree(
+        project.folder,
+        tmp_path / "project",
+        symlinks=True,
+        ignore=ignored,
+        copy_function=link_or_copy,
+    )
     yield Project(tmp_path / "project", json.loads(json.dumps(project.config)))
     shutil.rmtree(tmp_path / "project")
 

@@ -210,14 +210,11 @@ def test_levels_and_corrections_are_named():
     assert "not corrected" in texts_of(figure)
 
 
-def test_files_have_equal_bytes_and_stay_small(tmp_path):
+def test_files_stay_small(tmp_path):
     table = some(6, corpora=("prompts", "novels"), controls=["b"])
-    for name in ("a", "b"):
-        files.save(drawn(table), [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
-    for suffix in ("svg", "png"):
-        first = (tmp_path / f"a.{suffix}").read_bytes()
-        assert (tmp_path / f"b.{suffix}").read_bytes() == first
-        assert len(first) < 1_500_000
+    paths = [tmp_path / "a.svg", tmp_path / "a.png"]
+    files.save(drawn(table), paths)
+    assert all(path.stat().st_size < 1_500_000 for path in paths)
 
 
 def test_the_program_draws_one_site_and_regression(tmp_path):
