@@ -1,4 +1,4 @@
-"""Which sequences are computed together: runs of them, batches of like length."""
+"""Grouping of sequences that are computed together: runs, and batches of similar length."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,18 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-# Passes that run side by side on CPU, at most, each on a share of the batch's tokens. Together they
-# are faster than one on as many threads, whose parts wait for each other; and a pass on one thread
-# gives the same bytes however many run beside it.
+# Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
+# than one pass on as many threads, which wait for each other, and a pass on one thread gives the
+# same bytes however many others run in parallel.
 PASSES = 8
 
-# A batch holds no sequence shorter than this part of its longest: padding costs as much time as
-# tokens do, and a small batch is hardly slower per token than a large one.
+# Least length of a sequence relative to the longest in its batch: padding costs as much time as
+# tokens, and a small batch is hardly slower per token than a large one.
 LIKE_LENGTH = 0.9
 
 
 class Run(NamedTuple):
-    """Sequences that are computed together, in corpus order: their keys and their token ids."""
+    """Sequences that are computed together, in corpus order, with their keys and token ids."""
 
     documents: list[str]
     windows: list[int]
@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
 
 def stored_sequences(path: str | Path) -> Iterator[pa.RecordBatch]:
-    """Yield the sequences of a tokens file, as ``runs`` takes them."""
+    """Yield the sequences of a tokens file, for ``runs``."""
     file = pq.ParquetFile(path, pre_buffer=False)
     columns = ["document", "window", "input_ids"]
     yield from file.iter_batches(1000, columns=columns, use_threads=False)
@@ -65,11 +65,11 @@ def runs(batches: Iterable[pa.RecordBatch], tokens: int) -> Iterator[Run]:
 def batches(
     lengths: np.ndarray, batch_tokens: int, stretches: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield indices of sequences of like length whose padded batch holds ``batch_tokens`` at most.
+    """Yield indices of sequences of similar length with at most ``batch_tokens`` when padded.
 
-    Longest first, so that a batch too large for memory fails at once. A sequence longer than
-    the budget is a batch of its own. A batch holds sequences of one stretch only, if they are
-    given; see `Rotary`.
+    The longest sequences come first, so that a batch that is too large for memory fails at once. A
+    sequence longer than the budget is a batch by itself. If stretches are given, the sequences of
+    a batch share one; see `Rotary`.
     """
     order = np.argsort(-lengths, kind="stable")
     descending = lengths[order]
@@ -86,11 +86,11 @@ def batches(
 
 
 class Rotary:
-    """Rotary embeddings that depend on the longest sequence of a pass, or of those before it.
+    """Rotary embeddings that depend on the longest sequence of a pass, or of earlier passes.
 
-    LongRoPE has two embeddings: a pass takes the long one for all of its sequences as soon as one
-    is longer than the model's original length. Dynamic embeddings are stretched to the longest
-    sequence beyond that length, and stay so in the passes that follow.
+    LongRoPE has two embeddings: a pass uses the long one for all its sequences if one of them is
+    longer than the model's original length. Dynamic embeddings are stretched to the longest
+    sequence beyond that length and stay stretched in later passes.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Rotary:
         self.stretched: list[torch.nn.Module] = []
         self.limits: set[tuple[str, int]] = set()
         for module in model.modules():
-            # Where layers differ, by type of layer.
+            # If layers differ, there is one entry per type of layer.
             found = getattr(module, "rope_type", None)
             for layer_type, kind in found.items() if isinstance(found, dict) else [("", found)]:
                 if "dynamic" in str(kind):
@@ -121,14 +121,14 @@ class Rotary:
                     self.limits.add(("longrope", int(stated["original_max_position_embeddings"])))
 
     def stretches(self, lengths: np.ndarray) -> np.ndarray:
-        """Return a number for each length that grows with it: equal ones share an embedding."""
+        """Return the stretch of each length; sequences with equal stretches share an embedding."""
         kinds = np.zeros_like(lengths)
         for kind, limit in self.limits:
             kinds = kinds + np.where(lengths > limit, lengths if kind == "dynamic" else 1, 0)
         return kinds
 
     def reset(self) -> None:
-        """Undo what earlier passes left: the next one finds the model as it was loaded."""
+        """Restore the embeddings of the loaded model, undoing the stretching by earlier passes."""
         for module in self.stretched:
             for name, value in list(module.named_buffers(recurse=False)):
                 if name.endswith("original_inv_freq"):

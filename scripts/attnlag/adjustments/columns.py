@@ -6,10 +6,10 @@ from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 __all__ = ["KEYS", "KEY_FIELDS"]
 
-# Where a geometry file says what random pairs give: it is known after its schema is written.
+# Metadata key of a geometry file for random pairs, which are known after its schema is written.
 PAIRS_KEY = b"attnlag.random_pairs"
 
-# Where a file of attention to first tokens says how it was found, or why there is none.
+# Metadata key of a file of attention to first tokens for its method, or the reason for its absence.
 SINKS_KEY = b"attnlag.sinks"
 
 
@@ -31,9 +31,9 @@ def layers_in(schema: pa.Schema) -> list[str]:
 def schema(layers: int, width: int | None = None, stored: str = "float32") -> pa.Schema:
     """Return the schema of activations (vectors of ``width``) or of norms (no width).
 
-    ``position`` counts from 0 within the sequence that the model saw, a begin-of-sequence token
-    included. Vectors are float16 where they are stored so, else float32; none are missing, which
-    spares Parquet a note for each of their numbers.
+    ``position`` counts from 0 within the sequence that the model saw, including a begin-of-sequence
+    token. Vectors are float16 or float32. They are declared as not null, which saves Parquet a
+    level for each number.
     """
     if width is None:
         fields = [pa.field(layer_name(layer), pa.float32()) for layer in range(layers)]

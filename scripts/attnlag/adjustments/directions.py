@@ -20,7 +20,7 @@ QUANTITY = "cosine_previous_centred"
 # Distances in tokens at which adjustments are compared.
 DISTANCES = 16
 
-# Tokens of a shard that random pairs are made from, evenly spread.
+# Number of tokens of a shard, evenly spread, that random pairs are made from.
 PAIRED_TOKENS = 256
 
 
@@ -38,7 +38,7 @@ def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
 
 
 class VectorSums(NamedTuple):
-    """Sums of the vectors of each layer, over finite ones that are not of first tokens.
+    """Sums of the finite vectors of each layer, without first tokens.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class VectorSums(NamedTuple):
         return cls(np.zeros(layers, np.int64), np.zeros((layers, width)))
 
     def add(self, layer: int, vectors: np.ndarray, position: np.ndarray) -> None:
-        """Add the vectors of some tokens. First ones are attention sinks, and count for none."""
+        """Add the vectors of some tokens, except first tokens, which are attention sinks."""
         kept = (position > 0) & np.isfinite(vectors).all(axis=1)
         self.tokens[layer] += np.count_nonzero(kept)
         self.sums[layer] += vectors[kept].sum(axis=0, dtype=np.float64)
@@ -88,7 +88,7 @@ def read_means(paths: list[Path]) -> np.ndarray:
 
 
 def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return vectors less their mean at length one, float32; NaN where one has no direction."""
+    """Return centred vectors with length one, float32; NaN if a vector has no direction."""
     centred = vectors - mean.astype(np.float32)
     sizes = np.sqrt(np.einsum("ij,ij->i", centred, centred, dtype=np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -103,14 +103,14 @@ class Comparison:
     file : pyarrow.parquet.ParquetFile
         The adjustments.
     means : (layers, width) float array
-        The layers' mean vectors.
+        Mean vectors of the layers.
     drop_first : int
-        Tokens at the start of every sequence that are in no mean.
+        Number of tokens at the start of every sequence that are left out of means.
 
     Attributes
     ----------
     counts, totals : (layers, distances, documents) float arrays
-        Pairs of tokens at each distance, and the sum of their cosines, by document.
+        Number of pairs of tokens at each distance, and the sum of their cosines, by document.
     """
 
     def __init__(self, file: pq.ParquetFile, means: np.ndarray, drop_first: int):
@@ -127,7 +127,7 @@ class Comparison:
         self._sample = np.empty((len(means), len(self._paired), means.shape[1]), np.float32)
 
     def previous(self) -> Iterator[pa.Table]:
-        """Yield the cosine of each token with the one before, NaN of first ones, by row group."""
+        """Yield the cosine of each token with the previous one, by row group; NaN without one."""
         held = [np.empty((0, self.means.shape[1]), np.float32)] * len(self.means)
         first = 0
         for group in range(self.file.num_row_groups):
@@ -135,7 +135,7 @@ class Comparison:
             found = []
             for layer, name in enumerate(self.layers):
                 vectors = units(vectors_of(self.file, group, name), self.means[layer])
-                # The last tokens of the row group before are those before the first of this one.
+                # The last tokens of the previous row group precede the first token of this one.
                 joined = np.concatenate([held[layer], vectors])
                 found.append(self._of_layer(layer, joined, first, len(held[layer])))
                 held[layer] = joined[-DISTANCES:].copy()
@@ -145,17 +145,17 @@ class Comparison:
             ).cast(schema(len(self.layers)))
 
     def _of_layer(self, layer: int, joined: np.ndarray, first: int, held: int) -> np.ndarray:
-        """Return the cosines of a row group with the token before, and sum those at all distances.
+        """Return the cosines with the previous token in a row group, and sum all distances.
 
         Parameters
         ----------
         layer : int
         joined : (held + tokens, width) float32 array
-            Directions of tokens before the row group, and of its own.
+            Directions of the tokens before the row group, followed by its own.
         first : int
             Row of its first token in the file.
         held : int
-            Number of tokens before.
+            Number of tokens before the row group.
         """
         stop = first + len(joined) - held
         low, high = np.searchsorted(self._paired, [first, stop])
@@ -178,8 +178,8 @@ class Comparison:
     def by_distance(self) -> pa.Table:
         """Return sums over the documents of the shard, a row per layer and distance.
 
-        Documents never span shards: these sums add up over shards to what an error that is
-        clustered by document needs.
+        Documents never span shards, so these sums add up over shards, also for errors clustered by
+        document.
         """
         document = self._document[self._paired]
         apart = document[:, None] != document[None, :]

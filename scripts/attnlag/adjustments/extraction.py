@@ -1,4 +1,4 @@
-"""Forward passes over batches of sequences, and the adjustments that they give."""
+"""Forward passes over batches of sequences, and the resulting adjustments."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,26 +20,26 @@ from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
 from attnlag.model.hooks import STREAM
 
-# Bounds on what is in memory, in bytes and in batches: half of it is written while the other half
-# is computed. Sequences are sorted by length within a half: more of them would pad no less.
+# Bounds on the buffer, in bytes and in batches: half of it is written while the other half is
+# computed. Sequences are sorted by length within a half; more of them would not reduce padding.
 BUFFER_BYTES = 512 * 2**20
 BUFFER_BATCHES = 32
 
-# Bound on the vectors that are on their way from a GPU.
+# Bound on the bytes of vectors in transfer from a GPU.
 LANDING_BYTES = 256 * 2**20
 
 
 class AllSeen(Exception):
-    """Nothing that is left of a forward pass is asked for."""
+    """Everything that is needed from a forward pass has been computed."""
 
 
 class Landing:
-    """Values on their way to main memory: a GPU need not wait for each to have arrived.
+    """Values in transfer to main memory, so that a GPU need not wait for each of them.
 
     Parameters
     ----------
     rows : (tokens,) int array
-        Where the values of each token go.
+        Target rows of the tokens' values.
     """
 
     def __init__(self, rows: np.ndarray):
@@ -49,7 +49,7 @@ class Landing:
 
     def add(self, target: np.ndarray, values: torch.Tensor) -> None:
         """Send float32 values, (tokens,) or (tokens, width), to rows of an array."""
-        # From a GPU, this is memory that it writes to by itself.
+        # Pinned memory, which a GPU can write to asynchronously.
         landed = values.to("cpu", non_blocking=True)
         cuda = values.device.type == "cuda"
         sent = torch.cuda.current_stream(values.device).record_event() if cuda else None
@@ -58,21 +58,21 @@ class Landing:
         self.settle(LANDING_BYTES if cuda else 0)
 
     def settle(self, most: int = 0) -> None:
-        """Put in place what was sent first, until at most so many bytes are on their way."""
+        """Store the values sent first until at most ``most`` bytes are in transfer."""
         while self.bytes > most:
             target, landed, sent = self.coming.popleft()
             if sent is not None:
                 sent.synchronize()
-            # NumPy would keep the threads of other passes waiting.
+            # NumPy would block the threads of other passes.
             torch.from_numpy(target).index_copy_(0, self.rows, landed)
             self.bytes -= landed.nbytes
 
 
 class Adjustments:
-    """Runs a model over sequences and gives what its sublayers add to each token.
+    """Runs a model over sequences and returns the vectors that its sublayers add to each token.
 
-    One forward pass serves all sites. It also gives the L2 norm of what each block receives, the
-    residual stream, to measure the adjustments against.
+    One forward pass serves all sites. It also gives the L2 norm of the residual stream that each
+    block receives, for relative norms.
 
     Parameters
     ----------
@@ -81,47 +81,46 @@ class Adjustments:
     wanted : sequence of str
         Names of sites, from the catalogue.
     modules : mapping or None
-        The module paths that are declared; see ``architectures.locate``.
+        Declared module paths; see ``architectures.locate``.
     name : str
         The model's name in the configuration, for the messages.
     batch_tokens : int
-        Tokens in forward passes at a time, padding included.
+        Tokens in simultaneous forward passes, including padding.
     threads : int
-        Threads on CPU, for passes side by side.
+        Threads on CPU, for parallel passes.
     keep : {"vectors", "norms"}
-        What is given per token, layer and site: the vector, float32, or its L2 norm.
+        Result per token, layer and site: the vector (float32) or its L2 norm.
     fast : {"auto", "off", "fused", "packed"}
-        The fast path that the model is put on before the first forward pass, see
-        ``onednn.accelerate``. The model itself is changed.
+        The fast path to use from the first forward pass on, see ``onednn.accelerate``, which
+        changes the model itself.
     progress : callable
         Called with the number of tokens done after each forward pass.
     predictions : Predictions or None
-        The head of the model, where what it predicts is asked for too; every pass then runs to
-        its end.
+        The head of the model, if its predictions are requested; every pass then runs to its end.
     turns : bool
-        Whether the pass gives the geometry of the adjustments too; see ``geometry``.
+        Whether to measure the geometry of the adjustments too; see ``geometry``.
     by_head : bool
-        Whether it gives the norms of attention heads, where they are found; see ``heads``.
+        Whether to measure the norms of attention heads, if they are found; see ``heads``.
 
     Attributes
     ----------
     sample : geometry.PairSample or None
-        Given by the caller: keeps the vectors of some tokens, for random pairs of them.
+        Set by the caller; keeps the vectors of some tokens for random pairs.
     heads : list of LayerHeads
-        Those of each layer; empty if none are found, or not asked for.
+        The heads of each layer; empty if none are found or requested.
     heads_found : str
-        In words, how well they add up, or why there are none.
+        Error of their sum in words, or the reason why there are none.
     identity_error : float or None
-        From the proof of the sites, once it has been given.
+        Error from the proof of the sites, after the first batch.
     fast : {"off", "fused", "packed"}
-        Once the first pass has run, the fast path that was taken.
+        The fast path used, after the first pass.
     found : str
-        In words, what was found by trying in a model of an unknown type, and which layers have
-        another mixer than attention; empty if neither is so.
+        Layout found for a model of an unknown type, and layers with another mixer than attention,
+        in words; empty if neither applies.
     computed_by : str
-        The same in words.
+        Description of the fast path in words.
     tokens, cells : int
-        Tokens that were run through the model, and with the padding beside them.
+        Number of tokens run through the model, without and with padding.
     """
 
     def __init__(
@@ -166,7 +165,7 @@ class Adjustments:
         self.passes = 1
         self.rotary = Rotary(model)
         self.proofs = proofs.Proofs(model, self.blocks, name, self._run)
-        # Passes side by side would change these embeddings under each other.
+        # Parallel passes would change these embeddings concurrently.
         if next(model.parameters()).device.type == "cpu" and not self.rotary.limits:
             self.pass_tokens = max(1, batch_tokens // PASSES)
             self.passes = min(threads, PASSES)
@@ -178,20 +177,20 @@ class Adjustments:
         self.progress = progress
         self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
         self.identity_error: float | None = None
-        # Two, that take turns.
+        # Two halves of the buffer are used in turn.
         self._buffers: deque[dict[str, list[np.ndarray]]] = deque([{}, {}])
 
     @property
     def run_tokens(self) -> int:
-        """Tokens whose vectors fill half of the buffer.
+        """Number of tokens whose vectors fill half of the buffer.
 
-        Also where only norms are kept: in the same batches they are the same to the last bit.
+        It is the same if only norms are kept, because equal batches give equal bits.
         """
         row_bytes = 4 * len(self.wanted) * len(self.blocks) * self.width
         return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
 
     def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
-        """Return what the sublayers add to each token of some sequences.
+        """Return the vectors or norms that the sublayers add to each token of some sequences.
 
         Parameters
         ----------
@@ -201,17 +200,17 @@ class Adjustments:
         Returns
         -------
         layers : dict of str to list of float32 arrays
-            For each site an array per layer, (tokens, width) or (tokens,), and for ``STREAM``
-            one of norms, (tokens,), and for ``geometry.rows_of(site)`` one of its quantities; for
-            ``PREDICTIONS``, where there are any, one of each of their columns; rows in the order
-            of the sequences and their tokens. The next call but one overwrites them.
+            One array per layer for each site, (tokens, width) or (tokens,), for ``STREAM`` (norms)
+            and for ``geometry.rows_of(site)`` (quantities), and one per column for
+            ``PREDICTIONS``, if requested. Rows are in the order of the sequences and their tokens.
+            The arrays are overwritten by the call after next.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
         layers = self._room(int(starts[-1]))
         groups = list(batches(lengths, self.pass_tokens, self.rotary.stretches(lengths)))
         alone = {int(group[0]) for group in groups if len(group) == 1}
-        # A sequence may be longer than the share of a pass; all together hold to the budget.
+        # A sequence may exceed the share of a pass, but all passes together stay in the budget.
         widest = max((len(group) * int(lengths[group].max()) for group in groups), default=1)
         side_by_side = max(1, min(self.passes, len(groups), self.batch_tokens // widest))
 
@@ -229,7 +228,7 @@ class Adjustments:
 
         first = self.identity_error is None and bool(groups)
         if first:
-            # The proof, alone.
+            # The first batch, which proves the sites, runs alone.
             done(forward(groups.pop(0)))
         with ThreadPoolExecutor(side_by_side) as pool:
             running = [pool.submit(forward, batch) for batch in groups]
@@ -243,7 +242,7 @@ class Adjustments:
             by_length = np.argsort(-lengths, kind="stable")
             picked = dict.fromkeys(int(by_length[i]) for i in (0, len(lengths) // 2, -1))
             for index in picked:
-                # What had a pass to itself has it again only where passes may leave something.
+                # A batch of one sequence is repeated only if earlier passes may affect it.
                 if index not in alone or self.rotary.limits:
                     rows = slice(int(starts[index]), int(starts[index + 1]))
                     beside = {
@@ -253,7 +252,7 @@ class Adjustments:
         return layers
 
     def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
-        """Return arrays of so many rows, by site and layer, of the buffer whose turn it is."""
+        """Return arrays with the given number of rows, by site and layer, from the next buffer."""
         self._buffers.rotate(1)
         held = self._buffers[0]
         if not held or len(held[self.wanted[0]][0]) < rows:
@@ -281,21 +280,21 @@ class Adjustments:
         *,
         sites_only: bool = False,
     ) -> None:
-        """Run one batch; put what is added to token ``i`` into ``layers[site][.][rows[i]]``.
+        """Run one batch and store the adjustment of token ``i`` in ``layers[site][.][rows[i]]``.
 
-        With ``sites_only``, what is not of a site is left out.
+        With ``sites_only``, only sites are stored.
 
-        The first batch runs to its end and proves the sites: each is seen once in a pass. Later
-        ones stop when all of them have been seen.
+        The first batch runs to its end and proves the sites, each of which must occur once per
+        pass. Later passes stop when all sites have occurred.
 
-        Padding is on the right, where no token sees it: the model is told of none, and may take
-        the faster way of attention without a mask.
+        Padding is on the right, where no token can attend to it. The model gets no mask, which
+        permits faster implementations of attention.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         real = np.arange(lengths.max())[None, :] < lengths[:, None]
         padded = np.zeros(real.shape, np.int64)
         padded[real] = np.concatenate(sequences)
-        # Of a model on several devices, where it begins.
+        # The device where the model begins, if it is on several.
         device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
         ids, mask = torch.from_numpy(padded), torch.from_numpy(real)
         if device.type == "cuda":
@@ -369,14 +368,14 @@ class Adjustments:
         landing.settle()
 
     def _alone(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Return what is kept of each site for a sequence in a pass of its own."""
+        """Return the kept values of each site for a sequence in a separate pass."""
         shape = (len(sequence), self.width) if self.keep == "vectors" else (len(sequence),)
         found = {site: [np.empty(shape, np.float32) for _ in self.blocks] for site in self.wanted}
         self._forward([sequence], np.arange(len(sequence)), found, sites_only=True)
         return found
 
     def _begin(self, ids: torch.Tensor) -> None:
-        """Prove on the first tokens of a sequence what short passes can; take the fast path."""
+        """Run the proofs that need short passes on the first tokens, and choose the fast path."""
         self.rotary.reset()
         found = self.proofs.short_pass(ids, self.heads, self.predictions)
         self.proofs.no_token_sees_later_ones(ids, found)
@@ -398,7 +397,7 @@ class Adjustments:
         columns: list[np.ndarray],
         landing: Landing,
     ) -> None:
-        """Send what is predicted at the tokens of a batch to the rows of its columns."""
+        """Send the predictions at the tokens of a batch to the rows of their columns."""
         assert self.predictions is not None
         hidden = self.predictions.hidden(output)
         found = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
@@ -406,19 +405,19 @@ class Adjustments:
             landing.add(column, values)
 
     def _run(self, ids: torch.Tensor) -> Any:
-        """Run the model over a batch, all of whose cells count as tokens."""
+        """Run the model over a batch, treating padding as tokens."""
         self.rotary.reset()
         return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
     def _kept(self, added: torch.Tensor) -> torch.Tensor:
-        """Return what is kept of the vectors that a sublayer adds."""
+        """Return the vectors that a sublayer adds, or their norms."""
         return added.float() if self.keep == "vectors" else norms_of(added)
 
 
 def norms_of(vectors: torch.Tensor) -> torch.Tensor:
     """Return the L2 norm of each vector, accumulated in float64, as float32."""
     if vectors.device.type == "cpu":
-        # As the norms of stored vectors are taken: equal to the last bit.
+        # Computed like the norms of stored vectors, with equal bits.
         return torch.from_numpy(l2_norms(vectors.float().numpy()))
     return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
 
@@ -428,7 +427,7 @@ def write_runs(
     adjustments: Adjustments,
     write: Callable[[Run, dict[str, list[np.ndarray]]], object],
 ) -> None:
-    """Call ``write(run, layers)`` for the runs of a tokens file, in order, from a thread.
+    """Call ``write(run, layers)`` in a thread for the runs of a tokens file, in order.
 
     The last run is written while the next one is computed.
     """

@@ -1,7 +1,7 @@
-"""Directions of adjustments: relative to the stream and to the adjustment of the token before.
+"""Directions of adjustments relative to the stream and to the previous token's adjustment.
 
-All numbers are computed in the forward pass, from products of two vectors. For an adjustment ``a``
-to a stream ``x``, the input of the block::
+All quantities are computed in the forward pass from products of two vectors. For an adjustment
+``a`` to the stream ``x``, the input of the block::
 
     parallel        <a, x> / |x|
     orthogonal      |a - parallel x / |x||
@@ -9,8 +9,8 @@ to a stream ``x``, the input of the block::
     angle           the angle between x and x + a
     cosine_previous <a, b> / (|a| |b|), b the adjustment to the token before
 
-The control of their means is random pairs: the adjustment to a token and the stream, or the
-adjustment, of a token in another document.
+Random pairs are the control of their means: the adjustment of a token, and the stream or the
+adjustment of a token in another document.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ import torch
 from attnlag.adjustments.columns import KEY_FIELDS, PAIRS_KEY, layer_name
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE
 
-# Tokens of a shard that random pairs are made from, each of another sequence.
+# Number of tokens of a shard, each from another sequence, that random pairs are made from.
 PAIRED_TOKENS = 128
 
 
@@ -46,10 +46,10 @@ def columns_of(layers: Iterable[np.ndarray]) -> list[np.ndarray]:
 
 
 def dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return the product of each row of one with that of the other, (tokens,) float64.
+    """Return the inner products of the rows of two arrays, (tokens,) float64.
 
-    Of float32 it is summed in float32, block by block: to 2e-8 of |a| |b|, and in a seventh of the
-    time.
+    float32 input is summed in float32, block by block, with an error of 2e-8 |a| |b| in a seventh
+    of the time.
     """
     if a.device.type == "cpu":
         return torch.from_numpy(np.vecdot(a.numpy(), b.numpy())).double()
@@ -57,7 +57,7 @@ def dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 class Turn(NamedTuple):
-    """What adding ``a`` does to ``x``; see the module."""
+    """Growth and turn of ``x`` when ``a`` is added; see the module."""
 
     parallel: torch.Tensor
     orthogonal: torch.Tensor
@@ -75,7 +75,7 @@ def turn(aa: torch.Tensor, ax: torch.Tensor, xx: torch.Tensor) -> Turn:
 
 
 def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
-    """Return the cosine from the products <a, b>, <a, a> and <b, b>; NaN of a zero vector."""
+    """Return the cosine from the products <a, b>, <a, a> and <b, b>; NaN for a zero vector."""
     return ab / (aa * bb).sqrt()
 
 
@@ -85,9 +85,9 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
     Parameters
     ----------
     added, stream : (tokens, width) tensors
-        The adjustments, and what the block receives; sequences follow each other.
+        The adjustments and the input of the block, sequence after sequence.
     starts : (sequences,) int tensor
-        Rows of first tokens, which have no token before: their cosine is NaN.
+        Rows of first tokens, whose cosine with the previous token is NaN.
     """
     a, x = (
         values if values.dtype == torch.float64 else values.float() for values in (added, stream)
@@ -101,11 +101,11 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
 
 
 class PairSample:
-    """Vectors of some tokens of a shard, for what random pairs of tokens give.
+    """Vectors of some tokens of a shard, for random pairs of tokens.
 
-    One token of each of at most ``PAIRED_TOKENS`` sequences, evenly spread over the shard; which
-    one of a sequence depends on the names of its document and window alone. No first token is
-    taken: it is an attention sink.
+    The sample has one token of each of at most ``PAIRED_TOKENS`` sequences, evenly spread over the
+    shard. The choice within a sequence depends only on the names of its document and window. First
+    tokens are excluded, because they are attention sinks.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class PairSample:
     def begin(
         self, documents: Sequence[str], windows: Sequence[int], lengths: Sequence[int]
     ) -> None:
-        """Choose tokens among the sequences that are computed next, the following of the shard."""
+        """Choose tokens from the next sequences of the shard."""
         rows, first, taken = [], 0, len(self.documents)
         for document, window, length in zip(documents, windows, lengths, strict=True):
             if self._seen in self._chosen and length > 1:
@@ -144,7 +144,7 @@ class PairSample:
         self._slots = np.arange(taken, taken + len(rows))
 
     def among(self, rows: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Return the places of chosen tokens among the rows of a batch, and their own numbers."""
+        """Return the rows of chosen tokens in a batch, and their indices in the sample."""
         _, places, chosen = np.intersect1d(rows, self._rows, return_indices=True)
         return torch.from_numpy(places), self._slots[chosen]
 
@@ -161,9 +161,9 @@ class PairSample:
         Returns
         -------
         means : dict
-            ``pairs``, their number, and for each of ``OF_A_PASS`` and ``RELATIVE`` a number per
-            layer: of the adjustment to one token and the stream, or the adjustment, of another.
-            None where there is no pair with a finite number.
+            ``pairs``, their number, and for each of ``OF_A_PASS`` and ``RELATIVE`` a mean per
+            layer, for the adjustment of one token and the stream or the adjustment of another;
+            None if no pair has a finite value.
         """
         codes = np.unique(self.documents, return_inverse=True)[1]
         apart = torch.from_numpy(codes[:, None] != codes[None, :])
@@ -185,5 +185,5 @@ class PairSample:
 
 
 def metadata(pairs: dict[str, Any]) -> dict[bytes, bytes]:
-    """Return what random pairs give as the metadata of a geometry file."""
+    """Return the means over random pairs as metadata of a geometry file."""
     return {PAIRS_KEY: json.dumps(pairs).encode()}

@@ -17,9 +17,9 @@ from attnlag.storage import tables
 
 
 class Sums(NamedTuple):
-    """Sums over tokens, by document: n_g and S_g are the number and the sum of a document.
+    """Sums over tokens, where n_g and S_g are the count and the sum over a document g.
 
-    They add up over documents, and over shards, since documents never span these.
+    They add up over documents and shards, because documents never span shards.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Sums(NamedTuple):
 
     @classmethod
     def of(cls, values: np.ndarray, document: np.ndarray) -> "Sums":
-        """Return the sums of finite values, given which document each is of, from 0."""
+        """Return the sums of finite values, given the document of each, numbered from 0."""
         known = np.isfinite(values)
         n = np.bincount(document[known]).astype(float)
         total = np.bincount(document[known], values[known])
@@ -52,11 +52,11 @@ class Sums(NamedTuple):
         return Sums._make(mine + more for mine, more in zip(self, other, strict=True))
 
     def mean(self) -> float:
-        """Return the mean over tokens; NaN of none."""
+        """Return the mean over tokens; NaN without tokens."""
         return self.total / self.tokens if self.tokens else np.nan
 
     def std_error(self) -> float:
-        """Return the standard error of the mean, clustered by document (CRV1); NaN of one."""
+        """Return the standard error of the mean, clustered by document (CRV1); NaN for one."""
         if self.documents < 2:
             return np.nan
         mean, factor = self.mean(), self.documents / (self.documents - 1)
@@ -93,7 +93,7 @@ def sums_of_shard(geometry: Path, stream: Path, drop_first: int) -> dict[tuple[i
             for quantity in OF_A_PASS:
                 values = column(geometry, f"{name}.{quantity}")
                 if OUTCOMES[quantity].first_position:
-                    # The token before is left out, too.
+                    # The previous token is left out too.
                     values[position == drop_first] = np.nan
                 found[layer, quantity] = Sums.of(values, document)
                 if f"{quantity}_relative" in RELATIVE:
@@ -104,7 +104,7 @@ def sums_of_shard(geometry: Path, stream: Path, drop_first: int) -> dict[tuple[i
 
 
 def over_shards(found: Sequence[dict[tuple[int, str], Sums]]) -> dict[tuple[int, str], Sums]:
-    """Return the sums of all shards together."""
+    """Return the sums over all shards."""
     together = dict(found[0])
     for more in found[1:]:
         together = {key: sums.plus(more[key]) for key, sums in together.items()}
@@ -112,7 +112,7 @@ def over_shards(found: Sequence[dict[tuple[int, str], Sums]]) -> dict[tuple[int,
 
 
 def random_pairs(paths: Sequence[Path]) -> dict[tuple[int, str], float]:
-    """Return what random pairs give of each quantity and layer, over all shards."""
+    """Return the mean over random pairs of each quantity and layer, over all shards."""
     weights: dict[tuple[int, str], float] = {}
     totals: dict[tuple[int, str], float] = {}
     for path in paths:
@@ -151,7 +151,7 @@ def table(
     random : dict or None
         Sums with random weights, without centred cosines.
     distances, random_distances : pandas.DataFrame or None
-        From `by_distance`, of centred cosines with the trained and with random weights.
+        From `by_distance`, for centred cosines with trained and with random weights.
     alpha : float
         Intervals cover 1 - ``alpha``, by Student's t with a degree of freedom less than documents.
     """

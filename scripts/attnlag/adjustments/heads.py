@@ -1,11 +1,11 @@
-"""The part of each attention head in the adjustment, without its vector being built.
+"""Norms of the parts of the adjustment from each attention head, without forming their vectors.
 
-An attention sublayer adds a = c (Σ_h z_h W_h + b) g: z_h is what head h has gathered, W_h its rows
-of the output projection, and b the projection's bias. Where the model normalises what it adds, g is
-the gain of the norm and c a number of the token, the inverse of the root mean square; frozen at its
-value, the norm is linear. Else g is 1, and c what the block multiplies by. The vector of a head is
-a_h = c z_h W_h g. With W_h g = R_h'Q_h, where the rows of Q_h are orthonormal, its norm is
-|c| |z_h R_h'|, as its square is c² z_h (W_h g)(W_h g)' z_h'.
+An attention sublayer adds a = c (Σ_h z_h W_h + b) g, where z_h is the output of head h before the
+projection, W_h are its rows of the output projection, and b is the projection's bias. If the model
+normalises the output, g is the gain of the normalisation and c, the inverse root mean square, is a
+number per token; with c frozen, the normalisation is linear. Otherwise g is 1, and c is the factor
+of the block. The vector of a head is a_h = c z_h W_h g. With W_h g = R_h'Q_h, where the rows of Q_h
+are orthonormal, its norm is |c| |z_h R_h'|, because its square is c² z_h (W_h g)(W_h g)' z_h'.
 """
 
 import threading
@@ -20,19 +20,19 @@ from transformers.pytorch_utils import Conv1D
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 
-# Under this name a pass gives the norms of heads.
+# Name under which a pass gives the norms of heads.
 ROWS = "attention: heads"
 
-# Where a file of heads says how well they add up, or why there are none.
+# Metadata key of a file of heads for the error of their sum, or the reason for their absence.
 FOUND_KEY = b"attnlag.heads"
 
-# What mixes the tokens of a block, and its output projection, where it has one of these names.
+# Known names of the token mixer of a block, and of its output projection.
 MIXERS = ("self_attn", "attn", "attention", "self_attention")
 PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj")
 
 
 class NoHeads(Exception):
-    """The heads of a model are not found, or fail their proof; says why."""
+    """The heads of a model are not found or fail their proof; the message says why."""
 
 
 @dataclass
@@ -49,11 +49,11 @@ class LayerHeads:
         W, float64.
     bias : (width,) tensor
     gain : (width,) tensor or None
-        g, up to a factor, where what is added is normalised.
+        g, up to a factor, if the output is normalised.
     roots : (heads, inputs / heads, rank) float32 tensor
         R_h', transposed.
     scale : float
-        c, where nothing is normalised.
+        c, if nothing is normalised.
     """
 
     projection: torch.nn.Module
@@ -65,7 +65,7 @@ class LayerHeads:
     scale: float
 
     def factor(self, projected: torch.Tensor, added: torch.Tensor) -> torch.Tensor | float:
-        """Return c of each token, given what the projection gave and what is added."""
+        """Return c of each token, given the output of the projection and the adjustment."""
         if self.gain is None:
             return self.scale
         before = projected.double() * self.gain.to(projected.device)
@@ -83,7 +83,7 @@ class LayerHeads:
         return norms * abs(factor)
 
     def vectors(self, z: torch.Tensor, factor: torch.Tensor | float) -> torch.Tensor:
-        """Return the vectors of all heads, (tokens, heads + 1, width) float64; last the bias's."""
+        """Return the vectors of all heads and the bias, (tokens, heads + 1, width) float64."""
         weights = self.weights.view(self.count, -1, self.weights.shape[1])
         by_head = z.double().cpu().view(len(z), self.count, -1)
         vectors = torch.einsum("thi,hiw->thw", by_head, weights)
@@ -107,7 +107,7 @@ def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
     Raises
     ------
     NoHeads
-        If a block has no output projection of a known name, or one that heads do not divide.
+        If a block has no output projection with a known name, or heads do not divide it.
     """
     count = getattr(config, "num_attention_heads", None)
     if not isinstance(count, int):
@@ -120,7 +120,7 @@ def _of_block(layer: int, block: BlockModules, count: int) -> LayerHeads:
         raise NoHeads(f"layer {layer} has {block.kind} in place of attention")
     projection, gain = _projection(block.attention), None
     if projection is None:
-        # What is added comes from a norm: its gain is what it makes of a vector of ones.
+        # The adjustment is the output of a normalisation, whose gain is its output for ones.
         projection = next(filter(None, map(_projection, _submodules(block.block, MIXERS))), None)
         if projection is None:
             raise NoHeads(f"layer {layer} has no output projection of a known name")
@@ -135,7 +135,7 @@ def _of_block(layer: int, block: BlockModules, count: int) -> LayerHeads:
     bias = torch.zeros(weights.shape[1]) if bias is None else bias.detach()
     weighted = weights if gain is None else weights * gain
     by_head = weighted.view(count, -1, weights.shape[1])
-    # R of the transposed: |z W| = |Q R z'| = |R z'|.
+    # The QR decomposition of the transpose gives |z W| = |Q R z'| = |R z'|.
     roots = torch.linalg.qr(by_head.transpose(1, 2), mode="r").R.transpose(1, 2)
     scale = 1.0 if block.scale is None else block.scale
     return LayerHeads(
@@ -144,7 +144,7 @@ def _of_block(layer: int, block: BlockModules, count: int) -> LayerHeads:
 
 
 def _submodules(module: torch.nn.Module, paths: Sequence[str]) -> Iterator[torch.nn.Module]:
-    """Yield the modules below one that are there, of some paths."""
+    """Yield the modules that exist at the given paths below a module."""
     for path in paths:
         try:
             yield module.get_submodule(path)
@@ -153,7 +153,7 @@ def _submodules(module: torch.nn.Module, paths: Sequence[str]) -> Iterator[torch
 
 
 def _projection(module: torch.nn.Module) -> torch.nn.Module | None:
-    """Return the output projection of an attention module, perhaps the module itself."""
+    """Return the output projection of an attention module, which may be the module itself."""
     for candidate in (module, *_submodules(module, PROJECTIONS)):
         if isinstance(candidate, torch.nn.Linear | Conv1D):
             return candidate
@@ -161,7 +161,7 @@ def _projection(module: torch.nn.Module) -> torch.nn.Module | None:
 
 
 def _matrix(projection: torch.nn.Module) -> torch.Tensor:
-    """Return the matrix that rows are multiplied by, (inputs, width) float64 on the CPU."""
+    """Return the matrix that inputs are multiplied by, (inputs, width) float64 on the CPU."""
     weight = projection.weight.detach().double().cpu()  # type: ignore[operator,union-attr]
     return weight if isinstance(projection, Conv1D) else weight.T.contiguous()
 
@@ -171,7 +171,7 @@ Seen = dict[int, tuple[torch.Tensor, torch.Tensor | None]]
 
 @contextmanager
 def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
-    """Yield what the projections get and, where it is normalised, give in a pass of this thread.
+    """Yield the inputs of projections and, if normalised, their outputs in a pass of this thread.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
     Yields
     ------
     seen : dict of int to pair of tensors
-        By layer, each (tokens, inputs or width), for as long as nobody takes it out.
+        By layer, each (tokens, inputs or width), until the entry is removed.
     """
     real_tokens, thread = hooks.selector(mask), threading.get_ident()
     seen: Seen = {}
@@ -196,11 +196,11 @@ def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
         return hook
 
     with ExitStack() as handles:
-        # Two hooks that are registered at once may get the same number, and one be lost.
+        # Two hooks registered concurrently may get the same id, and one would be lost.
         with hooks.REGISTERING:
             for number, layer in enumerate(layers):
                 hook = hook_of(number, layer.gain is not None)
-                # Before those of the part itself, which may be this module.
+                # This hook must run before those of the part, which may be this module.
                 handle = layer.projection.register_forward_hook(hook, prepend=True)
                 handles.callback(handle.remove)
         yield seen
@@ -209,7 +209,7 @@ def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
 def norms_of(
     layer: LayerHeads, seen: tuple[torch.Tensor, torch.Tensor | None], added: torch.Tensor
 ) -> torch.Tensor:
-    """Return the norms of a layer's heads, (tokens, heads), given what was seen and is added."""
+    """Return the norms of a layer's heads, (tokens, heads), given observations and adjustments."""
     z, projected = seen
     factor = layer.scale if projected is None else layer.factor(projected, added)
     return layer.norms(z, factor)
@@ -220,7 +220,7 @@ def prove(
     found: Sequence[tuple[tuple[torch.Tensor, torch.Tensor | None], torch.Tensor]],
     bound: float,
 ) -> float:
-    """Return the largest error of the heads of some tokens; refuse what they do not add up to.
+    """Return the largest error of the sum of heads; raise NoHeads if it exceeds the bound.
 
     Parameters
     ----------
@@ -228,8 +228,8 @@ def prove(
     found : sequence of pairs
         The vectors at the projection of each layer, and the vectors that the layer adds.
     bound : float
-        On |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and on the
-        norms of heads against those of their vectors.
+        Bound on |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and on
+        the differences between the norms of heads and those of their vectors.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The rows of the files that an extraction writes, and how Parquet stores them."""
+"""The rows of the files of an extraction, and their storage in Parquet."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from attnlag.adjustments.batches import Run
 from attnlag.errors import UserError
 from attnlag.storage import tables
 
-# Bytes on disk of a number of a vector, at most: random digits do not compress.
+# Largest number of bytes on disk per element of a vector; random digits do not compress.
 STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -22,7 +22,7 @@ def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) ->
     run : Run
         The sequences and their keys.
     layers : list of float32 arrays
-        Those of one site, from ``Adjustments.of``.
+        Arrays of one site, from ``Adjustments.of``.
     schema : pyarrow.Schema
         From ``columns.schema``.
     stored : str
@@ -57,9 +57,9 @@ def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) ->
 
 
 def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
-    """Return how Parquet is to store the rows of ``table``; see benchmarks/storage.py.
+    """Return the Parquet options for the rows of ``table``; see benchmarks/storage.py.
 
-    Vectors of float32 are hardly smaller when compressed, and slower to read.
+    Compression hardly reduces float32 vectors and slows down reading.
     """
     options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
     if not any(pa.types.is_fixed_size_list(field.type) for field in schema):
@@ -70,10 +70,10 @@ def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
 
 
 def rounded(values: np.ndarray, stored: str) -> np.ndarray:
-    """Return float32 values as they are stored.
+    """Return float32 values rounded to the stored precision.
 
-    That is as they are, as float16, or, there being no such type in Parquet, as float32 with
-    the digits of bfloat16: the rest are zeros, which compress to nothing.
+    Parquet has no bfloat16; such values are stored as float32 with zeros in the other digits,
+    which compress to nothing.
     """
     if stored == "float16":
         with np.errstate(over="ignore"):

@@ -11,8 +11,8 @@ from attnlag.adjustments import columns, directions
 from attnlag.adjustments.outcomes import Outcome
 from attnlag.storage import tables
 
-# Rows whose copies in float64 are in memory at a time: those of whole batches would leave the
-# processor's cache, and cost more than the sums do.
+# Number of rows converted to float64 at a time; whole batches would not fit in the processor's
+# cache, and converting them would take longer than the sums.
 PIECE = 64
 
 
@@ -35,21 +35,21 @@ def l2_norms(vectors: np.ndarray) -> np.ndarray:
 
 
 def log_norms(norms: np.ndarray) -> np.ndarray:
-    """Return natural logarithms, float64; NaN where a norm is zero or not finite."""
+    """Return natural logarithms, float64; NaN if a norm is zero or not finite."""
     norms = norms.astype(np.float64)
     usable = np.isfinite(norms) & (norms > 0)
     return np.log(norms, out=np.full_like(norms, np.nan), where=usable)
 
 
 def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
-    """Return norms over those of the stream, float64; NaN where the stream's gives no ratio."""
+    """Return norms divided by those of the stream, float64; NaN if the ratio is undefined."""
     usable = np.isfinite(stream) & (stream > 0)
     ratios = np.full(len(norms), np.nan)
     return np.divide(norms, stream, out=ratios, where=usable, dtype=np.float64)
 
 
 def regressed(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
-    """Return what is regressed of an outcome's numbers, float64; NaN where there is none."""
+    """Return the regressed values of an outcome (perhaps logs), float64; NaN if undefined."""
     if outcome.logarithm:
         return log_norms(numbers)
     numbers = numbers.astype(np.float64)
@@ -65,13 +65,12 @@ def in_batches(
     ----------
     outcome : Outcome
     path : Path
-        The file that has them; of relative norms, the norms of adjustments.
+        File of the outcome; for relative norms, the norms of adjustments.
     stream : Path or None
-        Norms of the stream that the same blocks receive at the same tokens. Relative norms are
-        divided by them; other outcomes have no number at tokens where the stream gives no ratio.
-        None: numbers as they are.
+        Norms of the stream at the same tokens and blocks. Relative norms are divided by them;
+        other outcomes are NaN at tokens where that ratio is undefined. None for the numbers alone.
     rows : int
-        Rows of a batch, at most.
+        Largest number of rows of a batch.
     progress : str
         Name on the progress bar.
     """
@@ -84,7 +83,7 @@ def in_batches(
     others = tables.batches(stream, rows, f"{progress}: stream", list(names))
     waiting = pa.table({name: pa.array([], pa.float32()) for name in names})
     for batch in batches:
-        # The two files may be cut into batches at different rows.
+        # The batches of the two files may have different bounds.
         while len(waiting) < len(batch):
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(others)])])
         for name in names:
@@ -103,7 +102,7 @@ def norms_of_row_group(
 ) -> pa.Table:
     """Return the norms of one row group of an activations file, keys first.
 
-    One column is in memory at a time. With ``sums``, its vectors are added to them.
+    One column is in memory at a time. If ``sums`` are given, the vectors are added to them.
     """
     layers = columns.layers_in(file.schema_arrow)
     rows = file.read_row_group(group, columns=columns.KEYS)

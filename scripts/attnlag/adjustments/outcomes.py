@@ -1,7 +1,7 @@
 """Catalogue of outcomes: the quantities that a regression can have as its outcome.
 
 Sizes are regressed as logarithms. Quantities that may be negative, and angles and cosines, which
-are bounded, are regressed as they are. The workflow reads this module when it starts.
+are bounded, are regressed without a transformation. The workflow imports this module at its start.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """A number of each token and layer.
+    """A quantity of each token and layer.
 
     Attributes
     ----------
     name : str
         Name in the configuration and in the columns of its file.
     label : str
-        What is regressed, in words.
+        Name of the regressed quantity.
     unit : str
         Unit of the coefficients of lags.
     meaning : str
@@ -27,7 +27,7 @@ class Outcome:
     logarithm : bool
         Whether its natural logarithm is regressed.
     first_position : int
-        Position of the first token that has one: 1 where the token before is needed.
+        Position of the first token with a value: 1 if the previous token is needed.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Outcome:
     first_position: int = 0
 
     def columns(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the column of each layer among those of a file that has this outcome."""
+        """Return the column of each layer in a file of this outcome."""
         suffix = "" if self.folder == "norms" else f".{self.name}"
         return {
             name.removesuffix(suffix): name
@@ -113,13 +113,13 @@ OUTCOMES = {
     )
 }
 
-# What a pass measures of directions, in the order of its columns.
+# Quantities of directions that a pass measures, in the order of its columns.
 OF_A_PASS = tuple(name for name, outcome in OUTCOMES.items() if outcome.folder == "geometry")
 
-# Only means and random pairs have the parts as multiples of the stream's norm.
+# Only means and random pairs include the parts as multiples of the stream's norm.
 RELATIVE = ("parallel_relative", "orthogonal_relative")
 
-# Only means have the log of the norm of the next block's input over that of this one's.
+# Only means include the log ratio of the norms of the next block's input and this block's.
 STREAM_GROWTH = "stream_log_growth"
 
 
@@ -129,5 +129,5 @@ def of_logs() -> str:
 
 
 def in_words() -> str:
-    """Return the outcomes and what they mean, in one line of Markdown."""
+    """Return the outcomes with their meanings, as one line of Markdown."""
     return "; ".join(f"`{outcome.name}`, {outcome.meaning}" for outcome in OUTCOMES.values())

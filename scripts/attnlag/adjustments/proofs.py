@@ -1,12 +1,13 @@
-"""What a model must show before its numbers count.
+"""Proofs that a model must pass before its numbers are stored.
 
 A run begins with these proofs, in this order:
 
-1. Two short passes, alike up to their middle: no token sees those after it. The first of them also
-   shows that attention heads add up to the adjustment and that the head of the model gives its
-   predictions, and it is what fast paths are compared with.
-2. The first batch: the parts of every block add up to its output.
-3. Sequences of the first buffer, each alone: what is computed beside one changes nothing.
+1. Two short passes with the same first half show that no token sees later tokens. The first pass
+   also shows that attention heads add up to the adjustment and that the head of the model gives
+   its predictions, and fast paths are compared with it.
+2. The first batch shows that the parts of every block add up to its output.
+3. Sequences of the first buffer, each run alone, show that other sequences in a batch have no
+   influence.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,32 +25,32 @@ from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn
 from attnlag.model.architectures import BlockModules
 
-# Tokens of a short pass.
+# Number of tokens of a short pass.
 TOKENS = 64
 
-# What a token's adjustment may change by, relative to its size, when the tokens after it are
-# exchanged. A decoder whose products have the same shape in both passes changes by nothing; where
-# experts get other numbers of tokens, by rounding.
+# Largest relative change of a token's adjustment when later tokens are replaced. It is zero for a
+# decoder whose products have the same shapes in both passes, and at rounding level if experts get
+# other numbers of tokens.
 LEAK = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
-# What 99 of 100 adjustments may differ by between a sequence alone and in its batch; half of them
-# hold to the bound of the proof. Rounding differs with the shape of a batch, and may lead single
-# tokens to other experts.
+# Bound on the 99th percentile of differences between a sequence alone and in its batch; the median
+# must be within the bound of the proof. Rounding depends on the shape of a batch and may route
+# single tokens to other experts.
 COMPANY = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
 
 
 class ShortPass(NamedTuple):
-    """What one pass over the beginning of a sequence gives to the proofs.
+    """Results of one pass over the beginning of a sequence.
 
     Attributes
     ----------
     vectors : list of (tokens, width) tensors
-        What both parts of every layer add, float32 on the CPU.
+        Vectors added by both parts of every layer, float32 on the CPU.
     at_heads : list of pairs
-        What the output projection of each layer got and gave, None where it was not called, and
-        what attention adds.
+        Input and output of the output projection of each layer (None if it was not called), and
+        the adjustment of attention.
     plain : onednn.Plain
-        What fast paths are compared with.
+        Reference for fast paths.
     """
 
     vectors: list[torch.Tensor]
@@ -70,7 +71,7 @@ class Proofs:
     name : str
         The model's name in the configuration, for the messages.
     run : callable
-        Function that runs the trunk over token ids, (sequences, tokens).
+        Runs the trunk over token ids, (sequences, tokens).
     """
 
     model: torch.nn.Module
@@ -80,7 +81,7 @@ class Proofs:
 
     @property
     def called(self) -> str:
-        """The model's name and type, as messages begin."""
+        """The model's name and type, for the beginning of messages."""
         return f"model {self.name}, of type '{self.model.config.model_type}'"  # type: ignore[union-attr]
 
     @property
@@ -90,7 +91,7 @@ class Proofs:
 
     @contextmanager
     def no_vectors_told(self) -> Iterator[None]:
-        """Tell of modules that give no vectors of the stream as of other wrong ones."""
+        """Turn NoVectors into the UserError of a failed proof."""
         try:
             yield
         except hooks.NoVectors as found:
@@ -112,9 +113,9 @@ class Proofs:
         ----------
         ids : (tokens,) int tensor
         layers : sequence of LayerHeads
-            The heads that are to be proved.
+            The heads to prove.
         predictions : Predictions or None
-            Given, the whole model is run, and its predictions are proved.
+            If given, the whole model is run, and its predictions are proved.
         """
         vectors: list[torch.Tensor] = []
         at_heads: list[tuple[Any, torch.Tensor]] = []
@@ -122,7 +123,7 @@ class Proofs:
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             vectors.append(added.float().cpu())
             if layers and part == "attention":
-                # A module that is declared as attention may be none.
+                # A module that is declared as attention may be something else.
                 at_heads.append((seen.get(layer), added))
 
         every = torch.ones(1, len(ids), dtype=torch.bool)
@@ -140,23 +141,22 @@ class Proofs:
         return ShortPass(vectors, at_heads, onednn.Plain(onednn.norms_of(vectors), fed))
 
     def no_token_sees_later_ones(self, ids: torch.Tensor, found: ShortPass) -> None:
-        """Refuse a model that is no decoder: its tokens would see padding, and what they predict.
+        """Raise UserError if the model is not a decoder, whose tokens see no later ones.
 
-        The second half of a sequence is exchanged for other tokens, all of them: a decoder gives
-        the first half the same vectors, in most cases to the last bit, since the two passes have
-        the same shape.
+        All tokens in the second half of a sequence are replaced. A decoder gives the first half the
+        same vectors, usually with equal bits, because the two passes have the same shape.
 
         Parameters
         ----------
         ids : (tokens,) int tensor
         found : ShortPass
-            That over these tokens.
+            The pass over these tokens.
         """
         half = len(ids) // 2
         if not half:
             return
         others = ids[ids != ids[0]]
-        # A sequence that repeats one token has none; the first two are in every vocabulary.
+        # A sequence that repeats one token offers no other; the ids 0 and 1 are always valid.
         other = others[0] if len(others) else (ids[0] == 0).to(ids.dtype)
         exchanged = torch.where(ids == ids[0], other, ids[0])
         exchanged[:half] = ids[:half]
@@ -175,12 +175,12 @@ class Proofs:
             )
 
     def heads_add_up(self, layers: Sequence[LayerHeads], found: ShortPass) -> str:
-        """Return in words how well heads and bias make up the adjustment.
+        """Return the error of heads and bias as a sum for the adjustment, in words.
 
         Raises
         ------
         heads.NoHeads
-            They do not.
+            If they do not add up to the adjustment.
         """
         for layer, (seen, _) in enumerate(found.at_heads):
             if seen is None:
@@ -190,7 +190,7 @@ class Proofs:
         return f"heads + bias = adjustment within {error:.1e}"
 
     def parts_add_up(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, float]:
-        """Run a batch with the residual identity measured; refuse a model where it does not hold.
+        """Run a batch, measure the residual identity, and raise UserError if it does not hold.
 
         Parameters
         ----------
@@ -200,7 +200,7 @@ class Proofs:
         Returns
         -------
         output
-            What the trunk gives.
+            Output of the trunk.
         error : float
             The largest |input + parts - output|, relative.
         """
@@ -220,13 +220,12 @@ class Proofs:
         beside: Mapping[str, Sequence[np.ndarray]],
         alone: Mapping[str, Sequence[np.ndarray]],
     ) -> None:
-        """Refuse a model whose numbers depend on the sequences that are computed beside one.
+        """Raise UserError if results depend on the other sequences in a batch.
 
         Parameters
         ----------
         beside, alone : mapping of str to arrays
-            What was found for one sequence in its batch and by itself, for each site an array per
-            layer.
+            Results of one sequence in its batch and alone, an array per layer for each site.
         """
         gaps = np.concatenate(
             [
@@ -247,9 +246,9 @@ class Proofs:
 
 
 def relative_differences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return how far the vectors or norms of tokens are from others, relative to their size.
+    """Return the relative differences between the vectors or norms of tokens and others.
 
-    What is not finite in both is no difference, and in one an infinite one.
+    Values that are not finite in both do not differ; in one only, they differ infinitely.
     """
     width = 1 if found.ndim == 1 else found.shape[1]
     a, b = (values.reshape(-1, width).astype(np.float64) for values in (found, expected))

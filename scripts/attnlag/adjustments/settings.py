@@ -1,4 +1,4 @@
-"""The settings of the stage that runs the model."""
+"""Settings of the stages that run the model and summarise its adjustments."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,28 +6,28 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """How the model is run and what is kept of its sublayers' outputs.
+    """Settings of the forward passes and of the values to keep.
 
     Attributes
     ----------
     sites : tuple of str
-        What is measured, from the catalogue of sites.
+        Names from the catalogue of sites.
     keep : {"vectors", "norms"}
     storage_dtype : str or None
-        Precision in which vectors are stored; None where norms are kept.
+        Precision of stored vectors; None if only norms are kept.
     dtype : str
         Precision of the model, or "auto".
     attention_implementation : {"auto", "sdpa", "eager"}
     fast : {"auto", "off", "fused", "packed"}
-        The fast path on CPU; "auto" is measured.
+        The fast path on CPU; "auto" measures which is fastest.
     modules : dict or None
-        Declared module paths of the model; None: those of a known architecture.
+        Declared module paths of the model; None for those of a known architecture.
     surprisal : bool
-        Whether what the model predicts at each token is stored too.
+        Whether the model's predictions at each token are stored.
     geometry : bool
         Whether the directions of adjustments are measured.
     heads : bool
-        Whether the norms of attention heads are, and their attention to the first token.
+        Whether the norms of attention heads and their attention to the first token are measured.
     """
 
     sites: tuple[str, ...]
@@ -44,19 +44,19 @@ class ExtractionSettings:
 
 @dataclass(frozen=True)
 class DirectionsSettings:
-    """Tokens at the start of every sequence that are in no mean."""
+    """Number of tokens at the start of every sequence that are left out of means."""
 
     drop_first: int
 
 
 @dataclass(frozen=True)
 class GeometrySettings:
-    """What is summarised of the directions of adjustments.
+    """Settings of the summary of the directions of adjustments.
 
     Attributes
     ----------
     drop_first : int
-        Tokens at the start of every sequence that are in no mean.
+        Number of tokens at the start of every sequence that are left out of means.
     alpha : float
         Intervals cover 1 - ``alpha``.
     """
@@ -67,12 +67,12 @@ class GeometrySettings:
 
 @dataclass(frozen=True)
 class RandomWeightsSettings:
-    """How the model with random weights is run.
+    """Settings of the model with random weights.
 
     Attributes
     ----------
     extraction : ExtractionSettings
-        As for the trained model; norms are kept in any case.
+        As for the trained model; norms are always kept.
     documents : int
         Number of documents, the first of each group in turn.
     seed : int

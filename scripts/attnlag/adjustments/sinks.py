@@ -1,7 +1,7 @@
-"""The attention that each head gives to the first token of a sequence, its attention sink.
+"""The attention of each head to the first token of a sequence, the attention sink.
 
-The ways of attention that are fast hold no weights. They are computed by the one that does
-(``eager``), for the beginnings of some sequences.
+Fast implementations of attention do not expose their weights. The weights are therefore computed
+with the implementation ``eager``, for the beginnings of some sequences.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ import torch
 
 from attnlag.model.gguf import quiet_transformers
 
-# Sequences of a shard, evenly spread, and tokens at the beginning of each.
+# Number of sequences of a shard, evenly spread, and of tokens at the beginning of each.
 SEQUENCES = 16
 TOKENS = 64
 
-# Tokens in a pass: what a pass holds grows with it, and with the tokens of a sequence.
+# Number of tokens in a pass; its memory grows with this and with the length of a sequence.
 PASS_TOKENS = 512
 
 
 class NoWeights(Exception):
-    """A model gives no weights of attention; says why."""
+    """A model gives no attention weights; the message says why."""
 
 
 def chosen(sequences: int) -> np.ndarray:
-    """Return which sequences of a shard are looked at, ascending."""
+    """Return the indices of the sequences of a shard that are used, ascending."""
     return np.unique(np.linspace(0, sequences - 1, min(sequences, SEQUENCES)).round().astype(int))
 
 
@@ -34,21 +34,21 @@ def sink_scores(
 ) -> list[np.ndarray]:
     """Return the attention to the first token of each sequence.
 
-    The implementation of attention of the model is changed, and stays so.
+    The model's implementation of attention is changed permanently.
 
     Parameters
     ----------
     model : torch.nn.Module
         A trunk.
     sequences : sequence of (tokens,) int arrays
-        Token ids; no more than ``TOKENS`` are used of each.
+        Token ids; at most ``TOKENS`` of each are used.
     heads : int
-        Number of heads of a layer.
+        Number of heads per layer.
 
     Returns
     -------
     scores : list of (tokens, heads) float32 arrays
-        Of each layer; the tokens of all sequences, in order.
+        One array per layer, with the tokens of all sequences in order.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def sink_scores(
     found: list[list[np.ndarray]] = []
     at_once = PASS_TOKENS // TOKENS
     with quiet_transformers(), torch.inference_mode():
-        # Models that know one way of attention alone keep theirs.
+        # Models with a single implementation of attention keep it.
         trunk.set_attn_implementation("eager")
         for start in range(0, len(sequences), at_once):
             some = [sequence[:TOKENS] for sequence in sequences[start : start + at_once]]
@@ -75,14 +75,14 @@ def sink_scores(
 
 
 def _weights(trunk: Any, ids: np.ndarray) -> Sequence[torch.Tensor | None]:
-    """Return the weights of attention in each layer, (sequences, heads, tokens, tokens)."""
+    """Return the attention weights of each layer, (sequences, heads, tokens, tokens)."""
     given = torch.from_numpy(ids).to(trunk.get_input_embeddings().weight.device)
     every = torch.ones_like(given)
     try:
         # Padding is on the right, where no token sees it.
         out = trunk(input_ids=given, attention_mask=every, use_cache=False, output_attentions=True)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        # Of models from anywhere: what they do without it has been stored by now.
+        # Any exception of a model is possible here; the other results are already stored.
         words = (str(e).splitlines() or [type(e).__name__])[0]
         raise NoWeights(f"a pass that is to give weights of attention fails: {words}") from None
     return getattr(out, "attentions", None) or ()
@@ -96,7 +96,7 @@ def _of_first(
         gave = None if weights is None else tuple(weights.shape)
         raise NoWeights(f"the model gives numbers of shape {gave}, and {shape} were expected")
     if weights.triu(1).any():
-        # Some leave the mask of later tokens to the implementation that gives no weights.
+        # Some models mask later tokens only in implementations that give no weights.
         raise NoWeights("the model gives weights of tokens after a token's own")
     first = weights[..., 0].float().cpu().transpose(1, 2).numpy()
     return np.concatenate([row[:n] for row, n in zip(first, lengths, strict=True)])

@@ -1,8 +1,8 @@
 """Catalogue of sites: the quantities that are measured in each layer.
 
-To add a site, add an entry here. The configuration allows its name, the extraction
-computes it in the same forward pass as the others, and figures show its label. The workflow reads
-this module when it starts, so it imports no torch.
+To add a site, add an entry here. The configuration then allows its name, the extraction computes it
+in the same forward pass as the others, and figures show its label. The workflow imports this module
+at its start, so it does not import torch.
 """
 
 import functools
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def total(*parts: Any) -> Any:
-    """Return the sum of what the parts of a block add."""
+    """Return the sum of the outputs of the parts of a block."""
     return functools.reduce(operator.add, parts)
 
 
@@ -26,13 +26,13 @@ class Site:
     name : str
         Name in the configuration and in paths.
     parts : tuple of str
-        Parts of a block whose outputs it is made from: "attention", "mlp".
+        Parts of a block that it is computed from: "attention", "mlp".
     label : str
         Name on the axes of figures.
     meaning : str
         Half a sentence for the documentation: "what … adds".
     value : callable
-        Function from the outputs of the parts, each (tokens, width), to the vectors.
+        Returns the vectors, given the outputs of the parts, each (tokens, width).
     """
 
     name: str
@@ -58,10 +58,10 @@ SITES = {
 
 
 def changeable(names: Iterable[str]) -> list[str]:
-    """Return the sites that an intervention can change: each a part of a block, or all of it."""
+    """Return the sites that an intervention can change: parts of a block, or all of it."""
     return [name for name in names if len(SITES[name].parts) == 1 or SITES[name].value is total]
 
 
 def meanings() -> str:
-    """Return the sites and what they mean, in one line of Markdown."""
+    """Return the sites with their meanings, as one line of Markdown."""
     return ", ".join(f"`{site.name}` ({site.meaning})" for site in SITES.values())

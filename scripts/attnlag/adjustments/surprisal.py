@@ -1,9 +1,9 @@
 """Surprisal, rank and entropy of a model's predictions, from its last hidden state.
 
 The head is applied to one part of the vocabulary at a time. The running values are the largest
-logit m, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m), so that log-sum-exp is m + log s,
-the surprisal of token t is m + log s - z_t, and the entropy log s - u / s. Memory grows
-with the tokens and the size of a part, not with the vocabulary.
+logit m, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m). The log-sum-exp is then m + log s, the
+surprisal of token t is m + log s - z_t, and the entropy is log s - u / s. Memory grows with the
+tokens and the size of a part, not with the vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from torch.nn import functional
 from attnlag.errors import UserError
 from attnlag.storage.keys import KEY_FIELDS
 
-# What the extraction calls these values beside the sites.
+# Name of these values in the extraction, besides the sites.
 PREDICTIONS = "surprisal"
 COLUMNS = ("surprisal", "entropy_before", "entropy_next", "rank")
 SCHEMA = pa.schema(
@@ -28,13 +28,13 @@ SCHEMA = pa.schema(
     ]
 )
 
-# Tokens of the vocabulary, and of the text, whose logits are in memory at once.
+# Numbers of tokens of the vocabulary and of the text whose logits are in memory at once.
 PART, ROWS = 8192, 1024
-# How far logits may be from those of the model, relative to their size.
+# Largest relative difference of logits from those of the model.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
-# What models state about their logits, by the names that transformers gives it: a factor, a
-# divisor, and the size c at which logits are capped softly, c tanh(z / c).
+# Names in transformers' configurations of transformations of logits: a factor, a divisor, and the
+# bound c of soft capping, c tanh(z / c).
 FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
@@ -74,7 +74,7 @@ class Predictions:
         self.cap = value(CAPS)
 
     def _parts(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the logits over each part of the vocabulary, and where it begins."""
+        """Yield the logits over each part of the vocabulary, with its first token."""
         weight, bias = self.head.weight, getattr(self.head, "bias", None)
         for start in range(0, len(weight), PART):
             part = slice(start, start + PART)
@@ -82,7 +82,7 @@ class Predictions:
             yield start, self._as_stated(logits.float())
 
     def _of_targets(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the logit of one token for each row, rounded as the head rounds it."""
+        """Return the logit of one token for each row, with the rounding of the head."""
         weight, bias = self.head.weight[targets], getattr(self.head, "bias", None)
         logits = (hidden.float() * weight.float()).sum(-1)
         if bias is not None:
@@ -90,7 +90,7 @@ class Predictions:
         return self._as_stated(logits.to(hidden.dtype).float())
 
     def _as_stated(self, logits: torch.Tensor) -> torch.Tensor:
-        """Scale and cap logits as the model's config states it."""
+        """Scale and cap logits as stated in the model's config."""
         logits = logits if self.scale == 1 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
@@ -104,7 +104,7 @@ class Predictions:
         Raises
         ------
         UserError
-            If they differ, or the model does not run its trunk once.
+            If they differ, or if the model does not run its trunk exactly once.
         """
         refused = (
             f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
@@ -134,30 +134,30 @@ class Predictions:
             raise UserError(refused.format(found, alike))
 
     def hidden(self, output: Any) -> torch.Tensor:
-        """Return the last hidden state of the output of the trunk, where the head is."""
+        """Return the last hidden state in the trunk's output, on the device of the head."""
         return output.last_hidden_state.to(self.head.weight.device)
 
     @torch.inference_mode()
     def of(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """Return what is predicted at the tokens of some sequences.
+        """Return the predictions at the tokens of some sequences.
 
         Parameters
         ----------
         hidden : (tokens, width) tensor
-            The last hidden state of all of them, sequence after sequence.
+            The last hidden states, sequence after sequence.
         sequences : sequence of int arrays
-            Their token ids.
+            Token ids.
 
         Returns
         -------
         values : list of (tokens,) float32 tensors
-            ``COLUMNS``: the surprisal of a token given those before it, the entropy of the
-            prediction that it is taken from, the entropy of the one after it, all in nats; and its
-            rank in the prediction, 1 for the likeliest token. The first token of a sequence has NaN
-            in all but the entropy after it.
+            ``COLUMNS``: the surprisal of a token given the previous ones, the entropy of the
+            prediction that it comes from and of the next prediction, all in nats, and the rank of
+            the token in the prediction, 1 for the most likely. The first token of a sequence has
+            NaN in all columns except the entropy of the next prediction.
         """
         ids = torch.from_numpy(np.concatenate(sequences).astype(np.int64)).to(hidden.device)
-        # The last token of a sequence predicts nothing of the next sequence.
+        # The last token of a sequence does not predict the next sequence.
         targets = ids.roll(-1)
         pieces = [
             self._of_rows(hidden[first : first + ROWS], targets[first : first + ROWS])
@@ -182,7 +182,7 @@ class Predictions:
         rows = torch.arange(len(targets), device=hidden.device)
         for start, logits in self._parts(hidden):
             greater = logits > target[:, None]
-            # Its own logit may be rounded another way.
+            # The logit of the token itself may be rounded differently.
             own = (targets >= start) & (targets < start + logits.shape[1])
             greater[rows[own], targets[own] - start] = False
             above += greater.sum(-1)
@@ -201,7 +201,7 @@ class Predictions:
 
 
 def table(keys: pa.Table, values: Sequence[np.ndarray]) -> pa.Table:
-    """Return the rows of the file of predictions: keys, and ``COLUMNS``, null for what is NaN.
+    """Return the rows of the file of predictions: keys and ``COLUMNS``, null for NaN.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Causal elasticity of each layer's adjustments on later ones, beside what predicts them."""
+"""Causal elasticity of each layer's adjustments on later ones, beside predictive coefficients."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ CATEGORY = "interventions"
 
 SUBCATEGORY = "elasticities"
 
-# Below this the colours are in proportion, above it by the logarithm.
+# The colour scale is linear up to this value and logarithmic beyond.
 LINEAR = 0.01
 
 MOST_LAGS = 4
@@ -42,7 +42,7 @@ COEFFICIENT, CAUSED = PALETTE[0], PALETTE[3]
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         "coefficient of lag 1 within the layer": Line2D(
             [], [], color=COEFFICIENT, marker="o", ms=4
         ),
-        "sum of the elasticities of all layers before": Line2D(
+        "sum of the elasticities of all preceding layers": Line2D(
             [], [], color=CAUSED, marker="s", ms=4
         ),
         "band over all targets": Patch(color=CAUSED, alpha=0.15, linewidth=0),
@@ -142,11 +142,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        "Predicted: the target's log norm regressed on the source's, alone, over all documents. "
-        "Caused: the change of the target's log norm for each of the source's, along all paths "
+        "Predicted: regression of the target's log norm on the source's alone, over all documents. "
+        "Caused: change of the target's log norm per change of the source's, along all paths "
         f"(total effect), in {documents_of(data)}; errors are clustered by document, bands cover "
-        f"{100 * (1 - data.alpha):g}%. Colours are in proportion up to ±{LINEAR:g}, then "
-        "logarithmic. A source has no effect on its own layer or on those before it.",
+        f"{100 * (1 - data.alpha):g}%. Colours are linear up to ±{LINEAR:g}, then logarithmic. A "
+        "source has no effect on its own layer or on earlier ones.",
         legends=[legend],
     )
     return figure
@@ -159,7 +159,7 @@ def documents_of(data: Data) -> str:
 
 
 def draw_map(axes: Axes, pairs: pd.DataFrame, name: str, norm: Any, targets: list[int]) -> Any:
-    """Draw a value by source and target layer; blank where the source is not before the target."""
+    """Draw a value by source and target layer, blank if the source is not before the target."""
     last = int(max(targets, default=1))
     values = np.full((len(targets), last), np.nan)
     rows = np.searchsorted(targets, pairs["target_layer"].to_numpy(dtype=int))
@@ -181,7 +181,7 @@ def draw_map(axes: Axes, pairs: pd.DataFrame, name: str, norm: Any, targets: lis
 
 
 def draw_sums(axes: Axes, summed: pd.DataFrame) -> None:
-    """Draw the regression's coefficient and the sum of the elasticities, by target layer."""
+    """Draw the coefficient of the regression and the sum of the elasticities by target layer."""
     rows = summed.sort_values("target_layer")
     x = rows["target_layer"].to_numpy(dtype=float)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)

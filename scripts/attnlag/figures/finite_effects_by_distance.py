@@ -1,4 +1,4 @@
-"""Effect of finite interventions by distance in layers, beside what the derivative predicts."""
+"""Effect of finite interventions by distance in layers, beside predictions of the derivative."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,7 @@ NEXT_TOKEN = {"kl_divergence": "KL divergence (nats)", "surprisal": "change of s
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Data:
     derivative : pandas.DataFrame
         The elasticities of the same source layers.
     next_token : pandas.DataFrame
-        What they do to the prediction of the next token.
+        Effects on the prediction of the next token.
     alpha : float
         Intervals cover 1 - ``alpha``.
     """
@@ -57,7 +57,7 @@ class Data:
 
 
 def reduce(inputs: EffectsInputs) -> Data:
-    """Return the finite interventions of the pair of sites, and what is held against them."""
+    """Return the finite interventions of the pair of sites, with the derivative."""
     whole = inputs.elasticities
     table = inputs.of_pair(whole)
     table = table.assign(distance=table["target_layer"] - table["source_layer"])
@@ -70,13 +70,13 @@ def reduce(inputs: EffectsInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return the mean divergence of what the model predicts, of the strongest intervention."""
+    """Return the mean divergence of the prediction under the strongest intervention."""
     rows = data.next_token.query("target_site == 'kl_divergence' and lag == 0")
     if rows.empty:
         return "Finite interventions"
     by_kind = rows.groupby("intervention")["estimate"].max()
     return (
-        f"The intervention {by_kind.idxmax()} moves the prediction of the next token most, by "
+        f"The intervention '{by_kind.idxmax()}' changes the prediction of the next token most, by "
         f"{by_kind.max():.3f} nats"
     )
 
@@ -100,9 +100,9 @@ def colours_of(lines: list[tuple[str, str, float]]) -> dict[str, Any]:
 
 @style()
 def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the effects on norms, a column per kind and a row per lag, and on the next token below.
+    """Draw the effects on norms, a column per kind and a row per lag, and on predictions below.
 
-    A narrow figure has the token itself alone.
+    A narrow figure shows only the effects on the changed token.
     """
     lines = lines_of(pd.concat([data.effects, data.next_token]))
     colours = colours_of(lines)
@@ -118,7 +118,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     above, below = halves
     grid = above.subplots(rows, per_row, sharex=True, sharey="row", squeeze=False)
     for place, axes in enumerate(grid.flat):
-        # By row of kinds, then lags; a narrow figure has one lag.
+        # Ordered by kind, then by lag; a narrow figure has one lag.
         row, column = divmod(place, per_row)
         lag = lags[row] if not size.narrow else 0
         number = column if not size.narrow else place
@@ -142,11 +142,11 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        f"One token of a document is changed at a time, in layer {layers}. Of a scale, Δ log norm "
-        "/ log of the factor; of the others Δ log norm. The derivative predicts an elasticity for "
-        "a scale and minus it for zero, in the target layers that it was taken in; it says nothing "
-        "of a change of direction. Bands cover "
-        f"{100 * (1 - data.alpha):g}%, clustered by document; below there are none.",
+        f"One token of a document is changed at a time, in layer {layers}. Effects are Δ log norm, "
+        "divided by the log of the factor for scaling. The derivative predicts the elasticity for "
+        "scaling and minus the elasticity for zero, in its target layers; it makes no prediction "
+        f"for a change of direction. Bands: {100 * (1 - data.alpha):g}%, clustered by document; "
+        "the lower panels have none.",
         legends=[legend],
     )
     return figure
@@ -185,7 +185,7 @@ def draw_kind(
 
 
 def draw_next_token(axes: Axes, rows: pd.DataFrame, colours: dict[str, Any]) -> None:
-    """Draw what each intervention does to the prediction of the next token, by distance."""
+    """Draw the effects of each intervention on the prediction of the next token, by distance."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
     rule_values(axes)
     for label, kind, alpha in lines_of(rows):

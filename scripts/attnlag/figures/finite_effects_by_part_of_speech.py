@@ -1,4 +1,4 @@
-"""Effect of finite interventions by part of speech of the changed token, beside that of all."""
+"""Effect of finite interventions by part of speech of the changed token, beside the overall one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +23,10 @@ CATEGORY = "interventions"
 
 SUBCATEGORY = "finite interventions"
 
-# Fewer documents give no interval that says anything.
+# Smallest number of documents for a meaningful interval.
 FEWEST_DOCUMENTS = 5
 
-# What a panel shows: the target, its distance in tokens, and its name.
+# Target, distance in tokens and label of each panel.
 PANELS = {
     ("kl_divergence", 0): "KL divergence (nats)",
     ("surprisal", 0): "Δ surprisal (nats)",
@@ -41,7 +41,7 @@ Line = tuple[str, str, float]
 
 @dataclass
 class Data:
-    """What the figure shows.
+    """Data of the figure.
 
     Attributes
     ----------
@@ -49,13 +49,13 @@ class Data:
         A row per part of speech, intervention and panel (``target`` and ``lag``): the mean over
         the layers.
     everywhere : pandas.DataFrame
-        The same of tokens of all kinds.
+        The same over all tokens.
     tags : pandas.DataFrame
         ``positions`` and ``documents`` by part of speech, the largest divergence first.
     rare : list of str
         Parts of speech in too few documents.
     lines : list of (str, str, float)
-        The interventions that are drawn: label, kind, factor.
+        The interventions to draw: label, kind, factor.
     alpha : float
         Intervals cover 1 - ``alpha``.
     """
@@ -78,12 +78,12 @@ def means(table: pd.DataFrame, inputs: EffectsInputs, keys: list[str]) -> pd.Dat
     rows = rows[rows["intervention"] != "derivative"]
     rows = rows.assign(target=rows["target_site"].where(of_next, "norm"))
     groups = rows.groupby([*keys, "target", "lag", "intervention", "alpha"], dropna=False)
-    # Ends are averaged too: an interval of the mean is no wider.
+    # The ends of intervals are averaged too; the interval of the mean is no wider.
     return groups[VALUES].mean().reset_index()
 
 
 def strongest(lines: list[Line]) -> list[Line]:
-    """Return the interventions, of all scales only that with the factor furthest from 1."""
+    """Return the interventions; of the scales, only the one with the factor furthest from 1."""
     scales = [line for line in lines if line[1] == "scale"]
     furthest = max(scales, key=lambda line: abs(np.log(line[2])), default=None)
     return [line for line in lines if line[1] != "scale" or line == furthest]
@@ -92,7 +92,7 @@ def strongest(lines: list[Line]) -> list[Line]:
 def reduce(inputs: EffectsInputs) -> Data:
     """Return the effects of the pair of sites, by part of speech and over all."""
     whole = inputs.by_part_of_speech
-    # The changed token itself is in every row of no distance.
+    # Rows at distance 0 describe the changed token itself.
     own = whole[(whole["source_site"] == inputs.source) & (whole["lag"] == 0)]
     counts = own.groupby("upos")[["positions", "documents"]].max()
     enough = counts[counts["documents"] >= FEWEST_DOCUMENTS]
@@ -111,7 +111,7 @@ def reduce(inputs: EffectsInputs) -> Data:
 
 
 def of_line(table: pd.DataFrame, panel: tuple[str, int], line: Line) -> pd.DataFrame:
-    """Return the rows of a table that a panel shows of an intervention."""
+    """Return the rows of a table for a panel and an intervention."""
     (target, lag), (_, kind, alpha) = panel, line
     same = table["alpha"].eq(alpha) | np.isnan(alpha)
     return table[
@@ -120,7 +120,7 @@ def of_line(table: pd.DataFrame, panel: tuple[str, int], line: Line) -> pd.DataF
 
 
 def title_of(data: Data) -> str:
-    """Return the smallest and largest divergence of the intervention that has the largest."""
+    """Return the smallest and largest divergence of the intervention with the largest one."""
     panel = ("kl_divergence", 0)
     divergences = [
         (line, of_line(data.effects, panel, line).set_index("upos")["estimate"])
@@ -132,9 +132,9 @@ def title_of(data: Data) -> str:
     line, values = max(found, key=lambda one: one[1].max())
     over_all = of_line(data.everywhere, panel, line)["estimate"].iloc[0]
     return (
-        f"The intervention {line[0]} moves the next prediction by {values.min():.3f} nats "
-        f"({values.idxmin()}) to {values.max():.3f} ({values.idxmax()}), where parts of speech "
-        f"that are alike would all have {over_all:.3f}"
+        f"The intervention '{line[0]}' changes the next prediction by {values.min():.3f} nats "
+        f"({values.idxmin()}) to {values.max():.3f} ({values.idxmax()}); equal parts of speech "
+        f"would all have {over_all:.3f}"
     )
 
 
@@ -166,10 +166,9 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     frame(
         figure,
         title,
-        "In brackets: tokens that were changed, one at a time; none: documents without a tagger. "
-        "Dotted: the same intervention over tokens of all kinds. Δ log norm is a mean over the "
-        "layers after the changed one; of a scale it is divided by the log of the factor. Bars "
-        "cover "
+        "In brackets: number of tokens, which were changed one at a time; none: documents without "
+        "tags. Dotted: the same intervention over all tokens. Δ log norm is a mean over the layers "
+        "after the changed one, divided by the log of the factor for scaling. Bars: "
         f"{100 * (1 - data.alpha):g}%, clustered by document and not corrected for their "
         f"number.{rare if data.rare else ''}",
         legends=[legend],
@@ -178,7 +177,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
 
 def draw_panel(axes: Axes, data: Data, panel: tuple[str, int], colours: dict[str, Any]) -> None:
-    """Draw the marks of one target, those of an intervention above those of the next."""
+    """Draw the marks of one target, with interventions above each other."""
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=1.6)
     axes.grid(axis="x", color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)

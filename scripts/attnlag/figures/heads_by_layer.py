@@ -43,10 +43,10 @@ CATEGORY = "directions"
 SUBCATEGORY = "heads"
 
 
-# What is said where no token has norms of heads.
-NOTHING = "No token counts: all are first tokens, or have no norms."
+# Text of the figure if no token has norms of heads.
+NOTHING = "No tokens remain: all are first tokens or have no norms."
 
-# The controls of single heads, in words.
+# Names of the controls of single heads.
 CONTROLS = {"permuted_mean": "permuted order", "random_weights": "random weights"}
 
 
@@ -57,20 +57,19 @@ class Data:
     Attributes
     ----------
     share, sink, lag : pandas.DataFrame
-        A row per layer, a column per head; empty without heads. The last two are NaN where they
-        are not known.
+        A row per layer and a column per head; empty without heads. The last two are NaN if unknown.
     controls : dict of str to pandas.DataFrame
-        Likewise, the lag in each of ``CONTROLS`` that there is.
+        In the same form, the lag in each available one of ``CONTROLS``.
     at_floor : pandas.Series
         By layer, the share of tokens at the floor.
     whole, above : pandas.DataFrame
-        By layer, the lag of all tokens and of those above the floor; empty where there is none.
+        By layer, the lag over all tokens and over those above the floor; may be empty.
     term : str
         The lag.
     regression : str
-        Whose terms it stands beside.
+        Name of the regression with the same terms.
     tokens : int
-        Tokens that the sinks are means over.
+        Number of tokens in the means of attention sinks.
     alpha : float
         Intervals cover 1 - ``alpha``.
     """
@@ -89,7 +88,7 @@ class Data:
 
 
 def reduce(inputs: HeadsInputs) -> Data:
-    """Spread the rows of heads over tables of layers and heads."""
+    """Arrange the rows of heads in tables of layers and heads."""
     parts = inputs.heads
     by_head = parts[parts["part"] != WHOLE]
     whole = parts[parts["part"] == WHOLE].set_index("layer")
@@ -124,7 +123,7 @@ def _spread(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def title_of(data: Data) -> str:
-    """Return the median lag of heads beside its controls and their sum, and where the floor is."""
+    """Return the median lag of heads, its controls and that of their sum, and the largest floor."""
     if data.share.empty:
         return "No heads were found"
     if data.share.isna().all(axis=None):
@@ -135,7 +134,7 @@ def title_of(data: Data) -> str:
     if lags.empty:
         return f"No lags of heads were fitted; {at_floor}"
     beside = [
-        # Not minus zero.
+        # Avoids a negative zero.
         f"{np.round(np.nanmedian(values), 2) + 0.0:.2f} with {CONTROLS[name]}"
         for name, values in data.controls.items()
     ]
@@ -190,7 +189,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
 
 
 def _unit(data: Data, size: Size) -> str:
-    """Return what a lag is in, in as many words as there is room for."""
+    """Return the label of a lag, with its unit if there is room."""
     return named(data.term) if size.flat else f"{named(data.term)}\n(log norm per log norm)"
 
 
@@ -214,7 +213,7 @@ def _entries(data: Data) -> dict[str, Any]:
 def _panels(figure: Figure, above: int, below: int, size: Size) -> tuple[list[Axes], list[Axes]]:
     """Return the panels of maps, and those below them."""
     counts = [1] * (above + below) if size.narrow else [above, below]
-    # Each row has margins of its own.
+    # Each row has separate margins.
     parts: Any = figure.subfigures(len(counts), 1)
     panels = [
         axes
@@ -275,18 +274,18 @@ def _draw_lags(axes: Axes, rows: pd.DataFrame, colour: str, marker: str) -> None
 
 
 def _footnote(data: Data) -> str:
-    """Return what is drawn, and how it was found."""
+    """Return the footnote."""
     count = data.share.shape[1]
     text = f"Share of the squared norms of all heads; equal heads would have {100 / count:.0f}%. "
     if len(data.whole):
         text += (
             f"{named(data.term).capitalize()} with the terms of '{data.regression}', of the norm "
-            "of each head's vector and of the attention adjustment; its colours end where 2% of "
-            "the cells lie beyond. "
+            "of each head's vector and of the attention adjustment; colours saturate for the most "
+            "extreme 2% of the cells. "
         )
     if data.tokens:
         text += f"Attention: mean over {data.tokens:,} tokens at the beginnings of sequences. "
     return text + (
-        "At the floor: tokens the norms of whose heads are within "
-        f"{FLOOR:.0%} of those of their sequence's first token, which attends to itself alone."
+        f"At the floor: tokens whose heads have norms within {FLOOR:.0%} of those of the first "
+        "token of their sequence, which attends only to itself."
     )

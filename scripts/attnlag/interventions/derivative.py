@@ -5,9 +5,9 @@ A gate g = 1 multiplies the adjustment to token s at layer l. Its effect on toke
 r_t are random signs, gives the sums of these effects over t for all l and s; times r_{s+k}, the
 effect at distance k remains in expectation, because E[r_t r_u] = 0 for t ≠ u.
 
-Contributions of other tokens are noise. With several probes, each has its own pass for every so
-many-th token, so that no other target is nearer than that. With more probes than ``lags``, the
-remaining noise comes only from distances beyond the requested ones.
+Contributions of other tokens are noise. With several probes, each pass covers every probes-th
+token, so that other targets are at least that far away. With more probes than ``lags``, noise comes
+only from distances beyond the requested ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ from attnlag.storage.memory import amount
 
 Key = tuple[str, int]
 
-# Tokens of the shortest pass that measures how much memory the graph takes.
+# Number of tokens of the shortest pass that measures the memory of the graph.
 PROBE_TOKENS = 16
 
 
@@ -41,7 +41,7 @@ class Sums(NamedTuple):
     effects : (layers, lags + 1) float array
         Sums over the target's tokens, by source layer and distance.
     positions : (lags + 1,) int array
-        Number of tokens that are summed over.
+        Number of tokens in the sums.
     """
 
     source_site: str
@@ -52,12 +52,12 @@ class Sums(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Sequences side by side, padded on the right, where no token sees it.
+    """Sequences padded on the right, where no token sees the padding.
 
     Attributes
     ----------
     keys : list of (str, int)
-        Document and window of each.
+        Document and window of each sequence.
     ids : (sequences, tokens) int tensor
     real : (sequences, tokens) bool array
         True for tokens, False for padding.
@@ -78,7 +78,7 @@ def batch_of(sequences: Mapping[Key, np.ndarray], device: torch.device) -> Batch
 
 
 def run(model: torch.nn.Module, ids: torch.Tensor, **options: Any) -> Any:
-    """Run a model over a batch, all of whose cells count as tokens."""
+    """Run a model over a batch, treating padding as tokens."""
     return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
 
 
@@ -98,7 +98,7 @@ def log_norms(
     blocks : sequence of BlockModules
     ids : (sequences, tokens) int tensor
     sites : sequence of str
-        All sites that ``change`` is about, or whose norms are asked for.
+        All sites that ``change`` changes, or whose norms are needed.
     change, receive : callable
         See ``edits.edited``.
     """
@@ -146,7 +146,7 @@ def sums_of_batch(
     )
     with torch.enable_grad():
         logs = log_norms(model, blocks, batch.ids, sites, edits.through(opened), receive)
-    # Positions count from the start of the sequence, padding is at its end.
+    # Positions count from the start of the sequence; padding is at its end.
     usable = batch.real & (np.arange(batch.real.shape[1]) >= settings.drop_first)
     passes = [(site, layer) for layer in targets for site in seen]
     results: list[tuple[Key, Sums]] = []
@@ -172,7 +172,7 @@ def sums_of_batch(
             for place, source in enumerate(sources):
                 own = slopes[place * (layer + 1) : (place + 1) * (layer + 1)]
                 sums, positions = by_distance(own, drawn, usable, known, settings.lags)
-                # Within a layer, no token reaches another: what is there is noise of the signs.
+                # Within a layer no token affects another, so these entries are noise of the signs.
                 sums[:, layer, 1:] = 0.0
                 totals[source] = totals[source] + sums
         for source in sources:
@@ -189,17 +189,17 @@ def by_distance(
     known: np.ndarray,
     lags: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums of effects by distance in tokens, and how many tokens are summed over.
+    """Return sums of effects by distance in tokens, and the numbers of tokens in the sums.
 
     Parameters
     ----------
     slopes : sequence of (sequences, tokens) tensors
         Derivatives of the signed sum with respect to the gates, a tensor per source layer; None
-        where nothing depends on them.
+        if nothing depends on them.
     drawn : (sequences, tokens) float array
-        The signs, 0 for tokens that are no target.
+        The signs; 0 for tokens that are not targets.
     usable, known : (sequences, tokens) bool arrays
-        Tokens that may be a source, and a target.
+        Tokens that may be a source, and tokens that may be a target.
     lags : int
 
     Returns
@@ -226,7 +226,7 @@ def by_distance(
 
 
 def graph_bytes(model: torch.nn.Module, run_once: Callable[[], object]) -> int:
-    """Return the bytes that a forward pass keeps for its backward pass, weights apart."""
+    """Return the bytes that a forward pass keeps for its backward pass, without weights."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     sizes: dict[int, int] = {}
     held: list[torch.Tensor] = []
@@ -235,7 +235,7 @@ def graph_bytes(model: torch.nn.Module, run_once: Callable[[], object]) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             sizes[storage.data_ptr()] = storage.nbytes()
-            # Its place in memory must not be given to another.
+            # A reference keeps the address from being reused by another tensor.
             held.append(tensor)
         return tensor
 
@@ -249,8 +249,8 @@ def per_token(
 ) -> int:
     """Return the bytes of the graph for each token of a batch, from two short passes.
 
-    Attention in its plain form keeps a weight for every pair of tokens, so that the bytes for a
-    token grow in proportion to the length of its sequence.
+    Plain attention keeps a weight for every pair of tokens, so the bytes per token grow linearly
+    with the length of the sequence.
     """
     sites = list(dict.fromkeys([*settings.source_sites, *settings.target_sites]))
 
@@ -271,12 +271,12 @@ def per_token(
     if length > short:
         longer = min(2 * PROBE_TOKENS, length)
         size += (measured(longer) - size) / (longer - short) * (length - short)
-    # An eighth more, for what the backward pass holds.
+    # An eighth is added for the backward pass.
     return round(size * 9 / 8)
 
 
 def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name: str) -> float:
-    """Return the error of the residual identity in a short pass; refuse a model that fails it."""
+    """Return the error of the residual identity in a short pass; raise UserError if it fails."""
     ids = batch.ids[:1, :PROBE_TOKENS]
     mask = torch.from_numpy(batch.real[:1, :PROBE_TOKENS])
     with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
@@ -316,11 +316,11 @@ def effects(
     name : str
         The model's name, for the messages.
     batch_tokens : int
-        Tokens in passes at a time, padding included.
+        Tokens in simultaneous passes, including padding.
     threads : int
-        Threads on CPU, for passes side by side.
+        Threads on CPU, for parallel passes.
     free : int
-        Bytes of memory that the graph may take.
+        Bytes of memory available for the graph.
     receive : callable
         Called with the batch, the layer, the site and each adjustment on the way.
     progress : callable

@@ -1,13 +1,13 @@
-"""The class of transformers that builds a model with the head that predicts its tokens."""
+"""The class of transformers that builds a model with its language-model head."""
 
 from typing import Any
 
 
 def class_with_head(config: Any) -> Any:
-    """Return the class for the model of a config, head and all; None if there is none.
+    """Return the class for the model of a config with its head; None if there is none.
 
-    Most decoders are in one list of transformers. Most of those that see images, too, are in
-    another: they read text by itself as other decoders do.
+    Most decoders are in one mapping of transformers. Most multimodal decoders are in another; they
+    accept text alone like other decoders.
     """
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,

@@ -58,7 +58,7 @@ Linear = torch.nn.Linear | Conv1D
 
 
 class Plain(NamedTuple):
-    """What a pass over a short sequence gives before a model is on a fast path.
+    """Results of a pass over a short sequence before a model is put on a fast path.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def accelerate(
     ids : (tokens,) int64 tensor
         A short sequence.
     plain : Plain
-        What a pass over it has given.
+        Results of a pass over this sequence.
     fast : {"auto", "off", "fused", "packed"}
         The way to use; "auto" measures which is fastest.
 
@@ -152,16 +152,16 @@ def accelerate(
 
 
 def norms_of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the norms of what both parts of every layer add, (layers x parts, tokens)."""
+    """Return the norms of the outputs of both parts of every layer, (layers x parts, tokens)."""
     norms = [torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32) for added in vectors]
-    # A module that is declared but never called gives none: the proof of the sites will tell.
+    # A module that is declared but never called gives no norms; the proof of the sites detects it.
     return torch.stack(norms).cpu() if norms else torch.empty(0)
 
 
 def norms(
     model: torch.nn.Module, blocks: list[architectures.BlockModules], ids: torch.Tensor
 ) -> torch.Tensor:
-    """Return the norms at the tokens of a sequence, as `accelerate` has it."""
+    """Return the norms at the tokens of a sequence, as in `accelerate`."""
     found: list[torch.Tensor] = []
     every = torch.ones(1, len(ids), dtype=torch.bool)
     with watched(blocks, every, lambda _, __, added: found.append(added)):
@@ -173,9 +173,9 @@ def norms(
 def feeding(
     blocks: list[architectures.BlockModules],
 ) -> Iterator[dict[torch.nn.Module, Linear]]:
-    """Yield, for each activation that is called once and right after a linear map, that map.
+    """Yield the preceding linear map of each activation that is called once, right after it.
 
-    It is complete after a pass, once the context is left.
+    The mapping is complete after a pass, when the context is left.
     """
     fed: dict[torch.nn.Module, Linear] = {}
     latest: list[Any] = [None, None]

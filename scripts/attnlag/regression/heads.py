@@ -1,4 +1,4 @@
-"""What attention heads write: their shares, how they agree, their floor, their attention sinks."""
+"""Norms of attention heads: their shares, coherence, floor and attention sinks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from attnlag.adjustments.columns import KEYS, layer_number, layers_in
 # all heads of a token attend to the first token, they write the same vectors as there.
 FLOOR = 0.1
 
-# Parts of a layer beside its heads: the adjustment, of all tokens and of those above the floor.
+# Parts of a layer besides its heads: the adjustment, for all tokens and for those above the floor.
 WHOLE, ABOVE = "all", "above floor"
 
 COLUMNS = ["layer", "part", "share", "coherence", "at_floor"]
@@ -53,19 +53,19 @@ def table(
     heads, norms : sequence of Path
         Files of all shards: the norms of heads, and of the adjustments.
     sinks : sequence of Path
-        Likewise, the attention to the first token of a sequence, of some tokens; without layers
-        where a model gives no weights of attention.
+        Files of all shards with the attention of some tokens to the first token of their sequence;
+        without layers if a model gives no attention weights.
     drop_first : int
-        Tokens at the start of every sequence that do not count.
+        Number of tokens at the start of every sequence that are left out.
 
     Returns
     -------
     table : pandas.DataFrame
         ``layer``; ``part``, a head's number or "all"; ``share`` of the squared norms of heads;
-        ``coherence``, the mean of |a|² / Σ |a_h|², and ``at_floor``, the share of tokens there,
-        both of "all"; ``sink``, the mean attention to the first token, of "all" over the heads,
-        also of tokens at the floor and above it; ``sink_uniform``, what equal attention to all
-        tokens up to a token's own would give; ``sink_tokens``, their number.
+        ``coherence``, the mean of |a|² / Σ |a_h|², and ``at_floor``, the share of tokens at the
+        floor, both for "all"; ``sink``, the mean attention to the first token (for "all", the mean
+        over heads), also for tokens at the floor and above it; ``sink_uniform``, the value under
+        equal attention to all tokens up to the current one; ``sink_tokens``, the number of tokens.
     """
     rows: list[dict[str, object]] = []
     sampled = [_sampled(*pair) for pair in zip(sinks, heads, strict=False)]
@@ -111,12 +111,12 @@ def table(
 
 
 def _mean(values: np.ndarray) -> float:
-    """Return the mean; NaN of nothing."""
+    """Return the mean; NaN if there are no values."""
     return float(values.mean(dtype=np.float64)) if values.size else np.nan
 
 
 def _sampled(sinks: Path, heads: Path) -> np.ndarray:
-    """Return the rows of a shard that its attention to the first token is known of."""
+    """Return the rows of a shard with known attention to the first token."""
     keys = KEYS[:3]
     every, some = (
         pd.MultiIndex.from_frame(pq.read_table(path, columns=keys).to_pandas())
@@ -126,7 +126,7 @@ def _sampled(sinks: Path, heads: Path) -> np.ndarray:
 
 
 def _vectors(found: pa.Table) -> np.ndarray:
-    """Return a column of lists as an array, a row for each."""
+    """Return a column of lists as an array with one row per list."""
     column = found.column(0).combine_chunks()
     return column.flatten().to_numpy().reshape(-1, column.type.list_size)
 

@@ -1,7 +1,7 @@
-"""Regressions of the log norms of attention heads, with the terms and controls of another.
+"""Regressions of the log norms of attention heads, with the terms and controls of another one.
 
-Each head has its own regression, as each layer has in others: what is one row per layer there is
-one per head here. Beside the heads stands their sum, the adjustment, of all tokens and of those
+Each head has a regression of its own, as each layer has in other regressions, and one row in the
+table. The table also contains the sum of the heads, the adjustment, for all tokens and for those
 above the floor.
 """
 
@@ -31,7 +31,7 @@ from attnlag.regression.heads import ABOVE, WHOLE, at_floor, read_layer
 from attnlag.regression.properties import Property
 from attnlag.regression.settings import CLUSTERED, HeadsSettings
 
-# What there is without a regression.
+# The empty table, without a regression.
 COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
 COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
 COLUMNS += ["rows", "permuted_mean", "random_weights"]
@@ -46,11 +46,11 @@ class Source:
     Attributes
     ----------
     heads, norms : Path
-        Norms of heads, and of the adjustments, of the same tokens.
+        Norms of heads and of the adjustments, for the same tokens.
     facts : mapping
-        From ``covariates.read_facts``, of these tokens.
+        From ``covariates.read_facts``, for these tokens.
     classes : Property or None
-        Of tokens that are exchanged with one another; None: all of a document.
+        Classes within which tokens are permuted; None for whole documents.
     """
 
     heads: Path
@@ -74,18 +74,17 @@ def coefficients(
     ----------
     shards : sequence of Source
     settings : HeadsSettings
-        With a design.
+        Settings with a design.
     random : Source or None
         Heads of the model with random weights.
     group_of : mapping of document to group, optional
-        What errors are clustered by, in place of documents.
+        If given, errors are clustered by group instead of by document.
 
     Returns
     -------
     table : pandas.DataFrame
-        As `results.coefficients_table` gives it, with a ``part`` for each layer, the ``rows`` of
-        its fit, and what the controls give: ``permuted_mean`` and ``random_weights``, NaN without
-        them.
+        As from `results.coefficients_table`, with the ``part`` of each layer, the ``rows`` of its
+        fit, and the controls ``permuted_mean`` and ``random_weights``, NaN without them.
     """
     rows: list[pd.DataFrame] = []
     fits: list[inference.Fit] = []
@@ -126,7 +125,7 @@ def coefficients(
         replace(stack, layers=list(range(len(fits)))),
         covariance=_covariance(settings) + "-group" * grouped,
         alpha=settings.alpha,
-        # The maximum over layers takes draws of the documents.
+        # The maximum over layers would need draws of the documents.
         adjust="holm" if settings.adjust == "max-t" else settings.adjust,
         negligible=settings.negligible,
     )
@@ -135,15 +134,15 @@ def coefficients(
 
 
 def _covariance(settings: HeadsSettings) -> str:
-    """Return the kind of errors: those that need residuals become clustered ones."""
+    """Return the kind of errors; those that need residuals are replaced by clustered errors."""
     known = (*CLUSTERED, "nonrobust")
     return settings.covariance if settings.covariance in known else "cluster"
 
 
 def _values(source: Source, name: str) -> pa.Table:
-    """Return what is regressed of a layer, in place of the norms of layers: the keys, then parts.
+    """Return the outcomes of a layer in the form of norms by layer: the keys, then the parts.
 
-    The heads, in their order, their sum, and their sum where the token is above the floor.
+    The parts are the heads in order, their sum, and their sum for tokens above the floor.
     """
     keys, of_heads, whole = read_layer(source.heads, source.norms, name)
     floor = at_floor(of_heads, keys["position"].to_numpy())
@@ -168,8 +167,8 @@ def _permuted(
 ) -> np.ndarray:
     """Return the mean coefficients over permuted orders, (parts × terms,).
 
-    A token without a norm in a layer is exchanged in none: those at the floor are left out of the
-    last part, and of no other.
+    A token without a norm in some part would not be permuted at all. The last part, which leaves
+    out tokens at the floor, is therefore permuted separately.
     """
     design = settings.design
     assert design is not None
@@ -196,7 +195,7 @@ def _permuted(
 def _random_weights(
     source: Source, name: str, settings: HeadsSettings
 ) -> dict[tuple[str, str], float]:
-    """Return the coefficients with random weights, by part and term; of no part above a floor."""
+    """Return the coefficients with random weights by part and term, except above the floor."""
     table = _values(source, name)
     table = table.drop_columns(layers_in(table.schema)[-1])
     shard = _shard(source, table, settings)

@@ -1,4 +1,4 @@
-"""The findings on attention heads in words."""
+"""Findings on attention heads in words."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from attnlag.regression.terms import lags_among, named
 def heads_findings(
     parts: pd.DataFrame, coefficients: pd.DataFrame, name: str, regression: str, sinks: str
 ) -> str:
-    """Return how much heads write, how they agree, what follows from what, and what they attend to.
+    """Return the findings on shares, coherence, lags, floor and attention sinks of heads.
 
     Parameters
     ----------
@@ -20,25 +20,25 @@ def heads_findings(
     name : str
         Names of the model, the corpus and the site.
     regression : str
-        Name of the regression whose terms those of heads have.
+        Name of the regression whose terms the heads share.
     sinks : str
-        How the attention to first tokens was found, or why it was not.
+        Method of measuring attention to first tokens, or the reason for its absence.
     """
     if parts.empty:
         return f"{name}, heads:\n  none were found in this model\n"
     by_head, whole = parts[parts["part"] != WHOLE], parts[parts["part"] == WHOLE].set_index("layer")
     if by_head["share"].isna().all():
-        return f"{name}, heads:\n  no token counts: all are first tokens, or have no norms\n"
+        return f"{name}, heads:\n  no tokens remain: all are first tokens or have no norms\n"
     largest = by_head.groupby("layer")["share"].max()
     count = by_head["part"].nunique()
     agree = whole["coherence"]
     lines = [
         f"the largest of {count} heads has {largest.median():.0%} of their squared norms in the "
-        f"median layer ({largest.max():.0%} in layer {largest.idxmax()}), where equal ones have "
+        f"median layer ({largest.max():.0%} in layer {largest.idxmax()}), whereas equal heads have "
         f"{1 / count:.0%}",
         f"coherence, |sum|² / sum of |head|², is {agree.median():.2f} in the median layer "
         f"({agree.min():.2f} in layer {agree.idxmin()} to {agree.max():.2f} in layer "
-        f"{agree.idxmax()}), where heads at right angles have 1",
+        f"{agree.idxmax()}); orthogonal heads have 1",
         *_lags(coefficients, regression),
         _floor(whole, coefficients),
         *_sinks(by_head, whole, sinks),
@@ -54,7 +54,7 @@ def _of_nearest(coefficients: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 
 def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
-    """Return the lag of single heads beside that of their sum and the controls."""
+    """Return the lag of single heads, of their sum and of the controls."""
     lag, rows = _of_nearest(coefficients)
     heads = rows[~rows["part"].isin([WHOLE, ABOVE])]
     if heads.empty:
@@ -77,11 +77,11 @@ def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
 
 
 def _floor(whole: pd.DataFrame, coefficients: pd.DataFrame) -> str:
-    """Return where the floor is, and the lag there with and without it."""
+    """Return the layers with tokens at the floor, and their lag with and without these tokens."""
     most = whole["at_floor"].nlargest(3)
     where = ", ".join(f"{share:.0%} in layer {layer}" for layer, share in most.items())
     text = (
-        f"at the floor, where heads write what their sequence's first token wrote, are {where}, "
+        f"tokens at the floor, where heads write the same as at the first token: {where}, "
         f"{whole['at_floor'].median():.1%} in the median layer"
     )
     lag, rows = _of_nearest(coefficients)
@@ -97,7 +97,7 @@ def _floor(whole: pd.DataFrame, coefficients: pd.DataFrame) -> str:
 
 
 def _sinks(by_head: pd.DataFrame, whole: pd.DataFrame, found: str) -> list[str]:
-    """Return how much heads attend to the first token, and whether those at the floor do."""
+    """Return the attention of heads to the first token, also for tokens at the floor."""
     sink = whole["sink"]
     if sink.isna().all():
         return [found]
@@ -105,7 +105,7 @@ def _sinks(by_head: pd.DataFrame, whole: pd.DataFrame, found: str) -> list[str]:
     lines = [
         f"heads give {sink.median():.0%} of their attention to the first token in the median layer "
         f"({sink.max():.0%} in layer {sink.idxmax()}), more than half in "
-        f"{int((heads > 0.5).sum())} of {len(heads)} heads, where equal attention to all tokens "
+        f"{int((heads > 0.5).sum())} of {len(heads)} heads; equal attention to all tokens "
         f"would give {whole['sink_uniform'].iloc[0]:.0%} (mean over "
         f"{int(whole['sink_tokens'].iloc[0]):,} tokens at the beginnings of sequences)"
     ]
