@@ -394,6 +394,7 @@ def written_shard(folder: Path, sequences: list[np.ndarray], name: str) -> Path:
         "input_ids": [sequence.tolist() for sequence in sequences],
         "char_start": [[0] * len(sequence) for sequence in sequences],
         "char_end": [[1] * len(sequence) for sequence in sequences],
+        "special_in_text": [0] * len(sequences),
     }
     record = {"corpus": {"name": name}, "stages": {"tokens": {"shards": 1}}}
     record["tokens"] = {"tokens": sum(map(len, sequences))}
