@@ -1,7 +1,7 @@
 """Speed and memory of the extraction, as ratios within one run.
 
     python benchmarks/extraction.py             # about an hour on two slow cores
-    python benchmarks/extraction.py --quick     # five minutes: 8 sequences, one thread
+    python benchmarks/extraction.py --quick     # 4 CPU minutes: 8 sequences, one thread
 
 A model with random weights, of the size of GPT-2 or of the embedded default (a Llama of 30 layers),
 over 64 sequences of 256 tokens; all ways take the same tokens in the same batches, in turn, round
@@ -394,6 +394,7 @@ def written_shard(folder: Path, sequences: list[np.ndarray], name: str) -> Path:
         "input_ids": [sequence.tolist() for sequence in sequences],
         "char_start": [[0] * len(sequence) for sequence in sequences],
         "char_end": [[1] * len(sequence) for sequence in sequences],
+        "special_in_text": [0] * len(sequences),
     }
     record = {"corpus": {"name": name}, "stages": {"tokens": {"shards": 1}}}
     record["tokens"] = {"tokens": sum(map(len, sequences))}
