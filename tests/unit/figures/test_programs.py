@@ -123,6 +123,8 @@ def residual_sums(batches) -> residuals.ResidualSums:
 
 def run(program: str, *arguments: object) -> Ended:
     with warnings.catch_warnings():
+        # As in a process of its own, but for what a user would see.
+        warnings.simplefilter("ignore", DeprecationWarning)
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("error", kind)
         return run_program(SCRIPTS, program, *map(str, arguments))
