@@ -183,8 +183,7 @@ def test_effects_by_part_of_speech_stand_beside_those_of_all_tokens(inputs, size
     # Of the scales, that with the factor furthest from 1.
     assert [label for label, _, _ in data.lines] == ["scale by 0.5", "zero", "mean"]
     assert finite_effects_by_part_of_speech.title_of(data).endswith(
-        "by 0.500 nats (NOUN) to 1.500 (VERB), where parts of speech that are alike would all "
-        "have 0.500"
+        "by 0.500 nats (NOUN) to 1.500 (VERB); equal parts of speech would all have 0.500"
     )
     figure = finite_effects_by_part_of_speech.draw(data, title="title", size=size)
     panels = {axes.get_xlabel(): axes for axes in figure.axes}
