@@ -1,7 +1,7 @@
 # The part of each attention head, measured by the extraction: shares, lags, sinks, and the floor.
 
 HEADS = "results/{model}/{corpus}/attention/heads"
-# The regression whose terms and controls those of heads have.
+# The regression whose terms and controls the heads share.
 OF_HEADS = CONFIG.regression_of_heads()
 CONTROLLED = bool(OF_HEADS) and CONFIG.controls.random_weights is not None
 
