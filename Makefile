@@ -73,7 +73,7 @@ bench: $(TESTED) ## measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/scaling.py
 
-architectures: $(TESTED) ## write docs/architectures.md from tiny models of every causal type
+architectures: $(TESTED) ## write docs/architectures.md from tiny models of every type that writes text
 	$(BIN)/python benchmarks/architectures.py
 
 list: $(READY) ## list what config/config.yaml names, and the figures with their paths

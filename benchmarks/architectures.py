@@ -290,10 +290,9 @@ HEADER = """# Which architectures run
 
 For every type with a causal language model in transformers {version}, and every type that reads
 images and writes text, a tiny model with random weights went through the checks of a run: the
-proof of its sites, the exchange of later tokens, and sequences computed alone and in batches. The
-sequences are text alone. Every proved row agrees with plain hooks on the
-same modules, one sequence at a time, to 10⁻⁴ of each vector. `make architectures` writes this
-page.
+proof of its sites, the exchange of later tokens, and sequences computed alone and in batches. No
+images are given. Every proved row agrees with plain hooks on the same modules, one sequence at a
+time, to 10⁻⁴ of each vector. `make architectures` writes this page.
 
 - *proved*: the type is in the [table](families.md).
 - *proved by trying*: the type is not in the table, but one of the known layouts passes the

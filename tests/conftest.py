@@ -50,6 +50,21 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
+# Files that take longest begin first, so that all workers end at about the same time. The first two
+# make projects that others read.
+LONGEST = (
+    *("test_run", "test_regressions", "test_crashes", "test_reruns", "test_several_models"),
+    *("test_safety", "test_figures", "test_fetching", "test_bad_models", "test_slopes_by_class"),
+    *("test_errors", "test_bad_corpora", "test_bad_numbers", "test_twin", "test_module"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files of the tests."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
 def pytest_collection_finish() -> None:
     """Keep what is imported out of all collections of garbage: it stays."""
     gc.collect()

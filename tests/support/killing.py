@@ -55,11 +55,14 @@ class Prepared:
         How long a run takes from each state to the next, from the last to the end.
     expected : dict
         The content of every file that an undisturbed run leaves, by path.
+    targets : tuple of str
+        What is asked of all runs, everything if nothing.
     """
 
     states: list[Project]
     seconds: list[float]
     expected: dict[str, bytes]
+    targets: tuple[str, ...]
 
 
 def left_by(project: Project) -> dict[str, bytes]:
@@ -76,7 +79,12 @@ def left_by(project: Project) -> dict[str, bytes]:
     }
 
 
-def prepare(folder: Path, model: Path, stages: tuple[str | None, ...] = STAGES) -> Prepared:
+def prepare(
+    folder: Path,
+    model: Path,
+    stages: tuple[str | None, ...] = STAGES,
+    targets: tuple[str, ...] = (),
+) -> Prepared:
     """Run a small project once, undisturbed, and keep copies of it on the way."""
     project = new_project(folder / "project", model)
     corpus = {**project.config["corpora"]["small"], "shards": SHARDS}
@@ -85,18 +93,18 @@ def prepare(folder: Path, model: Path, stages: tuple[str | None, ...] = STAGES) 
     for stage, following in zip(stages, (*stages[1:], None), strict=True):
         states.append(project.copy(folder / f"after {stage or 'nothing'}"))
         began = time.monotonic()
-        project.run(*(["--until", following] if following else []))
+        project.run(*targets, *(["--until", following] if following else []))
         seconds.append(time.monotonic() - began)
-    return Prepared(states, seconds, left_by(project))
+    return Prepared(states, seconds, left_by(project), targets)
 
 
 def start(
-    project: Project, printed: Path, interpreter: str = sys.executable
+    project: Project, printed: Path, targets: tuple[str, ...], interpreter: str = sys.executable
 ) -> subprocess.Popen[bytes]:
     """Start a run in a process group of its own; what it prints goes to a file."""
     with printed.open("wb") as output:
         return subprocess.Popen(
-            [interpreter, "-m", "snakemake", "--cores", "2"],
+            [interpreter, "-m", "snakemake", "--cores", "2", *targets],
             cwd=project.folder,
             env=environment_of_a_user(),
             stdin=subprocess.DEVNULL,
@@ -186,7 +194,7 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
         moment = chance.uniform(0, prepared.seconds[index])
         shutil.rmtree(folder, ignore_errors=True)
         project = prepared.states[index].copy(folder)
-        run = start(project, folder / "killed.txt")
+        run = start(project, folder / "killed.txt", prepared.targets)
         with suppress(subprocess.TimeoutExpired):
             run.wait(moment)
         killed = kill(run, what, chance)
@@ -198,21 +206,21 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
             problems.append(f"the killed run ended with {run.returncode}")
         if f"scripts/{killed}.py" not in (folder / "killed.txt").read_text():
             problems.append(f"nothing was said of {killed}")
-    problems += problems_after(project, prepared.expected)
+    problems += problems_after(project, prepared)
     if not problems:
         shutil.rmtree(folder)
     return f"{described}: status {run.returncode}", problems
 
 
-def problems_after(project: Project, expected: dict[str, bytes]) -> list[str]:
+def problems_after(project: Project, prepared: Prepared) -> list[str]:
     """Run a project again after a run that was cut off, and return what is wrong then."""
     printed = project.folder / "again.txt"
-    again = start(project, printed, python())
+    again = start(project, printed, prepared.targets, python())
     problems = [f"the next run ended with {again.returncode}: {printed}"] if again.wait() else []
     # Jobs that outlived the first run may outlive this one too.
     wait_for_jobs(project.folder)
-    problems += problems_of(project, expected)
-    if not problems and (jobs := project.would_run()):
+    problems += problems_of(project, prepared.expected)
+    if not problems and (jobs := project.would_run(*prepared.targets)):
         problems.append(f"not everything is made: {jobs}")
     return problems
 

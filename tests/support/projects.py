@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 from warm_python import python
 
+from attnlag.figures import catalogue
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "scripts", "profiles", "config", "data/prompts.jsonl")
 
@@ -37,6 +39,15 @@ def small_corpus(documents: int = 8) -> str:
         row = {"id": f"doc-{i}", "genre": "odd" if i % 2 else "even", "text": " ".join(words)}
         lines.append(json.dumps(row))
     return "\n".join(lines) + "\n"
+
+
+def without_figures(*but: str) -> list[str]:
+    """Return arguments of a run whose figures no test looks at: drawing takes half of its time.
+
+    They end in a list: targets come before them. What comes after a figure is not made either.
+    """
+    drawing = {program for figure in catalogue.figures() for program in figure.drawn_by}
+    return ["--omit-from", *sorted(drawing - set(but))]
 
 
 @dataclass

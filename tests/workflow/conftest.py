@@ -1,13 +1,34 @@
 """The real workflow through the real command line, on copies of the project."""
 
+import fcntl
+import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from planning import plan
 from programs import planned
 from projects import Project, new_project, write_several
+
+# Runs a project in a folder, and returns it with what the run printed.
+Make = Callable[[Path], tuple[Project, str]]
+
+
+def made_once(name: str, factory: pytest.TempPathFactory, make: Make) -> tuple[Project, str]:
+    """Return what is made once for all workers of a test session. Not to be changed."""
+    base = factory.getbasetemp()
+    # The folder of a worker is in that of the session.
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, record = base / name, base / f"{name}.json"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not record.exists():
+            project, printed = make(folder)
+            record.write_text(json.dumps([project.config, printed]))
+    config, printed = json.loads(record.read_text())
+    return Project(folder, config), printed
 
 
 @pytest.fixture
@@ -19,9 +40,13 @@ def fresh(gpt2: Path, tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def finished_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """Return a project after a full run, and what the run printed. Not to be changed."""
-    project = new_project(tmp_path_factory.mktemp("finished") / "project", gpt2)
-    project.write_config(causal={}, vectors={}, extraction={"geometry": True, "heads": True})
-    return project, project.run()
+
+    def make(folder: Path) -> tuple[Project, str]:
+        project = new_project(folder, gpt2)
+        project.write_config(causal={}, vectors={}, extraction={"geometry": True, "heads": True})
+        return project, project.run()
+
+    return made_once("finished", tmp_path_factory, make)
 
 
 @pytest.fixture
@@ -40,10 +65,35 @@ def results_and_inputs(finished_once: tuple[Project, str], tmp_path: Path) -> It
     shutil.rmtree(project.folder)
 
 
+def link_or_copy(source: str, target: str) -> None:
+    """Link files that are large and that no test of a plan writes to; copy others."""
+    copy = os.link if source.endswith((".parquet", ".png", ".safetensors")) else shutil.copy2
+    copy(source, target)
+
+
+@pytest.fixture
+def to_plan(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Return a copy of the finished project of which plans are made, without what none reads."""
+    project, _ = finished_once
+    ignored = shutil.ignore_patterns("__pycache__", "logs")
+    shutil.copytree(
+        project.folder,
+        tmp_path / "project",
+        symlinks=True,
+        ignore=ignored,
+        copy_function=link_or_copy,
+    )
+    yield Project(tmp_path / "project", json.loads(json.dumps(project.config)))
+    shutil.rmtree(tmp_path / "project")
+
+
 @pytest.fixture(scope="session")
-def commands(finished_once: tuple[Project, str]) -> dict[str, list[str]]:
+def commands(
+    finished_once: tuple[Project, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[str]]:
     """Return the arguments that each program gets in the finished project, by its name."""
-    return dict(map(planned, plan(finished_once[0].folder, everything=True).commands.values()))
+    project = finished_once[0].copy(tmp_path_factory.mktemp("planned") / "project")
+    return dict(map(planned, plan(project.folder, everything=True).commands.values()))
 
 
 @pytest.fixture(scope="session")
@@ -51,22 +101,30 @@ def both_once(
     gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Project, str]:
     """Return a project after a run of two models, of 2 and 3 layers, and what was printed."""
-    project = new_project(tmp_path_factory.mktemp("both") / "project", gpt2)
-    shutil.copytree(llama, project.folder / "llama")
-    project.write_config(
-        models={"llama": {"source": "path", "path": "llama"}},
-        comparison={"draws": 200},
-        extraction={"keep": "norms"},
-    )
-    return project, project.run()
+
+    def make(folder: Path) -> tuple[Project, str]:
+        project = new_project(folder, gpt2)
+        shutil.copytree(llama, project.folder / "llama")
+        project.write_config(
+            models={"llama": {"source": "path", "path": "llama"}},
+            comparison={"draws": 200},
+            extraction={"keep": "norms"},
+        )
+        return project, project.run()
+
+    return made_once("both", tmp_path_factory, make)
 
 
 @pytest.fixture(scope="session")
 def several_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """Return a project after a run of several regressions over two shards, and what it printed."""
-    project = new_project(tmp_path_factory.mktemp("several") / "project", gpt2)
-    write_several(project, shards=2)
-    return project, project.run()
+
+    def make(folder: Path) -> tuple[Project, str]:
+        project = new_project(folder, gpt2)
+        write_several(project, shards=2)
+        return project, project.run()
+
+    return made_once("several", tmp_path_factory, make)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from projects import ROOT, new_project
+from projects import ROOT, new_project, without_figures
 from warm_python import python
 
 from attnlag.storage.tables import read_provenance
@@ -49,7 +49,7 @@ def extended(gpt2, tmp_path_factory):
         regressions={"notebook": {"lags": [1, 2], "covariates": ["odd_token"]}},
         controls={"permutation": {"draws": 19}},
     )
-    project.run()
+    project.run(*without_figures("plot_regression"))
     return project
 
 

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 from described import undescribed
-from projects import new_project
+from programs import checked
+from projects import new_project, without_figures
 
 from attnlag.regression import permutation
 from attnlag.regression.settings import DRAWS_OF_HEADS
@@ -32,7 +33,7 @@ def project(gpt2, tmp_path_factory):
         regressions={name: {"outcome": name, "lags": [1, 2]} for name in FILES},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
     )
-    project.run()
+    project.run(*without_figures())
     return project
 
 
@@ -108,7 +109,7 @@ def test_the_means_stand_beside_pairs_and_random_weights(project):
 def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
     """With the same errors and controls: a head is one more row of the same table."""
     base = project.folder / SITE
-    table = pd.read_parquet(base / "heads" / "coefficients.parquet")
+    table = pd.read_parquet(base / "heads" / "head_coefficients.parquet")
     assert set(table["part"]) == {"0", "1", "all", "above floor"}
     whole = table[table["part"] == "all"].set_index(["layer", "term"])
     study = base / "notebook"
@@ -142,6 +143,5 @@ def test_what_is_not_measured_is_not_regressed(gpt2, tmp_path, extraction, words
     project = new_project(tmp_path / "project", gpt2)
     outcome = {"outcome": "cosine_previous_centred", "lags": [1]}
     project.write_config(extraction=extraction, regressions={"alike": outcome})
-    printed = project.snakemake("-n").stdout
-    assert f"regressions.alike.outcome: found cosine_previous_centred {words}" in printed
-    assert "Traceback" not in printed
+    _, (line,) = checked(project)
+    assert f"regressions.alike.outcome: found cosine_previous_centred {words}" in line

@@ -133,7 +133,6 @@ def test_a_run_in_another_folder(elsewhere, finished_once):
     assert made == (finished_once[0].folder / target).read_bytes()
 
 
-def test_the_second_entry_point(finished_once):
+def test_the_second_entry_point(finished):
     """Beside Snakefile, workflow/Snakefile makes the same, and finds the same made."""
-    project, _ = finished_once
-    assert project.dry_run("--snakefile", "workflow/Snakefile") == {}
+    assert finished.dry_run("--snakefile", "workflow/Snakefile") == {}

@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 
+from projects import without_figures
 from warm_python import python
 
 STUDY = "results/tiny/small/attention/notebook"
@@ -58,5 +59,5 @@ def test_what_is_not_as_recorded_has_its_line(finished):
     (finished.folder / "results/note.txt").unlink()
     finished.run("--forcerun", "check_fits")
     assert set(verify(finished)[1]) == {f"{STUDY}/fits.csv"}
-    finished.run("--forcerun", "fit_regression")
+    finished.run("--forcerun", "fit_regression", *without_figures())
     assert verify(finished)[:2] == (0, {})

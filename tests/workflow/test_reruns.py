@@ -416,9 +416,9 @@ def test_the_page_of_the_documentation_has_these_rows():
 
 
 @pytest.mark.parametrize(("apply", "jobs"), ROWS.values(), ids=ROWS.keys())
-def test_what_runs_again(finished, apply, jobs):
-    apply(finished)
-    assert finished.would_run() == jobs
+def test_what_runs_again(to_plan, apply, jobs):
+    apply(to_plan)
+    assert to_plan.would_run() == jobs
 
 
 @pytest.mark.parametrize("row", ["nothing", "alpha", "the design's code"])
@@ -428,9 +428,9 @@ def test_the_command_line_plans_the_same(finished, row):
     assert finished.dry_run() == jobs
 
 
-def test_a_common_sample_binds_all_regressions(finished):
-    finished.write_config(regressions={"far": {"lags": [5]}}, norms={"common_sample": True})
-    assert finished.would_run() == {
+def test_a_common_sample_binds_all_regressions(to_plan):
+    to_plan.write_config(regressions={"far": {"lags": [5]}}, norms={"common_sample": True})
+    assert to_plan.would_run() == {
         **times(2, without_effects(DESIGN)),
         **EFFECTS,
         "plot_specifications": 1,

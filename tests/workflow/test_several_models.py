@@ -39,7 +39,7 @@ def both(both_once, tmp_path):
     shutil.rmtree(project.folder)
 
 
-def test_two_models_of_one_run_are_compared(both_once):
+def test_two_models_of_one_run_are_compared(both_once, both):
     project, printed = both_once
     folder = project.folder / "results/comparison"
     made = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
@@ -74,7 +74,7 @@ def test_two_models_of_one_run_are_compared(both_once):
     assert "lag 1, attention, small: median " in findings
     assert "no correlation over depth (a profile varies no more than its errors)" in findings
     assert f"{findings}  in results/comparison/" in printed
-    assert project.would_run() == {}
+    assert both.would_run() == {}
 
 
 def test_one_model_over_one_corpus_is_not_compared(finished_once):

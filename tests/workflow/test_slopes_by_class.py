@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from projects import new_project, small_corpus
+from projects import new_project, small_corpus, without_figures
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
@@ -51,7 +51,7 @@ def project(gpt2, tmp_path_factory):
             "random_weights": {"documents": 8},
         },
     )
-    project.run()
+    project.run(*without_figures("plot_classes"))
     return project
 
 

@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 import pyarrow.parquet as pq
-import pytest
 
 TWIN = {"source": "random", "of": "tiny", "seed": 7}
 # No hub answers there.
@@ -70,20 +69,3 @@ def test_a_change_in_the_original_remakes_the_twin(finished):
     finished.run("data/models/twin/source.json")
     # The original is the same after all, and so is the twin.
     assert source(finished, "twin")["digest"] == digest
-
-
-@pytest.mark.parametrize(
-    ("of", "words"),
-    [
-        ("tinny", "found \"tinny\", expected tiny; did you mean 'tiny'?"),
-        ("twin", 'found "twin", which is random itself, expected tiny'),
-    ],
-)
-def test_a_twin_of_what_is_not_there(fresh, of, words):
-    fresh.write_config(models={"twin": {"source": "random", "of": of}})
-    result = fresh.snakemake("-n")
-    assert result.returncode == 1
-    assert "Traceback" not in result.stdout
-    (line,) = [line for line in result.stdout.splitlines() if "models.twin.of" in line]
-    assert line.startswith("config/config.yaml:")
-    assert line.endswith(words)

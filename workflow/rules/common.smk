@@ -11,6 +11,7 @@ from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.pipeline import closing, outputs, stages
 from attnlag.pipeline.digests import code_digest
+from attnlag.pipeline.entries.output import permuted
 from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
@@ -121,6 +122,17 @@ def for_covariates(name, pattern):
         return files if name in needed else []
 
     return file
+
+
+def for_heads(name, pattern):
+    """Return the input of a file that covariates of the regression of heads need."""
+    regression, control = CONFIG.regression_of_heads(), CONFIG.controls.permutation
+    needed = CONFIG.files_of_tokens(regression) if regression else set()
+    if regression and control and control.within != "document":
+        needed = {*needed, "token_properties"}
+    if name not in needed:
+        return []
+    return pattern if name == "token_counts" else shards_of(pattern)
 
 
 def fitted_design(wildcards):

@@ -1,20 +1,7 @@
 # The part of each attention head, measured by the extraction: shares, lags, sinks, and the floor.
 
 HEADS = "results/{model}/{corpus}/attention/heads"
-# The regression whose terms and controls the heads share.
-OF_HEADS = CONFIG.regression_of_heads()
-CONTROLLED = bool(OF_HEADS) and CONFIG.controls.random_weights is not None
-
-
-def for_heads(name, pattern):
-    """Return the input function of a file that covariates of that regression need."""
-    needed = CONFIG.files_of_tokens(OF_HEADS) if OF_HEADS else set()
-    control = CONFIG.controls.permutation
-    if name == "token_properties" and control and control.within != "document":
-        needed = {*needed, name}
-    if name not in needed:
-        return []
-    return pattern if name == "token_counts" else shards_of(pattern)
+CONTROLLED = bool(CONFIG.regression_of_heads()) and CONFIG.controls.random_weights is not None
 
 
 if CONFIG.with_heads():
@@ -38,8 +25,8 @@ if CONFIG.with_heads():
         output:
             table=f"{HEADS}/heads.parquet",
             table_csv=f"{HEADS}/heads.csv",
-            coefficients=f"{HEADS}/coefficients.parquet",
-            coefficients_csv=f"{HEADS}/coefficients.csv",
+            coefficients=f"{HEADS}/head_coefficients.parquet",
+            coefficients_csv=f"{HEADS}/head_coefficients.csv",
             findings=f"{HEADS}/findings.txt",
         log:
             "logs/{model}/{corpus}/attention/heads/summarize_heads.log",

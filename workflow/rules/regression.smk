@@ -10,7 +10,7 @@ rule fit_regression:
         # The controls in the configuration.
         permutations=lambda wildcards: (
             shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")(wildcards)
-            if outputs.permuted(CONFIG, wildcards.regression)
+            if permuted(CONFIG, wildcards.regression)
             else []
         ),
         random_weights=if_asked(

@@ -352,7 +352,7 @@ class Adjustments:
                 raise AllSeen
 
         if first:
-            self._begin(ids[int(lengths.argmax()), : min(lengths.max(), proofs.TOKENS)])
+            self._begin(ids[int(lengths.argmax()), : proofs.TOKENS])
         with (
             suppress(AllSeen),
             heads.watched([] if sites_only else self.heads, mask) as at_heads,

@@ -18,6 +18,7 @@ import ast
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from attnlag.figures.sizes import without_size
 
@@ -53,23 +54,27 @@ class Figure:
 @functools.cache
 def figures(folder: Path = FOLDER) -> tuple[Figure, ...]:
     """Return all figures whose modules are in a folder, by name."""
-    found = []
-    for path in sorted(folder.glob("*.py")):
-        tree = ast.parse(path.read_bytes())
-        constants = {
-            node.targets[0].id: node.value
-            for node in tree.body
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-        }
-        if "DRAWN_BY" in constants:
-            stated = {
-                name.lower(): ast.literal_eval(constants[name])
-                for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY")
-                if name in constants
-            }
-            shows = (ast.get_docstring(tree) or "").partition("\n")[0]
-            found.append(Figure(name=path.stem, shows=shows, module=path, **stated))
-    return tuple(found)
+    modules = [(path, _stated(path.read_bytes())) for path in sorted(folder.glob("*.py"))]
+    return tuple(Figure(name=path.stem, module=path, **facts) for path, facts in modules if facts)
+
+
+@functools.cache
+def _stated(source: bytes) -> dict[str, Any]:
+    """Return what the source of a module states of its figure, nothing if it draws none."""
+    tree = ast.parse(source)
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    if "DRAWN_BY" not in constants:
+        return {}
+    stated = {
+        name.lower(): ast.literal_eval(constants[name])
+        for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY")
+        if name in constants
+    }
+    return {**stated, "shows": (ast.get_docstring(tree) or "").partition("\n")[0]}
 
 
 def drawn_by(program: str, folder: Path = FOLDER) -> list[Figure]:

@@ -107,7 +107,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     )
     if any(rows["random_weights"].notna().any() for rows in data.neighbours.values()):
         line = {**RANDOM_LINE, "color": GREY}
-        entries["random weights (likewise)"] = Line2D([], [], **line)
+        entries["random weights (of the same colour)"] = Line2D([], [], **line)
     entries[band_text(data.alpha)] = Patch(color=GREY, alpha=0.25, linewidth=0)
     both = len(data.by_distance) > 0
     height = (6.4 if size.narrow and both else 3.9) + strip_height([entries], size.canvas)

@@ -451,7 +451,7 @@ class ComparisonInputs(Coefficients):
     def mixers_of_models(self) -> dict[str, dict[str, str]]:
         """What layers have in place of attention, as in ``mixers``, by model."""
         studies = tables.read_provenance(self.coefficients_file)["studies"]
-        models = [study["record"]["model"] for study in studies]
+        models = [study["record"].get("model", {}) for study in studies]
         return {model["name"]: model["mixers"] for model in models if "mixers" in model}
 
 

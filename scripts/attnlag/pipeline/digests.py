@@ -58,15 +58,17 @@ def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
 
 @functools.cache
 def _read(source: bytes) -> tuple[frozenset[str], bytes]:
-    """Return the names that a source imports from attnlag, and its executed code.
+    """Return the computing modules that a source may import, and its executed code.
 
-    Imports inside functions count; a name may belong to a module or to an object in a module.
+    The modules are files in the library's folder, such as ``corpus/formats.py``. Imports inside
+    functions count; a name that belongs to an object in a module has no file.
     """
     imported: set[str] = set()
     computed: list[str] = []
     _collect(ast.parse(source), imported, computed)
-    own = {name.removeprefix("attnlag.") for name in imported if name.startswith("attnlag.")}
-    return frozenset(own), " ".join(computed).encode()
+    names = (name.split(".")[1:] for name in imported if name.startswith("attnlag."))
+    files = {"/".join(name) + ".py" for name in names if name[0] in COMPUTING}
+    return frozenset(files), " ".join(computed).encode()
 
 
 def computing_modules(script: str | Path) -> list[Path]:
@@ -77,13 +79,11 @@ def computing_modules(script: str | Path) -> list[Path]:
     library = Path(script).parent / "attnlag"
     found = {figure.module for figure in drawn_by(Path(script).stem, library / "figures")}
     waiting = [Path(script), *found]
+    seen: set[str] = set()
     while waiting:
         names, _ = _read(waiting.pop().read_bytes())
-        parts = [name.split(".") for name in names]
-        files = {
-            library.joinpath(*part).with_suffix(".py") for part in parts if part[0] in COMPUTING
-        }
-        new = {file for file in files if file.is_file()} - found
+        new = {file for file in map(library.joinpath, names - seen) if file.is_file()} - found
+        seen |= names
         found |= new
         waiting += new
     return sorted(found)

@@ -107,7 +107,9 @@ def coefficients(
         frame = pd.DataFrame({"part": np.repeat(parts, len(terms)), "term": terms * len(parts)})
         frame["layer"] = layer_number(name)
         frame["rows"] = np.repeat([fit.n_obs for fit in of_layer], len(terms))
-        frame["permuted_mean"] = _permuted(shards, tables, settings, kept)
+        frame["permuted_mean"] = np.nan
+        if settings.draws:
+            frame["permuted_mean"] = _permuted(shards, tables, settings, kept)
         alone = _random_weights(random, name, settings) if random and name in known else {}
         frame["random_weights"] = [
             alone.get(pair, np.nan) for pair in zip(frame["part"], frame["term"], strict=True)
@@ -163,7 +165,7 @@ def _permuted(
     settings: HeadsSettings,
     kept: merging.Sums,
 ) -> np.ndarray:
-    """Return the mean coefficients over permuted orders, (parts × terms,); NaN without any.
+    """Return the mean coefficients over permuted orders, (parts × terms,).
 
     A token without a norm in some part would not be permuted at all. The last part, which leaves
     out tokens at the floor, is therefore permuted separately.
@@ -186,8 +188,7 @@ def _permuted(
             for source, table in zip(shards, tables, strict=True)
         ]
         merged = permutation.merged_terms(permutation.merged_products(found), kept)
-        orders = permutation.estimates_of_orders(merged)[1][1:]
-        means.append(orders.sum(axis=0) / (len(orders) or np.nan))
+        means.append(permutation.estimates_of_orders(merged)[1][1:].mean(axis=0))
     return np.concatenate(means).reshape(-1)
 
 

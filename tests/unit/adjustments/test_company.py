@@ -1,5 +1,7 @@
 """What is computed beside a sequence, or after it in its text, must not change its numbers."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -81,10 +83,16 @@ def alone(model_type, settings, sequence):
 LENGTHS = [28, 33, 30, 31, 29, 60, 33, 59, 5, 34]
 
 
+@functools.cache
+def all_alone(name):
+    """Return what attention adds to each of the sequences, by itself."""
+    return [alone(*STRETCHED[name], sequence) for sequence in ragged(LENGTHS)]
+
+
 @pytest.mark.parametrize("batch_tokens", [40, 4096])
 @pytest.mark.parametrize("name", STRETCHED)
 def test_embeddings_are_those_of_the_sequence_and_not_of_its_batch(name, batch_tokens):
-    model, sequences = small_model(*STRETCHED[name]), ragged(LENGTHS)
+    model, sequences, each = small_model(*STRETCHED[name]), ragged(LENGTHS), all_alone(name)
     adjustments = extraction.Adjustments(
         model, batch_tokens=batch_tokens, threads=2, keep="vectors"
     )
@@ -93,8 +101,7 @@ def test_embeddings_are_those_of_the_sequence_and_not_of_its_batch(name, batch_t
         found = np.split(
             np.stack(adjustments.of(sequences)["attention"]), np.cumsum(LENGTHS)[:-1], axis=1
         )
-        for sequence, vectors in zip(sequences, found, strict=True):
-            expected = alone(*STRETCHED[name], sequence)
+        for expected, vectors in zip(each, found, strict=True):
             gap = np.linalg.norm(vectors - expected, axis=-1)
             assert (gap <= 1e-4 * np.linalg.norm(expected, axis=-1)).all()
 
@@ -151,3 +158,13 @@ def test_a_text_of_one_token_over_and_over_is_checked_too():
         adjustments = extraction.Adjustments(model, batch_tokens=512, keep="norms")
         with pytest.raises(UserError, match="lets a token see"):
             adjustments.of([np.full(20, token, np.int32)])
+
+
+def test_what_is_finite_in_neither_pass_is_no_difference_and_in_one_an_infinite_one():
+    found = np.array([[np.nan, 1], [np.inf, 0], [1, 2], [3, 4], [0, 0], [0, 0]], np.float32)
+    expected = np.array([[1, np.nan], [1, 0], [np.inf, 2], [0, 4], [0, 0], [3, 4]], np.float32)
+    apart = extraction.relative_differences(found, expected)
+    np.testing.assert_array_equal(apart, [0, np.inf, np.inf, 0.75, 0, 1])
+    # Norms are compared as numbers.
+    apart = extraction.relative_differences(np.float32([3, 0]), np.float32([2, np.nan]))
+    np.testing.assert_array_equal(apart, [0.5, np.inf])

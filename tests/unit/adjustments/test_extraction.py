@@ -204,7 +204,9 @@ def test_a_run_stays_while_the_next_one_is_computed(models):
     third = adjustments.of(ragged([12], seed=2))["attention"]
     assert np.shares_memory(first[0], adjustments._buffers[1]["attention"][0])
     assert not np.shares_memory(third[0], first[0])
+    # Fewer tokens than the buffer has room for are given as they are.
     assert second[0].shape == (20, 32)
+    assert third[0].shape == (12, 32)
 
 
 @pytest.mark.parametrize("most", [0, 5000, 10**9])
@@ -222,6 +224,19 @@ def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
     for target, value in zip(targets, values, strict=True):
         np.testing.assert_array_equal(target[rows], value)
         assert not target[[1, 3]].any()
+
+
+def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
+    """As from a GPU, whose values may all be on their way when the last layer is done."""
+    sequences = ragged([5, 30, 17])
+    expected = run(models["llama"], sequences)
+
+    def add(self, target, values):
+        self.coming.append((target, values.clone(), None))
+        self.bytes += values.nbytes
+
+    monkeypatch.setattr(extraction.Landing, "add", add)
+    np.testing.assert_array_equal(run(models["llama"], sequences), expected)
 
 
 @pytest.mark.parametrize(

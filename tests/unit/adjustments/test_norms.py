@@ -82,3 +82,11 @@ def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_pat
     np.testing.assert_array_equal(found["norm"], [2, np.nan, 0, np.nan, 6])
     np.testing.assert_array_equal(found["relative"], [0.5, np.nan, 0, np.nan, 2])
     np.testing.assert_array_equal(found["angle"], found["norm"])
+
+
+def test_sizes_are_regressed_as_logarithms_and_what_may_be_negative_as_it_is():
+    numbers = np.array([2.0, 0.0, -1.0, np.inf, np.nan], np.float32)
+    for name, outcome in OUTCOMES.items():
+        logarithm = name in ("norm", "relative", "orthogonal")
+        own = [np.log(2), np.nan, np.nan] if logarithm else [2, 0, -1]
+        np.testing.assert_allclose(norms.regressed(outcome, numbers), [*own, np.nan, np.nan])

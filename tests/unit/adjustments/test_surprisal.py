@@ -1,6 +1,7 @@
 """What a model predicts at each token agrees with its own logits, and with its own loss."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.nn import functional
@@ -138,3 +139,21 @@ def test_norms_have_the_same_bytes_beside_predictions(fetched):
     for site, layers in alone.items():
         for found, expected in zip(beside[site], layers, strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_a_file_of_predictions_has_nulls_where_nothing_is_predicted():
+    keys = {"document": ["a", "a"], "window": [0, 0], "position": [0, 1], "token_id": [5, 6]}
+    schema = pa.schema(list(surprisal.SCHEMA)[:4])
+    keys = pa.table(
+        {
+            "document": pa.array(keys.pop("document")).dictionary_encode(),
+            **{name: pa.array(values, pa.int32()) for name, values in keys.items()},
+        },
+        schema=schema,
+    )
+    values = [[np.nan, 1.5], [np.nan, 2.5], [3.5, 4.5], [np.nan, 7]]
+    found = surprisal.table(keys, [np.array(column, np.float32) for column in values])
+    assert found.schema == surprisal.SCHEMA
+    told = found.select(surprisal.COLUMNS).to_pydict()
+    assert list(told.values()) == [[None, 1.5], [None, 2.5], [3.5, 4.5], [None, 7]]
+    assert found.select(keys.column_names).equals(keys)

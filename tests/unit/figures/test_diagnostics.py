@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -213,15 +212,9 @@ def test_a_single_document_has_no_influence_that_is_known():
     assert axes.get_xlim() == (-1.08, 1.08)
 
 
-def test_files_have_equal_bytes_and_stay_small(tmp_path):
-    panels, fits = synthetic(12)
-    for name in ("a", "b"):
-        with matplotlib.rc_context({"font.size": 12 if name == "a" else 20}):
-            files.save(drawn(panels, fits), [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
-    for suffix in ("svg", "png"):
-        first = (tmp_path / f"a.{suffix}").read_bytes()
-        assert (tmp_path / f"b.{suffix}").read_bytes() == first
-        assert len(first) < 800_000
+def test_files_stay_small(tmp_path):
+    files.save(drawn(*synthetic(12)), [tmp_path / "a.svg"])
+    assert (tmp_path / "a.svg").stat().st_size < 800_000
 
 
 def test_the_program_draws_the_residuals(tmp_path):

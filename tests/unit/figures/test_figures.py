@@ -1,6 +1,8 @@
 """The figures: what is drawn, in which order, and that the files are whole and reproducible."""
 
+import functools
 import xml.etree.ElementTree
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib
@@ -217,10 +219,23 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
     ]
 
 
+@functools.cache
+def laid_out(draw: Callable[[int], Figure], layers: int) -> tuple[Figure, list[tuple[str, str]]]:
+    """Return a figure, drawn once for all tests that look at it, and its texts that overlap."""
+    figure = draw(layers)
+    return figure, overlaps(figure)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _figures_for_this_module() -> Iterator[None]:
+    yield
+    laid_out.cache_clear()
+
+
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
 def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers):
-    assert overlaps(draw(layers)) == []
+    assert laid_out(draw, layers)[1] == []
 
 
 @pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
@@ -327,7 +342,7 @@ def test_no_first_tokens_are_named_where_none_are_told_apart():
 
 @pytest.mark.parametrize("layers", LAYERS)
 def test_coefficients_have_labels_title_and_the_caveat(layers):
-    figure = coefficients_figure(layers)
+    figure, _ = laid_out(coefficients_figure, layers)
     top, bottom = figure.axes
     assert top.get_ylabel() == "coefficient\n(log norm per log norm)"
     assert bottom.get_ylabel() == "R²\n(share of variance)"
@@ -537,10 +552,9 @@ def test_a_regression_that_was_fitted_nowhere_is_drawn(tmp_path):
 
 @pytest.mark.parametrize("layers", LAYERS)
 def test_every_layer_has_a_panel_in_order(layers):
-    figure = lags_figure(layers)
+    figure, _ = laid_out(lags_figure, layers)
     drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in drawn] == [f"layer {n}" for n in range(layers)]
-    figure.draw_without_rendering()
     places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
     assert places == sorted(places)
     assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
@@ -552,10 +566,9 @@ def test_every_layer_has_a_panel_in_order(layers):
     assert figure.get_size_inches()[0] <= 10
 
 
-@pytest.mark.parametrize("layers", [12, 48, 7, 31])
+@pytest.mark.parametrize("layers", [7, 12, *LAYERS])
 def test_every_column_and_row_of_panels_has_numbers(layers):
-    figure = lags_figure(layers)
-    figure.draw_without_rendering()
+    figure, _ = laid_out(lags_figure, layers)
     drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
     lowest: dict[int, matplotlib.axes.Axes] = {}
     for axes in drawn:
@@ -676,7 +689,7 @@ def test_an_outcome_against_a_lead_says_so():
 
 @pytest.mark.parametrize("layers", LAYERS)
 def test_sites_stand_side_by_side_with_shared_axes(layers):
-    figure = sites_figure(layers)
+    figure, _ = laid_out(sites_figure, layers)
     above, below = figure.axes[:3], figure.axes[3:]
     titles = [axes.get_title(loc="left") for axes in above]
     assert titles == ["attention adjustment", "MLP adjustment", "block update"]
@@ -739,12 +752,12 @@ def test_a_layer_without_norms_has_no_quantiles():
 
 @pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
 def test_files_are_written_in_each_format_with_equal_bytes(draw, tmp_path):
-    figure = draw(12)
+    figure = draw(3)
     files.save(figure, [tmp_path / "a.svg", tmp_path / "a.png"])
     # Again from the same figure, and from the beginning under other settings of the user.
     files.save(figure, [tmp_path / "b.svg", tmp_path / "b.png"])
     with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "svg.hashsalt": "other"}):
-        files.save(draw(12), [tmp_path / "c.svg", tmp_path / "c.png"])
+        files.save(draw(3), [tmp_path / "c.svg", tmp_path / "c.png"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.png", "a.svg", "b.png", "b.svg", "c.png", "c.svg",
     ]  # fmt: skip
@@ -762,7 +775,7 @@ def test_files_are_written_in_each_format_with_equal_bytes(draw, tmp_path):
 def test_files_of_48_layers_stay_small(tmp_path):
     for draw in (norms_figure, coefficients_figure, lags_figure, sites_figure):
         path = tmp_path / f"{draw.__name__}.svg"
-        files.save(draw(48), [path])
+        files.save(laid_out(draw, 48)[0], [path])
         assert path.stat().st_size < 1_500_000
 
 

@@ -1,11 +1,10 @@
 """The figure of specifications: a line for each regression, named at its end."""
 
 import re
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import run_program
 from test_figures import (
     band_of,
     ends_of,
@@ -13,12 +12,10 @@ from test_figures import (
     synthetic_tables,
     texts_of,
 )
-from warm_python import python
 
 from attnlag.figures import files, specifications_by_layer, wording
 from attnlag.storage import tables
 
-SCRIPTS = Path(__file__).parents[3] / "scripts"
 KINDS = {
     "notebook": {},
     "within": {"unfitted": (0,)},
@@ -112,13 +109,11 @@ def test_the_program_draws_the_tables_in_order_with_equal_bytes(tmp_path):
         paths.append(tmp_path / f"{name}.parquet")
         tables.write_frame(table, paths[-1], tmp_path / "table.csv", record)
     output = [tmp_path / f"specifications_by_layer.{kind}" for kind in ("svg", "png")]
-    command = [python(), SCRIPTS / "plot_specifications.py", "--coefficients", *paths]
-    done = subprocess.run(
-        [*command, "--output", *output], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    arguments = ["--coefficients", *paths, "--output", *output]
+    done = run_program(tmp_path, "plot_specifications", *map(str, arguments))
+    assert done.status == 0, done.printed
     said = "gpt2, prompts, attention: drew specifications_by_layer"
-    assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.stderr)
+    assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.printed)
     expected = [tmp_path / "expected.svg", tmp_path / "expected.png"]
     data = specifications_by_layer.Data(regressions, 0.05)
     title = f"{specifications_by_layer.title_of(data)}\ngpt2, prompts, attention · 25 documents"

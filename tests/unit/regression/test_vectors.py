@@ -179,6 +179,27 @@ def r_squared_by_rows(vectors, lengths, ridge):
     return losses
 
 
+def r_squared_of_permuted_order(vectors, lengths, ridge):
+    """Return R² where each token is followed by any other of its document, equally likely."""
+    pairs = []
+    for number, (start, stop) in enumerate(itertools.pairwise(np.cumsum([0, *lengths]))):
+        own = vectors[start + 1 : stop].astype(float)
+        for place in range(len(own) - 1):
+            others = np.delete(own, place, axis=0)
+            pairs += [(own[place], other, number % 3, 1 / len(others)) for other in others]
+    x, y, fold, weight = map(np.array, zip(*pairs, strict=True))
+    observed, _, sequence = rows_of(vectors, lengths)
+    sse = sst = 0.0
+    for out in range(3):
+        train, test = fold != out, fold == out
+        model = Ridge(alpha=penalty_of(observed[sequence % 3 != out], ridge))
+        model.fit(x[train], y[train], sample_weight=weight[train])
+        mean = np.average(y[train], axis=0, weights=weight[train])
+        sse += weight[test] @ ((y[test] - model.predict(x[test])) ** 2).sum(1)
+        sst += weight[test] @ ((y[test] - mean) ** 2).sum(1)
+    return 1 - sse / sst
+
+
 def test_r_squared_of_unseen_documents_is_that_of_predictions_row_by_row(tmp_path):
     lengths = LENGTHS * 3
     vectors, _ = process(B, lengths)
@@ -196,6 +217,9 @@ def test_r_squared_of_unseen_documents_is_that_of_predictions_row_by_row(tmp_pat
         assert found["rank"].fillna(0).tolist() == [5, 0, 0, 1, 2]
         for name, values in (("r_squared", expected), ("conf_low", low), ("conf_high", high)):
             np.testing.assert_allclose(found[name], values, atol=2e-5)
+        permuted = table.query(f"layer == {layer} and predictor == 'permuted_order'")
+        expected_of_any_order = r_squared_of_permuted_order(vectors, lengths, 0.01)
+        assert permuted["r_squared"].tolist() == pytest.approx([expected_of_any_order], abs=2e-5)
     assert set(table["rows"]) == {sum(lengths) - 2 * len(lengths)}
     assert set(table["documents"]) == {len(lengths)}
 
