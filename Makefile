@@ -49,9 +49,10 @@ KILLS ?= 50
 crashes: $(TESTED) ## kill runs at random moments, 50 times each, and check that they recover: an hour
 	$(BIN)/python tests/support/killing.py --kills $(KILLS)
 
-lint: $(TESTED) ## check style, types and generated pages
+lint: $(TESTED) ## check style, spelling, types and generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell scripts workflow config docs README.md CHANGELOG.md
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint

@@ -6,13 +6,13 @@ import logging
 
 from attnlag.pipeline import run_lock
 
-# Jobs on other machines read this file, too.
+# Jobs on other machines read this file too.
 if workflow.is_main_process:
     RUN = run_lock.clear_stale_locks()
     # On a full disk, each line of Snakemake's own log would print a traceback.
     logging.raiseExceptions = False
 
-# It is there again only once the last job has run: everything else is made by then.
+# This file reappears only after the last job, when everything else has been made.
 LAST_LOG = Path(rules.check_fits.log[0])
 
 
@@ -35,7 +35,7 @@ onsuccess:
     print(closing_words())
 
 
-# With a layer that could not be fitted, everything else is made and worth reading.
+# If a layer could not be fitted, everything else has been made and is worth reading.
 onerror:
     write_record()
     if LAST_LOG.exists():

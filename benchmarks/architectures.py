@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Run a tiny model of every type of transformers that writes text; write which are proved.
+"""Run a tiny model of every type of transformers that generates text, and write which are proved.
 
-Each gets random weights, goes through what a run does with a model, and is compared with plain
-hooks on the same modules, one sequence at a time. The page docs/architectures.md is the result:
+Each model has random weights, passes through the checks of a run, and is compared with plain hooks
+on the same modules, one sequence at a time. The result is the page docs/architectures.md:
 
     python benchmarks/architectures.py [--check] [TYPE ...]
 
-With types, only these are run, and their rows compared with those of the page.
+If types are given, only these are run, and their rows are compared with those of the page.
 """
 
 import argparse
@@ -33,13 +33,13 @@ from attnlag.adjustments import extraction
 from attnlag.errors import UserError
 from attnlag.model import architectures
 
-# Every type with a causal language model, and every type that sees images and writes text.
+# Every type with a causal language model, and every multimodal type that generates text.
 TEXT = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 IMAGES = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
 
-# What a type calls its sizes, and how small they are made.
+# Names of sizes in configurations, with their tiny values.
 SIZES = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), 64),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 4),
@@ -67,12 +67,12 @@ SIZES = {
 
 
 def sections(lengths):
-    """Return the parts of a head that turn with a token's time, row and column."""
+    """Return the parts of a head that rotate with a token's time, row and column."""
     default = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0}
     return {"head_dim": 16, "rope_parameters": {**default, "mrope_section": lengths}}
 
 
-# What else a type needs to be small, or to be at all. None: the size is left as it is.
+# Further values that a type needs to be tiny or valid; None leaves a size unchanged.
 ALSO = {
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
@@ -97,7 +97,7 @@ ALSO = {
     **dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glm_ocr", "glmga"), sections([2, 3, 3])),
 }
 
-# Towers that see images are made small too.
+# Sizes of the vision towers.
 TOWER = {
     "hidden_size": 32,
     "intermediate_size": 32,
@@ -128,7 +128,7 @@ def config_of(model_type):
     try:
         whole = kind()
         text = whole.get_text_config()
-    except Exception:  # some state nothing that is right by itself
+    except Exception:  # The defaults of some types are invalid.
         whole, text, attributes = None, kind, {}
     if whole is not None:
         attributes = vars(text)
@@ -139,7 +139,7 @@ def config_of(model_type):
         if key in names and (attributes.get(key, 1) is not None or key.endswith("token_id"))
     }
     if "qk_rope_head_dim" in sizes:
-        # The sizes of latent attention go together: they stay what they are, and heads are many.
+        # The sizes of latent attention depend on each other, so they and the heads are unchanged.
         latent = ("head_dim", "num_key_value_heads", "q_lora_rank", "kv_lora_rank", "v_head_dim")
         for key in (*latent, "qk_nope_head_dim", "qk_rope_head_dim"):
             sizes.pop(key, None)
@@ -152,11 +152,11 @@ def config_of(model_type):
 
 
 class TooLarge(Exception):
-    """The smallest model of a type is no tiny one."""
+    """The smallest model of a type is not tiny."""
 
 
 def tiny_model(model_type):
-    """Return a trunk whose weights are large: what its layers add is of the stream's own size."""
+    """Return a trunk with large weights, whose adjustments are as large as the stream."""
     config = config_of(model_type)
     with torch.device("meta"):
         parameters = sum(p.numel() for p in AutoModel.from_config(config).parameters())
@@ -168,7 +168,7 @@ def tiny_model(model_type):
     with torch.no_grad():
         for weights in model.parameters():
             noise = torch.randn(weights.shape, generator=generator)
-            # In place: what is not a matrix may mean anything, and stays near what it is.
+            # Changed in place; parameters other than matrices stay near their values.
             if weights.ndim > 1:
                 weights.copy_(0.15 * noise)
             else:
@@ -183,7 +183,7 @@ def sequences_of(model):
 
 
 def plain_hooks(model, adjustments, sequence):
-    """Return what modules of each layer give in a pass of one sequence, and what blocks get."""
+    """Return the outputs of each layer's modules for one sequence, and the inputs of blocks."""
     seen = {}
 
     def vectors(found):
@@ -210,7 +210,7 @@ def plain_hooks(model, adjustments, sequence):
 
 
 def differs_from_plain_hooks(model, adjustments, layers, sequences):
-    """Return the largest relative difference from hooks of our own, a sequence at a time.
+    """Return the largest relative difference from plain hooks, one sequence at a time.
 
     It covers each vector, and the sum of a block's input and vectors against its output.
     """
@@ -234,7 +234,7 @@ def differs_from_plain_hooks(model, adjustments, layers, sequences):
 
 
 def row_of(model_type):
-    """Return the row of the page for one type: (type, verdict, what is measured or why not)."""
+    """Return the row of the page for one type: type, verdict, and modules or the reason."""
     if model_type not in CONFIG_MAPPING:
         return model_type, "refused", "transformers has no configuration of this type"
     try:
@@ -279,7 +279,7 @@ def reason_of(error):
         return "its numbers depend on what else is in a batch"
     if "; tried " in error:
         tried = error.partition("; tried ")[2].partition("; its paths")[0].partition("; nothing")[0]
-        # Rounding must not show.
+        # Numbers that depend on rounding are left out.
         if failed := re.search(r"\(fails on a sequence of tokens with \w+", tried):
             return failed[0][1:]
         return "tried " + re.sub(r" in '[^']*'| \((layer|found|\d)[^()]*\)", "", tried)

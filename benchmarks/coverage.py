@@ -1,34 +1,33 @@
-"""Bias of the estimators and coverage of their intervals, where the truth is known.
+"""Bias of the estimators and coverage of their intervals in simulations with a known truth.
 
     python benchmarks/coverage.py                     # minutes; prints tables in Markdown
     python benchmarks/coverage.py --replications 200
     python benchmarks/coverage.py --of layers depth unequal --replications 800 --draws 199
 
-Documents have levels of their own and dynamics in common,
+Documents have different levels and share their dynamics,
 
     y_t = mu_g + 0.3 y_(t-1) + e_t,   mu_g and e_t standard normal,
 
-and begin in their stationary state. As in the pipeline the first token is dropped, as outcome and
-as lag. Regressions on the document's own constant (within) estimate 0.3. The pooled regression
-takes the differences between documents for dynamics: it estimates another number, known in closed
-form, and its intervals are asked to cover that one.
+and begin in their stationary state. As in the pipeline, the first token is dropped as outcome and
+as lag. Regressions with a constant for each document (within) estimate 0.3. The pooled regression
+mistakes differences between documents for dynamics. It estimates another number, which is known in
+closed form and which its intervals should cover.
 
-Documents are of equal length, or the quantiles of a log-normal distribution with sigma 1 and the
-same mean. Replications are the layers of one stack, so that the estimates, the errors and the
-p-values are those of the pipeline's own code. The exit status is 1 if what theory promises is not
-found: Nickell's bias of the within estimator, and nominal coverage of the half-panel jackknife with
-long documents.
+The lengths of documents are equal, or are quantiles of a log-normal distribution with sigma 1 and
+the same mean. Replications are the layers of one stack, so that the estimates, errors and p-values
+come from the pipeline's code. The exit status is 1 if the results contradict theory: Nickell's bias
+of the within estimator, and nominal coverage of the half-panel jackknife with long documents.
 
-Four shorter tables follow. ``layers``: how often max-t finds something in 30 layers where there is
-nothing, with the standard error of each draw, as the pipeline does, and with one error for all
-draws. ``depth``: the correlation of the profiles of two models of 30 layers, as observed and
-corrected for the errors of the coefficients, and what intervals cover of the true one. ``unequal``:
-what is lost where one document has most of the rows, by the ratio of eigenvalues, as the pipeline
-tells what cannot be fitted, and by a determinant. ``classes``: what intervals of slopes by class of
-tokens cover, by the share of the tokens that a class has, and how often equal slopes are rejected,
-where they are equal and where they are not. These have documents without levels of their own,
-fitted without document effects, and a replication for every twenty of the first table. As stated
-above they take a minute, with 40 replications: enough to see the differences, not their digits.
+Four shorter tables follow. ``layers``: the rate of false findings of max-t over 30 layers, with the
+standard error of each draw, as in the pipeline, and with one error for all draws. ``depth``: the
+correlation of the profiles of two models with 30 layers, observed and corrected for the errors of
+the coefficients, and the coverage of its intervals. ``unequal``: the loss if one document has most
+of the rows, when singular fits are detected by the ratio of eigenvalues, as in the pipeline, and by
+a determinant. ``classes``: the coverage of intervals of slopes by class of tokens, by the size of
+the class, and the rejection rate of equal slopes if they are equal and if they are not. These
+tables use documents with equal levels, fitted without document effects, and one replication for
+every twenty of the first table. With the options above they take a minute and have 40 replications,
+enough for the differences but not for their digits.
 """
 
 import argparse
@@ -67,7 +66,7 @@ ALPHA = 0.05
 COVARIANCES = {"nonrobust": "nonrobust", "CRV1": "cluster", "CRV3": "cluster-jackknife"}
 INTERVALS = [*COVARIANCES, "wild"]
 
-# From so many on, the limits that theory speaks of are near.
+# Smallest number for which asymptotic theory is a good approximation.
 MANY_DOCUMENTS = 50
 MANY_TOKENS = 200
 
@@ -76,13 +75,13 @@ LAYERS = 30
 # A replication of the tables over layers takes as long as so many of the table of single ones.
 SHARE = 20
 
-# Replications that are simulated at once: numbers in one array.
+# Replications simulated at once, in numbers per array.
 NUMBERS = 2_000_000
 
 
 @dataclass(frozen=True)
 class Design:
-    """Documents of a simulation: how many, how long (in tokens, on average), how unequal."""
+    """Documents of a simulation: their number, mean length in tokens, and inequality."""
 
     documents: int
     tokens: int
@@ -99,7 +98,7 @@ class Design:
 
 
 def pooled_limit() -> float:
-    """Return what the pooled coefficient of lag 1 tends to: (v + 0.3 s) / (v + s).
+    """Return the limit of the pooled coefficient of lag 1: (v + 0.3 s) / (v + s).
 
     v is the variance of the documents' levels mu_g / (1 - 0.3), s = 1 / (1 - 0.3²) that within.
     """
@@ -108,7 +107,7 @@ def pooled_limit() -> float:
 
 
 def nickell_bias(rows: int) -> float:
-    """Return the bias of the within estimator with many documents of so many rows (Nickell 1981).
+    """Return the bias of the within estimator with many documents of equal length (Nickell 1981).
 
     With T rows: -(1 + r) / (T - 1) q / (1 - 2 r q / ((1 - r) (T - 1))), where
     q = 1 - (1 - r^T) / (T (1 - r)) and r = 0.3.
@@ -135,7 +134,7 @@ def simulated(
     The slope may differ between replications.
     """
     starts = np.cumsum(rows) - rows
-    order = np.argsort(-rows, kind="stable")  # the documents that go on are the first ones
+    order = np.argsort(-rows, kind="stable")  # Longer documents come first.
     y = np.empty((rows.sum(), replications))
     lag = np.empty_like(y)
     effect = random.normal(scale=effect_sd, size=(len(rows), replications))
@@ -162,7 +161,7 @@ def products_of(rows: np.ndarray, y: np.ndarray, lag: np.ndarray) -> np.ndarray:
 
 
 def blocks_of(design: Design, replications: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the cross-products of some replications after another, until there are enough."""
+    """Yield the cross-products of batches of replications until there are enough."""
     rows = design.rows()
     key = [seed, design.documents, design.tokens, design.lengths == "equal"]
     random = np.random.default_rng(key)
@@ -205,9 +204,9 @@ def covered(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the estimates of each replication, and by interval whether it covers the truth.
 
-    The interval of the wild bootstrap is that of the values which its test does not reject: it
-    covers the truth if the truth is not rejected. ``first`` is the number of the first
-    replication, the seed of its draws.
+    The interval of the wild bootstrap contains the values that its test does not reject, so it
+    covers the truth if the truth is not rejected. ``first`` is the number of the first replication
+    and the seed of its draws.
     """
     truth = ESTIMATORS[estimator]
     stack = stack_of(products, estimator)
@@ -233,7 +232,7 @@ def covered(
 
 @dataclass
 class Row:
-    """What the replications of one design say of one estimator."""
+    """Results of one estimator over the replications of one design."""
 
     design: Design
     estimator: str
@@ -281,9 +280,9 @@ def rows_of(design: Design, replications: int, draws: int, seed: int) -> list[Ro
 
 
 def surprises(row: Row) -> list[str]:
-    """Return what contradicts theory beyond the error of the simulation (3 standard errors).
+    """Return contradictions to theory beyond 3 standard errors of the simulation.
 
-    Many documents of equal length only: theory says little of the others.
+    Only designs with many documents of equal length are checked, because theory covers no others.
     """
     design, count = row.design, len(row.estimates)
     if design.lengths != "equal" or design.documents < MANY_DOCUMENTS:
@@ -292,7 +291,7 @@ def surprises(row: Row) -> list[str]:
     if row.estimator == "within":
         expected = nickell_bias(int(design.rows()[0]))
         error = row.estimates.std() / count**0.5
-        # Beside Nickell's there is a bias of the order of 1 / all rows.
+        # In addition to Nickell's bias there is one of the order of 1 / all rows.
         if not abs(row.bias - expected) <= 3 * error + 2 / design.rows().sum():
             found.append(f"{row.line()}: expected a bias of {expected:+.4f} ± {3 * error:.4f}")
     if row.estimator == "half-panel" and design.tokens >= MANY_TOKENS:
@@ -307,7 +306,7 @@ def surprises(row: Row) -> list[str]:
 
 
 def family_wise(documents: int, tokens: int, replications: int, draws: int, seed: int) -> None:
-    """Print how often any of the layers differs from its true coefficient."""
+    """Print the rate of draws in which any layer differs from its true coefficient."""
     random = np.random.default_rng([seed, documents, tokens, 1])
     rows = np.full(documents, tokens - 2)
     found = np.zeros(2)
@@ -336,7 +335,7 @@ def over_depth(
     draws: int,
     seed: int,
 ) -> None:
-    """Print what is found of a correlation over depth, and what intervals cover of it."""
+    """Print estimates of a correlation over depth, and the coverage of its intervals."""
     random = np.random.default_rng([seed, documents, tokens, 2])
     rows = np.full(documents, tokens - 2)
     results = []
@@ -374,7 +373,7 @@ def over_depth(
 
 
 def unequal(lags: int, seed: int, draws: int) -> None:
-    """Print what is lost where one document of 41 has 88% of the rows."""
+    """Print the loss if one document of 41 has 88% of the rows."""
     random = np.random.default_rng([seed, lags, 3])
     lengths = np.array([8800] + [30] * 40)
     x = random.normal(size=(lengths.sum(), lags))
@@ -397,7 +396,7 @@ def unequal(lags: int, seed: int, draws: int) -> None:
         solutions = least_squares.solve_all(stack)
         (plain,) = inference.fit(stack, "cluster", 10, solutions)
         drawn = bootstrap.drawn(stack, solutions, draws, seed)
-        # Last, since what it cannot fit it takes out of the solutions.
+        # This comes last, because it removes layers that it cannot fit from the solutions.
         (fit,) = inference.fit(stack, "cluster-jackknife", 10, solutions)
         lost = int(np.isnan(drawn).any(axis=(1, 2)).sum())
         cells = [lags, name, fit.status, f"{plain.cv_r_squared:.3f}", f"{lost} of {draws}"]
@@ -406,7 +405,7 @@ def unequal(lags: int, seed: int, draws: int) -> None:
 
 
 def by_class(documents: int, tokens: int, replications: int, seed: int) -> None:
-    """Print what intervals of slopes by class cover, and how often equal slopes are rejected.
+    """Print the coverage of slopes by class, and the rejection rate of equal slopes.
 
     Classes of very different size have slopes of 0.5, 0.2, 0 and 0.3, or all of 0.3; replications
     are the layers of one design.
@@ -440,7 +439,7 @@ def by_class(documents: int, tokens: int, replications: int, seed: int) -> None:
         least_rows=1,
     )
     for slopes in (np.array([0.5, 0.2, 0.0, 0.3]), np.full(4, 0.3)):
-        # A level of the document's own in the size of the noise makes rows of a document dependent.
+        # Noise with a level per document makes the rows of a document dependent.
         size = np.exp(random.normal(size=(replications, documents, 1)) / 2)
         noise = size * random.normal(size=(replications, documents, tokens))
         y = np.zeros_like(noise)
@@ -514,7 +513,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def single(arguments: argparse.Namespace) -> list[str]:
-    """Print the table of single coefficients, and return what contradicts theory."""
+    """Print the table of single coefficients, and return contradictions to theory."""
     header = ["estimator", "tokens", "documents", "lengths", "target", "bias", *INTERVALS]
     print(f"| {' | '.join(header)} |")
     print(f"|{'---|' * len(header)}")

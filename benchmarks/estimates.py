@@ -1,4 +1,4 @@
-"""What cross-products alone give of a regression: the part that other packages compute too.
+"""The estimates that cross-products alone give, which other packages compute too.
 
     python benchmarks/estimates.py crossproducts/0000.parquet coefficients.parquet
 

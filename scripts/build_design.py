@@ -20,7 +20,7 @@ parser.add_argument("norms", type=Path, help="the norms, or what else is regress
 parser.add_argument(
     "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
 )
-# The workflow gives no path where no covariate needs the file.
+# The workflow passes no path if no covariate needs the file.
 for name, what in covariates.FILES.items():
     parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
 parser.add_argument("--output", type=Path, required=True)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compare the directions of the adjustments of one site and shard, centred by the layer's mean.
 
-The mean vector is that of all shards. Of each token its cosine with the token before is stored, of
-each layer the mean cosine at distances up to 16 tokens, and that of random pairs of tokens.
+The mean vector is that of all shards. The output has the cosine of each token with the previous
+token and, for each layer, the mean cosine at distances up to 16 tokens and of random pairs.
 """
 
 from dataclasses import asdict

@@ -39,7 +39,7 @@ def main(args):
         negligible=inference["negligible"],
     )
 
-    # What made each study is on record as it was in the study's own table.
+    # The provenance of each study is that of its own table.
     keys = comparison.STUDY_KEYS
     made = [{**{k: getattr(s, k) for k in keys}, "record": s.record} for s in studies]
     record = tables.provenance(

@@ -15,7 +15,7 @@ from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-# Those of vectors are smaller: as many of norms would take memory to open.
+# Row groups of vectors are smaller; as many row groups of norms would take memory to open.
 ROWS = 16_384
 
 parser = program.argument_parser(__doc__)
@@ -26,7 +26,7 @@ parser.add_argument("--sums", type=Path, required=True, help="sums of the vector
 
 def main(args):
     record = tables.provenance(tables.read_provenance(args.activations), "norms", {}, "numpy")
-    # Without pre-buffering, the columns that are not asked for are not read ahead.
+    # Pre-buffering would read ahead columns that are not needed.
     file = pq.ParquetFile(args.activations, pre_buffer=False)
     layers = columns.layers_in(file.schema_arrow)
     schema = columns.schema(len(layers))

@@ -1,7 +1,7 @@
 """Copy the figures of the default run to docs/gallery/, small enough to be kept with the code.
 
-Each PNG has at most as many pixels in width as a page shows, and 256 colours; one that is large all
-the same has fewer of both. What is there already and would be the same is left as it is.
+Each PNG is at most as wide in pixels as a page and has 256 colours; large files get fewer of both.
+Files that would not change are not rewritten.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from attnlag.pipeline import outputs
 from attnlag.storage.writing import written_whole
 
 ROOT = Path(__file__).parents[1]
-# Pixels in width and colours, the first that gives a file below the limit.
+# Widths in pixels and numbers of colours; the first that gives a file below the limit is used.
 STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
 LIMIT = 200_000
 MAIN = "coefficients_by_layer"
@@ -33,7 +33,7 @@ parser.add_argument(
     type=Path,
     default=ROOT,
     metavar="FOLDER",
-    help="where the default run's results/ is, its figures in all sizes",
+    help="folder with the default run's results/, with figures in all sizes",
 )
 parser.add_argument(
     "--output", type=Path, default=ROOT / "docs/gallery", metavar="FOLDER", help="the gallery"
@@ -41,17 +41,17 @@ parser.add_argument(
 
 
 def gallery_config() -> Config:
-    """Return the configuration of the default run, with the twin that its model is compared to."""
+    """Return the configuration of the default run with a twin for the comparison."""
     values = null_named(read_yaml(ROOT / "config/config.yaml").values)
     twin = {"source": "random", "of": next(iter(values["models"]))}
     return Config.model_validate({**values, "models": {**values["models"], TWIN: twin}})
 
 
 def figures(config: Config) -> dict[str, str]:
-    """Return the paths of the figures that the gallery shows, by their names in it.
+    """Return the paths of the figures in the gallery, by their names in it.
 
-    The coefficients are shown for every regression, and for the first one in all sizes; the other
-    figures, the comparison among them, for the first regression alone that has them.
+    The coefficients are shown for every regression, and for the first one in all sizes. Other
+    figures, including the comparison, are shown for the first regression that has them.
     """
     found = {}
     first = next(iter(config.regressions))

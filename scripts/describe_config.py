@@ -77,7 +77,7 @@ def covariates_table() -> str:
 
 
 def value(field: dict[str, Any]) -> str:
-    """Return in words what a key may have, from its JSON schema."""
+    """Return the allowed values of a key in words, from its JSON schema."""
     for several in ("anyOf", "oneOf"):
         if several in field:
             return " or ".join(value(choice) for choice in field[several])
@@ -112,7 +112,7 @@ def plain(setting: Any) -> str:
 
 
 def up_to_date(root: Path) -> dict[Path, str]:
-    """Return what each generated file should hold, by its path."""
+    """Return the content of each generated file, by path."""
     readme = (root / README).read_text(encoding="utf-8")
     for begin, content, end in (
         (BEGIN, tables(), END),

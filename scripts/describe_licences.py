@@ -42,7 +42,7 @@ def required(package: str, found: dict[str, str] | None = None, extra: str = "")
 
 
 def licence_of(package: metadata.Distribution) -> str:
-    """Return what a package states: an expression, a short name, classifiers, or a file's title."""
+    """Return the licence of a package from an expression, a short name, classifiers or a file."""
     stated = package.metadata
     if stated["License-Expression"]:
         return stated["License-Expression"]
@@ -53,7 +53,7 @@ def licence_of(package: metadata.Distribution) -> str:
     if classifiers:
         return ", ".join(classifier.split(" :: ")[-1] for classifier in classifiers)
     for file in sorted(package.files or [], key=str):
-        # The package may have files of such names among its own data.
+        # The package may have data files with such names.
         if ".dist-info" in str(file) and file.name.upper().startswith(("LICENSE", "LICENCE")):
             lines = filter(None, map(str.strip, file.read_text(encoding="utf-8").splitlines()))
             return next(lines, "not stated")
@@ -65,7 +65,7 @@ def page() -> str:
     packages = {
         name: version
         for name, version in sorted(required("attnlag", extra="tagger").items())
-        # What torch brings along depends on its build.
+        # The dependencies of torch depend on its build.
         if name != "torch" and not name.startswith(("triton", "nvidia-", "cuda-"))
     }
     rows = [

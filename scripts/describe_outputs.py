@@ -27,7 +27,7 @@ could not be computed are empty (NaN). [Read the results](reading.md) has exampl
 def page() -> str:
     """Return the page in Markdown."""
     lines = [HEADER]
-    # A regression and a null have a figure of one name.
+    # Figures of several programs may share a name.
     for output in {output.path: output for output in OUTPUTS}.values():
         lines += [f"## `{output.path}`\n", f"{output.meaning[0].upper()}{output.meaning[1:]}.\n"]
         if output.columns:

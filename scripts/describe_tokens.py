@@ -73,7 +73,7 @@ def main(args):
 
 
 def check_groups(asked, found, corpus):
-    """Refuse groups that the corpus lacks: their documents would be left without tags unseen."""
+    """Raise UserError for groups that the corpus lacks; no document would be tagged for them."""
     if missing := sorted(set(asked or ()) - found):
         raise UserError(
             f"corpora.{corpus}.tagger.groups: found '{missing[0]}', expected groups of the corpus: "

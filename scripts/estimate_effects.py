@@ -30,7 +30,7 @@ program.add_model_options(parser, batch_tokens=1024)
 
 
 def main(args):
-    # These import transformers, which reads at once whether it may use the network.
+    # These import transformers, which reads the settings of the network on import.
     from attnlag.interventions import derivative, effects, finite
     from attnlag.model import loading, trying
 

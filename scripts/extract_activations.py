@@ -29,7 +29,7 @@ from attnlag.storage import tables
 from attnlag.storage.memory import amount
 from attnlag.storage.writing import room_for
 
-# Rows of a row group. Larger ones of vectors are read no faster; more of them take memory to open.
+# Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
 ROWS = {"vectors": 4096, "norms": 16_384}
 
 parser = program.argument_parser(__doc__, ExtractionSettings)
@@ -42,7 +42,7 @@ parser.add_argument(
     "--stream", type=Path, required=True, help="file for the norms of what each block receives"
 )
 parser.add_argument(
-    "--surprisal", type=Path, nargs="*", help="file for what the model predicts, if it is asked for"
+    "--surprisal", type=Path, nargs="*", help="file for the model's predictions, if requested"
 )
 parser.add_argument(
     "--geometry", type=Path, nargs="*", default=[], help="likewise, one file per site, if asked for"
@@ -57,7 +57,7 @@ program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
-    # These import transformers, which reads at once whether it may use the network.
+    # These import transformers, which reads the settings of the network on import.
     from attnlag.adjustments import extraction, geometry, heads, layout, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
@@ -121,7 +121,7 @@ def main(args):
         number = layout.STORED_BYTES[stored]
         row = layers * (adjustments.width * number if vectors else 4) * total
         sizes = dict.fromkeys(args.output, row)
-        # What is a number a token is nothing beside vectors.
+        # Numbers per token are negligible beside vectors.
         if not vectors:
             sizes |= {args.stream: row}
             sizes |= dict.fromkeys(args.geometry, row * len(OF_A_PASS))
@@ -191,7 +191,7 @@ def main(args):
                 said = {heads.FOUND_KEY: adjustments.heads_found}
                 writers[heads.ROWS].add_key_value_metadata(said)
             for writer in writers.values():
-                # What was chosen by a measurement, and can be stated to have the same bytes again.
+                # The fast path was chosen by measurement; stating it reproduces the same bytes.
                 writer.add_key_value_metadata({"fast": adjustments.fast})
     sunk = ""
     if settings.heads:
@@ -214,7 +214,7 @@ def main(args):
 
 
 def write_sinks(args, adjustments, record):
-    """Write the attention of heads to first tokens, for some tokens, and say how it was found."""
+    """Write the attention of heads to first tokens for some tokens, and return its description."""
     from attnlag.adjustments import extraction, layout, sinks
 
     scores, schema = [], columns.schema(0)
@@ -244,15 +244,14 @@ def write_sinks(args, adjustments, record):
 
 
 def check_disk(sizes, shards):
-    """Refuse to start what the disk has no room for: this shard, and those still to be made.
+    """Raise UserError if the disk has no room for this shard and the remaining ones.
 
-    Shards are of like size. A file that is there already is written anew beside itself, and then
-    takes its place.
+    Shards have similar sizes. An existing file is kept until its new version replaces it.
 
     Parameters
     ----------
     sizes : dict of Path to int
-        Bytes of each output of this shard.
+        Size in bytes of each output of this shard.
     shards : int
         Number of shards.
     """

@@ -27,7 +27,7 @@ from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-# Rows of a row group of vectors.
+# Rows per row group of vectors.
 ROWS = 4096
 
 parser = program.argument_parser(__doc__, RandomWeightsSettings)
@@ -59,7 +59,7 @@ program.add_model_options(parser, batch_tokens=4096)
 
 
 def main(args):
-    # These import transformers, which reads at once whether it may use the network.
+    # These import transformers, which reads the settings of the network on import.
     from attnlag.adjustments import extraction, geometry, heads, layout
     from attnlag.model import loading, random_weights
     from attnlag.model.hooks import STREAM
@@ -133,7 +133,7 @@ def main(args):
                         table = layout.table(sequences, values, wide, stored)
                         writers[kind].write_table(table, row_group_size=ROWS)
                         values = [l2_norms(value) for value in values]
-                    # The arrays are used again for what follows.
+                    # Copied, because the arrays are overwritten by later calls.
                     values = [value.copy() for value in values]
                     if kind in turns.values():
                         values = geometry.columns_of(values)
@@ -166,7 +166,7 @@ def main(args):
 def centred(path):
     """Return the centred cosines of stored vectors by row group, and their sums by distance.
 
-    Only the first token of a sequence is left out of the sums, whatever is dropped elsewhere.
+    The sums leave out only the first token of a sequence, independent of ``norms.drop_first``.
     """
     file = pq.ParquetFile(path, pre_buffer=False)
     layers = columns.layers_in(file.schema_arrow)

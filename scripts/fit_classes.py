@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fit slopes by class of tokens in every layer, and test whether the slopes are equal.
 
-Where the classes are thirds by a number, slopes that change linearly with it are fitted as well.
+If the classes are thirds of a number, slopes that change linearly with it are fitted as well.
 """
 
 from dataclasses import asdict

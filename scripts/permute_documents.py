@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sum the cross-products of one shard with the tokens of each document in another order.
+"""Sum the cross-products of one shard with the tokens of each document permuted.
 
 These sums show what the coefficients would be if order meant nothing.
 """
@@ -23,7 +23,7 @@ parser.add_argument("norms", type=Path, help="the norms, or what else is regress
 parser.add_argument(
     "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
 )
-# The workflow gives no path where no covariate needs the file.
+# The workflow passes no path if no covariate needs the file.
 for name, what in covariates.FILES.items():
     parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
 parser.add_argument("--output", type=Path, required=True)

@@ -23,8 +23,8 @@ __version__ = "0.1.0"
 
 __all__ = ["Fit", "Measurement", "Study", "fit", "measure", "read"]
 
-# Where each public name is. They are imported when they are asked for: torch and seaborn take
-# seconds, and the programs of the workflow need them one at a time.
+# Module of each public name. Names are imported on first use: torch and seaborn take seconds to
+# import, and most programs of the workflow need only one of them.
 PUBLIC = {
     "Fit": "regressing",
     "Measurement": "measuring",

@@ -10,20 +10,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-# What ends a line, moves a terminal's cursor, turns the direction of text, or is no character.
+# Characters that end a line, control a terminal or the direction of text, and lone surrogates.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UserError(Exception):
-    """One or more problems that the user can mend, one line each.
+    """One or more problems that the user can fix, one line each.
 
-    Programs print the lines and stop with status 1; they show no traceback, because
-    nothing in the code is at fault.
+    Programs print the lines and stop with status 1. They show no traceback, because the code is not
+    at fault.
 
     Parameters
     ----------
     problems : str or iterable of str
-        Each names the file, line or key, what was found and what was expected.
+        Each states the file, line or key, what was found and what was expected.
     """
 
     def __init__(self, problems: str | Iterable[str]):
@@ -38,16 +38,16 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text as one line that is safe to print: the controls in it become escapes.
+    """Return text as one line that is safe to print, with control characters escaped.
 
-    What users' files hold, ids and keys, stands in messages: it must not pass for two of them, nor
-    reach a terminal as a command.
+    Messages contain ids and keys from users' files, which must neither look like several messages
+    nor reach a terminal as control sequences.
     """
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun in the right number: ``1 document``, ``1,200 tokens``."""
+    """Return a number with its noun in singular or plural: ``1 document``, ``1,200 tokens``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -62,9 +62,9 @@ KINDS = {
 
 @contextmanager
 def told_as(problem: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
-    """Turn what the block raises into a UserError of one line that begins with ``problem``.
+    """Turn exceptions in the block into a UserError of one line that begins with ``problem``.
 
-    On a damaged file libraries fail in as many ways as there are parts to read.
+    Libraries raise many types of exceptions for damaged files.
     """
     try:
         yield
@@ -85,9 +85,9 @@ def shown(value: Any) -> str:
 
 
 def unreadable(file: Path) -> str | None:
-    """Return what keeps a path from being read as a file, without it being opened; or None.
+    """Return why a path cannot be read as a file, without opening it, or None if it can.
 
-    To open a pipe is to wait for who writes to it, and a device may have no end.
+    Opening a pipe waits for its writer, and reading a device may never end.
     """
     try:
         kind = stat.S_IFMT(file.stat().st_mode)

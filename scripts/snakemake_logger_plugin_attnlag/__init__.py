@@ -1,11 +1,11 @@
-"""What a run of attnlag prints of Snakemake's messages: a line for each job that is finished.
+"""The terminal output of a run: one line of Snakemake's messages for each finished job.
 
-Snakemake finds this module by its name, and the profile of the project asks for it
-(``logger: attnlag``). What the jobs print themselves comes to the terminal beside it. Whoever wants
-all that Snakemake has to say asks for another profile, or none: ``--workflow-profile none``.
+Snakemake finds this module by its name, and the profile of the project selects it
+(``logger: attnlag``). Jobs print their own messages to the terminal. Another profile, or none
+(``--workflow-profile none``), shows all messages of Snakemake.
 
-Nothing of attnlag is imported here: a workflow imports the library from its own folder, which may
-be another copy than the one that this module is from.
+This module imports nothing from attnlag: a workflow imports the library from its own folder, which
+may be another copy than that of this module.
 """
 
 import re
@@ -18,12 +18,12 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 STOPPED = "Stopped. Run the same command to go on."
 
-# Messages without an event of their own that a user needs.
+# Useful messages of Snakemake that have no event type.
 NEEDED = re.compile(r"Nothing to be done|Reasons:|Complete log|Unlock|Touching|Would remove")
-# Those that stand for something else.
+# Messages that are replaced or shortened.
 STOPPING = re.compile(r"Terminating processes on user request")
 FAILED = re.compile(r"^CalledProcessError .*returned non-zero exit status \d+", re.M | re.S)
-# A line for people who read the reasons of each job, which no profile of attnlag shows.
+# A reference to the reasons of each job, which attnlag's profiles do not show.
 SEE_ABOVE = re.compile(r"\n +\(check individual jobs above for details\)")
 
 
@@ -45,11 +45,11 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record: LogRecord) -> None:
         if text := self.line_of(record):
-            # A progress bar of a job may stand on this line.
+            # The line may contain the progress bar of a job.
             print(f"{self.clear}{text}", file=sys.stderr, flush=True)
 
     def line_of(self, record: LogRecord) -> str | None:
-        """Return what is printed of a message, or nothing."""
+        """Return the text to print for a message, or None."""
         event = getattr(record, "event", None)
         facts = vars(record)
         if event == LogEvent.JOB_INFO:
@@ -71,7 +71,7 @@ class LogHandler(LogHandlerBase):
             job = self.jobs.get(facts["jobid"], facts["rule_name"])
             return None if self.stopped else f"failed: {job}" + (f", log in {logs}" if logs else "")
         elif record.levelno >= WARNING or event == LogEvent.ERROR:
-            # Of a program that ends with an error, it has said what is wrong itself.
+            # A program that ends with an error has printed the problem itself.
             said = self.stopped or FAILED.search(record.getMessage())
             return None if said else record.getMessage()
         elif STOPPING.search(record.getMessage()):
@@ -81,7 +81,7 @@ class LogHandler(LogHandlerBase):
         return None
 
     def plan(self, stats: dict[str, int]) -> str | None:
-        """Return what there is to do: in a dry run how many jobs of which rule, once."""
+        """Return the jobs to run: in a dry run, their number by rule, once."""
         if self.told:
             return None
         self.told = True

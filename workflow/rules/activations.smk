@@ -1,5 +1,5 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. With
-# `keep: norms` the vectors are reduced on the way, and the norms are this rule's output.
+# `keep: norms` the vectors are reduced to norms at once, and the norms are this rule's output.
 
 GEOMETRY = "results/{model}/{corpus}/{site}/geometry/{shard}.parquet"
 KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"

@@ -1,4 +1,4 @@
-# Slopes by class of tokens, for the regressions that ask for them.
+# Slopes by class of tokens, for regressions with `by`.
 
 
 rule accumulate_classes:

@@ -30,7 +30,7 @@ CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 
-# In a file, a progress bar that moves ten times a second is a very long line.
+# In a log file, a progress bar that is updated ten times a second is a very long line.
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "30")
 
@@ -197,7 +197,7 @@ def source_files(wildcards):
         return []
     if model.path.is_file():
         return local(str(model.path))
-    # Other files may lie there too, with names of any kind.
+    # The folder may also contain other files with any names.
     files = (path for path in model.path.iterdir() if path.is_file() and not name_problem(path))
     return sorted(local(str(path)) for path in files)
 
@@ -216,7 +216,7 @@ def closing_words():
 def write_record():
     """Write results/provenance.json; results in a storage provider's hands are not read back."""
     if not workflow.storage_settings.default_storage_provider:
-        # Every job reads this file, and need not wait for what this imports.
+        # Imported here, because every job reads this file.
         from attnlag.pipeline import records
 
         records.write(BEGUN)

@@ -1,10 +1,10 @@
-# Models and corpora side by side, from what each study has made by itself.
+# Comparison of models and corpora, from the results of each study.
 
 
 rule compare_models:
     input:
         coefficients=studies(f"{RESULTS}/coefficients.parquet"),
-        # Found by the script beside the coefficients.
+        # The script finds these beside the coefficients.
         crossproducts=every_shard(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         coefficients="results/comparison/coefficients.parquet",

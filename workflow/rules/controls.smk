@@ -4,12 +4,12 @@
 rule permute_documents:
     input:
         norms=regressed("{shard}.parquet"),
-        # Only for relative norms, and for a sample held in common with them.
+        # Only for relative norms, or for a common sample with them.
         stream=if_stream(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         corpus=for_covariates("corpus", "results/corpora/{corpus}.parquet"),
-        # Also if tokens are exchanged within their part of speech.
+        # Also if tokens are permuted within their part of speech.
         token_properties=lambda wildcards: (
             "results/{model}/{corpus}/token_properties/{shard}.parquet"
             if CONFIG.controls.permutation.within != "document"
@@ -42,7 +42,7 @@ rule permute_documents:
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 
-# The same architecture before any training, over some documents. It serves all regressions.
+# The same architecture before any training, on some documents. It serves all regressions.
 rule extract_random_weights:
     input:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
@@ -54,7 +54,7 @@ rule extract_random_weights:
             site=CONFIG.extraction.sites,
             allow_missing=True,
         ),
-        # Where those of the trained model are kept.
+        # Only if the vectors of the trained model are kept.
         vectors=expand(
             "results/{model}/{corpus}/{site}/random_weights_vectors.parquet",
             site=CONFIG.extraction.sites if CONFIG.extraction.keep == "vectors" else [],

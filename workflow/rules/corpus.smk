@@ -1,9 +1,9 @@
-# Documents from the user's files, in one table.
+# One table with the documents from the user's files.
 
 
 rule prepare_corpus:
     input:
-        # Of the user's disk, also where a storage provider has the results.
+        # These files are on the user's disk even if a storage provider has the results.
         lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus))),
     output:
         "results/corpora/{corpus}.parquet",

@@ -1,4 +1,4 @@
-# What the regression needs of the rows, per document and layer.
+# Sums over the rows, per document and layer, which suffice for a regression.
 
 
 rule accumulate_crossproducts:

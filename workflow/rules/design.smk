@@ -1,10 +1,10 @@
-# Each token's log norm beside what may predict it.
+# Each token's log norm with its predictors.
 
 
 rule build_design:
     input:
         norms=regressed("{shard}.parquet"),
-        # Only for relative norms, and for a sample held in common with them.
+        # Only for relative norms, or for a common sample with them.
         stream=if_stream(lambda wildcards: "results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
@@ -38,7 +38,7 @@ rule build_design:
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 
-# Tokens are shared by documents: their effects are solved over all shards, and then taken out of each.
+# Tokens occur in several documents, so their effects are solved over all shards and then removed.
 rule solve_token_effects:
     input:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),

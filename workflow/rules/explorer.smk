@@ -6,10 +6,10 @@ rule build_explorer:
         coefficients=studies(f"{RESULTS}/coefficients.parquet"),
         findings=outputs.files_of(CONFIG, name="findings.txt"),
         beside=beside_tokens(),
-        # Found by the script from the paths of the coefficients.
+        # The script finds these from the paths of the coefficients.
         tables=studies(f"{RESULTS}/fits.parquet") + studies(f"{RESULTS}/controls.parquet"),
         design=every_table(f"{RESULTS}/design/{{shard}}.parquet"),
-        # What is regressed beside norms.
+        # Outcomes other than norms.
         regressed=every_table(
             *(
                 f"results/{{model}}/{{corpus}}/{{site}}/{folder}/{{shard}}.parquet"

@@ -1,4 +1,4 @@
-# Figures: a rule for each set of inputs, which draws all figures made from them.
+# Figures: one rule for each set of inputs draws all figures made from them.
 
 
 rule plot_norms:

@@ -1,5 +1,5 @@
-# Where adjustments point: along the stream or across it, and like those of other tokens or not. The
-# extraction has measured what needs the stream; the layer's mean is known once vectors are stored.
+# Directions of adjustments: relative to the stream and to the adjustments of other tokens. The
+# extraction measures what needs the stream; the layer's mean is known once vectors are stored.
 
 OF_SITE = "results/{model}/{corpus}/{site}"
 
@@ -41,7 +41,7 @@ if CONFIG.extraction.geometry:
         input:
             geometry=shards_of(f"{OF_SITE}/geometry/{{shard}}.parquet"),
             stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
-            # Only of stored vectors.
+            # Only for stored vectors.
             distances=(
                 shards_of(f"{OF_SITE}/distances/{{shard}}.parquet")
                 if CONFIG.extraction.keep == "vectors"

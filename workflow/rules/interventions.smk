@@ -1,9 +1,9 @@
-# Interventions: what a change of one adjustment does to the sizes of later ones.
+# Interventions: the effect of changing one adjustment on the sizes of later ones.
 
 CAUSAL = "results/{model}/{corpus}/causal"
 SITES_CHANGED = CONFIG.sites_changed()
 PAIRS_CHANGED = CONFIG.pairs_changed()
-# The regression whose coefficients the effects stand beside: the first of norms with lag 1.
+# The regression to compare the effects with: the first regression of norms with lag 1.
 BESIDE_EFFECTS = [
     name
     for name, regression in CONFIG.regressions.items()
@@ -50,7 +50,7 @@ rule estimate_effects:
 rule fit_effects:
     input:
         effects=shards_of(f"{CAUSAL}/effects/{{shard}}.parquet"),
-        # Found by the script beside the first shard of each site.
+        # The script finds these beside the first shard of each site.
         norms=lambda wildcards: expand(
             "results/{model}/{corpus}/{site}/norms/{shard}.parquet",
             site=SITES_CHANGED,
@@ -100,7 +100,7 @@ rule fit_effects:
 rule plot_effects:
     input:
         elasticities=rules.fit_effects.output.elasticities,
-        # Found by the script beside the first.
+        # The script finds these beside the first table.
         transmitted=rules.fit_effects.output.transmitted,
         by_part_of_speech=rules.fit_effects.output.by_part_of_speech,
     output:

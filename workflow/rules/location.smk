@@ -1,7 +1,7 @@
-# Where attnlag's own files are. In its own folder and as a module that is named by a path, they lie
-# beside this file. Of a repository that a module names with github(...), Snakemake reads the rules
-# alone, and it has no public way to the other files: they are unpacked below .snakemake/, where jobs
-# on other machines see them too.
+# The location of attnlag's own files. In its own folder, or as a module named by a path, they lie
+# beside this file. If a module names a repository with github(...), Snakemake reads only the rules
+# and has no public way to the other files. They are then unpacked below .snakemake/, where jobs on
+# other machines have access to them too.
 
 import os
 import sys
@@ -38,8 +38,8 @@ def project_folder():
 SCRIPTS = project_folder() / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 os.environ.update(
-    # What the shells of jobs call attnlag's folder.
+    # Name of attnlag's folder in the shells of jobs.
     ATTNLAG="." if Path.cwd().samefile(SCRIPTS.parent) else str(SCRIPTS.parent),
-    # Jobs run the interpreter that runs Snakemake, whether or not its environment is activated.
+    # Jobs use the interpreter that runs Snakemake, whether or not its environment is activated.
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
 )

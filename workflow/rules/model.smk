@@ -1,5 +1,5 @@
-# A model in one form, whatever its source: a Hugging Face folder with safetensors. The only rule
-# that uses the network: it runs where snakemake runs, so that cluster nodes need none.
+# A model from any source, as a Hugging Face folder with safetensors. This is the only rule that uses
+# the network; it runs on the machine that runs Snakemake, so cluster nodes need no network.
 
 
 rule fetch_model:

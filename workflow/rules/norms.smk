@@ -1,4 +1,4 @@
-# The length of every adjustment. With `keep: norms` the extraction has made this file already.
+# The norm of every adjustment. With `keep: norms` the extraction makes this file.
 
 
 if CONFIG.extraction.keep == "vectors":
@@ -8,7 +8,7 @@ if CONFIG.extraction.keep == "vectors":
             "results/{model}/{corpus}/{site}/activations/{shard}.parquet",
         output:
             norms="results/{model}/{corpus}/{site}/norms/{shard}.parquet",
-            # Of the vectors, for their means.
+            # Sums of the vectors, for their means.
             sums="results/{model}/{corpus}/{site}/sums/{shard}.parquet",
         log:
             "logs/{model}/{corpus}/{site}/norms/{shard}.log",

@@ -4,10 +4,10 @@
 rule fit_regression:
     input:
         crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
-        # Read again for the residuals, once the estimates are known.
+        # Read in a second pass, for the residuals.
         design=fitted_designs,
         corpus="results/corpora/{corpus}.parquet",
-        # The controls that the configuration asks for.
+        # The controls in the configuration.
         permutations=lambda wildcards: (
             shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")(wildcards)
             if permuted(CONFIG, wildcards.regression)
@@ -74,7 +74,7 @@ rule fit_regression:
         surprisal=lambda wildcards, input: input.surprisal[:1],
     message:
         "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
-    # Shards are read side by side. Threads in matrix products would change their last digits.
+    # Shards are read in parallel. Threads in matrix products would change their last digits.
     shell:
         "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
         ' python "$ATTNLAG"/scripts/fit_regression.py {input.crossproducts[0]:q} --design {input.design[0]:q}'
@@ -94,7 +94,7 @@ rule fit_regression:
         " --memory {resources.mem_mb} --log {log:q}"
 
 
-# The last job of a run: its status tells whether every layer was fitted.
+# The last job of a run; its status states whether every layer was fitted.
 rule check_fits:
     input:
         fits=studies(f"{RESULTS}/fits.parquet"),

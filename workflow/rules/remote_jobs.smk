@@ -1,8 +1,8 @@
-# Mends a defect of Snakemake's, seen in version 9.27: the process that an executor starts on
-# another machine removes the marks of incomplete output when its job ends, and leaves it to the run that
-# submitted the job to write down what the output was made with. If that run was killed meanwhile, the
-# next one takes the files for complete and never compares their settings. There is no public way to
-# leave the marks alone. tests/workflow/test_remote_jobs.py fails once this is no longer needed.
+# Works around a defect of Snakemake, seen in version 9.27. The process that an executor starts on
+# another machine removes the marks of incomplete output when its job ends, and the run that submitted
+# the job is to record how the output was made. If that run has been killed meanwhile, the next run
+# regards the files as complete and never compares their settings. There is no public way to keep the
+# marks. tests/workflow/test_remote_jobs.py fails once this is no longer needed.
 
 from snakemake.persistence import PersistenceBase
 

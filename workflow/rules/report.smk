@@ -1,6 +1,6 @@
-# What the report shows, and the files of figures.
+# The contents of the report, and the files of figures.
 
-# In the report in this order, which is that of the flow: it sorts its categories by name.
+# Categories of the report in the order of the flow; the report sorts them by name.
 CATEGORIES = {
     "explorer": "0 Explorer",
     "corpus": "1 Corpus",
@@ -26,10 +26,10 @@ def in_report(path, caption, category, subcategory, shows, **labels):
 
 
 COMPARISON_FIGURE = "results/comparison/figures/{site}/{regression}/coefficients_by_depth"
-# What all sites of a regression share; no site has this name.
+# Stands for all sites of a regression; no site has this name.
 BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
 CAPTIONS = SCRIPTS.parent / "workflow" / "report"
-# What the names of figures end with, before the format.
+# Endings of the names of figures, before the format.
 ENDINGS = outputs.endings(CONFIG)
 
 

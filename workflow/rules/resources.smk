@@ -1,4 +1,4 @@
-# What jobs need. A job that is tried again, perhaps killed for memory or time, gets as much again.
+# Resources of jobs. A job that is retried, perhaps after running out of memory or time, gets more.
 
 
 def memory(base, per_mb=0):
@@ -31,7 +31,7 @@ def memory_of_extraction(wildcards, input, attempt):
 
 def memory_of_effects(wildcards, input, attempt):
     """Return the MB for the model, its head and what a backward pass over a batch needs."""
-    # 1.4 MB a token for a model of 30 layers, 576 wide.
+    # 1.4 MB per token for a model with 30 layers and a width of 576.
     return (
         memory_of_extraction(wildcards, input, attempt) + attempt * 2 * CONFIG.causal.batch_tokens
     )

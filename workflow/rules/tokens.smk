@@ -1,4 +1,4 @@
-# Sequences of tokens, shard by shard, their counts over the corpus, and what kind of token each is.
+# Sequences of tokens by shard, their counts over the corpus, and the properties of each token.
 
 
 rule tokenize_corpus:
@@ -71,7 +71,7 @@ rule describe_tokens:
         counts="results/{model}/{corpus}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
         model="data/models/{model}/source.json",
-        # Only where parts of speech are in a file of their own.
+        # Only if parts of speech are in a file of their own.
         tags=tag_file,
     output:
         "results/{model}/{corpus}/token_properties/{shard}.parquet",

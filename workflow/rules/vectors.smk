@@ -1,4 +1,4 @@
-# The vector of a token regressed on those of the tokens before it.
+# Regressions of the vector of a token on those of previous tokens.
 
 SITE = "results/{model}/{corpus}/{site}"
 
@@ -6,7 +6,7 @@ SITE = "results/{model}/{corpus}/{site}"
 rule accumulate_vectors:
     input:
         activations=f"{SITE}/activations/{{shard}}.parquet",
-        # All shards have the coordinates of the first one.
+        # All shards use the coordinates of the first one.
         first=f"{SITE}/activations/0000.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
@@ -17,7 +17,7 @@ rule accumulate_vectors:
         "logs/{model}/{corpus}/{site}/vector_products/{shard}.tsv"
     conda:
         ENVIRONMENT
-    # Layers side by side, each on a thread.
+    # Layers run in parallel, each on a thread.
     threads: 8
     resources:
         mem_mb=memory(2500),

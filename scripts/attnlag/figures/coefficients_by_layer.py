@@ -184,7 +184,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
         if drawn and controls is not None:
             draw_controls(axes, controls[controls["term"] == group[0]], numbers)
-            axes.set_ylabel(f"coefficient of {named(group[0])}{unit}")
+            name = named(group[0])
+            axes.set_ylabel(name if size.narrow else f"coefficient of {name}{unit}")
         else:
             axes.set_ylabel(f"coefficient{unit}")
         draw_lags(axes, coefficients, numbers, palette, alpha, group)

@@ -53,35 +53,35 @@ OUTPUTS = [
         {
             "model_a": ("", "one model"),
             "model_b": ("", "the other"),
-            "control_a": ("", "whether the one has random weights"),
-            "control_b": ("", "whether the other has"),
+            "control_a": ("", "whether the first model has random weights"),
+            "control_b": ("", "whether the second model has random weights"),
             "corpus": STUDY["corpus"],
             "site": STUDY["site"],
             "regression": STUDY["regression"],
             "term": ("", "the lag or lead"),
-            "layers_a": ("", "layers of the one"),
-            "layers_b": ("", "layers of the other"),
-            "median_a": ("", "median coefficient over the layers of the one, in these documents"),
-            "median_b": ("", "likewise of the other"),
+            "layers_a": ("", "number of layers of the first model"),
+            "layers_b": ("", "number of layers of the second model"),
+            "median_a": ("", "median coefficient over the layers of the first, in these documents"),
+            "median_b": ("", "the same for the second model"),
             "points": ("", "depths at which both have a coefficient"),
             "correlation": (
                 "",
-                "Pearson's, of their coefficients over relative depth, corrected for their errors",
+                "Pearson's, of coefficients over relative depth, corrected for their errors",
             ),
             "correlation_observed": ("", "the same, not corrected"),
             "conf_low": ("", "lower end of the bootstrap interval of `correlation`"),
             "conf_high": ("", "its upper end"),
             "draws": ("", "draws of documents that gave a correlation"),
-            "documents": ("", "documents that give rows in both"),
-            "documents_only_a": ("", "documents left out, of the one only"),
-            "documents_only_b": ("", "documents left out, of the other only"),
+            "documents": ("", "documents with rows in both"),
+            "documents_only_a": ("", "documents left out, with rows only in the first"),
+            "documents_only_b": ("", "documents left out, with rows only in the second"),
             "layers_compared": ("", "layers of the deeper model that were compared with another"),
-            "layers_differing": ("", "of these, those whose coefficients differ significantly"),
+            "layers_differing": ("", "number of these whose coefficients differ significantly"),
             "layers_alike": (
                 "",
-                "of these, those whose difference is shown to be within ± `negligible`",
+                "number of these whose difference is shown to be within ± `negligible`",
             ),
-            "median_difference": ("", "median over these layers of the one less the other"),
+            "median_difference": ("", "median over these layers of the first minus the second"),
         },
         when=compared,
     ),
@@ -112,10 +112,10 @@ OUTPUTS = [
     Output("results/layers_fitted.txt", "number of layers in which each regression was fitted"),
     Output(
         "results/provenance.json",
-        "the record of what made every file",
+        "the provenance of every file",
         {
             "environment": ("", "versions of Python and packages"),
-            "files": ("", "SHA-256 and size of each file, and what a Parquet file carries"),
+            "files": ("", "SHA-256 and size of each file, and the provenance in a Parquet file"),
         },
     ),
 ]
@@ -153,7 +153,7 @@ def _of_figures() -> Iterator[Output]:
 
 
 def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:
-    """Return the figures that a program draws where it runs."""
+    """Return the figures that a program draws if it runs."""
     return [
         figure
         for figure in catalogue.drawn_by(program)

@@ -8,7 +8,6 @@ import re
 import resource
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ class _OneLine(logging.Formatter):
         message = printable(super().formatMessage(record))
         if record.levelno > logging.INFO:
             return message
-        return f"{message} ({time.time() - psutil.Process().create_time():.1f} s)"
+        return f"{message} ({record.created - psutil.Process().create_time():.1f} s)"
 
     def formatException(self, info: Any) -> str:
         return "\n".join(map(printable, super().formatException(info).split("\n")))

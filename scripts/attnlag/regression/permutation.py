@@ -53,12 +53,12 @@ class PermutedProducts:
     products : (1 + draws, layers, packed) array
         Observed, then the draws; the means of documents are out if they are effects.
     root_squares : (layers, p) array
-        Square root of Σ w² in the observed order, before the means of documents are taken out.
+        Square root of Σ w² in the observed order, before the means of documents are removed.
     documents : (layers,) int array
-        Documents that give rows.
+        Number of documents with rows.
     fixed_effects : bool
     within : {"document", "upos"}
-        What tokens are exchanged in: a document, or a part of speech in it.
+        Unit within which tokens are permuted: a document, or a part of speech in it.
     of_logs : bool
         Whether the outcome is a logarithm.
     """
@@ -80,7 +80,7 @@ def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     last = None
     for batch in batches:
         names, starts = runs(batch)
-        # The first document of this batch may have begun in the one before.
+        # The first document of this batch may have begun in the previous one.
         new = starts if names[0] != last else starts[1:]
         if waiting and len(new):
             yield pa.Table.from_batches([*waiting, batch.slice(0, new[0])])
@@ -92,7 +92,7 @@ def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarray:
-    """Return random numbers whose order is that of the tokens: (draws, tokens) float32 in [0, 1).
+    """Return random numbers whose ranks permute the tokens: (draws, tokens) float32 in [0, 1).
 
     They depend on the document's name, its length and the seed, not on its place in the corpus.
     """
@@ -108,19 +108,18 @@ class _Tokens:
     Attributes
     ----------
     values : (layers, tokens) array
-        Log norms; 0 where the token is in no row, NaN in a layer without norms in the document.
+        Log norms; 0 if the token is in no row, NaN in a layer without norms in the document.
     shared : (shared terms, tokens) array
         Covariates.
     document : (tokens,) int array
-        From 0, in order.
+        Number of the document, from 0, in order.
     names : list of str
     pool : (tokens,) int array
-        Tokens of one number are exchanged with one another: those of a document, or of a class in
-        it.
+        Number of the set within which a token is permuted: a document, or a class in it.
     moving : int array
-        Places of the tokens that are exchanged with others.
+        Indices of the tokens that are permuted.
     rows : (rows,) int array
-        Places of the outcomes.
+        Indices of the outcomes.
     """
 
     values: np.ndarray
@@ -132,7 +131,7 @@ class _Tokens:
     rows: np.ndarray
 
     def orders(self, draws: int, seed: int) -> Iterator[np.ndarray]:
-        """Yield the places of the tokens that take the places ``moving``, one draw at a time."""
+        """Yield the indices of the tokens that move to the indices ``moving``, draw by draw."""
         counts = np.bincount(self.document)
         keys = np.concatenate(
             [
@@ -142,12 +141,12 @@ class _Tokens:
             axis=1,
         )[:, self.moving]
         pool = self.pool[self.moving].astype(np.float64)
-        # The places of each pool in the text, which take its tokens in their new order.
+        # The indices of each pool in the text, which receive its tokens in their new order.
         places = np.argsort(pool, kind="stable")
         order = np.empty_like(self.moving)
         for key in keys:
-            # Stable: equal keys, which 24 bits have now and then, would otherwise change places
-            # with what lies around the pool.
+            # The sort is stable: equal keys, which occur occasionally with 24 bits, would otherwise
+            # be exchanged across the bounds of a pool.
             order[places] = self.moving[np.argsort(pool + key, kind="stable")]
             yield order
 
@@ -173,9 +172,9 @@ def permuted_products(
         From ``covariates.read_facts``.
     draws, seed : int
     fixed_effects : bool
-        Take the means of each document out.
+        Whether to remove the means of each document.
     classes : Property, optional
-        Only tokens of one class are exchanged with one another; by default all of a document.
+        If given, tokens are permuted only within their class; by default within their document.
     """
     shared = covariates.shared_terms(settings, facts)
     with_token = np.array(list(shared.values()), dtype=bool)
@@ -204,7 +203,7 @@ def permuted_products(
         if not len(tokens.rows):
             continue
         document, rows = tokens.document[tokens.rows], tokens.rows
-        # Covariates may be those of a token beside the outcome.
+        # Covariates may belong to a token near the outcome.
         places = np.arange(len(offsets))[:, None], rows + offsets[:, None]
         own = design.layer_terms(tokens.values, rows, settings)
         if empty:
@@ -238,7 +237,7 @@ def _tokens(
     document = np.repeat(np.arange(len(names)), np.diff(starts, append=table.num_rows))
     position = keys["position"].to_numpy()
     known = np.isfinite(values)
-    # A layer that has no norm in a document would keep all its tokens from moving.
+    # A layer without any norm in a document would keep all its tokens in place.
     dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
     moves = (known | dead).all(axis=0) & (position >= settings.drop_first)
     shared = covariates.shared_values(keys, settings, facts)
@@ -256,7 +255,7 @@ def _tokens(
 
 
 def _means(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
-    """Return the means of the terms, (layers, terms); 0 where a layer has none.
+    """Return the means of the terms, (layers, terms); 0 if a layer has none.
 
     They are close enough to the means of all rows for the sums to stay precise.
     """
@@ -285,7 +284,7 @@ def _add(
     upper = np.triu_indices(p)
     every = slice(None), *_runs(document)
     for layer in np.flatnonzero(usable.any(axis=1)):
-        # Nearly always a layer has all rows.
+        # A layer nearly always has all rows.
         kept = usable[layer]
         chosen, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
         w = np.ones((p, counts.sum()))
@@ -301,7 +300,7 @@ def _add(
 
 
 def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where runs of equal values begin, and how long they are."""
+    """Return the starts and the lengths of runs of equal values."""
     starts = np.flatnonzero(np.diff(values, prepend=-1))
     return starts, np.diff(starts, append=len(values))
 
@@ -366,7 +365,7 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
         sums = [part.products[0, :, :p] for part in parts]
         centre = common_centre(sums, [part.centre for part in parts])
     moved = [
-        # Where the means of documents are out, the centre is too.
+        # Removing the means of documents removes the centre too.
         part.products if first.fixed_effects else recentred(part.products, centre - part.centre)
         for part in parts
     ]
@@ -413,7 +412,7 @@ class OrderTest:
         A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
     draws : int
     within : {"document", "upos"}
-        What tokens were exchanged in.
+        Unit within which tokens were permuted.
     """
 
     coefficients: pd.DataFrame
@@ -434,7 +433,7 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     Parameters
     ----------
     sums : PermutedProducts
-        Of all shards.
+        Sums over all shards.
     alpha : float
     adjust : str
         Correction over the layers.
@@ -442,7 +441,7 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     names, found = estimates_of_orders(sums)
     lags = [place for place, name in enumerate(names) if is_lag(name)]
     fitted = np.isfinite(found[0]).all(axis=1)
-    # A draw may leave a layer collinear.
+    # A draw may make a layer collinear.
     found = found[np.isfinite(found[:, fitted]).all(axis=(1, 2))]
     statistic = np.full(found.shape[:2], np.nan)
     for layer in np.flatnonzero(fitted):
@@ -485,7 +484,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
     -------
     names : list of str
     estimates : (1 + draws, layers, K) array
-        NaN where a layer cannot be fitted.
+        NaN if a layer cannot be fitted.
     """
     # Each order is a cluster by itself, and each regression uses one of them.
     stack = Stack(
