@@ -145,7 +145,8 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     corpora = list(coefficients["corpus"].unique())
     styles = line_styles(coefficients)
     for model in styles.keys() & data.mixers.keys():
-        styles[model]["label"] += f" ({NO_ATTENTION} no attention)"
+        label = styles[model]["label"].removesuffix(")")
+        styles[model]["label"] = f"{label}, {NO_ATTENTION} no attention)"
 
     models = {kind["label"]: Line2D([], [], linewidth=2, **kind) for kind in styles.values()}
     marks = mark_entries(

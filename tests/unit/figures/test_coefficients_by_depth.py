@@ -9,7 +9,7 @@ import pytest
 import seaborn as sns
 from matplotlib.colors import to_hex
 from programs import run_program
-from test_figures import marks_of, overlaps, texts_of
+from test_figures import diamonds_of, marks_of, overlaps, texts_of
 
 from attnlag.figures import coefficients_by_depth, files, legends, wording
 from attnlag.storage import tables
@@ -193,6 +193,17 @@ def test_a_layer_that_was_not_fitted_is_a_gap_and_marked_in_its_colour():
         assert np.isnan(line.get_ydata()[[4, 6]]).all()
         assert marks.get_color() == line.get_color()
     assert "not fitted" not in labels_of(drawn(some(2)))[1]
+
+
+def test_layers_without_attention_are_marked_at_their_depth_in_the_colour_of_their_model():
+    mixers = {"distilgpt2": {"0": "Mamba", "5": "Mamba"}}
+    data = coefficients_by_depth.Data(some(2), 0.05, "holm", mixers=mixers)
+    figure = coefficients_by_depth.draw(data, title=TITLE)
+    assert labels_of(figure)[0] == ["distilgpt2 (6 layers, ◇ no attention)", "gpt2 (12 layers)"]
+    for axes in figure.axes:
+        assert diamonds_of(axes) == [(0, 0), (1, 0)]
+        (marks,) = (line for line in axes.lines if line.get_marker() == "D")
+        assert marks.get_markeredgecolor() == lines_of(axes)[0].get_color()
 
 
 def test_a_model_of_one_layer_has_its_interval_and_one_fitted_nowhere_is_drawn(tmp_path):
