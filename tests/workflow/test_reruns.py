@@ -504,8 +504,9 @@ def test_a_change_reruns_and_then_nothing_is_left(finished):
     after = finished.results()
     changed = {path for path in before if before[path] != after[path]} - {"provenance.json"}
     assert "tiny/small/attention/notebook/coefficients.csv" in changed
-    # The effects of interventions stand beside these coefficients.
-    folders = ("tiny/small/attention/notebook/", "tiny/small/causal/", "explorer.html")
+    # The effects of interventions stand beside these coefficients, and heads have their terms.
+    site = "tiny/small/attention"
+    folders = (f"{site}/notebook/", f"{site}/heads/", "tiny/small/causal/", "explorer.html")
     assert all(path.startswith(folders) for path in changed)
     assert not any("causal/effects/" in path for path in changed)
     stages = ("/design/", "/crossproducts/")
