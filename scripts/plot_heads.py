@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from attnlag.figures import files
-from attnlag.figures.inputs import HeadsInputs
+from attnlag.figures.inputs.vectors import HeadsInputs
 from attnlag.pipeline import program
 
 parser = program.argument_parser(__doc__)

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from attnlag.figures import files
-from attnlag.figures.inputs import NormsInputs
+from attnlag.figures.inputs.norms import NormsInputs
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.pipeline import program
 from attnlag.storage import tables

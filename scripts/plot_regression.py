@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from attnlag.figures import files
-from attnlag.figures.inputs import RegressionInputs
+from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.settings import PanelsSettings
 from attnlag.pipeline import program
 from attnlag.storage import tables

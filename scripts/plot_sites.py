@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from attnlag.figures import files
-from attnlag.figures.inputs import CoefficientsInputs, SitesInputs
+from attnlag.figures.inputs.regressions import CoefficientsInputs, SitesInputs
 from attnlag.pipeline import program
 from attnlag.storage import tables
 

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from attnlag.figures import files
-from attnlag.figures.inputs import Coefficients, SpecificationsInputs
+from attnlag.figures.inputs.regressions import Coefficients, SpecificationsInputs
 from attnlag.pipeline import program
 
 parser = program.argument_parser(__doc__)

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from attnlag.figures import files
-from attnlag.figures.inputs import SurprisalInputs
+from attnlag.figures.inputs.norms import SurprisalInputs
 from attnlag.figures.settings import SurprisalFiguresSettings
 from attnlag.pipeline import program
 from attnlag.storage import tables

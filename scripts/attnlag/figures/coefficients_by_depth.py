@@ -21,7 +21,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import ComparisonInputs
+from attnlag.figures.inputs.regressions import ComparisonInputs
 from attnlag.figures.legends import (
     GREY,
     NO_ATTENTION,

@@ -21,7 +21,7 @@ from attnlag.figures.drawing import (
     unfitted_layers,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import CoefficientsInputs
+from attnlag.figures.inputs.regressions import CoefficientsInputs
 from attnlag.figures.legends import (
     GREY,
     RANDOM_LINE,

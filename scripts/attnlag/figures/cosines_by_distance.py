@@ -23,7 +23,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import GeometryInputs
+from attnlag.figures.inputs.vectors import GeometryInputs
 from attnlag.figures.legends import GREY, PALETTE, RANDOM_LINE, band_text, strip_height
 from attnlag.figures.sizes import PAGE, Size
 

@@ -20,7 +20,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import EffectsInputs
+from attnlag.figures.inputs.vectors import EffectsInputs
 from attnlag.figures.legends import GREY, PALETTE, strip_height
 from attnlag.figures.sizes import PAGE, Size
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from attnlag.figures.drawing import draw_band, frame, rule_values
 from attnlag.figures.files import style
-from attnlag.figures.inputs import EffectsInputs
+from attnlag.figures.inputs.vectors import EffectsInputs
 from attnlag.figures.legends import GREY, PALETTE, strip_height
 from attnlag.figures.sizes import PAGE, Size
 

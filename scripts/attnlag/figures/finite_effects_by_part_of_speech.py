@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from attnlag.figures.drawing import frame
 from attnlag.figures.files import style
 from attnlag.figures.finite_effects_by_distance import colours_of, lines_of
-from attnlag.figures.inputs import EffectsInputs
+from attnlag.figures.inputs.vectors import EffectsInputs
 from attnlag.figures.legends import GREY, strip_height
 from attnlag.figures.sizes import PAGE, Size
 

@@ -14,7 +14,7 @@ from attnlag.adjustments.outcomes import STREAM_GROWTH
 from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import draw_band, frame, label_layers, mark_size, rule_values
 from attnlag.figures.files import style
-from attnlag.figures.inputs import GeometryInputs
+from attnlag.figures.inputs.vectors import GeometryInputs
 from attnlag.figures.legends import GREY, PALETTE, RANDOM_LINE, band_text, strip_height
 from attnlag.figures.sizes import PAGE, Size
 

@@ -23,7 +23,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import HeadsInputs
+from attnlag.figures.inputs.vectors import HeadsInputs
 from attnlag.figures.legends import (
     GREY,
     PALETTE,

@@ -22,7 +22,7 @@ from attnlag.figures.drawing import (
     reach_of,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import NormsInputs
+from attnlag.figures.inputs.norms import NormsInputs
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (

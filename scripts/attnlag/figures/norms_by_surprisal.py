@@ -21,7 +21,8 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import SurprisalInputs, sample_norms
+from attnlag.figures.inputs.norms import SurprisalInputs
+from attnlag.figures.inputs.sampling import sample_norms
 from attnlag.figures.legends import GREY, PALETTE, PERMUTED, layer_colours
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (

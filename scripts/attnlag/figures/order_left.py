@@ -17,7 +17,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import RegressionInputs
+from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (

@@ -31,7 +31,8 @@ from attnlag.figures.drawing import (
     wrapped_footnote,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import RegressionInputs, sampled_rows
+from attnlag.figures.inputs.regressions import RegressionInputs
+from attnlag.figures.inputs.sampling import sampled_rows
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (

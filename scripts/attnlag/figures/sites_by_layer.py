@@ -20,7 +20,8 @@ from attnlag.figures.drawing import (
     unfitted_layers,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import SitesInputs, sample_norms
+from attnlag.figures.inputs.regressions import SitesInputs
+from attnlag.figures.inputs.sampling import sample_norms
 from attnlag.figures.legends import (
     GREY,
     band_text,

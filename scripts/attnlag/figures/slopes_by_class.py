@@ -24,7 +24,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import ClassesInputs
+from attnlag.figures.inputs.regressions import ClassesInputs
 from attnlag.figures.legends import GREY, MARKERS, PALETTE, layer_colours
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (

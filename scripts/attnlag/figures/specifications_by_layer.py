@@ -18,7 +18,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import SpecificationsInputs
+from attnlag.figures.inputs.regressions import SpecificationsInputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (

@@ -26,7 +26,7 @@ from attnlag.figures.drawing import (
     quantiles_of,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs import NormsInputs
+from attnlag.figures.inputs.norms import NormsInputs
 from attnlag.figures.sizes import Size
 from attnlag.figures.wording import (
     shortened,

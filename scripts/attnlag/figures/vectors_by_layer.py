@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from attnlag.figures.drawing import draw_band, frame, label_layers, mark_size, rule_values
 from attnlag.figures.files import style
-from attnlag.figures.inputs import VectorsInputs
+from attnlag.figures.inputs.vectors import VectorsInputs
 from attnlag.figures.legends import (
     GREY,
     PALETTE,

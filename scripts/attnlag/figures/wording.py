@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from attnlag.figures.inputs import MOST_ROWS
+from attnlag.figures.inputs.sampling import MOST_ROWS
 from attnlag.regression.labels import COVARIANCE, correction_text, spans
 from attnlag.regression.terms import named
 

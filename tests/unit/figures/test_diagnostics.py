@@ -12,7 +12,7 @@ from test_figures import overlaps, texts_of
 from attnlag.errors import UserError
 from attnlag.figures import diagnostics, files
 from attnlag.figures.diagnostics import DiagnosticPanel
-from attnlag.figures.inputs import RegressionInputs
+from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.regression import residuals
 from attnlag.storage import tables
 

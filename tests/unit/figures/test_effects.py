@@ -12,7 +12,7 @@ from attnlag.figures import (
     finite_effects_by_distance,
     finite_effects_by_part_of_speech,
 )
-from attnlag.figures.inputs import EffectsInputs
+from attnlag.figures.inputs.vectors import EffectsInputs
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE
 from attnlag.storage import tables
 

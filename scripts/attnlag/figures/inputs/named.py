@@ -1,0 +1,50 @@
+"""The description of the inputs of a figure in its title."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import pandas as pd
+
+from attnlag.errors import counted
+from attnlag.figures.legends import NO_ATTENTION
+from attnlag.regression.labels import others_in_words
+from attnlag.storage import tables
+
+
+def rows_of(
+    table: pd.DataFrame, rows: str = "n_obs", documents: str = "n_documents", unit: str = "row"
+) -> str:
+    """Return the numbers of rows and documents of the layer with the most rows."""
+    most = table[[rows, documents]].max()
+    return f"{counted(int(most[rows]), unit)} from {counted(int(most[documents]), 'document')}"
+
+
+class Named(ABC):
+    """The part of a title that describes the inputs: their names and their number."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Names of the model, the corpus and whatever else identifies the inputs."""
+
+    @property
+    def extent(self) -> str:
+        """Number of tokens, rows or documents of the figures."""
+        return ""
+
+    @property
+    def recorded(self) -> Path | None:
+        """A file whose record is of the one model that the figures are of."""
+        return None
+
+    @property
+    def mixers(self) -> dict[str, str]:
+        """What layers of the model have in place of attention: the class, by layer."""
+        record = tables.read_provenance(self.recorded) if self.recorded else {}
+        return record.get("model", {}).get("mixers", {})
+
+    @property
+    def subtitle(self) -> str:
+        """The second line of the titles."""
+        others = self.mixers and f" ({NO_ATTENTION} {others_in_words(self.mixers)})"
+        return " · ".join(filter(None, (f"{self.name}{others or ''}", self.extent)))

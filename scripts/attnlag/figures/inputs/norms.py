@@ -1,0 +1,94 @@
+"""Inputs of the figures of norms."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from attnlag.errors import counted
+from attnlag.figures.inputs.named import Named
+from attnlag.figures.inputs.sampling import NormsSample, sample_norms
+from attnlag.figures.settings import NormsFiguresSettings
+from attnlag.storage import tables
+
+
+@dataclass
+class NormsInputs(Named):
+    """Norms of one site, with their texts.
+
+    Attributes
+    ----------
+    norms, stream, tokens, properties : list of Path
+        Files of all shards.
+    corpus : Path
+    site : str
+    settings : NormsFiguresSettings
+    """
+
+    norms: list[Path]
+    stream: list[Path]
+    tokens: list[Path]
+    properties: list[Path]
+    corpus: Path
+    site: str
+    settings: NormsFiguresSettings
+
+    @cached_property
+    def sample(self) -> NormsSample:
+        """The tokens that the figures are made from, including first tokens of sequences."""
+        return sample_norms(self.norms)
+
+    @cached_property
+    def relative(self) -> NormsSample:
+        """The same tokens, their norms relative to the stream."""
+        return sample_norms(self.norms, stream=self.stream)
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """Provenance of the norms."""
+        return tables.read_provenance(self.norms[0])
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the site, for titles."""
+        return f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
+
+    @property
+    def recorded(self) -> Path:
+        """The first file of norms."""
+        return self.norms[0]
+
+    @property
+    def extent(self) -> str:
+        """The number of tokens."""
+        return counted(self.sample.tokens, "token")
+
+
+@dataclass
+class SurprisalInputs(Named):
+    """Norms of one site, with the model's predictions at each token.
+
+    Attributes
+    ----------
+    norms, surprisal, properties : list of Path
+        Files of all shards.
+    site : str
+    drop_first : int
+        Number of tokens at the start of every sequence that are left out of regressions.
+    """
+
+    norms: list[Path]
+    surprisal: list[Path]
+    properties: list[Path]
+    site: str
+    drop_first: int
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the site, for titles."""
+        record = tables.read_provenance(self.norms[0])
+        return f"{record['model']['name']}, {record['corpus']['name']}, {self.site}"
+
+    @property
+    def extent(self) -> str:
+        return counted(tables.row_count(self.norms), "token")

@@ -1,0 +1,80 @@
+"""A sample of the tokens of a corpus, so that the memory of figures does not grow with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import regressed, relative_norms
+from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.storage import tables
+
+# Largest number of rows that a figure is made from.
+MOST_ROWS = 100_000
+
+
+def sampled_rows(count: int) -> np.ndarray:
+    """Return the rows that a figure is made from: all, or a sample of ``MOST_ROWS``.
+
+    The sample has one random row from each of ``MOST_ROWS`` stretches of equal length, and is the
+    same in every call.
+    """
+    if count <= MOST_ROWS:
+        return np.arange(count)
+    edges = np.arange(MOST_ROWS + 1) * count // MOST_ROWS
+    inside = np.random.default_rng(0).random(MOST_ROWS) * np.diff(edges)
+    return edges[:-1] + inside.astype(np.int64)
+
+
+@dataclass
+class NormsSample:
+    """Log norms of all tokens of a corpus, or of a sample of ``MOST_ROWS``.
+
+    Attributes
+    ----------
+    tokens : int
+        Number of tokens in the corpus.
+    rows : (n,) int array
+        Rows of the sampled tokens.
+    position : (n,) int array
+        Positions of these tokens in their sequences.
+    layers : list of int
+    log_norms : (layers, n) float array
+        Natural logarithms; NaN if a norm is zero or not finite.
+    """
+
+    tokens: int
+    rows: np.ndarray
+    position: np.ndarray
+    layers: list[int]
+    log_norms: np.ndarray
+
+
+def sample_norms(
+    paths: Sequence[Path],
+    drop_first: int = 0,
+    stream: Sequence[Path] | None = None,
+    outcome: str = "norm",
+) -> NormsSample:
+    """Read a sample of the norms of all shards, without the first tokens of each sequence.
+
+    If the norms of the stream are given, those of the sample are relative to them. Another outcome
+    than the norm gives the numbers of that outcome.
+    """
+    tokens = tables.row_count(paths)
+    rows = sampled_rows(tokens)
+    position = tables.values_of(paths, "position", rows).astype(np.int64)
+    kept = position >= drop_first
+    rows, position = rows[kept], position[kept]
+    names = OUTCOMES[outcome].columns(pq.read_schema(paths[0]).names)
+    logs = np.empty((len(names), len(rows)))
+    for place, name in enumerate(tqdm(names, desc="layers", unit="layer", delay=2)):
+        norms = tables.values_of(paths, names[name], rows)
+        if stream is not None:
+            norms = relative_norms(norms, tables.values_of(stream, name, rows))
+        logs[place] = regressed(OUTCOMES[outcome], norms)
+    return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)

@@ -1,0 +1,187 @@
+"""Inputs of the figures of directions, heads, interventions and whole vectors."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from attnlag.errors import counted
+from attnlag.figures.inputs.named import Named, rows_of
+from attnlag.storage import tables
+
+
+@dataclass
+class GeometryInputs(Named):
+    """Means of the geometry of the adjustments of one site.
+
+    Attributes
+    ----------
+    means_file : Path
+    """
+
+    means_file: Path
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """The table, with a row per layer and quantity and, for cosines, per distance."""
+        return pd.read_parquet(self.means_file)
+
+    @property
+    def extent(self) -> str:
+        return rows_of(self.means, "tokens", "documents", "token")
+
+    @cached_property
+    def alpha(self) -> float:
+        """Intervals cover 1 minus this."""
+        return tables.read_provenance(self.means_file)["stages"]["geometry_means"]["alpha"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the site, for titles."""
+        return ", ".join(self.means.iloc[0][["model", "corpus", "site"]])
+
+    @property
+    def recorded(self) -> Path:
+        """The table of means."""
+        return self.means_file
+
+
+@dataclass
+class HeadsInputs(Named):
+    """The attention heads of a model.
+
+    Attributes
+    ----------
+    heads_file, coefficients_file : Path
+    """
+
+    heads_file: Path
+    coefficients_file: Path
+
+    @cached_property
+    def heads(self) -> pd.DataFrame:
+        """What heads write and attend to: a row per head, and one per layer."""
+        return pd.read_parquet(self.heads_file)
+
+    @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """Their regressions: a row per head and term, and two per layer and term."""
+        return pd.read_parquet(self.coefficients_file)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the regressions."""
+        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]
+
+    @property
+    def alpha(self) -> float:
+        """Intervals cover 1 less this."""
+        return self.settings["alpha"]
+
+    @property
+    def regression(self) -> str:
+        """Name of the regression whose terms they have."""
+        return self.settings["regression"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model and the corpus, for titles."""
+        record = tables.read_provenance(self.heads_file)
+        return f"{record['model']['name']}, {record['corpus']['name']}, attention"
+
+
+@dataclass
+class EffectsInputs(Named):
+    """Tables of the effects of interventions, of one pair of sites.
+
+    Attributes
+    ----------
+    elasticities_file : Path
+        The others lie beside it.
+    source, target : str
+        The site that is changed, and the one whose norms are observed.
+    """
+
+    elasticities_file: Path
+    source: str
+    target: str
+
+    @property
+    def recorded(self) -> Path:
+        """The effects per token."""
+        return self.elasticities_file
+
+    @cached_property
+    def elasticities(self) -> pd.DataFrame:
+        """The effects per token, a row per source, target, lag and intervention."""
+        return pd.read_parquet(self.elasticities_file)
+
+    @property
+    def extent(self) -> str:
+        """Number of documents that are intervened on."""
+        return counted(int(self.elasticities["documents"].max()), "document")
+
+    @cached_property
+    def transmitted(self) -> pd.DataFrame:
+        """The elasticities of all source layers together, a row per target and lag."""
+        return pd.read_parquet(self.elasticities_file.with_name("transmitted.parquet"))
+
+    @cached_property
+    def by_part_of_speech(self) -> pd.DataFrame:
+        """The effects of finite interventions by part of speech of the changed token."""
+        return pd.read_parquet(self.elasticities_file.with_name("by_part_of_speech.parquet"))
+
+    @cached_property
+    def alpha(self) -> float:
+        """Intervals cover 1 less this."""
+        return tables.read_provenance(self.elasticities_file)["stages"]["elasticities"]["alpha"]
+
+    def of_pair(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a table that are about this pair of sites."""
+        return table[(table["source_site"] == self.source) & (table["target_site"] == self.target)]
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the sites, for titles."""
+        record = tables.read_provenance(self.elasticities_file)
+        same = self.source == self.target
+        sites = self.source if same else f"{self.source} to {self.target}"
+        return ", ".join((record["model"]["name"], record["corpus"]["name"], sites))
+
+
+@dataclass
+class VectorsInputs(Named):
+    """The table of the predictions of vectors.
+
+    Attributes
+    ----------
+    fits_file : Path
+    """
+
+    fits_file: Path
+
+    @property
+    def recorded(self) -> Path:
+        """The table."""
+        return self.fits_file
+
+    @cached_property
+    def fits(self) -> pd.DataFrame:
+        """The table, with a row per layer, predictor and rank."""
+        return pd.read_parquet(self.fits_file)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the regression."""
+        return tables.read_provenance(self.fits_file)["stages"]["vectors"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model, the corpus and the site, for titles."""
+        return ", ".join(self.fits.iloc[0][["model", "corpus", "site"]])
+
+    @property
+    def extent(self) -> str:
+        return rows_of(self.fits, "rows", "documents")
