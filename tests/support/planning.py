@@ -62,6 +62,8 @@ def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) 
         logger.removeHandler(listener)
     # The lock of a run is held as long as its file is open.
     gc.collect()
+    # What is left stays: the next plan need not look at it again.
+    gc.freeze()
     return listener
 
 
