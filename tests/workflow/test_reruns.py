@@ -168,7 +168,7 @@ ROWS = {
     "rows of a class that is not asked for": (notebook(by_rows=30), {}),
     "permuted order": (
         change(controls={"permutation": {"draws": 19}}),
-        {"permute_documents": 1, **REGRESSION},
+        {"permute_documents": 1, **REGRESSION, **HEADS},
     ),
     "random weights": (
         change(controls={"random_weights": {"documents": 4}}),
@@ -211,6 +211,7 @@ ROWS = {
             **times(2, {**WITHOUT_DIRECTIONS, **DIRECTIONS}),
             **HEADS,
             **ESTIMATES,
+            "plot_effects": 4,
             "plot_sites": 1,
         },
     ),
@@ -387,6 +388,7 @@ DOCUMENTED = {
         "the code of vectors",
         "the design's code",
         "the extraction's code",
+        "the code of its batches",
         "the interventions' code",
     ],
     "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
