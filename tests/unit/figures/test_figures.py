@@ -22,13 +22,13 @@ from attnlag.figures import (
     coefficients_by_layer,
     drawing,
     files,
-    inputs,
     legends,
     norms_by_layer,
     outcome_by_lag,
     sites_by_layer,
     wording,
 )
+from attnlag.figures.inputs import sampling
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE, Size
 from attnlag.regression.terms import lags_among, named
 
@@ -806,17 +806,17 @@ def test_style_is_that_of_seaborn_and_leaves_the_users_alone():
 
 
 def test_rows_shown_are_all_or_a_sample_from_everywhere():
-    assert inputs.sampled_rows(5).tolist() == [0, 1, 2, 3, 4]
-    assert len(inputs.sampled_rows(inputs.MOST_ROWS)) == inputs.MOST_ROWS
-    for count in (inputs.MOST_ROWS + 1, 1_234_567, 10**10):
-        rows = inputs.sampled_rows(count)
-        assert len(rows) == inputs.MOST_ROWS
+    assert sampling.sampled_rows(5).tolist() == [0, 1, 2, 3, 4]
+    assert len(sampling.sampled_rows(sampling.MOST_ROWS)) == sampling.MOST_ROWS
+    for count in (sampling.MOST_ROWS + 1, 1_234_567, 10**10):
+        rows = sampling.sampled_rows(count)
+        assert len(rows) == sampling.MOST_ROWS
         assert (np.diff(rows) > 0).all()
         assert rows[0] >= 0
         assert rows[-1] < count
         # One in each of as many equal stretches.
-        assert (rows * inputs.MOST_ROWS // count >= np.arange(inputs.MOST_ROWS) - 1).all()
-        assert rows.tolist() == inputs.sampled_rows(count).tolist()
+        assert (rows * sampling.MOST_ROWS // count >= np.arange(sampling.MOST_ROWS) - 1).all()
+        assert rows.tolist() == sampling.sampled_rows(count).tolist()
 
 
 def test_a_coefficient_that_is_shown_to_be_negligible_is_a_cross():
