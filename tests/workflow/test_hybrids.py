@@ -11,7 +11,7 @@ from projects import new_project
 
 FIGURES = [
     "attention/notebook/figures/coefficients_by_layer",
-    "causal/figures/elasticities_by_layer",
+    "causal/figures/attention/elasticities_by_layer",
 ]
 
 

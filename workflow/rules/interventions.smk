@@ -124,6 +124,6 @@ rule plot_effects:
         "draw the effects of interventions on {wildcards.model}, {wildcards.corpus}, {wildcards.pair}"
     shell:
         'python "$ATTNLAG"/scripts/plot_effects.py {input.elasticities:q}'
-        " --source {params.source} --target {params.target}"
+        " --source {params.source:q} --target {params.target:q}"
         " --output {output:q}"
         " --memory {resources.mem_mb} --log {log:q}"

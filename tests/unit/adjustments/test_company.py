@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from attnlag.adjustments import extraction
+from attnlag.adjustments import extraction, proofs
 from attnlag.errors import UserError
 
 SMALL = {
@@ -163,8 +163,8 @@ def test_a_text_of_one_token_over_and_over_is_checked_too():
 def test_what_is_finite_in_neither_pass_is_no_difference_and_in_one_an_infinite_one():
     found = np.array([[np.nan, 1], [np.inf, 0], [1, 2], [3, 4], [0, 0], [0, 0]], np.float32)
     expected = np.array([[1, np.nan], [1, 0], [np.inf, 2], [0, 4], [0, 0], [3, 4]], np.float32)
-    apart = extraction.relative_differences(found, expected)
+    apart = proofs.relative_differences(found, expected)
     np.testing.assert_array_equal(apart, [0, np.inf, np.inf, 0.75, 0, 1])
     # Norms are compared as numbers.
-    apart = extraction.relative_differences(np.float32([3, 0]), np.float32([2, np.nan]))
+    apart = proofs.relative_differences(np.float32([3, 0]), np.float32([2, np.nan]))
     np.testing.assert_array_equal(apart, [0.5, np.inf])

@@ -119,11 +119,18 @@ def test_each_site_has_directions_of_its_own():
         np.testing.assert_array_equal(rows, alone)
 
 
-def test_products_are_summed_in_float64():
-    a = torch.full((1, 100_000), 0.1)
-    a[0, 0] = 1e4
-    exact = math.fsum(float(x) ** 2 for x in a[0])
-    assert float(geometry.dots(a, a)) == pytest.approx(exact, rel=1e-11)
+def test_products_of_float32_vectors_are_within_rounding_of_exact_ones():
+    a, b = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 50, 4096)).astype(np.float32))
+    found = geometry.dots(a, b).numpy()
+    exact = [
+        math.fsum(x * y for x, y in zip(*rows, strict=True))
+        for rows in zip(a.tolist(), b.tolist(), strict=True)
+    ]
+    sizes = np.linalg.norm(a.numpy().astype(float), axis=1) * np.linalg.norm(
+        b.numpy().astype(float), axis=1
+    )
+    assert (np.abs(found - exact) < 1e-7 * sizes).all()
+    assert geometry.dots(a.double(), b.double()).tolist() == pytest.approx(exact, rel=1e-12)
 
 
 def vectors(tokens=40, width=24):
@@ -330,6 +337,7 @@ def test_means_of_all_shards_stand_beside_random_pairs_and_random_weights(tmp_pa
         geometry_means.random_pairs([geometry for geometry, *_ in shards]),
         sums[1],
         geometry_means.by_distance(paths),
+        geometry_means.by_distance(paths[:2]),
         0.1,
     ).set_index(["quantity", "layer"])
     rows = pd.concat([rows for *_, rows in shards])
@@ -363,3 +371,5 @@ def test_means_of_all_shards_stand_beside_random_pairs_and_random_weights(tmp_pa
     assert row["std_error"] == pytest.approx(fit.bse.iloc[0], rel=1e-9)
     assert (row["distance"], row["tokens"], row["documents"]) == (2, fit.nobs, 6)
     assert row["random_pairs"] == pytest.approx(0.2)
+    first_two = cosines[cosines["document"].isin(sorted(cosines["document"].unique())[:2])]
+    assert row["random_weights"] == pytest.approx(first_two["0 angle"].mean(), rel=1e-9)

@@ -449,7 +449,7 @@ def test_no_document_in_common_gives_no_comparison(tmp_path):
     assert (table["documents"] == 0).all()
     assert table["correlation"].isna().all()
     assert (table["layers_compared"] == 0).all()
-    assert "no correlation over depth (0 points of depth" in summaries.comparison_findings(
+    assert "no correlation over depth (0 common points of depth" in summaries.comparison_findings(
         table, 0.05
     )
 
@@ -577,9 +577,9 @@ def test_findings_say_what_was_left_out_and_why_there_is_no_correlation(tmp_path
     fewer = tuple(part[rows[0] != "d4"] for part in rows)
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
     line = summaries.comparison_findings(table, 0.05).splitlines()[1]
-    assert "no correlation over depth (2 points of depth in common, expected 3)" in line
+    assert "no correlation over depth (2 common points of depth, expected 3)" in line
     assert "they differ in 0 of 2 layers and are shown to be alike in " in line
-    assert line.endswith("in the median layer; 1 document of one model only left out")
+    assert line.endswith("in the median layer; 1 document with rows in one model only left out")
 
 
 def test_one_model_over_two_corpora_has_no_pairs(tmp_path):

@@ -204,7 +204,7 @@ def test_shares_floor_and_sinks(files):
     text = heads_findings(table, lags, "m, c, attention", "within", "")
     share = found.loc[(1, heads.WHOLE), "at_floor"]
     assert 0.3 < share < 0.45
-    assert f"are {share:.0%} in layer 1" in text
+    assert f"at the first token: {share:.0%} in layer 1, " in text
     assert f"give {row['sink_at_floor']:.0%} of their attention to the first token" in text
 
 
