@@ -4,7 +4,7 @@
 
 The adjustment to one token is scaled by 0.98 and 1.02. The script prints how far elasticities from
 these differences, at that token and the next five, are from those of automatic differentiation. It
-takes several documents and pairs of layers, from the model and the tokens of a finished default run.
+takes several documents and pairs of layers, from the model and tokens of a finished default run.
 """
 
 import sys
