@@ -21,12 +21,12 @@ SAMPLE = [
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)
-def test_the_row_of_a_type_is_what_the_page_says(model_type):
+def test_the_page_states_the_row_of_each_model_type(model_type):
     page = (ROOT / "docs/architectures.md").read_text(encoding="utf-8")
     assert every_type.line_of(every_type.row_of(model_type)) in page
 
 
-def test_a_hook_in_the_wrong_place_is_seen(monkeypatch):
+def test_a_hook_in_the_wrong_place_is_detected(monkeypatch):
     """The comparison is not with itself: it fails where what is stored is another thing."""
     of = every_type.extraction.Adjustments.of
 

@@ -67,7 +67,7 @@ def of(model):
     ("name", "activation", "post"),
     [("gpt2", "act", ("gelu", "tanh")), ("llama", "act_fn", ("swish", ""))],
 )
-def test_an_activation_is_computed_on_the_way_out_of_its_product(name, activation, post):
+def test_an_activation_is_fused_with_the_product_before_it(name, activation, post):
     model = small_model(*MODELS[name])
     of(model)
     block = architectures.locate(model)[0]
@@ -78,7 +78,7 @@ def test_an_activation_is_computed_on_the_way_out_of_its_product(name, activatio
     assert all(m.forward.keywords["post"] == ("none", "") for m in others)
 
 
-def test_an_activation_that_several_products_share_stays_where_it_is():
+def test_an_activation_that_several_products_share_is_not_fused():
     model = small_model(*MODELS["llama"])
     for block in model.layers:
         block.mlp.act_fn = model.layers[0].mlp.act_fn
@@ -117,7 +117,7 @@ def nan(monkeypatch):
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 @pytest.mark.parametrize("broken", [absent, failing, wrong, nan])
-def test_what_is_absent_or_wrong_is_not_taken(name, broken, monkeypatch):
+def test_a_missing_or_wrong_fast_path_is_not_used(name, broken, monkeypatch):
     model = small_model(*MODELS[name])
     plain = copy.deepcopy(model)
     broken(monkeypatch)
@@ -125,7 +125,7 @@ def test_what_is_absent_or_wrong_is_not_taken(name, broken, monkeypatch):
     assert unchanged(model, plain)
 
 
-def test_what_fails_late_is_undone(monkeypatch):
+def test_a_fast_path_that_fails_late_is_undone(monkeypatch):
     """The operator works where it is measured and not with an activation behind it."""
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
@@ -135,7 +135,7 @@ def test_what_fails_late_is_undone(monkeypatch):
     assert unchanged(model, plain)
 
 
-def test_what_is_slower_is_not_taken(monkeypatch):
+def test_a_slower_path_is_not_used(monkeypatch):
     monkeypatch.setattr(onednn, "GAIN", float("inf"))
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
@@ -154,14 +154,14 @@ MILLISECONDS = {
 
 
 @pytest.mark.parametrize("case", MILLISECONDS, ids=str)
-def test_the_fastest_is_taken_and_packed_weights_only_if_they_gain(case, monkeypatch):
+def test_the_fastest_path_is_used_and_packing_only_if_it_gains_enough(case, monkeypatch):
     monkeypatch.setattr(onednn, "GAIN", 1.1)
     monkeypatch.setattr(onednn, "seconds_of", lambda *_: MILLISECONDS[case])
     model = small_model(*MODELS["gpt2"])
     assert accelerated(model)[0] == case[0]
 
 
-def test_what_was_measured_can_be_stated(monkeypatch):
+def test_the_path_that_was_measured_can_be_set_and_gives_equal_bytes(monkeypatch):
     """Then nothing is measured, and the bytes are the same."""
     taken = {}
     for fast in ("fused", "packed"):
@@ -177,7 +177,7 @@ def test_what_was_measured_can_be_stated(monkeypatch):
 
 
 @pytest.mark.parametrize("broken", [absent, wrong])
-def test_a_stated_way_that_does_not_work_is_an_error(broken, monkeypatch):
+def test_a_configured_path_that_does_not_work_is_an_error(broken, monkeypatch):
     broken(monkeypatch)
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
@@ -186,7 +186,7 @@ def test_a_stated_way_that_does_not_work_is_an_error(broken, monkeypatch):
     assert unchanged(model, plain)
 
 
-def test_a_spelled_out_activation_is_timed_against_torchs_own():
+def test_each_path_of_a_product_with_its_activation_is_timed():
     model = small_model(*MODELS["gpt2"])
     mlp = model.h[0].mlp
     seconds = onednn.seconds_of(mlp.c_fc, mlp.act)
@@ -202,7 +202,7 @@ def test_small_matrices_are_left_alone(monkeypatch):
     assert of(model) == "plain torch"
 
 
-def test_weights_that_are_used_past_their_module_show(monkeypatch):
+def test_weights_used_outside_their_module_prevent_the_fast_path(monkeypatch):
     """Then nothing is packed: the plain weights would not be there."""
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
@@ -222,7 +222,7 @@ def test_packed_weights_are_held_once():
     assert torch.isnan(weight).all()
 
 
-def test_bfloat16():
+def test_a_bfloat16_model_has_norms_close_to_those_of_plain_torch():
     model = small_model(*MODELS["gpt2"]).bfloat16()
     quick = copy.deepcopy(model)
     runner, found = norms_of(quick, "auto")
@@ -234,7 +234,7 @@ def test_bfloat16():
     np.testing.assert_allclose(found["attention"], expected["attention"], rtol=0.05)
 
 
-def test_off_is_plain_torch():
+def test_off_leaves_plain_torch_as_it_is():
     model = small_model(*MODELS["gpt2"])
     plain = copy.deepcopy(model)
     runner, _ = norms_of(model, "off")
