@@ -91,7 +91,7 @@ def test_norms_of_heads_are_those_of_their_vectors(name):
     np.testing.assert_allclose(found, expected, rtol=2e-4)
 
 
-def test_the_norm_of_a_head_is_that_of_the_values_that_it_attends_to():
+def test_the_norm_of_a_head_is_that_of_its_weighted_values():
     """Of a Llama: its own attention weights, over values of the two groups of queries."""
     model = small_model("llama")
     (sequence, *_) = sequences()

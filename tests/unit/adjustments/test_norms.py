@@ -66,7 +66,7 @@ def test_the_norms_of_a_row_group_are_those_of_its_vectors(tmp_path):
         )
 
 
-def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_path):
+def test_a_common_sample_has_the_tokens_with_both_norms(tmp_path):
     """Whatever the batches: numbers as they are, or over the stream, of the same tokens."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
@@ -84,7 +84,7 @@ def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_pat
     np.testing.assert_array_equal(found["angle"], found["norm"])
 
 
-def test_sizes_are_regressed_as_logarithms_and_what_may_be_negative_as_it_is():
+def test_sizes_enter_as_logarithms_and_signed_quantities_unchanged():
     numbers = np.array([2.0, 0.0, -1.0, np.inf, np.nan], np.float32)
     for name, outcome in OUTCOMES.items():
         logarithm = name in ("norm", "relative", "orthogonal")

@@ -72,7 +72,7 @@ def test_the_attention_is_that_of_the_model_as_it_runs(name):
         assert (found[0][~far] > 0).all()
 
 
-def test_the_beginnings_of_a_few_sequences_are_looked_at():
+def test_sinks_are_measured_at_the_beginnings_of_a_few_sequences():
     assert len(sinks.chosen(1000)) == sinks.SEQUENCES
     assert sinks.chosen(1000)[[0, -1]].tolist() == [0, 999]
     assert sinks.chosen(3).tolist() == [0, 1, 2]
@@ -84,7 +84,7 @@ def test_the_beginnings_of_a_few_sequences_are_looked_at():
         sinks.sink_scores(model, [long], 5)
 
 
-def test_weights_without_the_mask_are_none():
+def test_attention_weights_without_the_causal_mask_are_refused():
     """Falcon's own attention gives weights of all tokens unless it is loaded as eager."""
     (ids,) = [np.arange(1, 20)]
     with pytest.raises(sinks.NoWeights, match="after a token's own"):
