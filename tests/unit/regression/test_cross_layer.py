@@ -95,7 +95,7 @@ def test_a_layer_that_does_not_vary_predicts_nothing():
     assert np.isfinite(found.alone[0, 1]).all()
 
 
-def test_too_short_documents_give_nothing():
+def test_documents_that_are_too_short_give_no_rows():
     found = cross_layer.cross_layer(lambda: iter([([np.ones((2, 2))],) * 2]), [1], 4)
     assert (found.documents, found.rows) == (0, 0)
     assert cross_layer.table(found).empty

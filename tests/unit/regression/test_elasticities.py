@@ -34,7 +34,7 @@ def test_the_interval_covers_the_ratio_of_unequal_documents():
     assert 0.88 < joint / runs < 0.985
 
 
-def test_what_is_exact_has_no_error_and_one_document_no_interval():
+def test_an_exact_effect_has_no_error_and_one_document_no_interval():
     counts = np.array([[3.0, 3.0], [5.0, 5.0]])
     effects = np.array([[3.0, 0.4], [5.0, 0.1]])
     both = elasticities.ratios(effects, counts, 0.05, 100, 0)
@@ -103,7 +103,7 @@ def blocks_of(model):
     return [BlockModules(b, b.attention, b.mlp) for b in model.blocks]
 
 
-def test_a_linear_chain_has_the_elasticities_of_its_formula_and_intervals_cover_them(chain):
+def test_intervals_cover_the_elasticities_of_a_linear_chain(chain):
     from test_derivative import settings
 
     rng = np.random.default_rng(2)
@@ -204,7 +204,7 @@ def test_a_scale_becomes_an_arc_elasticity():
     assert words["target_layer"].isna().all()
 
 
-def test_elasticities_stand_beside_the_regression_across_layers_of_their_own_sites():
+def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
     whole = elasticities.table(
         pd.concat(
             [
@@ -247,7 +247,7 @@ def test_without_a_regression_no_share_is_transmitted():
     assert np.isnan([share.coefficient, share.share, share.low, share.high]).all()
 
 
-def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
+def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
     kind = ("attention", 0, "attention", 1, "zero", np.nan)
     changed = {
         (document, 0): [
@@ -266,7 +266,7 @@ def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
 
 
 @pytest.mark.parametrize("documents", [0, 1])
-def test_few_documents_are_no_error(documents):
+def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     """None that is long enough, or one: no interval then, and a sentence all the same."""
     changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
     found = derivative.Sums(

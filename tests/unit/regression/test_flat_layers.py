@@ -86,7 +86,7 @@ def test_a_layer_is_flat_below_the_precision_of_bfloat16(spread, ok):
     assert (fits[0].status == "ok") == ok
 
 
-def test_a_flat_layer_before_is_told_too():
+def test_a_flat_layer_before_is_reported():
     generator = np.random.default_rng(1)
     y, flat = generator.normal(size=(2, sum(LENGTHS)))
     other = generator.normal(size=sum(LENGTHS))

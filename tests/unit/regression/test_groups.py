@@ -61,7 +61,7 @@ def test_groups_without_estimates_are_named():
     assert (rows["vcov_type"] == "nonrobust").all()
 
 
-def test_dummies_of_groups_are_left_out():
+def test_dummies_of_groups_are_dropped_within_a_group():
     """Within a group they are constant."""
     table = design_table(LENGTHS)
     verse = table["document"].to_pandas().astype(str).map(GROUP_OF) == "verse"
@@ -72,7 +72,7 @@ def test_dummies_of_groups_are_left_out():
     np.testing.assert_allclose(found["estimate"], plain["estimate"], rtol=1e-9)
 
 
-def test_groups_have_no_errors_that_need_residuals_and_no_correction_that_needs_draws():
+def test_groups_use_clustered_errors_and_holm_if_others_are_set():
     for covariance in ("cluster", "cluster-jackknife", "nonrobust"):
         settings = regression_settings(covariance=covariance)
         assert groups.settings_of_groups(settings) == settings
@@ -113,7 +113,7 @@ def test_errors_by_group_are_those_of_statsmodels(budget):
         np.testing.assert_allclose(fit.covariance, 7 / 8 * change.T @ change, rtol=1e-7)
 
 
-def test_document_effects_are_taken_out_of_documents_and_not_of_groups():
+def test_document_effects_are_removed_by_document_and_not_by_group():
     table = design_table(LENGTHS, layers=1)
     shards = [shard_of(table)]
     by_document = crossproducts.stacked(shards, fixed_effects=True)
@@ -130,7 +130,7 @@ def test_document_effects_are_taken_out_of_documents_and_not_of_groups():
     np.testing.assert_allclose(other.covariance, factor * oracle.cov_params()[:2, :2], rtol=1e-7)
 
 
-def test_folds_of_groups_predict_each_group_by_the_others():
+def test_each_group_is_predicted_from_the_others():
     table = design_table(LENGTHS, layers=1, missing=0.05)
     stack = crossproducts.stacked([shard_of(table)])
     # More groups than the ten numbers that the cross-products of a document are.
@@ -147,7 +147,7 @@ def test_folds_of_groups_predict_each_group_by_the_others():
     assert fit.df == 29
 
 
-def test_few_groups_are_no_clusters():
+def test_few_groups_cannot_serve_as_clusters():
     stack = crossproducts.stacked([shard_of(design_table(LENGTHS))], group_of=GROUP_OF)
     for fit in inference.fit(stack, "cluster", 5):
         assert fit.status == "3 groups: too few to cluster by"
