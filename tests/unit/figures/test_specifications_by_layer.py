@@ -74,7 +74,7 @@ def test_each_regression_is_a_line_named_at_its_end():
     assert len(axes.collections) == 0
 
 
-def test_few_regressions_have_their_bands_and_one_without_a_fit_says_so():
+def test_few_regressions_have_bands_and_one_without_a_fit_says_so():
     regressions = [*some(6, ("notebook",)), synthetic_tables(6, unfitted=range(6))[0]]
     figure = drawn(regressions)
     axes = figure.axes[0]
@@ -85,7 +85,7 @@ def test_few_regressions_have_their_bands_and_one_without_a_fit_says_so():
 
 
 @pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 1.0, 0.97, 0.02], [2.0, -1.0]])
-def test_names_keep_their_order_a_gap_apart(heights):
+def test_names_keep_their_order_and_a_gap(heights):
     found = specifications_by_layer.spread_out(heights, 0.1, 0.0, 1.0)
     assert np.diff(np.sort(found)).min() >= 0.1 - 1e-12
     assert found.min() >= 0
