@@ -18,7 +18,7 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("stage", FUNCTIONS)
-def test_a_program_reads_what_the_workflow_states(stage: str) -> None:
+def test_a_program_reads_the_settings_that_the_workflow_states(stage: str) -> None:
     text = settings_text(stage)
     kind = get_type_hints(getattr(stages, stage))["return"]
     assert stages.canonical(TypeAdapter(kind).validate_json(text)) == text
@@ -32,12 +32,12 @@ def test_settings_are_equal_however_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("value", [1, True, "true"])
-def test_there_is_one_truth(value: Any) -> None:
+def test_every_spelling_of_true_gives_the_same_setting(value: Any) -> None:
     text = settings_text("tokenize_corpus", tokens={"prepend_bos": value})
     assert json.loads(text)["prepend_bos"] is True
 
 
-def test_what_is_not_stored_is_no_setting() -> None:
+def test_the_precision_of_storage_is_no_setting_if_vectors_are_not_stored() -> None:
     """Precision of storage says nothing where norms are kept."""
     text = settings_text("extract_activations", extraction={"keep": "norms"})
     stated = {"keep": "norms", "storage_dtype": "float16"}
@@ -45,6 +45,6 @@ def test_what_is_not_stored_is_no_setting() -> None:
 
 
 @pytest.mark.parametrize("by", ["entropy_before", "zipf"])
-def test_surprisal_is_measured_where_slopes_change_with_what_it_gives(by: str) -> None:
+def test_surprisal_is_measured_if_slopes_depend_on_it(by: str) -> None:
     text = settings_text("extract_activations", regression={"by": {by: "lag"}})
     assert json.loads(text)["surprisal"] is (by == "entropy_before")
