@@ -13,7 +13,7 @@ from attnlag.errors import UserError
 from attnlag.storage import writing
 
 
-def test_written_whole_replaces_the_target(tmp_path):
+def test_a_finished_write_replaces_the_target(tmp_path):
     target = tmp_path / "new" / "a.txt"
     writing.write_text("first", target)
     writing.write_text("second", target)
@@ -76,7 +76,7 @@ with writing.written_whole(sys.argv[1]) as temporary:
 """
 
 
-def test_what_a_killed_writer_leaves_is_found(tmp_path):
+def test_the_leftovers_of_a_killed_writer_are_found(tmp_path):
     target = tmp_path / "results/a.txt"
     command = [sys.executable, "-c", DIE, str(target)]
     assert subprocess.run(command, cwd=ROOT / "scripts", check=False).returncode == -signal.SIGKILL
@@ -124,7 +124,7 @@ def test_a_job_of_a_run_that_is_over_writes_nothing(tmp_path, monkeypatch):
     "error",
     [OSError(errno.ENOSPC, "any"), RuntimeError(f"write: {os.strerror(errno.ENOSPC)} (code 28)")],
 )
-def test_a_full_disk_is_one_line(tmp_path, error):
+def test_a_full_disk_is_reported_in_one_line(tmp_path, error):
     target = tmp_path / "new" / "a.txt"
     with pytest.raises(UserError) as caught, writing.written_whole(target):
         raise error
