@@ -178,5 +178,5 @@ def _(project: Project):
 
 
 @each_row(CASES)
-def test_it_is_as_stated(row: Row, request: pytest.FixtureRequest):
+def test_bad_numbers_print_the_documented_lines(row: Row, request: pytest.FixtureRequest):
     try_row(row, CASES, request)

@@ -95,7 +95,7 @@ def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop(prepared, before_fits, number):
+def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fits, number):
     """SIGTERM is sent to snakemake, which waits for its jobs; Ctrl-C goes to all of them."""
     printed = before_fits.folder / "stopped.txt"
     run = start(before_fits, printed, TARGETS)
@@ -110,7 +110,7 @@ def test_told_to_stop(prepared, before_fits, number):
     assert not problems_after(before_fits, prepared)
 
 
-def test_a_job_with_too_little_memory(prepared, before_fits):
+def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, before_fits):
     before_fits.write_config(inference={"bootstrap": 20_000_000})
     printed = before_fits.folder / "stopped.txt"
     run = start(before_fits, printed, TARGETS)
@@ -131,7 +131,7 @@ def test_a_job_with_too_little_memory(prepared, before_fits):
     assert not problems_after(before_fits, prepared)
 
 
-def test_a_full_disk(prepared, before_fits):
+def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(prepared, before_fits):
     """The whole project lies on it, Snakemake's own files too; then room is made."""
     folder, elsewhere = before_fits.folder, before_fits.folder.with_name("elsewhere")
     shutil.copytree(folder, elsewhere)

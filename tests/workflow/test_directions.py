@@ -52,7 +52,7 @@ def ols(rows):
 
 
 @pytest.mark.parametrize(("outcome", "folder"), FILES.items())
-def test_a_regression_of_directions_is_that_of_its_file(project, outcome, folder):
+def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outcome, folder):
     """The coefficients, their errors and both controls; what is negative is no logarithm."""
     base = project.folder / SITE
     rows = rows_of(base / folder / "0000.parquet", outcome)
@@ -76,7 +76,7 @@ def test_a_regression_of_directions_is_that_of_its_file(project, outcome, folder
     np.testing.assert_allclose(found[0, 1, places], oracle.params[names[1:]], **CLOSE)
 
 
-def test_the_means_stand_beside_pairs_and_random_weights(project):
+def test_means_of_directions_are_listed_with_both_controls(project):
     base = project.folder / SITE
     means = pd.read_parquet(base / "geometry" / "means.parquet")
     values = pq.read_table(base / "geometry" / "0000.parquet").to_pandas()
@@ -139,7 +139,7 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
         ({"geometry": True, "keep": "norms"}, "with extraction.keep: norms"),
     ],
 )
-def test_what_is_not_measured_is_not_regressed(gpt2, tmp_path, extraction, words):
+def test_an_outcome_that_is_not_measured_is_refused(gpt2, tmp_path, extraction, words):
     project = new_project(tmp_path / "project", gpt2)
     outcome = {"outcome": "cosine_previous_centred", "lags": [1]}
     project.write_config(extraction=extraction, regressions={"alike": outcome})

@@ -49,7 +49,7 @@ def refused(project):
     return result.returncode == 1 and "--unlock" in result.stdout
 
 
-def test_the_locks_of_a_run_that_lives_stay(killed):
+def test_the_locks_of_a_live_run_stay(killed):
     with lock_of(killed).open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         assert refused(killed)
@@ -68,7 +68,7 @@ def test_the_locks_of_another_machine_stay(killed):
     assert lock_of(killed).read_text().startswith(socket.gethostname())
 
 
-def test_a_dry_run_leaves_the_mark_of_a_run(killed):
+def test_a_dry_run_keeps_the_mark_of_a_run(killed):
     """A run that is going on must not lose its jobs to a look at it."""
     *_, mark = lock_of(killed).read_text().split()
     killed.dry_run(*RUN)

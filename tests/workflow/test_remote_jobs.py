@@ -33,7 +33,7 @@ def left_by_a_killed_run(project):
 
 
 @pytest.mark.parametrize("mended", [True, False])
-def test_the_mark_of_an_incomplete_file_stays(fresh, mended):
+def test_a_remote_job_keeps_the_mark_of_an_incomplete_file(fresh, mended):
     """If this fails for Snakemake alone, remote_jobs.smk is no longer needed."""
     if not mended:
         (fresh.folder / "workflow/rules/remote_jobs.smk").write_text("")

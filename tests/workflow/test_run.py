@@ -117,7 +117,7 @@ def test_a_full_run_makes_everything(finished_once):
     assert (project.folder / "data/models/tiny/architecture.txt").exists()
 
 
-def test_figures_are_made_in_the_sizes_that_are_asked_for(finished):
+def test_figures_are_made_in_the_chosen_sizes(finished):
     before = set(finished.results())
     finished.write_config(figures={"sizes": ["slide", "page"]})
     # One job makes all figures of the norms, in all sizes.
@@ -129,7 +129,7 @@ def test_figures_are_made_in_the_sizes_that_are_asked_for(finished):
     assert set(finished.results()) - before == new
 
 
-def test_the_run_says_what_it_does_and_what_it_found(finished_once):
+def test_the_run_prints_its_progress_and_its_findings(finished_once):
     project, printed = finished_once
     for words in (
         "tiny: GPT2LMHeadModel, 2 layers",
@@ -153,7 +153,7 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
     assert printed.index("lag 1, pooled") > printed.index("303 tokens x 2 layers")
 
 
-def test_a_line_for_each_job(finished_once):
+def test_the_run_prints_a_line_for_each_job(finished_once):
     """With what it made and how long that took; Snakemake adds how far the run is, and no more."""
     project, printed = finished_once
     lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
@@ -166,7 +166,7 @@ def test_a_line_for_each_job(finished_once):
     assert f"[{jobs + 1} of {jobs + 1}]" in printed
 
 
-def test_ctrl_c_ends_with_what_to_do_next(fresh):
+def test_ctrl_c_ends_with_advice_on_what_to_do_next(fresh):
     terminal, printed = pty.openpty()
     run = subprocess.Popen(
         # A session of its own, with this terminal.
@@ -193,7 +193,7 @@ def test_ctrl_c_ends_with_what_to_do_next(fresh):
     assert b"Error" not in text
 
 
-def test_a_notebook_reads_what_a_run_has_made(finished_once):
+def test_a_notebook_reads_the_results_of_a_run(finished_once):
     project, _ = finished_once
     study = attnlag.read(project.folder / "results")
     assert study.studies.values.tolist() == [["tiny", "small", "attention", "notebook"]]
@@ -217,7 +217,7 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert finished.results() == before
 
 
-def test_the_coefficients_from_nothing_but_transformers_and_statsmodels(finished_once):
+def test_the_coefficients_equal_those_of_transformers_and_statsmodels(finished_once):
     """The whole study by hand: hidden states for the adjustments, numpy lags, statsmodels."""
     project, _ = finished_once
     tokenizer = AutoTokenizer.from_pretrained(project.folder / "mine")
@@ -246,7 +246,7 @@ def test_the_coefficients_from_nothing_but_transformers_and_statsmodels(finished
         np.testing.assert_allclose(mine["p_value"], oracle.pvalues, rtol=1e-3)
 
 
-def test_tables_are_tidy(finished_once):
+def test_the_tables_of_results_are_tidy(finished_once):
     folder = finished_once[0].folder / STUDY
     coefficients = pd.read_parquet(folder / "coefficients.parquet")
     assert list(coefficients.columns) == TIDY
@@ -272,7 +272,7 @@ def test_a_run_makes_the_files_of_the_catalogue(finished_once):
     assert {path for path in made if ".snakemake" not in path} <= set(expected)
 
 
-def test_every_parquet_file_says_what_made_it(finished_once):
+def test_every_parquet_file_states_what_made_it(finished_once):
     project, _ = finished_once
     source = json.loads((project.folder / "data/models/tiny/source.json").read_text())
     for path in project.folder.glob("results/**/*.parquet"):
@@ -317,7 +317,7 @@ def test_equal_inputs_give_equal_bytes(finished_once, fresh):
             assert once[path] == again[path], path
 
 
-def test_several_sites_from_one_extraction(finished_once, fresh):
+def test_several_sites_come_from_one_extraction(finished_once, fresh):
     """Each site has its own tables and figures; attention's are those of a run by itself."""
     fresh.write_config(
         extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"},
@@ -360,7 +360,7 @@ def test_several_sites_from_one_extraction(finished_once, fresh):
     assert record["stages"]["activations"]["site"] == "mlp"
 
 
-def test_an_unlisted_architecture_is_tried_or_runs_with_its_modules_declared(unlisted):
+def test_an_architecture_outside_the_table_runs_with_or_without_declaration(unlisted):
     norms = "results/tiny/small/attention/norms/0000.parquet"
     model = unlisted.config["models"]["tiny"]
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "self_attn_layer_norm"}

@@ -31,7 +31,7 @@ HOSTILE_NAMES = [
 ]
 
 
-def test_a_run_without_network(finished, finished_once, tmp_path):
+def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp_path):
     """All after fetch_model, where there are no interfaces, and nothing tells it to do without."""
     shutil.rmtree(finished.folder / "results")
     (tmp_path / "sitecustomize.py").write_text(OBSERVER.format(notes=str(tmp_path / "notes")))
@@ -69,7 +69,7 @@ def test_a_run_without_network(finished, finished_once, tmp_path):
     assert "socket.connect" in (tmp_path / "notes").read_text()
 
 
-def test_names_are_no_commands(fresh):
+def test_hostile_file_names_are_not_run_as_commands(fresh):
     """Of a corpus' files, which become its documents, and of a model's folder."""
     for number, name in enumerate(HOSTILE_NAMES):
         (fresh.folder / name).write_text(f"words of document {number}\n", encoding="utf-8")
