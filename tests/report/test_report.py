@@ -93,7 +93,7 @@ def test_every_item_of_every_category_is_shown(project, unpacked, opened, shots)
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
 
 
-def test_what_is_clicked_is_there(unpacked, opened, shots):
+def test_the_menu_leads_to_a_figure(unpacked, opened, shots):
     """A figure and the table beside it, by the menu alone."""
     page, asked, wrong = opened
     page.goto(f"file://{unpacked}")
