@@ -19,7 +19,7 @@ def rule_of(job):
     return re.match(r"rule_(\w+?)(_wildcards|$)", job.what)[1]
 
 
-def test_results_are_those_of_a_run_without_a_cluster(chain):
+def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
     """Byte for byte, from the whole chain over several shards."""
     for folder in ("attention/norms", "causal/effects"):
         assert len(chain.project.results(f"tiny/small/{folder}/*")) == SHARDS
@@ -36,7 +36,7 @@ def test_jobs_run_on_both_nodes(chain, slurm):
     assert {"prepare_corpus", "extract_activations", "fit_regression", "plot_regression"} <= rules
 
 
-def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain):
+def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain):
     """With a lock left behind, and without doing again what was done.
 
     But for the job that nobody was there to note down: it is done again.
@@ -52,7 +52,7 @@ def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain
     assert "nothing to be done" in chain.project.submit("-n").stdout.lower()
 
 
-def test_a_job_killed_for_memory_gets_more(chain):
+def test_a_job_killed_for_lack_of_memory_is_restarted_with_more(chain):
     assert "Trying to restart job" in chain.printed
     attempts = [job for job in chain.jobs if rule_of(job) == "prepare_corpus"]
     assert [job.memory for job in attempts] == ["60M", "960M"]
@@ -85,7 +85,7 @@ def test_nodes_have_no_network(chain, slurm, tmp_path):
             assert output.read_text() == "Connection refused\nNetwork is unreachable\n"
 
 
-def test_the_error_of_a_failed_job_is_on_the_terminal(finished, slurm):
+def test_the_terminal_shows_the_error_of_a_failed_job(finished, slurm):
     """It asks for a GPU and gets one, but the one that this Slurm pretends to have is no use."""
     before = max(slurm.jobs())
     finished.write_config(extraction={"device": "cuda"})
