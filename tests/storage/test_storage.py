@@ -45,7 +45,7 @@ def stored(address):
     }
 
 
-def test_results_in_a_bucket_are_those_on_disk(gpt2, tmp_path, server):
+def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
     """The whole chain over two shards; then nothing to do, or what a change asks for."""
     project = new_project(tmp_path / "project", gpt2)
     corpus = {**project.config["corpora"]["small"], "shards": 2}
