@@ -1,4 +1,4 @@
-"""The workflow on a real Slurm: what a user of a cluster would see."""
+"""The workflow on a real Slurm, as a user of a cluster sees it."""
 
 import re
 import signal
@@ -20,7 +20,7 @@ def rule_of(job):
 
 
 def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
-    """Byte for byte, from the whole chain over several shards."""
+    """The whole chain over several shards gives equal bytes."""
     for folder in ("attention/norms", "causal/effects"):
         assert len(chain.project.results(f"tiny/small/{folder}/*")) == SHARDS
     assert chain.project.results() == chain.local.results()
@@ -37,9 +37,9 @@ def test_jobs_run_on_both_nodes(chain, slurm):
 
 
 def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain):
-    """With a lock left behind, and without doing again what was done.
+    """The killed run left a lock, and finished jobs are not run again.
 
-    But for the job that nobody was there to note down: it is done again.
+    The exception is a job whose end no process recorded: it runs again.
     """
     assert chain.locked
     rules = [rule_of(job) for job in chain.jobs]
@@ -61,7 +61,7 @@ def test_a_job_killed_for_lack_of_memory_is_restarted_with_more(chain):
 
 
 def test_nodes_have_no_network(chain, slurm, tmp_path):
-    """Neither a service of the machine nor any other address is reached from a job."""
+    """A job reaches neither a service of the machine nor any other address."""
     program = tmp_path / "connect.py"
     program.write_text(
         "import socket, sys\n"
@@ -86,7 +86,7 @@ def test_nodes_have_no_network(chain, slurm, tmp_path):
 
 
 def test_the_terminal_shows_the_error_of_a_failed_job(finished, slurm):
-    """It asks for a GPU and gets one, but the one that this Slurm pretends to have is no use."""
+    """The job gets the GPU that this Slurm claims to have, which does not exist."""
     before = max(slurm.jobs())
     finished.write_config(extraction={"device": "cuda"})
     norms = "results/tiny/small/attention/norms/0000.parquet"
@@ -99,7 +99,7 @@ def test_the_terminal_shows_the_error_of_a_failed_job(finished, slurm):
 
 
 def test_ctrl_c_cancels_the_jobs(finished, slurm):
-    """Those that run and those that are queued."""
+    """Both running and queued jobs are cancelled."""
     before = max(slurm.jobs())
     tokens = sorted((finished.folder / "results" / "tiny" / "small" / "tokens").iterdir())
     for path in tokens:
@@ -126,7 +126,7 @@ def documented(beginning):
 
 
 def test_the_documented_profile_for_other_schedulers_works(finished, slurm):
-    """The commands on the page: to submit a job, to ask how it is, to cancel it."""
+    """The page has commands to submit a job, to query its state and to cancel it."""
     before = max(slurm.jobs())
     profile = finished.folder / "profiles" / "generic"
     profile.mkdir()

@@ -1,4 +1,4 @@
-"""Configurations that cannot be run: docs/errors.md says what is printed."""
+"""Configurations that cannot be run print the lines of docs/errors.md."""
 
 from collections.abc import Callable
 

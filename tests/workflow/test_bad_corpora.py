@@ -1,4 +1,4 @@
-"""Corpora that cannot be read: docs/errors.md says what is printed."""
+"""Corpora that cannot be read print the lines of docs/errors.md."""
 
 import csv
 import gzip

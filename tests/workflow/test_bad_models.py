@@ -1,4 +1,4 @@
-"""Models that cannot be run: docs/errors.md says what is printed."""
+"""Models that cannot be run print the lines of docs/errors.md."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Adjustments that cannot be regressed: docs/errors.md says what is printed."""
+"""Adjustments that cannot be regressed print the lines of docs/errors.md."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The walks of docs/contributing.md: a covariate, a site and a figure, added as the page says."""
+"""The examples of docs/contributing.md: a covariate, a site and a figure, added as it says."""
 
 import re
 import shutil

@@ -53,7 +53,7 @@ def ols(rows):
 
 @pytest.mark.parametrize(("outcome", "folder"), FILES.items())
 def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outcome, folder):
-    """The coefficients, their errors and both controls; what is negative is no logarithm."""
+    """This covers coefficients, errors and both controls. Signed quantities are not logarithms."""
     base = project.folder / SITE
     rows = rows_of(base / folder / "0000.parquet", outcome)
     assert outcome != "parallel" or (rows["y"] < 0).any()
@@ -107,7 +107,7 @@ def test_means_of_directions_are_listed_with_both_controls(project):
 
 
 def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
-    """With the same errors and controls: a head is one more row of the same table."""
+    """The errors and controls are the same: a head is one more row of the same table."""
     base = project.folder / SITE
     table = pd.read_parquet(base / "heads" / "head_coefficients.parquet")
     assert set(table["part"]) == {"0", "1", "all", "above floor"}

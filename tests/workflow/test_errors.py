@@ -1,4 +1,4 @@
-"""What a user's mistake looks like: its lines, no traceback, a status, nothing half-written."""
+"""A user's mistake gives its lines, no traceback, a status and no half-written file."""
 
 import io
 import json
@@ -114,7 +114,7 @@ def test_a_value_on_the_command_line_is_checked_and_used(fresh):
 
 
 def test_a_configfile_replaces_the_default_file(finished):
-    """Merged with the default file there would be two models, and two corpora."""
+    """If it were merged with the default file there would be two models and two corpora."""
     other = {**finished.config, "models": {"second": finished.config["models"]["tiny"]}}
     (finished.folder / "other.yaml").write_text(json.dumps(other))
     jobs = finished.dry_run("--configfile", "other.yaml")
@@ -180,7 +180,7 @@ def test_too_few_documents_for_clusters_are_refused(finished):
 
 
 def test_one_document_can_be_regressed_with_errors_within_it(finished):
-    """The safeguards of the default are no hindrance: errors within it are there to be had."""
+    """The safeguards of the default file do not prevent errors within the document."""
     keep_documents(finished, 1)
     within = {
         "lags": [1, 2],
@@ -221,7 +221,7 @@ def test_one_document_can_be_regressed_with_errors_within_it(finished):
 
 
 def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(finished):
-    """All else is made; the status, the terminal and the tables tell, and tell it again."""
+    """Everything else is made. The status, the terminal and the tables report it in each run."""
     before = finished.results()
     path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
     norms = pq.read_table(path)
@@ -253,7 +253,7 @@ def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(fin
 
 
 def test_a_failed_run_prints_no_findings_of_the_run_before(finished):
-    """The design fails, and the findings and figures of the last run are all still there."""
+    """The design fails while the findings and figures of the last run still exist."""
     path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     path.write_text("no table")
@@ -266,7 +266,7 @@ def test_a_failed_run_prints_no_findings_of_the_run_before(finished):
 
 
 def test_vectors_too_large_for_the_disk_are_refused(finished):
-    """A file system of 64 KB, mounted where only the run sees it."""
+    """The file system has 64 KB and is mounted where only the run sees it."""
     activations = "results/tiny/small/attention/activations"
     # Of the model's jobs, this alone makes the extraction run again.
     finished.write_config(extraction={"fast": "off"})

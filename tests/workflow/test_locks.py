@@ -1,4 +1,4 @@
-"""A run that was killed leaves Snakemake's locks behind; the next one goes on all the same."""
+"""A killed run leaves Snakemake's locks behind, and the next run clears them."""
 
 import fcntl
 import socket
@@ -58,7 +58,7 @@ def test_the_locks_of_a_live_run_stay(killed):
 
 
 def test_the_locks_of_another_machine_stay(killed):
-    """Over a network, a lock of the system's may not be seen; and asking twice is no answer."""
+    """A system lock may not be visible over a network, and a second attempt changes nothing."""
     lock_of(killed).write_text("elsewhere mark")
     for _ in range(2):
         assert refused(killed)
@@ -69,7 +69,7 @@ def test_the_locks_of_another_machine_stay(killed):
 
 
 def test_a_dry_run_keeps_the_mark_of_a_run(killed):
-    """A run that is going on must not lose its jobs to a look at it."""
+    """A dry run must not make a live run lose its jobs."""
     *_, mark = lock_of(killed).read_text().split()
     killed.dry_run(*RUN)
     assert lock_of(killed).read_text().split()[-1] == mark

@@ -129,7 +129,7 @@ def jackknifed(estimate, rows):
 
 
 def test_every_covariate_matches_its_literal_definition(project, norms):
-    """Least squares on columns that are built literally, and the jackknife one by one."""
+    """The oracle is least squares on literally built columns, and a literal jackknife."""
     rows = rich_rows(project, norms)
     oracle = ols(rows)
     mine = of_layer(table(project, "rich"), 1)
@@ -195,7 +195,7 @@ def read(paths):
 
 
 def test_relative_norms_are_norms_over_the_stream(project):
-    """Outcome, lags and the layer before alike, in the regression and both of its controls."""
+    """This holds for outcome, lags and the layer before, in the regression and both controls."""
     norms = read(sorted(project.folder.glob(f"{SITE}/norms/*.parquet")))
     stream = read(sorted((project.folder / BASE / "stream").glob("0*.parquet")))
     keys = [*SEQUENCE, "position", "token_id"]
@@ -258,7 +258,7 @@ def test_the_control_of_random_weights_is_the_regression_of_its_norms(project, l
 
 @pytest.mark.parametrize("covariance", ["hc1", "hc3", "hac"])
 def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path, covariance):
-    """The program by itself, on what the run has left."""
+    """The program runs alone on the files of a finished run."""
     rows = rich_rows(project, norms)
     folder = project.folder / SITE / "rich"
     names = ("coefficients", "controls", "fits", "influence", "groups", "residuals")

@@ -1,4 +1,4 @@
-"""What runs again after a change: the table of the documentation, row by row."""
+"""The jobs that run again after a change, for each row of the table in the documentation."""
 
 import json
 import os
@@ -499,7 +499,7 @@ def test_a_change_of_threads_runs_nothing_again(finished):
 
 
 def test_after_the_rerun_of_a_change_nothing_is_left_to_do(finished):
-    """Not only as a dry run: the jobs run, their results change, and the rest keeps its bytes."""
+    """The jobs really run, their results change, and all other files keep their bytes."""
     before = finished.results()
     finished.write_config(inference={"covariance": "nonrobust"})
     finished.run()

@@ -1,4 +1,4 @@
-"""Several models in one run: what they share, what is compared, and what a further one adds."""
+"""Several models in one run: what they share, what is compared and what another one adds."""
 
 import json
 import shutil
@@ -84,7 +84,7 @@ def test_one_model_over_one_corpus_is_not_compared(finished_once):
 
 
 def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
-    """Only its own jobs and the comparison run; what the others have made keeps its bytes."""
+    """Only its own jobs and the comparison run. The results of the others keep their bytes."""
     before = both.results()
     both.write_config(models={"third": {"source": "path", "path": "mine"}})
     assert both.would_run() == {**CHAIN, **COMPARISON}

@@ -116,7 +116,7 @@ def test_effects_of_tokens_equal_those_of_dummies(project, rows):
 
 
 def test_thirds_by_a_number_are_those_of_the_whole_corpus(project, rows):
-    """And not of each of the two shards."""
+    """The thirds are not those of each of the two shards."""
     known = rows["surprisal"].dropna()
     cuts = np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf")
     thirds = pd.Series(np.array(["low", "middle", "high"])[np.searchsorted(cuts, known)])

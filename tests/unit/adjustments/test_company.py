@@ -1,4 +1,4 @@
-"""What is computed beside a sequence, or after it in its text, must not change its numbers."""
+"""Neither other sequences of a batch nor later tokens may change the numbers of a token."""
 
 import functools
 
@@ -139,7 +139,7 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
 
 @pytest.mark.parametrize("window", [4, 8])
 def test_a_window_that_looks_ahead_is_refused(window):
-    """Only the tokens just before a cut see beyond it: half of all tokens and layers do not."""
+    """Only the tokens just before a cut see beyond it. Half of all tokens and layers do not."""
     settings = {"sliding_window": window, "head_dim": 12, "max_position_embeddings": 512}
     settings["layer_types"] = ["sliding_attention"] * 3
     for ahead in (True, False):

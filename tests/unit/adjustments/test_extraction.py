@@ -96,7 +96,7 @@ def test_a_sequence_is_the_same_in_any_batch(models, name, lengths, batch_tokens
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_stored_norms_equal_those_of_the_vectors_to_the_last_bit(models, name, tmp_path):
-    """The whole way through Parquet, against the norms that are taken in the hook."""
+    """Vectors that were written to Parquet and read back, against norms computed in the hook."""
     sequences = ragged([5, 30, 17])
     norms = run(models[name], sequences, keep="norms")
     assert norms.dtype == np.float32
@@ -124,7 +124,7 @@ def through_parquet(sequences, vectors, stored, folder):
 def test_norms_of_vectors_in_half_precision_are_within_its_rounding(
     models, stored, bound, tmp_path
 ):
-    """The bounds hold for the width of 32; errors of more numbers cancel more."""
+    """The bounds hold for a width of 32. In wider vectors the errors of more numbers cancel."""
     sequences = ragged([5, 30, 17])
     vectors = run(models["llama"], sequences)
     found = through_parquet(sequences, vectors, stored, tmp_path)
@@ -229,7 +229,7 @@ def test_values_in_transit_are_written_to_their_rows(most, monkeypatch):
 
 
 def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
-    """As from a GPU, whose values may all be on their way when the last layer is done."""
+    """Values from a GPU may all be in transit when the last layer is done."""
     sequences = ragged([5, 30, 17])
     expected = run(models["llama"], sequences)
 
@@ -247,7 +247,7 @@ def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
 def test_as_many_passes_run_side_by_side_as_there_are_threads_and_batches(
     models, monkeypatch, lengths, most, each
 ):
-    """After the first one. What three threads leave over is for the passes to share."""
+    """This holds after the first pass. The passes share the threads that are left over."""
     running, seen, shared = set(), [], []
     forward = extraction.Adjustments._forward
 
@@ -425,7 +425,7 @@ def hooks_of(model):
 )
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, last_mlps):
-    """The first of three batches goes to the end, for the proof; the numbers are those of it."""
+    """The first of three batches runs to the end for the proof. All have the same numbers."""
     model = models[name]
     last = (model.h if name == "gpt2" else model.layers)[-1].mlp
     final = model.ln_f if name == "gpt2" else model.norm

@@ -256,7 +256,7 @@ def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
 
 
 def test_the_error_of_a_mean_is_clustered_by_document():
-    """As statsmodels has it, of a regression on the constant; shards add up."""
+    """The oracle is a regression on a constant in statsmodels. Sums of shards add up."""
     generator = np.random.default_rng(3)
     document = np.repeat(np.arange(12), generator.integers(1, 30, 12))
     values = generator.normal(size=len(document)) + generator.normal(size=12)[document]

@@ -67,7 +67,7 @@ def test_the_norms_of_a_row_group_are_those_of_its_vectors(tmp_path):
 
 
 def test_a_common_sample_has_the_tokens_with_both_norms(tmp_path):
-    """Whatever the batches: numbers as they are, or over the stream, of the same tokens."""
+    """Any batches give the same tokens, for plain numbers and those relative to the stream."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
     for name, values, rows in (("own", own, 2), ("stream", stream, 5)):

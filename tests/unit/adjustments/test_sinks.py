@@ -1,4 +1,4 @@
-"""Attention to the first token, against values that are nothing but at the first token."""
+"""Attention to the first token, against values that are zero at every other token."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def gathered(model, layer, ids):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_attention_is_that_of_the_model_as_it_runs(name):
-    """By the implementation that transformers chooses, which gives no weights where it can."""
+    """transformers chooses the implementation, which returns no weights if it does not have to."""
     model = small_model(name)
     generator = np.random.default_rng(0)
     sequences = [generator.integers(1, 200, n) for n in LENGTHS]
@@ -85,7 +85,7 @@ def test_sinks_are_measured_at_the_beginnings_of_a_few_sequences():
 
 
 def test_attention_weights_without_the_causal_mask_are_refused():
-    """Falcon's own attention gives weights of all tokens unless it is loaded as eager."""
+    """Falcon's own attention returns weights for all tokens unless it is loaded as eager."""
     (ids,) = [np.arange(1, 20)]
     with pytest.raises(sinks.NoWeights, match="after a token's own"):
         sinks.sink_scores(model_of("falcon", FALCON), [ids], 4)

@@ -1,4 +1,4 @@
-"""What a model predicts at each token agrees with its own logits, and with its own loss."""
+"""The predictions at each token agree with the model's own logits and its own loss."""
 
 import numpy as np
 import pyarrow as pa

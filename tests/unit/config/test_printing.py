@@ -1,4 +1,4 @@
-"""What users' files hold reaches no terminal as a command, and makes no lines of its own."""
+"""The contents of users' files cannot send commands to a terminal or add lines to messages."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[b
 
 
 def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: Path) -> None:
-    """An id that occurs twice stands in the message, and so do a key and a file's name."""
+    """The message quotes a repeated id, a key and the name of the file."""
     row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
     result = prepare(tmp_path, "a\x1b[2J\n.jsonl", f"{row}\n{row}\n" + '{"k\x9b": 1}\n')
     assert result.returncode == 1
@@ -74,7 +74,7 @@ def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
 def test_names_that_no_job_can_be_given_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
-    """Found through a glob too."""
+    """The problem is found even if a glob matches the name."""
     monkeypatch.chdir(tmp_path)
     Path("texts", name).parent.mkdir()
     Path("texts", name).write_text("words")

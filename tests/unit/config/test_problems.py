@@ -1,4 +1,4 @@
-"""The configuration: every mistake in one exact line, all of them at once, and no drift."""
+"""Every mistake in a configuration is one exact line, and all are reported at once."""
 
 import json
 import os
@@ -727,7 +727,7 @@ def test_the_stated_size_must_be_that_of_the_fetched_model(revision: str) -> Non
 
 
 def test_the_size_of_a_model_is_not_checked_if_it_will_be_fetched_anew() -> None:
-    """The folder is what the name stood for before."""
+    """The folder still holds the model that the name stood for before."""
     fetched_before()
     for other in (
         f"repository: a/b, revision: {'c1' * 20}",
@@ -789,7 +789,7 @@ def test_a_problem_names_its_line_in_the_right_one_of_two_files() -> None:
 
 
 def test_a_problem_in_a_section_of_a_file_has_its_line_and_whole_key():
-    """Another workflow keeps the configuration of this one beside its own."""
+    """Another workflow keeps this configuration in a section of its own file."""
     lines = [*LEAST.splitlines(), "inference: {covariance: clustr}", "colour: red"]
     text = "models: 1\nours:\n  deep:\n" + "".join(f"    {line}\n" for line in lines)
     Path(FILE).write_text(text)
@@ -815,7 +815,7 @@ def test_a_problem_in_a_section_of_a_file_has_its_line_and_whole_key():
     "value", ["off", "yes", "0o17", "017", "1e3", "1_0", "1:30", "y", "2026-01-01", "~", "'5'"]
 )
 def test_the_values_checked_are_those_that_snakemake_reads(value: str) -> None:
-    """YAML 1.1, as PyYAML reads it; each mistake has the line of the file."""
+    """Snakemake reads YAML 1.1 with PyYAML. Each mistake has its line in the file."""
     Path(FILE).write_text(f"{LEAST}figures:\n  layers: {value}\n")
     in_force = load_configfile(FILE)
     reading = read_yaml(Path(FILE))
@@ -829,14 +829,14 @@ def test_the_values_checked_are_those_that_snakemake_reads(value: str) -> None:
 def test_a_problem_has_the_line_of_its_name_even_if_yaml_reads_a_number(
     name: str, line: int
 ) -> None:
-    """Only what ruamel.yaml reads by YAML 1.2 as another name has that of its section."""
+    """A name that ruamel.yaml reads differently, by YAML 1.2, has the line of its section."""
     text = f"{LEAST}regressions:\n  a: {{lags: [1]}}\n  {name}: {{lags: [0]}}\n"
     problems = problems_of(text)
     assert {int(problem.split(":")[1]) for problem in problems} == {line}
 
 
 def test_a_problem_in_a_json_file_has_its_line() -> None:
-    """Snakemake takes a file for JSON first, which may have tabs."""
+    """Snakemake first tries to read a file as JSON, which may contain tabs."""
     values = {**yaml.safe_load(LEAST), "norms": {"drop_first": -1}}
     text = json.dumps(values, indent="\t")
     Path(FILE).write_text(text)
@@ -952,7 +952,7 @@ def test_a_path_that_cannot_be_read_is_one_line() -> None:
 
 
 def test_the_bare_word_off_turns_fast_paths_off() -> None:
-    """YAML reads it as false."""
+    """YAML reads the bare word as false."""
     assert checked(extraction=yaml.safe_load("fast: off")).extraction.fast == "off"
     assert checked().extraction.fast == "auto"
 

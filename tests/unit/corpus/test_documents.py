@@ -1,4 +1,4 @@
-"""Reading corpora: what is kept exactly, what is normalised, and how mistakes are told."""
+"""Reading corpora: what is kept exactly, what is normalised, and how mistakes are reported."""
 
 import csv
 import gzip
@@ -492,7 +492,7 @@ def test_long_values_are_refused(tmp_path, monkeypatch):
 
 
 def test_repeated_large_values_are_read_in_small_batches(tmp_path, monkeypatch):
-    """200 times 1 MB, in a file of some kB."""
+    """The file has a few kB and holds the same value of 1 MB 200 times."""
     monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 1_000_000)
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"text": ["x" * 1_000_000] * 200}), path, compression="zstd")

@@ -1,4 +1,4 @@
-"""What each token stands for in the text of its document."""
+"""The text of its document that each token stands for."""
 
 from attnlag.corpus.pieces import token_texts
 

@@ -1,4 +1,4 @@
-"""Each token is told its bytes, its word and its part of speech, in any text and any tokenizer."""
+"""Each token gets its bytes, its word and its part of speech, for any text and tokenizer."""
 
 import hashlib
 import json

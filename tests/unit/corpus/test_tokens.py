@@ -191,7 +191,7 @@ TEXTS = ["It was the best of times.", " spaces  before", "über\n\n<|endoftext|>
 def test_tokenizer_json_is_used_directly_only_if_transformers_agrees_with_it(
     gpt2, tmp_path, changed
 ):
-    """A pre-tokenizer that transformers would not take from the file is one that it makes anew."""
+    """transformers builds some pre-tokenizers itself instead of reading them from the file."""
     folder = tmp_path / "model"
     shutil.copytree(gpt2, folder)
     if changed:
@@ -269,7 +269,7 @@ def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer):
 
 
 def test_shards_of_the_bundled_corpus_hold_about_as_many_tokens(gpt2_tokenizer):
-    """Its genres have from one to five characters a token."""
+    """The genres of the corpus range from one to five characters per token."""
     rows = [json.loads(line) for line in (ROOT / "data" / "prompts.jsonl").read_text().splitlines()]
     texts = pa.array([row["text"] for row in rows])
     tokenizer = tokens.load_tokenizer(gpt2_tokenizer)

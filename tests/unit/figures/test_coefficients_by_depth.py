@@ -1,4 +1,4 @@
-"""The figure of a comparison: what is drawn for which model, and that it stays readable."""
+"""The figure of a comparison: what it shows for each model, and that it stays readable."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The figure of diagnostics: its points, squares and bars are those of the residuals."""
+"""The figure of diagnostics: its points, squares and bars match the residuals."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The figures: what is drawn, in which order, and that the files are whole and reproducible."""
+"""The figures: their contents, their order, and files that are complete and reproducible."""
 
 import functools
 import xml.etree.ElementTree
@@ -592,7 +592,7 @@ def test_many_rows_are_drawn_as_counts_and_few_as_points():
 
 
 def test_the_line_has_the_slope_of_the_whole_regression():
-    """Against statsmodels, with a dummy for each document."""
+    """The oracle is statsmodels with a dummy for each document."""
     random = np.random.default_rng(1)
     documents = np.repeat([0, 1, 2], [400, 600, 300])
     other = random.normal(size=1300)
@@ -843,7 +843,7 @@ def diamonds_of(axes: Axes) -> list[tuple[float, float]]:
 
 
 def test_a_layer_without_attention_is_marked_on_its_axis():
-    """In a plot and in a map of cells, along either axis, and where only some layers are shown."""
+    """This holds in plots and heat maps, along either axis, and if only some layers are shown."""
     figure = Figure(layout="constrained")
     plot, cells, some, other = figure.subplots(1, 4)
     drawing.label_layers(plot, range(30))

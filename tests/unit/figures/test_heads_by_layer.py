@@ -1,4 +1,4 @@
-"""The figure of attention heads: what it claims, and what it leaves out."""
+"""The figure of attention heads: what it states, and what it leaves out."""
 
 import warnings
 from types import SimpleNamespace

@@ -69,7 +69,7 @@ def test_positions_with_few_documents_are_faded(most, few):
 
 
 def test_the_attention_sink_does_not_stretch_the_colour_scale():
-    """Colours end where the cells that are kept end."""
+    """The scale of colours covers only the positions that are kept."""
     reach = [figure_of(1, sink).axes[0].collections[0].norm.vmax for sink in (0.0, 100.0)]
     assert reach[0] == reach[1] < 5
 

@@ -1,4 +1,4 @@
-"""Titles say what the numbers say."""
+"""The titles of figures state what their numbers show."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Norms by kind of token: shares of variance, slopes and their errors, and what chance gives."""
+"""Norms by kind of token: shares of variance, slopes and errors, and what chance would give."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""R² of vectors, as it is drawn."""
+"""The figure of R² of vectors."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Reverse mode against forward mode, central differences, and what must hold exactly."""
+"""Reverse mode against forward mode, central differences and identities that hold exactly."""
 
 import copy
 
@@ -126,7 +126,7 @@ def test_reverse_mode_equals_forward_mode_with_the_same_signs(
 
 
 def test_the_mean_over_random_signs_converges_to_the_effect(gpt2_in_double, ids, forward_mode):
-    """Over many signs, what other tokens add averages out."""
+    """The contributions of other tokens average out over many signs."""
     draws = 60
     runs = [
         effects_of(gpt2_in_double, ids, settings(seed=seed, lags=1, targets=(3,)))
@@ -171,7 +171,7 @@ def test_an_adjustment_has_unit_effect_on_itself_and_none_on_the_past(forward_mo
 
 
 def test_estimates_within_one_layer_are_exact(gpt2_in_double, ids):
-    """A single vector of signs gives 1 and 0 there: nothing else is in these sums."""
+    """A single vector of signs gives exactly 1 and 0, because these sums hold nothing else."""
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings()).items():
         np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-13)
         assert np.all(sums.effects[m, 1:] == 0)
@@ -296,7 +296,7 @@ def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
-    """A finite change of one gate is what the derivative says, in every family."""
+    """In every family the derivative predicts the effect of a small change of one gate."""
     model = small_model(*MODELS[name]).requires_grad_(False)
     blocks = architectures.locate(model)
     sites = ["attention", "mlp", "block"]

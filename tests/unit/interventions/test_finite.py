@@ -1,4 +1,4 @@
-"""Finite interventions against the model run by hand."""
+"""Finite interventions against the model run with replaced vectors."""
 
 from collections import Counter
 
@@ -96,7 +96,7 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, 
 
 
 def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
-    """Two percent up and down: Δ log norm / log α, at one token and layer."""
+    """The elasticity Δ log norm / log α of a change of ±2% at one token and layer."""
     blocks = architectures.locate(model.base_model)
     ids = sequences["d1", 0]
     near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)

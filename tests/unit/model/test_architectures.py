@@ -1,4 +1,4 @@
-"""Every family of the table, as a tiny model with random weights: the proof, and what breaks it."""
+"""Every family of the table, as a tiny model with random weights: the proof and its failures."""
 
 import numpy as np
 import pytest
@@ -177,7 +177,7 @@ def hidden_states(model, sequence):
 
 
 def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
-    """Of all layers but the last: what transformers returns of that has the final norm applied."""
+    """The last layer is left out: transformers returns its output with the final norm applied."""
     _, added = adjustments_of(model)
     states = hidden_states(model, ragged()[0])
     update = np.diff(states, axis=0)
@@ -187,7 +187,7 @@ def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
 
 
 def test_a_token_with_a_zero_stream_passes_the_proof():
-    """As that of a padding token is, before any other: its norm is zero, and 0 / 0 is no gap."""
+    """A padding token before all others has a norm of zero, and 0 / 0 is no difference."""
     model = small_model("llama", LLAMA)
     with torch.no_grad():
         model.embed_tokens.weight[7] = 0
@@ -224,7 +224,7 @@ def test_a_perturbed_site_fails_the_proof(model, part, factor):
 
 
 def test_padding_changes_no_number(model):
-    """Sequences together in a padded batch, against each alone."""
+    """Sequences in one padded batch are compared with each sequence alone."""
     _, together = adjustments_of(model)
     alone = []
     for sequence in ragged():
@@ -239,7 +239,7 @@ def test_padding_changes_no_number(model):
 
 
 def test_parallel_passes_change_no_bit(model):
-    """Four threads and one, the model's own state included: each pass is one thread's."""
+    """Four threads are compared with one. Each pass, with the model's state, has one thread."""
     generator = np.random.default_rng(1)
     sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 43)]
 
@@ -272,7 +272,7 @@ WITH_BOTH = [
 
 @pytest.mark.parametrize("name", WITH_BOTH)
 def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
-    """From one checkpoint, as a run loads it, in batches with padding."""
+    """Both load one checkpoint as a run does and read it in padded batches."""
     small_model(*MODELS[name]).save_pretrained(tmp_path)
     found = {}
     for attention in ("sdpa", "eager"):
@@ -341,7 +341,7 @@ def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
 
 
 def test_the_proof_needs_the_scale_of_the_residual():
-    """Granite's adjustment is the scaled vector; without the scale there is no identity."""
+    """Granite's adjustment is the scaled vector. The identity does not hold without the scale."""
     model = small_model("granite", MODELS["granite"][1])
     paths = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
     with pytest.raises(UserError, match="fails the proof"):
@@ -386,7 +386,7 @@ def test_modules_of_an_architecture_outside_the_table_are_found_by_trying():
 
 
 def test_the_message_names_what_was_tried_without_success():
-    """The first GPT normalises the sum."""
+    """GPT-1 normalises the sum."""
     with pytest.raises(UserError) as caught:
         adjustments_of(small_model("openai-gpt", GPT))
     (line,) = caught.value.problems
@@ -400,7 +400,7 @@ def test_the_message_names_what_was_tried_without_success():
 
 
 def test_modules_of_a_model_with_a_vision_tower_are_found_in_its_text_model():
-    """The tower that sees has as many layers as the one that reads."""
+    """The vision tower has as many layers as the text model."""
     tower = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
     tower |= {"num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
     text = {**HEADS, "model_type": "gemma3_text", "sliding_window": 8}
@@ -515,7 +515,7 @@ def test_a_stream_of_several_vectors_per_token_is_refused():
 
 
 def test_outputs_in_a_list_are_read():
-    """The first GPT normalises the sums: it fails the proof, not the reading."""
+    """GPT-1 normalises the sums: it fails the proof, but its outputs can be read."""
     model = small_model("openai-gpt", GPT)
     with pytest.raises(UserError, match=r"'openai-gpt', fails the proof.*\(layer 0: "):
         adjustments_of(model, {"blocks": "h", "attention": "attn", "mlp": "mlp"})

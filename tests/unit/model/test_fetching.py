@@ -679,7 +679,7 @@ def test_the_twin_of_a_sharded_bfloat16_model_is_one_file_in_float32(
 def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(
     gpt2: Path, tmp_path: Path
 ) -> None:
-    """transformers has its head in another list than that of causal models."""
+    """transformers lists its head elsewhere than those of causal models."""
     import torch
     from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
@@ -723,7 +723,7 @@ def test_each_problem_of_a_twin_has_its_message(
 
 
 def test_the_architecture_shows_the_paths_of_modules(gpt2: Path, target: Path) -> None:
-    """Those that may be declared for a model: of its blocks, and of two modules in a block."""
+    """These paths may be declared for a model: its blocks, and two modules in a block."""
     from transformers import AutoModel
 
     from_path(gpt2, target)

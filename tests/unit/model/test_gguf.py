@@ -1,4 +1,4 @@
-"""GGUF files are converted tensor by tensor to what transformers' loader makes of them."""
+"""The conversion of GGUF files, tensor by tensor, equals that of transformers' loader."""
 
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 
 def test_the_vocabulary_is_counted_once_and_left_out(tmp_path):
-    """The number of tokens is kept, and every tensor is found at its place in the original."""
+    """The number of tokens is kept, and every tensor is read from its place in the original."""
     path = written(tmp_path / "tiny.gguf", "llama")
     moved = gguf._leave_out_vocabulary(path, tmp_path / "short.gguf")
     short, whole = (gguf_package.GGUFReader(file) for file in (tmp_path / "short.gguf", path))

@@ -1,4 +1,4 @@
-"""Models that were made to do harm: what they hold is data, or it is refused in a line."""
+"""Models made to do harm: their contents are read as data or refused in one line."""
 
 import json
 import os
@@ -201,13 +201,13 @@ def test_an_invalid_config_is_refused(mine: Path, content: bytes, reason: str) -
 
 
 def test_a_config_with_more_layers_than_the_weights_is_refused(mine: Path) -> None:
-    """They would be made one by one before the weights are looked at."""
+    """transformers would create the layers one by one before it reads the weights."""
     rewrite(mine / "config.json", n_layer=10**9)
     assert "config.json states 1,000,000,000 layers (n_layer), but the weights are" in refused(mine)
 
 
 def test_links_are_replaced_by_copies(mine: Path) -> None:
-    """The cache of the hub is made of links; they are their user's own, and none is kept."""
+    """The cache of the hub consists of links, which belong to the user. No copy is a link."""
     elsewhere = mine.parent / "elsewhere"
     elsewhere.mkdir()
     for path in list(mine.iterdir()):
@@ -222,7 +222,7 @@ def test_links_are_replaced_by_copies(mine: Path) -> None:
 
 
 def test_pipes_in_a_folder_are_ignored(mine: Path) -> None:
-    """What is no file is no part of a model."""
+    """A path that is not a file is not part of a model."""
     os.mkfifo(mine / "added_tokens.json")
     assert not (fetch(mine) / "added_tokens.json").exists()
     (mine / "model.safetensors").unlink()

@@ -1,4 +1,4 @@
-"""Checkpoints of every form give the numbers of the plain one; what does not fit is refused."""
+"""Checkpoints of every form give the same numbers, and one that does not fit is refused."""
 
 import shutil
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_a_sharded_checkpoint_gives_the_same_norms(
 def test_tied_embeddings_may_be_stored_once_or_twice(
     tmp_path: Path, fetched: dict[str, Path]
 ) -> None:
-    """Stored once, and under the head's name too: the trunk is the same."""
+    """Weights stored once or also under the head's name give the same trunk."""
     weights = load_file(fetched["gpt2"] / "model.safetensors")
     assert not any("lm_head" in key for key in weights)
     shutil.copytree(fetched["gpt2"], tmp_path / "twice")
@@ -77,7 +77,7 @@ def test_tied_embeddings_may_be_stored_once_or_twice(
 def test_a_bfloat16_checkpoint_gives_the_norms_of_its_rounded_weights(
     fetched: dict[str, Path], name: str, shard_size: str, tmp_path: Path
 ) -> None:
-    """On the CPU it runs in float32 with the numbers of the rounded weights."""
+    """On the CPU the model runs in float32, with the rounded weights."""
     half = saved(fetched[name], tmp_path / "half", dtype=torch.bfloat16, max_shard_size=shard_size)
     rounded = AutoModelForCausalLM.from_pretrained(half, dtype=torch.float32)
     rounded.save_pretrained(tmp_path / "rounded")
@@ -118,7 +118,7 @@ def test_norms_are_summed_in_float32(fetched: dict[str, Path], name: str, dtype:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_map_of_devices_changes_no_number(fetched: dict[str, Path], name: str) -> None:
-    """accelerate's own path, every part of the model dispatched to the one device there is."""
+    """accelerate dispatches every part of the model to the one device of the machine."""
     from accelerate import dispatch_model
 
     plain = loading.load_model(fetched[name], CPU, "auto")
@@ -266,7 +266,7 @@ def test_the_headroom_holds_the_buffer_of_vectors() -> None:
 
 
 def test_the_devices_of_a_machine_with_two_gpus_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decisions alone: torch's answers are those of such a machine."""
+    """Only the decisions are tested: torch answers as on such a machine."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: ((index + 1) * 10**9, 8 * 10**9))
@@ -293,7 +293,7 @@ def test_a_model_is_loaded_with_the_device_map_that_fits(
     device: str,
     places: dict[str, str] | None,
 ) -> None:
-    """Up to the call that reads the weights, on a machine with two GPUs."""
+    """The test covers all steps before the weights are read, on a machine with two GPUs."""
     maps = []
     monkeypatch.setattr(
         loading, "load_trunk", lambda folder, dtype, places, *_: maps.append(places)

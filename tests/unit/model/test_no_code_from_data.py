@@ -1,4 +1,4 @@
-"""Nothing of a configuration, a file's name or a model becomes code: read from our own sources."""
+"""No part of a configuration, a file name or a model is run as code, by a check of the sources."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Programs keep off the network the libraries that can use it; the library changes nothing."""
+"""Programs keep their libraries off the network; the attnlag library changes no setting."""
 
 import os
 import subprocess

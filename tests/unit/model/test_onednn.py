@@ -1,4 +1,4 @@
-"""Fast paths give the numbers of plain torch, or are not taken."""
+"""Fast paths give the numbers of plain torch or are not used."""
 
 import copy
 
@@ -126,7 +126,7 @@ def test_a_missing_or_wrong_fast_path_is_not_used(name, broken, monkeypatch):
 
 
 def test_a_fast_path_that_fails_late_is_undone(monkeypatch):
-    """The operator works where it is measured and not with an activation behind it."""
+    """The operator works when it is timed, but not when it is fused with an activation."""
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
     activation = type(model.layers[0].mlp.act_fn).__name__
@@ -162,7 +162,7 @@ def test_the_fastest_path_is_used_and_packing_only_if_it_gains_enough(case, monk
 
 
 def test_the_path_that_was_measured_can_be_set_and_gives_equal_bytes(monkeypatch):
-    """Then nothing is measured, and the bytes are the same."""
+    """With a set path nothing is timed, and the bytes are the same."""
     taken = {}
     for fast in ("fused", "packed"):
         monkeypatch.setattr(onednn, "fastest", lambda *_, fast=fast: fast)
@@ -203,7 +203,7 @@ def test_small_matrices_are_left_alone(monkeypatch):
 
 
 def test_weights_used_outside_their_module_prevent_the_fast_path(monkeypatch):
-    """Then nothing is packed: the plain weights would not be there."""
+    """Nothing is packed in this case, because packing removes the plain weights."""
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
     mlp = model.layers[1].mlp

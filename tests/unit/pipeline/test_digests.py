@@ -1,4 +1,4 @@
-"""The digest of a stage's code covers what the stage really imports, and nothing else."""
+"""The digest of a stage's code covers exactly the modules that the stage imports."""
 
 import functools
 import json
@@ -49,7 +49,7 @@ def imported() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_the_modules_are_those_that_python_imports(program, imported):
-    """The oracle is sys.modules after importing the program, and every import it holds back."""
+    """The oracle is sys.modules after the program and all its deferred imports are imported."""
     computing = {
         name.removeprefix("attnlag.")
         for name in imported[str(program)]

@@ -1,4 +1,4 @@
-"""The pages about results: what the check of files and columns sees, and the gallery's figures."""
+"""The pages about results: the check of files and columns, and the figures of the gallery."""
 
 import re
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_every_link_of_the_readme_leads_to_a_file() -> None:
 
 
 def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path: Path) -> None:
-    """The same figure gives the same bytes; what is transparent becomes white."""
+    """The same figure gives the same bytes, and transparent pixels become white."""
     figure = tmp_path / "figure.png"
     Image.new("RGBA", (2800, 1400), (0, 0, 0, 0)).save(figure)
     (tmp_path / "small.png").write_bytes(shrunk(figure))

@@ -1,4 +1,4 @@
-"""The record of what made every result, and what a check finds."""
+"""The record of what made every result, and its check."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ def test_a_check_names_each_file_that_differs(folder):
 
 
 def test_a_change_by_hand_is_not_recorded(folder):
-    """A run that begins later has not made it; a file that it makes anew is recorded anew."""
+    """A run that begins after the change does not record it. A file made anew is recorded anew."""
     (folder / "results/a.txt").write_text("by hand")
     records.write(begun=time.time() + 1)
     assert list(records.check(records.read())) == ["results/a.txt"]

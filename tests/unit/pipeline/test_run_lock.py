@@ -1,4 +1,4 @@
-"""Locks that a killed run has left are cleared, and those of a run that lives are not."""
+"""The locks of a killed run are cleared, and those of a live run are kept."""
 
 import fcntl
 import os

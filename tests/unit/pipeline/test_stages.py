@@ -1,4 +1,4 @@
-"""The settings of a stage: the same text for the same settings, and all that its program reads."""
+"""The settings of a stage: equal settings give equal text, which holds all its program reads."""
 
 import inspect
 import json
@@ -38,7 +38,7 @@ def test_every_spelling_of_true_gives_the_same_setting(value: Any) -> None:
 
 
 def test_the_precision_of_storage_is_no_setting_if_vectors_are_not_stored() -> None:
-    """Precision of storage says nothing where norms are kept."""
+    """The precision of storage has no effect if only norms are kept."""
     text = settings_text("extract_activations", extraction={"keep": "norms"})
     stated = {"keep": "norms", "storage_dtype": "float16"}
     assert settings_text("extract_activations", extraction=stated) == text

@@ -1,4 +1,4 @@
-"""Bootstraps from cross-products against fits of the redrawn rows themselves."""
+"""Bootstraps from cross-products against fits to the redrawn rows."""
 
 from itertools import product
 

@@ -202,7 +202,7 @@ def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
 
 
 def test_only_dummies_of_the_same_token_are_dropped_beside_class_levels(tokens):
-    """Classes are those of the token before; the part of speech of the outcome stays."""
+    """The classes are those of the token before. The outcome's part of speech stays."""
     terms = {"covariates": ("upos", "upos_previous"), "position_knots": None}
     found, frame = by_class(tokens, -1, design_terms=terms)
     assert (found.coefficients["status"] == "ok").all()
@@ -216,7 +216,7 @@ def test_only_dummies_of_the_same_token_are_dropped_beside_class_levels(tokens):
 
 
 def test_the_common_slope_is_estimated_if_one_class_has_none(tokens):
-    """All tokens before nouns have the same norm in one layer."""
+    """In one layer all tokens before nouns have the same norm."""
     table, path = tokens
     norms = table["layer_00"].to_numpy().copy()
     norms[:-1][np.array(table["upos"].to_pylist()[1:]) == "NOUN"] = 1.0
@@ -311,7 +311,7 @@ def test_a_number_that_slopes_depend_on_is_not_also_a_covariate(tokens):
 
 
 def test_a_single_class_has_no_test_of_equal_slopes(tokens):
-    """As where no document has parts of speech."""
+    """There is a single class if no document has parts of speech."""
     table, _ = tokens
     path = Path(tokens[1]).with_name("untagged.parquet")
     place = table.schema.get_field_index("upos")

@@ -239,7 +239,7 @@ def profile_of(estimates, errors, documents=30, draws=4000, seed=0):
 
 
 def test_a_correlation_is_corrected_for_attenuation():
-    """Profiles with known errors: the mean over many samples is the truth, not what is observed."""
+    """The mean corrected correlation of profiles with known errors is the true one."""
     random = np.random.default_rng(0)
     truth = np.stack([bump(30, 0.3), bump(30, 0.5)])
     errors = 0.5 * truth.std(axis=1)
@@ -264,7 +264,7 @@ def test_a_profile_of_pure_noise_has_no_correlation():
 
 
 def test_differences_are_tested_layer_by_layer():
-    """By t tests of differences with the known errors of independent draws."""
+    """The oracle is t tests of differences with the known errors of independent draws."""
     one, other = [0.5, 0.3, 0.12, 0.1, 0.2], [0.1, 0.2, 0.1, 0.1, np.nan]
     errors = 0.03
     found = comparison.differences(
@@ -320,7 +320,7 @@ def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
 
 
 def test_differences_use_the_correlation_over_shared_documents(tmp_path):
-    """What all models find hard in a text is no difference between them."""
+    """Effects of a text that all models share are no difference between them."""
     random = np.random.default_rng(3)
     names, values = rows_of(bump(4))
     moved = values + random.normal(scale=0.05, size=values.shape)
@@ -346,7 +346,7 @@ def test_models_without_fitted_layers_have_no_comparison():
 
 
 def test_a_pair_of_6_and_12_layers_equals_that_of_resampled_rows(tmp_path):
-    """Every number of a pair against least squares on repeated rows and literal interpolation."""
+    """Each number of a pair, against least squares on repeated rows and literal interpolation."""
     small, large = rows_of(bump(6), seed=1), rows_of(bump(12, 0.4), seed=2)
     a = write_study(tmp_path, "small", small, shards=3)
     b = write_study(tmp_path, "large", large, shards=2)
@@ -501,7 +501,7 @@ def test_shards_of_an_earlier_run_are_ignored(tmp_path):
 
 
 def test_the_interval_covers_the_true_correlation():
-    """Over many samples from known profiles, about as often as it says."""
+    """Over many samples from known profiles, the coverage is close to the stated level."""
     random = np.random.default_rng(1)
     first, second = bump(8, 0.4), bump(8, 0.6) + random.normal(0, 0.1, 8)
     truth = np.corrcoef(first, second)[0, 1]

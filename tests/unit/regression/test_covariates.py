@@ -1,4 +1,4 @@
-"""The catalogue of covariates: what is derived from an entry."""
+"""The catalogue of covariates, and what is derived from an entry."""
 
 import subprocess
 import sys
@@ -77,6 +77,6 @@ def test_one_entry_of_the_catalogue_defines_a_covariate(monkeypatch, tmp_path):
 
 
 def test_an_unknown_covariate_is_an_error():
-    """It would be left out in silence, of the design and of the null."""
+    """An unknown covariate would be silently missing from the design and from the control."""
     with pytest.raises(ValueError, match="unknown covariates: \\['odd_token'\\]"):
         covariates.shared_terms(design_settings(covariates=("odd_token",)), {})

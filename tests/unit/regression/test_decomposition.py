@@ -1,4 +1,4 @@
-"""Effects of many levels taken out, and what they change, against dummies in statsmodels."""
+"""Removing effects of many levels, and the change it makes, against dummies in statsmodels."""
 
 import numpy as np
 import pandas as pd
@@ -156,7 +156,7 @@ def written(folder, number, dead=False):
 
 
 def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
-    """From the files on, against the regression with all dummies."""
+    """The whole computation from files, against the regression with all dummies."""
     designs, properties, frames = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
     found = decomposition.decomposed(designs, properties, 0.05)
     assert found.steps["layer"].is_monotonic_increasing

@@ -414,7 +414,7 @@ def test_the_program_reads_the_files_that_the_covariates_need(tmp_path):
 
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):
-    """The program against pandas, with numbers that have no logarithm in either file."""
+    """The program is compared with pandas. Both files hold numbers that have no logarithm."""
     lengths = [30, 4, 17, 9]
     generator = np.random.default_rng(1)
     norms, stream = generator.lognormal(size=(2, 60, 2)).astype(np.float32)

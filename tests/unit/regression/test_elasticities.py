@@ -16,7 +16,7 @@ SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1)
 
 
 def test_the_interval_covers_the_ratio_of_unequal_documents():
-    """The truth is the ratio of expectations: long documents have larger effects here."""
+    """The truth is the ratio of expectations. Long documents have larger effects in this test."""
     rng = np.random.default_rng(8)
     covered, joint, runs = 0, 0, 400
     for _ in range(runs):
@@ -267,7 +267,7 @@ def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
 
 @pytest.mark.parametrize("documents", [0, 1])
 def test_one_document_or_none_gives_no_interval_and_no_error(documents):
-    """None that is long enough, or one: no interval then, and a sentence all the same."""
+    """The findings are still a sentence."""
     changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
     found = derivative.Sums(
         *("attention", "attention", 1, np.array([[0.3, 0.2], [9.0, 0.0]]), np.array([9, 8]))

@@ -62,7 +62,7 @@ def test_groups_without_estimates_are_named():
 
 
 def test_dummies_of_groups_are_dropped_within_a_group():
-    """Within a group they are constant."""
+    """Dummies of groups are constant within a group."""
     table = design_table(LENGTHS)
     verse = table["document"].to_pandas().astype(str).map(GROUP_OF) == "verse"
     with_dummy = table.append_column("group_verse", pa.array(verse.astype(float)))
@@ -91,7 +91,7 @@ def rows_by_genre(table, layer):
 
 @pytest.mark.parametrize("budget", [np.inf, 1.0])
 def test_errors_by_group_are_those_of_statsmodels(budget):
-    """Groups are few: they are clusters whatever the memory that documents may take."""
+    """Groups are few, so that they are clusters under any limit of memory."""
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table.slice(0, middle), table.slice(middle)]

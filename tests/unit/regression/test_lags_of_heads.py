@@ -120,7 +120,7 @@ def sources(paths, shards=(0, 1)):
 
 
 def test_heads_are_regressed_like_layers(files):
-    """Both shards together; the mean over permuted orders, and random weights, beside them."""
+    """Both shards are used together, with permuted order and random weights as controls."""
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_heads.coefficients(sources(paths), SETTINGS, random=untrained)
@@ -166,7 +166,7 @@ def permuted(frame, values):
 
 
 def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
-    """No permutations, errors that take residuals, and the step-down of the bootstrap."""
+    """The settings have no permutations, errors from residuals and the step-down bootstrap."""
     paths, _, _ = files
     settings = replace(SETTINGS, draws=0, covariance="hac", adjust="max-t", halves=True)
     table = lags_of_heads.coefficients(sources(paths), settings)

@@ -227,7 +227,7 @@ def test_the_jackknife_is_that_of_fits_without_each_document(estimator):
 
 
 def test_a_covariate_that_a_half_cannot_identify_keeps_the_full_estimate():
-    """It is constant in the second halves of documents, as a spline of position may be."""
+    """The covariate is constant in the second halves, as a spline of position may be."""
     lengths = [30, 12, 25, 8, 14, 40, 9]
     table = design_table(lengths, 1)
     place = np.concatenate([np.arange(n) for n in lengths])
@@ -266,7 +266,7 @@ def test_a_covariate_that_a_half_cannot_identify_keeps_the_full_estimate():
 
 
 def test_the_half_panel_clusters_the_influence_of_documents():
-    """CRV1 of the combination: by weighting each document a little more, numerically."""
+    """The oracle is CRV1 of the combination, with influence from small changes of weights."""
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
     stack = stack_of(table, halves=True, fixed_effects=True)
     (fit,) = inference.fit(stack, "cluster", 5)
@@ -313,7 +313,7 @@ def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
 
 
 def test_effective_documents_are_fewer_where_documents_are_unequal():
-    """Equal documents count in full; one that is as large as all others counts as two or so."""
+    """Equal documents count in full. With one as large as all others there are about two."""
     equal = stack_of(design_table([50] * 20, 1))
     (fit,) = inference.fit(equal, "cluster", 5)
     assert 10 < fit.effective_documents <= 20
@@ -425,7 +425,7 @@ def one_long_document(lags=12, seed=0):
 
 
 def test_the_jackknife_can_leave_out_a_document_with_most_rows():
-    """Without it all sums are an eighth, and a product of twelve of them is not 0."""
+    """Without the document all sums shrink to an eighth, and a product of twelve is still not 0."""
     table, x, y, codes = one_long_document()
     (fit,) = inference.fit(stack_of(table), "cluster-jackknife", 5)
     assert fit.status == "ok"

@@ -1,4 +1,4 @@
-"""The permutation control against a literal redrawing, and the test that order means nothing."""
+"""The permutation control against literal permutations, and the test of no effect of order."""
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,7 @@ def norms_table(sequences, layers=2, seed=0, level=None):
 
 
 def test_within_classes_tokens_keep_the_order_of_the_classes():
-    """Where norms are those of the class, nothing is left to exchange; otherwise it matters."""
+    """If norms depend on the class alone, permutations within classes change nothing."""
     table = norms_table([("a", 30), ("a", 12), ("b", 25)])
     classes = np.random.default_rng(1).integers(0, 3, table.num_rows)
     for index in range(2):
@@ -219,7 +219,7 @@ def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
 
 
 def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
-    """White noise around document means: a lag predicts well, and so it does in any order."""
+    """In white noise around document means a lag predicts well in any order."""
     table = corpus_of(level=1.0)
     pooled, within = (
         permutation.order_test(
@@ -325,7 +325,7 @@ def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used(held):
 
 
 def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
-    """Dummies of classes that become one class."""
+    """The terms are dummies of classes that are merged."""
 
     def toy(columns):
         return covariates.TokenCovariate(
@@ -362,7 +362,7 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
 def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     monkeypatch, moves, fixed_effects
 ):
-    """Against the design of a corpus in which the tokens are exchanged by hand."""
+    """The oracle is the design of a corpus whose tokens are permuted by hand."""
     toy = covariates.TokenCovariate(
         description="a toy",
         terms=("toy_N",),

@@ -1,4 +1,4 @@
-"""The second pass against statsmodels and against literal definitions, on the same rows."""
+"""The second pass against statsmodels and literal definitions, on the same rows."""
 
 import dataclasses
 import tempfile
@@ -341,7 +341,7 @@ def test_enough_lags_leave_no_partial_autocorrelation(slopes, least, most):
 
 
 def test_moments_and_the_auxiliary_r_squared_ignore_the_mean():
-    """An intercept that is off moves the mean of the residuals, not their shape."""
+    """A wrong intercept moves the mean of the residuals but not their shape."""
     table = design(RAGGED, 1)
     model, _ = model_of(table, 1)
     right = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]

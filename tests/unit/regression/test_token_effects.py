@@ -1,4 +1,4 @@
-"""Effects of tokens taken out of a design, against the regression with all dummies."""
+"""Removing effects of tokens from a design, against the regression with all dummies."""
 
 import numpy as np
 import pandas as pd

@@ -237,7 +237,7 @@ def test_intervals_of_r_squared_are_percentiles_over_draws_of_documents():
 
 
 def test_the_penalty_of_a_fold_is_chosen_on_the_other_folds():
-    """Against scikit-learn; the two directions with memory are far smaller than the noise."""
+    """The oracle is scikit-learn. The two directions with memory are far smaller than the noise."""
     random = np.random.default_rng(5)
     x = random.normal(size=(240, 12)) * np.geomspace(0.1, 10, 12)
     y = 0.4 * x[:, ::-1] + random.normal(size=(240, 12)) * 8
@@ -316,7 +316,7 @@ def test_r_squared_does_not_depend_on_the_coordinates_or_the_shards(tmp_path):
 
 
 def test_variance_outside_the_components_is_not_predicted(tmp_path):
-    """Four directions of eight have all the memory and most of the variance."""
+    """Four of eight directions have all the memory and most of the variance."""
     lengths = [60] * 12
     inside, _ = process(np.diag([0.9, 0.9, 0.8, 0.8]), lengths)
     outside = np.random.default_rng(3).normal(size=(len(inside), 4)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The explorer: how numbers are packed, which documents are shown, what reaches the page."""
+"""The explorer: how numbers are packed, which documents are shown and what the page holds."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and what the dead left is removed."""
+"""Files and folders appear whole or not at all, and leftovers of killed writers are removed."""
 
 import errno
 import os

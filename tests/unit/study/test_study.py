@@ -1,4 +1,4 @@
-"""The library as a notebook uses it, against plain transformers and plain statsmodels."""
+"""The library in a notebook, against plain transformers and plain statsmodels."""
 
 import doctest
 import importlib
