@@ -99,7 +99,7 @@ def left_behind(folder: Path) -> list[str]:
 # --- the hub -------------------------------------------------------------------------------
 
 
-def test_a_model_of_the_hub_is_downloaded_whole_and_recorded(
+def test_a_model_is_downloaded_from_the_hub_and_recorded(
     hub: Hub, gpt2: Path, tmp_path: Path
 ) -> None:
     result = fetch(hub, tmp_path, layers=2, width=32)
@@ -189,7 +189,7 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub: Hub, tmp_pa
     assert contents(folder) == first
 
 
-def test_a_sharded_model_of_the_hub_is_downloaded_whole(
+def test_all_shards_of_a_model_are_downloaded_from_the_hub(
     hub: Hub, sharded: Path, tmp_path: Path
 ) -> None:
     files = contents(sharded)

@@ -125,7 +125,7 @@ def no_loading(*_: Any) -> None:
 
 @pytest.mark.parametrize("architecture", gguf.DIRECT)
 @pytest.mark.parametrize("stored", [GGMLQuantizationType.F32, GGMLQuantizationType.Q8_0])
-def test_the_converted_files_are_those_that_transformers_writes(
+def test_the_converted_files_equal_those_that_transformers_writes(
     architecture, stored, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(gguf, "_convert_by_loading", no_loading)

@@ -176,7 +176,7 @@ def test_a_trunk_without_data_states_the_memory_of_the_loaded_one(
     assert full - half == 2 * sum(p.numel() for p in model.parameters())
 
 
-def test_a_model_is_spread_only_if_no_device_holds_it(deep: Path) -> None:
+def test_a_model_is_split_over_devices_only_if_no_single_one_holds_it(deep: Path) -> None:
     assert places_on(deep, 1.0, 9.0) == {"": "cuda:0"}
     assert places_on(deep, 0.9, 1.0) == {"": "cuda:1"}
     with pytest.raises(UserError, match="the free memory is"):
@@ -310,7 +310,7 @@ def test_a_model_is_loaded_with_the_device_map_that_fits(
         assert places.items() <= found.items()
 
 
-def test_a_model_comes_with_its_head_if_that_is_asked_for(fetched: dict[str, Path]) -> None:
+def test_a_model_is_loaded_with_its_head_on_request(fetched: dict[str, Path]) -> None:
     cpu = torch.device("cpu")
     ids = torch.arange(6)[None]
     for name in ("gpt2", "llama"):

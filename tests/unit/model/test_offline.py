@@ -46,7 +46,7 @@ def printed(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_programs_are_offline_even_where_a_setting_allows_the_network() -> None:
+def test_programs_are_offline_even_if_a_setting_allows_the_network() -> None:
     assert printed(PROGRAM, HF_HUB_OFFLINE="0") == "True 0"
 
 

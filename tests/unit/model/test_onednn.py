@@ -40,7 +40,7 @@ def norms_of(model, fast, wanted=("attention",), batch_tokens=25):
 
 
 @pytest.mark.parametrize("name", VARIED)
-def test_norms_are_those_of_plain_torch(name):
+def test_norms_equal_those_of_plain_torch(name):
     model = small_model(*MODELS[name])
     quick = copy.deepcopy(model)
     runner, found = norms_of(quick, "auto", list(SITES))
@@ -196,7 +196,7 @@ def test_each_path_of_a_product_with_its_activation_is_timed():
     assert alone["off"] == alone["fused"]
 
 
-def test_small_matrices_are_left_alone(monkeypatch):
+def test_small_matrices_are_computed_by_plain_torch(monkeypatch):
     monkeypatch.setattr(onednn, "SMALLEST", 2**16)
     model = small_model(*MODELS["llama"])
     assert of(model) == "plain torch"
