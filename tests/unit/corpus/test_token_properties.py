@@ -301,7 +301,7 @@ def test_words_and_tags_are_read_from_a_file(tmp_path, suffix):
         tagging.FromFile(path, "ac")
 
 
-def test_word_frequencies_are_those_of_wordfreq_for_the_language():
+def test_word_frequencies_equal_those_of_wordfreq_for_the_language():
     wordfreq = pytest.importorskip("wordfreq")
     known = zipf.WordFrequencies("en")
     assert known.zipf("the") == wordfreq.zipf_frequency("the", "en") > 7
