@@ -54,7 +54,7 @@ def test_a_draw_counts_each_document_as_often_as_it_is_drawn(mean):
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])
 @pytest.mark.parametrize("effects", [False, True])
-def test_errors_of_draws_are_those_of_fits_to_the_redrawn_rows(mean, effects):
+def test_errors_of_draws_equal_those_of_fits_to_the_redrawn_rows(mean, effects):
     table = design_table(LENGTHS, 2, mean=mean, missing=0.1)
     stack = stack_of(table, fixed_effects=effects)
     weights = next(bootstrap.weights_of_draws(7, 6, 3)).astype(int)

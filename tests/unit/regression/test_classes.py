@@ -134,7 +134,7 @@ def estimates(found, term="lag_1", layer=1):
 
 
 @pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
-def test_slopes_are_those_of_each_class_by_itself(tokens, offset):
+def test_slopes_equal_those_of_each_class_fitted_alone(tokens, offset):
     found, frame = by_class(tokens, offset)
     data = columns(frame)
     rows = estimates(found)
@@ -146,7 +146,7 @@ def test_slopes_are_those_of_each_class_by_itself(tokens, offset):
         assert rows.loc[name, "n_documents"] == own["document"].nunique()
 
 
-def test_errors_and_tests_are_those_of_the_interaction(tokens):
+def test_errors_and_tests_equal_those_of_the_interaction(tokens):
     found, frame = by_class(tokens, rows=500)
     assert found.other == [RARE]
     data = columns(frame)
@@ -264,7 +264,7 @@ def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
 
 
 @pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
-def test_slopes_along_a_number_are_those_of_the_centred_interaction(tokens, offset):
+def test_slopes_along_a_number_equal_those_of_the_centred_interaction(tokens, offset):
     found, frame = by_number(tokens, offset)
     data = columns(frame).assign(z=frame["z"]).dropna()
     assert 0 < len(data) < len(frame)

@@ -173,7 +173,7 @@ def test_the_nearest_layer_is_the_earlier_of_two_equally_near(layers, points):
         assert layer == gaps.index(min(gaps))
 
 
-def test_nearest_layers_of_6_and_12_layers_are_those_found_by_hand():
+def test_nearest_layers_of_6_and_12_layers_match_those_found_by_hand():
     found = comparison.nearest_layers(6, 12)
     assert found.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 

@@ -38,7 +38,7 @@ def frame(documents, source, target, lag):
     return pd.DataFrame(rows, columns=["y", "x", "own", "document"])
 
 
-def test_coefficients_and_errors_are_those_of_statsmodels(documents):
+def test_coefficients_and_errors_equal_those_of_statsmodels(documents):
     found = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [0, 2], LAGS)
     table = cross_layer.table(found).set_index(["target_layer", "source_layer", "lag"])
     for (target, source, lag), row in table.iterrows():

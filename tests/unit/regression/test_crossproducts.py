@@ -47,7 +47,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
     assert (merged.documents == whole.documents).all()
 
 
-def test_cross_products_of_a_document_are_those_of_its_rows():
+def test_cross_products_of_a_document_equal_those_of_its_rows():
     table = design_table([9, 4, 6], 2, missing=0.2)
     stack = stack_of(table, rows=5)
     for layer in range(2):

@@ -14,7 +14,7 @@ SETTINGS = regression_settings(alpha=0.1, adjust="none")
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_regression_of_a_group_is_that_of_statsmodels_on_its_rows(parts):
+def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table] if parts == 1 else [table.slice(0, middle), table.slice(middle)]
@@ -34,7 +34,7 @@ def test_a_regression_of_a_group_is_that_of_statsmodels_on_its_rows(parts):
         assert (rows["status"] == "ok").all()
 
 
-def test_a_group_of_too_few_documents_to_cluster_by_says_so():
+def test_a_group_of_too_few_documents_to_cluster_by_is_not_fitted():
     few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
     found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
     rare = found[found["subset"] == "rare"]
@@ -90,7 +90,7 @@ def rows_by_genre(table, layer):
 
 
 @pytest.mark.parametrize("budget", [np.inf, 1.0])
-def test_errors_by_group_are_those_of_statsmodels(budget):
+def test_errors_by_group_equal_those_of_statsmodels(budget):
     """Groups are few, so that they are clusters under any limit of memory."""
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))

@@ -175,7 +175,7 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     assert table["p_adjusted"].notna().all()
 
 
-def test_shares_floors_and_sinks_are_those_of_pandas(files):
+def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     paths, frame, _ = files
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
     table = heads.table(*given, drop_first=1)

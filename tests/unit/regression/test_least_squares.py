@@ -26,7 +26,7 @@ LENGTHS = {
 @pytest.mark.parametrize("layers", [1, 5])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
-def test_estimates_errors_and_fits_are_those_of_statsmodels(lengths, layers, missing, covariance):
+def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
     if covariance == "cluster" and len(lengths) < 6:
         for fit in inference.fit(stack_of(design_table(lengths)), "cluster", 5):
             assert fit.status.endswith("too few to cluster by")
@@ -84,7 +84,7 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
     assert (tidy["p_adjusted"] == tidy["p_value"]).all()
 
 
-def test_cross_validation_is_that_of_separate_fits():
+def test_cross_validation_equals_that_of_separate_fits():
     table = design_table(LENGTHS["many"], 1, missing=0.1)
     stack = stack_of(table)
     (fit,) = inference.fit(stack, "cluster", 7)
@@ -196,7 +196,7 @@ def half_panel(y, x, codes):
 
 
 @pytest.mark.parametrize("estimator", [ordinary, half_panel])
-def test_the_jackknife_is_that_of_fits_without_each_document(estimator):
+def test_the_jackknife_equals_fits_without_each_document(estimator):
     # Without gaps: a half of a document is a half of its rows in every layer.
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
     halves = estimator is half_panel
@@ -312,7 +312,7 @@ def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
     assert [fit.df for fit in jackknife] == [8, 8, 8]
 
 
-def test_effective_documents_are_fewer_where_documents_are_unequal():
+def test_effective_documents_are_fewer_if_documents_are_unequal():
     """Equal documents count in full. With one as large as all others there are about two."""
     equal = stack_of(design_table([50] * 20, 1))
     (fit,) = inference.fit(equal, "cluster", 5)
@@ -326,7 +326,7 @@ def test_effective_documents_are_fewer_where_documents_are_unequal():
     assert fit.effective_documents == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
+def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
     table = design_table([20] * 8, 4)
     columns = table.to_pydict()
     columns["layer_01.y"] = [2.5] * 160
@@ -389,7 +389,7 @@ def test_a_layer_without_rows_is_not_fitted():
 
 
 @pytest.mark.parametrize("first", [0, 3])
-def test_only_the_first_layer_has_no_layer_before_it(first):
+def test_only_the_first_layer_lacks_a_layer_before_it(first):
     names = ["document"]
     for layer in (first, first + 1):
         names += [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "previous_layer")]

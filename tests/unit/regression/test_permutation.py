@@ -177,7 +177,7 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
     np.testing.assert_allclose(alone, whole, rtol=1e-8)
 
 
-def test_the_observed_coefficients_are_those_of_statsmodels():
+def test_the_observed_coefficients_equal_those_of_statsmodels():
     table = norms_table([("a", 30), ("b", 25)], seed=4)
     _, found = permutation.estimates_of_orders(sums_of(table, DESIGNS["lags"]))
     frame = table.to_pandas()

@@ -166,7 +166,7 @@ def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("documents", [ONE, RAGGED], ids=["one", "ragged"])
-def test_covariances_are_those_of_statsmodels(documents, effects):
+def test_covariances_equal_those_of_statsmodels(documents, effects):
     table = design(documents)
     model, means = model_of(table, 2, effects)
     sums = sums_of(table, model, means, hac_lags=3)
@@ -276,7 +276,7 @@ def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
             assert autocorrelation.loc[(layer, lag), "autocorrelation"] == pytest.approx(value)
 
 
-def test_diagnostics_of_one_sequence_are_those_of_statsmodels():
+def test_diagnostics_of_one_sequence_equal_those_of_statsmodels():
     table = design(ONE, 1)
     model, _ = model_of(table, 1)
     sums = sums_of(table, model, None)
@@ -380,7 +380,7 @@ def test_lags_longer_than_any_sequence_are_not_tested():
 
 
 @pytest.mark.parametrize("documents", [[[1], [1], [5]], RAGGED, [[3000], [2500]]])
-def test_quantiles_are_those_of_numpy(documents):
+def test_quantiles_equal_those_of_numpy(documents):
     table = design(documents, 1)
     model, _ = model_of(table, 1)
     sums = sums_of(table, model, None)
@@ -414,7 +414,7 @@ def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
 
 
 @pytest.mark.parametrize("effects", [False, True])
-def test_histograms_are_those_of_numpy(effects):
+def test_histograms_equal_those_of_numpy(effects):
     table = design(RAGGED, missing=0.1)
     model, means = model_of(table, 2, effects)
     y, _, e, *_ = frame_of(table, 1, effects)
@@ -499,7 +499,7 @@ def test_batches_with_dictionaries_of_their_own_change_nothing():
     assert_same(residuals.sum_residuals(batches, model, 4, means), whole)
 
 
-def test_an_error_in_one_shard_ends_the_reading_of_the_others(tmp_path):
+def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
     table = design(RAGGED)
     model, _ = model_of(table, 2)
     pq.write_table(table, tmp_path / "good.parquet")

@@ -99,7 +99,7 @@ LENGTHS = [9, 23, 14, 30, 12, 18]
 B = np.diag([0.9, 0.6, 0.3, 0.0, 0.0])
 
 
-def test_coefficients_are_those_of_scikit_learn_and_without_a_penalty_of_lstsq():
+def test_coefficients_equal_those_of_scikit_learn_and_unpenalised_lstsq():
     vectors, _ = process(B, LENGTHS)
     x, y, _ = rows_of(vectors, LENGTHS, lags=(1, 2))
     centred = sums_of(x, y).centred()
@@ -110,7 +110,7 @@ def test_coefficients_are_those_of_scikit_learn_and_without_a_penalty_of_lstsq()
     np.testing.assert_allclose(vector_ridge.ridge(*centred, 0), expected, atol=1e-9)
 
 
-def test_sums_are_those_of_the_rows_for_any_row_groups(tmp_path):
+def test_sums_equal_those_of_the_rows_for_any_row_groups(tmp_path):
     """A document of two windows, row groups that cut sequences, two lags and a damaged vector."""
     vectors, _ = process(B, LENGTHS)
     vectors[40, 2] = np.inf
@@ -200,7 +200,7 @@ def r_squared_of_permuted_order(vectors, lengths, ridge):
     return 1 - sse / sst
 
 
-def test_r_squared_of_unseen_documents_is_that_of_predictions_row_by_row(tmp_path):
+def test_r_squared_of_unseen_documents_equals_that_of_row_predictions(tmp_path):
     lengths = LENGTHS * 3
     vectors, _ = process(B, lengths)
     path = tmp_path / "0000.parquet"
