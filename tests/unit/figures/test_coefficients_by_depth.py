@@ -79,7 +79,7 @@ def lines_of(axes):
     ("count", "lags", "corpora"),
     [(1, 1, 1), (1, 5, 3), (2, 2, 3), (4, 1, 3), (4, 5, 1), (6, 2, 1), (6, 5, 3)],
 )
-def test_no_text_lies_on_another_or_leaves_the_figure(count, lags, corpora):
+def test_texts_neither_overlap_nor_leave_the_figure(count, lags, corpora):
     corpora = ("prompts", "novels", "letters")[:corpora]
     table = some(count, lags=lags, corpora=corpora, controls=["b"], unfitted=[("distilgpt2", 2)])
     assert overlaps(drawn(table)) == []

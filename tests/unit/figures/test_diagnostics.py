@@ -89,7 +89,7 @@ def test_rows_are_the_chosen_layers_or_four_spread_over_the_depth():
 
 
 @pytest.mark.parametrize("layers", [1, 2, 48])
-def test_no_text_lies_on_another_or_leaves_the_figure(layers):
+def test_texts_neither_overlap_nor_leave_the_figure(layers):
     figure = drawn(*synthetic(layers, unfitted=(1,)))
     assert overlaps(figure) == []
     assert figure.get_size_inches()[0] <= 10
@@ -121,7 +121,7 @@ def test_the_kurtosis_of_one_layer_does_not_compress_the_scale():
     assert (axes.get_yscale(), axes.get_title(loc="left")) == ("log", "kurtosis (log scale)")
 
 
-def test_quantiles_are_those_of_scipy_within_a_bin():
+def test_quantiles_equal_those_of_scipy_within_a_bin():
     random = np.random.default_rng(0)
     residual = random.standard_t(4, size=3000)
     residual[:2] = 14, -12
@@ -137,7 +137,7 @@ def test_quantiles_are_those_of_scipy_within_a_bin():
     assert (places[0], places[-1]) == ((ordered < -10).sum() + 1, (ordered < 10).sum())
 
 
-def test_points_squares_and_means_are_those_of_the_residuals():
+def test_points_squares_and_means_match_the_residuals():
     random = np.random.default_rng(1)
     fitted = random.normal(size=4000)
     residual = 0.4 * fitted**2 - 0.4 + 0.2 * random.normal(size=4000)
@@ -190,7 +190,7 @@ def test_documents_are_named_in_order_of_their_influence():
     assert -low == high > 2.5
 
 
-def test_a_layer_without_a_fit_says_so_and_columns_share_their_axes():
+def test_a_layer_without_a_fit_is_labelled_and_columns_share_axes():
     panels, fits = synthetic(3, unfitted=(1,))
     figure = drawn(panels, fits)
     grid = grid_of(figure)[1:]

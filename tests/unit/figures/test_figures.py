@@ -234,7 +234,7 @@ def _figures_for_this_module() -> Iterator[None]:
 
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
-def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers):
+def test_texts_neither_overlap_nor_leave_the_figure(draw, layers):
     assert laid_out(draw, layers)[1] == []
 
 
@@ -292,7 +292,7 @@ def test_each_layer_has_a_ridge_of_norms_and_one_of_relative_norms(size):
     assert "divided by that of the residual stream" in texts_of(figure)
 
 
-def test_counts_of_norms_are_those_of_numpy_without_first_tokens():
+def test_counts_of_norms_equal_those_of_numpy_without_first_tokens():
     position, norms = synthetic_norms(3, sequences=norms_by_layer.TICKS + 30, length=20, sink=5.0)
     logs = log_norms(norms)
     one, other = (norms_by_layer.layer_norms(n, logs[:, n], position == 0) for n in range(2))
@@ -369,7 +369,7 @@ def test_the_marker_of_a_lag_is_filled_if_significant_and_open_if_not(lag, shape
         assert marks_of(top, full, shape) == expected
 
 
-def test_the_lines_and_bands_are_those_of_the_table_with_a_zero_line():
+def test_the_lines_and_bands_match_the_table_and_zero_has_a_line():
     coefficients, _ = synthetic_tables(12)
     top = coefficients_figure(12).axes[0]
     lines = [
@@ -652,7 +652,7 @@ def test_outliers_do_not_stretch_the_axes():
         (np.arange(50.0) ** 2, "the regressors are collinear", "the regressors are collinear"),
     ],
 )
-def test_a_layer_without_a_fit_says_why(outcome, status, reason):
+def test_the_panel_of_a_layer_without_a_fit_states_the_reason(outcome, status, reason):
     panel = lag_panel(1, np.arange(50.0), outcome, status=status)
     figure = lags_drawn([*panels_of(1), panel], lag="lag_2")
     axes = figure.axes[1]
@@ -779,7 +779,7 @@ def test_files_of_48_layers_stay_small(tmp_path):
         assert path.stat().st_size < 1_500_000
 
 
-def test_a_figure_that_fails_leaves_the_file_before_it(tmp_path, monkeypatch):
+def test_a_figure_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):
     target = tmp_path / "figure.png"
     target.write_text("before")
     figure = coefficients_figure(2)

@@ -126,7 +126,7 @@ DRAWN = [
     ids=lambda value: getattr(value, "name", value),
 )
 @pytest.mark.parametrize("draw", DRAWN)
-def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers, size):
+def test_texts_neither_overlap_nor_leave_the_figure(draw, layers, size):
     figure = draw(layers, size=size)
     assert overlaps(figure) == []
     width, height = figure.get_size_inches() * size.magnification

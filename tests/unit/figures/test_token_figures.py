@@ -27,7 +27,7 @@ def test_the_share_between_classes_is_r_squared_with_their_dummies(frame):
     assert found == pytest.approx(expected, rel=1e-10)
 
 
-def test_slopes_and_their_clustered_errors_are_those_of_statsmodels(frame):
+def test_slopes_and_their_clustered_errors_equal_those_of_statsmodels(frame):
     for formula, names in (("y ~ x", ["x"]), ("y ~ x + z", ["x", "z"])):
         groups = {"groups": frame["document"]}
         expected = smf.ols(formula, frame).fit(cov_type="cluster", cov_kwds=groups)
