@@ -91,7 +91,7 @@ def all_alone(name):
 
 @pytest.mark.parametrize("batch_tokens", [40, 4096])
 @pytest.mark.parametrize("name", STRETCHED)
-def test_embeddings_are_those_of_the_sequence_and_not_of_its_batch(name, batch_tokens):
+def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_tokens):
     model, sequences, each = small_model(*STRETCHED[name]), ragged(LENGTHS), all_alone(name)
     adjustments = extraction.Adjustments(
         model, batch_tokens=batch_tokens, threads=2, keep="vectors"

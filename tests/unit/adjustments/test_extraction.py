@@ -42,7 +42,7 @@ def run(model, sequences, batch_tokens=256, keep="vectors"):
 
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_norms_of_the_stream_are_those_of_the_hidden_states(models, name, keep):
+def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep):
     """What a block receives is what transformers returns as the hidden state before it."""
     model = models[name]
     sequences = ragged([40, 7, 38, 21])
@@ -174,7 +174,7 @@ def test_all_sites_come_from_one_pass(models, name):
     np.testing.assert_allclose(added["block"][0], update, rtol=1e-4, atol=1e-6)
 
 
-def test_the_norms_of_a_block_are_those_of_its_update(models):
+def test_the_norms_of_a_block_equal_those_of_its_update(models):
     sequences = ragged([5, 30, 17])
     vectors = run_sites(models["llama"], sequences, ["block", "mlp"])
     norms = run_sites(models["llama"], sequences, ["block", "mlp"], keep="norms")
@@ -244,7 +244,7 @@ def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
 @pytest.mark.parametrize(
     ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
 )
-def test_as_many_passes_run_side_by_side_as_there_are_threads_and_batches(
+def test_parallel_passes_are_limited_by_threads_and_batches(
     models, monkeypatch, lengths, most, each
 ):
     """This holds after the first pass. The passes share the threads that are left over."""

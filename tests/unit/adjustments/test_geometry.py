@@ -77,7 +77,7 @@ def hooked(name, model, sequence):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
-def test_directions_are_those_of_vectors_from_plain_hooks(name, keep):
+def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     model = small_model(name)
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep=keep, turns=True)
     found = np.stack(adjustments.of(sequences())[geometry.rows_of("attention")])
@@ -190,7 +190,7 @@ def test_random_pairs_come_from_two_documents():
 
 
 @pytest.mark.parametrize("rows", [7, 1000])
-def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
+def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     """Row groups that cut sequences, a window, and a vector that is not finite."""
     lengths = {("a", 0): 25, ("a", 1): 6, ("b", 0): 1, ("c", 0): 19}
     tokens = sum(lengths.values())

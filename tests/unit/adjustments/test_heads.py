@@ -81,7 +81,7 @@ def outright(name, model, sequence):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_norms_of_heads_are_those_of_their_vectors(name):
+def test_norms_of_heads_equal_those_of_their_vectors(name):
     model = small_model(name)
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
     found = np.stack(adjustments.of(sequences())[heads.ROWS])

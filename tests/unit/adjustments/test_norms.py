@@ -41,7 +41,7 @@ def test_zero_and_nonfinite_norms_are_kept_as_they_are(odd):
     assert not np.isfinite(found[2])
 
 
-def test_the_norms_of_a_row_group_are_those_of_its_vectors(tmp_path):
+def test_the_norms_of_a_row_group_equal_those_of_its_vectors(tmp_path):
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(3, 10, 4)).astype(np.float32)
     schema = columns.schema(3, 4)

@@ -60,7 +60,7 @@ def predicted(model, of, batch_tokens=48):
         ("phi", {}),  # its head has a bias
     ],
 )
-def test_predictions_are_those_of_the_models_own_logits(kind, stated):
+def test_predictions_equal_those_of_the_models_own_logits(kind, stated):
     model, of = tiny(kind, **stated), sequences()
     if getattr(model.get_output_embeddings(), "bias", None) is not None:
         torch.nn.init.normal_(model.get_output_embeddings().bias)
