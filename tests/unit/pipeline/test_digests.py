@@ -48,7 +48,7 @@ def imported() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_the_modules_are_those_that_python_imports(program, imported):
+def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported):
     """The oracle is sys.modules after the program and all its deferred imports are imported."""
     computing = {
         name.removeprefix("attnlag.")

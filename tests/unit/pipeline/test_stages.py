@@ -24,7 +24,7 @@ def test_a_program_reads_the_settings_that_the_workflow_states(stage: str) -> No
     assert stages.canonical(TypeAdapter(kind).validate_json(text)) == text
 
 
-def test_settings_are_equal_however_they_are_written() -> None:
+def test_equivalent_settings_have_equal_text() -> None:
     one = settings_text("build_design", regression={"lags": [2, 1]})
     assert one == settings_text("build_design", regression={"lags": [1, 2.0]})
     assert one != settings_text("build_design", regression={"lags": [1, 3]})
@@ -37,7 +37,7 @@ def test_every_spelling_of_true_gives_the_same_setting(value: Any) -> None:
     assert json.loads(text)["prepend_bos"] is True
 
 
-def test_the_precision_of_storage_is_no_setting_if_vectors_are_not_stored() -> None:
+def test_the_precision_of_storage_is_omitted_if_vectors_are_not_stored() -> None:
     """The precision of storage has no effect if only norms are kept."""
     text = settings_text("extract_activations", extraction={"keep": "norms"})
     stated = {"keep": "norms", "storage_dtype": "float16"}

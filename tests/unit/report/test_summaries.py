@@ -25,7 +25,7 @@ def fitted_results():
     return fits, tidy, results.fits_table(fits, stack.layers, [0] * len(fits), numbers), table
 
 
-def test_layer_summary_has_the_numbers_of_statsmodels(results):
+def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
     fits, tidy, rows, table = results
     text = summaries.layer_summary(
         fits[1],
@@ -52,7 +52,7 @@ def test_layer_summary_has_the_numbers_of_statsmodels(results):
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_a_layer_without_a_fit_says_why(results):
+def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
     _, tidy, _, _ = results
     solution = least_squares.Solution("the outcome is constant", 12, 4)
     fit = inference.unfitted(3, solution)
@@ -77,7 +77,7 @@ CONTROLS = pd.DataFrame(
 )
 
 
-def test_sizes_and_directions_come_with_the_interval_of_the_median():
+def test_findings_state_sizes_with_the_interval_of_the_median():
     medians = pd.DataFrame(
         {"median": 0.3, "conf_low": [0.25, np.nan], "conf_high": [0.35, np.nan], "lowest": 0.2},
         index=["lag_1", "lag_2"],

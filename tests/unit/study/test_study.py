@@ -40,7 +40,7 @@ def measured(model, tokenizer):
     return attnlag.measure(model, tokenizer, texts, sites=["attention", "mlp"], progress=False)
 
 
-def test_norms_are_those_of_the_outputs_of_plain_transformers(model, tokenizer, measured):
+def test_norms_equal_those_of_the_outputs_of_plain_transformers(model, tokenizer, measured):
     seen = []
     hook = model.transformer.h[1].attn.register_forward_hook(
         lambda module, inputs, output: seen.append(output[0])
@@ -55,7 +55,7 @@ def test_norms_are_those_of_the_outputs_of_plain_transformers(model, tokenizer, 
     assert "".join(rows["token"]) == measured.texts["text 3"]
 
 
-def test_a_measurement_leaves_the_model_as_it_was(model, measured):
+def test_a_measurement_does_not_change_the_model(model, measured):
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -75,7 +75,7 @@ def test_the_vectors_have_the_measured_norms(model, tokenizer, measured):
     )
 
 
-def test_coefficients_are_those_of_statsmodels(measured):
+def test_coefficients_equal_those_of_statsmodels(measured):
     fit = attnlag.fit(measured, site="mlp", lags=[1, 2], fixed_effects="document")
     rows = measured.norms.query("site == 'mlp' and layer == 1 and position >= 1").copy()
     rows["y"] = np.log(rows["norm"].astype(float))
