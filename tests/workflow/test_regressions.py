@@ -257,7 +257,7 @@ def test_the_control_of_random_weights_is_the_regression_of_its_norms(project, l
 
 
 @pytest.mark.parametrize("covariance", ["hc1", "hc3", "hac"])
-def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path, covariance):
+def test_errors_from_residuals_equal_those_of_statsmodels(project, norms, tmp_path, covariance):
     """The program runs alone on the files of a finished run."""
     rows = rich_rows(project, norms)
     folder = project.folder / SITE / "rich"
@@ -302,7 +302,7 @@ def test_every_file_and_column_is_described(project):
     assert list(undescribed(project.folder)) == []
 
 
-def test_the_first_layer_has_no_layer_before_it_and_that_is_no_failure(several_once):
+def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once):
     project, printed = several_once
     fits = table(project, "rich", "fits")
     assert fits["status"].tolist() == ["there is no layer before it", "ok"]

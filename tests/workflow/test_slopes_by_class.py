@@ -84,7 +84,7 @@ def table(project, regression, name):
     return pd.read_parquet(project.folder / f"{SITE}/{regression}/{name}.parquet")
 
 
-def test_slopes_by_class_are_those_of_statsmodels(project, rows):
+def test_slopes_by_class_equal_those_of_statsmodels(project, rows):
     data = rows.dropna(subset=["lag_1", "lag_2", "surprisal"])
     data = data.assign(final=data["word_final"].astype(float), known=data["zipf_known"] * 1.0)
     common = "final + C(upos_previous) + zipf + known + surprisal"
