@@ -111,7 +111,7 @@ def model(name: str) -> str:
 
 
 @pytest.mark.parametrize("regression", ["within", "rich", "turned"])
-def test_residuals_are_those_of_the_design(page, file, studies, regression):
+def test_the_page_computes_the_residuals_of_the_design(page, file, studies, regression):
     ready(page, file, f"model=tiny&corpus=small&site=mlp&regression={regression}")
     (path,) = [p for p in studies if p.parts[-5:-1] == ("tiny", "small", "mlp", regression)]
     study = contents.study_of(path)
@@ -182,7 +182,7 @@ def test_every_choice_changes_the_page_and_its_address(page):
     assert page.locator("#cloud-note").inner_text() == told
 
 
-def test_documents_are_searched_for_by_their_words(page):
+def test_the_search_finds_documents_by_their_words(page):
     total = page.locator("#document option").count()
     assert total == 10
     page.locator("#find").fill("onerror")
@@ -197,7 +197,7 @@ def test_documents_are_searched_for_by_their_words(page):
     assert state_of(page)["document"] == "doc-3"
 
 
-def test_what_a_corpus_says_is_text(page):
+def test_markup_in_a_corpus_is_shown_as_text(page):
     page.locator("#find").fill("onerror")
     assert HOSTILE.split(" &")[0] in page.locator("#text").inner_text()
     page.locator("#text span").nth(8).click()
@@ -211,7 +211,7 @@ def test_what_a_corpus_says_is_text(page):
     assert page.locator("main img, main script, main b").count() == 0
 
 
-def test_a_token_and_its_point_are_one(page, file):
+def test_a_token_and_its_point_highlight_each_other(page, file):
     ready(page, file, "model=tiny&corpus=small&document=doc-7&regression=within")
     page.locator("#text span").nth(9).hover()
     expect(page.locator("#words mark")).to_have_count(1)
@@ -232,7 +232,7 @@ def test_a_token_and_its_point_are_one(page, file):
     assert "token" in state_of(page)
 
 
-def test_the_scatter_is_that_of_the_chosen_lag(page, file):
+def test_the_scatter_plot_shows_the_chosen_lag(page, file):
     ready(page, file, "model=tiny&corpus=small&document=doc-7&regression=within&layer=1")
     lag_1 = page.evaluate(f"Array.from({model('own')}.data.y)")
     page.locator("#lag").select_option("lag_2")
@@ -247,7 +247,7 @@ def test_the_scatter_is_that_of_the_chosen_lag(page, file):
     assert len(found[0]) == len(lag_1) - 1
 
 
-def test_what_can_be_focused_has_a_role_and_a_name(page):
+def test_every_focusable_element_has_a_role_and_a_name(page):
     """The accessibility tree is what a screen reader gets."""
     page.locator("#numbers summary").click()
     tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
@@ -328,13 +328,13 @@ def test_a_brush_highlights_tokens_and_text_highlights_points(page, file):
     assert state_of(page)["span"] == "3,6"
 
 
-def test_a_click_on_a_layer_shows_it(page):
+def test_a_click_on_a_layer_selects_it(page):
     box = page.locator("#profile").bounding_box()
     page.mouse.click(box["x"] + 140, box["y"] + 100)
     page.wait_for_function("location.hash.includes('layer=0')")
 
 
-def test_an_address_that_says_nonsense_opens_all_the_same(page, file):
+def test_an_address_with_invalid_values_opens_the_page_with_its_defaults(page, file):
     ready(page, file, "model=x&layer=99&shade=y&document=z&brush=1,b&span=1&token=9999&theme=q")
     assert state_of(page)["layer"] == "1"
     assert "brush" not in state_of(page)
@@ -342,7 +342,7 @@ def test_an_address_that_says_nonsense_opens_all_the_same(page, file):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1024, 1440])
-def test_it_fits_the_screen(browser, file, shots, width, scheme):
+def test_the_page_fits_the_width_of_the_screen(browser, file, shots, width, scheme):
     context = browser.new_context(
         viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme
     )

@@ -1,4 +1,4 @@
-"""The report as a reader opens it: in a browser, from the disk, without a network.
+"""The report in a browser, from the disk, without a network.
 
 Screenshots of every category are left in ``screenshots/`` of pytest's temporary folder; with
 ``ATTNLAG_SCREENSHOTS=FOLDER`` they are kept there.
@@ -93,8 +93,8 @@ def test_every_item_of_every_category_is_shown(project, unpacked, opened, shots)
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
 
 
-def test_what_is_clicked_is_there(unpacked, opened, shots):
-    """A figure and the table beside it, by the menu alone."""
+def test_the_menu_leads_to_a_figure(unpacked, opened, shots):
+    """The test opens a figure and the table beside it by the menu alone."""
     page, asked, wrong = opened
     page.goto(f"file://{unpacked}")
     page.get_by_text("3 Coefficients", exact=True).click()

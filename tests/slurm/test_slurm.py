@@ -1,4 +1,4 @@
-"""The workflow on a real Slurm: what a user of a cluster would see."""
+"""The workflow on a real Slurm, as a user of a cluster sees it."""
 
 import re
 import signal
@@ -19,8 +19,8 @@ def rule_of(job):
     return re.match(r"rule_(\w+?)(_wildcards|$)", job.what)[1]
 
 
-def test_results_are_those_of_a_run_without_a_cluster(chain):
-    """Byte for byte, from the whole chain over several shards."""
+def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
+    """The whole chain over several shards gives equal bytes."""
     for folder in ("attention/norms", "causal/effects"):
         assert len(chain.project.results(f"tiny/small/{folder}/*")) == SHARDS
     assert chain.project.results() == chain.local.results()
@@ -36,10 +36,10 @@ def test_jobs_run_on_both_nodes(chain, slurm):
     assert {"prepare_corpus", "extract_activations", "fit_regression", "plot_regression"} <= rules
 
 
-def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain):
-    """With a lock left behind, and without doing again what was done.
+def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain):
+    """The killed run left a lock, and finished jobs are not run again.
 
-    But for the job that nobody was there to note down: it is done again.
+    The exception is a job whose end no process recorded: it runs again.
     """
     assert chain.locked
     rules = [rule_of(job) for job in chain.jobs]
@@ -52,7 +52,7 @@ def test_a_run_whose_submitting_process_was_killed_is_finished_by_the_next(chain
     assert "nothing to be done" in chain.project.submit("-n").stdout.lower()
 
 
-def test_a_job_killed_for_memory_gets_more(chain):
+def test_a_job_killed_for_lack_of_memory_is_restarted_with_more(chain):
     assert "Trying to restart job" in chain.printed
     attempts = [job for job in chain.jobs if rule_of(job) == "prepare_corpus"]
     assert [job.memory for job in attempts] == ["60M", "960M"]
@@ -61,7 +61,7 @@ def test_a_job_killed_for_memory_gets_more(chain):
 
 
 def test_nodes_have_no_network(chain, slurm, tmp_path):
-    """Neither a service of the machine nor any other address is reached from a job."""
+    """A job reaches neither a service of the machine nor any other address."""
     program = tmp_path / "connect.py"
     program.write_text(
         "import socket, sys\n"
@@ -85,8 +85,8 @@ def test_nodes_have_no_network(chain, slurm, tmp_path):
             assert output.read_text() == "Connection refused\nNetwork is unreachable\n"
 
 
-def test_the_error_of_a_failed_job_is_on_the_terminal(finished, slurm):
-    """It asks for a GPU and gets one, but the one that this Slurm pretends to have is no use."""
+def test_the_terminal_shows_the_error_of_a_failed_job(finished, slurm):
+    """The job gets the GPU that this Slurm claims to have, which does not exist."""
     before = max(slurm.jobs())
     finished.write_config(extraction={"device": "cuda"})
     norms = "results/tiny/small/attention/norms/0000.parquet"
@@ -99,7 +99,7 @@ def test_the_error_of_a_failed_job_is_on_the_terminal(finished, slurm):
 
 
 def test_ctrl_c_cancels_the_jobs(finished, slurm):
-    """Those that run and those that are queued."""
+    """Both running and queued jobs are cancelled."""
     before = max(slurm.jobs())
     tokens = sorted((finished.folder / "results" / "tiny" / "small" / "tokens").iterdir())
     for path in tokens:
@@ -126,7 +126,7 @@ def documented(beginning):
 
 
 def test_the_documented_profile_for_other_schedulers_works(finished, slurm):
-    """The commands on the page: to submit a job, to ask how it is, to cancel it."""
+    """The page has commands to submit a job, to query its state and to cancel it."""
     before = max(slurm.jobs())
     profile = finished.folder / "profiles" / "generic"
     profile.mkdir()

@@ -1,4 +1,4 @@
-"""Results in a bucket: a real server of S3's protocol on this machine, and Snakemake's plugin."""
+"""Results in a bucket: a real S3 server on this machine and Snakemake's plugin."""
 
 from collections.abc import Iterator
 
@@ -45,8 +45,8 @@ def stored(address):
     }
 
 
-def test_results_in_a_bucket_are_those_on_disk(gpt2, tmp_path, server):
-    """The whole chain over two shards; then nothing to do, or what a change asks for."""
+def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
+    """The whole chain runs over two shards. Then nothing is left to do until a change."""
     project = new_project(tmp_path / "project", gpt2)
     corpus = {**project.config["corpora"]["small"], "shards": 2}
     project.write_config(corpora={"small": corpus}, figures={"formats": ["svg"]})

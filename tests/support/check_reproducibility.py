@@ -1,4 +1,4 @@
-"""Whether results are the same, byte for byte or number for number, however a run goes.
+"""Check that results are the same, byte for byte or number for number, however a run goes.
 
     python tests/support/check_reproducibility.py               # a small model, many regressions
     python tests/support/check_reproducibility.py --configfile FILE   # any configuration

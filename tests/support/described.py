@@ -1,4 +1,4 @@
-"""Files of a run against the catalogue of outputs."""
+"""The files of a run, compared with the catalogue of outputs."""
 
 import json
 import re

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A real Slurm on this machine: a controller and two virtual nodes, without systemd.
 
-For the tests, and to try the profile by hand: `python tests/slurm/local_slurm.py`, as root on
+For the tests, and to try the profile by hand: `python tests/support/local_slurm.py`, as root on
 Debian, brings it up and keeps it until Ctrl-C. What is not installed is installed with apt-get.
 Every daemon is a child of this process and ends with it, however it ends. There is no accounting
 database, so that `sacct` knows nothing: set `slurm-status-command: squeue`.

@@ -1,4 +1,4 @@
-"""Whatever the bytes of a corpus or a configuration: a result, or lines that say what is wrong.
+"""Any bytes of a corpus or a configuration give a result or lines that say what is wrong.
 
 `--hypothesis-profile thorough` tries thousands of each.
 """
@@ -122,7 +122,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @patiently
 @given(file=corpus_files())
-def test_any_corpus(file: tuple[str, bytes], folder: Path) -> None:
+def test_any_corpus_is_read_or_refused_in_plain_lines(
+    file: tuple[str, bytes], folder: Path
+) -> None:
     name, content = file
     path = folder / f"x{name}"
     path.write_bytes(content)
@@ -141,7 +143,7 @@ keys = st.sampled_from(["id", "text", "group"]) | st.text(max_size=5)
 
 @patiently
 @given(rows=st.lists(st.dictionaries(keys, json_values, max_size=5) | json_values, max_size=4))
-def test_any_json_lines(rows: list[Any], folder: Path) -> None:
+def test_any_json_lines_are_read_or_refused_in_plain_lines(rows: list[Any], folder: Path) -> None:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert_read(path)
@@ -162,7 +164,9 @@ KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
 
 @patiently
 @given(data=st.data(), rows=st.integers(0, 4))
-def test_any_parquet_columns(data: st.DataObject, rows: int, folder: Path) -> None:
+def test_any_parquet_columns_are_read_or_refused_in_plain_lines(
+    data: st.DataObject, rows: int, folder: Path
+) -> None:
     columns = {}
     for name in data.draw(st.lists(keys.filter(str.isalnum), max_size=4, unique=True)):
         kind, value = data.draw(st.sampled_from(KINDS))
@@ -199,7 +203,9 @@ def assert_checked(content: bytes, folder: Path) -> None:
 
 @patiently
 @given(content=st.binary(max_size=200) | st.sampled_from(CONFIGS[1:]).flatmap(mutated))
-def test_any_configuration(content: bytes, folder: Path) -> None:
+def test_any_bytes_of_a_configuration_are_accepted_or_refused_in_plain_lines(
+    content: bytes, folder: Path
+) -> None:
     assert_checked(content, folder)
 
 
@@ -226,8 +232,10 @@ yaml_values = st.recursive(
 
 @patiently
 @given(data=st.data())
-def test_any_values_of_a_configuration(data: st.DataObject, folder: Path) -> None:
-    """Values of any kind in any place of a configuration."""
+def test_any_values_of_a_configuration_are_accepted_or_refused_in_plain_lines(
+    data: st.DataObject, folder: Path
+) -> None:
+    """Values of any kind are put in any place of a configuration."""
     changed = json.loads(json.dumps(SETTINGS))
     for _ in range(data.draw(st.integers(1, 3))):
         place = changed

@@ -1,4 +1,4 @@
-"""Configurations that cannot be run: docs/errors.md says what is printed."""
+"""Configurations that cannot be run print the lines of docs/errors.md."""
 
 from collections.abc import Callable
 
@@ -184,7 +184,7 @@ SNAKEMAKES_OWN = {
 
 
 @pytest.mark.parametrize("wrong", SNAKEMAKES_OWN)
-def test_what_snakemake_says_itself_is_as_stated(wrong: str, fresh: Project):
+def test_the_documented_lines_are_those_that_snakemake_prints_itself(wrong: str, fresh: Project):
     content, arguments = SNAKEMAKES_OWN[wrong]
     if content is not None:
         (fresh.folder / "study.yaml").write_bytes(content)
@@ -196,5 +196,5 @@ def test_what_snakemake_says_itself_is_as_stated(wrong: str, fresh: Project):
 
 
 @each_row(CASES)
-def test_it_is_as_stated(row: Row, request: pytest.FixtureRequest):
+def test_a_bad_configuration_prints_the_documented_lines(row: Row, request: pytest.FixtureRequest):
     try_row(row, CASES, request)

@@ -1,4 +1,4 @@
-"""Corpora that cannot be read: docs/errors.md says what is printed."""
+"""Corpora that cannot be read print the lines of docs/errors.md."""
 
 import csv
 import gzip
@@ -414,7 +414,7 @@ def _(project: Project):
 
 
 @each_row(CASES)
-def test_it_is_as_stated(
+def test_a_bad_corpus_prints_the_documented_lines(
     row: Row, finished_once: tuple[Project, str], request: pytest.FixtureRequest
 ):
     project = try_row(row, CASES, request)

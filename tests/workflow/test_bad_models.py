@@ -1,4 +1,4 @@
-"""Models that cannot be run: docs/errors.md says what is printed."""
+"""Models that cannot be run print the lines of docs/errors.md."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -330,5 +330,5 @@ def _(project: Project):
 
 
 @each_row(CASES)
-def test_it_is_as_stated(row: Row, request: pytest.FixtureRequest):
+def test_a_bad_model_prints_the_documented_lines(row: Row, request: pytest.FixtureRequest):
     try_row(row, CASES, request)

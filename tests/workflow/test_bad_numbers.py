@@ -1,4 +1,4 @@
-"""Adjustments that cannot be regressed: docs/errors.md says what is printed."""
+"""Adjustments that cannot be regressed print the lines of docs/errors.md."""
 
 import os
 from collections.abc import Callable
@@ -178,5 +178,5 @@ def _(project: Project):
 
 
 @each_row(CASES)
-def test_it_is_as_stated(row: Row, request: pytest.FixtureRequest):
+def test_bad_numbers_print_the_documented_lines(row: Row, request: pytest.FixtureRequest):
     try_row(row, CASES, request)

@@ -1,4 +1,4 @@
-"""The walks of docs/contributing.md: a covariate, a site and a figure, added as the page says."""
+"""The examples of docs/contributing.md: a covariate, a site and a figure, added as it says."""
 
 import re
 import shutil
@@ -81,7 +81,7 @@ def test_a_figure_is_drawn_for_every_regression(extended):
         assert (figures / "rows_by_layer.png").stat().st_size > 5_000
 
 
-def test_the_documentation_follows(extended, tmp_path):
+def test_the_generated_documentation_includes_the_additions(extended, tmp_path):
     for page in ("docs", "config", "workflow/schemas"):
         shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
     for program in ("describe_outputs", "describe_config"):
@@ -95,7 +95,7 @@ def test_the_documentation_follows(extended, tmp_path):
     assert "`difference` (the difference of the two)" in keys
 
 
-def test_a_wrong_name_has_the_new_ones_in_its_message(extended):
+def test_the_message_for_a_wrong_name_suggests_the_added_one(extended):
     extended.write_config(regressions={"notebook": {"lags": [1], "covariates": ["odd_tokens"]}})
     result = extended.snakemake("-n")
     assert result.returncode == 1

@@ -1,6 +1,6 @@
-"""Runs that are cut off, each in its way: the next plain one leaves what an undisturbed one does.
+"""After an interrupted run the next plain run gives the results of an undisturbed one.
 
-docs/recovery.md says what each of them leaves behind. Kills at random moments: make crashes.
+docs/recovery.md says what each interruption leaves behind. `make crashes` kills at random moments.
 """
 
 import os
@@ -76,7 +76,7 @@ def importing(run):
 
 
 def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
-    """Its run is killed, the job is slow, and the next run is through before it is."""
+    """The run of the job is killed, and the next run ends before the slow job does."""
     printed = before_fits.folder / "killed.txt"
     run = start(before_fits, printed, TARGETS)
     job = wait_for(lambda: program_of(run, "fit_regression"), run)
@@ -95,8 +95,8 @@ def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop(prepared, before_fits, number):
-    """SIGTERM is sent to snakemake, which waits for its jobs; Ctrl-C goes to all of them."""
+def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fits, number):
+    """SIGTERM goes to snakemake, which waits for its jobs. Ctrl-C goes to all processes."""
     printed = before_fits.folder / "stopped.txt"
     run = start(before_fits, printed, TARGETS)
     wait_for(lambda: importing(run), run)
@@ -110,7 +110,7 @@ def test_told_to_stop(prepared, before_fits, number):
     assert not problems_after(before_fits, prepared)
 
 
-def test_a_job_with_too_little_memory(prepared, before_fits):
+def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, before_fits):
     before_fits.write_config(inference={"bootstrap": 20_000_000})
     printed = before_fits.folder / "stopped.txt"
     run = start(before_fits, printed, TARGETS)
@@ -131,8 +131,8 @@ def test_a_job_with_too_little_memory(prepared, before_fits):
     assert not problems_after(before_fits, prepared)
 
 
-def test_a_full_disk(prepared, before_fits):
-    """The whole project lies on it, Snakemake's own files too; then room is made."""
+def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(prepared, before_fits):
+    """The disk holds the whole project, Snakemake's own files included. Then room is made."""
     folder, elsewhere = before_fits.folder, before_fits.folder.with_name("elsewhere")
     shutil.copytree(folder, elsewhere)
     snakemake = shlex.join([python(), "-m", "snakemake", "--cores", "2"])

@@ -1,4 +1,4 @@
-"""What kind of token each is, and what the model made of it, through the real workflow."""
+"""The properties of each token and its predictions, through the real workflow."""
 
 import numpy as np
 import pyarrow.parquet as pq

@@ -52,8 +52,8 @@ def ols(rows):
 
 
 @pytest.mark.parametrize(("outcome", "folder"), FILES.items())
-def test_a_regression_of_directions_is_that_of_its_file(project, outcome, folder):
-    """The coefficients, their errors and both controls; what is negative is no logarithm."""
+def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outcome, folder):
+    """This covers coefficients, errors and both controls. Signed quantities are not logarithms."""
     base = project.folder / SITE
     rows = rows_of(base / folder / "0000.parquet", outcome)
     assert outcome != "parallel" or (rows["y"] < 0).any()
@@ -76,7 +76,7 @@ def test_a_regression_of_directions_is_that_of_its_file(project, outcome, folder
     np.testing.assert_allclose(found[0, 1, places], oracle.params[names[1:]], **CLOSE)
 
 
-def test_the_means_stand_beside_pairs_and_random_weights(project):
+def test_means_of_directions_are_listed_with_both_controls(project):
     base = project.folder / SITE
     means = pd.read_parquet(base / "geometry" / "means.parquet")
     values = pq.read_table(base / "geometry" / "0000.parquet").to_pandas()
@@ -107,7 +107,7 @@ def test_the_means_stand_beside_pairs_and_random_weights(project):
 
 
 def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
-    """With the same errors and controls: a head is one more row of the same table."""
+    """The errors and controls are the same: a head is one more row of the same table."""
     base = project.folder / SITE
     table = pd.read_parquet(base / "heads" / "head_coefficients.parquet")
     assert set(table["part"]) == {"0", "1", "all", "above floor"}
@@ -139,7 +139,7 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
         ({"geometry": True, "keep": "norms"}, "with extraction.keep: norms"),
     ],
 )
-def test_what_is_not_measured_is_not_regressed(gpt2, tmp_path, extraction, words):
+def test_an_outcome_that_is_not_measured_is_refused(gpt2, tmp_path, extraction, words):
     project = new_project(tmp_path / "project", gpt2)
     outcome = {"outcome": "cosine_previous_centred", "lags": [1]}
     project.write_config(extraction=extraction, regressions={"alike": outcome})

@@ -1,4 +1,4 @@
-"""What a user's mistake looks like: its lines, no traceback, a status, nothing half-written."""
+"""A user's mistake gives its lines, no traceback, a status and no half-written file."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def write(project, text):
     (project.folder / CONFIG).write_text(text)
 
 
-def test_all_problems_of_a_configuration_at_once(fresh):
+def test_all_problems_of_a_configuration_are_listed_at_once(fresh):
     write(
         fresh,
         "models:\n"
@@ -97,7 +97,7 @@ def test_all_problems_of_a_configuration_at_once(fresh):
         ),
     ],
 )
-def test_one_problem(fresh, changes, key, words):
+def test_a_problem_names_its_file_and_key(fresh, changes, key, words):
     for section, value in changes.items():
         fresh.config[section] = value
     fresh.write_config()
@@ -107,14 +107,14 @@ def test_one_problem(fresh, changes, key, words):
     assert words in line
 
 
-def test_a_value_of_the_command_line_is_checked_and_used(fresh):
+def test_a_value_on_the_command_line_is_checked_and_used(fresh):
     line = refused(fresh, "--config", "inference={alpha: 3}")[-1]
     assert line.startswith("command line: inference.alpha: found")
     assert fresh.dry_run("--config", "inference={alpha: 0.1}")["fit_regression"] == 1
 
 
-def test_a_configfile_stands_for_itself(finished):
-    """Merged with the default file there would be two models, and two corpora."""
+def test_a_configfile_replaces_the_default_file(finished):
+    """If it were merged with the default file there would be two models and two corpora."""
     other = {**finished.config, "models": {"second": finished.config["models"]["tiny"]}}
     (finished.folder / "other.yaml").write_text(json.dumps(other))
     jobs = finished.dry_run("--configfile", "other.yaml")
@@ -143,7 +143,7 @@ def test_the_gpt2_configuration_without_a_hub_is_one_sentence(fresh):
     assert not list((fresh.folder / "data/models").rglob("*.json"))
 
 
-def test_too_many_shards(finished):
+def test_more_shards_than_documents_are_refused(finished):
     finished.write_config(corpora={"small": {**finished.config["corpora"]["small"], "shards": 9}})
     result = finished.snakemake("--cores", "2", "results/tiny/small/tokens/0000.parquet")
     assert result.returncode == 1
@@ -163,7 +163,7 @@ def errors_of(result):
     return [line for line in result.stdout.splitlines() if line.startswith("error:")]
 
 
-def test_too_few_documents_for_clusters(finished):
+def test_too_few_documents_for_clusters_are_refused(finished):
     keep_documents(finished, 5)
     for covariance in ("cluster", "cluster-jackknife"):
         finished.write_config(inference={"covariance": covariance})
@@ -179,8 +179,8 @@ def test_too_few_documents_for_clusters(finished):
     finished.run(f"{STUDY}/coefficients.csv")
 
 
-def test_one_document(finished):
-    """The safeguards of the default are no hindrance: errors within it are there to be had."""
+def test_one_document_can_be_regressed_with_errors_within_it(finished):
+    """The safeguards of the default file do not prevent errors within the document."""
     keep_documents(finished, 1)
     within = {
         "lags": [1, 2],
@@ -220,8 +220,8 @@ def test_one_document(finished):
     np.testing.assert_allclose(tables[0][numbers], tables[1][numbers], rtol=1e-7)
 
 
-def test_a_layer_that_cannot_be_fitted(finished):
-    """All else is made; the status, the terminal and the tables tell, and tell it again."""
+def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(finished):
+    """Everything else is made. The status, the terminal and the tables report it in each run."""
     before = finished.results()
     path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
     norms = pq.read_table(path)
@@ -252,8 +252,8 @@ def test_a_layer_that_cannot_be_fitted(finished):
     assert f"in {STUDY}/" in again.stdout
 
 
-def test_results_of_before_are_no_findings_of_a_run_that_fails(finished):
-    """The design fails, and the findings and figures of the last run are all still there."""
+def test_a_failed_run_prints_no_findings_of_the_run_before(finished):
+    """The design fails while the findings and figures of the last run still exist."""
     path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     path.write_text("no table")
@@ -265,8 +265,8 @@ def test_results_of_before_are_no_findings_of_a_run_that_fails(finished):
     assert f"in {STUDY}/" not in result.stdout
 
 
-def test_vectors_that_the_disk_has_no_room_for(finished):
-    """A file system of 64 KB, mounted where only the run sees it."""
+def test_vectors_too_large_for_the_disk_are_refused(finished):
+    """The file system has 64 KB and is mounted where only the run sees it."""
     activations = "results/tiny/small/attention/activations"
     # Of the model's jobs, this alone makes the extraction run again.
     finished.write_config(extraction={"fast": "off"})

@@ -1,4 +1,4 @@
-"""A model some of whose layers have no attention, from its weights to its figures."""
+"""A model with layers that have no attention, from its weights to its figures."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def save_jamba(folder):
 
 
 def test_layers_without_attention_are_named_and_marked(gpt2_tokenizer, tmp_path):
-    """No family is declared: the layout is found by trying, in the interventions too."""
+    """No family is declared: the modules are found by trying, for the interventions too."""
     shutil.copytree(gpt2_tokenizer, tmp_path / "jamba")
     save_jamba(tmp_path / "jamba")
     project = new_project(tmp_path / "project", tmp_path / "jamba")

@@ -1,4 +1,4 @@
-"""A run that was killed leaves Snakemake's locks behind; the next one goes on all the same."""
+"""A killed run leaves Snakemake's locks behind, and the next run clears them."""
 
 import fcntl
 import socket
@@ -49,7 +49,7 @@ def refused(project):
     return result.returncode == 1 and "--unlock" in result.stdout
 
 
-def test_the_locks_of_a_run_that_lives_stay(killed):
+def test_the_locks_of_a_live_run_stay(killed):
     with lock_of(killed).open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         assert refused(killed)
@@ -58,7 +58,7 @@ def test_the_locks_of_a_run_that_lives_stay(killed):
 
 
 def test_the_locks_of_another_machine_stay(killed):
-    """Over a network, a lock of the system's may not be seen; and asking twice is no answer."""
+    """A system lock may not be visible over a network, and a second attempt changes nothing."""
     lock_of(killed).write_text("elsewhere mark")
     for _ in range(2):
         assert refused(killed)
@@ -68,8 +68,8 @@ def test_the_locks_of_another_machine_stay(killed):
     assert lock_of(killed).read_text().startswith(socket.gethostname())
 
 
-def test_a_dry_run_leaves_the_mark_of_a_run(killed):
-    """A run that is going on must not lose its jobs to a look at it."""
+def test_a_dry_run_keeps_the_mark_of_a_run(killed):
+    """A dry run must not make a live run lose its jobs."""
     *_, mark = lock_of(killed).read_text().split()
     killed.dry_run(*RUN)
     assert lock_of(killed).read_text().split()[-1] == mark

@@ -1,4 +1,4 @@
-"""From another folder: the Snakefile named there, or used as a module of another workflow."""
+"""The Snakefile run from another folder, or used as a module of another workflow."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def elsewhere(finished_once, gpt2, tmp_path):
 
 
 def test_another_workflow_uses_the_rules(elsewhere, finished_once):
-    """It gets the results of a run in attnlag's own folder, and its own rules stay as they are."""
+    """The results are those of a run in attnlag's own folder, and the other rules are unchanged."""
     elsewhere.write_snakefile(
         'config["attnlag"]',
         "use rule * from attnlag as attnlag_*",
@@ -76,7 +76,7 @@ def test_another_workflow_uses_the_rules(elsewhere, finished_once):
     assert elsewhere.dry_run() == {}
 
 
-def test_its_rules_are_the_target_of_a_workflow_with_no_other(elsewhere):
+def test_a_workflow_without_rules_of_its_own_runs_those_of_attnlag(elsewhere):
     elsewhere.write_snakefile('config["attnlag"]')
     assert elsewhere.dry_run()["plot_regression"] == 1
 
@@ -99,8 +99,8 @@ def test_problems_name_the_file_of_the_other_workflow(elsewhere, config, file, k
     assert "Traceback" not in result.stdout
 
 
-def test_a_module_from_a_repository(elsewhere, finished_once):
-    """As `github(...)` names one; git is told to look for that host in a folder."""
+def test_the_module_can_be_loaded_from_a_repository(elsewhere, finished_once):
+    """The module is named by `github(...)`, and git maps that host to a folder."""
     clone = elsewhere.attnlag.parents[1]
     hosted = clone.parent / "owner/attnlag"
     hosted.parent.mkdir()
@@ -123,8 +123,8 @@ def test_a_module_from_a_repository(elsewhere, finished_once):
     assert made == (finished_once[0].folder / target).read_bytes()
 
 
-def test_a_run_in_another_folder(elsewhere, finished_once):
-    """Named by its path, the Snakefile makes its results where the configuration is."""
+def test_a_run_in_another_folder_gives_the_same_results(elsewhere, finished_once):
+    """A Snakefile named by its path writes the results beside the configuration."""
     (elsewhere.folder / "config").mkdir()
     (elsewhere.folder / "config/config.yaml").write_text(yaml.safe_dump(elsewhere.config))
     target = "results/tiny/small/token_summary.csv"
@@ -133,6 +133,6 @@ def test_a_run_in_another_folder(elsewhere, finished_once):
     assert made == (finished_once[0].folder / target).read_bytes()
 
 
-def test_the_second_entry_point(finished):
-    """Beside Snakefile, workflow/Snakefile makes the same, and finds the same made."""
+def test_both_snakefiles_make_the_same_results(finished):
+    """workflow/Snakefile finds nothing to do after a run of Snakefile."""
     assert finished.dry_run("--snakefile", "workflow/Snakefile") == {}

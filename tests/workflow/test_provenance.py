@@ -46,8 +46,8 @@ def test_a_run_leaves_a_record_of_every_file(finished):
     assert verify(finished) == (0, {}, f"{len(record['files'])} files as recorded")
 
 
-def test_what_is_not_as_recorded_has_its_line(finished):
-    """A run does not record what it has not made; a rerun of its job mends it."""
+def test_the_check_names_each_file_that_differs_from_the_record(finished):
+    """A run does not record a file that it has not made. A rerun of its job restores it."""
     append(finished, f"{STUDY}/fits.csv")
     (finished.folder / "results/note.txt").write_text("mine")
     status, lines, last = verify(finished)

@@ -128,8 +128,8 @@ def jackknifed(estimate, rows):
     return np.sqrt((g - 1) / g * (np.array(change) ** 2).sum(axis=0))
 
 
-def test_every_covariate_as_its_definition_has_it(project, norms):
-    """Least squares on columns that are built literally, and the jackknife one by one."""
+def test_every_covariate_matches_its_literal_definition(project, norms):
+    """The oracle is least squares on literally built columns, and a literal jackknife."""
     rows = rich_rows(project, norms)
     oracle = ols(rows)
     mine = of_layer(table(project, "rich"), 1)
@@ -156,7 +156,7 @@ def test_every_covariate_as_its_definition_has_it(project, norms):
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_within_documents_with_half_panels_as_its_definition_has_it(project, norms, layer):
+def test_the_half_panel_estimate_matches_its_literal_definition(project, norms, layer):
     rows = rows_of(norms, f"layer_0{layer}", lags=(1, 2))
     rows = rows.assign(**spline(rows["position"], SEVERAL["within"]["position_knots"]))
     mine = of_layer(table(project, "within"), layer)
@@ -166,7 +166,7 @@ def test_within_documents_with_half_panels_as_its_definition_has_it(project, nor
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_leads_are_tokens_after(project, norms, layer):
+def test_leads_are_the_tokens_after(project, norms, layer):
     lead = ols(rows_of(norms, f"layer_0{layer}", leads=(1, 2))).params
     mine = of_layer(table(project, "lead"), layer)
     assert list(mine.index) == ["intercept", "lead_1", "lead_2"]
@@ -195,7 +195,7 @@ def read(paths):
 
 
 def test_relative_norms_are_norms_over_the_stream(project):
-    """Outcome, lags and the layer before alike, in the regression and both of its controls."""
+    """This holds for outcome, lags and the layer before, in the regression and both controls."""
     norms = read(sorted(project.folder.glob(f"{SITE}/norms/*.parquet")))
     stream = read(sorted((project.folder / BASE / "stream").glob("0*.parquet")))
     keys = [*SEQUENCE, "position", "token_id"]
@@ -223,7 +223,7 @@ def test_relative_norms_are_norms_over_the_stream(project):
     np.testing.assert_allclose(found[0, 1, lags], oracle[["lag_1", "lag_2"]], **CLOSE)
 
 
-def test_relative_norms_are_called_so(project):
+def test_texts_name_relative_norms_as_relative(project):
     folder = project.folder / SITE / "relative"
     assert "log relative norms" in (folder / "findings.txt").read_text()
     assert "log relative norm" in (folder / "summary" / "layer_01.txt").read_text()
@@ -231,7 +231,7 @@ def test_relative_norms_are_called_so(project):
     assert "relative" not in other
 
 
-def test_the_control_of_permuted_order(project):
+def test_the_control_of_permuted_order_has_its_draws_and_p_values(project):
     controls = table(project, "notebook", "controls")
     assert set(controls["permutations"]) == {19}
     # One of nineteen draws and one for the order itself: twentieths.
@@ -257,8 +257,8 @@ def test_the_control_of_random_weights_is_the_regression_of_its_norms(project, l
 
 
 @pytest.mark.parametrize("covariance", ["hc1", "hc3", "hac"])
-def test_errors_from_residuals_are_those_of_statsmodels(project, norms, tmp_path, covariance):
-    """The program by itself, on what the run has left."""
+def test_errors_from_residuals_equal_those_of_statsmodels(project, norms, tmp_path, covariance):
+    """The program runs alone on the files of a finished run."""
     rows = rich_rows(project, norms)
     folder = project.folder / SITE / "rich"
     names = ("coefficients", "controls", "fits", "influence", "groups", "residuals")
@@ -302,7 +302,7 @@ def test_every_file_and_column_is_described(project):
     assert list(undescribed(project.folder)) == []
 
 
-def test_the_first_layer_has_no_layer_before_it_and_that_is_no_failure(several_once):
+def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once):
     project, printed = several_once
     fits = table(project, "rich", "fits")
     assert fits["status"].tolist() == ["there is no layer before it", "ok"]
@@ -317,7 +317,7 @@ def test_the_first_layer_has_no_layer_before_it_and_that_is_no_failure(several_o
 
 
 @pytest.mark.parametrize("regression", SEVERAL)
-def test_what_the_tests_of_all_layers_rest_on(project, regression):
+def test_joint_json_states_the_critical_values_and_draws(project, regression):
     coefficients = table(project, regression).dropna(subset=["estimate"])
     joint = json.loads((project.folder / SITE / regression / "joint.json").read_text())
     values = joint.pop("critical_values")
@@ -336,7 +336,7 @@ def test_what_the_tests_of_all_layers_rest_on(project, regression):
 
 
 @pytest.mark.parametrize("regression", SEVERAL)
-def test_influence_names_the_documents(project, norms, regression):
+def test_the_table_of_influence_names_every_document(project, norms, regression):
     influence = table(project, regression, "influence")
     terms = set(table(project, regression)["term"])
     assert set(influence["term"]) == {term for term in terms if term.startswith(("lag_", "lead_"))}

@@ -1,4 +1,4 @@
-"""What workflow/rules/remote_jobs.smk mends is still a defect of Snakemake's, and it mends it.
+"""workflow/rules/remote_jobs.smk works around a defect that Snakemake still has.
 
 The process that an executor starts on another machine is started here as it is there. The run
 that submitted it was killed, so that its mark of an incomplete file is left.
@@ -33,8 +33,8 @@ def left_by_a_killed_run(project):
 
 
 @pytest.mark.parametrize("mended", [True, False])
-def test_the_mark_of_an_incomplete_file_stays(fresh, mended):
-    """If this fails for Snakemake alone, remote_jobs.smk is no longer needed."""
+def test_a_remote_job_keeps_the_mark_of_an_incomplete_file(fresh, mended):
+    """If this test fails for plain Snakemake, remote_jobs.smk is no longer needed."""
     if not mended:
         (fresh.folder / "workflow/rules/remote_jobs.smk").write_text("")
     left_by_a_killed_run(fresh)

@@ -1,4 +1,4 @@
-"""What runs again after a change: the table of the documentation, row by row."""
+"""The jobs that run again after a change, for each row of the table in the documentation."""
 
 import json
 import os
@@ -405,7 +405,7 @@ DOCUMENTED = {
 }
 
 
-def test_the_page_of_the_documentation_has_these_rows():
+def test_the_documentation_lists_each_change_and_its_jobs():
     page = (ROOT / "docs/reruns.md").read_text(encoding="utf-8")
     lines = page.partition("| what you change |")[2].partition("\n\n")[0].splitlines()[2:]
     table = dict(re.fullmatch(r"\| (.*?) \| (.*) \|", line).groups() for line in lines)
@@ -418,13 +418,13 @@ def test_the_page_of_the_documentation_has_these_rows():
 
 
 @pytest.mark.parametrize(("apply", "jobs"), ROWS.values(), ids=ROWS.keys())
-def test_what_runs_again(to_plan, apply, jobs):
+def test_a_change_runs_the_documented_jobs(to_plan, apply, jobs):
     apply(to_plan)
     assert to_plan.would_run() == jobs
 
 
 @pytest.mark.parametrize("row", ["nothing", "alpha", "the design's code"])
-def test_the_command_line_plans_the_same(finished, row):
+def test_the_command_line_plans_the_same_jobs(finished, row):
     apply, jobs = ROWS[row]
     apply(finished)
     assert finished.dry_run() == jobs
@@ -489,17 +489,17 @@ def keys_of(regression, **keys):
         "effects",
     ],
 )
-def test_what_runs_again_of_several_regressions(several, apply, jobs):
+def test_a_change_runs_only_the_jobs_of_the_regressions_it_affects(several, apply, jobs):
     apply(several)
     assert several.would_run() == jobs
 
 
-def test_threads_are_no_reason_to_run_again(finished):
+def test_a_change_of_threads_runs_nothing_again(finished):
     assert finished.dry_run("--set-threads", "extract_activations=1") == {}
 
 
-def test_a_change_reruns_and_then_nothing_is_left(finished):
-    """Not only as a dry run: the jobs run, their results change, and the rest keeps its bytes."""
+def test_after_the_rerun_of_a_change_nothing_is_left_to_do(finished):
+    """The jobs really run, their results change, and all other files keep their bytes."""
     before = finished.results()
     finished.write_config(inference={"covariance": "nonrobust"})
     finished.run()

@@ -1,4 +1,4 @@
-"""A run as its user sees it."""
+"""A run as its user sees it, and its results."""
 
 import json
 import os
@@ -117,7 +117,7 @@ def test_a_full_run_makes_everything(finished_once):
     assert (project.folder / "data/models/tiny/architecture.txt").exists()
 
 
-def test_figures_are_made_in_the_sizes_that_are_asked_for(finished):
+def test_figures_are_made_in_the_chosen_sizes(finished):
     before = set(finished.results())
     finished.write_config(figures={"sizes": ["slide", "page"]})
     # One job makes all figures of the norms, in all sizes.
@@ -129,7 +129,7 @@ def test_figures_are_made_in_the_sizes_that_are_asked_for(finished):
     assert set(finished.results()) - before == new
 
 
-def test_the_run_says_what_it_does_and_what_it_found(finished_once):
+def test_the_run_prints_its_progress_and_its_findings(finished_once):
     project, printed = finished_once
     for words in (
         "tiny: GPT2LMHeadModel, 2 layers",
@@ -153,8 +153,8 @@ def test_the_run_says_what_it_does_and_what_it_found(finished_once):
     assert printed.index("lag 1, pooled") > printed.index("303 tokens x 2 layers")
 
 
-def test_a_line_for_each_job(finished_once):
-    """With what it made and how long that took; Snakemake adds how far the run is, and no more."""
+def test_the_run_prints_a_line_for_each_job(finished_once):
+    """The line states what was made and the time taken. Snakemake adds only the progress."""
     project, printed = finished_once
     lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
     told = [line for line in lines if re.search(r" \(\d+\.\d s\)$", line)]
@@ -166,7 +166,7 @@ def test_a_line_for_each_job(finished_once):
     assert f"[{jobs + 1} of {jobs + 1}]" in printed
 
 
-def test_ctrl_c_ends_with_what_to_do_next(fresh):
+def test_ctrl_c_ends_with_advice_on_what_to_do_next(fresh):
     terminal, printed = pty.openpty()
     run = subprocess.Popen(
         # A session of its own, with this terminal.
@@ -193,7 +193,7 @@ def test_ctrl_c_ends_with_what_to_do_next(fresh):
     assert b"Error" not in text
 
 
-def test_a_notebook_reads_what_a_run_has_made(finished_once):
+def test_a_notebook_reads_the_results_of_a_run(finished_once):
     project, _ = finished_once
     study = attnlag.read(project.folder / "results")
     assert study.studies.values.tolist() == [["tiny", "small", "attention", "notebook"]]
@@ -217,8 +217,8 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert finished.results() == before
 
 
-def test_the_coefficients_from_nothing_but_transformers_and_statsmodels(finished_once):
-    """The whole study by hand: hidden states for the adjustments, numpy lags, statsmodels."""
+def test_the_coefficients_equal_those_of_transformers_and_statsmodels(finished_once):
+    """The whole study by hand: adjustments from hidden states, lags in numpy, and statsmodels."""
     project, _ = finished_once
     tokenizer = AutoTokenizer.from_pretrained(project.folder / "mine")
     model = AutoModel.from_pretrained(project.folder / "mine").eval()
@@ -246,7 +246,7 @@ def test_the_coefficients_from_nothing_but_transformers_and_statsmodels(finished
         np.testing.assert_allclose(mine["p_value"], oracle.pvalues, rtol=1e-3)
 
 
-def test_tables_are_tidy(finished_once):
+def test_the_tables_of_results_are_tidy(finished_once):
     folder = finished_once[0].folder / STUDY
     coefficients = pd.read_parquet(folder / "coefficients.parquet")
     assert list(coefficients.columns) == TIDY
@@ -260,7 +260,7 @@ def test_tables_are_tidy(finished_once):
 
 
 def test_a_run_makes_the_files_of_the_catalogue(finished_once):
-    """Each of them, and no other; every column has a meaning."""
+    """The files are exactly those of the catalogue, and every column has a description."""
     project, _ = finished_once
     assert list(undescribed(project.folder)) == []
     with within(project.folder):
@@ -272,7 +272,7 @@ def test_a_run_makes_the_files_of_the_catalogue(finished_once):
     assert {path for path in made if ".snakemake" not in path} <= set(expected)
 
 
-def test_every_parquet_file_says_what_made_it(finished_once):
+def test_every_parquet_file_states_what_made_it(finished_once):
     project, _ = finished_once
     source = json.loads((project.folder / "data/models/tiny/source.json").read_text())
     for path in project.folder.glob("results/**/*.parquet"):
@@ -287,7 +287,7 @@ def test_every_parquet_file_says_what_made_it(finished_once):
 
 
 def test_windows_shards_and_batches_change_no_number(finished_once, fresh):
-    """Two shards, small batches and norms only, against one shard with vectors kept."""
+    """Two shards, small batches and norms alone are compared with one shard that keeps vectors."""
     fresh.write_config(
         corpora={"small": {**fresh.config["corpora"]["small"], "shards": 2}},
         extraction={"keep": "norms", "batch_tokens": 70},
@@ -303,7 +303,7 @@ def test_windows_shards_and_batches_change_no_number(finished_once, fresh):
 
 
 def test_equal_inputs_give_equal_bytes(finished_once, fresh):
-    """On one core too, but for the model, whose numbers depend on its threads by rounding."""
+    """This holds on one core too, but for the model: its rounding depends on its threads."""
     fresh.write_config(causal={}, vectors={}, extraction={"geometry": True, "heads": True})
     fresh.run("results/tiny/small/attention/activations/0000.parquet")
     fresh.run("--cores", "1", *without_figures())
@@ -317,8 +317,8 @@ def test_equal_inputs_give_equal_bytes(finished_once, fresh):
             assert once[path] == again[path], path
 
 
-def test_several_sites_from_one_extraction(finished_once, fresh):
-    """Each site has its own tables and figures; attention's are those of a run by itself."""
+def test_several_sites_come_from_one_extraction(finished_once, fresh):
+    """Each site has its own tables and figures. Those of attention equal those of a run alone."""
     fresh.write_config(
         extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"},
     )
@@ -360,7 +360,7 @@ def test_several_sites_from_one_extraction(finished_once, fresh):
     assert record["stages"]["activations"]["site"] == "mlp"
 
 
-def test_an_unlisted_architecture_is_tried_or_runs_with_its_modules_declared(unlisted):
+def test_an_architecture_outside_the_table_runs_with_or_without_declaration(unlisted):
     norms = "results/tiny/small/attention/norms/0000.parquet"
     model = unlisted.config["models"]["tiny"]
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "self_attn_layer_norm"}
@@ -422,7 +422,7 @@ def test_long_documents_are_counted(finished, tokens):
 
 
 def test_zero_norms_are_dropped_and_counted(finished):
-    """A norm of zero in one layer: its rows go, and the table of fits says how many."""
+    """The rows of a norm of zero in one layer are dropped, and the table of fits counts them."""
     path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
     table = pq.read_table(path)
     norms = table["layer_01"].to_numpy().copy()
@@ -442,7 +442,7 @@ def test_zero_norms_are_dropped_and_counted(finished):
 
 
 def test_covariates_come_from_the_corpus_and_all_its_shards(fresh):
-    """The design alone, of two shards: what the frequency and the groups are reckoned from."""
+    """Only the design of two shards is made, with frequencies and groups of the whole corpus."""
     covariates = ["position", "log_frequency", "group", "previous_layer"]
     corpus = {**fresh.config["corpora"]["small"], "shards": 2}
     regression = {"lags": [1], "leads": [1], "covariates": covariates}

@@ -1,4 +1,4 @@
-"""What a run must not do: use the network, or take a name for a command."""
+"""A run must neither use the network nor run a name as a command."""
 
 import os
 import shutil
@@ -31,8 +31,8 @@ HOSTILE_NAMES = [
 ]
 
 
-def test_a_run_without_network(finished, finished_once, tmp_path):
-    """All after fetch_model, where there are no interfaces, and nothing tells it to do without."""
+def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp_path):
+    """All jobs after fetch_model run without interfaces and without settings that say so."""
     shutil.rmtree(finished.folder / "results")
     (tmp_path / "sitecustomize.py").write_text(OBSERVER.format(notes=str(tmp_path / "notes")))
     telling = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS", "SNAKEMAKE")
@@ -69,8 +69,8 @@ def test_a_run_without_network(finished, finished_once, tmp_path):
     assert "socket.connect" in (tmp_path / "notes").read_text()
 
 
-def test_names_are_no_commands(fresh):
-    """Of a corpus' files, which become its documents, and of a model's folder."""
+def test_hostile_file_names_are_not_run_as_commands(fresh):
+    """The names are those of a corpus's files, which become documents, and of a model's folder."""
     for number, name in enumerate(HOSTILE_NAMES):
         (fresh.folder / name).write_text(f"words of document {number}\n", encoding="utf-8")
     model = "it's $(touch ran) a;model"

@@ -1,4 +1,4 @@
-"""Several models in one run: what they share, what is compared, and what a further one adds."""
+"""Several models in one run: what they share, what is compared and what another one adds."""
 
 import json
 import shutil
@@ -83,8 +83,8 @@ def test_one_model_over_one_corpus_is_not_compared(finished_once):
     assert "results/comparison" not in printed
 
 
-def test_a_third_model_adds_its_chain_and_its_lines(both):
-    """Only its own jobs and the comparison run; what the others have made keeps its bytes."""
+def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
+    """Only its own jobs and the comparison run. The results of the others keep their bytes."""
     before = both.results()
     both.write_config(models={"third": {"source": "path", "path": "mine"}})
     assert both.would_run() == {**CHAIN, **COMPARISON}
@@ -138,7 +138,7 @@ def test_a_third_model_adds_its_chain_and_its_lines(both):
     ],
     ids=["draws", "seed", "alpha", "formats", "batch size"],
 )
-def test_what_runs_again(both, changes, jobs):
+def test_a_change_runs_only_the_affected_jobs_of_several_models(both, changes, jobs):
     both.write_config(**changes)
     assert both.would_run() == jobs
 
@@ -150,7 +150,7 @@ def test_what_runs_again(both, changes, jobs):
         ("scripts/attnlag/figures/coefficients_by_depth.py", {"plot_comparison": 1, **CHECK}),
     ],
 )
-def test_code_of_the_comparison_runs_the_comparison_only(both, path, jobs):
+def test_a_change_in_the_code_of_the_comparison_runs_only_the_comparison(both, path, jobs):
     with (both.folder / path).open("a") as file:
         file.write("\nONE = 1\n")
     assert both.would_run() == jobs

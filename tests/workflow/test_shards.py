@@ -1,4 +1,4 @@
-"""Many shards: what the command lines of the jobs hold."""
+"""Many shards: the command lines of their jobs, and their order."""
 
 import re
 
@@ -15,7 +15,7 @@ def commands_of(project):
 
 
 def test_no_command_grows_with_the_shards(fresh):
-    """One argument may have 128 KiB, which the paths of some 1,500 shards exceed."""
+    """An argument may have at most 128 KiB, which the paths of about 1,500 shards exceed."""
     write_several(fresh, shards=8)
     fresh.write_config(extraction={"sites": ["attention", "mlp"], "keep": "vectors"})
     commands = commands_of(fresh)
@@ -29,7 +29,7 @@ def test_no_command_grows_with_the_shards(fresh):
 
 
 def test_the_order_in_which_shards_are_made_changes_no_byte(fresh, several_once):
-    """`make check-repro` does this, and more, to all files."""
+    """`make check-repro` checks this and more for all files."""
     write_several(fresh, shards=2)
     site = "results/tiny/small/attention"
     fresh.run(f"{site}/rich/design/0001.parquet")

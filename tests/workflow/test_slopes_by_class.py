@@ -84,7 +84,7 @@ def table(project, regression, name):
     return pd.read_parquet(project.folder / f"{SITE}/{regression}/{name}.parquet")
 
 
-def test_slopes_by_class_are_those_of_statsmodels(project, rows):
+def test_slopes_by_class_equal_those_of_statsmodels(project, rows):
     data = rows.dropna(subset=["lag_1", "lag_2", "surprisal"])
     data = data.assign(final=data["word_final"].astype(float), known=data["zipf_known"] * 1.0)
     common = "final + C(upos_previous) + zipf + known + surprisal"
@@ -100,7 +100,7 @@ def test_slopes_by_class_are_those_of_statsmodels(project, rows):
     assert main.loc["surprisal", "estimate"] == pytest.approx(plain.params["surprisal"], rel=1e-6)
 
 
-def test_effects_of_tokens_are_those_of_dummies(project, rows):
+def test_effects_of_tokens_equal_those_of_dummies(project, rows):
     data = rows.dropna(subset=["lag_1"])
     effects = "C(document) + C(token_id) + C(token_previous)"
     fit = smf.ols(f"y ~ lag_1 + {effects}", data).fit()
@@ -116,7 +116,7 @@ def test_effects_of_tokens_are_those_of_dummies(project, rows):
 
 
 def test_thirds_by_a_number_are_those_of_the_whole_corpus(project, rows):
-    """And not of each of the two shards."""
+    """The thirds are not those of each of the two shards."""
     known = rows["surprisal"].dropna()
     cuts = np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf")
     thirds = pd.Series(np.array(["low", "middle", "high"])[np.searchsorted(cuts, known)])
@@ -133,7 +133,7 @@ def test_thirds_by_a_number_are_those_of_the_whole_corpus(project, rows):
     assert re.search(r"lag 1 by a number of the token, .* -?[\d.]+ at -1 SD", text)
 
 
-def test_interventions_are_on_each_part_of_speech_in_proportion(project, rows):
+def test_interventions_cover_each_part_of_speech_in_proportion(project, rows):
     paths = sorted(project.folder.glob(f"{BASE}/causal/effects/*.parquet"))
     effects = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     assert effects.loc[effects["intervention"] == "derivative", "upos"].isna().all()
@@ -157,7 +157,7 @@ def test_interventions_are_on_each_part_of_speech_in_proportion(project, rows):
     assert found["estimate"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6)
 
 
-def test_the_findings_say_how_slopes_differ_and_what_was_permuted(project):
+def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     text = (project.folder / f"{SITE}/by_class/findings.txt").read_text()
     assert re.search(
         r"lag 1 by class of token, median over the layers: -?[\d.]+ \((NOUN|VERB|ADP)", text

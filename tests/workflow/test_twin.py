@@ -14,7 +14,7 @@ def source(project, name):
     return json.loads((project.folder / f"data/models/{name}/source.json").read_text())
 
 
-def test_a_run_with_a_model_and_its_twin(finished):
+def test_a_twin_is_measured_as_a_control_of_its_original(finished):
     before = finished.results()
     finished.write_config(models={"twin": TWIN})
     result = finished.snakemake("--cores", "2", environment=NOWHERE)

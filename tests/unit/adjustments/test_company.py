@@ -1,4 +1,4 @@
-"""What is computed beside a sequence, or after it in its text, must not change its numbers."""
+"""Neither other sequences of a batch nor later tokens may change the numbers of a token."""
 
 import functools
 
@@ -91,7 +91,7 @@ def all_alone(name):
 
 @pytest.mark.parametrize("batch_tokens", [40, 4096])
 @pytest.mark.parametrize("name", STRETCHED)
-def test_embeddings_are_those_of_the_sequence_and_not_of_its_batch(name, batch_tokens):
+def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_tokens):
     model, sequences, each = small_model(*STRETCHED[name]), ragged(LENGTHS), all_alone(name)
     adjustments = extraction.Adjustments(
         model, batch_tokens=batch_tokens, threads=2, keep="vectors"
@@ -108,7 +108,7 @@ def test_embeddings_are_those_of_the_sequence_and_not_of_its_batch(name, batch_t
 
 @pytest.mark.parametrize("original", [100, 200, 256])
 @pytest.mark.parametrize("kind", [("phi3", longrope), ("llama", dynamic)])
-def test_an_original_length_within_the_probe_is_no_reason_to_refuse(kind, original):
+def test_a_short_original_context_length_is_accepted(kind, original):
     model = small_model(kind[0], kind[1](original))
     adjustments = extraction.Adjustments(model, batch_tokens=512, keep="norms")
     adjustments.of(ragged([300, 150]))
@@ -126,7 +126,7 @@ class Shifted(torch.nn.Module):
         return self.module(x) * (1 + 0.01 * len(x))
 
 
-def test_numbers_that_depend_on_the_batch_are_refused():
+def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
     model = small_model("llama", {"max_position_embeddings": 256})
     model.layers[1].mlp = Shifted(model.layers[1].mlp)
     adjustments = extraction.Adjustments(model, batch_tokens=2048, name="mine", keep="norms")
@@ -139,7 +139,7 @@ def test_numbers_that_depend_on_the_batch_are_refused():
 
 @pytest.mark.parametrize("window", [4, 8])
 def test_a_window_that_looks_ahead_is_refused(window):
-    """Only the tokens just before a cut see beyond it: half of all tokens and layers do not."""
+    """Only the tokens just before a cut see beyond it. Half of all tokens and layers do not."""
     settings = {"sliding_window": window, "head_dim": 12, "max_position_embeddings": 512}
     settings["layer_types"] = ["sliding_attention"] * 3
     for ahead in (True, False):
@@ -152,7 +152,7 @@ def test_a_window_that_looks_ahead_is_refused(window):
             adjustments.of(ragged([300, 200]))
 
 
-def test_a_text_of_one_token_over_and_over_is_checked_too():
+def test_a_text_of_one_repeated_token_is_checked():
     model = small_model("gemma3_text", {"head_dim": 12, "use_bidirectional_attention": True})
     for token in (0, 7):
         adjustments = extraction.Adjustments(model, batch_tokens=512, keep="norms")
@@ -160,7 +160,7 @@ def test_a_text_of_one_token_over_and_over_is_checked_too():
             adjustments.of([np.full(20, token, np.int32)])
 
 
-def test_what_is_finite_in_neither_pass_is_no_difference_and_in_one_an_infinite_one():
+def test_values_finite_in_one_pass_only_differ_infinitely():
     found = np.array([[np.nan, 1], [np.inf, 0], [1, 2], [3, 4], [0, 0], [0, 0]], np.float32)
     expected = np.array([[1, np.nan], [1, 0], [np.inf, 2], [0, 4], [0, 0], [3, 4]], np.float32)
     apart = proofs.relative_differences(found, expected)

@@ -42,7 +42,7 @@ def run(model, sequences, batch_tokens=256, keep="vectors"):
 
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_norms_of_the_stream_are_those_of_the_hidden_states(models, name, keep):
+def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep):
     """What a block receives is what transformers returns as the hidden state before it."""
     model = models[name]
     sequences = ragged([40, 7, 38, 21])
@@ -60,7 +60,7 @@ def test_norms_of_the_stream_are_those_of_the_hidden_states(models, name, keep):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_adjustments_explain_the_hidden_states(models, name):
+def test_adjustments_add_up_to_the_hidden_states(models, name):
     """The oracle is what transformers itself returns: hidden states, and the MLP run by hand."""
     model = models[name]
     (sequence,) = ragged([40])
@@ -95,8 +95,8 @@ def test_a_sequence_is_the_same_in_any_batch(models, name, lengths, batch_tokens
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_norms_are_those_of_the_vectors_to_the_last_bit(models, name, tmp_path):
-    """The whole way through Parquet, against the norms that are taken in the hook."""
+def test_stored_norms_equal_those_of_the_vectors_to_the_last_bit(models, name, tmp_path):
+    """Vectors that were written to Parquet and read back, against norms computed in the hook."""
     sequences = ragged([5, 30, 17])
     norms = run(models[name], sequences, keep="norms")
     assert norms.dtype == np.float32
@@ -121,8 +121,10 @@ def through_parquet(sequences, vectors, stored, folder):
 
 
 @pytest.mark.parametrize(("stored", "bound"), [("bfloat16", 2e-3), ("float16", 3e-4)])
-def test_norms_of_vectors_stored_in_half_precision_keep_its_digits(models, stored, bound, tmp_path):
-    """The bounds hold for the width of 32; errors of more numbers cancel more."""
+def test_norms_of_vectors_in_half_precision_are_within_its_rounding(
+    models, stored, bound, tmp_path
+):
+    """The bounds hold for a width of 32. In wider vectors the errors of more numbers cancel."""
     sequences = ragged([5, 30, 17])
     vectors = run(models["llama"], sequences)
     found = through_parquet(sequences, vectors, stored, tmp_path)
@@ -133,7 +135,7 @@ def test_norms_of_vectors_stored_in_half_precision_keep_its_digits(models, store
     np.testing.assert_allclose(full, exact, rtol=1e-6)
 
 
-def test_what_float16_cannot_hold_is_refused():
+def test_vectors_beyond_the_range_of_float16_are_refused():
     vectors = np.full((1, 2, 8), 7e4, np.float32)
     keys = batches.Run(["d"], [0], [np.array([1, 2], np.int32)])
     schema = columns.schema(1, 8, "float16")
@@ -172,7 +174,7 @@ def test_all_sites_come_from_one_pass(models, name):
     np.testing.assert_allclose(added["block"][0], update, rtol=1e-4, atol=1e-6)
 
 
-def test_norms_of_a_block_are_those_of_its_whole_update(models):
+def test_the_norms_of_a_block_equal_those_of_its_update(models):
     sequences = ragged([5, 30, 17])
     vectors = run_sites(models["llama"], sequences, ["block", "mlp"])
     norms = run_sites(models["llama"], sequences, ["block", "mlp"], keep="norms")
@@ -182,7 +184,7 @@ def test_norms_of_a_block_are_those_of_its_whole_update(models):
 
 
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
-def test_a_run_fills_half_of_the_buffer_with_all_sites(models, monkeypatch, keep):
+def test_the_vectors_of_one_run_fill_half_of_the_buffer(models, monkeypatch, keep):
     row = 4 * 2 * 32
     monkeypatch.setattr(extraction, "BUFFER_BYTES", 2 * row * 3 * 50)
     for wanted, tokens_held in ((["attention"], 150), (ALL, 50)):
@@ -194,7 +196,7 @@ def test_a_run_fills_half_of_the_buffer_with_all_sites(models, monkeypatch, keep
         assert adjustments.run_tokens == 32
 
 
-def test_a_run_stays_while_the_next_one_is_computed(models):
+def test_vectors_of_a_run_are_kept_while_the_next_one_is_computed(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
     first = adjustments.of(ragged([30, 5]))["attention"]
     before = np.stack(first)
@@ -210,7 +212,7 @@ def test_a_run_stays_while_the_next_one_is_computed(models):
 
 
 @pytest.mark.parametrize("most", [0, 5000, 10**9])
-def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
+def test_values_in_transit_are_written_to_their_rows(most, monkeypatch):
     monkeypatch.setattr(extraction, "LANDING_BYTES", most)
     rows = np.array([4, 0, 2])
     landing = extraction.Landing(rows)
@@ -227,7 +229,7 @@ def test_what_is_on_its_way_lands_in_its_rows(most, monkeypatch):
 
 
 def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
-    """As from a GPU, whose values may all be on their way when the last layer is done."""
+    """Values from a GPU may all be in transit when the last layer is done."""
     sequences = ragged([5, 30, 17])
     expected = run(models["llama"], sequences)
 
@@ -242,10 +244,10 @@ def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
 @pytest.mark.parametrize(
     ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
 )
-def test_as_many_passes_run_side_by_side_as_there_are_threads_and_batches(
+def test_parallel_passes_are_limited_by_threads_and_batches(
     models, monkeypatch, lengths, most, each
 ):
-    """After the first one. What three threads leave over is for the passes to share."""
+    """This holds after the first pass. The passes share the threads that are left over."""
     running, seen, shared = set(), [], []
     forward = extraction.Adjustments._forward
 
@@ -334,16 +336,14 @@ def tokens_table(sequences):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_residual_identity_holds(models, name):
+def test_the_residual_identity_holds(models, name):
     adjustments = extraction.Adjustments(models[name], batch_tokens=256, keep="norms")
     adjustments.of(ragged([20, 31]))
     assert adjustments.identity_error < 1e-5
 
 
 @pytest.mark.parametrize("attention", ["mlp", "ln_1", "ln_2"])
-def test_the_proof_sees_a_site_of_the_right_shape_that_is_not_the_one(
-    models, monkeypatch, attention
-):
+def test_the_proof_detects_a_wrong_site_of_the_right_shape(models, monkeypatch, attention):
     monkeypatch.setattr(
         architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", attention, "mlp"),)
     )
@@ -353,7 +353,7 @@ def test_the_proof_sees_a_site_of_the_right_shape_that_is_not_the_one(
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_an_unknown_architecture_is_tried(models, monkeypatch, name):
+def test_an_architecture_outside_the_table_gives_the_same_numbers(models, monkeypatch, name):
     known = run_sites(models[name], ragged([40, 30]), ALL)
     monkeypatch.setattr(architectures, "FAMILIES", ())
     found = run_sites(models[name], ragged([40, 30]), ALL)
@@ -389,9 +389,7 @@ def test_the_table_has_one_row_per_token_in_order(models):
     np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
 
 
-def test_adjustments_explain_the_hidden_states_of_a_model_of_the_size_of_gpt2(
-    gpt2_tokenizer, tmp_path
-):
+def test_adjustments_of_a_model_as_large_as_gpt2_add_up(gpt2_tokenizer, tmp_path):
     """The architecture of GPT-2 itself, at its own size: Conv1D, learned positions, 12 x 768."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -426,8 +424,8 @@ def hooks_of(model):
     ("wanted", "last_mlps"), [(["attention"], 1), (["mlp"], 3), (["block"], 3)]
 )
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_a_pass_ends_where_nothing_is_left_to_see(models, name, wanted, last_mlps):
-    """The first of three batches goes to the end, for the proof; the numbers are those of it."""
+def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, last_mlps):
+    """The first of three batches runs to the end for the proof. All have the same numbers."""
     model = models[name]
     last = (model.h if name == "gpt2" else model.layers)[-1].mlp
     final = model.ln_f if name == "gpt2" else model.norm
@@ -449,7 +447,7 @@ def test_a_pass_ends_where_nothing_is_left_to_see(models, name, wanted, last_mlp
     assert hooks_of(model) == before
 
 
-def test_an_error_of_the_model_is_no_end_of_a_pass(models):
+def test_an_error_of_the_model_is_raised_and_hooks_are_removed(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=40, keep="norms")
     adjustments.of(ragged([20]))
     before = hooks_of(models["gpt2"])

@@ -62,7 +62,7 @@ def adding(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("adding", False, 0),
     ],
 )
-def test_a_bos_token_takes_the_place_of_the_first_token_that_is_dropped(
+def test_a_bos_token_is_dropped_in_place_of_the_first_token(
     fetched: dict[str, Path],
     adding: Path,
     tmp_path: Path,

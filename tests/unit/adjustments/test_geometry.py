@@ -77,7 +77,7 @@ def hooked(name, model, sequence):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
-def test_directions_of_the_pass_are_those_of_the_models_own_vectors(name, keep):
+def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     model = small_model(name)
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep=keep, turns=True)
     found = np.stack(adjustments.of(sequences())[geometry.rows_of("attention")])
@@ -137,7 +137,7 @@ def vectors(tokens=40, width=24):
     return torch.from_numpy(np.random.default_rng(1).normal(size=(2, tokens, width)))
 
 
-def test_the_parts_make_up_the_whole_and_no_rotation_changes_them():
+def test_the_parts_add_up_and_are_invariant_under_rotation():
     added, stream = vectors()
     # One along the stream, one that takes it away, one of zero.
     added[1], added[2], added[3] = 0.3 * stream[1], -stream[2], 0
@@ -154,7 +154,7 @@ def test_the_parts_make_up_the_whole_and_no_rotation_changes_them():
     np.testing.assert_allclose(turned[rest], found[rest], rtol=1e-4, atol=1e-6)
 
 
-def test_random_pairs_are_all_of_two_documents():
+def test_random_pairs_come_from_two_documents():
     model = small_model("llama")
     adjustments = extraction.Adjustments(model, batch_tokens=64, keep="vectors", turns=True)
     runs = [sequences(), sequences()[::-1]]
@@ -190,7 +190,7 @@ def test_random_pairs_are_all_of_two_documents():
 
 
 @pytest.mark.parametrize("rows", [7, 1000])
-def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
+def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     """Row groups that cut sequences, a window, and a vector that is not finite."""
     lengths = {("a", 0): 25, ("a", 1): 6, ("b", 0): 1, ("c", 0): 19}
     tokens = sum(lengths.values())
@@ -256,7 +256,7 @@ def test_centred_cosines_by_distance_are_those_of_all_pairs(rows, tmp_path):
 
 
 def test_the_error_of_a_mean_is_clustered_by_document():
-    """As statsmodels has it, of a regression on the constant; shards add up."""
+    """The oracle is a regression on a constant in statsmodels. Sums of shards add up."""
     generator = np.random.default_rng(3)
     document = np.repeat(np.arange(12), generator.integers(1, 30, 12))
     values = generator.normal(size=len(document)) + generator.normal(size=12)[document]
@@ -319,7 +319,7 @@ def geometry_of_shard(folder, number):
     return *paths, frame[frame["position"] >= 1]
 
 
-def test_means_of_all_shards_stand_beside_random_pairs_and_random_weights(tmp_path):
+def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
     """Against statsmodels, with errors clustered by document."""
     shards = [geometry_of_shard(tmp_path, number) for number in (0, 1)]
     sums = [geometry_means.sums_of_shard(*paths, 1) for *paths, _ in shards]

@@ -1,4 +1,4 @@
-"""Norms of attention heads, against each head's vector computed outright, in many families."""
+"""Norms of attention heads in many families, against each head's vector computed directly."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def outright(name, model, sequence):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_norms_of_heads_are_those_of_their_vectors(name):
+def test_norms_of_heads_equal_those_of_their_vectors(name):
     model = small_model(name)
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
     found = np.stack(adjustments.of(sequences())[heads.ROWS])
@@ -91,8 +91,8 @@ def test_norms_of_heads_are_those_of_their_vectors(name):
     np.testing.assert_allclose(found, expected, rtol=2e-4)
 
 
-def test_the_norm_of_a_head_is_that_of_the_values_that_it_attends_to():
-    """Of a Llama: its own attention weights, over values of the two groups of queries."""
+def test_the_norm_of_a_head_is_that_of_its_weighted_values():
+    """The oracle is a Llama's own attention weights times the values of its two key-value heads."""
     model = small_model("llama")
     (sequence, *_) = sequences()
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)

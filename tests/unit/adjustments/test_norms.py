@@ -41,7 +41,7 @@ def test_zero_and_nonfinite_norms_are_kept_as_they_are(odd):
     assert not np.isfinite(found[2])
 
 
-def test_the_norms_of_a_row_group_are_those_of_its_vectors(tmp_path):
+def test_the_norms_of_a_row_group_equal_those_of_its_vectors(tmp_path):
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(3, 10, 4)).astype(np.float32)
     schema = columns.schema(3, 4)
@@ -66,8 +66,8 @@ def test_the_norms_of_a_row_group_are_those_of_its_vectors(tmp_path):
         )
 
 
-def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_path):
-    """Whatever the batches: numbers as they are, or over the stream, of the same tokens."""
+def test_a_common_sample_has_the_tokens_with_both_norms(tmp_path):
+    """Any batches give the same tokens, for plain numbers and those relative to the stream."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
     for name, values, rows in (("own", own, 2), ("stream", stream, 5)):
@@ -84,7 +84,7 @@ def test_a_sample_in_common_has_the_tokens_of_which_both_norms_are_there(tmp_pat
     np.testing.assert_array_equal(found["angle"], found["norm"])
 
 
-def test_sizes_are_regressed_as_logarithms_and_what_may_be_negative_as_it_is():
+def test_sizes_enter_as_logarithms_and_signed_quantities_unchanged():
     numbers = np.array([2.0, 0.0, -1.0, np.inf, np.nan], np.float32)
     for name, outcome in OUTCOMES.items():
         logarithm = name in ("norm", "relative", "orthogonal")

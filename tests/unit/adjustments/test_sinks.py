@@ -1,4 +1,4 @@
-"""Attention to the first token, against values that are nothing but at the first token."""
+"""Attention to the first token, against values that are zero at every other token."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def gathered(model, layer, ids):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_attention_is_that_of_the_model_as_it_runs(name):
-    """By the implementation that transformers chooses, which gives no weights where it can."""
+    """transformers chooses the implementation, which returns no weights if it does not have to."""
     model = small_model(name)
     generator = np.random.default_rng(0)
     sequences = [generator.integers(1, 200, n) for n in LENGTHS]
@@ -72,7 +72,7 @@ def test_the_attention_is_that_of_the_model_as_it_runs(name):
         assert (found[0][~far] > 0).all()
 
 
-def test_the_beginnings_of_a_few_sequences_are_looked_at():
+def test_sinks_are_measured_at_the_beginnings_of_a_few_sequences():
     assert len(sinks.chosen(1000)) == sinks.SEQUENCES
     assert sinks.chosen(1000)[[0, -1]].tolist() == [0, 999]
     assert sinks.chosen(3).tolist() == [0, 1, 2]
@@ -84,8 +84,8 @@ def test_the_beginnings_of_a_few_sequences_are_looked_at():
         sinks.sink_scores(model, [long], 5)
 
 
-def test_weights_without_the_mask_are_none():
-    """Falcon's own attention gives weights of all tokens unless it is loaded as eager."""
+def test_attention_weights_without_the_causal_mask_are_refused():
+    """Falcon's own attention returns weights for all tokens unless it is loaded as eager."""
     (ids,) = [np.arange(1, 20)]
     with pytest.raises(sinks.NoWeights, match="after a token's own"):
         sinks.sink_scores(model_of("falcon", FALCON), [ids], 4)

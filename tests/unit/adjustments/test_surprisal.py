@@ -1,4 +1,4 @@
-"""What a model predicts at each token agrees with its own logits, and with its own loss."""
+"""The predictions at each token agree with the model's own logits and its own loss."""
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ def predicted(model, of, batch_tokens=48):
         ("phi", {}),  # its head has a bias
     ],
 )
-def test_predictions_are_those_of_the_models_own_logits(kind, stated):
+def test_predictions_equal_those_of_the_models_own_logits(kind, stated):
     model, of = tiny(kind, **stated), sequences()
     if getattr(model.get_output_embeddings(), "bias", None) is not None:
         torch.nn.init.normal_(model.get_output_embeddings().bias)
@@ -106,7 +106,7 @@ def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
     assert rank[1:].tolist() == [1, 1, 1, 1]
 
 
-def test_the_likeliest_token_has_the_first_rank_however_its_logit_is_rounded():
+def test_the_likeliest_token_has_the_first_rank_despite_rounding():
     model = tiny("llama").to(torch.bfloat16)
     head = surprisal.Predictions(model, "tiny")
     hidden = torch.randn(200, 32).to(torch.bfloat16)
@@ -117,7 +117,7 @@ def test_the_likeliest_token_has_the_first_rank_however_its_logit_is_rounded():
     assert (rank[1:] == 1).float().mean() > 0.95
 
 
-def test_logits_that_are_not_the_heads_are_refused():
+def test_logits_that_the_head_does_not_reproduce_are_refused():
     model = tiny("granite", logits_scaling=4.0)
     head = surprisal.Predictions(model, "mine")
     options = {"batch_tokens": 64, "keep": "norms", "predictions": head}
@@ -129,7 +129,7 @@ def test_logits_that_are_not_the_heads_are_refused():
         extraction.Adjustments(model.base_model, **options).of([np.arange(8)])
 
 
-def test_norms_have_the_same_bytes_beside_predictions(fetched):
+def test_measuring_predictions_does_not_change_the_norms(fetched):
     of = sequences(50257)
     whole = loading.load_model(fetched["gpt2"], torch.device("cpu"), "auto", head=True)
     options = {"batch_tokens": 48, "keep": "norms"}

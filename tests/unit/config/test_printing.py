@@ -1,4 +1,4 @@
-"""What users' files hold reaches no terminal as a command, and makes no lines of its own."""
+"""The contents of users' files cannot send commands to a terminal or add lines to messages."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
 HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028 \udc80"
 
 
-def test_printable() -> None:
+def test_control_characters_are_escaped_and_other_text_is_kept() -> None:
     shown = printable(HOSTILE)
     assert shown == (
         r"\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028 \udc80"  # the same, escaped
@@ -34,8 +34,8 @@ def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[b
     return subprocess.run(command, cwd=folder, capture_output=True, check=False)
 
 
-def test_one_problem_is_one_line(tmp_path: Path) -> None:
-    """An id that occurs twice stands in the message, and so do a key and a file's name."""
+def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: Path) -> None:
+    """The message quotes a repeated id, a key and the name of the file."""
     row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
     result = prepare(tmp_path, "a\x1b[2J\n.jsonl", f"{row}\n{row}\n" + '{"k\x9b": 1}\n')
     assert result.returncode == 1
@@ -71,10 +71,10 @@ def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
         (b"\xff.txt".decode(errors="surrogateescape"), "cannot be printed"),
     ],
 )
-def test_names_that_no_job_can_be_given(
+def test_names_that_no_job_can_be_given_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
-    """Found through a glob too."""
+    """The problem is found even if a glob matches the name."""
     monkeypatch.chdir(tmp_path)
     Path("texts", name).parent.mkdir()
     Path("texts", name).write_text("words")

@@ -1,4 +1,4 @@
-"""The configuration: every mistake in one exact line, all of them at once, and no drift."""
+"""Every mistake in a configuration is one exact line, and all are reported at once."""
 
 import json
 import os
@@ -507,17 +507,17 @@ FILES = {
 
 
 @pytest.mark.parametrize(("text", "problem"), ADDED.items(), ids=ADDED)
-def test_a_mistake_in_a_section(text: str, problem: str) -> None:
+def test_a_mistake_in_a_section_is_one_exact_line(text: str, problem: str) -> None:
     assert problems_of(LEAST + text) == [f"{FILE}:{problem}"]
 
 
 @pytest.mark.parametrize(("text", "problem"), MODELS.items(), ids=MODELS)
-def test_a_mistake_in_a_model(text: str, problem: str) -> None:
+def test_a_mistake_in_a_model_is_one_exact_line(text: str, problem: str) -> None:
     assert problems_of(f"models:\n{text}\n{WORDS}") == [f"{FILE}:{problem}"]
 
 
 @pytest.mark.parametrize(("text", "problem"), FILES.items(), ids=FILES)
-def test_a_mistake_in_a_corpus(text: str, problem: str) -> None:
+def test_a_mistake_in_a_corpus_is_one_exact_line(text: str, problem: str) -> None:
     assert problems_of(f"{TINY}corpora:\n{text}\n") == [f"{FILE}:{problem}"]
 
 
@@ -557,14 +557,14 @@ tokens:
 
 
 @pytest.mark.parametrize("corpora", ["{}", "[words]", "{words: {files: 5}}"])
-def test_documents_of_a_corpus_that_is_wrong_itself(corpora: str) -> None:
+def test_documents_of_an_invalid_corpus_are_not_checked(corpora: str) -> None:
     text = f"{TINY}figures: {{documents: {{words: [a]}}}}\ncorpora: {corpora}\n"
     problems = problems_of(text)
     assert [problem.split(":")[1] for problem in problems] == ["3"]
 
 
 @pytest.mark.parametrize("raw", [None, {}, {"models": None}, {"corpora": "null"}])
-def test_an_empty_configuration(raw: Any) -> None:
+def test_an_empty_configuration_lacks_models_and_corpora(raw: Any) -> None:
     Path(FILE).write_text("")
     config, problems = check(raw, [FILE])
     assert config is None
@@ -577,7 +577,7 @@ def test_an_empty_configuration(raw: Any) -> None:
 
 
 @pytest.mark.parametrize("raw", [[], ["models"], "models", 3])
-def test_what_is_no_mapping(raw: Any) -> None:
+def test_a_configuration_that_is_not_a_mapping_is_refused(raw: Any) -> None:
     Path(FILE).write_text(json.dumps(raw))
     assert check(raw, [FILE]) == (None, [f"{FILE}: found {json.dumps(raw)}, {MAPPING}"])
 
@@ -620,7 +620,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "problem"), BROKEN.items(), ids=lambda value: value[:20])
-def test_a_file_that_cannot_be_read(content: bytes, problem: str) -> None:
+def test_a_file_that_cannot_be_read_is_one_exact_line(content: bytes, problem: str) -> None:
     Path(FILE).write_bytes(content)
     assert reading_problems(FILE) == [f"{FILE}{problem}"]
 
@@ -635,20 +635,20 @@ def test_a_file_that_cannot_be_read(content: bytes, problem: str) -> None:
         LEAST.replace("\n", "\r\n"),
     ],
 )
-def test_a_file_that_can_be_read(content: str) -> None:
+def test_an_unusual_but_valid_file_is_accepted(content: str) -> None:
     Path(FILE).write_bytes(content.encode())
     assert reading_problems(FILE) == []
     assert check(yaml.safe_load(LEAST), [FILE])[1] == []
 
 
-def test_paths_that_are_no_file() -> None:
+def test_a_path_that_is_not_a_file_is_refused() -> None:
     os.mkfifo("pipe.yaml")
     assert reading_problems("pipe.yaml") == ["pipe.yaml: is a pipe, expected a file"]
     assert reading_problems("texts") == ["texts: is a folder, expected a file"]
     assert reading_problems("word.txt") == ["word.txt: no such file; did you mean 'words.txt'?"]
 
 
-def test_names_that_differ_in_case_only() -> None:
+def test_names_that_differ_only_in_case_are_refused() -> None:
     models = "models:\n  Tiny: {source: path, path: mine}\n  tiny: {source: path, path: mine}\n"
     assert problems_of(f"{models}{WORDS}") == [
         f"{FILE}:3: models.tiny: the name 'tiny' differs from 'Tiny' in case only, expected "
@@ -656,7 +656,7 @@ def test_names_that_differ_in_case_only() -> None:
     ]
 
 
-def test_long_names() -> None:
+def test_names_of_more_than_100_characters_are_refused() -> None:
     for length in (100, 101):
         problem = (
             f"{FILE}:2: models.{'x' * 101}: the name has 101 characters and becomes a folder: "
@@ -673,7 +673,7 @@ def test_long_names() -> None:
     "facts",
     [{"num_hidden_layers": 4}, {"n_layer": 4}, {"text_config": {"num_hidden_layers": 4}}],
 )
-def test_layers_of_figures_and_of_a_local_model(facts: dict[str, Any]) -> None:
+def test_layers_of_figures_must_be_in_a_local_model(facts: dict[str, Any]) -> None:
     Path("mine/config.json").write_text(json.dumps(facts))
     models = "models: {mine: {source: path, path: mine}}\n"
     assert problems_of(f"{models}{WORDS}figures: {{layers: [3, 4]}}") == [
@@ -682,7 +682,7 @@ def test_layers_of_figures_and_of_a_local_model(facts: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null"])
-def test_a_local_model_with_a_broken_config(content: str) -> None:
+def test_a_local_model_with_a_broken_config_is_refused(content: str) -> None:
     Path("mine/config.json").write_text(content)
     assert problems_of(f"models: {{mine: {{source: path, path: mine}}}}\n{WORDS}") == [
         f"{FILE}:1: models.mine.path: 'mine/config.json' holds no JSON object, {FOLDER}"
@@ -694,7 +694,7 @@ def test_a_local_gguf_file_is_a_model() -> None:
     assert problems_of(f"models: {{a: {{source: path, path: mine.gguf}}}}\n{WORDS}") == []
 
 
-def test_layers_beyond_those_declared() -> None:
+def test_layers_of_figures_must_be_among_those_declared() -> None:
     models = "models: {tiny: {source: hub, repository: a/b, revision: c0, layers: 2}}\n"
     assert problems_of(f"{models}{WORDS}figures:\n  layers:\n  - 1\n  - 2\n") == [
         f"{FILE}:6: figures.layers[1]: found layer 2, but model tiny has layers 0 to 1"
@@ -714,7 +714,7 @@ COMMIT = "c0" * 20
 
 
 @pytest.mark.parametrize("revision", [COMMIT, "main"])
-def test_what_is_stated_of_a_fetched_model(revision: str) -> None:
+def test_the_stated_size_must_be_that_of_the_fetched_model(revision: str) -> None:
     fetched_before()
     model = f"source: hub, repository: a/b, revision: {revision}"
     figures = f"{WORDS}figures: {{layers: [5]}}"
@@ -726,8 +726,8 @@ def test_what_is_stated_of_a_fetched_model(revision: str) -> None:
     assert problems_of(f"models: {{tiny: {{{model}, layers: 4, width: 8}}}}\n{WORDS}") == []
 
 
-def test_what_is_stated_of_a_model_that_will_be_fetched_anew() -> None:
-    """The folder is what the name stood for before."""
+def test_the_size_of_a_model_is_not_checked_if_it_will_be_fetched_anew() -> None:
+    """The folder still holds the model that the name stood for before."""
     fetched_before()
     for other in (
         f"repository: a/b, revision: {'c1' * 20}",
@@ -778,7 +778,7 @@ def test_text_from_the_command_line_is_coerced() -> None:
     assert config == typed
 
 
-def test_two_files_each_have_their_lines() -> None:
+def test_a_problem_names_its_line_in_the_right_one_of_two_files() -> None:
     Path("first.yaml").write_text(f"{LEAST}norms: {{drop_first: -1}}\ninference: {{folds: 1}}\n")
     Path("second.yaml").write_text("\ninference: {folds: 0}\n")
     raw = yaml.safe_load(LEAST) | {"norms": {"drop_first": -1}, "inference": {"folds": 0}}
@@ -788,8 +788,8 @@ def test_two_files_each_have_their_lines() -> None:
     ]
 
 
-def test_a_section_of_a_file_has_its_lines_and_whole_keys():
-    """Another workflow keeps the configuration of this one beside its own."""
+def test_a_problem_in_a_section_of_a_file_has_its_line_and_whole_key():
+    """Another workflow keeps this configuration in a section of its own file."""
     lines = [*LEAST.splitlines(), "inference: {covariance: clustr}", "colour: red"]
     text = "models: 1\nours:\n  deep:\n" + "".join(f"    {line}\n" for line in lines)
     Path(FILE).write_text(text)
@@ -814,8 +814,8 @@ def test_a_section_of_a_file_has_its_lines_and_whole_keys():
 @pytest.mark.parametrize(
     "value", ["off", "yes", "0o17", "017", "1e3", "1_0", "1:30", "y", "2026-01-01", "~", "'5'"]
 )
-def test_values_are_those_that_snakemake_runs_with(value: str) -> None:
-    """YAML 1.1, as PyYAML reads it; each mistake has the line of the file."""
+def test_the_values_checked_are_those_that_snakemake_reads(value: str) -> None:
+    """Snakemake reads YAML 1.1 with PyYAML. Each mistake has its line in the file."""
     Path(FILE).write_text(f"{LEAST}figures:\n  layers: {value}\n")
     in_force = load_configfile(FILE)
     reading = read_yaml(Path(FILE))
@@ -826,15 +826,17 @@ def test_values_are_those_that_snakemake_runs_with(value: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "line"), [("y", 8), ("'yes'", 8), ("no", 6), ("12", 8)])
-def test_names_have_their_line_whatever_yaml_makes_of_them(name: str, line: int) -> None:
-    """Only what ruamel.yaml reads by YAML 1.2 as another name has that of its section."""
+def test_a_problem_has_the_line_of_its_name_even_if_yaml_reads_a_number(
+    name: str, line: int
+) -> None:
+    """A name that ruamel.yaml reads differently, by YAML 1.2, has the line of its section."""
     text = f"{LEAST}regressions:\n  a: {{lags: [1]}}\n  {name}: {{lags: [0]}}\n"
     problems = problems_of(text)
     assert {int(problem.split(":")[1]) for problem in problems} == {line}
 
 
-def test_json_has_lines_too() -> None:
-    """Snakemake takes a file for JSON first, which may have tabs."""
+def test_a_problem_in_a_json_file_has_its_line() -> None:
+    """Snakemake first tries to read a file as JSON, which may contain tabs."""
     values = {**yaml.safe_load(LEAST), "norms": {"drop_first": -1}}
     text = json.dumps(values, indent="\t")
     Path(FILE).write_text(text)
@@ -845,7 +847,7 @@ def test_json_has_lines_too() -> None:
     ]
 
 
-def test_anchors_are_followed() -> None:
+def test_a_problem_under_an_anchor_is_named_at_each_use() -> None:
     text = """\
 models:
   one: &one {source: hub, repository: a/b, revision: c0, width: 0}
@@ -879,14 +881,14 @@ def test_a_section_without_a_value_has_its_defaults(section: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "null"])
-def test_null_leaves_the_interventions_out(value: str | None) -> None:
+def test_null_turns_the_interventions_off(value: str | None) -> None:
     assert checked(causal=value).causal is None
     assert checked(causal=value).sites_changed() == []
     assert checked().sites_changed() == ["attention"]
     assert checked(causal={"lags": None}) == checked()
 
 
-def test_what_is_wrong_with_interventions_is_one_line_each() -> None:
+def test_each_mistake_in_the_interventions_is_one_line() -> None:
     wrong = (
         "causal: {targets: most, documents: 0, scales: [1], sources: [1.5], source_sites: [mlp]}"
     )
@@ -900,7 +902,7 @@ def test_what_is_wrong_with_interventions_is_one_line_each() -> None:
     ]
 
 
-def test_vectors_are_regressed_where_they_are_kept() -> None:
+def test_vectors_are_regressed_only_if_they_are_kept() -> None:
     assert checked().vector_regression() is not None
     assert checked(vectors=None).vector_regression() is None
     assert checked(extraction={"keep": "norms"}).vector_regression() is None
@@ -942,20 +944,20 @@ def test_files_of_takes_absolute_globs_and_one_string(folder: Path) -> None:
     assert config.files_of("words") == [f"{folder}/texts/a.txt", f"{folder}/texts/b.txt"]
 
 
-def test_a_path_that_cannot_be_read() -> None:
+def test_a_path_that_cannot_be_read_is_one_line() -> None:
     name = "x" * 300
     assert problems_of(f"{TINY}corpora: {{words: {{files: {name}}}}}") == [
         f"{FILE}:2: corpora.words.files[0]: {name!r} cannot be read: File name too long"
     ]
 
 
-def test_fast_paths_are_off_by_the_bare_word() -> None:
-    """YAML reads it as false."""
+def test_the_bare_word_off_turns_fast_paths_off() -> None:
+    """YAML reads the bare word as false."""
     assert checked(extraction=yaml.safe_load("fast: off")).extraction.fast == "off"
     assert checked().extraction.fast == "auto"
 
 
-def test_covariates_are_the_same_in_any_order() -> None:
+def test_the_order_of_covariates_does_not_matter() -> None:
     names = ["previous_layer", "group", "position", "log_frequency"]
     one, two = (
         checked(regressions={"a": {"lags": [1], "covariates": order}}).regressions["a"]
@@ -985,7 +987,7 @@ def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
     assert not config.needs_stream("a")
 
 
-def test_null_turns_a_control_off_and_what_is_left_out_stays_on() -> None:
+def test_null_turns_a_control_off_and_an_omitted_one_stays_on() -> None:
     controls = checked(controls={"permutation": None}).controls
     assert controls.permutation is None
     assert controls.random_weights.documents == 32
@@ -993,7 +995,7 @@ def test_null_turns_a_control_off_and_what_is_left_out_stays_on() -> None:
     assert checked().controls.permutation.draws == 200
 
 
-def test_a_config_of_only_models_and_corpora_has_the_safeguards() -> None:
+def test_a_configuration_of_models_and_corpora_alone_has_the_safeguards() -> None:
     assert list(checked().regressions) == ["within", "notebook"]
     assert checked().regressions["within"].bias_correction == "half-panel"
 
@@ -1020,7 +1022,7 @@ def test_the_default_file_has_no_problems(monkeypatch: pytest.MonkeyPatch) -> No
     assert check(load("config.yaml"), ["config/config.yaml"])[1] == []
 
 
-def test_sites_are_the_same_in_any_order() -> None:
+def test_the_order_of_sites_does_not_matter() -> None:
     (first, second) = (
         checked(extraction={"sites": sites}).extraction
         for sites in (["block", "mlp", "attention"], ["attention", "mlp", "block"])
@@ -1060,7 +1062,7 @@ def test_the_regressions_in_comments_of_the_default_file_have_no_problems(
     assert list(config.regressions) == ["within", "notebook", "lead"]
 
 
-def test_the_gpt2_file_lacks_only_its_text() -> None:
+def test_the_gpt2_file_lacks_only_the_text_to_measure() -> None:
     # In a folder of its own: a user's text may lie in the project's.
     name = "config/gpt2.yaml"
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
@@ -1083,7 +1085,7 @@ FAMILY = {
 }
 
 
-def test_the_gpt2_file_has_the_family_in_lines_to_uncomment() -> None:
+def test_the_gpt2_file_lists_the_gpt2_family_in_lines_to_uncomment() -> None:
     Path("data").mkdir()
     Path("data/text.txt").write_text("A text.")
     text = (ROOT / "config/gpt2.yaml").read_text(encoding="utf-8")
@@ -1109,7 +1111,9 @@ def test_the_examples_of_the_readme_are_well_formed() -> None:
         Config.model_validate({**yaml.safe_load(LEAST), **example})
 
 
-def test_the_study_asks_for_the_whole_triangle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_study_asks_for_effects_between_all_pairs_of_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(ROOT)
     config, problems = check(load("study.yaml"), ["config/study.yaml"])
     assert problems == []
@@ -1120,7 +1124,7 @@ def test_the_study_asks_for_the_whole_triangle(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml", "study.yaml"])
-def test_the_schema_accepts_the_files(name: str) -> None:
+def test_the_schema_accepts_the_shipped_files_and_rejects_mistakes(name: str) -> None:
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
@@ -1141,7 +1145,7 @@ def test_schema_and_readme_are_up_to_date() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_describe_config_names_stale_files_and_mends_them(folder: Path) -> None:
+def test_describe_config_names_stale_files_and_updates_them(folder: Path) -> None:
     shutil.copytree(ROOT / "config", "config")
     readme = Path("config/README.md")
     text = readme.read_text(encoding="utf-8")

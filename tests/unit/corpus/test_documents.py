@@ -1,4 +1,4 @@
-"""Reading corpora: what is kept exactly, what is normalised, and how mistakes are told."""
+"""Reading corpora: what is kept exactly, what is normalised, and how mistakes are reported."""
 
 import csv
 import gzip
@@ -129,7 +129,7 @@ def test_parquet_comes_back_exactly(rows, tmp_path):
 
 @many_files
 @given(blocks=st.lists(st.text(string.printable + "é", min_size=1).filter(str.strip), min_size=1))
-def test_blocks_lose_no_line_that_is_not_blank(blocks, tmp_path):
+def test_splitting_into_blocks_keeps_every_line_that_is_not_blank(blocks, tmp_path):
     path = write(tmp_path / "x.txt", "\n\n".join(blocks))
     documents = read_all([path], BLOCKS)
     found = [line for document in documents for line in document.text.split("\n")]
@@ -137,7 +137,7 @@ def test_blocks_lose_no_line_that_is_not_blank(blocks, tmp_path):
     assert found == [line for line in lines if line.strip()]
 
 
-def test_table_has_the_types_of_the_contract(tmp_path):
+def test_the_corpus_table_has_the_documented_types(tmp_path):
     table = corpus_table([Document("a", "news", "words"), Document("b", "news", "more")])
     assert table.schema.field("document").type == pa.string()
     assert table.schema.field("text").type == pa.large_string()
@@ -146,7 +146,7 @@ def test_table_has_the_types_of_the_contract(tmp_path):
 
 
 @pytest.mark.parametrize("lengths", [[1] * 251, [300_000, 200_000, 1], [600_000, 1], [5]])
-def test_batches_hold_so_many_documents_or_characters_or_one_document(lengths):
+def test_batches_are_limited_in_documents_and_characters(lengths):
     documents = [Document(f"d{i}", "g", "x" * length) for i, length in enumerate(lengths)]
     batches = list(in_batches(documents))
     assert sum(batches, []) == documents
@@ -157,7 +157,7 @@ def test_batches_hold_so_many_documents_or_characters_or_one_document(lengths):
         assert characters <= 500_000 or len(batch) == 1
 
 
-def test_stored_rows_come_by_row_group_from_any_place(tmp_path):
+def test_stored_rows_can_be_read_from_any_place(tmp_path):
     documents = [Document(f"d{i}", "odd" if i % 2 else "even", "x" * 9) for i in range(600)]
     path = tmp_path / "x.parquet"
     parts = map(corpus_table, in_batches(documents))
@@ -216,7 +216,7 @@ def test_numbers_serve_as_ids_and_groups(tmp_path):
     assert [(d.id, d.group) for d in documents] == [("7", "1984"), ("0", "1985")]
 
 
-def test_rows_without_id_or_group_are_called_after_their_file(tmp_path):
+def test_rows_without_an_id_or_a_group_are_named_after_their_file(tmp_path):
     lines = '{"text": "one"}\n\n \n{"text": "two"}\n'
     path = write(tmp_path / "notes.v2.JSONL.gz", gzip.compress(lines.encode()))
     assert read_all([path], DEFAULTS) == [
@@ -256,7 +256,7 @@ def test_texts_of_rows_are_not_stripped(tmp_path):
     assert [d.text for d in documents] == [text, text]
 
 
-def test_field_names_may_have_dots_and_serve_twice(tmp_path):
+def test_field_names_may_contain_dots_and_be_used_twice(tmp_path):
     pq.write_table(pa.table({"a.b": ["one"], "a": ["two"]}), tmp_path / "x.parquet")
     fields = CorpusSettings(id="a.b", text="a.b", group="a", split="none")
     assert read_all([tmp_path / "x.parquet"], fields) == [Document("one", "two", "one")]
@@ -318,7 +318,7 @@ def test_long_lists_of_problems_are_cut(tmp_path):
     assert found[50] == "… and 1,184 more"
 
 
-def test_bytes_that_are_not_utf8_are_placed(tmp_path):
+def test_the_problem_gives_the_line_and_offset_of_bytes_that_are_not_utf8(tmp_path):
     text = b"\xef\xbb\xbfone\ncaf\xe9\nna\xefve\nsix\n"
     assert problems(write(tmp_path / "x.txt", text)) == [
         "x.txt:2: byte 0xe9 at offset 10 is not text in UTF-8; expected UTF-8 (iconv -f ENCODING "
@@ -327,7 +327,7 @@ def test_bytes_that_are_not_utf8_are_placed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.txt"])
-def test_other_encodings_are_no_text(name, tmp_path):
+def test_text_in_another_encoding_is_refused(name, tmp_path):
     (problem,) = problems(write(tmp_path / name, "words\n".encode("utf-16")))
     assert problem.startswith(f"{name}:1: byte 0xff at offset 0 is not text in UTF-8")
     # Without a mark, it would be text with a NUL beside each character.
@@ -335,7 +335,7 @@ def test_other_encodings_are_no_text(name, tmp_path):
     assert problem.startswith(f"{name}:2: byte 0x00 at offset 1 is not text in UTF-8")
 
 
-def test_parquet_bytes_that_are_not_utf8_are_placed(tmp_path):
+def test_the_problem_gives_the_row_of_parquet_bytes_that_are_not_utf8(tmp_path):
     texts = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
     pq.write_table(pa.table({"text": texts}), tmp_path / "x.parquet")
     (problem,) = problems(tmp_path / "x.parquet", settings=DEFAULTS)
@@ -343,7 +343,7 @@ def test_parquet_bytes_that_are_not_utf8_are_placed(tmp_path):
     assert "byte 0xe9 in position 3" in problem
 
 
-def test_csv_problems_name_the_line_a_row_starts_on(tmp_path):
+def test_csv_problems_name_the_line_on_which_a_row_starts(tmp_path):
     text = 'id,text,genre\na,"one\ntwo",news\nb,three\nc,"four\n\nfive", news\nd, ,news\ne,"six,x\n'
     found = problems(write(tmp_path / "x.csv", text))
     assert found[0] == "x.csv:4: 2 cells; expected 3, as in the header"
@@ -352,7 +352,7 @@ def test_csv_problems_name_the_line_a_row_starts_on(tmp_path):
     assert len(found) == 3
 
 
-def test_columns_must_have_a_type_that_serves(tmp_path):
+def test_columns_must_have_a_supported_type(tmp_path):
     numbers = {"id": [1], "genre": pa.array([2], pa.uint8()), "text": ["words"]}
     pq.write_table(pa.table(numbers), tmp_path / "x.parquet")
     assert read_all([tmp_path / "x.parquet"], FIELDS) == [Document("1", "2", "words")]
@@ -372,7 +372,7 @@ def test_columns_must_have_a_type_that_serves(tmp_path):
     ]
 
 
-def test_columns_must_be_there_once(tmp_path):
+def test_each_column_must_occur_exactly_once(tmp_path):
     first = write(tmp_path / "x.csv", "id,txt,genre,genre\na,words,news,news\n")
     pq.write_table(pa.table({"id": ["a"], "genre": ["news"]}), tmp_path / "y.parquet")
     assert problems(first, tmp_path / "y.parquet") == [
@@ -418,7 +418,7 @@ def test_unreadable_files_are_problems(tmp_path):
     assert found[3] == "folder.txt: is a folder, expected a file"
 
 
-def test_what_is_no_file_is_not_opened(tmp_path):
+def test_paths_that_are_not_regular_files_are_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "zero.txt").symlink_to("/dev/zero")
     (tmp_path / "link.txt").symlink_to("nowhere.txt")
@@ -448,7 +448,7 @@ def test_what_is_no_file_is_not_opened(tmp_path):
         ("x.txt", BLOCKS, "short\n\n\n" + "long\n" * 20),
     ],
 )
-def test_long_documents_are_not_read(name, settings, content, tmp_path, monkeypatch):
+def test_documents_over_the_limit_are_refused(name, settings, content, tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 60)
     (problem,) = problems(write(tmp_path / name, content), settings=settings)
     line = 4 if settings == BLOCKS else 1 if name == "x.txt" else 3 if "short" in content else 2
@@ -467,7 +467,9 @@ def test_long_documents_are_not_read(name, settings, content, tmp_path, monkeypa
         ("x.txt", BLOCKS, ("word " * 8 + "\n \n\n") * 5),
     ],
 )
-def test_many_short_documents_are_read(name, settings, content, tmp_path, monkeypatch):
+def test_many_short_documents_may_exceed_the_limit_together(
+    name, settings, content, tmp_path, monkeypatch
+):
     monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 60)
     assert len(read_all([write(tmp_path / name, content)], settings)) == 5
 
@@ -489,8 +491,8 @@ def test_long_values_are_refused(tmp_path, monkeypatch):
     ]
 
 
-def test_values_stored_once_come_in_small_batches(tmp_path, monkeypatch):
-    """200 times 1 MB, in a file of some kB."""
+def test_repeated_large_values_are_read_in_small_batches(tmp_path, monkeypatch):
+    """The file has a few kB and holds the same value of 1 MB 200 times."""
     monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 1_000_000)
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"text": ["x" * 1_000_000] * 200}), path, compression="zstd")
@@ -515,7 +517,7 @@ def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
     ]
 
 
-def test_same_file_twice_and_same_name_twice(tmp_path):
+def test_a_file_listed_twice_or_with_the_name_of_another_is_a_problem(tmp_path):
     path = write(tmp_path / "x.txt", "words")
     namesake = write(tmp_path / "more" / "x.txt", "words")
     assert problems(path, path, namesake) == [
@@ -525,7 +527,7 @@ def test_same_file_twice_and_same_name_twice(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"text": ' + "1" * 5_000 + "}", "NaN"])
-def test_extreme_json_is_a_problem_not_a_crash(line, tmp_path):
+def test_extreme_json_is_a_problem_and_not_a_crash(line, tmp_path):
     found = problems(write(tmp_path / "x.jsonl", line))
     assert len(found) == 1
     assert found[0].endswith("expected one JSON object a line")
@@ -536,7 +538,7 @@ def test_extreme_json_is_a_problem_not_a_crash(line, tmp_path):
 
 @given(documents=st.lists(st.builds(Document, words, words, words), min_size=1))
 @example(documents=[Document("a", "b", "c")])
-def test_digest_changes_when_any_boundary_moves(documents):
+def test_the_digest_changes_when_any_boundary_moves(documents):
     digest = tally_of(documents).digest
     first = documents[0]
     moved = Document(first.id + first.group[0], first.group[1:], first.text)
@@ -545,7 +547,7 @@ def test_digest_changes_when_any_boundary_moves(documents):
     assert tally_of([Document(*first), *documents[1:]]).digest == digest
 
 
-def test_summary_is_in_words():
+def test_the_summary_is_a_line_of_words():
     documents = [Document("a", "news", "x" * 1_000), Document("b", "news", "yz")]
     assert corpus_summary("prompts", tally_of(documents)) == (
         "prompts: 2 documents in 1 group, 1,002 characters"
@@ -563,7 +565,7 @@ def prepare(
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
+def test_the_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
     outputs = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         write(folder / "data" / "x.jsonl", json_lines(row("a"), row("b", "ünïcode")))
@@ -588,7 +590,7 @@ def test_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
     assert pq.read_table(outputs[0])["text"].to_pylist() == ["words", "ünïcode"]
 
 
-def test_program_writes_nothing_when_something_is_wrong(tmp_path):
+def test_the_program_writes_nothing_when_something_is_wrong(tmp_path):
     write(tmp_path / "x.jsonl", json_lines({"text": "words"}, {"text": ""}))
     done = prepare(tmp_path, "x.jsonl")
     assert done.returncode == 1
@@ -596,7 +598,7 @@ def test_program_writes_nothing_when_something_is_wrong(tmp_path):
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_of_very_many_groups_those_of_most_documents_are_taken(monkeypatch):
+def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monkeypatch):
     monkeypatch.setattr(documents, "MOST_GROUPS", 2)
     group_of = {"a": "one", "b": "two", "c": "three", "d": "three", "e": "two"}
     assert documents.largest_groups(group_of) == ["two", "three"]

@@ -1,4 +1,4 @@
-"""Each token is told its bytes, its word and its part of speech, in any text and any tokenizer."""
+"""Each token gets its bytes, its word and its part of speech, for any text and tokenizer."""
 
 import hashlib
 import json
@@ -92,7 +92,7 @@ def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, wh
 @example(text=TEXTS[1])
 @example(text=TEXTS[2])
 @example(text=TEXTS[3])
-def test_tokens_hold_every_byte_once_and_the_word_of_their_first_solid_one(tokenizers, kind, text):
+def test_tokens_cover_each_byte_once_and_belong_to_the_word_they_start_in(tokenizers, kind, text):
     words = tagging.untagged_words(text)
     rows = described(tokenizers[kind], text)
     data = text.encode()
@@ -128,14 +128,14 @@ def test_tokens_hold_every_byte_once_and_the_word_of_their_first_solid_one(token
         assert rows["pieces"][i] == (rows["word"].count(word) if word >= 0 else 0)
 
 
-def test_both_halves_of_a_letter_have_their_own_bytes_and_one_character(tokenizers):
+def test_two_tokens_of_one_letter_split_its_bytes_and_share_its_character(tokenizers):
     rows = described(tokenizers["marked spaces"], "é")
     assert list(zip(rows["byte_start"], rows["byte_end"], strict=True)) == [(0, 1), (1, 2)]
     assert (rows["word"], rows["piece"], rows["pieces"]) == ([0, 0], [0, 1], [2, 2])
     assert (rows["token_characters"], rows["text"]) == ([1, 0], ["�", "�"])
 
 
-def test_bytes_and_words_go_on_through_the_windows_of_a_document(tokenizers):
+def test_bytes_and_words_are_counted_on_across_the_windows_of_a_document(tokenizers):
     text = TEXTS[0]
     whole = described(tokenizers["byte-level"], text)
     cut = described(tokenizers["byte-level"], text, size=5, bos=1)
@@ -151,7 +151,7 @@ def test_bytes_and_words_go_on_through_the_windows_of_a_document(tokenizers):
     ]
 
 
-def test_a_beginning_alone_is_no_whole_text(tokenizers):
+def test_tokens_that_spell_only_the_beginning_of_a_text_are_refused(tokenizers):
     tokenizer = tokenizers["byte-level"]
     ids = tokenizer(TEXTS[0])["input_ids"][:4]
     data = TEXTS[0].encode()
@@ -184,7 +184,7 @@ def tagged(tagger, text):
     return words
 
 
-def test_contractions_have_the_tags_of_the_words_that_hold_their_first_byte(tagger, tokenizers):
+def test_parts_of_a_contraction_have_the_tag_of_the_word_they_start_in(tagger, tokenizers):
     text = "They don't know."
     rows = described(tokenizers["byte-level"], text, tagged(tagger, text), tagged=True)
     found = list(zip(rows["text"], rows["upos"], rows["words_touched"], strict=True))
@@ -199,7 +199,7 @@ def test_contractions_have_the_tags_of_the_words_that_hold_their_first_byte(tagg
     assert rows["word_initial"] == [True, True, False, True, True]
 
 
-def test_white_space_alone_has_a_tag_of_its_own(tagger, tokenizers):
+def test_a_token_of_white_space_has_a_tag_of_its_own(tagger, tokenizers):
     text = "The dogs bark.\n\nThe cats sleep."
     rows = described(tokenizers["byte-level"], text, tagged(tagger, text), tagged=True)
     kinds = dict(zip(rows["text"], rows["upos"], strict=True))
@@ -273,14 +273,14 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
         ),
     ],
 )
-def test_tags_of_other_words_are_refused(tags, said):
+def test_tags_that_do_not_match_the_words_are_refused(tags, said):
     document = Tokenized("doc", "prose", "The cat  sat.", tags, [], [])
     with pytest.raises(UserError, match=said):
         list(tagging.from_column([document]))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_words_and_tags_come_from_a_file(tmp_path, suffix):
+def test_words_and_tags_are_read_from_a_file(tmp_path, suffix):
     import pandas as pd
 
     rows = [("a", "The", "DET"), ("b", "null", "NOUN"), ("a", "cat,", "NOUN"), ("b", '"', "PUNCT")]
@@ -301,7 +301,7 @@ def test_words_and_tags_come_from_a_file(tmp_path, suffix):
         tagging.FromFile(path, "ac")
 
 
-def test_frequencies_are_those_of_the_language():
+def test_word_frequencies_equal_those_of_wordfreq_for_the_language():
     wordfreq = pytest.importorskip("wordfreq")
     known = zipf.WordFrequencies("en")
     assert known.zipf("the") == wordfreq.zipf_frequency("the", "en") > 7

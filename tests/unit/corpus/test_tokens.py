@@ -49,13 +49,13 @@ def encode(
     return pa.concat_tables(parts), counts
 
 
-def test_gpt2_vocabulary(tokenizer):
+def test_the_tokenizer_has_the_vocabulary_of_gpt2(tokenizer):
     assert len(tokenizer) == 50257
     table, _ = encode(tokenizer, ["a rock"])
     assert table["input_ids"].to_pylist() == [[64, 3881]]
 
 
-def test_context_length(fetched):
+def test_the_context_length_is_read_from_the_config(fetched):
     assert verify_folder(fetched["gpt2"])["context_length"] == 64
     assert verify_folder(fetched["llama"])["context_length"] == 128
 
@@ -71,9 +71,7 @@ def test_context_length(fetched):
         ("bloom", {}, None),
     ],
 )
-def test_context_length_of_the_part_of_a_model_that_reads_text(
-    tmp_path, model_type, settings, length
-):
+def test_the_context_length_is_that_of_the_text_model(tmp_path, model_type, settings, length):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, **settings}))
     config = AutoConfig.from_pretrained(tmp_path)
     assert context_length(config.get_text_config()) == length
@@ -83,7 +81,7 @@ def test_context_length_of_the_part_of_a_model_that_reads_text(
 LIKE_SPECIAL = "one <|endoftext|> two <|endoftext|>"
 
 
-def test_text_that_looks_like_a_control_token(tokenizer):
+def test_text_that_looks_like_a_control_token_is_encoded_as_text(tokenizer):
     end = tokenizer.eos_token_id
     texts = ["plain", LIKE_SPECIAL, "<|endoftext", "<|endoftext|>"]
     table, counts = encode(tokenizer, texts)
@@ -106,7 +104,7 @@ def test_text_that_looks_like_a_control_token(tokenizer):
     encode(tokenizer, ["plain"], special_in_text="refuse")
 
 
-def test_what_looks_like_a_control_token_is_counted_in_its_window(tokenizer):
+def test_text_like_a_control_token_is_counted_in_the_window_that_holds_it(tokenizer):
     table, counts = encode(tokenizer, [LIKE_SPECIAL], max_length=9)
     ends = [ends[-1] for ends in table["char_end"].to_pylist()]
     expected = [
@@ -170,7 +168,7 @@ def test_long_documents_are_truncated(tokenizer):
     assert (counts["split"], counts["truncated"], counts["cut"]) == (0, 1, 1)
 
 
-def test_a_document_of_exactly_the_context_is_neither(tokenizer):
+def test_a_document_as_long_as_the_context_is_neither_split_nor_truncated(tokenizer):
     _, counts = encode(tokenizer, [" one two three"], max_length=3)
     assert (counts["sequences"], counts["split"], counts["truncated"]) == (1, 0, 0)
 
@@ -190,8 +188,10 @@ TEXTS = ["It was the best of times.", " spaces  before", "über\n\n<|endoftext|>
 
 
 @pytest.mark.parametrize("changed", [False, True])
-def test_tokenizer_json_is_read_as_it_stands_only_if_transformers_does(gpt2, tmp_path, changed):
-    """A pre-tokenizer that transformers would not take from the file is one that it makes anew."""
+def test_tokenizer_json_is_used_directly_only_if_transformers_agrees_with_it(
+    gpt2, tmp_path, changed
+):
+    """transformers builds some pre-tokenizers itself instead of reading them from the file."""
     folder = tmp_path / "model"
     shutil.copytree(gpt2, folder)
     if changed:
@@ -210,7 +210,7 @@ def test_tokenizer_json_is_read_as_it_stands_only_if_transformers_does(gpt2, tmp
     assert loaded.bos_token_id == proper.bos_token_id
 
 
-def test_a_tokenizer_that_does_not_load_is_none_in_json(tmp_path):
+def test_a_tokenizer_json_that_does_not_load_is_not_used(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     assert not checks.tokenizer_is_in_json(tmp_path)
 
@@ -225,7 +225,7 @@ def test_auto_bos_follows_the_tokenizer(tokenizer, fetched):
     assert not tokens.adds_bos(tokenizer, False)
 
 
-def test_bos_without_such_a_token(fetched):
+def test_prepending_bos_needs_a_tokenizer_that_has_it(fetched):
     bare = tokens.load_tokenizer(fetched["gpt2"])
     bare.bos_token = None
     assert not tokens.adds_bos(bare, "auto")
@@ -245,12 +245,12 @@ def test_shards_are_contiguous_and_none_is_empty(case):
     assert (np.diff(bounds) >= 1).all()
 
 
-def test_shards_are_of_like_size():
+def test_shards_have_equal_numbers_of_equally_long_documents():
     bounds = tokens.shard_bounds(np.full(100, 50), 4)
     assert np.diff(bounds).tolist() == [25, 25, 25, 25]
 
 
-def test_summary_by_document_group_and_corpus(tokenizer):
+def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer):
     texts = [" one two three four five", "Übergrößen", " six"]
     names = ["d0", "d1", "d2"]
     corpus = pa.table({"document": names, "group": ["a", "b", "a"]})
@@ -269,7 +269,7 @@ def test_summary_by_document_group_and_corpus(tokenizer):
 
 
 def test_shards_of_the_bundled_corpus_hold_about_as_many_tokens(gpt2_tokenizer):
-    """Its genres have from one to five characters a token."""
+    """The genres of the corpus range from one to five characters per token."""
     rows = [json.loads(line) for line in (ROOT / "data" / "prompts.jsonl").read_text().splitlines()]
     texts = pa.array([row["text"] for row in rows])
     tokenizer = tokens.load_tokenizer(gpt2_tokenizer)
@@ -287,7 +287,7 @@ def test_shards_of_the_bundled_corpus_hold_about_as_many_tokens(gpt2_tokenizer):
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
-def test_tokens_are_counted_over_batches(size):
+def test_token_counts_add_up_over_batches(size):
     sequences = [[3, 1, 3], [], [300, 1], [2]]
     table = pa.table({"input_ids": pa.array(sequences, pa.list_(pa.int32()))})
     counts = tokens.token_counts(table.to_batches(size))

@@ -112,7 +112,7 @@ def entering():
     return lag_as_covariates_enter.Data(steps, parts, "lag_1", 0.05)
 
 
-def test_the_title_names_the_extremes_without_the_rest_and_counts_the_layers():
+def test_the_title_names_the_extreme_classes_and_counts_the_layers():
     assert slopes_by_class.title_of(by_class()) == (
         "Lag 1 differs by part of speech in 1 of 3 layers (equal slopes would in none): 0.20 "
         "(VERB) to 0.60 (NOUN) in the median layer"
@@ -127,7 +127,7 @@ def test_the_title_names_the_extremes_without_the_rest_and_counts_the_layers():
     )
 
 
-def test_crosses_mark_the_cells_that_are_no_different():
+def test_crosses_mark_cells_that_do_not_differ_significantly():
     figure = slopes_by_class.draw(by_class(), title="Title")
     cells = next(axes for axes in figure.axes if axes.get_xlabel() == "layer")
     (marks,) = [line for line in cells.lines if line.get_marker() == "x"]
@@ -136,7 +136,7 @@ def test_crosses_mark_the_cells_that_are_no_different():
     assert [text.get_text() for text in cells.get_yticklabels()] == ["NOUN", "VERB", "other"]
 
 
-def test_slopes_along_a_number_stand_above_those_of_thirds():
+def test_slopes_along_a_number_are_drawn_above_those_of_thirds():
     figure = slopes_by_class.draw(by_number(), title="Title")
     panels = [axes for axes in figure.axes if axes.get_ylabel().startswith("coefficient")]
     drawn = [
@@ -150,7 +150,7 @@ def test_slopes_along_a_number_stand_above_those_of_thirds():
     assert drawn == [pytest.approx([0.5, 0.3, 0.1]), pytest.approx([0.4, 0.3, 0.2])]
 
 
-def test_a_line_for_each_step_and_a_row_for_each_part():
+def test_each_step_has_a_line_and_each_part_a_row():
     figure = lag_as_covariates_enter.draw(entering(), title="Title")
     above = next(axes for axes in figure.axes if axes.get_ylabel() == "coefficient")
     drawn = [line.get_ydata() for line in above.lines if len(line.get_ydata()) == 3]
@@ -162,7 +162,7 @@ def test_a_line_for_each_step_and_a_row_for_each_part():
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
-def test_both_are_drawn_in_every_size(size):
+def test_both_figures_are_drawn_in_every_size(size):
     for module, data in (
         (slopes_by_class, by_class()),
         (slopes_by_class, by_number()),

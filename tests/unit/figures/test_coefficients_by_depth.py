@@ -1,4 +1,4 @@
-"""The figure of a comparison: what is drawn for which model, and that it stays readable."""
+"""The figure of a comparison: what it shows for each model, and that it stays readable."""
 
 import re
 
@@ -79,20 +79,20 @@ def lines_of(axes):
     ("count", "lags", "corpora"),
     [(1, 1, 1), (1, 5, 3), (2, 2, 3), (4, 1, 3), (4, 5, 1), (6, 2, 1), (6, 5, 3)],
 )
-def test_no_text_lies_on_another_or_leaves_the_figure(count, lags, corpora):
+def test_texts_neither_overlap_nor_leave_the_figure(count, lags, corpora):
     corpora = ("prompts", "novels", "letters")[:corpora]
     table = some(count, lags=lags, corpora=corpora, controls=["b"], unfitted=[("distilgpt2", 2)])
     assert overlaps(drawn(table)) == []
 
 
-def test_long_names_are_set_below_each_other():
+def test_long_names_do_not_overlap():
     models = {f"a-model-with-quite-a-long-name-{n}": 12 + n for n in range(6)}
     figure = drawn(synthetic(models, controls=list(models)[5:]))
     assert overlaps(figure) == []
     assert len(labels_of(figure)[0]) == 6
 
 
-def test_legends_have_as_few_lines_as_the_width_asks_for():
+def test_legends_have_as_few_lines_as_the_width_allows():
     assert legends.legend_columns(["short"] * 4, 9.7) == 4
     assert legends.legend_columns(["x" * 50] * 4, 9.7) == 2
     assert legends.legend_columns(["x" * 200] * 4, 9.7) == 1
@@ -100,7 +100,7 @@ def test_legends_have_as_few_lines_as_the_width_asks_for():
     assert legends.legend_columns(["x" * 25] * 6, 9.7) == 3
 
 
-def test_a_row_for_each_lag_and_a_column_for_each_corpus():
+def test_each_lag_has_a_row_and_each_corpus_a_column():
     table = some(3, lags=3, corpora=("prompts", "novels"))
     figure = drawn(table)
     grid = np.array(figure.axes).reshape(3, 2)
@@ -136,7 +136,7 @@ def test_bands_are_the_intervals_of_the_table():
         assert any(list(line.get_ydata()) == [0, 0] for line in axes.lines)
 
 
-def test_a_mark_is_full_if_significant_and_open_if_not():
+def test_a_marker_is_filled_if_significant_and_open_if_not():
     table = some(4)
     axes = drawn(table).axes[0]
     of_lag = table[table["term"] == "lag_1"]
@@ -165,7 +165,7 @@ def test_each_model_has_a_colour_and_a_control_is_dashed_and_grey():
     assert "Random weights are a control" in texts_of(figure)
 
 
-def test_many_models_and_controls_are_still_told_apart():
+def test_twenty_models_have_distinct_line_styles():
     models = {f"model-{n}": 6 for n in range(20)}
     controls = [f"model-{n}" for n in (3, 9)]
     kinds = coefficients_by_depth.line_styles(synthetic(models, controls))
@@ -173,7 +173,7 @@ def test_many_models_and_controls_are_still_told_apart():
     assert {kinds[model]["color"] for model in controls} == {coefficients_by_depth.CONTROL}
 
 
-def test_colours_are_those_of_a_palette_for_all_colour_vision_without_its_grey():
+def test_colours_are_those_of_the_colour_blind_palette_without_grey():
     palette = sns.color_palette("colorblind").as_hex()
     assert [colour for colour in palette if colour in coefficients_by_depth.COLOURS] == (
         coefficients_by_depth.COLOURS
@@ -206,7 +206,7 @@ def test_layers_without_attention_are_marked_at_their_depth_in_the_colour_of_the
         assert marks.get_markeredgecolor() == lines_of(axes)[0].get_color()
 
 
-def test_a_model_of_one_layer_has_its_interval_and_one_fitted_nowhere_is_drawn(tmp_path):
+def test_models_of_one_layer_and_models_without_a_fit_are_drawn(tmp_path):
     table = synthetic({"one": 1, "none": 2}, unfitted=[("none", 0), ("none", 1)])
     figure = drawn(table)
     ends = figure.axes[0].collections[1].get_segments()
@@ -215,7 +215,7 @@ def test_a_model_of_one_layer_has_its_interval_and_one_fitted_nowhere_is_drawn(t
     files.save(figure, [tmp_path / "few.png"])
 
 
-def test_levels_and_corrections_are_named():
+def test_the_figure_names_the_level_and_the_correction():
     figure = drawn(some(2), adjust="none", alpha=0.1)
     assert labels_of(figure)[1] == ["p < 0.1", "p ≥ 0.1", "90% confidence band"]
     assert "not corrected" in texts_of(figure)

@@ -1,4 +1,4 @@
-"""The figure of diagnostics: its points, squares and bars are those of the residuals."""
+"""The figure of diagnostics: its points, squares and bars match the residuals."""
 
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def grid_of(figure) -> np.ndarray:
     return np.array(figure.axes).reshape(-1, 4)
 
 
-def test_rows_are_those_asked_for_or_four_spread_over_the_depth():
+def test_rows_are_the_chosen_layers_or_four_spread_over_the_depth():
     chosen = diagnostics.layers_with_rows
     assert chosen(None, range(30)) == [0, 10, 19, 29]
     assert chosen(None, range(2)) == [0, 1]
@@ -89,7 +89,7 @@ def test_rows_are_those_asked_for_or_four_spread_over_the_depth():
 
 
 @pytest.mark.parametrize("layers", [1, 2, 48])
-def test_no_text_lies_on_another_or_leaves_the_figure(layers):
+def test_texts_neither_overlap_nor_leave_the_figure(layers):
     figure = drawn(*synthetic(layers, unfitted=(1,)))
     assert overlaps(figure) == []
     assert figure.get_size_inches()[0] <= 10
@@ -113,7 +113,7 @@ def test_the_strip_shows_every_layer_and_marks_those_with_a_row():
     assert [axes.get_title(loc="left") for axes in grid_of(figure)[1:, 0]] == ["layer 2", "layer 5"]
 
 
-def test_kurtosis_of_one_layer_does_not_squeeze_the_others():
+def test_the_kurtosis_of_one_layer_does_not_compress_the_scale():
     panels, fits = synthetic(4)
     assert grid_of(drawn(panels, fits))[0, 0].get_yscale() == "linear"
     fits.loc[2, "kurtosis"] = 300.0
@@ -121,7 +121,7 @@ def test_kurtosis_of_one_layer_does_not_squeeze_the_others():
     assert (axes.get_yscale(), axes.get_title(loc="left")) == ("log", "kurtosis (log scale)")
 
 
-def test_quantiles_are_those_of_scipy_within_a_bin():
+def test_quantiles_equal_those_of_scipy_within_a_bin():
     random = np.random.default_rng(0)
     residual = random.standard_t(4, size=3000)
     residual[:2] = 14, -12
@@ -137,7 +137,7 @@ def test_quantiles_are_those_of_scipy_within_a_bin():
     assert (places[0], places[-1]) == ((ordered < -10).sum() + 1, (ordered < 10).sum())
 
 
-def test_residuals_are_points_squares_and_means_in_their_places():
+def test_points_squares_and_means_match_the_residuals():
     random = np.random.default_rng(1)
     fitted = random.normal(size=4000)
     residual = 0.4 * fitted**2 - 0.4 + 0.2 * random.normal(size=4000)
@@ -163,7 +163,7 @@ def test_residuals_are_points_squares_and_means_in_their_places():
     np.testing.assert_array_equal(row[1].lines[-1].get_ydata(), means)
 
 
-def test_autocorrelations_stand_between_the_limits_of_their_pairs():
+def test_autocorrelations_are_drawn_with_the_limits_for_their_pairs():
     panels, fits = synthetic(1)
     axes = grid_of(drawn(panels, fits))[1, 2]
     segments = axes.collections[0].get_segments()
@@ -174,7 +174,7 @@ def test_autocorrelations_stand_between_the_limits_of_their_pairs():
     np.testing.assert_array_equal(below.get_ydata(), -above.get_ydata())
 
 
-def test_documents_are_sorted_by_their_influence_and_named():
+def test_documents_are_named_in_order_of_their_influence():
     panels, fits = synthetic(1)
     panels[0].influence.loc[3, ["document", "change_in_se"]] = "price: $5 to $9", -2.5
     axes = grid_of(drawn(panels, fits))[1, 3]
@@ -190,7 +190,7 @@ def test_documents_are_sorted_by_their_influence_and_named():
     assert -low == high > 2.5
 
 
-def test_a_layer_without_a_fit_says_so_and_columns_share_their_axes():
+def test_a_layer_without_a_fit_is_labelled_and_columns_share_axes():
     panels, fits = synthetic(3, unfitted=(1,))
     figure = drawn(panels, fits)
     grid = grid_of(figure)[1:]
@@ -204,7 +204,7 @@ def test_a_layer_without_a_fit_says_so_and_columns_share_their_axes():
     figure.draw_without_rendering()
 
 
-def test_a_single_document_has_no_influence_that_is_known():
+def test_the_influence_of_a_single_document_is_not_drawn():
     panels, fits = synthetic(2)
     for panel in panels:
         panel.influence = panel.influence.iloc[:1].assign(change_in_se=np.nan)

@@ -124,7 +124,7 @@ def test_both_heat_maps_are_triangles_on_one_scale(inputs, size, maps):
                     assert np.ma.is_masked(drawn[row, source])
 
 
-def test_the_sums_stand_beside_the_coefficients(inputs):
+def test_the_sums_are_drawn_beside_the_coefficients(inputs):
     data = elasticities_by_layer.reduce(inputs)
     figure = elasticities_by_layer.draw(data, title="title")
     (below,) = [axes for axes in figure.axes if axes.get_xlabel() == "target layer"]
@@ -176,7 +176,7 @@ def test_each_pair_of_sites_has_figures_of_its_own(inputs):
 
 
 @pytest.mark.parametrize("size", [PAGE, COLUMN, SLIDE])
-def test_effects_by_part_of_speech_stand_beside_those_of_all_tokens(inputs, size):
+def test_effects_by_part_of_speech_are_drawn_beside_those_of_all_tokens(inputs, size):
     data = finite_effects_by_part_of_speech.reduce(inputs)
     assert list(data.tags.index) == ["VERB", "NOUN"]
     assert data.rare == ["X"]
@@ -207,7 +207,7 @@ def test_effects_by_part_of_speech_stand_beside_those_of_all_tokens(inputs, size
     "module",
     [elasticities_by_layer, finite_effects_by_distance, finite_effects_by_part_of_speech],
 )
-def test_nothing_to_draw_is_no_error(inputs, module):
+def test_a_figure_without_data_is_drawn(inputs, module):
     inputs.elasticities = inputs.elasticities.iloc[:0]
     inputs.by_part_of_speech = inputs.by_part_of_speech.iloc[:0]
     inputs.transmitted = inputs.transmitted.iloc[:0]

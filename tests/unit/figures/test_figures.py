@@ -1,4 +1,4 @@
-"""The figures: what is drawn, in which order, and that the files are whole and reproducible."""
+"""The figures: their contents, their order, and files that are complete and reproducible."""
 
 import functools
 import xml.etree.ElementTree
@@ -234,12 +234,12 @@ def _figures_for_this_module() -> Iterator[None]:
 
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
-def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers):
+def test_texts_neither_overlap_nor_leave_the_figure(draw, layers):
     assert laid_out(draw, layers)[1] == []
 
 
 @pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
-def test_one_layer_is_drawn(draw, tmp_path):
+def test_a_model_of_one_layer_is_drawn(draw, tmp_path):
     files.save(draw(1), [tmp_path / "one.png"])
 
 
@@ -258,7 +258,7 @@ def ticks_of(axes: Axes, colour: str) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("size", [PAGE, COLUMN, SLIDE], ids=lambda size: size.name)
-def test_norms_have_a_ridge_per_layer_beside_those_relative_to_the_stream(size):
+def test_each_layer_has_a_ridge_of_norms_and_one_of_relative_norms(size):
     position, norms = synthetic_norms(12, sink=1.0)
     logs = log_norms(norms).T
     parts, relative = (
@@ -292,7 +292,7 @@ def test_norms_have_a_ridge_per_layer_beside_those_relative_to_the_stream(size):
     assert "divided by that of the residual stream" in texts_of(figure)
 
 
-def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
+def test_counts_of_norms_equal_those_of_numpy_without_first_tokens():
     position, norms = synthetic_norms(3, sequences=norms_by_layer.TICKS + 30, length=20, sink=5.0)
     logs = log_norms(norms)
     one, other = (norms_by_layer.layer_norms(n, logs[:, n], position == 0) for n in range(2))
@@ -306,7 +306,7 @@ def test_norms_are_counted_in_the_bins_of_numpy_without_first_tokens():
 
 
 @pytest.mark.parametrize(("sink", "beyond"), [(0.0, False), (9.0, True), (-9.0, True)])
-def test_first_tokens_far_away_do_not_squeeze_the_others(sink, beyond):
+def test_distant_first_tokens_do_not_compress_the_axis(sink, beyond):
     figure = norms_figure(12, sink=sink)
     axes = figure.axes[0]
     low, high = axes.get_xlim()
@@ -319,7 +319,7 @@ def test_first_tokens_far_away_do_not_squeeze_the_others(sink, beyond):
     assert overlaps(figure) == []
 
 
-def test_norms_without_logarithm_leave_a_layer_empty():
+def test_a_layer_with_a_zero_norm_everywhere_has_no_ridge():
     position, norms = synthetic_norms(3)
     norms[:, 1] = 0
     norms[5, 2] = np.nan
@@ -328,7 +328,7 @@ def test_norms_without_logarithm_leave_a_layer_empty():
     assert [ridge.get_data().baseline for ridge in ridges] == [0, 2]
 
 
-def test_no_first_tokens_are_named_where_none_are_told_apart():
+def test_first_tokens_are_not_named_if_none_are_dropped():
     _, norms = synthetic_norms(2)
     none = np.zeros(len(norms), bool)
     parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
@@ -357,7 +357,7 @@ def test_coefficients_have_labels_title_and_the_caveat(layers):
 
 
 @pytest.mark.parametrize(("lag", "shape"), [("lag_1", "o"), ("lag_2", "s")])
-def test_lags_have_shapes_that_are_full_if_significant_and_open_if_not(lag, shape):
+def test_the_marker_of_a_lag_is_filled_if_significant_and_open_if_not(lag, shape):
     coefficients, _ = synthetic_tables(12)
     top = coefficients_figure(12).axes[0]
     of_lag = coefficients[coefficients["term"] == lag]
@@ -369,7 +369,7 @@ def test_lags_have_shapes_that_are_full_if_significant_and_open_if_not(lag, shap
         assert marks_of(top, full, shape) == expected
 
 
-def test_the_lines_and_bands_are_those_of_the_table_with_a_zero_line():
+def test_the_lines_and_bands_match_the_table_and_zero_has_a_line():
     coefficients, _ = synthetic_tables(12)
     top = coefficients_figure(12).axes[0]
     lines = [
@@ -397,7 +397,7 @@ def test_the_legend_names_lags_in_order_and_the_markers():
 
 
 @pytest.mark.parametrize("lags", [1, 5, 12])
-def test_many_lags_do_not_crowd_the_legend(lags):
+def test_many_lags_do_not_overlap_in_the_legend(lags):
     assert overlaps(coefficients_figure(12, lags=lags, unfitted=(3,))) == []
 
 
@@ -506,7 +506,7 @@ def test_each_lag_has_a_panel_with_its_controls():
     assert "logarithmic" in texts_of(figure)
 
 
-def test_a_control_that_was_not_asked_for_is_not_drawn():
+def test_a_control_that_was_not_computed_is_not_drawn():
     coefficients, fits = synthetic_tables(12)
     controls = synthetic_controls(coefficients)
     for prefix, label in (("random", "random weights, untrained"), ("permuted", "order of tokens")):
@@ -577,7 +577,7 @@ def test_every_column_and_row_of_panels_has_numbers(layers):
         assert any(label.get_visible() for label in axes.get_xticklabels())
 
 
-def test_many_rows_are_counted_and_few_are_points():
+def test_many_rows_are_drawn_as_counts_and_few_as_points():
     many = lags_figure(2)
     drawn = [axes for axes in many.axes if axes.get_title(loc="left")]
     images = [axes.collections[0] for axes in drawn]
@@ -591,8 +591,8 @@ def test_many_rows_are_counted_and_few_are_points():
     assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
 
 
-def test_the_line_is_that_of_the_whole_regression_through_what_others_leave():
-    """Against statsmodels, with a dummy for each document."""
+def test_the_line_has_the_slope_of_the_whole_regression():
+    """The oracle is statsmodels with a dummy for each document."""
     random = np.random.default_rng(1)
     documents = np.repeat([0, 1, 2], [400, 600, 300])
     other = random.normal(size=1300)
@@ -633,7 +633,7 @@ def test_the_image_shows_each_square_in_its_place():
     assert y == pytest.approx((-1 - outcome.mean()) / panel.sd, abs=outcome_by_lag.BIN)
 
 
-def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
+def test_outliers_do_not_stretch_the_axes():
     panels = panels_of(3)
     lag = np.random.default_rng(4).normal(size=5000)
     outcome = lag.copy()
@@ -652,7 +652,7 @@ def test_axes_hold_the_central_tokens_of_every_layer_whatever_a_few_do():
         (np.arange(50.0) ** 2, "the regressors are collinear", "the regressors are collinear"),
     ],
 )
-def test_a_layer_without_a_fit_says_why(outcome, status, reason):
+def test_the_panel_of_a_layer_without_a_fit_states_the_reason(outcome, status, reason):
     panel = lag_panel(1, np.arange(50.0), outcome, status=status)
     figure = lags_drawn([*panels_of(1), panel], lag="lag_2")
     axes = figure.axes[1]
@@ -661,7 +661,7 @@ def test_a_layer_without_a_fit_says_why(outcome, status, reason):
     assert "token t − 2" in texts_of(figure)
 
 
-def test_layers_without_a_panel_and_layers_that_are_not_there():
+def test_chosen_layers_are_shown_and_missing_layers_are_refused():
     assert drawing.chosen_layers(None, [1, 0, 2]) == [0, 1, 2]
     assert drawing.chosen_layers([2, 0, 2], [0, 1, 2]) == [0, 2]
     with pytest.raises(UserError) as caught:
@@ -678,7 +678,7 @@ def test_lags_are_ordered_by_distance():
     assert named("lead_1") == "lead 1"
 
 
-def test_an_outcome_against_a_lead_says_so():
+def test_a_lead_is_named_as_a_lead():
     figure = lags_drawn(panels_of(1), lag="lead_2")
     assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)
     assert "coefficient of lead 2" in texts_of(figure)
@@ -688,7 +688,7 @@ def test_an_outcome_against_a_lead_says_so():
 
 
 @pytest.mark.parametrize("layers", LAYERS)
-def test_sites_stand_side_by_side_with_shared_axes(layers):
+def test_sites_are_drawn_side_by_side_with_shared_axes(layers):
     figure, _ = laid_out(sites_figure, layers)
     above, below = figure.axes[:3], figure.axes[3:]
     titles = [axes.get_title(loc="left") for axes in above]
@@ -702,7 +702,7 @@ def test_sites_stand_side_by_side_with_shared_axes(layers):
     assert wording.PREDICTIVE in texts_of(figure)
 
 
-def test_sites_show_their_own_numbers():
+def test_each_site_shows_its_own_numbers():
     figure = sites_figure(12)
     position, norms = synthetic_norms(12)
     medians = np.median(log_norms(norms)[position > 0], axis=0)
@@ -714,7 +714,7 @@ def test_sites_show_their_own_numbers():
         assert np.allclose(line.get_ydata(), table["estimate"] + place)
 
 
-def test_sites_mark_what_is_not_significant_and_what_is_not_fitted():
+def test_sites_mark_layers_that_are_not_significant_or_not_fitted():
     figure = sites_figure(9, unfitted=(4,))
     below = figure.axes[3]
     assert [layer for layer, _ in marks_of(below, full=False)] == [0, 3, 6]
@@ -731,14 +731,14 @@ def test_sites_mark_what_is_not_significant_and_what_is_not_fitted():
         (3, "all tokens except the first 3 of each sequence. Below"),
     ],
 )
-def test_sites_say_which_tokens_their_norms_are_of(drop_first, words):
+def test_the_figure_of_sites_names_the_tokens_it_covers(drop_first, words):
     assert words in texts_of(sites_figure(3, drop_first=drop_first))
 
 
 @pytest.mark.parametrize(
     "kinds", [{"lags": 2, "leads": 3}, {"sites": SITES[:2]}, {"lags": 10}, {"unfitted": (1,)}]
 )
-def test_sites_have_room_for_their_texts(kinds):
+def test_texts_in_the_figure_of_sites_do_not_overlap(kinds):
     assert overlaps(sites_figure(30, **kinds)) == []
 
 
@@ -779,7 +779,7 @@ def test_files_of_48_layers_stay_small(tmp_path):
         assert path.stat().st_size < 1_500_000
 
 
-def test_a_figure_that_fails_leaves_the_file_before_it(tmp_path, monkeypatch):
+def test_a_figure_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):
     target = tmp_path / "figure.png"
     target.write_text("before")
     figure = coefficients_figure(2)
@@ -795,7 +795,7 @@ def test_a_figure_that_fails_leaves_the_file_before_it(tmp_path, monkeypatch):
     assert target.read_text() == "before"
 
 
-def test_style_is_that_of_seaborn_and_leaves_the_users_alone():
+def test_the_style_is_that_of_seaborn_and_leaves_global_settings_alone():
     before = dict(matplotlib.rcParams), np.random.get_state()[1].tolist()
     with files.style():
         ticks = sns.axes_style()
@@ -819,7 +819,7 @@ def test_rows_shown_are_all_or_a_sample_from_everywhere():
         assert rows.tolist() == sampling.sampled_rows(count).tolist()
 
 
-def test_a_coefficient_that_is_shown_to_be_negligible_is_a_cross():
+def test_a_coefficient_shown_to_be_negligible_is_marked_by_a_cross():
     coefficients, fits = synthetic_tables(12)
     finding = np.where(coefficients["layer"] % 4 == 1, "absent", "present")
     data = coefficients_by_layer.Data(
@@ -842,8 +842,8 @@ def diamonds_of(axes: Axes) -> list[tuple[float, float]]:
     ]
 
 
-def test_a_layer_without_attention_is_marked_where_it_lies():
-    """In a plot and in a map of cells, along either axis, and where only some layers are shown."""
+def test_a_layer_without_attention_is_marked_on_its_axis():
+    """This holds in plots and heat maps, along either axis, and if only some layers are shown."""
     figure = Figure(layout="constrained")
     plot, cells, some, other = figure.subplots(1, 4)
     drawing.label_layers(plot, range(30))

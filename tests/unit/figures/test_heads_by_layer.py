@@ -1,4 +1,4 @@
-"""The figure of attention heads: what it claims, and what it leaves out."""
+"""The figure of attention heads: what it states, and what it leaves out."""
 
 import warnings
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def inputs(sinks=True, lags=True, random=True):
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
-def test_heads_stand_beside_their_controls(size):
+def test_heads_are_shown_beside_their_controls(size):
     data = heads_by_layer.reduce(inputs())
     title = heads_by_layer.title_of(data)
     assert title == (
@@ -57,7 +57,7 @@ def test_heads_stand_beside_their_controls(size):
         assert any(np.allclose(line, expected) for line in drawn if len(line) == 6)
 
 
-def test_what_is_not_known_has_no_panel():
+def test_quantities_that_were_not_measured_have_no_panel():
     data = heads_by_layer.reduce(inputs(sinks=False, random=False))
     figure = heads_by_layer.draw(data, title="a")
     titles = {axes.get_title(loc="left") for axes in figure.axes}

@@ -8,7 +8,7 @@ from attnlag.figures import groups_by_layer, norms_by_group, norms_by_position
 
 
 @pytest.mark.parametrize("longest", [0, 1, 7, 8, 9, 100, 5000])
-def test_columns_hold_all_positions_once(longest):
+def test_each_position_is_in_exactly_one_column(longest):
     edges = norms_by_position.position_edges(longest)
     assert edges[0] == 0
     assert edges[-2] <= longest < edges[-1]
@@ -68,13 +68,13 @@ def test_positions_with_few_documents_are_faded(most, few):
     assert len(figure_of().axes) == 2  # one map and its scale
 
 
-def test_the_sink_does_not_wash_out_all_else():
-    """Colours end where the cells that are kept end."""
+def test_the_attention_sink_does_not_stretch_the_colour_scale():
+    """The scale of colours covers only the positions that are kept."""
     reach = [figure_of(1, sink).axes[0].collections[0].norm.vmax for sink in (0.0, 100.0)]
     assert reach[0] == reach[1] < 5
 
 
-def test_groups_are_rows_and_crosses_mark_what_is_not_significant():
+def test_groups_are_rows_and_crosses_mark_cells_that_are_not_significant():
     layers = range(3)
     table = pd.DataFrame(
         {
@@ -117,7 +117,7 @@ def norms_of_groups(names, layers=4):
     )
 
 
-def test_norms_of_groups_are_boxes_beside_a_map_and_of_one_group_no_map_of_rounding():
+def test_norms_by_group_have_boxes_and_a_map_unless_there_is_one_group():
     data = norms_of_groups(["prose", "verse"])
     boxes, shades = norms_by_group.draw(data, title="T").axes[:2]
     assert boxes.get_yticklabels()[1].get_text() == "verse (10)"

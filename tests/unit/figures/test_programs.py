@@ -200,7 +200,7 @@ def test_coefficients_are_drawn_with_joint_bands_and_controls(study, tmp_path):
 
 
 @pytest.mark.parametrize("figure", ["outcome_by_lag", "diagnostics"])
-def test_a_program_names_the_layers_that_there_are(figure, study, tmp_path):
+def test_the_error_for_an_unknown_layer_names_the_layers_of_the_model(figure, study, tmp_path):
     settings = settings_text("plot_regression", figures={"layers": [1, 7]})
     output = tmp_path / f"{figure}.svg"
     arguments = [*arguments_of("plot_regression", study), "--settings", settings]
@@ -211,7 +211,7 @@ def test_a_program_names_the_layers_that_there_are(figure, study, tmp_path):
     assert not output.exists()
 
 
-def test_the_catalogue_is_what_the_modules_say():
+def test_the_catalogue_of_figures_matches_the_modules():
     found = catalogue.figures()
     assert len(found) >= 9
     for figure in found:
@@ -221,7 +221,7 @@ def test_the_catalogue_is_what_the_modules_say():
     assert catalogue.figure_of(Path("figures/diagnostics_column.svg")).name == "diagnostics"
 
 
-def test_the_catalogue_imports_nothing_that_draws():
+def test_the_catalogue_imports_no_drawing_library():
     listing = "import sys, attnlag.figures.catalogue; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", listing], capture_output=True, text=True, check=True, cwd=SCRIPTS

@@ -126,7 +126,7 @@ DRAWN = [
     ids=lambda value: getattr(value, "name", value),
 )
 @pytest.mark.parametrize("draw", DRAWN)
-def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers, size):
+def test_texts_neither_overlap_nor_leave_the_figure(draw, layers, size):
     figure = draw(layers, size=size)
     assert overlaps(figure) == []
     width, height = figure.get_size_inches() * size.magnification
@@ -136,7 +136,7 @@ def test_no_text_lies_on_another_or_leaves_the_figure(draw, layers, size):
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
-def test_files_have_the_size_in_which_they_are_to_be_shown(size, tmp_path):
+def test_files_have_the_physical_dimensions_of_their_size(size, tmp_path):
     paths = [tmp_path / f"figure{suffix_of(size.name)}.{kind}" for kind in ("svg", "png")]
     files.save_in_sizes(lambda size: coefficients_figure(3, size=size), paths)
     root = xml.etree.ElementTree.parse(paths[0]).getroot()
@@ -154,7 +154,7 @@ def test_files_have_the_size_in_which_they_are_to_be_shown(size, tmp_path):
     assert down / pixels == pytest.approx(height / (72 * size.width), rel=0.01)
 
 
-def test_the_name_of_a_file_says_its_size():
+def test_the_name_of_a_file_states_its_size():
     assert size_of(Path("results/a_column/norms_by_layer.svg")) is PAGE
     assert size_of(Path("results/gpt2/norms_by_layer_column.svg")) is COLUMN
     assert size_of(Path("norms_by_layer_slide.png")) is SLIDE
@@ -173,7 +173,7 @@ def test_each_size_is_drawn_once_for_all_its_files(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
-def test_few_layers_have_panels_where_there_is_little_room():
+def test_small_sizes_have_panels_for_fewer_layers():
     shown = {
         size.name: [axes.get_title(loc="left") for axes in lags_figure(30, size=size).axes[:-1]]
         for size in SIZES.values()

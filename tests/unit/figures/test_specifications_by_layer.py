@@ -44,7 +44,7 @@ def drawn(regressions, **kinds):
 
 @pytest.mark.parametrize("layers", [2, 12, 48])
 @pytest.mark.parametrize("count", [2, 4, 5])
-def test_no_text_lies_on_another_or_leaves_the_figure(count, layers):
+def test_texts_neither_overlap_nor_leave_the_figure(count, layers):
     figure = drawn(some(layers, tuple(KINDS)[-count:]))
     assert overlaps(figure) == []
     assert figure.get_size_inches()[0] <= 10
@@ -74,7 +74,7 @@ def test_each_regression_is_a_line_named_at_its_end():
     assert len(axes.collections) == 0
 
 
-def test_few_regressions_have_their_bands_and_one_without_a_fit_says_so():
+def test_few_regressions_have_bands_and_one_without_a_fit_is_labelled():
     regressions = [*some(6, ("notebook",)), synthetic_tables(6, unfitted=range(6))[0]]
     figure = drawn(regressions)
     axes = figure.axes[0]
@@ -85,7 +85,7 @@ def test_few_regressions_have_their_bands_and_one_without_a_fit_says_so():
 
 
 @pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 1.0, 0.97, 0.02], [2.0, -1.0]])
-def test_names_keep_their_order_a_gap_apart(heights):
+def test_names_keep_their_order_and_a_gap(heights):
     found = specifications_by_layer.spread_out(heights, 0.1, 0.0, 1.0)
     assert np.diff(np.sort(found)).min() >= 0.1 - 1e-12
     assert found.min() >= 0

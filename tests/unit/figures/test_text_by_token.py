@@ -18,12 +18,12 @@ def document(tokens, layers=3, **keys):
     )
 
 
-def test_by_default_the_first_document_of_each_group():
+def test_the_first_document_of_each_group_is_shown_by_default():
     assert text_by_token.chosen_documents(None, GROUP_OF, "prompts") == ["news-1", "poem-1"]
     assert text_by_token.chosen_documents(["news-2"], GROUP_OF, "prompts") == ["news-2"]
 
 
-def test_documents_that_are_not_there_are_named_with_the_nearest():
+def test_an_unknown_document_is_named_with_the_nearest():
     with pytest.raises(UserError) as raised:
         text_by_token.chosen_documents(["news-1", "poem1", "x"], GROUP_OF, "prompts")
     first, second = raised.value.problems
@@ -33,14 +33,14 @@ def test_documents_that_are_not_there_are_named_with_the_nearest():
     assert second.startswith("documents to shade: found 'x'")
 
 
-def test_a_layer_that_is_not_there():
+def test_the_middle_layer_is_shown_by_default_and_a_missing_one_refused():
     assert text_by_token.chosen_layer(None, [0, 1, 2]) == 1
     assert text_by_token.chosen_layer(2, [0, 1, 2]) == 2
     with pytest.raises(UserError, match=r"shaded text: found 3, expected .* 0 to 2"):
         text_by_token.chosen_layer(3, [0, 1, 2])
 
 
-def test_the_shades_end_where_the_central_tokens_do():
+def test_the_scale_of_shades_covers_the_central_tokens():
     logs = np.concatenate([np.linspace(0, 1, 10_001), [np.nan, 50.0]])
     low, high = text_by_token.limits_of(logs)
     assert low == pytest.approx(0.005, abs=1e-3)
@@ -49,7 +49,7 @@ def test_the_shades_end_where_the_central_tokens_do():
     assert text_by_token.limits_of(np.full(5, np.nan)) == (-0.5, 0.5)
 
 
-def test_no_part_is_wider_than_a_line_and_none_is_lost():
+def test_wrapped_parts_fit_the_line_and_lose_no_text():
     tokens = ["one", " two", "\n", "three", " " + "x" * 25, "."]
     parts = text_by_token.wrapped(tokens, width=10, lines=99)
     assert all(column + len(text) <= 10 for _, _, column, text in parts)

@@ -1,4 +1,4 @@
-"""Titles say what the numbers say."""
+"""The titles of figures state what their numbers show."""
 
 from types import SimpleNamespace
 
@@ -38,7 +38,7 @@ def of_coefficients(table, **more):
     return coefficients_by_layer.title_of(data)
 
 
-def test_titles_say_so_where_there_is_nothing_to_show():
+def test_titles_say_that_there_is_nothing_to_show():
     nothing = [SimpleNamespace(median=np.nan, layer=0)]
     fits = SimpleNamespace(panels=nothing, lags=[2], left=np.array([np.nan]))
     assert diagnostics.title_of(fits) == "No layer was fitted, so there are no residuals"
@@ -46,7 +46,7 @@ def test_titles_say_so_where_there_is_nothing_to_show():
     assert norms_by_layer.title_of(layers) == "No layer has a finite norm other than zero"
 
 
-def test_sizes_stand_beside_those_of_random_weights():
+def test_the_title_of_coefficients_compares_them_with_random_weights():
     table = pd.concat([tidy([0.01, 0.2, 0.04]), tidy([0.9, 0.001, np.nan], "lag_2")])
     assert of_coefficients(table) == (
         "Pooled over documents, large norms follow large ones: lag 1 is 0.04 and lag 2 is 0.45 in "
@@ -68,7 +68,7 @@ def test_sizes_stand_beside_those_of_random_weights():
     )
 
 
-def test_the_share_that_a_lag_explains():
+def test_the_title_of_a_lag_states_the_share_that_it_explains():
     panels = [
         SimpleNamespace(layer=layer, r_squared=share)
         for layer, share in {3: 0.1, 4: 0.567, 5: np.nan, 6: 0.02}.items()
@@ -82,7 +82,7 @@ def test_the_share_that_a_lag_explains():
     )
 
 
-def test_norms_and_first_tokens():
+def test_the_title_of_norms_states_their_range_and_the_first_token():
     def of_medians(*columns):
         layers, relative = (
             [SimpleNamespace(median=np.log(norm), layer=n) for n, norm in enumerate(medians)]
@@ -109,7 +109,7 @@ def test_norms_and_first_tokens():
     assert of_positions(np.full(3, np.nan)) == "Norms along the text"
 
 
-def test_order_left():
+def test_the_title_of_order_left_sums_the_partial_autocorrelations():
     data = order_left.Data([5, 6, 7], np.zeros((20, 3)), [3, 4, 5], np.array([0.1, 0.2, np.nan]))
     said = (
         "Order is left in the residuals: partial autocorrelations at lags 3 to 5 add up to 0.15 "
@@ -128,7 +128,7 @@ def of_groups(table):
     return groups_by_layer.title_of(data)
 
 
-def test_groups():
+def test_the_title_of_groups_states_their_range():
     table = pd.concat(
         [
             tidy([0.01, 0.2, 0.3], subset="prose"),
@@ -148,7 +148,7 @@ def of_specifications(*tables):
     return specifications_by_layer.title_of(specifications_by_layer.Data(tables, 0.05))
 
 
-def test_specifications_have_a_title_of_their_ends_if_they_show_one_term():
+def test_the_title_of_specifications_of_one_term_names_the_extremes():
     one, two, three = (
         tidy([1, 1, 1], estimates=[0.1, 0.3, middle], regression=name)
         for name, middle in {"a": 0.2, "b": 0.25, "c": 0.15}.items()
@@ -160,7 +160,7 @@ def test_specifications_have_a_title_of_their_ends_if_they_show_one_term():
     assert of_specifications(one, two.assign(term="lead_1")) == "Coefficients of all regressions"
 
 
-def test_sites():
+def test_the_title_of_sites_states_median_and_range_of_each():
     sites = [
         sites_by_layer.SitePanels(site, [0, 1], np.empty((2, 5)), tidy(p_values), pd.DataFrame())
         for site, p_values in {"attention": [0.01, 0.2], "mlp": [0.01, 0.02]}.items()
@@ -175,7 +175,7 @@ def of_comparison(table):
     return coefficients_by_depth.title_of(coefficients_by_depth.Data(table, 0.05, "holm"))
 
 
-def test_a_comparison_says_sizes_of_models_and_of_their_controls():
+def test_the_title_of_a_comparison_states_models_and_controls():
     learned = pd.concat(
         [
             tidy([0.01, 0.2], estimates=[0.1, 0.3]).assign(model="a", corpus="x"),

@@ -1,4 +1,4 @@
-"""Norms by kind of token: shares of variance, slopes and their errors, and what chance gives."""
+"""Norms by kind of token: shares of variance, slopes and errors, and what chance would give."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ def frame():
     return pd.DataFrame({"y": y, "x": x, "z": z, "document": document, "upos": upos})
 
 
-def test_the_share_between_classes_is_the_r_squared_of_their_dummies(frame):
+def test_the_share_between_classes_is_r_squared_with_their_dummies(frame):
     logs = frame["y"].to_numpy().copy()
     logs[::50] = np.nan
     expected = smf.ols("y ~ C(upos)", frame.assign(y=logs).dropna()).fit().rsquared
@@ -27,7 +27,7 @@ def test_the_share_between_classes_is_the_r_squared_of_their_dummies(frame):
     assert found == pytest.approx(expected, rel=1e-10)
 
 
-def test_slopes_and_their_clustered_errors_are_those_of_statsmodels(frame):
+def test_slopes_and_their_clustered_errors_equal_those_of_statsmodels(frame):
     for formula, names in (("y ~ x", ["x"]), ("y ~ x + z", ["x", "z"])):
         groups = {"groups": frame["document"]}
         expected = smf.ols(formula, frame).fit(cov_type="cluster", cov_kwds=groups)
@@ -37,7 +37,7 @@ def test_slopes_and_their_clustered_errors_are_those_of_statsmodels(frame):
         assert found == pytest.approx((expected.params["x"], expected.bse["x"]), rel=1e-10)
 
 
-def test_surprisal_is_exchanged_within_documents_alone(frame):
+def test_surprisal_is_permuted_only_within_documents(frame):
     x, document = frame["x"].to_numpy(), frame["document"].to_numpy()
     order = np.random.default_rng(0).permutation(len(x))
     x, document = x[order], document[order]
@@ -47,7 +47,7 @@ def test_surprisal_is_exchanged_within_documents_alone(frame):
             assert sorted(draw[document == one]) == sorted(x[document == one])
 
 
-def test_the_titles_say_what_chance_would_give():
+def test_the_titles_state_what_chance_would_give():
     data = norms_by_part_of_speech.Data(
         classes=["NOUN", "none"],
         counts=np.array([[50, 30], [40, 0]]),

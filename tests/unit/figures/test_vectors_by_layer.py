@@ -1,4 +1,4 @@
-"""R² of vectors, as it is drawn."""
+"""The figure of R² of vectors."""
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ def test_each_rank_and_each_control_has_its_line():
         assert {"full rank (8)", "rank 1", "rank 4", "random weights"} <= set(texts)
 
 
-def test_the_title_says_what_it_would_be_in_permuted_order():
+def test_the_title_states_the_value_in_permuted_order():
     data = data_of()
     data.fits.loc[data.fits["predictor"] == "vector", "r_squared"] = 0.4
     data.fits.loc[data.fits["predictor"] == "permuted_order", "r_squared"] = 0.09
@@ -51,7 +51,7 @@ def test_the_title_says_what_it_would_be_in_permuted_order():
     )
 
 
-def test_layers_without_a_fit_are_gaps_and_a_control_that_is_not_there_has_no_entry():
+def test_layers_without_a_fit_are_gaps_and_missing_controls_are_not_listed():
     data = data_of(predictors=PREDICTORS[:-1])
     data.fits.loc[data.fits["layer"] == 2, ["r_squared", "conf_low", "conf_high"]] = np.nan
     figure = draw(data, title="R²")

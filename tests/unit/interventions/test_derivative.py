@@ -1,4 +1,4 @@
-"""Reverse mode against forward mode, central differences, and what must hold exactly."""
+"""Reverse mode against forward mode, central differences and identities that hold exactly."""
 
 import copy
 
@@ -105,7 +105,9 @@ def truth(forward_mode, m, layer, lag):
 
 
 @pytest.mark.parametrize("probes", [1, 3])
-def test_reverse_mode_is_forward_mode_with_signs(gpt2_in_double, ids, forward_mode, probes):
+def test_reverse_mode_equals_forward_mode_with_the_same_signs(
+    gpt2_in_double, ids, forward_mode, probes
+):
     signs = sampling.signs(0, "doc", 0, TOKENS)
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(probes=probes)).items():
         for lag in range(4):
@@ -123,8 +125,8 @@ def test_reverse_mode_is_forward_mode_with_signs(gpt2_in_double, ids, forward_mo
             assert sums.positions[lag] == len(targets)
 
 
-def test_the_mean_over_signs_comes_to_the_effect(gpt2_in_double, ids, forward_mode):
-    """Over many signs, what other tokens add averages out."""
+def test_the_mean_over_random_signs_converges_to_the_effect(gpt2_in_double, ids, forward_mode):
+    """The contributions of other tokens average out over many signs."""
     draws = 60
     runs = [
         effects_of(gpt2_in_double, ids, settings(seed=seed, lags=1, targets=(3,)))
@@ -136,14 +138,14 @@ def test_the_mean_over_signs_comes_to_the_effect(gpt2_in_double, ids, forward_mo
         assert abs(np.mean(found) - truth(forward_mode, 3, layer, 1)) < 4 * error
 
 
-def test_as_many_probes_as_tokens_leave_no_noise(gpt2_in_double, ids, forward_mode):
+def test_with_as_many_probes_as_tokens_the_estimate_is_exact(gpt2_in_double, ids, forward_mode):
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(probes=TOKENS)).items():
         for lag in range(4):
             expected = [truth(forward_mode, m, layer, lag) for layer in range(m)]
             np.testing.assert_allclose(sums.effects[:m, lag], expected, atol=1e-13)
 
 
-def test_forward_mode_is_what_central_differences_show(gpt2_in_double, ids, forward_mode):
+def test_forward_mode_equals_central_differences(gpt2_in_double, ids, forward_mode):
     step = 1e-5
     for layer, token in ((0, 3), (1, 5), (2, 1)):
         logs = []
@@ -155,7 +157,7 @@ def test_forward_mode_is_what_central_differences_show(gpt2_in_double, ids, forw
         np.testing.assert_allclose(found, forward_mode[..., layer, token], atol=1e-8)
 
 
-def test_an_adjustment_is_its_own_cause_and_none_of_the_past(forward_mode):
+def test_an_adjustment_has_unit_effect_on_itself_and_none_on_the_past(forward_mode):
     for layer in range(4):
         own = forward_mode[layer, :, layer, :]
         np.testing.assert_allclose(np.diag(own), 1, atol=1e-14)
@@ -168,8 +170,8 @@ def test_an_adjustment_is_its_own_cause_and_none_of_the_past(forward_mode):
     assert np.abs(forward_mode[3, 5, 0, 4]) > 1e-3
 
 
-def test_the_estimates_at_no_distance_and_in_one_layer_are_exact(gpt2_in_double, ids):
-    """A single vector of signs gives 1 and 0 there: nothing else is in these sums."""
+def test_estimates_within_one_layer_are_exact(gpt2_in_double, ids):
+    """A single vector of signs gives exactly 1 and 0, because these sums hold nothing else."""
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings()).items():
         np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-13)
         assert np.all(sums.effects[m, 1:] == 0)
@@ -177,13 +179,13 @@ def test_the_estimates_at_no_distance_and_in_one_layer_are_exact(gpt2_in_double,
 
 
 @pytest.mark.parametrize("site", ["attention", "mlp", "block"])
-def test_every_site_is_scaled_as_a_whole(gpt2_in_double, ids, site):
+def test_each_site_has_unit_effect_on_itself(gpt2_in_double, ids, site):
     chosen = settings(source_sites=(site,), target_sites=(site,))
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, chosen).items():
         np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-12)
 
 
-def test_what_attention_adds_moves_the_mlp_of_its_layer_and_not_the_other_way(gpt2_in_double, ids):
+def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_double, ids):
     both = ("attention", "mlp")
     found = effects_of(gpt2_in_double, ids, settings(source_sites=both, target_sites=both))
     assert np.abs(found["attention", "mlp", 2].effects[2, 0]) > 1e-3
@@ -244,7 +246,7 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
     assert together["d2", 0][0].positions.tolist() == [2, 1, 0, 0]
 
 
-def test_a_graph_that_does_not_fit_is_refused_in_one_line(gpt2_in_double):
+def test_a_graph_that_does_not_fit_in_memory_is_refused_in_one_line(gpt2_in_double):
     sequences = {("d", 0): np.arange(40)}
     with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
         derivative.effects(
@@ -260,7 +262,7 @@ def test_a_graph_that_does_not_fit_is_refused_in_one_line(gpt2_in_double):
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
-def test_the_graph_of_long_sequences_is_foreseen(gpt2_in_double, implementation):
+def test_the_memory_of_the_graph_is_predicted(gpt2_in_double, implementation):
     """Plain attention keeps a weight for each pair of tokens."""
     model = copy.deepcopy(gpt2_in_double)
     model.set_attn_implementation(implementation)
@@ -276,7 +278,7 @@ def test_the_graph_of_long_sequences_is_foreseen(gpt2_in_double, implementation)
     assert foreseen == pytest.approx(actual * 9 / 8, rel=0.01)
 
 
-def test_a_norm_of_zero_is_no_target(gpt2_in_double, ids):
+def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
     blocks = architectures.locate(gpt2_in_double)
 
     def silence(_, __, output):
@@ -293,8 +295,8 @@ def test_a_norm_of_zero_is_no_target(gpt2_in_double, ids):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_architecture_of_the_table(name):
-    """A finite change of one gate is what the derivative says, in every family."""
+def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
+    """In every family the derivative predicts the effect of a small change of one gate."""
     model = small_model(*MODELS[name]).requires_grad_(False)
     blocks = architectures.locate(model)
     sites = ["attention", "mlp", "block"]

@@ -1,4 +1,4 @@
-"""Finite interventions against the model run by hand."""
+"""Finite interventions against the model run with replaced vectors."""
 
 from collections import Counter
 
@@ -50,7 +50,7 @@ def adjustments(model, ids, replaced=None):
     return torch.stack(found), logits
 
 
-def test_each_kind_is_what_the_model_gives_with_another_vector(model, sequences, chosen):
+def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, sequences, chosen):
     blocks = architectures.locate(model.base_model)
     vectors = finite.Vectors(sequences, chosen, [LAYER])
     for key in sequences:
@@ -95,8 +95,8 @@ def test_each_kind_is_what_the_model_gives_with_another_vector(model, sequences,
         np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
 
 
-def test_a_small_scale_is_what_the_derivative_says(model, sequences):
-    """Two percent up and down: Δ log norm / log α, at one token and layer."""
+def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
+    """The elasticity Δ log norm / log α of a change of ±2% at one token and layer."""
     blocks = architectures.locate(model.base_model)
     ids = sequences["d1", 0]
     near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
@@ -118,7 +118,7 @@ def test_a_small_scale_is_what_the_derivative_says(model, sequences):
     assert central == pytest.approx(float(slope[LAYER, 0, TOKEN]), rel=0.01)
 
 
-def test_positions_leave_room_for_the_lags_and_are_the_documents_own(sequences, chosen):
+def test_positions_leave_room_for_lags_and_depend_only_on_the_document(sequences, chosen):
     places = finite.Vectors(sequences, chosen, [LAYER]).places
     for key, (place,) in places.items():
         assert 1 <= place < len(sequences[key]) - 2
@@ -126,7 +126,7 @@ def test_positions_leave_room_for_the_lags_and_are_the_documents_own(sequences, 
     assert alone["d2", 0] == places["d2", 0]
 
 
-def test_each_part_of_speech_is_drawn_in_proportion_and_each_token_as_likely():
+def test_parts_of_speech_are_drawn_in_proportion():
     tags = ["NOUN"] * 12 + ["VERB"] * 6 + ["DET", "NOUN"] * 3
     drawn = np.zeros(len(tags))
     for seed in range(3000):
@@ -143,7 +143,7 @@ def test_each_part_of_speech_is_drawn_in_proportion_and_each_token_as_likely():
     assert sampling.positions(0, "d0", 0, 1, len(tags), 0, 99, tags) == list(range(1, len(tags)))
 
 
-def test_a_single_document_has_none_to_resample_from(model, sequences, chosen):
+def test_a_single_document_has_no_resampling(model, sequences, chosen):
     blocks = architectures.locate(model.base_model)
     alone = {("d0", 0): sequences["d0", 0]}
     vectors = finite.Vectors(alone, chosen, [LAYER])

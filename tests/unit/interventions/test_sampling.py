@@ -1,4 +1,4 @@
-"""Which documents and layers an intervention is made in."""
+"""The documents and layers in which interventions are made."""
 
 from attnlag.interventions import sampling
 

@@ -1,4 +1,4 @@
-"""Every family of the table, as a tiny model with random weights: the proof, and what breaks it."""
+"""Every family of the table, as a tiny model with random weights: the proof and its failures."""
 
 import numpy as np
 import pytest
@@ -156,7 +156,7 @@ def test_every_family_has_a_model():
     assert len(tested) == sum(len(family.model_types) for family in architectures.FAMILIES)
 
 
-def test_the_proof_holds_and_is_not_empty(model):
+def test_the_proof_holds_for_each_family_and_is_not_trivial(model):
     adjustments, added = adjustments_of(model)
     assert adjustments.identity_error < 1e-5
     assert len(adjustments.blocks) == len(added["mlp"]) >= 2
@@ -177,7 +177,7 @@ def hidden_states(model, sequence):
 
 
 def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
-    """Of all layers but the last: what transformers returns of that has the final norm applied."""
+    """The last layer is left out: transformers returns its output with the final norm applied."""
     _, added = adjustments_of(model)
     states = hidden_states(model, ragged()[0])
     update = np.diff(states, axis=0)
@@ -186,8 +186,8 @@ def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
     assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
 
 
-def test_a_token_that_is_zero_throughout_does_not_spoil_the_proof():
-    """As that of a padding token is, before any other: its norm is zero, and 0 / 0 is no gap."""
+def test_a_token_with_a_zero_stream_passes_the_proof():
+    """A padding token before all others has a norm of zero, and 0 / 0 is no difference."""
     model = small_model("llama", LLAMA)
     with torch.no_grad():
         model.embed_tokens.weight[7] = 0
@@ -224,7 +224,7 @@ def test_a_perturbed_site_fails_the_proof(model, part, factor):
 
 
 def test_padding_changes_no_number(model):
-    """Sequences together in a padded batch, against each alone."""
+    """Sequences in one padded batch are compared with each sequence alone."""
     _, together = adjustments_of(model)
     alone = []
     for sequence in ragged():
@@ -238,8 +238,8 @@ def test_padding_changes_no_number(model):
         close(found, expected)
 
 
-def test_passes_side_by_side_change_no_bit(model):
-    """Four threads and one, the model's own state included: each pass is one thread's."""
+def test_parallel_passes_change_no_bit(model):
+    """Four threads are compared with one. Each pass, with the model's state, has one thread."""
     generator = np.random.default_rng(1)
     sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 43)]
 
@@ -272,7 +272,7 @@ WITH_BOTH = [
 
 @pytest.mark.parametrize("name", WITH_BOTH)
 def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
-    """From one checkpoint, as a run loads it, in batches with padding."""
+    """Both load one checkpoint as a run does and read it in padded batches."""
     small_model(*MODELS[name]).save_pretrained(tmp_path)
     found = {}
     for attention in ("sdpa", "eager"):
@@ -311,14 +311,14 @@ def test_a_stream_that_is_itself_normalised_fails_the_proof(model_type, settings
     assert "other modules can be declared" in line
 
 
-def test_a_module_that_is_never_called_is_no_evidence():
+def test_a_module_that_is_never_called_fails_the_proof():
     """Slow-but-exact BLOOM multiplies by its last matrices without calling their modules."""
     settings = {**BLOOM, "pretraining_tp": 2, "slow_but_exact": True}
     with pytest.raises(UserError, match=r"layer 0: neither of them seen, not attention and mlp"):
         adjustments_of(small_model("bloom", settings))
 
 
-def test_a_part_seen_twice_or_a_block_not_run_is_no_evidence():
+def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
     blocks = architectures.locate(small_model("gpt2", GPT))
     good = hooks.Evidence(("attention", "mlp"), 0.0)
     said = {"dtype": torch.float32, "model_type": "gpt2"}
@@ -340,8 +340,8 @@ def test_a_part_seen_twice_or_a_block_not_run_is_no_evidence():
             hooks.check_identity(evidence, blocks, **said)
 
 
-def test_the_scale_of_a_residual_counts():
-    """Granite's adjustment is the scaled vector; without the scale there is no identity."""
+def test_the_proof_needs_the_scale_of_the_residual():
+    """Granite's adjustment is the scaled vector. The identity does not hold without the scale."""
     model = small_model("granite", MODELS["granite"][1])
     paths = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
     with pytest.raises(UserError, match="fails the proof"):
@@ -362,7 +362,7 @@ UNLISTED = {
 }
 
 
-def test_an_architecture_of_no_family_can_be_declared():
+def test_an_architecture_outside_the_table_can_be_declared():
     model = small_model("biogpt", UNLISTED)
     paths = {"blocks": "layers", "attention": "self_attn", "mlp": "fc2", "scale": None}
     adjustments, added = adjustments_of(model, paths)
@@ -370,7 +370,7 @@ def test_an_architecture_of_no_family_can_be_declared():
     assert added["mlp"].shape == (3, 42, 48)
 
 
-def test_an_architecture_of_no_family_is_tried():
+def test_modules_of_an_architecture_outside_the_table_are_found_by_trying():
     model = small_model("biogpt", UNLISTED)
     blocks, words = trying.blocks_of(model)
     assert words == (
@@ -385,8 +385,8 @@ def test_an_architecture_of_no_family_is_tried():
     assert (blocks[0].mlp, words) == (model.layers[0].fc1, "")
 
 
-def test_what_was_tried_in_vain_is_told():
-    """The first GPT normalises the sum."""
+def test_the_message_names_what_was_tried_without_success():
+    """GPT-1 normalises the sum."""
     with pytest.raises(UserError) as caught:
         adjustments_of(small_model("openai-gpt", GPT))
     (line,) = caught.value.problems
@@ -399,8 +399,8 @@ def test_what_was_tried_in_vain_is_told():
         assert words in line
 
 
-def test_a_model_that_sees_images_is_tried_where_it_reads_text():
-    """The tower that sees has as many layers as the one that reads."""
+def test_modules_of_a_model_with_a_vision_tower_are_found_in_its_text_model():
+    """The vision tower has as many layers as the text model."""
     tower = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
     tower |= {"num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
     text = {**HEADS, "model_type": "gemma3_text", "sliding_window": 8}
@@ -421,7 +421,7 @@ JAMBA = {
 }
 
 
-def test_layers_of_a_hybrid_are_each_measured_where_they_add():
+def test_each_layer_of_a_hybrid_is_measured_at_its_own_mixer():
     model = small_model("jamba", JAMBA)
     adjustments, added = adjustments_of(model)
     kinds = [block.kind for block in adjustments.blocks]
@@ -469,7 +469,7 @@ def test_a_block_with_one_mixer_has_one_part():
         ({"mlp": "mlp.down"}, "'layers.0.mlp.down', expected one of gate_proj"),
     ],
 )
-def test_a_declared_path_that_leads_nowhere(changes, words):
+def test_a_declared_path_that_leads_nowhere_is_refused(changes, words):
     paths = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp", "scale": None, **changes}
     with pytest.raises(UserError) as caught:
         architectures.locate(small_model("llama", LLAMA), paths, "mine")
@@ -493,7 +493,7 @@ def test_a_model_whose_tokens_see_later_ones_is_refused(decoder):
         adjustments_of(model, modules)
 
 
-def test_a_stream_that_is_no_vector_a_token_is_refused():
+def test_a_stream_of_several_vectors_per_token_is_refused():
     """Gemma 3n keeps four streams side by side."""
     config = AutoConfig.for_model(
         "gemma3n_text",
@@ -515,7 +515,7 @@ def test_a_stream_that_is_no_vector_a_token_is_refused():
 
 
 def test_outputs_in_a_list_are_read():
-    """The first GPT normalises the sums: it fails the proof, not the reading."""
+    """GPT-1 normalises the sums: it fails the proof, but its outputs can be read."""
     model = small_model("openai-gpt", GPT)
     with pytest.raises(UserError, match=r"'openai-gpt', fails the proof.*\(layer 0: "):
         adjustments_of(model, {"blocks": "h", "attention": "attn", "mlp": "mlp"})
@@ -529,7 +529,7 @@ def test_vectors_of_another_width_are_refused():
         )
 
 
-def test_a_module_that_is_not_there_is_named(fetched, monkeypatch):
+def test_a_missing_module_is_named(fetched, monkeypatch):
     monkeypatch.setattr(
         architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", "attention", "mlp"),)
     )

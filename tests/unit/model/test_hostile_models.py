@@ -1,4 +1,4 @@
-"""Models that were made to do harm: what they hold is data, or it is refused in a line."""
+"""Models made to do harm: their contents are read as data or refused in one line."""
 
 import json
 import os
@@ -125,7 +125,7 @@ def test_code_of_a_model_is_never_run(mine: Path, ran: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
-def test_kernels_from_repositories(mine: Path, key: str) -> None:
+def test_kernels_from_repositories_are_refused(mine: Path, key: str) -> None:
     rewrite(mine / "config.json", **{key: "someone/kernel"})
     assert f"config.json has {key} 'someone/kernel', code of a repository" in refused(mine)
     rewrite(mine / "config.json", **{key: {"": "eager", "text_config": "a/b@main:f"}})
@@ -164,7 +164,7 @@ def claim_tensor(offsets: list[int], shape: list[int]) -> Callable[[Path], None]
         lambda file: file.write_bytes(b""),
     ],
 )
-def test_safetensors_that_claim_what_they_have_not(
+def test_safetensors_with_false_headers_are_refused(
     mine: Path, spoil: Callable[[Path], None]
 ) -> None:
     spoil(mine / "model.safetensors")
@@ -174,7 +174,7 @@ def test_safetensors_that_claim_what_they_have_not(
 @pytest.mark.parametrize(
     "name", ["../x.safetensors", "/etc/x.safetensors", "a/x.safetensors", "x.bin", "..", 3, None]
 )
-def test_an_index_that_leads_elsewhere(mine: Path, name: Any) -> None:
+def test_an_index_that_leads_elsewhere_is_refused(mine: Path, name: Any) -> None:
     (mine.parent / "x.safetensors").write_bytes(b"elsewhere")
     index = {"weight_map": {"wte.weight": name}}
     (mine / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -182,7 +182,7 @@ def test_an_index_that_leads_elsewhere(mine: Path, name: Any) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 200, b"\x80\x04." * 99])
-def test_gguf_with_anything_in_it(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mine.gguf").write_bytes(content)
     assert "transformers cannot convert mine.gguf" in refused(tmp_path / "mine.gguf")
 
@@ -195,19 +195,19 @@ def test_gguf_with_anything_in_it(tmp_path: Path, content: bytes) -> None:
         (b"[]", "config.json is not a JSON object"),
     ],
 )
-def test_config_with_anything_in_it(mine: Path, content: bytes, reason: str) -> None:
+def test_an_invalid_config_is_refused(mine: Path, content: bytes, reason: str) -> None:
     (mine / "config.json").write_bytes(content)
     assert reason in refused(mine)
 
 
-def test_more_layers_than_weights(mine: Path) -> None:
-    """They would be made one by one before the weights are looked at."""
+def test_a_config_with_more_layers_than_the_weights_is_refused(mine: Path) -> None:
+    """transformers would create the layers one by one before it reads the weights."""
     rewrite(mine / "config.json", n_layer=10**9)
     assert "config.json states 1,000,000,000 layers (n_layer), but the weights are" in refused(mine)
 
 
-def test_links_become_copies(mine: Path) -> None:
-    """The cache of the hub is made of links; they are their user's own, and none is kept."""
+def test_links_are_replaced_by_copies(mine: Path) -> None:
+    """The cache of the hub consists of links, which belong to the user. No copy is a link."""
     elsewhere = mine.parent / "elsewhere"
     elsewhere.mkdir()
     for path in list(mine.iterdir()):
@@ -221,8 +221,8 @@ def test_links_become_copies(mine: Path) -> None:
     load(folder)
 
 
-def test_pipes_are_passed_over(mine: Path) -> None:
-    """What is no file is no part of a model."""
+def test_pipes_in_a_folder_are_ignored(mine: Path) -> None:
+    """A path that is not a file is not part of a model."""
     os.mkfifo(mine / "added_tokens.json")
     assert not (fetch(mine) / "added_tokens.json").exists()
     (mine / "model.safetensors").unlink()
@@ -233,7 +233,7 @@ def test_pipes_are_passed_over(mine: Path) -> None:
 # --- through the program -------------------------------------------------------------------
 
 
-def test_a_name_in_a_message_is_harmless(mine: Path, tmp_path: Path) -> None:
+def test_control_characters_in_a_message_are_escaped(mine: Path, tmp_path: Path) -> None:
     rewrite(mine / "config.json", model_type="e\x1b[2J\nvil")
     settings = {"source": "path", "path": str(mine)}
     command = [python(), ROOT / "scripts/fetch_model.py", "--settings", json.dumps(settings)]

@@ -1,4 +1,4 @@
-"""Checkpoints of every form give the numbers of the plain one; what does not fit is refused."""
+"""Checkpoints of every form give the same numbers, and one that does not fit is refused."""
 
 import shutil
 from pathlib import Path
@@ -42,7 +42,9 @@ def saved(source: Path, folder: Path, **options: object) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sharded_checkpoint(fetched: dict[str, Path], name: str, tmp_path: Path) -> None:
+def test_a_sharded_checkpoint_gives_the_same_norms(
+    fetched: dict[str, Path], name: str, tmp_path: Path
+) -> None:
     saved(fetched[name], tmp_path / "sharded", max_shard_size="50KB")
     shards = list((tmp_path / "sharded").glob("*.safetensors"))
     assert len(shards) > 2
@@ -53,8 +55,10 @@ def test_a_sharded_checkpoint(fetched: dict[str, Path], name: str, tmp_path: Pat
         loading.load_model(tmp_path / "sharded", CPU, "auto")
 
 
-def test_tied_embeddings(tmp_path: Path, fetched: dict[str, Path]) -> None:
-    """Stored once, and under the head's name too: the trunk is the same."""
+def test_tied_embeddings_may_be_stored_once_or_twice(
+    tmp_path: Path, fetched: dict[str, Path]
+) -> None:
+    """Weights stored once or also under the head's name give the same trunk."""
     weights = load_file(fetched["gpt2"] / "model.safetensors")
     assert not any("lm_head" in key for key in weights)
     shutil.copytree(fetched["gpt2"], tmp_path / "twice")
@@ -70,10 +74,10 @@ def test_tied_embeddings(tmp_path: Path, fetched: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("shard_size", ["1GB", "50KB"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bfloat16_checkpoint(
+def test_a_bfloat16_checkpoint_gives_the_norms_of_its_rounded_weights(
     fetched: dict[str, Path], name: str, shard_size: str, tmp_path: Path
 ) -> None:
-    """On the CPU it runs in float32 with the numbers of the rounded weights."""
+    """On the CPU the model runs in float32, with the rounded weights."""
     half = saved(fetched[name], tmp_path / "half", dtype=torch.bfloat16, max_shard_size=shard_size)
     rounded = AutoModelForCausalLM.from_pretrained(half, dtype=torch.float32)
     rounded.save_pretrained(tmp_path / "rounded")
@@ -88,7 +92,7 @@ def test_a_bfloat16_checkpoint(
     assert loading.choose_dtype(fetched[name], torch.device("cuda"), "auto") == torch.float32
 
 
-def test_a_checkpoint_in_a_precision_of_its_own(tmp_path: Path) -> None:
+def test_a_checkpoint_of_integers_is_refused(tmp_path: Path) -> None:
     weights = {"a": torch.zeros(90, dtype=torch.int8), "b": torch.zeros(2), "c": torch.zeros(3)}
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="holds its weights as I8, expected a model in float32"):
@@ -114,7 +118,7 @@ def test_norms_are_summed_in_float32(fetched: dict[str, Path], name: str, dtype:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_map_of_devices_changes_no_number(fetched: dict[str, Path], name: str) -> None:
-    """accelerate's own path, every part of the model dispatched to the one device there is."""
+    """accelerate dispatches every part of the model to the one device of the machine."""
     from accelerate import dispatch_model
 
     plain = loading.load_model(fetched[name], CPU, "auto")
@@ -159,7 +163,9 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_a_hollow_trunk_weighs(fetched: dict[str, Path], name: str) -> None:
+def test_a_trunk_without_data_states_the_memory_of_the_loaded_one(
+    fetched: dict[str, Path], name: str
+) -> None:
     model = loading.load_model(fetched[name], CPU, "auto")
     held = [*model.parameters(), *model.buffers()]
     hollow = loading.hollow_trunk(fetched[name], torch.float32)
@@ -170,7 +176,7 @@ def test_what_a_hollow_trunk_weighs(fetched: dict[str, Path], name: str) -> None
     assert full - half == 2 * sum(p.numel() for p in model.parameters())
 
 
-def test_a_model_is_spread_only_if_no_device_holds_it(deep: Path) -> None:
+def test_a_model_is_split_over_devices_only_if_no_single_one_holds_it(deep: Path) -> None:
     assert places_on(deep, 1.0, 9.0) == {"": "cuda:0"}
     assert places_on(deep, 0.9, 1.0) == {"": "cuda:1"}
     with pytest.raises(UserError, match="the free memory is"):
@@ -185,7 +191,7 @@ def test_a_model_is_spread_only_if_no_device_holds_it(deep: Path) -> None:
 
 
 @given(st.lists(st.floats(-0.1, 0.9), min_size=1, max_size=5))
-def test_no_device_gets_more_than_it_holds(deep: Path, shares: list[float]) -> None:
+def test_no_device_gets_more_than_it_can_hold(deep: Path, shares: list[float]) -> None:
     trunk = loading.hollow_trunk(deep, torch.float32)
     weights = trunk.get_memory_footprint()
     try:
@@ -217,7 +223,7 @@ def refused(folder: Path, free: dict[str, int], dtype: torch.dtype = torch.float
     return str(caught.value)
 
 
-def test_the_message_has_the_sizes(tmp_path: Path) -> None:
+def test_the_message_of_a_model_that_does_not_fit_states_the_sizes(tmp_path: Path) -> None:
     config = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 16}
     AutoConfig.for_model("llama", **config).save_pretrained(tmp_path)
     assert refused(tmp_path, {"cpu": 7_900_000_000}) == (
@@ -255,12 +261,12 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(
         loading.load_model(fetched["gpt2"], CPU, "auto", batch_tokens=256)
 
 
-def test_headroom_holds_the_vectors_that_wait() -> None:
+def test_the_headroom_holds_the_buffer_of_vectors() -> None:
     assert loading.HEADROOM >= extraction.BUFFER_BYTES
 
 
-def test_devices_of_a_machine_with_two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decisions alone: torch's answers are those of such a machine."""
+def test_the_devices_of_a_machine_with_two_gpus_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the decisions are tested: torch answers as on such a machine."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: ((index + 1) * 10**9, 8 * 10**9))
@@ -281,13 +287,13 @@ def test_devices_of_a_machine_with_two_gpus(monkeypatch: pytest.MonkeyPatch) -> 
         ("full", {"embed_tokens": "cuda:0", "layers.7": "cuda:1", "norm": "cuda:1"}),
     ],
 )
-def test_the_map_that_a_model_is_loaded_with(
+def test_a_model_is_loaded_with_the_device_map_that_fits(
     deep: Path,
     monkeypatch: pytest.MonkeyPatch,
     device: str,
     places: dict[str, str] | None,
 ) -> None:
-    """Up to the call that reads the weights, on a machine with two GPUs."""
+    """The test covers all steps before the weights are read, on a machine with two GPUs."""
     maps = []
     monkeypatch.setattr(
         loading, "load_trunk", lambda folder, dtype, places, *_: maps.append(places)
@@ -304,7 +310,7 @@ def test_the_map_that_a_model_is_loaded_with(
         assert places.items() <= found.items()
 
 
-def test_a_model_comes_with_its_head_if_that_is_asked_for(fetched: dict[str, Path]) -> None:
+def test_a_model_is_loaded_with_its_head_on_request(fetched: dict[str, Path]) -> None:
     cpu = torch.device("cpu")
     ids = torch.arange(6)[None]
     for name in ("gpt2", "llama"):
@@ -335,7 +341,7 @@ def test_missing_weights_are_refused(fetched, tmp_path):
         loading.load_model(tmp_path, CPU, "auto")
 
 
-def test_auto_is_a_gpu_where_there_is_one_and_a_device_that_is_not_there_is_refused():
+def test_auto_means_a_gpu_if_there_is_one_and_a_missing_device_is_refused():
     assert loading.choose_device("cpu").type == "cpu"
     if torch.cuda.is_available():
         assert loading.choose_device("auto").type == "cuda"

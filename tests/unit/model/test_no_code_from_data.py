@@ -1,4 +1,4 @@
-"""Nothing of a configuration, a file's name or a model becomes code: read from our own sources."""
+"""No part of a configuration, a file name or a model is run as code, by a check of the sources."""
 
 import ast
 import re
@@ -94,5 +94,5 @@ def test_no_program_runs_what_it_reads(path: Path) -> None:
         "yaml.load(text)",
     ],
 )
-def test_what_is_looked_for_is_found(source: str) -> None:
+def test_the_check_finds_each_dangerous_call(source: str) -> None:
     assert list(dangers(source))

@@ -1,4 +1,4 @@
-"""Programs keep off the network the libraries that can use it; the library changes nothing."""
+"""Programs keep their libraries off the network; the attnlag library changes no setting."""
 
 import os
 import subprocess
@@ -46,11 +46,11 @@ def printed(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_programs_are_offline_even_where_a_setting_allows_the_network() -> None:
+def test_programs_are_offline_even_if_a_setting_allows_the_network() -> None:
     assert printed(PROGRAM, HF_HUB_OFFLINE="0") == "True 0"
 
 
-def test_programs_import_what_reads_the_environment_after_it_is_set() -> None:
+def test_programs_set_the_environment_before_they_import_its_readers() -> None:
     names = sorted(path.stem for path in SCRIPTS.glob("*.py"))
     assert "extract_activations" in names
     code = f"""
@@ -74,7 +74,7 @@ print(offline.SETTINGS.keys() & os.environ.keys())
     assert printed(code) == "set()"
 
 
-def test_lifted_for_a_download_alone() -> None:
+def test_the_network_is_allowed_only_during_a_download() -> None:
     assert printed(FORBIDDEN) == "True False True"
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         assert printed(FORBIDDEN, **{name: "1"}) == "True True True"

@@ -1,4 +1,4 @@
-"""Fast paths give the numbers of plain torch, or are not taken."""
+"""Fast paths give the numbers of plain torch or are not used."""
 
 import copy
 
@@ -40,7 +40,7 @@ def norms_of(model, fast, wanted=("attention",), batch_tokens=25):
 
 
 @pytest.mark.parametrize("name", VARIED)
-def test_norms_are_those_of_plain_torch(name):
+def test_norms_equal_those_of_plain_torch(name):
     model = small_model(*MODELS[name])
     quick = copy.deepcopy(model)
     runner, found = norms_of(quick, "auto", list(SITES))
@@ -67,7 +67,7 @@ def of(model):
     ("name", "activation", "post"),
     [("gpt2", "act", ("gelu", "tanh")), ("llama", "act_fn", ("swish", ""))],
 )
-def test_an_activation_is_computed_on_the_way_out_of_its_product(name, activation, post):
+def test_an_activation_is_fused_with_the_product_before_it(name, activation, post):
     model = small_model(*MODELS[name])
     of(model)
     block = architectures.locate(model)[0]
@@ -78,7 +78,7 @@ def test_an_activation_is_computed_on_the_way_out_of_its_product(name, activatio
     assert all(m.forward.keywords["post"] == ("none", "") for m in others)
 
 
-def test_an_activation_that_several_products_share_stays_where_it_is():
+def test_an_activation_that_several_products_share_is_not_fused():
     model = small_model(*MODELS["llama"])
     for block in model.layers:
         block.mlp.act_fn = model.layers[0].mlp.act_fn
@@ -117,7 +117,7 @@ def nan(monkeypatch):
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 @pytest.mark.parametrize("broken", [absent, failing, wrong, nan])
-def test_what_is_absent_or_wrong_is_not_taken(name, broken, monkeypatch):
+def test_a_missing_or_wrong_fast_path_is_not_used(name, broken, monkeypatch):
     model = small_model(*MODELS[name])
     plain = copy.deepcopy(model)
     broken(monkeypatch)
@@ -125,8 +125,8 @@ def test_what_is_absent_or_wrong_is_not_taken(name, broken, monkeypatch):
     assert unchanged(model, plain)
 
 
-def test_what_fails_late_is_undone(monkeypatch):
-    """The operator works where it is measured and not with an activation behind it."""
+def test_a_fast_path_that_fails_late_is_undone(monkeypatch):
+    """The operator works when it is timed, but not when it is fused with an activation."""
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
     activation = type(model.layers[0].mlp.act_fn).__name__
@@ -135,7 +135,7 @@ def test_what_fails_late_is_undone(monkeypatch):
     assert unchanged(model, plain)
 
 
-def test_what_is_slower_is_not_taken(monkeypatch):
+def test_a_slower_path_is_not_used(monkeypatch):
     monkeypatch.setattr(onednn, "GAIN", float("inf"))
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
@@ -154,15 +154,15 @@ MILLISECONDS = {
 
 
 @pytest.mark.parametrize("case", MILLISECONDS, ids=str)
-def test_the_fastest_is_taken_and_packed_weights_only_if_they_gain(case, monkeypatch):
+def test_the_fastest_path_is_used_and_packing_only_if_it_gains_enough(case, monkeypatch):
     monkeypatch.setattr(onednn, "GAIN", 1.1)
     monkeypatch.setattr(onednn, "seconds_of", lambda *_: MILLISECONDS[case])
     model = small_model(*MODELS["gpt2"])
     assert accelerated(model)[0] == case[0]
 
 
-def test_what_was_measured_can_be_stated(monkeypatch):
-    """Then nothing is measured, and the bytes are the same."""
+def test_the_path_that_was_measured_can_be_set_and_gives_equal_bytes(monkeypatch):
+    """With a set path nothing is timed, and the bytes are the same."""
     taken = {}
     for fast in ("fused", "packed"):
         monkeypatch.setattr(onednn, "fastest", lambda *_, fast=fast: fast)
@@ -177,7 +177,7 @@ def test_what_was_measured_can_be_stated(monkeypatch):
 
 
 @pytest.mark.parametrize("broken", [absent, wrong])
-def test_a_stated_way_that_does_not_work_is_an_error(broken, monkeypatch):
+def test_a_configured_path_that_does_not_work_is_an_error(broken, monkeypatch):
     broken(monkeypatch)
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
@@ -186,7 +186,7 @@ def test_a_stated_way_that_does_not_work_is_an_error(broken, monkeypatch):
     assert unchanged(model, plain)
 
 
-def test_a_spelled_out_activation_is_timed_against_torchs_own():
+def test_each_path_of_a_product_with_its_activation_is_timed():
     model = small_model(*MODELS["gpt2"])
     mlp = model.h[0].mlp
     seconds = onednn.seconds_of(mlp.c_fc, mlp.act)
@@ -196,14 +196,14 @@ def test_a_spelled_out_activation_is_timed_against_torchs_own():
     assert alone["off"] == alone["fused"]
 
 
-def test_small_matrices_are_left_alone(monkeypatch):
+def test_small_matrices_are_computed_by_plain_torch(monkeypatch):
     monkeypatch.setattr(onednn, "SMALLEST", 2**16)
     model = small_model(*MODELS["llama"])
     assert of(model) == "plain torch"
 
 
-def test_weights_that_are_used_past_their_module_show(monkeypatch):
-    """Then nothing is packed: the plain weights would not be there."""
+def test_weights_used_outside_their_module_prevent_the_fast_path(monkeypatch):
+    """Nothing is packed in this case, because packing removes the plain weights."""
     model = small_model(*MODELS["llama"])
     plain = copy.deepcopy(model)
     mlp = model.layers[1].mlp
@@ -222,7 +222,7 @@ def test_packed_weights_are_held_once():
     assert torch.isnan(weight).all()
 
 
-def test_bfloat16():
+def test_a_bfloat16_model_has_norms_close_to_those_of_plain_torch():
     model = small_model(*MODELS["gpt2"]).bfloat16()
     quick = copy.deepcopy(model)
     runner, found = norms_of(quick, "auto")
@@ -234,7 +234,7 @@ def test_bfloat16():
     np.testing.assert_allclose(found["attention"], expected["attention"], rtol=0.05)
 
 
-def test_off_is_plain_torch():
+def test_off_leaves_plain_torch_as_it_is():
     model = small_model(*MODELS["gpt2"])
     plain = copy.deepcopy(model)
     runner, _ = norms_of(model, "off")

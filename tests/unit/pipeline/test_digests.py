@@ -1,4 +1,4 @@
-"""The digest of a stage's code covers what the stage really imports, and nothing else."""
+"""The digest of a stage's code covers exactly the modules that the stage imports."""
 
 import functools
 import json
@@ -48,8 +48,8 @@ def imported() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_the_modules_are_those_that_python_imports(program, imported):
-    """The oracle is sys.modules after importing the program, and every import it holds back."""
+def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported):
+    """The oracle is sys.modules after the program and all its deferred imports are imported."""
     computing = {
         name.removeprefix("attnlag.")
         for name in imported[str(program)]
@@ -73,7 +73,7 @@ def copy(tmp_path):
     return tmp_path / "scripts"
 
 
-def test_place_and_time_do_not_count(copy):
+def test_the_place_and_time_of_a_copy_do_not_change_a_digest(copy):
     for program in PROGRAMS:
         assert digest_of(program) == digests.code_digest(copy / program.name)
 
@@ -93,19 +93,19 @@ def changed_by(copy: Path, module: str, edit: Callable[[str], str]) -> set[str]:
     return {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != digest_of(p)}
 
 
-def test_a_module_counts_for_who_imports_it(copy):
+def test_a_module_changes_the_digests_of_the_programs_that_import_it(copy):
     changed = changed_by(copy, "regression/design.py", lambda text: text + "ONE = 1\n")
     assert "build_design" in changed
     assert not changed & {"extract_activations", "compute_norms", "tokenize_corpus", "plot_norms"}
 
 
 @pytest.mark.parametrize("name", ["page.html", "page.css", "page.state.js"])
-def test_a_part_of_a_page_counts_for_who_imports_the_module_of_its_name(copy, name):
+def test_a_template_of_the_explorer_changes_the_digest_of_its_program(copy, name):
     changed = changed_by(copy, f"report/explorer/{name}", lambda text: text + "\n")
     assert changed == {"build_explorer"}
 
 
-def test_what_all_figures_share_counts_for_all_that_draw(copy):
+def test_a_module_that_all_figures_share_changes_all_digests_that_draw(copy):
     changed = changed_by(copy, "figures/files.py", lambda text: text + "ONE = 1\n")
     assert changed == {p.stem for p in PROGRAMS if p.stem.startswith("plot_")}
 
@@ -119,11 +119,11 @@ def test_what_all_figures_share_counts_for_all_that_draw(copy):
         ("coefficients_by_depth", {"plot_comparison"}),
     ],
 )
-def test_a_figure_counts_for_the_programs_that_draw_it(copy, figure, programs):
+def test_a_figure_changes_the_digests_of_the_programs_that_draw_it(copy, figure, programs):
     assert changed_by(copy, f"figures/{figure}.py", lambda text: text + "ONE = 1\n") == programs
 
 
-def test_a_new_figure_counts_for_its_program(copy):
+def test_a_new_figure_changes_the_digest_of_its_program(copy):
     (copy / "attnlag/figures/toy.py").write_text(
         'DRAWN_BY = ("plot_sites",)\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
     )
@@ -147,7 +147,7 @@ def test_a_new_figure_counts_for_its_program(copy):
         ("regression/design.py", "\nimport", "\n# a comment\nimport"),
     ],
 )
-def test_words_and_plumbing_do_not_count(copy, module, old, new):
+def test_messages_and_plumbing_change_no_digest(copy, module, old, new):
     assert not changed_by(copy, module, lambda text: text.replace(old, new, 1))
 
 
@@ -158,5 +158,5 @@ def test_words_and_plumbing_do_not_count(copy, module, old, new):
         ("model/architectures.py", '"self_attn"', '"attention"'),
     ],
 )
-def test_what_computes_counts(copy, module, old, new):
+def test_a_change_in_a_computation_changes_the_digest(copy, module, old, new):
     assert "extract_activations" in changed_by(copy, module, lambda text: text.replace(old, new, 1))

@@ -1,4 +1,4 @@
-"""The pages about results: what the check of files and columns sees, and the gallery's figures."""
+"""The pages about results: the check of files and columns, and the figures of the gallery."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from copy_gallery import LIMIT, figures, gallery_config, shrunk
 GALLERY = ROOT / "docs" / "gallery"
 
 
-def test_files_and_columns_without_a_meaning_are_named(tmp_path: Path) -> None:
+def test_files_and_columns_without_a_description_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "results/model/corpus/attention/notebook"
     (folder / "design").mkdir(parents=True)
     pd.DataFrame({"layer": [0], "estimat": [0.1]}).to_csv(folder / "coefficients.csv")
@@ -44,14 +44,14 @@ def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
     assert max(path.stat().st_size for path in GALLERY.iterdir()) <= LIMIT
 
 
-def test_the_readme_leads_to_what_is_there() -> None:
+def test_every_link_of_the_readme_leads_to_a_file() -> None:
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
     assert len(links) > 20
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_a_figure_is_made_smaller(tmp_path: Path) -> None:
-    """The same figure gives the same bytes; what is transparent becomes white."""
+def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path: Path) -> None:
+    """The same figure gives the same bytes, and transparent pixels become white."""
     figure = tmp_path / "figure.png"
     Image.new("RGBA", (2800, 1400), (0, 0, 0, 0)).save(figure)
     (tmp_path / "small.png").write_bytes(shrunk(figure))

@@ -22,7 +22,7 @@ def test_the_list_is_up_to_date() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_stale_list_is_named_and_mended(tmp_path: Path) -> None:
+def test_a_stale_list_is_named_and_updated(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     path = Path(shutil.copy(ROOT / "docs" / "licences.md", tmp_path / "docs"))
     text = path.read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def test_a_stale_list_is_named_and_mended(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == text
 
 
-def test_what_packages_need_is_listed_too() -> None:
+def test_the_list_includes_indirect_dependencies() -> None:
     found = required("attnlag")
     # matplotlib needs it, attnlag does not.
     assert {"numpy", "snakemake", "kiwisolver"} <= set(found)

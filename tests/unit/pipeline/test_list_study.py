@@ -14,7 +14,7 @@ def listed(monkeypatch, capsys, *arguments):
     return capsys.readouterr().out
 
 
-def test_the_names_and_the_paths_of_figures_are_listed(monkeypatch, capsys):
+def test_make_list_lists_the_names_and_paths_of_figures(monkeypatch, capsys):
     out = listed(monkeypatch, capsys)
     assert "models\n  smollm2-135m\ncorpora\n  prompts\n" in out
     figure = "results/smollm2-135m/prompts/attention/within/figures/coefficients_by_layer.png"

@@ -1,4 +1,4 @@
-"""The record of what made every result, and what a check finds."""
+"""The record of what made every result, and its check."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_file_is_on_record_with_what_it_carries(folder):
+def test_the_record_lists_every_file_with_its_provenance(folder):
     record = records.read()
     digest = hashlib.sha256(b"text").hexdigest()
     assert record["files"]["results/a.txt"] == {"sha256": digest, "bytes": 4}
@@ -42,7 +42,7 @@ def test_equal_results_give_an_equal_record(folder):
     assert str(folder).encode() not in before
 
 
-def test_a_check_says_what_differs(folder):
+def test_a_check_names_each_file_that_differs(folder):
     (folder / "results/a.txt").write_text("other")
     (folder / "results/b.parquet").unlink()
     (folder / "results/c.txt").touch()
@@ -54,8 +54,8 @@ def test_a_check_says_what_differs(folder):
     assert found == {"results/b.parquet": "missing", "results/c.txt": "not in the record"}
 
 
-def test_a_change_by_hand_stays_off_the_record(folder):
-    """A run that begins later has not made it; a file that it makes anew is recorded anew."""
+def test_a_change_by_hand_is_not_recorded(folder):
+    """A run that begins after the change does not record it. A file made anew is recorded anew."""
     (folder / "results/a.txt").write_text("by hand")
     records.write(begun=time.time() + 1)
     assert list(records.check(records.read())) == ["results/a.txt"]
@@ -63,7 +63,7 @@ def test_a_change_by_hand_stays_off_the_record(folder):
     assert records.check(records.read()) == {}
 
 
-def test_what_is_gone_leaves_the_record(folder):
+def test_a_deleted_file_leaves_the_record(folder):
     (folder / "results/a.txt").unlink()
     records.write()
     assert list(json.loads((folder / records.RECORD).read_text())["files"]) == ["results/b.parquet"]

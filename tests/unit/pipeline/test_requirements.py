@@ -37,7 +37,7 @@ def test_exact_versions_are_within_the_ranges():
             assert requirement.specifier.contains(pin.version)
 
 
-def test_conda_gets_what_attnlag_needs():
+def test_the_conda_environment_has_every_requirement():
     environment = yaml.safe_load((ROOT / "workflow/envs/attnlag.yaml").read_text())
     (listed,) = [item["pip"] for item in environment["dependencies"] if isinstance(item, dict)]
     default_run = PROJECT["optional-dependencies"]["tagger"]

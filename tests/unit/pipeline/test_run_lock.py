@@ -1,4 +1,4 @@
-"""Locks that a killed run has left are cleared, and those of a run that lives are not."""
+"""The locks of a killed run are cleared, and those of a live run are kept."""
 
 import fcntl
 import os
@@ -24,14 +24,14 @@ def left(tmp_path, monkeypatch):
     return lock
 
 
-def test_a_run_that_is_alone_clears_them(left):
+def test_a_run_that_is_alone_clears_stale_locks(left):
     record, alone = run_lock.clear_stale_locks()
     assert alone
     assert not left.exists()
     record.close()
 
 
-def test_a_run_beside_another_does_not(left):
+def test_a_run_beside_another_leaves_the_locks(left):
     with RUN_RECORD.open() as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         record, alone = run_lock.clear_stale_locks()
@@ -40,7 +40,7 @@ def test_a_run_beside_another_does_not(left):
         record.close()
 
 
-def test_those_of_another_machine_stay(left):
+def test_locks_of_another_machine_stay(left):
     RUN_RECORD.write_text("elsewhere mark")
     record, alone = run_lock.clear_stale_locks()
     assert not alone
@@ -56,7 +56,7 @@ def test_the_lock_is_held_until_the_record_is_closed(left):
     assert run_lock.clear_stale_locks()[1]
 
 
-def test_a_run_removes_what_jobs_of_a_killed_one_have_begun(left, tmp_path):
+def test_a_run_removes_files_that_jobs_of_a_killed_run_had_begun(left, tmp_path):
     begun = tmp_path / "results/a/.norms.parquet.12345678.tmp"
     begun.mkdir(parents=True)
     record, alone = run_lock.clear_stale_locks()
@@ -67,7 +67,7 @@ def test_a_run_removes_what_jobs_of_a_killed_one_have_begun(left, tmp_path):
     record.close()
 
 
-def test_a_run_beside_another_has_no_mark(left, tmp_path):
+def test_a_run_beside_another_leaves_its_unfinished_files(left, tmp_path):
     begun = tmp_path / "results/a/.norms.parquet.12345678.tmp"
     begun.mkdir(parents=True)
     with RUN_RECORD.open() as other:

@@ -1,4 +1,4 @@
-"""The settings of a stage: the same text for the same settings, and all that its program reads."""
+"""The settings of a stage: equal settings give equal text, which holds all its program reads."""
 
 import inspect
 import json
@@ -18,13 +18,13 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("stage", FUNCTIONS)
-def test_a_program_reads_what_the_workflow_states(stage: str) -> None:
+def test_a_program_reads_the_settings_that_the_workflow_states(stage: str) -> None:
     text = settings_text(stage)
     kind = get_type_hints(getattr(stages, stage))["return"]
     assert stages.canonical(TypeAdapter(kind).validate_json(text)) == text
 
 
-def test_settings_are_equal_however_they_are_written() -> None:
+def test_equivalent_settings_have_equal_text() -> None:
     one = settings_text("build_design", regression={"lags": [2, 1]})
     assert one == settings_text("build_design", regression={"lags": [1, 2.0]})
     assert one != settings_text("build_design", regression={"lags": [1, 3]})
@@ -32,19 +32,19 @@ def test_settings_are_equal_however_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("value", [1, True, "true"])
-def test_there_is_one_truth(value: Any) -> None:
+def test_every_spelling_of_true_gives_the_same_setting(value: Any) -> None:
     text = settings_text("tokenize_corpus", tokens={"prepend_bos": value})
     assert json.loads(text)["prepend_bos"] is True
 
 
-def test_what_is_not_stored_is_no_setting() -> None:
-    """Precision of storage says nothing where norms are kept."""
+def test_the_precision_of_storage_is_omitted_if_vectors_are_not_stored() -> None:
+    """The precision of storage has no effect if only norms are kept."""
     text = settings_text("extract_activations", extraction={"keep": "norms"})
     stated = {"keep": "norms", "storage_dtype": "float16"}
     assert settings_text("extract_activations", extraction=stated) == text
 
 
 @pytest.mark.parametrize("by", ["entropy_before", "zipf"])
-def test_surprisal_is_measured_where_slopes_change_with_what_it_gives(by: str) -> None:
+def test_surprisal_is_measured_if_slopes_depend_on_it(by: str) -> None:
     text = settings_text("extract_activations", regression={"by": {by: "lag"}})
     assert json.loads(text)["surprisal"] is (by == "entropy_before")

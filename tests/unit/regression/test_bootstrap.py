@@ -1,4 +1,4 @@
-"""Bootstraps from cross-products against fits of the redrawn rows themselves."""
+"""Bootstraps from cross-products against fits to the redrawn rows."""
 
 from itertools import product
 
@@ -26,7 +26,7 @@ def clustered(y, x, codes):
     block=st.integers(1, 100),
 )
 @settings(max_examples=60)
-def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, draws, seed, block):
+def test_weights_count_the_documents_of_each_draw_in_any_block(documents, draws, seed, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "NUMBERS_AT_ONCE", block)
         blocks = list(bootstrap.weights_of_draws(documents, draws, seed))
@@ -39,7 +39,7 @@ def test_weights_count_the_documents_of_each_draw_whatever_the_block(documents, 
 
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])
-def test_a_draw_is_the_fit_that_counts_each_document_as_often_as_it_is_drawn(mean):
+def test_a_draw_counts_each_document_as_often_as_it_is_drawn(mean):
     stack = stack_of(design_table(LENGTHS, 2, mean=mean, missing=0.1))
     solutions = least_squares.solve_all(stack)
     weights = next(bootstrap.weights_of_draws(7, 5, 3))
@@ -54,7 +54,7 @@ def test_a_draw_is_the_fit_that_counts_each_document_as_often_as_it_is_drawn(mea
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])
 @pytest.mark.parametrize("effects", [False, True])
-def test_errors_of_draws_are_those_of_fits_to_the_redrawn_rows(mean, effects):
+def test_errors_of_draws_equal_those_of_fits_to_the_redrawn_rows(mean, effects):
     table = design_table(LENGTHS, 2, mean=mean, missing=0.1)
     stack = stack_of(table, fixed_effects=effects)
     weights = next(bootstrap.weights_of_draws(7, 6, 3)).astype(int)
@@ -79,7 +79,7 @@ def test_errors_of_draws_are_those_of_fits_to_the_redrawn_rows(mean, effects):
             np.testing.assert_allclose(found.errors[draw, layer], oracle.bse[terms], rtol=1e-6)
 
 
-def test_a_draw_of_every_document_once_has_the_errors_of_the_half_panel_that_are_reported():
+def test_a_draw_of_every_document_once_has_the_reported_errors():
     """A draw of every document once has the errors that are reported."""
     stack = stack_of(design_table(LENGTHS, 2), halves=True, fixed_effects=True)
     solutions = least_squares.solve_all(stack)
@@ -118,7 +118,7 @@ def test_a_draw_that_cannot_be_fitted_has_no_estimates():
     assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
 
 
-def test_joint_p_values_are_those_of_romano_and_wolf():
+def test_joint_p_values_follow_romano_and_wolf():
     stack = stack_of(design_table(np.random.default_rng(2).integers(5, 40, 30).tolist(), 5))
     solutions = least_squares.solve_all(stack)
     fits = inference.fit(stack, "cluster", 5, solutions)
@@ -222,7 +222,7 @@ def wild_oracle(y, x, codes, place, value, multipliers):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3])
-def test_the_wild_bootstrap_is_that_of_redrawn_outcomes(value, monkeypatch):
+def test_the_wild_bootstrap_equals_fits_to_redrawn_outcomes(value, monkeypatch):
     table = design_table(LENGTHS, 1, mean=20.0)
     stack = stack_of(table)
     (solution,) = least_squares.solve_all(stack)

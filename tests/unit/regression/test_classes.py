@@ -134,7 +134,7 @@ def estimates(found, term="lag_1", layer=1):
 
 
 @pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
-def test_slopes_are_those_of_each_class_by_itself(tokens, offset):
+def test_slopes_equal_those_of_each_class_fitted_alone(tokens, offset):
     found, frame = by_class(tokens, offset)
     data = columns(frame)
     rows = estimates(found)
@@ -146,7 +146,7 @@ def test_slopes_are_those_of_each_class_by_itself(tokens, offset):
         assert rows.loc[name, "n_documents"] == own["document"].nunique()
 
 
-def test_errors_and_tests_are_those_of_the_interaction(tokens):
+def test_errors_and_tests_equal_those_of_the_interaction(tokens):
     found, frame = by_class(tokens, rows=500)
     assert found.other == [RARE]
     data = columns(frame)
@@ -166,7 +166,7 @@ def test_errors_and_tests_are_those_of_the_interaction(tokens):
     assert test["p_value"] == pytest.approx(float(wald.pvalue), rel=1e-6)
 
 
-def test_the_difference_is_from_the_slope_that_all_share(tokens):
+def test_the_difference_is_taken_from_the_common_slope(tokens):
     found, frame = by_class(tokens)
     data = columns(frame)
     shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()
@@ -201,8 +201,8 @@ def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
         assert rows.loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_only_the_dummies_of_the_same_token_are_left_out_beside_the_levels_of_classes(tokens):
-    """Classes are those of the token before; the part of speech of the outcome stays."""
+def test_only_dummies_of_the_same_token_are_dropped_beside_class_levels(tokens):
+    """The classes are those of the token before. The outcome's part of speech stays."""
     terms = {"covariates": ("upos", "upos_previous"), "position_knots": None}
     found, frame = by_class(tokens, -1, design_terms=terms)
     assert (found.coefficients["status"] == "ok").all()
@@ -215,8 +215,8 @@ def test_only_the_dummies_of_the_same_token_are_left_out_beside_the_levels_of_cl
         assert estimates(found).loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_where_a_class_has_no_slope_the_one_that_all_share_is_still_told(tokens):
-    """All tokens before nouns have the same norm in one layer."""
+def test_the_common_slope_is_estimated_if_one_class_has_none(tokens):
+    """In one layer all tokens before nouns have the same norm."""
     table, path = tokens
     norms = table["layer_00"].to_numpy().copy()
     norms[:-1][np.array(table["upos"].to_pylist()[1:]) == "NOUN"] = 1.0
@@ -230,7 +230,7 @@ def test_where_a_class_has_no_slope_the_one_that_all_share_is_still_told(tokens)
     assert rows.loc[told & (rows["subset"] != "all"), "difference_std_error"].notna().all()
 
 
-def test_half_panel_combines_three_regressions(tokens):
+def test_the_half_panel_estimate_combines_three_regressions(tokens):
     options = {"fixed_effects": "document", "bias_correction": "half-panel"}
     found, frame = by_class(tokens, **options)
     data = columns(frame)
@@ -264,7 +264,7 @@ def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
 
 
 @pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
-def test_slopes_along_a_number_are_those_of_the_centred_interaction(tokens, offset):
+def test_slopes_along_a_number_equal_those_of_the_centred_interaction(tokens, offset):
     found, frame = by_number(tokens, offset)
     data = columns(frame).assign(z=frame["z"]).dropna()
     assert 0 < len(data) < len(frame)
@@ -298,7 +298,7 @@ def test_slopes_along_a_number_are_those_of_the_centred_interaction(tokens, offs
     assert test["f_statistic"] == pytest.approx(wald.statistic, rel=1e-6)
 
 
-def test_a_number_is_not_held_fixed_twice(tokens):
+def test_a_number_that_slopes_depend_on_is_not_also_a_covariate(tokens):
     terms = {"covariates": ("surprisal", "upos")}
     found, frame = by_number(tokens, of="surprisal", design_terms=terms, fixed_effects="document")
     tags = frame.filter(like="upos_")
@@ -311,7 +311,7 @@ def test_a_number_is_not_held_fixed_twice(tokens):
 
 
 def test_a_single_class_has_no_test_of_equal_slopes(tokens):
-    """As where no document has parts of speech."""
+    """There is a single class if no document has parts of speech."""
     table, _ = tokens
     path = Path(tokens[1]).with_name("untagged.parquet")
     place = table.schema.get_field_index("upos")
@@ -323,7 +323,7 @@ def test_a_single_class_has_no_test_of_equal_slopes(tokens):
     assert found.tests["p_value"].isna().all()
 
 
-def test_small_classes_become_one_and_are_named():
+def test_small_classes_are_merged_and_named():
     size, present = np.array([500, 300, 3, 40, 0]), np.array([20, 5, 2, 10, 0])
     merged = merging.merged_classes("abcde", size, present, documents=6, rows=30)
     # Too few documents have b or c: d joins them.
@@ -332,7 +332,7 @@ def test_small_classes_become_one_and_are_named():
     assert merged == {"b": ["b"], "a": ["a"], "other": ["c", "d"]}
 
 
-def test_classes_and_indicators_without_rows_are_no_terms(tokens):
+def test_classes_and_indicators_without_rows_are_dropped(tokens):
     table, _ = tokens
     known = table.filter(pa.compute.equal(table["zipf_known"], True))
     design = design_of(tokens, lags=(1,), covariates=("upos", "zipf"))
@@ -349,7 +349,7 @@ def test_classes_and_indicators_without_rows_are_no_terms(tokens):
     assert "zipf_unknown" not in merging.kept_terms([shard])
 
 
-def test_covariates_are_what_the_table_says(tokens):
+def test_covariates_have_the_values_of_the_table(tokens):
     table, _ = tokens
     names = ("upos", "upos_previous", "word_initial", "pieces", "zipf", "surprisal")
     found = design_of(tokens, rows=70, lags=(1,), covariates=names).to_pandas()
@@ -364,7 +364,7 @@ def test_covariates_are_what_the_table_says(tokens):
     assert (rows["zipf"] == rows["zipf_told"]).all()
 
 
-def test_a_row_without_a_covariate_is_left_out_and_counted_also_in_a_common_sample(tokens):
+def test_rows_that_lack_a_covariate_are_dropped_and_counted(tokens):
     from attnlag.regression.settings import SampleSettings
 
     options = {"leads": (1,), "drop_first": 0}

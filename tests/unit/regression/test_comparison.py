@@ -165,7 +165,7 @@ def test_interpolation_is_linear_over_depth(layers, points, data):
 
 
 @given(layers=st.integers(1, 50), points=st.integers(1, 50))
-def test_nearest_is_nearest_and_the_earlier_of_two(layers, points):
+def test_the_nearest_layer_is_the_earlier_of_two_equally_near(layers, points):
     found = comparison.nearest_layers(layers, points)
     for point, layer in enumerate(found):
         depth = Fraction(point, max(points - 1, 1))
@@ -173,7 +173,7 @@ def test_nearest_is_nearest_and_the_earlier_of_two(layers, points):
         assert layer == gaps.index(min(gaps))
 
 
-def test_nearest_layers_of_6_and_12_by_hand():
+def test_nearest_layers_of_6_and_12_layers_match_those_found_by_hand():
     found = comparison.nearest_layers(6, 12)
     assert found.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
@@ -182,7 +182,7 @@ profiles = st.lists(st.floats(-5, 5), min_size=3, max_size=20).filter(lambda v: 
 
 
 @given(values=profiles, slope=st.floats(0.1, 10), shift=st.floats(-5, 5))
-def test_a_profile_correlates_perfectly_with_itself_moved_and_stretched(values, slope, shift):
+def test_a_profile_correlates_perfectly_with_its_linear_transform(values, slope, shift):
     one = np.array(values)
     assert comparison.correlation(one, one) == pytest.approx(1, abs=1e-12)
     assert comparison.correlation(one, shift + slope * one) == pytest.approx(1, abs=1e-6)
@@ -204,7 +204,7 @@ def test_there_is_no_correlation_of_constants_or_of_two_points():
     assert np.isnan(comparison.correlation(np.empty(0), np.empty(0)))
 
 
-def test_layers_that_were_not_fitted_are_left_out_with_what_hangs_on_them():
+def test_unfitted_layers_are_left_out_with_the_points_that_need_them():
     def profile(layers, missing):
         estimate = np.column_stack([bump(layers, 0.3), np.arange(layers)])
         estimate[missing] = np.nan
@@ -238,8 +238,8 @@ def profile_of(estimates, errors, documents=30, draws=4000, seed=0):
     return comparison.Profile(["lag_1"], estimates, drawn, documents)
 
 
-def test_a_correlation_is_corrected_for_what_errors_take_from_it():
-    """Profiles with known errors: the mean over many samples is the truth, not what is observed."""
+def test_a_correlation_is_corrected_for_attenuation():
+    """The mean corrected correlation of profiles with known errors is the true one."""
     random = np.random.default_rng(0)
     truth = np.stack([bump(30, 0.3), bump(30, 0.5)])
     errors = 0.5 * truth.std(axis=1)
@@ -256,7 +256,7 @@ def test_a_correlation_is_corrected_for_what_errors_take_from_it():
     assert observed == pytest.approx(expected / 1.25, abs=0.03)
 
 
-def test_a_profile_that_is_all_error_has_no_correlation():
+def test_a_profile_of_pure_noise_has_no_correlation():
     one, other = profile_of(bump(6), 2.0), profile_of(bump(6, 0.2), 0.01, seed=1)
     found = comparison.profile_correlation(one, other, "lag_1", 0.05)
     assert np.isfinite(found["correlation_observed"])
@@ -264,7 +264,7 @@ def test_a_profile_that_is_all_error_has_no_correlation():
 
 
 def test_differences_are_tested_layer_by_layer():
-    """By t tests of differences with the known errors of independent draws."""
+    """The oracle is t tests of differences with the known errors of independent draws."""
     one, other = [0.5, 0.3, 0.12, 0.1, 0.2], [0.1, 0.2, 0.1, 0.1, np.nan]
     errors = 0.03
     found = comparison.differences(
@@ -309,7 +309,7 @@ def test_differences_are_tested_layer_by_layer():
     assert wide["layers_alike"] == (np.array(upper) < 0.05).sum() == 2
 
 
-def test_differences_hold_each_layer_of_the_deeper_against_the_nearest():
+def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
     shallow, deep = profile_of([0.2, -0.2, 0.2], 0.01), profile_of([0.1, 0.2, -0.2, 0.2, 0.2], 0.01)
     # Depths 0, ¼ (as near to 0 as to ½: the earlier), ½, ¾, 1.
     assert comparison.nearest_layers(3, 5).tolist() == [0, 0, 1, 1, 2]
@@ -319,8 +319,8 @@ def test_differences_hold_each_layer_of_the_deeper_against_the_nearest():
     assert (found["layers_compared"], found["layers_differing"]) == (5, 2)
 
 
-def test_differences_know_that_both_models_read_the_same_documents(tmp_path):
-    """What all models find hard in a text is no difference between them."""
+def test_differences_use_the_correlation_over_shared_documents(tmp_path):
+    """Effects of a text that all models share are no difference between them."""
     random = np.random.default_rng(3)
     names, values = rows_of(bump(4))
     moved = values + random.normal(scale=0.05, size=values.shape)
@@ -335,7 +335,7 @@ def test_differences_know_that_both_models_read_the_same_documents(tmp_path):
     assert abs(table.loc["lag_1", "median_difference"]) < apart
 
 
-def test_nothing_fitted_is_nothing_compared():
+def test_models_without_fitted_layers_have_no_comparison():
     none = profile_of([np.nan] * 3, 0.01)
     found = comparison.differences(none, none, "lag_1", alpha=0.05, adjust="holm", negligible=0.05)
     assert (found["layers_compared"], found["layers_differing"]) == (0, 0)
@@ -345,8 +345,8 @@ def test_nothing_fitted_is_nothing_compared():
 # --- pairs ---------------------------------------------------------------------------------
 
 
-def test_a_pair_of_6_and_12_layers_is_that_of_resampled_rows(tmp_path):
-    """Every number of a pair against least squares on repeated rows and literal interpolation."""
+def test_a_pair_of_6_and_12_layers_equals_that_of_resampled_rows(tmp_path):
+    """Each number of a pair, against least squares on repeated rows and literal interpolation."""
     small, large = rows_of(bump(6), seed=1), rows_of(bump(12, 0.4), seed=2)
     a = write_study(tmp_path, "small", small, shards=3)
     b = write_study(tmp_path, "large", large, shards=2)
@@ -383,7 +383,7 @@ def test_a_pair_of_6_and_12_layers_is_that_of_resampled_rows(tmp_path):
     assert (table["layers_compared"] == 12).all()
 
 
-def test_a_pair_is_the_same_either_way_round(tmp_path):
+def test_a_pair_is_the_same_in_either_order(tmp_path):
     a = write_study(tmp_path, "small", rows_of(bump(6), seed=1))
     b = write_study(tmp_path, "large", rows_of(bump(12, 0.4), seed=2))
     one, other = pairs_of(a, b), pairs_of(b, a)
@@ -464,7 +464,7 @@ def test_a_layer_that_one_model_could_not_fit_is_left_out_of_the_comparison(tmp_
     assert table["correlation"].notna().all()
 
 
-def test_every_two_models_are_compared_within_corpus_and_site_only(tmp_path):
+def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
     paths = [
         write_study(tmp_path, model, rows_of(bump(3), seed=seed), corpus=corpus, site=site)
         for seed, model in enumerate(("a", "b", "c"))
@@ -488,7 +488,7 @@ def test_every_two_models_are_compared_within_corpus_and_site_only(tmp_path):
     pd.testing.assert_frame_equal(merged[merged["model_a"] == "a"].reset_index(drop=True), alone)
 
 
-def test_shards_of_an_earlier_run_do_not_count(tmp_path):
+def test_shards_of_an_earlier_run_are_ignored(tmp_path):
     rows = rows_of(bump(4))
     a, b = (write_study(tmp_path, model, rows) for model in ("a", "b"))
     before = pairs_of(a, b)
@@ -501,7 +501,7 @@ def test_shards_of_an_earlier_run_do_not_count(tmp_path):
 
 
 def test_the_interval_covers_the_true_correlation():
-    """Over many samples from known profiles, about as often as it says."""
+    """Over many samples from known profiles, the coverage is close to the stated level."""
     random = np.random.default_rng(1)
     first, second = bump(8, 0.4), bump(8, 0.6) + random.normal(0, 0.1, 8)
     truth = np.corrcoef(first, second)[0, 1]
@@ -525,7 +525,7 @@ def test_the_interval_covers_the_true_correlation():
 # --- tables and words ----------------------------------------------------------------------
 
 
-def test_the_table_of_all_studies_has_depth_and_control(tmp_path):
+def test_the_table_of_all_studies_states_depth_and_control(tmp_path):
     studies = [
         comparison.read_study(path)
         for path in (
@@ -550,7 +550,7 @@ def test_the_table_of_all_studies_has_depth_and_control(tmp_path):
     )
 
 
-def test_findings_are_a_line_for_each_pair(tmp_path):
+def test_findings_have_a_line_for_each_pair(tmp_path):
     a = write_study(tmp_path, "a", rows_of(bump(6), seed=1))
     twin = write_study(tmp_path, "twin", rows_of(bump(6, 0.3) / 2, seed=2), source="random")
     table = pairs_of(a, twin, alpha=0.1)
@@ -572,7 +572,7 @@ def test_findings_are_a_line_for_each_pair(tmp_path):
     assert len(lines) == 3
 
 
-def test_findings_say_what_was_left_out_and_why_there_is_no_correlation(tmp_path):
+def test_findings_name_omissions_and_the_reason_for_a_missing_correlation(tmp_path):
     rows = rows_of(bump(2))
     fewer = tuple(part[rows[0] != "d4"] for part in rows)
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
@@ -592,7 +592,7 @@ def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
     assert "no pairs" in summaries.comparison_findings(table, 0.05)
 
 
-def test_regressions_fitted_otherwise_are_not_compared(tmp_path):
+def test_regressions_with_different_settings_are_not_compared(tmp_path):
     a = write_study(tmp_path, "a", rows_of(bump(3)))
     b = write_study(tmp_path, "b", rows_of(bump(3)), alpha=0.01, adjust="none")
     with pytest.raises(UserError) as caught:
@@ -654,7 +654,7 @@ def test_the_program_writes_the_same_tables_twice(tmp_path):
     assert (changed["correlation_observed"] == pairs["correlation_observed"]).all()
 
 
-def test_the_program_refuses_in_one_line(tmp_path):
+def test_the_program_refuses_different_settings_in_one_line(tmp_path):
     a = write_study(tmp_path, "a", rows_of(bump(3)))
     b = write_study(tmp_path, "b", rows_of(bump(3)), alpha=0.01)
     done = compare(tmp_path / "none", a, b)

@@ -74,7 +74,7 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
     assert layers["random_weights_documents"].tolist() == [0, 0]
 
 
-def test_each_lag_stands_beside_its_controls(norms):
+def test_the_table_lists_each_lag_beside_its_controls(norms):
     coefficients = pd.DataFrame(
         {
             "layer": np.repeat([0, 1], 3),

@@ -1,4 +1,4 @@
-"""The catalogue of covariates: what is derived from an entry."""
+"""The catalogue of covariates, and what is derived from an entry."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from attnlag.regression.covariates import CATALOGUE, LayerCovariate, TokenCovari
 from attnlag.regression.terms import Cell
 
 
-def test_reading_the_catalogue_imports_no_library_that_takes_time():
+def test_reading_the_catalogue_imports_no_slow_library():
     script = (
         "import sys; import attnlag.regression.covariates; "
         "print([n for n in ('numpy', 'pandas', 'pyarrow', 'scipy') if n in sys.modules])"
@@ -33,7 +33,7 @@ def test_reading_the_catalogue_imports_no_library_that_takes_time():
         ("previous_layer_lag_1", "previous_layer"),
     ],
 )
-def test_terms_are_known_by_their_names(name, covariate):
+def test_a_term_belongs_to_one_covariate_by_its_name(name, covariate):
     assert covariates.is_term(name)
     assert [other for other in CATALOGUE if covariates.is_term(name, other)] == [covariate]
 
@@ -41,11 +41,11 @@ def test_terms_are_known_by_their_names(name, covariate):
 @pytest.mark.parametrize(
     "name", ["lag_1", "position_", "position_x", "group_", "y", "log_frequencyx"]
 )
-def test_other_names_are_no_terms_of_covariates(name):
+def test_other_names_are_not_terms_of_covariates(name):
     assert not covariates.is_term(name)
 
 
-def test_a_new_entry_says_all_that_is_asked_of_a_covariate(monkeypatch, tmp_path):
+def test_one_entry_of_the_catalogue_defines_a_covariate(monkeypatch, tmp_path):
     style = TokenCovariate(
         description="how it is written",
         terms=("style_NAME",),
@@ -77,6 +77,6 @@ def test_a_new_entry_says_all_that_is_asked_of_a_covariate(monkeypatch, tmp_path
 
 
 def test_an_unknown_covariate_is_an_error():
-    """It would be left out in silence, of the design and of the null."""
+    """An unknown covariate would be silently missing from the design and from the control."""
     with pytest.raises(ValueError, match="unknown covariates: \\['odd_token'\\]"):
         covariates.shared_terms(design_settings(covariates=("odd_token",)), {})

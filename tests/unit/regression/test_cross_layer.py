@@ -38,7 +38,7 @@ def frame(documents, source, target, lag):
     return pd.DataFrame(rows, columns=["y", "x", "own", "document"])
 
 
-def test_coefficients_and_errors_are_those_of_statsmodels(documents):
+def test_coefficients_and_errors_equal_those_of_statsmodels(documents):
     found = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [0, 2], LAGS)
     table = cross_layer.table(found).set_index(["target_layer", "source_layer", "lag"])
     for (target, source, lag), row in table.iterrows():
@@ -95,7 +95,7 @@ def test_a_layer_that_does_not_vary_predicts_nothing():
     assert np.isfinite(found.alone[0, 1]).all()
 
 
-def test_too_short_documents_give_nothing():
+def test_documents_that_are_too_short_give_no_rows():
     found = cross_layer.cross_layer(lambda: iter([([np.ones((2, 2))],) * 2]), [1], 4)
     assert (found.documents, found.rows) == (0, 0)
     assert cross_layer.table(found).empty

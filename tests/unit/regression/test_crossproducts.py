@@ -47,7 +47,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
     assert (merged.documents == whole.documents).all()
 
 
-def test_cross_products_of_a_document_are_those_of_its_rows():
+def test_cross_products_of_a_document_equal_those_of_its_rows():
     table = design_table([9, 4, 6], 2, missing=0.2)
     stack = stack_of(table, rows=5)
     for layer in range(2):
@@ -58,7 +58,7 @@ def test_cross_products_of_a_document_are_those_of_its_rows():
 
 
 @pytest.mark.parametrize("rows", [3, 7, 1000])
-def test_the_means_of_each_half_are_taken_out_of_it(rows):
+def test_each_half_is_centred_on_its_own_means(rows):
     table = design_table([9, 1, 40, 6, 2], 2)
     stack = stack_of(table, rows=rows, halves=True, fixed_effects=True)
     assert stack.products.shape[1] == 3
@@ -75,7 +75,7 @@ def test_the_means_of_each_half_are_taken_out_of_it(rows):
             np.testing.assert_allclose(found, expected, atol=1e-11)
 
 
-def test_bins_hold_every_document_once(monkeypatch):
+def test_every_document_is_in_exactly_one_bin(monkeypatch):
     monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2)
     whole = stack_of(table)
@@ -91,7 +91,7 @@ def test_bins_hold_every_document_once(monkeypatch):
     np.testing.assert_allclose(small.totals, whole.totals, atol=1e-10)
 
 
-def test_a_shard_survives_its_file(tmp_path):
+def test_a_shard_is_read_back_as_it_was_written(tmp_path):
     table = design_table([9, 4, 6, 3], 3, missing=0.2)
     for halves in (False, True):
         shard = shard_of(table, rows=7, halves=halves)

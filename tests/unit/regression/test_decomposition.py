@@ -1,4 +1,4 @@
-"""Effects of many levels taken out, and what they change, against dummies in statsmodels."""
+"""Removing effects of many levels, and the change it makes, against dummies in statsmodels."""
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,7 @@ def test_each_step_is_the_regression_with_dummies(data, entered):
     assert rows.loc["lag_1", "std_error"] == pytest.approx(clustered.bse["lag_1"] * scale, rel=1e-7)
 
 
-def test_the_parts_add_up_to_the_change_and_are_gelbachs(data):
+def test_the_parts_add_up_to_the_change_and_equal_those_of_gelbach(data):
     values, factors = arrays(data)
     parts = decomposition.parts_of_change(values, factors, [0], LAGS, whole(data))
     told = [name for name in EFFECTS if name != "upos_previous"]
@@ -96,7 +96,7 @@ def test_the_parts_add_up_to_the_change_and_are_gelbachs(data):
     assert list(own.index) == list(PARTS)
 
 
-def test_parts_of_a_graph_that_does_not_hang_together_are_counted():
+def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     one = np.array([0, 0, 1, 1, 2, 2, 2])
     two = np.array([5, 6, 6, 5, 8, 9, 9])
     dummies = pd.get_dummies(pd.DataFrame({"a": one, "b": two}).astype(str)).to_numpy(float)
@@ -155,8 +155,8 @@ def written(folder, number, dead=False):
     return *paths, frame.rename(columns={"token_id": "token"})
 
 
-def test_effects_of_the_tokens_of_all_shards_are_taken_out(tmp_path, monkeypatch):
-    """From the files on, against the regression with all dummies."""
+def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
+    """The whole computation from files, against the regression with all dummies."""
     designs, properties, frames = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
     found = decomposition.decomposed(designs, properties, 0.05)
     assert found.steps["layer"].is_monotonic_increasing

@@ -197,7 +197,7 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
     ),
 )
 @settings(max_examples=200)
-def test_the_design_is_its_definition(
+def test_the_design_equals_its_literal_definition(
     lengths, lags, leads, covariates, drop_first, sample, rows, spoiled
 ):
     values = np.random.default_rng(len(lengths)).lognormal(size=(sum(lengths), 3))
@@ -240,7 +240,7 @@ def test_a_text_of_n_tokens_gives_n_minus_3_rows():
     assert found["position"].to_pylist()[0] == 3
 
 
-def test_leads_end_with_the_sequence():
+def test_leads_do_not_extend_beyond_the_sequence():
     found, _ = build(norms_table([6, 4]), design_settings(leads=(1, 2)))
     assert found["position"].to_pylist() == [1, 2, 3, 1]
 
@@ -254,14 +254,14 @@ def test_lags_do_not_cross_windows():
     assert counts.sequences == 2
 
 
-def test_short_sequences_are_kept_out_and_counted():
+def test_short_sequences_are_dropped_and_counted():
     found, counts = build(norms_table([3, 4, 1, 10]), design_settings((1, 2)))
     assert found["document"].to_pylist() == ["d1"] + ["d3"] * 7
     assert (counts.sequences, counts.short_sequences) == (4, 2)
     assert (counts.longest_sequence, counts.fewest_tokens) == (10, 4)
 
 
-def test_too_short_a_text_or_none_gives_no_rows():
+def test_no_text_or_one_that_is_too_short_gives_no_rows():
     found, counts = build(norms_table([2]), design_settings((1, 2)))
     assert (found.num_rows, counts.short_sequences) == (0, 1)
     found, counts = build(norms_table([]), design_settings((1, 2)))
@@ -302,7 +302,7 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
 # --- what a permutation needs --------------------------------------------------------------
 
 
-def test_cells_say_where_each_term_comes_from():
+def test_cells_state_the_source_of_each_term():
     spec = design_settings((1, 3), (2,), ("previous_layer", "position"))
     values = np.random.default_rng(1).normal(size=(3, 20))
     keys = norms_table([20], 3).select(columns.KEYS)
@@ -327,7 +327,7 @@ def test_cells_say_where_each_term_comes_from():
 # --- covariates ----------------------------------------------------------------------------
 
 
-def test_the_spline_spans_that_of_patsy_and_is_straight_outside():
+def test_the_spline_spans_that_of_patsy_and_is_linear_beyond_the_knots():
     position = np.arange(600)
     columns = position_spline(position, (4, 16, 64, 256))
     x = np.log1p(position)
@@ -371,7 +371,7 @@ def test_an_unknown_token_or_document_is_refused(tmp_path):
 # --- the program ---------------------------------------------------------------------------
 
 
-def test_the_program_reads_what_the_covariates_ask_for(tmp_path):
+def test_the_program_reads_the_files_that_the_covariates_need(tmp_path):
     table = norms_table([30, 20, 25])
     record = {"model": {"name": "tiny"}, "corpus": {"name": "small"}}
     paths = {name: tmp_path / f"{name}.parquet" for name in ("norms", "counts", "corpus", "out")}
@@ -414,7 +414,7 @@ def test_the_program_reads_what_the_covariates_ask_for(tmp_path):
 
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):
-    """The program against pandas, with numbers that have no logarithm in either file."""
+    """The program is compared with pandas. Both files hold numbers that have no logarithm."""
     lengths = [30, 4, 17, 9]
     generator = np.random.default_rng(1)
     norms, stream = generator.lognormal(size=(2, 60, 2)).astype(np.float32)

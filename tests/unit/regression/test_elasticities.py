@@ -16,7 +16,7 @@ SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1)
 
 
 def test_the_interval_covers_the_ratio_of_unequal_documents():
-    """The truth is the ratio of expectations: long documents have larger effects here."""
+    """The truth is the ratio of expectations. Long documents have larger effects in this test."""
     rng = np.random.default_rng(8)
     covered, joint, runs = 0, 0, 400
     for _ in range(runs):
@@ -34,7 +34,7 @@ def test_the_interval_covers_the_ratio_of_unequal_documents():
     assert 0.88 < joint / runs < 0.985
 
 
-def test_what_is_exact_has_no_error_and_one_document_no_interval():
+def test_an_exact_effect_has_no_error_and_one_document_no_interval():
     counts = np.array([[3.0, 3.0], [5.0, 5.0]])
     effects = np.array([[3.0, 0.4], [5.0, 0.1]])
     both = elasticities.ratios(effects, counts, 0.05, 100, 0)
@@ -103,7 +103,7 @@ def blocks_of(model):
     return [BlockModules(b, b.attention, b.mlp) for b in model.blocks]
 
 
-def test_a_linear_chain_has_the_elasticities_of_its_formula_and_intervals_cover_them(chain):
+def test_intervals_cover_the_elasticities_of_a_linear_chain(chain):
     from test_derivative import settings
 
     rng = np.random.default_rng(2)
@@ -204,7 +204,7 @@ def test_a_scale_becomes_an_arc_elasticity():
     assert words["target_layer"].isna().all()
 
 
-def test_elasticities_stand_beside_the_regression_across_layers_of_their_own_sites():
+def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
     whole = elasticities.table(
         pd.concat(
             [
@@ -247,7 +247,7 @@ def test_without_a_regression_no_share_is_transmitted():
     assert np.isnan([share.coefficient, share.share, share.low, share.high]).all()
 
 
-def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
+def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
     kind = ("attention", 0, "attention", 1, "zero", np.nan)
     changed = {
         (document, 0): [
@@ -266,8 +266,8 @@ def test_effects_of_parts_of_speech_are_parts_of_those_of_all_tokens():
 
 
 @pytest.mark.parametrize("documents", [0, 1])
-def test_few_documents_are_no_error(documents):
-    """None that is long enough, or one: no interval then, and a sentence all the same."""
+def test_one_document_or_none_gives_no_interval_and_no_error(documents):
+    """The findings are still a sentence."""
     changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
     found = derivative.Sums(
         *("attention", "attention", 1, np.array([[0.3, 0.2], [9.0, 0.0]]), np.array([9, 8]))

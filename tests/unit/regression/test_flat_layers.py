@@ -1,4 +1,4 @@
-"""Layers whose norms are equal but for rounding, and what comes near to them."""
+"""Layers whose norms are equal but for rounding, and layers that come close to that."""
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,7 @@ def design(outcomes, before=None):
 
 @pytest.mark.parametrize("fixed_effects", [False, True])
 def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_effects):
-    """In the first layer attention still gives little, beside the norm's epsilon."""
+    """The first layer's attention output is small relative to the epsilon of the norm."""
     found = log_norms("gemma2", head_dim=16)[1:]
     np.testing.assert_allclose(found, np.log(np.sqrt(64)), atol=0.01)
     table = design(found)
@@ -86,7 +86,7 @@ def test_a_layer_is_flat_below_the_precision_of_bfloat16(spread, ok):
     assert (fits[0].status == "ok") == ok
 
 
-def test_a_flat_layer_before_is_told_too():
+def test_a_flat_layer_before_is_reported():
     generator = np.random.default_rng(1)
     y, flat = generator.normal(size=(2, sum(LENGTHS)))
     other = generator.normal(size=sum(LENGTHS))

@@ -14,7 +14,7 @@ SETTINGS = regression_settings(alpha=0.1, adjust="none")
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_regression_of_a_group_is_that_of_statsmodels_on_its_rows(parts):
+def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table] if parts == 1 else [table.slice(0, middle), table.slice(middle)]
@@ -34,7 +34,7 @@ def test_a_regression_of_a_group_is_that_of_statsmodels_on_its_rows(parts):
         assert (rows["status"] == "ok").all()
 
 
-def test_a_group_of_too_few_documents_to_cluster_by_says_so():
+def test_a_group_of_too_few_documents_to_cluster_by_is_not_fitted():
     few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
     found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
     rare = found[found["subset"] == "rare"]
@@ -61,8 +61,8 @@ def test_groups_without_estimates_are_named():
     assert (rows["vcov_type"] == "nonrobust").all()
 
 
-def test_dummies_of_groups_are_left_out():
-    """Within a group they are constant."""
+def test_dummies_of_groups_are_dropped_within_a_group():
+    """Dummies of groups are constant within a group."""
     table = design_table(LENGTHS)
     verse = table["document"].to_pandas().astype(str).map(GROUP_OF) == "verse"
     with_dummy = table.append_column("group_verse", pa.array(verse.astype(float)))
@@ -72,7 +72,7 @@ def test_dummies_of_groups_are_left_out():
     np.testing.assert_allclose(found["estimate"], plain["estimate"], rtol=1e-9)
 
 
-def test_groups_have_no_errors_that_need_residuals_and_no_correction_that_needs_draws():
+def test_groups_use_clustered_errors_and_holm_if_others_are_set():
     for covariance in ("cluster", "cluster-jackknife", "nonrobust"):
         settings = regression_settings(covariance=covariance)
         assert groups.settings_of_groups(settings) == settings
@@ -90,8 +90,8 @@ def rows_by_genre(table, layer):
 
 
 @pytest.mark.parametrize("budget", [np.inf, 1.0])
-def test_errors_by_group_are_those_of_statsmodels(budget):
-    """Groups are few: they are clusters whatever the memory that documents may take."""
+def test_errors_by_group_equal_those_of_statsmodels(budget):
+    """Groups are few, so that they are clusters under any limit of memory."""
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table.slice(0, middle), table.slice(middle)]
@@ -113,7 +113,7 @@ def test_errors_by_group_are_those_of_statsmodels(budget):
         np.testing.assert_allclose(fit.covariance, 7 / 8 * change.T @ change, rtol=1e-7)
 
 
-def test_document_effects_are_taken_out_of_documents_and_not_of_groups():
+def test_document_effects_are_removed_by_document_and_not_by_group():
     table = design_table(LENGTHS, layers=1)
     shards = [shard_of(table)]
     by_document = crossproducts.stacked(shards, fixed_effects=True)
@@ -130,7 +130,7 @@ def test_document_effects_are_taken_out_of_documents_and_not_of_groups():
     np.testing.assert_allclose(other.covariance, factor * oracle.cov_params()[:2, :2], rtol=1e-7)
 
 
-def test_folds_of_groups_predict_each_group_by_the_others():
+def test_each_group_is_predicted_from_the_others():
     table = design_table(LENGTHS, layers=1, missing=0.05)
     stack = crossproducts.stacked([shard_of(table)])
     # More groups than the ten numbers that the cross-products of a document are.
@@ -147,7 +147,7 @@ def test_folds_of_groups_predict_each_group_by_the_others():
     assert fit.df == 29
 
 
-def test_few_groups_are_no_clusters():
+def test_few_groups_cannot_serve_as_clusters():
     stack = crossproducts.stacked([shard_of(design_table(LENGTHS))], group_of=GROUP_OF)
     for fit in inference.fit(stack, "cluster", 5):
         assert fit.status == "3 groups: too few to cluster by"

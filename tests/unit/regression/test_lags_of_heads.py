@@ -120,7 +120,7 @@ def sources(paths, shards=(0, 1)):
 
 
 def test_heads_are_regressed_like_layers(files):
-    """Both shards together; the mean over permuted orders, and random weights, beside them."""
+    """Both shards are used together, with permuted order and random weights as controls."""
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_heads.coefficients(sources(paths), SETTINGS, random=untrained)
@@ -165,8 +165,8 @@ def permuted(frame, values):
         yield within(frame, moved)[0].params["lag_1"]
 
 
-def test_what_is_not_asked_for_or_needs_residuals(files):
-    """No permutations, errors that take residuals, and the step-down of the bootstrap."""
+def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
+    """The settings have no permutations, errors from residuals and the step-down bootstrap."""
     paths, _, _ = files
     settings = replace(SETTINGS, draws=0, covariance="hac", adjust="max-t", halves=True)
     table = lags_of_heads.coefficients(sources(paths), settings)
@@ -175,7 +175,7 @@ def test_what_is_not_asked_for_or_needs_residuals(files):
     assert table["p_adjusted"].notna().all()
 
 
-def test_shares_floor_and_sinks(files):
+def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     paths, frame, _ = files
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
     table = heads.table(*given, drop_first=1)
@@ -208,7 +208,7 @@ def test_shares_floor_and_sinks(files):
     assert f"give {row['sink_at_floor']:.0%} of their attention to the first token" in text
 
 
-def test_without_heads_there_is_an_empty_table(tmp_path):
+def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
     table = heads.table(paths, paths, paths, drop_first=1)

@@ -26,7 +26,7 @@ LENGTHS = {
 @pytest.mark.parametrize("layers", [1, 5])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
-def test_estimates_errors_and_fits_are_those_of_statsmodels(lengths, layers, missing, covariance):
+def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
     if covariance == "cluster" and len(lengths) < 6:
         for fit in inference.fit(stack_of(design_table(lengths)), "cluster", 5):
             assert fit.status.endswith("too few to cluster by")
@@ -84,7 +84,7 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
     assert (tidy["p_adjusted"] == tidy["p_value"]).all()
 
 
-def test_cross_validation_is_that_of_separate_fits():
+def test_cross_validation_equals_that_of_separate_fits():
     table = design_table(LENGTHS["many"], 1, missing=0.1)
     stack = stack_of(table)
     (fit,) = inference.fit(stack, "cluster", 7)
@@ -98,14 +98,14 @@ def test_cross_validation_is_that_of_separate_fits():
     assert fit.cv_r_squared == pytest.approx(expected, rel=1e-9)
 
 
-def test_folds_are_at_most_one_a_document():
+def test_there_are_at_most_as_many_folds_as_documents():
     stack = stack_of(design_table([30] * 6, 1))
     many, exact = (inference.fit(stack, "cluster", folds)[0] for folds in (100, 6))
     assert many.cv_r_squared == exact.cv_r_squared
 
 
 @pytest.mark.parametrize("ratio", [3, 300, 10**4])
-def test_slopes_are_those_of_exact_arithmetic_however_large_the_mean(ratio):
+def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
     """The mean is ``ratio`` times the standard deviation; rationals have no rounding."""
     table = design_table([50] * 6, 1, mean=float(ratio))
     stack = stack_of(table, rows=70)
@@ -196,7 +196,7 @@ def half_panel(y, x, codes):
 
 
 @pytest.mark.parametrize("estimator", [ordinary, half_panel])
-def test_the_jackknife_is_that_of_fits_without_each_document(estimator):
+def test_the_jackknife_equals_fits_without_each_document(estimator):
     # Without gaps: a half of a document is a half of its rows in every layer.
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
     halves = estimator is half_panel
@@ -226,8 +226,8 @@ def test_the_jackknife_is_that_of_fits_without_each_document(estimator):
         assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_covariate_that_a_half_does_not_tell_keeps_the_estimate_of_all_rows():
-    """It is constant in the second halves of documents, as a spline of position may be."""
+def test_a_covariate_that_a_half_cannot_identify_keeps_the_full_estimate():
+    """The covariate is constant in the second halves, as a spline of position may be."""
     lengths = [30, 12, 25, 8, 14, 40, 9]
     table = design_table(lengths, 1)
     place = np.concatenate([np.arange(n) for n in lengths])
@@ -266,7 +266,7 @@ def test_a_covariate_that_a_half_does_not_tell_keeps_the_estimate_of_all_rows():
 
 
 def test_the_half_panel_clusters_the_influence_of_documents():
-    """CRV1 of the combination: by weighting each document a little more, numerically."""
+    """The oracle is CRV1 of the combination, with influence from small changes of weights."""
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
     stack = stack_of(table, halves=True, fixed_effects=True)
     (fit,) = inference.fit(stack, "cluster", 5)
@@ -296,7 +296,7 @@ def test_the_half_panel_clusters_the_influence_of_documents():
     np.testing.assert_allclose(fit.covariance, factor * psi.T @ psi, rtol=1e-5)
 
 
-def test_bins_leave_the_clustered_errors_exact(monkeypatch):
+def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
     monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
     table = design_table(LENGTHS["many"], 3, missing=0.1)
     whole, binned = stack_of(table), stack_of(table, budget=100.0)
@@ -312,8 +312,8 @@ def test_bins_leave_the_clustered_errors_exact(monkeypatch):
     assert [fit.df for fit in jackknife] == [8, 8, 8]
 
 
-def test_effective_documents_are_fewer_where_documents_are_unequal():
-    """Equal documents count in full; one that is as large as all others counts as two or so."""
+def test_effective_documents_are_fewer_if_documents_are_unequal():
+    """Equal documents count in full. With one as large as all others there are about two."""
     equal = stack_of(design_table([50] * 20, 1))
     (fit,) = inference.fit(equal, "cluster", 5)
     assert 10 < fit.effective_documents <= 20
@@ -326,7 +326,7 @@ def test_effective_documents_are_fewer_where_documents_are_unequal():
     assert fit.effective_documents == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
+def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
     table = design_table([20] * 8, 4)
     columns = table.to_pydict()
     columns["layer_01.y"] = [2.5] * 160
@@ -358,7 +358,7 @@ def test_a_layer_that_cannot_be_fitted_says_why_and_the_others_are_fitted():
 
 
 @pytest.mark.parametrize(("mean", "step"), [(1.0, 0.1), (1000.0, 0.1), (1.0, 1e5 / 3)])
-def test_what_is_constant_within_documents_is_no_regressor_beside_their_effects(mean, step):
+def test_a_regressor_constant_within_documents_is_not_fitted_with_effects(mean, step):
     table = design_table([20] * 8, 1, mean=mean)
     constant = [mean + step * (i // 20) ** 0.5 for i in range(160)]
     columns = {**table.to_pydict(), "layer_00.lag_2": constant}
@@ -368,7 +368,7 @@ def test_what_is_constant_within_documents_is_no_regressor_beside_their_effects(
     assert inference.fit(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
 
 
-def test_a_regressor_that_one_document_alone_carries_has_no_jackknife():
+def test_a_regressor_that_varies_in_one_document_has_no_jackknife():
     table = design_table([20] * 8, 1)
     columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(160)]}
     stack = stack_of(pa.table(columns | {"document": table["document"]}))
@@ -378,18 +378,18 @@ def test_a_regressor_that_one_document_alone_carries_has_no_jackknife():
     )
 
 
-def test_fewer_rows_than_terms_are_not_fitted_and_say_so():
+def test_a_layer_with_too_few_rows_for_its_terms_is_not_fitted():
     stack = stack_of(design_table([3], 1))
     assert inference.fit(stack, "nonrobust", 2)[0].status == "3 rows for 3 terms"
 
 
-def test_no_rows_are_not_fitted_and_say_so():
+def test_a_layer_without_rows_is_not_fitted():
     stack = stack_of(design_table([5]).slice(0, 0))
     assert inference.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
 
 
 @pytest.mark.parametrize("first", [0, 3])
-def test_only_the_first_layer_has_no_layer_before_it(first):
+def test_only_the_first_layer_lacks_a_layer_before_it(first):
     names = ["document"]
     for layer in (first, first + 1):
         names += [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "previous_layer")]
@@ -402,7 +402,7 @@ def test_only_the_first_layer_has_no_layer_before_it(first):
 
 @pytest.mark.parametrize("adjust", ["holm", "benjamini-hochberg"])
 @pytest.mark.parametrize("count", [1, 2, 30])
-def test_corrected_p_values_are_those_of_statsmodels_to_the_digit(count, adjust):
+def test_corrected_p_values_equal_those_of_statsmodels(count, adjust):
     random = np.random.default_rng(count)
     p = random.choice([*random.random(20) ** 4, 0.0, 1.0, 0.01, 0.01], count)
     method = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}[adjust]
@@ -424,8 +424,8 @@ def one_long_document(lags=12, seed=0):
     return pa.table(columns), x, y, codes
 
 
-def test_a_document_with_most_of_the_rows_can_be_left_out():
-    """Without it all sums are an eighth, and a product of twelve of them is not 0."""
+def test_the_jackknife_can_leave_out_a_document_with_most_rows():
+    """Without the document all sums shrink to an eighth, and a product of twelve is still not 0."""
     table, x, y, codes = one_long_document()
     (fit,) = inference.fit(stack_of(table), "cluster-jackknife", 5)
     assert fit.status == "ok"
@@ -440,7 +440,7 @@ def test_a_document_with_most_of_the_rows_can_be_left_out():
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 12])
-def test_singular_is_what_the_eigenvalues_say_whatever_the_scale(k):
+def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k):
     random = np.random.default_rng(k)
     for ratio in (1.0, 1e-4, 3e-10, 3e-11, 0.0):
         for scale in (1.0, 1e-3, 1e-14):
@@ -452,7 +452,7 @@ def test_singular_is_what_the_eigenvalues_say_whatever_the_scale(k):
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
-def test_findings_are_those_of_two_one_sided_tests(alpha):
+def test_findings_agree_with_two_one_sided_tests(alpha):
     table = design_table(LENGTHS["many"], 4)
     stack = stack_of(table)
     fits = inference.fit(stack, "nonrobust", 5)

@@ -1,4 +1,4 @@
-"""The permutation control against a literal redrawing, and the test that order means nothing."""
+"""The permutation control against literal permutations, and the test of no effect of order."""
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +39,7 @@ def norms_table(sequences, layers=2, seed=0, level=None):
 
 
 def test_within_classes_tokens_keep_the_order_of_the_classes():
-    """Where norms are those of the class, nothing is left to exchange; otherwise it matters."""
+    """If norms depend on the class alone, permutations within classes change nothing."""
     table = norms_table([("a", 30), ("a", 12), ("b", 25)])
     classes = np.random.default_rng(1).integers(0, 3, table.num_rows)
     for index in range(2):
@@ -122,7 +122,7 @@ def literal_products(table, settings, layer, orders, centre, fixed_effects):
     return rows.T @ rows
 
 
-def test_draws_are_those_of_the_named_documents():
+def test_the_draws_of_a_document_depend_on_its_name():
     settings = DESIGNS["covariates"]
     table = norms_table([("a", 9), ("a", 6), ("b", 12)])
     sums = sums_of(table, settings, draws=4, seed=3)
@@ -164,7 +164,7 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     np.testing.assert_allclose(twice.root_squares, np.sqrt(2) * alone.root_squares)
 
 
-def test_tokens_with_equal_keys_do_not_change_places_with_what_lies_around(monkeypatch):
+def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
     drawn = permutation.keys_of_draws
     monkeypatch.setattr(
         permutation, "keys_of_draws", lambda *arguments: np.floor(20 * drawn(*arguments)) / 20
@@ -177,7 +177,7 @@ def test_tokens_with_equal_keys_do_not_change_places_with_what_lies_around(monke
     np.testing.assert_allclose(alone, whole, rtol=1e-8)
 
 
-def test_the_observed_coefficients_are_those_of_statsmodels():
+def test_the_observed_coefficients_equal_those_of_statsmodels():
     table = norms_table([("a", 30), ("b", 25)], seed=4)
     _, found = permutation.estimates_of_orders(sums_of(table, DESIGNS["lags"]))
     frame = table.to_pandas()
@@ -187,7 +187,7 @@ def test_the_observed_coefficients_are_those_of_statsmodels():
     np.testing.assert_allclose(found[0, 1], sm.OLS(logs[t], x).fit().params, rtol=1e-9)
 
 
-def test_tokens_without_a_norm_stay_out_in_all_layers():
+def test_tokens_without_a_norm_are_excluded_in_all_layers():
     table = norms_table([("a", 12), ("b", 9)])
     broken = table["layer_00"].to_pylist()
     broken[5] = 0.0
@@ -218,8 +218,8 @@ def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
     return table
 
 
-def test_differences_between_documents_read_as_dynamics_and_permuted_order_says_how_much():
-    """White noise around document means: a lag predicts well, and so it does in any order."""
+def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
+    """In white noise around document means a lag predicts well in any order."""
     table = corpus_of(level=1.0)
     pooled, within = (
         permutation.order_test(
@@ -241,7 +241,7 @@ def test_differences_between_documents_read_as_dynamics_and_permuted_order_says_
     np.testing.assert_allclose(lag["permuted_mean"], -1 / 37, atol=0.01)
 
 
-def test_order_is_found_in_both_lags_together_where_there_is_any():
+def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
     for dynamics in ((0.3, 0.0), (0.0, 0.3)):
         sums = sums_of(corpus_of(dynamics=dynamics), DESIGNS["lags"], draws=99)
         test = permutation.order_test(sums, alpha=0.05, adjust="holm")
@@ -249,7 +249,7 @@ def test_order_is_found_in_both_lags_together_where_there_is_any():
         assert test.layers["order_p_adjusted"].tolist() == [0.01, 0.01]
 
 
-def test_the_statistic_is_mahalanobis_distance_over_all_orders():
+def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     sums = sums_of(corpus_of(documents=6), DESIGNS["lags"], draws=49)
     names, found = permutation.estimates_of_orders(sums)
     assert names == ["intercept", "lag_1", "lag_2"]
@@ -270,7 +270,7 @@ def test_the_statistic_is_mahalanobis_distance_over_all_orders():
     np.testing.assert_allclose(test.layers["order_p_adjusted"], adjusted)
 
 
-def test_where_order_means_nothing_it_is_rejected_as_often_as_stated():
+def test_the_test_of_order_rejects_a_true_null_at_its_level():
     rejected = 0
     for seed in range(200):
         sums = sums_of(corpus_of(1.0, documents=5, tokens=15, seed=seed), DESIGNS["lags"], draws=19)
@@ -280,7 +280,7 @@ def test_where_order_means_nothing_it_is_rejected_as_often_as_stated():
     assert 22 <= rejected <= 58
 
 
-def test_sums_survive_their_file(tmp_path):
+def test_sums_are_read_back_as_they_were_written(tmp_path):
     from attnlag.storage import tables
 
     sums = sums_of(norms_table([("a", 9), ("b", 7)]), DESIGNS["lags"])
@@ -295,7 +295,7 @@ def test_sums_survive_their_file(tmp_path):
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held fixed", "in the common sample"])
-def test_tokens_without_a_covariate_are_not_exchanged_and_their_rows_are_left_out(held):
+def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used(held):
     table = norms_table([("a", 14), ("b", 11)])
     surprisal = np.random.default_rng(2).random(25)
     surprisal[[0, 6, 14, 20]] = np.nan
@@ -324,8 +324,8 @@ def test_tokens_without_a_covariate_are_not_exchanged_and_their_rows_are_left_ou
         np.testing.assert_allclose(found, w @ w.T, atol=1e-10)
 
 
-def test_sums_of_terms_have_the_products_that_a_term_of_their_sums_would_have(monkeypatch):
-    """Dummies of classes that become one class."""
+def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
+    """The terms are dummies of classes that are merged."""
 
     def toy(columns):
         return covariates.TokenCovariate(
@@ -359,10 +359,10 @@ def test_sums_of_terms_have_the_products_that_a_term_of_their_sums_would_have(mo
 
 @pytest.mark.parametrize("moves", [True, False])
 @pytest.mark.parametrize("fixed_effects", [True, False])
-def test_a_covariate_moves_with_its_token_where_the_catalogue_says_so(
+def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     monkeypatch, moves, fixed_effects
 ):
-    """Against the design of a corpus in which the tokens are exchanged by hand."""
+    """The oracle is the design of a corpus whose tokens are permuted by hand."""
     toy = covariates.TokenCovariate(
         description="a toy",
         terms=("toy_N",),

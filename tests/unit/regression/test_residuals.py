@@ -1,4 +1,4 @@
-"""The second pass against statsmodels and against literal definitions, on the same rows."""
+"""The second pass against statsmodels and literal definitions, on the same rows."""
 
 import dataclasses
 import tempfile
@@ -141,7 +141,7 @@ def lagged(values, sequence, position, lag):
 
 
 @pytest.mark.parametrize("effects", [False, True])
-def test_the_model_of_a_fitted_stack_is_the_least_squares_fit_of_its_rows(effects):
+def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
     table = design(RAGGED, missing=0.1)
     flat = table.set_column(
         table.schema.names.index("layer_00.y"), "layer_00.y", pa.array(np.full(len(table), 2.5))
@@ -166,7 +166,7 @@ def test_the_model_of_a_fitted_stack_is_the_least_squares_fit_of_its_rows(effect
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("documents", [ONE, RAGGED], ids=["one", "ragged"])
-def test_covariances_are_those_of_statsmodels(documents, effects):
+def test_covariances_equal_those_of_statsmodels(documents, effects):
     table = design(documents)
     model, means = model_of(table, 2, effects)
     sums = sums_of(table, model, means, hac_lags=3)
@@ -202,7 +202,7 @@ def test_covariances_are_those_of_statsmodels(documents, effects):
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("lags", [0, 1, 6, 30])
-def test_hac_keeps_its_distances_across_gaps(lags, effects):
+def test_hac_errors_measure_lags_across_gaps_in_positions(lags, effects):
     table = design(RAGGED, missing=0.2)
     # Besides rows that the layer drops, some that are not there at all.
     table = table.filter(np.random.default_rng(1).random(len(table)) > 0.1)
@@ -225,7 +225,7 @@ def test_hac_keeps_its_distances_across_gaps(lags, effects):
         np.testing.assert_array_equal(residuals.robust_covariance(sums, model, "hac"), hc1)
 
 
-def test_default_lags_of_hac_errors_grow_with_the_rows_to_the_power_of_two_ninths():
+def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
     assert [residuals.default_hac_lags(rows) for rows in (0, 16.5, 100, 250, 10_000)] == [
         0,
         2,
@@ -240,7 +240,7 @@ def test_default_lags_of_hac_errors_grow_with_the_rows_to_the_power_of_two_ninth
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_diagnostics_of_many_sequences_do_not_look_across_their_starts(missing, effects):
+def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
     table = design(RAGGED, missing=missing)
     model, means = model_of(table, 2, effects)
     sums = sums_of(table, model, means)
@@ -276,7 +276,7 @@ def test_diagnostics_of_many_sequences_do_not_look_across_their_starts(missing, 
             assert autocorrelation.loc[(layer, lag), "autocorrelation"] == pytest.approx(value)
 
 
-def test_diagnostics_of_one_sequence_are_those_of_statsmodels():
+def test_diagnostics_of_one_sequence_equal_those_of_statsmodels():
     table = design(ONE, 1)
     model, _ = model_of(table, 1)
     sums = sums_of(table, model, None)
@@ -304,7 +304,7 @@ def test_diagnostics_of_one_sequence_are_those_of_statsmodels():
     assert left[0] == pytest.approx(expected[3:11].sum(), rel=1e-8)
 
 
-def test_pairs_of_rows_count_also_where_a_regressor_is_at_its_mean():
+def test_pairs_of_rows_count_even_if_a_regressor_is_at_its_mean():
     table = design(RAGGED, 1)
     balanced = np.tile([0.0, 1.0, -1.0], 90)[: len(table)]
     place = table.schema.names.index("log_frequency")
@@ -317,7 +317,7 @@ def test_pairs_of_rows_count_also_where_a_regressor_is_at_its_mean():
     assert found["pairs"].tolist() == expected
 
 
-def test_partial_autocorrelations_end_where_there_are_no_pairs():
+def test_partial_autocorrelations_stop_at_the_first_lag_without_pairs():
     found = residuals.partial_autocorrelation(np.array([0.5, 0.25, np.nan, 0.1]))
     # An autoregression of order 1 has none beyond the first.
     np.testing.assert_allclose(found, [0.5, 0, np.nan, np.nan], atol=1e-12)
@@ -327,7 +327,7 @@ def test_partial_autocorrelations_end_where_there_are_no_pairs():
 @pytest.mark.parametrize(
     ("slopes", "least", "most"), [([0.3, 0.1], -0.03, 0.03), ([0.3, 0.1, 0.1, 0.05], 0.15, 0.3)]
 )
-def test_a_regression_with_enough_lags_leaves_nothing(slopes, least, most):
+def test_enough_lags_leave_no_partial_autocorrelation(slopes, least, most):
     """Autoregressions of order 2 and 4, of which two lags are fitted."""
     random = np.random.default_rng(5)
     order, y = len(slopes), np.zeros(60_000)
@@ -340,8 +340,8 @@ def test_a_regression_with_enough_lags_leaves_nothing(slopes, least, most):
     assert least < partial[2:].sum() < most
 
 
-def test_moments_and_the_auxiliary_r_squared_are_central():
-    """An intercept that is off moves the mean of the residuals, not their shape."""
+def test_moments_and_the_auxiliary_r_squared_ignore_the_mean():
+    """A wrong intercept moves the mean of the residuals but not their shape."""
     table = design(RAGGED, 1)
     model, _ = model_of(table, 1)
     right = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
@@ -365,7 +365,7 @@ def test_sequences_without_a_past_have_no_breusch_godfrey():
     assert found["durbin_watson"] == 0
 
 
-def test_lags_longer_than_any_sequence_do_not_count():
+def test_lags_longer_than_any_sequence_are_not_tested():
     table = design([[4]] * 40, 1)
     model, _ = model_of(table, 1)
     found = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
@@ -380,7 +380,7 @@ def test_lags_longer_than_any_sequence_do_not_count():
 
 
 @pytest.mark.parametrize("documents", [[[1], [1], [5]], RAGGED, [[3000], [2500]]])
-def test_quantiles_are_those_of_numpy(documents):
+def test_quantiles_equal_those_of_numpy(documents):
     table = design(documents, 1)
     model, _ = model_of(table, 1)
     sums = sums_of(table, model, None)
@@ -414,7 +414,7 @@ def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
 
 
 @pytest.mark.parametrize("effects", [False, True])
-def test_histograms_are_those_of_numpy(effects):
+def test_histograms_equal_those_of_numpy(effects):
     table = design(RAGGED, missing=0.1)
     model, means = model_of(table, 2, effects)
     y, _, e, *_ = frame_of(table, 1, effects)
@@ -499,7 +499,7 @@ def test_batches_with_dictionaries_of_their_own_change_nothing():
     assert_same(residuals.sum_residuals(batches, model, 4, means), whole)
 
 
-def test_an_error_in_one_shard_ends_the_reading_of_the_others(tmp_path):
+def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
     table = design(RAGGED)
     model, _ = model_of(table, 2)
     pq.write_table(table, tmp_path / "good.parquet")
@@ -508,7 +508,7 @@ def test_an_error_in_one_shard_ends_the_reading_of_the_others(tmp_path):
         residuals.sums_of_shards(paths, [shard_of(table)] * 21, model, 4, 2)
 
 
-def test_sums_survive_their_file(tmp_path):
+def test_sums_are_read_back_as_they_were_written(tmp_path):
     table = design(RAGGED, missing=0.1)
     model, _ = model_of(table, 2)
     sums = sums_of(table, model, None)
@@ -522,7 +522,7 @@ def test_sums_survive_their_file(tmp_path):
 # --- what has no numbers -------------------------------------------------------------------
 
 
-def test_an_unfitted_layer_has_no_numbers_and_the_others_have_theirs():
+def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
     table = design(RAGGED, 3)
     model, _ = model_of(table, 3)
     alone = sums_of(table, model, None)

@@ -1,4 +1,4 @@
-"""Effects of tokens taken out of a design, against the regression with all dummies."""
+"""Removing effects of tokens from a design, against the regression with all dummies."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from attnlag.regression import crossproducts, inference, token_effects
 
 
 @pytest.mark.parametrize("effects", [("token",), ("token", "previous_token")])
-def test_coefficients_and_errors_are_those_with_all_dummies(tokens, effects, tmp_path):  # noqa: F811
+def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, tmp_path):  # noqa: F811
     table, path = tokens
     design = design_of(tokens, lags=(1, 2))
     # One layer drops a row: both do without it.
@@ -55,7 +55,7 @@ def test_coefficients_and_errors_are_those_with_all_dummies(tokens, effects, tmp
     assert fit.sigma == pytest.approx(np.sqrt(expected.fit().mse_resid), rel=1e-8)
 
 
-def test_the_place_before_a_text_is_a_level_of_its_own(tokens):  # noqa: F811
+def test_the_place_before_a_text_has_a_level_of_its_own(tokens):  # noqa: F811
     _, path = tokens
     keys = pa.table(
         {

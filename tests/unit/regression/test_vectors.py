@@ -99,7 +99,7 @@ LENGTHS = [9, 23, 14, 30, 12, 18]
 B = np.diag([0.9, 0.6, 0.3, 0.0, 0.0])
 
 
-def test_coefficients_are_those_of_scikit_learn_and_without_a_penalty_of_lstsq():
+def test_coefficients_equal_those_of_scikit_learn_and_unpenalised_lstsq():
     vectors, _ = process(B, LENGTHS)
     x, y, _ = rows_of(vectors, LENGTHS, lags=(1, 2))
     centred = sums_of(x, y).centred()
@@ -110,7 +110,7 @@ def test_coefficients_are_those_of_scikit_learn_and_without_a_penalty_of_lstsq()
     np.testing.assert_allclose(vector_ridge.ridge(*centred, 0), expected, atol=1e-9)
 
 
-def test_sums_are_those_of_the_rows_however_the_file_is_cut(tmp_path):
+def test_sums_equal_those_of_the_rows_for_any_row_groups(tmp_path):
     """A document of two windows, row groups that cut sequences, two lags and a damaged vector."""
     vectors, _ = process(B, LENGTHS)
     vectors[40, 2] = np.inf
@@ -200,7 +200,7 @@ def r_squared_of_permuted_order(vectors, lengths, ridge):
     return 1 - sse / sst
 
 
-def test_r_squared_of_unseen_documents_is_that_of_predictions_row_by_row(tmp_path):
+def test_r_squared_of_unseen_documents_equals_that_of_row_predictions(tmp_path):
     lengths = LENGTHS * 3
     vectors, _ = process(B, lengths)
     path = tmp_path / "0000.parquet"
@@ -224,7 +224,7 @@ def test_r_squared_of_unseen_documents_is_that_of_predictions_row_by_row(tmp_pat
     assert set(table["documents"]) == {len(lengths)}
 
 
-def test_intervals_of_r_squared_are_percentiles_over_draws_of_two_documents_or_more():
+def test_intervals_of_r_squared_are_percentiles_over_draws_of_documents():
     # Of each document Σ y² and the squared errors of two predictions.
     losses = np.array([[10.0, 4.0, 8.0], [30.0, 21.0, 6.0]])
     low, high = vector_fits.intervals(losses, SETTINGS)
@@ -236,8 +236,8 @@ def test_intervals_of_r_squared_are_percentiles_over_draws_of_two_documents_or_m
     assert np.isnan(vector_fits.intervals(losses, without)).all()
 
 
-def test_a_penalty_is_chosen_without_its_fold():
-    """Against scikit-learn; the two directions with memory are far smaller than the noise."""
+def test_the_penalty_of_a_fold_is_chosen_on_the_other_folds():
+    """The oracle is scikit-learn. The two directions with memory are far smaller than the noise."""
     random = np.random.default_rng(5)
     x = random.normal(size=(240, 12)) * np.geomspace(0.1, 10, 12)
     y = 0.4 * x[:, ::-1] + random.normal(size=(240, 12)) * 8
@@ -264,7 +264,7 @@ def test_a_penalty_is_chosen_without_its_fold():
     assert len(set(expected)) > 1 or expected[0] not in (penalties[0], penalties[-1])
 
 
-def test_random_directions_choose_as_all_of_them_do(monkeypatch):
+def test_random_directions_choose_the_same_penalties_as_all_directions(monkeypatch):
     random = np.random.default_rng(2)
     x = random.normal(size=(1500, 80)) * np.geomspace(0.1, 10, 80)
     y = 0.5 * x + random.normal(size=(1500, 80)) * 12
@@ -315,8 +315,8 @@ def test_r_squared_does_not_depend_on_the_coordinates_or_the_shards(tmp_path):
         )
 
 
-def test_what_is_outside_of_the_components_is_not_predicted(tmp_path):
-    """Four directions of eight have all the memory and most of the variance."""
+def test_variance_outside_the_components_is_not_predicted(tmp_path):
+    """Four of eight directions have all the memory and most of the variance."""
     lengths = [60] * 12
     inside, _ = process(np.diag([0.9, 0.9, 0.8, 0.8]), lengths)
     outside = np.random.default_rng(3).normal(size=(len(inside), 4)).astype(np.float32)
@@ -331,7 +331,7 @@ def test_what_is_outside_of_the_components_is_not_predicted(tmp_path):
     np.testing.assert_allclose(projected["mean_share"], full["mean_share"], atol=0.01)
 
 
-def test_random_weights_stand_beside_and_vectors_that_are_all_equal_give_nothing(tmp_path):
+def test_random_weights_are_a_control_and_equal_vectors_give_no_fit(tmp_path):
     lengths = LENGTHS * 2
     vectors, _ = process(B, lengths)
     write(tmp_path / "own.parquet", vectors, lengths)
@@ -352,7 +352,7 @@ def test_random_weights_stand_beside_and_vectors_that_are_all_equal_give_nothing
     )
 
 
-def test_findings_say_how_much_is_predicted_beside_what_and_at_which_rank():
+def test_findings_state_r_squared_its_rank_and_its_controls():
     rows = [
         *((0, "vector", 1, 0.3), (0, "vector", 4, 0.5), (0, "vector", 8, 0.5)),
         *((1, "vector", 1, 0.1), (1, "vector", 4, 0.2), (1, "vector", 8, 0.3)),

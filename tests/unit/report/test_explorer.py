@@ -1,4 +1,4 @@
-"""The explorer: how numbers are packed, which documents are shown, what reaches the page."""
+"""The explorer: how numbers are packed, which documents are shown and what the page holds."""
 
 import base64
 import gzip
@@ -22,7 +22,7 @@ def unpacked(packed, row):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_packed_number_is_at_most_half_a_step_off(bits):
+def test_a_packed_number_is_within_half_a_step_of_its_value(bits):
     values = np.random.default_rng(0).normal(3, [[0.1], [5.0]], (2, 4000))
     values[0, [5, 9]] = np.nan, np.inf
     packed = packing.quantised(values, bits)
@@ -35,19 +35,19 @@ def test_a_packed_number_is_at_most_half_a_step_off(bits):
         assert np.abs(found[known] - values[row][known]).max() <= packed.step[row] / 2 * 1.001
 
 
-def test_whole_numbers_stay_whole():
+def test_whole_numbers_are_packed_exactly():
     values = np.array([[1.0, 7, np.nan, 60_000], [0, 0, 1, 1], [4, 4, 4, 4]])
     packed = packing.quantised(values, bits=16)
     for row in range(3):
         np.testing.assert_array_equal(unpacked(packed, row), values[row])
 
 
-def test_values_that_are_all_missing():
+def test_values_that_are_all_missing_stay_missing():
     packed = packing.quantised(np.full((1, 3), np.nan))
     assert np.isnan(unpacked(packed, 0)).all()
 
 
-def test_a_block_holds_no_character_of_markup_and_is_what_went_in():
+def test_a_json_block_contains_no_markup_and_decodes_to_its_input():
     hostile = ["</script><script>alert(1)</script>", float("nan"), {"<!--": "&amp;\u2028"}]
     text = packing.json_block(hostile)
     assert text == packing.json_block(hostile)
@@ -73,7 +73,7 @@ def test_a_sample_is_taken_from_the_groups_in_turn(tmp_path):
     assert groups.value_counts().to_dict() == {"news": 5, "poems": 2, "mail": 4}
 
 
-def test_a_document_that_is_too_long_is_shown_all_the_same(tmp_path):
+def test_a_document_that_is_too_long_is_shown_in_part(tmp_path):
     tokens = [{"a": 10**9, "b": 1}]
     assert documents.chosen(["a", "b"], tokens, [30], values=10) == ["a"]
     # Its beginning is what it takes.
@@ -81,7 +81,7 @@ def test_a_document_that_is_too_long_is_shown_all_the_same(tmp_path):
     assert documents.chosen(["a", "b"], tokens, [30], values=room) == ["a", "b"]
 
 
-def test_bokeh_comes_from_its_package_and_asks_for_nothing():
+def test_bokeh_comes_from_its_package_and_loads_nothing_from_elsewhere():
     assert set(charts.items()) == {"profile", "cloud"}
     library = charts.library()
     assert library.count("<script") == library.count("</script>") == 2

@@ -25,7 +25,7 @@ def fitted_results():
     return fits, tidy, results.fits_table(fits, stack.layers, [0] * len(fits), numbers), table
 
 
-def test_layer_summary_has_the_numbers_of_statsmodels(results):
+def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
     fits, tidy, rows, table = results
     text = summaries.layer_summary(
         fits[1],
@@ -52,7 +52,7 @@ def test_layer_summary_has_the_numbers_of_statsmodels(results):
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_a_layer_without_a_fit_says_why(results):
+def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
     _, tidy, _, _ = results
     solution = least_squares.Solution("the outcome is constant", 12, 4)
     fit = inference.unfitted(3, solution)
@@ -77,7 +77,7 @@ CONTROLS = pd.DataFrame(
 )
 
 
-def test_sizes_and_directions_come_with_the_interval_of_the_median():
+def test_findings_state_sizes_with_the_interval_of_the_median():
     medians = pd.DataFrame(
         {"median": 0.3, "conf_low": [0.25, np.nan], "conf_high": [0.35, np.nan], "lowest": 0.2},
         index=["lag_1", "lag_2"],
@@ -95,7 +95,7 @@ def test_sizes_and_directions_come_with_the_interval_of_the_median():
     assert first == "lag 1, pooled over documents: 0.300 in the one layer"
 
 
-def test_what_permuted_order_says_is_said_of_all_lags_together():
+def test_the_finding_on_order_covers_all_lags_together():
     (line,) = summaries.order_finding(CONTROLS, alpha=0.05, adjust="holm")
     assert line == (
         "order matters in 1 of 2 layers (tokens permuted within their documents 99 times, one "
@@ -106,7 +106,7 @@ def test_what_permuted_order_says_is_said_of_all_lags_together():
     assert line == "the order of tokens was not permuted: no control for it"
 
 
-def test_what_random_weights_give_stands_beside_what_training_made_of_it():
+def test_the_finding_on_random_weights_compares_them_with_training():
     (line,) = summaries.random_weights_finding(CONTROLS)
     assert line == (
         "random weights, over 32 documents: lag 1 has a median of 1.600 (1.500 to 1.700) and R² "
@@ -118,7 +118,7 @@ def test_what_random_weights_give_stands_beside_what_training_made_of_it():
     assert "no control for it" in line
 
 
-def test_findings_count_what_matters(results):
+def test_the_findings_count_layers_with_effects_that_matter(results):
     _, tidy, fits, _ = results
     settings = regression_settings(covariance="nonrobust")
     first, _, last = summaries.counts(tidy, fits, settings)
@@ -168,7 +168,7 @@ def test_findings_name_layers_without_attention(results):
     assert text.splitlines()[1] == "  in place of attention: Mamba in layers 0 and 2"
 
 
-def test_coefficients_that_the_jackknife_leaves_are_named(results):
+def test_the_summary_names_coefficients_that_the_jackknife_did_not_correct(results):
     fits, tidy, rows, _ = results
     fit = replace(fits[1], uncorrected=("position_1", "position_2"), log_likelihood=float("nan"))
     stated = summaries._corrected(fit, "half-panel")
@@ -199,11 +199,11 @@ def test_coefficients_that_the_jackknife_leaves_are_named(results):
     ("lags", "words"),
     [([3], "lag 3"), ([3, 4], "lags 3 and 4"), ([3, 4, 6, 7, 8, 10], "lags 3, 4, 6 to 8 and 10")],
 )
-def test_lags_are_said_in_spans(lags, words):
+def test_consecutive_lags_are_written_as_spans(lags, words):
     assert labels.spans(lags) == words
 
 
-def test_findings_of_residuals_have_the_size_beside_the_test(monkeypatch):
+def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
     fits = pd.DataFrame({"status": "ok", "breusch_godfrey_p_value": [0.001, 0.03, 0.9]})
     left = pd.Series([0.1, 0.16, 0.3])
     monkeypatch.setattr(summaries, "order_left", lambda sums: ([3, 4, 5], left))
@@ -214,7 +214,7 @@ def test_findings_of_residuals_have_the_size_beside_the_test(monkeypatch):
     )
 
 
-def test_findings_of_groups_are_sizes_and_who_has_none():
+def test_findings_on_groups_state_sizes_and_name_groups_without_one():
     table = pd.DataFrame(
         {
             "subset": np.repeat(["prose", "verse", "rare", "odd"], 2),
@@ -232,7 +232,7 @@ def test_findings_of_groups_are_sizes_and_who_has_none():
     )
 
 
-def test_advice_where_documents_are_few_or_unequal():
+def test_advice_is_given_if_documents_are_few_or_unequal():
     settings = {"covariance": "cluster", "wild_bootstrap": 0}
     fits = pd.DataFrame({"status": "ok", "n_documents": [200], "effective_documents": [180.0]})
     assert summaries.advice(fits, **settings) == ""

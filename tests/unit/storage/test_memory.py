@@ -30,18 +30,18 @@ def group(folder: Path, most: object, used: int, cached: int) -> None:
     write(folder / "memory.stat", f"anon 5\ninactive_file {cached}")
 
 
-def test_of_the_machine(root: Path) -> None:
+def test_free_memory_is_that_of_the_machine_if_no_group_limits_it(root: Path) -> None:
     assert free_memory(root) == 8000 * MB
     write(root / "proc/self/cgroup", "0::/user.slice")
     assert free_memory(root) == 8000 * MB
 
 
-def test_here() -> None:
+def test_free_memory_of_this_machine_is_at_most_its_total() -> None:
     total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
     assert 0 < free_memory() <= total
 
 
-def test_a_group_limits_it_and_its_cache_is_free(root: Path) -> None:
+def test_a_control_group_limits_memory_and_its_cache_counts_as_free(root: Path) -> None:
     write(root / "proc/self/cgroup", "0::/slurm/job_7/step_0")
     groups = root / "sys/fs/cgroup"
     group(groups / "slurm/job_7/step_0", "max", 0, 0)
@@ -55,13 +55,13 @@ def test_a_group_limits_it_and_its_cache_is_free(root: Path) -> None:
     assert free_memory(root) == 0
 
 
-def test_a_container_sees_its_own_limit_at_the_top(root: Path) -> None:
+def test_the_limit_of_a_container_is_read_at_the_top_of_its_groups(root: Path) -> None:
     write(root / "proc/self/cgroup", "0::/not/visible/here")
     group(root / "sys/fs/cgroup", 1000 * MB, 200 * MB, 0)
     assert free_memory(root) == 800 * MB
 
 
-def test_version_1(root: Path) -> None:
+def test_limits_of_control_groups_of_version_1_are_read(root: Path) -> None:
     write(root / "proc/self/cgroup", "9:name=systemd:/\n4:cpu,memory:/job\n1:cpuset:/job\n0::/")
     job = root / "sys/fs/cgroup/memory/job"
     write(job / "memory.limit_in_bytes", 2000 * MB)
@@ -73,11 +73,11 @@ def test_version_1(root: Path) -> None:
     assert free_memory(root) == 1500 * MB
 
 
-def test_elsewhere_than_on_linux(tmp_path: Path) -> None:
+def test_free_memory_is_found_without_the_files_of_linux(tmp_path: Path) -> None:
     assert free_memory(tmp_path) > 0
 
 
-def test_amounts() -> None:
+def test_amounts_are_written_with_three_digits_and_a_unit() -> None:
     assert [amount(size) for size in (13_210_000_000, 538_400_000, 64_000)] == [
         "13.2 GB",
         "538 MB",

@@ -6,7 +6,7 @@ import pytest
 from attnlag.storage import tables
 
 
-def test_provenance_goes_along(tmp_path):
+def test_a_table_keeps_the_provenance_of_earlier_stages(tmp_path):
     first = tables.provenance({}, "corpus", {"text": "text"}, "pyarrow", corpus={"name": "é"})
     second = tables.provenance(first, "tokens", {"max_length": None}, "numpy")
     tables.write_table(pa.table({"x": [1]}), tmp_path / "t.parquet", second)
@@ -24,7 +24,7 @@ def test_equal_tables_give_equal_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_batches_read_everything_in_order(tmp_path):
+def test_batches_return_all_rows_in_order(tmp_path):
     pq.write_table(pa.table({"x": range(1000)}), tmp_path / "t.parquet", row_group_size=300)
     batches = list(tables.batches(tmp_path / "t.parquet", 256, "rows"))
     assert max(batch.num_rows for batch in batches) <= 256
@@ -42,7 +42,7 @@ def write_groups(path, sizes):
     return pa.concat_tables(parts).unify_dictionaries()
 
 
-def test_parts_become_row_groups_of_a_file_that_knows_what_they_add_up_to(tmp_path):
+def test_each_part_becomes_a_row_group_of_a_file_with_their_totals(tmp_path):
     path = tmp_path / "new" / "x.parquet"
     whole = write_groups(path, [3, 1, 4])
     assert pq.read_metadata(path).num_row_groups == 3
@@ -55,7 +55,7 @@ def test_parts_become_row_groups_of_a_file_that_knows_what_they_add_up_to(tmp_pa
     assert path.read_bytes() == (tmp_path / "y.parquet").read_bytes()
 
 
-def test_parts_that_fail_leave_nothing(tmp_path):
+def test_a_failure_while_writing_parts_leaves_no_file(tmp_path):
     def parts():
         yield pa.table({"x": [1]})
         raise RuntimeError
@@ -65,7 +65,7 @@ def test_parts_that_fail_leave_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_small_row_groups_come_together(tmp_path):
+def test_small_row_groups_are_combined_into_batches(tmp_path):
     path = tmp_path / "x.parquet"
     whole = write_groups(path, [3, 1, 4, 9, 2])
     found = list(tables.batches(path, 5, "rows"))
@@ -76,7 +76,7 @@ def test_small_row_groups_come_together(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [[], [0], [2, 3], [7], [0, 4, 8, 9, 19]])
-def test_values_of_rows_over_row_groups_and_files(rows, tmp_path):
+def test_values_of_rows_are_found_across_row_groups_and_files(rows, tmp_path):
     paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
     whole = [write_groups(path, sizes) for path, sizes in zip(paths, ([3, 5], [8, 4]), strict=True)]
     x = np.concatenate([table["x"].to_numpy() for table in whole])
@@ -84,7 +84,7 @@ def test_values_of_rows_over_row_groups_and_files(rows, tmp_path):
     assert tables.values_of(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
 
 
-def test_what_is_damaged_is_named(tmp_path):
+def test_damaged_files_are_named(tmp_path):
     whole, other, cut = (tmp_path / name for name in ("a.parquet", "b.parquet", "c.parquet"))
     write_groups(whole, [3, 1])
     pq.write_table(pa.table({"x": [1]}), other)

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and what the dead left is removed."""
+"""Files and folders appear whole or not at all, and leftovers of killed writers are removed."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from attnlag.errors import UserError
 from attnlag.storage import writing
 
 
-def test_written_whole_replaces_the_target(tmp_path):
+def test_a_finished_write_replaces_the_target(tmp_path):
     target = tmp_path / "new" / "a.txt"
     writing.write_text("first", target)
     writing.write_text("second", target)
@@ -21,7 +21,7 @@ def test_written_whole_replaces_the_target(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
 
 
-def test_a_failed_write_leaves_the_target_and_no_temporary(tmp_path):
+def test_a_failed_write_keeps_the_target_and_leaves_no_temporary_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("before")
     with pytest.raises(RuntimeError), writing.written_whole(target) as temporary:
@@ -76,7 +76,7 @@ with writing.written_whole(sys.argv[1]) as temporary:
 """
 
 
-def test_what_a_killed_writer_leaves_is_found(tmp_path):
+def test_the_leftovers_of_a_killed_writer_are_found(tmp_path):
     target = tmp_path / "results/a.txt"
     command = [sys.executable, "-c", DIE, str(target)]
     assert subprocess.run(command, cwd=ROOT / "scripts", check=False).returncode == -signal.SIGKILL
@@ -87,7 +87,7 @@ def test_what_a_killed_writer_leaves_is_found(tmp_path):
     assert list(writing.leftovers(tmp_path)) == [left]
 
 
-def test_a_writer_whose_folder_a_newer_run_removed_says_so(tmp_path, monkeypatch):
+def test_a_writer_reports_that_a_newer_run_removed_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(writing.RUN_VARIABLE, "first")
     writing.RUN_RECORD.parent.mkdir()
@@ -99,7 +99,7 @@ def test_a_writer_whose_folder_a_newer_run_removed_says_so(tmp_path, monkeypatch
     assert names(tmp_path) == [".snakemake"]
 
 
-def test_a_job_of_a_run_that_is_over_writes_nothing(tmp_path, monkeypatch):
+def test_a_job_that_outlives_its_run_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(writing.RUN_VARIABLE, "first")
     target = tmp_path / "a.txt"
@@ -124,7 +124,7 @@ def test_a_job_of_a_run_that_is_over_writes_nothing(tmp_path, monkeypatch):
     "error",
     [OSError(errno.ENOSPC, "any"), RuntimeError(f"write: {os.strerror(errno.ENOSPC)} (code 28)")],
 )
-def test_a_full_disk_is_one_line(tmp_path, error):
+def test_a_full_disk_is_reported_in_one_line(tmp_path, error):
     target = tmp_path / "new" / "a.txt"
     with pytest.raises(UserError) as caught, writing.written_whole(target):
         raise error

@@ -1,4 +1,4 @@
-"""The library as a notebook uses it, against plain transformers and plain statsmodels."""
+"""The library in a notebook, against plain transformers and plain statsmodels."""
 
 import doctest
 import importlib
@@ -40,7 +40,7 @@ def measured(model, tokenizer):
     return attnlag.measure(model, tokenizer, texts, sites=["attention", "mlp"], progress=False)
 
 
-def test_norms_are_those_of_the_outputs_that_plain_transformers_has(model, tokenizer, measured):
+def test_norms_equal_those_of_the_outputs_of_plain_transformers(model, tokenizer, measured):
     seen = []
     hook = model.transformer.h[1].attn.register_forward_hook(
         lambda module, inputs, output: seen.append(output[0])
@@ -55,7 +55,7 @@ def test_norms_are_those_of_the_outputs_that_plain_transformers_has(model, token
     assert "".join(rows["token"]) == measured.texts["text 3"]
 
 
-def test_a_measurement_leaves_the_model_as_it_was(model, measured):
+def test_a_measurement_does_not_change_the_model(model, measured):
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -66,7 +66,7 @@ def test_windows_of_a_long_text_are_sequences_of_their_own(measured):
     assert rows.groupby("window")["position"].first().tolist() == [0, 0]
 
 
-def test_vectors_have_the_norms(model, tokenizer, measured):
+def test_the_vectors_have_the_measured_norms(model, tokenizer, measured):
     text = {"text 3": measured.texts["text 3"]}
     vectors = attnlag.measure(model, tokenizer, text, keep="vectors", progress=False).vectors
     rows = measured.norms.query("document == 'text 3' and site == 'attention' and layer == 0")
@@ -75,7 +75,7 @@ def test_vectors_have_the_norms(model, tokenizer, measured):
     )
 
 
-def test_coefficients_are_those_of_statsmodels(measured):
+def test_coefficients_equal_those_of_statsmodels(measured):
     fit = attnlag.fit(measured, site="mlp", lags=[1, 2], fixed_effects="document")
     rows = measured.norms.query("site == 'mlp' and layer == 1 and position >= 1").copy()
     rows["y"] = np.log(rows["norm"].astype(float))
@@ -100,7 +100,7 @@ def test_coefficients_are_those_of_statsmodels(measured):
         (dict(lags=[1], outcome="angle"), "outcome: found 'angle', expected 'norm' or 'relative'"),
     ],
 )
-def test_a_mistake_in_a_fit_is_one_line(measured, call, message):
+def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, call, message):
     with pytest.raises(UserError) as problem:
         attnlag.fit(measured, **call)
     assert len(problem.value.problems) == 1
@@ -115,18 +115,18 @@ def test_a_mistake_in_a_fit_is_one_line(measured, call, message):
         (["a", ""], "'1': found ''"),
     ],
 )
-def test_a_mistake_in_the_texts_is_one_line(model, tokenizer, texts, message):
+def test_a_mistake_in_the_texts_is_reported_in_one_line(model, tokenizer, texts, message):
     with pytest.raises(UserError, match=message):
         attnlag.measure(model, tokenizer, texts)
 
 
-def test_a_folder_without_results_is_one_line(tmp_path):
+def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
     with pytest.raises(UserError, match="found no results"):
         attnlag.read(tmp_path)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_examples_in_the_documentation_give_what_they_say(module, tokenizer, measured):
+def test_examples_in_the_documentation_give_the_stated_output(module, tokenizer, measured):
     found = doctest.testmod(
         importlib.import_module(f"attnlag.study.{module}"),
         extraglobs={"attnlag": attnlag, "tokenizer": tokenizer, "measured": measured},
