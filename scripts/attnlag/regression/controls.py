@@ -25,7 +25,8 @@ from attnlag.regression import (
     merging,
     token_effects,
 )
-from attnlag.regression.crossproducts import Shard, Totals
+from attnlag.regression.crossproducts import Shard, Stack, Totals
+from attnlag.regression.least_squares import Solution
 from attnlag.regression.permutation import OrderTest
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 from attnlag.regression.terms import is_lag
@@ -107,6 +108,34 @@ def shard_of_batches(
     )
 
 
+def fitted_alone(
+    shard: Shard, *, fixed_effects: bool, stack_mb: float
+) -> tuple[pd.DataFrame, Stack, list[Solution]]:
+    """Fit the cross-products of a control, without errors of the coefficients.
+
+    Returns
+    -------
+    coefficients : pandas.DataFrame
+        ``random_weights`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
+    stack : Stack
+    solutions : list of Solution
+        One per layer.
+    """
+    merged = merging.merged_shard(shard, merging.kept_terms([shard]))
+    stack = crossproducts.stacked([merged], fixed_effects=fixed_effects, budget=stack_mb * 1e6)
+    solutions = least_squares.solve_all(stack)
+    names = least_squares.names_of(stack)
+    (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
+    coefficients = pd.DataFrame(
+        {
+            "layer": np.repeat(np.array(stack.layers), len(names)),
+            "term": names * len(stack.layers),
+            "random_weights": estimates.reshape(-1),
+        }
+    )
+    return coefficients, stack, solutions
+
+
 def random_weights(
     norms: Path,
     settings: RegressionSettings,
@@ -137,26 +166,12 @@ def random_weights(
     halves = 2 if settings.bias_correction == "half-panel" else 1
     effects = settings.token_effects
     shard = shard_of(norms, settings.control_design, facts, halves, stream, effects)
-    shard = merging.merged_shard(shard, merging.kept_terms([shard]))
-    stack = crossproducts.stacked(
-        [shard],
-        fixed_effects=settings.fixed_effects == "document",
-        budget=settings.stack_mb * 1e6,
-    )
-    solutions = least_squares.solve_all(stack)
-    names = least_squares.names_of(stack)
-    (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
-    fitted = [solution.status == "ok" for solution in solutions]
-    coefficients = pd.DataFrame(
-        {
-            "layer": np.repeat(np.array(stack.layers), len(names)),
-            "term": names * len(stack.layers),
-            "random_weights": estimates.reshape(-1),
-        }
+    coefficients, stack, solutions = fitted_alone(
+        shard, fixed_effects=settings.fixed_effects == "document", stack_mb=settings.stack_mb
     )
     r_squared = [
-        1 - solution.ssr / solution.tss if ok else np.nan
-        for solution, ok in zip(solutions, fitted, strict=True)
+        1 - solution.ssr / solution.tss if solution.status == "ok" else np.nan
+        for solution in solutions
     ]
     layers = pd.DataFrame(
         {

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.regression import (
-    bootstrap,
     controls,
     crossproducts,
     inference,
@@ -199,16 +198,11 @@ def _random_weights(
     table = _values(source, name)
     table = table.drop_columns(layers_in(table.schema)[-1])
     shard = _shard(source, table, settings)
-    stack = crossproducts.stacked(
-        [merging.merged_shard(shard, merging.kept_terms([shard]))],
-        fixed_effects=settings.fixed_effects == "document",
-        budget=settings.stack_mb * 1e6,
+    fitted, *_ = controls.fitted_alone(
+        shard, fixed_effects=settings.fixed_effects == "document", stack_mb=settings.stack_mb
     )
-    solutions = least_squares.solve_all(stack)
-    (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
-    parts = [*map(str, range(len(estimates) - 1)), WHOLE]
+    # The layers of these cross-products are the parts, of which the sum of the heads is the last.
+    parts = [*map(str, range(int(fitted["layer"].max()))), WHOLE]
     return {
-        (part, term): float(value)
-        for part, of_part in zip(parts, estimates, strict=True)
-        for term, value in zip(least_squares.names_of(stack), of_part, strict=True)
+        (parts[place], term): float(value) for place, term, value in fitted.itertuples(index=False)
     }

@@ -1,4 +1,4 @@
-"""Neither other sequences of a batch nor later tokens may change the numbers of a token."""
+"""The numbers of a token depend neither on other sequences of a batch nor on later tokens."""
 
 import functools
 

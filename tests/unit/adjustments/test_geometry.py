@@ -323,7 +323,7 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
     """Against statsmodels, with errors clustered by document."""
     shards = [geometry_of_shard(tmp_path, number) for number in (0, 1)]
     sums = [geometry_means.sums_of_shard(*paths, 1) for *paths, _ in shards]
-    # Of cosines at each distance there are the sums of each shard.
+    # Each shard has sums of the cosines at each distance.
     cosines = pd.concat([rows for *_, rows in shards])[["document", "0 angle"]].dropna()
     paths = []
     for number, (_, rows) in enumerate(cosines.groupby("document")):

@@ -180,7 +180,7 @@ def test_effects_by_part_of_speech_are_drawn_beside_those_of_all_tokens(inputs, 
     data = finite_effects_by_part_of_speech.reduce(inputs)
     assert list(data.tags.index) == ["VERB", "NOUN"]
     assert data.rare == ["X"]
-    # Of the scales, that with the factor furthest from 1.
+    # One scale is drawn: the one with the factor furthest from 1.
     assert [label for label, _, _ in data.lines] == ["scale by 0.5", "zero", "mean"]
     assert finite_effects_by_part_of_speech.title_of(data).endswith(
         "by 0.500 nats (NOUN) to 1.500 (VERB); equal parts of speech would all have 0.500"

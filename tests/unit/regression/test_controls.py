@@ -65,7 +65,7 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
     found, layers = controls.random_weights(path, controlled(), FACTS)
     assert found["random_weights"].isna().tolist() == [True] * 3 + [False] * 3
     assert layers["random_weights_r_squared"].isna().tolist() == [True, False]
-    # Nor has any layer where all documents are too short.
+    # If all documents are too short, no layer has one either.
     tables.write_table(corpus_of(documents=3, tokens=3), path, {"stages": {}})
     found, layers = controls.random_weights(path, controlled(), FACTS)
     assert found["term"].tolist() == ["intercept", "lag_1", "lag_2"] * 2

@@ -209,7 +209,7 @@ def test_without_more_rows_than_effects_there_are_no_coefficients():
     nothing = np.zeros(12, int)
     factors = dict.fromkeys(EFFECTS, nothing) | {
         "document": np.repeat([0, 1, 2], 4),
-        # Of eight tokens one is in all three documents: ten effects, two lags, twelve rows.
+        # One of eight tokens is in all three documents: ten effects, two lags, twelve rows.
         "token": np.array([0, 1, 2, 3, 0, 4, 5, 6, 0, 7, 1, 2]),
     }
     values = random.normal(size=(1, 3, 12))

@@ -72,7 +72,7 @@ def files(tmp_path_factory):
             frame[f"{heads.WHOLE}{layer}"] = whole[layer]
             for head in range(3):
                 frame[f"{head}{layer}"] = of_heads[layer, :, head]
-        # Of the first eight tokens of every second document.
+        # Scores are known for the first eight tokens of every second document.
         some, few = names[::2], [8] * len(names[::2])
         sinks = random.uniform(0.2, 0.6, (2, sum(few), 3)).astype(np.float32)
         at = frame["document"].isin(some) & (frame["position"] < 8)

@@ -15,7 +15,7 @@ from attnlag.pipeline.entries.output import (
 
 CAUSAL_FOLDER = "results/{model}/{corpus}/causal"
 
-# Of these, the ones that regressions of heads have after their part.
+# Columns of coefficients that regressions of heads have after their part.
 OF_HEADS = {
     *("term", "estimate", "std_error", "statistic", "df", "p_value", "p_adjusted"),
     *("conf_low", "conf_high", "finding", "vcov_type"),
