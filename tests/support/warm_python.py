@@ -3,8 +3,8 @@
 Imports are most of what such a program takes: 2 s of CPU time for snakemake, 6 for torch and
 transformers. A server imports them once, and a small program, called in the place of ``python``,
 has the server fork. The fork runs what it is asked to, with the arguments, the environment, the
-folder, the open files and the mounts of the caller, to whom it returns the exit status. Nothing of
-attnlag is imported beforehand: each program reads the code of its own project.
+folder, the open files, the mounts and the network of the caller, to whom it returns the exit
+status. Nothing of attnlag is imported beforehand: each program reads the code of its own project.
 
 What is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program with
 settings in its environment that libraries read when they are imported, but for two kinds that are
@@ -172,13 +172,13 @@ def reap() -> None:
 
 
 def enter_namespaces(connection: socket.socket) -> None:
-    """Have the mounts that the caller has; whoever asks for these is alone with them."""
+    """Have the mounts and the network of the caller; whoever asks for these is alone with them."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     pid, _, _ = struct.unpack("3i", credentials)
     with contextlib.ExitStack() as stack:
         others = [
             stack.enter_context(open(f"/proc/{pid}/ns/{kind}"))
-            for kind in ("user", "mnt")
+            for kind in ("user", "mnt", "net")
             if os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
         ]
         for file in others:

@@ -7,6 +7,7 @@ import sys
 
 import pyarrow.parquet as pq
 from projects import without_figures
+from warm_python import python
 
 # Every process of Python notes what it asks of the network, also where that fails in silence.
 OBSERVER = """
@@ -32,24 +33,35 @@ HOSTILE_NAMES = [
 
 
 def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp_path):
-    """All jobs after fetch_model run without interfaces and without settings that say so."""
+    """All jobs after fetch_model run without interfaces and without settings that say so.
+
+    Those that load a model do so in new interpreters, whose imports are observed too.
+    """
     shutil.rmtree(finished.folder / "results")
-    (tmp_path / "sitecustomize.py").write_text(OBSERVER.format(notes=str(tmp_path / "notes")))
+    observer = OBSERVER.format(notes=str(tmp_path / "notes"))
+    (tmp_path / "sitecustomize.py").write_text(observer)
+    with (finished.folder / "scripts/attnlag/__init__.py").open("a") as file:
+        file.write(observer)
     telling = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS", "SNAKEMAKE")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(telling)}
-    alone = ["unshare", "--user", "--map-root-user", "--net"]
-    result = subprocess.run(
-        [*alone, sys.executable, "-m", "snakemake", "--cores", "2", *without_figures("plot_norms")],
-        cwd=finished.folder,
-        env={**clean, "PYTHONPATH": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-    assert "GPT2LMHeadModel" not in result.stdout
+    observed = {**clean, "PYTHONPATH": str(tmp_path)}
+    for interpreter, environment, targets in (
+        (sys.executable, observed, ["results/tiny/small/attention/norms/0000.parquet"]),
+        (python(), clean, without_figures("plot_norms")),
+    ):
+        result = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--net"]
+            + [interpreter, "-m", "snakemake", "--cores", "2", *targets],
+            cwd=finished.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert result.returncode == 0, result.stdout
+        assert "GPT2LMHeadModel" not in result.stdout
     assert not (tmp_path / "notes").exists(), (tmp_path / "notes").read_text()
     made, once = finished.results(), finished_once[0].results()
     # That of what was made so far.
@@ -58,15 +70,18 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
         *("layers_fitted.txt", "provenance.json")
     }
     assert made == {path: once[path] for path in made}
-    # The observer sees what there is to see.
+    # The observers see what there is to see.
     code = "import socket; socket.create_connection(('127.0.0.1', 9))"
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env={**clean, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        check=False,
-    )
-    assert "socket.connect" in (tmp_path / "notes").read_text()
+    for said, environment in ((code, observed), (f"import attnlag; {code}", clean)):
+        subprocess.run(
+            [sys.executable, "-c", said],
+            cwd=finished.folder / "scripts",
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert "socket.connect" in (tmp_path / "notes").read_text()
+        (tmp_path / "notes").unlink()
 
 
 def test_hostile_file_names_are_not_run_as_commands(fresh):
