@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Tests run side by side: threads of torch that wait for each other would take their time. It is
-# read when torch is imported.
+# Tests run in parallel, and threads of torch that wait for each other would take their time. torch
+# reads the variable on import.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import warm_python
@@ -21,11 +21,11 @@ from projects import save_gpt2, save_tokenizer
 
 from attnlag.model import fetching
 
-# Time says nothing where tests run side by side.
+# Tests run in parallel, so the time of a single one means nothing.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-# pytest --hypothesis-profile thorough tries what tests draw by chance far more often.
+# pytest --hypothesis-profile thorough draws far more examples.
 settings.register_profile(
     "thorough",
     max_examples=5_000,
@@ -42,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("cpu_minutes", "what all tests take; half as much again is a failure")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores: workers wait for programs some of the time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the interpreter that all workers share."""
     if not hasattr(config, "workerinput"):
@@ -50,8 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
-# Files that take longest begin first, so that all workers end at about the same time. The first two
-# make projects that others read.
+# The files that take longest come first, so that all workers end at about the same time. The first
+# two make projects that others read.
 LONGEST = (
     *("test_run", "test_regressions", "test_crashes", "test_reruns", "test_several_models"),
     *("test_safety", "test_figures", "test_fetching", "test_bad_models", "test_slopes_by_class"),
@@ -66,21 +71,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what is imported out of all collections of garbage: it stays."""
+    """Exclude imported objects, which are never freed, from garbage collection."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    """Go back to one thread of torch: programs that a test has called may have asked for more."""
+    """Reset torch to one thread, because programs that a test has called may set more."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hold the time of all tests to their budget: it grows unseen."""
+    """Fail if all tests together exceed their budget of CPU time by half."""
     config = session.config
     if hasattr(config, "workerinput"):
         return

@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "errors.md"
 
 
 class Run(NamedTuple):
-    """How snakemake is run: its further arguments, its environment, what it alone has mounted."""
+    """Further arguments of snakemake, its environment, and a mount that it alone sees."""
 
     arguments: Sequence[str] = ()
     environment: dict[str, str] | None = None
@@ -24,18 +24,18 @@ class Run(NamedTuple):
 
 
 class Jobs(NamedTuple):
-    """The stages whose programs run one after the other, the last of which fails if any does."""
+    """Stages whose programs run in turn; if one fails, it is the last."""
 
     stages: tuple[str, ...]
     environment: dict[str, str] | None = None
 
 
-# Spoils a project and returns what is run; without that, the configuration is checked.
+# Spoils a project and returns what to run; if it returns nothing, the configuration is checked.
 Spoil = Callable[[Project], Run | Jobs | None]
 
 
 class Cases(dict[str, Spoil]):
-    """The functions that spoil a project, by the row of the table that they stand for.
+    """The functions that spoil a project, by the row of the table.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ class Cases(dict[str, Spoil]):
         super().__init__()
         self.section = section
         self.made_anew = made_anew
-        # The rows that are tried through the command line, which needs the project as a whole.
+        # Rows that run on the command line, which needs the whole project.
         self.whole: set[str] = set()
 
     def of(self, wrong: str, *, whole: bool = False) -> Callable[[Spoil], Spoil]:
-        """Register the function that spoils a project as a row says."""
+        """Register the function that spoils a project as a row describes."""
 
         def register(spoil: Spoil) -> Spoil:
             self[wrong] = spoil
@@ -65,7 +65,7 @@ class Cases(dict[str, Spoil]):
 
 
 class Row(NamedTuple):
-    """What is wrong, the exit status, and the lines that are printed; … stands for any text."""
+    """A problem, the exit status and the printed lines, in which … stands for any text."""
 
     wrong: str
     status: int
@@ -80,7 +80,7 @@ def rows(section: str) -> list[Row]:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if len(cells) != 3 or not cells[1].isdigit():
             continue
-        # A code span with backquotes in it has two around it.
+        # A code span that contains backquotes is enclosed in two.
         spans = [re.fullmatch(r"(`+) ?(.+?) ?\1", part) for part in cells[2].split("<br>")]
         lines = [span[2].replace("\\|", "|") for span in spans if span]
         found.append(Row(cells[0], int(cells[1]), lines))
@@ -88,7 +88,7 @@ def rows(section: str) -> list[Row]:
 
 
 def each_row(cases: Cases) -> pytest.MarkDecorator:
-    """Return what runs a test for each row of a table.
+    """Return a decorator that runs a test for each row of a table.
 
     A row without a case fails, and so does a case without a row.
     """
@@ -108,9 +108,9 @@ def files(project: Project) -> dict[str, bytes]:
 
 
 def printed_problems(printed: str) -> list[str]:
-    """Return the lines that name problems: those of a job, or all that the check has to say."""
+    """Return the lines that name problems: those of a job, or all those of the check."""
     lines = [line for line in printed.splitlines() if line.startswith("error: ")]
-    # Snakemake repeats on the terminal what a job's log holds, and says what it reads.
+    # Snakemake repeats the log of a job on the terminal and prints what it reads.
     return list(dict.fromkeys(lines)) or [
         line
         for line in printed.splitlines()
@@ -119,7 +119,7 @@ def printed_problems(printed: str) -> list[str]:
 
 
 def run_jobs(jobs: Jobs, project: Project, commands: dict[str, list[str]]) -> Ended:
-    """Run programs one after the other, in the process, up to one that fails."""
+    """Run programs in turn, in this process, until one fails."""
     config, problems = checked(project)
     assert config is not None, problems
     assert not problems
@@ -130,7 +130,7 @@ def run_jobs(jobs: Jobs, project: Project, commands: dict[str, list[str]]) -> En
         ended = run_program(project.folder, stage, *arguments, environment=jobs.environment)
         printed += ended.printed
         if ended.status:
-            # What a user finds in its log.
+            # The lines that a user finds in the log.
             log = project.folder / arguments[arguments.index("--log") + 1]
             assert printed_problems(log.read_text()) == printed_problems(ended.printed)
             break
@@ -141,7 +141,7 @@ def run_jobs(jobs: Jobs, project: Project, commands: dict[str, list[str]]) -> En
 def run_of(
     run: Run | Jobs | None, project: Project, commands: Callable[[], dict[str, list[str]]]
 ) -> Ended:
-    """Run what a row is about."""
+    """Run the command or the programs of a row."""
     if run is None:
         _, problems = checked(project)
         return Ended(int(bool(problems)), "\n".join(problems))
@@ -154,7 +154,7 @@ def run_of(
 
 
 def try_row(row: Row, cases: Cases, request: pytest.FixtureRequest) -> Project:
-    """Spoil a finished project as a row says, run it, and hold what happens against the row."""
+    """Spoil a finished project as a row describes, run it, and compare the outcome with the row."""
     assert row.status >= 0, f"docs/errors.md has no row '{row.wrong}'"
     assert row.wrong in cases, f"no case spoils a project so: {row.wrong}"
     whole = row.wrong in cases.whole
@@ -177,7 +177,7 @@ def try_row(row: Row, cases: Cases, request: pytest.FixtureRequest) -> Project:
     assert len(printed) == len(row.lines), ended.printed
     for line, pattern, stated in zip(printed, patterns, row.lines, strict=True):
         assert re.fullmatch(pattern, line), f"printed: {line}\nstated:  {stated}"
-    # What failed is gone, to be made again; all else is as it was, and nothing is new.
+    # The output of the failed job is gone; everything else is as it was, and nothing is new.
     changed = {path for path in after if before.get(path) != after[path]}
     # It says so of what was made anew before.
     changed.discard("results/provenance.json")

@@ -1,13 +1,13 @@
-"""Check that results are the same, byte for byte or number for number, however a run goes.
+"""Check that results do not depend on how a run proceeds, in their bytes or in their estimates.
 
     python tests/support/check_reproducibility.py               # a small model, many regressions
     python tests/support/check_reproducibility.py --configfile FILE   # any configuration
 
-Runs the workflow in copies of the project: once as it is, and again in the ways in which two runs
-may differ. Each is held to what docs/reproducibility.md promises of it: the bytes of all files
+Runs the workflow in copies of the project: once as it is, and once for each way in which two runs
+may differ. Each variant must keep the promise of docs/reproducibility.md: equal bytes of all files
 below results/, or all coefficients and elasticities within a relative difference. An estimate near
-zero is a small difference of large sums, so that differences count relative to the estimate or to
-its standard error, whichever is larger. The status is 1 if a promise is broken.
+zero is a small difference of large sums, so differences are relative to the estimate or to its
+standard error, whichever is larger. The exit status is 1 if a promise is broken.
 """
 
 import argparse
@@ -32,16 +32,16 @@ from projects import (
     write_several,
 )
 
-# Of a small model in float32, and of any: depth multiplies rounding.
+# Tolerances for a small model in float32 and for any model: rounding grows with depth.
 TOLERANCE, TOLERANCE_OF_ANY = 1e-6, 1e-5
-# What differs less between documents, relative to the estimate, is rounding in float32: an
-# adjustment's elasticity with respect to itself is 1, and its measured errors are 1e-9.
+# A standard error below this fraction of its estimate is rounding in float32: the elasticity of an
+# adjustment with respect to itself is 1, and its standard errors come out as 1e-9.
 ROUNDING = 1e-6
-# What these put in place of an adjustment comes from other documents of the shard.
+# Interventions that replace an adjustment by one from other documents of the shard.
 OF_A_SHARD = {"mean", "resample"}
-# What a run needs of the project, besides what a configuration names; the rest need not be copied.
+# Folders of the project that no run needs, which are not copied.
 LEFT = {"results", "logs", "benchmarks", "tests", "docs"}
-# Of the folders that Snakemake makes as a whole.
+# The file that Snakemake leaves in an output that is a folder.
 STAMP = ".snakemake_timestamp"
 
 
@@ -53,13 +53,14 @@ class Variant:
     ----------
     name : str
     bytes : bool
-        Whether all files are to be the same; else only the coefficients are, within the tolerance.
+        Whether all files must have equal bytes. Otherwise, estimates must agree within the
+        tolerance.
     arguments : tuple of str
-        Given to snakemake.
+        Arguments for snakemake.
     change : callable
         Changes the project before the run.
     first : callable
-        Returns files that are made first, in a run of their own.
+        Returns files to be made first, in a separate run.
     left_out : set of str
         Interventions whose effects may differ.
     """
@@ -73,7 +74,7 @@ class Variant:
 
 
 def last_shards(project: Project) -> list[str]:
-    """Return what extraction makes of the last shard of every corpus."""
+    """Return the outputs of the extraction for the last shard of every corpus."""
     extraction = project.config.get("extraction", {})
     kept = "activations" if extraction.get("keep", "vectors") == "vectors" else "norms"
     return [
@@ -85,7 +86,7 @@ def last_shards(project: Project) -> list[str]:
 
 
 def reshard(project: Project) -> None:
-    """Process every corpus in two shards more, or in one where there were several."""
+    """Process every corpus in three shards, or in one if there were several."""
     corpora = project.config["corpora"].items()
     project.write_config(
         corpora={
@@ -96,7 +97,7 @@ def reshard(project: Project) -> None:
 
 
 def rebatch(project: Project) -> None:
-    """Compute other tokens together: a third as many at a time."""
+    """Compute a third as many tokens at a time."""
     size = project.config.get("extraction", {}).get("batch_tokens", 4096)
     project.write_config(extraction={"batch_tokens": max(1, size // 3)})
     if project.config.get("causal", {}) is not None:
@@ -146,7 +147,7 @@ def configured(folder: Path, configfile: Path) -> Project:
 
 
 def run(project: Project, variant: Variant) -> None:
-    """Run the workflow in this way; end the program if it fails."""
+    """Run the workflow as a variant says; end the program if the run fails."""
     variant.change(project)
     for targets in filter(None, [variant.first(project), ["default"]]):
         result = project.snakemake(*targets, "--cores", "2", *variant.arguments)
@@ -155,7 +156,7 @@ def run(project: Project, variant: Variant) -> None:
 
 
 def differing(one: dict[str, bytes], two: dict[str, bytes]) -> list[str]:
-    """Return the files that are not the same in two results, or not in both."""
+    """Return the files that differ between two results or are missing from one."""
     return sorted(
         path for path in {*one, *two} if not path.endswith(STAMP) and one.get(path) != two.get(path)
     )
@@ -172,7 +173,7 @@ TABLES = {
 
 
 def estimates(project: Project) -> dict[str, pd.DataFrame]:
-    """Return the estimates and standard errors of all tables of each kind, by what they are of."""
+    """Return the estimates and standard errors of all tables of each kind, by file and row."""
     found = {}
     for kind_of_table, (folders, names) in TABLES.items():
         parts = []
@@ -181,7 +182,7 @@ def estimates(project: Project) -> dict[str, pd.DataFrame]:
             place = path.relative_to(project.folder).as_posix()
             numbers = table[["estimate", "std_error"]]
             numbers.index = [(place, *map(str, row)) for row in table[names].values]
-            # What is exact, or of one document, has no error to be held against.
+            # Exact estimates, and those of one document, have no standard error for comparison.
             least = ROUNDING * numbers["estimate"].abs()
             parts.append(numbers[numbers["std_error"].fillna(0) > least])
         if parts:
@@ -205,7 +206,7 @@ def without(numbers: pd.DataFrame, interventions: set[str]) -> pd.DataFrame:
 
 
 def kind(path: str) -> str:
-    """Return what a file counts as in the table."""
+    """Return the kind of a file, as the printed table counts it."""
     suffix = Path(path).suffix.removeprefix(".")
     return {"csv": "tables", "parquet": "tables"}.get(suffix, suffix)
 

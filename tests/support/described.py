@@ -12,7 +12,7 @@ from attnlag.pipeline.outputs import OUTPUTS, matches
 
 
 def columns_of(file: Path) -> list[str]:
-    """Return the columns of a table, the keys of a JSON file; nothing of other files."""
+    """Return the columns of a table or the keys of a JSON file; nothing for other files."""
     if file.suffix == ".parquet":
         return list(pq.read_schema(file).names)
     if file.suffix == ".csv":
@@ -21,10 +21,10 @@ def columns_of(file: Path) -> list[str]:
 
 
 def undescribed(project: Path) -> Iterator[str]:
-    """Yield the files below ``results/`` of a project, and their columns, that have no meaning."""
+    """Yield the files below ``results/``, and their columns, that have no description."""
     for file in sorted(path for path in (project / "results").rglob("*") if path.is_file()):
         path = str(file.relative_to(project))
-        # Tables that are there twice are described once.
+        # Tables in two formats are described once.
         names = {path, re.sub(r"\.parquet$", ".csv", path)}
         found = [output for output in OUTPUTS if any(matches(output.path, n) for n in names)]
         if not found and not file.name.startswith("."):

@@ -73,7 +73,7 @@ def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
 
 
 def shard_of(table, rows=10**6, halves=False):
-    """Return the cross-products of a design as a shard that lies in memory."""
+    """Return the cross-products of a design as a shard in memory."""
     schema = table.schema
     layers, terms = crossproducts.layers_and_terms(schema)
     centre = np.zeros((len(layers), 1 + len(terms)))
@@ -97,7 +97,7 @@ def stack_of(table, rows=10**6, halves=False, **options):
 
 
 def columns_of(table, layer):
-    """Return the rows that statsmodels is given: y, X with a constant, document codes."""
+    """Return the rows for statsmodels: y, X with a constant, document codes."""
     frame = table.to_pandas()
     names = [f"layer_{layer:02d}.{term}" for term in TERMS]
     frame = frame.dropna(subset=names)
@@ -106,7 +106,7 @@ def columns_of(table, layer):
 
 
 def write_shard(table, path, record, halves=False):
-    """Write the cross-products of a design as the pipeline does."""
+    """Write the cross-products of a design in the format of the pipeline."""
     shard = shard_of(table, halves=halves)
     facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
     crossproducts.write(shard.batches(), path, record, halves=shard.halves, **facts)

@@ -1,4 +1,4 @@
-"""A small hub: an HTTP server on a loopback port that speaks what the hub's client asks for.
+"""A small hub: an HTTP server on a loopback port with the endpoints that the hub's client uses.
 
 It serves a repository's facts (``/api/models/…``), the tree of a commit (``…/tree/…``) and its
 files (``/…/resolve/…``). Large files answer with a redirect to their content address, as the real
@@ -32,18 +32,18 @@ class Hub:
     """The state of one server."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
-    # Files listed but absent, files whose content breaks off, and files whose content is altered.
+    # Files that are listed but absent, truncated, or altered.
     absent: set[str] = field(default_factory=set)
     truncated: set[str] = field(default_factory=set)
     altered: set[str] = field(default_factory=set)
-    # Answer everything with this status.
+    # Status of every answer.
     status: int | None = None
     requests: list[tuple[str, str]] = field(default_factory=list)
     endpoint: str = ""
     content_endpoint: str = ""
 
     def fetched(self) -> set[str]:
-        """Return the names of the files whose content was asked for."""
+        """Return the names of the files whose content was requested."""
         return {
             path.rsplit("/", 1)[-1]
             for method, path in self.requests
@@ -60,7 +60,7 @@ def sha256(content: bytes) -> str:
 
 
 def git_digest(content: bytes) -> str:
-    """Return what git, and so the hub, calls a file by."""
+    """Return the hash by which git, and so the hub, identifies a file."""
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
@@ -188,7 +188,7 @@ def start() -> tuple[Hub, ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     port = server.server_address[1]
     hub.endpoint = f"http://127.0.0.1:{port}"
-    # Another host name, since the real hub keeps large files on another host.
+    # A different host name, because the real hub keeps large files on another host.
     hub.content_endpoint = f"http://localhost:{port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return hub, server

@@ -1,4 +1,4 @@
-"""Kill runs at random moments, and see whether the next plain run mends everything.
+"""Kill runs at random moments and check that the next plain run repairs everything.
 
     python tests/support/killing.py                             # 50 of each kind, see make crashes
     python tests/support/killing.py --kills 10 --seed 7 --what job
@@ -10,8 +10,8 @@ and something in it is killed (SIGKILL) at a random moment:
 - ``group``: snakemake and its jobs, all at once.
 - ``job``: a job's program.
 
-The same command is then typed again, without more. It must end well, leave what an undisturbed run
-leaves, byte for byte, and nothing temporary, and find nothing to be done when called once more.
+The same command is then run again. It must succeed, leave the same bytes as an undisturbed run and
+no temporary files, and find nothing to do when it is called once more.
 """
 
 import argparse
@@ -39,24 +39,24 @@ from warm_python import python  # noqa: E402
 
 WHAT = ("workflow", "group", "job")
 SHARDS = 3
-# What is made before a run that is killed begins: nothing, or all up to a rule.
+# The last rule that has finished before a run is killed; None for a new project.
 STAGES = (None, "tokenize_corpus", "extract_activations", "accumulate_crossproducts")
 
 
 @dataclass
 class Prepared:
-    """Where runs that are killed begin, and what an undisturbed one leaves.
+    """Starting points of the runs to be killed, and the files that an undisturbed run leaves.
 
     Parameters
     ----------
     states : list of Project
         Not to be changed.
     seconds : list of float
-        How long a run takes from each state to the next, from the last to the end.
+        Time of a run from each state to the next, and from the last state to the end.
     expected : dict
         The content of every file that an undisturbed run leaves, by path.
     targets : tuple of str
-        What is asked of all runs, everything if nothing.
+        Targets of all runs; everything if empty.
     """
 
     states: list[Project]
@@ -72,7 +72,7 @@ def left_by(project: Project) -> dict[str, bytes]:
         for folder in ("results", "data/models")
         for path in sorted((project.folder / folder).rglob("*"))
     ]
-    # A folder that is left behind counts too, even an empty one.
+    # An empty folder that is left behind counts too.
     return {
         str(path.relative_to(project.folder)): path.read_bytes() if path.is_file() else b""
         for path in paths
@@ -85,7 +85,7 @@ def prepare(
     stages: tuple[str | None, ...] = STAGES,
     targets: tuple[str, ...] = (),
 ) -> Prepared:
-    """Run a small project once, undisturbed, and keep copies of it on the way."""
+    """Run a small project once, undisturbed, and keep a copy after each stage."""
     project = new_project(folder / "project", model)
     corpus = {**project.config["corpora"]["small"], "shards": SHARDS}
     project.write_config(corpora={"small": corpus})
@@ -111,7 +111,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # A shell in the background hands on that Ctrl-C is ignored.
+            # A process that a shell starts in the background inherits that SIGINT is ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
@@ -137,7 +137,7 @@ def jobs_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def kill(run: subprocess.Popen[bytes], what: str, chance: random.Random) -> str:
-    """Kill a run, or one of its jobs, and return in words what was killed."""
+    """Kill a run or one of its jobs; return what was killed, in words."""
     if run.poll() is not None:
         return "nothing"
     if what == "job":
@@ -159,13 +159,13 @@ def kill(run: subprocess.Popen[bytes], what: str, chance: random.Random) -> str:
 
 
 def wait_for_jobs(folder: Path) -> None:
-    """Wait until no process works in a folder any more."""
+    """Wait until no process works in a folder."""
     _, alive = psutil.wait_procs(list(processes_in(folder)), timeout=300)
     assert not alive, alive
 
 
 def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
-    """Return what is wrong with what a project's runs have left."""
+    """Return the differences between a project's files and the expected ones."""
     found = left_by(project)
     problems = [f"{path}: missing" for path in sorted(expected.keys() - found.keys())]
     problems += [f"{path}: left behind" for path in sorted(found.keys() - expected.keys())]
@@ -178,14 +178,14 @@ def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
 
 
 def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) -> tuple[str, list]:
-    """Kill a run at a random moment, run again, and look.
+    """Kill a run at a random moment, run again, and check the files.
 
     Returns
     -------
     str
-        What was done, in words.
+        Description of what was killed, and when.
     list of str
-        What is wrong, nothing if all is well. Then the folder is removed.
+        Problems found. If there are none, the folder is removed.
     """
     killed = "nothing"
     # A run may end before its moment comes.
@@ -213,7 +213,7 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
 
 
 def problems_after(project: Project, prepared: Prepared) -> list[str]:
-    """Run a project again after a run that was cut off, and return what is wrong then."""
+    """Run a project again after an interrupted run; return the problems found."""
     printed = project.folder / "again.txt"
     again = start(project, printed, prepared.targets, python())
     problems = [f"the next run ended with {again.returncode}: {printed}"] if again.wait() else []

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """A real Slurm on this machine: a controller and two virtual nodes, without systemd.
 
-For the tests, and to try the profile by hand: `python tests/support/local_slurm.py`, as root on
-Debian, brings it up and keeps it until Ctrl-C. What is not installed is installed with apt-get.
-Every daemon is a child of this process and ends with it, however it ends. There is no accounting
-database, so that `sacct` knows nothing: set `slurm-status-command: squeue`.
+The tests use it, and `python tests/support/local_slurm.py`, as root on Debian, starts it for trying
+the profile by hand, until Ctrl-C. Missing packages are installed with apt-get. Every daemon is a
+child of this process and ends with it, however it ends. There is no accounting database, so `sacct`
+knows nothing; set `slurm-status-command: squeue`.
 
-The nodes have no network: they and the controller are in a network namespace of their own, whose
-loopback is not the machine's and from which no route leads anywhere. A cable, a pair of virtual
-interfaces, ties it to this machine, so that jobs can be submitted.
+The nodes have no network. They and the controller are in a network namespace of their own, which
+has its own loopback interface and no route. A cable, a pair of virtual interfaces, connects it to
+this machine, so that jobs can be submitted.
 """
 
 import os
@@ -29,11 +29,11 @@ PACKAGES = {
     "munged": "munge",
     "ip": "iproute2",
 }
-# Daemons and commands look here. A variable would not do: what runs inside a job drops SLURM_*.
+# The folder that daemons and commands read. A variable would not do, because jobs drop SLURM_*.
 ETC = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
 PREFIX = "attnlag-slurm-"
-# The ends of the cable, and their addresses, of a network for documentation (RFC 5737).
+# The ends of the cable, and their addresses, from a network reserved for documentation (RFC 5737).
 OUTER, INNER = "attnlag-slurm", "eth0"
 OUTER_ADDRESS, INNER_ADDRESS = "198.51.100.1", "198.51.100.2"
 ACCOUNT, PARTITION = "lab", "main"
@@ -61,7 +61,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 # Finished jobs stay in the list of squeue, which the tests read.
 MinJobAge=3600
-# Without control groups, memory is looked at once a second, and a job that has too much is killed.
+# Without control groups, memory is checked once a second, and a job above its limit is killed.
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
@@ -79,11 +79,11 @@ NODE = (
 
 
 class SlurmError(RuntimeError):
-    """Slurm cannot be had here; the message says why, in one sentence."""
+    """Slurm cannot run here; the message says why, in one sentence."""
 
 
 class Job(NamedTuple):
-    """A line of squeue. The comment, ``what``, names the rule; ``memory`` was asked for."""
+    """A line of squeue. The comment, ``what``, names the rule; ``memory`` is the request."""
 
     number: int
     what: str
@@ -93,7 +93,7 @@ class Job(NamedTuple):
 
 
 def install() -> None:
-    """Install what is missing of Slurm and munge."""
+    """Install the missing packages of Slurm and munge."""
     missing = sorted({PACKAGES[name] for name in PACKAGES if not shutil.which(name)})
     if os.getuid() != 0:
         raise SlurmError("a local Slurm needs root, which runs its daemons: this is another user")
@@ -102,7 +102,7 @@ def install() -> None:
     names = ", ".join(missing)
     if not shutil.which("apt-get"):
         raise SlurmError(f"a local Slurm needs {names}: found no apt-get to install it with")
-    # A package's own way to start its daemons is not wanted.
+    # The packages must not start their daemons themselves.
     policy = Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()
     if ours:
@@ -132,7 +132,7 @@ def install() -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the folder of a local Slurm, and what leads to it."""
+    """Remove the folder of a local Slurm and the links to it."""
     for name in FILES:
         if (ETC / name).is_symlink() and (ETC / name).readlink() == folder / name:
             (ETC / name).unlink()
@@ -140,7 +140,7 @@ def remove(folder: Path) -> None:
 
 
 def remove_left_behind() -> None:
-    """Remove what local Slurms that were killed could not tidy up."""
+    """Remove the folders of local Slurms that were killed."""
     for folder in Path("/tmp").glob(f"{PREFIX}*"):
         try:
             os.kill(int((folder / "owner.pid").read_text()), 0)
@@ -149,15 +149,15 @@ def remove_left_behind() -> None:
 
 
 class LocalSlurm:
-    """A controller and nodes, from ``start`` to ``stop``.
+    """A controller and its nodes, between ``start`` and ``stop``.
 
     Parameters
     ----------
     nodes, cpus, memory : int
-        Virtual nodes, and the processors and MB that each says it has; they may exceed the
-        machine's.
+        Number of virtual nodes, and the processors and MB that each claims, which may exceed those
+        of the machine.
     port : int
-        Of the controller; the nodes have the ports after it.
+        Port of the controller; the nodes have the next ones.
     """
 
     def __init__(self, nodes: int = 2, cpus: int = 2, memory: int = 8000, port: int = 26817):
@@ -177,9 +177,9 @@ class LocalSlurm:
         self.stop()
 
     def start(self) -> None:
-        """Bring everything up; return when a job can be submitted."""
+        """Start everything; return once jobs can be submitted."""
         remove_left_behind()
-        # Sockets lie in it, whose paths have to be short.
+        # It contains sockets, whose paths must be short.
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
         self.folder.chmod(0o755)
         (self.folder / "owner.pid").write_text(str(os.getpid()))
@@ -200,7 +200,7 @@ class LocalSlurm:
         self._wait("the nodes", *within, "srun", "--immediate=2", f"--nodes={self.nodes}", "true")
 
     def stop(self) -> None:
-        """Cancel the jobs, end the daemons, leave nothing behind."""
+        """Cancel the jobs, end the daemons, and remove all files."""
         try:
             if len(self.daemons) > self.nodes:
                 subprocess.run(["scancel", "--user=root"], timeout=20, check=False)
@@ -208,8 +208,8 @@ class LocalSlurm:
                 while self.jobs("RUNNING,COMPLETING") and time.monotonic() < deadline:
                     time.sleep(0.2)
         except subprocess.SubprocessError:
-            pass  # the controller is gone
-        # Another signal would leave links that only the next start clears.
+            pass  # the controller has ended
+        # A second signal would leave links that only the next start removes.
         before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
         for daemon in reversed(self.daemons):
             daemon.terminate()
@@ -229,7 +229,7 @@ class LocalSlurm:
         return [f"node{place}" for place in range(1, self.nodes + 1)]
 
     def jobs(self, states: str = "all", since: int = 0) -> dict[int, "Job"]:
-        """Return the jobs in these states, with numbers above ``since``, in their order."""
+        """Return the jobs in these states with numbers above ``since``, in order."""
         listed = self.run("squeue", "--noheader", f"--states={states}", "--format=%A|%k|%m|%N|%T")
         jobs = [
             Job(int(first), *rest)
@@ -240,7 +240,7 @@ class LocalSlurm:
     def _configure(self) -> None:
         host = socket.gethostname().split(".")[0]
         (self.folder / "state").mkdir()
-        # Any file passes for a GPU.
+        # Slurm accepts any file as a GPU.
         (self.folder / "gpu").touch()
         text = CONFIGURATION.format(
             host=host,
@@ -277,11 +277,11 @@ class LocalSlurm:
             link.symlink_to(self.folder / name)
 
     def _lay_cable(self) -> list[str]:
-        """Make the namespace of the nodes; return what a command within it begins with.
+        """Make the namespace of the nodes; return the prefix of a command that runs in it.
 
-        It lasts as long as a process in it, and the cable as long as the namespace.
+        The namespace lasts as long as a process in it, and the cable as long as the namespace.
         """
-        # Of a Slurm that was killed, whose jobs live on.
+        # A Slurm that was killed leaves its cable while its jobs live on.
         subprocess.run(["ip", "link", "delete", OUTER], capture_output=True, check=False)
         self._daemon("unshare", "--net", "sleep", "infinity")
         namespace = Path(f"/proc/{self.daemons[-1].pid}/ns/net")
@@ -316,7 +316,7 @@ class LocalSlurm:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    # Ctrl-C in the terminal is not for them.
+                    # Ctrl-C in the terminal must not reach them.
                     start_new_session=True,
                 )
             )

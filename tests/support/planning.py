@@ -1,7 +1,7 @@
-"""What a run would do, planned in the process of the tests, which has imported everything.
+"""Plans of runs, made in the process of the tests, which has imported everything.
 
-The command `snakemake -n` takes several times as long, nearly all of it for imports. Snakemake's
-interface plans the same: a test compares the two.
+The command `snakemake -n` takes several times as long, nearly all of it for imports. A test checks
+that Snakemake's API and the command give the same plan.
 """
 
 import gc
@@ -24,7 +24,7 @@ from attnlag.figures import catalogue
 
 
 class Listener(logging.Handler):
-    """Keeps what Snakemake announces: the number of jobs of each rule, and a command of each."""
+    """Keeps the announced number of jobs of each rule, and one shell command of each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ class Listener(logging.Handler):
 def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) -> Listener:
     """Return what Snakemake announces of a run in a project's folder.
 
-    Snakemake's error is raised where there is one.
+    Errors of Snakemake are raised.
     """
-    # It remembers a folder by its path, and a test changes files.
+    # The cache is keyed by the path of a folder, whose files tests change.
     catalogue.figures.cache_clear()
     listener = Listener()
     with within(folder), SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
@@ -52,7 +52,7 @@ def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) 
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=2), snakefile=Path("Snakefile")
         )
-        # As profiles/default has it.
+        # As in profiles/default.
         settings = DAGSettings(
             targets=set(targets), max_checksum_file_size=100_000_000, forceall=everything
         )
@@ -62,7 +62,7 @@ def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) 
         logger.removeHandler(listener)
     # The lock of a run is held as long as its file is open.
     gc.collect()
-    # What is left stays: the next plan need not look at it again.
+    # The remaining objects stay; the next collection need not examine them.
     gc.freeze()
     return listener
 

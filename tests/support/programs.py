@@ -1,8 +1,8 @@
-"""Programs of the workflow in the process of a test, which has imported their libraries already.
+"""Programs of the workflow, run in the process of a test, which has imported their libraries.
 
-A run of Snakemake takes a second to plan what a program does in a tenth of it. The command lines
-are those that Snakemake planned for a finished project, with what a changed configuration gives in
-place of what it was.
+Planning a run takes Snakemake a second, ten times as long as many programs take. The command lines
+are those that Snakemake planned for a finished project, with the arguments that a changed
+configuration gives.
 """
 
 import io
@@ -30,7 +30,7 @@ NAMES = SimpleNamespace(model="tiny", corpus="small", site="attention", regressi
 
 
 class Ended(NamedTuple):
-    """The exit status of a program, and what it printed on standard error."""
+    """The exit status of a program and its standard error."""
 
     status: int
     printed: str
@@ -38,7 +38,7 @@ class Ended(NamedTuple):
 
 @contextmanager
 def within(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Work in a folder, as a process of its own would: what is set on the way is undone."""
+    """Work in a folder as a separate process would: changes of global state are undone."""
     before = Path.cwd(), dict(os.environ), list(sys.path), list(sys.argv)
     log = logging.getLogger("attnlag")
     handlers, level, raising = list(log.handlers), log.level, logging.raiseExceptions
@@ -77,7 +77,7 @@ def run_program(
 
 
 def checked(project: Project) -> tuple[Config | None, list[str]]:
-    """Return the configuration of a project and its problems, as the workflow finds them."""
+    """Return the configuration of a project and its problems, as the workflow reads it."""
     with within(project.folder):
         if problems := reading_problems(CONFIG):
             return None, problems
@@ -85,16 +85,16 @@ def checked(project: Project) -> tuple[Config | None, list[str]]:
 
 
 def planned(command: str) -> tuple[str, list[str]]:
-    """Return the name of the program that a shell command of a rule starts, and its arguments."""
+    """Return the name and the arguments of the program that a rule's shell command starts."""
     parts = shlex.split(command)
-    # What follows is for storage providers.
+    # The remainder is for storage providers.
     parts = parts[parts.index("python") + 1 :]
     parts = parts[: parts.index("&&")] if "&&" in parts else parts
     return Path(parts[0]).stem, parts[1:]
 
 
 def arguments_of(stage: str, config: Config, planned: list[str]) -> list[str]:
-    """Return planned arguments of a program, with what another configuration gives instead."""
+    """Return the planned arguments of a program, changed as another configuration requires."""
     arguments = list(planned)
 
     def replace(option: str, value: object) -> None:
@@ -112,6 +112,6 @@ def arguments_of(stage: str, config: Config, planned: list[str]) -> list[str]:
     if stage == "extract_activations":
         replace("--batch-tokens", config.extraction.batch_tokens)
     if "--threads" in arguments:
-        # Threads that wait for each other take the time of other tests.
+        # Threads that wait for each other take time from other tests.
         replace("--threads", 1)
     return arguments

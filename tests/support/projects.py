@@ -1,4 +1,4 @@
-"""Copies of the project with small models, and the real command line in them."""
+"""Copies of the project with small models, and the real command line."""
 
 import importlib.metadata
 import json
@@ -26,7 +26,7 @@ WORDS = (
 
 
 def environment_of_a_user() -> dict[str, str]:
-    """Return the environment without what would change a run or only its time."""
+    """Return the environment without variables that would change a run or its time."""
     others = ("HF_", "SNAKEMAKE", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(others)}
 
@@ -42,9 +42,9 @@ def small_corpus(documents: int = 8) -> str:
 
 
 def without_figures(*but: str) -> list[str]:
-    """Return arguments of a run whose figures no test looks at: drawing takes half of its time.
+    """Return arguments that omit figures, which take half of the time of a run.
 
-    They end in a list: targets come before them. What comes after a figure is not made either.
+    They end in a list, so targets come before them. Outputs made from a figure are omitted too.
     """
     drawing = {program for figure in catalogue.figures() for program in figure.drawn_by}
     return ["--omit-from", *sorted(drawing - set(but))]
@@ -70,10 +70,10 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Run snakemake in the project, standard error and output together.
 
-        ``mount`` is a shell command that mounts what only the run sees.
+        ``mount`` is a shell command for mounts that only the run sees.
         """
         clean = environment_of_a_user()
-        # Rights that only the run has given up, a server has.
+        # The server has the rights that such a run gives up.
         command = [sys.executable if "setpriv" in mount else python(), "-m", "snakemake"]
         command += arguments
         if mount:
@@ -92,25 +92,25 @@ class Project:
         )
 
     def run(self, *arguments: str) -> str:
-        """Run to the end; return what was printed."""
+        """Run to the end; return the printed text."""
         result = self.snakemake("--cores", "2", *arguments)
         assert result.returncode == 0, result.stdout
         return result.stdout
 
     def would_run(self, *targets: str) -> dict[str, int]:
-        """Return the jobs that a run would do, by rule."""
+        """Return the number of jobs of each rule that a run would do."""
         from planning import jobs_of_a_run  # Snakemake's imports take time
 
         return jobs_of_a_run(self.folder, targets)
 
     def dry_run(self, *arguments: str) -> dict[str, int]:
-        """Return the jobs that a run would do, by rule, as the command line prints them."""
+        """Return the number of jobs of each rule, as the command line prints them."""
         result = self.snakemake("--cores", "2", "-n", *arguments)
         assert result.returncode == 0, result.stdout
         if "Nothing to be done" in result.stdout:
             return {}
         counted = re.findall(r"^ +(\d+)  (\w+)$", result.stdout, re.M)
-        # As Snakemake itself prints them, where the workflow is another's.
+        # The format of Snakemake itself, for the workflow of another project.
         counted += [row[::-1] for row in re.findall(r"^(\w+)\s+(\d+)$", result.stdout, re.M)]
         jobs = {name: int(count) for count, name in counted if name != "total"}
         jobs.pop("default", None)
@@ -118,7 +118,7 @@ class Project:
         return jobs
 
     def copy(self, folder: Path, *parts: str) -> "Project":
-        """Return a copy with everything made so far, its times kept, or with some folders of it."""
+        """Return a copy with all files and their times, or a copy of some folders."""
         for part in parts or (".",):
             shutil.copytree(self.folder / part, folder / part, symlinks=True)
         return Project(folder, json.loads(json.dumps(self.config)))
@@ -152,7 +152,7 @@ def save_gpt2(folder: Path, *, layers: int = 2, positions: int = 64) -> None:
 
 
 def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
-    """Return a copy of the project with this configuration, in which nothing was run yet."""
+    """Return a copy of the project with this configuration, before any run."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def new_project(folder: Path, model: Path) -> Project:
             },
             "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
-            # What takes time, tests that look at it ask for.
+            # Tests of these slow parts ask for them.
             "causal": None,
             "vectors": None,
             "extraction": {"geometry": False, "heads": False},

@@ -1,15 +1,15 @@
-"""An interpreter that has imported the libraries already, so that programs of tests start at once.
+"""An interpreter that has already imported the libraries, so that programs of tests start at once.
 
-Imports are most of what such a program takes: 2 s of CPU time for snakemake, 6 for torch and
-transformers. A server imports them once, and a small program, called in the place of ``python``,
-has the server fork. The fork runs what it is asked to, with the arguments, the environment, the
-folder, the open files, the mounts and the network of the caller, to whom it returns the exit
-status. Nothing of attnlag is imported beforehand: each program reads the code of its own project.
+Imports take most of the time of such a program: 2 CPU seconds for snakemake, 6 for torch and
+transformers. A server imports the libraries once. A small client, called in place of ``python``,
+asks the server to fork. The fork runs the requested program with the arguments, environment,
+folder, open files, mounts and network of the caller, and returns the exit status to it. The server
+imports no module of attnlag, so each program reads the code of its own project.
 
-What is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program with
-settings in its environment that libraries read when they are imported, but for two kinds that are
-frequent: a number of threads is handed to torch, and libraries that read a hub's address are
-imported anew. Tests of crashes, of locks and of equal bytes start new interpreters themselves.
+Code that is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program
+whose environment contains settings that libraries read on import, with two frequent exceptions: a
+number of threads is passed to torch, and libraries that read the address of a hub are imported
+anew. Tests of crashes, of locks and of equal bytes start new interpreters themselves.
 """
 
 import contextlib
@@ -46,14 +46,14 @@ LIBRARIES = (
     *("matplotlib.style", "matplotlib.patheffects"),
 )
 
-# Read by libraries when they are imported: a program for which they differ starts anew.
+# Prefixes of variables that libraries read on import. If they differ, a new interpreter starts.
 SETTINGS = ("TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")
-# Of these, what a fork changes in the libraries.
+# Exceptions, which a fork applies to the libraries: threads, and the prefix for a hub.
 THREADS = "OMP_NUM_THREADS"
 HUB = "HF_"
 READ_BY = ("huggingface_hub", "transformers", "accelerate")
 
-# The client is a program of its own that imports next to nothing.
+# The client is a separate program that imports almost nothing.
 CLIENT = """\
 #!{python} -IS
 import os, signal, sys
@@ -96,24 +96,24 @@ os._exit(status[0] if status else 137)
 """
 
 
-# Where the tests find the program to call in the place of ``python``.
+# The variable that tells tests the path of the client.
 VARIABLE = "ATTNLAG_TESTS_PYTHON"
 
 
 def python() -> str:
-    """Return the program to call in the place of ``python``."""
+    """Return the program to call in place of ``python``."""
     return os.environ.get(VARIABLE, sys.executable)
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the server, with its socket and the client in a folder.
+    """Start the server, and write its socket and the client to a folder.
 
     Returns
     -------
     server : subprocess.Popen
-        To be ended at the end.
+        The server; the caller ends it.
     python : str
-        The program to call in the place of ``python``.
+        The program to call in place of ``python``.
     """
     address = folder / "socket"
     listening = socket.socket(socket.AF_UNIX)
@@ -138,15 +138,15 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 def serve(listening: socket.socket, python: str) -> None:
-    """Import the libraries once somebody asks, then fork for everyone who does."""
+    """Import the libraries at the first request, and fork for each request."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     select.select([listening], [], [])
     for library in LIBRARIES:
         importlib.import_module(library)
-    # What is there stays, so that forks share its memory.
+    # These objects are never freed, so that forks share their memory.
     gc.collect()
     gc.freeze()
-    # Whoever waits for a program to be gone waits for as long as nobody has reaped it.
+    # A caller that waits for the end of a program waits until the program is reaped.
     signal.signal(signal.SIGCHLD, lambda *_: reap())
     while True:
         connection, _ = listening.accept()
@@ -165,14 +165,14 @@ def serve(listening: socket.socket, python: str) -> None:
 
 
 def reap() -> None:
-    """Let go of forks that have ended, so that their time counts as that of the server."""
+    """Reap the forks that have ended, so that their time counts as the server's."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
 
 
 def enter_namespaces(connection: socket.socket) -> None:
-    """Have the mounts and the network of the caller; whoever asks for these is alone with them."""
+    """Enter the mount and network namespaces of the caller, if it has its own."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     pid, _, _ = struct.unpack("3i", credentials)
     with contextlib.ExitStack() as stack:
@@ -187,7 +187,7 @@ def enter_namespaces(connection: socket.socket) -> None:
 
 
 def apply_settings(before: dict[str, str]) -> None:
-    """Have the libraries be as if they had been imported in this environment, not that before."""
+    """Make the libraries behave as if they had been imported in the current environment."""
     import torch
 
     torch.set_num_threads(int(os.environ.get(THREADS, os.cpu_count() or 1)))
@@ -199,7 +199,7 @@ def apply_settings(before: dict[str, str]) -> None:
 
 
 def run(connection: socket.socket, python: str) -> int:
-    """Become what is asked for, and return the exit status."""
+    """Run the requested program and return its exit status."""
     size, files, _, _ = socket.recv_fds(connection, 8, 3)
     length, text = int.from_bytes(size, "big"), b""
     while len(text) < length:
@@ -221,7 +221,7 @@ def run(connection: socket.socket, python: str) -> int:
     os.environ.clear()
     os.environ.update(part.split("=", 1) for part in environment)
     apply_settings(before)
-    # What it starts in turn starts at once, too.
+    # Programs that it starts use the server too.
     sys.executable = python
     try:
         if arguments[0] == "-m":
@@ -243,7 +243,7 @@ def run(connection: socket.socket, python: str) -> int:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         status = 1
-    # As at the end of an interpreter: threads are waited for, what is registered is called.
+    # As at the end of an interpreter: wait for threads, call registered functions.
     import atexit
     import threading
 
