@@ -52,6 +52,7 @@ from attnlag.regression import (  # noqa: E402
     inference,
     least_squares,
     properties,
+    stacks,
 )
 from attnlag.regression.settings import ClassesSettings, RegressionSettings  # noqa: E402
 
@@ -174,9 +175,7 @@ def blocks_of(design: Design, replications: int, seed: int) -> Iterator[np.ndarr
 # --- estimates -----------------------------------------------------------------------------
 
 
-def stack_of(
-    products: np.ndarray, estimator: str, terms: Sequence[str] = TERMS
-) -> crossproducts.Stack:
+def stack_of(products: np.ndarray, estimator: str, terms: Sequence[str] = TERMS) -> stacks.Stack:
     """Return a stack whose layers are the replications."""
     halves = 2 if estimator == "half-panel" else 1
     if halves == 1:
@@ -196,7 +195,7 @@ def stack_of(
         totals=totals,
         batches=lambda: iter([block]),
     )
-    return crossproducts.stacked([shard], fixed_effects=estimator != "pooled")
+    return stacks.stacked([shard], fixed_effects=estimator != "pooled")
 
 
 def covered(

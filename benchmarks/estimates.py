@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.regression import crossproducts, inference, least_squares, results  # noqa: E402
+from attnlag.regression import crossproducts, inference, least_squares, results, stacks  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
 FOLDS = 10
@@ -25,7 +25,7 @@ if __name__ == "__main__":
     parser.add_argument("output", type=Path, help="the coefficients (Parquet)")
     arguments = parser.parse_args()
     shards = [crossproducts.read_shard(path) for path in tables.shards(arguments.crossproducts)]
-    stack = crossproducts.stacked(shards, budget=STACK_BYTES)
+    stack = stacks.stacked(shards, budget=STACK_BYTES)
     fits = inference.fit(stack, "cluster", FOLDS, least_squares.solve_all(stack))
     results.influence_table(fits, stack)
     coefficients = results.coefficients_table(

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import statsmodels.api as sm
 
-from attnlag.regression import crossproducts
+from attnlag.regression import crossproducts, stacks
 from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 
@@ -93,7 +93,7 @@ def shard_of(table, rows=10**6, halves=False):
 
 
 def stack_of(table, rows=10**6, halves=False, **options):
-    return crossproducts.stacked([shard_of(table, rows, halves)], **options)
+    return stacks.stacked([shard_of(table, rows, halves)], **options)
 
 
 def columns_of(table, layer):

@@ -13,6 +13,7 @@ from projects import new_project, without_figures
 
 from attnlag.regression import permutation
 from attnlag.regression.settings import DRAWS_OF_HEADS
+from attnlag.storage.tables import read_provenance
 
 SITE = "results/tiny/small/attention"
 CENTRED = "cosine_previous_centred"
@@ -64,6 +65,10 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outc
     names = ["const", "lag_1", "lag_2"]
     np.testing.assert_allclose(mine["estimate"], oracle.params[names], **CLOSE)
     np.testing.assert_allclose(mine["std_error"], oracle.bse[names], **CLOSE)
+
+    # A first token, which has no cosine, does not count as one with a bad number.
+    counts = read_provenance(base / outcome / "crossproducts" / "0000.parquet")["counts"]
+    assert set(counts["nonfinite_norms"].values()) <= {0}
 
     controls = pd.read_parquet(base / outcome / "controls.parquet").query("layer == 1")
     untrained = ols(rows_of(base / folder / "random_weights.parquet", outcome)).fit().params

@@ -35,7 +35,7 @@ from attnlag.figures.wording import (
     order_in_words,
     shortened,
 )
-from attnlag.regression import residuals
+from attnlag.regression import diagnostics, residuals
 from attnlag.regression.labels import spans
 from attnlag.regression.terms import lags_among, named
 
@@ -180,7 +180,7 @@ def reduce(inputs: RegressionInputs) -> Data:
     sums = residuals.read_sums(inputs.residuals_file)
     term = lags_among(sums.terms)[0]
     influence = pd.read_parquet(inputs.influence_file).query("term == @term")
-    autocorrelation = residuals.autocorrelation(sums).groupby("layer")["autocorrelation"]
+    autocorrelation = diagnostics.autocorrelation(sums).groupby("layer")["autocorrelation"]
     panels = [
         DiagnosticPanel(
             layer=layer,
@@ -192,7 +192,7 @@ def reduce(inputs: RegressionInputs) -> Data:
         )
         for place, layer in enumerate(sums.layers)
     ]
-    lags, left = residuals.order_left(sums)
+    lags, left = diagnostics.order_left(sums)
     left_by_layer = left.reindex(sums.layers).to_numpy(dtype=float)
     return Data(panels, inputs.fits, inputs.layers, term, lags, left_by_layer)
 

@@ -23,7 +23,7 @@ from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (
     order_in_words,
 )
-from attnlag.regression import residuals
+from attnlag.regression import diagnostics, residuals
 from attnlag.regression.labels import spans
 
 DRAWN_BY = ("plot_regression",)
@@ -57,8 +57,8 @@ class Data:
 def reduce(inputs: RegressionInputs) -> Data:
     """Reduce the residual sums to partial autocorrelations."""
     sums = residuals.read_sums(inputs.residuals_file)
-    table = residuals.autocorrelation(sums).pivot(index="lag", columns="layer", values="partial")
-    lags, left = residuals.order_left(sums)
+    table = diagnostics.autocorrelation(sums).pivot(index="lag", columns="layer", values="partial")
+    lags, left = diagnostics.order_left(sums)
     return Data(
         layers=sums.layers,
         partial=table[sums.layers].to_numpy(dtype=float),

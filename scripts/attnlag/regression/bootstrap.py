@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import Fit, influences
 from attnlag.regression.least_squares import Solution, names_of, part_inverses
+from attnlag.regression.stacks import Stack
 
 # Weights in one block of draws: 8 MB, whatever the numbers of documents and draws.
 NUMBERS_AT_ONCE = 2**20

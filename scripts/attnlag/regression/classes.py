@@ -19,12 +19,13 @@ import pyarrow as pa
 from scipy import special
 
 from attnlag.regression import inference, least_squares, merging, moderators, results
-from attnlag.regression.crossproducts import Shard, Stack, stacked
+from attnlag.regression.crossproducts import Shard
 from attnlag.regression.groups import settings_of_groups
 from attnlag.regression.inference import FEWEST_DOCUMENTS, Fit
 from attnlag.regression.merging import Sums
 from attnlag.regression.properties import MODERATORS, OTHER, Property, classes_of, dummies
 from attnlag.regression.settings import ClassesSettings, RegressionSettings
+from attnlag.regression.stacks import Stack, stacked
 from attnlag.regression.terms import OF, class_of, is_lag, of_class
 
 LEVEL = "level"

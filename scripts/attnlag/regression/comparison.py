@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.errors import UserError
-from attnlag.regression import bootstrap, crossproducts, least_squares, merging, results
-from attnlag.regression.crossproducts import Stack
+from attnlag.regression import bootstrap, crossproducts, least_squares, merging, results, stacks
 from attnlag.regression.labels import FEWEST_POINTS
 from attnlag.regression.least_squares import LEAST_VARIATION
 from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.stacks import Stack
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 
@@ -438,7 +438,7 @@ def _pairs_of_group(
             shards = [crossproducts.without_halves(shard) for shard in shards]
         kept = merging.kept_terms(shards)
         shards = [merging.merged_shard(shard, kept) for shard in shards]
-        stack = crossproducts.stacked(shards, fixed_effects=effects)
+        stack = stacks.stacked(shards, fixed_effects=effects)
         return profile(restricted(stack, common), draws, seed)
 
     rows = []

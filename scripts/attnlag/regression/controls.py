@@ -23,12 +23,14 @@ from attnlag.regression import (
     design,
     least_squares,
     merging,
+    stacks,
     token_effects,
 )
-from attnlag.regression.crossproducts import Shard, Stack, Totals
+from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.least_squares import Solution
 from attnlag.regression.permutation import OrderTest
 from attnlag.regression.settings import DesignSettings, RegressionSettings
+from attnlag.regression.stacks import Stack
 from attnlag.regression.terms import is_lag
 
 # Rows of norms in memory at a time.
@@ -122,7 +124,7 @@ def fitted_alone(
         One per layer.
     """
     merged = merging.merged_shard(shard, merging.kept_terms([shard]))
-    stack = crossproducts.stacked([merged], fixed_effects=fixed_effects, budget=stack_mb * 1e6)
+    stack = stacks.stacked([merged], fixed_effects=fixed_effects, budget=stack_mb * 1e6)
     solutions = least_squares.solve_all(stack)
     names = least_squares.names_of(stack)
     (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))

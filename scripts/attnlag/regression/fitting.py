@@ -17,17 +17,19 @@ from attnlag.errors import UserError, counted
 from attnlag.regression import (
     bootstrap,
     crossproducts,
+    diagnostics,
     inference,
     least_squares,
     merging,
     residuals,
     results,
+    stacks,
 )
-from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import Fit
 from attnlag.regression.least_squares import Solution
 from attnlag.regression.residuals import ResidualSums
 from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS, RegressionSettings
+from attnlag.regression.stacks import Stack
 from attnlag.storage import tables
 
 ROBUST = ("hc1", "hc3", "hac")
@@ -106,7 +108,7 @@ def fit_regression(
     shards = [merging.merged_shard(shard, kept) for shard in shards]
     effects = settings.fixed_effects == "document"
     grouped = settings.cluster == "group"
-    stack = crossproducts.stacked(
+    stack = stacks.stacked(
         shards,
         fixed_effects=effects,
         budget=settings.stack_mb * 1e6,
@@ -145,7 +147,7 @@ def fit_regression(
         robust = list(residuals.robust_covariance(sums, model, settings.covariance))
     folds: int | Stack
     if settings.folds == "groups":
-        folds = crossproducts.stacked(shards, fixed_effects=effects, group_of=group_of)
+        folds = stacks.stacked(shards, fixed_effects=effects, group_of=group_of)
     else:
         folds = settings.folds
     fits = inference.fit(stack, settings.covariance, folds, solutions, robust)
@@ -172,14 +174,14 @@ def fit_regression(
         sum(record["counts"]["dropped_rows"].get(layer_name(layer), 0) for record in records)
         for layer in stack.layers
     ]
-    diagnostics = residuals.diagnostics(sums, model).drop(columns="layer")
+    tests = diagnostics.table(sums, model).drop(columns="layer")
     return FittedRegression(
         settings=settings,
         layers=stack.layers,
         fits=fits,
         coefficients=coefficients,
         goodness=results.fits_table(
-            fits, stack.layers, dropped, diagnostics, records[0]["model"].get("mixers")
+            fits, stack.layers, dropped, tests, records[0]["model"].get("mixers")
         ),
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),

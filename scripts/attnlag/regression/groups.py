@@ -9,8 +9,9 @@ import pandas as pd
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression import inference, merging, results
 from attnlag.regression.covariates import is_term
-from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, stacked
+from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
+from attnlag.regression.stacks import stacked
 
 # Covariances that need no residuals.
 FROM_SUMS = (*CLUSTERED, "nonrobust")

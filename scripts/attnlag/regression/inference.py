@@ -7,9 +7,10 @@ import numpy as np
 from scipy import special
 
 from attnlag.errors import counted
-from attnlag.regression.crossproducts import Stack, unpacked
+from attnlag.regression.crossproducts import unpacked
 from attnlag.regression.least_squares import Solution, names_of, part_inverses, solve_all
 from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.stacks import Stack
 
 # Number of documents whose cross-products are solved together.
 CHUNK = 20_000

@@ -24,11 +24,12 @@ from attnlag.regression import (
     merging,
     permutation,
     results,
+    stacks,
 )
-from attnlag.regression.crossproducts import Stack
 from attnlag.regression.heads import ABOVE, WHOLE, at_floor, read_layer
 from attnlag.regression.properties import Property
 from attnlag.regression.settings import CLUSTERED, HeadsSettings
+from attnlag.regression.stacks import Stack
 
 # The empty table, without a regression.
 COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
@@ -95,7 +96,7 @@ def coefficients(
         parts = [*map(str, range(len(layers_in(tables[0].schema)) - 2)), WHOLE, ABOVE]
         products = [_shard(*pair, settings) for pair in zip(shards, tables, strict=True)]
         kept = merging.kept_terms(products) if kept is None else kept
-        stack = crossproducts.stacked(
+        stack = stacks.stacked(
             [merging.merged_shard(shard, kept) for shard in products],
             fixed_effects=settings.fixed_effects == "document",
             budget=settings.stack_mb * 1e6,

@@ -21,7 +21,8 @@ from scipy.linalg import solve_triangular
 
 from attnlag.errors import counted
 from attnlag.regression.covariates import layers_before
-from attnlag.regression.crossproducts import Stack, unpacked
+from attnlag.regression.crossproducts import unpacked
+from attnlag.regression.stacks import Stack
 from attnlag.regression.terms import is_lag
 
 # A column whose variation relative to its mean is below this varies only by rounding.

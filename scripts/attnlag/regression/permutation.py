@@ -30,9 +30,10 @@ from attnlag.adjustments import columns
 from attnlag.adjustments.norms import regressed
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression import bootstrap, covariates, design, least_squares, merging, results
-from attnlag.regression.crossproducts import Stack, common_centre, packed_size, recentred, runs
+from attnlag.regression.crossproducts import packed_size, recentred, runs
 from attnlag.regression.properties import CLASSES, Property
 from attnlag.regression.settings import DesignSettings
+from attnlag.regression.stacks import Stack, common_centre
 from attnlag.regression.terms import is_lag
 from attnlag.storage.tables import read_provenance
 

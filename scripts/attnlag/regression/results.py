@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.crossproducts import Stack
 from attnlag.regression.inference import Fit
 from attnlag.regression.least_squares import names_of
+from attnlag.regression.stacks import Stack
 from attnlag.regression.terms import is_lag
 
 # Number of influential documents that are kept for each layer and term.

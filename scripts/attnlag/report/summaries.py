@@ -12,6 +12,7 @@ from statsmodels.iolib.tableformatting import fmt_params
 from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
 from attnlag.regression import groups, results
+from attnlag.regression.diagnostics import order_left
 from attnlag.regression.fitting import FittedRegression
 from attnlag.regression.inference import Fit
 from attnlag.regression.labels import (
@@ -25,7 +26,7 @@ from attnlag.regression.labels import (
     spans,
 )
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums, order_left
+from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.terms import lags_among, named
 from attnlag.report.classes import class_findings, decomposition_findings

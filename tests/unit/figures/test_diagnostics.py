@@ -14,6 +14,7 @@ from attnlag.figures import diagnostics, files
 from attnlag.figures.diagnostics import DiagnosticPanel
 from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.regression import residuals
+from attnlag.regression.diagnostics import order_left
 from attnlag.storage import tables
 
 EDGES, COARSE = diagnostics.EDGES, diagnostics.COARSE_EDGES
@@ -295,7 +296,7 @@ def test_the_program_draws_the_residuals(tmp_path):
         pairs=pairs,
         influence=influence.iloc[1:],
     )
-    lags, left = residuals.order_left(sums)
+    lags, left = order_left(sums)
     data = diagnostics.Data([panel], fits, None, "lag_1", lags, left.to_numpy())
     files.save(diagnostics.draw(data, title=TITLE), [tmp_path / "expected.svg"])
     assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()

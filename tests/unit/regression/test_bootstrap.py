@@ -10,7 +10,7 @@ from designs import columns_of, design_table, shard_of, stack_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlag.regression import bootstrap, crossproducts, inference, least_squares
+from attnlag.regression import bootstrap, inference, least_squares, stacks
 
 LENGTHS = [30, 12, 25, 8, 14, 40, 9]
 
@@ -96,7 +96,7 @@ def test_blocks_and_shards_change_no_draw(monkeypatch):
     whole = stack_of(table)
     ends = np.cumsum([0, *LENGTHS])
     parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
-    split = crossproducts.stacked([shard_of(part) for part in parts])
+    split = stacks.stacked([shard_of(part) for part in parts])
     one = bootstrap.drawn_with_errors(whole, least_squares.solve_all(whole), 50, 1)
     for numbers in (20, 200):
         monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", numbers)

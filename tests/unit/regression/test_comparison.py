@@ -19,7 +19,7 @@ from statsmodels.stats.multitest import multipletests
 from warm_python import python
 
 from attnlag.errors import UserError
-from attnlag.regression import comparison, crossproducts, inference, results
+from attnlag.regression import comparison, crossproducts, inference, results, stacks
 from attnlag.report import summaries
 from attnlag.storage import tables
 
@@ -85,7 +85,7 @@ def write_study(
         path = folder / "crossproducts" / f"{shard:04d}.parquet"
         designs.write_shard(design, path, record)
         written.append(crossproducts.read_shard(path))
-    stack = crossproducts.stacked(written)
+    stack = stacks.stacked(written)
     fits = inference.fit(stack, stated["covariance"], stated["folds"])
     table = results.coefficients_table(
         fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust", "negligible")}

@@ -9,7 +9,7 @@ from designs import TERMS, design_table, shard_of, stack_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlag.regression import crossproducts
+from attnlag.regression import crossproducts, stacks
 from attnlag.regression.crossproducts import unpacked
 
 
@@ -37,7 +37,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
     shards = [
         shard_of(table.slice(ends[a], ends[b] - ends[a]), rows, halves) for a, b in pairwise(edges)
     ]
-    merged = crossproducts.stacked(shards, fixed_effects=fixed_effects)
+    merged = stacks.stacked(shards, fixed_effects=fixed_effects)
     assert merged.clusters == whole.clusters == [f"d{i}" for i in range(len(lengths))]
     close = {"rtol": 1e-9, "atol": 1e-8}
     np.testing.assert_allclose(merged.centre, whole.centre, rtol=1e-13, atol=1e-13)
@@ -76,7 +76,7 @@ def test_each_half_is_centred_on_its_own_means(rows):
 
 
 def test_every_document_is_in_exactly_one_bin(monkeypatch):
-    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
+    monkeypatch.setattr(stacks, "FEWEST_BINS", 7)
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2)
     whole = stack_of(table)
     small = stack_of(table, budget=1000.0)
@@ -104,7 +104,7 @@ def test_a_shard_is_read_back_as_it_was_written(tmp_path):
         assert frame["layer"].tolist() == [0, 1, 2] * 4 * count
         again = crossproducts.read_shard(path)
         for options in ({}, {"fixed_effects": True}):
-            one, other = (crossproducts.stacked([s], **options) for s in (shard, again))
+            one, other = (stacks.stacked([s], **options) for s in (shard, again))
             np.testing.assert_array_equal(one.products, other.products)
             np.testing.assert_array_equal(one.totals, other.totals)
             assert one.clusters == other.clusters

@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, regression_settings, shard_of
 
-from attnlag.regression import crossproducts, groups, inference
+from attnlag.regression import groups, inference, stacks
 
 LENGTHS = np.random.default_rng(3).integers(12, 40, 30).tolist()
 GROUP_OF = {f"d{i}": ["prose", "verse", "code"][i % 3] for i in range(30)}
@@ -96,7 +96,7 @@ def test_errors_by_group_equal_those_of_statsmodels(budget):
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table.slice(0, middle), table.slice(middle)]
     shards = [shard_of(piece.unify_dictionaries().combine_chunks()) for piece in pieces]
-    stack = crossproducts.stacked(shards, group_of=GENRES, budget=budget)
+    stack = stacks.stacked(shards, group_of=GENRES, budget=budget)
     assert stack.clusters == [f"genre {place}" for place in range(8)]
     assert stack.bins is None
     for layer, fit in enumerate(inference.fit(stack, "cluster", 5)):
@@ -116,8 +116,8 @@ def test_errors_by_group_equal_those_of_statsmodels(budget):
 def test_document_effects_are_removed_by_document_and_not_by_group():
     table = design_table(LENGTHS, layers=1)
     shards = [shard_of(table)]
-    by_document = crossproducts.stacked(shards, fixed_effects=True)
-    by_group = crossproducts.stacked(shards, fixed_effects=True, group_of=GENRES)
+    by_document = stacks.stacked(shards, fixed_effects=True)
+    by_group = stacks.stacked(shards, fixed_effects=True, group_of=GENRES)
     one, other = (inference.fit(stack, "cluster", 5)[0] for stack in (by_document, by_group))
     np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-12)
     y, x, codes = columns_of(table, 0)
@@ -132,9 +132,9 @@ def test_document_effects_are_removed_by_document_and_not_by_group():
 
 def test_each_group_is_predicted_from_the_others():
     table = design_table(LENGTHS, layers=1, missing=0.05)
-    stack = crossproducts.stacked([shard_of(table)])
+    stack = stacks.stacked([shard_of(table)])
     # More groups than the ten numbers that the cross-products of a document are.
-    folds = crossproducts.stacked(
+    folds = stacks.stacked(
         [shard_of(table)], group_of={f"d{i}": f"genre {i % 12}" for i in range(30)}
     )
     (fit,) = inference.fit(stack, "cluster", folds)
@@ -148,6 +148,6 @@ def test_each_group_is_predicted_from_the_others():
 
 
 def test_few_groups_cannot_serve_as_clusters():
-    stack = crossproducts.stacked([shard_of(design_table(LENGTHS))], group_of=GROUP_OF)
+    stack = stacks.stacked([shard_of(design_table(LENGTHS))], group_of=GROUP_OF)
     for fit in inference.fit(stack, "cluster", 5):
         assert fit.status == "3 groups: too few to cluster by"

@@ -12,7 +12,7 @@ from designs import columns_of, design_table, stack_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from attnlag.regression import crossproducts, inference, least_squares, results
+from attnlag.regression import inference, least_squares, results, stacks
 
 LENGTHS = {
     "one document": [60],
@@ -297,7 +297,7 @@ def test_the_half_panel_clusters_the_influence_of_documents():
 
 
 def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
-    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
+    monkeypatch.setattr(stacks, "FEWEST_BINS", 9)
     table = design_table(LENGTHS["many"], 3, missing=0.1)
     whole, binned = stack_of(table), stack_of(table, budget=100.0)
     assert len(binned.clusters) == 9

@@ -20,7 +20,7 @@ from statsmodels.stats.diagnostic import acorr_breusch_godfrey, het_breuschpagan
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 from statsmodels.tsa.stattools import acf, levinson_durbin
 
-from attnlag.regression import crossproducts, least_squares, residuals
+from attnlag.regression import diagnostics, least_squares, residuals, stacks
 from attnlag.storage import tables
 
 TERMS = ["lag_1", "lag_2", "log_frequency"]
@@ -146,7 +146,7 @@ def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
     flat = table.set_column(
         table.schema.names.index("layer_00.y"), "layer_00.y", pa.array(np.full(len(table), 2.5))
     )
-    stack = crossproducts.stacked([shard_of(flat)], fixed_effects=effects)
+    stack = stacks.stacked([shard_of(flat)], fixed_effects=effects)
     found = residuals.residual_model(stack, least_squares.solve_all(stack))
     expected, _ = model_of(table, 2, effects)
     assert (found.terms, found.layers, found.document_effects) == (TERMS, [0, 1], effects)
@@ -244,8 +244,8 @@ def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
     table = design(RAGGED, missing=missing)
     model, means = model_of(table, 2, effects)
     sums = sums_of(table, model, means)
-    found = residuals.diagnostics(sums, model)
-    autocorrelation = residuals.autocorrelation(sums).set_index(["layer", "lag"])
+    found = diagnostics.table(sums, model)
+    autocorrelation = diagnostics.autocorrelation(sums).set_index(["layer", "lag"])
     assert found["layer"].tolist() == [0, 1]
     for layer in range(2):
         _, x, e, sequence, position, _ = frame_of(table, layer, effects)
@@ -281,7 +281,7 @@ def test_diagnostics_of_one_sequence_equal_those_of_statsmodels():
     model, _ = model_of(table, 1)
     sums = sums_of(table, model, None)
     y, x, e, *_ = frame_of(table, 0, False)
-    found = residuals.diagnostics(sums, model).iloc[0]
+    found = diagnostics.table(sums, model).iloc[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         bg, bg_p, *_ = acorr_breusch_godfrey(sm.OLS(y, x).fit(), nlags=10)
@@ -289,17 +289,17 @@ def test_diagnostics_of_one_sequence_equal_those_of_statsmodels():
     assert found["breusch_godfrey_p_value"] == pytest.approx(bg_p, rel=1e-9)
     assert found["durbin_watson"] == pytest.approx(durbin_watson(e), rel=1e-9)
     np.testing.assert_allclose(
-        residuals.autocorrelation(sums)["autocorrelation"],
+        diagnostics.autocorrelation(sums)["autocorrelation"],
         acf(e, adjusted=True, nlags=20)[1:],
         rtol=1e-9,
     )
-    partial = residuals.autocorrelation(sums)["partial"]
+    partial = diagnostics.autocorrelation(sums)["partial"]
     # Not statsmodels' pacf, whose method "ldadjusted" takes the mean out.
     _, _, expected, *_ = levinson_durbin(
         np.r_[1, acf(e, adjusted=True, nlags=20)[1:]], nlags=20, isacov=True
     )
     np.testing.assert_allclose(partial, expected[1:], rtol=1e-8)
-    lags, left = residuals.order_left(sums)
+    lags, left = diagnostics.order_left(sums)
     assert lags == [3, 4, 5, 6, 7, 8, 9, 10]
     assert left[0] == pytest.approx(expected[3:11].sum(), rel=1e-8)
 
@@ -312,16 +312,16 @@ def test_pairs_of_rows_count_even_if_a_regressor_is_at_its_mean():
     assert balanced.sum() == 0
     model, _ = model_of(table, 1)
     _, _, _, sequence, position, _ = frame_of(table, 0, False)
-    found = residuals.autocorrelation(sums_of(table, model, None))
+    found = diagnostics.autocorrelation(sums_of(table, model, None))
     expected = [lagged(position, sequence, position, lag)[1].sum() for lag in range(1, 21)]
     assert found["pairs"].tolist() == expected
 
 
 def test_partial_autocorrelations_stop_at_the_first_lag_without_pairs():
-    found = residuals.partial_autocorrelation(np.array([0.5, 0.25, np.nan, 0.1]))
+    found = diagnostics.partial_autocorrelation(np.array([0.5, 0.25, np.nan, 0.1]))
     # An autoregression of order 1 has none beyond the first.
     np.testing.assert_allclose(found, [0.5, 0, np.nan, np.nan], atol=1e-12)
-    assert np.isnan(residuals.partial_autocorrelation(np.full(3, np.nan))).all()
+    assert np.isnan(diagnostics.partial_autocorrelation(np.full(3, np.nan))).all()
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_enough_lags_leave_no_partial_autocorrelation(slopes, least, most):
         y[t] = slopes @ y[t - order : t][::-1] + shocks[t]
     x = np.column_stack([y[3:-1], y[2:-2]])
     e = sm.OLS(y[4:], sm.add_constant(x)).fit().resid
-    partial = residuals.partial_autocorrelation(acf(e, nlags=10)[1:])
+    partial = diagnostics.partial_autocorrelation(acf(e, nlags=10)[1:])
     assert least < partial[2:].sum() < most
 
 
@@ -344,9 +344,9 @@ def test_moments_and_the_auxiliary_r_squared_ignore_the_mean():
     """A wrong intercept moves the mean of the residuals but not their shape."""
     table = design(RAGGED, 1)
     model, _ = model_of(table, 1)
-    right = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    right = diagnostics.table(sums_of(table, model, None), model).iloc[0]
     model.level += 2 * model.sigma
-    moved = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    moved = diagnostics.table(sums_of(table, model, None), model).iloc[0]
     for name in ("skewness", "kurtosis", "jarque_bera"):
         assert moved[name] == pytest.approx(right[name], rel=1e-9)
     _, x, e, sequence, position, _ = frame_of(table, 0, False)
@@ -359,7 +359,7 @@ def test_moments_and_the_auxiliary_r_squared_ignore_the_mean():
 def test_sequences_without_a_past_have_no_breusch_godfrey():
     table = design([[1]] * 40, 1)
     model, _ = model_of(table, 1)
-    found = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    found = diagnostics.table(sums_of(table, model, None), model).iloc[0]
     assert np.isnan(found["breusch_godfrey"])
     assert np.isnan(found["breusch_godfrey_p_value"])
     assert found["durbin_watson"] == 0
@@ -368,7 +368,7 @@ def test_sequences_without_a_past_have_no_breusch_godfrey():
 def test_lags_longer_than_any_sequence_are_not_tested():
     table = design([[4]] * 40, 1)
     model, _ = model_of(table, 1)
-    found = residuals.diagnostics(sums_of(table, model, None), model).iloc[0]
+    found = diagnostics.table(sums_of(table, model, None), model).iloc[0]
     _, x, e, sequence, position, _ = frame_of(table, 0, False)
     shifted = [lagged(e, sequence, position, lag)[0] for lag in (1, 2, 3)]
     bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared
@@ -387,15 +387,15 @@ def test_quantiles_equal_those_of_numpy(documents):
     e = frame_of(table, 0, False)[2]
     grid = np.linspace(0, 1, 41)
     inside = np.abs(np.quantile(e, grid)) < 10 * model.sigma[0]
-    found = residuals.quantiles(sums, model, grid)[0]
+    found = diagnostics.quantiles(sums, model, grid)[0]
     error = np.abs(found - np.quantile(e, grid))
     assert error[inside].max() < 0.005 * model.sigma[0]
     np.testing.assert_allclose(found[[0, -1]], [e.min(), e.max()], rtol=1e-9)
     if len(e) < 10:
         # Alone in its bin, a residual is put into the middle.
         assert error.max() < 0.00251 * model.sigma[0]
-    table = residuals.diagnostics(sums, model).iloc[0]
-    assert table["residual_p05"] == residuals.quantiles(sums, model, np.array([0.05]))[0, 0]
+    table = diagnostics.table(sums, model).iloc[0]
+    assert table["residual_p05"] == diagnostics.quantiles(sums, model, np.array([0.05]))[0, 0]
 
 
 def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
@@ -408,7 +408,7 @@ def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
         (e < -10 * model.sigma[0]).sum(),
         (e >= 10 * model.sigma[0]).sum(),
     ]
-    low, high = residuals.quantiles(sums, model, np.array([0.01, 0.99]))[0]
+    low, high = diagnostics.quantiles(sums, model, np.array([0.01, 0.99]))[0]
     assert e.min() <= low < -10 * model.sigma[0]
     assert 10 * model.sigma[0] < high <= e.max()
 
@@ -531,8 +531,8 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sums = sums_of(table, model, None)
-        found = residuals.diagnostics(sums, model)
-        correlations = residuals.autocorrelation(sums)
+        found = diagnostics.table(sums, model)
+        correlations = diagnostics.autocorrelation(sums)
         for kind in ("hc1", "hc3", "hac"):
             isnan = np.isnan(residuals.robust_covariance(sums, model, kind))
             assert isnan.all(axis=(1, 2)).tolist() == [False, True, False]
@@ -557,7 +557,7 @@ def test_a_perfect_fit_or_no_rows_give_no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sums = sums_of(exact, model, None)
-        assert residuals.diagnostics(sums, model)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
+        assert diagnostics.table(sums, model)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
         empty = sums_of(exact.slice(0, 0), model, None)
-        assert residuals.diagnostics(empty, model).drop(columns="layer").isna().all(axis=None)
+        assert diagnostics.table(empty, model).drop(columns="layer").isna().all(axis=None)
     assert empty.n.tolist() == [0]

@@ -8,7 +8,7 @@ import pytest
 import statsmodels.formula.api as smf
 from test_classes import design_of, shard_of, tokens  # noqa: F401
 
-from attnlag.regression import crossproducts, inference, token_effects
+from attnlag.regression import inference, stacks, token_effects
 
 
 @pytest.mark.parametrize("effects", [("token",), ("token", "previous_token")])
@@ -32,7 +32,7 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     left = pa.concat_tables([token_effects.without_effects(half, known, solved) for half in halves])
     shard = shard_of(left.unify_dictionaries().combine_chunks().to_batches(), left.schema)
     shard.absorbed = absorbed
-    stack = crossproducts.stacked([shard], fixed_effects=True)
+    stack = stacks.stacked([shard], fixed_effects=True)
     fit = inference.fit(stack, "cluster", 2)[1]
 
     frame = table.to_pandas()
