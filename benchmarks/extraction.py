@@ -47,7 +47,7 @@ from attnlag.storage import tables  # noqa: E402
 LENGTH = 256
 PEERS = ("transformer_lens", "nnsight")
 
-# Those of the real program.
+# Settings of the real program.
 SETTINGS = {
     "sites": ["attention"],
     "keep": "vectors",

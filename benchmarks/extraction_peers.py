@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-# Of GPT-2. Its weights are random, which is all the same to speed.
+# GPT-2's size. Its weights are random, which does not affect speed.
 LAYERS = 12
 
 

@@ -236,7 +236,7 @@ def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
     jobs = pd.concat(found)
     jobs = jobs[jobs["rule"] != "fetch_model"]
     jobs["memory"] = jobs[["sampled", "peak"]].max(axis=1)
-    # Of several jobs of one rule, those of the regressions, the longest and the largest count.
+    # If a rule has several jobs, the longest and the largest count.
     jobs = jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
     return jobs.sort_values(
         "rule", key=lambda rules: rules.str.split(",").str[0].map(FLOW.index), kind="stable"

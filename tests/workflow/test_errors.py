@@ -268,9 +268,9 @@ def test_a_failed_run_prints_no_findings_of_the_run_before(finished):
 def test_vectors_too_large_for_the_disk_are_refused(finished):
     """The file system has 64 KB and is mounted where only the run sees it."""
     activations = "results/tiny/small/attention/activations"
-    # Of the model's jobs, this alone makes the extraction run again.
+    # This makes the extraction run again, and no other job of the model.
     finished.write_config(extraction={"fast": "off"})
-    # What fails is all that its job makes.
+    # A job that fails loses all its outputs.
     before = finished.results("tiny/small/attention/**/*")
     for made in ("geometry", "heads", "sinks"):
         del before[f"tiny/small/attention/{made}/0000.parquet"]

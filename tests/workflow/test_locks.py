@@ -62,7 +62,7 @@ def test_the_locks_of_another_machine_stay(killed):
     lock_of(killed).write_text("elsewhere mark")
     for _ in range(2):
         assert refused(killed)
-    # Who asks for it has them cleared.
+    # An explicit request clears them.
     assert killed.snakemake("--unlock").returncode == 0
     killed.run(*RUN)
     assert lock_of(killed).read_text().startswith(socket.gethostname())

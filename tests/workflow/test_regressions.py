@@ -326,7 +326,7 @@ def test_joint_json_states_the_critical_values_and_draws(project, regression):
     assert 190 <= draws <= 200
     assert list(values) == sorted(coefficients["term"].unique())
     assert all(value > 0 for value in values.values())
-    # Of max |t|: counted among the draws and the order itself.
+    # p-values of max |t| are shares of the draws and the observed order.
     reached = coefficients["p_adjusted"] * (draws + 1)
     np.testing.assert_allclose(reached, reached.round(), rtol=1e-9)
     assert reached.between(0.5, draws + 1.5).all()

@@ -308,7 +308,7 @@ def test_equal_inputs_give_equal_bytes(finished_once, fresh):
     fresh.run("results/tiny/small/attention/activations/0000.parquet")
     fresh.run("--cores", "1", *without_figures())
     once, again = finished_once[0].results(), fresh.results()
-    # That of what was made so far.
+    # The record of this run lists fewer files.
     del again["provenance.json"]
     not_made = {path for path in once if path not in again and not path.endswith(".png")}
     assert not_made == {"layers_fitted.txt", "provenance.json"}

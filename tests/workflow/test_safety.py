@@ -64,7 +64,7 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
         assert "GPT2LMHeadModel" not in result.stdout
     assert not (tmp_path / "notes").exists(), (tmp_path / "notes").read_text()
     made, once = finished.results(), finished_once[0].results()
-    # That of what was made so far.
+    # The record of this run lists fewer files.
     del made["provenance.json"]
     assert {path for path in once if path not in made and not path.endswith(".png")} == {
         *("layers_fitted.txt", "provenance.json")

@@ -26,7 +26,7 @@ CHAIN = dict.fromkeys(
     1,
 )
 
-# Of two models.
+# Jobs of two models.
 OF_NORMS = {"plot_norms": 2}
 FIGURES = {"plot_regression": 2, **CHECK}
 

@@ -38,7 +38,7 @@ def test_the_order_in_which_shards_are_made_changes_no_byte(fresh, several_once)
         f"{site}/figures/norms_by_layer.png",
     )
     made, all_at_once = fresh.results(), several_once[0].results()
-    # That of what was made so far.
+    # The record of this run lists fewer files.
     del made["provenance.json"]
     assert "tiny/small/attention/rich/coefficients.csv" in made
     assert differing(made, {path: all_at_once[path] for path in made}) == []

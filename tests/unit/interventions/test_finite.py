@@ -133,7 +133,7 @@ def test_parts_of_speech_are_drawn_in_proportion():
         places = sampling.positions(seed, "d0", 0, 1, len(tags), 0, 6, tags)
         assert len(set(places)) == 6
         drawn[places] += 1
-        # Of 23 tokens: 14, 6 and 3, of which 6 are drawn.
+        # 6 of 23 tokens are drawn, which have 14, 6 and 3 of each tag.
         counts = Counter(tags[place] for place in places)
         for tag, expected in (("NOUN", 84 / 23), ("VERB", 36 / 23), ("DET", 18 / 23)):
             assert abs(counts[tag] - expected) < 1

@@ -453,7 +453,7 @@ def test_a_block_with_one_mixer_has_one_part():
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep="vectors")
     added = np.stack(adjustments.of(ragged())["attention"])
     assert adjustments.identity_error < 1e-5
-    # Of this type, transformers returns what comes after each block.
+    # For this type, transformers returns the state after each block.
     states = hidden_states(model, ragged()[0])
     update = np.diff(states, axis=0)
     gap = np.linalg.norm(added[1:, :20] - update, axis=-1)

@@ -11,7 +11,8 @@ SPEC = importlib.util.spec_from_file_location("every_type", ROOT / "benchmarks/a
 every_type = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(every_type)
 
-# Of each kind: in the table, found by trying, hybrids, one mixer, several lists of blocks, refused.
+# Types of each kind: in the table, found by trying, hybrid, one mixer, several lists of blocks,
+# refused.
 SAMPLE = [
     *("llama", "gemma2", "biogpt", "deepseek_v3", "dbrx", "vaultgemma", "afmoe"),
     *("jamba", "lfm2", "qwen3_next", "olmo_hybrid", "mamba", "nemotron_h"),

@@ -13,7 +13,7 @@ import pytest
 from attnlag.pipeline import digests
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
-# Those of stages; others import what computes through the pipeline, if at all.
+# The programs of stages. Others import modules that compute through the pipeline, if at all.
 PROGRAMS = sorted(
     path for path in SCRIPTS.glob("*.py") if "program.argument_parser" in path.read_text()
 )

@@ -191,7 +191,7 @@ def test_the_median_over_layers_has_the_basic_interval_of_its_draws():
     for place, term in enumerate(["intercept", "lag_1", "lag_2"]):
         estimates = sorted(fit.estimate[place] for fit in fits)
         medians = np.sort(np.median(np.delete(draws.estimates, 7, axis=0)[:, :, place], axis=1))
-        # Of 59 draws the places of the 10th and 90th percentiles are 5.8 and 52.2, from 0.
+        # The 10th and 90th percentiles of 59 draws are at places 5.8 and 52.2, counted from 0.
         low = medians[5] + 0.8 * (medians[6] - medians[5])
         high = medians[52] + 0.2 * (medians[53] - medians[52])
         expected = {

@@ -225,7 +225,7 @@ def test_r_squared_of_unseen_documents_equals_that_of_row_predictions(tmp_path):
 
 
 def test_intervals_of_r_squared_are_percentiles_over_draws_of_documents():
-    # Of each document Σ y² and the squared errors of two predictions.
+    # A row per document: Σ y², and the squared errors of two predictions.
     losses = np.array([[10.0, 4.0, 8.0], [30.0, 21.0, 6.0]])
     low, high = vector_fits.intervals(losses, SETTINGS)
     (weights,) = weights_of_draws(2, 100, 3)

@@ -161,7 +161,7 @@ class SitesInputs(Named):
 
     @property
     def recorded(self) -> Path | None:
-        """That of the first site."""
+        """The record of the first site."""
         return self.studies[0].recorded
 
     @property
@@ -189,7 +189,7 @@ class SpecificationsInputs(Named):
 
     @property
     def recorded(self) -> Path | None:
-        """That of the first regression."""
+        """The record of the first regression."""
         return self.studies[0].recorded
 
     @property
