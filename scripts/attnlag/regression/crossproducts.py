@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number
 from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.regression.packed import demeaned, packed_size
 from attnlag.regression.settings import CrossproductsSettings
 from attnlag.regression.terms import class_of
 from attnlag.storage import tables
@@ -48,20 +49,6 @@ def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.nda
     own = [f"{layer_name(layer)}.{term}" for term in terms]
     names = [name if name in there else term for name, term in zip(own, terms, strict=True)]
     return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
-
-
-def packed_size(p: int) -> int:
-    """Return the number of elements of the upper triangle of a (p, p) matrix."""
-    return p * (p + 1) // 2
-
-
-def unpacked(packed: np.ndarray, p: int) -> np.ndarray:
-    """Return symmetric (…, p, p) matrices from their upper triangles, row by row, (…, packed)."""
-    products = np.empty((*packed.shape[:-1], p, p))
-    rows, columns = np.triu_indices(p)
-    products[..., rows, columns] = packed
-    products[..., columns, rows] = packed
-    return products
 
 
 @dataclass
@@ -451,42 +438,6 @@ def without_halves(shard: Shard) -> Shard:
     for block in batches():
         totals.add(block.products)
     return replace(shard, halves=1, totals=totals, batches=batches)
-
-
-def recentred(packed: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Move cross-products to another centre, exactly.
-
-    With w' = w - d w_0: S'_ij = S_ij - d_i S_0j - d_j S_0i + d_i d_j S_00.
-
-    Parameters
-    ----------
-    packed : (…, layers, packed) array
-    shift : (layers, p) array
-        New centre minus old centre, 0 for the leading 1.
-
-    Returns
-    -------
-    packed : (…, layers, packed) array
-    """
-    p = shift.shape[-1]
-    i, j = np.triu_indices(p)
-    sums, n = packed[..., :p], packed[..., :1]
-    moved = packed - shift[:, i] * sums[..., j]
-    moved -= shift[:, j] * sums[..., i]
-    moved += shift[:, i] * shift[:, j] * n
-    return moved
-
-
-def demeaned(packed: np.ndarray, p: int) -> np.ndarray:
-    """Remove the means of each document from its cross-products: S_ij - S_0i S_0j / n.
-
-    The number of rows stays unchanged; the sums become 0.
-    """
-    i, j = np.triu_indices(p)
-    sums = packed[..., :p]
-    within = packed - sums[..., i] * (sums[..., j] / np.maximum(packed[..., :1], 1))
-    within[..., 0] = packed[..., 0]
-    return within
 
 
 def parts_of(products: np.ndarray) -> np.ndarray:

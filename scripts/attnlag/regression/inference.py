@@ -7,8 +7,8 @@ import numpy as np
 from scipy import special
 
 from attnlag.errors import counted
-from attnlag.regression.crossproducts import unpacked
 from attnlag.regression.least_squares import Solution, names_of, part_inverses, solve_all
+from attnlag.regression.packed import unpacked
 from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.stacks import Stack
 

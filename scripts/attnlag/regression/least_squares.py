@@ -21,7 +21,7 @@ from scipy.linalg import solve_triangular
 
 from attnlag.errors import counted
 from attnlag.regression.covariates import layers_before
-from attnlag.regression.crossproducts import unpacked
+from attnlag.regression.packed import unpacked
 from attnlag.regression.stacks import Stack
 from attnlag.regression.terms import is_lag
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 from scipy import sparse
 
 from attnlag.regression.covariates import CATALOGUE, classes_of, indicators
-from attnlag.regression.crossproducts import DocumentProducts, Shard, packed_size, values_of
+from attnlag.regression.crossproducts import DocumentProducts, Shard, values_of
 from attnlag.regression.inference import FEWEST_DOCUMENTS
+from attnlag.regression.packed import packed_size
 from attnlag.regression.properties import OTHER
 
 # Smallest number of rows that identify the slopes of the merged class.

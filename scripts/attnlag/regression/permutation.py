@@ -30,7 +30,8 @@ from attnlag.adjustments import columns
 from attnlag.adjustments.norms import regressed
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression import bootstrap, covariates, design, least_squares, merging, results
-from attnlag.regression.crossproducts import packed_size, recentred, runs
+from attnlag.regression.crossproducts import runs
+from attnlag.regression.packed import packed_size, recentred
 from attnlag.regression.properties import CLASSES, Property
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.stacks import Stack, common_centre

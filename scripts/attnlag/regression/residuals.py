@@ -27,8 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.regression import merging
-from attnlag.regression.crossproducts import Shard, unpacked
+from attnlag.regression.crossproducts import Shard
 from attnlag.regression.least_squares import Solution
+from attnlag.regression.packed import unpacked
 from attnlag.regression.stacks import Stack
 from attnlag.storage import tables
 

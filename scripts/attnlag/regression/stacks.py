@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attnlag.regression.crossproducts import Shard, demeaned, parts_of, recentred
+from attnlag.regression.crossproducts import Shard, parts_of
+from attnlag.regression.packed import demeaned, recentred
 
 # Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
 FEWEST_BINS = 100

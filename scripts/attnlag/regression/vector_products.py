@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import layer_number, layers_in
-from attnlag.regression.crossproducts import unpacked
+from attnlag.regression.packed import unpacked
 from attnlag.regression.settings import VectorProductsSettings
 from attnlag.regression.vector_pairs import (
     Documents,

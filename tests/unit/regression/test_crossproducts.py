@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnlag.regression import crossproducts, stacks
-from attnlag.regression.crossproducts import unpacked
+from attnlag.regression.packed import unpacked
 
 
 def rows_of(table, layer, document):

@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control
 
 from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.regression import covariates, design, permutation
-from attnlag.regression.crossproducts import unpacked
+from attnlag.regression.packed import unpacked
 from attnlag.regression.properties import Property
 from attnlag.regression.settings import SampleSettings
 
