@@ -369,6 +369,11 @@ class Adjustments:
 
     def _alone(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Return the kept values of each site for a sequence in a separate pass."""
+        if self.rotary.limits:
+            # transformers itself undoes a stretch in a short pass, even if `Rotary` fails to.
+            device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
+            with torch.inference_mode():
+                self._run(torch.from_numpy(sequence[None, :1].astype(np.int64)).to(device))
         shape = (len(sequence), self.width) if self.keep == "vectors" else (len(sequence),)
         found = {site: [np.empty(shape, np.float32) for _ in self.blocks] for site in self.wanted}
         self._forward([sequence], np.arange(len(sequence)), found, sites_only=True)

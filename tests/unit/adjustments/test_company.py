@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from attnlag.adjustments import extraction, proofs
+from attnlag.adjustments import batches, extraction, proofs
 from attnlag.errors import UserError
 
 SMALL = {
@@ -135,6 +135,17 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
     # One that has every pass to itself is what it is.
     adjustments = extraction.Adjustments(model, batch_tokens=1, name="mine", keep="norms")
     adjustments.of(ragged([40, 39, 38, 40]))
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 4096])
+def test_a_stretch_that_outlives_its_pass_is_detected(monkeypatch, batch_tokens):
+    """A later version of transformers may keep the state of its embeddings under other names."""
+    monkeypatch.setattr(batches.Rotary, "reset", lambda self: None)
+    adjustments = extraction.Adjustments(
+        small_model(*STRETCHED["dynamic"]), batch_tokens=batch_tokens, name="mine", keep="norms"
+    )
+    with pytest.raises(UserError, match="gives a sequence other adjustments beside others"):
+        adjustments.of(ragged([60, 34, 40]))
 
 
 @pytest.mark.parametrize("window", [4, 8])
