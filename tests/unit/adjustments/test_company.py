@@ -129,9 +129,11 @@ class Shifted(torch.nn.Module):
 def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
     model = small_model("llama", {"max_position_embeddings": 256})
     model.layers[1].mlp = Shifted(model.layers[1].mlp)
-    adjustments = extraction.Adjustments(model, batch_tokens=2048, name="mine", keep="norms")
-    with pytest.raises(UserError, match=r"model mine, of type 'llama', gives a sequence other"):
-        adjustments.of(ragged([40, 39, 38, 40]))
+    # In the second case, only the middle sequence shares a batch.
+    for lengths in ([40, 39, 38, 40], [80, 40, 39, 10]):
+        adjustments = extraction.Adjustments(model, batch_tokens=2048, name="mine", keep="norms")
+        with pytest.raises(UserError, match=r"model mine, of type 'llama', gives a sequence other"):
+            adjustments.of(ragged(lengths))
     # One that has every pass to itself is what it is.
     adjustments = extraction.Adjustments(model, batch_tokens=1, name="mine", keep="norms")
     adjustments.of(ragged([40, 39, 38, 40]))
