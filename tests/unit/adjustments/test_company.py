@@ -115,6 +115,18 @@ def test_a_short_original_context_length_is_accepted(kind, original):
     assert adjustments.identity_error < 1e-5
 
 
+def test_embeddings_that_differ_by_type_of_layer_are_found():
+    whole = longrope(30)["rope_parameters"]
+    types = ["sliding_attention", "full_attention", "sliding_attention"]
+    plain = {"rope_type": "default", "rope_theta": 10000.0}
+    settings = {
+        "head_dim": 12,
+        "layer_types": types,
+        "rope_parameters": {"sliding_attention": plain, "full_attention": whole},
+    }
+    assert batches.Rotary(small_model("gemma3_text", settings)).limits == {("longrope", 30)}
+
+
 class Shifted(torch.nn.Module):
     """A sublayer whose output depends on how many sequences are in a batch."""
 

@@ -200,12 +200,15 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
 
 @pytest.mark.parametrize("part", architectures.PARTS)
 @pytest.mark.parametrize("factor", [0.0, 2.0])
-def test_a_perturbed_site_fails_the_proof(model, part, factor):
+def test_a_site_perturbed_at_one_token_fails_the_proof(model, part, factor):
     blocks = architectures.locate(model)
     mask = torch.ones(1, 20, dtype=torch.bool)
 
     def perturbed(layer, kind, added, receive):
-        receive(layer, kind, factor * added if (layer, kind) == (1, part) else added)
+        if (layer, kind) == (1, part):
+            added = added.clone()
+            added[-1] *= factor
+        receive(layer, kind, added)
 
     watched = hooks.watched
     with pytest.MonkeyPatch.context() as patch:
