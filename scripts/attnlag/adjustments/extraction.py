@@ -230,6 +230,10 @@ class Adjustments:
         if first:
             # The first batch, which proves the sites, runs alone.
             done(forward(groups.pop(0)))
+            if not self.heads:
+                # Room was made for heads, which have failed their proof.
+                for rooms in (layers, self._buffers[0]):
+                    rooms.pop(heads.ROWS, None)
         with ThreadPoolExecutor(side_by_side) as pool:
             running = [pool.submit(forward, batch) for batch in groups]
             try:

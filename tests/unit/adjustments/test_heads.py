@@ -130,3 +130,19 @@ def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
     assert heads.ROWS not in adjustments.of(sequences())
     assert adjustments.heads_found == "no heads: layer 0 has 48 inputs for 7 heads"
+
+
+class Uncalled(torch.nn.Linear):
+    """A projection whose hooks do not run, as if a fused operation used its weights."""
+
+    def __call__(self, z):
+        return torch.nn.functional.linear(z, self.weight)
+
+
+def test_a_projection_that_is_not_called_gives_no_heads():
+    model = small_model("llama")
+    model.layers[1].self_attn.o_proj.__class__ = Uncalled
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
+    assert heads.ROWS not in adjustments.of(sequences())
+    expected = "no heads: layer 1 adds what its output projection has not made"
+    assert adjustments.heads_found == expected
