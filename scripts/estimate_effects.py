@@ -2,8 +2,8 @@
 """Measure in one shard how changes of adjustments move the sizes of later ones.
 
 The derivative comes from reverse mode, all sources of a target at once; finite interventions change
-one adjustment at a time, at tokens of all parts of speech, and run the model again. Replacements of
-adjustments come from the documents of all shards. The output is one set of sums per document.
+one adjustment at a time, at tokens of all parts of speech, and run the model again. The output is
+one set of sums per document.
 """
 
 from dataclasses import asdict
@@ -38,7 +38,7 @@ def main(args):
     source = verify_folder(args.model)
     record = tables.read_provenance(args.tokens)
     documents = sampling.chosen_documents(group_by_document(args.corpus), settings.documents)
-    sequences = sampling.sequences_of([args.tokens], documents, settings.document_tokens)
+    sequences = sampling.sequences_of(args.tokens, documents, settings.document_tokens)
     name = f"{source['name']}, {record['corpus']['name']}"
     derivatives, changed = {}, {}
     if sequences:
@@ -61,32 +61,32 @@ def main(args):
         blocks, _ = trying.blocks_of(trunk, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):
             record["model"]["mixers"] = mixers
-        device = trunk.get_input_embeddings().weight.device
         layers = []
-        total = sum(map(len, sequences.values()))
         if settings.interventions:
             layers = sampling.chosen_sources(settings.sources, len(blocks))
-            everyone = sampling.sequences_of(
-                tables.shards(args.tokens), documents, settings.document_tokens
-            )
-            tags = sampling.tags_of(tables.shards(args.token_properties), everyone)
-            total = 2 * total + sum(map(len, everyone.values()))
+        tags = sampling.tags_of(args.token_properties, sequences) if layers else None
+        vectors = finite.Vectors(sequences, settings, layers, tags)
+        device = trunk.get_input_embeddings().weight.device
+        passes = 2 if layers else 1
+        total = passes * sum(map(len, sequences.values()))
         with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
-            options = {"threads": threads, "progress": bar.update}
             derivatives = derivative.effects(
-                *(trunk, blocks, sequences, settings),
+                trunk,
+                blocks,
+                sequences,
+                settings,
                 name=source["name"],
                 batch_tokens=args.batch_tokens,
+                threads=threads,
                 free=sum(loading.free_bytes(device).values()),
-                **options,
+                receive=vectors.receive,
+                progress=bar.update,
             )
             if layers:
-                places = finite.places_of(everyone, settings, tags)
-                vectors = finite.vectors_of(
-                    *(trunk, blocks, everyone, settings, layers, places), **options
-                )
                 changed = finite.effects(
-                    *(model, blocks, sequences, settings, layers, vectors), tags=tags, **options
+                    *(model, blocks, sequences, settings, vectors),
+                    threads=threads,
+                    progress=bar.update,
                 )
     table = effects.table(derivatives, changed, settings.probes)
     made = tables.provenance(record, "effects", asdict(settings), "torch", "transformers")

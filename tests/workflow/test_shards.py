@@ -2,8 +2,6 @@
 
 import re
 
-import numpy as np
-import pandas as pd
 from check_reproducibility import differing
 from projects import write_several
 
@@ -44,16 +42,3 @@ def test_the_order_in_which_shards_are_made_changes_no_byte(fresh, several_once)
     del made["provenance.json"]
     assert "tiny/small/attention/rich/coefficients.csv" in made
     assert differing(made, {path: all_at_once[path] for path in made}) == []
-
-
-def test_shards_change_no_effect_of_an_intervention(fresh, finished_once):
-    """Adjustments are replaced by those of all documents, whatever shard these are in."""
-    corpus = {**fresh.config["corpora"]["small"], "shards": 3}
-    fresh.write_config(corpora={"small": corpus}, causal={})
-    path = "results/tiny/small/causal/elasticities.parquet"
-    fresh.run(path)
-    found, one = (pd.read_parquet(each.folder / path) for each in (fresh, finished_once[0]))
-    names = ["source_layer", "target_site", "target_layer", "lag", "intervention", "alpha"]
-    assert found[names].equals(one[names])
-    assert {"mean", "resample"} <= set(found["intervention"])
-    np.testing.assert_allclose(found["estimate"], one["estimate"], rtol=1e-3, atol=1e-6)

@@ -17,10 +17,6 @@ rule estimate_effects:
         model="data/models/{model}/source.json",
         corpus="results/corpora/{corpus}.parquet",
         token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
-        # An adjustment may be replaced by one from any document. The script finds these beside
-        # those of its shard.
-        all_tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
-        all_properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
     output:
         f"{CAUSAL}/effects/{{shard}}.parquet",
     log:

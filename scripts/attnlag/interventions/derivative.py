@@ -88,6 +88,7 @@ def log_norms(
     ids: torch.Tensor,
     sites: Sequence[str],
     change: edits.Change,
+    receive: edits.Receive = lambda layer, site, added: None,
 ) -> dict[tuple[str, int], torch.Tensor]:
     """Return the log norms of all adjustments, (sequences, tokens), by site and layer.
 
@@ -98,12 +99,13 @@ def log_norms(
     ids : (sequences, tokens) int tensor
     sites : sequence of str
         All sites that ``change`` changes, or whose norms are needed.
-    change : callable
+    change, receive : callable
         See ``edits.edited``.
     """
     found: dict[tuple[str, int], torch.Tensor] = {}
 
     def keep(layer: int, site: str, added: torch.Tensor) -> None:
+        receive(layer, site, added)
         found[site, layer] = edits.log_norm(added).reshape(ids.shape)
 
     with edits.edited(blocks, sites, change, keep):
@@ -117,6 +119,7 @@ def sums_of_batch(
     batch: Batch,
     settings: EffectsSettings,
     targets: Sequence[int],
+    receive: edits.Receive = lambda layer, site, added: None,
 ) -> list[tuple[Key, Sums]]:
     """Return the effects in each sequence of a batch, by the key of the sequence.
 
@@ -129,6 +132,8 @@ def sums_of_batch(
     settings : EffectsSettings
     targets : sequence of int
         Target layers.
+    receive : callable
+        Called with each adjustment on the way.
     """
     sources, seen = settings.source_sites, settings.target_sites
     sites = list(dict.fromkeys([*sources, *seen]))
@@ -140,7 +145,7 @@ def sums_of_batch(
         torch.promote_types(next(model.parameters()).dtype, torch.float32),
     )
     with torch.enable_grad():
-        logs = log_norms(model, blocks, batch.ids, sites, edits.through(opened))
+        logs = log_norms(model, blocks, batch.ids, sites, edits.through(opened), receive)
     # Positions count from the start of the sequence; padding is at its end.
     usable = batch.real & (np.arange(batch.real.shape[1]) >= settings.drop_first)
     passes = [(site, layer) for layer in targets for site in seen]
@@ -295,6 +300,7 @@ def effects(
     batch_tokens: int,
     threads: int,
     free: int,
+    receive: Callable[[Batch, int, str, torch.Tensor], object] = lambda *_: None,
     progress: Callable[[int], object] = lambda tokens: None,
 ) -> dict[Key, list[Sums]]:
     """Return the effects in each sequence.
@@ -315,6 +321,8 @@ def effects(
         Threads on CPU, for parallel passes.
     free : int
         Bytes of memory available for the graph.
+    receive : callable
+        Called with the batch, the layer, the site and each adjustment on the way.
     progress : callable
         Called with the number of tokens done after each batch.
 
@@ -353,8 +361,12 @@ def effects(
     def one(batch: Batch) -> list[tuple[Key, Sums]]:
         if on_cpu:
             torch.set_num_threads(max(1, threads // side_by_side))
+
+        def look(layer: int, site: str, added: torch.Tensor) -> None:
+            receive(batch, layer, site, added)
+
         rotary.reset()
-        sums = sums_of_batch(model, blocks, batch, settings, targets)
+        sums = sums_of_batch(model, blocks, batch, settings, targets, look)
         progress(int(batch.real.sum()))
         return sums
 

@@ -7,22 +7,22 @@ changed at a time; all its changes run in one batch with the unchanged sequence.
 """
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from attnlag.adjustments.batches import Rotary
 from attnlag.interventions import derivative, edits, sampling
-from attnlag.interventions.derivative import Key
+from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.architectures import BlockModules
 
 Make = Callable[[torch.Tensor], torch.Tensor]
-Result = TypeVar("Result")
 
 # Names of the target site if the target is the prediction of the next token.
 SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
@@ -58,141 +58,80 @@ class Effect(NamedTuple):
     upos: str | None = None
 
 
-class Vectors(NamedTuple):
-    """Replacement adjustments.
-
-    Attributes
-    ----------
-    places : dict
-        Tokens that are intervened on, by document and window, in the order of the corpus.
-    means : dict
-        Mean adjustment over all tokens of all sequences, by site and layer.
-    others : dict
-        By site and layer, the adjustment to the first of the tokens of each sequence with places.
-    """
-
-    places: Mapping[Key, list[int]]
-    means: Mapping[tuple[str, int], torch.Tensor]
-    others: Mapping[tuple[str, int], Mapping[Key, torch.Tensor]]
-
-    def other(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
-        """Return the adjustment of a token of the next document; None if there is no other."""
-        held = self.others.get((site, layer), {})
-        order = list(held)
-        if key not in held or len(order) < 2:
-            return None
-        return held[order[(order.index(key) + 1) % len(order)]]
-
-
-def places_of(
-    sequences: Mapping[Key, np.ndarray],
-    settings: EffectsSettings,
-    tags: Mapping[Key, Sequence[str]] | None = None,
-) -> dict[Key, list[int]]:
-    """Return the tokens to intervene on, by document and window.
+class Vectors:
+    """Replacement adjustments, collected while the documents are processed.
 
     Parameters
     ----------
     sequences : mapping of (str, int) to int array
         Token ids by document and window.
     settings : EffectsSettings
-    tags : mapping of (str, int) to sequence of str, optional
-        Part of speech of each token, by document and window, used as strata.
-    """
-    # Tokens are drawn from the first window, which every document has.
-    return {
-        key: sampling.positions(
-            settings.seed,
-            *key,
-            settings.drop_first,
-            len(sequence),
-            settings.lags,
-            settings.positions,
-            (tags or {}).get(key),
-        )
-        for key, sequence in sequences.items()
-        if key[1] == 0 and len(sequence) > settings.drop_first
-    }
-
-
-def vectors_of(
-    model: torch.nn.Module,
-    blocks: Sequence[BlockModules],
-    sequences: Mapping[Key, np.ndarray],
-    settings: EffectsSettings,
-    layers: Sequence[int],
-    places: Mapping[Key, list[int]],
-    *,
-    threads: int = 1,
-    progress: Callable[[int], object] = lambda tokens: None,
-) -> Vectors:
-    """Return the replacements of adjustments, from a pass over each sequence alone.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A trunk.
-    blocks : sequence of BlockModules
-    sequences : mapping of (str, int) to int array
-        Token ids of all documents that replacements come from, by document and window, in the
-        order of the corpus.
-    settings : EffectsSettings
     layers : sequence of int
         Layers that are intervened on.
-    places : mapping
-        From `places_of`, of these sequences.
-    threads, progress
-        As in `effects`.
+    tags : mapping of (str, int) to sequence of str, optional
+        Part of speech of each token, by document and window, used as strata.
+
+    Attributes
+    ----------
+    places : dict
+        Tokens that are intervened on, by document and window.
     """
-    if not {"mean", "resample"}.intersection(settings.interventions):
-        progress(sum(map(len, sequences.values())))
-        return Vectors(places, {}, {})
-    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
 
-    def one(key: Key) -> dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor | None]]:
-        found = {}
+    def __init__(
+        self,
+        sequences: Mapping[Key, np.ndarray],
+        settings: EffectsSettings,
+        layers: Sequence[int],
+        tags: Mapping[Key, Sequence[str]] | None = None,
+    ):
+        self.settings = settings
+        self.tags = tags or {}
+        self.layers = set(layers)
+        self.sums: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
+        self.counts: dict[Key, int] = {}
+        self.held: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
+        # Tokens are drawn from the first window, which every document has.
+        self.places = {
+            key: sampling.positions(
+                settings.seed,
+                *key,
+                settings.drop_first,
+                len(sequence),
+                settings.lags,
+                settings.positions,
+                self.tags.get(key),
+            )
+            for key, sequence in sequences.items()
+            if key[1] == 0 and len(sequence) > settings.drop_first
+        }
 
-        def keep(layer: int, site: str, added: torch.Tensor) -> None:
-            if layer in layers:
-                own = added.detach().reshape(len(sequences[key]), -1)
-                drawn = own[places[key][0]].clone() if places.get(key) else None
-                found[site, layer] = own[settings.drop_first :].double().sum(0), drawn
+    def receive(self, batch: Batch, layer: int, site: str, added: torch.Tensor) -> None:
+        """Add the contributions of a batch of documents."""
+        if layer not in self.layers or site not in self.settings.source_sites:
+            return
+        rows = added.detach().reshape(*batch.real.shape, -1)
+        for row, key in enumerate(batch.keys):
+            own = rows[row, self.settings.drop_first : int(batch.real[row].sum())]
+            self.counts[key] = len(own)
+            self.sums[site, layer][key] = own.double().sum(0)
+            if self.places.get(key):
+                self.held[site, layer][key] = rows[row, self.places[key][0]].clone()
 
-        ids = torch.from_numpy(sequences[key]).to(device)[None]
-        with (
-            torch.inference_mode(),
-            edits.edited(blocks, settings.source_sites, lambda _, __, added: added, keep),
-        ):
-            derivative.run(model, ids)
-        progress(len(sequences[key]))
-        return found
+    def mean(self, site: str, layer: int) -> torch.Tensor:
+        """Return the mean adjustment over all tokens of the documents."""
+        sums = self.sums[site, layer]
+        # Summed in a fixed order, independent of the order of the batches.
+        order = sorted(sums)
+        total = torch.stack([sums[key] for key in order]).sum(0)
+        return total / sum(self.counts[key] for key in order)
 
-    found = each_alone(model, list(sequences), threads, one)
-    tokens = sum(max(0, len(ids) - settings.drop_first) for ids in sequences.values())
-    means, others = {}, {}
-    for place in [(site, layer) for site in settings.source_sites for layer in layers]:
-        own = {key: parts[place] for key, parts in found.items()}
-        means[place] = torch.stack([total for total, _ in own.values()]).sum(0) / tokens
-        others[place] = {key: drawn for key, (_, drawn) in own.items() if drawn is not None}
-    return Vectors(places, means, others)
-
-
-def each_alone(
-    model: torch.nn.Module, keys: Sequence[Key], threads: int, one: Callable[[Key], Result]
-) -> dict[Key, Result]:
-    """Return ``one(key)`` for each key; on CPU, several run in parallel, on one thread each."""
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    rotary = Rotary(model)
-    side_by_side = threads if on_cpu and not rotary.limits else 1
-
-    def alone(key: Key) -> Result:
-        if side_by_side > 1:
-            torch.set_num_threads(1)
-        rotary.reset()
-        return one(key)
-
-    with ThreadPoolExecutor(side_by_side) as pool:
-        return dict(zip(keys, pool.map(alone, keys), strict=True))
+    def other(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
+        """Return the adjustment of a token of the next document; None if there is no other."""
+        held = self.held[site, layer]
+        order = [other for other in self.places if other in held]
+        if key not in order or len(order) < 2:
+            return None
+        return held[order[(order.index(key) + 1) % len(order)]]
 
 
 def variants(
@@ -206,8 +145,8 @@ def variants(
         elif kind == "zero":
             found.append((kind, np.nan, torch.zeros_like))
         else:
-            mean = vectors.means.get((site, layer))
-            other = mean if kind == "mean" else vectors.other(site, layer, key)
+            mean = kind == "mean"
+            other = vectors.mean(site, layer) if mean else vectors.other(site, layer, key)
             if other is not None:
                 found.append((kind, np.nan, other.to))
     return found
@@ -292,10 +231,8 @@ def effects(
     blocks: Sequence[BlockModules],
     sequences: Mapping[Key, np.ndarray],
     settings: EffectsSettings,
-    layers: Sequence[int],
     vectors: Vectors,
     *,
-    tags: Mapping[Key, Sequence[str]] | None = None,
     threads: int = 1,
     progress: Callable[[int], object] = lambda tokens: None,
 ) -> dict[Key, list[Effect]]:
@@ -309,29 +246,32 @@ def effects(
     sequences : mapping of (str, int) to int array
         Token ids by document and window.
     settings : EffectsSettings
-    layers : sequence of int
-        Layers that are intervened on.
     vectors : Vectors
-        Places of these sequences, and replacements of adjustments.
-    tags : mapping of (str, int) to sequence of str, optional
-        Part of speech of each token, by document and window.
+        Replacements of adjustments.
     threads : int
         Number of sequences run in parallel on CPU, one thread each.
     progress : callable
         Called with the number of tokens done after each sequence.
     """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    rotary = Rotary(model)
+    side_by_side = threads if on_cpu and not rotary.limits else 1
 
     def one(key: Key) -> list[Effect]:
+        if side_by_side > 1:
+            torch.set_num_threads(1)
+        rotary.reset()
         found: list[Effect] = []
         for site in settings.source_sites:
-            for layer in layers:
+            for layer in sorted(vectors.layers):
                 changes = variants(settings, vectors, site, layer, key)
                 place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
                 for token in vectors.places[key] if changes else []:
                     own = effects_at(model, blocks, sequences[key], settings, token=token, **place)
-                    tag = tags[key][token] if tags else None
+                    tag = vectors.tags[key][token] if key in vectors.tags else None
                     found += [one._replace(upos=tag) for one in own]
         progress(len(sequences[key]))
         return found
 
-    return each_alone(model, [key for key in sequences if key in vectors.places], threads, one)
+    with ThreadPoolExecutor(side_by_side) as pool:
+        return dict(zip(vectors.places, pool.map(one, vectors.places), strict=True))

@@ -64,26 +64,25 @@ def chosen_documents(groups: Mapping[str, str], wanted: int | Literal["all"]) ->
 
 
 def sequences_of(
-    paths: Sequence[Path], documents: Sequence[str], most: int
+    path: str, documents: Sequence[str], most: int
 ) -> dict[tuple[str, int], np.ndarray]:
-    """Return the token ids of documents in the tokens files of shards, by document and window.
+    """Return the token ids of documents in a tokens file, by document and window.
 
     At most the given number of tokens of each document is returned, from its beginning.
     """
+    table = pq.read_table(
+        path,
+        columns=["document", "window", "input_ids"],
+        filters=[("document", "in", list(documents))] if documents else None,
+    )
     found: dict[tuple[str, int], np.ndarray] = {}
     left = dict.fromkeys(documents, most)
-    for path in paths:
-        table = pq.read_table(
-            path,
-            columns=["document", "window", "input_ids"],
-            filters=[("document", "in", list(documents))] if documents else None,
-        )
-        keys = table["document"].to_pylist(), table["window"].to_pylist(), table["input_ids"]
-        for document, window, ids in zip(*keys, strict=True):
-            if left.get(document, 0) > 0:
-                sequence = ids.values.to_numpy()[: left[document]].astype(np.int64)
-                found[document, window] = sequence
-                left[document] -= len(sequence)
+    keys = table["document"].to_pylist(), table["window"].to_pylist(), table["input_ids"]
+    for document, window, ids in zip(*keys, strict=True):
+        if left.get(document, 0) > 0:
+            sequence = ids.values.to_numpy()[: left[document]].astype(np.int64)
+            found[document, window] = sequence
+            left[document] -= len(sequence)
     return found
 
 
@@ -99,11 +98,11 @@ def signs(seed: int, document: str, window: int, tokens: int) -> np.ndarray:
 
 
 def tags_of(
-    token_properties: Sequence[Path], sequences: Mapping[tuple[str, int], np.ndarray]
+    token_properties: Path, sequences: Mapping[tuple[str, int], np.ndarray]
 ) -> dict[tuple[str, int], list[str]]:
-    """Return the part of speech of each token of some sequences, from the tables of shards."""
+    """Return the part of speech of each token of some sequences, from the table of a shard."""
     documents = {document for document, _ in sequences}
-    facts = read_property("upos", token_properties, documents)
+    facts = read_property("upos", [token_properties], documents)
     found = {}
     for key, sequence in sequences.items():
         start = facts.starts[key]

@@ -52,12 +52,15 @@ def adjustments(model, ids, replaced=None):
 
 def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, sequences, chosen):
     blocks = architectures.locate(model.base_model)
-    places = {key: [TOKEN] for key in sequences}
-    vectors = finite.vectors_of(model.base_model, blocks, sequences, chosen, [LAYER], places)
-    # The documents of a shard are changed, and replacements come from all documents.
-    shard = {("d0", 0): sequences["d0", 0]}
-    found = finite.effects(model, blocks, shard, chosen, [LAYER], vectors)
-    assert list(found) == [("d0", 0)]
+    vectors = finite.Vectors(sequences, chosen, [LAYER])
+    for key in sequences:
+        vectors.places[key] = [TOKEN]
+    derivative.effects(
+        *(model.base_model, blocks, sequences, chosen),
+        **{"name": "x", "batch_tokens": 8 * 24, "threads": 1, "free": 10**10},
+        receive=vectors.receive,
+    )
+    found = finite.effects(model, blocks, sequences, chosen, vectors)
 
     plain = {key: adjustments(model, ids) for key, ids in sequences.items()}
     tokens = torch.cat([added[LAYER, 1:] for added, _ in plain.values()])
@@ -97,8 +100,8 @@ def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
     blocks = architectures.locate(model.base_model)
     ids = sequences["d1", 0]
     near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
-    none = finite.Vectors({}, {}, {})
-    changes = finite.variants(near, none, "attention", LAYER, ("d1", 0))
+    vectors = finite.Vectors(sequences, near, [LAYER])
+    changes = finite.variants(near, vectors, "attention", LAYER, ("d1", 0))
     place = {"site": "attention", "layer": LAYER, "token": TOKEN}
     found = finite.effects_at(model, blocks, ids, near, changes=changes, **place)
     opened = torch.ones(4, 1, len(ids), dtype=torch.float64, requires_grad=True)
@@ -116,10 +119,10 @@ def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
 
 
 def test_positions_leave_room_for_lags_and_depend_only_on_the_document(sequences, chosen):
-    places = finite.places_of(sequences, chosen)
+    places = finite.Vectors(sequences, chosen, [LAYER]).places
     for key, (place,) in places.items():
         assert 1 <= place < len(sequences[key]) - 2
-    alone = finite.places_of({("d2", 0): sequences["d2", 0]}, chosen)
+    alone = finite.Vectors({("d2", 0): sequences["d2", 0]}, chosen, [LAYER]).places
     assert alone["d2", 0] == places["d2", 0]
 
 
@@ -143,7 +146,11 @@ def test_parts_of_speech_are_drawn_in_proportion():
 def test_a_single_document_has_no_resampling(model, sequences, chosen):
     blocks = architectures.locate(model.base_model)
     alone = {("d0", 0): sequences["d0", 0]}
-    places = finite.places_of(alone, chosen)
-    vectors = finite.vectors_of(model.base_model, blocks, alone, chosen, [LAYER], places)
+    vectors = finite.Vectors(alone, chosen, [LAYER])
+    derivative.effects(
+        *(model.base_model, blocks, alone, chosen),
+        **{"name": "x", "batch_tokens": 64, "threads": 1, "free": 10**10},
+        receive=vectors.receive,
+    )
     kinds = [kind for kind, *_ in finite.variants(chosen, vectors, "attention", LAYER, ("d0", 0))]
     assert kinds == ["scale", "scale", "zero", "mean"]
