@@ -19,7 +19,7 @@ from attnlag.storage import tables
 
 parser = program.argument_parser(__doc__, DirectionsSettings)
 parser.add_argument("activations", type=Path, help="the adjustments (Parquet)")
-parser.add_argument("--sums", type=Path, required=True, help="first shard; others lie beside it")
+parser.add_argument("--sums", type=Path, required=True, help="sums of vectors (Parquet)")
 parser.add_argument("--output", type=Path, required=True, help="the cosines of tokens (Parquet)")
 parser.add_argument("--distances", type=Path, required=True, help="means by distance (Parquet)")
 
@@ -29,7 +29,7 @@ def main(args):
         tables.read_provenance(args.activations), "directions", asdict(args.settings), "numpy"
     )
     file = pq.ParquetFile(args.activations, pre_buffer=False)
-    means = directions.read_means(tables.shards(args.sums))
+    means = directions.read_sums([args.sums]).means()
     comparison = directions.Comparison(file, means, args.settings.drop_first)
     schema = directions.schema(len(means)).with_metadata(tables.metadata(record))
     with tables.parquet_writer(args.output, schema, compression="zstd") as writer:

@@ -28,7 +28,8 @@ VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS, **EXPLORER}
 VECTORS = {"accumulate_vectors": 1, **VECTOR_FITS}
 OF_GEOMETRY = {"plot_geometry": 1}
 GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY, **EXPLORER}
-DIRECTIONS = {"compare_directions": 1, **GEOMETRY}
+COSINES = {"compare_directions": 1, **GEOMETRY}
+DIRECTIONS = {"merge_vector_sums": 1, **COSINES}
 WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
 OF_HEADS = {"plot_heads": 1}
 HEADS = {"summarize_heads": 1, **OF_HEADS, **EXPLORER}
@@ -191,7 +192,7 @@ ROWS = {
     ),
     "norms": (
         change(norms={"drop_first": 2}),
-        {**OF_NORMS, **DIRECTIONS, **HEADS, **DESIGN, **ESTIMATES, **VECTORS},
+        {**OF_NORMS, **COSINES, **HEADS, **DESIGN, **ESTIMATES, **VECTORS},
     ),
     "a common sample": (change(norms={"common_sample": True}), DESIGN),
     "one more model": (

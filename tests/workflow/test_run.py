@@ -50,6 +50,7 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/stream/0000.parquet",
         f"{base}/norms/0000.parquet",
         f"{base}/sums/0000.parquet",
+        f"{base}/sums/all.parquet",
         f"{base}/geometry/0000.parquet",
         f"{base}/geometry/findings.txt",
         f"{base}/geometry/means.csv",

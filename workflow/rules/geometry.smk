@@ -6,10 +6,34 @@ OF_SITE = "results/{model}/{corpus}/{site}"
 
 if CONFIG.extraction.geometry and CONFIG.extraction.keep == "vectors":
 
+    # If each shard needed the files of all others, the plan would grow with their square.
+    rule merge_vector_sums:
+        input:
+            shards_of(f"{OF_SITE}/sums/{{shard}}.parquet"),
+        output:
+            f"{OF_SITE}/sums/all.parquet",
+        log:
+            "logs/{model}/{corpus}/{site}/sums/all.log",
+        benchmark:
+            "logs/{model}/{corpus}/{site}/sums/all.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=memory(1000),
+            runtime=minutes(30),
+        params:
+            code=code("merge_vector_sums"),
+        message:
+            "add up the vectors of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
+        shell:
+            'python "$ATTNLAG"/scripts/merge_vector_sums.py {input[0]:q} --output {output:q}'
+            " --memory {resources.mem_mb} --log {log:q}"
+
     rule compare_directions:
         input:
             activations=f"{OF_SITE}/activations/{{shard}}.parquet",
-            sums=shards_of(f"{OF_SITE}/sums/{{shard}}.parquet"),
+            sums=rules.merge_vector_sums.output,
         output:
             cosines=f"{OF_SITE}/centred/{{shard}}.parquet",
             distances=f"{OF_SITE}/distances/{{shard}}.parquet",
@@ -30,7 +54,7 @@ if CONFIG.extraction.geometry and CONFIG.extraction.keep == "vectors":
             "compare the directions of {wildcards.model}, {wildcards.corpus}, {wildcards.site}, shard {wildcards.shard}"
         shell:
             'python "$ATTNLAG"/scripts/compare_directions.py {input.activations:q}'
-            " --sums {input.sums[0]:q} --settings {params.settings:q}"
+            " --sums {input.sums:q} --settings {params.settings:q}"
             " --output {output.cosines:q} --distances {output.distances:q}"
             " --memory {resources.mem_mb} --log {log:q}"
 

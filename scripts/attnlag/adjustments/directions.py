@@ -5,7 +5,7 @@ vector is that of the whole corpus, so this needs stored vectors: their sums are
 norms, and a second pass compares the tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,15 +76,15 @@ class VectorSums(NamedTuple):
         )
 
 
-def read_means(paths: list[Path]) -> np.ndarray:
-    """Return the mean vector of each layer over all shards, (layers, width) float64."""
+def read_sums(paths: Sequence[Path]) -> VectorSums:
+    """Return the sums of the tables of several shards, or of one table."""
     tokens, sums = [], []
     for path in paths:
         table = pq.read_table(path).combine_chunks()
         tokens.append(table["tokens"].to_numpy())
         flat = table["sum"].combine_chunks().flatten().to_numpy()
         sums.append(flat.reshape(table.num_rows, -1))
-    return VectorSums(np.sum(tokens, axis=0), np.sum(sums, axis=0)).means()
+    return VectorSums(np.sum(tokens, axis=0), np.sum(sums, axis=0))
 
 
 def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:

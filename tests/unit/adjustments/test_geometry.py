@@ -211,7 +211,7 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
         sums.add(layer, a[layer], position)
     pq.write_table(sums.table(), tmp_path / "sums.parquet")
     # Two shards alike have the same mean.
-    means = directions.read_means([tmp_path / "sums.parquet"] * 2)
+    means = directions.read_sums([tmp_path / "sums.parquet"] * 2).means()
     finite = np.isfinite(a).all(axis=2) & (position > 0)
     for layer in range(2):
         np.testing.assert_allclose(means[layer], a[layer, finite[layer]].mean(axis=0), rtol=1e-6)

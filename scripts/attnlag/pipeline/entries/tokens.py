@@ -45,6 +45,11 @@ GEOMETRY = {
     ),
 }
 
+SUMS = {
+    "layer": ("", "layer of the model, counted from 0"),
+    "tokens": ("", "tokens that are summed over"),
+    "sum": ("units of the residual stream", "the sum, as long as the model is wide"),
+}
 CENTRED = {
     **KEYS,
     f"{LAYERS}.cosine_previous_centred": (
@@ -237,12 +242,14 @@ OUTPUTS = [
     Output(
         f"{SITE_FOLDER}/sums/{{shard}}.parquet",
         "sums of the vectors over all tokens but first ones, for their means: a row per layer",
-        {
-            "layer": ("", "layer of the model, counted from 0"),
-            "tokens": ("", "tokens that are summed over"),
-            "sum": ("units of the residual stream", "the sum, as long as the model is wide"),
-        },
+        SUMS,
         when=of_vectors,
+    ),
+    Output(
+        f"{SITE_FOLDER}/sums/all.parquet",
+        "the same over all shards",
+        SUMS,
+        when=with_centred,
     ),
     Output(
         f"{SITE_FOLDER}/centred/{{shard}}.parquet",
