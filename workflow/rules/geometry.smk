@@ -9,7 +9,7 @@ if CONFIG.extraction.geometry and CONFIG.extraction.keep == "vectors":
     # If each shard needed the files of all others, the plan would grow with their square.
     rule merge_vector_sums:
         input:
-            shards_of(f"{OF_SITE}/sums/{{shard}}.parquet"),
+            sums=shards_of(f"{OF_SITE}/sums/{{shard}}.parquet"),
         output:
             f"{OF_SITE}/sums/all.parquet",
         log:
@@ -27,7 +27,7 @@ if CONFIG.extraction.geometry and CONFIG.extraction.keep == "vectors":
         message:
             "add up the vectors of {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
         shell:
-            'python "$ATTNLAG"/scripts/merge_vector_sums.py {input[0]:q} --output {output:q}'
+            'python "$ATTNLAG"/scripts/merge_vector_sums.py {input.sums[0]:q} --output {output:q}'
             " --memory {resources.mem_mb} --log {log:q}"
 
     rule compare_directions:
