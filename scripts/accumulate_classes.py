@@ -26,8 +26,10 @@ ROWS = 4096
 parser = program.argument_parser(__doc__, ClassProductsSettings)
 parser.add_argument("design", type=Path, help="the design (Parquet)")
 parser.add_argument(
-    "--token-properties", type=Path, required=True, help="of the same shard; of a number, the first"
+    "--token-properties", type=Path, required=True, help="table of the property, of the same shard"
 )
+# The workflow passes no path if the property is no number.
+parser.add_argument("--scale", type=Path, nargs="?", help="distribution of a number (JSON)")
 parser.add_argument("--output", type=Path, required=True)
 
 
@@ -35,10 +37,9 @@ def main(args):
     settings = args.settings
     schema = pq.read_schema(args.design)
     scale = None
-    if settings.property in properties.MODERATORS:
-        # Its scale is that of the whole corpus, in every shard.
-        number = properties.read_moderator(settings.property, tables.shards(args.token_properties))
-        scale = moderators.scale_of(number)
+    if args.scale:
+        number = properties.read_moderator(settings.property, [args.token_properties])
+        scale = moderators.Scale.from_json(args.scale.read_text(encoding="utf-8"))
         facts = moderators.terciles(number, scale)
         schema = moderators.schema_of(schema)
     else:

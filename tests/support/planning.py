@@ -24,17 +24,20 @@ from attnlag.figures import catalogue
 
 
 class Listener(logging.Handler):
-    """Keeps the announced number of jobs of each rule, and one shell command of each."""
+    """Keeps the announced jobs of each rule, a shell command of each, and all inputs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.jobs: dict[str, int] = {}
         self.commands: dict[str, str] = {}
+        self.inputs: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
             self.jobs = dict(record.stats)  # type: ignore[attr-defined]
+        if event == LogEvent.JOB_INFO:
+            self.inputs += map(str, record.input or [])  # type: ignore[attr-defined]
         if event == LogEvent.JOB_INFO and record.shellcmd:  # type: ignore[attr-defined]
             self.commands[record.rule_name] = record.shellcmd  # type: ignore[attr-defined]
 

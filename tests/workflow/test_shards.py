@@ -3,6 +3,7 @@
 import re
 
 from check_reproducibility import differing
+from planning import plan
 from projects import write_several
 
 
@@ -26,6 +27,23 @@ def test_no_command_grows_with_the_shards(fresh):
     }
     for command in commands:
         assert len(set(re.findall(r"/(\d{4})\.parquet", command))) <= 1, command
+
+
+def test_the_plan_grows_in_proportion_to_the_shards(fresh):
+    """If each shard's job read the files of all shards, a thousand shards would take minutes."""
+
+    def inputs(shards):
+        write_several(fresh, shards=shards)
+        fresh.write_config(
+            extraction={"keep": "vectors", "geometry": True, "heads": True, "surprisal": True},
+            regressions={"by": {"lags": [1], "by": {"surprisal": "lag"}}},
+            causal={},
+            vectors={},
+        )
+        return len(plan(fresh.folder).inputs)
+
+    two, four, six = map(inputs, (2, 4, 6))
+    assert 0 < four - two == six - four
 
 
 def test_the_order_in_which_shards_are_made_changes_no_byte(fresh, several_once):

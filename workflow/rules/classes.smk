@@ -1,10 +1,36 @@
 # Slopes by class of tokens, for regressions with `by`.
 
 
+rule scale_number:
+    input:
+        tokens=classes_of_all_tokens,
+    output:
+        f"{RESULTS}/scale.json",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/scale.log",
+    benchmark:
+        "logs/{model}/{corpus}/{site}/{regression}/scale.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(60),
+    params:
+        number=lambda wildcards: CONFIG.regressions[wildcards.regression].classes[0],
+        code=code("scale_number"),
+    message:
+        "describe the number by which slopes of {wildcards.regression} differ, {wildcards.model}, {wildcards.corpus}"
+    shell:
+        'python "$ATTNLAG"/scripts/scale_number.py {input.tokens[0]:q} --number {params.number:q}'
+        " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
+
+
 rule accumulate_classes:
     input:
         design=fitted_design,
         token_properties=classes_of_tokens,
+        scale=if_by_number(f"{RESULTS}/scale.json"),
     output:
         "results/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.parquet",
     log:
@@ -24,7 +50,8 @@ rule accumulate_classes:
         "sum the cross-products of {wildcards.regression} by class of tokens, {wildcards.site}, shard {wildcards.shard}"
     shell:
         'python "$ATTNLAG"/scripts/accumulate_classes.py {input.design:q}'
-        " --token-properties {input.token_properties[0]:q} --settings {params.settings:q}"
+        " --token-properties {input.token_properties:q} --scale {input.scale:q}"
+        " --settings {params.settings:q}"
         " --output {output:q} --memory {resources.mem_mb} --log {log:q}"
 
 

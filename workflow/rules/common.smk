@@ -152,10 +152,19 @@ def if_by_class(path):
 
 
 def classes_of_tokens(wildcards):
-    """Return the files with the classes of tokens: of a number those of all shards, for thirds."""
-    regression = CONFIG.regressions[wildcards.regression]
-    pattern = f"results/{{model}}/{{corpus}}/{regression.by_file}/{{shard}}.parquet"
-    return shards_of(pattern)(wildcards) if regression.by_number else [pattern]
+    """Return the file of a shard with the property by which slopes differ."""
+    file = CONFIG.regressions[wildcards.regression].by_file
+    return f"results/{{model}}/{{corpus}}/{file}/{{shard}}.parquet"
+
+
+def classes_of_all_tokens(wildcards):
+    """Return that of all shards, in order."""
+    return shards_of(classes_of_tokens(wildcards))(wildcards)
+
+
+def if_by_number(path):
+    """Return the input function of a file that regressions with slopes by a number alone have."""
+    return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by_number else []
 
 
 def if_turns(pattern):

@@ -9,8 +9,9 @@ assumption. It is checked against separate slopes for each third of the tokens, 
 form, by the test whether these add anything to the line (Hainmueller, Mummolo and Xu 2019).
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,17 @@ class Scale:
     std: float
     cuts: tuple[float, ...]
     means: tuple[float, ...]
+
+    def to_json(self) -> str:
+        """Return the scale as JSON, in which an unknown mean is null."""
+        means = [None if np.isnan(mean) else mean for mean in self.means]
+        return json.dumps({**asdict(self), "means": means}, indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Scale":
+        found = json.loads(text)
+        means = (np.nan if mean is None else mean for mean in found["means"])
+        return cls(found["mean"], found["std"], tuple(found["cuts"]), tuple(means))
 
 
 def scale_of(facts: Property) -> Scale:

@@ -1,5 +1,6 @@
 """Slopes by class of tokens against statsmodels, and properties of tokens as covariates."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,18 @@ def test_the_half_panel_estimate_combines_three_regressions(tokens):
     )
     expected = 2 * whole - (one + two) / 2
     assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_scale_is_the_same_after_it_has_been_stored():
+    values = np.array([0.5, np.nan, 0.5, 0.5])
+    scale = moderators.scale_of(properties.Property("zipf", {}, values))
+    # All tokens are in the lowest third.
+    assert scale.means[0] == 0.5
+    assert np.isnan(scale.means[1:]).all()
+    text = scale.to_json()
+    assert "NaN" not in text
+    found = moderators.Scale.from_json(text)
+    np.testing.assert_equal(dataclasses.astuple(found), dataclasses.astuple(scale))
 
 
 def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):

@@ -138,6 +138,10 @@ def by_class(config: Config, regression: str) -> bool:
     return config.regressions[regression].by is not None
 
 
+def by_number(config: Config, regression: str) -> bool:
+    return config.regressions[regression].by_number
+
+
 def compared(config: Config, regression: str) -> bool:
     """Return whether there are several models or corpora to compare."""
     return len(config.models) * len(config.corpora) > 1

@@ -8,6 +8,7 @@ from attnlag.pipeline.entries.output import (
     STUDY,
     Output,
     by_class,
+    by_number,
     permuted,
     with_token_effects,
 )
@@ -212,6 +213,17 @@ OUTPUTS = [
             "status": ("", "`ok`, or why the layer was not fitted"),
         },
         wanted=True,
+    ),
+    Output(
+        f"{STUDY_FOLDER}/scale.json",
+        "the distribution over the corpus of the number by which slopes differ (`by`)",
+        {
+            "mean": ("as the number", "mean over all tokens that have it"),
+            "std": ("as the number", "standard deviation; 1 if all numbers are equal"),
+            "cuts": ("as the number", "the largest in the lowest and in the middle third"),
+            "means": ("as the number", "mean of each third; null for a third without tokens"),
+        },
+        when=by_number,
     ),
     Output(
         f"{STUDY_FOLDER}/class_crossproducts/{{shard}}.parquet",
