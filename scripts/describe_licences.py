@@ -44,9 +44,9 @@ def required(package: str, found: dict[str, str] | None = None, extra: str = "")
 def licence_of(package: metadata.Distribution) -> str:
     """Return the licence of a package from an expression, a short name, classifiers or a file."""
     stated = package.metadata
-    if stated["License-Expression"]:
+    if "License-Expression" in stated:
         return stated["License-Expression"]
-    name = (stated["License"] or "").strip()
+    name = stated["License"].strip() if "License" in stated else ""
     if name and "\n" not in name and len(name) <= LONGEST_NAME:
         return name
     classifiers = [c for c in stated.get_all("Classifier", []) if c.startswith("License ::")]

@@ -36,7 +36,8 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
         different files.
     """
     RUN_RECORD.parent.mkdir(exist_ok=True)
-    record = RUN_RECORD.open("a+")
+    # Opened for reading and writing, created if it does not exist.
+    record = os.fdopen(os.open(RUN_RECORD, os.O_RDWR | os.O_CREAT, 0o666), "r+")
     try:
         fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
         alone = True
@@ -76,10 +77,14 @@ def begin_run(record: TextIO, alone: bool) -> None:
 
 
 def _write(record: TextIO, mark: str) -> None:
-    """Record the machine and the mark of the newest run."""
-    record.truncate(0)
+    """Record the machine and the mark of the newest run.
+
+    The record is never empty, not even for a moment in which the run may be killed.
+    """
+    record.seek(0)
     record.write(f"{socket.gethostname()} {mark}")
-    record.flush()
+    # This writes what is buffered first.
+    record.truncate()
 
 
 def refuse_what_cannot_be_written() -> None:

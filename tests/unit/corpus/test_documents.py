@@ -424,14 +424,17 @@ def test_paths_that_are_not_regular_files_are_not_opened(tmp_path):
     (tmp_path / "link.txt").symlink_to("nowhere.txt")
     (tmp_path / "loop.txt").symlink_to("loop.txt")
     paths = [tmp_path / f"{name}.txt" for name in ("pipe", "zero", "link", "loop", "x" * 300)]
-    assert problems(*paths, tmp_path / "\0.txt") == [
+    *found, last = problems(*paths, tmp_path / "\0.txt")
+    assert found == [
         "pipe.txt: is a pipe, expected a file",
         "zero.txt: is a device, expected a file",
         "link.txt: is a link to 'nowhere.txt', which is missing",
         "loop.txt: cannot be read: Too many levels of symbolic links",
         f"{'x' * 300}.txt: cannot be read: File name too long",
-        "\0.txt: cannot be read: embedded null byte",
     ]
+    # Versions of Python word the reason differently.
+    assert last.startswith("\0.txt: cannot be read: ")
+    assert "embedded null" in last
 
 
 # Limits

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -54,6 +55,17 @@ def test_the_lock_is_held_until_the_record_is_closed(left):
     assert not run_lock.clear_stale_locks()[1]
     record.close()
     assert run_lock.clear_stale_locks()[1]
+
+
+def test_the_record_is_never_empty(left):
+    """A run may be killed at any moment, and jobs read the record while it is written."""
+    record, alone = run_lock.clear_stale_locks()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(lambda: [run_lock.begin_run(record, alone) for _ in range(300)])
+        while not writing.done():
+            machine, _ = RUN_RECORD.read_text().split()
+            assert machine == socket.gethostname()
+    record.close()
 
 
 def test_a_run_removes_files_that_jobs_of_a_killed_run_had_begun(left, tmp_path):
