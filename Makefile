@@ -30,7 +30,7 @@ $(TESTED): $(READY)
 # What only some need is in environments of their own, on top of the other.
 .venv-%/.installed: $(TESTED)
 	$(BIN)/python -m venv --clear .venv-$*
-	$(BIN)/python -c 'import site; print(*site.getsitepackages())' \
+	$(BIN)/python -c 'import site; print(*site.getsitepackages(), sep="\n")' \
 		> $$(echo .venv-$*/lib/python3*/site-packages)/attnlag.pth
 	.venv-$*/bin/python $(PIP) --editable '.[$*]'
 	touch $@
