@@ -15,7 +15,7 @@ parser.add_argument("--output", type=Path, required=True, help="the sums over al
 
 def main(args):
     paths = tables.shards(args.sums)
-    record = tables.read_provenance(args.sums)
+    record = tables.of_all_shards(tables.read_provenance(args.sums))
     tables.write_table(directions.read_sums(paths).table(), args.output, record)
     program.log.info(
         "%s, %s: sums of vectors from %s",

@@ -109,6 +109,9 @@ def test_means_of_directions_are_listed_with_both_controls(project):
     text = (base / "geometry" / "findings.txt").read_text()
     assert f"the stream grows by a factor of {np.exp(growth):.3f} per layer" in text
     assert list(undescribed(project.folder)) == []
+    # Nothing in the record of the merged sums is of one shard.
+    record = read_provenance(base / "sums" / "all.parquet")
+    assert set(record) == {"model", "corpus", "stages", "versions"}
 
 
 def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):

@@ -41,7 +41,7 @@ def table(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
     Parameters
     ----------
     sums : ResidualSums
-        Of all shards.
+        Sums over all shards.
     model : ResidualModel
 
     Returns

@@ -512,7 +512,7 @@ def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np
     Parameters
     ----------
     sums : ResidualSums
-        Of all shards.
+        Sums over all shards.
     model : ResidualModel
     kind : {"hc1", "hc3", "hac"}
 
