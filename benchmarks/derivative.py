@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from attnlag.interventions import derivative, edits  # noqa: E402
 from attnlag.model import architectures  # noqa: E402
 
-MODEL = "smollm2-135m"
+MODEL = "smollm2-135m-instruct"
 TOKENS = f"results/{MODEL}/prompts/tokens/0000.parquet"
 PAIRS = [(0, 9), (9, 19), (18, 29)]
 LENGTH, NEXT = 60, 6

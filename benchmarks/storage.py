@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
-DEFAULT = ROOT / "results/smollm2-135m/prompts/attention/activations/0000.parquet"
+DEFAULT = ROOT / "results/smollm2-135m-instruct/prompts/attention/activations/0000.parquet"
 
 sys.path.insert(0, str(ROOT / "scripts"))
 

@@ -26,6 +26,7 @@ from attnlag.regression import (
     permutation,
     residuals,
 )
+from attnlag.regression.labels import weights_in_words
 from attnlag.regression.settings import RegressionSettings
 from attnlag.report import html_tables, summaries
 from attnlag.storage import tables, writing
@@ -118,6 +119,7 @@ def main(args):
     html_tables.write_coefficients(
         fitted.coefficients,
         args.coefficients.with_suffix(".html"),
+        weights=weights_in_words([record["model"]]),
         alpha=settings.alpha,
         adjust=settings.adjust,
         negligible=settings.negligible,

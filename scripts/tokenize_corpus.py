@@ -64,7 +64,7 @@ def main(args):
         prepend_bos=settings.prepend_bos,
         special_in_text=settings.special_in_text,
     )
-    identity = ("name", "source", "revision", "digest", "of", "seed")
+    identity = ("name", "source", "revision", "digest", "bits", "of", "seed")
     model = {key: source[key] for key in identity if key in source}
     packages = ("transformers", "tokenizers")
     tables.write_parts(

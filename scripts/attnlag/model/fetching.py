@@ -95,10 +95,9 @@ def _from_path(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     path = Path(settings["path"])
     if path.suffix == ".gguf":
         log.info("converting %s (%s)", path, amount(path.stat().st_size))
-        convert_gguf(path, folder)
-    else:
-        # Real copies, because the user may edit the original files.
-        take_files(path, folder, str(path))
+        return {"revision": None, **convert_gguf(path, folder)}
+    # Real copies, because the user may edit the original files.
+    take_files(path, folder, str(path))
     return {"revision": None}
 
 
@@ -152,12 +151,13 @@ def _describe(
     (folder / SOURCE_RECORD).write_text(serialised + "\n", encoding="utf-8")
     weights = sum(entry["bytes"] for file, entry in files.items() if is_weights(file))
     log.info(
-        "%s: %s, %s, width %s, %s, %s",
+        "%s: %s, %s, width %s, %s, %s%s",
         name,
         type(model).__name__,
         counted(text.num_hidden_layers, "layer"),
         text.hidden_size,
         counted(parameters, "parameter"),
         amount(weights),
+        ", from {bits}-bit weights ({quantization})".format(**record) if "bits" in record else "",
     )
     return record

@@ -7,8 +7,10 @@ import logging
 import math
 import mmap
 import os
+import re
 import struct
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ log = logging.getLogger("attnlag")
 # Bytes of a value of each kind in a GGUF header; strings and arrays state their own lengths.
 VALUE_BYTES = {0: 1, 1: 1, 7: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 10: 8, 11: 8, 12: 8}
 UINT32, STRING, ARRAY = 4, 8, 9
+
+FLOATS = ("F64", "F32", "F16", "BF16")
 
 Change = Callable[[np.ndarray, str, Any], np.ndarray]
 
@@ -63,7 +67,7 @@ DIRECT: dict[str, tuple[str, Change]] = {
 }
 
 
-def convert_gguf(gguf: Path, folder: Path) -> None:
+def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors.
 
     This needs no network. Quantised weights are expanded, so the folder is several times as large
@@ -76,6 +80,11 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         The file, with any name.
     folder : Path
         Folder for weights, config and tokenizer.
+
+    Returns
+    -------
+    dict
+        ``quantization`` and ``bits`` of the weights; empty if they are not quantised.
 
     Raises
     ------
@@ -96,6 +105,19 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
             log.info("%s: transformers' loader converts %s", gguf.name, architecture)
             _convert_by_loading(alone, gguf.name, folder)
     share_weights(folder)
+    return _precision(header)
+
+
+def _precision(header: Any) -> dict[str, Any]:
+    """Return the type that most weights are stored in, and its bits, if it is a quantised one."""
+    weights: Counter[str] = Counter()
+    for tensor in header.tensors:
+        weights[tensor.tensor_type.name] += int(tensor.n_elements)
+    (stored, _), *_ = weights.most_common(1)
+    if stored in FLOATS:
+        return {}
+    # The first number in a name such as Q4_1, IQ2_XS or MXFP4.
+    return {"quantization": stored, "bits": int(re.findall(r"\d+", stored)[0])}
 
 
 def _leave_out_vocabulary(gguf: Path, short: Path) -> int:

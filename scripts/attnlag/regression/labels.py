@@ -1,6 +1,7 @@
 """Names of the settings of an inference in figures and summaries."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attnlag.adjustments import outcomes
 
@@ -73,6 +74,16 @@ def others_in_words(mixers: Mapping[str, str]) -> str:
     return ", ".join(
         f"{kind} in {spans([int(layer) for layer in mixers if mixers[layer] == kind], 'layer')}"
         for kind in dict.fromkeys(mixers.values())
+    )
+
+
+def weights_in_words(models: Sequence[Mapping[str, Any]]) -> str:
+    """Return the precision of quantised weights, from the records of one or more models."""
+    named = len(models) > 1
+    return ", ".join(
+        f"{model['name']}: " * named + f"{model['bits']}-bit weights"
+        for model in models
+        if "bits" in model
     )
 
 

@@ -188,6 +188,7 @@ def write_coefficients(
     coefficients: pd.DataFrame,
     path: Path,
     *,
+    weights: str,
     alpha: float,
     adjust: str,
     negligible: float | None = None,
@@ -199,6 +200,8 @@ def write_coefficients(
     coefficients : pandas.DataFrame
         The tidy table.
     path : Path
+    weights : str
+        Precision of the model's weights in words, if they are quantised; else empty.
     alpha : float
         Level of significance.
     adjust : str
@@ -212,7 +215,8 @@ def write_coefficients(
     write_page(
         frame,
         path,
-        title=f"Coefficients: {', '.join(coefficients.iloc[0][keys])}",
+        title=f"Coefficients: {', '.join(coefficients.iloc[0][keys])}"
+        + (f" ({weights})" if weights else ""),
         note=f"One row per layer and term. {tints(negligible, alpha)}p_adjusted: for each term, "
         f"{correction(adjust)}. Numbers have {DIGITS} digits; coefficients.csv has all digits. "
         "Coefficients of lags within one layer are predictive associations, not causes.",

@@ -55,7 +55,7 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
     ----------
     fitted : FittedRegression
     name : str
-        Name of the regression, as in ``"smollm2-135m, prompts, attention, notebook"``.
+        Name of the regression, as in ``"smollm2-135m-instruct, prompts, attention, notebook"``.
     """
     settings = fitted.settings
     notes = []
@@ -276,7 +276,7 @@ def findings(
     by_group : pandas.DataFrame
         Coefficients of each group of documents.
     name : str
-        Name of the regression, as in ``"smollm2-135m, prompts, attention, within"``.
+        Name of the regression, as in ``"smollm2-135m-instruct, prompts, attention, within"``.
     by_class : pair of pandas.DataFrame, optional
         Slopes by class of tokens, and the tests of equal slopes.
     decomposed : pair of pandas.DataFrame, optional

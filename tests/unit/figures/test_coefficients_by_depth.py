@@ -232,7 +232,10 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     frame = pd.concat([some(2), some(2, site="mlp").assign(estimate=9.0)])
     record = {"stages": {"regression": {"alpha": 0.1, "adjust": "benjamini-hochberg"}}}
     corpus = {"name": "prompts", "documents": 25}
-    record["studies"] = [{"regression": "notebook", "record": {**record, "corpus": corpus}}]
+    record["studies"] = [
+        {"regression": "notebook", "record": {**record, "corpus": corpus, "model": model}}
+        for model in ({"name": "a", "bits": 4}, {"name": "b"})
+    ]
     path = tmp_path / "coefficients.parquet"
     tables.write_frame(frame, path, path.with_suffix(".csv"), record)
     output = tmp_path / "figures" / "coefficients_by_depth.svg"
@@ -243,6 +246,6 @@ def test_the_program_draws_one_site_and_regression(tmp_path):
     assert re.fullmatch(rf"{said} \(\d+\.\d s\)\n", done.printed)
     expected = tmp_path / "expected.svg"
     finding = coefficients_by_depth.title_of(coefficients_by_depth.Data(some(2), 0.1, "none"))
-    title = f"{finding}\nattention, notebook · 25 documents"
+    title = f"{finding}\nattention, notebook · a: 4-bit weights · 25 documents"
     files.save(drawn(some(2), "benjamini-hochberg", 0.1, title), [expected])
     assert output.read_bytes() == expected.read_bytes()

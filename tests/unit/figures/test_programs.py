@@ -1,6 +1,7 @@
 """The programs that draw: from the files of a small study to the files of its figures."""
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -17,13 +18,14 @@ from test_figures import synthetic_controls, synthetic_norms, synthetic_tables
 
 from attnlag.adjustments import columns
 from attnlag.figures import catalogue, coefficients_by_layer, files
+from attnlag.figures.drawing import mark_layers
 from attnlag.regression import design, residuals
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 PROGRAMS = ["plot_norms", "plot_surprisal", "plot_regression", "plot_sites"]
 RECORD = {
-    "model": {"name": "gpt2"},
+    "model": {"name": "gpt2", "bits": 4, "mixers": {"1": "MambaMixer"}},
     "corpus": {"name": "prompts"},
     "stages": {
         "tokens": {"shards": 2},
@@ -174,6 +176,10 @@ def test_programs_draw_all_their_figures_with_equal_bytes(program, study, tmp_pa
         assert done.printed.startswith("gpt2, prompts, ")
         assert all(figure.name in done.printed for figure in figures)
         assert all(path.stat().st_size for path in output)
+        for path in output[:: len(kinds)]:
+            # A long subtitle has several lines.
+            text = " ".join(re.findall(r">([^<>]+)</text>", path.read_text()))
+            assert "(◇ MambaMixer in layer 1) · 4-bit weights · " in text
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -192,10 +198,13 @@ def test_coefficients_are_drawn_with_joint_bands_and_controls(study, tmp_path):
     data = coefficients_by_layer.Data(
         coefficients, fits, 0.1, "benjamini-hochberg", critical_values, controls
     )
-    names = "gpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
+    names = "gpt2, prompts, attention, notebook (◇ MambaMixer in layer 1)"
+    names += " · 4-bit weights · 2,940 rows from 20 documents"
     title = f"{coefficients_by_layer.title_of(data)}\n{names}"
     expected = tmp_path / "expected.svg"
-    files.save(coefficients_by_layer.draw(data, title=title), [expected])
+    figure = coefficients_by_layer.draw(data, title=title)
+    mark_layers(figure, [1])
+    files.save(figure, [expected])
     assert found.read_bytes() == expected.read_bytes()
 
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from attnlag.errors import UserError
 from attnlag.model import gguf
+from attnlag.model.fetching import fetch_model
 
 # Letters, and what they merge to: the pairs of the second are in the order of their scores.
 PIECES = ["<unk>", "<s>", "</s>", *"▁abcdefgh", "ab", "cd", "▁ab", "abcd", "▁abcd"]
@@ -114,6 +115,16 @@ def converted(path: Path, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     gguf.convert_gguf(path, folder)
     return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "stablelm"])
+@pytest.mark.parametrize(("stored", "bits"), [("F32", None), ("Q4_1", 4), ("Q8_0", 8)])
+def test_the_record_states_the_bits_of_quantised_weights(architecture, stored, bits, tmp_path):
+    file = tmp_path / "alone" / "tiny.gguf"
+    written(file, architecture, tied=False, stored=GGMLQuantizationType[stored])
+    record = fetch_model("tiny", {"source": "path", "path": str(file)}, tmp_path / "models" / "t")
+    found = {key: record[key] for key in ("quantization", "bits") if key in record}
+    assert found == ({"quantization": stored, "bits": bits} if bits else {})
 
 
 by_loading = gguf._convert_by_loading

@@ -16,8 +16,10 @@ def listed(monkeypatch, capsys, *arguments):
 
 def test_make_list_lists_the_names_and_paths_of_figures(monkeypatch, capsys):
     out = listed(monkeypatch, capsys)
-    assert "models\n  smollm2-135m\ncorpora\n  prompts\n" in out
-    figure = "results/smollm2-135m/prompts/attention/within/figures/coefficients_by_layer.png"
+    assert "models\n  smollm2-135m-instruct\ncorpora\n  prompts\n" in out
+    figure = (
+        "results/smollm2-135m-instruct/prompts/attention/within/figures/coefficients_by_layer.png"
+    )
     assert f"    {figure}\n" in out
 
 

@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.figures.legends import NO_ATTENTION
-from attnlag.regression.labels import others_in_words
+from attnlag.regression.labels import others_in_words, weights_in_words
 from attnlag.storage import tables
 
 
@@ -33,18 +34,24 @@ class Named(ABC):
         return ""
 
     @property
-    def recorded(self) -> Path | None:
-        """A file whose record is of the one model that the figures are of."""
-        return None
+    @abstractmethod
+    def recorded(self) -> Path:
+        """A file with the record of what made it."""
+
+    @property
+    def models(self) -> list[dict[str, Any]]:
+        """The record of each model of the figures."""
+        return [tables.read_provenance(self.recorded)["model"]]
 
     @property
     def mixers(self) -> dict[str, str]:
-        """What layers of the model have in place of attention: the class, by layer."""
-        record = tables.read_provenance(self.recorded) if self.recorded else {}
-        return record.get("model", {}).get("mixers", {})
+        """What layers of a single model have in place of attention: the class, by layer."""
+        model, *others = self.models
+        return {} if others else model.get("mixers", {})
 
     @property
     def subtitle(self) -> str:
         """The second line of the titles."""
         others = self.mixers and f" ({NO_ATTENTION} {others_in_words(self.mixers)})"
-        return " · ".join(filter(None, (f"{self.name}{others or ''}", self.extent)))
+        weights = weights_in_words(self.models)
+        return " · ".join(filter(None, (f"{self.name}{others or ''}", weights, self.extent)))

@@ -90,5 +90,10 @@ class SurprisalInputs(Named):
         return f"{record['model']['name']}, {record['corpus']['name']}, {self.site}"
 
     @property
+    def recorded(self) -> Path:
+        """The first file of norms."""
+        return self.norms[0]
+
+    @property
     def extent(self) -> str:
         return counted(tables.row_count(self.norms), "token")

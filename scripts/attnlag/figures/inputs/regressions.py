@@ -67,7 +67,7 @@ class Coefficients(Named):
         return ", ".join(self.coefficients.iloc[0][list(keys)])
 
     @property
-    def recorded(self) -> Path | None:
+    def recorded(self) -> Path:
         """The table of coefficients."""
         return self.coefficients_file
 
@@ -160,8 +160,8 @@ class SitesInputs(Named):
         return self.studies[0].named_by("model", "corpus", "regression")
 
     @property
-    def recorded(self) -> Path | None:
-        """The record of the first site."""
+    def recorded(self) -> Path:
+        """The table of the first site."""
         return self.studies[0].recorded
 
     @property
@@ -188,8 +188,8 @@ class SpecificationsInputs(Named):
         return self.studies[0].named_by("model", "corpus", "site")
 
     @property
-    def recorded(self) -> Path | None:
-        """The record of the first regression."""
+    def recorded(self) -> Path:
+        """The table of the first regression."""
         return self.studies[0].recorded
 
     @property
@@ -244,16 +244,16 @@ class ComparisonInputs(Coefficients):
         return f"{self.site}, {self.regression}"
 
     @property
-    def recorded(self) -> None:
-        """None: the table is of several models."""
-        return None
+    def models(self) -> list[dict[str, Any]]:
+        """The record of each model in the table."""
+        studies = tables.read_provenance(self.coefficients_file)["studies"]
+        models = [study["record"]["model"] for study in studies]
+        return list({model["name"]: model for model in models}.values())
 
-    @cached_property
+    @property
     def mixers_of_models(self) -> dict[str, dict[str, str]]:
         """What layers have in place of attention, as in ``mixers``, by model."""
-        studies = tables.read_provenance(self.coefficients_file)["studies"]
-        models = [study["record"].get("model", {}) for study in studies]
-        return {model["name"]: model["mixers"] for model in models if "mixers" in model}
+        return {model["name"]: model["mixers"] for model in self.models if "mixers" in model}
 
 
 @dataclass

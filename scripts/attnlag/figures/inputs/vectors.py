@@ -86,6 +86,11 @@ class HeadsInputs(Named):
         return self.settings["regression"]
 
     @property
+    def recorded(self) -> Path:
+        """The table of heads."""
+        return self.heads_file
+
+    @property
     def name(self) -> str:
         """Names of the model and the corpus, for titles."""
         record = tables.read_provenance(self.heads_file)

@@ -88,6 +88,8 @@ OUTPUTS = [
             "package": ("", "the package; `package` only"),
             "version": ("", "its version; `package` only"),
             "file": ("", "the file inside the package; `package` only"),
+            "quantization": ("", "the type that most weights are stored in; quantised GGUF only"),
+            "bits": ("bits", "bits of a weight of this type; quantised GGUF only"),
             "parts": ("", "packages, versions and files of its further parts, if it has any"),
             "of": ("", "the model whose twin it is; `random` only"),
             "seed": ("", "seed of the weights; `random` only"),

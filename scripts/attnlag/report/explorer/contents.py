@@ -21,7 +21,7 @@ from attnlag.adjustments.norms import log_norms, regressed
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document
 from attnlag.regression import design
-from attnlag.regression.labels import OUTCOMES, R_SQUARED
+from attnlag.regression.labels import OUTCOMES, R_SQUARED, weights_in_words
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import lags_among, named
 from attnlag.report.explorer import documents as shown
@@ -178,6 +178,7 @@ def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
     own = [name.partition(".")[2] for name in schema.names if name.startswith(f"{first}.")]
     return {
         "model": study.model,
+        "weights": weights_in_words([record["model"]]),
         "corpus": study.corpus,
         "site": study.site,
         "siteLabel": SITES[study.site].label,

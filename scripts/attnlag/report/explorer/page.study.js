@@ -9,7 +9,9 @@ async function showStudy() {
   }
   [study] = left;
   tokens = await Tokens.of(index, study);
-  find("title").textContent = `Norms of the ${study.siteLabel}: ${study.model}, ${study.corpus}`;
+  const weights = study.weights && ` (${study.weights})`;
+  find("title").textContent =
+    `Norms of the ${study.siteLabel}: ${study.model}${weights}, ${study.corpus}`;
   document.title = `${study.model}, ${study.corpus}: attnlag`;
   showFindings();
   const terms = study.lags.length ? study.lags : Object.keys(study.terms).map(term => [term, term]);
