@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from attnlag.corpus import frequency, properties, sequences, tagging, tokens, zipf
+from attnlag.corpus import frequency, properties, sequences, tokens
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.errors import UserError, counted, nearest
@@ -34,31 +34,20 @@ def main(args):
     verify_folder(args.model)
     corpus = pq.read_table(args.corpus, columns=["document", "group"]).to_pydict()
     check_groups(settings.groups, set(corpus["group"]), record["corpus"]["name"])
-    words_of, zipf_of, packages = tagging.no_tags, None, []
-    if settings.package is not None:
-        words_of = tagging.Tagger(settings.package, settings.version, settings.sha256).words_of
-        packages += ["spacy", settings.package]
-    elif settings.given == "column":
-        words_of = tagging.from_column
-    elif settings.given == "file":
-        words_of = tagging.FromFile(args.tags[0], corpus["document"]).words_of
-    if settings.language is not None:
-        zipf_of = zipf.WordFrequencies(settings.language).zipf
-        packages.append("wordfreq")
-
-    counts = {"documents": 0, "tagged": 0, "tokens": 0}
-    made = tables.provenance(record, "token_properties", asdict(settings), *packages)
+    sources = properties.sources_of(settings, corpus["document"], *(args.tags or []))
+    counts: dict[str, int] = {}
+    made = tables.provenance(record, "token_properties", asdict(settings), *sources.packages)
     schema = properties.SCHEMA.with_metadata(tables.metadata(made))
     with tables.parquet_writer(args.output, schema, compression="zstd") as writer:
         for rows in properties.describe(
             sequences.tokenized(args.tokens, args.corpus),
-            words_of,
+            sources.words_of,
             counts,
             groups=settings.groups,
             speller=Speller(tokens.load_tokenizer(args.model)),
             bos=record["tokens"]["bos"],
             whole=not record["tokens"]["truncated"],
-            zipf=zipf_of,
+            zipf=sources.zipf,
             log_frequencies=frequency.log_frequencies(args.counts),
         ):
             writer.write_table(rows)
@@ -70,6 +59,8 @@ def main(args):
         f"{counts['tagged']:,}",
         counted(counts["documents"], "document"),
     )
+    if notice := properties.unknown_words(counts, settings.language):
+        program.log.warning("%s: %s", record["corpus"]["name"], notice)
 
 
 def check_groups(asked, found, corpus):

@@ -7,12 +7,9 @@ If the classes are thirds of a number, slopes that change linearly with it are f
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from attnlag.errors import counted
 from attnlag.pipeline import program
-from attnlag.regression import classes, crossproducts, moderators, properties
+from attnlag.regression import classes
 from attnlag.regression.settings import ClassesSettings
 from attnlag.storage import tables
 
@@ -26,19 +23,10 @@ parser.add_argument("--equal-slopes", type=Path, required=True, help="Parquet; C
 
 def main(args):
     products = tables.shards(args.crossproducts)
-    found = classes.slopes_by_class(
-        [crossproducts.read_shard(path) for path in products], args.settings
-    )
+    found = classes.fit_classes(products, args.settings)
     shared = tables.of_all_shards(tables.read_provenance(products[0]))
     record = tables.provenance(shared, "classes", asdict(args.settings), "numpy", "scipy")
-    scale = shared["stages"]["class_crossproducts"]["scale"]
-    found.coefficients["at"] = np.nan
-    if scale is not None:
-        along = pd.Series(moderators.POINTS) * scale["std"] + scale["mean"]
-        thirds = pd.Series(scale["means"], index=properties.TERCILES)
-        found.coefficients["at"] = found.coefficients["subset"].map(pd.concat([along, thirds]))
-    tests = found.tests.assign(merged=", ".join(found.other))
-    frames = {args.classes: found.coefficients, args.equal_slopes: tests}
+    frames = {args.classes: found.coefficients, args.equal_slopes: found.tests}
     name = tables.write_study(frames, record, site=args.site, regression=args.regression)
     program.log.info(
         "%s: fitted slopes by %s in %s%s",

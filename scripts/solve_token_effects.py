@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Solve the effects of tokens on every column of a design, over all shards."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from attnlag.errors import counted
@@ -18,18 +17,14 @@ parser.add_argument("--output", type=Path, required=True)
 
 def main(args):
     designs = tables.shards(args.design)
-    effects = args.settings.effects
-    table, absorbed = token_effects.solved(designs, tables.shards(args.norms), effects)
-    record = tables.of_all_shards(tables.read_provenance(designs[0]))
-    record = tables.provenance(
-        record, "token_effects", asdict(args.settings), "numpy", "scipy", absorbed=absorbed
-    )
-    tables.write_table(table, args.output, record)
+    norms = tables.shards(args.norms)
+    effects = token_effects.solve(designs, norms, args.settings.effects, args.output)
+    record = tables.read_provenance(args.output)
     program.log.info(
         "%s, %s: solved %s",
         record["model"]["name"],
         record["corpus"]["name"],
-        counted(table.num_rows, "effect"),
+        counted(effects, "effect"),
     )
 
 

@@ -2,16 +2,23 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from attnlag.corpus import tagging
 from attnlag.corpus.alignment import Spans, Speller
 from attnlag.corpus.sequences import Tokenized
+from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tagging import Words, no_tags
 from attnlag.corpus.tags import NONE, SPACE, TAGS
+from attnlag.corpus.zipf import WordFrequencies
 from attnlag.storage.keys import KEY_FIELDS
+
+# Share of unknown words from which text is probably in another language than its frequencies.
+MANY_UNKNOWN = 1 / 3
 
 SCHEMA = pa.schema(
     [
@@ -32,6 +39,64 @@ SCHEMA = pa.schema(
         ("log_frequency", pa.float64()),
     ]
 )
+
+
+class Sources(NamedTuple):
+    """Where words, their tags and their frequencies come from.
+
+    ``words_of`` yields the words of each document and whether they have tags; ``zipf`` returns the
+    Zipf frequency of a word, 0 if it is unknown, and is None without a language; ``packages`` are
+    those that the results depend on.
+    """
+
+    words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[Words, bool]]]
+    zipf: Callable[[str], float] | None
+    packages: list[str]
+
+
+def sources_of(
+    settings: PropertiesSettings, documents: Iterable[str], tags: Path | None = None
+) -> Sources:
+    """Return the sources that settings name.
+
+    Parameters
+    ----------
+    settings : PropertiesSettings
+    documents : iterable of str
+        Ids of all documents of the corpus.
+    tags : Path, optional
+        The file of words and tags, if there is one.
+
+    Raises
+    ------
+    UserError
+        If a package is missing, or a file is unsuitable.
+    """
+    words_of, packages = no_tags, []
+    if settings.package is not None:
+        assert settings.version
+        assert settings.sha256
+        words_of = tagging.Tagger(settings.package, settings.version, settings.sha256).words_of
+        packages += ["spacy", settings.package]
+    elif settings.given == "column":
+        words_of = tagging.from_column
+    elif settings.given == "file":
+        assert tags
+        words_of = tagging.FromFile(tags, documents).words_of
+    if settings.language is None:
+        return Sources(words_of, None, packages)
+    return Sources(words_of, WordFrequencies(settings.language).zipf, [*packages, "wordfreq"])
+
+
+def unknown_words(counts: dict[str, int], language: str | None) -> str | None:
+    """Return a warning if the list of frequencies lacks many words of a text, otherwise None."""
+    share = counts["unknown"] / max(counts["in_words"], 1)
+    if share < MANY_UNKNOWN:
+        return None
+    return (
+        f"{share:.0%} of the tokens are in words that the frequency list of the language "
+        f"'{language}' does not know; expected text in that language, or other tagger.groups"
+    )
 
 
 def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict[str, np.ndarray]:
@@ -114,13 +179,17 @@ def describe(
     words_of : callable
         Yields the words of each document and whether they have tags.
     counts : dict
-        Receives the numbers of documents, of documents with tags (``tagged``) and of tokens.
+        Receives the numbers of documents, of documents with tags (``tagged``), of tokens, and, in
+        documents in the language, of tokens in words (``in_words``) and in words without a
+        frequency (``unknown``).
     groups : sequence of str or None
         Groups in the language of the tags and frequencies; None for all. The other groups get
         neither.
     zipf, common
         See `table`.
     """
+    for name in ("documents", "tagged", "tokens", "in_words", "unknown"):
+        counts.setdefault(name, 0)
     for documents in batches:
         spoken = [groups is None or document.group in groups for document in documents]
         of_language = words_of(list(itertools.compress(documents, spoken)))
@@ -133,6 +202,10 @@ def describe(
             counts["documents"] += 1
             counts["tagged"] += tagged
             counts["tokens"] += rows[-1].num_rows
+            if here and zipf is not None:
+                in_word = rows[-1]["pieces"].to_numpy() > 0
+                counts["in_words"] += int(in_word.sum())
+                counts["unknown"] += int((in_word & ~rows[-1]["zipf_known"].to_numpy()).sum())
         yield pa.concat_tables(rows).unify_dictionaries().combine_chunks()
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -258,21 +258,26 @@ class Tagger:
             )
 
     def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
-        """Yield the words of the documents with their tags, leaving out white space."""
-        parts = (
-            (part, (number, start))
-            for number, document in enumerate(documents)
-            for start, part in parts_of(document.text)
+        """Yield the words of the documents with their tags."""
+        return tagged_by(self.nlp, documents)
+
+
+def tagged_by(nlp: Any, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+    """Yield the words of documents with their tags from a spaCy pipeline, without white space."""
+    parts = (
+        (part, (number, start))
+        for number, document in enumerate(documents)
+        for start, part in parts_of(document.text)
+    )
+    tagged = nlp.pipe(parts, as_tuples=True, batch_size=BATCH)
+    for _, of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
+        found = _words(
+            _trimmed(start + token.idx, token.text, token.pos_ or "X")
+            for part, (_, start) in of_text
+            for token in part
+            if not token.is_space
         )
-        tagged = self.nlp.pipe(parts, as_tuples=True, batch_size=BATCH)
-        for _, of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
-            found = _words(
-                _trimmed(start + token.idx, token.text, token.pos_ or "X")
-                for part, (_, start) in of_text
-                for token in part
-                if not token.is_space
-            )
-            yield found, True
+        yield found, True
 
 
 def parts_of(text: str) -> Iterator[tuple[int, str]]:

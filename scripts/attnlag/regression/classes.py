@@ -10,25 +10,43 @@ rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy import special
 
-from attnlag.regression import inference, least_squares, merging, moderators, results
-from attnlag.regression.crossproducts import Shard
+from attnlag.regression import (
+    crossproducts,
+    inference,
+    least_squares,
+    merging,
+    moderators,
+    properties,
+    results,
+)
+from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.groups import settings_of_groups
 from attnlag.regression.inference import FEWEST_DOCUMENTS, Fit
 from attnlag.regression.merging import Sums
 from attnlag.regression.properties import MODERATORS, OTHER, Property, classes_of, dummies
-from attnlag.regression.settings import ClassesSettings, RegressionSettings
+from attnlag.regression.settings import (
+    ClassesSettings,
+    ClassProductsSettings,
+    RegressionSettings,
+)
 from attnlag.regression.stacks import Stack, stacked
 from attnlag.regression.terms import OF, class_of, is_lag, of_class
+from attnlag.storage import tables
 
 LEVEL = "level"
+
+# Rows of a design in memory at a time; each lag is there once for each class.
+ROWS = 4096
 
 # Subset of the slopes that all classes share.
 ALL = "all"
@@ -79,6 +97,67 @@ def expanded(
                 columns += [pa.array(np.where(one, values, 0.0)) for one in here == 1]
         columns += [pa.array(one) for one in here]
         yield pa.RecordBatch.from_arrays(columns, schema=schema_of(batch.schema, classes))
+
+
+def products_of_design(
+    design: Path,
+    tokens: Path,
+    scale: moderators.Scale | None,
+    path: Path,
+    settings: ClassProductsSettings,
+) -> Totals:
+    """Write the cross-products of a design with slopes for each class, and return their sums.
+
+    Parameters
+    ----------
+    design : Path
+    tokens : Path
+        Table of the property, of the same shard.
+    scale : Scale or None
+        Distribution of the property over the corpus, if it is a number.
+    path : Path
+        The file to write.
+    settings : ClassProductsSettings
+    """
+    schema = pq.read_schema(design)
+    if scale is None:
+        facts = properties.read_property(settings.property, [tokens])
+    else:
+        number = properties.read_moderator(settings.property, [tokens])
+        facts = moderators.terciles(number, scale)
+        schema = moderators.schema_of(schema)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        batches = tables.batches(design, ROWS, "cross-products by class")
+        if scale is not None:
+            batches = moderators.expanded(batches, number, scale, settings.offset)
+        return expanded(batches, facts, settings.offset)
+
+    return crossproducts.of_rows(
+        rows,
+        schema_of(schema, classes_of(settings.property)),
+        design,
+        path,
+        halves=settings.halves,
+        stage={"class_crossproducts": {**asdict(settings), "scale": scale and asdict(scale)}},
+    )
+
+
+def fit_classes(products: Sequence[Path], settings: ClassesSettings) -> "SlopesByClass":
+    """Fit slopes by class to the products of all shards, with the number at each point of a line.
+
+    The column ``at`` of the coefficients has the number that a subset stands for, NaN for classes;
+    the column ``merged`` of the tests names the classes in ``other``.
+    """
+    found = slopes_by_class([crossproducts.read_shard(path) for path in products], settings)
+    scale = tables.read_provenance(products[0])["stages"]["class_crossproducts"]["scale"]
+    found.coefficients["at"] = np.nan
+    if scale is not None:
+        along = pd.Series(moderators.POINTS) * scale["std"] + scale["mean"]
+        thirds = pd.Series(scale["means"], index=properties.TERCILES)
+        found.coefficients["at"] = found.coefficients["subset"].map(pd.concat([along, thirds]))
+    found.tests["merged"] = ", ".join(found.other)
+    return found
 
 
 @dataclass

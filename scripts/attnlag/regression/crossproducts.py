@@ -287,34 +287,63 @@ def write(
 
 
 def of_design(design: Path, path: Path, settings: CrossproductsSettings) -> "Totals":
-    """Write the cross-products of the documents of a design, and return their sums.
+    """Write the cross-products of the documents of a design, and return their sums."""
+    schema = pq.read_schema(design)
+    needed = [name for name in schema.names if name not in KEYS or name == "document"]
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        return tables.batches(design, ROWS, "cross-products", columns=needed)
+
+    stage = {"crossproducts": asdict(settings)}
+    return of_rows(rows, schema, design, path, halves=settings.halves, stage=stage)
+
+
+def of_rows(
+    rows: Callable[[], Iterator[pa.RecordBatch]],
+    schema: pa.Schema,
+    design: Path,
+    path: Path,
+    *,
+    halves: bool,
+    stage: dict[str, Any],
+) -> "Totals":
+    """Write the cross-products of rows made from a design, and return their sums.
 
     One batch of rows is in memory at a time.
+
+    Parameters
+    ----------
+    rows : callable
+        Returns the rows, in the order of the design.
+    schema : pyarrow.Schema
+        Schema of the rows.
+    design, path : Path
+        The design, and the file to write.
+    halves : bool
+        Whether the halves of documents are kept separate.
+    stage : dict
+        The settings to record, under the name of the stage.
     """
-    schema = pq.read_schema(design)
     layers, terms = layers_and_terms(schema)
-    # Pre-buffering would load the whole file instead of one batch.
-    first = next(pq.ParquetFile(design, pre_buffer=False).iter_batches(ROWS), None)
+    first = next(rows(), None)
     centre = np.zeros((len(layers), 1 + len(terms)))
     if first is not None and first.num_rows:
         centre = centre_of(first, schema)
-    rows = None
-    if settings.halves:
+    lengths = None
+    if halves:
         names = tables.batches(design, ROWS, "documents", columns=["document"])
-        rows = rows_of_documents(names)
-    needed = [name for name in schema.names if name not in KEYS or name == "document"]
-    blocks = products_by_document(
-        tables.batches(design, ROWS, "cross-products", columns=needed), schema, centre, rows
-    )
+        lengths = rows_of_documents(names)
+    ((name, settings),) = stage.items()
     record = tables.provenance(
         tables.read_provenance(design),
-        "crossproducts",
-        asdict(settings),
+        name,
+        settings,
         "numpy",
         counts=json.loads(pq.read_metadata(design).metadata[tables.COUNTS_KEY]),
     )
-    halves = 2 if settings.halves else 1
-    return write(blocks, path, record, terms=terms, layers=layers, centre=centre, halves=halves)
+    blocks = products_by_document(rows(), schema, centre, lengths)
+    parts = 2 if halves else 1
+    return write(blocks, path, record, terms=terms, layers=layers, centre=centre, halves=parts)
 
 
 @dataclass

@@ -15,13 +15,18 @@ import pyarrow.parquet as pq
 from attnlag.adjustments.columns import KEYS
 from attnlag.regression import properties
 from attnlag.regression.absorbing import Effects
+from attnlag.regression.design import parquet_options
 from attnlag.regression.properties import Property
+from attnlag.storage import tables
 
 # The token of each effect, relative to the outcome.
 OFFSETS = {"token": 0, "previous_token": -1}
 
 # Bytes of variables in memory at a time; at least one variable.
 BYTES = 64e6
+
+# Rows of a design in memory at a time.
+ROWS = 16_384
 
 
 def tokens_of(norms: Sequence[Path]) -> Property:
@@ -151,3 +156,44 @@ def without_effects(design: pa.Table, tokens: Property, effects: pa.Table) -> pa
             column = pa.array(np.where(complete, left, 0.0), mask=dropped)
         columns.append(column)
     return pa.table(columns, schema=design.schema)
+
+
+def solve(
+    designs: Sequence[Path], norms: Sequence[Path], effects: Sequence[str], path: Path
+) -> int:
+    """Write the effects of tokens, see `solved`, and return their number."""
+    table, absorbed = solved(designs, norms, effects)
+    record = tables.provenance(
+        tables.of_all_shards(tables.read_provenance(designs[0])),
+        "token_effects",
+        {"effects": list(effects)},
+        "numpy",
+        "scipy",
+        absorbed=absorbed,
+    )
+    tables.write_table(table, path, record)
+    return table.num_rows
+
+
+def take_out(design: Path, norms: Path, effects: Path, path: Path) -> int:
+    """Write the design of a shard without the effects from `solve`, and return its rows."""
+    found, solved_for = pq.read_table(effects), tables.read_provenance(effects)
+    tokens = tokens_of([norms])
+    schema = pq.read_schema(design)
+    record = tables.provenance(
+        tables.read_provenance(design),
+        "token_effects",
+        solved_for["stages"]["token_effects"],
+        "numpy",
+        absorbed=solved_for["absorbed"],
+    )
+    rows = 0
+    with tables.parquet_writer(
+        path, schema.with_metadata(tables.metadata(record)), **parquet_options(schema)
+    ) as writer:
+        for batch in tables.batches(design, ROWS, "token effects"):
+            writer.write_table(without_effects(pa.Table.from_batches([batch]), tokens, found))
+            rows += batch.num_rows
+        counts = pq.read_metadata(design).metadata[tables.COUNTS_KEY]
+        writer.add_key_value_metadata({tables.COUNTS_KEY: counts})
+    return rows
