@@ -18,7 +18,7 @@ the same mean. Replications are the layers of one stack, so that the estimates, 
 come from the pipeline's code. The exit status is 1 if the results contradict theory: Nickell's bias
 of the within estimator, and nominal coverage of the half-panel jackknife with long documents.
 
-Four shorter tables follow. ``layers``: the rate of false findings of max-t over 30 layers, with the
+Shorter tables follow. ``layers``: the rate of false findings of max-t over 30 layers, with the
 standard error of each draw, as in the pipeline, and with one error for all draws. ``depth``: the
 correlation of the profiles of two models with 30 layers, observed and corrected for the errors of
 the coefficients, and the coverage of its intervals. ``unequal``: the loss if one document has most
@@ -27,7 +27,9 @@ a determinant. ``classes``: the coverage of intervals of slopes by class of toke
 the class, and the rejection rate of equal slopes if they are equal and if they are not. These
 tables use documents with equal levels, fitted without document effects, and one replication for
 every twenty of the first table. With the options above they take a minute and have 40 replications,
-enough for the differences but not for their digits.
+enough for the differences but not for their digits. ``bands``, ``medians``: the coverage of joint
+bands of elasticities and of intervals of the median over layers, from means of documents that
+deviate by sizes of their own, with half the replications of the first table and all of them.
 """
 
 import argparse
@@ -49,6 +51,7 @@ from attnlag.regression import (  # noqa: E402
     classes,
     comparison,
     crossproducts,
+    elasticities,
     inference,
     least_squares,
     properties,
@@ -325,6 +328,63 @@ def family_wise(documents: int, tokens: int, replications: int, draws: int, seed
     print(f"| {documents} | {tokens} | {one:.3f} | {own:.3f} |", flush=True)
 
 
+def of_documents(
+    documents: int, lengths: str, columns: int, common: float, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens of documents, (documents, 1), and their means, (documents, columns).
+
+    The columns, layers or pairs of layers, have a mean of zero, a correlation of ``common``, and
+    heavy tails: documents differ in the size of their deviations.
+    """
+    rows = Design(documents, 60, lengths).rows()[:, None].astype(float)
+    shared, own = random.normal(size=(documents, 1)), random.normal(size=(documents, columns))
+    size = np.exp(random.normal(size=(documents, 1)) / 2)
+    return rows, size * (np.sqrt(common) * shared + np.sqrt(1 - common) * own)
+
+
+def bands(documents: int, lengths: str, replications: int, draws: int, seed: int) -> None:
+    """Print how often joint bands of the elasticities of 57 pairs of layers cover all of them."""
+    random = np.random.default_rng([seed, documents, 4])
+    found = np.zeros(3)
+    for replication in range(replications):
+        rows, means = of_documents(documents, lengths, 57, 0.5, random)
+        sums, counts = means * rows, rows.repeat(57, axis=1)
+        table = elasticities.ratios(sums, counts, ALPHA, draws, replication)
+        t = (table["estimate"] / table["std_error"]).abs().max()
+        weights = np.concatenate(list(bootstrap.weights_of_draws(documents, draws, replication)))
+        drawn = weights @ sums / (weights @ counts) - table["estimate"].to_numpy()
+        once = bootstrap.critical_value(np.abs(drawn) / table["std_error"].to_numpy(), ALPHA)
+        pairwise = stats.t.ppf(1 - ALPHA / 2 / 57, documents - 1)
+        inside = ((table["joint_low"] < 0) & (table["joint_high"] > 0)).all()
+        found += t <= once, t <= pairwise, inside
+    cells = " | ".join(f"{share:.3f}" for share in found / replications)
+    print(f"| {documents} | {lengths} | {cells} |", flush=True)
+
+
+def medians(
+    documents: int, lengths: str, spread: float, replications: int, draws: int, seed: int
+) -> None:
+    """Print how often intervals of the median over 30 layers cover the median of their slopes."""
+    random = np.random.default_rng([seed, documents, 5])
+    found = np.zeros(3)
+    for replication in range(replications):
+        slopes = LAG + spread * random.normal(size=LAYERS)
+        rows, means = of_documents(documents, lengths, LAYERS, 0.25, random)
+        weights = np.concatenate(list(bootstrap.weights_of_draws(documents, draws, replication)))
+        estimates = slopes + 0.15 * (rows * means).sum(axis=0) / rows.sum()
+        drawn = slopes + 0.15 * (weights @ (rows * means)) / (weights @ rows)
+        median, low, high = bootstrap.median_interval(estimates, drawn, ALPHA)
+        truth = np.median(slopes)
+        one, other = np.quantile(np.median(drawn, axis=1), [ALPHA / 2, 1 - ALPHA / 2])
+        found += (
+            2 * median - other <= truth <= 2 * median - one,
+            one <= truth <= other,
+            low <= truth <= high,
+        )
+    cells = " | ".join(f"{share:.3f}" for share in found / replications)
+    print(f"| {documents} | {lengths} | {spread} | {cells} |", flush=True)
+
+
 def over_depth(
     documents: int,
     tokens: int,
@@ -506,6 +566,16 @@ def main(arguments: argparse.Namespace) -> None:
         print_header("documents", "tokens", "slopes", "50%", "30%", "15%", "5%", "Wald rejects")
         for documents in (20, 100):
             by_class(documents, 100, fewer, arguments.seed)
+    several = [(n, lengths) for n in (13, 20, 100) for lengths in ("equal", "lognormal")]
+    if "bands" in arguments.of:
+        print_header("documents", "lengths", "one error for all draws", "Bonferroni", "own errors")
+        for design in several:
+            bands(*design, arguments.replications // 2, arguments.draws, arguments.seed)
+    if "medians" in arguments.of:
+        print_header("documents", "lengths", "SD of slopes", "basic", "percentile", "both")
+        for design in several:
+            for spread in (0.0, 0.1):
+                medians(*design, spread, arguments.replications, arguments.draws, arguments.seed)
     print(f"\nOver layers: {fewer:,} replications, {arguments.draws} draws.")
     if problems:
         sys.exit("\n".join(problems))
@@ -552,6 +622,6 @@ if __name__ == "__main__":
     parser.add_argument("--replications", type=int, default=2000, metavar="N")
     parser.add_argument("--draws", type=int, default=999, help="of the wild bootstrap")
     parser.add_argument("--seed", type=int, default=0)
-    parts = ["single", "layers", "depth", "unequal", "classes"]
+    parts = ["single", "layers", "depth", "unequal", "classes", "bands", "medians"]
     parser.add_argument("--of", nargs="+", choices=parts, default=parts, help="which tables")
     main(parser.parse_args())

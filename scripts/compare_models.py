@@ -60,7 +60,8 @@ def main(args):
         negligible=inference["negligible"],
     )
     html_tables.write_pairs(pairs, args.pairs.with_suffix(".html"))
-    writing.write_text(summaries.comparison_findings(pairs, alpha), args.findings)
+    found = summaries.comparison_findings(pairs, alpha, inference["negligible"])
+    writing.write_text(found, args.findings)
     program.log.info("compared %d studies in %d pairs and lags", len(studies), len(pairs))
 
 

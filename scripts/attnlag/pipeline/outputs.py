@@ -76,11 +76,11 @@ OUTPUTS = [
             "documents_only_a": ("", "documents left out, with rows only in the first"),
             "documents_only_b": ("", "documents left out, with rows only in the second"),
             "layers_compared": ("", "layers of the deeper model that were compared with another"),
-            "layers_differing": ("", "number of these whose coefficients differ significantly"),
-            "layers_alike": (
+            "layers_differing": (
                 "",
-                "number of these whose difference is shown to be within ± `negligible`",
+                "number of these whose difference is shown to be beyond ± `negligible`",
             ),
+            "layers_alike": ("", "number of these whose difference is shown to be within"),
             "median_difference": ("", "median over these layers of the first minus the second"),
         },
         when=compared,

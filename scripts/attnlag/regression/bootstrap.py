@@ -224,27 +224,65 @@ def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Join
     estimate = np.stack([fits[index].estimate for index in fitted])
     error = np.stack([np.sqrt(np.diag(fits[index].covariance)) for index in fitted])
     t = np.abs(estimate / error)
-    distance = np.abs(draws.estimates[known][:, fitted] - estimate)
-    # A draw that repeats a single document has a standard error of zero.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t_drawn = distance / draws.errors[known][:, fitted]
-    t_drawn = np.where(np.isnan(t_drawn), np.inf, t_drawn)
+    distance = draws.estimates[known][:, fitted] - estimate
+    t_drawn = studentised(distance, draws.errors[known][:, fitted])
     for place, term in enumerate(names):
-        largest = t_drawn[:, :, place].max(axis=1)
-        critical[term] = float(np.quantile(largest, 1 - alpha, method="higher"))
+        critical[term] = critical_value(t_drawn[:, :, place], alpha)
         p = step_down(t[:, place], t_drawn[:, :, place])
         for index, value in zip(fitted, p, strict=True):
             p_adjusted.loc[(stack.layers[index], term)] = value
     return Joint(critical, p_adjusted, int(known.sum()))
 
 
+def studentised(distance: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Return |t*| of draws; infinite in a draw of one document, whose standard error is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(distance) / error
+    return np.where(np.isnan(t), np.inf, t)
+
+
+def critical_value(t: np.ndarray, alpha: float) -> float:
+    """Return the value that the largest |t*| of a draw exceeds in a share ``alpha`` of the draws.
+
+    ``t`` is a (draws, tests) array; without draws the result is NaN.
+    """
+    return float(np.quantile(t.max(axis=1), 1 - alpha, method="higher")) if len(t) else np.nan
+
+
+def median_interval(
+    estimates: np.ndarray, draws: np.ndarray, alpha: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the medians of estimates over layers, and the ends of their intervals.
+
+    The interval is m ± max(m - q₁, q₂ - m) for the quantiles q of the medians of the draws. The
+    median of noisy estimates is biased towards where other layers are near, by as much as its
+    error, so that neither the quantiles alone (percentile interval) nor their reflections (basic
+    interval) cover at few and at many documents; this interval contains both.
+
+    Parameters
+    ----------
+    estimates : (layers, …) array
+    draws : (draws, layers, …) array
+        Estimates in draws of documents.
+    alpha : float
+
+    Returns
+    -------
+    median, low, high : (…) arrays
+        The ends are NaN without draws.
+    """
+    median = np.median(estimates, axis=0)
+    if not len(draws):
+        return median, median * np.nan, median * np.nan
+    low, high = np.quantile(np.median(draws, axis=1), [alpha / 2, 1 - alpha / 2], axis=0)
+    reach = np.maximum(median - low, high - median)
+    return median, median - reach, median + reach
+
+
 def medians_over_layers(
     fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float
 ) -> pd.DataFrame:
-    """Return the median of each coefficient over the layers, with its bootstrap interval.
-
-    The interval is the basic bootstrap interval, 2 m - q, because the median of noisy
-    coefficients is a biased estimate of the median of the true ones. It is NaN without draws.
+    """Return the median of each coefficient over the layers, with its interval.
 
     Parameters
     ----------
@@ -265,14 +303,9 @@ def medians_over_layers(
     if not fitted:
         return pd.DataFrame(np.nan, index=names, columns=columns)
     found = np.stack([fits[index].estimate for index in fitted])
-    median = np.median(found, axis=0)
-    low, high = np.full((2, len(names)), np.nan)
     estimates = draws.estimates[:, fitted]
     estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
-    if len(estimates):
-        drawn_medians = np.median(estimates, axis=1)
-        high, low = 2 * median - np.quantile(drawn_medians, [alpha / 2, 1 - alpha / 2], axis=0)
-    values = [median, low, high, found.min(axis=0), found.max(axis=0)]
+    values = [*median_interval(found, estimates, alpha), found.min(axis=0), found.max(axis=0)]
     return pd.DataFrame(dict(zip(columns, values, strict=True)), index=names)
 
 

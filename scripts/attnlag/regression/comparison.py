@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from scipy import special
 
 from attnlag.errors import UserError
 from attnlag.regression import bootstrap, crossproducts, least_squares, merging, results, stacks
@@ -315,10 +314,10 @@ def disattenuated(pair: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def differences(
     one: Profile, other: Profile, term: str, *, alpha: float, adjust: str, negligible: float
 ) -> dict[str, float | int]:
-    """Return the numbers of layers whose coefficients differ between two models, and do not.
+    """Return the numbers of layers in which two models are shown to differ, and to be alike.
 
-    Two one-sided tests show that coefficients do not differ: their difference lies within
-    ± ``negligible``. A layer for which neither is shown is in neither number.
+    They differ if their difference is shown to be beyond ± ``negligible``, and are alike if it is
+    shown to be within (`results.verdicts`). A layer may be in neither number, but not in both.
 
     Each layer of the deeper model is compared with the nearest layer of the other. The standard
     error of the difference is its standard deviation over the draws of documents, which both
@@ -333,7 +332,7 @@ def differences(
     alpha : float
         Level of significance.
     adjust : str
-        Correction of the p-values over the layers; Holm's method stands in for max-t.
+        Correction of the verdicts over the layers.
     negligible : float
         Largest difference that is regarded as negligible.
     """
@@ -352,16 +351,17 @@ def differences(
         none = {"layers_compared": 0, "layers_differing": 0, "layers_alike": 0}
         return {**none, "median_difference": np.nan}
     error = drawn.std(axis=0) * np.sqrt(one.documents / (one.documents - 1))
-    # Identical models have a difference of zero with a standard error of zero.
-    t = np.abs(difference) / np.where(difference == 0, 1, error)
-    p_values = pd.Series(2 * special.stdtr(one.documents - 1, -t))
-    adjusted = results.adjusted(p_values, "holm" if adjust == "max-t" else adjust)
-    verdicts = results.equivalence(
-        difference, error, one.documents - 1, negligible=negligible, alpha=alpha
+    verdicts = results.verdicts(
+        difference,
+        error,
+        one.documents - 1,
+        negligible=negligible,
+        alpha=alpha,
+        adjust=adjust,
     )
     return {
         "layers_compared": int(compared.sum()),
-        "layers_differing": int((adjusted < alpha).sum()),
+        "layers_differing": int((verdicts == "present").sum()),
         "layers_alike": int((verdicts == "absent").sum()),
         "median_difference": float(np.median(difference)),
     }

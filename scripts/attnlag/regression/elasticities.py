@@ -3,7 +3,8 @@
 An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with the effects Y_g of document g
 and its number of tokens N_g. Its variance is that of a ratio estimator, clustered by document:
 G/(G-1) Σ (Y_g - θ N_g)² / (Σ N_g)². Joint bands cover all pairs of layers at one distance
-simultaneously: their critical value is that of max |θ* - θ| / error over draws of whole documents.
+simultaneously: their critical value is that of max |θ* - θ| / error* over draws of whole documents,
+each with its own errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from attnlag.regression.bootstrap import weights_of_draws
-from attnlag.regression.settings import ElasticitiesSettings
+from attnlag.regression.bootstrap import critical_value, studentised, weights_of_draws
+from attnlag.regression.settings import FEWEST_DOCUMENTS, ElasticitiesSettings
 
 CELL = ["source_site", "target_site", "intervention", "alpha", "lag"]
 LAYERS = ["source_layer", "target_layer"]
@@ -38,8 +39,8 @@ def ratios(
     alpha : float
         Intervals cover 1 - ``alpha``.
     draws, seed : int
-        Number of draws and seed of the bootstrap of documents; without draws there are no joint
-        intervals.
+        Number of draws and seed of the bootstrap of documents; without draws, or with fewer than
+        ``FEWEST_DOCUMENTS``, there are no joint intervals.
 
     Returns
     -------
@@ -60,15 +61,11 @@ def ratios(
     half = stats.t.ppf(1 - alpha / 2, np.maximum(documents - 1, 1)) * error
     varying = ~exact & np.isfinite(error)
     critical = np.nan
-    if draws and varying.any() and len(effects) >= FEWEST:
-        largest = []
-        for weights in weights_of_draws(len(effects), draws, seed):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                drawn = (weights @ effects[:, varying]) / (weights @ counts[:, varying])
-            t = np.abs(drawn - estimate[varying]) / error[varying]
-            largest.append(np.nan_to_num(t).max(axis=1))
-        critical = float(np.quantile(np.concatenate(largest), 1 - alpha))
-    # Joint bands contain the pointwise intervals: with few documents the draws are too narrow.
+    if draws and varying.any() and len(effects) >= FEWEST_DOCUMENTS:
+        apart, own = (effects - estimate * counts)[:, varying], counts[:, varying]
+        drawn = [_t_of_draws(w, apart, own) for w in weights_of_draws(len(effects), draws, seed)]
+        critical = critical_value(np.concatenate(drawn), alpha)
+    # Joint bands contain the pointwise intervals.
     joint = np.where(varying, np.maximum(critical * error, half), half)
     joint = np.where(np.isfinite(critical) | exact, joint, np.nan)
     return pd.DataFrame(
@@ -83,6 +80,22 @@ def ratios(
             "positions": total.astype(int),
         }
     )
+
+
+def _t_of_draws(weights: np.ndarray, apart: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return |t*| of ratios in draws of documents, (draws, cells), without draws that lack a cell.
+
+    ``apart``, (documents, cells), holds Y_g - θ N_g, and ``counts`` N_g; in a draw, a document
+    counts as many times as it is drawn.
+    """
+    documents, total = weights @ (counts > 0), weights @ counts
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = weights @ apart / total
+        squares = weights @ apart**2 - 2 * distance * (weights @ (apart * counts))
+        squares = np.maximum(squares + distance**2 * (weights @ counts**2), 0)
+        error = np.sqrt(documents / (documents - 1) * squares) / total
+    known = (total > 0).all(axis=1)
+    return studentised(distance[known], error[known])
 
 
 def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:

@@ -31,7 +31,8 @@ def coefficients_table(
 
     ``p_adjusted`` corrects the p-values of a term over the layers; it is NaN for ``max-t``, which
     needs the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
-    ``finding`` states for each coefficient whether it is ``negligible`` (`equivalence`).
+    ``finding`` states for each coefficient whether it is ``negligible`` (`verdicts`); Holm's method
+    stands in for ``max-t``.
     """
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
@@ -48,9 +49,15 @@ def coefficients_table(
     reach = special.stdtrit(table["df"], 1 - alpha / 2) * table["std_error"]
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
-    table["finding"] = equivalence(
-        table["estimate"], table["std_error"], table["df"], negligible=negligible, alpha=alpha
-    )
+    for _, of_term in table.groupby("term"):
+        table.loc[of_term.index, "finding"] = verdicts(
+            of_term["estimate"],
+            of_term["std_error"],
+            of_term["df"],
+            negligible=negligible,
+            alpha=alpha,
+            adjust=adjust,
+        )
     table["vcov_type"] = covariance
     table["subset"] = "all"
     order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
@@ -62,26 +69,35 @@ def coefficients_table(
     return table
 
 
-def equivalence(
+def verdicts(
     estimate: pd.Series | np.ndarray,
     error: pd.Series | np.ndarray,
     df: pd.Series | int,
     *,
     negligible: float,
     alpha: float,
+    adjust: str,
 ) -> np.ndarray:
-    """Return whether coefficients are within ± ``negligible``, by two one-sided tests at ``alpha``.
+    """Return which coefficients of several layers are shown to be beyond or within ± δ.
 
-    ``"absent"``: coefficients at or beyond the bound are rejected on both sides. ``"present"``:
-    coefficients within the bound are rejected. ``"undecided"``: neither holds, or there is no
-    estimate.
+    ``"present"``: |β| ≤ δ is rejected by the p-value of |b| at the bound, which at δ = 0 is the
+    two-sided one of β = 0; what is present is thus significant too. ``"absent"``: |β| ≥ δ is
+    rejected by two one-sided tests. ``"undecided"``: neither, or no estimate. The p-values of
+    either kind are corrected over the layers; Holm's method stands in for ``max-t``.
     """
-    estimate, error = np.asarray(estimate, dtype=float), np.asarray(error, dtype=float)
-    reach = special.stdtrit(df, 1 - alpha) * error
-    low, high = estimate - reach, estimate + reach
-    within = (low > -negligible) & (high < negligible)
-    beyond = (low > negligible) | (high < -negligible)
-    return np.select([within, beyond], ["absent", "present"], "undecided").astype(object)
+    size, error = np.abs(np.asarray(estimate, dtype=float)), np.asarray(error, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beyond, within = (size - negligible) / error, (negligible - size) / error
+        opposite = (size + negligible) / error
+    kind = "holm" if adjust == "max-t" else adjust
+    present, absent = (
+        adjusted(pd.Series(p), kind) < alpha
+        for p in (
+            special.stdtr(df, -beyond) + special.stdtr(df, -opposite),
+            special.stdtr(df, -within),
+        )
+    )
+    return np.select([absent, present], ["absent", "present"], "undecided").astype(object)
 
 
 def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:

@@ -180,7 +180,7 @@ def tints(negligible: float | None, alpha: float) -> str:
     return (
         f"Rows of lags and leads are tinted orange if the coefficient is present (shown to exceed "
         f"±{negligible:g}), blue if it is absent (shown to be within ±{negligible:g}) and white if "
-        f"this is undecided (one-sided tests at {alpha:g} for each coefficient separately). "
+        f"this is undecided (tests at {alpha:g}, corrected like p_adjusted). "
     )
 
 

@@ -416,7 +416,7 @@ def counts(
             f"{named(term)} is beyond ±{bound:g} in {verdicts.get('present', 0)} of {len(fits)} "
             f"layers, within ±{bound:g} in {verdicts.get('absent', 0)} and undecided in "
             f"{verdicts.get('undecided', 0)}; it differs from zero in {significant} "
-            f"(p < {settings.alpha:g}, {correction(settings.adjust)})"
+            f"(each p < {settings.alpha:g}, {correction(settings.adjust)})"
         )
     fitted = fits[fits["status"] == "ok"]
     best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
@@ -520,7 +520,7 @@ def advice(
     return line + "\n"
 
 
-def comparison_findings(table: pd.DataFrame, alpha: float) -> str:
+def comparison_findings(table: pd.DataFrame, alpha: float, negligible: float) -> str:
     """Return a line in words for each pair of models.
 
     Parameters
@@ -529,17 +529,19 @@ def comparison_findings(table: pd.DataFrame, alpha: float) -> str:
         The pairs; may be empty.
     alpha : float
         Intervals cover 1 - ``alpha``.
+    negligible : float
+        Largest difference that is regarded as negligible.
     """
     lines = []
     for name, rows in table.groupby("regression", sort=False):
         lines.append(f"comparison of models over relative depth, {name}:")
-        lines += [f"  {_pair_finding(row, alpha)}" for row in rows.itertuples()]
+        lines += [f"  {_pair_finding(row, alpha, negligible)}" for row in rows.itertuples()]
     if not lines:
         lines.append("comparison: there is one model, so there are no pairs of models")
     return "\n".join(lines) + "\n"
 
 
-def _pair_finding(row: Any, alpha: float) -> str:
+def _pair_finding(row: Any, alpha: float, negligible: float) -> str:
     one, other = (
         f"{model} (random weights)" if control else model
         for model, control in ((row.model_a, row.control_a), (row.model_b, row.control_b))
@@ -563,9 +565,9 @@ def _pair_finding(row: Any, alpha: float) -> str:
     differ = ""
     if row.layers_compared:
         differ = (
-            f"; they differ in {row.layers_differing} of {counted(row.layers_compared, 'layer')} "
-            f"and are shown to be alike in {row.layers_alike}, {row.median_difference:+.3f} in the "
-            "median layer"
+            f"; they are shown to differ by more than {negligible:g} in {row.layers_differing} of "
+            f"{counted(row.layers_compared, 'layer')} and by less in {row.layers_alike}, "
+            f"{row.median_difference:+.3f} in the median layer"
         )
     return (
         f"{named(row.term)}, {row.site}, {row.corpus}: median {row.median_a:.3f} in {one}, "

@@ -97,10 +97,10 @@ def write_study(
     return folder / "coefficients.parquet"
 
 
-def pairs_of(*paths, draws=200, seed=0, alpha=0.05):
+def pairs_of(*paths, draws=200, seed=0, alpha=0.05, negligible=0.05):
     studies = [comparison.read_study(path) for path in paths]
     return comparison.pairs(
-        studies, draws=draws, seed=seed, alpha=alpha, adjust="holm", negligible=0.05
+        studies, draws=draws, seed=seed, alpha=alpha, adjust="holm", negligible=negligible
     )
 
 
@@ -264,7 +264,7 @@ def test_a_profile_of_pure_noise_has_no_correlation():
 
 
 def test_differences_are_tested_layer_by_layer():
-    """The oracle is t tests of differences with the known errors of independent draws."""
+    """The oracle is the known errors of independent draws, and Holm's method of statsmodels."""
     one, other = [0.5, 0.3, 0.12, 0.1, 0.2], [0.1, 0.2, 0.1, 0.1, np.nan]
     errors = 0.03
     found = comparison.differences(
@@ -275,10 +275,9 @@ def test_differences_are_tested_layer_by_layer():
         adjust="holm",
         negligible=0.05,
     )
-    t = np.array([0.4, 0.1, 0.02, 0.0]) / (errors * np.sqrt(2) * np.sqrt(30 / 29))
-    p = 2 * stats.t.sf(t, 29)
-    assert (p < 0.05).tolist() == [True, True, False, False]
-    # The second is not significant after Holm: 3 × 0.028.
+    size = np.array([0.4, 0.1, 0.02, 0.0])
+    error = errors * np.sqrt(2) * np.sqrt(30 / 29)
+    p = stats.t.sf((size - 0.05) / error, 29) + stats.t.sf((size + 0.05) / error, 29)
     assert multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
     assert found == {
         "layers_compared": 4,
@@ -292,21 +291,24 @@ def test_differences_are_tested_layer_by_layer():
         "lag_1",
         alpha=0.05,
         adjust="none",
-        negligible=0.05,
+        negligible=0.02,
     )
-    assert alone["layers_differing"] == 2
-    # The last two are within ±0.1, by the two one-sided tests of each.
+    # The second differs by more than 0.02 only if the number of layers does not count.
+    p = stats.t.sf((size - 0.02) / error, 29) + stats.t.sf((size + 0.02) / error, 29)
+    assert alone["layers_differing"] == (p < 0.05).sum() == 2
+    assert multipletests(p, method="holm")[0].sum() == 1
     wide = comparison.differences(
         profile_of(one, errors),
         profile_of(other, errors, seed=1),
         "lag_1",
         alpha=0.05,
         adjust="holm",
-        negligible=0.1,
+        negligible=0.15,
     )
-    error = errors * np.sqrt(2) * np.sqrt(30 / 29)
-    upper = [stats.t.sf((0.1 - d) / error, 29) for d in (0.4, 0.1, 0.02, 0.0)]
-    assert wide["layers_alike"] == (np.array(upper) < 0.05).sum() == 2
+    upper = stats.t.sf((0.15 - size) / error, 29)
+    assert wide["layers_alike"] == multipletests(upper, method="holm")[0].sum() == 2
+    # No layer is both.
+    assert wide["layers_differing"] == 1
 
 
 def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
@@ -326,7 +328,7 @@ def test_differences_use_the_correlation_over_shared_documents(tmp_path):
     moved = values + random.normal(scale=0.05, size=values.shape)
     moved[:, 0] += 0.08 * values[:, 1]
     a, b = (write_study(tmp_path, m, (names, v)) for m, v in (("a", values), ("b", moved)))
-    table = pairs_of(a, b).set_index("term")
+    table = pairs_of(a, b, negligible=0.01).set_index("term")
     assert table.loc["lag_1", "layers_differing"] == 4
     assert table.loc["lag_2", "layers_differing"] == 0
     errors = pd.read_parquet(a).query("term == 'lag_1'")["std_error"]
@@ -436,7 +438,7 @@ def test_few_documents_in_common_give_no_interval(tmp_path):
     assert table[["conf_low", "conf_high"]].isna().all(axis=None)
     np.testing.assert_allclose(table["correlation"], 1)
     assert "correlate 1.00 (no interval with 5 documents)" in summaries.comparison_findings(
-        table, 0.05
+        table, 0.05, 0.05
     )
 
 
@@ -450,7 +452,7 @@ def test_no_document_in_common_gives_no_comparison(tmp_path):
     assert table["correlation"].isna().all()
     assert (table["layers_compared"] == 0).all()
     assert "no correlation over depth (0 common points of depth" in summaries.comparison_findings(
-        table, 0.05
+        table, 0.05, 0.05
     )
 
 
@@ -559,14 +561,14 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
     for side, path in (("a", a), ("b", twin)):
         study = comparison.read_study(path).coefficients.query("term == 'lag_1'")
         assert first[f"median_{side}"] == pytest.approx(study["estimate"].median(), rel=1e-3)
-    lines = summaries.comparison_findings(table, 0.1).splitlines()
+    lines = summaries.comparison_findings(table, 0.1, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
         f"  lag 1, attention, prompts: median {first['median_a']:.3f} in a, "
         f"{first['median_b']:.3f} in twin (random weights); they correlate "
         f"{first['correlation']:.2f} (90% interval {first['conf_low']:.2f} to "
-        f"{first['conf_high']:.2f}) over depth; they differ in {first['layers_differing']} of 6 "
-        f"layers and are shown to be alike in {first['layers_alike']}, "
+        f"{first['conf_high']:.2f}) over depth; they are shown to differ by more than 0.05 in "
+        f"{first['layers_differing']} of 6 layers and by less in {first['layers_alike']}, "
         f"{first['median_difference']:+.3f} in the median layer"
     )
     assert len(lines) == 3
@@ -576,9 +578,9 @@ def test_findings_name_omissions_and_the_reason_for_a_missing_correlation(tmp_pa
     rows = rows_of(bump(2))
     fewer = tuple(part[rows[0] != "d4"] for part in rows)
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
-    line = summaries.comparison_findings(table, 0.05).splitlines()[1]
+    line = summaries.comparison_findings(table, 0.05, 0.05).splitlines()[1]
     assert "no correlation over depth (2 common points of depth, expected 3)" in line
-    assert "they differ in 0 of 2 layers and are shown to be alike in " in line
+    assert "differ by more than 0.05 in 0 of 2 layers and by less in " in line
     assert line.endswith("in the median layer; 1 document with rows in one model only left out")
 
 
@@ -589,7 +591,7 @@ def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
     table = pairs_of(*paths)
     assert table.empty
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
-    assert "no pairs" in summaries.comparison_findings(table, 0.05)
+    assert "no pairs" in summaries.comparison_findings(table, 0.05, 0.05)
 
 
 def test_regressions_with_different_settings_are_not_compared(tmp_path):

@@ -452,7 +452,9 @@ def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k):
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
-def test_findings_agree_with_two_one_sided_tests(alpha):
+@pytest.mark.parametrize("adjust", ["none", "holm", "max-t"])
+def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha, adjust):
+    """The oracle tests against the bound with statsmodels, and corrects with statsmodels."""
     table = design_table(LENGTHS["many"], 4)
     stack = stack_of(table)
     fits = inference.fit(stack, "nonrobust", 5)
@@ -463,34 +465,54 @@ def test_findings_agree_with_two_one_sided_tests(alpha):
             stack,
             covariance="nonrobust",
             alpha=alpha,
-            adjust="none",
+            adjust=adjust,
             negligible=negligible,
         )
-        for layer, rows in tidy.groupby("layer"):
-            y, x, _ = columns_of(table, layer)
-            oracle = sm.OLS(y, x).fit()
-            for place, found in enumerate(rows["finding"]):
-                row = np.eye(3)[place]
-
-                def t_against(value, oracle=oracle, row=row):
-                    return oracle.t_test((row, value)).tvalue.item()
-
-                df = oracle.df_resid
-                above_low = stats.t.sf(t_against(-negligible), df) < alpha
-                below_high = stats.t.cdf(t_against(negligible), df) < alpha
-                above_high = stats.t.sf(t_against(negligible), df) < alpha
-                below_low = stats.t.cdf(t_against(-negligible), df) < alpha
-                expected = "undecided"
-                if above_low and below_high:
-                    expected = "absent"
-                elif above_high or below_low:
-                    expected = "present"
-                assert found == expected
-                seen.add(found)
+        for place in range(3):
+            row, p = np.eye(3)[place], {"present": [], "absent": []}
+            for layer in range(4):
+                y, x, _ = columns_of(table, layer)
+                oracle = sm.OLS(y, x).fit()
+                low, high = (
+                    oracle.t_test((row, end)).tvalue.item() for end in (-negligible, negligible)
+                )
+                below, above = (
+                    f(t)
+                    for t, f in (
+                        (high, stats.t(oracle.df_resid).cdf),
+                        (low, stats.t(oracle.df_resid).sf),
+                    )
+                )
+                p["absent"].append(max(below, above))
+                # The size of the estimate is as far from either bound, if that were the truth.
+                p["present"].append(1 - p["absent"][-1] + min(below, above))
+            expected = np.full(4, "undecided", dtype=object)
+            for verdict, values in p.items():
+                values = np.array(values)
+                if adjust != "none":
+                    values = multipletests(values, method="holm")[1]
+                expected[values < alpha] = verdict
+            found = tidy.groupby("layer").nth(place)["finding"].tolist()
+            assert found == expected.tolist()
+            seen |= set(found)
     assert seen == {"absent", "present", "undecided"}
+
+
+def test_what_is_present_is_significant():
+    """The p-value of a coefficient beyond a bound is never below that of one beyond zero."""
+    random = np.random.default_rng(0)
+    b, s = random.normal(scale=0.3, size=300), random.uniform(0.01, 0.2, size=300)
+    p = pd.Series(2 * stats.t.sf(np.abs(b) / s, 9))
+    for adjust in ("none", "holm", "benjamini-hochberg"):
+        significant = results.adjusted(p, adjust) < 0.05
+        settings = {"alpha": 0.05, "adjust": adjust}
+        for negligible in (0.01, 0.05, 0.2):
+            present = results.verdicts(b, s, 9, negligible=negligible, **settings) == "present"
+            assert present.any()
+            assert not (present & ~significant).any()
 
 
 def test_a_layer_without_an_estimate_is_undecided():
     nan = np.array([np.nan])
-    found = results.equivalence(nan, nan, 5, negligible=0.05, alpha=0.05)
+    found = results.verdicts(nan, nan, 5, negligible=0.05, alpha=0.05, adjust="holm")
     assert found.tolist() == ["undecided"]

@@ -128,8 +128,8 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
     assert number >= 1
     assert first == (
         f"lag 1 is beyond ±0.05 in {present} of 3 layers, within ±0.05 in {absent} and undecided "
-        f"in {3 - present - absent}; it differs from zero in {number} (p < 0.05, Holm over the "
-        "layers)"
+        f"in {3 - present - absent}; it differs from zero in {number} (each p < 0.05, Holm over "
+        "the layers)"
     )
     best = fits.loc[fits["r_squared"].idxmax()]
     assert f"to {best.r_squared:.3f} (highest in layer {best.layer}); in unseen" in last

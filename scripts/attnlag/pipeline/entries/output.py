@@ -47,7 +47,8 @@ COEFFICIENTS = {
     "conf_high": ("as the estimate", "its upper end"),
     "finding": (
         "",
-        "`present`: shown to be beyond ± `inference.negligible`; `absent`: within; `undecided`",
+        "`present`: shown to be beyond ± `inference.negligible`, corrected over the layers for the "
+        "same term; `absent`: within; `undecided`",
     ),
     "vcov_type": ("", "kind of standard error (`inference.covariance`)"),
     "p_wild": ("", "p-value of the wild cluster bootstrap; only with `wild_bootstrap`"),
