@@ -35,7 +35,7 @@ def checked_config(
     ------
     UserError
         If the config is unreadable, needs custom code, does not belong to a decoder-only model,
-        states more layers than there are tensors, or has an unexpected number of layers or width.
+        states no layers or more than there are tensors, or an unexpected number of them or width.
     """
     import transformers
 
@@ -69,6 +69,8 @@ def checked_config(
             problems.append(f"config.json states no {attribute}")
         elif stated is not None and stated != found:
             problems.append(f"{key} is stated to be {stated}, but the model has {found}")
+        elif found == 0:
+            problems.append(f"config.json states 0 for {attribute}, expected at least 1")
     if problems:
         raise UserError(problems)
     return config
@@ -139,7 +141,7 @@ def check_safetensors(folder: Path) -> int:
 
 
 def check_weights(folder: Path) -> None:
-    """Check that the weights fit the model, with no tensor missing or of another shape.
+    """Check that the weights fit the model: no tensor missing, of another shape or of no numbers.
 
     transformers would fill missing tensors with random numbers. The check uses transformers' own
     mapping of names: it loads the files onto torch's meta device, which needs no memory. The head
@@ -174,8 +176,53 @@ def check_weights(folder: Path) -> None:
             f"the tensor {name} has the shape {_shape(found)}, expected {_shape(expected)} from "
             "config.json"
         )
+    problems = problems or list(_of_other_kinds(folder, model.config))
     if problems:
         raise UserError(problems)
+
+
+def _of_other_kinds(folder: Path, config: Any) -> Iterator[str]:
+    """Yield the kinds of stored numbers that transformers would turn into weights, in words.
+
+    transformers casts integers and truth values like other numbers, and floats of eight bits
+    without the scale that belongs to them. Old checkpoints hold masks of such kinds, which no
+    model loads, so a tensor counts where the model would miss it.
+    """
+    import torch
+    from safetensors import safe_open
+
+    kinds, tensors = {}, {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                kept = file.get_slice(name)
+                kinds[name] = kept.get_dtype()
+                tensors[name] = torch.empty(kept.get_shape(), device="meta")
+    refused = set(kinds.values()) - {"F64", "F32", "F16", "BF16"}
+    # Of a quantised model, transformers knows the scales.
+    if not refused or getattr(config, "quantization_config", None):
+        return
+    model = type(hollow_model(config))
+
+    def missed(without: str) -> set[str]:
+        """Return the weights that the model would miss without the tensors of a kind."""
+        held = {name: tensor for name, tensor in tensors.items() if kinds[name] != without}
+        with told_as("transformers cannot load the weights"), quiet_transformers():
+            _, loading = model.from_pretrained(
+                None,
+                config=config,
+                state_dict=held,
+                device_map={"": "meta"},
+                output_loading_info=True,
+            )
+        return set(loading["missing_keys"])
+
+    for kind in sorted(refused):
+        if names := sorted(missed(kind) - missed("")):
+            yield (
+                f"the weights hold {counted(len(names), 'tensor')} as {kind}, {names[0]} the "
+                "first; expected F32, BF16, F16 or F64"
+            )
 
 
 def tokenizer_is_in_json(folder: Path) -> bool:

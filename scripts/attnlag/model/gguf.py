@@ -186,21 +186,37 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
 
 
 def _checked_header(path: Path) -> Any:
-    """Return a reader of a GGUF file, after checking that it has at least one tensor per layer.
+    """Return a reader of a GGUF file, after checking its number of layers and tensors' places.
 
-    transformers creates layers one by one before it compares them with the weights.
+    transformers creates as many layers as the file states, and neither library checks that the
+    data of a tensor are its own.
     """
     from gguf import GGUFReader
 
     reader = GGUFReader(path)
-    tensors = len(reader.tensors)
-    for name, field in reader.fields.items():
-        stated = field.contents() if name.endswith(".block_count") else 0
-        if stated > tensors:
-            raise UserError(
-                f"{path.name} states {stated:,} layers ({name}), but its weights are "
-                f"{counted(tensors, 'tensor')}"
+    blocks = (re.match(r"blk\.(\d+)\.", tensor.name) for tensor in reader.tensors)
+    layers = max((int(block[1]) + 1 for block in blocks if block), default=0)
+    stated = {name: field for name, field in reader.fields.items() if name.endswith(".block_count")}
+    problems = [
+        f"{path.name} states {counted(field.contents(), 'layer')} ({name}), but its weights are "
+        f"those of {counted(layers, 'layer')}"
+        for name, field in stated.items()
+        if field.contents() != layers
+    ]
+    if not (stated and layers):
+        problems.append(f"{path.name} states no layers, expected a model with at least one")
+    expected = 0
+    for tensor in reader.tensors:
+        offset = int(tensor.field.parts[-1][0])
+        if offset != expected:
+            problems.append(
+                f"{path.name}: the tensor {tensor.name} begins at byte {offset:,} of the weights, "
+                f"expected {expected:,}, the end of the tensor before"
             )
+            break
+        expected += -(-tensor.n_bytes // int(reader.alignment)) * int(reader.alignment)
+    if problems:
+        raise UserError(problems)
     return reader
 
 

@@ -1,5 +1,6 @@
 """The conversion of GGUF files, tensor by tensor, equals that of transformers' loader."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,14 @@ def written(
     stored: GGMLQuantizationType = GGMLQuantizationType.F32,
     leave_out: str = "",
     widen: str = "",
+    stated: int = LAYERS,
 ) -> Path:
     """Write a tiny model with random weights as llama.cpp would, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(path, architecture)
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(stated)
     writer.add_feed_forward_length(INNER)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(GROUPS)
@@ -182,6 +184,33 @@ def test_a_file_that_lacks_a_tensor_is_refused(architecture, tmp_path):
 def test_a_tensor_of_another_shape_is_refused(tmp_path):
     path = written(tmp_path / "tiny.gguf", "qwen2", widen="blk.1.ffn_up.weight")
     said = r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"
+    with pytest.raises(UserError, match=said):
+        converted(path, tmp_path / "folder")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "stablelm"])
+@pytest.mark.parametrize("stated", [0, 1, 3, 2_000_000_000])
+def test_another_number_of_layers_than_that_of_the_weights_is_refused(
+    architecture, stated, tmp_path
+):
+    path = written(tmp_path / "tiny.gguf", architecture, tied=False, stated=stated)
+    said = rf"states {stated:,} layers? \({architecture}\.block_count\), but .* of 2 layers"
+    with pytest.raises(UserError, match=said):
+        converted(path, tmp_path / "folder")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "stablelm"])
+@pytest.mark.parametrize("moved", [1, 2, 7, 32, -32, 2**64 - 1])
+def test_a_tensor_that_does_not_follow_the_one_before_is_refused(architecture, moved, tmp_path):
+    """Its values would be bytes of its neighbours."""
+    path = written(tmp_path / "tiny.gguf", architecture, tied=False)
+    content, name = bytearray(path.read_bytes()), b"blk.0.attn_q.weight"
+    at = content.index(name) + len(name) + 4 + 2 * 8 + 4
+    (offset,) = struct.unpack_from("<Q", content, at)
+    found = (offset + moved) % 2**64
+    struct.pack_into("<Q", content, at, found)
+    path.write_bytes(content)
+    said = rf"tensor blk\.0\.attn_q\.weight begins at byte {found:,} .* {offset:,}, the end"
     with pytest.raises(UserError, match=said):
         converted(path, tmp_path / "folder")
 

@@ -172,6 +172,39 @@ def test_safetensors_with_false_headers_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("kind", "short", "layer"),
+    [
+        ("bool", "BOOL", "ln_f.bias"),
+        ("int64", "I64", "h.1.mlp.c_fc.weight"),
+        ("float8_e4m3fn", "F8_E4M3", "wpe.weight"),
+    ],
+)
+def test_weights_that_are_no_floats_are_refused(
+    mine: Path, kind: str, short: str, layer: str
+) -> None:
+    """transformers would cast them, eight bits without their scale."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    file = mine / "model.safetensors"
+    tensors = load_file(file)
+    # A mask of an old checkpoint, which the model does not load.
+    tensors["transformer.h.0.attn.masked_bias"] = torch.ones(1, 1, 64, 64).bool()
+    save_file(tensors, file, {"format": "pt"})
+    fetch(mine)
+    name = f"transformer.{layer}"
+    tensors[name] = tensors[name].to(getattr(torch, kind))
+    save_file(tensors, file, {"format": "pt"})
+    said = refused_beside(mine)
+    assert f"the weights hold 1 tensor as {short}, {name} the first; expected F32" in said
+
+
+def test_a_model_without_layers_is_refused(mine: Path) -> None:
+    rewrite(mine / "config.json", n_layer=0)
+    assert "config.json states 0 for num_hidden_layers, expected at least 1" in refused(mine)
+
+
+@pytest.mark.parametrize(
     "name", ["../x.safetensors", "/etc/x.safetensors", "a/x.safetensors", "x.bin", "..", 3, None]
 )
 def test_an_index_that_leads_elsewhere_is_refused(mine: Path, name: Any) -> None:
