@@ -202,7 +202,7 @@ def _of_other_kinds(folder: Path, config: Any) -> Iterator[str]:
     # Of a quantised model, transformers knows the scales.
     if not refused or getattr(config, "quantization_config", None):
         return
-    model = type(hollow_model(config))
+    model: Any = type(hollow_model(config))
 
     def missed(without: str) -> set[str]:
         """Return the weights that the model would miss without the tensors of a kind."""

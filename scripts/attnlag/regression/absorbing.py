@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from attnlag.errors import UserError
+
 # Tolerance of the normal equations, relative to their right-hand sides.
 TOLERANCE = 1e-10
 MOST_STEPS = 10_000
@@ -104,7 +106,8 @@ class Effects:
         """Return the effect of each level on each variable: D'D x = D'v.
 
         All variables are solved together by conjugate gradients, scaled so that D'D has a unit
-        diagonal. D'D is singular if factors share a constant, which does not affect the fit.
+        diagonal. D'D is singular if factors share a constant, which does not affect the fit. A
+        UserError says if they do not converge.
         """
         scale = 1 / np.sqrt(np.maximum(self.dummies.sum(axis=0), 1))[:, None]
         products = (self.dummies.T @ self.dummies).tocsr()
@@ -130,4 +133,9 @@ class Effects:
             direction = (
                 left + np.where(going, square / np.where(before > 0, before, 1), 0) * direction
             )
-        raise ArithmeticError(f"the effects did not converge in {MOST_STEPS:,} steps")
+        found = np.sqrt(np.max(square / np.maximum(enough, np.finfo(float).tiny))) * TOLERANCE
+        raise UserError(
+            f"the effects of {len(self.codes)} factors ({products.shape[0]:,} levels) did not "
+            f"converge: after {MOST_STEPS:,} steps their equations are off by {found:.1g}, "
+            f"expected {TOLERANCE:g}; hold fewer effects fixed, or give more text"
+        )

@@ -8,7 +8,8 @@ import pytest
 import statsmodels.formula.api as smf
 from designs import design_settings
 
-from attnlag.regression import decomposition, design
+from attnlag.errors import UserError
+from attnlag.regression import absorbing, decomposition, design
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
 
@@ -94,6 +95,17 @@ def test_the_parts_add_up_to_the_change_and_equal_those_of_gelbach(data):
     owed = smf.ols("h ~ lag_1 + lag_2", data.assign(h=means)).fit().params["lag_1"]
     assert own["upos"] == pytest.approx(-owed, abs=1e-7)
     assert list(own.index) == list(PARTS)
+
+
+def test_effects_that_do_not_converge_are_told_in_a_sentence(monkeypatch):
+    """Documents that share one token each with the next form a chain, the slowest of graphs."""
+    monkeypatch.setattr(absorbing, "MOST_STEPS", 50)
+    document = np.repeat(np.arange(200), 2)
+    token = (np.arange(400) + 1) // 2
+    values = np.random.default_rng(0).normal(size=(400, 2))
+    said = r"2 factors \(401 levels\) did not converge: after 50 steps .* off by .* expected 1e-10"
+    with pytest.raises(UserError, match=said):
+        Effects.of([document, token]).absorbed(values)
 
 
 def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
