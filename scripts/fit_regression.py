@@ -127,7 +127,7 @@ def main(args):
     writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", args.joint)
     with writing.replaced_whole(args.summary) as folder:
         for layer, text in summaries.layer_summaries(fitted, name).items():
-            (folder / f"{layer}.txt").write_text(text, encoding="utf-8")
+            writing.write_text(text, folder / f"{layer}.txt")
     by_class = decomposed = None
     if args.classes:
         decomposed = pd.read_parquet(args.steps), pd.read_parquet(args.parts)

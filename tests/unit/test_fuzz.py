@@ -21,7 +21,8 @@ from attnlag.config.problems import check, reading_problems
 from attnlag.corpus.documents import Document, read_documents
 from attnlag.corpus.formats import FORMATS
 from attnlag.corpus.settings import CorpusSettings
-from attnlag.errors import UserError, printable
+from attnlag.errors import UserError
+from attnlag.escaping import text_for
 
 patiently = settings(suppress_health_check=[HealthCheck.too_slow])
 ROOT = Path(__file__).parents[2]
@@ -109,7 +110,7 @@ def assert_read(path: Path) -> None:
             documents = list(read_documents([path], fields))
         except UserError as error:
             # As a program prints them.
-            assert_lines(list(map(printable, error.problems)))
+            assert_lines([text_for("line", problem) for problem in error.problems])
         else:
             assert documents
             assert all(isinstance(one, Document) and one.text.strip() for one in documents)

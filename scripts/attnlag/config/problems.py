@@ -25,7 +25,8 @@ from attnlag.config.reading import (
 )
 from attnlag.config.schema import Config, classes_of, files_matching, is_named
 from attnlag.config.values import IN_WORDS, Name, Section
-from attnlag.errors import UserError, counted, nearest, printable, shown, unreadable
+from attnlag.errors import UserError, counted, nearest, shown, unreadable
+from attnlag.escaping import text_for
 from attnlag.regression.covariates import layer_cells
 
 # Expected values, by the type of pydantic's error.
@@ -347,11 +348,12 @@ def _file_problem(pattern: str) -> str | None:
 def name_problem(path: str | Path) -> str | None:
     """Return why Snakemake cannot pass a file to a job by its name, or None if it can."""
     name = str(path)
-    if printable(name) != name:
+    if text_for("line", name) != name:
         return f"the name {name!r} has characters that cannot be printed, expected another name"
-    # Snakemake replaces {corpus} and {model} by the names of a corpus and a model.
-    if "{" in name and "}" in name:
-        return f"the name {name!r} has braces, which mark wildcards, expected another name"
+    # Snakemake replaces {corpus} and {model} by the names of a corpus and a model, and <results> by
+    # a folder.
+    if ("{" in name and "}" in name) or ("<" in name and ">" in name):
+        return f"the name {name!r} has brackets that mark wildcards, expected another name"
     return None
 
 
@@ -456,7 +458,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
             except UserError as error:
                 unread += error.problems
     if unread:
-        return None, list(map(printable, unread))
+        return None, [text_for("line", problem) for problem in unread]
     raw = {} if raw is None else null_named(raw)
     # Another workflow's file may hold the configuration as a section. A file that has neither this
     # section nor any of the keys is irrelevant.
@@ -508,7 +510,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     for number, line, path, sentence in sorted(found, key=lambda one: one[:2]):
         where = f"{names[number]}:{line}" if line else names[number]
         problems.append(": ".join(filter(None, (where, _written(path), sentence))))
-    return config, list(map(printable, problems))
+    return config, [text_for("line", problem) for problem in problems]
 
 
 def _keys(section: Any) -> set[Any]:
@@ -546,7 +548,7 @@ def reading_problems(file: str | Path) -> list[str]:
     try:
         values = read_yaml(Path(file)).values
     except UserError as error:
-        return list(map(printable, error.problems))
+        return [text_for("line", problem) for problem in error.problems]
     if values is None:
         return [f"{file}: found nothing in it, expected at least models and corpora"]
     if not isinstance(values, Mapping):

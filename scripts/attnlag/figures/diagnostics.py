@@ -364,8 +364,6 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
             ha="left" if right else "right",
             va="center",
             fontsize=8,
-            # An unescaped dollar sign would begin a formula.
-            parse_math=False,
         )
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=3)
 

@@ -79,10 +79,10 @@ def title_of(data: Data) -> str:
     median = rows.groupby("subset", sort=False)["estimate"].median()
     lag = named(data.term).capitalize()
     if len(median) == 1:
-        return f"{lag} is {median.iloc[0]:.2f} in the median layer ({median.index[0]})"
+        return f"{lag} is {median.iloc[0]:.2f} in the median layer ({shortened(median.index[0])})"
     return (
-        f"{lag} differs by group: in the median layer {median.min():.2f} ({median.idxmin()}) to "
-        f"{median.max():.2f} ({median.idxmax()})"
+        f"{lag} differs by group: in the median layer {median.min():.2f} "
+        f"({shortened(median.idxmin())}) to {median.max():.2f} ({shortened(median.idxmax())})"
     )
 
 

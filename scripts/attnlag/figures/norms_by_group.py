@@ -105,8 +105,9 @@ def title_of(data: Data) -> str:
         return "No group of documents has a finite norm other than zero"
     low, high = np.nanargmin(median), np.nanargmax(median)
     return (
-        f"Norms differ by group: medians range from {median[low]:+.2f} SD ({data.groups[low]}) to "
-        f"{median[high]:+.2f} SD ({data.groups[high]}) from the layer's mean"
+        f"Norms differ by group: medians range from {median[low]:+.2f} SD "
+        f"({shortened(data.groups[low])}) to {median[high]:+.2f} SD "
+        f"({shortened(data.groups[high])}) from the layer's mean"
     )
 
 

@@ -18,6 +18,7 @@ from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document
 from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, nearest
+from attnlag.escaping import text_for
 from attnlag.figures import sizes
 from attnlag.figures.drawing import (
     SHADES,
@@ -302,14 +303,14 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
                     linestyle=(0, (2, 1.5)),
                 )
             )
-            written = "".join(c if face.get_char_index(ord(c)) else NO_GLYPH for c in text)
+            seen = (face.get_char_index(ord(c)) and text_for("line", c) == c for c in text)
+            written = "".join(c if s else NO_GLYPH for c, s in zip(text, seen, strict=True))
             lacking |= written != text
             if written.strip():
                 axes.text(
                     left + (len(written) - len(written.lstrip())) * CHARACTER,
                     above + 0.135,
-                    # An unescaped dollar sign would begin a formula.
-                    written.strip().replace("$", r"\$"),
+                    text_for("figure", written.strip()),
                     family="DejaVu Sans Mono",
                     fontsize=SIZE,
                     color="w" if share > 0.45 else "k",

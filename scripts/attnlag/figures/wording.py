@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from attnlag.escaping import text_for
 from attnlag.figures.inputs.sampling import MOST_ROWS
 from attnlag.regression.labels import COVARIANCE, correction_text, spans
 from attnlag.regression.terms import named
@@ -74,9 +75,9 @@ def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray)
     )
 
 
-def shortened(name: str, longest: int) -> str:
-    """Return a name, cut off at a number of characters."""
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+def shortened(name: str, longest: int = 40) -> str:
+    """Return a name of the data for a figure, cut off at a number of characters."""
+    return text_for("figure", name if len(name) <= longest else f"{name[: longest - 1]}…")
 
 
 def tokens_shown(tokens: int) -> str:

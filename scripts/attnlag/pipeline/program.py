@@ -16,7 +16,8 @@ import psutil
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from attnlag.errors import UserError, printable
+from attnlag.errors import UserError
+from attnlag.escaping import text_for
 from attnlag.pipeline import out_of_memory
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
@@ -31,13 +32,13 @@ class _OneLine(logging.Formatter):
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        message = printable(super().formatMessage(record))
+        message = text_for("line", super().formatMessage(record))
         if record.levelno > logging.INFO:
             return message
         return f"{message} ({record.created - psutil.Process().create_time():.1f} s)"
 
     def formatException(self, info: Any) -> str:
-        return "\n".join(map(printable, super().formatException(info).split("\n")))
+        return "\n".join(text_for("line", one) for one in super().formatException(info).split("\n"))
 
 
 class _Terminal(logging.Handler):

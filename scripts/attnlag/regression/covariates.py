@@ -387,7 +387,7 @@ def constant_in_document(names: Iterable[str]) -> list[str]:
 
 def is_term(name: str, covariate: str | None = None) -> bool:
     """Return whether a name is a term of the given covariate, or of any covariate."""
-    return re.fullmatch(term_pattern(covariate), name) is not None
+    return re.fullmatch(term_pattern(covariate), name, re.DOTALL) is not None
 
 
 def term_pattern(covariate: str | None = None) -> str:

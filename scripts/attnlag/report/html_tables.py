@@ -1,6 +1,5 @@
 """Tables as HTML pages that sort, search and filter; each page is complete in itself."""
 
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -10,7 +9,9 @@ from itables import JavascriptCode, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from itables.options import dt_bundle
 
+from attnlag.escaping import text_for
 from attnlag.regression.labels import correction
+from attnlag.storage import tables
 from attnlag.storage.writing import write_text
 
 # Significant digits shown; the CSV and Parquet files have all digits.
@@ -97,7 +98,8 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
         Number of first columns that stay visible when scrolling.
     """
     same = constant_columns(frame)
-    shown = frame.drop(columns=list(same))
+    # A button saves the rows as CSV.
+    shown = tables.without_formulas(frame.drop(columns=list(same)))
     if same:
         note += " In every row: " + "; ".join(f"{k} {v}" for k, v in same.items()) + "."
     numbers = shown.select_dtypes("float")
@@ -138,7 +140,8 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
     before, _, after = table.rpartition("</thead>")
     table = f"{before}<tr>{'<td></td>' * shown.shape[1]}</tr></thead>{after}"
     library = generate_init_offline_itables_html(dt_bundle)
-    return PAGE.substitute(title=escape(title), note=escape(note), library=library, table=table)
+    texts = {"title": text_for("html", title), "note": text_for("html", note)}
+    return PAGE.substitute(texts, library=library, table=table)
 
 
 def digits_of(value: float) -> str:

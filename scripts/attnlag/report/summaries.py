@@ -11,6 +11,7 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
+from attnlag.escaping import text_for
 from attnlag.regression import groups, results
 from attnlag.regression.diagnostics import order_left
 from attnlag.regression.fitting import FittedRegression
@@ -88,10 +89,8 @@ def _corrected(fit: Fit, bias_correction: str) -> list[str]:
         return []
     which = "Coefficients are corrected by the half-panel jackknife"
     if fit.uncorrected:
-        which += (
-            f", except those of {', '.join(fit.uncorrected)}, which a half of the documents does "
-            "not identify"
-        )
+        terms = text_for("line", ", ".join(fit.uncorrected))
+        which += f", except those of {terms}, which a half of the documents does not identify"
     return textwrap.wrap(f"{which}.", 90)
 
 
@@ -172,7 +171,7 @@ def layer_summary(
     body = SimpleTable(
         list(zip(*cells.values(), strict=True)),
         headers=list(cells),
-        stubs=list(coefficients["term"]),
+        stubs=[text_for("line", term) for term in coefficients["term"]],
         txt_fmt=fmt_params,
     )
 
@@ -461,6 +460,8 @@ def group_findings(by_group: pd.DataFrame) -> str:
     by_group : pandas.DataFrame
         From `groups.coefficients_by_group`.
     """
+    named_safely = by_group["subset"].map(lambda group: text_for("line", group))
+    by_group = by_group.assign(subset=named_safely)
     fitted, without = groups.fitted_groups(by_group)
     if len(fitted) + len(without) == 1:
         return "  all documents are in one group, so there are no groups to compare\n"

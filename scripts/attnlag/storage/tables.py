@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from attnlag.escaping import text_for
 from attnlag.storage.writing import written_whole
 
 if TYPE_CHECKING:
@@ -148,7 +149,15 @@ def write_frame(
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
     write_table(table, parquet, record)
     with written_whole(csv) as temporary:
-        frame.to_csv(temporary, index=False)
+        without_formulas(frame).to_csv(temporary, index=False)
+
+
+def without_formulas(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table for a CSV file, without texts that a spreadsheet would take for formulas."""
+    texts = frame.select_dtypes(["object", "string", "category"]).astype(object)
+    return frame.assign(
+        **texts.map(lambda cell: text_for("csv", cell) if isinstance(cell, str) else cell)
+    )
 
 
 def write_study(

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attnlag.errors import UserError
+from attnlag.escaping import text_for
 from attnlag.storage.memory import amount
 
 # The environment variable that holds the mark of a job's run, and the file whose last word is the
@@ -74,7 +75,9 @@ def replaced_whole(target: str | Path) -> Iterator[Path]:
 
 
 def write_text(text: str, path: str | Path) -> None:
-    """Write ``text`` as UTF-8, whole or not at all."""
+    """Write ``text`` as UTF-8, whole or not at all; in a .txt, control characters are escaped."""
+    if Path(path).suffix == ".txt":
+        text = "\n".join(text_for("line", line) for line in text.split("\n"))
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

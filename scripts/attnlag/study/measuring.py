@@ -1,6 +1,5 @@
 """The adjustments of a loaded model to the tokens of some texts."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from attnlag.adjustments.norms import l2_norms, relative_norms
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.tokens import tokenize
 from attnlag.errors import UserError, counted, nearest
+from attnlag.escaping import text_for
 from attnlag.model.checks import context_length
 from attnlag.model.hooks import STREAM
 
@@ -96,7 +96,7 @@ class Measurement:
     def _repr_html_(self) -> str:
         by_layer = self.norms.groupby(["layer", "site"])[["norm", "relative"]].median().unstack()
         table = by_layer.to_html(float_format="{:.3g}".format, max_rows=12)
-        return f"<p>{html.escape(repr(self))}</p><p>Medians over the tokens:</p>{table}"
+        return f"<p>{text_for('html', repr(self))}</p><p>Medians over the tokens:</p>{table}"
 
 
 def measure(

@@ -1,6 +1,5 @@
 """Regressions, in every layer, of adjustments that were measured in a notebook."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table
 from attnlag.corpus.tokens import token_counts
 from attnlag.errors import UserError, nearest
+from attnlag.escaping import text_for
 from attnlag.figures import coefficients_by_layer
 from attnlag.pipeline import stages
 from attnlag.regression import covariates, crossproducts, design, fitting
@@ -96,7 +96,8 @@ class Fit:
         lags = self.coefficients[self.coefficients["term"].isin(terms)]
         by_layer = lags.pivot(index="layer", columns="term", values=["estimate", "std_error"])
         table = by_layer.to_html(float_format="{:.3f}".format, max_rows=12)
-        return f"<p>{'<br>'.join(map(html.escape, repr(self).splitlines()))}</p>{table}"
+        lines = "<br>".join(text_for("html", line) for line in repr(self).splitlines())
+        return f"<p>{lines}</p>{table}"
 
 
 def fit(

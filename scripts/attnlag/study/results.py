@@ -1,6 +1,5 @@
 """The results of a run of the workflow, as data frames."""
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import relative_norms
 from attnlag.errors import UserError, counted, nearest
+from attnlag.escaping import text_for
 from attnlag.storage import tables
 
 
@@ -136,7 +136,7 @@ class Study:
         return "\n  ".join([f"Study in {self.folder}: {counted(len(named), 'regression')}", *named])
 
     def _repr_html_(self) -> str:
-        lines = "<br>".join(map(html.escape, self.findings.splitlines()))
+        lines = "<br>".join(text_for("html", line) for line in self.findings.splitlines())
         return f"{self.studies.to_html(index=False)}<p>{lines}</p>"
 
 

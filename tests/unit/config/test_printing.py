@@ -10,20 +10,20 @@ from stage_settings import settings_text
 from warm_python import python
 
 from attnlag.config.problems import check
-from attnlag.errors import printable
+from attnlag.escaping import text_for
 
 PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
 # Clears the screen, begins a line of its own and rings; turns the text around; half a character.
-HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028 \udc80"
+HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
 
 
 def test_control_characters_are_escaped_and_other_text_is_kept() -> None:
-    shown = printable(HOSTILE)
-    assert shown == (
-        r"\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028 \udc80"  # the same, escaped
+    # The same, escaped.
+    assert text_for("line", HOSTILE) == (
+        r"\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
     )
     for text in ("Grüße, 世界 👩‍🔬", "a\\nb", ""):
-        assert printable(text) == text
+        assert text_for("line", text) == text
 
 
 def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[bytes]:
@@ -45,7 +45,7 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: 
         assert lines.pop() == ""
         for number, line in enumerate(lines):
             assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
-            assert printable(line) == line
+            assert text_for("line", line) == line
 
 
 def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
@@ -67,7 +67,8 @@ def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
     [
         ("a\x1b[2J.txt", "cannot be printed"),
         ("a\n.txt", "cannot be printed"),
-        ("{corpus}.txt", "braces"),
+        ("{corpus}.txt", "brackets"),
+        ("<results>.txt", "brackets"),
         (b"\xff.txt".decode(errors="surrogateescape"), "cannot be printed"),
     ],
 )
