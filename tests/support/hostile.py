@@ -23,7 +23,9 @@ def write_hostile_corpus(project: Project) -> None:
     rows = []
     for place, group in enumerate(GROUPS):
         for number in range(DOCUMENTS_OF_EACH):
-            words = [WORDS[(place + number * 7 + at * (place + 3)) % len(WORDS)] for at in range(30)]
+            words = [
+                WORDS[(place + number * 7 + at * (place + 3)) % len(WORDS)] for at in range(30)
+            ]
             text = " ".join(words[:15]) + f" {group} " + " ".join(words[15:])
             rows.append({"id": f"{group}{number}", "genre": group, "text": text})
     (project.folder / "data/small.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")

@@ -43,7 +43,12 @@ def test_figures_are_whole_and_show_the_names(ran):
         shown += " ".join(ElementTree.parse(path).getroot().itertext())
         with Image.open(path.with_suffix(".png")) as image:
             image.load()
-    for start in (SCRIPT[:20], r"\x1b]0;hostile\x07", r"$\frac{hostile$ & <b> \$", "hostile\\nerror"):
+    for start in (
+        SCRIPT[:20],
+        r"\x1b]0;hostile\x07",
+        r"$\frac{hostile$ & <b> \$",
+        "hostile\\nerror",
+    ):
         assert start in shown
 
 

@@ -80,9 +80,10 @@ def title_of(data: Data) -> str:
     lag = named(data.term).capitalize()
     if len(median) == 1:
         return f"{lag} is {median.iloc[0]:.2f} in the median layer ({shortened(median.index[0])})"
+    low, high = (shortened(str(group)) for group in (median.idxmin(), median.idxmax()))
     return (
         f"{lag} differs by group: in the median layer {median.min():.2f} "
-        f"({shortened(median.idxmin())}) to {median.max():.2f} ({shortened(median.idxmax())})"
+        f"({low}) to {median.max():.2f} ({high})"
     )
 
 

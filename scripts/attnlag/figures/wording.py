@@ -77,7 +77,8 @@ def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray)
 
 def shortened(name: str, longest: int = 40) -> str:
     """Return a name of the data for a figure, cut off at a number of characters."""
-    return text_for("figure", name if len(name) <= longest else f"{name[: longest - 1]}…")
+    line = text_for("line", name)
+    return text_for("figure", line if len(line) <= longest else f"{line[: longest - 1]}…")
 
 
 def tokens_shown(tokens: int) -> str:
