@@ -110,3 +110,32 @@ def write_shard(table, path, record, halves=False):
     shard = shard_of(table, halves=halves)
     facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
     crossproducts.write(shard.batches(), path, record, halves=shard.halves, **facts)
+
+
+def cr2_by_matrices(y, x, codes, contrasts):
+    """Return CR2, and the degrees of freedom of joint contrasts, with all matrices written out."""
+    bread = np.linalg.inv(x.T @ x)
+    rest = np.eye(len(y)) - x @ bread @ x.T
+    residual = rest @ y
+    groups = [codes == g for g in np.unique(codes)]
+    scores, influence = [], []
+    for own in groups:
+        values, vectors = np.linalg.eigh(rest[np.ix_(own, own)])
+        scale = np.where(values > 1e-9, 1 / np.sqrt(np.maximum(values, 1e-12)), 0)
+        adjusted = (vectors * scale) @ vectors.T @ x[own] @ bread
+        scores.append(residual[own] @ adjusted)
+        influence.append(rest[:, own] @ adjusted)
+    scores = np.stack(scores)
+    found = []
+    for contrast in contrasts:
+        p = np.stack(influence) @ np.atleast_2d(contrast).T
+        values, vectors = np.linalg.eigh(np.einsum("gna,gnb->ab", p, p))
+        p = p @ (vectors / np.sqrt(values)) @ vectors.T
+        q, total = p.shape[2], 0.0
+        for s in range(q):
+            for t in range(q):
+                one, other = p[:, :, s], p[:, :, t]
+                total += ((one @ other.T) ** 2).sum()
+                total += ((one @ one.T) * (other @ other.T)).sum()
+        found.append(q * (q + 1) / total)
+    return scores.T @ scores, found

@@ -234,11 +234,14 @@ class Controls(Section):
 class Inference(Section):
     """Standard errors, intervals and the correction for many layers."""
 
-    covariance: Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"] = Field(
+    covariance: Literal[
+        "cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"
+    ] = Field(
         default="cluster",
-        description="Kind of standard errors: clustered by document (`cluster` is CRV1; "
-        "`cluster-jackknife` is CRV3, better with few documents), `hac` (Newey-West within "
-        "sequences), `hc1` and `hc3` (heteroskedasticity only), or `nonrobust` (classical)",
+        description="Kind of standard errors: clustered by document (`cluster` is CR2 with "
+        "Satterthwaite degrees of freedom; `cluster-crv1` what statsmodels, Stata and fixest "
+        "give; `cluster-jackknife` CRV3), `hac` (Newey-West within sequences), `hc1` and `hc3` "
+        "(heteroskedasticity only), or `nonrobust` (classical)",
     )
     cluster: Literal["document", "group"] = Field(
         default="document",
@@ -283,7 +286,7 @@ class Inference(Section):
     stack_mb: Positive = Field(
         default=256,
         description="Memory in MB for the cross-products of documents. Beyond it, documents share "
-        "bins for the jackknife, folds and bootstrap; CRV1 stays exact",
+        "bins for the jackknife, folds and bootstrap; CR2 and CRV1 stay exact",
     )
 
     @model_validator(mode="after")
@@ -292,7 +295,7 @@ class Inference(Section):
             raise impossible(
                 "cluster",
                 f"found cluster: group with covariance: {self.covariance}, expected covariance: "
-                "cluster or cluster-jackknife: the others know no clusters",
+                "cluster, cluster-crv1 or cluster-jackknife: the others know no clusters",
             )
         return self
 

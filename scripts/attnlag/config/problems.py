@@ -220,9 +220,9 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
         if regression.bias_correction == "half-panel" and not covariance.startswith("cluster"):
             yield (
                 ("inference", "covariance"),
-                f"found {covariance}, expected cluster or cluster-jackknife: regression {name} has "
-                "bias_correction: half-panel, which supports no other errors; or bias_correction: "
-                "none",
+                f"found {covariance}, expected cluster, cluster-crv1 or cluster-jackknife: "
+                f"regression {name} has bias_correction: half-panel, which supports no other "
+                "errors; or bias_correction: none",
             )
         folder = OUTCOMES[regression.outcome].folder
         if folder != "norms" and not config.extraction.geometry:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnlag.regression import clustered
 from attnlag.regression.inference import Fit, influences
-from attnlag.regression.least_squares import Solution, names_of, part_inverses
+from attnlag.regression.least_squares import TOLD, Solution, names_of
 from attnlag.regression.stacks import Stack
 
 # Weights in one block of draws: 8 MB, whatever the numbers of documents and draws.
@@ -47,7 +48,7 @@ def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarr
 def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -> np.ndarray:
     """Return the estimates of regressions with weighted clusters.
 
-    b* = Σ λ_m (Σ ω_g A_mg)⁻¹ Σ ω_g b_mg for every row ω of the weights, in every layer.
+    They come from Σ ω_g A_mg and Σ ω_g b_mg for every row ω of the weights, in every layer.
 
     Parameters
     ----------
@@ -96,28 +97,26 @@ def _weighted(
             uncentre = np.eye(k)
             uncentre[0, 1:] = -stack.centre[index, 2:]
             back = uncentre @ back
-        beta = np.zeros((len(weights), k))
-        scores = []
-        whole = solution.equations(stack.totals[index])[0]
-        for m in range(len(whole)):
-            a, b, _ = solution.equations(sums[:, index, m])
-            inverse = part_inverses(solution, m, a, whole[m])
-            reach = back @ solution.combine[m] @ inverse
-            beta += (reach @ b[..., None])[..., 0]
-            if with_errors:
-                theta = (inverse @ b[..., None])[..., 0]
-                scores.append(_scores(solution, theta, reach))
+        a, b = (
+            np.stack(parts)
+            for parts in zip(
+                *(solution.equations(sums[:, index, m])[:2] for m in range(parts)), strict=True
+            )
+        )
+        theta, pieces = solution.solved(a, b)
+        beta = theta @ back.T
         if not stack.fixed_effects:
             beta[:, 0] += stack.centre[index, 1]
         found.estimates[:, index] = beta
         if with_errors:
-            rows = sums[:, index, 0, 0]
-            level = 1 if solution.absorbed else 0
+            scores: list[Any] = [0] * parts
+            for piece in pieces:
+                scores[piece.part] += _scores(solution, piece.theta, back @ piece.reach)
             taken = weights @ (stack.products[index, 0, :, 0] > 0.5)
             squares = _weighted_squares(stack.products[index], scores, weights)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                factor = taken / (taken - 1) * (rows - 1) / (rows - k - level)
-                found.errors[:, index] = np.sqrt(factor[:, None] * squares)
+            columns = k + (1 + stack.absorbed if solution.absorbed else 0)
+            factor = clustered.crv1_factor(taken, sums[:, index, 0, 0], columns)
+            found.errors[:, index] = np.sqrt(factor[:, None] * squares)
     return found
 
 
@@ -201,7 +200,8 @@ def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Join
     """Return critical values and step-down p-values of max |t| over the layers, term by term.
 
     t* = (b* - b̂) / s* uses the standard error s* of the draw: with few documents, the fixed
-    standard error of b̂ would make the largest of many t* too small. The step-down p-values are
+    standard error of b̂ would make the largest of many t* too small. s* is CRV1's, times the ratio
+    of the reported standard error of b̂ to that of CRV1. The step-down p-values are
     those of Romano and Wolf (2005, 2016): p = (1 + #{max |t*| ≥ |t|}) / (1 + draws), with the
     maximum over the layers whose |t| is no larger.
 
@@ -224,13 +224,19 @@ def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Join
     estimate = np.stack([fits[index].estimate for index in fitted])
     error = np.stack([np.sqrt(np.diag(fits[index].covariance)) for index in fitted])
     t = np.abs(estimate / error)
+    scale = error / np.stack([fits[index].crv1_errors for index in fitted])
     distance = draws.estimates[known][:, fitted] - estimate
-    t_drawn = studentised(distance, draws.errors[known][:, fitted])
+    t_drawn = studentised(distance, scale * draws.errors[known][:, fitted])
     for place, term in enumerate(names):
-        critical[term] = critical_value(t_drawn[:, :, place], alpha)
-        p = step_down(t[:, place], t_drawn[:, :, place])
-        for index, value in zip(fitted, p, strict=True):
-            p_adjusted.loc[(stack.layers[index], term)] = value
+        # A coefficient that a single document determines has no error.
+        tested = np.flatnonzero(np.isfinite(error[:, place]))
+        if not len(tested):
+            continue
+        drawn_t = t_drawn[:, tested, place]
+        critical[term] = critical_value(drawn_t, alpha)
+        p = step_down(t[tested, place], drawn_t)
+        for chosen, value in zip(tested, p, strict=True):
+            p_adjusted.loc[(stack.layers[fitted[chosen]], term)] = value
     return Joint(critical, p_adjusted, int(known.sum()))
 
 
@@ -378,22 +384,25 @@ def _restricted(
 ) -> _Restricted:
     """Restrict the coefficient at ``place``; ``psi`` holds the influences of the clusters."""
     row = solution.back[place]  # β = back θ
-    statistic, scores = 0.0, np.zeros(packed.shape[1])
+    moved, whole = np.zeros((packed.shape[1], solution.k)), solution.theta
     slopes, shifts = [], []
-    for weight, bread, theta, part in zip(
-        solution.weights[:, place], solution.breads, solution.thetas, packed, strict=True
-    ):
-        if weight == 0:
-            continue
-        a, b, _ = solution.equations(part)
-        # The restricted estimate: θ minus the change that moves the coefficient to its null.
-        reach = bread @ row
-        restricted = theta - reach * (row @ theta - value) / (row @ reach)
-        statistic += weight * (row @ theta)
-        score = b - a @ restricted  # s̃_g
-        scores += weight * score @ reach
-        slopes.append(weight * a @ reach)
-        shifts.append(score @ bread)
+    for piece in solution.pieces:
+        a, b, _ = solution.equations(packed[piece.part])
+        theta, inverse = piece.theta, piece.inverse
+        last = inverse is None
+        if inverse is None:
+            theta, inverse = whole, piece.reach
+        # The restricted θ_m: minus the change that moves the coefficient to its null, if the part
+        # tells it.
+        reach = inverse @ row
+        move = reach * (row @ theta - value) / max(row @ reach, TOLD * (row @ row))
+        whole = whole - piece.reach @ a.sum(axis=0) @ move
+        score = b - a @ (theta - move)  # s̃_g
+        moved += score @ piece.reach.T
+        slopes.append(a @ (piece.reach.T @ row))
+        shifts.append(moved if last else score @ inverse.T)
+    scores = moved @ row
+    statistic = row @ solution.theta
     own = np.sqrt(((psi @ row) ** 2).sum())
     return _Restricted(
         scores,
@@ -438,7 +447,7 @@ def wild_p_values(
     names = names_of(stack)
     packed = stack.products[index]
     packed = packed[:, packed[0, :, 0] > 0.5]
-    psi = influences(solution, packed)
+    psi, _ = influences(solution, packed)
     held = {
         place: _restricted(solution, packed, place, (null or {}).get(term, 0.0), psi)
         for place, term in enumerate(names)

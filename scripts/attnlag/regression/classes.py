@@ -10,7 +10,7 @@ rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,17 @@ from attnlag.regression import (
 )
 from attnlag.regression.crossproducts import Shard, Totals
 from attnlag.regression.groups import settings_of_groups
-from attnlag.regression.inference import FEWEST_DOCUMENTS, Fit
+from attnlag.regression.inference import Fit
 from attnlag.regression.merging import Sums
 from attnlag.regression.properties import MODERATORS, OTHER, Property, classes_of, dummies
 from attnlag.regression.settings import (
+    FEWEST_DOCUMENTS,
     ClassesSettings,
     ClassProductsSettings,
     RegressionSettings,
 )
 from attnlag.regression.stacks import Stack, stacked
-from attnlag.regression.terms import OF, class_of, is_lag, of_class
+from attnlag.regression.terms import LINEAR, OF, class_of, is_lag, of_class
 from attnlag.storage import tables
 
 LEVEL = "level"
@@ -205,13 +206,13 @@ def covariates_beside(
         term: parts
         for term, parts in merging.kept_terms(shards).items()
         if not (term == "y" or is_lag(term) or class_of(term) or same & set(parts))
-        and not term.startswith(moderators.LINEAR)
+        and not term.startswith(LINEAR)
     }
 
 
 def linear_terms(lags: Sequence[str]) -> Sums:
     """Return the terms of a number and of its products with lags and leads."""
-    names = [*(f"{moderators.LINEAR}_{lag}" for lag in lags), moderators.LINEAR]
+    names = [*(f"{LINEAR}_{lag}" for lag in lags), LINEAR]
     return {name: (name,) for name in names}
 
 
@@ -249,7 +250,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     common = terms_in_common(shards, merged, settings)
     by_class = terms_by_class(shards, merged)
     lags = list(dict.fromkeys(term.partition(OF)[0] for term in by_class if term != "y"))
-    apart = _fitted(shards, {**by_class, **common}, regression)
+    apart = _fitted(shards, {**by_class, **common}, regression, lags)
     shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
     together = _fitted(shards, {**shared, **common}, regression)
 
@@ -262,11 +263,11 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
         table["estimate"]
         - pooled.reindex(pd.MultiIndex.from_frame(table[["layer", "term"]])).to_numpy()
     )
-    errors, tests = [], []
-    layers = apart.stack.layers
-    for layer, bread, fit in zip(layers, apart.breads, apart.fits, strict=True):
-        errors.append(errors_of_differences(apart.names, lags, bread, fit))
-        tests += [(layer, lag, EQUAL, *equal_slopes(apart.names, lag, fit)) for lag in lags]
+    layers, tests = apart.stack.layers, tests_of(apart, lags, EQUAL)
+    errors = [
+        errors_of_differences(apart.names, lags, bread, fit)
+        for bread, fit in zip(apart.breads, apart.fits, strict=True)
+    ]
     table["difference_std_error"] = np.concatenate(errors)
     statistic = table["difference"] / table["difference_std_error"]
     table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
@@ -327,31 +328,18 @@ def slopes_along(
     line = linear_terms(lags)
     beside = covariates_beside(shards, settings, levels=False)
     own: Sums = {"y": ("y",), **{lag: (lag,) for lag in lags}, **line, **beside}
-    linear = _fitted(shards, own, regression)
+    linear = _fitted(shards, own, regression, along=lags)
     known = covariates_beside(shards, settings)
     thirds = {name: parts for name, parts in by_third.items() if name not in known}
-    both = _fitted(shards, {**thirds, **line, **beside}, regression)
-    names, weights = moderators.points(linear.names, lags)
-    fits = [
-        replace(
-            fit,
-            estimate=weights @ fit.estimate,
-            covariance=weights @ fit.covariance @ weights.T,
-            p_wild=None,
-        )
-        for fit in linear.fits
-    ]
-    table = _tidy(replace(linear, names=names, fits=fits), regression)
+    both = _fitted(shards, {**thirds, **line, **beside}, regression, lags)
+    table = _tidy(linear, regression)
     table["subset"] = table["term"].map(class_of)
     table["term"] = table["term"].str.partition(OF)[0]
-    of_layer = dict(zip(linear.stack.layers, (fit.status for fit in fits), strict=True))
+    of_layer = {
+        layer: fit.status for layer, fit in zip(linear.stack.layers, linear.fits, strict=True)
+    }
     table["status"] = table["layer"].map(of_layer)
-    tests = [
-        (layer, lag, LINE, *equal_slopes(both.names, lag, fit))
-        for layer, fit in zip(both.stack.layers, both.fits, strict=True)
-        for lag in lags
-    ]
-    return table, tests
+    return table, tests_of(both, lags, LINE)
 
 
 @dataclass
@@ -362,8 +350,9 @@ class _Fitted:
     ----------
     stack : Stack
     names : list of str
-        Terms of the regression.
+        Terms of the regression, or combinations of them.
     fits : list of Fit
+        With a test of equal slopes for each lag or lead.
     breads : list of (K, K) array
         A⁻¹ over all rows, in the order of the terms.
     """
@@ -374,27 +363,57 @@ class _Fitted:
     breads: list[np.ndarray]
 
 
-def _fitted(shards: Sequence[Shard], sums: Sums, settings: RegressionSettings) -> _Fitted:
+def _fitted(
+    shards: Sequence[Shard],
+    sums: Sums,
+    settings: RegressionSettings,
+    tested: Sequence[str] = (),
+    along: Sequence[str] = (),
+) -> _Fitted:
     """Fit a regression whose terms are sums of terms of the shards.
 
     Layers are fitted one after another: with many terms, the solution of a layer needs more memory
     than the stack.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+    sums : mapping
+    settings : RegressionSettings
+    tested : sequence of str
+        Lags and leads whose slopes are tested to be equal.
+    along : sequence of str
+        Lags and leads whose slopes at points of a number are given in place of the coefficients.
     """
     stack = stacked(
         [merging.merged_shard(shard, sums) for shard in shards],
         fixed_effects=settings.fixed_effects == "document",
         budget=settings.stack_mb * 1e6,
     )
-    fitted = _Fitted(stack, least_squares.names_of(stack), [], [])
+    names, weights = least_squares.names_of(stack), None
+    equal = [_contrasts(names, lag) for lag in tested]
+    if along:
+        names, weights = moderators.points(names, along)
+    fitted = _Fitted(stack, names, [], [])
     for index in range(len(stack.layers)):
         own = stack.of_layer(index)
         (solution,) = solutions = least_squares.solve_all(own)
-        fitted.fits += inference.fit(own, settings.covariance, 2, solutions)
-        known = solution.status == "ok"
+        fitted.fits += inference.fit(
+            own, settings.covariance, None, solutions, joint=equal, weights=weights
+        )
         fitted.breads.append(
-            solution.back @ solution.breads[0] @ solution.back.T if known else np.empty((0, 0))
+            solution.back @ solution.back.T if solution.status == "ok" else np.empty((0, 0))
         )
     return fitted
+
+
+def tests_of(fitted: _Fitted, lags: Sequence[str], hypothesis: str) -> list[tuple[Any, ...]]:
+    """Return the Wald tests of every layer and lag or lead, as rows of the table."""
+    rows = []
+    for layer, fit in zip(fitted.stack.layers, fitted.fits, strict=True):
+        for lag, test in zip(lags, fit.joint, strict=True):
+            rows.append((layer, lag, hypothesis, *test))
+    return rows
 
 
 def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
@@ -438,27 +457,6 @@ def errors_of_differences(
     change = bread @ equal.T @ np.linalg.solve(equal @ bread @ equal.T, equal)
     covariance = change @ fit.covariance @ change.T
     return np.sqrt(np.maximum(np.diag(covariance)[slopes], 0))
-
-
-def equal_slopes(names: Sequence[str], lag: str, fit: Fit) -> tuple[float, int, int, float]:
-    """Return the Wald test that all classes share one slope of a lag.
-
-    Returns
-    -------
-    statistic : float
-        F statistic.
-    df, df_residual : int
-        Number of classes minus one, and degrees of freedom of the errors (documents minus one).
-    p_value : float
-        NaN, like the statistic, if there are too few documents for the number of classes.
-    """
-    equal = _contrasts(names, lag)
-    if fit.status != "ok" or not 0 < len(equal) <= fit.df:
-        return np.nan, len(equal), fit.df, np.nan
-    apart = equal @ fit.estimate
-    distance = apart @ np.linalg.solve(equal @ fit.covariance @ equal.T, apart)
-    statistic = float(distance) / len(equal)
-    return statistic, len(equal), fit.df, float(special.fdtrc(len(equal), fit.df, statistic))
 
 
 def _contrasts(names: Sequence[str], lag: str) -> np.ndarray:

@@ -1,19 +1,24 @@
 """Inference from cross-products: clustered covariances, the jackknife, cross-validation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import special
 
 from attnlag.errors import counted
-from attnlag.regression.least_squares import Solution, names_of, part_inverses, solve_all
+from attnlag.regression import clustered
+from attnlag.regression.clustered import NO_TEST, Freedom, Wald
+from attnlag.regression.least_squares import (
+    Solution,
+    names_of,
+    solve_all,
+)
 from attnlag.regression.packed import unpacked
 from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.stacks import Stack
 
-# Number of documents whose cross-products are solved together.
-CHUNK = 20_000
+# Numbers in the cross-products of documents that are solved together.
+NUMBERS_AT_ONCE = 2**22
 
 
 @dataclass
@@ -22,49 +27,128 @@ class DocumentSums:
 
     Attributes
     ----------
-    meat : (K, K) array
-        Σ ψ_g ψ_g' with ψ_g = Σ λ_m A_m⁻¹ (b_g - A_g θ)_m.
+    meat, adjusted : (K, K) arrays
+        Σ ψ_g ψ_g' with the scores ψ_g of CRV1 and of CR2, which `influences` gives.
     effective : float
         Effective number of documents for the first slope, G* = G / (1 + CV²(γ)) with
         γ_g = e'A⁻¹ A_g A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) as given by
         MacKinnon, Nielsen and Webb (2023).
+    df : (K,) array
+        Degrees of freedom of CR2 for each coefficient.
+    etas : list of float
+        Those of joint tests.
     """
 
     meat: np.ndarray
+    adjusted: np.ndarray
     effective: float
+    df: np.ndarray
+    etas: list[float]
 
 
-def sums_by_document(stack: Stack, solutions: Sequence[Solution]) -> list[DocumentSums]:
+def uncentred(stack: Stack, index: int) -> np.ndarray:
+    """Return the map from coefficients of centred data to those of the data, (K, K).
+
+    It changes only the intercept, which is then that of an outcome with a mean of zero.
+    """
+    result = np.eye(len(names_of(stack)))
+    if not stack.fixed_effects:
+        result[0, 1:] = -stack.centre[index, 2:]
+    return result
+
+
+def sums_by_document(
+    stack: Stack,
+    solutions: Sequence[Solution],
+    joint: Sequence[np.ndarray] = (),
+    weights: np.ndarray | None = None,
+) -> list[DocumentSums]:
     """Return sums over all documents for every layer.
 
-    Documents are read block by block, so the sums are exact even if the stack is binned.
+    Documents are read block by block, so the sums are exact even if the stack is binned. Degrees of
+    freedom are those of the regression on all rows, also if halves correct it.
+
+    Parameters
+    ----------
+    stack : Stack
+    solutions : sequence of Solution
+    joint : sequence of (q, K) arrays
+        Combinations of coefficients that are tested to be zero together.
+    weights : (M, K) array, optional
+        Combinations that are reported in place of the coefficients.
     """
-    meats = [np.zeros((s.k, s.k)) for s in solutions]
-    gammas = np.zeros((len(solutions), 2))
+    found = []
+    for index, solution in enumerate(solutions):
+        zeros = np.zeros((2, solution.k, solution.k))
+        tests = []
+        if solution.status == "ok":
+            own = uncentred(stack, index) @ solution.back
+            single = own if weights is None else weights @ own
+            combined = [single[:, None], *((each @ own)[None] for each in joint)]
+            tests = [Freedom.of(w, stack.count(index)) for w in combined]
+        found.append((zeros, np.zeros(2), tests))
     place = 0 if stack.fixed_effects else 1
     for products in stack.by_document():
-        for index, (packed, solution) in enumerate(zip(products, solutions, strict=True)):
+        for (meats, gammas, tests), packed, solution in zip(
+            found, products, solutions, strict=True
+        ):
             if solution.status != "ok":
                 continue
-            psi = influences(solution, packed)
-            meats[index] += psi.T @ psi
             a, _, _ = solution.equations(packed[0])
+            root = clustered.root_of_rest(a)
+            plain, adjusted = influences(solution, packed, root)
+            meats += plain.T @ plain, adjusted.T @ adjusted
             gamma = (a @ solution.back[place]) @ solution.back[place]
-            gammas[index] += gamma.sum(), gamma @ gamma
+            gammas += gamma.sum(), gamma @ gamma
+            z = a @ root
+            rest = z @ root - z @ z
+            for test in tests:
+                test.add(z, rest)
     return [
-        DocumentSums(meat, float(total**2 / squares) if squares > 0 else np.nan)
-        for meat, (total, squares) in zip(meats, gammas, strict=True)
+        DocumentSums(
+            meats[0],
+            meats[1],
+            float(gammas[0] ** 2 / gammas[1]) if gammas[1] > 0 else np.nan,
+            tests[0].eta() if tests else np.full(solution.k, np.nan),
+            [float(test.eta()[0]) for test in tests[1:]],
+        )
+        for (meats, gammas, tests), solution in zip(found, solutions, strict=True)
     ]
 
 
-def influences(solution: Solution, packed: np.ndarray) -> np.ndarray:
-    """Return ψ_g, (documents, K), of one layer's (parts, documents, packed) cross-products."""
-    psi = np.zeros((packed.shape[1], solution.k))
-    parts = zip(solution.combine, solution.breads, solution.thetas, packed, strict=True)
-    for combine, bread, theta, part in parts:
-        a, b, _ = solution.equations(part)
-        psi += (b - a @ theta) @ (combine @ bread).T
-    return psi
+def influences(
+    solution: Solution, packed: np.ndarray, root: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores ψ_g of one layer, (documents, K), for CRV1 and for CR2.
+
+    ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the document's weight. For
+    CR2 the scores of each part are those that CR2 gives its own regression.
+
+    Parameters
+    ----------
+    solution : Solution
+    packed : (parts, documents, packed) array
+    root : (documents, K, K) array, optional
+        From `clustered.root_of_rest` for all rows; without it both are for CRV1.
+    """
+    plain, adjusted = np.zeros((2, packed.shape[1], solution.k))
+    roots: dict[int, np.ndarray] = {} if root is None else {0: root}
+    for part, reach, theta, inverse in solution.pieces:
+        a, b, _ = solution.equations(packed[part])
+        scores = b - a @ theta
+        plain += scores @ reach.T
+        if root is None:
+            continue
+        if part not in roots:
+            # In coordinates in which the sum over this half is I.
+            assert inverse is not None
+            values, vectors = np.linalg.eigh(inverse)
+            kept = values > 0.5  # A half is a summand of I.
+            to = vectors[:, kept] * np.sqrt(values[kept])
+            rest = clustered.root_of_rest(to.T @ a @ to)
+            roots[part] = (vectors[:, kept] / np.sqrt(values[kept])) @ rest @ to.T
+        adjusted += (roots[part] @ scores[..., None])[..., 0] @ reach.T
+    return plain, plain if root is None else adjusted
 
 
 @dataclass
@@ -87,7 +171,7 @@ class Jackknife:
 
 
 def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jackknife:
-    """Leave out each cluster in turn: θ₍g₎ = Σ λ_m (A_m - A_mg)⁻¹ (b_m - b_mg).
+    """Leave out each cluster in turn and solve the rest.
 
     Parameters
     ----------
@@ -100,18 +184,16 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
     thetas = np.full((packed.shape[1], solution.k), np.nan)
     sse = 0.0
     chosen = np.flatnonzero(present)
-    for start in range(0, len(chosen), CHUNK):
-        rows = chosen[start : start + CHUNK]
-        theta = np.zeros((len(rows), solution.k))
-        for m in range(len(packed)):
-            a_g, b_g, c_g = solution.equations(packed[m, rows])
-            inverses = solution.combine[m] @ part_inverses(solution, m, a[m] - a_g, a[m])
-            theta += (inverses @ (b[m] - b_g)[..., None])[..., 0]
-            if m == 0:
-                a_0, b_0, c_0 = a_g, b_g, c_g
+    step = max(1, NUMBERS_AT_ONCE // (len(packed) * solution.k**2))
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
+        a_g, b_g, c_g = solution.equations(packed[:, rows])
+        theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
         thetas[rows] = theta
-        fitted = (a_0 @ theta[..., None])[..., 0]
-        sse += float((c_0 - 2 * (theta * b_0).sum(axis=1) + (theta * fitted).sum(axis=1)).sum())
+        fitted = (a_g[0] @ theta[..., None])[..., 0]
+        sse += float(
+            (c_g[0] - 2 * (theta * b_g[0]).sum(axis=1) + (theta * fitted).sum(axis=1)).sum()
+        )
     return Jackknife(thetas, sse, present)
 
 
@@ -140,12 +222,12 @@ class Fit:
     ----------
     estimate : (K,) array
         Intercept first, unless document effects absorb it, then the regressors, on the scale of
-        the data.
+        the data; or combinations of these.
     covariance : (K, K) array
         Covariance of the estimates.
-    df : int
-        Degrees of freedom of the t statistics: clusters - 1 with clustered errors, otherwise N - K,
-        where K includes document effects.
+    df : (K,) array
+        Degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for other
+        clustered errors, otherwise N - K, where K includes document effects.
     n_obs, n_documents : int
     effective_documents : float
         Effective number of documents (or bins of them) for the shortest lag, or for the shortest
@@ -158,8 +240,10 @@ class Fit:
     condition_number : float
         Ratio of the largest to the smallest singular value of X, uncentred; with document effects,
         of X without the means of documents.
-    f_statistic, f_p_value : float
-        Wald test that all slopes are zero; NaN if there are too few clusters.
+    wald : Wald
+        Joint test that all slopes are zero.
+    joint : list of Wald
+        Other joint tests.
     log_likelihood : float
         Gaussian log likelihood at the estimates; NaN if they do not maximise it.
     parameters : int
@@ -170,9 +254,8 @@ class Fit:
         Estimates on centred data without each cluster that has rows.
     clusters : int array
         Indices of these clusters in the stack.
-    uncorrected : tuple of str
-        Terms that the half-panel jackknife does not correct, because a half of the documents does
-        not identify them.
+    crv1_errors : (K,) array
+        Standard errors of CRV1, which bootstraps have too.
     p_wild : (K,) array or None
         P-values of the wild cluster bootstrap, if requested.
     """
@@ -185,7 +268,8 @@ class Fit:
     status: str
     without: np.ndarray
     clusters: np.ndarray
-    df: int = 0
+    df: np.ndarray
+    crv1_errors: np.ndarray
     effective_documents: float = np.nan
     r_squared: float = np.nan
     adj_r_squared: float = np.nan
@@ -193,14 +277,21 @@ class Fit:
     loo_r_squared: float = np.nan
     sigma: float = np.nan
     condition_number: float = np.nan
-    f_statistic: float = np.nan
-    f_p_value: float = np.nan
+    wald: Wald = NO_TEST
+    joint: list[Wald] = field(default_factory=list)
     log_likelihood: float = np.nan
-    uncorrected: tuple[str, ...] = ()
     p_wild: np.ndarray | None = None
 
+    @property
+    def f_statistic(self) -> float:
+        return self.wald.statistic
 
-def unfitted(columns: int, solution: Solution) -> Fit:
+    @property
+    def f_p_value(self) -> float:
+        return self.wald.p_value
+
+
+def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> Fit:
     """Return the fit of a layer that cannot be fitted."""
     return Fit(
         estimate=np.full(columns, np.nan),
@@ -211,6 +302,9 @@ def unfitted(columns: int, solution: Solution) -> Fit:
         status=solution.status,
         without=np.empty((0, columns)),
         clusters=np.empty(0, dtype=np.int64),
+        df=np.full(columns, np.nan),
+        crv1_errors=np.full(columns, np.nan),
+        joint=[NO_TEST._replace(df=len(each)) for each in joint],
     )
 
 
@@ -221,8 +315,10 @@ def fit_layer(
     by_document: DocumentSums,
     *,
     covariance: str,
-    folds: int | Stack,
+    folds: int | Stack | None,
     robust: np.ndarray | None = None,
+    joint: Sequence[np.ndarray] = (),
+    weights: np.ndarray | None = None,
 ) -> Fit:
     """Return one layer's fit from its solution.
 
@@ -234,97 +330,85 @@ def fit_layer(
     solution : Solution
     by_document : DocumentSums
     covariance : str
-        ``"cluster"``, ``"cluster-jackknife"``, ``"nonrobust"``, or another type whose covariance
-        is given as ``robust``.
-    folds : int or Stack
+        One of `CLUSTERED`, ``"nonrobust"``, or another type whose covariance is given as
+        ``robust``.
+    folds : int, Stack or None
         Number of folds of clusters for the cross-validated R², at most one per cluster; or a stack
-        of the same documents, each of whose clusters is a fold.
+        of the same documents, each of whose clusters is a fold. None leaves out all that needs
+        regressions without some clusters, and the test of all slopes.
     robust : (K, K) array, optional
         Covariance of the estimates on centred data, computed from the residuals.
+    joint, weights
+        Those of ``by_document``.
     """
-    names = names_of(stack)
+    names = names_of(stack) if weights is None else weights
     if solution.status != "ok":
-        return unfitted(len(names), solution)
+        return unfitted(len(names), solution, joint)
     packed, totals = stack.products[index], stack.totals[index]
     back, theta, n_obs, k = solution.back, solution.theta, solution.n_obs, solution.k
-    left_out = jackknife(solution, packed, totals)
-    clusters = np.flatnonzero(left_out.present)
-    without = left_out.thetas[clusters]
     count = stack.count(index)
     if covariance in CLUSTERED and count < FEWEST_DOCUMENTS:
         unit = "group" if stack.grouped else "document"
         solution.status = f"{counted(count, unit)}: too few to cluster by"
-        return unfitted(len(names), solution)
+        return unfitted(len(names), solution, joint)
+    left_out = None
+    if folds is not None or covariance == "cluster-jackknife":
+        left_out = jackknife(solution, packed, totals)
+    clusters = np.flatnonzero(left_out.present) if left_out else np.empty(0, dtype=np.int64)
+    without = left_out.thetas[clusters] if left_out else np.empty((0, k))
+    # Effects of documents are nested in the clusters: they cost one degree of freedom, for their
+    # level. Effects of tokens cost one each.
+    columns = k + (1 + stack.absorbed if solution.absorbed else 0)
+    crv1 = clustered.crv1_factor(count, n_obs, columns) * by_document.meat
+    df: np.ndarray | int = count - 1
     if covariance == "cluster":
-        g = count
-        # Document effects are nested in the clusters and together cost one degree of freedom, for
-        # their level. Effects of tokens cost one each.
-        taken_out = 1 + stack.absorbed if solution.absorbed else 0
-        factor = g / (g - 1) * (n_obs - 1) / (n_obs - k - taken_out)
-        v, df = factor * back @ by_document.meat @ back.T, g - 1
+        # A_g tells nothing about the leverage of effects of tokens, so their share of the rows
+        # left stands for it.
+        rows = n_obs - solution.documents if solution.absorbed else n_obs
+        v, df = rows / (rows - stack.absorbed) * by_document.adjusted, by_document.df
+    elif covariance == "cluster-crv1":
+        v = crv1
     elif covariance == "cluster-jackknife":
-        g = len(clusters)
         if np.isnan(without).any():
             alone = stack.clusters[clusters[int(np.isnan(without).any(axis=1).argmax())]]
             solution.status = f"without {alone} the regressors are collinear: no jackknife"
-            return unfitted(len(names), solution)
-        change = without - theta
-        v, df = (g - 1) / g * back @ (change.T @ change) @ back.T, g - 1
+            return unfitted(len(names), solution, joint)
+        g, change = len(clusters), without - theta
+        v, df = (g - 1) / g * change.T @ change, g - 1
     elif covariance == "nonrobust":
-        v, df = solution.ssr / solution.df_resid * back @ back.T, solution.df_resid
+        v, df = solution.ssr / solution.df_resid * np.eye(k), solution.df_resid
     else:
-        assert robust is not None
-        v, df = robust, solution.df_resid
-
-    beta = back @ theta
-    slopes = np.arange(0 if stack.fixed_effects else 1, k)
-    f_statistic = float("nan")
-    if len(slopes) <= df:
-        v_slopes = v[np.ix_(slopes, slopes)]
-        f_statistic = float(beta[slopes] @ np.linalg.solve(v_slopes, beta[slopes])) / len(slopes)
+        v, df = np.empty((k, k)), solution.df_resid
 
     # Return to the scale of the data, which changes only the intercept.
-    centre = stack.centre[index]
-    uncentre, estimate = np.eye(k), beta
+    uncentre = uncentred(stack, index)
+    own = uncentre @ back
+    estimate = own @ theta
     if not stack.fixed_effects:
-        uncentre[0, 1:] = -centre[2:]
-        estimate = uncentre @ beta
-        estimate[0] += centre[1]
-    # The condition number is defined by the uncentred X'X.
-    columns = slopes + (2 if stack.fixed_effects else 1)
-    x = unpacked(totals[0], stack.p)
-    if stack.fixed_effects:
-        x = x[np.ix_(columns, columns)]
-    else:
-        shift = np.eye(stack.p)
-        shift[2:, 0] = centre[2:]
-        chosen = [0, *range(2, stack.p)]
-        x = (shift @ x @ shift.T)[np.ix_(chosen, chosen)]
-    eigenvalues = np.linalg.eigvalsh(x)
-
+        estimate[0] += stack.centre[index, 1]
+    v = own @ v @ own.T if robust is None else uncentre @ robust @ uncentre.T
+    aht = covariance == "cluster"
+    degrees = by_document.etas if aht else np.broadcast_to(df, len(joint)).tolist()
+    tests = [
+        clustered.wald(each @ estimate, each @ v @ each.T, eta, aht=aht)
+        for each, eta in zip(joint, degrees, strict=True)
+    ]
+    if weights is not None:
+        estimate, own, v = weights @ estimate, weights @ own, weights @ v @ weights.T
+    df = np.broadcast_to(np.asarray(df, dtype=float), len(estimate)).copy()
+    unknown = np.isnan(df)
+    v[unknown], v[:, unknown] = np.nan, np.nan
     ssr, tss = solution.ssr, solution.tss
-    if isinstance(folds, Stack):
-        own = folds.products[index]
-        unseen = cross_validated_sse(solution, own, totals, own.shape[1])
-    else:
-        unseen = cross_validated_sse(solution, packed, totals, folds)
-    r_squared = 1 - ssr / tss
-    total_df = n_obs - (solution.absorbed or 1)
-    return Fit(
+    result = Fit(
         estimate=estimate,
-        covariance=uncentre @ v @ uncentre.T,
+        covariance=v,
         df=df,
+        crv1_errors=np.sqrt(np.diag(own @ crv1 @ own.T)),
         n_obs=n_obs,
         n_documents=solution.documents,
         effective_documents=by_document.effective,
-        r_squared=r_squared,
-        adj_r_squared=1 - (1 - r_squared) * total_df / solution.df_resid,
-        cv_r_squared=1 - unseen / tss,
-        loo_r_squared=1 - left_out.sse / tss if len(clusters) > 1 else np.nan,
+        r_squared=1 - ssr / tss,
         sigma=float(np.sqrt(ssr / solution.df_resid)),
-        condition_number=float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
-        f_statistic=f_statistic,
-        f_p_value=float(special.fdtrc(len(slopes), df, f_statistic)),
         log_likelihood=np.nan
         if len(totals) > 1
         else float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
@@ -332,20 +416,43 @@ def fit_layer(
         status="ok",
         without=without @ back.T,
         clusters=clusters,
-        uncorrected=tuple(
-            name
-            for name, of_parts in zip(names, solution.weights.T, strict=True)
-            if len(totals) > 1 and not of_parts[1:].any()
-        ),
+        joint=tests,
     )
+    total_df = n_obs - (solution.absorbed or 1)
+    result.adj_r_squared = 1 - (1 - result.r_squared) * total_df / solution.df_resid
+    if folds is None or left_out is None:
+        return result
+    number = folds
+    if isinstance(folds, Stack):
+        packed, number = folds.products[index], folds.products.shape[2]
+    assert isinstance(number, int)
+    result.cv_r_squared = 1 - cross_validated_sse(solution, packed, totals, number) / tss
+    result.loo_r_squared = 1 - left_out.sse / tss if len(clusters) > 1 else np.nan
+    result.condition_number = condition_number(stack, index)
+    return result
+
+
+def condition_number(stack: Stack, index: int) -> float:
+    """Return that of the uncentred X or, with document effects, of X without their means."""
+    x = unpacked(stack.totals[index, 0], stack.p)
+    chosen = [*range(2, stack.p)]
+    if not stack.fixed_effects:
+        chosen = [0, *chosen]
+        shift = np.eye(stack.p)
+        shift[2:, 0] = stack.centre[index, 2:]
+        x = shift @ x @ shift.T
+    eigenvalues = np.linalg.eigvalsh(x[np.ix_(chosen, chosen)])
+    return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
 
 
 def fit(
     stack: Stack,
     covariance: str,
-    folds: int | Stack,
+    folds: int | Stack | None,
     solutions: Sequence[Solution] | None = None,
     robust: Sequence[np.ndarray] | None = None,
+    joint: Sequence[np.ndarray] = (),
+    weights: np.ndarray | None = None,
 ) -> list[Fit]:
     """Fit every layer of a merged stack.
 
@@ -353,15 +460,22 @@ def fit(
     ----------
     stack : Stack
     covariance : str
-    folds : int or Stack
+    folds : int, Stack or None
     solutions : sequence of Solution, optional
         From `solve_all`, if already computed.
     robust : sequence of (K, K) arrays, optional
         Covariances computed from the residuals, for hc1, hc3 and hac.
+    joint : sequence of (q, K) arrays
+        Combinations of coefficients that are tested to be zero together.
+    weights : (M, K) array, optional
+        Combinations that are reported in place of the coefficients.
     """
     solutions = solve_all(stack) if solutions is None else solutions
-    by_document = sums_by_document(stack, solutions)
-    return [
+    if folds is not None:
+        slopes = np.eye(len(names_of(stack)))[0 if stack.fixed_effects else 1 :]
+        joint = [*joint, slopes]
+    by_document = sums_by_document(stack, solutions, joint, weights)
+    fits = [
         fit_layer(
             stack,
             index,
@@ -370,6 +484,12 @@ def fit(
             covariance=covariance,
             folds=folds,
             robust=None if robust is None else robust[index],
+            joint=joint,
+            weights=weights,
         )
         for index, solution in enumerate(solutions)
     ]
+    if folds is not None:
+        for each in fits:
+            each.wald = each.joint.pop()
+    return fits

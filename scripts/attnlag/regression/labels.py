@@ -6,9 +6,11 @@ from typing import Any
 from attnlag.adjustments import outcomes
 
 COVARIANCE = {
-    "cluster": "clustered by document (CRV1)",
+    "cluster": "clustered by document (CR2)",
+    "cluster-crv1": "clustered by document (CRV1)",
     "cluster-jackknife": "clustered by document, jackknife (CRV3)",
-    "cluster-group": "clustered by group of documents (CRV1)",
+    "cluster-group": "clustered by group of documents (CR2)",
+    "cluster-crv1-group": "clustered by group of documents (CRV1)",
     "cluster-jackknife-group": "clustered by group of documents, jackknife (CRV3)",
     "nonrobust": "nonrobust",
     "hc1": "HC1",

@@ -6,15 +6,15 @@ documents. With document effects there is no constant, and the document means ar
 and y.
 
 The half-panel jackknife combines three regressions, on all rows and on either half of every
-document: b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and
-Yang 2018). The code is written for any combination b̂ = Σ λ_m b̂_m; ordinary least squares has a
-single part with weight 1. A covariate may vary too little in one half to be identified there, as
-the spline of position does in the second half. Its coefficient is then that of all rows, and only
-the other coefficients are corrected.
+document: 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and Yang
+2018). It corrects what is biased in short documents, the lags and leads. The other terms, such as
+the spline of position, are solved anew given these, from all rows: b_c = A_cc⁻¹ (b_c - A_cl b_l). A
+half need not identify them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -23,7 +23,7 @@ from attnlag.errors import counted
 from attnlag.regression.covariates import layers_before
 from attnlag.regression.packed import unpacked
 from attnlag.regression.stacks import Stack
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import has_lag
 
 # A column whose variation relative to its mean is below this varies only by rounding.
 LEAST_VARIATION = 1e-12
@@ -46,7 +46,31 @@ LEAST_LEFT = 1e-10
 # An eigenvalue below this is rounding, if A over all rows is the identity.
 ROUNDING = 1e-13
 
+# A coefficient is identified if a generalised inverse restores it up to this.
+TOLD = 1e-6
+
 HALF_PANEL = np.array([2.0, -0.5, -0.5])
+
+
+class Piece(NamedTuple):
+    """A contribution R b_m to an estimate θ, from the rows of one part.
+
+    Attributes
+    ----------
+    part : int
+    reach : (…, K, K) array
+        R. The estimate changes by R (b_mg - A_mg θ_m) per unit of the weight of cluster g.
+    theta : (…, K) array
+        The θ_m whose residuals these are.
+    inverse : (…, K, K) array or None
+        A_m⁻¹, a generalised inverse in a half that does not identify all terms; None if θ_m is the
+        estimate itself.
+    """
+
+    part: int
+    reach: np.ndarray
+    theta: np.ndarray
+    inverse: np.ndarray | None
 
 
 @dataclass
@@ -60,17 +84,17 @@ class Solution:
     n_obs, documents, absorbed : int
         Number of rows, of documents with rows, and of removed effects: means of documents and
         effects of tokens.
-    weights : (parts, K) array
-        λ of each part, for each coefficient.
+    weights : (parts,) array
+        λ of each part.
+    corrected : int
+        Number of lags and leads, which are the last coordinates, so that they alone determine
+        their coefficients.
     transform : (packed, K² + K + 1) array
         Maps packed cross-products to A, b and c in these coordinates.
     back : (K, K) array
         Maps θ to the coefficients of centred data.
-    breads, thetas : (parts, K, K) and (parts, K) arrays
-        A⁻¹ and estimates of each part; a generalised inverse in a half that does not identify all
-        terms.
-    combine : (parts, K, K) array
-        The weights in these coordinates: θ = Σ combine_m θ_m.
+    pieces : list of Piece
+        The estimate over all rows, see `Solution.solved`.
     theta : (K,) array
         The estimates.
     ssr, tss : float
@@ -81,12 +105,11 @@ class Solution:
     n_obs: int
     documents: int
     absorbed: int = 0
-    weights: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
+    corrected: int = 0
     transform: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    breads: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
-    thetas: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    combine: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
+    pieces: list[Piece] = field(default_factory=list)
     theta: np.ndarray = field(default_factory=lambda: np.empty(0))
     ssr: float = np.nan
     tss: float = np.nan
@@ -105,6 +128,45 @@ class Solution:
         flat = packed @ self.transform
         a = flat[..., : k * k].reshape(*packed.shape[:-1], k, k)
         return a, flat[..., k * k : -1], flat[..., -1]
+
+    def solved(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[Piece]]:
+        """Return the estimates from sums over some of the documents, or weighted ones.
+
+        Parameters
+        ----------
+        a, b : (parts, …, K, K) and (parts, …, K) arrays
+
+        Returns
+        -------
+        theta : (…, K) array
+            NaN if these documents do not identify all terms, or a half not all lags and leads.
+        pieces : list of Piece
+            θ = Σ R b_m.
+        """
+        k, rest = self.k, self.k - self.corrected
+        singular = is_singular(a[0])
+        inverse = np.linalg.inv(np.where(singular[..., None, None], np.eye(k), a[0]))
+        inverse[singular] = np.nan
+        theta = (inverse @ b[0][..., None])[..., 0]
+        if len(a) == 1:
+            return theta, [Piece(0, inverse, theta, inverse)]
+        # The lags and leads determine the other coefficients, by -A_cc⁻¹ A_cl.
+        of_rest = np.zeros_like(inverse)
+        kept = np.where(singular[..., None, None], np.eye(rest), a[0][..., :rest, :rest])
+        of_rest[..., :rest, :rest] = np.linalg.inv(kept)
+        follow = np.broadcast_to(np.eye(k), inverse.shape).copy()[..., rest:]
+        follow[..., :rest, :] = -of_rest[..., :rest, :rest] @ a[0][..., :rest, rest:]
+        pieces = []
+        for part, weight in enumerate(self.weights):
+            if part:
+                inverse = generalised_inverse(a[part])
+                told = (inverse @ a[part])[..., rest:, :] - np.eye(k)[rest:]
+                inverse[np.abs(told).max(axis=(-2, -1), initial=0) > TOLD] = np.nan
+                theta = (inverse @ b[part][..., None])[..., 0]
+            pieces.append(Piece(part, weight * follow @ inverse[..., rest:, :], theta, inverse))
+        theta = (of_rest @ b[0][..., None])[..., 0]
+        theta = theta + sum((piece.reach @ b[piece.part][..., None])[..., 0] for piece in pieces)
+        return theta, [*pieces, Piece(0, of_rest, theta, None)]
 
 
 def names_of(stack: Stack) -> list[str]:
@@ -172,6 +234,10 @@ def solve(stack: Stack, index: int) -> Solution:
         are = "is" if len(constant) == 1 else "are"
         return without(f"{_listed(constant)} {are} constant{within}")
 
+    # Covariates come first, then lags and leads.
+    order = np.argsort([has_lag(name) for name in names], kind="stable")
+    columns = [columns[place] for place in order]
+    names = [names[place] for place in order]
     scale = size[columns]
     scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)
     eigenvalues, vectors = np.linalg.eigh(scaled)
@@ -191,67 +257,27 @@ def solve(stack: Stack, index: int) -> Solution:
     to_b = (i == 1)[:, None] * chosen[j] + other * (j == 1)[:, None] * chosen[i]
     to_c = ((i == 1) & (j == 1))[:, None].astype(float)
     transform = np.concatenate([to_a.reshape(len(i), -1), to_b, to_c], axis=1)
-    solution = Solution("ok", n_obs, documents, absorbed, transform=transform, back=back)
+    solution = Solution("ok", n_obs, documents, absorbed, transform=transform)
+    solution.back = back[np.argsort(order)]
     solution.theta = np.empty(k)
     a, b, c = solution.equations(totals)
-    solution.weights = np.ones((1, k))
-    solution.breads = np.linalg.inv(a[:1])
     if len(totals) > 1:
-        halves = generalised_inverse(a[1:])[0]
-        solution.breads = np.concatenate([solution.breads, halves])
-        # The halves identify the coefficients whose row of back lies in the range of A.
-        missed = np.abs(back @ (halves @ a[1:] - np.eye(k))).max(axis=2)
-        told = missed < 1e-6 * np.abs(back).max(axis=1)
-        corrected = told.all(axis=0)
-        solution.weights = np.where(corrected, HALF_PANEL[:, None], np.eye(3)[:, :1])
-        lost = [
-            term for term, known in zip(names, corrected, strict=True) if not known and is_lag(term)
-        ]
-        if lost:
-            return without(f"a half of the documents alone does not tell {_listed(lost)}")
-    inverse = np.linalg.inv(back)
-    solution.combine = inverse @ (solution.weights[:, :, None] * back)
-    solution.thetas = (solution.breads @ b[..., None])[..., 0]
-    solution.thetas[0] = np.linalg.solve(a[0], b[0])
-    solution.theta = theta = (solution.combine @ solution.thetas[..., None])[..., 0].sum(axis=0)
+        solution.weights, solution.corrected = HALF_PANEL, sum(map(has_lag, names))
+    solution.theta, solution.pieces = solution.solved(a, b)
+    theta = solution.theta
+    if np.isnan(theta).any():
+        lags = _listed([name for name in names if has_lag(name)])
+        return without(f"a half of the documents alone does not tell {lags}")
     solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
     solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
     return solution
 
 
-def generalised_inverse(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return generalised inverses of (…, K, K) summands of I, and their ranks."""
+def generalised_inverse(a: np.ndarray) -> np.ndarray:
+    """Return generalised inverses of (…, K, K) summands of I."""
     values, vectors = np.linalg.eigh(a)
-    kept = values > LEAST_LEFT
-    scaled = vectors / np.where(kept, values, np.inf)[..., None, :]
-    return scaled @ np.swapaxes(vectors, -1, -2), kept.sum(axis=-1)
-
-
-def part_inverses(solution: Solution, m: int, a: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return A⁻¹ of part ``m`` for the given sums.
-
-    Parameters
-    ----------
-    solution : Solution
-    m : int
-    a : (…, K, K) array
-        A over some of the documents.
-    whole : (K, K) array
-        A over all documents.
-
-    Returns
-    -------
-    inverses : (…, K, K) array
-        NaN if these documents do not identify all terms that all documents identify.
-    """
-    if m == 0:
-        singular = is_singular(a)
-        inverses = np.linalg.inv(np.where(singular[..., None, None], np.eye(solution.k), a))
-    else:
-        inverses, rank = generalised_inverse(a)
-        singular = rank < generalised_inverse(whole)[1]
-    inverses[singular] = np.nan
-    return inverses
+    scaled = vectors / np.where(values > LEAST_LEFT, values, np.inf)[..., None, :]
+    return scaled @ np.swapaxes(vectors, -1, -2)
 
 
 def is_singular(a: np.ndarray) -> np.ndarray:

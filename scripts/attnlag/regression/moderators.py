@@ -18,10 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attnlag.regression.properties import TERCILES, Property
-from attnlag.regression.terms import is_lag, of_class
-
-# Names of the number itself and of its product with a lag, such as linear_lag_1.
-LINEAR = "linear"
+from attnlag.regression.terms import LINEAR, is_lag, of_class
 
 # Points, in standard deviations from the mean, and the name of the change of a slope per one.
 POINTS = {"-1 SD": -1.0, "0 SD": 0.0, "+1 SD": 1.0}

@@ -38,8 +38,8 @@ def coefficients_table(
     for layer, result in zip(stack.layers, fits, strict=True):
         errors = np.sqrt(np.diag(result.covariance))
         terms = names or names_of(stack)
-        for term, estimate, error in zip(terms, result.estimate, errors, strict=True):
-            rows.append((layer, term, estimate, error, result.df))
+        for values in zip(terms, result.estimate, errors, result.df, strict=True):
+            rows.append((layer, *values))
     table = pd.DataFrame(rows, columns=["layer", "term", "estimate", "std_error", "df"])
     table["statistic"] = table["estimate"] / table["std_error"]
     table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())

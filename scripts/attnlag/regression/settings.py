@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Covariance = Literal["cluster", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"]
+Covariance = Literal[
+    "cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"
+]
 Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
 FixedEffects = Literal["none", "document"]
 
 # Kinds of standard errors that use clusters.
-CLUSTERED = ("cluster", "cluster-jackknife")
+CLUSTERED = ("cluster", "cluster-crv1", "cluster-jackknife")
 
 # With fewer clusters, a t distribution with G - 1 degrees of freedom does not give valid intervals.
 FEWEST_DOCUMENTS = 6

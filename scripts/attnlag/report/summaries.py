@@ -77,21 +77,23 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
             adjust=settings.adjust,
             outcome=settings.outcome,
             within=settings.fixed_effects == "document",
-            notes=[*notes, *_corrected(fit, settings.bias_correction)],
+            notes=[*notes, *_corrected(settings.bias_correction)],
         )
         for layer, fit, row in zip(fitted.layers, fitted.fits, rows, strict=True)
     }
 
 
-def _corrected(fit: Fit, bias_correction: str) -> list[str]:
+def _corrected(bias_correction: str) -> list[str]:
     """Return a line on the coefficients that the half-panel jackknife corrects, or none."""
     if bias_correction == "none":
         return []
-    which = "Coefficients are corrected by the half-panel jackknife"
-    if fit.uncorrected:
-        terms = text_for("line", ", ".join(fit.uncorrected))
-        which += f", except those of {terms}, which a half of the documents does not identify"
-    return textwrap.wrap(f"{which}.", 90)
+    which = "Lags and leads are corrected by the half-panel jackknife, and the other terms solved"
+    return textwrap.wrap(f"{which} anew given these.", 90)
+
+
+def _degrees(fit: Fit) -> str:
+    """Return the degrees of freedom of the test of all slopes."""
+    return f"{fit.wald.df:,} and {fit.wald.df_residual:,.1f}"
 
 
 def layer_summary(
@@ -147,7 +149,7 @@ def layer_summary(
             ("No. observations:", f"{fit.n_obs:,}", "R-squared, by folds:", folds),
             ("No. documents:", f"{fit.n_documents:,}", "R-squared, by document:", documents),
             ("Effective documents:", independent, "F-statistic (Wald):", f"{fit.f_statistic:.5g}"),
-            ("Df of t and F:", f"{fit.df:,}", "Prob (F-statistic):", f"{fit.f_p_value:.3g}"),
+            ("Df of F:", _degrees(fit), "Prob (F-statistic):", f"{fit.f_p_value:.3g}"),
             ("Condition no.:", f"{fit.condition_number:.4g}", *likelihood),
             ("Residual std. dev.:", f"{fit.sigma:.5g}", *criteria),
         ],
@@ -157,6 +159,7 @@ def layer_summary(
         "estimate": ("coef", ".5f"),
         "std_error": ("std err", ".5f"),
         "statistic": ("t", ".3f"),
+        "df": ("df", ".1f"),
         "p_value": ("P>|t|", ".3g"),
         "p_adjusted": ("adj. P", ".3g"),
         "p_wild": ("wild P", ".3g"),
@@ -423,7 +426,15 @@ def counts(
     unit = "groups" if settings.folds == "groups" else "documents"
     unseen = f"; in unseen {unit} {_range(validated)}" if len(validated) else ""
     name = R_SQUARED[settings.fixed_effects]
-    return [*lines, f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}"]
+    lines.append(f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}")
+    worse = fitted[fitted["r_squared"] < 0]
+    if len(worse):
+        which = ", ".join(worse["layer"].astype(str))
+        lines.append(
+            f"in {counted(len(worse), 'layer')} ({which}) the regression predicts worse than the "
+            f"mean does (R² down to {worse['r_squared'].min():.3f})"
+        )
+    return lines
 
 
 def residual_findings(fits: pd.DataFrame, sums: ResidualSums, *, alpha: float, adjust: str) -> str:
@@ -516,8 +527,6 @@ def advice(
     )
     if not wild_bootstrap:
         line += "; the wild bootstrap (9,999 draws) gives suitable p-values"
-        if covariance == "cluster":
-            line += ", the cluster jackknife gives wider intervals"
     return line + "\n"
 
 

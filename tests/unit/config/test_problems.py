@@ -236,8 +236,9 @@ ADDED = {
     ),
     "regressions:\n  a: {lags: [1], fixed_effects: document, bias_correction: half-panel}\n"
     "inference:\n  covariance: hac": (
-        "9: inference.covariance: found hac, expected cluster or cluster-jackknife: regression a "
-        "has bias_correction: half-panel, which supports no other errors; or bias_correction: none"
+        "9: inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife: "
+        "regression a has bias_correction: half-panel, which supports no other errors; or "
+        "bias_correction: none"
     ),
     "inference:\n  adjust: max-t\n  bootstrap: 38": (
         "7: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least "
@@ -261,8 +262,8 @@ ADDED = {
     "inference: {alpha: five}": '6: inference.alpha: found "five", expected a number',
     "inference: {alpha: false}": "6: inference.alpha: found false, expected a number",
     "inference: {covariance: clustr}": (
-        '6: inference.covariance: found "clustr", expected cluster, cluster-jackknife, '
-        "nonrobust, hc1, hc3 or hac; did you mean 'cluster'?"
+        '6: inference.covariance: found "clustr", expected cluster, cluster-crv1, '
+        "cluster-jackknife, nonrobust, hc1, hc3 or hac; did you mean 'cluster'?"
     ),
     "inference: {adjust: bonferroni}": (
         '6: inference.adjust: found "bonferroni", expected holm, benjamini-hochberg, max-t or none'
@@ -270,8 +271,8 @@ ADDED = {
     "inference: {folds: 1}": "6: inference.folds: found 1, expected at least 2",
     "inference: {negligible: 0}": "6: inference.negligible: found 0, expected more than 0",
     "inference: {cluster: group, covariance: hac}": "6: inference.cluster: found cluster: group "
-    "with covariance: hac, expected covariance: cluster or cluster-jackknife: the others know no "
-    "clusters",
+    "with covariance: hac, expected covariance: cluster, cluster-crv1 or cluster-jackknife: the "
+    "others know no clusters",
     "figures: {formats: [pdf]}": '6: figures.formats[0]: found "pdf", expected svg or png',
     "figures: {layers: []}": "6: figures.layers: found [], expected at least one entry",
     "figures: {layers: [-1]}": "6: figures.layers[0]: found -1, expected at least 0",

@@ -352,7 +352,7 @@ def test_coefficients_have_labels_title_and_the_caveat(layers):
     assert figure.get_suptitle() == claim
     assert subtitle in texts_of(figure)
     assert wording.PREDICTIVE in texts_of(figure)
-    assert "clustered by document (CRV1)" in texts_of(figure)
+    assert "clustered by document (CR2)" in texts_of(figure)
     assert "2,940 rows from 20 documents" in texts_of(figure)
 
 

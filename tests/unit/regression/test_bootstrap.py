@@ -79,12 +79,14 @@ def test_errors_of_draws_equal_those_of_fits_to_the_redrawn_rows(mean, effects):
             np.testing.assert_allclose(found.errors[draw, layer], oracle.bse[terms], rtol=1e-6)
 
 
-def test_a_draw_of_every_document_once_has_the_reported_errors():
-    """A draw of every document once has the errors that are reported."""
+@pytest.mark.parametrize("effects_of_tokens", [0, 40])
+def test_a_draw_of_every_document_once_has_the_reported_errors(effects_of_tokens):
+    """Effects of tokens cost degrees of freedom in draws as in the fit."""
     stack = stack_of(design_table(LENGTHS, 2), halves=True, fixed_effects=True)
+    stack.absorbed = effects_of_tokens
     solutions = least_squares.solve_all(stack)
     once = bootstrap._weighted(stack, solutions, np.ones((1, 7)), with_errors=True)
-    for layer, fit in enumerate(inference.fit(stack, "cluster", 5, solutions)):
+    for layer, fit in enumerate(inference.fit(stack, "cluster-crv1", 5, solutions)):
         np.testing.assert_allclose(once.estimates[0, layer], fit.estimate, rtol=1e-9)
         np.testing.assert_allclose(
             once.errors[0, layer], np.sqrt(np.diag(fit.covariance)), rtol=1e-9
@@ -132,11 +134,13 @@ def test_joint_p_values_follow_romano_and_wolf():
     assert found.draws == 300
     for place, term in enumerate(["intercept", "lag_1", "lag_2"]):
         errors = [np.sqrt(fit.covariance[place, place]) for fit in fits]
+        # Errors of draws are CRV1's, at the scale of the reported ones.
+        scale = [e / fit.crv1_errors[place] for e, fit in zip(errors, fits, strict=True)]
         t = np.array([abs(f.estimate[place] / e) for f, e in zip(fits, errors, strict=True)])
         drawn = np.stack(
             [
                 np.abs(draws.estimates[:, layer, place] - fits[layer].estimate[place])
-                / draws.errors[:, layer, place]
+                / (scale[layer] * draws.errors[:, layer, place])
                 for layer in range(5)
             ]
         )

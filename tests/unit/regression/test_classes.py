@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from designs import design_settings, regression_settings
+from designs import cr2_by_matrices, design_settings, regression_settings
+from scipy import stats
 
 from attnlag.errors import UserError
 from attnlag.regression import (
@@ -114,7 +115,9 @@ def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_ter
     halves = changes.get("bias_correction") == "half-panel"
     batches = list(classes.expanded(table.to_batches(rows), facts, offset))
     shard = shard_of(batches, schema, halves)
-    settings = ClassesSettings(regression_settings(**changes), of, offset, least_rows)
+    settings = ClassesSettings(
+        regression_settings(**{"covariance": "cluster-crv1"} | changes), of, offset, least_rows
+    )
     frame = table.to_pandas()
     keys = table.set_column(2, "position", pa.array(frame["position"] + offset))
     codes = facts.of(keys).astype(int)
@@ -165,6 +168,29 @@ def test_errors_and_tests_equal_those_of_the_interaction(tokens):
     assert test["f_statistic"] == pytest.approx(wald.statistic, rel=1e-8)
     assert (test["df"], test["df_residual"]) == (wald.df_num, wald.df_denom)
     assert test["p_value"] == pytest.approx(float(wald.pvalue), rel=1e-6)
+
+
+def test_few_documents_are_allowed_for(tokens):
+    """By default errors are CR2's, and equal slopes are tested by AHT."""
+    found, frame = by_class(tokens, covariance="cluster")
+    data = columns(frame)
+    model = smf.ols("y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2", data)
+    names = [f"C(kind)[{name}]:lag_1" for name in [*SLOPES, "other"]]
+    wide = np.eye(len(model.exog_names))[[model.exog_names.index(name) for name in names]]
+    equal = wide[1:] - wide[:1]
+    codes = data["document"].cat.codes.to_numpy()
+    v, df = cr2_by_matrices(model.endog, model.exog, codes, [*wide, equal])
+    rows = estimates(found).loc[[*SLOPES, "other"]]
+    np.testing.assert_allclose(rows["std_error"], np.sqrt(np.diag(wide @ v @ wide.T)), rtol=1e-9)
+    np.testing.assert_allclose(rows["df"], df[:-1], rtol=1e-9)
+    b, q, eta = rows["estimate"].to_numpy(), len(equal), df[-1]
+    apart = equal @ wide.T @ b
+    distance = apart @ np.linalg.solve(equal @ v @ equal.T, apart)
+    test = found.tests.query("layer == 1 and term == 'lag_1'").iloc[0]
+    assert (test["df"], test["df_residual"]) == (q, pytest.approx(eta - q + 1, rel=1e-9))
+    statistic = (eta - q + 1) / (eta * q) * distance
+    assert test["f_statistic"] == pytest.approx(statistic, rel=1e-8)
+    assert test["p_value"] == pytest.approx(stats.f.sf(statistic, q, eta - q + 1), rel=1e-7)
 
 
 def test_the_difference_is_taken_from_the_common_slope(tokens):
@@ -268,7 +294,9 @@ def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
     rows = moderators.expanded(table.to_batches(500), number, scale, offset)
     batches = list(classes.expanded(rows, moderators.terciles(number, scale), offset))
     shard = shard_of(batches, schema)
-    settings = ClassesSettings(regression_settings(**changes), of, offset, 30)
+    settings = ClassesSettings(
+        regression_settings(**{"covariance": "cluster-crv1"} | changes), of, offset, 30
+    )
     frame = table.to_pandas()
     values = number.of(table.set_column(2, "position", pa.array(frame["position"] + offset)))
     z = (values - np.nanmean(number.values)) / np.nanstd(number.values)

@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, design_table, stack_of
+from designs import columns_of, cr2_by_matrices, design_table, stack_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from attnlag.regression import inference, least_squares, results, stacks
+from attnlag.regression import bootstrap, inference, least_squares, results, stacks
 
 LENGTHS = {
     "one document": [60],
@@ -25,9 +25,9 @@ LENGTHS = {
 @pytest.mark.parametrize("missing", [0.0, 0.15])
 @pytest.mark.parametrize("layers", [1, 5])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-@pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
+@pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
 def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
-    if covariance == "cluster" and len(lengths) < 6:
+    if covariance == "cluster-crv1" and len(lengths) < 6:
         for fit in inference.fit(stack_of(design_table(lengths)), "cluster", 5):
             assert fit.status.endswith("too few to cluster by")
         return
@@ -41,7 +41,7 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         options = {}
-        if covariance == "cluster":
+        if covariance == "cluster-crv1":
             options = {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
         oracle = sm.OLS(y, x).fit(**options)
         rows = tidy[tidy["layer"] == layer]
@@ -64,7 +64,7 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
             warnings.simplefilter("ignore")
             assert fit.f_statistic == pytest.approx(float(oracle.fvalue), rel=1e-8)
             assert fit.f_p_value == pytest.approx(float(oracle.f_pvalue), rel=1e-7, abs=1e-300)
-        expected_df = fit.n_documents - 1 if covariance == "cluster" else fit.n_obs - 3
+        expected_df = fit.n_documents - 1 if covariance == "cluster-crv1" else fit.n_obs - 3
         assert (rows["df"] == expected_df).all()
 
 
@@ -141,7 +141,7 @@ def oracle_within(y, x, codes):
     return np.column_stack([x[:, 1:], dummies])
 
 
-@pytest.mark.parametrize("covariance", ["nonrobust", "cluster"])
+@pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
 def test_document_effects_equal_a_dummy_for_each_document(covariance):
     table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
     stack = stack_of(table, rows=40, fixed_effects=True)
@@ -154,11 +154,11 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
         y, x, codes = columns_of(table, layer)
         within = oracle_within(y, x, codes)
         options = {"cov_type": "nonrobust"}
-        if covariance == "cluster":
+        if covariance == "cluster-crv1":
             options = {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
         oracle = sm.OLS(y, within).fit(**options)
         v = oracle.cov_params()[:2, :2]
-        if covariance == "cluster":
+        if covariance == "cluster-crv1":
             # Effects of documents are nested in the clusters: they do not count as terms.
             n = len(y)
             v = v * (n - within.shape[1]) / (n - 3)
@@ -208,7 +208,7 @@ def test_the_jackknife_equals_fits_without_each_document(estimator):
     change = without - whole
     np.testing.assert_allclose(fit.estimate, whole, rtol=1e-9)
     np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
-    assert fit.df == 6
+    assert (fit.df == 6).all()
     influence = results.influence_table([fit], stack)
     lag = influence[influence["term"] == "lag_1"]
     place = 0 if halves else 1
@@ -226,74 +226,123 @@ def test_the_jackknife_equals_fits_without_each_document(estimator):
         assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_covariate_that_a_half_cannot_identify_keeps_the_full_estimate():
-    """The covariate is constant in the second halves, as a spline of position may be."""
-    lengths = [30, 12, 25, 8, 14, 40, 9]
-    table = design_table(lengths, 1)
-    place = np.concatenate([np.arange(n) for n in lengths])
+HALVES = [30, 12, 25, 8, 14, 40, 9]
+
+
+def short_table():
+    """Return a design with a covariate that is constant in the second halves of documents."""
+    table = design_table(HALVES, 1)
+    place = np.concatenate([np.arange(n) for n in HALVES])
     early = np.minimum(place, 3.0)
-    table = table.drop_columns("layer_00.lag_2").append_column("position_1", pa.array(early))
-    stack = stack_of(table, rows=33, halves=True, fixed_effects=True)
-    (fit,) = inference.fit(stack, "cluster-jackknife", 5)
-    frame = table.to_pandas()
+    y = table["layer_00.y"].to_numpy() + 0.5 * early
+    table = table.set_column(1, "layer_00.y", pa.array(y))
+    return table.append_column("position_1", pa.array(early)), place
+
+
+def corrected(frame, first, weight):
+    """Return the half-panel estimate with weighted documents: lags, then the rest given these."""
     codes = frame["document"].cat.codes.to_numpy()
-    count = np.repeat(lengths, lengths)
-    first = place < (count + 1) // 2
+    lags, rest = ["layer_00.lag_1", "layer_00.lag_2"], ["position_1"]
 
-    def within(rows, columns):
-        part = frame.loc[rows, ["layer_00.y", *columns]]
-        part = part - part.groupby(codes[rows]).transform("mean")
-        return sm.OLS(part["layer_00.y"], part[columns]).fit().params.to_numpy()
+    def within(rows, columns, offset=0.0):
+        part = frame.loc[rows, ["layer_00.y", *columns]].copy()
+        part["layer_00.y"] -= offset
+        part -= part.groupby(codes[rows]).transform("mean")
+        # A half may not tell all terms apart: any solution has the same coefficients of lags.
+        root = np.sqrt(weight[codes[rows]])[:, None]
+        values = part.to_numpy() * root
+        return np.linalg.lstsq(values[:, 1:], values[:, 0], rcond=1e-10)[0]
 
-    both = ["layer_00.lag_1", "position_1"]
+    whole = np.ones(len(frame), dtype=bool)
+    halves = within(first, lags + rest)[:2] + within(~first, lags + rest)[:2]
+    slopes = 2 * within(whole, lags + rest)[:2] - halves / 2
+    return np.append(slopes, within(whole, rest, frame[lags].to_numpy() @ slopes))
 
-    def estimate(kept):
-        whole = within(kept, both)
-        one, other = within(kept & first, both), within(kept & ~first, both[:1])
-        return np.array([2 * whole[0] - (one[0] + other[0]) / 2, whole[1]])
 
-    expected = estimate(np.ones(len(frame), dtype=bool))
+def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
+    """The oracles are own regressions: of all rows, halves, without and with more of a document."""
+    table, place = short_table()
+    stack = stack_of(table, rows=33, halves=True, fixed_effects=True)
+    frame = table.to_pandas()
+    first = place < (np.repeat(HALVES, HALVES) + 1) // 2
+    (fit,) = inference.fit(stack, "cluster-jackknife", 5)
+    expected = corrected(frame, first, np.ones(7))
     np.testing.assert_allclose(fit.estimate, expected, rtol=1e-9)
-    change = np.stack([estimate(codes != g) for g in range(7)]) - expected
+    change = np.stack([corrected(frame, first, 1.0 - (np.arange(7) == g)) for g in range(7)])
+    change -= expected
     np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
-    assert fit.uncorrected == ("position_1",)
     assert np.isnan(fit.log_likelihood)
+    (fit,) = inference.fit(stack, "cluster-crv1", 5)
+    steps = [1e-5 * (np.arange(7) == g) for g in range(7)]
+    psi = np.stack([corrected(frame, first, 1 + e) - corrected(frame, first, 1 - e) for e in steps])
+    psi /= 2e-5
+    n = len(frame)
+    np.testing.assert_allclose(fit.covariance, 7 / 6 * (n - 1) / (n - 4) * psi.T @ psi, rtol=1e-5)
+    # Draws weight documents alike.
+    weights = np.random.default_rng(0).integers(1, 4, (2, 7)).astype(float)
+    drawn = bootstrap.weighted(stack, least_squares.solve_all(stack), weights)[:, 0]
+    for one, weight in zip(drawn, weights, strict=True):
+        np.testing.assert_allclose(one, corrected(frame, first, weight), rtol=1e-9)
     # A lag that a half does not tell is another matter.
+    table = table.drop_columns("layer_00.lag_2")
     table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
     stack = stack_of(table, halves=True, fixed_effects=True)
     (fit,) = inference.fit(stack, "cluster", 5)
-    assert fit.status == "a half of the documents alone does not tell lag_9"
+    assert fit.status == "a half of the documents alone does not tell lag_1 and lag_9"
 
 
-def test_the_half_panel_clusters_the_influence_of_documents():
-    """The oracle is CRV1 of the combination, with influence from small changes of weights."""
-    table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
-    stack = stack_of(table, halves=True, fixed_effects=True)
-    (fit,) = inference.fit(stack, "cluster", 5)
-    y, x, codes = columns_of(table, 0)
+def test_the_correction_hardly_worsens_a_fit_of_short_documents():
+    """A half hardly identifies a spline of position; the correction must not extrapolate it."""
+    generator = np.random.default_rng(0)
+    lengths = [60] * 20
+    place = np.tile(np.arange(60.0), 20)
+    y = np.zeros((20, 62))
+    for t in range(2, 62):
+        y[:, t] = 0.3 * y[:, t - 1] + generator.normal(size=20)
+    columns = {"document": pa.array(np.repeat(np.arange(20), 60).astype(str)).dictionary_encode()}
+    for term, start in (("y", 2), ("lag_1", 1), ("lag_2", 0)):
+        columns[f"layer_00.{term}"] = pa.array(y[:, start : start + 60].reshape(-1))
+    for number, knot in enumerate((4, 16, 57)):
+        columns[f"position_{number}"] = pa.array(np.maximum(place - knot, 0.0) ** 3)
+    table = pa.table(columns)
+    assert table.num_rows == sum(lengths)
+    plain, halves = (stack_of(table, halves=each, fixed_effects=True) for each in (False, True))
+    (without,), (with_it,) = (inference.fit(each, "cluster", 5) for each in (plain, halves))
+    assert without.r_squared > with_it.r_squared > without.r_squared - 0.01
 
-    def weighted(g, weight):
-        """Return the estimate with document g counted ``weight`` times."""
-        order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
-        count = pd.Series(codes).groupby(codes).transform("size").to_numpy()
-        result = 0
-        parts = (
-            (2, order >= 0),
-            (-0.5, order < (count + 1) // 2),
-            (-0.5, order >= (count + 1) // 2),
-        )
-        for share, rows in parts:
-            frame = pd.DataFrame(np.column_stack([y, x[:, 1:]])[rows])
-            frame -= frame.groupby(codes[rows]).transform("mean")
-            weights = np.where(codes[rows] == g, weight, 1.0)
-            fitted = sm.WLS(frame[0], frame.iloc[:, 1:], weights=weights).fit()
-            result = result + share * fitted.params.to_numpy()
-        return result
 
-    psi = np.stack([(weighted(g, 1 + 1e-5) - weighted(g, 1 - 1e-5)) / 2e-5 for g in range(7)])
-    n = len(y)
-    factor = 7 / 6 * (n - 1) / (n - 3)
-    np.testing.assert_allclose(fit.covariance, factor * psi.T @ psi, rtol=1e-5)
+@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("scale", [1, 40])
+def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale):
+    """With document effects there is a dummy for each; ``scale`` makes most leverages small."""
+    lengths = [30, 12, 5, 25, 8, 14, 4, 9 * scale]
+    table = design_table(lengths, 2, missing=0.1)
+    stack = stack_of(table, rows=20, fixed_effects=effects)
+    names = least_squares.names_of(stack)
+    both = np.eye(len(names))[[names.index("lag_1"), names.index("lag_2")]]
+    difference = both[:1] - both[1:]
+    fits = inference.fit(stack, "cluster", 5, joint=[difference, both])
+    for layer, fit in enumerate(fits):
+        y, x, codes = columns_of(table, layer)
+        if effects:
+            x = oracle_within(y, x, codes)
+        wide = np.zeros((len(names), x.shape[1]))
+        wide[:, : len(names)] = np.eye(len(names))
+        v, df = cr2_by_matrices(y, x, codes, [*wide, difference @ wide, both @ wide])
+        np.testing.assert_allclose(fit.covariance, wide @ v @ wide.T, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(fit.df, df[: len(names)], rtol=1e-10)
+        one, two = fit.joint
+        assert one.df_residual == pytest.approx(df[-2], rel=1e-10)
+        b = fit.estimate[[names.index("lag_1"), names.index("lag_2")]]
+        t = (b[0] - b[1]) / np.sqrt((difference @ fit.covariance @ difference.T).item())
+        assert one.p_value == pytest.approx(2 * stats.t.sf(abs(t), df[-2]), rel=1e-9)
+        eta = df[-1]
+        quadratic = b @ np.linalg.solve(both @ fit.covariance @ both.T, b)
+        assert two.df_residual == pytest.approx(eta - 1, rel=1e-10)
+        assert two.statistic == pytest.approx((eta - 1) / (2 * eta) * quadratic, rel=1e-9)
+        assert two.p_value == pytest.approx(stats.f.sf(two.statistic, 2, eta - 1), rel=1e-9)
+        if effects:
+            assert fit.f_statistic == pytest.approx(two.statistic)
 
 
 def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
@@ -305,11 +354,12 @@ def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
         inference.fit(whole, "cluster", 5), inference.fit(binned, "cluster", 5), strict=True
     ):
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
-        assert (one.df, one.n_documents) == (other.df, other.n_documents)
+        np.testing.assert_allclose(one.df, other.df, rtol=1e-10)
+        assert one.n_documents == other.n_documents
         assert one.effective_documents == pytest.approx(other.effective_documents, rel=1e-10)
         assert one.loo_r_squared != other.loo_r_squared
     jackknife = inference.fit(binned, "cluster-jackknife", 5)
-    assert [fit.df for fit in jackknife] == [8, 8, 8]
+    assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
 
 
 def test_effective_documents_are_fewer_if_documents_are_unequal():

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
+from designs import cr2_by_matrices
 from test_classes import design_of, shard_of, tokens  # noqa: F401
 
 from attnlag.regression import inference, stacks, token_effects
@@ -33,7 +34,7 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     shard = shard_of(left.unify_dictionaries().combine_chunks().to_batches(), left.schema)
     shard.absorbed = absorbed
     stack = stacks.stacked([shard], fixed_effects=True)
-    fit = inference.fit(stack, "cluster", 2)[1]
+    cr2, fit = (inference.fit(stack, one, 2)[1] for one in ("cluster", "cluster-crv1"))
 
     frame = table.to_pandas()
     before = frame.groupby(["document", "window"], observed=True)["token_id"].shift()
@@ -52,6 +53,11 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     scale = np.sqrt((n - k) / (n - k + 29))
     errors = np.sqrt(np.diag(fit.covariance))
     assert errors == pytest.approx(scale * clustered.bse[["lag_1", "lag_2"]].to_numpy(), rel=1e-7)
+    # CR2 knows the leverage of the effects only by their number.
+    v, _ = cr2_by_matrices(expected.endog, expected.exog, codes.to_numpy(), [])
+    names = [expected.exog_names.index(f"lag_{lag}") for lag in (1, 2)]
+    exact = np.sqrt(np.diag(v)[names])
+    assert np.sqrt(np.diag(cr2.covariance)) == pytest.approx(exact, rel=0.1)
     assert fit.sigma == pytest.approx(np.sqrt(expected.fit().mse_resid), rel=1e-8)
 
 

@@ -55,7 +55,7 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
 def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
     _, tidy, _, _ = results
     solution = least_squares.Solution("the outcome is constant", 12, 4)
-    fit = inference.unfitted(3, solution)
+    fit = inference.unfitted(3, solution, [])
     text = summaries.layer_summary(fit, tidy[:3], None, title="t", alpha=0.05, adjust="holm")
     assert "Not fitted: the outcome is constant (12 rows)." in text
 
@@ -168,15 +168,24 @@ def test_findings_name_layers_without_attention(results):
     assert text.splitlines()[1] == "  in place of attention: Mamba in layers 0 and 2"
 
 
-def test_the_summary_names_coefficients_that_the_jackknife_did_not_correct(results):
+def test_the_findings_say_where_a_regression_predicts_worse_than_the_mean(results):
+    text = finding_of(results, goodness=results[2].assign(r_squared=[-0.31, 0.2, -0.0004]))
+    assert (
+        "in 2 layers (0, 2) the regression predicts worse than the mean does (R² down to -0.310)"
+        in text
+    )
+    assert "worse than the mean" not in finding_of(results)
+
+
+def test_the_summary_names_what_the_jackknife_corrects(results):
     fits, tidy, rows, _ = results
-    fit = replace(fits[1], uncorrected=("position_1", "position_2"), log_likelihood=float("nan"))
-    stated = summaries._corrected(fit, "half-panel")
+    fit = replace(fits[1], log_likelihood=float("nan"))
+    stated = summaries._corrected("half-panel")
     assert stated == [
-        "Coefficients are corrected by the half-panel jackknife, except those of position_1,",
-        "position_2, which a half of the documents does not identify.",
+        "Lags and leads are corrected by the half-panel jackknife, and the other terms solved anew",
+        "given these.",
     ]
-    assert summaries._corrected(fit, "none") == []
+    assert summaries._corrected("none") == []
     row = next(rows.iloc[[1]].itertuples())
     text = summaries.layer_summary(
         fit,
@@ -240,7 +249,6 @@ def test_advice_is_given_if_documents_are_few_or_unequal():
     text = summaries.advice(unequal, **settings)
     assert "200 documents, which are as informative as 12 of equal size" in text
     assert "the wild bootstrap (9,999 draws)" in text
-    assert "the cluster jackknife" in text
     few = fits.assign(n_documents=[20], effective_documents=[19.0])
     assert "wild bootstrap" not in summaries.advice(few, covariance="cluster", wild_bootstrap=999)
     assert summaries.advice(few, covariance="hac", wild_bootstrap=0) == ""
