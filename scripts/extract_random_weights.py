@@ -3,7 +3,8 @@
 
 The architecture and the tokenizer are those of the model; the weights are as they are before any
 training. The regressions of these norms show what the architecture alone gives. Where vectors are
-kept, the vectors of these documents are stored too.
+kept, the vectors of these documents are stored too. Further draws of the weights have norms alone,
+of fewer documents.
 """
 
 from contextlib import ExitStack
@@ -30,6 +31,9 @@ from attnlag.storage import tables
 # Rows per row group of vectors.
 ROWS = 4096
 
+# Fewest documents of a further draw, if the control has as many.
+FEWEST = 8
+
 parser = program.argument_parser(__doc__, RandomWeightsSettings)
 parser.add_argument("tokens", type=Path, help="the sequences, first shard; others lie beside it")
 parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
@@ -54,6 +58,12 @@ parser.add_argument(
 )
 parser.add_argument(
     "--heads", type=Path, nargs="?", help="file for the norms of attention heads, if asked for"
+)
+parser.add_argument(
+    "--draws", type=Path, nargs="*", default=[], help="norms of further draws, site by site"
+)
+parser.add_argument(
+    "--draws-stream", type=Path, nargs="*", default=[], help="likewise, of what blocks receive"
 )
 program.add_model_options(parser, batch_tokens=4096)
 
@@ -140,6 +150,37 @@ def main(args):
                     found.append(layout.table(sequences, values, schemas[kind], "float32"))
 
             extraction.write_runs(path, adjustments, keep)
+        del model, whole
+        further = settings.draws - 1
+        few = chosen[: max(FEWEST, -(-settings.documents // settings.draws))]
+        pq.write_table(sequences.filter(pc.field("document").isin(few)), path)
+        for draw in range(further):
+            whole = random_weights.drawn_model(
+                args.model, settings.seed + 1 + draw, run.attention_implementation
+            )
+            # The first draw has proved the sites. Packed weights would not pay for few tokens.
+            again = extraction.Adjustments(
+                whole.base_model.to(device, precision).eval(),
+                wanted=run.sites,
+                modules=run.modules,
+                name=source["name"],
+                batch_tokens=args.batch_tokens,
+                threads=threads,
+                keep="norms",
+                proved=True,
+            )
+            norms = {site: [columns.schema(count).empty_table()] for site in (*run.sites, STREAM)}
+
+            def keep_norms(sequences, layers, norms=norms):
+                for site, found in norms.items():
+                    values = [value.copy() for value in layers[site]]
+                    found.append(layout.table(sequences, values, found[0].schema, "float32"))
+
+            extraction.write_runs(path, again, keep_norms)
+            files_of_draw = [*args.draws[draw::further], args.draws_stream[draw]]
+            for (site, found), output in zip(norms.items(), files_of_draw, strict=True):
+                table = pa.concat_tables(found).unify_dictionaries()
+                tables.write_table(table, output, made(site) | {"draw": 1 + draw})
     if run.heads:
         outputs[heads.ROWS] = args.heads
         schemas.setdefault(heads.ROWS, columns.schema(0))

@@ -39,10 +39,13 @@ parser.add_argument(
     "--permutations", type=Path, nargs="?", help="first shard of permuted documents, a control"
 )
 parser.add_argument(
-    "--random-weights", type=Path, nargs="?", help="norms with random weights, a control (Parquet)"
+    "--random-weights",
+    type=Path,
+    nargs="*",
+    help="norms with random weights, a control: a file for each draw",
 )
 parser.add_argument(
-    "--random-weights-stream", type=Path, nargs="?", help="norms of its stream, for relative norms"
+    "--random-weights-stream", type=Path, nargs="*", help="norms of the stream, for relative norms"
 )
 parser.add_argument("--token-counts", type=Path, nargs="?", help=covariates.FILES["token_counts"])
 for name in covariates.SHARDED:
@@ -90,12 +93,15 @@ def main(args):
     if args.random_weights:
         assert settings.control_design is not None
         # A few documents of all shards.
-        documents = set(pq.read_table(args.random_weights, columns=["document"])[0].to_pylist())
+        whole = pq.read_table(args.random_weights[0], columns=["document"])
+        documents = set(whole["document"].to_pylist())
         given = {name: getattr(args, name) for name in covariates.SHARDED}
         files = {name: tables.shards(path) for name, path in given.items() if path}
         facts = covariates.read_facts(settings.control_design, vars(args) | files, documents)
         random = controls.random_weights(
-            args.random_weights, settings, facts, args.random_weights_stream
+            *(args.random_weights, settings, facts),
+            [crossproducts.read_shard(path) for path in products],
+            args.random_weights_stream or (),
         )
     held_against = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
 

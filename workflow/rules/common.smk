@@ -184,8 +184,15 @@ def regressed(file):
 
 
 def random_weights_of(wildcards):
-    """Return the file of what is regressed with random weights; that of norms is a site's own."""
-    return regressed("random_weights.parquet")(wildcards).replace("norms/", "")
+    """Return the file of what is regressed with random weights; further draws have norms alone."""
+    file = regressed("random_weights.parquet")(wildcards)
+    own = file.replace("norms/", "")
+    return every_draw(own) if own != file else file
+
+
+def every_draw(file):
+    """Return the file of the first draw of the weights, and those of further draws."""
+    return [file, *(file.replace(".parquet", f"_{draw}.parquet") for draw in CONFIG.further_draws())]
 
 
 def if_stream(files):

@@ -61,6 +61,18 @@ rule extract_random_weights:
             allow_missing=True,
         ),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
+        # Norms of further draws of the weights, of fewer documents.
+        draws=expand(
+            "results/{model}/{corpus}/{site}/random_weights_{draw}.parquet",
+            site=CONFIG.extraction.sites,
+            draw=CONFIG.further_draws(),
+            allow_missing=True,
+        ),
+        draws_stream=expand(
+            "results/{model}/{corpus}/stream/random_weights_{draw}.parquet",
+            draw=CONFIG.further_draws(),
+            allow_missing=True,
+        ),
         geometry=if_turns("results/{model}/{corpus}/{site}/geometry/random_weights.parquet"),
         centred=(
             if_turns("results/{model}/{corpus}/{site}/centred/random_weights.parquet")
@@ -103,4 +115,5 @@ rule extract_random_weights:
         " --output {output.sites:q} --vectors {output.vectors:q} --stream {output.stream:q}"
         " --geometry {output.geometry:q} --centred {output.centred:q}"
         " --distances {output.distances:q} --heads {output.heads:q}"
+        " --draws {output.draws:q} --draws-stream {output.draws_stream:q}"
         " --memory {resources.mem_mb} --log {log:q}"

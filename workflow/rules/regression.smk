@@ -19,7 +19,11 @@ rule fit_regression:
         ),
         random_weights_stream=if_asked(
             CONFIG.controls.random_weights,
-            if_stream(lambda wildcards: "results/{model}/{corpus}/stream/random_weights.parquet"),
+            if_stream(
+                lambda wildcards: every_draw(
+                    "results/{model}/{corpus}/stream/random_weights.parquet"
+                )
+            ),
         ),
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         token_properties=for_covariates(

@@ -101,6 +101,9 @@ class Adjustments:
         Whether to measure the geometry of the adjustments too; see ``geometry``.
     by_head : bool
         Whether to measure the norms of attention heads, if they are found; see ``heads``.
+    proved : bool
+        Whether the sites are proved by a model that differs in its weights alone; there is then
+        neither a proof nor a fast path.
 
     Attributes
     ----------
@@ -138,6 +141,7 @@ class Adjustments:
         predictions: Predictions | None = None,
         turns: bool = False,
         by_head: bool = False,
+        proved: bool = False,
     ):
         self.model = model
         self.predictions = predictions
@@ -176,7 +180,7 @@ class Adjustments:
         self.tokens = self.cells = 0
         self.progress = progress
         self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
-        self.identity_error: float | None = None
+        self.identity_error: float | None = 0.0 if proved else None
         # Two halves of the buffer are used in turn.
         self._buffers: deque[dict[str, list[np.ndarray]]] = deque([{}, {}])
 

@@ -75,10 +75,13 @@ class RandomWeightsSettings:
         As for the trained model; norms are always kept.
     documents : int
         Number of documents, the first of each group in turn.
+    draws : int
+        Number of draws of the weights, the first over all documents.
     seed : int
-        Seed of the weights.
+        Seed of the first draw; the next has the next.
     """
 
     extraction: ExtractionSettings
     documents: int
+    draws: int
     seed: int

@@ -214,7 +214,12 @@ class RandomWeights(Section):
         description="Number of documents for the untrained model: the first of each group, then "
         "the second, and so on",
     )
-    seed: Natural = Field(default=0, description="Seed of the weights")
+    draws: Positive = Field(
+        default=3,
+        description="Number of draws of the weights. The first has all documents; the others have "
+        "the first of these, as many as one draw's share, and show the spread over draws",
+    )
+    seed: Natural = Field(default=0, description="Seed of the first draw; the next has the next")
 
 
 class Controls(Section):

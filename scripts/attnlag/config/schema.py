@@ -142,6 +142,11 @@ class Config(Section):
             modules = self.models[model.of].modules  # the same architecture, so the same modules
         return None if modules is None else modules.model_dump()
 
+    def further_draws(self) -> range:
+        """Return the numbers of the draws of random weights after the first."""
+        control = self.controls.random_weights
+        return range(1, control.draws if control else 1)
+
     def with_heads(self) -> bool:
         """Return whether the parts of attention heads are measured."""
         return self.extraction.heads and "attention" in self.extraction.sites

@@ -228,8 +228,13 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         )
     if critical_values is not None:
         notes.append("Joint bands cover all layers of a term simultaneously (bootstrap max-t).")
-    if random:
+    if random and controls is not None:
         notes.append("The scale of the coefficients is linear near zero, logarithmic beyond 0.3.")
+        own = controls[controls["term"] == terms[0]]["trained"].median()
+        notes.append(
+            "Random weights are not corrected for bias; on the same documents, likewise "
+            f"uncorrected, {named(terms[0])} of the trained model has a median of {own:.2f}."
+        )
     if drawn and controls is not None and "permuted_mean" in controls:
         notes.append("The permuted coefficients are not corrected for bias.")
     notes.append(inference_text(covariance, adjust))

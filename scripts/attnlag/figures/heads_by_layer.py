@@ -283,6 +283,8 @@ def _footnote(data: Data) -> str:
             "of each head's vector and of the attention adjustment; colours saturate for the most "
             "extreme 2% of the cells. "
         )
+    if "random_weights" in data.controls:
+        text += "Random weights are not corrected for bias. "
     if data.tokens:
         text += f"Attention: mean over {data.tokens:,} tokens at the beginnings of sequences. "
     return text + (

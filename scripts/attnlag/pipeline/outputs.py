@@ -182,6 +182,7 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
         "site": list(config.extraction.sites),
         "regression": list(config.regressions),
         "pair": list(config.pairs_changed()),
+        "draw": [str(draw) for draw in config.further_draws()],
         "size": endings(config),
         "format": list(config.figures.formats),
     }
@@ -223,6 +224,7 @@ PATTERNS = {
     "{size}": "(|_column|_slide)",
     "{format}": "(svg|png)",
     "{shard}": r"\d{4,}",
+    "{draw}": r"[1-9]\d*",
     "NN": r"\d{2,}",
     "TERM": rf"((lag|lead)_\d+|{covariates.term_pattern()})",
 }

@@ -114,6 +114,7 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     return RandomWeightsSettings(
         extraction,
         documents=control.documents,
+        draws=control.draws,
         seed=control.seed,
     )
 
@@ -126,7 +127,7 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
     inference, control = config.inference, config.controls.permutation
     name = config.regression_of_heads()
     regression = config.regressions.get(name)
-    as_named = cast(Names, SimpleNamespace(regression=name))
+    as_named = cast(Names, SimpleNamespace(model=names.model, regression=name))
     return HeadsSettings(
         drop_first=config.norms.drop_first,
         regression=name,
@@ -173,8 +174,13 @@ def build_design(config: Config, names: Names) -> DesignSettings:
 
 
 def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSettings:
-    regression = config.regressions[names.regression]
-    return CrossproductsSettings(halves=regression.bias_correction == "half-panel")
+    return CrossproductsSettings(halves=bias_correction(config, names) == "half-panel")
+
+
+def bias_correction(config: Config, names: Names) -> BiasCorrection:
+    """Return the correction of a regression; there is none of an untrained model's (`controls`)."""
+    untrained = config.models[names.model].source == "random"
+    return "none" if untrained else config.regressions[names.regression].bias_correction
 
 
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
@@ -182,7 +188,7 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
     return RegressionSettings(
         fixed_effects=regression.document_effects,
         token_effects=regression.token_effects,
-        bias_correction=regression.bias_correction,
+        bias_correction=bias_correction(config, names),
         **config.inference.model_dump(),
         outcome=regression.outcome,
         control_design=build_design(config, names) if config.controls.random_weights else None,

@@ -3,10 +3,16 @@
 There are two. The permutation of tokens within documents shows what remains if their order means
 nothing (`permutation`). Random weights show what the same architecture gives before any training:
 attention near a running mean makes log norms smooth, so lag 1 is large; training changes that.
+
+An untrained model is never corrected for bias: its running mean becomes smoother along a document,
+so that the halves of a document differ, and a half-panel jackknife extrapolates the difference. It
+is compared with the trained model on the same documents, without correction too.
 """
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +37,7 @@ from attnlag.regression.least_squares import Solution
 from attnlag.regression.permutation import OrderTest
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 from attnlag.regression.stacks import Stack
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag, is_lead
 
 # Rows of norms in memory at a time.
 ROWS = 16_384
@@ -41,7 +47,6 @@ def shard_of(
     norms: Path,
     settings: DesignSettings,
     facts: Mapping[str, Any],
-    halves: int,
     stream: Path | None = None,
     effects: Sequence[str] = (),
 ) -> Shard:
@@ -54,8 +59,6 @@ def shard_of(
     settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
-    halves : int
-        2 to keep the halves of documents separate, otherwise 1.
     stream : Path or None
         Norms of the stream at the same tokens, for relative norms or a sample held in common with
         a regression of such.
@@ -65,7 +68,7 @@ def shard_of(
     outcome = OUTCOMES[settings.outcome]
     layers = list(outcome.columns(pq.read_schema(norms).names))
     batches = in_batches(outcome, norms, stream, ROWS, "design of random weights")
-    return shard_of_batches(batches, layers, settings, facts, halves, effects, norms)
+    return shard_of_batches(batches, layers, settings, facts, 1, effects, norms)
 
 
 def shard_of_batches(
@@ -111,20 +114,22 @@ def shard_of_batches(
 
 
 def fitted_alone(
-    shard: Shard, *, fixed_effects: bool, stack_mb: float
+    shards: Sequence[Shard], *, fixed_effects: bool, stack_mb: float
 ) -> tuple[pd.DataFrame, Stack, list[Solution]]:
-    """Fit the cross-products of a control, without errors of the coefficients.
+    """Fit cross-products without any correction and without errors of the coefficients.
 
     Returns
     -------
     coefficients : pandas.DataFrame
-        ``random_weights`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
+        ``estimate`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
     stack : Stack
     solutions : list of Solution
         One per layer.
     """
-    merged = merging.merged_shard(shard, merging.kept_terms([shard]))
-    stack = stacks.stacked([merged], fixed_effects=fixed_effects, budget=stack_mb * 1e6)
+    shards = [crossproducts.without_halves(shard) for shard in shards]
+    kept = merging.kept_terms(shards)
+    shards = [merging.merged_shard(shard, kept) for shard in shards]
+    stack = stacks.stacked(shards, fixed_effects=fixed_effects, budget=stack_mb * 1e6)
     solutions = least_squares.solve_all(stack)
     names = least_squares.names_of(stack)
     (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
@@ -132,57 +137,96 @@ def fitted_alone(
         {
             "layer": np.repeat(np.array(stack.layers), len(names)),
             "term": names * len(stack.layers),
-            "random_weights": estimates.reshape(-1),
+            "estimate": estimates.reshape(-1),
         }
     )
     return coefficients, stack, solutions
 
 
 def random_weights(
-    norms: Path,
+    norms: Sequence[Path],
     settings: RegressionSettings,
     facts: Mapping[str, Any],
-    stream: Path | None = None,
+    trained: Sequence[Shard],
+    streams: Sequence[Path] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fit the same regression to the norms of the model with random weights.
+    """Fit the same regression to an untrained model, and to the trained one on the same documents.
+
+    Neither is corrected for bias.
 
     Parameters
     ----------
-    norms : Path
+    norms : sequence of Path
+        Norms of each draw of the weights. The first draw has all documents of the control; the
+        others have the first of these, and serve the spread over draws.
     settings : RegressionSettings
         Settings of the regression, with the design of the control.
     facts : mapping
         From ``covariates.read_facts``.
-    stream : Path or None
+    trained : sequence of Shard
+        Cross-products of the trained model.
+    streams : sequence of Path
         Norms of the stream at the same tokens, for relative norms or a sample held in common with
-        a regression of such.
+        a regression of such; otherwise empty. There may be more of them than of ``norms``.
 
     Returns
     -------
     coefficients : pandas.DataFrame
-        ``random_weights`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
+        By ``layer`` and ``term``: ``random_weights``, its standard deviation over the draws
+        ``random_weights_sd``, and ``trained``; NaN in layers that cannot be fitted.
     layers : pandas.DataFrame
-        ``random_weights_r_squared`` and ``random_weights_documents`` by ``layer``.
+        By ``layer``: the sums of the coefficients of lags, the R² of both models, and the numbers
+        of documents and draws.
     """
-    assert settings.control_design is not None
-    halves = 2 if settings.bias_correction == "half-panel" else 1
-    effects = settings.token_effects
-    shard = shard_of(norms, settings.control_design, facts, halves, stream, effects)
-    coefficients, stack, solutions = fitted_alone(
-        shard, fixed_effects=settings.fixed_effects == "document", stack_mb=settings.stack_mb
-    )
-    r_squared = [
-        1 - solution.ssr / solution.tss if solution.status == "ok" else np.nan
-        for solution in solutions
+    design_of_control = settings.control_design
+    assert design_of_control is not None
+    draws = [
+        shard_of(path, design_of_control, facts, stream, settings.token_effects)
+        for path, stream in zip(norms, streams or repeat(None), strict=False)
     ]
-    layers = pd.DataFrame(
-        {
-            "layer": stack.layers,
-            "random_weights_r_squared": r_squared,
-            "random_weights_documents": stack.documents,
-        }
+
+    def fitted(shards: Sequence[Shard]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        coefficients, stack, solutions = fitted_alone(
+            shards, fixed_effects=settings.fixed_effects == "document", stack_mb=settings.stack_mb
+        )
+        is_sum = coefficients["term"].map(lambda term: is_lag(term) and not is_lead(term))
+        of_lags = coefficients[is_sum].groupby("layer")["estimate"]
+        layers = pd.DataFrame(
+            {
+                "sum": of_lags.sum(min_count=1).reindex(stack.layers),
+                "r_squared": [1 - solution.ssr / solution.tss for solution in solutions],
+                "documents": stack.documents,
+            },
+            index=pd.Index(stack.layers, name="layer"),
+        )
+        return coefficients.set_index(["layer", "term"])["estimate"], layers
+
+    untrained, its_layers = fitted(draws[:1])
+    # Effects of tokens were removed over all documents, and cost these few no degrees of freedom.
+    own = [
+        replace(crossproducts.of_documents(shard, documents_of(draws[0])), absorbed=0)
+        for shard in trained
+    ]
+    beside, of_trained = fitted(own)
+    shared = documents_of(draws[-1])
+    spread = np.nan
+    if len(draws) > 1:
+        over = [fitted([crossproducts.of_documents(draw, shared)])[0] for draw in draws]
+        spread = pd.concat(over, axis=1).std(axis=1, skipna=False)
+    coefficients = pd.DataFrame({"random_weights": untrained, "random_weights_sd": spread})
+    coefficients["trained"] = beside.reindex(coefficients.index)
+    its_layers = its_layers.add_prefix("random_weights_").assign(
+        random_weights_draws=len(draws),
+        random_weights_draws_documents=len(shared),
+        trained_sum=of_trained["sum"],
+        trained_r_squared=of_trained["r_squared"],
     )
-    return coefficients, layers
+    return coefficients.reset_index(), its_layers.reset_index()
+
+
+def documents_of(shard: Shard) -> list[str]:
+    """Return the documents of a shard, in order."""
+    return [document for block in shard.batches() for document in block.documents]
 
 
 def controls_table(

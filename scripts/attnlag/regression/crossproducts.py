@@ -8,7 +8,7 @@ number of rows and the first p elements are the sums of w.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -467,6 +467,22 @@ def without_halves(shard: Shard) -> Shard:
     for block in batches():
         totals.add(block.products)
     return replace(shard, halves=1, totals=totals, batches=batches)
+
+
+def of_documents(shard: Shard, documents: Collection[str]) -> Shard:
+    """Return the shard with only some of its documents."""
+
+    def batches() -> Iterator[DocumentProducts]:
+        for block in shard.batches():
+            kept = [document in documents for document in block.documents]
+            if any(kept):
+                names = [d for d, keep in zip(block.documents, kept, strict=True) if keep]
+                yield DocumentProducts(names, block.products[np.array(kept)])
+
+    totals = Totals.empty(len(shard.layers), 1 + len(shard.terms), shard.halves)
+    for block in batches():
+        totals.add(block.products)
+    return replace(shard, totals=totals, batches=batches)
 
 
 def parts_of(products: np.ndarray) -> np.ndarray:

@@ -9,28 +9,12 @@ import pandas as pd
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression import inference, merging, results
 from attnlag.regression.covariates import is_term
-from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals
+from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, of_documents
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.stacks import stacked
 
 # Covariances that need no residuals.
 FROM_SUMS = (*CLUSTERED, "nonrobust")
-
-
-def shard_of_group(shard: Shard, group_of: Mapping[str, str], group: str) -> Shard:
-    """Return a shard with only the documents of one group."""
-
-    def batches() -> Iterator[DocumentProducts]:
-        for block in shard.batches():
-            kept = [group_of[document] == group for document in block.documents]
-            if any(kept):
-                names = [d for d, keep in zip(block.documents, kept, strict=True) if keep]
-                yield DocumentProducts(names, block.products[np.array(kept)])
-
-    totals = Totals.empty(len(shard.layers), 1 + len(shard.terms), shard.halves)
-    for block in batches():
-        totals.add(block.products)
-    return replace(shard, totals=totals, batches=batches)
 
 
 def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
@@ -75,7 +59,8 @@ def coefficients_by_group(
     covariance = settings.covariance
     tables = []
     for group in largest_groups(group_of):
-        own = [without_dummies(shard_of_group(shard, group_of, group)) for shard in shards]
+        documents = {document for document, other in group_of.items() if other == group}
+        own = [without_dummies(of_documents(shard, documents)) for shard in shards]
         kept = merging.kept_terms(own)
         own = [merging.merged_shard(shard, kept) for shard in own]
         stack = stacked(

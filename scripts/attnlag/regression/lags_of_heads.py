@@ -34,7 +34,8 @@ from attnlag.regression.stacks import Stack
 # The empty table, without a regression.
 COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
 COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
-COLUMNS += ["rows", "permuted_mean", "random_weights"]
+CONTROLS = ["permuted_mean", "random_weights", "trained"]
+COLUMNS += ["rows", *CONTROLS]
 TEXTS = ("subset", "part", "term", "finding", "vcov_type")
 NOTHING = pd.DataFrame({name: pd.Series(dtype=str if name in TEXTS else float) for name in COLUMNS})
 
@@ -84,7 +85,8 @@ def coefficients(
     -------
     table : pandas.DataFrame
         As from `results.coefficients_table`, with the ``part`` of each layer, the ``rows`` of its
-        fit, and the controls ``permuted_mean`` and ``random_weights``, NaN without them.
+        fit, and the controls ``permuted_mean`` and ``random_weights``, the latter beside the
+        ``trained`` model on the same documents, neither corrected for bias; NaN without them.
     """
     rows: list[pd.DataFrame] = []
     fits: list[inference.Fit] = []
@@ -110,10 +112,12 @@ def coefficients(
         frame["permuted_mean"] = np.nan
         if settings.draws:
             frame["permuted_mean"] = _permuted(shards, tables, settings, kept)
-        alone = _random_weights(random, name, settings) if random and name in known else {}
-        frame["random_weights"] = [
-            alone.get(pair, np.nan) for pair in zip(frame["part"], frame["term"], strict=True)
-        ]
+        frame[["random_weights", "trained"]] = np.nan
+        if random and name in known:
+            places = np.repeat(np.arange(len(parts)), len(terms))
+            keys = pd.MultiIndex.from_arrays([places, frame["term"]])
+            beside = _random_weights(random, name, settings, products)
+            frame[beside.columns] = beside.reindex(keys).to_numpy()
         rows.append(frame)
         fits += of_layer
     if stack is None:
@@ -130,7 +134,7 @@ def coefficients(
         negligible=settings.negligible,
     )
     table["layer"] = beside["layer"]
-    return table.join(beside[["part", "rows", "permuted_mean", "random_weights"]])[COLUMNS]
+    return table.join(beside[["part", "rows", *CONTROLS]])[COLUMNS]
 
 
 def _covariance(settings: HeadsSettings) -> str:
@@ -193,17 +197,20 @@ def _permuted(
 
 
 def _random_weights(
-    source: Source, name: str, settings: HeadsSettings
-) -> dict[tuple[str, str], float]:
-    """Return the coefficients with random weights by part and term, except above the floor."""
+    source: Source, name: str, settings: HeadsSettings, trained: Sequence[crossproducts.Shard]
+) -> pd.DataFrame:
+    """Return the coefficients of all parts but the last, by the part's place and by term."""
     table = _values(source, name)
-    table = table.drop_columns(layers_in(table.schema)[-1])
-    shard = _shard(source, table, settings)
-    fitted, *_ = controls.fitted_alone(
-        shard, fixed_effects=settings.fixed_effects == "document", stack_mb=settings.stack_mb
-    )
-    # The layers of these cross-products are the parts, of which the sum of the heads is the last.
-    parts = [*map(str, range(int(fitted["layer"].max()))), WHOLE]
-    return {
-        (parts[place], term): float(value) for place, term, value in fitted.itertuples(index=False)
+    untrained = _shard(source, table.drop_columns(layers_in(table.schema)[-1]), settings)
+    documents = controls.documents_of(untrained)
+    found = {
+        "random_weights": [untrained],
+        "trained": [crossproducts.of_documents(shard, documents) for shard in trained],
     }
+    effects, budget = settings.fixed_effects == "document", settings.stack_mb
+    fits = {
+        column: controls.fitted_alone(shards, fixed_effects=effects, stack_mb=budget)[0]
+        for column, shards in found.items()
+    }
+    by_term = [fit.set_index(["layer", "term"])["estimate"] for fit in fits.values()]
+    return pd.concat(by_term, axis=1, keys=fits).dropna(subset="random_weights")

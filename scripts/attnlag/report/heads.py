@@ -60,7 +60,11 @@ def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
     if heads.empty:
         return []
     values = heads["estimate"]
-    controls = {"permuted_mean": "permuted order", "random_weights": "random weights"}
+    controls = {
+        "permuted_mean": "permuted order",
+        "random_weights": "random weights",
+        "trained": "trained weights on the same documents, neither corrected for bias",
+    }
     beside = "".join(
         f", {heads[column].median():.3f} with {control}"
         for column, control in controls.items()

@@ -29,7 +29,7 @@ from attnlag.regression.labels import (
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.report.classes import class_findings, decomposition_findings
 
 PREDICTIVE = (
@@ -392,17 +392,29 @@ def random_weights_finding(controls: pd.DataFrame) -> list[str]:
             "random weights say nothing here: the norms of the untrained architecture are "
             "constant in every layer"
         ]
-    first = lags_among(list(known["term"]))[0]
-    rows = known[known["term"] == first]
+    terms = lags_among(list(known["term"]))
+    rows = known[known["term"] == terms[0]]
+    median = rows.median(numeric_only=True)
     documents = counted(int(rows["random_weights_documents"].max()), "document")
-    trained, random = rows["estimate"].median(), rows["random_weights"].median()
-    change = "larger" if abs(trained) > abs(random) else "smaller"
-    return [
-        f"random weights, over {documents}: {named(first)} has a median of {random:.3f} "
-        f"({_range(rows['random_weights'])}) and R² a median of "
-        f"{rows['random_weights_r_squared'].median():.3f}; after training they are {trained:.3f} "
-        f"and {rows['r_squared'].median():.3f}: training makes {named(first)} {change}"
+    lines = [
+        f"before training, {named(terms[0])} is {median['random_weights']:.2f} and R² "
+        f"{median['random_weights_r_squared']:.2f} in the median layer; after it, "
+        f"{median['trained']:.2f} and {median['trained_r_squared']:.2f} (the same {documents}, "
+        "neither corrected for bias)"
     ]
+    if sum(not is_lead(term) for term in terms) > 1:
+        lines.append(
+            f"before training, {spans([distance(t) for t in terms if not is_lead(t)])} add up to "
+            f"{median['random_weights_sum']:.2f}; after it, to {median['trained_sum']:.2f}"
+        )
+    if np.isfinite(median["random_weights_sd"]):
+        shared = counted(int(rows["random_weights_draws_documents"].max()), "document")
+        lines.append(
+            f"before training, {named(terms[0])} of a layer varies by "
+            f"{median['random_weights_sd']:.2f} between draws of the weights (standard deviation "
+            f"of {int(rows['random_weights_draws'].max())} draws over {shared})"
+        )
+    return lines
 
 
 def counts(

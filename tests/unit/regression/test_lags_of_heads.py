@@ -140,6 +140,8 @@ def test_heads_are_regressed_like_layers(files):
                     np.testing.assert_allclose(
                         row["random_weights"], control.params[term], rtol=1e-6
                     )
+                    # The control has all documents of the trained model.
+                    np.testing.assert_allclose(row["trained"], fit.params[term], rtol=1e-6)
             mean = np.mean(list(permuted(frame, part_of(frame, part, layer))))
             assert found.loc[(layer, part, "lag_1"), "permuted_mean"] == pytest.approx(mean)
     # One family of tests: all layers and parts of a term.
@@ -170,9 +172,22 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     paths, _, _ = files
     settings = replace(SETTINGS, draws=0, covariance="hac", adjust="max-t", halves=True)
     table = lags_of_heads.coefficients(sources(paths), settings)
-    assert table[["permuted_mean", "random_weights"]].isna().all(axis=None)
+    assert table[["permuted_mean", "random_weights", "trained"]].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}
     assert table["p_adjusted"].notna().all()
+
+
+def test_random_weights_are_compared_without_correction_of_bias(files):
+    paths, frame, random = files
+    (untrained,) = sources(paths, [2])
+    table = lags_of_heads.coefficients(
+        sources(paths), replace(SETTINGS, draws=0, halves=True), random=untrained
+    )
+    found = table[table["term"] == "lag_1"].set_index(["layer", "part"])
+    for rows, column in ((random, "random_weights"), (frame, "trained")):
+        plain = within(rows, part_of(rows, "0", 1))[0].params["lag_1"]
+        assert found.loc[(1, "0"), column] == pytest.approx(plain, rel=1e-6)
+    assert abs(found.loc[(1, "0"), "estimate"] - plain) > 1e-3
 
 
 def test_shares_floors_and_sinks_equal_those_of_pandas(files):

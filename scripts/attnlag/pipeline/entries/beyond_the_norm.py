@@ -115,7 +115,14 @@ OUTPUTS = [
                 "as the estimate",
                 "mean over 4 permuted orders of the tokens of each document",
             ),
-            "random_weights": ("as the estimate", "the coefficient with random weights"),
+            "random_weights": (
+                "as the estimate",
+                "the coefficient with random weights, not corrected for bias",
+            ),
+            "trained": (
+                "as the estimate",
+                "the coefficient of the trained model on the same documents, not corrected either",
+            ),
         },
         when=with_heads,
     ),

@@ -129,9 +129,26 @@ OUTPUTS = [
             "order_p_adjusted": ("", "the same, corrected over the layers"),
             "permutations": ("", "number of permutations"),
             "permuted_within": ("", "what tokens are exchanged in: `document`, or `upos` in it"),
-            "random_weights": ("as the estimate", "the coefficient with random weights"),
+            "random_weights": (
+                "as the estimate",
+                "the coefficient with random weights, not corrected for bias",
+            ),
+            "random_weights_sd": (
+                "as the estimate",
+                "its standard deviation over draws of the weights, each over the same documents",
+            ),
+            "trained": (
+                "as the estimate",
+                "the coefficient of the trained model on the documents of `random_weights`, not "
+                "corrected for bias either",
+            ),
+            "random_weights_sum": ("as the estimate", "sum of the coefficients of the lags"),
             "random_weights_r_squared": ("", "R² of the layer with random weights"),
-            "random_weights_documents": ("", "documents that this rests on"),
+            "random_weights_documents": ("", "documents that these rest on"),
+            "random_weights_draws": ("", "draws of the weights"),
+            "random_weights_draws_documents": ("", "documents that all draws have in common"),
+            "trained_sum": ("as the estimate", "as `random_weights_sum`, of `trained`"),
+            "trained_r_squared": ("", "R² of the layer in the fit of `trained`"),
         },
     ),
     Output(

@@ -307,6 +307,11 @@ OUTPUTS = [
         when=with_random_weights,
     ),
     Output(
+        "results/{model}/{corpus}/{site}/random_weights_{draw}.parquet",
+        "the same for a further draw of the weights, over the first of these documents",
+        {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the vector")},
+    ),
+    Output(
         "results/{model}/{corpus}/{site}/random_weights_vectors.parquet",
         "adjustment vectors of the same tokens",
         {**KEYS, LAYERS: ("", "the adjustment vector of this layer with random weights")},
@@ -317,5 +322,10 @@ OUTPUTS = [
         "norms of the residual stream that each of its blocks receives: a row per token",
         {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the block's input")},
         when=with_random_weights,
+    ),
+    Output(
+        "results/{model}/{corpus}/stream/random_weights_{draw}.parquet",
+        "the same for a further draw of the weights",
+        {**KEYS, LAYERS: ("units of the residual stream", "L2 norm of the block's input")},
     ),
 ]

@@ -4,6 +4,7 @@ const ROLES = {
   permuted: {fill_color: "--band", line_color: null, fill_alpha: 0.7},
   intervals: {line_color: "--blue"},
   estimates: {fill_color: "--blue", line_color: "--page"},
+  uncorrectedPoints: {line_color: "--blue"},
   untrainedPoints: {fill_color: "--orange", line_color: "--orange"},
   untrainedLine: {line_color: "--orange"},
   density: {fill_color: "--soft"},
@@ -72,16 +73,18 @@ class Charts {
   drawProfile(study, lag) {
     const term = study.terms[lag], {layers} = study;
     const known = values => values.map(value => value ?? NaN);
-    const columns = ["estimate", "low", "high", "permutedLow", "permutedHigh", "random"];
+    const columns = ["estimate", "low", "high", "permutedLow", "permutedHigh", "random",
+      "uncorrected"];
     const data = Object.fromEntries(columns.map(name => [name, known(term[name])]));
     this.model("coefficients").data = {layer: layers, ...data};
-    this.model("untrained").data = {layer: layers, random: data.random};
+    this.model("untrained").data = {layer: layers, random: data.random,
+      uncorrected: data.uncorrected};
     const range = this.model("layers");
     range.start = layers[0] - 0.7;
     range.end = layers.at(-1) + 0.7;
     const {low, high, permutedLow, permutedHigh, estimate, random} = data;
     this.fitRange("trained", "y_range", [low, high, permutedLow, permutedHigh, estimate, [0]].flat());
-    this.fitRange("random", "y_range", [...random, 0]);
+    this.fitRange("random", "y_range", [...random, ...data.uncorrected, 0]);
     this.model("random").visible = random.some(Number.isFinite);
     // Without the lower chart, the upper one labels the layers.
     this.model("trained").below[0].axis_label = this.model("random").visible ? null : "layer";

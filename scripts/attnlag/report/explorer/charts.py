@@ -69,7 +69,10 @@ def _figure(name: str, **options: Any) -> figure:
 
 
 def profile() -> LayoutDOM:
-    """Return the coefficients of one lag by layer, with those of random weights below."""
+    """Return the coefficients of one lag by layer, with those of random weights below.
+
+    The latter stand beside the trained model on the same documents, likewise uncorrected.
+    """
     layers = Range1d(-0.5, 0.5, name="layers")
     trained = _figure("trained", height=270, x_range=layers, tools="", toolbar_location=None)
     source = _source(
@@ -81,10 +84,13 @@ def profile() -> LayoutDOM:
     trained.yaxis.axis_label = "coefficient"
 
     random = _figure("random", height=130, x_range=layers, tools="", toolbar_location=None)
-    untrained = _source("untrained", "layer", "random")
+    untrained = _source("untrained", "layer", "random", "uncorrected")
     random.line("layer", "random", source=untrained, name="untrainedLine", line_dash="dashed")
     random.scatter(
         "layer", "random", source=untrained, name="untrainedPoints", marker="square", size=5
+    )
+    random.scatter(
+        "layer", "uncorrected", source=untrained, name="uncorrectedPoints", fill_color=None, size=5
     )
     random.xaxis.axis_label = "layer"
     random.yaxis.axis_label = "random weights"

@@ -52,6 +52,7 @@ CONTROLS = {
     "permuted_high": "permutedHigh",
     "permuted_mean": "permutedMean",
     "random_weights": "random",
+    "trained": "uncorrected",
 }
 
 

@@ -58,9 +58,9 @@ function showProfile() {
     `${study.level}%. Click a layer to see its tokens. Coefficients within a layer are ` +
     "predictive associations, not causes.";
   const heads = ["layer", "coefficient", "from", "to", "random order, from", "to", "random weights",
-    study.rSquaredName];
+    "trained, same documents, uncorrected", study.rSquaredName];
   const rows = study.layers.map((layer, place) => [layer, ...["estimate", "low", "high",
-    "permutedLow", "permutedHigh", "random"].map(name => term[name][place]), study.rSquared[place]]);
+    "permutedLow", "permutedHigh", "random", "uncorrected"].map(name => term[name][place]), study.rSquared[place]]);
   const table = make("table", "");
   table.append(make("thead", ""), make("tbody", ""));
   table.tHead.append(make("tr", ""));
