@@ -54,7 +54,6 @@ for name in covariates.SHARDED:
 parser.add_argument("--classes", type=Path, nargs="?", help="slopes by class of tokens")
 parser.add_argument("--equal-slopes", type=Path, nargs="?", help="the tests that these are equal")
 parser.add_argument("--steps", type=Path, nargs="?", help="coefficients as covariates enter")
-parser.add_argument("--parts", type=Path, nargs="?", help="what each of these changes")
 parser.add_argument("--site", required=True)
 parser.add_argument("--regression", required=True, help="the regression's name")
 parser.add_argument("--threads", type=int, default=1, help="shards read at a time")
@@ -134,11 +133,11 @@ def main(args):
     with writing.replaced_whole(args.summary) as folder:
         for layer, text in summaries.layer_summaries(fitted, name).items():
             writing.write_text(text, folder / f"{layer}.txt")
-    by_class = decomposed = None
+    by_class = steps = None
     if args.classes:
-        decomposed = pd.read_parquet(args.steps), pd.read_parquet(args.parts)
+        steps = pd.read_parquet(args.steps)
         by_class = pd.read_parquet(args.classes), pd.read_parquet(args.equal_slopes)
-    text = summaries.findings(fitted, held_against, by_group, name, by_class, decomposed)
+    text = summaries.findings(fitted, held_against, by_group, name, by_class, steps)
     writing.write_text(text, args.findings)
     program.log.info(
         "%s: fitted %s, and %s",

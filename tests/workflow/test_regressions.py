@@ -8,11 +8,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
+import torch
 from described import undescribed
 from projects import SEVERAL, without_figures, write_several
 from stage_settings import settings_text
 from warm_python import python
 
+from attnlag.model.random_weights import drawn_model
 from attnlag.regression import permutation
 
 BASE = "results/tiny/small"
@@ -251,9 +253,38 @@ def test_the_control_of_random_weights_is_the_regression_of_its_norms(project, l
     expected = oracle.params[["lag_1", "lag_2"]]
     np.testing.assert_allclose(mine["random_weights"], expected, **CLOSE)
     np.testing.assert_allclose(mine["random_weights_r_squared"], oracle.rsquared)
+    # All documents of the control, after training.
+    documents = norms["document"].unique()
+    trained = all_norms(project)
+    oracle = ols(rows_of(trained[trained["document"].isin(documents)], name, lags=(1, 2)))
+    np.testing.assert_allclose(mine["trained"], oracle.params[["lag_1", "lag_2"]], **CLOSE)
+    np.testing.assert_allclose(mine["trained_r_squared"], oracle.rsquared)
     text = (project.folder / SITE / "notebook" / "findings.txt").read_text()
-    assert "random weights, over 6 documents: lag 1 has a median of" in text
+    assert "(the same 6 documents, neither corrected for bias)" in text
     assert "order matters in" in text
+
+
+@pytest.mark.parametrize("draw", [1, 2])
+def test_each_draw_of_the_weights_is_a_model_of_its_own_seed(project, draw):
+    """The attention outputs come from a hook on the model of that seed, sequence by sequence."""
+    model = drawn_model(project.folder / "data/models/tiny", draw).base_model.eval()
+    added = []
+    for block in model.h:
+        block.attn.register_forward_hook(lambda module, args, out: added.append(out[0]))
+    found = pq.read_table(project.folder / SITE / f"random_weights_{draw}.parquet").to_pandas()
+    first = pq.read_table(project.folder / SITE / "random_weights.parquet").to_pandas()
+    pd.testing.assert_frame_equal(found.iloc[:, :4], first.iloc[:, :4])
+    assert not np.allclose(found["layer_00"], first["layer_00"], rtol=0.01)
+    for _, rows in found.groupby(SEQUENCE, observed=True, sort=False):
+        added.clear()
+        with torch.inference_mode():
+            model(input_ids=torch.from_numpy(rows["token_id"].to_numpy(np.int64))[None])
+        for layer, vectors in enumerate(added):
+            own = torch.linalg.vector_norm(vectors[0].double(), dim=-1).numpy()
+            np.testing.assert_allclose(rows[f"layer_0{layer}"], own, rtol=1e-5)
+    controls = table(project, "within", "controls")
+    assert set(controls["random_weights_draws"]) == {3}
+    assert (controls["random_weights_sd"] > 0).all()
 
 
 @pytest.mark.parametrize("covariance", ["hc1", "hc3", "hac"])

@@ -162,9 +162,9 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     assert re.search(
         r"lag 1 by class of token, median over the layers: -?[\d.]+ \((NOUN|VERB|ADP)", text
     )
-    parts = table(project, "by_class", "parts").query("term == 'lag_1' and part == 'document'")
-    share = f"decomposition: documents {parts['change'].mean():+.3f}"
-    assert share in text
+    means = table(project, "by_class", "steps").query("term == 'lag_1'").groupby("step")["estimate"]
+    first, last = means.mean()[["pooled", "token_previous"]]
+    assert f"fixed moves lag 1 from {first:.3f} to {last:.3f}" in text
     assert "permuted within the parts of speech of their documents 19 times" in text
     for name in ("slopes_by_class", "lag_as_covariates_enter"):
         assert (project.folder / f"{SITE}/by_class/figures/{name}.png").stat().st_size > 10_000

@@ -37,7 +37,6 @@ rule fit_regression:
         classes=if_by_class(f"{RESULTS}/classes.parquet"),
         equal_slopes=if_by_class(f"{RESULTS}/equal_slopes.parquet"),
         steps=if_by_class(f"{RESULTS}/steps.parquet"),
-        parts=if_by_class(f"{RESULTS}/parts.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=f"{RESULTS}/coefficients.csv",
@@ -87,7 +86,7 @@ rule fit_regression:
         " --token-counts {input.token_counts:q}"
         " --token-properties {params.token_properties:q} --surprisal {params.surprisal:q}"
         " --classes {input.classes:q} --equal-slopes {input.equal_slopes:q}"
-        " --steps {input.steps:q} --parts {input.parts:q}"
+        " --steps {input.steps:q}"
         " --corpus {input.corpus:q} --settings {params.settings:q} --threads {threads}"
         " --site {wildcards.site:q} --regression {wildcards.regression:q}"
         " --coefficients {output.coefficients:q} --fits {output.fits:q}"

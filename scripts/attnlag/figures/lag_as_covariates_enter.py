@@ -51,9 +51,8 @@ MARKERS = dict(zip(STEPS, "osD^vX", strict=True))
 OF_PARTS = {
     "document": "documents",
     "upos": "part of speech",
-    "token": "token beyond it",
-    "upos_previous": "part of speech before",
-    "token_previous": "token before beyond it",
+    "upos_previous": "that of the token before",
+    "tokens": "both tokens beyond these",
 }
 
 
@@ -92,15 +91,15 @@ def reduce(inputs: ClassesInputs) -> Data:
 
 
 def title_of(data: Data) -> str:
-    """Return the lag and R² of the first and the last step."""
-    median = data.steps.groupby("step")[["estimate", "r_squared"]].median()
-    first, last = median.loc[POOLED], median.loc[EFFECTS[-1]]
-    if not np.isfinite(last["estimate"]):
-        return f"{named(data.term).capitalize()} as covariates enter"
+    """Return the mean lag over the layers, in the first and the last step."""
+    mean = data.steps.groupby("step")["estimate"].mean()
+    first, last = mean[POOLED], mean[EFFECTS[-1]]
+    term = named(data.term)
+    if not np.isfinite(last):
+        return f"{term.capitalize()} as covariates enter"
     return (
-        f"{named(data.term).capitalize()} in the median layer is {first['estimate']:.2f} pooled, "
-        f"{last['estimate']:.2f} with documents, tokens and previous tokens held fixed; R² is "
-        f"{first['r_squared']:.2f} and {last['r_squared']:.2f}"
+        f"Holding documents, parts of speech and tokens fixed moves {term} from {first:.2f} to "
+        f"{last:.2f}"
     )
 
 
@@ -173,14 +172,17 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         weight="bold",
     )
     level = f"{100 * (1 - data.alpha):g}%"
+    counts = data.steps[["n_obs", "n_documents"]].max()
+    sample = (
+        f"Rows: {counts['n_obs']:,} of {counts['n_documents']:,} documents with parts of speech"
+    )
     frame(
         figure,
         title,
         "Each step adds one set of effects, with a dummy for each level, to the steps before; R² "
-        f"includes what the dummies explain. Bands: {level} intervals, clustered by document "
-        "(CRV1). Cells: Gelbach's decomposition of the change, which does not depend on the order "
-        "of the steps; columns add up to the last step minus the first. If no effect mattered, all "
-        f"lines would coincide and all cells would be white. {PREDICTIVE}",
+        f"includes what the dummies explain. {sample}. Bands: {level} intervals, clustered by "
+        "document (CRV1). Cells: Gelbach's decomposition of the change, which does not depend on "
+        f"the order of the steps; columns add up to the last step minus the first. {PREDICTIVE}",
         legends=[entries],
     )
     return figure

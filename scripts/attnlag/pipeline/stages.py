@@ -25,6 +25,7 @@ from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings, Surpr
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
     DRAWS_OF_HEADS,
+    BiasCorrection,
     ClassesSettings,
     ClassProductsSettings,
     ComparisonSettings,

@@ -98,11 +98,23 @@ class Effects:
         parts = np.split(solution, ends)
         return [part[code] for part, code in zip(parts, self.codes, strict=True)]
 
+    def determines(self, factor: int, most: float) -> bool:
+        """Return whether all least-squares fits agree on a factor's part, up to a constant.
+
+        Effects that change no fit, D x = 0, may move the part of a factor. From a random start,
+        the solution of D'D x = 0 is a random one of them: if it moves the part by less than
+        ``most`` times the start, then all do.
+        """
+        start = np.random.default_rng(0).normal(size=(sum(self.sizes), 1))
+        first, last = np.cumsum([0, *self.sizes])[factor : factor + 2]
+        moved = self._solved(np.zeros((len(self.codes[0]), 1)), start)[first:last]
+        return bool(moved[self.codes[factor]].std() <= most * start.std())
+
     def absorbed(self, values: np.ndarray) -> np.ndarray:
         """Return the residuals of some variables given the effects, (rows, variables)."""
         return values - self.dummies @ self._solved(values)
 
-    def _solved(self, values: np.ndarray) -> np.ndarray:
+    def _solved(self, values: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
         """Return the effect of each level on each variable: D'D x = D'v.
 
         All variables are solved together by conjugate gradients, scaled so that D'D has a unit
@@ -116,7 +128,8 @@ class Effects:
             return scale * (products @ (scale * x))
 
         left = scale * (self.dummies.T @ values)
-        x = np.zeros_like(left)
+        x = np.zeros_like(left) if start is None else start / scale
+        left -= times(x)
         direction = left.copy()
         square = (left**2).sum(axis=0)
         enough = TOLERANCE**2 * square

@@ -185,7 +185,7 @@ def random_weights(
         for path, stream in zip(norms, streams or repeat(None), strict=False)
     ]
 
-    def fitted(shards: Sequence[Shard]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def fitted(shards: Sequence[Shard]) -> tuple[pd.Series, pd.DataFrame]:
         coefficients, stack, solutions = fitted_alone(
             shards, fixed_effects=settings.fixed_effects == "document", stack_mb=settings.stack_mb
         )
@@ -209,12 +209,14 @@ def random_weights(
     ]
     beside, of_trained = fitted(own)
     shared = documents_of(draws[-1])
-    spread = np.nan
-    if len(draws) > 1:
-        over = [fitted([crossproducts.of_documents(draw, shared)])[0] for draw in draws]
-        spread = pd.concat(over, axis=1).std(axis=1, skipna=False)
-    coefficients = pd.DataFrame({"random_weights": untrained, "random_weights_sd": spread})
-    coefficients["trained"] = beside.reindex(coefficients.index)
+    over = [fitted([crossproducts.of_documents(draw, shared)])[0] for draw in draws]
+    coefficients = pd.DataFrame(
+        {
+            "random_weights": untrained,
+            "random_weights_sd": pd.concat(over, axis=1).std(axis=1, skipna=False),
+            "trained": beside.reindex(untrained.index),
+        }
+    )
     its_layers = its_layers.add_prefix("random_weights_").assign(
         random_weights_draws=len(draws),
         random_weights_draws_documents=len(shared),

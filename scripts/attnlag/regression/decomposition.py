@@ -6,9 +6,14 @@ step depends on the order of the steps. Gelbach's decomposition does not: with a
 H = Σ H_k in one regression, omitting them changes the coefficients of x by Σ δ_k, where δ_k are
 the coefficients of the regression of H_k on x.
 
-A token nearly always has the same part of speech, so the two effects cannot be separated. The part
-of speech is credited with the mean of its tokens' effects over the rows, and the token with the
-rest.
+Some effects cannot be separated: a token nearly always has the same part of speech, and two tokens
+that only occur together have one effect between them. The joint effect of all tokens and parts of
+speech is therefore one; parts of speech are credited with its projection on their dummies, and
+tokens with the rest. These parts are determined if documents share enough tokens. That is checked,
+and they are NaN otherwise.
+
+If only some documents have parts of speech, the others are left out: that a document has none tells
+the document.
 
 References
 ----------
@@ -28,6 +33,7 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.adjustments.columns import layer_name
+from attnlag.corpus.tags import NONE, TAGS
 from attnlag.regression import properties
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.crossproducts import layers_and_terms
@@ -37,14 +43,11 @@ from attnlag.regression.terms import is_lag
 EFFECTS = ("document", "upos", "upos_previous", "token", "token_previous")
 POOLED = "pooled"
 
-# The parts of the change of a coefficient, each with the effects that it belongs to.
-PARTS = {
-    "document": ("document",),
-    "upos": ("upos", "token"),
-    "token": ("upos", "token"),
-    "upos_previous": ("upos_previous", "token_previous"),
-    "token_previous": ("upos_previous", "token_previous"),
-}
+# The parts of the change of a coefficient; those of tokens are beyond their parts of speech.
+PARTS = ("document", "upos", "upos_previous", "tokens")
+
+# Largest share of an arbitrary combination of effects that changes no fit but moves a part.
+UNDETERMINED = 1e-4
 
 COUNTS = ["effects", "n_obs", "n_documents"]
 
@@ -63,6 +66,7 @@ class Decomposition:
         NaN in a layer without rows.
     parts : pandas.DataFrame
         A row per layer, lag and part; the parts of a lag add up to the last step minus the first.
+        NaN if they are not determined.
     """
 
     steps: pd.DataFrame
@@ -70,7 +74,10 @@ class Decomposition:
 
 
 def factors_of(designs: Sequence[Path], token_properties: Sequence[Path]) -> dict[str, np.ndarray]:
-    """Return the level of each of `EFFECTS` in each row of the designs of all shards."""
+    """Return the level of each of `EFFECTS` in each row of the designs of all shards.
+
+    Levels are -1 in documents without parts of speech if there are others with some.
+    """
     found: dict[str, list[np.ndarray]] = {name: [] for name in EFFECTS}
     documents = 0
     for design, table in zip(designs, token_properties, strict=True):
@@ -89,7 +96,12 @@ def factors_of(designs: Sequence[Path], token_properties: Sequence[Path]) -> dic
         found["token"].append(keys["token_id"].to_numpy())
         for name, of in (("upos_previous", upos), ("token_previous", token)):
             found[name].append(np.where(position > 0, of.of(before), -1))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    factors = {name: np.concatenate(parts) for name, parts in found.items()}
+    tags = np.zeros(documents, dtype=bool)
+    tags[factors["document"][factors["upos"] != TAGS.index(NONE)]] = True
+    if tags.any():
+        factors["document"] = np.where(tags[factors["document"]], factors["document"], -1)
+    return factors
 
 
 def layers_of_design(designs: Sequence[Path]) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
@@ -120,10 +132,11 @@ def decomposed(
         Intervals cover 1 - ``alpha``.
     """
     factors = factors_of(designs, token_properties)
+    chosen = factors["document"] >= 0
     steps: list[pd.DataFrame] = []
     parts: list[pd.DataFrame] = []
     for layers, terms, values in layers_of_design(designs):
-        valid = ~np.isnan(values).any(axis=1)
+        valid = ~np.isnan(values).any(axis=1) & chosen
         # Layers nearly always have the same rows; their variables are then solved together.
         masks: dict[bytes, list[int]] = {}
         for place, mask in enumerate(valid):
@@ -256,6 +269,10 @@ def parts_of_change(
     values, factors, layers, lags, whole
         As in `coefficients_by_step`.
     """
+    names = list(whole)
+    of_tags = Effects.of([factors["upos"], factors["upos_previous"]])
+    determined = Effects.of([factors[name] for name in names]).determines(0, UNDETERMINED)
+    determined &= of_tags.determines(0, UNDETERMINED)
     rows = []
     for place, layer in enumerate(layers):
         x = values[place, 1:]
@@ -263,13 +280,17 @@ def parts_of_change(
         # The effects on y given the lags.
         full = np.linalg.lstsq(left[1:].T, left[0], rcond=None)[0]
         own = {name: part[place, 0] - full @ part[place, 1:] for name, part in whole.items()}
+        tokens = np.sum([own[name] for name in names if name != "document"], axis=0)
+        upos, previous = (part[:, 0] for part in of_tags.fitted(tokens[:, None]))
+        parts = np.stack([own["document"], upos, previous, tokens - upos - previous])
+        parts -= parts.mean(axis=1, keepdims=True)
         centred = x - x.mean(axis=1, keepdims=True)
-        for part, names in PARTS.items():
-            effect = np.sum([own[name] for name in names], axis=0)
-            if len(names) > 1:
-                kind = np.unique(factors[names[0]], return_inverse=True)[1]
-                mean = (np.bincount(kind, effect) / np.bincount(kind))[kind]
-                effect = mean if part == names[0] else effect - mean
-            owed = np.linalg.lstsq(centred.T, effect - effect.mean(), rcond=None)[0]
-            rows += [(layer, lag, part, -one) for lag, one in zip(lags, owed, strict=True)]
+        owed = np.linalg.lstsq(centred.T, parts.T, rcond=None)[0]
+        if not determined:
+            owed[:] = np.nan
+        rows += [
+            (layer, lag, part, -one)
+            for lag, of_lag in zip(lags, owed, strict=True)
+            for part, one in zip(PARTS, of_lag, strict=True)
+        ]
     return pd.DataFrame(rows, columns=["layer", "term", "part", "change"])

@@ -9,7 +9,7 @@ import pandas as pd
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression import inference, merging, results
 from attnlag.regression.covariates import is_term
-from attnlag.regression.crossproducts import DocumentProducts, Shard, Totals, of_documents
+from attnlag.regression.crossproducts import DocumentProducts, Shard, of_documents
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.stacks import stacked
 

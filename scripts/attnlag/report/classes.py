@@ -11,16 +11,6 @@ from attnlag.regression.moderators import PER_SD, POINTS
 from attnlag.regression.properties import OTHER
 from attnlag.regression.terms import lags_among, named
 
-# Names of the parts of a change.
-PART_WORDS = {
-    "document": "documents",
-    "upos": "part of speech",
-    "token": "token",
-    "upos_previous": "part of speech before",
-    "token_previous": "token before",
-}
-SMALLEST_CHANGE = 0.005
-
 
 def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, by: str) -> str:
     """Return the range of slopes over classes of tokens, and the number of layers that differ.
@@ -57,35 +47,26 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
     )
 
 
-def decomposition_findings(steps: pd.DataFrame, parts: pd.DataFrame) -> str:
-    """Return the contribution of each part to the change of the nearest lag.
-
-    The change is that from the pooled regression to everything held fixed. Means over the layers
-    are stated, because the means of the parts add up to the mean of the change.
+def decomposition_findings(steps: pd.DataFrame) -> str:
+    """Return the nearest lag in the pooled regression and with everything held fixed.
 
     Parameters
     ----------
-    steps, parts : pandas.DataFrame
-        The tables of `regression.decomposition.Decomposition`.
+    steps : pandas.DataFrame
+        From `regression.decomposition.Decomposition`. Means over the layers are stated, which the
+        means of the parts of the change add up to.
     """
     term = lags_among(list(steps["term"]))[0]
-    own = steps[steps["term"] == term].pivot(index="layer", columns="step", values="estimate")
+    rows = steps[steps["term"] == term]
+    own = rows.pivot(index="layer", columns="step", values="estimate")
     own = own[[POOLED, EFFECTS[-1]]].dropna()
     if own.empty:
         return ""
     first, last = own.mean()
-    rows = parts[(parts["term"] == term) & parts["layer"].isin(own.index)]
-    owed = rows.groupby("part")["change"].mean()
-    # Shares of a change that rounds to zero are meaningless.
-    shares = abs(last - first) >= SMALLEST_CHANGE
-    each = [
-        f"{words} {owed[part]:+.3f}" + (f" ({owed[part] / (last - first):.0%})" if shares else "")
-        for part, words in PART_WORDS.items()
-    ]
+    documents = counted(int(rows["n_documents"].max()), "document")
     return (
-        f"  {named(term)}, mean over the layers: {first:.3f} pooled, {last:.3f} with documents, "
-        f"parts of speech and tokens held fixed; of the change of {last - first:+.3f}, by "
-        f"Gelbach's decomposition: {', '.join(each)}\n"
+        f"  holding documents, parts of speech and tokens fixed moves {named(term)} from "
+        f"{first:.3f} to {last:.3f} (mean over the layers; {documents} with parts of speech)\n"
     )
 
 

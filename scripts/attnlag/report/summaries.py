@@ -266,7 +266,7 @@ def findings(
     by_group: pd.DataFrame,
     name: str,
     by_class: tuple[pd.DataFrame, pd.DataFrame] | None = None,
-    decomposed: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    steps: pd.DataFrame | None = None,
 ) -> str:
     """Return the findings of a regression: sizes first, then the controls, then counts.
 
@@ -281,8 +281,8 @@ def findings(
         Name of the regression, as in ``"smollm2-135m-instruct, prompts, attention, within"``.
     by_class : pair of pandas.DataFrame, optional
         Slopes by class of tokens, and the tests of equal slopes.
-    decomposed : pair of pandas.DataFrame, optional
-        Coefficients as covariates enter, and the change due to each part.
+    steps : pandas.DataFrame, optional
+        Coefficients as covariates enter.
     """
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
@@ -316,8 +316,8 @@ def findings(
     if by_class is not None:
         kind = "holm" if adjust == "max-t" else adjust
         text += class_findings(*by_class, alpha=alpha, by=correction(kind))
-    if decomposed is not None:
-        text += decomposition_findings(*decomposed)
+    if steps is not None:
+        text += decomposition_findings(steps)
     text += advice(
         fits,
         covariance=settings.covariance,

@@ -13,7 +13,6 @@ from attnlag.adjustments.columns import layer_name
 from attnlag.regression import controls, design, permutation
 from attnlag.storage import tables
 
-
 COUNTS = design.Counts()
 
 

@@ -82,19 +82,51 @@ def test_the_parts_add_up_to_the_change_and_equal_those_of_gelbach(data):
         for name in told
         if (places := [i for i, other in enumerate(names) if other.startswith(f"C({name})")])
     }
+    tokens = sum(effect for name, effect in of_set.items() if name != "document")
+    of_tags = smf.ols("h ~ C(upos) + C(upos_previous)", data.assign(h=tokens)).fit()
+    of_set["tokens"] = of_tags.resid
+    for name in ("upos", "upos_previous"):
+        places = [p for p in of_tags.params.index if p.startswith(f"C({name})")]
+        columns = [of_tags.model.exog_names.index(place) for place in places]
+        of_set[name] = of_tags.model.exog[:, columns] @ of_tags.params[places]
     own = parts[parts["term"] == "lag_1"].set_index("part")["change"]
-    for members, effect in (
-        (["document"], of_set["document"]),
-        (["upos", "token"], of_set["upos"] + of_set["token"]),
-        (["upos_previous", "token_previous"], of_set["token_previous"]),
-    ):
-        owed = smf.ols("h ~ lag_1 + lag_2", data.assign(h=effect)).fit().params["lag_1"]
-        assert own[members].sum() == pytest.approx(-owed, abs=1e-7)
-    both = of_set["upos"] + of_set["token"]
-    means = pd.Series(both).groupby(data["upos"]).transform("mean")
-    owed = smf.ols("h ~ lag_1 + lag_2", data.assign(h=means)).fit().params["lag_1"]
-    assert own["upos"] == pytest.approx(-owed, abs=1e-7)
     assert list(own.index) == list(PARTS)
+    for part in PARTS:
+        owed = smf.ols("h ~ lag_1 + lag_2", data.assign(h=of_set[part])).fit().params["lag_1"]
+        assert own[part] == pytest.approx(-owed, abs=1e-7)
+
+
+def test_equally_good_fits_give_the_same_parts(data):
+    """Two tokens that only occur together have one effect, however it is divided."""
+    values, factors = arrays(data)
+    alone = np.arange(len(data)) % 300 == 7
+    for name in ("token", "token_previous"):
+        factors[name] = np.where(alone, 99, factors[name])
+    effects = Effects.of([factors[name] for name in EFFECTS])
+    assert effects.determines(0, decomposition.UNDETERMINED)
+    # Singly, they are not determined.
+    assert not effects.determines(3, decomposition.UNDETERMINED)
+    fits = []
+    for moved in (0.0, 3.0):
+        fit = decomposition.fitted_effects(values, factors, EFFECTS)
+        fit["token"] = fit["token"] + moved * alone
+        fit["token_previous"] = fit["token_previous"] - moved * alone
+        fits.append(decomposition.parts_of_change(values, factors, [0], LAGS, fit))
+    np.testing.assert_allclose(fits[0]["change"], fits[1]["change"], atol=1e-9)
+    assert fits[0]["change"].notna().all()
+
+
+def test_parts_that_another_fit_would_move_are_not_stated(data):
+    """A document shares no token with the others, so its level may be theirs."""
+    values, factors = arrays(data)
+    apart = factors["document"] == 0
+    for name in EFFECTS[1:]:
+        factors[name] = np.where(apart, 50 + factors[name], factors[name])
+    whole = decomposition.fitted_effects(values, factors, EFFECTS)
+    parts = decomposition.parts_of_change(values, factors, [0], LAGS, whole)
+    assert parts["change"].isna().all()
+    steps = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05, whole)
+    assert steps["estimate"].notna().all()
 
 
 def test_effects_that_do_not_converge_are_told_in_a_sentence(monkeypatch):
@@ -206,11 +238,34 @@ def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(one.parts, found.parts, rtol=1e-9, atol=1e-9)
 
 
+def test_documents_without_parts_of_speech_are_left_out(tmp_path):
+    designs, properties, frames = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
+    whole = pq.read_table(properties[1])
+    untagged = np.isin(whole["document"].to_pylist(), ["d6", "d8"])
+    tags = np.where(untagged, "none", whole["upos"].to_pylist())
+    pq.write_table(whole.set_column(4, "upos", pa.array(tags)), properties[1])
+    found = decomposition.decomposed(designs, properties, 0.05)
+    rows = pd.concat(frames, ignore_index=True).dropna(subset=["y0", "lead0_1", "lead0_3"])
+    rows = rows[~rows["document"].isin(["d6", "d8"])]
+    pooled = smf.ols("y0 ~ lead0_1 + lead0_3", rows).fit().params
+    own = found.steps[(found.steps["layer"] == 0) & (found.steps["step"] == POOLED)]
+    np.testing.assert_allclose(own["estimate"], pooled[["lead0_1", "lead0_3"]])
+    assert set(found.steps["n_documents"]) == {8}
+    assert found.parts["change"].notna().all()
+    # Without any parts of speech, all documents stay.
+    for path in properties:
+        table = pq.read_table(path)
+        none = pa.array(["none"] * len(table))
+        pq.write_table(table.set_column(4, "upos", none), path)
+    found = decomposition.decomposed(designs, properties, 0.05)
+    assert set(found.steps["n_documents"]) == {10}
+
+
 def test_a_layer_without_rows_has_no_coefficients(tmp_path):
     design_file, properties, _ = written(tmp_path, 0, dead=True)
     found = decomposition.decomposed([design_file], [properties], 0.05)
     assert found.steps.groupby("layer")["estimate"].count().tolist() == [12, 12, 0]
-    assert found.parts.groupby("layer")["change"].count().tolist() == [10, 10, 0]
+    assert found.parts.groupby("layer")["change"].count().tolist() == [8, 8, 0]
     dead = found.steps[found.steps["layer"] == 2]
     assert len(dead) == 12
     assert (dead[decomposition.COUNTS] == 0).all(axis=None)

@@ -340,10 +340,14 @@ OUTPUTS = [
             "term": ("", "the lag or lead"),
             "part": (
                 "",
-                "`document`; `upos`: what tokens of a part of speech have in common; `token`: what "
-                "each has beyond it; `upos_previous`, `token_previous`: of the token before",
+                "`document`; `upos`: what tokens of a part of speech have in common; "
+                "`upos_previous`: the same for the token before; `tokens`: what both tokens have "
+                "beyond it",
             ),
-            "change": ("as the estimate", "its part; all parts add up to the change"),
+            "change": (
+                "as the estimate",
+                "its part; all parts add up to the change; empty if equally good fits differ in it",
+            ),
         },
         when=by_class,
         wanted=True,
