@@ -192,7 +192,10 @@ def random_weights_of(wildcards):
 
 def every_draw(file):
     """Return the file of the first draw of the weights, and those of further draws."""
-    return [file, *(file.replace(".parquet", f"_{draw}.parquet") for draw in CONFIG.further_draws())]
+    return [
+        file,
+        *(file.replace(".parquet", f"_{draw}.parquet") for draw in CONFIG.further_draws()),
+    ]
 
 
 def if_stream(files):

@@ -147,6 +147,11 @@ class Config(Section):
         control = self.controls.random_weights
         return range(1, control.draws if control else 1)
 
+    def bias_correction(self, model: str, regression: str) -> Literal["none", "half-panel"]:
+        """Return the correction of a regression; there is none of an untrained model's."""
+        untrained = self.models[model].source == "random"
+        return "none" if untrained else self.regressions[regression].bias_correction
+
     def with_heads(self) -> bool:
         """Return whether the parts of attention heads are measured."""
         return self.extraction.heads and "attention" in self.extraction.sites

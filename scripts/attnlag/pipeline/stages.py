@@ -25,7 +25,6 @@ from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings, Surpr
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
     DRAWS_OF_HEADS,
-    BiasCorrection,
     ClassesSettings,
     ClassProductsSettings,
     ComparisonSettings,
@@ -175,13 +174,8 @@ def build_design(config: Config, names: Names) -> DesignSettings:
 
 
 def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSettings:
-    return CrossproductsSettings(halves=bias_correction(config, names) == "half-panel")
-
-
-def bias_correction(config: Config, names: Names) -> BiasCorrection:
-    """Return the correction of a regression; there is none of an untrained model's (`controls`)."""
-    untrained = config.models[names.model].source == "random"
-    return "none" if untrained else config.regressions[names.regression].bias_correction
+    correction = config.bias_correction(names.model, names.regression)
+    return CrossproductsSettings(halves=correction == "half-panel")
 
 
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
@@ -189,7 +183,7 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
     return RegressionSettings(
         fixed_effects=regression.document_effects,
         token_effects=regression.token_effects,
-        bias_correction=bias_correction(config, names),
+        bias_correction=config.bias_correction(names.model, names.regression),
         **config.inference.model_dump(),
         outcome=regression.outcome,
         control_design=build_design(config, names) if config.controls.random_weights else None,

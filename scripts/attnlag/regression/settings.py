@@ -7,7 +7,6 @@ Covariance = Literal[
     "cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"
 ]
 Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
-BiasCorrection = Literal["none", "half-panel"]
 FixedEffects = Literal["none", "document"]
 
 # Kinds of standard errors that use clusters.
@@ -114,7 +113,7 @@ class RegressionSettings:
     """
 
     fixed_effects: FixedEffects
-    bias_correction: BiasCorrection
+    bias_correction: Literal["none", "half-panel"]
     covariance: Covariance
     cluster: Literal["document", "group"]
     alpha: float
