@@ -98,9 +98,13 @@ def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarr
 
     They depend on the document's name, its length and the seed, not on its place in the corpus.
     """
+    return generator_of(document, seed).random((draws, tokens), dtype=np.float32)
+
+
+def generator_of(document: str, seed: int) -> np.random.Generator:
+    """Return a generator of random numbers of a document, whatever its place in the corpus."""
     digest = hashlib.sha256(f"{seed} {document}".encode(errors="surrogatepass")).digest()
-    random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    return random.random((draws, tokens), dtype=np.float32)
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 @dataclass

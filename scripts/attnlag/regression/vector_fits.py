@@ -54,8 +54,11 @@ PREDICTORS = (VECTOR, SCALAR, DOCUMENT, PERMUTED, RANDOM)
 NAMES = ("predictor", "rank", "ridge", "r_squared")
 COLUMNS = [
     *("layer", *NAMES, "conf_low", "conf_high", "documents", "rows"),
-    *("participation_ratio", "mean_share"),
+    *("participation_ratio", "mean_share", "half_rank"),
 ]
+
+# The rank with half of the full R² is looked for up to this one.
+HIGHEST = 64
 
 
 @dataclass
@@ -66,42 +69,34 @@ class Model:
     ----------
     x, y : (p,) and (c,) float64 arrays
         Means of x and y.
-    permuted_y : (c,) float64 array
-        Mean of y with the order of tokens permuted.
     coefficients : (p, c) float64 array
         B in the prediction of y': its mean plus (x - mean)' B.
     directions : (c, r) float64 array
         Principal directions of the predictions, in order.
     factors : (lags,) float64 array
         Factors of the prediction that multiplies whole vectors.
-    permuted : (p, c) float64 array
-        Coefficients with the order of tokens permuted.
     """
 
     x: np.ndarray
     y: np.ndarray
-    permuted_y: np.ndarray
     coefficients: np.ndarray
     directions: np.ndarray
     factors: np.ndarray
-    permuted: np.ndarray
 
 
-def fit(total: Sums, permuted: Sums, penalty: float, rank: int) -> Model:
+def fit(total: Sums, penalty: float, rank: int) -> Model:
     """Return the prediction fitted to some rows.
 
     Parameters
     ----------
-    total, permuted : Sums
-        Sums in the observed order, and with the order of tokens permuted.
+    total : Sums
     penalty : float
     rank : int
         Number of principal directions of the predictions to return.
     """
     xx, xy = total.centred()
     p, c = xy.shape
-    both = ridge(xx, np.concatenate([xy, permuted.centred()[1]], axis=1), penalty)
-    coefficients = both[:, :c]
+    coefficients = ridge(xx, xy, penalty)
     # Since (x'x + penalty) B = x'y, these are the squares of the penalised predictions.
     squares = coefficients.T @ xy
     directions = np.zeros((c, 0))
@@ -112,7 +107,7 @@ def fit(total: Sums, permuted: Sums, penalty: float, rank: int) -> Model:
     factors = np.linalg.lstsq(
         np.einsum("idjd->ij", by_lag), np.einsum("idd->i", xy.reshape(-1, c, c))
     )[0]
-    return Model(*total.means, permuted.means[1], coefficients, directions, factors, both[:, c:])
+    return Model(*total.means, coefficients, directions, factors)
 
 
 def document_losses(
@@ -123,7 +118,7 @@ def document_losses(
     frame: Frame,
     models: Mapping[int, Model],
     ranks: Sequence[int],
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums of squares of each document, given the fit without its fold.
 
     Parameters
@@ -142,8 +137,11 @@ def document_losses(
     losses : (documents, 4 + ranks) float64 array
         Squares about the mean, then the squared errors of the prediction, of the scalar prediction,
         of the mean of the document's other tokens, and of each reduced rank.
+    gains : (directions,) float64 array
+        Squares less squared errors of the prediction of each rank from 1 on, over all documents.
     """
-    count, width = len(rows.documents), len(next(iter(models.values())).y)
+    first = next(iter(models.values()))
+    count, width, gained = len(rows.documents), len(first.y), np.zeros(first.directions.shape[1])
     losses = np.zeros((count, 4 + len(ranks)))
     sums, n = np.zeros((count, width)), np.zeros(count)
     single = {
@@ -165,6 +163,7 @@ def document_losses(
         square = np.einsum("ij,ij->i", y, y) + found.outside
         along, towards = predicted @ directions, y @ directions
         gains = np.cumsum(along * (2 * towards - along), axis=1)
+        gained += gains.sum(axis=0, dtype=np.float64)
         errors = [
             square,
             *(_error(guess, y) + found.outside for guess in (predicted, scaled)),
@@ -180,7 +179,7 @@ def document_losses(
     several = n > 1
     within = losses[:, 3] - np.einsum("ij,ij->i", sums, sums) / np.maximum(n, 1)
     losses[:, 3] = np.where(several, (n / np.maximum(n - 1, 1)) ** 2 * within, losses[:, 3])
-    return losses
+    return losses, gained
 
 
 def _error(guess: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -247,9 +246,7 @@ def fit_layer(
     settings : VectorsSettings
     """
     folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
-    observed, permuted = (
-        [sums[fold] for fold in folds] for sums in (products.observed, products.permuted)
-    )
+    observed = [products.observed[fold] for fold in folds]
     p, c = products.observed[0].xy.shape
     full = min(p, c)
     ranks = [rank for rank in settings.ranks if rank < full]
@@ -264,26 +261,23 @@ def fit_layer(
     shared["participation_ratio"] = participation_ratio(total)
     shared["mean_share"] = mean_share(total, products.frame)
     penalties = chosen_penalties(observed, settings.ridge)
-    all_permuted = sum_of(permuted)
+    directions = min(max([HIGHEST, *ranks]), full)
     models = {
-        fold: fit(
-            total - observed[k], all_permuted - permuted[k], penalties[k], max(ranks, default=0)
-        )
-        for k, fold in enumerate(folds)
+        fold: fit(total - observed[k], penalties[k], directions) for k, fold in enumerate(folds)
     }
-    losses = np.concatenate(
-        [
-            document_losses(
-                blocks(path, column), rows, fold, settings, products.frame, models, ranks
-            )
-            for path, rows, fold in files
-        ]
-    )
+    parts = [
+        document_losses(blocks(path, column), rows, fold, settings, products.frame, models, ranks)
+        for path, rows, fold in files
+    ]
+    losses = np.concatenate([of_documents for of_documents, _ in parts])
     losses = losses[losses[:, 0] > 0]
     shared["documents"] = len(losses)
     penalty = median(penalties)
     low, high = intervals(losses, settings)
     summed = losses.sum(axis=0)
+    half = (summed[0] - summed[1]) / 2
+    enough = np.flatnonzero(np.sum([gained for _, gained in parts], axis=0) >= half)
+    shared["half_rank"] = float(1 + enough[0]) if half > 0 and len(enough) else np.nan
     table = [
         shared
         | {
@@ -296,12 +290,7 @@ def fit_layer(
         }
         for place, (predictor, rank) in enumerate(predictors)
     ]
-    sse = sum(
-        permuted[k].error(models[fold].permuted, models[fold].x, models[fold].permuted_y)
-        for k, fold in enumerate(folds)
-    )
-    sst = sum(permuted[k].variation(models[fold].permuted_y) for k, fold in enumerate(folds))
-    found = [(PERMUTED, full, penalty, 1 - sse / sst)]
+    found = [(PERMUTED, full, *r_squared_of_products(products.permuted, settings.ridge))]
     if control is not None:
         found.append((RANDOM, full, *r_squared_of_products(control, settings.ridge)))
     return table + [shared | dict(zip(NAMES, row, strict=False)) for row in found]

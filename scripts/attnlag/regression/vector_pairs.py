@@ -11,10 +11,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import scipy.linalg
 
+from attnlag.regression.permutation import generator_of
 from attnlag.regression.settings import VectorProductsSettings
 
 # Approximate number of tokens that the principal components of a wide model are computed from.
 SAMPLE = 4096
+
+# Rounds of exchanges until no outcome is that of its own predictors.
+TRIES = 50
 
 
 @dataclass(frozen=True)
@@ -153,19 +157,18 @@ class Pairs:
 
     Attributes
     ----------
-    document : (n,) int array
+    document, token : (n,) int arrays
+        The document of each outcome, and its row in the file; documents are consecutive.
     x, y : (n, p) and (n, c) float32 arrays
     outside : (n,) float32 array
         Squared distances of the outcomes, see `Frame.of`.
-    lag_squares : (n,) float32 array
-        ‖x‖², including the part outside the coordinates.
     """
 
     document: np.ndarray
+    token: np.ndarray
     x: np.ndarray
     y: np.ndarray
     outside: np.ndarray
-    lag_squares: np.ndarray
 
 
 def pairs(
@@ -174,7 +177,6 @@ def pairs(
     fold: np.ndarray,
     lags: Sequence[int],
     frame: Frame,
-    documents: "Documents | None" = None,
 ) -> Iterator[tuple[int, Pairs]]:
     """Yield the fold and the pairs of each block of vectors and each fold.
 
@@ -189,16 +191,12 @@ def pairs(
         Fold of each document of the file.
     lags : sequence of int
     frame : Frame
-    documents : Documents, optional
-        To which the tokens of the blocks are added.
     """
     before = max(lags)
     start = 0
     held = held_outside = None
     for vectors in of_layer:
         z, outside = frame.of(vectors)
-        if documents is not None:
-            documents.add(rows, start, z, outside)
         if held is None:
             held, held_outside = z[:0], outside[:0]
         # The rows before the block provide the lags of its first tokens.
@@ -217,39 +215,41 @@ def pairs(
             own = fold[document] == one
             at = place[own]
             x = np.concatenate([z[at - lag] for lag in lags], axis=1)
-            squares = np.einsum("ij,ij->i", x, x) + sum(outside[at - lag] for lag in lags)
-            yield int(one), Pairs(document[own], x, z[at], outside[at], squares)
+            yield int(one), Pairs(document[own], token[own], x, z[at], outside[at])
         held, held_outside, start = z[-before:], outside[-before:], stop
 
 
-@dataclass
-class Documents:
-    """Sums over the used tokens of each document of a file.
+def exchanged(found: Pairs, lags: Sequence[int], names: Sequence[str]) -> np.ndarray:
+    """Return the rows whose outcomes take the places of those of the pairs, at random.
 
-    Attributes
+    Outcomes are exchanged within documents; none becomes that of its own predictors, as none is in
+    a permuted text. A document too short for that keeps its order.
+
+    Parameters
     ----------
-    sums : (documents, c) float64 array
-    squares : (documents,) float64 array
+    found : Pairs
+    lags : sequence of int
+    names : sequence of str
+        Names of all documents, which seed the draws.
     """
+    starts = np.flatnonzero(np.diff(found.document, prepend=-1))
+    counts = np.diff(starts, append=len(found.token))
+    draws = [generator_of(names[one], 0) for one in found.document[starts]]
+    keys = [random.random(count) for random, count in zip(draws, counts, strict=True)]
+    order = np.lexsort((np.concatenate(keys), found.document))
+    run = np.repeat(np.arange(len(starts)), counts)
+    for _ in range(TRIES):
+        paired = np.flatnonzero(np.isin(found.token - found.token[order], lags))
+        for place in paired:
+            other = starts[run[place]] + draws[run[place]].integers(counts[run[place]])
+            order[[place, other]] = order[[other, place]]
+    kept = np.isin(run, run[np.isin(found.token - found.token[order], lags)])
+    return np.where(kept, np.arange(len(order)), order)
 
-    sums: np.ndarray
-    squares: np.ndarray
 
-    def add(self, rows: Rows, start: int, z: np.ndarray, outside: np.ndarray) -> None:
-        """Add the tokens of a block that begins at a row of the file."""
-        document = rows.document[start : start + len(z)]
-        weights = (rows.used[start : start + len(z)] & np.isfinite(outside)).astype(np.float32)
-        codes, sums = sums_by_document(document, z, weights)
-        self.sums[codes] += sums
-        squares = np.einsum("ij,ij->i", z, z) + np.nan_to_num(outside)
-        self.squares += np.bincount(document, squares * weights, len(self.squares))
-
-
-def sums_by_document(
-    document: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def sums_by_document(document: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the documents of some rows, and the sums of (rows, c) values over each of them."""
     codes, place = np.unique(document, return_inverse=True)
     indicator = np.zeros((len(codes), len(document)), np.float32)
-    indicator[place, np.arange(len(document))] = 1 if weights is None else weights
+    indicator[place, np.arange(len(document))] = 1
     return codes, (indicator @ values).astype(np.float64)

@@ -10,7 +10,7 @@ variance, this changes the R² of vectors of 576 numbers by less than 5e-6.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from attnlag.adjustments.columns import layer_number, layers_in
 from attnlag.regression.packed import unpacked
 from attnlag.regression.settings import VectorProductsSettings
 from attnlag.regression.vector_pairs import (
-    Documents,
     Frame,
     Rows,
     blocks,
+    exchanged,
     frame_of,
     pairs,
     rows_of,
@@ -47,8 +47,6 @@ SCHEMA = pa.schema(
         ("yy", SMALL),
         ("xx", BIG),
         ("xy", BIG),
-        ("permuted_y", SMALL),
-        ("permuted_yy", SMALL),
         ("permuted_xy", BIG),
     ]
 )
@@ -117,8 +115,7 @@ class LayerProducts:
     observed : list of Sums
         Sums over tokens and their predecessors, in each fold.
     permuted : list of Sums
-        Sums with the same predictors and the expectation of an outcome drawn from the other tokens
-        of the document: the average over all permutations of its tokens.
+        Sums with the same predictors, and with the outcomes exchanged within documents.
     """
 
     frame: Frame
@@ -137,44 +134,25 @@ def layer_products(
     lags, folds = settings.lags, settings.folds
     fold = np.array([fold_of[document] for document in rows.documents], int)
     width = frame.centre.size if frame.components is None else frame.components.shape[1]
-    count, p = len(rows.documents), width * len(lags)
-    used = np.bincount(rows.document[rows.used], minlength=count)
-    # Candidates for a random outcome are the tokens of the document except its predictors.
-    share = 1 / np.maximum(used - len(lags), 1)
-    of_documents = Documents(np.zeros((count, width)), np.zeros(count))
+    p = width * len(lags)
     observed = [Sums.zero(p, width) for _ in range(folds)]
-    taken = [np.zeros((p, width)) for _ in range(folds)]
-    n, x, squares = np.zeros(count), np.zeros((count, p)), np.zeros(count)
-    for one, found in pairs(of_layer, rows, fold, lags, frame, of_documents):
+    permuted = [np.zeros((p, width)) for _ in range(folds)]
+    for one, found in pairs(of_layer, rows, fold, lags, frame):
         sums = observed[one]
+        sums.n += len(found.y)
         sums.xx += found.x.T @ found.x
         sums.xy += found.x.T @ found.y
+        permuted[one] += found.x.T @ found.y[exchanged(found, lags, rows.documents)]
+        sums.x += sums_by_document(found.document, found.x)[1].sum(0)
         sums.y += sums_by_document(found.document, found.y)[1].sum(0)
         y_squares = np.einsum("ij,ij->i", found.y, found.y) + found.outside
         sums.yy += float(y_squares.sum(dtype=np.float64))
-        n += np.bincount(found.document, minlength=count)
-        squares += np.bincount(found.document, found.lag_squares, count)
-        codes, of_x = sums_by_document(found.document, found.x)
-        x[codes] += of_x
-        # A token is not its own outcome.
-        scaled = found.x * np.sqrt(share[found.document], dtype=np.float32)[:, None]
-        taken[one] += scaled.T @ _over_lags(scaled, width)
-    permuted = []
-    for one, sums in enumerate(observed):
-        own = np.flatnonzero(fold == one)
-        sums.n, sums.x = float(n[own].sum()), x[own].sum(0)
-        weights = share[own]
-        xy = (weights[:, None] * x[own]).T @ of_documents.sums[own] - taken[one]
-        others = n[own, None] * of_documents.sums[own] - _over_lags(x[own], width)
-        yy = float(weights @ (n * of_documents.squares - squares)[own])
-        permuted.append(Sums(sums.n, sums.x, weights @ others, sums.xx, xy, yy))
-    return LayerProducts(frame, observed, permuted)
+    return LayerProducts(frame, observed, with_outcomes_exchanged(observed, permuted))
 
 
-def _over_lags(x: np.ndarray, width: int) -> np.ndarray:
-    """Return the sum of the predictors of each row over the lags."""
-    # With one lag this is the array itself, whose product with itself takes half the time.
-    return x if x.shape[1] == width else x.reshape(len(x), -1, width).sum(axis=1)
+def with_outcomes_exchanged(observed: Sequence[Sums], xy: Sequence[np.ndarray]) -> list[Sums]:
+    """Return the sums of each fold with other products of predictors and outcomes."""
+    return [replace(sums, xy=own) for sums, own in zip(observed, xy, strict=True)]
 
 
 def products(
@@ -231,8 +209,7 @@ def as_table(layer: int, found: LayerProducts) -> pa.Table:
     }
     for name in ("n", "x", "y", "yy", "xy"):
         values[name] = np.stack([getattr(sums, name) for sums in found.observed])
-    for name in ("y", "yy", "xy"):
-        values[f"permuted_{name}"] = np.stack([getattr(sums, name) for sums in found.permuted])
+    values["permuted_xy"] = np.stack([sums.xy for sums in found.permuted])
     columns = []
     for field in SCHEMA:
         value = values[field.name]
@@ -288,15 +265,11 @@ def _from_row(row: pa.Table) -> LayerProducts:
     n, x, y, yy = array("n"), array("x", -1), array("y", -1), array("yy")
     p, c = x.shape[1], y.shape[1]
     xx, xy = unpacked(array("xx", -1), p), array("xy", p, c)
-    other_y, other_yy = array("permuted_y", c), array("permuted_yy")
-    other_xy = array("permuted_xy", p, c)
     centre = row["centre"].combine_chunks().flatten().to_numpy()
     components = None
     if row["components"][0].is_valid:
         components = row["components"].combine_chunks().flatten().to_numpy()
         components = components.reshape(len(centre), -1)
-    return LayerProducts(
-        Frame(centre, components),
-        [Sums(n[k], x[k], y[k], xx[k], xy[k], yy[k]) for k in range(folds)],
-        [Sums(n[k], x[k], other_y[k], xx[k], other_xy[k], other_yy[k]) for k in range(folds)],
-    )
+    observed = [Sums(n[k], x[k], y[k], xx[k], xy[k], yy[k]) for k in range(folds)]
+    permuted = with_outcomes_exchanged(observed, array("permuted_xy", p, c))
+    return LayerProducts(Frame(centre, components), observed, permuted)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.regression.labels import spans
-from attnlag.regression.vector_fits import DOCUMENT, PERMUTED, RANDOM, SCALAR, VECTOR
+from attnlag.regression.vector_fits import DOCUMENT, HIGHEST, PERMUTED, RANDOM, SCALAR, VECTOR
 
 BESIDE = {
     SCALAR: "the previous vector times one number",
@@ -57,15 +57,17 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
         if one in others.index and pd.notna(others[one])
     ]
     lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
-    if len(by_rank.columns) > 1:
-        lines.append(_ranks(by_rank))
+    if found["half_rank"].notna().any():
+        lines.append(_ranks(found["half_rank"]))
     return "\n  ".join([title, *lines]) + "\n"
 
 
-def _ranks(by_rank: pd.DataFrame) -> str:
-    """Return the number of layers in which each rank is the first with half of the full R²."""
-    by_rank = by_rank.rename(columns=int)
-    reached = by_rank.ge(by_rank[by_rank.columns.max()] / 2, axis=0)
-    first = reached.idxmax(axis=1).value_counts().sort_index()
-    parts = [f"{rank} in {counted(int(count), 'layer')}" for rank, count in first.items()]
-    return f"the smallest rank with half of this R²: {', '.join(parts)}"
+def _ranks(half: pd.Series) -> str:
+    """Return the number of dimensions that half of the full R² takes, in words."""
+    known = half.dropna().astype(int)
+    more = f", more than {HIGHEST} in {len(half) - len(known)}" * (len(known) < len(half))
+    return (
+        f"half of this R² takes {known.median():.0f} of the vector's dimensions (median over "
+        f"{counted(len(known), 'layer')}), {known.min()} in layer {known.idxmin()} to "
+        f"{known.max()} in layer {known.idxmax()}{more}"
+    )

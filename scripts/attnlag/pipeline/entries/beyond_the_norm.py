@@ -239,9 +239,7 @@ OUTPUTS = [
             "yy": ("", "sums of ‖y‖²"),
             "xx": ("", "sums of x x', upper triangles, row by row"),
             "xy": ("", "sums of x y'"),
-            "permuted_y": ("", "`y` with outcomes drawn from the document's other tokens"),
-            "permuted_yy": ("", "`yy`, likewise"),
-            "permuted_xy": ("", "`xy`, likewise"),
+            "permuted_xy": ("", "`xy` with the outcomes exchanged within documents"),
         },
         when=with_vector_regression,
     ),
@@ -258,7 +256,7 @@ OUTPUTS = [
                 "",
                 "`vector`: ridge regression on the vectors before; `scalar`: these times one "
                 "number for each lag; `document_mean`: the mean of the document's other tokens; "
-                "`permuted_order`: as `vector`, with tokens permuted within their documents; "
+                "`permuted_order`: as `vector`, with outcomes exchanged within documents; "
                 "`random_weights`: as `vector`, of the untrained architecture",
             ),
             "rank": ("", "rank of the coefficients of a ridge regression, else empty"),
@@ -277,6 +275,11 @@ OUTPUTS = [
                 "variances s along the principal axes",
             ),
             "mean_share": ("", "share of Σ ‖a‖² that the layer's mean vector has"),
+            "half_rank": (
+                "",
+                "smallest rank with half of the full rank's R², if it is at most 64 or one of "
+                "`vectors.ranks`",
+            ),
         },
         when=with_vector_regression,
     ),
