@@ -25,6 +25,7 @@ import attnlag
 from attnlag.config.problems import check
 from attnlag.errors import UserError
 from attnlag.pipeline.outputs import files_of
+from attnlag.report.explorer import page
 
 STUDY = "results/tiny/small/attention/notebook"
 
@@ -32,6 +33,19 @@ TIDY = (
     "model corpus site regression subset layer term estimate std_error statistic df p_value "
     "p_adjusted conf_low conf_high finding vcov_type"
 ).split()
+
+
+def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once, monkeypatch):
+    project, _ = finished_once
+    whole = (project.folder / "results/explorer.html").stat().st_size
+    coefficients = project.folder / STUDY / "coefficients.parquet"
+    sizes = {}
+    for most in (whole, whole - 2_000, whole - 4_000):
+        monkeypatch.setattr(page, "MOST_BYTES", most)
+        made = page.page([coefficients], [coefficients.with_name("findings.txt")])
+        sizes[most] = len(made.encode())
+        assert sizes[most] <= most
+    assert len(set(sizes.values())) == 3
 
 
 def test_a_full_run_makes_everything(finished_once):

@@ -66,10 +66,13 @@ class Contents:
         List of the contents, for JSON.
     blocks : dict of str to str
         Compressed numbers and texts, by name.
+    values : int
+        Number of values of the tokens shown, about their bytes in the page.
     """
 
     index: dict[str, Any] = field(default_factory=dict)
     blocks: dict[str, str] = field(default_factory=dict)
+    values: int = 0
 
 
 @dataclass
@@ -108,7 +111,10 @@ def study_of(path: Path) -> Study:
 
 
 def contents(
-    coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequence[str] = ()
+    coefficients: Sequence[Path],
+    findings: Sequence[Path],
+    beside: Sequence[str] = (),
+    values: int = shown.MOST_VALUES,
 ) -> Contents:
     """Read the contents of the page from all studies of a run.
 
@@ -122,6 +128,8 @@ def contents(
     beside : sequence of str
         Folders of further tables of tokens, such as ``token_properties``, whose columns can shade
         the text too.
+    values : int
+        Largest number of values of tokens; of each corpus, one document is always shown.
     """
     studies = [study_of(path) for path in coefficients]
     results = studies[0].folder.parents[3]
@@ -132,7 +140,8 @@ def contents(
     corpora = list(dict.fromkeys(study.corpus for study in studies))
     for corpus in corpora:
         own = [study for study in studies if study.corpus == corpus]
-        _add_corpus(made, own, results / "corpora" / f"{corpus}.parquet", beside, len(corpora))
+        path = results / "corpora" / f"{corpus}.parquet"
+        _add_corpus(made, own, path, beside, values // len(corpora))
     return made
 
 
@@ -207,7 +216,7 @@ def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
 
 
 def _add_corpus(
-    made: Contents, studies: Sequence[Study], corpus: Path, beside: Sequence[str], corpora: int
+    made: Contents, studies: Sequence[Study], corpus: Path, beside: Sequence[str], values: int
 ) -> None:
     """Add the documents of one corpus, with the numbers of all its studies."""
     by_model = {study.model: study for study in studies}
@@ -217,12 +226,10 @@ def _add_corpus(
         model: tables.rows_of_documents(study.shards("tokens"), order)
         for model, study in by_model.items()
     }
-    layers = [
-        len(columns.layers_in(pq.read_schema(study.shards("stream")[0]))) * (len(sites) + 1)
-        for study in by_model.values()
-    ]
+    each = [_values_per_token(made, study, len(sites), beside) for study in by_model.values()]
     counts = [shown.token_counts(sequences[model]) for model in by_model]
-    names = shown.chosen(order, counts, layers, shown.MOST_VALUES // corpora)
+    names, taken = shown.chosen(order, counts, each, values)
+    made.values += taken
     groups = group_by_document(corpus)
     made.index["corpora"][corpus.stem] = {
         "documents": len(groups),
@@ -242,6 +249,24 @@ def _add_corpus(
             if each.model == model:
                 _add_outcome(made, each, names, keys)
                 _add_design(made, each, names, keys)
+
+
+def _values_per_token(made: Contents, study: Study, sites: int, beside: Sequence[str]) -> int:
+    """Return the number of values that a token of a model takes: a byte each, before compression.
+
+    They are its text, its norms, and columns of two bytes.
+    """
+    pair = study.model, study.corpus
+    entries = [one for one in made.index["studies"] if (one["model"], one["corpus"]) == pair]
+    layers = len(columns.layers_in(pq.read_schema(study.shards("stream")[0])))
+    of_fits = (layers if one["stored"] else 2 * len(one["shared"]) for one in entries)
+    wide = sum(len(_columns_shown(study.shards(folder)[0])) for folder in beside)
+    return shown.OF_TEXT + layers * (sites + 1) + 2 * wide + sum(of_fits)
+
+
+def _columns_shown(path: Path) -> list[str]:
+    """Return the columns of a table of tokens that shade the text."""
+    return [name for name in pq.read_schema(path).names if name not in NOT_SHADED]
 
 
 def _keys(
@@ -309,9 +334,7 @@ def _packed_columns(
     described = []
     for folder in beside:
         paths = study.shards(folder)
-        schema = pq.read_schema(paths[0])
-        wanted = [column for column in schema.names if column not in NOT_SHADED]
-        for column in wanted:
+        for column in _columns_shown(paths[0]):
             values = _values(paths, names, [column], keys)[column]
             one: dict[str, Any] = {
                 "name": column,

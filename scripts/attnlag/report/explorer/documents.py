@@ -12,9 +12,11 @@ from attnlag.corpus.documents import first_of_groups
 from attnlag.corpus.pieces import token_texts
 from attnlag.storage import tables
 
-# Largest number of stored norms (layers × tokens, over all sites, the stream, models and corpora):
-# about five megabytes at 8 bits, compressed.
-MOST_VALUES = 4_000_000
+# Largest number of values of tokens, over all models and corpora: about 2.6 megabytes in the page.
+MOST_VALUES = 2_800_000
+
+# Values that stand for the text of a token.
+OF_TEXT = 4
 
 # Largest number of documents of a corpus, and of tokens of a document.
 MOST_DOCUMENTS = 2_000
@@ -49,9 +51,9 @@ def candidates(corpus: Path) -> list[str]:
 
 
 def chosen(
-    order: Sequence[str], tokens: Sequence[Mapping[str, int]], layers: Sequence[int], values: int
-) -> list[str]:
-    """Return as many documents as there is room for, in the given order.
+    order: Sequence[str], tokens: Sequence[Mapping[str, int]], per_token: Sequence[int], values: int
+) -> tuple[list[str], int]:
+    """Return as many documents as there is room for, in the given order, and their values.
 
     Parameters
     ----------
@@ -59,21 +61,23 @@ def chosen(
         Documents, from the groups in turn.
     tokens : sequence of mapping
         For each model, the number of tokens by document.
-    layers : sequence of int
-        For each model, the number of values per token: layers times sites, the stream included.
+    per_token : sequence of int
+        For each model, the number of values per token.
     values : int
         Largest number of values. The first document is always returned.
     """
     found: list[str] = []
+    taken = 0
     for name in order:
-        values -= sum(
+        own = sum(
             min(counts.get(name, 0), LONGEST) * each
-            for counts, each in zip(tokens, layers, strict=True)
+            for counts, each in zip(tokens, per_token, strict=True)
         )
-        if values < 0 and found:
+        if taken + own > values and found:
             break
         found.append(name)
-    return found
+        taken += own
+    return found, taken
 
 
 def token_counts(sequences: pd.DataFrame) -> dict[str, int]:

@@ -8,17 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnlag.report.explorer import charts
-from attnlag.report.explorer.contents import contents
+from attnlag.report.explorer.contents import Contents, contents
+from attnlag.report.explorer.documents import MOST_VALUES
 from attnlag.report.explorer.packing import json_block
 
 FOLDER = Path(__file__).parent
+
+# Largest page in bytes, of which the library and the programs take a third.
+MOST_BYTES = 4_000_000
+
 PROGRAMS = (
     *("contents", "charts", "documents", "page.state", "page.study", "page.tokens", "page"),
 )
 
 
 def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequence[str] = ()) -> str:
-    """Return the page as HTML.
+    """Return the page as HTML, of at most `MOST_BYTES` unless it shows one document per corpus.
+
+    How well texts and numbers compress is known only afterwards; if the page has become too large,
+    it is made again with fewer documents.
 
     Parameters
     ----------
@@ -29,7 +37,18 @@ def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequenc
     beside : sequence of str
         Folders of further tables of tokens.
     """
-    made = contents(coefficients, findings, beside)
+    values = MOST_VALUES
+    while True:
+        made = contents(coefficients, findings, beside, values)
+        text = _page(made)
+        data, rest = sum(map(len, made.blocks.values())), MOST_BYTES - len(text.encode())
+        if rest >= 0 or not values:
+            return text
+        values = int(max(0.97 * made.values * (1 + rest / data), 0))
+
+
+def _page(made: Contents) -> str:
+    """Return the page of some contents."""
     blocks = {
         "index": json_block(made.index),
         "charts": json_block(charts.items()),
