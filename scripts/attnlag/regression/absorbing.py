@@ -93,10 +93,12 @@ class Effects:
             One array per factor; their sum is the fit. A constant that two factors share is
             attributed to either of them.
         """
-        solution = self._solved(values)
-        ends = np.cumsum(self.sizes)[:-1]
-        parts = np.split(solution, ends)
+        parts = self.of_levels(values)
         return [part[code] for part, code in zip(parts, self.codes, strict=True)]
+
+    def of_levels(self, values: np.ndarray) -> list[np.ndarray]:
+        """Return the same for each level instead of each row, (levels, variables)."""
+        return np.split(self._solved(values), np.cumsum(self.sizes)[:-1])
 
     def determines(self, factor: int, most: float) -> bool:
         """Return whether all least-squares fits agree on a factor's part, up to a constant.

@@ -93,7 +93,8 @@ def shard_of_batches(
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "design.parquet")
             pq.write_table(whole, path)
-            solved, absorbed = token_effects.solved([path], [norms], effects)
+            solved, made = token_effects.solved([path], [norms], effects)
+        absorbed = made["absorbed"]
         tokens = token_effects.tokens_of([norms])
         whole = token_effects.without_effects(whole, tokens, solved).combine_chunks()
     rows = whole.to_batches()

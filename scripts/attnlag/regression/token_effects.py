@@ -5,15 +5,16 @@ then removed shard by shard. The result is an ordinary design: with document eff
 coefficients of the regression with a dummy for each document and each token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS
-from attnlag.regression import properties
+from attnlag.regression import properties, sampling
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.design import parquet_options
 from attnlag.regression.properties import Property
@@ -29,9 +30,9 @@ BYTES = 64e6
 ROWS = 16_384
 
 
-def tokens_of(norms: Sequence[Path]) -> Property:
-    """Return the token at each position of each sequence."""
-    return properties.read_property("token_id", norms)
+def tokens_of(norms: Sequence[Path], documents: Collection[str] | None = None) -> Property:
+    """Return the token at each position of each sequence, or of those of some documents."""
+    return properties.read_property("token_id", norms, documents)
 
 
 def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[str, np.ndarray]:
@@ -56,8 +57,11 @@ def complete_rows(design: pa.Table, outcomes: Sequence[str]) -> np.ndarray:
 
 
 def solved(
-    designs: Sequence[Path], norms: Sequence[Path], effects: Sequence[str]
-) -> tuple[pa.Table, int]:
+    designs: Sequence[Path],
+    norms: Sequence[Path],
+    effects: Sequence[str],
+    most_rows: int = sampling.MOST_ROWS,
+) -> tuple[pa.Table, dict[str, Any]]:
     """Return the effects of tokens on each column of a design, over all shards.
 
     Parameters
@@ -66,64 +70,57 @@ def solved(
         Files of all shards, in order.
     effects : sequence of str
         Some of `OFFSETS`.
+    most_rows : int
+        With more rows, the effects are those in a sample of whole documents.
 
     Returns
     -------
     table : pyarrow.Table
         A row per effect and token: ``effect``, ``token_id``, and each column of the design except
         those of layers without rows.
-    absorbed : int
-        Number of independent dummies besides those of documents.
+    facts : dict
+        ``absorbed``, the number of independent dummies besides those of documents;
+        ``sample_end``, the ``end`` of the sample.
     """
-    schema = pq.read_schema(designs[0])
-    outcomes = [name for name in schema.names if name.endswith(".y")]
-    document = []
-    levels: dict[str, list[np.ndarray]] = {name: [] for name in effects}
-    documents = 0
-    outcome = pa.concat_tables([pq.read_table(path, columns=outcomes) for path in designs])
-    # A layer that lacks a preceding layer that it needs has no rows.
-    outcomes = [name for name in outcomes if outcome[name].null_count < outcome.num_rows]
-    complete = complete_rows(outcome, outcomes)
-    fitted_layers = {name.partition(".")[0] for name in outcomes}
-    for design, path in zip(designs, norms, strict=True):
-        keys = pq.read_table(design, columns=KEYS).unify_dictionaries().combine_chunks()
-        column = keys["document"].combine_chunks()
-        document.append(column.indices.to_numpy() + documents)
-        documents += len(column.dictionary)
-        for name, each in levels_of(keys, tokens_of([path]), effects).items():
-            levels[name].append(each)
-    own = {name: np.concatenate(parts)[complete] for name, parts in levels.items()}
-    factors = Effects.of([np.concatenate(document)[complete], *own.values()])
-    variables = [
-        name
-        for name in schema.names
-        if name not in KEYS
-        and (not name.startswith("layer_") or name.partition(".")[0] in fitted_layers)
-    ]
+    sample = sampling.sample_of(designs, most_rows)
+    variables = [name for name in pq.read_schema(designs[0]).names if name not in KEYS]
+    complete = np.ones(len(sample.rows), dtype=bool)
+    for outcome in [name for name in variables if name.endswith(".y")]:
+        known = ~np.isnan(sample.column(designs, outcome))
+        # A layer that lacks a preceding layer that it needs has no rows.
+        if known.any():
+            complete &= known
+        else:
+            layer = outcome.partition(".")[0]
+            variables = [name for name in variables if name.partition(".")[0] != layer]
+    tokens = tokens_of(norms, sample.documents if sample.end else None)
+    levels = levels_of(sample.keys(designs), tokens, effects)
+    own = {name: codes[complete] for name, codes in levels.items()}
+    factors = Effects.of([sample.document[complete], *own.values()])
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("effect", "token_id", *variables)}
-    of_effect = {name: np.unique(codes, return_index=True) for name, codes in own.items()}
-    for name, (token, _) in of_effect.items():
+    for name, codes in own.items():
+        token = np.unique(codes)
         columns["effect"].append(np.full(len(token), name))
         columns["token_id"].append(token)
     at_once = max(1, int(BYTES // (8 * max(len(complete), 1))))
     for start in range(0, len(variables), at_once):
         chosen = variables[start : start + at_once]
-        parts = [pq.read_table(path, columns=chosen) for path in designs]
-        table = pa.concat_tables(parts)
-        values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in chosen], axis=1)
-        fitted = factors.fitted(values[complete])[1:]
-        for (_, first), part in zip(of_effect.values(), fitted, strict=True):
-            for name, column in zip(chosen, part[first].T, strict=True):
+        values = np.stack([sample.column(designs, name)[complete] for name in chosen], axis=1)
+        for part in factors.of_levels(values)[1:]:
+            for name, column in zip(chosen, part.T, strict=True):
                 columns[name].append(column)
     found = pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
     alone = len(np.unique(factors.codes[0]))
-    return found, factors.rank() - alone
+    return found, {"absorbed": factors.rank() - alone, "sample_end": sample.end}
 
 
-def without_effects(design: pa.Table, tokens: Property, effects: pa.Table) -> pa.Table:
+def without_effects(
+    design: pa.Table, tokens: Property, effects: pa.Table, sample_end: str = ""
+) -> pa.Table:
     """Return a design with the effects of tokens removed from all its columns.
 
-    Rows that some layer drops are null in all layers, because the effects were solved without them.
+    Rows that some layer drops are null in all layers, because the effects were solved without them;
+    so are those of documents outside the sample.
 
     Parameters
     ----------
@@ -133,12 +130,16 @@ def without_effects(design: pa.Table, tokens: Property, effects: pa.Table) -> pa
         From `tokens_of`.
     effects : pyarrow.Table
         From `solved`.
+    sample_end : str
+        Likewise.
     """
     solved_columns = set(effects.schema.names)
     outcomes = [name for name in design.schema.names if name.endswith(".y")]
     complete = complete_rows(design, [name for name in outcomes if name in solved_columns])
     names = list(dict.fromkeys(effects["effect"].to_pylist()))
     keys = design.select(KEYS).combine_chunks()
+    document = keys["document"].combine_chunks()
+    complete &= sampling.in_sample(document.dictionary.to_pylist(), sample_end)[document.indices]
     kind = np.array(effects["effect"].to_pylist())
     places = {}
     for name, levels in levels_of(keys, tokens, names).items():
@@ -159,17 +160,21 @@ def without_effects(design: pa.Table, tokens: Property, effects: pa.Table) -> pa
 
 
 def solve(
-    designs: Sequence[Path], norms: Sequence[Path], effects: Sequence[str], path: Path
+    designs: Sequence[Path],
+    norms: Sequence[Path],
+    effects: Sequence[str],
+    path: Path,
+    most_rows: int = sampling.MOST_ROWS,
 ) -> int:
     """Write the effects of tokens, see `solved`, and return their number."""
-    table, absorbed = solved(designs, norms, effects)
+    table, facts = solved(designs, norms, effects, most_rows)
     record = tables.provenance(
         tables.of_all_shards(tables.read_provenance(designs[0])),
         "token_effects",
         {"effects": list(effects)},
         "numpy",
         "scipy",
-        absorbed=absorbed,
+        **facts,
     )
     tables.write_table(table, path, record)
     return table.num_rows
@@ -185,14 +190,16 @@ def take_out(design: Path, norms: Path, effects: Path, path: Path) -> int:
         "token_effects",
         solved_for["stages"]["token_effects"],
         "numpy",
-        absorbed=solved_for["absorbed"],
+        **{name: solved_for[name] for name in ("absorbed", "sample_end")},
     )
     rows = 0
     with tables.parquet_writer(
         path, schema.with_metadata(tables.metadata(record)), **parquet_options(schema)
     ) as writer:
         for batch in tables.batches(design, ROWS, "token effects"):
-            writer.write_table(without_effects(pa.Table.from_batches([batch]), tokens, found))
+            rows_of_batch = pa.Table.from_batches([batch])
+            end = solved_for["sample_end"]
+            writer.write_table(without_effects(rows_of_batch, tokens, found, end))
             rows += batch.num_rows
         counts = pq.read_metadata(design).metadata[tables.COUNTS_KEY]
         writer.add_key_value_metadata({tables.COUNTS_KEY: counts})

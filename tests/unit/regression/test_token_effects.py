@@ -9,7 +9,7 @@ import statsmodels.formula.api as smf
 from designs import cr2_by_matrices
 from test_classes import design_of, shard_of, tokens  # noqa: F401
 
-from attnlag.regression import inference, stacks, token_effects
+from attnlag.regression import inference, sampling, stacks, token_effects
 
 
 @pytest.mark.parametrize("effects", [("token",), ("token", "previous_token")])
@@ -28,11 +28,11 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     paths = [tmp_path / f"{number}.parquet" for number in range(2)]
     for half, file in zip(halves, paths, strict=True):
         pq.write_table(half.unify_dictionaries().combine_chunks(), file)
-    solved, absorbed = token_effects.solved(paths, [path, path], effects)
+    solved, facts = token_effects.solved(paths, [path], effects)
     known = token_effects.tokens_of([path])
     left = pa.concat_tables([token_effects.without_effects(half, known, solved) for half in halves])
     shard = shard_of(left.unify_dictionaries().combine_chunks().to_batches(), left.schema)
-    shard.absorbed = absorbed
+    shard.absorbed = facts["absorbed"]
     stack = stacks.stacked([shard], fixed_effects=True)
     cr2, fit = (inference.fit(stack, one, 2)[1] for one in ("cluster", "cluster-crv1"))
 
@@ -59,6 +59,48 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     exact = np.sqrt(np.diag(v)[names])
     assert np.sqrt(np.diag(cr2.covariance)) == pytest.approx(exact, rel=0.1)
     assert fit.sigma == pytest.approx(np.sqrt(expected.fit().mse_resid), rel=1e-8)
+
+
+def test_beyond_a_number_of_rows_effects_are_those_of_a_sample_of_documents(
+    tokens,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.setattr(sampling, "FEWEST_DOCUMENTS", 3)
+    _, path = tokens
+    design = design_of(tokens, lags=(1, 2)).unify_dictionaries().combine_chunks()
+    names = np.array(design["document"].to_pylist())
+    cut = int(np.flatnonzero(names == "d14")[0])
+    paths = [tmp_path / f"{number}.parquet" for number in range(3)]
+    for half, file in zip((design.slice(0, cut), design.slice(cut)), paths, strict=False):
+        pq.write_table(half.unify_dictionaries().combine_chunks(), file)
+    most = design.num_rows // 2
+    effects = ("token", "previous_token")
+    found, facts = token_effects.solved(paths[:2], [path], effects, most)
+    documents = sorted(set(names))
+    inside = sampling.in_sample(documents, facts["sample_end"])
+    chosen = np.isin(names, np.array(documents)[inside])
+    assert 0.3 * design.num_rows < chosen.sum() <= most
+    # The same as from a design that holds these documents alone, in another order.
+    pieces = [design.filter(names == name) for name in reversed(np.array(documents)[inside])]
+    alone = pa.concat_tables(pieces).unify_dictionaries().combine_chunks()
+    pq.write_table(alone, paths[2])
+    expected, same = token_effects.solved([paths[2]], [path], effects)
+    assert (facts["absorbed"], same["sample_end"]) == (same["absorbed"], "")
+    known = token_effects.tokens_of([path])
+    left = token_effects.without_effects(design, known, found, facts["sample_end"]).to_pandas()
+    own = token_effects.without_effects(alone, known, expected).to_pandas()
+    values = [name for name in left if name.endswith((".y", ".lag_1", ".lag_2"))]
+    assert left.loc[~chosen, values].isna().all(axis=None)
+
+    def within(frame):
+        return frame[values] - frame.groupby("document", observed=True)[values].transform("mean")
+
+    keys = ["document", "window", "position"]
+    first, other = (
+        frame.sort_values(keys, key=lambda c: c.astype(str)) for frame in (left[chosen], own)
+    )
+    np.testing.assert_allclose(within(first), within(other), atol=1e-8)
 
 
 def test_the_place_before_a_text_has_a_level_of_its_own(tokens):  # noqa: F811

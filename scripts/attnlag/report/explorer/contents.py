@@ -226,9 +226,9 @@ def _add_corpus(
         model: tables.rows_of_documents(study.shards("tokens"), order)
         for model, study in by_model.items()
     }
-    each = [_values_per_token(made, study, len(sites), beside) for study in by_model.values()]
+    per_token = [_values_per_token(made, study, len(sites), beside) for study in by_model.values()]
     counts = [shown.token_counts(sequences[model]) for model in by_model]
-    names, taken = shown.chosen(order, counts, each, values)
+    names, taken = shown.chosen(order, counts, per_token, values)
     made.values += taken
     groups = group_by_document(corpus)
     made.index["corpora"][corpus.stem] = {
