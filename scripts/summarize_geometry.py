@@ -4,9 +4,9 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from attnlag.adjustments import geometry_means
 from attnlag.adjustments.settings import GeometrySettings
 from attnlag.pipeline import program
+from attnlag.regression import geometry_means
 from attnlag.report.geometry import geometry_findings
 from attnlag.storage import tables, writing
 

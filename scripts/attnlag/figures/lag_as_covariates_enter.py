@@ -181,7 +181,7 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
         title,
         "Each step adds one set of effects, with a dummy for each level, to the steps before; R² "
         f"includes what the dummies explain. {sample}. Bands: {level} intervals, clustered by "
-        "document (CRV1). Cells: Gelbach's decomposition of the change, which does not depend on "
+        "document (CR2). Cells: Gelbach's decomposition of the change, which does not depend on "
         f"the order of the steps; columns add up to the last step minus the first. {PREDICTIVE}",
         legends=[entries],
     )

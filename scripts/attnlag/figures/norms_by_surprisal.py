@@ -28,6 +28,8 @@ from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.wording import (
     tokens_shown,
 )
+from attnlag.regression import clustered
+from attnlag.regression.clustered import RatioSums
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_surprisal",)
@@ -78,26 +80,6 @@ class Data:
     tokens: int
 
 
-def clustered_slope(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Return the first slope of a least-squares fit with an intercept, and its error (CRV1).
-
-    Parameters
-    ----------
-    y : (n,) float array
-    x : (regressors, n) float array
-    cluster : (n,) int array
-    """
-    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean()
-    bread = np.linalg.inv(x @ x.T)
-    slopes = bread @ (x @ y)
-    residuals = y - slopes @ x
-    scores = np.stack([np.bincount(cluster, row * residuals) for row in x])
-    groups, n, k = len(np.unique(cluster)), len(y), len(x) + 1
-    factor = groups / (groups - 1) * (n - 1) / (n - k)
-    covariance = factor * bread @ (scores @ scores.T) @ bread
-    return float(slopes[0]), float(np.sqrt(covariance[0, 0]))
-
-
 def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
     """Return draws of values that are permuted within each cluster.
 
@@ -140,17 +122,21 @@ def reduce(inputs: SurprisalInputs) -> Data:
         y, x, g, b = logs[there], surprisal[there], document[there], bin_of[there]
         y = y - y.mean()
         for number in np.unique(b):
-            of_bin = b == number
-            means[place, number] = y[of_bin].mean()
-            sums = np.bincount(g[of_bin], y[of_bin] - means[place, number])
-            errors[place, number] = np.sqrt((sums**2).sum()) / of_bin.sum()
-        slope, error = clustered_slope(y, x[None], g)
-        given, given_error = clustered_slope(y, np.stack([x, frequency[there]]), g)
+            sums = RatioSums.of_rows(y[b == number], g[b == number])
+            means[place, number], errors[place, number] = sums.mean, sums.std_error
+        ones = np.ones_like(x)
+        alone = clustered.regression(np.stack([x, ones]), y, g)
+        given = clustered.regression(np.stack([x, frequency[there], ones]), y, g)
         drawn = permuted[:, there]
         drawn = drawn - drawn.mean(axis=1, keepdims=True)
         null = drawn @ y / (drawn**2).sum(axis=1)
         low, high = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        rows.append((slope, error, given, given_error, low, high))
+        own = [
+            value
+            for fit in (alone, given)
+            for value in (fit.estimate[0], np.sqrt(fit.covariance[0, 0]))
+        ]
+        rows.append((*own, low, high))
     names = ("estimate", "std_error", "given_frequency", "given_error")
     slopes = pd.DataFrame(rows, columns=[*names, "permuted_low", "permuted_high"])
     documents = len(np.unique(document))

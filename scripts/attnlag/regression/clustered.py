@@ -22,10 +22,12 @@ testing in fixed effects models. Journal of Business & Economic Statistics 36 (2
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import special
+
+from attnlag.storage.sums import Sums
 
 # A cluster with a leverage this close to 1 determines the direction alone: its residuals there are
 # zero whatever the errors.
@@ -164,3 +166,109 @@ def wald(estimate: np.ndarray, covariance: np.ndarray, df: float, *, aht: bool) 
     distance = float(estimate @ np.linalg.solve(covariance, estimate)) / q
     statistic = distance * df_residual / df if aht else distance
     return Wald(statistic, q, df_residual, float(special.fdtrc(q, df_residual, statistic)))
+
+
+def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return CR2 of a regression, and the degrees of freedom of each coefficient.
+
+    Parameters
+    ----------
+    a, scores : (clusters, K, K) and (clusters, K) arrays
+        X_g'X_g and X_g'e_g.
+    """
+    # Coordinates in which the sum of a is I.
+    to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))
+    a = to @ a @ to.T
+    root = root_of_rest(a)
+    adjusted = (root @ (scores @ to.T)[..., None])[..., 0]
+    z = a @ root
+    freedom = Freedom.of(to.T[:, None], len(a))
+    freedom.add(z, z @ root - z @ z)
+    return to.T @ adjusted.T @ adjusted @ to, freedom.eta()
+
+
+@dataclass
+class Regression:
+    """A least-squares fit of rows, with CR2.
+
+    Attributes
+    ----------
+    estimate, df : (K,) arrays
+    covariance : (K, K) array
+    residuals : (rows,) array
+    """
+
+    estimate: np.ndarray
+    covariance: np.ndarray
+    df: np.ndarray
+    residuals: np.ndarray
+
+
+def regression(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> Regression:
+    """Regress y on x, (K, rows); ``cluster`` numbers the clusters of the rows from 0."""
+    a = np.array([[np.bincount(cluster, one * other) for other in x] for one in x]).T
+    b = np.stack([np.bincount(cluster, one * y) for one in x], axis=-1)
+    estimate = np.linalg.solve(a.sum(axis=0), b.sum(axis=0))
+    covariance, df = cr2(a, b - a @ estimate)
+    return Regression(estimate, covariance, df, y - estimate @ x)
+
+
+@dataclass
+class RatioSums(Sums):
+    """Sums over clusters for a mean θ = Σ Y_g / Σ N_g of the N_g rows of each cluster.
+
+    The variance is G*/(G* - 1) Σ (Y_g - θ N_g)² / N² with the effective number of clusters
+    G* = N² / Σ N_g², and t has G* - 1 degrees of freedom. For independent rows the variance is
+    unbiased, as that of CR2 is, and Satterthwaite's degrees of freedom are at least these; clusters
+    of equal size make both equal to CR2's.
+
+    Attributes
+    ----------
+    clusters, rows, rows_squared, total, total_squared, crossed : float or array
+        Number of clusters with rows, Σ N_g, Σ N_g², Σ Y_g, Σ Y_g², Σ Y_g N_g.
+    """
+
+    clusters: Any
+    rows: Any
+    rows_squared: Any
+    total: Any
+    total_squared: Any
+    crossed: Any
+
+    @classmethod
+    def of(cls, total: np.ndarray, rows: np.ndarray, weights: np.ndarray | None = None) -> Self:
+        """Return the sums, given Y_g and N_g along the first axis, with (draws, clusters) weights.
+
+        A cluster of weight 2 counts as two clusters.
+        """
+        values = rows > 0, rows, rows**2, total, total**2, total * rows
+        once = np.ones(len(rows)) if weights is None else weights
+        return cls(*(once @ value for value in values))
+
+    @classmethod
+    def of_rows(cls, values: np.ndarray, cluster: np.ndarray) -> Self:
+        """Return the sums of the finite values, given the cluster of each, numbered from 0."""
+        known = np.isfinite(values)
+        rows = np.bincount(cluster[known]).astype(float)
+        return cls.of(np.bincount(cluster[known], values[known]), rows)
+
+    @property
+    def mean(self) -> Any:
+        """θ; NaN without rows."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.divide(self.total, self.rows)
+
+    @property
+    def df(self) -> Any:
+        """G* - 1; NaN with fewer than two clusters."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effective = np.divide(np.square(self.rows), self.rows_squared)
+        return np.where(np.greater(self.clusters, 1), effective - 1, np.nan)
+
+    @property
+    def std_error(self) -> Any:
+        """Standard error of the mean."""
+        mean, df = self.mean, self.df
+        squares = self.total_squared - 2 * mean * self.crossed + mean**2 * self.rows_squared
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sqrt((df + 1) / df * np.maximum(squares, 0)) / self.rows

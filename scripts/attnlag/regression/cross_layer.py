@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
+from attnlag.regression import clustered
 
 Windows = list[np.ndarray]
 
@@ -30,7 +31,7 @@ class CrossLayer:
     targets : list of int
     alone, alone_error : (targets, layers, lags + 1) float array
         Coefficient of the source at each distance, and its standard error, clustered by document
-        (CRV1); NaN if a layer's norms do not vary.
+        (CR2); NaN if a layer's norms do not vary.
     given, given_error : (targets, layers, lags + 1) float array
         The same with the source layer's norm at the target token held fixed; NaN at distance 0.
     documents, rows : int
@@ -175,17 +176,17 @@ def cross_layer(
         a, b = a + a_g, b + b_g
     found = []
     for size in (2, 3):
-        bread, estimate = _solved(a[..., :size, :size], b[..., :size])
-        meat = np.zeros_like(bread)
+        to, estimate = _solved(a[..., :size, :size], b[..., :size])
+        across = np.swapaxes(to, -1, -2)
+        variance = np.full(estimate.shape[:-1], 0.0 if documents > 1 else np.nan)
         for a_g, b_g in centred():
-            fitted = np.einsum("...ij,...j->...i", a_g[..., :size, :size], estimate)
-            score = b_g[..., :size] - fitted
-            meat += score[..., :, None] * score[..., None, :]
-        variance = np.einsum("...i,...ij,...j->...", bread[..., 1, :], meat, bread[..., 1, :])
-        correction = np.nan
-        if documents > 1 and rows > size:
-            correction = documents / (documents - 1) * (rows - 1) / (rows - size)
-        found += [estimate[..., 1], np.sqrt(correction * variance)]
+            own = a_g[..., :size, :size]
+            score = b_g[..., :size, None] - own @ estimate[..., None]
+            unit = np.nan_to_num(to @ own @ across).reshape(-1, size, size)
+            root = clustered.root_of_rest(unit)
+            adjusted = across @ root.reshape(own.shape) @ to @ score
+            variance += adjusted[..., 1, 0] ** 2
+        found += [estimate[..., 1], np.sqrt(variance)]
     # At distance 0 the source and the variable held fixed are the same.
     for values in found[2:]:
         values[..., 0] = np.nan
@@ -194,14 +195,14 @@ def cross_layer(
 
 
 def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return inverses and solutions; NaN if the regressors are collinear."""
+    """Return T with T'T = A⁻¹, and solutions; NaN if the regressors are collinear."""
     scale = np.sqrt(np.maximum(np.einsum("...ii->...i", a), np.finfo(float).tiny))
     unit = a / scale[..., :, None] / scale[..., None, :]
     sound = np.linalg.eigvalsh(unit)[..., 0] > 1e-10
     safe = np.where(sound[..., None, None], unit, np.eye(a.shape[-1]))
-    inverse = np.linalg.inv(safe) / scale[..., :, None] / scale[..., None, :]
-    inverse = np.where(sound[..., None, None], inverse, np.nan)
-    return inverse, np.einsum("...ij,...j->...i", inverse, b)
+    to = np.linalg.inv(np.linalg.cholesky(safe)) / scale[..., None, :]
+    to = np.where(sound[..., None, None], to, np.nan)
+    return to, (np.swapaxes(to, -1, -2) @ to @ b[..., None])[..., 0]
 
 
 def of_files(

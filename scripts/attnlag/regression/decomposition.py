@@ -34,7 +34,7 @@ from scipy import special
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.corpus.tags import NONE, TAGS
-from attnlag.regression import properties
+from attnlag.regression import clustered, properties
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.crossproducts import layers_and_terms
 from attnlag.regression.terms import is_lag
@@ -191,7 +191,7 @@ def coefficients_by_step(
     alpha: float,
     whole: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
-    """Return the coefficients of each step, with errors clustered by document (CRV1).
+    """Return the coefficients of each step, with errors clustered by document (CR2).
 
     Parameters
     ----------
@@ -228,23 +228,26 @@ def coefficients_by_step(
         for layer, own, about_mean in zip(layers, left, total, strict=True):
             y, x = own[0], own[1:]
             a = x @ x.T
-            estimate = error = np.full(size - 1, np.nan)
+            estimate = error = df = np.full(size - 1, np.nan)
             r_squared = np.nan
             if n > columns + nested and np.linalg.matrix_rank(a, hermitian=True) == size - 1:
-                estimate = np.linalg.solve(a, x @ y)
-                residual = y - estimate @ x
-                scores = np.stack([np.bincount(document, row * residual) for row in x])
-                factor = documents / max(documents - 1, 1) * (n - 1) / (n - columns)
-                inverse = np.linalg.inv(a)
-                error = np.sqrt(np.diag(factor * inverse @ scores @ scores.T @ inverse))
-                r_squared = 1 - residual @ residual / about_mean
+                # A pooled regression has a constant.
+                with_constant = x if names else np.vstack([x, np.ones(n)])
+                found = clustered.regression(with_constant, y, document)
+                # Leverages do not show effects across documents: their share of the rows stands
+                # for it.
+                left_over = (n - nested) / (n - nested - (rank - 1 - nested))
+                estimate, df = found.estimate[: size - 1], found.df[: size - 1]
+                error = np.sqrt(left_over * np.diag(found.covariance))[: size - 1]
+                r_squared = 1 - found.residuals @ found.residuals / about_mean
             step = names[-1] if names else POOLED
-            for lag, one, its_error in zip(lags, estimate, error, strict=True):
-                rows.append((layer, step, lag, one, its_error, r_squared, rank))
+            for values_of_lag in zip(lags, estimate, error, df, strict=True):
+                rows.append((layer, step, *values_of_lag, r_squared, rank))
     table = pd.DataFrame(
-        rows, columns=["layer", "step", "term", "estimate", "std_error", "r_squared", "effects"]
+        rows,
+        columns=["layer", "step", "term", "estimate", "std_error", "df", "r_squared", "effects"],
     )
-    reach = special.stdtrit(max(documents - 1, 1), 1 - alpha / 2) * table["std_error"]
+    reach = special.stdtrit(table.pop("df"), 1 - alpha / 2) * table["std_error"]
     return table.assign(
         conf_low=table["estimate"] - reach,
         conf_high=table["estimate"] + reach,

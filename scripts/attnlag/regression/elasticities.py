@@ -1,10 +1,9 @@
 """Elasticities with intervals, from the sums of effects of each document.
 
 An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with the effects Y_g of document g
-and its number of tokens N_g. Its variance is that of a ratio estimator, clustered by document:
-G/(G-1) Σ (Y_g - θ N_g)² / (Σ N_g)². Joint bands cover all pairs of layers at one distance
-simultaneously: their critical value is that of max |θ* - θ| / error* over draws of whole documents,
-each with its own errors.
+and its number of tokens N_g. Its errors are clustered by document (`clustered.RatioSums`). Joint
+bands cover all pairs of layers at one distance simultaneously: their critical value is that of
+max |θ* - θ| / error* over draws of whole documents, each with its own errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +15,11 @@ import pandas as pd
 from scipy import stats
 
 from attnlag.regression.bootstrap import critical_value, studentised, weights_of_draws
+from attnlag.regression.clustered import RatioSums
 from attnlag.regression.settings import FEWEST_DOCUMENTS, ElasticitiesSettings
 
 CELL = ["source_site", "target_site", "intervention", "alpha", "lag"]
 LAYERS = ["source_layer", "target_layer"]
-FEWEST = 2
 
 PREDICTIVE = [
     f"predictive{given}{error}" for given in ("", "_given") for error in ("", "_std_error")
@@ -48,21 +47,18 @@ def ratios(
         ``estimate``, ``std_error``, ``conf_low``, ``conf_high``, ``joint_low``, ``joint_high``,
         ``documents`` and ``positions``, a row per cell.
     """
-    total = counts.sum(axis=0)
-    documents = (counts > 0).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = effects.sum(axis=0) / total
-        spread = ((effects - estimate * counts) ** 2).sum(axis=0)
-        error = np.sqrt(documents / (documents - 1.0) * spread) / total
-    error = np.where(documents >= FEWEST, error, np.nan)
+    estimate = RatioSums.of(effects, counts).mean
+    apart = effects - estimate * counts
+    sums = RatioSums.of(apart, counts)
+    error = sums.std_error
     # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
     exact = error < 1e-12 * np.maximum(1, np.abs(estimate))
     error = np.where(exact, 0.0, error)
-    half = stats.t.ppf(1 - alpha / 2, np.maximum(documents - 1, 1)) * error
+    half = stats.t.ppf(1 - alpha / 2, sums.df) * error
     varying = ~exact & np.isfinite(error)
     critical = np.nan
     if draws and varying.any() and len(effects) >= FEWEST_DOCUMENTS:
-        apart, own = (effects - estimate * counts)[:, varying], counts[:, varying]
+        apart, own = apart[:, varying], counts[:, varying]
         drawn = [_t_of_draws(w, apart, own) for w in weights_of_draws(len(effects), draws, seed)]
         critical = critical_value(np.concatenate(drawn), alpha)
     # Joint bands contain the pointwise intervals.
@@ -76,8 +72,8 @@ def ratios(
             "conf_high": estimate + half,
             "joint_low": estimate - joint,
             "joint_high": estimate + joint,
-            "documents": documents,
-            "positions": total.astype(int),
+            "documents": sums.clusters.astype(int),
+            "positions": sums.rows.astype(int),
         }
     )
 
@@ -88,14 +84,9 @@ def _t_of_draws(weights: np.ndarray, apart: np.ndarray, counts: np.ndarray) -> n
     ``apart``, (documents, cells), holds Y_g - θ N_g, and ``counts`` N_g; in a draw, a document
     counts as many times as it is drawn.
     """
-    documents, total = weights @ (counts > 0), weights @ counts
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = weights @ apart / total
-        squares = weights @ apart**2 - 2 * distance * (weights @ (apart * counts))
-        squares = np.maximum(squares + distance**2 * (weights @ counts**2), 0)
-        error = np.sqrt(documents / (documents - 1) * squares) / total
-    known = (total > 0).all(axis=1)
-    return studentised(distance[known], error[known])
+    sums = RatioSums.of(apart, counts, weights)
+    known = (sums.rows > 0).all(axis=1)
+    return studentised(sums.mean[known], sums.std_error[known])
 
 
 def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:

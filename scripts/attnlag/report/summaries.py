@@ -39,7 +39,7 @@ PREDICTIVE = (
 
 SHARED_BINS = (
     "documents share {:,} bins in the jackknife, the folds and the bootstrap, to stay within the "
-    "memory budget; CRV1 is by document"
+    "memory budget; standard errors are by document"
 )
 
 UNUSABLE = "zero or non-finite norms"

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import torch
+from designs import cr2_by_matrices
+from scipy import stats
 from test_architectures import GPT, LLAMA
 from transformers import AutoConfig, AutoModel
 
@@ -19,11 +21,12 @@ from attnlag.adjustments import (
     directions,
     extraction,
     geometry,
-    geometry_means,
     layout,
 )
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.model.hooks import STREAM
+from attnlag.regression import geometry_means
+from attnlag.regression.clustered import RatioSums
 
 # The module whose output is added, and what it is multiplied by; blocks are in layers or h.
 MODELS = {
@@ -261,18 +264,30 @@ def test_the_error_of_a_mean_is_clustered_by_document():
     document = np.repeat(np.arange(12), generator.integers(1, 30, 12))
     values = generator.normal(size=len(document)) + generator.normal(size=12)[document]
     halves = [document < 5, document >= 5]
-    parts = [geometry_means.Sums.of(values[half], document[half]) for half in halves]
-    sums = parts[0].plus(parts[1])
+    parts = [RatioSums.of_rows(values[half], document[half]) for half in halves]
+    sums = parts[0] + parts[1]
     fit = sm.OLS(values, np.ones_like(values)).fit(
         cov_type="cluster", cov_kwds={"groups": document}
     )
-    np.testing.assert_allclose(sums.mean(), fit.params[0], rtol=1e-12)
-    np.testing.assert_allclose(sums.std_error(), fit.bse[0], rtol=1e-9)
-    assert (sums.documents, sums.tokens) == (12, len(document))
-    alone = geometry_means.Sums.of(values[:9], np.zeros(9, int))
-    assert alone.mean() == pytest.approx(values[:9].mean())
-    assert np.isnan(alone.std_error())
-    assert np.isnan(geometry_means.NOTHING.mean())
+    np.testing.assert_allclose(sums.mean, fit.params[0], rtol=1e-12)
+    effective = len(document) ** 2 / (np.bincount(document) ** 2).sum()
+    scale = np.sqrt(effective / (effective - 1) * 11 / 12)
+    np.testing.assert_allclose(sums.std_error, fit.bse[0] * scale, rtol=1e-9)
+    np.testing.assert_allclose(sums.df, effective - 1, rtol=1e-12)
+    assert (sums.clusters, sums.rows) == (12, len(document))
+    alone = RatioSums.of_rows(values[:9], np.zeros(9, int))
+    assert alone.mean == pytest.approx(values[:9].mean())
+    assert np.isnan(alone.std_error)
+    assert np.isnan(geometry_means.NOTHING.mean)
+
+
+def test_the_error_of_a_mean_is_cr2s_if_documents_are_equal():
+    generator = np.random.default_rng(3)
+    document = np.repeat(np.arange(12), 7)
+    values = generator.normal(size=84) + generator.normal(size=12)[document]
+    sums = RatioSums.of_rows(values, document)
+    v, (df,) = cr2_by_matrices(values, np.ones((84, 1)), document, [[1.0]])
+    np.testing.assert_allclose([sums.std_error, sums.df], [np.sqrt(v.item()), df], rtol=1e-10)
 
 
 def geometry_of_shard(folder, number):
@@ -351,13 +366,22 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
 
     names = [name for name in rows if name[:2] in ("0 ", "1 ")]
     assert len(found) == len(names) + 1 == 2 * 7 + 2
+
+    def error_of(fit):
+        """Return G*'s error, given that of statsmodels, and G*."""
+        sizes = np.unique(fit.cov_kwds["groups"], return_counts=True)[1]
+        effective, g = sizes.sum() ** 2 / (sizes**2).sum(), len(sizes)
+        return fit.bse.iloc[0] * np.sqrt(effective / (effective - 1) * (g - 1) / g), effective
+
     for name in names:
         layer, quantity = name.split()
         row, fit = found.loc[(quantity, int(layer))], clustered(name)
         assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)
-        assert row["std_error"] == pytest.approx(fit.bse.iloc[0], rel=1e-9)
-        ends = fit.conf_int(0.1).to_numpy()[0]
-        assert row[["conf_low", "conf_high"]].tolist() == pytest.approx(ends.tolist(), rel=1e-8)
+        error, effective = error_of(fit)
+        assert row["std_error"] == pytest.approx(error, rel=1e-9)
+        reach = stats.t.ppf(0.95, effective - 1) * error
+        ends = [row["mean"] - reach, row["mean"] + reach]
+        assert row[["conf_low", "conf_high"]].tolist() == pytest.approx(ends, rel=1e-8)
         assert (row["tokens"], row["documents"]) == (fit.nobs, 6)
         assert row["random_weights"] == pytest.approx(shards[1][2][name].mean(), rel=1e-9)
         if quantity != STREAM_GROWTH:
@@ -368,7 +392,7 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
     assert np.isnan(found.loc[(STREAM_GROWTH, 0), "random_pairs"])
     row, fit = found.loc[(directions.QUANTITY, 0)], clustered("0 angle")
     assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)
-    assert row["std_error"] == pytest.approx(fit.bse.iloc[0], rel=1e-9)
+    assert row["std_error"] == pytest.approx(error_of(fit)[0], rel=1e-9)
     assert (row["distance"], row["tokens"], row["documents"]) == (2, fit.nobs, 6)
     assert row["random_pairs"] == pytest.approx(0.2)
     first_two = cosines[cosines["document"].isin(sorted(cosines["document"].unique())[:2])]

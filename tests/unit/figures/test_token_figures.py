@@ -27,16 +27,6 @@ def test_the_share_between_classes_is_r_squared_with_their_dummies(frame):
     assert found == pytest.approx(expected, rel=1e-10)
 
 
-def test_slopes_and_their_clustered_errors_equal_those_of_statsmodels(frame):
-    for formula, names in (("y ~ x", ["x"]), ("y ~ x + z", ["x", "z"])):
-        groups = {"groups": frame["document"]}
-        expected = smf.ols(formula, frame).fit(cov_type="cluster", cov_kwds=groups)
-        found = norms_by_surprisal.clustered_slope(
-            frame["y"].to_numpy(), frame[names].to_numpy().T, frame["document"].to_numpy()
-        )
-        assert found == pytest.approx((expected.params["x"], expected.bse["x"]), rel=1e-10)
-
-
 def test_surprisal_is_permuted_only_within_documents(frame):
     x, document = frame["x"].to_numpy(), frame["document"].to_numpy()
     order = np.random.default_rng(0).permutation(len(x))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from attnlag.interventions import derivative
 from attnlag.interventions.effects import SCHEMA, table
@@ -72,12 +73,12 @@ def test_an_exact_effect_has_no_error_and_one_document_no_interval():
     both = elasticities.ratios(effects, counts, 0.05, 100, 0)
     assert both.loc[0, ["std_error", "joint_low", "joint_high"]].tolist() == [0, 1, 1]
     assert both.loc[1, "estimate"] == pytest.approx(0.5 / 8)
-    # G/(G-1) Σ (Y - θN)² / (ΣN)²
+    # G*/(G* - 1) Σ (Y - θN)² / (ΣN)², with G* = 8² / (3² + 5²)
     spread = (0.4 - 3 / 16) ** 2 + (0.1 - 5 / 16) ** 2
-    error = np.sqrt(2 * spread) / 8
+    error = np.sqrt(64 / 30 * spread) / 8
     assert both.loc[1, "std_error"] == pytest.approx(error)
-    # The t distribution with one degree of freedom has its 97.5th percentile there.
-    low, high = 0.5 / 8 - 12.7062047 * error, 0.5 / 8 + 12.7062047 * error
+    reach = stats.t.ppf(0.975, 30 / 34) * error
+    low, high = 0.5 / 8 - reach, 0.5 / 8 + reach
     assert both.loc[1, ["conf_low", "conf_high"]].tolist() == pytest.approx([low, high])
     assert np.isnan(both.loc[1, "joint_low"])
     alone = elasticities.ratios(effects[:1], counts[:1], 0.05, 100, 0)

@@ -59,7 +59,7 @@ OUTPUTS = [
             ),
             "distance": ("tokens", "distance between the two tokens, for cosines only"),
             "mean": ("as the quantity", "mean over the tokens"),
-            "std_error": ("as the quantity", "its standard error, clustered by document (CRV1)"),
+            "std_error": ("as the quantity", "its standard error, clustered by document"),
             "conf_low": ("as the quantity", "lower end of its interval (`inference.alpha`)"),
             "conf_high": ("as the quantity", "its upper end"),
             "random_pairs": (

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,61 +12,15 @@ from scipy import stats
 from attnlag.adjustments import directions
 from attnlag.adjustments.columns import PAIRS_KEY, layers_in
 from attnlag.adjustments.outcomes import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
+from attnlag.regression.clustered import RatioSums
 from attnlag.storage import tables
 
-
-class Sums(NamedTuple):
-    """Sums over tokens, where n_g and S_g are the count and the sum over a document g.
-
-    They add up over documents and shards, because documents never span shards.
-
-    Attributes
-    ----------
-    documents : int
-    tokens : int
-        Σ n_g
-    tokens_squared, total, total_squared, total_tokens : float
-        Σ n_g², Σ S_g, Σ S_g², Σ S_g n_g
-    """
-
-    documents: int
-    tokens: int
-    tokens_squared: float
-    total: float
-    total_squared: float
-    total_tokens: float
-
-    @classmethod
-    def of(cls, values: np.ndarray, document: np.ndarray) -> "Sums":
-        """Return the sums of finite values, given the document of each, numbered from 0."""
-        known = np.isfinite(values)
-        n = np.bincount(document[known]).astype(float)
-        total = np.bincount(document[known], values[known])
-        return cls(
-            *(int(np.count_nonzero(n)), int(n.sum()), float(n @ n)),
-            *(float(total.sum()), float(total @ total), float(total @ n)),
-        )
-
-    def plus(self, other: "Sums") -> "Sums":
-        return Sums._make(mine + more for mine, more in zip(self, other, strict=True))
-
-    def mean(self) -> float:
-        """Return the mean over tokens; NaN without tokens."""
-        return self.total / self.tokens if self.tokens else np.nan
-
-    def std_error(self) -> float:
-        """Return the standard error of the mean, clustered by document (CRV1); NaN for one."""
-        if self.documents < 2:
-            return np.nan
-        mean, factor = self.mean(), self.documents / (self.documents - 1)
-        squares = self.total_squared - 2 * mean * self.total_tokens + mean**2 * self.tokens_squared
-        return float(np.sqrt(factor * max(squares, 0.0)) / self.tokens)
+NOTHING = RatioSums(0, 0, 0.0, 0.0, 0.0, 0.0)
 
 
-NOTHING = Sums(0, 0, 0.0, 0.0, 0.0, 0.0)
-
-
-def sums_of_shard(geometry: Path, stream: Path, drop_first: int) -> dict[tuple[int, str], Sums]:
+def sums_of_shard(
+    geometry: Path, stream: Path, drop_first: int
+) -> dict[tuple[int, str], RatioSums]:
     """Return the sums of each quantity of each layer, without the first tokens of sequences.
 
     One column is in memory at a time.
@@ -82,32 +35,36 @@ def sums_of_shard(geometry: Path, stream: Path, drop_first: int) -> dict[tuple[i
     def column(path: Path, name: str) -> np.ndarray:
         return tables.values_of([path], name, whole)[kept].astype(np.float64)
 
-    found: dict[tuple[int, str], Sums] = {}
+    found: dict[tuple[int, str], RatioSums] = {}
     layers = layers_in(pq.read_schema(stream))
     before = None
     for layer, name in enumerate(layers):
         received = column(stream, name)
         with np.errstate(divide="ignore", invalid="ignore"):
             if before is not None:
-                found[layer - 1, STREAM_GROWTH] = Sums.of(np.log(received / before), document)
+                found[layer - 1, STREAM_GROWTH] = RatioSums.of_rows(
+                    np.log(received / before), document
+                )
             for quantity in OF_A_PASS:
                 values = column(geometry, f"{name}.{quantity}")
                 if OUTCOMES[quantity].first_position:
                     # The previous token is left out too.
                     values[position == drop_first] = np.nan
-                found[layer, quantity] = Sums.of(values, document)
+                found[layer, quantity] = RatioSums.of_rows(values, document)
                 if f"{quantity}_relative" in RELATIVE:
-                    relative = Sums.of(values / received, document)
+                    relative = RatioSums.of_rows(values / received, document)
                     found[layer, f"{quantity}_relative"] = relative
         before = received
     return found
 
 
-def over_shards(found: Sequence[dict[tuple[int, str], Sums]]) -> dict[tuple[int, str], Sums]:
+def over_shards(
+    found: Sequence[dict[tuple[int, str], RatioSums]],
+) -> dict[tuple[int, str], RatioSums]:
     """Return the sums over all shards."""
     together = dict(found[0])
     for more in found[1:]:
-        together = {key: sums.plus(more[key]) for key, sums in together.items()}
+        together = {key: sums + more[key] for key, sums in together.items()}
     return together
 
 
@@ -133,9 +90,9 @@ def by_distance(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def table(
-    sums: dict[tuple[int, str], Sums],
+    sums: dict[tuple[int, str], RatioSums],
     pairs: dict[tuple[int, str], float],
-    random: dict[tuple[int, str], Sums] | None,
+    random: dict[tuple[int, str], RatioSums] | None,
     distances: pd.DataFrame | None,
     random_distances: pd.DataFrame | None,
     alpha: float,
@@ -153,12 +110,12 @@ def table(
     distances, random_distances : pandas.DataFrame or None
         From `by_distance`, for centred cosines with trained and with random weights.
     alpha : float
-        Intervals cover 1 - ``alpha``, by Student's t with a degree of freedom less than documents.
+        Intervals cover 1 - ``alpha``.
     """
-    rows: list[tuple[int, str, int | None, Sums, float, float]] = []
+    rows: list[tuple[int, str, int | None, RatioSums, float, float]] = []
     for (layer, quantity), found in sums.items():
         distance = 1 if quantity == "cosine_previous" else None
-        control = (random or {}).get((layer, quantity), NOTHING).mean()
+        control = (random or {}).get((layer, quantity), NOTHING).mean
         against = pairs.get((layer, quantity), np.nan)
         rows.append((layer, quantity, distance, found, against, control))
     untrained = {}
@@ -166,7 +123,7 @@ def table(
         by_layer = random_distances.set_index(["layer", "distance"])
         untrained = (by_layer["total"] / by_layer["pairs"].replace(0, np.nan)).to_dict()
     for row in [] if distances is None else distances.to_dict("records"):
-        found = Sums(
+        found = RatioSums(
             *(row["documents"], row["pairs"], row["pairs_squared"]),
             *(row["total"], row["total_squared"], row["total_pairs"]),
         )
@@ -175,23 +132,22 @@ def table(
         rows.append((row["layer"], directions.QUANTITY, row["distance"], found, against, control))
     records = []
     for layer, quantity, distance, found, against, control in rows:
-        reach = np.nan
-        if found.documents > 1:
-            reach = stats.t.ppf(1 - alpha / 2, found.documents - 1) * found.std_error()
+        error = float(found.std_error)
+        reach = stats.t.ppf(1 - alpha / 2, found.df) * error
         records.append(
             {
                 "layer": layer,
                 "quantity": quantity,
                 "distance": distance,
-                "mean": found.mean(),
-                "std_error": found.std_error(),
-                "conf_low": found.mean() - reach,
-                "conf_high": found.mean() + reach,
+                "mean": found.mean,
+                "std_error": error,
+                "conf_low": found.mean - reach,
+                "conf_high": found.mean + reach,
                 "random_pairs": against,
                 "random_weights": control,
-                "tokens": found.tokens,
-                "documents": found.documents,
+                "tokens": found.rows,
+                "documents": found.clusters,
             }
         )
-    frame = pd.DataFrame(records).astype({"distance": "Int64"})
+    frame = pd.DataFrame(records).astype({"distance": "Int64", "tokens": int, "documents": int})
     return frame.sort_values(["quantity", "layer", "distance"], ignore_index=True)
