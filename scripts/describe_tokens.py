@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from attnlag.corpus import frequency, properties, sequences, tokens
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.settings import PropertiesSettings
-from attnlag.errors import UserError, counted, nearest
+from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
 from attnlag.storage import tables
@@ -33,7 +33,8 @@ def main(args):
     record = tables.read_provenance(args.tokens)
     verify_folder(args.model)
     corpus = pq.read_table(args.corpus, columns=["document", "group"]).to_pydict()
-    check_groups(settings.groups, set(corpus["group"]), record["corpus"]["name"])
+    key = f"corpora.{record['corpus']['name']}.tagger.groups"
+    properties.check_groups(settings.groups, set(corpus["group"]), key)
     sources = properties.sources_of(settings, corpus["document"], *(args.tags or []))
     counts: dict[str, int] = {}
     made = tables.provenance(record, "token_properties", asdict(settings), *sources.packages)
@@ -61,15 +62,6 @@ def main(args):
     )
     if notice := properties.unknown_words(counts, settings.language):
         program.log.warning("%s: %s", record["corpus"]["name"], notice)
-
-
-def check_groups(asked, found, corpus):
-    """Raise UserError for groups that the corpus lacks; no document would be tagged for them."""
-    if missing := sorted(set(asked or ()) - found):
-        raise UserError(
-            f"corpora.{corpus}.tagger.groups: found '{missing[0]}', expected groups of the corpus: "
-            f"{', '.join(sorted(found))}{nearest(missing[0], found)}"
-        )
 
 
 if __name__ == "__main__":

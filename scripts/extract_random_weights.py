@@ -22,7 +22,7 @@ from tqdm import tqdm
 from attnlag.adjustments import columns, directions
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.settings import RandomWeightsSettings
-from attnlag.corpus.documents import first_of_groups
+from attnlag.corpus.documents import first_of_groups, of_draws
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
@@ -30,9 +30,6 @@ from attnlag.storage import tables
 
 # Rows per row group of vectors.
 ROWS = 4096
-
-# Fewest documents of a further draw, if the control has as many.
-FEWEST = 8
 
 parser = program.argument_parser(__doc__, RandomWeightsSettings)
 parser.add_argument("tokens", type=Path, help="the sequences, first shard; others lie beside it")
@@ -152,7 +149,7 @@ def main(args):
             extraction.write_runs(path, adjustments, keep)
         del model, whole
         further = settings.draws - 1
-        few = chosen[: max(FEWEST, -(-settings.documents // settings.draws))]
+        few = of_draws(chosen, settings.documents, settings.draws)[-1]
         pq.write_table(sequences.filter(pc.field("document").isin(few)), path)
         for draw in range(further):
             whole = random_weights.drawn_model(

@@ -40,6 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
         lambda: corpus_record(arguments.corpus, tally, settings),
     )
     program.log.info("%s", corpus_summary(arguments.corpus, tally))
+    if tally.notice:
+        program.log.warning("%s: %s", arguments.corpus, tally.notice)
     if notice := few_documents.notice(tally.documents, arguments.covariance):
         program.log.warning("%s: %s", arguments.corpus, notice)
 

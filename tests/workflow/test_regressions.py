@@ -10,10 +10,12 @@ import pytest
 import statsmodels.api as sm
 import torch
 from described import undescribed
+from in_memory import assert_equal_tables, measured_again
 from projects import SEVERAL, without_figures, write_several
 from stage_settings import settings_text
 from warm_python import python
 
+import attnlag
 from attnlag.model.random_weights import drawn_model
 from attnlag.regression import permutation
 
@@ -410,3 +412,10 @@ def test_one_shard_and_one_core_change_no_number(project, norms, fresh):
         pq.read_table(each.folder / BASE / "token_counts.parquet") for each in (fresh, project)
     ]
     assert counts[0].equals(counts[1])
+
+
+def test_the_library_gives_the_tables_of_the_run(project):
+    measured = measured_again(project, max_length=40, batch_tokens=1)
+    asked = {name: project.config[name] for name in ("controls", "inference")}
+    for name, regression in SEVERAL.items():
+        assert_equal_tables(attnlag.fit(measured, **asked, **regression), project, name)

@@ -165,7 +165,7 @@ ROWS = {
         notebook(fixed_effects=["document", "token"]),
         {"solve_token_effects": 1, "take_out_token_effects": 1, **CROSSPRODUCTS, **HEADS},
     ),
-    "slopes by class": (notebook(by={"upos": "outcome"}), {**BY_CLASS, **REGRESSION}),
+    "slopes by class": (notebook(by={"word_initial": "outcome"}), {**BY_CLASS, **REGRESSION}),
     "rows of a class that is not asked for": (notebook(by_rows=30), {}),
     "permuted order": (
         change(controls={"permutation": {"draws": 19}}),

@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from in_memory import assert_equal_tables, measured_again
 from projects import new_project, small_corpus, without_figures
+
+import attnlag
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
@@ -168,3 +171,13 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     assert "permuted within the parts of speech of their documents 19 times" in text
     for name in ("slopes_by_class", "lag_as_covariates_enter"):
         assert (project.folder / f"{SITE}/by_class/figures/{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("regression", REGRESSIONS)
+def test_the_library_gives_the_tables_of_the_run(project, regression, recwarn):
+    tagger = {"file": str(project.folder / "data/tags.csv"), "language": "en"}
+    measured = measured_again(project, tagger=tagger, surprisal=True)
+    controls = project.config["controls"]
+    fit = attnlag.fit(measured, controls=controls, **REGRESSIONS[regression])
+    assert_equal_tables(fit, project, regression)
+    assert any("does not know" in str(warning.message) for warning in recwarn)

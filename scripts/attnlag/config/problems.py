@@ -27,7 +27,7 @@ from attnlag.config.schema import Config, classes_of, files_matching, is_named
 from attnlag.config.values import IN_WORDS, Name, Section
 from attnlag.errors import UserError, counted, nearest, shown, unreadable
 from attnlag.escaping import text_for
-from attnlag.regression.covariates import layer_cells
+from attnlag.regression.covariates import layer_cells, needed_of_tagger
 
 # Expected values, by the type of pydantic's error.
 EXPECTED = {
@@ -224,6 +224,9 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
                 f"regression {name} has bias_correction: half-panel, which supports no other "
                 "errors; or bias_correction: none",
             )
+        for property_of_token in (*regression.covariates, *(regression.by or ())):
+            own = "covariates" if property_of_token in regression.covariates else "by"
+            yield from _tagger_problems(("regressions", name, own), property_of_token, config)
         folder = OUTCOMES[regression.outcome].folder
         if folder != "norms" and not config.extraction.geometry:
             yield (
@@ -237,6 +240,8 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
                 f"found {regression.outcome} with extraction.keep: norms, expected vectors there: "
                 "the layer's mean vector needs all vectors; or cosine_previous",
             )
+    if config.controls.permutation and config.controls.permutation.within == "upos":
+        yield from _tagger_problems(("controls", "permutation", "within"), "upos", config)
     if config.extraction.keep == "norms" and raw.get("vectors"):
         yield (
             ("vectors",),
@@ -248,6 +253,20 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
             ("figures", "bands"),
             "found joint with inference.bootstrap: 0, expected single, or draws to take them from",
         )
+
+
+def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the corpora whose tagger does not give what a property of tokens needs."""
+    needed = needed_of_tagger(name)
+    for of, corpus in config.corpora.items():
+        tagger = corpus.tagger
+        if needed == "tags" and not (tagger and (tagger.package or tagger.column or tagger.file)):
+            lacks, gives = "tagger", "part of speech of tokens"
+        elif needed == "language" and not (tagger and tagger.language):
+            lacks, gives = "tagger.language", "frequency of words"
+        else:
+            continue
+        yield key, f"found {name}, but corpora.{of} has no {lacks}; expected one, for the {gives}"
 
 
 def _layer_problems(name: str, model: ModelSource, config: Config) -> Iterator[tuple[KeyPath, str]]:

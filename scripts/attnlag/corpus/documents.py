@@ -39,6 +39,9 @@ MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
 # Largest number of groups that are shown and fitted separately: those with the most documents.
 MOST_GROUPS = 24
 
+# Fewest documents of a further draw of random weights, if the control has as many.
+FEWEST_OF_A_DRAW = 8
+
 SCHEMA = pa.schema(
     [
         ("document", pa.string()),
@@ -197,6 +200,15 @@ def first_of_groups(path: str | Path) -> Iterator[str]:
     return (document for each in rounds for document in each if document is not None)
 
 
+def of_draws(chosen: list[str], documents: int, draws: int) -> list[list[str]]:
+    """Return the documents of each draw of random weights: all that are chosen, then a share.
+
+    ``documents`` is the number that was asked for, of which a corpus may have fewer.
+    """
+    share = max(FEWEST_OF_A_DRAW, -(-documents // draws))
+    return [chosen, *[chosen[:share]] * (draws - 1)]
+
+
 def stored_batches(
     path: str | Path, start: int = 0, stop: int | None = None, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
@@ -220,11 +232,15 @@ class Tally:
     ----------
     documents, characters : int
     groups : set of str
+    repeated : list of str
+        Ids of the documents whose text is that of an earlier one.
     """
 
     documents: int = 0
     characters: int = 0
     groups: set[str] = attribute(default_factory=set)
+    repeated: list[str] = attribute(default_factory=list)
+    _texts: set[bytes] = attribute(default_factory=set)
     _sha256: Any = attribute(default_factory=hashlib.sha256)
 
     def counting(self, documents: Iterable[Document]) -> Iterator[Document]:
@@ -233,10 +249,25 @@ class Tally:
             self.documents += 1
             self.characters += len(document.text)
             self.groups.add(document.group)
+            text = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
+            if text in self._texts:
+                self.repeated.append(document.id)
+            self._texts.add(text)
             for encoded in (value.encode() for value in document if value is not None):
                 self._sha256.update(len(encoded).to_bytes(8, "little"))
                 self._sha256.update(encoded)
             yield document
+
+    @property
+    def notice(self) -> str | None:
+        """A warning if texts occur more than once, otherwise None."""
+        if not self.repeated:
+            return None
+        return (
+            f"{counted(len(self.repeated), 'document')}, '{self.repeated[0]}' the first, with the "
+            "text of an earlier one; expected different texts: errors take documents to be "
+            "independent"
+        )
 
     @property
     def digest(self) -> str:

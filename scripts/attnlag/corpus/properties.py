@@ -1,7 +1,7 @@
 """The table of token properties: the word, part of speech and frequency of each token."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tagging import Words, no_tags
 from attnlag.corpus.tags import NONE, SPACE, TAGS
 from attnlag.corpus.zipf import WordFrequencies
+from attnlag.errors import UserError, nearest
 from attnlag.storage.keys import KEY_FIELDS
 
 # Share of unknown words from which text is probably in another language than its frequencies.
@@ -86,6 +87,15 @@ def sources_of(
     if settings.language is None:
         return Sources(words_of, None, packages)
     return Sources(words_of, WordFrequencies(settings.language).zipf, [*packages, "wordfreq"])
+
+
+def check_groups(asked: Iterable[str] | None, found: Collection[str], key: str) -> None:
+    """Raise UserError for groups that the corpus lacks; no document would be tagged for them."""
+    if missing := sorted(set(asked or ()) - set(found)):
+        raise UserError(
+            f"{key}: found '{missing[0]}', expected groups of the corpus: "
+            f"{', '.join(sorted(found))}{nearest(missing[0], found)}"
+        )
 
 
 def unknown_words(counts: dict[str, int], language: str | None) -> str | None:

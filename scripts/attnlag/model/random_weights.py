@@ -1,5 +1,6 @@
 """Random-weights twins of models."""
 
+import copy
 import logging
 import shutil
 from collections.abc import Mapping
@@ -50,13 +51,13 @@ def draw_weights(original: Path, seed: int, folder: Path) -> None:
     share_weights(folder)
 
 
-def drawn_model(original: Path, seed: int, attention: str = "auto") -> Any:
+def drawn_model(original: Any, seed: int, attention: str = "auto") -> Any:
     """Return a model of the same config with new weights, initialised by transformers.
 
     Parameters
     ----------
-    original : Path
-        A Hugging Face folder, of which only the config is read.
+    original : Path or transformers.PretrainedConfig
+        A Hugging Face folder, of which only the config is read, or a config.
     seed : int
         Equal seeds give equal weights, with the same versions of torch and transformers.
     attention : {"auto", "sdpa", "eager"}
@@ -71,7 +72,9 @@ def drawn_model(original: Path, seed: int, attention: str = "auto") -> Any:
     from transformers import AutoConfig
 
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        config = AutoConfig.from_pretrained(original, trust_remote_code=False)
+        config = copy.deepcopy(original)
+        if isinstance(original, Path):
+            config = AutoConfig.from_pretrained(original, trust_remote_code=False)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
         # The generator of the CPU gives the same numbers on every machine.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from attnlag.corpus.frequency import log_frequencies
 from attnlag.errors import UserError
@@ -88,6 +88,8 @@ class TokenCovariate:
         class with the most rows is the reference.
     indicator : str or None
         A term that is 0 or 1, and is left out if all rows have the same value.
+    of_tagger : {"tags", "language"} or None
+        What the tagger of the corpus must give.
     """
 
     description: str
@@ -102,6 +104,7 @@ class TokenCovariate:
     may_lack: bool = False
     classes: tuple[str, ...] = ()
     indicator: str | None = None
+    of_tagger: Literal["tags", "language"] | None = None
 
 
 FILES = {
@@ -289,6 +292,7 @@ def _classes(name: str, of: str, description: str, offset: int = 0) -> TokenCova
         read=partial(properties.read_property, of),
         offset=offset,
         classes=CLASSES[of],
+        of_tagger="tags",
     )
 
 
@@ -360,6 +364,7 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         file="token_properties",
         read=_read_zipf,
         indicator="zipf_unknown",
+        of_tagger="language",
     ),
     "surprisal": _number(
         "surprisal", "-log of the probability that the model gave the token", "surprisal", True
@@ -415,6 +420,12 @@ def indicators() -> set[str]:
     """Return the terms that are left out if all rows have the same value."""
     entries = [one for one in CATALOGUE.values() if isinstance(one, TokenCovariate)]
     return {one.indicator for one in entries if one.indicator is not None}
+
+
+def needed_of_tagger(name: str) -> str | None:
+    """Return what a covariate, or classes of its name, need of the tagger of a corpus."""
+    entry = CATALOGUE[name]
+    return entry.of_tagger if isinstance(entry, TokenCovariate) else None
 
 
 def that_may_lack(names: Iterable[str]) -> list[str]:

@@ -1,8 +1,14 @@
 """The adjustments of a loaded model to the tokens of some texts."""
 
+import contextlib
+import copy
+import functools
+import warnings
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +21,22 @@ from attnlag.adjustments.batches import runs
 from attnlag.adjustments.extraction import Adjustments
 from attnlag.adjustments.norms import l2_norms, relative_norms
 from attnlag.adjustments.sites import SITES
-from attnlag.corpus.tokens import tokenize
-from attnlag.errors import UserError, counted, nearest
+from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
+from attnlag.corpus import frequency, tagging
+from attnlag.corpus import properties as token_properties
+from attnlag.corpus.alignment import Speller
+from attnlag.corpus.documents import Document, Tally
+from attnlag.corpus.sequences import Tokenized
+from attnlag.corpus.settings import PropertiesSettings
+from attnlag.corpus.tokens import adds_bos, token_counts, tokenize
+from attnlag.corpus.zipf import WordFrequencies
+from attnlag.errors import UserError, counted, nearest, shown, told_as
 from attnlag.escaping import text_for
 from attnlag.model.checks import context_length
 from attnlag.model.hooks import STREAM
+from attnlag.model.random_weights import drawn_model
+from attnlag.pipeline import stages
+from attnlag.study.checking import NAMES, checked
 
 
 @dataclass
@@ -36,7 +53,8 @@ class Measurement:
         Group of each document, in the same order.
     tokens : pandas.DataFrame
         One row per token: ``document``, ``window``, ``position``, ``token_id`` and ``token``,
-        the token's piece of the text.
+        the token's piece of the text; with surprisal, also ``surprisal``, ``entropy_before``,
+        ``entropy_next`` (nats) and ``rank``.
     sizes : dict of str to (layers, tokens) float32 array
         L2 norms of the adjustments by site, in units of the residual stream.
     stream : (layers, tokens) float32 array
@@ -46,6 +64,11 @@ class Measurement:
     identity_error : float
         Difference between block input + adjustments and block output in the first batch,
         relative to the size of the block output.
+    tokenizer : transformers.PreTrainedTokenizerFast
+    how : Run
+        How the model was run, so that the same can be done with random weights.
+    words : Words
+        Where the words of the texts come from.
     """
 
     model: str
@@ -56,6 +79,9 @@ class Measurement:
     stream: np.ndarray
     vectors: dict[str, list[np.ndarray]] = field(repr=False)
     identity_error: float
+    tokenizer: Any = field(repr=False)
+    how: "Run" = field(repr=False)
+    words: "Words" = field(repr=False)
 
     @property
     def sites(self) -> list[str]:
@@ -86,6 +112,70 @@ class Measurement:
         ]
         return pd.concat(frames, ignore_index=True)
 
+    @cached_property
+    def properties(self) -> pa.Table:
+        """One row per token: its word, part of speech and frequencies, as a run describes them.
+
+        Without a tagger, parts of speech are ``none``; without its language, words have no
+        frequencies. ``properties.to_pandas()`` is a data frame.
+        """
+        ids = pa.array([self.tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
+        counted_ids = token_counts([pa.record_batch({"input_ids": ids})])
+        bos = adds_bos(self.tokenizer, self.how.prepend_bos)
+        counts: dict[str, int] = {}
+        documents = []
+        for document, rows in self.tokens.groupby("document", sort=False):
+            of_window = rows.groupby("window", sort=False)["token_id"]
+            documents.append(
+                Tokenized(
+                    *(str(document), self.groups[str(document)], self.texts[str(document)], None),
+                    windows=[int(window) for window in rows["window"].unique()],
+                    sequences=[ids.to_numpy() for _, ids in of_window],
+                )
+            )
+        (table,) = token_properties.describe(
+            [documents],
+            self.words.sources.words_of,
+            counts,
+            groups=self.words.groups,
+            zipf=self.words.sources.zipf,
+            speller=Speller(self.tokenizer),
+            bos=int(bos),
+            whole=True,
+            log_frequencies=frequency.of_counts(counted_ids),
+        )
+        if notice := token_properties.unknown_words(counts, self.words.language):
+            warnings.warn(notice, stacklevel=3)
+        return table
+
+    def untrained(self, documents: Sequence[str] | None = None, seed: int = 0) -> "Measurement":
+        """Return the same measurement of the same architecture with random weights.
+
+        Parameters
+        ----------
+        documents : sequence of str, optional
+            Ids of the texts; by default all.
+        seed : int
+            Seed of the weights.
+
+        Raises
+        ------
+        UserError
+            If transformers cannot build the model from its config.
+        """
+        chosen = self.tokens["document"].isin(list(documents or self.texts))
+        tokens = self.tokens[chosen].reset_index(drop=True)
+        named = f"a model of the type '{self.how.config.model_type}' with random weights"
+        with told_as(f"transformers cannot build {named}"):
+            drawn = drawn_model(self.how.config, seed)
+        trunk = drawn.base_model.to(self.how.device, self.how.dtype).eval()
+        values, error = _passed(trunk, tokens, self.sites, "norms", self.how, self.model)
+        stream = np.stack(values.pop(STREAM))
+        sizes = {site: np.stack(arrays) for site, arrays in values.items()}
+        return replace(
+            self, tokens=tokens, sizes=sizes, stream=stream, vectors={}, identity_error=error
+        )
+
     def __repr__(self) -> str:
         return (
             f"{self.model}: {', '.join(self.sites)} in {counted(self.layers, 'layer')}, "
@@ -102,9 +192,9 @@ class Measurement:
 def measure(
     model: torch.nn.Module,
     tokenizer: Any,
-    texts: Sequence[str] | Mapping[str, str],
+    texts: Sequence[str] | Mapping[str, str] | pd.Series,
     *,
-    sites: Sequence[str] = ("attention",),
+    sites: str | Sequence[str] = ("attention",),
     groups: Sequence[str] | None = None,
     keep: str = "norms",
     max_length: int | None = None,
@@ -112,6 +202,8 @@ def measure(
     batch_tokens: int = 4096,
     modules: Mapping[str, Any] | None = None,
     name: str | None = None,
+    surprisal: bool = False,
+    tagger: Any = None,
     progress: bool = True,
 ) -> Measurement:
     """Measure the adjustments of a model to each token of some texts.
@@ -125,9 +217,10 @@ def measure(
         With or without a head, on any device.
     tokenizer : transformers.PreTrainedTokenizerFast
         The tokenizer of the model.
-    texts : sequence of str, or mapping of str to str
-        Documents, or documents by id; the ids of a sequence are "0", "1", …
-    sites : sequence of str
+    texts : sequence of str, mapping of str to str, or pandas.Series of str
+        Documents, or documents by id. The ids of a sequence are "0", "1", …; those of a Series
+        are its index.
+    sites : str or sequence of str
         ``"attention"``, ``"mlp"``, or ``"block"`` for the sum of both.
     groups : sequence of str, optional
         A group, such as a genre, for each text.
@@ -146,6 +239,11 @@ def measure(
         Paths of the blocks and sublayers, for an unknown type of model.
     name : str, optional
         Name of the model; by default the last part of ``model.name_or_path``.
+    surprisal : bool
+        Whether to measure the model's predictions too, which needs its head.
+    tagger : mapping or spaCy pipeline, optional
+        Source of words and parts of speech: the keys of ``tagger`` in the configuration, as in
+        ``{"file": "tags.csv", "language": "en"}``, or a pipeline that spaCy has loaded.
     progress : bool
         Whether a progress bar is shown.
 
@@ -156,8 +254,8 @@ def measure(
     Raises
     ------
     UserError
-        If there is no text, a site is unknown, the tokenizer is not a fast one, or the proof of
-        the sites fails.
+        If there is no text, a site is unknown, the tokenizer is not a fast one, the tagger is
+        unsuitable, the model has no head for surprisal, or the proof of the sites fails.
 
     Examples
     --------
@@ -171,6 +269,7 @@ def measure(
     0     The      0  0.029
     1   river      0  0.022
     """
+    sites = [sites] if isinstance(sites, str) else list(sites)
     if unknown := [site for site in sites if site not in SITES]:
         raise UserError(
             f"sites: found '{unknown[0]}', expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
@@ -187,6 +286,14 @@ def measure(
     if len(of_groups) != len(named):
         raise UserError(f"groups: found {len(of_groups)} for {len(named)} texts, expected one each")
 
+    words = words_of(tagger, dict(zip(named, of_groups, strict=True)))
+    tally = Tally()
+    deque(tally.counting(map(Document, named, of_groups, named.values())), maxlen=0)
+    if tally.notice:
+        warnings.warn(tally.notice, stacklevel=2)
+    path = str(getattr(model, "name_or_path", "")).rstrip("/")
+    called = name or path.rsplit("/", 1)[-1] or "model"
+    predictions = Predictions(model, called) if surprisal else None
     trunk: Any = getattr(model, "base_model", model)
     limit = max_length or context_length(trunk.config.get_text_config())
     (sequences,) = tokenize(
@@ -199,41 +306,23 @@ def measure(
         special_in_text="text",
     )
     tokens = _tokens(sequences, named)
-    path = str(getattr(model, "name_or_path", "")).rstrip("/")
-    called = name or path.rsplit("/", 1)[-1] or "model"
-    bar = tqdm(
-        total=len(tokens), unit="token", desc=f"{called}: tokens", disable=not progress, delay=2
-    )
-    training, threads = model.training, torch.get_num_threads()
-    runner = Adjustments(
-        trunk,
-        wanted=sites,
-        modules=modules,
-        name=called,
-        batch_tokens=batch_tokens,
-        keep=keep,
-        threads=threads,
-        progress=bar.update,
-    )
-    found: dict[str, list[list[np.ndarray]]] = {}
+    first = next(trunk.parameters())
+    config: Any = getattr(model, "config", trunk.config)
+    how = Run(copy.deepcopy(config), first.device, first.dtype, modules, batch_tokens, prepend_bos)
+    training = model.training
     try:
-        model.eval()
-        for run in runs(sequences.to_batches(), runner.run_tokens):
-            for site, arrays in runner.of(run.sequences).items():
-                # These arrays are overwritten two batches later.
-                found.setdefault(site, []).append([values.copy() for values in arrays])
+        values, error = _passed(
+            *(trunk.eval(), tokens, sites, keep, how, called, predictions), progress=progress
+        )
     finally:
         model.train(training)
-        torch.set_num_threads(threads)
-        bar.close()
-    joined = {
-        site: [np.concatenate(parts) for parts in zip(*layers, strict=True)]
-        for site, layers in found.items()
-    }
-    stream = np.stack(joined.pop(STREAM))
+    stream = np.stack(values.pop(STREAM))
+    if predictions is not None:
+        for column, numbers in zip(COLUMNS, values.pop(PREDICTIONS), strict=True):
+            tokens[column] = numbers
     sizes = {
         site: np.stack([v if v.ndim == 1 else l2_norms(v) for v in arrays])
-        for site, arrays in joined.items()
+        for site, arrays in values.items()
     }
     return Measurement(
         model=called,
@@ -242,18 +331,135 @@ def measure(
         tokens=tokens,
         sizes=sizes,
         stream=stream,
-        vectors=joined if keep == "vectors" else {},
-        identity_error=float(runner.identity_error or 0.0),
+        vectors=values if keep == "vectors" else {},
+        identity_error=error,
+        tokenizer=tokenizer,
+        how=how,
+        words=words,
     )
 
 
-def _by_id(texts: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Run:
+    """How a model was run: its config, device and precision, and arguments of `measure`."""
+
+    config: Any
+    device: torch.device
+    dtype: torch.dtype
+    modules: Mapping[str, Any] | None
+    batch_tokens: int
+    prepend_bos: str | bool
+
+
+@dataclass(frozen=True)
+class Words:
+    """Where words come from, in which language, and for which groups (None: all).
+
+    ``stated`` has keys of a tagger for the checks of a configuration; None without a tagger.
+    """
+
+    sources: token_properties.Sources
+    stated: Mapping[str, Any] | None
+    language: str | None
+    groups: Sequence[str] | None
+
+
+def words_of(tagger: Any, groups: Mapping[str, str]) -> Words:
+    """Return where the words of some documents come from; see `measure`."""
+    settings = PropertiesSettings(None, None, None, None, None, None)
+    if hasattr(tagger, "pipe"):
+        zipf = None
+        with contextlib.suppress(UserError):
+            zipf = WordFrequencies(tagger.lang).zipf
+        tagged_by = functools.partial(tagging.tagged_by, tagger)
+        stated = {"column": "tags", "language": tagger.lang if zipf else None}
+        return Words(token_properties.Sources(tagged_by, zipf, []), stated, tagger.lang, None)
+    if isinstance(tagger, Mapping):
+        config = checked({}, tagger=tagger)
+        settings = stages.describe_tokens(config, NAMES)
+        if settings.given == "column":
+            raise UserError(
+                "tagger.column: found a column, expected package or file: texts have none"
+            )
+        token_properties.check_groups(settings.groups, set(groups.values()), "tagger.groups")
+    elif tagger is not None:
+        raise UserError(
+            f"tagger: found {shown(tagger)}, expected a spaCy pipeline or the keys of a tagger in "
+            "the configuration, as in {'file': 'tags.csv', 'language': 'en'}"
+        )
+    file = (tagger or {}).get("file")
+    sources = token_properties.sources_of(settings, groups, file and Path(file))
+    return Words(sources, tagger, settings.language, settings.groups)
+
+
+def _passed(
+    trunk: Any,
+    tokens: pd.DataFrame,
+    sites: Sequence[str],
+    keep: str,
+    how: Run,
+    name: str,
+    predictions: Predictions | None = None,
+    *,
+    progress: bool = False,
+) -> tuple[dict[str, list[np.ndarray]], float]:
+    """Return what passes over some tokens give, by site and layer, and the error of the proof."""
+    of_sequence = tokens.groupby(["document", "window"], sort=False)["token_id"]
+    rows = [(*key, ids.to_numpy()) for key, ids in of_sequence]
+    batch = pa.RecordBatch.from_arrays(
+        [
+            pa.array([row[0] for row in rows]),
+            pa.array([row[1] for row in rows]),
+            pa.array([row[2] for row in rows], pa.list_(pa.int32())),
+        ],
+        ["document", "window", "input_ids"],
+    )
+    bar = tqdm(
+        total=len(tokens), unit="token", desc=f"{name}: tokens", disable=not progress, delay=2
+    )
+    threads = torch.get_num_threads()
+    runner = Adjustments(
+        trunk,
+        wanted=sites,
+        modules=how.modules,
+        name=name,
+        batch_tokens=how.batch_tokens,
+        keep=keep,
+        threads=threads,
+        progress=bar.update,
+        predictions=predictions,
+    )
+    found: dict[str, list[list[np.ndarray]]] = {}
+    try:
+        for run in runs([batch], runner.run_tokens):
+            for site, arrays in runner.of(run.sequences).items():
+                # These arrays are overwritten two batches later.
+                found.setdefault(site, []).append([values.copy() for values in arrays])
+    finally:
+        torch.set_num_threads(threads)
+        bar.close()
+    joined = {
+        site: [np.concatenate(parts) for parts in zip(*layers, strict=True)]
+        for site, layers in found.items()
+    }
+    return joined, float(runner.identity_error or 0.0)
+
+
+def _by_id(texts: Sequence[str] | Mapping[str, str] | pd.Series) -> dict[str, str]:
     """Return the texts by id, or raise UserError if they are not a list or mapping of texts."""
     if isinstance(texts, str):
         raise UserError("texts: found one text, expected a list of texts")
+    if isinstance(texts, pd.DataFrame):
+        raise UserError(
+            f"texts: found a data frame with {', '.join(map(str, texts.columns))}, expected one "
+            f"column of it, as in texts[{texts.columns[-1]!r}]"
+        )
+    if isinstance(texts, pd.Series) and not texts.index.is_unique:
+        again = texts.index[texts.index.duplicated()][0]
+        raise UserError(f"texts: found {again!r} twice in the index, expected an id for each text")
     named = (
         {str(document): text for document, text in texts.items()}
-        if isinstance(texts, Mapping)
+        if isinstance(texts, Mapping | pd.Series)
         else {str(number): text for number, text in enumerate(texts)}
     )
     if not named:

@@ -1,10 +1,10 @@
 """Regressions, in every layer, of adjustments that were measured in a notebook."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,41 @@ import pandas as pd
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from attnlag.adjustments import columns
+from attnlag.adjustments import columns, surprisal
+from attnlag.adjustments.norms import in_batches
 from attnlag.adjustments.outcomes import OUTCOMES
-from attnlag.config.problems import check
 from attnlag.config.schema import Config
-from attnlag.corpus.documents import Document, corpus_table
+from attnlag.corpus.documents import Document, corpus_table, first_of_groups, of_draws
 from attnlag.corpus.tokens import token_counts
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import coefficients_by_layer
 from attnlag.pipeline import stages
-from attnlag.regression import covariates, crossproducts, design, fitting
+from attnlag.pipeline.entries.output import permuted
+from attnlag.regression import (
+    classes,
+    covariates,
+    crossproducts,
+    decomposition,
+    design,
+    fitting,
+    groups,
+    moderators,
+    permutation,
+    properties,
+    token_effects,
+)
+from attnlag.regression import controls as controls_of
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.terms import lags_among
 from attnlag.report import summaries
 from attnlag.storage import tables
+from attnlag.storage.keys import KEY_FIELDS
+from attnlag.study.checking import NAMES, checked
 from attnlag.study.measuring import Measurement
+
+# Rows of norms in memory at a time; each token has a number in each permutation.
+ROWS = 4096
 
 
 @dataclass
@@ -40,10 +59,25 @@ class Fit:
         Names of the model, the site and the regression.
     fitted : attnlag.regression.fitting.FittedRegression
         All estimates.
+    groups : pandas.DataFrame
+        Coefficients of a separate regression for each group of documents.
+    controls : pandas.DataFrame
+        One row per layer, lag and lead: the coefficient beside those of the controls.
+    classes, equal_slopes : pandas.DataFrame or None
+        With ``by``: slopes by class of token, and the tests that they are equal.
+    steps, parts : pandas.DataFrame or None
+        With ``by``: lags as documents, parts of speech and tokens are held fixed, and the
+        contribution of each to the change.
     """
 
     name: str
     fitted: fitting.FittedRegression
+    groups: pd.DataFrame = field(repr=False)
+    controls: pd.DataFrame = field(repr=False)
+    classes: pd.DataFrame | None = None
+    equal_slopes: pd.DataFrame | None = None
+    steps: pd.DataFrame | None = None
+    parts: pd.DataFrame | None = None
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -54,6 +88,16 @@ class Fit:
     def fits(self) -> pd.DataFrame:
         """One row per layer: rows, documents, R² and diagnostics of the residuals."""
         return self.fitted.goodness
+
+    @property
+    def findings(self) -> str:
+        """The findings of the regression and its controls, in words."""
+        by_class = None
+        if self.classes is not None and self.equal_slopes is not None:
+            by_class = self.classes, self.equal_slopes
+        return summaries.findings(
+            self.fitted, self.controls, self.groups, self.name, by_class, self.steps
+        )
 
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text.
@@ -106,6 +150,7 @@ def fit(
     site: str | None = None,
     drop_first: int | None = None,
     inference: Mapping[str, Any] | None = None,
+    controls: Mapping[str, Any] | None = None,
     **regression: Any,
 ) -> Fit:
     """Regress log norms on those of preceding tokens, in every layer.
@@ -122,9 +167,12 @@ def fit(
         Number of tokens at the start of every sequence that are neither outcome nor predictor.
     inference : mapping, optional
         Keys of the configuration's section ``inference``: ``covariance``, ``alpha``, …
+    controls : mapping, optional
+        Keys of the section ``controls``, as in ``{"permutation": {"draws": 200},
+        "random_weights": {"documents": 32}}``; none by default, because they take time.
     **regression
         Keys of a regression in the configuration: ``lags``, ``leads``, ``fixed_effects``,
-        ``bias_correction``, ``covariates``, ``outcome``, ``position_knots``.
+        ``bias_correction``, ``covariates``, ``by``, ``outcome``, ``position_knots``, ``by_rows``.
 
     Returns
     -------
@@ -133,7 +181,8 @@ def fit(
     Raises
     ------
     UserError
-        If a setting is unknown or impossible, or if there are too few documents for it.
+        If a setting is unknown or impossible, if there are too few documents for it, or if the
+        measurement lacks the tagger or the surprisal that a covariate needs.
 
     Examples
     --------
@@ -147,89 +196,160 @@ def fit(
             f"site: found '{site}', expected {' or '.join(measurement.sites)}, which were measured"
             f"{nearest(site, measurement.sites)}"
         )
-    config = _config(regression, dict(inference or {}), drop_first)
-    outcome = config.regressions["fit"].outcome
-    if OUTCOMES[outcome].folder != "norms":
+    config = checked(
+        {
+            "norms": {} if drop_first is None else {"drop_first": drop_first},
+            "inference": dict(inference or {}),
+            "controls": {"permutation": None, "random_weights": None, **(controls or {})},
+        },
+        regression=regression,
+        tagger=measurement.words.stated,
+    )
+    asked = config.regressions["fit"]
+    if OUTCOMES[asked.outcome].folder != "norms":
         raise UserError(
-            f"outcome: found '{outcome}', expected 'norm' or 'relative' of what is in memory"
-        )
-    names = SimpleNamespace(model="model", corpus="texts", site=site, regression="fit")
-    with TemporaryDirectory(prefix="attnlag-") as scratch:
-        folder = Path(scratch)
-        files = _write(measurement, site, folder)
-        settings = stages.build_design(config, names)
-        needed = covariates.files_needed(settings.covariates)
-        design.write(
-            files["norms"],
-            files["stream"] if settings.outcome == "relative" else None,
-            folder / "design.parquet",
-            settings,
-            covariates.read_facts(settings, {name: files[name] for name in needed}),
-        )
-        products = folder / "crossproducts.parquet"
-        halves = stages.accumulate_crossproducts(config, names)
-        crossproducts.of_design(folder / "design.parquet", products, halves)
-        fitted = fitting.fit_regression(
-            [products],
-            [folder / "design.parquet"],
-            measurement.groups,
-            stages.fit_regression(config, names),
-            threads=1,
+            f"outcome: found '{asked.outcome}', expected 'norm' or 'relative' of what is in memory"
         )
     name = f"{measurement.model}, {site}, {_in_words(regression)}"
-    return Fit(name, fitted)
+    with TemporaryDirectory(prefix="attnlag-") as scratch:
+        return _fitted(measurement, site, config, name, Path(scratch))
+
+
+def _fitted(measurement: Measurement, site: str, config: Config, name: str, folder: Path) -> Fit:
+    """Call the functions that the stages of a run call, in a folder, and return the results."""
+    asked = config.regressions["fit"]
+    settings = stages.build_design(config, NAMES)
+    needed = covariates.files_needed(settings.covariates) | {"corpus"}
+    control = config.controls.permutation if permuted(config, "fit") else None
+    within = control.within if control else "document"
+    if asked.by_file:
+        # The steps of the decomposition hold parts of speech fixed.
+        needed |= {asked.by_file, "token_properties"}
+    if within != "document":
+        needed.add("token_properties")
+    files = _write(measurement, site, needed, folder)
+    stream = files["stream"] if settings.outcome == "relative" else None
+    facts = covariates.read_facts(settings, files)
+    whole = folder / "design.parquet"
+    design.write(files["norms"], stream, whole, settings, facts)
+    fitted_design = whole
+    if asked.token_effects:
+        effects, fitted_design = folder / "effects.parquet", folder / "within_tokens.parquet"
+        token_effects.solve([whole], [files["norms"]], asked.token_effects, effects)
+        token_effects.take_out(whole, files["norms"], effects, fitted_design)
+    products = folder / "crossproducts.parquet"
+    halves = stages.accumulate_crossproducts(config, NAMES)
+    crossproducts.of_design(fitted_design, products, halves)
+    fitted = fitting.fit_regression(
+        [products],
+        [fitted_design],
+        measurement.groups,
+        stages.fit_regression(config, NAMES),
+        threads=1,
+    )
+    by_group = groups.coefficients_by_group(
+        [crossproducts.read_shard(products)],
+        measurement.groups,
+        groups.settings_of_groups(fitted.settings),
+    )
+    found = Fit(name, fitted, by_group, pd.DataFrame())
+    if asked.by_file:
+        scale, by_class = None, folder / "class_crossproducts.parquet"
+        class_settings = stages.accumulate_classes(config, NAMES)
+        if asked.by_number:
+            number = properties.read_moderator(class_settings.property, [files[asked.by_file]])
+            scale = moderators.scale_of(number)
+        classes.products_of_design(
+            fitted_design, files[asked.by_file], scale, by_class, class_settings
+        )
+        slopes = classes.fit_classes([by_class], stages.fit_classes(config, NAMES))
+        found.classes, found.equal_slopes = slopes.coefficients, slopes.tests
+        steps = decomposition.decomposed(
+            [whole], [files["token_properties"]], config.inference.alpha
+        )
+        found.steps, found.parts = steps.steps, steps.parts
+    order = random = None
+    if control:
+        batches = in_batches(
+            OUTCOMES[settings.outcome], files["norms"], stream, ROWS, "permutations"
+        )
+        permuted_products = permutation.permuted_products(
+            batches,
+            settings,
+            facts,
+            draws=control.draws,
+            seed=control.seed,
+            fixed_effects=asked.document_effects == "document",
+            classes=properties.read_property(within, [files["token_properties"]])
+            if within != "document"
+            else None,
+        )
+        merged = permutation.merged_terms(permuted_products, fitted.kept_terms)
+        order = permutation.order_test(
+            merged, alpha=fitted.settings.alpha, adjust=fitted.settings.adjust
+        )
+    if weights := config.controls.random_weights:
+        chosen = list(islice(first_of_groups(files["corpus"]), weights.documents))
+        draws: dict[Path, Path] = {}
+        for draw, documents in enumerate(of_draws(chosen, weights.documents, weights.draws)):
+            untrained = measurement.untrained(documents, weights.seed + draw)
+            norms, of_stream = folder / f"norms_{draw}.parquet", folder / f"stream_{draw}.parquet"
+            _write_norms(untrained, site, norms, of_stream, tables.read_provenance(files["norms"]))
+            draws[norms] = of_stream
+        random = controls_of.random_weights(
+            list(draws),
+            fitted.settings,
+            covariates.read_facts(settings, files, set(chosen)),
+            [crossproducts.read_shard(products)],
+            list(draws.values()) if stream else (),
+        )
+    found.controls = controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random)
+    return found
 
 
 def _in_words(regression: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in regression.items())
 
 
-def _config(
-    regression: dict[str, Any], inference: dict[str, Any], drop_first: int | None
-) -> Config:
-    """Return a configuration of one regression, with the checks of a configuration file."""
-    config, problems = check(
-        {
-            "models": {"model": {"source": "path", "path": "."}},
-            "corpora": {"texts": {"files": ["texts"]}},
-            "norms": {} if drop_first is None else {"drop_first": drop_first},
-            "regressions": {"fit": regression},
-            "controls": {"permutation": None, "random_weights": None},
-            "inference": inference,
-        }
-    )
-    # The configuration needs a model and a corpus, which are in memory here.
-    told = [
-        problem.removeprefix("configuration: ").removeprefix("regressions.fit.")
-        for problem in problems
-        if not problem.startswith(("configuration: models.", "configuration: corpora."))
-    ]
-    if config is None or told:
-        raise UserError(told)
-    return config
-
-
-def _write(measurement: Measurement, site: str, folder: Path) -> dict[str, Path]:
-    """Write norms and the inputs of covariates as the stages of a run do; return the files."""
-    files = {
-        name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", "token_counts")
-    }
+def _write(
+    measurement: Measurement, site: str, needed: Collection[str], folder: Path
+) -> dict[str, Path]:
+    """Write what a regression needs as the stages of a run do; return the files by name."""
+    files = {name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", *needed)}
     record = tables.provenance(
         {}, "tokens", {"shards": 1}, model={"name": measurement.model}, corpus={"name": "texts"}
     )
-    schema = columns.schema(measurement.layers)
     keys = pa.Table.from_pandas(measurement.tokens[columns.KEYS], preserve_index=False)
-    for name, values in (("norms", measurement.sizes[site]), ("stream", measurement.stream)):
-        table = keys
-        for layer, norms in enumerate(values):
-            table = table.append_column(columns.layer_name(layer), pa.array(norms))
-        tables.write_table(table.cast(schema), files[name], record)
+    _write_norms(measurement, site, files["norms"], files["stream"], record)
     documents = [
         Document(document, measurement.groups[document], text)
         for document, text in measurement.texts.items()
     ]
     tables.write_table(corpus_table(documents), files["corpus"], record)
-    ids = pa.array([measurement.tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
-    counts = token_counts([pa.record_batch({"input_ids": ids})])
-    tables.write_table(counts, files["token_counts"], record)
+    if "token_counts" in needed:
+        ids = pa.array([measurement.tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
+        counts = token_counts([pa.record_batch({"input_ids": ids})])
+        tables.write_table(counts, files["token_counts"], record)
+    if "token_properties" in needed:
+        tables.write_table(measurement.properties, files["token_properties"], record)
+    if "surprisal" in needed:
+        if "surprisal" not in measurement.tokens:
+            raise UserError(
+                "surprisal: found a measurement without it, expected measure(…, surprisal=True)"
+            )
+        predicted = [measurement.tokens[name].to_numpy() for name in surprisal.COLUMNS]
+        keys = keys.cast(pa.schema(KEY_FIELDS))
+        tables.write_table(surprisal.table(keys, predicted), files["surprisal"], record)
     return files
+
+
+def _write_norms(
+    measurement: Measurement, site: str, norms: Path, stream: Path, record: dict[str, Any]
+) -> None:
+    """Write the norms of a site and of the stream."""
+    keys = pa.Table.from_pandas(measurement.tokens[columns.KEYS], preserve_index=False)
+    for path, values in ((norms, measurement.sizes[site]), (stream, measurement.stream)):
+        table = keys
+        for layer, of_layer in enumerate(values):
+            table = table.append_column(columns.layer_name(layer), pa.array(of_layer))
+        tables.write_table(table.cast(columns.schema(measurement.layers)), path, record)

@@ -171,6 +171,22 @@ ADDED = {
         "upos, upos_previous, word_initial, word_final, pieces, token_characters, zipf, surprisal, "
         "entropy_before or previous_layer; did you mean 'position'?"
     ),
+    "regressions: {a: {lags: [1], covariates: [upos]}}": (
+        "6: regressions.a.covariates: found upos, but corpora.words has no tagger; expected "
+        "one, for the part of speech of tokens"
+    ),
+    "regressions: {a: {lags: [1], by: {upos: lag}}}": (
+        "6: regressions.a.by: found upos, but corpora.words has no tagger; expected one, for "
+        "the part of speech of tokens"
+    ),
+    "regressions: {a: {lags: [1], by: {zipf: lag}}}": (
+        "6: regressions.a.by: found zipf, but corpora.words has no tagger.language; expected "
+        "one, for the frequency of words"
+    ),
+    "controls: {permutation: {within: upos}}": (
+        "6: controls.permutation.within: found upos, but corpora.words has no tagger; expected "
+        "one, for the part of speech of tokens"
+    ),
     "regressions: {a: {lags: [1], covariates: [entropy_next]}}": (
         "6: regressions.a.covariates[0]: found entropy_next, which is no covariate: it is computed "
         "from the adjustment; a regression that holds it fixed hides the part that it mediates"

@@ -605,3 +605,10 @@ def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monk
     monkeypatch.setattr(documents, "MOST_GROUPS", 2)
     group_of = {"a": "one", "b": "two", "c": "three", "d": "three", "e": "two"}
     assert documents.largest_groups(group_of) == ["two", "three"]
+
+
+def test_texts_that_occur_again_are_counted():
+    tally = Tally()
+    texts = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")]
+    assert len(list(tally.counting(Document(id, "g", text) for id, text in texts))) == 4
+    assert tally.notice.startswith("2 documents, 'c' the first, with the text of an earlier one")

