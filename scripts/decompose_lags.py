@@ -28,7 +28,8 @@ def main(args):
         designs, tables.shards(args.token_properties), args.settings.alpha
     )
     shared = tables.of_all_shards(tables.read_provenance(designs[0]))
-    record = tables.provenance(shared, "decomposition", asdict(args.settings), "numpy", "scipy")
+    settings, end = asdict(args.settings), found.sample_end
+    record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
     frames = {args.steps: found.steps, args.parts: found.parts}
     name = tables.write_study(frames, record, site=args.site, regression=args.regression)
     layers = counted(found.steps["layer"].nunique(), "layer")

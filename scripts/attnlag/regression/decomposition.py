@@ -37,6 +37,7 @@ from attnlag.corpus.tags import NONE, TAGS
 from attnlag.regression import clustered, properties
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.crossproducts import layers_and_terms
+from attnlag.regression.sampling import Sample, sample_of
 from attnlag.regression.terms import is_lag
 
 # The effects, in the order of entry.
@@ -54,6 +55,9 @@ COUNTS = ["effects", "n_obs", "n_documents"]
 # Bytes of variables in memory at a time; at least one layer.
 BYTES = 64e6
 
+# Largest number of rows; with more, a sample of whole documents is decomposed.
+MOST_ROWS = 500_000
+
 
 @dataclass
 class Decomposition:
@@ -61,66 +65,66 @@ class Decomposition:
 
     Attributes
     ----------
+    sample_end : str
+        ``end`` of the sample.
     steps : pandas.DataFrame
         A row per layer, step (`POOLED`, then each of `EFFECTS` added to the ones before) and lag;
-        NaN in a layer without rows.
+        NaN in a layer without rows. ``sampled`` says whether its documents are a sample.
     parts : pandas.DataFrame
         A row per layer, lag and part; the parts of a lag add up to the last step minus the first.
         NaN if they are not determined.
     """
 
+    sample_end: str
     steps: pd.DataFrame
     parts: pd.DataFrame
 
 
-def factors_of(designs: Sequence[Path], token_properties: Sequence[Path]) -> dict[str, np.ndarray]:
+def factors_of(
+    sample: Sample, designs: Sequence[Path], token_properties: Sequence[Path]
+) -> dict[str, np.ndarray]:
     """Return the level of each of `EFFECTS` in each row of the designs of all shards.
 
     Levels are -1 in documents without parts of speech if there are others with some.
     """
-    found: dict[str, list[np.ndarray]] = {name: [] for name in EFFECTS}
-    documents = 0
-    for design, table in zip(designs, token_properties, strict=True):
-        keys = pq.read_table(design, columns=["document", "window", "position", "token_id"])
-        keys = keys.unify_dictionaries().combine_chunks()
-        upos = properties.read_property("upos", [table])
-        token = properties.read_property("token_id", [table])
-        position = keys["position"].to_numpy()
-        # The first token of a sequence has no previous token, which is a level of its own.
-        moved = pa.array(np.maximum(position - 1, 0))
-        before = keys.set_column(keys.schema.get_field_index("position"), "position", moved)
-        column = keys["document"].combine_chunks()
-        found["document"].append(column.indices.to_numpy() + documents)
-        documents += len(column.dictionary)
-        found["upos"].append(upos.of(keys))
-        found["token"].append(keys["token_id"].to_numpy())
-        for name, of in (("upos_previous", upos), ("token_previous", token)):
-            found[name].append(np.where(position > 0, of.of(before), -1))
-    factors = {name: np.concatenate(parts) for name, parts in found.items()}
-    tags = np.zeros(documents, dtype=bool)
+    keys = sample.keys(designs)
+    position = keys["position"].to_numpy()
+    # The first token of a sequence has no previous token, which is a level of its own.
+    moved = pa.array(np.maximum(position - 1, 0))
+    before = keys.set_column(keys.schema.get_field_index("position"), "position", moved)
+    documents = sample.documents if sample.end else None
+    factors = {"document": sample.document}
+    for name, column in (("upos", "upos"), ("token", "token_id")):
+        of = properties.read_property(column, token_properties, documents)
+        factors[name] = of.of(keys)
+        factors[f"{name}_previous"] = np.where(position > 0, of.of(before), -1)
+    tags = np.zeros(len(sample.documents), dtype=bool)
     tags[factors["document"][factors["upos"] != TAGS.index(NONE)]] = True
     if tags.any():
         factors["document"] = np.where(tags[factors["document"]], factors["document"], -1)
-    return factors
+    return {name: factors[name] for name in EFFECTS}
 
 
-def layers_of_design(designs: Sequence[Path]) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
+def layers_of_design(
+    sample: Sample, designs: Sequence[Path]
+) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
     """Yield blocks of layers with their terms and their values, (layers, 1 + lags, rows)."""
     schema = pq.read_schema(designs[0])
     layers, terms = layers_and_terms(schema)
     terms = ["y", *filter(is_lag, terms)]
-    rows = sum(pq.read_metadata(path).num_rows for path in designs)
-    at_once = max(1, int(BYTES // (8 * len(terms) * max(rows, 1))))
+    at_once = max(1, int(BYTES // (8 * len(terms) * max(len(sample.rows), 1))))
     for start in range(0, len(layers), at_once):
         chosen = layers[start : start + at_once]
         names = [f"{layer_name(layer)}.{term}" for layer in chosen for term in terms]
-        table = pa.concat_tables([pq.read_table(path, columns=names) for path in designs])
-        values = np.stack([table[name].to_numpy(zero_copy_only=False) for name in names])
+        values = np.stack([sample.column(designs, name) for name in names])
         yield chosen, terms, values.reshape(len(chosen), len(terms), -1)
 
 
 def decomposed(
-    designs: Sequence[Path], token_properties: Sequence[Path], alpha: float
+    designs: Sequence[Path],
+    token_properties: Sequence[Path],
+    alpha: float,
+    most_rows: int = MOST_ROWS,
 ) -> Decomposition:
     """Return the coefficients of lags and leads as effects enter, and the change due to each.
 
@@ -130,12 +134,15 @@ def decomposed(
         Of all shards, in order.
     alpha : float
         Intervals cover 1 - ``alpha``.
+    most_rows : int
+        With more rows, all numbers are those of a sample of whole documents.
     """
-    factors = factors_of(designs, token_properties)
+    sample = sample_of(designs, most_rows)
+    factors = factors_of(sample, designs, token_properties)
     chosen = factors["document"] >= 0
     steps: list[pd.DataFrame] = []
     parts: list[pd.DataFrame] = []
-    for layers, terms, values in layers_of_design(designs):
+    for layers, terms, values in layers_of_design(sample, designs):
         valid = ~np.isnan(values).any(axis=1) & chosen
         # Layers nearly always have the same rows; their variables are then solved together.
         masks: dict[bytes, list[int]] = {}
@@ -161,7 +168,9 @@ def decomposed(
     found["step"] = pd.Categorical(found["step"], [POOLED, *EFFECTS])
     found = found.sort_values(order, kind="stable", ignore_index=True)
     found["step"] = found["step"].astype(str)
+    found["sampled"] = bool(sample.end)
     return Decomposition(
+        sample.end,
         found,
         pd.concat(parts, ignore_index=True).sort_values(
             ["layer", "term"], kind="stable", ignore_index=True

@@ -63,7 +63,8 @@ def decomposition_findings(steps: pd.DataFrame) -> str:
     if own.empty:
         return ""
     first, last = own.mean()
-    documents = counted(int(rows["n_documents"].max()), "document")
+    documents = "a sample of " * bool(rows["sampled"].any())
+    documents += counted(int(rows["n_documents"].max()), "document")
     return (
         f"  holding documents, parts of speech and tokens fixed moves {named(term)} from "
         f"{first:.3f} to {last:.3f} (mean over the layers; {documents} with parts of speech)\n"

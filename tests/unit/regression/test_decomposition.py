@@ -10,7 +10,7 @@ from designs import cr2_by_matrices, design_settings
 from scipy import stats
 
 from attnlag.errors import UserError
-from attnlag.regression import absorbing, decomposition, design
+from attnlag.regression import absorbing, decomposition, design, sampling
 from attnlag.regression.absorbing import Effects
 from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
 
@@ -240,6 +240,31 @@ def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
     one = decomposition.decomposed(designs, properties, 0.05)
     pd.testing.assert_frame_equal(one.steps, found.steps, rtol=1e-9)
     pd.testing.assert_frame_equal(one.parts, found.parts, rtol=1e-9, atol=1e-9)
+
+
+def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(tmp_path, monkeypatch):
+    """The numbers are those of a design that holds the sampled documents alone."""
+    monkeypatch.setattr(sampling, "FEWEST_DOCUMENTS", 3)
+    designs, properties, _ = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
+    rows = sum(pq.read_metadata(path).num_rows for path in designs)
+    found = decomposition.decomposed(designs, properties, 0.05, most_rows=rows // 2)
+    assert found.steps["sampled"].all()
+    alone = []
+    for number, paths in enumerate(zip(designs, properties, strict=True)):
+        for path in paths:
+            table = pq.read_table(path)
+            names = table["document"].to_pylist()
+            kept = sampling.in_sample(names, found.sample_end)
+            alone.append(tmp_path / f"alone-{number}-{len(alone)}.parquet")
+            own = table.filter(kept).unify_dictionaries().combine_chunks()
+            pq.write_table(own.replace_schema_metadata(table.schema.metadata), alone[-1])
+    assert sum(pq.read_metadata(path).num_rows for path in alone[::2]) <= rows // 2
+    expected = decomposition.decomposed(alone[::2], alone[1::2], 0.05)
+    assert 3 <= expected.steps["n_documents"].max() < 10
+    pd.testing.assert_frame_equal(
+        found.steps.drop(columns="sampled"), expected.steps.drop(columns="sampled"), rtol=1e-9
+    )
+    pd.testing.assert_frame_equal(found.parts, expected.parts, rtol=1e-9, atol=1e-9)
 
 
 def test_documents_without_parts_of_speech_are_left_out(tmp_path):

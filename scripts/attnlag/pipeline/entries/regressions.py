@@ -326,6 +326,7 @@ OUTPUTS = [
             "conf_high": ("as the estimate", "its upper end"),
             "n_obs": ("", "rows of the layer"),
             "n_documents": ("", "documents with rows"),
+            "sampled": ("", "whether these documents are a sample, with at most 500,000 rows"),
         },
         when=by_class,
         wanted=True,
