@@ -46,7 +46,7 @@ def test_figures_are_whole_and_show_the_names(ran):
     for start in (
         SCRIPT[:20],
         r"\x1b]0;hostile\x07",
-        r"$\frac{hostile$ & <b> \$",
+        r"$\frac{hostile$ & <b>",
         "hostile\\nerror",
     ):
         assert start in shown

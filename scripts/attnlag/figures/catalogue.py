@@ -9,9 +9,9 @@ The module of a figure has
 - a docstring, whose first line says what the figure shows;
 - ``DRAWN_BY``, a tuple of the programs that have its inputs, as in ``("plot_norms",)``;
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
-- ``reduce(inputs)``, which returns the data of the figure from the inputs of its program;
-- ``title_of(data)``, which states the finding of the reduced data;
-- ``draw(data, *, title, size)``, which returns the figure.
+- ``figure(inputs)``, which reduces the inputs of its program to a `templates.Sheet` of lines and
+  maps, or to a `templates.Own`: each has a ``claim``, which becomes the title, and is drawn by
+  ``draw(title, size)``.
 """
 
 import ast

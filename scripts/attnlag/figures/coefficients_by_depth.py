@@ -1,41 +1,19 @@
-"""Coefficient of each lag by relative depth, for several models."""
+"""Coefficients of several models by relative depth, a panel per lag and corpus."""
 
 import itertools
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from attnlag.errors import counted
-from attnlag.figures.drawing import (
-    draw_profile,
-    frame,
-    mark_no_attention,
-    mark_size,
-    mark_unfitted,
-    rule_values,
-)
-from attnlag.figures.files import style
+from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs.regressions import ComparisonInputs
-from attnlag.figures.legends import (
-    GREY,
-    NO_ATTENTION,
-    PALETTE,
-    band_text,
-    mark_entries,
-    strip_height,
-)
-from attnlag.figures.sizes import PAGE, Size
-from attnlag.figures.wording import (
-    PREDICTIVE,
-    sizes_in_words,
-)
-from attnlag.regression.labels import COVARIANCE, UNITS, correction_text
+from attnlag.figures.legends import NO_ATTENTION, PALETTE
+from attnlag.figures.templates import Line, Lines, Sheet, profile
+from attnlag.figures.wording import PREDICTIVE, inference_text, sizes_in_words
+from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_comparison",)
@@ -54,163 +32,83 @@ DASHES: list[Any] = ["-", "-.", ":"]
 DASHES_OF_CONTROLS: list[Any] = [(0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2))]
 
 
-def line_styles(coefficients: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def figure(inputs: ComparisonInputs) -> Sheet:
+    """Return a row of panels per lag and a column per corpus."""
+    table = inputs.coefficients
+    lags = lags_among(list(table["term"]))
+    corpora = list(table["corpus"].unique())
+    styles = line_styles(table, inputs.mixers_of_models)
+    panels = []
+    for lag, corpus in itertools.product(lags, corpora):
+        rows = table[(table["term"] == lag) & (table["corpus"] == corpus)]
+        panels.append(panel(rows, styles, inputs, f"{named(lag)}, {corpus}"))
+    controls = " Models before training are a control." if table["control"].any() else ""
+    return Sheet(
+        claim_of(table[table["term"] == lags[0]]),
+        [],
+        panels,
+        f"{PREDICTIVE}{controls} {inference_text(table, inputs.adjust, 'the layers of a model')}",
+        across=len(corpora),
+        alpha=inputs.alpha,
+        adjust=inputs.adjust,
+        negligible=inputs.negligible,
+    )
+
+
+def panel(
+    rows: pd.DataFrame, styles: dict[str, dict[str, Any]], inputs: ComparisonInputs, title: str
+) -> Lines:
+    """Return one lag in one corpus: a line for each model over an axis of all depths."""
+    depths = np.array(sorted(rows["depth"].unique()))
+    lines: list[Line] = []
+    others: list[tuple[np.ndarray, Any]] = []
+    for model, kind in styles.items():
+        own = rows[rows["model"] == model].sort_values("layer")
+        places = own["depth"].to_numpy(dtype=float)
+        kind = {**kind, "x": places, "alpha": inputs.alpha}
+        lines.append(profile(own, list(own["layer"]), kind.pop("color"), **kind))
+        mixed = own["layer"].isin(map(int, inputs.mixers_of_models.get(model, {})))
+        others.append((places[mixed.to_numpy()], lines[-1].color))
+
+    def mark(axes: Axes) -> None:
+        for places, colour in others:
+            mark_no_attention(axes.xaxis, places, color=colour)
+        axes.set_xlim(-0.02, 1.02)
+
+    unit = f"coefficient\n({UNITS[inputs.outcome]})"
+    return Lines(
+        lines, unit, title, depths, "relative depth (first layer 0, last layer 1)", extra=mark
+    )
+
+
+def line_styles(
+    table: pd.DataFrame, mixers: dict[str, dict[str, str]]
+) -> dict[str, dict[str, Any]]:
     """Return colour, dashes and label of each model, in the order of the table."""
     learned = itertools.cycle(itertools.product(DASHES, COLOURS))
     controls = itertools.cycle(itertools.product(DASHES_OF_CONTROLS, [CONTROL]))
     styles: dict[str, dict[str, Any]] = {}
-    for model, rows in coefficients.groupby("model", sort=False):
-        control = rows["control"].iloc[0]
+    for model, rows in table.groupby("model", sort=False):
+        control = bool(rows["control"].iloc[0])
         dashes, colour = next(controls if control else learned)
         size = counted(int(rows["layer"].max()) + 1, "layer")
-        label = f"random weights ({model}, {size})" if control else f"{model} ({size})"
+        notes = [size, *([f"{NO_ATTENTION} no attention"] if model in mixers else [])]
+        before = "before training, " if control else ""
+        label = f"{model} ({before}{', '.join(notes)})"
         styles[str(model)] = {"color": colour, "linestyle": dashes, "label": label}
+        styles[str(model)] |= {"behind": control, "shade": 0.15}
     return styles
 
 
-@dataclass
-class Data:
-    """Data of the figure.
-
-    Attributes
-    ----------
-    coefficients : pandas.DataFrame
-        Table of the comparison for one site and regression. The figure has a row of panels per
-        lag and a column per corpus. A layer without an estimate is a gap, marked below in the
-        colour of its model.
-    alpha : float
-        Level of significance; the bands are those of the table, 1 - ``alpha``.
-    adjust : str
-        The correction in ``p_adjusted``.
-    negligible : float or None
-        Coefficients shown to be within this bound are drawn as crosses.
-    outcome : str
-        Outcome of the regression.
-    mixers : dict of str to dict
-        What layers have in place of attention, by model and layer.
-    """
-
-    coefficients: pd.DataFrame
-    alpha: float
-    adjust: str
-    negligible: float | None = None
-    outcome: str = "norm"
-    mixers: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-def reduce(inputs: ComparisonInputs) -> Data:
-    """Return the data without reducing the table."""
-    return Data(
-        inputs.coefficients,
-        **inputs.inference,
-        negligible=inputs.negligible,
-        outcome=inputs.outcome,
-        mixers=inputs.mixers_of_models,
-    )
-
-
-def title_of(data: Data) -> str:
-    """Return the sizes of the nearest lag or lead in each model and with random weights."""
-    coefficients = data.coefficients
-    term = lags_among(list(coefficients["term"]))[0]
-    rows = coefficients[coefficients["term"] == term]
-    several = rows["corpus"].nunique() > 1
+def claim_of(rows: pd.DataFrame) -> str:
+    """Return the sizes of the nearest lag or lead in each model, and before training."""
+    term, several = rows["term"].iloc[0], rows["corpus"].nunique() > 1
     sizes: dict[bool, dict[str, pd.Series]] = {False: {}, True: {}}
-    for (model, corpus, control), of_model in rows.groupby(
-        ["model", "corpus", "control"], sort=False
-    ):
+    groups = rows.groupby(["model", "corpus", "control"], sort=False)["estimate"]
+    for (model, corpus, control), estimates in groups:
         name = f"{model}, {corpus}" if several else str(model)
-        sizes[bool(control)][name] = of_model["estimate"]
+        sizes[bool(control)][name] = estimates
     trained = sizes_in_words(term, sizes[False])
-    random = pd.concat(sizes[True].values()).dropna() if sizes[True] else pd.Series(dtype=float)
-    untrained = ""
-    if len(random):
-        untrained = (
-            f"random weights {random.median():.2f} ({random.min():.2f} to {random.max():.2f})"
-        )
-    if trained is None:
-        return f"Coefficients by relative depth{untrained and f': {named(term)}, {untrained}'}"
-    return f"{trained}; {untrained}" if untrained else trained
-
-
-@style()
-def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the coefficients of several models over relative depth.
-
-    A narrow figure stacks the panels of all corpora.
-    """
-    coefficients, alpha, adjust = data.coefficients, data.alpha, data.adjust
-    lags = lags_among(list(coefficients["term"]))
-    coefficients = coefficients[coefficients["term"].isin(lags)]
-    corpora = list(coefficients["corpus"].unique())
-    styles = line_styles(coefficients)
-    for model in styles.keys() & data.mixers.keys():
-        label = styles[model]["label"].removesuffix(")")
-        styles[model]["label"] = f"{label}, {NO_ATTENTION} no attention)"
-
-    models = {kind["label"]: Line2D([], [], linewidth=2, **kind) for kind in styles.values()}
-    marks = mark_entries(
-        alpha,
-        adjust,
-        band=band_text(alpha),
-        negligible=data.negligible,
-        unfitted=bool(coefficients["estimate"].isna().any()),
-    )
-    strip = strip_height([models, marks], size.canvas)
-    across = 1 if size.narrow else len(corpora)
-    down = len(lags) * len(corpora) // across
-    panel = 2.7 if down <= 2 and not size.narrow else 2.0
-    figure = Figure(figsize=size.tall(1.3 + strip + panel * down), layout="constrained")
-    panels = figure.subplots(down, across, squeeze=False)
-    for row, (lag, of_lag) in enumerate(zip(lags, panels.reshape(len(lags), -1), strict=True)):
-        for axes, corpus in zip(of_lag, corpora, strict=True):
-            # All corpora share the scale of a lag.
-            if axes is not of_lag[0]:
-                axes.sharey(of_lag[0])
-            rows = coefficients[(coefficients["term"] == lag) & (coefficients["corpus"] == corpus)]
-            _draw_panel(axes, rows, styles, alpha, data.mixers)
-            if row == 0 or size.narrow:
-                axes.set_title(corpus, loc="left")
-            axes.set_ylabel(f"coefficient of {named(lag)}")
-            axes.label_outer()
-    sns.despine(figure)
-    figure.align_ylabels()
-
-    note = (
-        f"{PREDICTIVE} Coefficients: {UNITS[data.outcome]}. Standard errors: "
-        f"{COVARIANCE[coefficients['vcov_type'].iloc[0]]}; "
-        f"{correction_text(adjust, 'the layers of a model')}."
-    )
-    if coefficients["control"].any():
-        note += " Random weights are a control: their coefficients are not learned."
-    depth = "relative depth (first layer 0, last layer 1)"
-    frame(figure, title, note, x_label=depth, legends=[models, marks])
-    return figure
-
-
-def _draw_panel(
-    axes: Axes,
-    coefficients: pd.DataFrame,
-    styles: dict[str, dict[str, Any]],
-    alpha: float,
-    mixers: dict[str, dict[str, str]],
-) -> None:
-    """Draw one lag in one corpus: a line, a band and marks for each model."""
-    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    rule_values(axes)
-    shade = 0.12 if len(styles) > 3 else 0.2
-    for place, (model, kind) in enumerate(styles.items()):
-        rows = coefficients[coefficients["model"] == model].sort_values("layer")
-        depth = rows["depth"].to_numpy()
-        # Controls are drawn behind their models.
-        zorder = 2 if kind["color"] == CONTROL else 3
-        dashes, size = kind["linestyle"], mark_size(len(rows))
-        style_of = {"shade": shade, "size": size, "linestyle": dashes, "zorder": zorder}
-        draw_profile(axes, depth, rows, kind["color"], alpha, **style_of)
-        unfitted = depth[rows["estimate"].isna()]
-        mark_unfitted(axes, unfitted, 0.03 + 0.035 * place, color=kind["color"])
-        others = rows["layer"].isin(map(int, mixers.get(model, {})))
-        mark_no_attention(axes.xaxis, depth[others], color=kind["color"])
-    axes.margins(y=0.08)
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_xticks(np.linspace(0, 1, 6))
+    random = pd.concat([*sizes[True].values(), pd.Series(dtype=float)]).dropna()
+    untrained = f"before training {random.median():.2f}" if len(random) else ""
+    return "; ".join(filter(None, (trained, untrained))) or "Coefficients by relative depth"

@@ -3,6 +3,7 @@
 A strip of small panels shows all layers; some layers have a row of panels below it.
 """
 
+import functools
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +32,8 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.figures.wording import (
-    order_in_words,
-    shortened,
-)
+from attnlag.figures.templates import Own
+from attnlag.figures.wording import shortened
 from attnlag.regression import diagnostics, residuals
 from attnlag.regression.labels import spans
 from attnlag.regression.terms import lags_among, named
@@ -148,34 +147,17 @@ def mean_residuals(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Data:
-    """Data of the figure.
+    """Residuals of all layers."""
 
-    Attributes
-    ----------
-    panels : list of DiagnosticPanel
-        All layers, in order.
-    fits : pandas.DataFrame
-        The table with a row per layer: ``n_obs``, ``kurtosis`` (3 for the normal distribution) and
-        ``breusch_pagan``, the statistic N R² of the squared residuals on the regressors.
-    layers : sequence of int, or None
-        Layers with a row, as far as there is room; if None, a selection of all layers.
-    term : str
-        The term whose coefficient the documents influence.
-    lags : list of int
-        The shortest lags that are not in the regression.
-    left : (layers,) float array
-        Sum of the partial autocorrelations of the residuals at these lags.
-    """
-
-    panels: list[DiagnosticPanel]
-    fits: pd.DataFrame
-    layers: Sequence[int] | None
-    term: str
-    lags: list[int]
-    left: np.ndarray
+    panels: list[DiagnosticPanel]  # in the order of the layers
+    fits: pd.DataFrame  # n_obs, kurtosis and breusch_pagan (N R² of the squared residuals)
+    layers: Sequence[int] | None  # layers with a row; None: a selection
+    term: str  # whose coefficient the documents influence
+    lags: list[int]  # the shortest lags that are not in the regression
+    left: np.ndarray  # sum of the partial autocorrelations at these lags
 
 
-def reduce(inputs: RegressionInputs) -> Data:
+def figure(inputs: RegressionInputs) -> Own:
     """Read the residual sums and select the documents for the nearest lag."""
     sums = residuals.read_sums(inputs.residuals_file)
     term = lags_among(sums.terms)[0]
@@ -194,16 +176,16 @@ def reduce(inputs: RegressionInputs) -> Data:
     ]
     lags, left = diagnostics.order_left(sums)
     left_by_layer = left.reindex(sums.layers).to_numpy(dtype=float)
-    return Data(panels, inputs.fits, inputs.layers, term, lags, left_by_layer)
-
-
-def title_of(data: Data) -> str:
-    """Return the order left in the residuals, which matters more than tails and spread."""
-    return order_in_words(data.lags, [panel.layer for panel in data.panels], data.left)
+    data = Data(panels, inputs.fits, inputs.layers, term, lags, left_by_layer)
+    kurtosis = inputs.fits["kurtosis"].median()
+    tails = "heavy" if kurtosis > NORMAL_KURTOSIS else "light"
+    claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
+    known = np.isfinite(kurtosis)
+    return Own(claim if known else "No layer was fitted", functools.partial(draw, data))
 
 
 @style()
-def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+def draw(data: Data, title: str, size: Size = PAGE) -> Figure:
     """Draw the residuals: a strip for all layers, and a row for each of some layers below it.
 
     A narrow figure has two panels side by side instead of four.

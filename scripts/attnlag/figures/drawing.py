@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -23,15 +22,10 @@ from attnlag.figures.legends import (
     GREY,
     NO_ATTENTION,
     PALETTE,
-    PERMUTED,
-    RANDOM_LINE,
     UNFITTED,
-    dashes,
     draw_legends,
-    lag_markers,
     strip_height,
 )
-from attnlag.regression.terms import lags_among
 
 T = TypeVar("T")
 
@@ -137,7 +131,15 @@ def layers_labelled(axes: Axes) -> int:
 def wrapped_footnote(footnote: str, width: float) -> list[str]:
     """Return the lines of a footnote in a figure of the given width in inches."""
     # A character of 8 points is about 0.06 inches wide.
-    return textwrap.wrap(footnote, int((width - 0.2) / 0.061))
+    return balanced(footnote, int((width - 0.2) / 0.061))
+
+
+def balanced(text: str, width: int) -> list[str]:
+    """Return the lines of a text, as equal in length as their number allows."""
+    lines = textwrap.wrap(text, width)
+    while width > 1 and len(narrower := textwrap.wrap(text, width - 1)) == len(lines):
+        lines, width = narrower, width - 1
+    return lines
 
 
 def frame(
@@ -155,7 +157,7 @@ def frame(
     """
     width, height = figure.get_size_inches()
     claim, _, subtitle = title.partition("\n")
-    claim = textwrap.fill(claim, int((width - 0.2) / 0.1))
+    claim = "\n".join(balanced(claim, int((width - 0.2) / 0.1)))
     below = textwrap.wrap(subtitle, int((width - 0.2) / 0.07))
     top = height - 0.36 - 0.2 * claim.count("\n")
     lowered = 0.17 * len(below) + (0.08 if below else 0)
@@ -206,13 +208,6 @@ def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
     return [layers[place] for place in np.floor(places + 0.5).astype(int)]
 
 
-def unfitted_layers(coefficients: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
-    """Return the layers in which no lag or lead has an estimate."""
-    lags = coefficients["term"].isin(lags_among(list(coefficients["term"])))
-    fitted = coefficients[lags & coefficients["estimate"].notna()]
-    return sorted(set(numbers) - set(fitted["layer"]))
-
-
 def place_of(axes: Axes) -> SubplotSpec:
     """Return the grid cell of a panel."""
     return cast(SubplotSpec, axes.get_subplotspec())
@@ -223,17 +218,6 @@ def panel_width(axes: Axes) -> float:
     place = place_of(axes)
     width = cast(Figure, axes.get_figure(root=True)).get_size_inches()[0]
     return float(width) * len(place.colspan) / place.get_gridspec().ncols
-
-
-def mark_size(layers: int) -> float:
-    """Return the size of marks in a small panel, such that marks of many layers do not touch."""
-    return 4.5 if layers <= 16 else 3.3 if layers <= 32 else 2.5
-
-
-def is_below(axes: Axes, other: Axes) -> bool:
-    """Return whether a panel is directly below another one of the same width."""
-    one, two = place_of(axes), place_of(other)
-    return one.colspan == two.colspan and one.rowspan.start == two.rowspan.stop
 
 
 def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
@@ -258,91 +242,6 @@ def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **ki
     axes.vlines(x[alone], low[alone], high[alone], linewidth=3, **line)
 
 
-def draw_profile(
-    axes: Axes,
-    x: Sequence[float] | np.ndarray,
-    rows: pd.DataFrame,
-    colour: Any,
-    alpha: float,
-    *,
-    shade: float,
-    size: float,
-    linestyle: Any = "-",
-    zorder: float = 2,
-    marker: str = "o",
-) -> None:
-    """Draw one coefficient by layer, as a line with a band and marks.
-
-    A mark is filled if the coefficient is significant, open if it is not, and a cross if it is
-    shown to be negligible.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    x : (layers,) array
-    rows : pandas.DataFrame
-        A row of a tidy table for each x: ``estimate`` (NaN in a gap), ``conf_low``, ``conf_high``
-        and ``p_adjusted``, and ``finding`` if crosses are to be drawn.
-    colour : Any
-    alpha : float
-        Level of significance.
-    shade : float
-        Opacity of the band.
-    size : float
-        Size of the marks, in points.
-    linestyle, zorder : Any
-    marker : str
-    """
-    x = np.asarray(x)
-    estimate = rows["estimate"].to_numpy(dtype=float)
-    low, high = (rows[end].to_numpy(dtype=float) for end in ("conf_low", "conf_high"))
-    draw_band(axes, x, low, high, color=colour, alpha=shade, zorder=zorder)
-    axes.plot(x, estimate, color=colour, linestyle=linestyle, linewidth=1.3, zorder=zorder + 1)
-    known = np.isfinite(estimate)
-    significant = rows["p_adjusted"].to_numpy(dtype=float) < alpha
-    edge = 0.4 + 0.14 * size
-    marks: dict[str, Any] = {"marker": marker, "ms": size - edge, "mew": edge, "color": colour}
-    if "finding" in rows:
-        absent = known & (rows["finding"] == "absent").to_numpy()
-        at = x[absent], estimate[absent]
-        cross = {"marker": "x", "ms": 0.9 * size, "mew": edge, "color": colour}
-        axes.plot(*at, linestyle="none", zorder=zorder + 2, **cross)
-        known &= ~absent
-    for chosen, face in ((known & significant, colour), (known & ~significant, "w")):
-        at = x[chosen], estimate[chosen]
-        axes.plot(*at, linestyle="none", markerfacecolor=face, zorder=zorder + 2, **marks)
-
-
-def draw_controls(axes: Axes, controls: pd.DataFrame, numbers: list[int]) -> None:
-    """Draw the controls of one coefficient: permuted order of tokens and random weights."""
-    rows = controls.set_index("layer").reindex(numbers)
-    x = np.asarray(numbers)
-    if "permuted_mean" in rows:
-        low, high = (rows[end].to_numpy(float) for end in ("permuted_low", "permuted_high"))
-        draw_band(axes, x, low, high, color=PERMUTED, zorder=1.5)
-    if "random_weights" in rows:
-        axes.plot(x, rows["random_weights"].to_numpy(float), zorder=1.7, **RANDOM_LINE)
-
-
-def draw_lags(
-    axes: Axes,
-    coefficients: pd.DataFrame,
-    numbers: list[int],
-    palette: dict[str, Any],
-    alpha: float,
-    terms: Sequence[str],
-) -> None:
-    """Draw the profile of each given lag, with its colour in a palette."""
-    shade, size = (0.22, 6.6) if len(palette) <= 4 else (0.1, 5.6)
-    # Marks of many layers in a narrow panel must not touch.
-    size *= float(np.clip(7.2 * panel_width(axes) / len(numbers), 0.45, 1.0))
-    markers = lag_markers(list(palette))
-    for lag in terms:
-        rows = coefficients[coefficients["term"] == lag].set_index("layer").reindex(numbers)
-        kind = {"linestyle": dashes(lag), "marker": markers[lag]}
-        draw_profile(axes, numbers, rows, palette[lag], alpha, shade=shade, size=size, **kind)
-
-
 def mark_unfitted(
     axes: Axes, places: Sequence[float] | np.ndarray, height: float, color: Any = GREY
 ) -> None:
@@ -362,36 +261,6 @@ def reach_of(values: np.ndarray) -> float:
     """Return the distance from zero at which the colours of a diverging map saturate."""
     known = np.abs(values[np.isfinite(values)])
     return float(np.quantile(known, 0.98)) if len(known) and known.max() > 0 else 1.0
-
-
-def draw_map(
-    axes: Axes, values: np.ndarray, colours: Colormap, low: float, high: float, **bar: Any
-) -> None:
-    """Draw (rows, columns) values as cells, the first row on top, with a colour bar.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    values : (rows, columns) float array
-        NaN is grey. The centre of the first cell is at (0.5, 0.5).
-    colours : matplotlib.colors.Colormap
-    low, high : float
-        Values at which the colours saturate.
-    bar : Any
-        Label, place and size of the colour bar.
-    """
-    sns.heatmap(
-        values,
-        ax=axes,
-        vmin=low,
-        vmax=high,
-        cmap=colours,
-        cbar_kws=bar,
-        xticklabels=False,
-        yticklabels=False,
-        rasterized=True,
-    )
-    axes.set_facecolor("0.9")
 
 
 def label_ratios(axis: Axis, low: float, high: float) -> None:
@@ -437,3 +306,29 @@ def label_cells(axis: Axis, layers: Sequence[int], most: int = 16) -> None:
     """Label the layers along an axis of cells."""
     shown = layer_ticks(layers, most)
     axis.set_ticks([list(layers).index(layer) + 0.5 for layer in shown], list(map(str, shown)))
+
+
+def spread_out(heights: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Return heights between two limits, near those given, that are at least a gap apart.
+
+    Parameters
+    ----------
+    heights : sequence of float
+        In any order.
+    gap : float
+        Made smaller if there is not enough room for all.
+    low, high : float
+    """
+    count = len(heights)
+    gap = min(gap, (high - low) / max(count - 1, 1))
+    order = np.argsort(heights, kind="stable")
+    # First from the top down, then from the bottom up, heights move as far as necessary.
+    places = np.clip(np.asarray(heights, dtype=float)[order], low, high)
+    for place in range(1, count):
+        places[place] = max(places[place], places[place - 1] + gap)
+    places[-1:] = np.minimum(places[-1:], high)
+    for place in range(count - 2, -1, -1):
+        places[place] = min(places[place], places[place + 1] - gap)
+    spread = np.empty(count)
+    spread[order] = places
+    return spread

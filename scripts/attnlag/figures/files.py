@@ -1,9 +1,8 @@
 """Saving figures: style, sizes, formats and metadata."""
 
-import functools
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,33 +68,14 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
     """
     names = list(dict.fromkeys(catalogue.figure_of(path).name for path in paths))
     for name in names:
-        module = importlib.import_module(f"attnlag.figures.{name}")
-        data = module.reduce(inputs)
-        title = f"{module.title_of(data)}\n{inputs.subtitle}"
+        figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
+        title = f"{figure.claim}\n{inputs.subtitle}"
         own = [path for path in paths if catalogue.figure_of(path).name == name]
-        draw = functools.partial(module.draw, data, title=title)
-        save_in_sizes(functools.partial(_marked, draw, list(map(int, inputs.mixers))), own)
+        for size in dict.fromkeys(map(size_of, own)):
+            drawn = figure.draw(title, size)
+            mark_layers(drawn, list(map(int, inputs.mixers)))
+            save(drawn, [path for path in own if size_of(path) is size], size)
     return ", ".join(names)
-
-
-def _marked(draw: Callable[..., Figure], layers: Sequence[int], size: Size) -> Figure:
-    """Draw a figure, with the layers marked that have no attention."""
-    figure = draw(size=size)
-    mark_layers(figure, layers)
-    return figure
-
-
-def save_in_sizes(draw: Callable[..., Figure], paths: Sequence[Path]) -> None:
-    """Draw a figure in each size that the names of the paths stand for, and write it.
-
-    Parameters
-    ----------
-    draw : callable
-        Returns the figure, given a ``size``.
-    paths : sequence of path
-    """
-    for size in dict.fromkeys(map(size_of, paths)):
-        save(draw(size=size), [path for path in paths if size_of(path) is size], size)
 
 
 @style()

@@ -1,32 +1,26 @@
-"""Effect of finite interventions by part of speech of the changed token, beside the overall one."""
-
-from dataclasses import dataclass
-from typing import Any
+"""Effect of finite interventions by part of speech of the changed token."""
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from attnlag.figures.drawing import frame
-from attnlag.figures.files import style
-from attnlag.figures.finite_effects_by_distance import colours_of, lines_of
+from attnlag.corpus.tags import NONE
+from attnlag.figures.finite_effects_by_distance import lines_of, of_line
 from attnlag.figures.inputs.vectors import EffectsInputs
-from attnlag.figures.legends import GREY, strip_height
-from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
+from attnlag.figures.wording import number
+from attnlag.regression.labels import UPOS
 
 DRAWN_BY = ("plot_effects",)
 
 CATEGORY = "interventions"
 
-SUBCATEGORY = "finite interventions"
+SUBCATEGORY = "by part of speech"
 
-# Smallest number of documents for a meaningful interval.
+# Parts of speech in fewer documents have no interval worth showing.
 FEWEST_DOCUMENTS = 5
 
-# Target, distance in tokens and label of each panel.
+# Quantity and lag of each panel.
 PANELS = {
     ("kl_divergence", 0): "KL divergence (nats)",
     ("surprisal", 0): "Δ surprisal (nats)",
@@ -34,41 +28,36 @@ PANELS = {
     ("norm", 1): "Δ log norm, next token",
 }
 
-VALUES = ["estimate", "conf_low", "conf_high"]
 
-Line = tuple[str, str, float]
-
-
-@dataclass
-class Data:
-    """Data of the figure.
-
-    Attributes
-    ----------
-    effects : pandas.DataFrame
-        A row per part of speech, intervention and panel (``target`` and ``lag``): the mean over
-        the layers.
-    everywhere : pandas.DataFrame
-        The same over all tokens.
-    tags : pandas.DataFrame
-        ``positions`` and ``documents`` by part of speech, the largest divergence first.
-    rare : list of str
-        Parts of speech in too few documents.
-    lines : list of (str, str, float)
-        The interventions to draw: label, kind, factor.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    """
-
-    effects: pd.DataFrame
-    everywhere: pd.DataFrame
-    tags: pd.DataFrame
-    rare: list[str]
-    lines: list[Line]
-    alpha: float
+def figure(inputs: EffectsInputs) -> Sheet:
+    """Return a panel for each quantity, with the parts of speech along x, largest effect first."""
+    whole = inputs.by_part_of_speech
+    # Rows at distance 0 describe the changed token itself.
+    own = whole[(whole["source_site"] == inputs.source) & (whole["lag"] == 0)]
+    counts = own.groupby("upos")[["positions", "documents"]].max().drop(NONE, errors="ignore")
+    enough = counts[counts["documents"] >= FEWEST_DOCUMENTS]
+    effects = means(whole[whole["upos"].isin(enough.index)], inputs)
+    divergence = effects[(effects["target"] == "kl_divergence") & (effects["lag"] == 0)]
+    largest = divergence.groupby("upos")["estimate"].max().sort_values(ascending=False)
+    if len(largest) < 2:
+        return Notice("No two parts of speech are in enough documents")
+    tags = list(largest.index)
+    panels = [panel_of(effects, one, label, tags) for one, label in PANELS.items()]
+    rare = sorted(UPOS.get(tag, tag) for tag in set(counts.index) - set(tags))
+    left_out = f" In fewer than {FEWEST_DOCUMENTS} documents: {', '.join(rare)}." if rare else ""
+    return Sheet(
+        f"Changing a token changes the next prediction by {number(largest.iloc[-1])} nats "
+        f"({UPOS[tags[-1]]}) to {number(largest.iloc[0])} ({UPOS[tags[0]]})",
+        [],
+        panels,
+        "One token is changed at a time; means over the layers after it. Bars: intervals, not "
+        f"corrected for their number.{left_out}",
+        across=2,
+        alpha=inputs.alpha,
+    )
 
 
-def means(table: pd.DataFrame, inputs: EffectsInputs, keys: list[str]) -> pd.DataFrame:
+def means(table: pd.DataFrame, inputs: EffectsInputs) -> pd.DataFrame:
     """Return the effects on each panel's target, means over the source and target layers."""
     of_next = table["target_site"].isin(["kl_divergence", "surprisal"])
     later = (table["target_site"] == inputs.target) & (
@@ -77,120 +66,32 @@ def means(table: pd.DataFrame, inputs: EffectsInputs, keys: list[str]) -> pd.Dat
     rows = table[(table["source_site"] == inputs.source) & (of_next | later.fillna(False))]
     rows = rows[rows["intervention"] != "derivative"]
     rows = rows.assign(target=rows["target_site"].where(of_next, "norm"))
-    groups = rows.groupby([*keys, "target", "lag", "intervention", "alpha"], dropna=False)
+    groups = rows.groupby(["upos", "target", "lag", "intervention", "alpha"], dropna=False)
     # The ends of intervals are averaged too; the interval of the mean is no wider.
-    return groups[VALUES].mean().reset_index()
+    return groups[["estimate", *BOUNDS]].mean().reset_index()
 
 
-def strongest(lines: list[Line]) -> list[Line]:
-    """Return the interventions; of the scales, only the one with the factor furthest from 1."""
-    scales = [line for line in lines if line[1] == "scale"]
-    furthest = max(scales, key=lambda line: abs(np.log(line[2])), default=None)
-    return [line for line in lines if line[1] != "scale" or line == furthest]
+def panel_of(
+    effects: pd.DataFrame, quantity: tuple[str, int], label: str, tags: list[str]
+) -> Lines:
+    """Return the marks of each intervention beside each other, for every part of speech."""
+    target, lag = quantity
+    rows = effects[(effects["target"] == target) & (effects["lag"] == lag)]
+    every = lines_of(rows)
+    scales = [one for one in every if one[0] == "scale"]
+    # Of the scales, the one whose factor is furthest from 1.
+    shown = [one for one in every if one[0] != "scale"]
+    shown += sorted(scales, key=lambda one: abs(np.log(one[1])))[-1:]
+    lines = []
+    for place, one in enumerate(shown):
+        own = of_line(rows, *one).set_index("upos").reindex(tags)
+        value, low, high = (own[name].to_numpy(dtype=float) for name in ("estimate", *BOUNDS))
+        name, colour = every[one]
+        x = np.arange(len(tags)) + (place - (len(shown) - 1) / 2) * 0.15
+        lines.append(Line(value, name, colour, low, high, marker="o", bars=True, x=x))
 
+    def name_tags(axes: Axes) -> None:
+        names = [UPOS.get(tag, tag) for tag in tags]
+        axes.set_xticks(np.arange(len(tags)), names, rotation=60, ha="right")
 
-def reduce(inputs: EffectsInputs) -> Data:
-    """Return the effects of the pair of sites, by part of speech and over all."""
-    whole = inputs.by_part_of_speech
-    # Rows at distance 0 describe the changed token itself.
-    own = whole[(whole["source_site"] == inputs.source) & (whole["lag"] == 0)]
-    counts = own.groupby("upos")[["positions", "documents"]].max()
-    enough = counts[counts["documents"] >= FEWEST_DOCUMENTS]
-    effects = means(whole[whole["upos"].isin(enough.index)], inputs, ["upos"])
-    divergence = effects[(effects["target"] == "kl_divergence") & (effects["lag"] == 0)]
-    largest = divergence.groupby("upos")["estimate"].max().reindex(enough.index).fillna(0)
-    order = largest.sort_values(ascending=False, kind="stable").index
-    return Data(
-        effects,
-        means(inputs.elasticities, inputs, []),
-        enough.loc[order],
-        sorted(set(counts.index) - set(enough.index)),
-        strongest(lines_of(effects)) if len(effects) else [],
-        inputs.alpha,
-    )
-
-
-def of_line(table: pd.DataFrame, panel: tuple[str, int], line: Line) -> pd.DataFrame:
-    """Return the rows of a table for a panel and an intervention."""
-    (target, lag), (_, kind, alpha) = panel, line
-    same = table["alpha"].eq(alpha) | np.isnan(alpha)
-    return table[
-        (table["target"] == target) & (table["lag"] == lag) & (table["intervention"] == kind) & same
-    ]
-
-
-def title_of(data: Data) -> str:
-    """Return the smallest and largest divergence of the intervention with the largest one."""
-    panel = ("kl_divergence", 0)
-    divergences = [
-        (line, of_line(data.effects, panel, line).set_index("upos")["estimate"])
-        for line in data.lines
-    ]
-    found = [(line, values) for line, values in divergences if len(values) > 1]
-    if not found:
-        return "No two parts of speech are in enough documents"
-    line, values = max(found, key=lambda one: one[1].max())
-    over_all = of_line(data.everywhere, panel, line)["estimate"].iloc[0]
-    return (
-        f"The intervention '{line[0]}' changes the next prediction by {values.min():.3f} nats "
-        f"({values.idxmin()}) to {values.max():.3f} ({values.idxmax()}); equal parts of speech "
-        f"would all have {over_all:.3f}"
-    )
-
-
-@style()
-def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
-    """Draw the effects in a row of panels, a line of marks per part of speech."""
-    colours = colours_of(data.lines)
-    legend: dict[str, Any] = {
-        label: Line2D([], [], color=colours[label], marker="o", ms=4, linewidth=1.2)
-        for label, _, _ in data.lines
-    }
-    legend["all tokens"] = Line2D([], [], color=GREY, linestyle=":", linewidth=1.3)
-    strip = strip_height([legend], size.canvas)
-    shape = (2, 2) if size.narrow else (1, 4)
-    each = 0.07 * max(len(data.lines), 2) + 0.16
-    height = (each * max(len(data.tags), 3) + 0.6) * shape[0]
-    figure = Figure(figsize=size.tall(height + strip + 1.5), layout="constrained")
-    panels = figure.subplots(*shape, sharey=True, squeeze=False)
-    for axes, (panel, label) in zip(panels.flat, PANELS.items(), strict=True):
-        draw_panel(axes, data, panel, colours)
-        axes.set_xlabel(label)
-    rows = np.arange(len(data.tags))
-    names = [f"{tag} ({row.positions:,})" for tag, row in data.tags.iterrows()]
-    for axes in panels[:, 0]:
-        axes.set_yticks(rows, names)
-    panels[0, 0].set_ylim(max(len(data.tags), 1) - 0.5, -0.5)
-    sns.despine(figure)
-    rare = f" In fewer than {FEWEST_DOCUMENTS} documents: {', '.join(data.rare)}."
-    frame(
-        figure,
-        title,
-        "In brackets: number of tokens, which were changed one at a time; none: documents without "
-        "tags. Dotted: the same intervention over all tokens. Δ log norm is a mean over the layers "
-        "after the changed one, divided by the log of the factor for scaling. Bars: "
-        f"{100 * (1 - data.alpha):g}%, clustered by document and not corrected for their "
-        f"number.{rare if data.rare else ''}",
-        legends=[legend],
-    )
-    return figure
-
-
-def draw_panel(axes: Axes, data: Data, panel: tuple[str, int], colours: dict[str, Any]) -> None:
-    """Draw the marks of one target, with interventions above each other."""
-    axes.axvline(0, color=GREY, linewidth=0.8, zorder=1.6)
-    axes.grid(axis="x", color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    offsets = np.linspace(-0.28, 0.28, len(data.lines)) if len(data.lines) > 1 else [0.0]
-    for line, offset in zip(data.lines, offsets, strict=False):
-        colour = colours[line[0]]
-        rows = of_line(data.effects, panel, line).set_index("upos").reindex(data.tags.index)
-        x, low, high = (rows[name].to_numpy(dtype=float) for name in VALUES)
-        y = np.arange(len(rows)) + offset
-        error = np.nan_to_num(np.stack([x - low, high - x]))
-        axes.errorbar(
-            *(x, y), xerr=error, color=colour, marker="o", ms=3.2, linestyle="none", elinewidth=1.1
-        )
-        for value in of_line(data.everywhere, panel, line)["estimate"]:
-            axes.axvline(value, color=colour, linestyle=":", linewidth=1.1, zorder=1.7)
-    axes.tick_params(axis="y", left=False)
+    return Lines(lines, label, "", np.arange(len(tags)), "", height=2.6, extra=name_tags)

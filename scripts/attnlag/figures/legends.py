@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from attnlag.regression.labels import ADJUSTMENTS
 from attnlag.regression.terms import is_lead
@@ -60,12 +58,6 @@ def lag_markers(lags: Sequence[str]) -> dict[str, str]:
     return {lag: MARKERS[place % len(MARKERS)] for place, lag in enumerate(lags)}
 
 
-def handle_of(term: str, palette: Mapping[str, Any]) -> Line2D:
-    """Return the line and mark of a lag or lead in a legend, with its colour in a palette."""
-    mark: dict[str, Any] = {"marker": lag_markers(list(palette))[term], "ms": 6, "mew": 0}
-    return Line2D([], [], color=palette[term], linewidth=1.6, linestyle=dashes(term), **mark)
-
-
 def dashes(term: str) -> Any:
     """Return the dashes of a term, which distinguish leads from lags without colour."""
     return (0, (5, 1.5)) if is_lead(term) else "-"
@@ -76,53 +68,25 @@ def band_text(alpha: float, joint: bool = False) -> str:
     return f"{100 * (1 - alpha):g}% {'joint ' if joint else ''}confidence band"
 
 
-def mark_entries(
-    alpha: float,
-    adjust: str,
-    *,
-    band: str | None,
-    negligible: float | None = None,
-    unfitted: bool = False,
-) -> dict[str, Any]:
-    """Return the legend entries shared by all profiles, by label.
+def mark_entries(alpha: float, adjust: str, negligible: float | None) -> dict[str, Any]:
+    """Return the legend's entries of the marks of coefficients, by label.
 
     Parameters
     ----------
     alpha : float
     adjust : str
-    band : str or None
-        Label of the bands; None if there are none.
-    negligible : float, optional
-        Coefficients shown to be within this bound are drawn as crosses.
-    unfitted : bool
-        Whether a layer is marked as not fitted.
+    negligible : float or None
+        Bound within which a coefficient may be shown to be; None without such coefficients.
     """
     corrected = "" if adjust == "none" else f", {ADJUSTMENTS[adjust]}"
-    mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "marker": "o"}
-    mark |= {"markersize": 5.3, "markeredgewidth": 1.3}
-    entries: dict[str, Any] = {
-        f"p < {alpha:g}{corrected}": Line2D([], [], **mark),
-        f"p ≥ {alpha:g}{corrected}": Line2D([], [], markerfacecolor="w", **mark),
+    mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 5, "mew": 1.1}
+    entries = {
+        f"p < {alpha:g}{corrected}": Line2D([], [], marker="o", **mark),
+        f"p ≥ {alpha:g}{corrected}": Line2D([], [], marker="x", **mark),
     }
     if negligible is not None:
-        cross = {**mark, "marker": "x"}
-        entries[f"shown to be within ±{negligible:g}"] = Line2D([], [], **cross)
-    if band:
-        entries[band] = Patch(color=GREY, alpha=0.25, linewidth=0)
-    if unfitted:
-        entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
-    return entries
-
-
-def control_entries(controls: pd.DataFrame | None, alpha: float) -> dict[str, Any]:
-    """Return the legend entries of the controls in a table, by label."""
-    entries: dict[str, Any] = {}
-    if controls is not None and "permuted_mean" in controls:
-        entries[f"order of tokens permuted ({100 * (1 - alpha):g}% of draws)"] = Patch(
-            color=PERMUTED, linewidth=0
-        )
-    if controls is not None and "random_weights" in controls:
-        entries["random weights, untrained"] = Line2D([], [], **RANDOM_LINE)
+        within = f"shown to be within ±{negligible:g}"
+        entries[within] = Line2D([], [], marker="o", markerfacecolor="w", **mark)
     return entries
 
 

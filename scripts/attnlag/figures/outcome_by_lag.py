@@ -5,6 +5,7 @@ Least squares through this cloud has the same slope as the whole regression (Fri
 Lovell).
 """
 
+import functools
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,10 +36,8 @@ from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.inputs.sampling import sampled_rows
 from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.figures.wording import (
-    PREDICTIVE,
-    sample_shown,
-)
+from attnlag.figures.templates import Own
+from attnlag.figures.wording import PREDICTIVE, sample_shown
 from attnlag.regression import crossproducts
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import distance, is_lead, lags_among, named
@@ -169,32 +168,8 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
     return max(low - margin, -REACH), min(high + margin, REACH)
 
 
-@dataclass
-class Data:
-    """Data of the figure.
-
-    Attributes
-    ----------
-    panels : list of LagPanel
-        In the order of the layers.
-    lag : str
-        The term, as in ``lag_1`` or ``lead_1``.
-    rows : int
-        Number of rows of the design, of which the panels may show a sample.
-    within : bool
-        Whether the means of documents are among the other terms.
-    outcome : str
-    """
-
-    panels: list[LagPanel]
-    lag: str
-    rows: int
-    within: bool = False
-    outcome: str = "norm"
-
-
-def reduce(inputs: RegressionInputs) -> Data:
-    """Read the design one layer at a time, sampling the rows of a large one."""
+def figure(inputs: RegressionInputs) -> Own:
+    """Return a panel per layer, read one at a time from a sample of the rows of a large design."""
     schema = pq.read_schema(inputs.design[0])
     present, terms = crossproducts.layers_and_terms(schema)
     layers = chosen_layers(inputs.layers, present)
@@ -216,29 +191,37 @@ def reduce(inputs: RegressionInputs) -> Data:
         ]
         values = np.stack([tables.values_of(inputs.design, name, rows) for name in stored])
         panels.append(lag_panel(layer, values[:2], values[2:], groups, status[layer]))
-    return Data(panels, lag, count, within, inputs.outcome)
+    drawn = functools.partial(draw, panels, lag, count, within, inputs.outcome)
+    return Own(claim_of(panels, lag), drawn)
 
 
-def title_of(data: Data) -> str:
+def claim_of(panels: Sequence[LagPanel], lag: str) -> str:
     """Return the share that the lag explains of the variance left by the other terms."""
-    known = [(panel.r_squared, panel.layer) for panel in data.panels if panel.r_squared >= 0]
+    known = [(panel.r_squared, panel.layer) for panel in panels if panel.r_squared >= 0]
     if not known:
         return "No layer was fitted"
     share, layer = max(known)
     median = np.median([share for share, _ in known])
     return (
-        f"{named(data.lag).capitalize()} explains {median:.0%} of the variance that the other "
-        f"terms leave in the median layer, {share:.0%} in layer {layer}"
+        f"{named(lag).capitalize()} explains {median:.0%} of the variance that the other terms "
+        f"leave (median layer; at most {share:.0%}, layer {layer})"
     )
 
 
 @style()
-def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
+def draw(
+    panels: Sequence[LagPanel],
+    lag: str,
+    rows: int,
+    within: bool,
+    outcome: str,
+    title: str,
+    size: Size = PAGE,
+) -> Figure:
     """Draw a panel per layer with the outcome against a lag or lead, and the fitted line.
 
     If there is room for only a few panels, they are spread over the layers.
     """
-    panels, lag = data.panels, data.lag
     layers = len(panels)
     panels = evenly_chosen(panels, MOST_PANELS.get(size.name, layers))
     some = f"{len(panels)} of {layers} layers. " if len(panels) < layers else ""
@@ -252,19 +235,17 @@ def draw(data: Data, *, title: str, size: Size = PAGE) -> Figure:
     largest = max((int(p.counts.max()) for p in panels if p.counts is not None), default=0)
     # The scale of colours takes more than half an inch.
     width = columns * side + (1.5 if largest else 0.9) if size is PAGE else size.canvas
-    logs = OUTCOMES[data.outcome]
+    logs = OUTCOMES[outcome]
     what = logs.removeprefix("log ")
     if what != logs:
         what = f"natural logarithm of the {what}"
-    others = "the other lags and covariates" + (
-        " and the means of documents" if data.within else ""
-    )
+    others = "the other lags and covariates" + (" and the means of documents" if within else "")
     footnote = (
         f"{some}Added-variable plot: both axes show residuals of the {what} given {others}, in "
         f"standard deviations (SD) of the layer's outcome; the central {100 * (1 - 2 * TAIL):g}% "
         f"of every layer is visible. Line: least squares, whose slope is the coefficient of "
         f"{named(lag)} before any bias correction; r²: its share of the variance shown. "
-        f"{sample_shown(data.rows, 'rows')}{PREDICTIVE}"
+        f"{sample_shown(rows, 'rows')}{PREDICTIVE}"
     )
     height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.3
     figure = Figure((width, size.tall(height)[1]), layout="constrained")

@@ -1,5 +1,6 @@
 """Documents with every token shaded by its norm in one layer."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,9 +30,8 @@ from attnlag.figures.drawing import (
 from attnlag.figures.files import style
 from attnlag.figures.inputs.norms import NormsInputs
 from attnlag.figures.sizes import Size
-from attnlag.figures.wording import (
-    shortened,
-)
+from attnlag.figures.templates import Own
+from attnlag.figures.wording import number, shortened, significant
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
@@ -47,7 +47,7 @@ MOST_DOCUMENTS = 20
 MOST_TOKENS = 2000
 
 # Number of lines of a figure, shared by its documents, and the smallest number for one document.
-MOST_LINES = {"page": 54, "column": 30, "slide": 15}
+MOST_LINES = {"page": 40, "column": 30, "slide": 15}
 FEWEST_LINES = 3
 
 # Sizes in inches. The width of DejaVu Sans Mono is 0.602 of its size.
@@ -68,24 +68,12 @@ WEAK = 0.1
 
 @dataclass
 class ShadedDocument:
-    """One document, or its beginning.
+    """One document, or its beginning."""
 
-    Attributes
-    ----------
-    name, group : str
-    tokens : list of str
-        The text that each token stands for.
-    dropped : (tokens,) bool array
-        True for the first tokens of sequences, which the regressions leave out.
-    logs : (layers, tokens) float array
-        Log norms; NaN if a norm is zero or not finite.
-    """
-
-    name: str
     group: str
-    tokens: list[str]
-    dropped: np.ndarray
-    logs: np.ndarray
+    tokens: list[str]  # the text that each token stands for
+    dropped: np.ndarray  # True for the first tokens of sequences, which the regressions leave out
+    logs: np.ndarray  # log norms; NaN if a norm is zero or not finite
 
 
 def chosen_documents(
@@ -141,35 +129,13 @@ def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-@dataclass
-class Data:
-    """Data of the figure.
-
-    Attributes
-    ----------
-    documents : list of ShadedDocument
-    limits : list of (low, high), a pair for each layer
-        Log norms at which the shades end.
-    layers : list of int
-    first : int
-        Index of the layer that the figure shows.
-    site : str
-    """
-
-    documents: list[ShadedDocument]
-    limits: list[tuple[float, float]]
-    layers: list[int]
-    first: int
-    site: str
-
-
-def reduce(inputs: NormsInputs) -> Data:
-    """Read the tokens of the chosen documents, and the scale of each layer from all documents."""
+def figure(inputs: NormsInputs) -> Own:
+    """Return the beginnings of the chosen documents, shaded on the scale of all documents."""
     settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)
     chosen = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
-    first = chosen_layer(settings.text_layer, sample.layers)
-    kept = sample.position >= settings.drop_first
+    place = chosen_layer(settings.text_layer, sample.layers)
+    layer = sample.layers[place]
     corpus, sequences, norms = (
         tables.rows_of_documents(paths, chosen).groupby("document")
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
@@ -184,27 +150,21 @@ def reduce(inputs: NormsInputs) -> Data:
             for token in token_texts(text, starts, ends)
         ]
         own = norms.get_group(name).iloc[:MOST_TOKENS]
-        names = map(columns.layer_name, sample.layers)
-        documents.append(
-            ShadedDocument(
-                name=name,
-                group=group_of[name],
-                tokens=tokens[:MOST_TOKENS],
-                dropped=own["position"].to_numpy() < settings.drop_first,
-                logs=np.stack([log_norms(own[layer].to_numpy()) for layer in names]),
-            )
-        )
+        dropped = own["position"].to_numpy() < settings.drop_first
+        logs = log_norms(own[columns.layer_name(layer)].to_numpy())
+        documents.append(ShadedDocument(group_of[name], tokens[:MOST_TOKENS], dropped, logs))
     if not documents:
         raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(chosen)}, expected some")
-    limits = [limits_of(logs[kept]) for logs in sample.log_norms]
-    return Data(documents, limits, sample.layers, first, inputs.site)
+    limits = limits_of(sample.log_norms[place][sample.position >= settings.drop_first])
+    label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
+    return Own(claim_of(documents, layer), functools.partial(draw, documents, limits, label))
 
 
-def title_of(data: Data) -> str:
-    """Return the correlation of neighbouring norms within documents, in the layer shown."""
-    layer, pairs = data.layers[data.first], [np.empty((2, 0))]
-    for one in data.documents:
-        logs = np.where(one.dropped, np.nan, one.logs[data.first])
+def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
+    """Return the correlation of neighbouring norms within documents."""
+    pairs = [np.empty((2, 0))]
+    for one in documents:
+        logs = np.where(one.dropped, np.nan, one.logs)
         both = np.stack([logs[:-1], logs[1:]])
         both = both[:, np.isfinite(both).all(axis=0)]
         pairs.append(both - both.mean(axis=1, keepdims=True) if both.size else both)
@@ -212,20 +172,14 @@ def title_of(data: Data) -> str:
     if not before.any() or not after.any():
         return f"Norms along the text in layer {layer}"
     correlation = float(np.corrcoef(before, after)[0, 1])
-    if correlation > WEAK:
-        claim = "Large norms come in runs"
-    elif correlation < -WEAK:
-        claim = "Large and small norms alternate"
-    else:
-        claim = "Norms hardly depend on the previous token's"
-    return (
-        f"{claim}: neighbours in the documents shown correlate at {correlation:.2f} in layer "
-        f"{layer} (0 if order meant nothing)"
-    )
+    claim = "Norms hardly depend on the previous token's"
+    if abs(correlation) > WEAK:
+        claim = "Large norms come in runs" if correlation > 0 else "Large and small norms alternate"
+    return f"{claim} (correlation of neighbours {number(correlation)} in layer {layer})"
 
 
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
-    """Arrange tokens in lines of a fixed width and return their parts.
+    """Arrange tokens in lines of a fixed width, with words whole, and return their parts.
 
     Parameters
     ----------
@@ -233,41 +187,60 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
     width : int
         Number of characters per line.
     lines : int
-        Largest number of lines; text that does not fit is left out, as are blank lines.
+        Largest number of lines; text that does not fit is left out, as are blank lines and the
+        space before the first word of a line.
 
     Returns
     -------
     parts : list of (token, line, column, text)
         A token has several parts if it contains line ends, or if it is longer than a line.
     """
+    pieces = [
+        (place, piece)
+        for place, token in enumerate(tokens)
+        for piece in token.splitlines(keepends=True) or [token]
+    ]
+    # Pieces that no white space separates are a word.
+    words: list[list[tuple[int, str]]] = []
+    for place, piece in pieces:
+        if words and not piece[:1].isspace() and not words[-1][-1][1][-1:].isspace():
+            words[-1].append((place, piece))
+        else:
+            words.append([(place, piece)])
     parts: list[tuple[int, int, int, str]] = []
     line = column = 0
-    for place, token in enumerate(tokens):
-        for piece in token.splitlines(keepends=True) or [token]:
-            if not column and not piece.strip() and piece.endswith(("\n", "\r")):
-                continue
-            shown = piece.translate(VISIBLE)
-            if column + len(shown) > width and column:
-                line, column = line + 1, 0
+    for word in words:
+        if column and column + sum(len(piece.rstrip()) for _, piece in word) > width:
+            line, column = line + 1, 0
+        for place, piece in word:
+            ends = piece.endswith(("\n", "\r"))
+            shown = piece.translate(VISIBLE) if column else piece.lstrip().translate(VISIBLE)
             for start in range(0, len(shown), width):
-                if start:
+                text = shown[start : start + width]
+                if column + len(text) > width and column:
                     line, column = line + 1, 0
-                parts.append((place, line, column, shown[start : start + width]))
-                column += len(parts[-1][3])
-            if piece.endswith(("\n", "\r")):
+                parts.append((place, line, column, text))
+                column += len(text)
+            if ends and column:
                 line, column = line + 1, 0
     return [part for part in parts if part[1] < lines]
 
 
 @style()
-def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
-    """Draw the beginnings of documents, each token shaded by its norm in one layer.
+def draw(
+    documents: Sequence[ShadedDocument],
+    limits: tuple[float, float],
+    label: str,
+    title: str,
+    size: Size = sizes.PAGE,
+) -> Figure:
+    """Draw the beginnings of documents, each token shaded by its norm.
 
     If there is no room for all documents, the first ones are shown. In a narrow figure their groups
     stand above them instead of beside them.
     """
-    first, layer, room = data.first, data.layers[data.first], MOST_LINES[size.name]
-    documents = data.documents[: None if size is sizes.PAGE else room // FEWEST_LINES]
+    room, given = MOST_LINES[size.name], len(documents)
+    documents = documents[: None if size is sizes.PAGE else room // FEWEST_LINES]
     most = max(FEWEST_LINES, room // len(documents) - size.narrow)
     beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
     width = int((size.canvas - beside - 0.2) / CHARACTER)
@@ -278,7 +251,7 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
     axes = figure.subplots()
     axes.set(xlim=(0, size.canvas - 0.2), ylim=(total, 0))
     axes.axis("off")
-    low, high = data.limits[first]
+    low, high = limits
     scale = Normalize(low, high, clip=True)
     face = FT2Font(findfont(FontProperties(family="DejaVu Sans Mono")))
     lacking = beyond = False
@@ -289,7 +262,7 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
         beyond |= parts[-1][0] + 1 < len(one.tokens)
         for token, line, column, text in parts:
             left, above = beside + column * CHARACTER, top + over + line * LINE
-            value = one.logs[first][token]
+            value = one.logs[token]
             known = np.isfinite(value)
             share = 0.9 * float(scale(value)) if known else 0.0
             axes.add_patch(
@@ -320,23 +293,22 @@ def draw(data: Data, *, title: str, size: Size = sizes.PAGE) -> Figure:
         ScalarMappable(Normalize(low, low + (high - low) / 0.9), SHADES),
         ax=axes,
         location="bottom",
-        label=f"log norm of {SITES[data.site].label} in layer {layer} (natural log)",
+        label=f"{label} (log scale)",
         boundaries=np.linspace(low, high, 91),
         ticks=np.linspace(low, high, 5),
-        format="{x:.2f}",
+        format=lambda log, _: significant(np.exp(log)),
         extend="neither",
         aspect=50,
         fraction=0.02,
         pad=0.005,
     )
     notes = [
-        "Dashed: first tokens of a sequence, which the regressions leave out. The shades span the "
-        "central 99% of the tokens of the corpus in this layer. ⏎: a line end; blank lines are "
-        "skipped."
+        "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
+        "corpus. ⏎: a line end."
     ]
     if beyond:
         notes.append("Only the beginnings of the documents are shown.")
-    if len(documents) < len(data.documents):
+    if len(documents) < given:
         notes.append("Only the first documents are shown.")
     if lacking:
         notes.append(f"{NO_GLYPH}: a character that the font lacks.")

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from attnlag.escaping import text_for
+from attnlag.figures.inputs.regressions import Coefficients
 from attnlag.figures.inputs.sampling import MOST_ROWS
-from attnlag.regression.labels import COVARIANCE, correction_text, spans
+from attnlag.regression.labels import COVARIANCE, correction_text, plural, spans
 from attnlag.regression.terms import named
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
@@ -75,7 +76,7 @@ def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray)
     )
 
 
-def shortened(name: str, longest: int = 40) -> str:
+def shortened(name: str, longest: int = 22) -> str:
     """Return a name of the data for a figure, cut off at a number of characters."""
     line = text_for("line", name)
     return text_for("figure", line if len(line) <= longest else f"{line[: longest - 1]}…")
@@ -91,6 +92,36 @@ def sample_shown(count: int, what: str) -> str:
     return f"Shown: a sample of {MOST_ROWS:,} of {count:,} {what}. " if count > MOST_ROWS else ""
 
 
-def inference_text(covariance: str, adjust: str) -> str:
-    """Return the standard errors and the correction of p-values, for a footnote."""
-    return f"Standard errors: {COVARIANCE[covariance]}; {correction_text(adjust)}."
+def inference_text(table: pd.DataFrame, adjust: str, over: str = "the layers") -> str:
+    """Return the standard errors of a tidy table and the correction of its p-values."""
+    errors = COVARIANCE[table["vcov_type"].iloc[0]]
+    return f"Standard errors: {errors}; {correction_text(adjust, over)}."
+
+
+def number(value: float) -> str:
+    """Return a coefficient with two decimals, or three if it is small, and a minus sign."""
+    shown = f"{value:.2f}" if abs(value) >= 0.095 or abs(value) < 0.0005 else f"{value:.3f}"
+    return shown.replace("-0.00", "0.00").replace("-", "−")
+
+
+def significant(value: float) -> str:
+    """Return a positive number with two significant digits: ``2.7``, ``190``, ``0.097``."""
+    return f"{float(f'{value:.2g}'):,g}"
+
+
+def what_is_held_fixed(studies: Sequence[Coefficients]) -> list[str]:
+    """Return the name of each regression in words, with its own name only where it is needed."""
+    words = []
+    for study in studies:
+        effects = study.stages["regression"]
+        name = "within documents" if effects["fixed_effects"] == "document" else "pooled"
+        if effects.get("token_effects"):
+            name += ", tokens held fixed"
+        if study.outcome != "norm":
+            name += f", {plural(study.outcome)}"
+        words.append(name)
+    names = [study.coefficients["regression"].iloc[0] for study in studies]
+    return [
+        word if words.count(word) == 1 else f"{word} ({shortened(name)})"
+        for word, name in zip(words, names, strict=True)
+    ]

@@ -46,6 +46,29 @@ CLASSES = {
     "token_characters": "characters of the token",
 }
 
+# Universal parts of speech in words, https://universaldependencies.org/u/pos/
+UPOS = {
+    "ADJ": "adjective",
+    "ADP": "adposition",
+    "ADV": "adverb",
+    "AUX": "auxiliary",
+    "CCONJ": "coordinating conj.",
+    "DET": "determiner",
+    "INTJ": "interjection",
+    "NOUN": "noun",
+    "NUM": "numeral",
+    "PART": "particle",
+    "PRON": "pronoun",
+    "PROPN": "proper noun",
+    "PUNCT": "punctuation",
+    "SCONJ": "subordinating conj.",
+    "SYM": "symbol",
+    "VERB": "verb",
+    "X": "other word",
+    "SPACE": "white space",
+    "none": "without a tag",
+}
+
 # With document effects, R² refers to the variance within documents.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 

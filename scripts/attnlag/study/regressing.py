@@ -21,6 +21,7 @@ from attnlag.corpus.tokens import token_counts
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import coefficients_by_layer
+from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.pipeline.entries.output import permuted
 from attnlag.regression import (
@@ -118,18 +119,16 @@ class Fit:
     def plot(self) -> Figure:
         """Draw the coefficients of the lags by layer, and R²."""
         settings = self.fitted.settings
-        data = coefficients_by_layer.Data(
+        sheet = coefficients_by_layer.sheet_of(
             self.coefficients,
             self.fits,
             alpha=settings.alpha,
             adjust=settings.adjust,
-            within=settings.fixed_effects == "document",
             negligible=settings.negligible,
-            r_squared_name=R_SQUARED[settings.fixed_effects],
             outcome=settings.outcome,
+            r_squared_name=R_SQUARED[settings.fixed_effects],
         )
-        title = coefficients_by_layer.title_of(data)
-        return coefficients_by_layer.draw(data, title=title)
+        return sheet.draw(sheet.claim, PAGE)
 
     def __repr__(self) -> str:
         lines = summaries.sizes(self.fitted.medians, self.coefficients, self.fitted.settings)

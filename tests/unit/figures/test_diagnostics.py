@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pictures import overlaps, texts_of
 from scipy import stats
-from test_figures import overlaps, texts_of
 
 from attnlag.errors import UserError
 from attnlag.figures import diagnostics, files
 from attnlag.figures.diagnostics import DiagnosticPanel
 from attnlag.figures.inputs.regressions import RegressionInputs
+from attnlag.figures.sizes import COLUMN, PAGE, SLIDE
 from attnlag.regression import residuals
 from attnlag.regression.diagnostics import order_left
 from attnlag.storage import tables
@@ -72,7 +73,7 @@ def left_of(panels) -> np.ndarray:
 def drawn(panels, fits, wanted=None, title=TITLE, **kinds):
     left = left_of(panels)
     data = diagnostics.Data(panels, fits, wanted, "lag_1", LAGS, left)
-    return diagnostics.draw(data, title=title, **kinds)
+    return diagnostics.draw(data, title, **kinds)
 
 
 def grid_of(figure) -> np.ndarray:
@@ -89,11 +90,15 @@ def test_rows_are_the_chosen_layers_or_four_spread_over_the_depth():
         chosen([30], range(30))
 
 
-@pytest.mark.parametrize("layers", [1, 2, 48])
-def test_texts_neither_overlap_nor_leave_the_figure(layers):
-    figure = drawn(*synthetic(layers, unfitted=(1,)))
+@pytest.mark.parametrize(
+    ("layers", "size"),
+    [(1, PAGE), (2, PAGE), (48, PAGE), (2, COLUMN), (48, COLUMN), (48, SLIDE)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_texts_neither_overlap_nor_leave_the_figure(layers, size):
+    figure = drawn(*synthetic(layers, unfitted=(1,)), size=size)
     assert overlaps(figure) == []
-    assert figure.get_size_inches()[0] <= 10
+    assert figure.get_size_inches()[0] * size.magnification <= size.width + 1e-9
 
 
 def test_the_strip_shows_every_layer_and_marks_those_with_a_row():
@@ -275,8 +280,9 @@ def test_the_program_draws_the_residuals(tmp_path):
         design=[],
         layers=None,
     )
-    reduced = diagnostics.reduce(inputs)
-    files.save(diagnostics.draw(reduced, title=TITLE), [tmp_path / "found.svg"])
+    found = diagnostics.figure(inputs)
+    assert found.claim == "Residuals have light tails (kurtosis 3.0, median layer; 3 if normal)"
+    files.save(found.draw(TITLE, PAGE), [tmp_path / "found.svg"])
 
     residual = (y - fitted) / sigma
     products = [
@@ -297,5 +303,5 @@ def test_the_program_draws_the_residuals(tmp_path):
     )
     lags, left = order_left(sums)
     data = diagnostics.Data([panel], fits, None, "lag_1", lags, left.to_numpy())
-    files.save(diagnostics.draw(data, title=TITLE), [tmp_path / "expected.svg"])
+    files.save(diagnostics.draw(data, TITLE), [tmp_path / "expected.svg"])
     assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()

@@ -1,865 +1,631 @@
-"""The figures: their contents, their order, and files that are complete and reproducible."""
+"""What each figure claims and shows, from tables whose numbers are known."""
 
-import functools
-import xml.etree.ElementTree
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-import seaborn as sns
-import statsmodels.api as sm
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection, QuadMesh
-from matplotlib.figure import Figure
-from matplotlib.patches import StepPatch
+import statsmodels.formula.api as smf
+from pictures import synthetic_controls, synthetic_tables
 
-from attnlag.adjustments.norms import log_norms
-from attnlag.errors import UserError
 from attnlag.figures import (
+    coefficients_by_depth,
     coefficients_by_layer,
-    drawing,
-    files,
-    legends,
+    cosines_by_distance,
+    elasticities_by_layer,
+    finite_effects_by_distance,
+    finite_effects_by_part_of_speech,
+    groups_by_layer,
+    growth_and_turn,
+    heads_by_layer,
+    lag_as_covariates_enter,
+    norms_by_group,
     norms_by_layer,
-    outcome_by_lag,
-    sites_by_layer,
+    norms_by_part_of_speech,
+    norms_by_position,
+    norms_by_surprisal,
+    slopes_by_class,
+    specifications_by_layer,
+    vectors_by_layer,
     wording,
 )
-from attnlag.figures.inputs import sampling
-from attnlag.figures.sizes import COLUMN, PAGE, SLIDE, Size
-from attnlag.regression.terms import lags_among, named
+from attnlag.figures.inputs.norms import NormsInputs
+from attnlag.figures.inputs.sampling import share_between
+from attnlag.figures.settings import NormsFiguresSettings
+from attnlag.figures.templates import Notice
+from attnlag.regression.classes import LINE
+from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.heads import ABOVE, WHOLE
+from attnlag.regression.moderators import PER_SD
+from attnlag.regression.properties import TERCILES
+from attnlag.storage import tables
 
-LAYERS = [2, 30, 48]
-TITLE = "Some figure says so\ngpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
-
-
-def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: float = 0.0):
-    """Return positions and norms (tokens, layers) whose logs follow the tokens before."""
-    random = np.random.default_rng(layers)
-    shocks = random.normal(size=(sequences, length, layers))
-    logs = np.zeros_like(shocks)
-    slopes = np.linspace(0.0, 0.6, layers)
-    for t in range(1, length):
-        logs[:, t] = slopes * logs[:, t - 1] + 0.3 * shocks[:, t]
-    logs += np.linspace(1, 4, layers)
-    logs[:, 0] += sink
-    position = np.tile(np.arange(length), sequences)
-    return position, np.exp(logs.reshape(-1, layers)).astype(np.float32)
+LAYERS = range(4)
 
 
-def norms_figure(layers: int, sink: float = 0.0, size: Size = PAGE, **kinds) -> Figure:
-    position, norms = synthetic_norms(layers, sink=sink, **kinds)
-    parts = [
-        norms_by_layer.layer_norms(layer, log_norms(norms[:, layer]), position == 0)
-        for layer in range(layers)
+def coefficients(controls=True, outcome="norm", **kinds):
+    table, fits = synthetic_tables(12, **kinds)
+    return {
+        "coefficients": table,
+        "fits": fits,
+        "controls": synthetic_controls(table) if controls else None,
+        "alpha": 0.05,
+        "adjust": "holm",
+        "negligible": 0.05,
+        "outcome": outcome,
+        "r_squared_name": "R² within documents",
+    }
+
+
+def test_coefficients_stand_beside_their_controls():
+    tables_of = coefficients(unfitted=(4,))
+    sheet = coefficients_by_layer.sheet_of(**tables_of)
+    one, two, before, explained = sheet.panels
+    assert [panel.title for panel in sheet.panels] == [
+        "lag 1",
+        "lag 2",
+        "before and after training, same texts, uncorrected",
+        "variance explained within documents",
     ]
-    return norms_drawn(parts, tokens=len(norms), title=TITLE, size=size)
-
-
-def norms_drawn(
-    parts, relative=None, tokens=9, site="attention", drop_first=1, title="", size=PAGE
-) -> Figure:
-    data = norms_by_layer.Data(parts, relative or parts, tokens, site, drop_first)
-    return norms_by_layer.draw(data, title=title, size=size)
-
-
-def synthetic_tables(
-    layers: int,
-    lags: int = 2,
-    unfitted: tuple[int, ...] = (),
-    leads: int = 0,
-    regression: str = "notebook",
-):
-    """Return coefficients and fits; every third layer's last term is not significant."""
-    rows = []
-    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": regression}
-    terms = ["intercept", *(f"lag_{n + 1}" for n in range(lags))]
-    terms += [f"lead_{n + 1}" for n in range(leads)]
-    for layer in range(layers):
-        for place, term in enumerate(terms):
-            missing = layer in unfitted
-            estimate = np.nan if missing else np.sin(layer + place) * 0.2 + 0.4 / (place + 1)
-            p = 0.4 if place == len(terms) - 1 and layer % 3 == 0 else 1e-6
-            rows.append(
-                {
-                    **keys,
-                    "subset": "all",
-                    "layer": layer,
-                    "term": term,
-                    "estimate": estimate,
-                    "std_error": np.nan if missing else 0.025 + 0.001 * layer,
-                    "p_adjusted": np.nan if missing else p,
-                    "conf_low": estimate - 0.05,
-                    "conf_high": estimate + 0.05,
-                    "vcov_type": "cluster",
-                }
-            )
-    known = [np.nan if layer in unfitted else 0.1 + layer / 100 for layer in range(layers)]
-    fits = pd.DataFrame(
-        {**keys, "layer": range(layers), "n_obs": 2940, "n_documents": 20, "r_squared": known}
-    )
-    return pd.DataFrame(rows), fits
-
-
-def coefficients_figure(layers: int, adjust: str = "holm", size: Size = PAGE, **kinds) -> Figure:
-    data = coefficients_by_layer.Data(*synthetic_tables(layers, **kinds), 0.05, adjust)
-    return coefficients_by_layer.draw(data, title=TITLE, size=size)
-
-
-def lag_panel(layer, lag, outcome, others=(), groups=None, status="ok"):
-    """Reduce a layer; without groups of rows there is one."""
-    rows = len(lag)
-    return outcome_by_lag.lag_panel(
-        layer,
-        np.stack([lag, outcome]),
-        np.reshape(others, (-1, rows)),
-        np.zeros(rows, int) if groups is None else groups,
-        status,
-    )
-
-
-def panels_of(layers: int, **kinds) -> list[outcome_by_lag.LagPanel]:
-    position, norms = synthetic_norms(layers, **kinds)
-    logs = log_norms(norms)
-    rows = np.flatnonzero(position >= 2)
-    return [lag_panel(layer, logs[rows - 1, layer], logs[rows, layer]) for layer in range(layers)]
-
-
-def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
-    return lags_drawn(panels_of(layers, **kinds), title=TITLE, size=size)
-
-
-def lags_drawn(panels, lag="lag_1", rows=0, title="", size=PAGE) -> Figure:
-    data = outcome_by_lag.Data(panels, lag, rows)
-    return outcome_by_lag.draw(data, title=title, size=size)
-
-
-SITES = ("attention", "mlp", "block")
-
-
-def panels_of_sites(layers: int, sites=SITES, **kinds) -> list[sites_by_layer.SitePanels]:
-    position, norms = synthetic_norms(layers)
-    logs = log_norms(norms)[position > 0]
-    coefficients, fits = synthetic_tables(layers, **kinds)
-    return [
-        sites_by_layer.SitePanels(
-            site=site,
-            layers=list(range(layers)),
-            quantiles=np.stack([drawing.quantiles_of(logs[:, n] + place) for n in range(layers)]),
-            coefficients=coefficients.assign(site=site, estimate=coefficients["estimate"] + place),
-            fits=fits.assign(site=site),
+    for term, panel in (("lag_1", one), ("lag_2", two)):
+        own, controls = (
+            tables_of[name][tables_of[name]["term"] == term]
+            for name in ("coefficients", "controls")
         )
-        for place, site in enumerate(sites)
-    ]
-
-
-def sites_figure(
-    layers: int, adjust: str = "holm", drop_first: int = 1, size: Size = PAGE, **kinds
-) -> Figure:
-    data = sites_by_layer.Data(panels_of_sites(layers, **kinds), 0.05, adjust, drop_first)
-    return sites_by_layer.draw(data, title=TITLE, size=size)
-
-
-def texts_of(figure: Figure) -> str:
-    """Return the title and the text in the margins, as one line."""
-    return " ".join(
-        " ".join(text.get_text().split()) for text in figure.findobj(matplotlib.text.Text)
+        line, order = panel.lines
+        np.testing.assert_array_equal(line.y, own["estimate"])
+        np.testing.assert_array_equal(line.weak, own["p_adjusted"] >= 0.05)
+        np.testing.assert_array_equal(order.low, controls["permuted_low"])
+        np.testing.assert_array_equal(order.high, controls["permuted_high"])
+        assert panel.missing == [4]
+    controls = tables_of["controls"].query("term == 'lag_2'")
+    np.testing.assert_array_equal(before.lines[2].y, controls["random_weights"])
+    np.testing.assert_array_equal(before.lines[3].y, controls["trained"])
+    np.testing.assert_array_equal(explained.lines[0].y, tables_of["fits"]["r_squared"])
+    median = tables_of["coefficients"].query("term == 'lag_1'")["estimate"].median()
+    larger = "larger" if median > 0 else "smaller"
+    assert sheet.claim == (
+        f"A norm 1% larger is followed by one {abs(median):.2f}% {larger} (median layer; "
+        f"{before.lines[0].y.median():.2f}% before training)"
     )
+    assert wording.PREDICTIVE in sheet.note
 
 
-def legend_of(drawn: Figure | Axes) -> list[str]:
-    """Return the labels of the only legend of a figure or of its axes."""
-    (legend,) = drawn.legends if isinstance(drawn, Figure) else [drawn.get_legend()]
-    return [text.get_text() for text in legend.get_texts()]
-
-
-def marks_of(axes: Axes, full: bool, shapes: str = "osDv") -> list[tuple[float, float]]:
-    """Return the places of the marks that are full, or of those that are open."""
-    return sorted(
-        point
-        for line in axes.lines
-        if line.get_marker() in shapes and (line.get_markerfacecolor() != "w") == full
-        for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    )
-
-
-def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
-    """Return the texts that end up on paper: not the ticks' that their axis leaves out."""
-    drawn = {}
-    draw = matplotlib.text.Text.draw
-
-    def recorded(text, renderer, *arguments, **options):
-        if text.get_visible() and text.get_text().strip():
-            drawn[id(text)] = text
-        return draw(text, renderer, *arguments, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matplotlib.text.Text, "draw", recorded)
-        figure.draw_without_rendering()
-    return list(drawn.values())
-
-
-def overlaps(figure: Figure) -> list[tuple[str, str]]:
-    """Return pairs of texts that lie on each other, and texts that leave the figure."""
-    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(figure)]
-    found = [
-        (a, b)
-        for place, (a, one) in enumerate(boxes)
-        for b, other in boxes[place + 1 :]
-        if one.padded(-0.5).overlaps(other)
+def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
+    few = coefficients_by_layer.sheet_of(**coefficients(controls=False))
+    assert [panel.title for panel in few.panels] == [
+        "lag 1",
+        "lag 2",
+        "variance explained within documents",
     ]
-    page = figure.bbox
-    return found + [
-        (a, "the edge")
-        for a, box in boxes
-        if box.x0 < page.x0 or page.x1 < box.x1 or box.y0 < page.y0 or page.y1 < box.y1
-    ]
-
-
-@functools.cache
-def laid_out(draw: Callable[[int], Figure], layers: int) -> tuple[Figure, list[tuple[str, str]]]:
-    """Return a figure, drawn once for all tests that look at it, and its texts that overlap."""
-    figure = draw(layers)
-    return figure, overlaps(figure)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _figures_for_this_module() -> Iterator[None]:
-    yield
-    laid_out.cache_clear()
-
-
-@pytest.mark.parametrize("layers", LAYERS)
-@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
-def test_texts_neither_overlap_nor_leave_the_figure(draw, layers):
-    assert laid_out(draw, layers)[1] == []
-
-
-@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
-def test_a_model_of_one_layer_is_drawn(draw, tmp_path):
-    files.save(draw(1), [tmp_path / "one.png"])
-
-
-# Figure 1
-
-
-def ticks_of(axes: Axes, colour: str) -> list[np.ndarray]:
-    """Return the places of the ticks of one colour, an array for each layer that has some."""
-    lines = [c for c in axes.collections if isinstance(c, LineCollection)]
-    return [
-        np.array([segment[0, 0] for segment in line.get_segments()])
-        for line in lines
-        if np.allclose(line.get_color()[0], matplotlib.colors.to_rgba(colour))
-        and line.get_segments()
-    ]
-
-
-@pytest.mark.parametrize("size", [PAGE, COLUMN, SLIDE], ids=lambda size: size.name)
-def test_each_layer_has_a_ridge_of_norms_and_one_of_relative_norms(size):
-    position, norms = synthetic_norms(12, sink=1.0)
-    logs = log_norms(norms).T
-    parts, relative = (
-        [norms_by_layer.layer_norms(n, logs[n] - less, position == 0) for n in range(12)]
-        for less in (0.0, 3.5)
-    )
-    figure = norms_drawn(parts, relative, size=size)
-    panels = figure.axes
-    assert [axes.get_xlabel().split("\n")[0] for axes in panels] == [
-        "norm of attention adjustment, |a|",
-        "relative to the stream, |a| / |x|",
-    ]
-    assert len({axes.get_ylim() for axes in panels}) == 1
-    for axes, layers in zip(panels, (parts, relative), strict=True):
-        ridges = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
-        # The place tells the layer: no colour repeats it.
-        assert len({ridge.get_facecolor() for ridge in ridges}) == 1
-        for part, ridge in zip(layers, ridges, strict=True):
-            heights, edges, baseline = ridge.get_data()
-            assert baseline == part.layer
-            np.testing.assert_array_equal(edges, part.edges)
-            shares = part.counts / part.counts.max()
-            np.testing.assert_allclose(heights, part.layer + norms_by_layer.HEIGHT * shares)
-        medians = np.concatenate(ticks_of(axes, "k"))
-        np.testing.assert_allclose(medians, [part.median for part in layers])
-        firsts = ticks_of(axes, drawing.LINE)
-        assert [len(places) for places in firsts] == [20] * 12
-        np.testing.assert_allclose(firsts[5], layers[5].firsts)
-        for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
-            assert np.exp(tick) == pytest.approx(float(label.get_text()))
-    assert "divided by that of the residual stream" in texts_of(figure)
-
-
-def test_counts_of_norms_equal_those_of_numpy_without_first_tokens():
-    position, norms = synthetic_norms(3, sequences=norms_by_layer.TICKS + 30, length=20, sink=5.0)
-    logs = log_norms(norms)
-    one, other = (norms_by_layer.layer_norms(n, logs[:, n], position == 0) for n in range(2))
-    rest = logs[position > 0, 1]
-    assert np.array_equal(other.edges, np.histogram_bin_edges(rest, bins="fd"))
-    assert other.counts.sum() == len(rest)
-    # The same first tokens in each layer.
-    assert len(one.firsts) == norms_by_layer.TICKS
-    rows = [int(np.flatnonzero(logs[:, 0] == value)[0]) for value in one.firsts]
-    np.testing.assert_array_equal(logs[rows, 1], other.firsts)
-
-
-@pytest.mark.parametrize(("sink", "beyond"), [(0.0, False), (9.0, True), (-9.0, True)])
-def test_distant_first_tokens_do_not_compress_the_axis(sink, beyond):
-    figure = norms_figure(12, sink=sink)
-    axes = figure.axes[0]
-    low, high = axes.get_xlim()
-    assert high - low < 9
-    marks = [line for line in axes.lines if line.get_marker() in ("<", ">")]
-    assert len(marks) == (12 if beyond else 0)
-    assert all(line.get_xdata()[0] == (high if sink > 0 else low) for line in marks)
-    assert ("first tokens beyond the axis" in legend_of(figure)) is beyond
-    assert "first token of a sequence (position 0)" in legend_of(figure)
-    assert overlaps(figure) == []
-
-
-def test_a_layer_with_a_zero_norm_everywhere_has_no_ridge():
-    position, norms = synthetic_norms(3)
-    norms[:, 1] = 0
-    norms[5, 2] = np.nan
-    parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), position == 0) for n in range(3)]
-    ridges = [p for p in norms_drawn(parts).axes[0].patches if isinstance(p, StepPatch)]
-    assert [ridge.get_data().baseline for ridge in ridges] == [0, 2]
-
-
-def test_first_tokens_are_not_named_if_none_are_dropped():
-    _, norms = synthetic_norms(2)
-    none = np.zeros(len(norms), bool)
-    parts = [norms_by_layer.layer_norms(n, log_norms(norms[:, n]), none) for n in range(2)]
-    figure = norms_drawn(parts, drop_first=0)
-    assert legend_of(figure) == ["tokens", "their median"]
-    assert "first token" not in texts_of(figure)
-
-
-# Figure 2
-
-
-@pytest.mark.parametrize("layers", LAYERS)
-def test_coefficients_have_labels_title_and_the_caveat(layers):
-    figure, _ = laid_out(coefficients_figure, layers)
-    top, bottom = figure.axes
-    assert top.get_ylabel() == "coefficient\n(log norm per log norm)"
-    assert bottom.get_ylabel() == "R²\n(share of variance)"
-    assert bottom.get_xlabel() == "layer"
-    assert top.get_xlim() == bottom.get_xlim()
-    claim, subtitle = TITLE.split("\n")
-    assert figure.get_suptitle() == claim
-    assert subtitle in texts_of(figure)
-    assert wording.PREDICTIVE in texts_of(figure)
-    assert "clustered by document (CR2)" in texts_of(figure)
-    assert "2,940 rows from 20 documents" in texts_of(figure)
-
-
-@pytest.mark.parametrize(("lag", "shape"), [("lag_1", "o"), ("lag_2", "s")])
-def test_the_marker_of_a_lag_is_filled_if_significant_and_open_if_not(lag, shape):
-    coefficients, _ = synthetic_tables(12)
-    top = coefficients_figure(12).axes[0]
-    of_lag = coefficients[coefficients["term"] == lag]
-    for full, chosen in (
-        (True, of_lag["p_adjusted"] < 0.05),
-        (False, of_lag["p_adjusted"] >= 0.05),
-    ):
-        expected = sorted(zip(of_lag["layer"][chosen], of_lag["estimate"][chosen], strict=True))
-        assert marks_of(top, full, shape) == expected
-
-
-def test_the_lines_and_bands_match_the_table_and_zero_has_a_line():
-    coefficients, _ = synthetic_tables(12)
-    top = coefficients_figure(12).axes[0]
-    lines = [
-        line for line in top.lines if line.get_marker() == "None" and len(line.get_xdata()) == 12
-    ]
-    for line, lag in zip(lines, ("lag_1", "lag_2"), strict=True):
-        expected = coefficients[coefficients["term"] == lag]["estimate"]
-        assert np.array_equal(line.get_ydata(), expected)
-    bands = top.collections[::2]
-    for band, lag in zip(bands, ("lag_1", "lag_2"), strict=True):
-        rows = coefficients[coefficients["term"] == lag]
-        heights = band.get_paths()[0].vertices[:, 1]
-        assert heights.min() == rows["conf_low"].min()
-        assert heights.max() == rows["conf_high"].max()
-    assert any(list(line.get_ydata()) == [0, 0] for line in top.lines)
-
-
-def test_the_legend_names_lags_in_order_and_the_markers():
-    labels = legend_of(coefficients_figure(3, lags=12))
-    assert labels[:12] == [f"lag {lag}" for lag in range(1, 13)]
-    assert labels[12:] == ["p < 0.05, Holm", "p ≥ 0.05, Holm", "95% confidence band"]
-    figure = coefficients_figure(3, adjust="none")
-    assert "p < 0.05" in legend_of(figure)
-    assert "not corrected" in texts_of(figure)
-
-
-@pytest.mark.parametrize("lags", [1, 5, 12])
-def test_many_lags_do_not_overlap_in_the_legend(lags):
-    assert overlaps(coefficients_figure(12, lags=lags, unfitted=(3,))) == []
-
-
-def test_a_layer_that_was_not_fitted_is_a_gap_and_marked():
-    figure = coefficients_figure(12, unfitted=(4, 6))
-    top, bottom = figure.axes
-    assert "not fitted" in legend_of(figure)
-    for axes in (top, bottom):
-        (marks,) = (line for line in axes.lines if line.get_marker() == "^")
-        assert list(marks.get_xdata()) == [4, 6]
-    line = next(line for line in top.lines if len(line.get_xdata()) == 12)
-    assert np.isnan(line.get_ydata()[[4, 6]]).all()
-    # Layer 5 has no neighbour to span a band with.
-    assert sum(len(c.get_segments()) for c in top.collections[1::2]) >= 2
-    assert "not fitted" not in legend_of(coefficients_figure(12))
-
-
-def band_of(collection) -> np.ndarray:
-    """Return lower and upper end of a band at each of its layers."""
-    corners = collection.get_paths()[0].vertices
-    places = sorted(set(corners[:, 0]))
-    heights = [corners[corners[:, 0] == place, 1] for place in places]
-    return np.array([[height.min(), height.max()] for height in heights])
-
-
-def ends_of(table: pd.DataFrame, term: str) -> np.ndarray:
-    return table.loc[table["term"] == term, ["conf_low", "conf_high"]].to_numpy()
+    assert "before training" not in few.claim
+    many = coefficients_by_layer.sheet_of(**coefficients(lags=6))
+    lines, _ = many.panels
+    assert [line.label for line in lines.lines] == [f"lag {n}" for n in range(1, 7)]
+    angle = coefficients_by_layer.sheet_of(**coefficients(outcome="angle"))
+    assert angle.claim.startswith("Lag 1 is ")
+    leads = coefficients_by_layer.sheet_of(**coefficients(lags=0, leads=2))
+    assert leads.claim.startswith("Lead 1 is ")
+    nowhere = coefficients_by_layer.sheet_of(**coefficients(unfitted=tuple(range(12))))
+    assert nowhere.claim == "No coefficient of norms could be estimated"
 
 
 def test_joint_bands_are_the_critical_value_times_the_standard_error():
-    coefficients, fits = synthetic_tables(12)
-    critical_values = {"lag_1": 3.0, "lag_2": 4.0}
-    data = coefficients_by_layer.Data(coefficients, fits, 0.05, "max-t", critical_values)
-    figure = coefficients_by_layer.draw(data, title="")
-    for band, lag, critical in zip(
-        figure.axes[0].collections[::2], ("lag_1", "lag_2"), (3, 4), strict=True
-    ):
-        rows = coefficients[coefficients["term"] == lag]
-        reach = critical * rows["std_error"]
-        expected = np.column_stack([rows["estimate"] - reach, rows["estimate"] + reach])
-        np.testing.assert_allclose(band_of(band), expected)
-    assert legend_of(figure)[-3:] == [
-        "p < 0.05, Romano-Wolf, max-t",
-        "p ≥ 0.05, Romano-Wolf, max-t",
-        "95% joint confidence band",
-    ]
-    assert "cover all layers of a term simultaneously" in texts_of(figure)
+    given = coefficients(controls=False)
+    critical = {"lag_1": 3.0, "lag_2": 4.0}
+    sheet = coefficients_by_layer.sheet_of(**given, critical_values=critical)
+    for panel, (term, value) in zip(sheet.panels, critical.items(), strict=False):
+        rows = given["coefficients"][given["coefficients"]["term"] == term]
+        reach = value * rows["std_error"]
+        np.testing.assert_allclose(panel.lines[0].high, rows["estimate"] + reach)
+        np.testing.assert_allclose(panel.lines[0].low, rows["estimate"] - reach)
+    assert sheet.joint
 
 
-def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
-    """Return controls of a regression: permuted order a little above zero, random weights large."""
-    rows = coefficients[coefficients["term"] != "intercept"]
-    known = rows["estimate"].notna()
-    middle = np.where(known, 0.02 + 0.001 * rows["layer"], np.nan)
-    return rows[["layer", "term", "estimate"]].assign(
-        permuted_mean=middle,
-        permuted_low=middle - 0.03,
-        permuted_high=middle + 0.03,
-        random_weights=np.where(known, 1.5 + 0.01 * rows["layer"], np.nan),
-        random_weights_r_squared=np.where(known, 0.99, np.nan),
-        trained=rows["estimate"],
+def groups_table(groups, estimates):
+    return pd.DataFrame(
+        {
+            "subset": np.repeat(groups, len(LAYERS)),
+            "layer": [*LAYERS] * len(groups),
+            "term": "lag_1",
+            "estimate": np.repeat(estimates, len(LAYERS)),
+            "p_adjusted": np.tile([0.01, 0.2, 0.01, 0.01], len(groups)),
+            "vcov_type": "cluster",
+            "n_documents": 7,
+            "status": ["2 documents" if np.isnan(e) else "ok" for e in estimates for _ in LAYERS],
+        }
     )
 
 
-def controls_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
-    """Draw a regression beside both controls."""
-    coefficients, fits = synthetic_tables(layers, **kinds)
-    controls = synthetic_controls(coefficients)
-    data = coefficients_by_layer.Data(coefficients, fits, 0.05, "holm", controls=controls)
-    return coefficients_by_layer.draw(data, title=TITLE, size=size)
+def of_groups(tmp_path, groups, estimates):
+    groups_table(groups, estimates).to_parquet(tmp_path / "groups.parquet")
+    inputs = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
+    return groups_by_layer.figure(
+        SimpleNamespace(groups_file=tmp_path / "groups.parquet", **inputs)
+    )
 
 
-def profile_of(axes: Axes) -> np.ndarray:
-    """Return the heights of the line of a coefficient: the last that is no mark."""
-    return [line for line in axes.lines if line.get_marker() == "None"][-1].get_ydata()
+def test_groups_are_rows_of_a_map(tmp_path):
+    sheet = of_groups(tmp_path, ["prose", "verse", "rare"], [0.2, 0.4, np.nan])
+    (cells,) = sheet.panels
+    assert cells.rows == ["prose (7)", "verse (7)", "rare (7)"]
+    np.testing.assert_array_equal(cells.values[:2], [[0.2] * 4, [0.4] * 4])
+    assert cells.weak[0].tolist() == [False, True, False, False]
+    assert cells.texts == {2: "not fitted: 2 documents"}
+    assert sheet.claim == "Lag 1 is positive in every group of documents (median layer)"
+    mixed = of_groups(tmp_path, ["prose", "verse", "law"], [0.2, 0.4, -0.1])
+    assert mixed.claim == "Lag 1 is positive in 2 of 3 groups of documents (median layer)"
+    assert isinstance(of_groups(tmp_path, ["prose"], [0.2]), Notice)
 
 
-def test_each_lag_has_a_panel_with_its_controls():
-    coefficients, _ = synthetic_tables(12)
-    controls = synthetic_controls(coefficients)
-    figure = controls_figure(12)
-    *panels, below = figure.axes
-    for axes, lag in zip(panels, ("lag_1", "lag_2"), strict=True):
-        assert axes.get_ylabel().startswith(f"coefficient of {lag.replace('_', ' ')}")
-        rows = controls[controls["term"] == lag]
-        permuted = rows[["permuted_low", "permuted_high"]]
-        np.testing.assert_allclose(band_of(axes.collections[0]), permuted)
-        dashed = next(line for line in axes.lines if line.get_linestyle() == "--")
-        assert np.array_equal(dashed.get_ydata(), rows["random_weights"])
-        assert np.array_equal(profile_of(axes), rows["estimate"])
-        np.testing.assert_allclose(band_of(axes.collections[2]), ends_of(coefficients, lag))
-        without = [layer for layer, _ in marks_of(axes, full=False)]
-        assert without == ([0, 3, 6, 9] if lag == "lag_2" else [])
-    dashed = next(line for line in below.lines if line.get_linestyle() == "--")
-    assert set(dashed.get_ydata()) == {0.99}
-    assert panels[0].get_ylim() == panels[1].get_ylim()
-    # A coefficient of 0.1 is as easily read as one of 1.5.
-    heights = panels[0].transData.transform([(0, 0), (0, 0.1), (0, 1.5)])[:, 1]
-    assert heights[1] - heights[0] > 0.1 * (heights[2] - heights[0])
-    assert legend_of(figure) == [
-        "order of tokens permuted (95% of draws)",
-        "random weights, untrained",
-        "p < 0.05, Holm",
-        "p ≥ 0.05, Holm",
-        "95% confidence band",
+@pytest.fixture(scope="module")
+def norms(tmp_path_factory):
+    """Norms of 40 documents in two groups, with parts of speech; layer 2 depends on both."""
+    folder = tmp_path_factory.mktemp("norms")
+    random = np.random.default_rng(0)
+    documents, length = 40, 30
+    position = np.tile(np.arange(length), documents)
+    names = np.repeat([f"d{n}" for n in range(documents)], length)
+    upos = random.choice(["NOUN", "VERB", "none"], len(names))
+    verse = np.repeat(np.arange(documents) % 2, length)
+    logs = random.normal(size=(len(LAYERS), len(names)))
+    logs[2] += 2.0 * (upos == "NOUN") + 1.0 * verse
+    logs[:, position == 0] += np.log(3)
+    keys = {"document": pa.array(names).dictionary_encode(), "position": position.astype("int32")}
+    record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
+    for name, shift in (("norms", 0.0), ("stream", 1.0)):
+        layers = {f"layer_{n:02d}": np.exp(row + shift) for n, row in enumerate(logs)}
+        tables.write_table(pa.table(keys | layers), folder / f"{name}.parquet", record)
+    kinds = {
+        "upos": pa.array(upos).dictionary_encode(),
+        "word": np.arange(len(names)) // 2,
+        "word_initial": np.arange(len(names)) % 2 == 0,
+    }
+    tables.write_table(pa.table(kinds), folder / "properties.parquet", record)
+    corpus = {"document": [f"d{n}" for n in range(documents)], "text": ["x"] * documents}
+    corpus["group"] = pa.array(["prose", "verse"] * (documents // 2)).dictionary_encode()
+    tables.write_table(pa.table(corpus), folder / "corpus.parquet", record)
+    frame = pd.DataFrame(logs.T, columns=list(LAYERS)).assign(
+        position=position, upos=upos, group=np.where(verse, "verse", "prose"), document=names
+    )
+    return folder, frame
+
+
+def norms_inputs(folder: Path, **more):
+    files = [[folder / f"{name}.parquet"] for name in ("norms", "stream", "norms", "properties")]
+    settings = NormsFiguresSettings(1, None, None)
+    return NormsInputs(*files, folder / "corpus.parquet", "attention", settings)
+
+
+def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
+    folder, frame = norms
+    sheet = norms_by_layer.figure(norms_inputs(folder))
+    absolute, relative = sheet.panels
+    rest = frame[frame["position"] > 0]
+    np.testing.assert_allclose(absolute.lines[-1].y, rest[list(LAYERS)].median(), atol=1e-6)
+    np.testing.assert_allclose(absolute.lines[0].low, rest[list(LAYERS)].quantile(0.05), atol=1e-6)
+    first = frame[frame["position"] == 0][list(LAYERS)].median()
+    np.testing.assert_allclose(absolute.lines[-2].y, first, atol=1e-6)
+    np.testing.assert_allclose(relative.lines[-1].y, np.full(4, -1.0), atol=1e-6)
+
+
+def test_the_trend_of_norms_is_named():
+    trend = norms_by_layer.trend_of
+    assert trend([0, 1, 2], np.log([2.0, 4.0, 193.4])) == "grows from 2 (layer 0) to 190 (layer 2)"
+    assert trend([0, 1, 2], np.log([1.0, 0.25, 0.5])) == "falls from 1 (layer 0) to 0.25 (layer 1)"
+    assert trend([0, 1, 2], np.log([4.0, 2.0, 4.1])) == "is 2 (layer 1) to 4.1 (layer 2)"
+    assert trend([0, 1], np.array([np.nan, np.nan])) == ""
+
+
+@pytest.mark.parametrize("longest", [0, 1, 7, 8, 9, 100, 5000])
+def test_each_position_is_in_exactly_one_row(longest):
+    edges = norms_by_position.position_edges(longest)
+    assert edges[0] == 0
+    assert edges[-2] <= longest < edges[-1]
+    assert (np.diff(edges) > 0).all()
+    assert (np.diff(edges)[:8] == 1).all()
+
+
+def test_norms_by_position_are_means_of_the_rows(norms):
+    folder, frame = norms
+    sheet = norms_by_position.figure(norms_inputs(folder))
+    (cells,) = sheet.panels
+    centred = frame[list(LAYERS)] - frame.loc[frame["position"] > 0, list(LAYERS)].mean()
+    np.testing.assert_allclose(cells.values[0], centred[frame["position"] == 0].mean(), atol=1e-6)
+    np.testing.assert_allclose(cells.values[5], centred[frame["position"] == 5].mean(), atol=1e-6)
+    # The first tokens, which are dropped, do not stretch the scale.
+    assert cells.limits[1] < np.abs(cells.values[0]).max()
+    claim = norms_by_position.claim_of(np.log([2.6, 1.0, 0.45]), [0, 1, 2])
+    assert claim == (
+        "First tokens are outliers: 2.6 times the layer's mean norm in layer 0, 0.45 times in "
+        "layer 2"
+    )
+    same = norms_by_position.claim_of(np.full(3, 0.01), [0, 1, 2])
+    assert same == "First tokens have about the same norms as later ones"
+
+
+def test_shares_of_variance_stand_beside_what_chance_gives(norms):
+    folder, frame = norms
+    rest = frame[frame["position"] > 0].rename(columns={2: "y"})
+    (cells,) = norms_by_group.figure(norms_inputs(folder)).panels
+    centred = rest["y"] - rest["y"].mean()
+    expected = [centred[rest["group"] == name].mean() for name in ("prose", "verse")]
+    np.testing.assert_allclose(cells.values[:, 2], expected, atol=1e-6)
+    of_groups = smf.ols("y ~ C(group)", rest).fit().rsquared
+    assert share_between(rest["y"].to_numpy(), rest["group"].to_numpy()) == pytest.approx(of_groups)
+    speech = norms_by_part_of_speech.figure(norms_inputs(folder))
+    (cells,) = speech.panels
+    names = [row.partition(" (")[0] for row in cells.rows]
+    assert sorted(names) == ["continuation of a word", "noun", "verb"]
+    place = names.index("noun")
+    begins = rest.index % 2 == 0
+    noun = centred[(rest["upos"] == "NOUN") & begins].mean()
+    tagged = centred[rest["upos"] != "none"]
+    assert cells.values[place, 2] == pytest.approx(noun, abs=1e-6)
+    most = smf.ols("y ~ C(upos)", rest.loc[tagged.index]).fit().rsquared
+    assert f"to {most:.0%} of the variance" in speech.claim
+
+
+def test_surprisal_is_permuted_only_within_documents():
+    random = np.random.default_rng(0)
+    x, document = random.normal(size=60), random.integers(0, 5, 60)
+    for draw in norms_by_surprisal.exchanged(x, document, 3):
+        assert not np.array_equal(draw, x)
+        for one in np.unique(document):
+            assert sorted(draw[document == one]) == sorted(x[document == one])
+
+
+def study(name, effects, estimate, term="lag_1", outcome="norm"):
+    table = pd.DataFrame(
+        {"regression": name, "layer": LAYERS, "term": term, "estimate": estimate}
+    ).assign(conf_low=estimate - 0.1, conf_high=estimate + 0.1, vcov_type="cluster")
+    stages = {"regression": {"fixed_effects": effects}}
+    return SimpleNamespace(
+        coefficients=table, stages=stages, outcome=outcome, alpha=0.05, adjust="holm"
+    )
+
+
+def test_regressions_are_named_by_what_they_hold_fixed():
+    studies = [study("a", "document", 0.23), study("b", "none", 0.32)]
+    sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
+    assert sheet.claim == "Lag 1 is 0.23 within documents and 0.32 pooled (median layer)"
+    assert [line.end for line in sheet.panels[0].lines] == ["within documents", "pooled"]
+    studies.append(study("c", "none", np.nan, "lead_1"))
+    sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
+    ends = [line.end.replace("\n", " ") for line in sheet.panels[0].lines]
+    assert ends == ["within documents", "pooled (b)", "pooled (c) (lead 1, not fitted)"]
+
+
+def classes(settings, tests, slopes=None, steps=None, parts=None):
+    regression = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
+    settings = {"regression": regression, "offset": 0, **settings}
+    return SimpleNamespace(settings=settings, tests=tests, slopes=slopes, steps=steps, parts=parts)
+
+
+def slopes_of(sizes):
+    rows = [
+        {
+            "subset": name,
+            "layer": layer,
+            "term": "lag_1",
+            "estimate": estimate,
+            "conf_low": estimate - 0.1,
+            "conf_high": estimate + 0.1,
+            "p_adjusted": 0.001,
+            "difference": estimate - 0.3,
+            "difference_p_adjusted": 0.01 if layer == 1 else 0.4,
+            "n_obs": n_obs,
+            "vcov_type": "cluster",
+        }
+        for name, (estimate, n_obs) in sizes.items()
+        for layer in LAYERS
     ]
-    assert "logarithmic" in texts_of(figure)
+    return pd.DataFrame(rows)
 
 
-def test_a_control_that_was_not_computed_is_not_drawn():
-    coefficients, fits = synthetic_tables(12)
-    controls = synthetic_controls(coefficients)
-    for prefix, label in (("random", "random weights, untrained"), ("permuted", "order of tokens")):
-        without = controls[[name for name in controls if not name.startswith(prefix)]]
-        data = coefficients_by_layer.Data(coefficients, fits, 0.05, "holm", controls=without)
-        figure = coefficients_by_layer.draw(data, title=TITLE)
-        assert not [text for text in legend_of(figure) if text.startswith(label)]
-        assert (figure.axes[0].get_yscale() == "linear") is (prefix == "random")
+def test_classes_are_rows_and_the_extremes_are_named():
+    sizes = {"all": (0.3, 900), "PUNCT": (0.16, 300), "SPACE": (0.45, 500), "other": (0.9, 9)}
+    tests = pd.DataFrame({"layer": LAYERS, "term": "lag_1", "p_adjusted": 0.01, "merged": "X"})
+    tests = tests.assign(hypothesis="equal")
+    sheet = slopes_by_class.figure(classes({"property": "upos"}, tests, slopes_of(sizes)))
+    shared, cells = sheet.panels
+    assert sheet.claim == (
+        "Lag 1 is weakest for punctuation (0.16) and strongest for white space (0.45); slopes "
+        "differ in every layer"
+    )
+    assert cells.rows == ["white space (500)", "punctuation (300)"]
+    np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
+    assert cells.weak[0].tolist() == [True, False, True, True]
+    np.testing.assert_allclose(shared.lines[0].y, 0.3)
+    one = slopes_of({name: sizes[name] for name in ("all", "PUNCT")})
+    assert isinstance(slopes_by_class.figure(classes({"property": "upos"}, tests, one)), Notice)
 
 
-@pytest.mark.parametrize(
-    "kinds", [{}, {"lags": 1}, {"lags": 3, "leads": 1}, {"lags": 2, "leads": 3}]
-)
-def test_panels_with_controls_have_room_for_their_texts(kinds):
-    for layers in (2, 48):
-        assert overlaps(controls_figure(layers, unfitted=(1,), **kinds)) == []
-    figure = controls_figure(12, unfitted=(4, 6), **kinds)
-    assert "not fitted" in legend_of(figure)
-    # Layer 5 has no neighbour to span a band with.
-    assert [len(c.get_segments()) for c in figure.axes[0].collections[1::2]] == [1, 1]
+def test_slopes_along_a_number_are_drawn_beside_those_of_thirds():
+    points = {"-1 SD": 0.6, "0 SD": 0.4, "+1 SD": 0.2, "per SD": -0.2}
+    thirds = {"lowest": 0.55, "middle": 0.4, "highest": 0.25}
+    points[PER_SD] = points.pop("per SD")
+    thirds = dict(zip(TERCILES, thirds.values(), strict=True))
+    sizes = {name: (estimate, 300) for name, estimate in (points | thirds).items()}
+    tests = pd.DataFrame({"layer": LAYERS, "term": "lag_1", "p_adjusted": 0.3, "merged": ""})
+    tests = tests.assign(hypothesis=LINE)
+    sheet = slopes_by_class.figure(classes({"property": "surprisal"}, tests, slopes_of(sizes)))
+    along, by_third = sheet.panels
+    assert [line.y[0] for line in along.lines] == [0.6, 0.4, 0.2]
+    assert [line.y[0] for line in by_third.lines] == list(thirds.values())
+    assert sheet.claim == (
+        "Lag 1 goes from 0.60 to 0.20 between -1 SD and +1 SD of surprisal (median layer)"
+    )
+    assert "The slope changes in 4 of 4 layers, not linearly in 0." in sheet.note
 
 
-def test_leads_come_after_lags_dashed_and_in_colours_of_their_own():
-    figure = coefficients_figure(12, lags=3, leads=2)
-    labels = legend_of(figure)[:5]
-    assert labels == ["lag 1", "lag 2", "lag 3", "lead 1", "lead 2"]
-    handles = figure.legends[0].legend_handles[:5]
-    assert [handle.get_linestyle() for handle in handles] == ["-"] * 3 + ["--"] * 2
-    for count in (2, 12):
-        colours = legends.lag_colours(
-            [f"{kind}_{n}" for kind in ("lag", "lead") for n in range(1, count + 1)]
+def test_each_step_has_a_line_and_each_part_a_row():
+    steps = pd.DataFrame(
+        [
+            {"layer": layer, "step": step, "term": "lag_1", "estimate": 0.4 - 0.05 * place}
+            for layer in LAYERS
+            for place, step in enumerate((POOLED, *EFFECTS))
+        ]
+    ).assign(conf_low=0.1, conf_high=0.5, r_squared=0.3, n_obs=900, n_documents=20)
+    parts = pd.DataFrame(
+        [
+            {"layer": layer, "term": "lag_1", "part": part, "change": place / 10}
+            for layer in LAYERS
+            for place, part in enumerate(PARTS)
+        ]
+    )
+    inputs = classes({"property": "upos"}, None, steps=steps, parts=parts)
+    sheet = lag_as_covariates_enter.figure(inputs)
+    lags, _, cells = sheet.panels
+    np.testing.assert_allclose([line.y[0] for line in lags.lines], 0.4 - 0.05 * np.arange(6))
+    np.testing.assert_allclose(cells.values[:, 1], np.arange(len(PARTS)) / 10)
+    assert sheet.claim == (
+        "Holding documents, parts of speech and tokens fixed moves lag 1 from 0.40 to 0.15 "
+        "(mean over the layers)"
+    )
+
+
+def heads(sinks=True, lags=True):
+    table = pd.DataFrame(
+        [{"layer": layer, "part": p} for layer in LAYERS for p in ("0", "1", "10", WHOLE)]
+    ).assign(share=0.5, sink=0.7 if sinks else np.nan)
+    estimates = pd.DataFrame(
+        [
+            {"layer": layer, "part": part, "term": "lag_1", "estimate": estimate}
+            for layer in LAYERS
+            for part, estimate in {"0": 0.2, "1": 0.3, "10": 0.25, WHOLE: 0.23, ABOVE: 0.9}.items()
+        ]
+    )
+    if not lags:
+        estimates["estimate"] = np.nan
+    return SimpleNamespace(heads=table, coefficients=estimates, alpha=0.05)
+
+
+def test_heads_are_maps_of_what_was_measured():
+    sheet = heads_by_layer.figure(heads())
+    share, lag, sink = sheet.panels
+    assert share.rows == ["0", "1", "10"]
+    np.testing.assert_allclose(share.values, 50)
+    np.testing.assert_allclose(lag.values[:, 0], [0.2, 0.3, 0.25])
+    np.testing.assert_allclose(sink.values, 70)
+    assert sheet.claim == "Single heads show the same lag as their sum (0.25 and 0.23)"
+    assert len(heads_by_layer.figure(heads(sinks=False)).panels) == 2
+    unfitted = heads_by_layer.figure(heads(lags=False))
+    assert unfitted.claim == "3 heads per layer, whose lags could not be fitted"
+    none = heads()
+    none.heads = none.heads.iloc[:0]
+    assert heads_by_layer.figure(none).claim == "No heads were found"
+
+
+def test_ranks_and_controls_of_vectors_are_lines():
+    rows = [
+        {"layer": layer, "predictor": predictor, "rank": rank, "r_squared": r_squared}
+        for layer in LAYERS
+        for predictor, rank, r_squared in (
+            ("vector", 1, 0.1),
+            ("vector", 8, 0.4),
+            ("scalar", None, 0.3),
+            ("permuted_order", 8, 0.09),
         )
-        assert len({matplotlib.colors.to_hex(colour) for colour in colours.values()}) == 2 * count
-    assert overlaps(coefficients_figure(30, lags=0, leads=2)) == []
-
-
-def test_a_regression_that_was_fitted_nowhere_is_drawn(tmp_path):
-    files.save(coefficients_figure(2, unfitted=(0, 1)), [tmp_path / "none.svg"])
-
-
-# Figure 3
-
-
-@pytest.mark.parametrize("layers", LAYERS)
-def test_every_layer_has_a_panel_in_order(layers):
-    figure, _ = laid_out(lags_figure, layers)
-    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert [axes.get_title(loc="left") for axes in drawn] == [f"layer {n}" for n in range(layers)]
-    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
-    assert places == sorted(places)
-    assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
-    assert "log norm at token t − 1 given the other terms (SD)" in texts_of(figure)
-    assert "log norm at token t given the other terms (SD)" in texts_of(figure)
-    assert wording.PREDICTIVE in texts_of(figure)
-    # One inch and a third at the least, and no wider than a report.
-    assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
-    assert figure.get_size_inches()[0] <= 10
-
-
-@pytest.mark.parametrize("layers", [7, 12, *LAYERS])
-def test_every_column_and_row_of_panels_has_numbers(layers):
-    figure, _ = laid_out(lags_figure, layers)
-    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    lowest: dict[int, matplotlib.axes.Axes] = {}
-    for axes in drawn:
-        lowest[round(axes.get_position().x0 * 100)] = axes
-    for axes in lowest.values():
-        assert any(label.get_visible() for label in axes.get_xticklabels())
-
-
-def test_many_rows_are_drawn_as_counts_and_few_as_points():
-    many = lags_figure(2)
-    drawn = [axes for axes in many.axes if axes.get_title(loc="left")]
-    images = [axes.collections[0] for axes in drawn]
-    assert all(isinstance(image, QuadMesh) for image in images)
-    # One colour scale for all panels, named on the figure.
-    assert len({(image.norm.vmin, image.norm.vmax) for image in images}) == 1
-    assert "tokens per square of 0.1 SD (log scale)" in texts_of(many)
-    few = lags_figure(2, sequences=5)
-    assert not any(isinstance(c, QuadMesh) for axes in few.axes for c in axes.collections)
-    points = [c for axes in few.axes for c in axes.collections if isinstance(c, PathCollection)]
-    assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
-
-
-def test_the_line_has_the_slope_of_the_whole_regression():
-    """The oracle is statsmodels with a dummy for each document."""
-    random = np.random.default_rng(1)
-    documents = np.repeat([0, 1, 2], [400, 600, 300])
-    other = random.normal(size=1300)
-    lag = 0.5 * other + 2.0 * documents + random.normal(size=1300)
-    outcome = 0.4 * lag - 0.7 * other - 3.0 * documents + random.normal(size=1300)
-    outcome[7] = np.nan
-    known = np.isfinite(outcome)
-    dummies = documents[:, None] == [0, 1, 2]
-    fit = sm.OLS(outcome, np.column_stack([lag, other, dummies]), missing="drop").fit()
-    restricted = sm.OLS(outcome, np.column_stack([other, dummies]), missing="drop").fit()
-
-    panel = lag_panel(0, lag, outcome, other, documents)
-    assert panel.slope == pytest.approx(fit.params[0])
-    assert panel.r_squared == pytest.approx(1 - fit.ssr / restricted.ssr)
-    assert panel.sd == pytest.approx(np.sqrt(restricted.ssr / known.sum()))
-    np.testing.assert_allclose(panel.points[:, 1] * panel.sd, restricted.resid, atol=1e-9)
-    axes = lags_drawn([panel]).axes[0]
-    (line,) = axes.lines
-    assert np.polyfit(*line.get_data(), 1) == pytest.approx([fit.params[0], 0])
-    assert axes.get_title(loc="right") == f"r² {panel.r_squared:.2f}"
-    # With the raw cloud the line would misfit: the slope between documents is another.
-    assert abs(np.polyfit(lag[known], outcome[known], 1)[0] - fit.params[0]) > 1
-
-
-def test_the_image_shows_each_square_in_its_place():
-    # A lag far from its mean with an outcome on the other side: axes must not be swapped.
-    random = np.random.default_rng(2)
-    lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
-    outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
-    panel = lag_panel(0, lag, outcome)
-    image = lags_drawn([panel]).axes[0].collections[0]
-    counts = image.get_array()
-    row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
-    left, bottom = image.get_coordinates()[0, 0]
-    x = left + (column + 0.5) * outcome_by_lag.BIN
-    y = bottom + (row + 0.5) * outcome_by_lag.BIN
-    assert x == pytest.approx((2 - lag.mean()) / panel.sd, abs=outcome_by_lag.BIN)
-    assert y == pytest.approx((-1 - outcome.mean()) / panel.sd, abs=outcome_by_lag.BIN)
-
-
-def test_outliers_do_not_stretch_the_axes():
-    panels = panels_of(3)
-    lag = np.random.default_rng(4).normal(size=5000)
-    outcome = lag.copy()
-    outcome[0] = 300.0
-    panels.append(lag_panel(3, lag, outcome))
-    low, high = outcome_by_lag.lag_limits(panels)
-    assert low <= min(panel.low for panel in panels)
-    assert max(panel.high for panel in panels) <= high < 6
-
-
-@pytest.mark.parametrize(
-    ("outcome", "status", "reason"),
-    [
-        (np.full(50, np.nan), "0 rows", "0 rows"),
-        (np.full(50, 2.0), "ok", "no variance"),
-        (np.arange(50.0) ** 2, "the regressors are collinear", "the regressors are collinear"),
-    ],
-)
-def test_the_panel_of_a_layer_without_a_fit_states_the_reason(outcome, status, reason):
-    panel = lag_panel(1, np.arange(50.0), outcome, status=status)
-    figure = lags_drawn([*panels_of(1), panel], lag="lag_2")
-    axes = figure.axes[1]
-    assert " ".join(axes.texts[0].get_text().split()) == f"not fitted: {reason}"
-    assert not axes.lines
-    assert "token t − 2" in texts_of(figure)
-
-
-def test_chosen_layers_are_shown_and_missing_layers_are_refused():
-    assert drawing.chosen_layers(None, [1, 0, 2]) == [0, 1, 2]
-    assert drawing.chosen_layers([2, 0, 2], [0, 1, 2]) == [0, 2]
-    with pytest.raises(UserError) as caught:
-        drawing.chosen_layers([0, 12, 30], range(12))
-    assert caught.value.problems == [
-        "layers with a panel: found 12, expected layers of this model: 0 to 11",
-        "layers with a panel: found 30, expected layers of this model: 0 to 11",
     ]
-
-
-def test_lags_are_ordered_by_distance():
-    terms = ["lead_10", "intercept", "lag_10", "lead_2", "lag_2", "lag_2", "position_1"]
-    assert lags_among(terms) == ["lag_2", "lag_10", "lead_2", "lead_10"]
-    assert named("lead_1") == "lead 1"
-
-
-def test_a_lead_is_named_as_a_lead():
-    figure = lags_drawn(panels_of(1), lag="lead_2")
-    assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)
-    assert "coefficient of lead 2" in texts_of(figure)
-
-
-# Figure 4
-
-
-@pytest.mark.parametrize("layers", LAYERS)
-def test_sites_are_drawn_side_by_side_with_shared_axes(layers):
-    figure, _ = laid_out(sites_figure, layers)
-    above, below = figure.axes[:3], figure.axes[3:]
-    titles = [axes.get_title(loc="left") for axes in above]
-    assert titles == ["attention adjustment", "MLP adjustment", "block update"]
-    for row in (above, below):
-        assert len({axes.get_ylim() for axes in row}) == 1
-    assert len({axes.get_xlim() for axes in figure.axes}) == 1
-    assert [axes.get_xlabel() for axes in below] == ["layer"] * 3
-    assert above[0].get_ylabel() == "log norm\n(natural log)"
-    assert "coefficient" in below[0].get_ylabel()
-    assert wording.PREDICTIVE in texts_of(figure)
-
-
-def test_each_site_shows_its_own_numbers():
-    figure = sites_figure(12)
-    position, norms = synthetic_norms(12)
-    medians = np.median(log_norms(norms)[position > 0], axis=0)
-    table = synthetic_tables(12)[0].query("term == 'lag_1'")
-    for place in range(3):
-        above, below = figure.axes[place], figure.axes[3 + place]
-        assert np.allclose(above.lines[0].get_ydata(), medians + place)
-        line = next(line for line in below.lines if len(line.get_xdata()) == 12)
-        assert np.allclose(line.get_ydata(), table["estimate"] + place)
-
-
-def test_sites_mark_layers_that_are_not_significant_or_not_fitted():
-    figure = sites_figure(9, unfitted=(4,))
-    below = figure.axes[3]
-    assert [layer for layer, _ in marks_of(below, full=False)] == [0, 3, 6]
-    marks = [line for line in below.lines if line.get_marker() == "^"]
-    assert [list(line.get_xdata()) for line in marks] == [[4]]
-    assert legend_of(figure)[-1] == "not fitted"
-
-
-@pytest.mark.parametrize(
-    ("drop_first", "words"),
-    [
-        (0, "90% of all tokens. Below"),
-        (1, "all tokens except the first of each sequence. Below"),
-        (3, "all tokens except the first 3 of each sequence. Below"),
-    ],
-)
-def test_the_figure_of_sites_names_the_tokens_it_covers(drop_first, words):
-    assert words in texts_of(sites_figure(3, drop_first=drop_first))
-
-
-@pytest.mark.parametrize(
-    "kinds", [{"lags": 2, "leads": 3}, {"sites": SITES[:2]}, {"lags": 10}, {"unfitted": (1,)}]
-)
-def test_texts_in_the_figure_of_sites_do_not_overlap(kinds):
-    assert overlaps(sites_figure(30, **kinds)) == []
-
-
-def test_a_layer_without_norms_has_no_quantiles():
-    assert np.isnan(drawing.quantiles_of(np.array([np.nan, np.inf]))).all()
-    assert drawing.quantiles_of(np.arange(101.0)).tolist() == [5, 25, 50, 75, 95]
-
-
-# Files
-
-
-@pytest.mark.parametrize("draw", [norms_figure, coefficients_figure, lags_figure, sites_figure])
-def test_files_are_written_in_each_format_with_equal_bytes(draw, tmp_path):
-    figure = draw(3)
-    files.save(figure, [tmp_path / "a.svg", tmp_path / "a.png"])
-    # Again from the same figure, and from the beginning under other settings of the user.
-    files.save(figure, [tmp_path / "b.svg", tmp_path / "b.png"])
-    with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "svg.hashsalt": "other"}):
-        files.save(draw(3), [tmp_path / "c.svg", tmp_path / "c.png"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "a.png", "a.svg", "b.png", "b.svg", "c.png", "c.svg",
-    ]  # fmt: skip
-    for suffix in ("svg", "png"):
-        first = (tmp_path / f"a.{suffix}").read_bytes()
-        assert (tmp_path / f"b.{suffix}").read_bytes() == first
-        assert (tmp_path / f"c.{suffix}").read_bytes() == first
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert b"Software" not in (tmp_path / "a.png").read_bytes()
-    root = xml.etree.ElementTree.parse(tmp_path / "a.svg").getroot()
-    assert root.tag.endswith("svg")
-    assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
-
-
-def test_files_of_48_layers_stay_small(tmp_path):
-    for draw in (norms_figure, coefficients_figure, lags_figure, sites_figure):
-        path = tmp_path / f"{draw.__name__}.svg"
-        files.save(laid_out(draw, 48)[0], [path])
-        assert path.stat().st_size < 1_500_000
-
-
-def test_a_figure_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):
-    target = tmp_path / "figure.png"
-    target.write_text("before")
-    figure = coefficients_figure(2)
-
-    def half(path, **options):
-        Path(path).write_bytes(b"\x89PN")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(figure, "savefig", half)
-    with pytest.raises(OSError, match="no space"):
-        files.save(figure, [target])
-    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
-    assert target.read_text() == "before"
-
-
-def test_the_style_is_that_of_seaborn_and_leaves_global_settings_alone():
-    before = dict(matplotlib.rcParams), np.random.get_state()[1].tolist()
-    with files.style():
-        ticks = sns.axes_style()
-        assert ticks["axes.labelcolor"] == ".15"
-        assert matplotlib.rcParams["svg.fonttype"] == "none"
-        np.random.uniform(size=5)
-    assert before == (dict(matplotlib.rcParams), np.random.get_state()[1].tolist())
-
-
-def test_rows_shown_are_all_or_a_sample_from_everywhere():
-    assert sampling.sampled_rows(5).tolist() == [0, 1, 2, 3, 4]
-    assert len(sampling.sampled_rows(sampling.MOST_ROWS)) == sampling.MOST_ROWS
-    for count in (sampling.MOST_ROWS + 1, 1_234_567, 10**10):
-        rows = sampling.sampled_rows(count)
-        assert len(rows) == sampling.MOST_ROWS
-        assert (np.diff(rows) > 0).all()
-        assert rows[0] >= 0
-        assert rows[-1] < count
-        # One in each of as many equal stretches.
-        assert (rows * sampling.MOST_ROWS // count >= np.arange(sampling.MOST_ROWS) - 1).all()
-        assert rows.tolist() == sampling.sampled_rows(count).tolist()
-
-
-def test_a_coefficient_shown_to_be_negligible_is_marked_by_a_cross():
-    coefficients, fits = synthetic_tables(12)
-    finding = np.where(coefficients["layer"] % 4 == 1, "absent", "present")
-    data = coefficients_by_layer.Data(
-        coefficients.assign(finding=finding), fits, 0.05, "holm", negligible=0.02
+    fits = pd.DataFrame(rows).assign(conf_low=0.0, conf_high=0.5, site="attention")
+    settings = {"alpha": 0.05, "products": {"lags": [1]}}
+    sheet = vectors_by_layer.figure(SimpleNamespace(fits=fits, settings=settings))
+    among, by_rank = sheet.panels
+    assert [line.y.iloc[0] for line in among.lines] == [0.3, 0.09, 0.4]
+    assert [(line.end, line.y.iloc[0]) for line in by_rank.lines] == [
+        ("rank 1", 0.1),
+        ("rank 8", 0.4),
+    ]
+    assert sheet.claim == (
+        "Previous vectors predict 40% of a token's vector; in random order, 9% (median layer)"
     )
-    figure = coefficients_by_layer.draw(data, title=TITLE)
-    of_lag = coefficients[coefficients["term"] == "lag_1"].iloc[[1, 5, 9]]
-    crosses = next(line for line in figure.axes[0].lines if line.get_marker() == "x")
-    np.testing.assert_array_equal(crosses.get_xdata(), [1, 5, 9])
-    np.testing.assert_array_equal(crosses.get_ydata(), of_lag["estimate"])
-    # Each layer has one mark.
-    assert len(marks_of(figure.axes[0], True, "o") + marks_of(figure.axes[0], False, "o")) == 9
-    assert "shown to be within ±0.02" in legend_of(figure)
-    assert "shown to be within" not in " ".join(legend_of(coefficients_figure(12)))
 
 
-def diamonds_of(axes: Axes) -> list[tuple[float, float]]:
-    return [
-        tuple(xy) for line in axes.lines if line.get_marker() == "D" for xy in line.get_xydata()
+def geometry():
+    rows = []
+    for layer in LAYERS:
+        for quantity, mean in {
+            "parallel_relative": 0.026,
+            "orthogonal_relative": 0.2,
+            "log_growth": 0.05,
+            "angle": np.pi / 20,
+        }.items():
+            rows.append({"layer": layer, "quantity": quantity, "mean": mean})
+        for distance in (1, 2, 4):
+            mean = 0.54 / distance
+            rows.append({"layer": layer, "quantity": "cosine_previous_centred", "mean": mean})
+            rows[-1]["distance"] = distance
+    table = pd.DataFrame(rows).assign(site="attention", random_weights=np.nan)
+    table = table.assign(random_pairs=table["mean"] / 2)
+    return SimpleNamespace(
+        means=table.assign(conf_low=table["mean"], conf_high=table["mean"]), alpha=0.05
+    )
+
+
+def test_directions_are_beside_those_of_random_pairs():
+    sheet = growth_and_turn.figure(geometry())
+    assert sheet.claim == (
+        "The attention adjustment turns the stream by 9° and lengthens it by 2.6% (median layer; "
+        "another token's by 4° and 1.3%)"
+    )
+    np.testing.assert_allclose(sheet.panels[3].lines[0].y, 9)
+    sheet = cosines_by_distance.figure(geometry())
+    neighbours, distances = sheet.panels
+    np.testing.assert_allclose(neighbours.lines[0].y, 0.54)
+    np.testing.assert_allclose(neighbours.lines[1].y, 0.27)
+    np.testing.assert_allclose(distances.values[:, 0], [0.54, 0.27, 0.135])
+    assert sheet.claim == (
+        "Neighbours are pushed the same way (centred cosine 0.54, median layer); the likeness "
+        "halves within 2 tokens"
+    )
+
+
+def effects():
+    sites = {"source_site": "attention", "target_site": "attention"}
+    derivative = [
+        {**sites, "source_layer": s, "target_layer": t, "lag": lag, "intervention": "derivative"}
+        | {"estimate": 0.01 * s + lag / 100, "predictive": 0.1 * t, "alpha": np.nan}
+        for t in (1, 3)
+        for s in range(t + 1)
+        for lag in (0, 1)
     ]
+    finite = [
+        {**sites, "source_layer": 0, "target_layer": t, "lag": lag, "intervention": kind}
+        | {"estimate": size * t, "alpha": alpha}
+        for kind, alpha, size in (("scale", 0.5, 0.1), ("zero", np.nan, 0.2))
+        for t in (1, 2, 3)
+        for lag in (0, 1)
+    ]
+    of_next = [
+        {"source_site": "attention", "target_site": target, "source_layer": 0, "lag": lag}
+        | {"intervention": kind, "alpha": alpha, "estimate": size / (1 + lag)}
+        for target in ("kl_divergence", "surprisal")
+        for kind, alpha, size in (("scale", 0.5, 0.1), ("zero", np.nan, 0.5))
+        for lag in (0, 1)
+    ]
+    table = pd.DataFrame(derivative + finite + of_next).assign(documents=13, positions=20)
+    table = table.assign(conf_low=table["estimate"] - 0.1, conf_high=table["estimate"] + 0.1)
+    sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
+    sums = sums.assign(coefficient=0.3, conf_low=0.0, conf_high=0.1, target_site="attention")
+    sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4)
+    upos = pd.concat(
+        table.assign(upos=tag, documents=documents, estimate=table["estimate"] * times)
+        for tag, documents, times in (("NOUN", 5, 1), ("VERB", 6, 3), ("X", 4, 9))
+    ).reset_index(drop=True)
+    return SimpleNamespace(
+        elasticities=table,
+        transmitted=sums,
+        by_part_of_speech=upos,
+        of_pair=lambda rows: rows[rows["target_site"] == "attention"],
+        source="attention",
+        target="attention",
+        alpha=0.05,
+    )
 
 
-def test_a_layer_without_attention_is_marked_on_its_axis():
-    """This holds in plots and heat maps, along either axis, and if only some layers are shown."""
-    figure = Figure(layout="constrained")
-    plot, cells, some, other = figure.subplots(1, 4)
-    drawing.label_layers(plot, range(30))
-    table = pd.DataFrame(np.ones((2, 6)), columns=range(6))
-    sns.heatmap(table, cbar=False, ax=cells)
-    cells.set(xlabel="layer", ylabel="group")
-    some.set_yticks([0, 1, 2], ["2", "4", "29"])
-    some.set(ylabel="target layer", title="layer 3", ylim=(-0.5, 2.5))
-    other.set_xlabel("tokens after")
-    drawing.mark_layers(figure, [3, 4, 28])
-    assert diamonds_of(plot) == [(3, 0), (4, 0), (28, 0)]
-    assert diamonds_of(cells) == [(3.5, 0), (4.5, 0)]
-    assert diamonds_of(some) == [(0, 1)]
-    assert diamonds_of(other) == []
-    assert some.get_title() == "layer 3 ◇"
-    # Nothing is drawn without a place: it would upset the layout.
-    drawing.mark_layers(figure, [40])
-    assert [len(axes.lines) for axes in (plot, some)] == [1, 1]
+def test_predictions_and_effects_are_maps_with_their_sums_below():
+    sheet = elasticities_by_layer.figure(effects())
+    predicted, caused, below = sheet.panels
+    assert caused.rows == ["1", "3"]
+    np.testing.assert_allclose(caused.values[1, :3], [0.01, 0.02, 0.03])
+    assert np.isnan(caused.values[0, 1:]).all()
+    np.testing.assert_allclose(predicted.values[1, :3], 0.3)
+    assert (predicted.norm.vmin, predicted.norm.vmax) == (caused.norm.vmin, caused.norm.vmax)
+    coefficient, total = below.lines
+    np.testing.assert_allclose(coefficient.y, [np.nan, 0.3, np.nan, 0.3])
+    np.testing.assert_allclose(total.y, [np.nan, 0.03, np.nan, -0.01])
+    # Observed layers lie apart: no line suggests those between them.
+    assert coefficient.bars
+    assert total.bars
+    assert sheet.claim == (
+        "An adjustment predicts the next token's by up to 0.30 but changes it by at most 0.030"
+    )
+    nothing = effects()
+    nothing.elasticities = nothing.elasticities.iloc[:0]
+    assert isinstance(elasticities_by_layer.figure(nothing), Notice)
+    assert isinstance(finite_effects_by_distance.figure(nothing), Notice)
+
+
+def test_finite_effects_are_lines_by_distance():
+    sheet = finite_effects_by_distance.figure(effects())
+    divergence, _, same, _ = sheet.panels
+    assert [line.label for line in divergence.lines] == ["scale by 0.5", "zero"]
+    np.testing.assert_allclose(divergence.lines[1].y, [0.5, 0.25])
+    np.testing.assert_allclose(same.lines[1].y, [0.2, 0.4, 0.6])
+    assert all(line.low is not None for line in (*divergence.lines, *same.lines[:2]))
+    # The derivative is known in its target layers alone.
+    np.testing.assert_allclose(same.lines[2].y, [0.0, np.nan, 0.0])
+    assert sheet.claim == (
+        "The intervention 'zero' changes the prediction of the next token most, by 0.50 nats"
+    )
+
+
+def test_finite_effects_are_marks_by_part_of_speech():
+    sheet = finite_effects_by_part_of_speech.figure(effects())
+    divergence = sheet.panels[0]
+    zero = next(line for line in divergence.lines if line.label == "zero")
+    np.testing.assert_allclose(zero.y, [1.5, 0.5])
+    assert sheet.claim == (
+        "Changing a token changes the next prediction by 0.50 nats (noun) to 1.50 (verb)"
+    )
+    assert sheet.note.endswith("In fewer than 5 documents: other word.")
+    few = effects()
+    few.by_part_of_speech["documents"] = 1
+    assert isinstance(finite_effects_by_part_of_speech.figure(few), Notice)
+
+
+def comparison(**estimates):
+    frames = [
+        pd.DataFrame({"layer": range(len(values)), "estimate": values}).assign(
+            model=model, control=model == "twin", depth=np.linspace(0, 1, len(values))
+        )
+        for model, values in estimates.items()
+    ]
+    table = pd.concat(frames).assign(corpus="x", term="lag_1", p_adjusted=0.01, vcov_type="cluster")
+    return table.assign(conf_low=table["estimate"] - 0.1, conf_high=table["estimate"] + 0.1)
+
+
+def test_models_are_lines_over_their_own_depths():
+    table = comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1], twin=[1.5, 1.7])
+    inputs = SimpleNamespace(
+        coefficients=table,
+        alpha=0.05,
+        adjust="holm",
+        negligible=None,
+        outcome="norm",
+        mixers_of_models={"a": {"1": "Mamba"}},
+    )
+    sheet = coefficients_by_depth.figure(inputs)
+    (panel,) = sheet.panels
+    assert [line.label for line in panel.lines] == [
+        "a (2 layers, ◇ no attention)",
+        "b (3 layers)",
+        "twin (before training, 2 layers)",
+    ]
+    np.testing.assert_allclose(panel.lines[1].x, [0, 0.5, 1])
+    np.testing.assert_allclose(panel.lines[1].y, [0.4, 0.2, -0.1])
+    assert panel.lines[2].behind
+    assert sheet.claim == (
+        "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (-0.10 to 0.40); "
+        "before training 1.60"
+    )
+
+
+def test_twenty_models_have_distinct_line_styles():
+    table = comparison(**{f"model{n}": [0.1] for n in range(20)})
+    kinds = coefficients_by_depth.line_styles(table, {})
+    assert len({(kind["color"], str(kind["linestyle"])) for kind in kinds.values()}) == 20
+
+
+def test_numbers_are_written_with_a_minus_sign_and_the_digits_that_matter():
+    assert [wording.number(value) for value in (0.234, -0.5, 0.0312, 0.0, -0.0001)] == [
+        "0.23", "−0.50", "0.031", "0.00", "0.00",
+    ]  # fmt: skip
+    assert [wording.significant(value) for value in (2.71, 193.4, 0.0968)] == [
+        "2.7",
+        "190",
+        "0.097",
+    ]

@@ -1,6 +1,5 @@
 """The programs that draw: from the files of a small study to the files of its figures."""
 
-import json
 import re
 import subprocess
 import sys
@@ -12,13 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from designs import design_settings
+from pictures import synthetic_controls, synthetic_norms, synthetic_tables
 from programs import Ended, run_program
 from stage_settings import settings_text
-from test_figures import synthetic_controls, synthetic_norms, synthetic_tables
 
 from attnlag.adjustments import columns
-from attnlag.figures import catalogue, coefficients_by_layer, files
-from attnlag.figures.drawing import mark_layers
+from attnlag.figures import catalogue
 from attnlag.regression import design, residuals
 from attnlag.storage import tables
 
@@ -182,30 +180,6 @@ def test_programs_draw_all_their_figures_with_equal_bytes(program, study, tmp_pa
             assert "(◇ MambaMixer in layer 1) · 4-bit weights · " in text
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-
-
-def test_coefficients_are_drawn_with_joint_bands_and_controls(study, tmp_path):
-    coefficients, fits = synthetic_tables(LAYERS)
-    controls = synthetic_controls(coefficients)
-    critical_values = {"lag_1": 2.9, "lag_2": 3.1}
-    (tmp_path / "joint.json").write_text(json.dumps({"critical_values": critical_values}))
-    options = ["--joint", tmp_path / "joint.json", "--controls", study / "controls.parquet"]
-    found = tmp_path / "coefficients_by_layer.svg"
-    done = run(
-        "plot_regression", *arguments_of("plot_regression", study), *options, "--output", found
-    )
-    assert done.status == 0, done.printed
-    data = coefficients_by_layer.Data(
-        coefficients, fits, 0.1, "benjamini-hochberg", critical_values, controls
-    )
-    names = "gpt2, prompts, attention, notebook (◇ MambaMixer in layer 1)"
-    names += " · 4-bit weights · 2,940 rows from 20 documents"
-    title = f"{coefficients_by_layer.title_of(data)}\n{names}"
-    expected = tmp_path / "expected.svg"
-    figure = coefficients_by_layer.draw(data, title=title)
-    mark_layers(figure, [1])
-    files.save(figure, [expected])
-    assert found.read_bytes() == expected.read_bytes()
 
 
 @pytest.mark.parametrize("figure", ["outcome_by_lag", "diagnostics"])

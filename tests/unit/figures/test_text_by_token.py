@@ -3,19 +3,18 @@
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
+from pictures import overlaps
 
 from attnlag.errors import UserError
 from attnlag.figures import text_by_token
+from attnlag.figures.sizes import SIZES
 
 GROUP_OF = {"news-1": "news", "poem-1": "poetry", "news-2": "news"}
 
 
-def document(tokens, layers=3, **keys):
-    logs = np.arange(layers * len(tokens), dtype=float).reshape(layers, -1) / 10
-    dropped = np.arange(len(tokens)) < 1
-    return text_by_token.ShadedDocument(
-        **{"name": "d", "group": "g", "tokens": tokens, "dropped": dropped, "logs": logs, **keys}
-    )
+def document(tokens, logs=None):
+    logs = np.arange(len(tokens), dtype=float) / 10 if logs is None else np.asarray(logs, float)
+    return text_by_token.ShadedDocument("g", tokens, np.arange(len(tokens)) < 1, logs)
 
 
 def test_the_first_document_of_each_group_is_shown_by_default():
@@ -49,53 +48,61 @@ def test_the_scale_of_shades_covers_the_central_tokens():
     assert text_by_token.limits_of(np.full(5, np.nan)) == (-0.5, 0.5)
 
 
-def test_wrapped_parts_fit_the_line_and_lose_no_text():
+def test_wrapped_parts_fit_the_line_and_lose_nothing_but_space_between_words():
     tokens = ["one", " two", "\n", "three", " " + "x" * 25, "."]
     parts = text_by_token.wrapped(tokens, width=10, lines=99)
     assert all(column + len(text) <= 10 for _, _, column, text in parts)
     for place, token in enumerate(tokens):
         own = "".join(text for of, _, _, text in parts if of == place)
-        assert own == token.replace("\n", "⏎")
+        assert own.strip() == token.strip(" ").replace("\n", "⏎")
     assert max(line for _, line, _, _ in text_by_token.wrapped(tokens, width=10, lines=2)) == 1
+
+
+def test_words_of_several_tokens_stay_whole_at_line_ends():
+    parts = text_by_token.wrapped(["a", " 71", "-", "kilomet", "re", " road"], width=13, lines=9)
+    lines = ["".join(text for _, at, _, text in parts if at == line) for line in range(3)]
+    assert lines == ["a", "71-kilometre", "road"]
 
 
 def test_blank_lines_are_skipped():
     tokens = ["one", "\n\n", "\n", "  \n", "two", "\n", " three"]
     parts = text_by_token.wrapped(tokens, width=10, lines=99)
-    shown = [(line, text) for _, line, _, text in parts]
-    assert shown == [(0, "one"), (0, "⏎"), (1, "two"), (1, "⏎"), (2, " three")]
+    shown = [(line, text) for _, line, _, text in parts if text]
+    assert shown == [(0, "one"), (0, "⏎"), (1, "two"), (1, "⏎"), (2, "three")]
 
 
-def test_the_title_says_how_neighbours_correlate_within_documents():
+def test_the_claim_says_how_neighbours_correlate_within_documents():
     random = np.random.default_rng(0)
-    documents = []
-    for level in (0.0, 50.0):
-        one = document([" word"] * 200)
-        one.logs[2] = level + np.convolve(random.normal(size=201), [1, 1], "valid")
-        documents.append(one)
-    data = text_by_token.Data(documents, [(0.0, 1.0)] * 3, [4, 5, 6], first=2, site="mlp")
-    each = [np.corrcoef(one.logs[2][1:-1], one.logs[2][2:])[0, 1] for one in documents]
-    found = text_by_token.title_of(data)
-    assert found.startswith("Large norms come in runs: neighbours in the documents shown correlate")
-    assert float(found.split(" at ")[1].split(" in ")[0]) == pytest.approx(np.mean(each), abs=0.03)
+    documents = [
+        document([" word"] * 200, level + np.convolve(random.normal(size=201), [1, 1], "valid"))
+        for level in (0.0, 50.0)
+    ]
+    each = [np.corrcoef(one.logs[1:-1], one.logs[2:])[0, 1] for one in documents]
+    found = text_by_token.claim_of(documents, 6)
+    start = "Large norms come in runs (correlation of neighbours "
+    assert found.startswith(start)
+    assert found.endswith(" in layer 6)")
+    assert float(found[len(start) :].split()[0]) == pytest.approx(np.mean(each), abs=0.03)
     for one in documents:
-        one.logs[2] = np.where(np.arange(200) % 2, 1.0, 0.0)
-    assert text_by_token.title_of(data).startswith("Large and small norms alternate")
+        one.logs[:] = np.where(np.arange(200) % 2, 1.0, 0.0)
+    assert text_by_token.claim_of(documents, 6).startswith("Large and small norms alternate")
     for one in documents:
-        one.logs[2] = 1.0
-    assert text_by_token.title_of(data) == "Norms along the text in layer 6"
+        one.logs[:] = 1.0
+    assert text_by_token.claim_of(documents, 6) == "Norms along the text in layer 6"
 
 
-def test_the_figure_shades_each_token_by_its_layer():
-    one = document(["dark", " light", " $x$"])
-    one.logs[:] = 0
-    one.logs[2] = [1.0, 0.0, 0.5]
-    data = text_by_token.Data([one], [(0.0, 1.0)] * 3, [4, 5, 6], first=2, site="mlp")
-    figure = text_by_token.draw(data, title="T")
-    axes = figure.axes[0]
-    boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+@pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
+def test_the_figure_shades_each_token(size):
+    one = document(["dark", " light", " $x$"], [1.0, 0.0, 0.5])
+    others = [document([f" word{place}" for place in range(60)]) for _ in range(12)]
+    drawn = text_by_token.draw([one, *others], (0.0, 1.0), "norm in layer 6", "T\ns", size)
+    assert overlaps(drawn) == []
+    axes = drawn.axes[0]
+    boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)][:3]
     lightness = [np.mean(box.get_facecolor()[:3]) for box in boxes]
     assert lightness[0] < lightness[2] < lightness[1]
     assert [box.get_edgecolor()[3] for box in boxes] == [1, 0, 0]
-    assert "in layer 6" in axes.figure.axes[1].get_xlabel()
+    bar = drawn.axes[1]
+    assert bar.get_xlabel() == "norm in layer 6 (log scale)"
+    assert bar.get_xticklabels()[-1].get_text() == "2.7"
     assert r"\$x\$" in [text.get_text() for text in axes.texts]

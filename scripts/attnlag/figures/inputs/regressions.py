@@ -37,9 +37,14 @@ class Coefficients(Named):
         return tables.read_provenance(self.coefficients_file)["stages"]
 
     @property
-    def inference(self) -> dict[str, Any]:
-        """The settings ``alpha`` and ``adjust``."""
-        return {name: self.stages["regression"][name] for name in ("alpha", "adjust")}
+    def alpha(self) -> float:
+        """Level of significance; intervals cover 1 minus this."""
+        return self.stages["regression"]["alpha"]
+
+    @property
+    def adjust(self) -> str:
+        """The correction of p-values over layers."""
+        return self.stages["regression"]["adjust"]
 
     @property
     def outcome(self) -> str:

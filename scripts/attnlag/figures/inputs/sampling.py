@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -78,3 +79,19 @@ def sample_norms(
             norms = relative_norms(norms, tables.values_of(stream, name, rows))
         logs[place] = regressed(OUTCOMES[outcome], norms)
     return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
+
+
+def share_between(values: np.ndarray, classes: np.ndarray) -> float:
+    """Return the share of the variance of values that lies between classes.
+
+    Parameters
+    ----------
+    values : (n,) float array
+        May contain NaN, which is ignored.
+    classes : (n,) array
+    """
+    known = np.isfinite(values)
+    by_class = pd.Series(values[known]).groupby(classes[known])
+    between = ((by_class.mean() - values[known].mean()) ** 2 * by_class.size()).sum()
+    whole = ((values[known] - values[known].mean()) ** 2).sum()
+    return float(between / whole) if whole > 0 else np.nan

@@ -1,0 +1,425 @@
+"""The two templates of figures: lines by layer with bands, and maps of rows by layers.
+
+A figure reduces its inputs to a `Sheet`, which is drawn in any size. Layers lie on the x axis.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from attnlag.figures.drawing import (
+    DIVERGING,
+    draw_band,
+    frame,
+    label_cells,
+    label_ratios,
+    layers_labelled,
+    panel_width,
+    reach_of,
+    rule_values,
+    spread_out,
+)
+from attnlag.figures.files import style
+from attnlag.figures.legends import (
+    GREY,
+    PERMUTED,
+    RANDOM_LINE,
+    UNFITTED,
+    band_text,
+    mark_entries,
+    strip_height,
+)
+from attnlag.figures.sizes import Size
+
+# Columns of tidy tables that bound an estimate.
+BOUNDS = ("conf_low", "conf_high")
+
+
+@dataclass
+class Line:
+    """A line of a panel, a value for each x; NaN is a gap.
+
+    Where it is known which values are not significant or negligible, every value has a mark: filled
+    if neither holds, open if it is shown to be negligible, crossed if it is not significant.
+    """
+
+    y: Any
+    label: str = ""  # in the legend, where lines of one label share an entry
+    color: Any = GREY
+    low: Any = None  # ends of the intervals
+    high: Any = None
+    linestyle: Any = "-"
+    linewidth: float = 1.4
+    marker: str = ""
+    shade: float = 0.22  # opacity of the band
+    bars: bool = False  # intervals as bars, and no line between the values
+    weak: Any = None  # True where a value is not significant
+    negligible: Any = None  # True where it is shown to be negligible
+    end: str = ""  # name written at the end of the line
+    behind: bool = False  # drawn behind the other lines
+    x: Any = None  # None: that of the panel
+    interval: bool = True  # False where the band is no confidence interval
+
+
+@dataclass
+class Lines:
+    """A panel of lines."""
+
+    lines: Sequence[Line]
+    ylabel: str
+    title: str = ""
+    x: Any = None  # None: the layers of the sheet
+    xlabel: str = "layer"
+    height: float = 2.3  # in inches, on a page
+    zero: bool = True  # whether zero is drawn
+    ylim: tuple[float | None, float | None] = (None, None)
+    logs: bool = False  # whether values are natural logarithms, to be labelled with the numbers
+    share: str = ""  # panels that name the same share their y axis
+    missing: Sequence[int] = ()  # layers without a fit
+    extra: Callable[[Axes], None] | None = None  # draws what is the figure's own
+
+
+@dataclass
+class Map:
+    """A panel of cells, a row for each name and a column for each layer; NaN is grey."""
+
+    values: np.ndarray
+    rows: Sequence[str]  # from top to bottom; rows without a name have no tick
+    label: str  # of the colours
+    title: str = ""
+    ylabel: str = ""
+    each: float = 0.24  # height of a row in inches, on a page
+    colours: Any = None  # None: blue below zero, red above
+    limits: tuple[float, float] | None = None  # None: symmetric, saturating at the last 2%
+    norm: Normalize | None = None
+    ticks: Sequence[float] | None = None  # of the colours, where they are not linear
+    weak: np.ndarray | None = None  # cells with a cross
+    beside: Sequence[str] = ()  # second names, at the right
+    beside_label: str = ""
+    texts: Mapping[int, str] = field(default_factory=dict)  # text across a row
+    bar: bool = True  # False where the next panel has the same colours
+    extra: Callable[[Axes], None] | None = None
+    xlabel: str = "layer"
+
+    @property
+    def height(self) -> float:
+        """Height in inches, on a page."""
+        return max(self.each * len(self.rows), 1.3) + 0.35
+
+
+@dataclass
+class Sheet:
+    """A figure: its claim, its panels in reading order and its caption."""
+
+    claim: str
+    layers: Sequence[int]
+    panels: Sequence[Lines | Map]
+    note: str
+    across: int = 1  # panels side by side on a page
+    alpha: float = 0.05
+    adjust: str = "none"  # correction of the p-values behind the marks
+    negligible: float | None = None
+    joint: bool = False  # whether bands cover all layers at once
+    entries: Mapping[str, Any] = field(default_factory=dict)  # further entries of the legend
+
+    def draw(self, title: str, size: Size) -> Figure:
+        """Draw the panels in a size."""
+        return draw_sheet(self, title, size)
+
+
+@dataclass
+class Own:
+    """A figure of neither template."""
+
+    claim: str
+    draw: Callable[[str, Size], Figure]
+
+
+@dataclass
+class Notice(Sheet):
+    """A line of text in place of a figure that would be empty."""
+
+    layers: Sequence[int] = ()
+    panels: Sequence[Lines | Map] = ()
+    note: str = ""
+
+
+def profile(
+    rows: pd.DataFrame, layers: Sequence[int], color: Any, value: str = "estimate", **kind: Any
+) -> Line:
+    """Return the line of one coefficient from a tidy table, with its interval and its marks.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        A row for each layer. ``p_adjusted`` and ``finding``, where there are such columns, become
+        marks.
+    layers : sequence of int
+    color : Any
+    value : str
+        Column of the estimate.
+    kind : Any
+        Further properties of the line; ``alpha``, the level of significance, asks for marks.
+    """
+    alpha = kind.pop("alpha", None)
+    table = rows.set_index("layer").reindex(list(layers))
+    y, low, high = (table[name].to_numpy(dtype=float) for name in (value, *BOUNDS))
+    line = Line(y, color=color, low=low, high=high, **kind)
+    if alpha is not None:
+        line.weak = table["p_adjusted"].to_numpy(dtype=float) >= alpha
+        absent = table["finding"] == "absent" if "finding" in table else np.zeros(len(table), bool)
+        line.negligible = np.asarray(absent)
+    return line
+
+
+def untrained(values: Any, label: str = "before training", color: Any = None) -> Line:
+    """Return the line of the control with untrained weights."""
+    return Line(
+        values, label, behind=True, **{**RANDOM_LINE, **({"color": color} if color else {})}
+    )
+
+
+def permuted(low: Any, high: Any) -> Line:
+    """Return the band of the control with tokens in random order."""
+    kind: dict[str, Any] = {"linewidth": 0, "shade": 1.0, "behind": True}
+    return Line(np.full(len(low), np.nan), "tokens in random order", PERMUTED, low, high, **kind)
+
+
+def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers: Sequence[int]):
+    """Return one column of a tidy table as (names, layers) values."""
+    wide = table.pivot(index=rows, columns="layer", values=value)
+    return wide.reindex(index=list(names), columns=list(layers)).to_numpy(dtype=float)
+
+
+@style()
+def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
+    """Draw a sheet: its panels in rows, the legend above and the caption below them."""
+    panels = sheet.panels
+    if not panels:
+        figure = Figure(figsize=(size.canvas, 1.0), layout="constrained")
+        frame(figure, title, sheet.note)
+        return figure
+    columns = min(1 if size.narrow else 3 if size.flat else sheet.across, len(panels))
+    lines = -(-len(panels) // columns)
+    rows = [panels[row * columns : (row + 1) * columns] for row in range(lines)]
+    heights = [max(height_in(panel, size) for panel in row) for row in rows]
+    legends = [entries] if (entries := legend_of(sheet)) else []
+    room = strip_height(legends, size.canvas) + 1.45
+    figure = Figure(figsize=size.tall(sum(heights) + room), layout="constrained")
+    grid = figure.add_gridspec(lines, columns, height_ratios=heights)
+    # A panel that is alone in its row takes all of it.
+    cells = [
+        grid[row, :] if len(rows[row]) == 1 else grid[row, place]
+        for row in range(lines)
+        for place in range(len(rows[row]))
+    ]
+    drawn = [(panel, figure.add_subplot(cell)) for panel, cell in zip(panels, cells, strict=True)]
+    mixed = columns == 1 and any(isinstance(panel, Lines) for panel in panels)
+    for panel, axes in drawn:
+        if isinstance(panel, Map):
+            _draw_map(axes, panel, sheet, "bottom" if mixed else "right")
+        else:
+            _draw_lines(axes, panel, sheet)
+            if size.narrow:
+                # The unit has no room.
+                axes.set_ylabel(panel.ylabel.partition("\n")[0])
+        if panel.title:
+            axes.set_title(panel.title, loc="left", weight="bold")
+        if panel.extra:
+            panel.extra(axes)
+    _share_limits(drawn)
+    for place, (panel, axes) in enumerate(drawn):
+        below = panels[place + columns] if place + columns < len(panels) else None
+        if below is not None and below.xlabel == panel.xlabel == "layer":
+            axes.set_xlabel("")
+            axes.tick_params(labelbottom=False)
+    sns.despine(figure)
+    if all(isinstance(panel, Lines) for panel in panels):
+        figure.align_ylabels()
+    frame(figure, title, sheet.note, legends=legends)
+    return figure
+
+
+def height_in(panel: Lines | Map, size: Size) -> float:
+    """Return the height of a panel in inches; lines may be lower where panels are stacked."""
+    return panel.height * (0.75 if size.narrow and isinstance(panel, Lines) else 1)
+
+
+def legend_of(sheet: Sheet) -> dict[str, Any]:
+    """Return the entries of a legend: labelled lines, marks, bands and what the sheet adds."""
+    every = [line for panel in sheet.panels if isinstance(panel, Lines) for line in panel.lines]
+    entries: dict[str, Any] = {}
+    for line in every:
+        if line.label and line.label not in entries:
+            entries[line.label] = _handle(line)
+    marked = [line for line in every if line.weak is not None]
+    if marked:
+        shown = any(np.any(line.negligible) for line in marked)
+        entries |= mark_entries(sheet.alpha, sheet.adjust, sheet.negligible if shown else None)
+    if any(_has_band(line) for line in every):
+        entries[band_text(sheet.alpha, sheet.joint)] = Patch(color=GREY, alpha=0.25, linewidth=0)
+    if any(len(panel.missing) for panel in sheet.panels if isinstance(panel, Lines)):
+        entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
+    return {**entries, **sheet.entries}
+
+
+def _has_band(line: Line) -> bool:
+    """Return whether a line has a band that is a confidence interval."""
+    return line.low is not None and line.interval and line.linewidth > 0 and not line.bars
+
+
+def _handle(line: Line) -> Any:
+    """Return the legend's handle of a line: a patch for a band alone."""
+    if not line.linewidth and not line.marker:
+        return Patch(color=line.color, alpha=line.shade, linewidth=0)
+    dashes = "none" if line.bars else line.linestyle
+    kind: dict[str, Any] = {"color": line.color, "linestyle": dashes, "marker": line.marker}
+    return Line2D([], [], linewidth=line.linewidth or 1.4, ms=5, mew=0.8, **kind)
+
+
+def _draw_lines(axes: Axes, panel: Lines, sheet: Sheet) -> None:
+    """Draw the lines of a panel over the layers, or over an axis of its own."""
+    layers = list(sheet.layers)
+    over_layers = panel.x is None
+    x = np.arange(len(layers)) + 0.5 if over_layers else np.asarray(panel.x, dtype=float)
+    if panel.zero:
+        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
+    rule_values(axes)
+    size = float(np.clip(38 * panel_width(axes) / max(len(x), 1), 2.4, 5.5))
+    for line in panel.lines:
+        _draw_line(axes, x if line.x is None else line.x, line, size)
+    axes.margins(y=0.08)
+    axes.set_ylim(*panel.ylim)
+    axes.set_ylabel(panel.ylabel)
+    axes.set_xlabel(panel.xlabel)
+    if over_layers:
+        axes.set_xlim(0, len(layers))
+        label_cells(axes.xaxis, layers, layers_labelled(axes))
+        axes.set_xticks(x, minor=True)
+        places = [layers.index(layer) + 0.5 for layer in panel.missing]
+        by_share: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        if places:
+            axes.plot(places, [0.03] * len(places), color=GREY, **by_share, **UNFITTED)
+    elif (x == x.round()).all():
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if panel.logs:
+        label_ratios(axes.yaxis, *axes.get_ylim())
+    _name_ends(axes, x, panel)
+
+
+def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
+    """Draw a line with its band and marks."""
+    y = np.asarray(line.y, dtype=float)
+    order = 1.5 if line.behind else 2
+    ends = None if line.low is None else [np.asarray(b, dtype=float) for b in (line.low, line.high)]
+    if line.bars and ends is not None:
+        reach = np.nan_to_num(np.stack([y - ends[0], ends[1] - y]))
+        kind: dict[str, Any] = {"color": line.color, "linestyle": "none", "elinewidth": 1.2}
+        axes.errorbar(x, y, reach, marker=line.marker or "o", ms=size, zorder=order + 1, **kind)
+        return
+    if ends is not None:
+        draw_band(axes, x, *ends, color=line.color, alpha=line.shade, zorder=order)
+    plain: dict[str, Any] = {"color": line.color, "linestyle": line.linestyle}
+    marker = line.marker if line.weak is None else ""
+    plain |= {"linewidth": line.linewidth, "marker": marker, "ms": 0.75 * size, "mew": 0}
+    axes.plot(x, y, zorder=order + 0.5, **plain)
+    if line.weak is None:
+        return
+    known = np.isfinite(y)
+    weak, negligible = (known & np.asarray(one, bool) for one in (line.weak, line.negligible))
+    mark: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
+    for chosen, face in ((known & ~weak & ~negligible, line.color), (negligible, "w")):
+        kind = {"marker": line.marker or "o", "ms": 0.75 * size, "mew": 1.0}
+        axes.plot(x[chosen], y[chosen], markerfacecolor=face, **kind, **mark)
+    axes.plot(x[weak], y[weak], marker="x", ms=size, mew=1.1, **mark)
+
+
+def _name_ends(axes: Axes, x: np.ndarray, panel: Lines) -> None:
+    """Write names beside the ends of lines, without overlaps."""
+    named = [line for line in panel.lines if line.end]
+    if not named:
+        return
+    low, high = axes.get_ylim()
+    ends = [np.asarray(line.y, float)[np.isfinite(line.y)][-1:].sum() for line in named]
+    # A line of text is 0.17 inches high.
+    gap = 0.17 / panel.height * (high - low) * (1 + max(line.end.count("\n") for line in named))
+    for line, end, height in zip(
+        named, ends, spread_out(ends, gap, low + gap / 2, high - gap / 2), strict=True
+    ):
+        axes.annotate(
+            line.end,
+            (x[-1], end),
+            xytext=(1.03, height),
+            textcoords=axes.get_yaxis_transform(),
+            color=line.color,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": line.color, "linewidth": 0.6, "shrinkA": 1},
+            annotation_clip=False,
+        )
+
+
+def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
+    """Draw the cells of a panel with their names and colours."""
+    values, layers = panel.values, list(sheet.layers)
+    reach = reach_of(values)
+    low, high = panel.limits or (-reach, reach)
+    scale: dict[str, Any] = {"norm": panel.norm} if panel.norm else {"vmin": low, "vmax": high}
+    bar: dict[str, Any] = {"label": panel.label, "location": location, "pad": 0.02}
+    bar["aspect"] = 60 if location == "bottom" else 22
+    bar["extend"] = "neither"
+    if not panel.norm:
+        # Colours saturate at the ends of a scale that does not cover all values.
+        beyond = bool(np.any(values < low)), bool(np.any(values > high))
+        bar["extend"] = {(1, 1): "both", (1, 0): "min", (0, 1): "max"}.get(beyond, "neither")
+    elif panel.ticks is not None:
+        bar |= {"ticks": panel.ticks, "format": "{x:g}"}
+    sns.heatmap(
+        values,
+        ax=axes,
+        cmap=DIVERGING if panel.colours is None else panel.colours,
+        cbar=panel.bar,
+        cbar_kws=bar,
+        xticklabels=False,
+        yticklabels=False,
+        rasterized=True,
+        **scale,
+    )
+    axes.set_facecolor("0.9")
+    label_cells(axes.xaxis, layers, layers_labelled(axes))
+    axes.set_xlabel(panel.xlabel)
+    axes.set_ylabel(panel.ylabel)
+    named = [place for place, name in enumerate(panel.rows) if name]
+    axes.set_yticks([place + 0.5 for place in named], [panel.rows[p] for p in named], rotation=0)
+    axes.tick_params(axis="y", left=False)
+    if panel.weak is not None:
+        row, place = np.nonzero(panel.weak & np.isfinite(values))
+        cross: dict[str, Any] = {"marker": "x", "ms": 2.6, "mew": 0.6, "color": "0.45"}
+        axes.plot(place + 0.5, row + 0.5, linestyle="none", **cross)
+    for line, text in panel.texts.items():
+        kind: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": GREY}
+        axes.text(values.shape[1] / 2, line + 0.5, text, **kind)
+    if len(panel.beside):
+        right = axes.secondary_yaxis("right")
+        right.set_yticks(np.arange(len(panel.rows)) + 0.5, list(panel.beside), fontsize=7.5)
+        right.tick_params(axis="y", right=False)
+        right.set_ylabel(panel.beside_label)
+
+
+def _share_limits(drawn: Sequence[tuple[Lines | Map, Axes]]) -> None:
+    """Give panels of lines that share a y axis the same limits."""
+    shares = {panel.share for panel, _ in drawn if isinstance(panel, Lines) and panel.share}
+    for share in shares:
+        group = [axes for panel, axes in drawn if isinstance(panel, Lines) and panel.share == share]
+        ends = np.array([axes.get_ylim() for axes in group])
+        for axes in group:
+            axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())

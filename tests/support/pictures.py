@@ -1,0 +1,159 @@
+"""Tables, norms and pictures for the tests of figures, and what a picture shows."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+TITLE = "Some figure says so\ngpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
+
+
+def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: float = 0.0):
+    """Return positions and norms (tokens, layers) whose logs follow the tokens before."""
+    random = np.random.default_rng(layers)
+    shocks = random.normal(size=(sequences, length, layers))
+    logs = np.zeros_like(shocks)
+    slopes = np.linspace(0.0, 0.6, layers)
+    for t in range(1, length):
+        logs[:, t] = slopes * logs[:, t - 1] + 0.3 * shocks[:, t]
+    logs += np.linspace(1, 4, layers)
+    logs[:, 0] += sink
+    position = np.tile(np.arange(length), sequences)
+    return position, np.exp(logs.reshape(-1, layers)).astype(np.float32)
+
+
+def synthetic_tables(
+    layers: int,
+    lags: int = 2,
+    unfitted: tuple[int, ...] = (),
+    leads: int = 0,
+    regression: str = "notebook",
+):
+    """Return coefficients and fits; every third layer's last term is not significant."""
+    rows = []
+    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": regression}
+    terms = ["intercept", *(f"lag_{n + 1}" for n in range(lags))]
+    terms += [f"lead_{n + 1}" for n in range(leads)]
+    for layer in range(layers):
+        for place, term in enumerate(terms):
+            missing = layer in unfitted
+            estimate = np.nan if missing else np.sin(layer + place) * 0.2 + 0.4 / (place + 1)
+            p = 0.4 if place == len(terms) - 1 and layer % 3 == 0 else 1e-6
+            rows.append(
+                {
+                    **keys,
+                    "subset": "all",
+                    "layer": layer,
+                    "term": term,
+                    "estimate": estimate,
+                    "std_error": np.nan if missing else 0.025 + 0.001 * layer,
+                    "p_adjusted": np.nan if missing else p,
+                    "conf_low": estimate - 0.05,
+                    "conf_high": estimate + 0.05,
+                    "vcov_type": "cluster",
+                }
+            )
+    known = [np.nan if layer in unfitted else 0.1 + layer / 100 for layer in range(layers)]
+    fits = pd.DataFrame(
+        {**keys, "layer": range(layers), "n_obs": 2940, "n_documents": 20, "r_squared": known}
+    )
+    return pd.DataFrame(rows), fits
+
+
+def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
+    """Return controls of a regression: permuted order a little above zero, random weights large."""
+    rows = coefficients[coefficients["term"] != "intercept"]
+    known = rows["estimate"].notna()
+    middle = np.where(known, 0.02 + 0.001 * rows["layer"], np.nan)
+    return rows[["layer", "term", "estimate"]].assign(
+        permuted_mean=middle,
+        permuted_low=middle - 0.03,
+        permuted_high=middle + 0.03,
+        random_weights=np.where(known, 1.5 + 0.01 * rows["layer"], np.nan),
+        random_weights_r_squared=np.where(known, 0.99, np.nan),
+        trained=rows["estimate"],
+    )
+
+
+def texts_of(figure: Figure) -> str:
+    """Return the title and the text in the margins, as one line."""
+    return " ".join(
+        " ".join(text.get_text().split()) for text in figure.findobj(matplotlib.text.Text)
+    )
+
+
+def legend_of(drawn: Figure | Axes) -> list[str]:
+    """Return the labels of the only legend of a figure or of its axes."""
+    (legend,) = drawn.legends if isinstance(drawn, Figure) else [drawn.get_legend()]
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
+    """Return the texts that end up on paper: not the ticks' that their axis leaves out."""
+    drawn = {}
+    draw = matplotlib.text.Text.draw
+
+    def recorded(text, renderer, *arguments, **options):
+        if text.get_visible() and text.get_text().strip():
+            drawn[id(text)] = text
+        return draw(text, renderer, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matplotlib.text.Text, "draw", recorded)
+        figure.draw_without_rendering()
+    return list(drawn.values())
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    """Return pairs of texts that lie on each other, and texts that leave the figure."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(figure)]
+    found = [
+        (a, b)
+        for place, (a, one) in enumerate(boxes)
+        for b, other in boxes[place + 1 :]
+        if one.padded(-0.5).overlaps(other)
+    ]
+    page = figure.bbox
+    return found + [
+        (a, "the edge")
+        for a, box in boxes
+        if box.x0 < page.x0 or page.x1 < box.x1 or box.y0 < page.y0 or page.y1 < box.y1
+    ]
+
+
+def band_of(collection) -> np.ndarray:
+    """Return lower and upper end of a band at each of its layers."""
+    corners = collection.get_paths()[0].vertices
+    places = sorted(set(corners[:, 0]))
+    heights = [corners[corners[:, 0] == place, 1] for place in places]
+    return np.array([[height.min(), height.max()] for height in heights])
+
+
+def diamonds_of(axes: Axes) -> list[tuple[float, float]]:
+    return [
+        tuple(xy) for line in axes.lines if line.get_marker() == "D" for xy in line.get_xydata()
+    ]
+
+
+def profile_of(axes: Axes, points: int) -> np.ndarray:
+    """Return the heights of the lines of a panel that are no marks, a row each."""
+    lines = [line for line in axes.lines if len(line.get_xdata()) == points]
+    return np.array([line.get_ydata() for line in lines if line.get_linestyle() != "None"])
+
+
+def marks_of(axes: Axes, marker: str, face: str | None = None) -> list[float]:
+    """Return where marks of a kind lie along x: of one colour of their inside, if given."""
+    return sorted(
+        float(x)
+        for line in axes.lines
+        if line.get_linestyle() == "None" and line.get_marker() == marker
+        if face is None or (line.get_markerfacecolor() == "w") == (face == "w")
+        for x in line.get_xdata()
+    )
+
+
+def cells_of(axes: Axes, shape: tuple[int, int]) -> np.ndarray:
+    """Return the values that the cells of a map show."""
+    return np.ma.filled(np.ma.reshape(axes.collections[0].get_array(), shape), np.nan)

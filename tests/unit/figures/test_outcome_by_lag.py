@@ -1,0 +1,195 @@
+"""The added-variable plot of the nearest lag."""
+
+import functools
+
+import matplotlib
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.figure import Figure
+from pictures import TITLE, overlaps, synthetic_norms, texts_of
+
+from attnlag.adjustments.norms import log_norms
+from attnlag.figures import outcome_by_lag, wording
+from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, Size
+
+LAYERS = [2, 30, 48]
+
+
+def lag_panel(layer, lag, outcome, others=(), groups=None, status="ok"):
+    """Reduce a layer; without groups of rows there is one."""
+    rows = len(lag)
+    return outcome_by_lag.lag_panel(
+        layer,
+        np.stack([lag, outcome]),
+        np.reshape(others, (-1, rows)),
+        np.zeros(rows, int) if groups is None else groups,
+        status,
+    )
+
+
+def panels_of(layers: int, **kinds) -> list[outcome_by_lag.LagPanel]:
+    position, norms = synthetic_norms(layers, **kinds)
+    logs = log_norms(norms)
+    rows = np.flatnonzero(position >= 2)
+    return [lag_panel(layer, logs[rows - 1, layer], logs[rows, layer]) for layer in range(layers)]
+
+
+@functools.cache
+def lags_figure(layers: int, size: Size = PAGE, **kinds) -> Figure:
+    return lags_drawn(panels_of(layers, **kinds), title=TITLE, size=size)
+
+
+def lags_drawn(panels, lag="lag_1", rows=0, title="", size=PAGE) -> Figure:
+    return outcome_by_lag.draw(panels, lag, rows, False, "norm", title, size)
+
+
+@pytest.mark.parametrize(
+    ("layers", "size"),
+    [(1, PAGE), (2, PAGE), (30, PAGE), (48, PAGE), (2, COLUMN), (48, COLUMN), (48, SLIDE)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_texts_neither_overlap_nor_leave_the_figure(layers, size):
+    assert overlaps(lags_figure(layers, size)) == []
+
+
+def test_the_claim_states_the_share_that_the_lag_explains():
+    panels = [
+        outcome_by_lag.LagPanel(layer, 9, 1.0, r_squared=share)
+        for layer, share in {3: 0.1, 4: 0.567, 5: np.nan, 6: 0.02}.items()
+    ]
+    assert outcome_by_lag.claim_of(panels, "lag_1") == (
+        "Lag 1 explains 10% of the variance that the other terms leave (median layer; at most 57%, "
+        "layer 4)"
+    )
+    assert outcome_by_lag.claim_of(panels[2:3], "lag_1") == "No layer was fitted"
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_every_layer_has_a_panel_in_order(layers):
+    figure = lags_figure(layers)
+    figure.draw_without_rendering()
+    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in drawn] == [f"layer {n}" for n in range(layers)]
+    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
+    assert places == sorted(places)
+    assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
+    assert "log norm at token t − 1 given the other terms (SD)" in texts_of(figure)
+    assert "log norm at token t given the other terms (SD)" in texts_of(figure)
+    assert wording.PREDICTIVE in texts_of(figure)
+    # One inch and a third at the least, and no wider than a report.
+    assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
+    assert figure.get_size_inches()[0] <= 10
+
+
+@pytest.mark.parametrize("layers", [7, 12, *LAYERS])
+def test_every_column_and_row_of_panels_has_numbers(layers):
+    figure = lags_figure(layers)
+    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    lowest: dict[int, matplotlib.axes.Axes] = {}
+    for axes in drawn:
+        lowest[round(axes.get_position().x0 * 100)] = axes
+    for axes in lowest.values():
+        assert any(label.get_visible() for label in axes.get_xticklabels())
+
+
+def test_many_rows_are_drawn_as_counts_and_few_as_points():
+    many = lags_figure(2)
+    drawn = [axes for axes in many.axes if axes.get_title(loc="left")]
+    images = [axes.collections[0] for axes in drawn]
+    assert all(isinstance(image, QuadMesh) for image in images)
+    # One colour scale for all panels, named on the figure.
+    assert len({(image.norm.vmin, image.norm.vmax) for image in images}) == 1
+    assert "tokens per square of 0.1 SD (log scale)" in texts_of(many)
+    few = lags_figure(2, sequences=5)
+    assert not any(isinstance(c, QuadMesh) for axes in few.axes for c in axes.collections)
+    points = [c for axes in few.axes for c in axes.collections if isinstance(c, PathCollection)]
+    assert [len(c.get_offsets()) for c in points] == [5 * 148] * 2
+
+
+def test_the_line_has_the_slope_of_the_whole_regression():
+    """The oracle is statsmodels with a dummy for each document."""
+    random = np.random.default_rng(1)
+    documents = np.repeat([0, 1, 2], [400, 600, 300])
+    other = random.normal(size=1300)
+    lag = 0.5 * other + 2.0 * documents + random.normal(size=1300)
+    outcome = 0.4 * lag - 0.7 * other - 3.0 * documents + random.normal(size=1300)
+    outcome[7] = np.nan
+    known = np.isfinite(outcome)
+    dummies = documents[:, None] == [0, 1, 2]
+    fit = sm.OLS(outcome, np.column_stack([lag, other, dummies]), missing="drop").fit()
+    restricted = sm.OLS(outcome, np.column_stack([other, dummies]), missing="drop").fit()
+
+    panel = lag_panel(0, lag, outcome, other, documents)
+    assert panel.slope == pytest.approx(fit.params[0])
+    assert panel.r_squared == pytest.approx(1 - fit.ssr / restricted.ssr)
+    assert panel.sd == pytest.approx(np.sqrt(restricted.ssr / known.sum()))
+    np.testing.assert_allclose(panel.points[:, 1] * panel.sd, restricted.resid, atol=1e-9)
+    axes = lags_drawn([panel]).axes[0]
+    (line,) = axes.lines
+    assert np.polyfit(*line.get_data(), 1) == pytest.approx([fit.params[0], 0])
+    assert axes.get_title(loc="right") == f"r² {panel.r_squared:.2f}"
+    # With the raw cloud the line would misfit: the slope between documents is another.
+    assert abs(np.polyfit(lag[known], outcome[known], 1)[0] - fit.params[0]) > 1
+
+
+def test_the_image_shows_each_square_in_its_place():
+    # A lag far from its mean with an outcome on the other side: axes must not be swapped.
+    random = np.random.default_rng(2)
+    lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
+    outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
+    panel = lag_panel(0, lag, outcome)
+    image = lags_drawn([panel]).axes[0].collections[0]
+    counts = image.get_array()
+    row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
+    left, bottom = image.get_coordinates()[0, 0]
+    x = left + (column + 0.5) * outcome_by_lag.BIN
+    y = bottom + (row + 0.5) * outcome_by_lag.BIN
+    assert x == pytest.approx((2 - lag.mean()) / panel.sd, abs=outcome_by_lag.BIN)
+    assert y == pytest.approx((-1 - outcome.mean()) / panel.sd, abs=outcome_by_lag.BIN)
+
+
+def test_outliers_do_not_stretch_the_axes():
+    panels = panels_of(3)
+    lag = np.random.default_rng(4).normal(size=5000)
+    outcome = lag.copy()
+    outcome[0] = 300.0
+    panels.append(lag_panel(3, lag, outcome))
+    low, high = outcome_by_lag.lag_limits(panels)
+    assert low <= min(panel.low for panel in panels)
+    assert max(panel.high for panel in panels) <= high < 6
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "reason"),
+    [
+        (np.full(50, np.nan), "0 rows", "0 rows"),
+        (np.full(50, 2.0), "ok", "no variance"),
+        (np.arange(50.0) ** 2, "the regressors are collinear", "the regressors are collinear"),
+    ],
+)
+def test_the_panel_of_a_layer_without_a_fit_states_the_reason(outcome, status, reason):
+    panel = lag_panel(1, np.arange(50.0), outcome, status=status)
+    figure = lags_drawn([*panels_of(1), panel], lag="lag_2")
+    axes = figure.axes[1]
+    assert " ".join(axes.texts[0].get_text().split()) == f"not fitted: {reason}"
+    assert not axes.lines
+    assert "token t − 2" in texts_of(figure)
+
+
+def test_a_lead_is_named_as_a_lead():
+    figure = lags_drawn(panels_of(1), lag="lead_2")
+    assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)
+    assert "coefficient of lead 2" in texts_of(figure)
+
+
+def test_small_sizes_have_panels_for_fewer_layers():
+    shown = {
+        size.name: [axes.get_title(loc="left") for axes in lags_figure(30, size=size).axes[:-1]]
+        for size in SIZES.values()
+    }
+    assert len(list(filter(None, shown["page"]))) == 30
+    assert shown["column"] == ["layer 0", "layer 10", "layer 19", "layer 29"]
+    assert len(shown["slide"]) == 10
+    assert "4 of 30 layers" in " ".join(t.get_text() for t in lags_figure(30, size=COLUMN).texts)

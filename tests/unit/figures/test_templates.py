@@ -1,0 +1,340 @@
+"""The two templates: lines by layer, and maps of rows by layers."""
+
+import struct
+import xml.etree.ElementTree
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import seaborn as sns
+from matplotlib.figure import Figure
+from pictures import (
+    TITLE,
+    band_of,
+    cells_of,
+    diamonds_of,
+    legend_of,
+    marks_of,
+    overlaps,
+    profile_of,
+    texts_of,
+)
+
+from attnlag.errors import UserError
+from attnlag.figures import drawing, files, legends
+from attnlag.figures.inputs import sampling
+from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, size_of, suffix_of
+from attnlag.figures.templates import (
+    Line,
+    Lines,
+    Map,
+    Notice,
+    Sheet,
+    by_layer,
+    permuted,
+    profile,
+    untrained,
+)
+
+LAYERS = list(range(6))
+
+
+def rows(**columns):
+    table = pd.DataFrame({"layer": LAYERS, "estimate": np.linspace(0.5, -0.1, 6)})
+    table["conf_low"], table["conf_high"] = table["estimate"] - 0.1, table["estimate"] + 0.2
+    return table.assign(**columns)
+
+
+def lines_sheet(layers=6, missing=(), **kind):
+    x = np.linspace(0.1, 0.9, layers)
+    panels = [
+        Lines(
+            [
+                Line(x, "lag 1", "C0", x - 0.1, x + 0.1, marker="o"),
+                untrained(x + 1),
+                permuted(np.full(layers, -0.1), np.full(layers, 0.1)),
+            ],
+            "coefficient\n(log norm per log norm)",
+            title,
+            share="lags",
+            missing=missing,
+        )
+        for title in ("lag 1", "lag 2")
+    ]
+    return Sheet("claim", range(layers), panels, "A note.", across=2, **kind)
+
+
+def map_sheet(layers=6, groups=13, **kind):
+    values = np.random.default_rng(0).normal(size=(groups, layers))
+    names = [f"a group of name {n} (10)" for n in range(groups)]
+    panels = [
+        Lines([Line(values[0], color="C0")], "coefficient\n(unit)", "all tokens", height=1.5),
+        Map(values, names, "difference (log norm per log norm)", "by class", **kind),
+    ]
+    return Sheet("claim", range(layers), panels, "A note.")
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
+@pytest.mark.parametrize("layers", [1, 2, 48])
+@pytest.mark.parametrize("sheet", [lines_sheet, map_sheet])
+def test_texts_neither_overlap_nor_leave_the_figure(sheet, layers, size):
+    figure = sheet(layers).draw(TITLE, size)
+    assert overlaps(figure) == []
+    width, height = figure.get_size_inches() * size.magnification
+    assert width == pytest.approx(size.width)
+    assert height == pytest.approx(7.5) if size is SLIDE else height < 9
+
+
+def test_a_line_shows_its_values_its_interval_and_its_marks():
+    p_values = [0.01, 0.2, 0.01, 0.3, 0.01, np.nan]
+    finding = ["present", "undecided", "absent", "absent", "present", "undecided"]
+    table = rows(p_adjusted=p_values, finding=finding)
+    table.loc[5, ["estimate", "conf_low", "conf_high"]] = np.nan
+    line = profile(table.sample(frac=1, random_state=0), LAYERS, "C0", alpha=0.05, label="lag 1")
+    panel = Lines([line], "coefficient", missing=[5])
+    sheet = Sheet("c", LAYERS, [panel], "", adjust="holm", negligible=0.05)
+    figure = sheet.draw(TITLE, PAGE)
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(profile_of(axes, 6), table["estimate"].to_numpy()[None])
+    expected = table[["conf_low", "conf_high"]].to_numpy()[:5]
+    np.testing.assert_allclose(band_of(axes.collections[0]), expected)
+    # The places of layers 0 to 5 are the middles of cells.
+    assert marks_of(axes, "o", "full") == [0.5, 4.5]
+    assert marks_of(axes, "o", "w") == [2.5, 3.5]
+    assert marks_of(axes, "x") == [1.5, 3.5]
+    assert marks_of(axes, "^") == [5.5]
+    assert legend_of(figure) == [
+        "lag 1",
+        "p < 0.05, Holm",
+        "p ≥ 0.05, Holm",
+        "shown to be within ±0.05",
+        "95% confidence band",
+        "not fitted",
+    ]
+    assert "shown" not in " ".join(legend_of(lines_sheet().draw(TITLE, PAGE)))
+
+
+def test_panels_share_limits_labels_and_the_legend():
+    figure = lines_sheet().draw(TITLE, PAGE)
+    one, two = figure.axes
+    assert one.get_ylim() == two.get_ylim()
+    assert one.get_xlabel() == two.get_xlabel() == "layer"
+    labels = ["lag 1", "before training", "tokens in random order", "95% confidence band"]
+    assert legend_of(figure) == labels
+    claim, subtitle = TITLE.split("\n")
+    assert figure.get_suptitle() == claim
+    assert subtitle in texts_of(figure)
+    # Stacked panels have one axis of layers, and no room for the unit.
+    above, below = lines_sheet().draw(TITLE, COLUMN).axes
+    assert (above.get_xlabel(), below.get_xlabel()) == ("", "layer")
+    assert above.get_ylabel() == "coefficient"
+
+
+def test_bars_replace_the_line_and_names_stand_at_ends():
+    x = np.arange(6.0)
+    bars = Line(x, "caused", "C0", x - 1, x + 1, bars=True)
+    named = [Line(x, end="pooled"), Line(x + 0.01, end="within documents")]
+    sheet = Sheet("c", LAYERS, [Lines([bars], "y"), Lines(named, "y")], "")
+    figure = sheet.draw(TITLE, PAGE)
+    first, second = figure.axes
+    assert len(first.containers) == 1
+    assert legend_of(figure) == ["caused"]
+    heights = [text.xyann[1] for text in second.texts]
+    assert [text.get_text() for text in second.texts] == ["pooled", "within documents"]
+    assert heights[1] - heights[0] > 0.2
+    assert overlaps(figure) == []
+
+
+def test_a_line_may_have_an_axis_of_its_own():
+    line = Line([1.0, 2.0], x=[0.25, 0.75])
+    panel = Lines([line], "y", "", np.array([0.0, 1.0]), "relative depth")
+    (axes,) = Sheet("c", [], [panel], "").draw(TITLE, PAGE).axes
+    assert list(axes.lines[-1].get_xdata()) == [0.25, 0.75]
+    assert axes.get_xlabel() == "relative depth"
+
+
+def test_a_map_shows_each_cell_its_names_crosses_and_reasons():
+    values = np.array([[0.1, 0.2, np.nan], [-0.3, 9.0, 0.5]])
+    weak = np.array([[True, False, True], [False, False, True]])
+    panel = Map(
+        values, ["prose (7)", ""], "bar", weak=weak, texts={1: "not fitted"}, limits=(-1, 1)
+    )
+    figure = Sheet("c", [0, 1, 2], [panel], "").draw(TITLE, PAGE)
+    axes, bar = figure.axes
+    np.testing.assert_array_equal(cells_of(axes, (2, 3)), values)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["prose (7)"]
+    (crosses,) = [line for line in axes.lines if line.get_marker() == "x"]
+    assert crosses.get_xydata().tolist() == [[0.5, 0.5], [2.5, 1.5]]
+    assert [text.get_text() for text in axes.texts] == ["not fitted"]
+    assert bar.get_ylabel() == "bar"
+    # A value beyond the scale is announced at its end.
+    assert axes.collections[0].colorbar.extend == "max"
+
+
+def test_a_tidy_table_becomes_rows_of_layers():
+    table = pd.DataFrame({"group": ["b", "a", "a"], "layer": [0, 0, 1], "x": [1.0, 2.0, 3.0]})
+    expected = [[2.0, 3.0], [1.0, np.nan], [np.nan, np.nan]]
+    np.testing.assert_array_equal(by_layer(table, "group", "x", ["a", "b", "c"], [0, 1]), expected)
+
+
+def test_a_notice_stands_in_for_an_empty_figure():
+    for size in SIZES.values():
+        figure = Notice("The corpus has one group").draw("The corpus has one group\nmodel", size)
+        assert overlaps(figure) == []
+        assert all(not axes.axison for axes in figure.axes)
+
+
+def test_titles_and_captions_have_no_orphan_word():
+    text = "one two three four five six seven eight nine ten eleven"
+    lines = drawing.balanced(text, 50)
+    assert " ".join(lines) == text
+    assert len(lines) == 2
+    assert abs(len(lines[0]) - len(lines[1])) < 8
+    assert drawing.balanced("short", 50) == ["short"]
+
+
+@pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 1.0, 0.97, 0.02], [2.0, -1.0]])
+def test_names_keep_their_order_and_a_gap(heights):
+    found = drawing.spread_out(heights, 0.1, 0.0, 1.0)
+    assert np.diff(np.sort(found)).min() >= 0.1 - 1e-12
+    assert found.min() >= 0
+    assert found.max() <= 1
+    np.testing.assert_array_equal(np.argsort(found), np.argsort(heights, kind="stable"))
+    np.testing.assert_array_equal(drawing.spread_out([0.9, 0.2], 0.1, 0.0, 1.0), [0.9, 0.2])
+
+
+def test_legends_have_as_few_lines_as_the_width_allows():
+    assert legends.legend_columns(["short"] * 4, 9.7) == 4
+    assert legends.legend_columns(["x" * 50] * 4, 9.7) == 2
+    assert legends.legend_columns(["x" * 200] * 4, 9.7) == 1
+    # Six in two lines, not four and two.
+    assert legends.legend_columns(["x" * 25] * 6, 9.7) == 3
+
+
+# Files
+
+
+def test_files_are_written_in_each_format_with_equal_bytes(tmp_path):
+    def draw():
+        return map_sheet(3).draw(TITLE, PAGE)
+
+    figure = draw()
+    files.save(figure, [tmp_path / "a.svg", tmp_path / "a.png"])
+    # Again from the same figure, and from the beginning under other settings of the user.
+    files.save(figure, [tmp_path / "b.svg", tmp_path / "b.png"])
+    with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "svg.hashsalt": "other"}):
+        files.save(draw(), [tmp_path / "c.svg", tmp_path / "c.png"])
+    for suffix in ("svg", "png"):
+        first = (tmp_path / f"a.{suffix}").read_bytes()
+        assert (tmp_path / f"b.{suffix}").read_bytes() == first
+        assert (tmp_path / f"c.{suffix}").read_bytes() == first
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert b"Software" not in (tmp_path / "a.png").read_bytes()
+    root = xml.etree.ElementTree.parse(tmp_path / "a.svg").getroot()
+    assert root.tag.endswith("svg")
+    assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
+def test_files_have_the_physical_dimensions_of_their_size(size, tmp_path):
+    paths = [tmp_path / f"figure{suffix_of(size.name)}.{kind}" for kind in ("svg", "png")]
+    files.save(lines_sheet(3).draw(TITLE, size), paths, size)
+    root = xml.etree.ElementTree.parse(paths[0]).getroot()
+    assert float(root.get("width").removesuffix("pt")) == pytest.approx(72 * size.width, abs=0.01)
+    # Its own units are those of the canvas, in which letters have 9 points.
+    across = float(root.get("viewBox").split()[2])
+    assert across == pytest.approx(72 * size.width / size.magnification, abs=0.01)
+    content = paths[1].read_bytes()
+    pixels, down = struct.unpack(">II", content[16:24])
+    assert pixels == pytest.approx(size.width * size.dpi, rel=0.01)
+    place = content.index(b"pHYs") + 4
+    per_metre = struct.unpack(">I", content[place : place + 4])[0]
+    assert per_metre == pytest.approx(size.dpi / 0.0254, abs=1)
+    height = float(root.get("height").removesuffix("pt"))
+    assert down / pixels == pytest.approx(height / (72 * size.width), rel=0.01)
+
+
+def test_the_name_of_a_file_states_its_size():
+    assert size_of(Path("results/a_column/norms_by_layer.svg")) is PAGE
+    assert size_of(Path("results/gpt2/norms_by_layer_column.svg")) is COLUMN
+    assert size_of(Path("norms_by_layer_slide.png")) is SLIDE
+
+
+def test_a_figure_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):
+    target = tmp_path / "figure.png"
+    target.write_text("before")
+    figure = lines_sheet(2).draw(TITLE, PAGE)
+
+    def half(path, **options):
+        Path(path).write_bytes(b"\x89PN")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(OSError, match="no space"):
+        files.save(figure, [target])
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+    assert target.read_text() == "before"
+
+
+def test_the_style_is_that_of_seaborn_and_leaves_global_settings_alone():
+    before = dict(matplotlib.rcParams), np.random.get_state()[1].tolist()
+    with files.style():
+        ticks = sns.axes_style()
+        assert ticks["axes.labelcolor"] == ".15"
+        assert matplotlib.rcParams["svg.fonttype"] == "none"
+        np.random.uniform(size=5)
+    assert before == (dict(matplotlib.rcParams), np.random.get_state()[1].tolist())
+
+
+def test_rows_shown_are_all_or_a_sample_from_everywhere():
+    assert sampling.sampled_rows(5).tolist() == [0, 1, 2, 3, 4]
+    assert len(sampling.sampled_rows(sampling.MOST_ROWS)) == sampling.MOST_ROWS
+    for count in (sampling.MOST_ROWS + 1, 1_234_567, 10**10):
+        rows = sampling.sampled_rows(count)
+        assert len(rows) == sampling.MOST_ROWS
+        assert (np.diff(rows) > 0).all()
+        assert rows[0] >= 0
+        assert rows[-1] < count
+        # One in each of as many equal stretches.
+        assert (rows * sampling.MOST_ROWS // count >= np.arange(sampling.MOST_ROWS) - 1).all()
+        assert rows.tolist() == sampling.sampled_rows(count).tolist()
+
+
+def test_chosen_layers_are_shown_and_missing_layers_are_refused():
+    assert drawing.chosen_layers(None, [1, 0, 2]) == [0, 1, 2]
+    assert drawing.chosen_layers([2, 0, 2], [0, 1, 2]) == [0, 2]
+    with pytest.raises(UserError) as caught:
+        drawing.chosen_layers([0, 12, 30], range(12))
+    assert caught.value.problems == [
+        "layers with a panel: found 12, expected layers of this model: 0 to 11",
+        "layers with a panel: found 30, expected layers of this model: 0 to 11",
+    ]
+
+
+def test_a_layer_without_norms_has_no_quantiles():
+    assert np.isnan(drawing.quantiles_of(np.array([np.nan, np.inf]))).all()
+    assert drawing.quantiles_of(np.arange(101.0)).tolist() == [5, 25, 50, 75, 95]
+
+
+def test_a_layer_without_attention_is_marked_on_its_axis():
+    """This holds in plots and heat maps, along either axis, and if only some layers are shown."""
+    figure = Figure(layout="constrained")
+    plot, cells, some, other = figure.subplots(1, 4)
+    drawing.label_layers(plot, range(30))
+    table = pd.DataFrame(np.ones((2, 6)), columns=range(6))
+    sns.heatmap(table, cbar=False, ax=cells)
+    cells.set(xlabel="layer", ylabel="group")
+    some.set_yticks([0, 1, 2], ["2", "4", "29"])
+    some.set(ylabel="target layer", title="layer 3", ylim=(-0.5, 2.5))
+    other.set_xlabel("tokens after")
+    drawing.mark_layers(figure, [3, 4, 28])
+    assert diamonds_of(plot) == [(3, 0), (4, 0), (28, 0)]
+    assert diamonds_of(cells) == [(3.5, 0), (4.5, 0)]
+    assert diamonds_of(some) == [(0, 1)]
+    assert diamonds_of(other) == []
+    assert some.get_title() == "layer 3 ◇"
+    # Nothing is drawn without a place: it would upset the layout.
+    drawing.mark_layers(figure, [40])
+    assert [len(axes.lines) for axes in (plot, some)] == [1, 1]
