@@ -15,9 +15,6 @@ from attnlag.regression import covariates, permutation, properties
 from attnlag.regression.settings import PermutationsSettings
 from attnlag.storage import tables
 
-# Each token has a number in each draw.
-ROWS = 4096
-
 parser = program.argument_parser(__doc__, PermutationsSettings)
 parser.add_argument("norms", type=Path, help="the norms, or what else is regressed (Parquet)")
 parser.add_argument(
@@ -33,7 +30,11 @@ def main(args):
     settings = args.settings
     products = permutation.permuted_products(
         in_batches(
-            OUTCOMES[settings.design.outcome], args.norms, args.stream, ROWS, "permutations"
+            OUTCOMES[settings.design.outcome],
+            args.norms,
+            args.stream,
+            permutation.ROWS,
+            "permutations",
         ),
         settings.design,
         covariates.read_facts(settings.design, vars(args)),

@@ -69,7 +69,7 @@ def coefficients(
 ) -> pd.DataFrame:
     """Fit every head of every layer, the adjustment, and the adjustment above the floor.
 
-    One layer is in memory at a time.
+    One layer of one shard is in memory at a time, and the sums of one layer.
 
     Parameters
     ----------
@@ -94,9 +94,14 @@ def coefficients(
     stack: Stack | None = None
     known = set(pq.read_schema(random.heads).names) if random else set()
     for name in layers_in(pq.read_schema(shards[0].heads)):
-        tables = [_values(source, name) for source in shards]
-        parts = [*map(str, range(len(layers_in(tables[0].schema)) - 2)), WHOLE, ABOVE]
-        products = [_shard(*pair, settings) for pair in zip(shards, tables, strict=True)]
+        products: list[crossproducts.Shard] = []
+        orders: list[list[permutation.PermutedProducts]] = []
+        for source in shards:
+            table = _values(source, name)
+            products.append(_shard(source, table, settings))
+            if settings.draws:
+                orders.append(_orders(source, table, settings))
+        parts = [*map(str, range(len(products[0].layers) - 2)), WHOLE, ABOVE]
         kept = merging.kept_terms(products) if kept is None else kept
         stack = stacks.stacked(
             [merging.merged_shard(shard, kept) for shard in products],
@@ -111,7 +116,7 @@ def coefficients(
         frame["rows"] = np.repeat([fit.n_obs for fit in of_layer], len(terms))
         frame["permuted_mean"] = np.nan
         if settings.draws:
-            frame["permuted_mean"] = _permuted(shards, tables, settings, kept)
+            frame["permuted_mean"] = _permuted(orders, kept)
         frame[["random_weights", "trained"]] = np.nan
         if random and name in known:
             places = np.repeat(np.arange(len(parts)), len(terms))
@@ -163,34 +168,37 @@ def _shard(source: Source, table: pa.Table, settings: HeadsSettings) -> crosspro
     )
 
 
-def _permuted(
-    shards: Sequence[Source],
-    tables: Sequence[pa.Table],
-    settings: HeadsSettings,
-    kept: merging.Sums,
-) -> np.ndarray:
-    """Return the mean coefficients over permuted orders, (parts × terms,).
+def _orders(
+    source: Source, table: pa.Table, settings: HeadsSettings
+) -> list[permutation.PermutedProducts]:
+    """Return the sums of a shard in permuted orders, for all parts but the last and for the last.
 
     A token without a norm in some part would not be permuted at all. The last part, which leaves
     out tokens at the floor, is therefore permuted separately.
     """
     design = settings.design
     assert design is not None
+    names = layers_in(table.schema)
+    return [
+        permutation.permuted_products(
+            table.select([*KEYS, *chosen]).to_batches(permutation.ROWS),
+            design,
+            source.facts,
+            draws=settings.draws,
+            seed=settings.seed,
+            fixed_effects=settings.fixed_effects == "document",
+            classes=source.classes,
+        )
+        for chosen in (names[:-1], names[-1:])
+    ]
+
+
+def _permuted(
+    orders: Sequence[Sequence[permutation.PermutedProducts]], kept: merging.Sums
+) -> np.ndarray:
+    """Return the mean coefficients over permuted orders, (parts × terms,)."""
     means = []
-    names = layers_in(tables[0].schema)
-    for chosen in (names[:-1], names[-1:]):
-        found = [
-            permutation.permuted_products(
-                table.select([*KEYS, *chosen]).to_batches(),
-                design,
-                source.facts,
-                draws=settings.draws,
-                seed=settings.seed,
-                fixed_effects=settings.fixed_effects == "document",
-                classes=source.classes,
-            )
-            for source, table in zip(shards, tables, strict=True)
-        ]
+    for found in zip(*orders, strict=True):
         merged = permutation.merged_terms(permutation.merged_products(found), kept)
         means.append(permutation.estimates_of_orders(merged)[1][1:].mean(axis=0))
     return np.concatenate(means).reshape(-1)

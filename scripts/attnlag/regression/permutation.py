@@ -38,6 +38,9 @@ from attnlag.regression.stacks import Stack, common_centre
 from attnlag.regression.terms import is_lag
 from attnlag.storage.tables import read_provenance
 
+# Rows in memory at a time; each token has a number in each draw.
+ROWS = 4096
+
 # Number of the draw that stands for the observed order.
 OBSERVED = -1
 

@@ -1,5 +1,7 @@
 """Shares, sinks, lags and the floor of attention heads, against pandas and statsmodels."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -231,3 +233,19 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
     assert table.empty
     assert lags.empty
     assert "none were found" in heads_findings(table, lags, "m, c, attention", "within", "")
+
+
+def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
+    paths, _, _ = files
+    read, alive = lags_of_heads._values, []
+
+    def observed(*arguments):
+        gc.collect()
+        assert len([one for one in alive if one() is not None]) <= 1
+        table = read(*arguments)
+        alive.append(weakref.ref(table))
+        return table
+
+    monkeypatch.setattr(lags_of_heads, "_values", observed)
+    lags_of_heads.coefficients(sources(paths) * 2, SETTINGS)
+    assert len(alive) == 2 * 4
