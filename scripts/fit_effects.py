@@ -51,7 +51,20 @@ def main(args):
         partners.append((source, target, cross_layer.table(found)))
     table = elasticities.with_predictive(elasticities.table(effects, settings), partners)
     summed = elasticities.over_sources(effects, settings)
-    beside = elasticities.beside_coefficients(summed, coefficients)
+    made = shared["stages"]["effects"]
+    predicted = [
+        cross_layer.of_intervened(
+            *(norms, str(source), str(target)),
+            rows[["target_layer", "lag"]].itertuples(index=False, name=None),
+            documents=set(effects["document"]),
+            tokens=made["document_tokens"],
+            drop_first=settings.drop_first,
+        )
+        for (source, target), rows in summed.groupby(["source_site", "target_site"])
+    ]
+    beside = elasticities.transmitted(
+        *(summed, pd.concat(predicted or [cross_layer.NOTHING]), coefficients), settings.alpha
+    )
     record = tables.provenance(shared, "elasticities", asdict(settings), "numpy", "scipy")
     names = record["model"]["name"], record["corpus"]["name"]
     by_tag = elasticities.by_part_of_speech(effects, settings)
@@ -63,8 +76,7 @@ def main(args):
         frame.insert(0, "model", names[0])
         frame.insert(1, "corpus", names[1])
         tables.write_frame(frame, path, path.with_suffix(".csv"), record)
-    shares = elasticities.shares(effects, beside, settings)
-    words = causal_findings(shares, name=", ".join(names), alpha=settings.alpha)
+    words = causal_findings(beside, name=", ".join(names), alpha=settings.alpha)
     writing.write_text(words, args.findings)
     program.log.info(
         "%s: %s from %s",

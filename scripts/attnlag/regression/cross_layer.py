@@ -7,8 +7,8 @@ read twice, first for the sums over all documents and then for the scores of eac
 clustered errors need. Only one document's cross-products are therefore in memory at a time.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,15 @@ import pyarrow.parquet as pq
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.regression import clustered
+from attnlag.regression.least_squares import WORST_CONDITION
+from attnlag.regression.settings import FEWEST_DOCUMENTS
 
 Windows = list[np.ndarray]
+
+# The columns of `of_intervened`.
+KEYS = ["source_site", "target_site", "target_layer", "lag"]
+PREDICTED = ["predicted", "predicted_std_error", "predicted_df"]
+NOTHING = pd.DataFrame(columns=[*KEYS, *PREDICTED])
 
 
 @dataclass
@@ -216,17 +223,55 @@ def of_files(
     """Return the regressions of the target site on the source site, given all norms."""
 
     def read() -> Iterator[tuple[Windows, Windows]]:
-        first = documents_in(norms[source], drop_first)
-        if source == target:
-            for _, windows in first:
-                yield windows, windows
-            return
-        for (_, one), (_, other) in zip(
-            first, documents_in(norms[target], drop_first), strict=True
-        ):
-            yield one, other
+        return ((one, two) for _, one, two in pairs_in(norms, source, target, drop_first))
 
     return cross_layer(read, targets, lags)
+
+
+def pairs_in(
+    norms: Mapping[str, Sequence[Path]], source: str, target: str, drop_first: int
+) -> Iterator[tuple[str, Windows, Windows]]:
+    """Yield each document with the log norms of its windows, at the sources' site and another."""
+    first = documents_in(norms[source], drop_first)
+    if source == target:
+        yield from ((name, windows, windows) for name, windows in first)
+        return
+    other = documents_in(norms[target], drop_first)
+    yield from ((name, one, two) for (name, one), (_, two) in zip(first, other, strict=True))
+
+
+def of_intervened(
+    norms: Mapping[str, Sequence[Path]],
+    source: str,
+    target: str,
+    keys: Iterable[tuple[int, int]],
+    documents: Collection[str],
+    tokens: int,
+    drop_first: int,
+) -> pd.DataFrame:
+    """Return `Together` for target layers and lags, over the tokens that were intervened on.
+
+    Parameters
+    ----------
+    norms : mapping of str to sequence of Path
+        All shards, by site.
+    source, target : str
+    keys : iterable of (int, int)
+        Target layers and lags.
+    documents : collection of str
+    tokens : int
+        Number of tokens of each document, from its beginning.
+    drop_first : int
+    """
+    pairs = [
+        (beginning(one, tokens, drop_first), beginning(two, tokens, drop_first))
+        for name, one, two in pairs_in(norms, source, target, drop_first)
+        if name in documents
+    ]
+    rows = [
+        (source, target, layer, lag, *astuple(together(pairs, layer, lag))) for layer, lag in keys
+    ]
+    return pd.DataFrame(rows, columns=NOTHING.columns)
 
 
 def table(found: CrossLayer) -> pd.DataFrame:
@@ -244,3 +289,66 @@ def table(found: CrossLayer) -> pd.DataFrame:
             "predictive_given_std_error": found.given_error.ravel(),
         }
     )
+
+
+@dataclass
+class Together:
+    """The sum of the coefficients of all layers before a target, at one distance.
+
+    Attributes
+    ----------
+    estimate, std_error, df : float
+        With CR2 and its degrees of freedom (`clustered`); NaN if the layers are collinear within
+        the documents, or these are too few.
+    """
+
+    estimate: float = np.nan
+    std_error: float = np.nan
+    df: float = np.nan
+
+
+def beginning(windows: Windows, tokens: int, drop_first: int) -> Windows:
+    """Return the log norms at the first tokens of a document, given all without ``drop_first``."""
+    kept = []
+    for values in windows:
+        kept.append(values[:, : max(0, tokens - drop_first)])
+        tokens = max(0, tokens - drop_first - values.shape[1])
+    return kept
+
+
+def together(read: Iterable[tuple[Windows, Windows]], target: int, lag: int) -> Together:
+    """Regress a layer on all layers before it, a number of tokens before, within documents.
+
+    The sum of the coefficients is the change of the target predicted by the regression if the
+    norms of one token grow by the same proportion in all these layers.
+
+    Parameters
+    ----------
+    read : iterable of (list of arrays, list of arrays)
+        The log norms of the windows of each document, at the site of the sources and the target's.
+    target, lag : int
+    """
+    a, b, rows = [], [], 0
+    for sources, outcomes in read:
+        x = np.concatenate([window[:target, : window.shape[1] - lag] for window in sources], axis=1)
+        y = np.concatenate([window[target, lag:] for window in outcomes])
+        x, y = x[:, whole := np.isfinite(x).all(axis=0) & np.isfinite(y)], y[whole]
+        if len(y):
+            x, y = x - x.mean(axis=1, keepdims=True), y - y.mean()
+            a.append(x @ x.T)
+            b.append(x @ y)
+            rows += len(y)
+    if target == 0 or rows <= target + len(a) or len(a) < FEWEST_DOCUMENTS:
+        return Together()
+    # The sum takes the place of the first coefficient.
+    back = np.eye(target)
+    back[0, 1:] = -1
+    a_g, b_g = back.T @ np.stack(a) @ back, np.stack(b) @ back
+    whole_a = a_g.sum(axis=0)
+    scale = np.sqrt(np.diagonal(whole_a))
+    values = np.linalg.eigvalsh(whole_a / np.outer(scale, scale))
+    if not values[-1] <= WORST_CONDITION * values[0]:
+        return Together()
+    estimate = np.linalg.solve(whole_a, b_g.sum(axis=0))
+    covariance, df = clustered.cr2(a_g, b_g - a_g @ estimate)
+    return Together(float(estimate[0]), float(np.sqrt(covariance[0, 0])), float(df[0]))

@@ -7,12 +7,12 @@ max |θ* - θ| / error* over draws of whole documents, each with its own errors.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from attnlag.regression.bootstrap import critical_value, studentised, weights_of_draws
 from attnlag.regression.clustered import RatioSums
@@ -89,7 +89,9 @@ def _t_of_draws(weights: np.ndarray, apart: np.ndarray, counts: np.ndarray) -> n
     return studentised(sums.mean[known], sums.std_error[known])
 
 
-def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
+def table(
+    effects: pd.DataFrame, settings: ElasticitiesSettings, given: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return the effect per token of each source on each target, by intervention.
 
     The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for
@@ -100,27 +102,19 @@ def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame
     effects : pandas.DataFrame
         Sums by document over all shards, see ``interventions.effects.SCHEMA``.
     settings : ElasticitiesSettings
+    given : sequence of str
+        Further columns that distinguish effects, without joint bands.
     """
-    parts = []
     # The prediction of the next token belongs to no layer.
     effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
-    for key, rows in effects.groupby(CELL, sort=False, dropna=False, observed=True):
-        layers = rows.drop_duplicates(LAYERS)[LAYERS].sort_values(LAYERS)
-        cells = pd.MultiIndex.from_frame(layers)
-        place = pd.Series(range(len(cells)), index=cells)
-        columns = place.reindex(pd.MultiIndex.from_frame(rows[LAYERS])).to_numpy()
-        documents, names = pd.factorize(rows["document"])
-        sums, counts = np.zeros((2, len(names), len(cells)))
-        np.add.at(sums, (documents, columns), rows["effect_sum"].to_numpy())
-        np.add.at(counts, (documents, columns), rows["positions"].to_numpy())
-        found = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
-        found = pd.concat([layers.reset_index(drop=True), found], axis=1)
-        values: dict[str, Any] = dict(zip(CELL, key, strict=True))
-        for name, value in values.items():
-            found[name] = value
-        parts.append(found)
+    if settings.bootstrap:
+        # A joint band covers the pairs of layers of one kind of effect.
+        groups = effects.groupby(CELL, sort=False, dropna=False, observed=True)
+        parts = [_ratios_of(rows, [*CELL, *LAYERS], settings) for _, rows in groups]
+    else:
+        parts = [_ratios_of(effects, [*given, *CELL, *LAYERS], settings)] if len(effects) else []
     order = ["source_site", "source_layer", "target_site", "target_layer", "lag"]
-    keys = [*order, "intervention", "alpha"]
+    keys = [*given, *order, "intervention", "alpha"]
     if not parts:
         none = np.zeros((0, 0))
         return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05, 0, 0).columns])
@@ -140,26 +134,31 @@ def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame
     return whole[[*keys, *(name for name in whole if name not in keys)]]
 
 
+def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettings) -> pd.DataFrame:
+    """Return the ratios of the effects that some columns distinguish, in their order."""
+    groups = rows.groupby(keys, sort=True, dropna=False, observed=True)
+    cells = groups.size().index.to_frame(index=False)
+    documents, names = pd.factorize(rows["document"])
+    sums, counts = np.zeros((2, len(names), len(cells)))
+    places = groups.ngroup().to_numpy()
+    np.add.at(sums, (documents, places), rows["effect_sum"].to_numpy())
+    np.add.at(counts, (documents, places), rows["positions"].to_numpy())
+    found = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
+    return pd.concat([cells, found], axis=1)
+
+
 def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effects of finite interventions on tokens of each part of speech.
 
     The columns are those of `table` without joint bands; ``upos`` comes first.
     """
-    alone = replace(settings, bootstrap=0)
     finite = effects[effects["upos"].notna()]
-    # Sorted by name: the order of categories is that of their first occurrence.
-    parts = [
-        table(rows, alone).assign(upos=tag)
-        for tag, rows in finite.groupby(finite["upos"].astype(str))
-    ]
-    found = pd.concat(parts, ignore_index=True) if parts else table(finite, alone).assign(upos="")
-    found = found.drop(columns=["joint_low", "joint_high"])
-    return found[["upos", *found.columns.drop("upos")]]
+    finite = finite.assign(upos=finite["upos"].astype(str))
+    found = table(finite, replace(settings, bootstrap=0), ["upos"])
+    return found.drop(columns=["joint_low", "joint_high"])
 
 
-def over_sources(
-    effects: pd.DataFrame, settings: ElasticitiesSettings, *, over_targets: bool = False
-) -> pd.DataFrame:
+def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the sum of the elasticities over all source layers, by target and lag.
 
     The sum is the effect on a token if the adjustments of one token before it grow by the same
@@ -170,8 +169,6 @@ def over_sources(
     effects : pandas.DataFrame
         As in `table`.
     settings : ElasticitiesSettings
-    over_targets : bool
-        Whether to return the mean over the target layers instead of a row for each.
     """
     # At distance 0, the effect of a source on itself is trivial.
     chosen = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
@@ -180,30 +177,35 @@ def over_sources(
         chosen.groupby(keys, sort=False, observed=True)
         .agg(effect_sum=("effect_sum", "sum"), positions=("positions", "max"))
         .reset_index()
+        .astype({"target_layer": int})
     )
-    if over_targets:
-        keys.remove("target_layer")
-        summed = summed.groupby(keys, sort=False, observed=True).mean().reset_index()
-    else:
-        summed["target_layer"] = summed["target_layer"].astype(int)
     filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative", "alpha": np.nan}
-    if over_targets:
-        filled["target_layer"] = 0
-    found = table(summed.assign(**filled), settings)
-    return found.drop(columns=list(filled))
+    return table(summed.assign(**filled), settings).drop(columns=list(filled))
 
 
-def beside_coefficients(
-    summed: pd.DataFrame, coefficients: Mapping[str, pd.DataFrame]
+def transmitted(
+    summed: pd.DataFrame,
+    predicted: pd.DataFrame,
+    coefficients: Mapping[str, pd.DataFrame],
+    alpha: float,
 ) -> pd.DataFrame:
-    """Return sums over sources beside the coefficients of a regression within each layer.
+    """Return sums over sources beside what two regressions predict.
+
+    One regression has what is intervened on, all preceding layers of the same tokens. The other is
+    that of the target layer on itself, over all documents: the ``share`` is the effect divided by
+    its coefficient. Its error is that of the delta method, with the two regarded as independent,
+    because the effects come from few of the documents. NaN if the coefficient's interval has zero.
 
     Parameters
     ----------
     summed : pandas.DataFrame
         From `over_sources`.
+    predicted : pandas.DataFrame
+        From `cross_layer.of_intervened`, for all pairs of sites.
     coefficients : mapping of str to pandas.DataFrame
         Tidy tables of all documents, by target site.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
     """
     names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
     names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}
@@ -213,91 +215,25 @@ def beside_coefficients(
         for rows in [whole[whole["term"].str.fullmatch(r"lag_\d+")]]
     ]
     keys = ["target_site", "target_layer", "lag"]
-    if not tables:
-        return summed.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
-    beside = pd.concat(tables).rename(columns={"layer": "target_layer", **names})
-    return summed.merge(
-        beside[[*keys, "regression", *names.values()]], on=keys, how="left", sort=False
-    )
-
-
-@dataclass(frozen=True)
-class Share:
-    """The share of the association of neighbouring tokens that is transmitted.
-
-    Attributes
-    ----------
-    source_site, target_site : str
-    layers : list of int
-        Target layers that the means are taken over.
-    effect, effect_error : float
-        Sum of the elasticities over all sources, at a distance of one token.
-    smallest, largest : float
-        Smallest and largest sum among the target layers.
-    coefficient : float
-        Coefficient of lag 1 of the regression; NaN if there is none.
-    regression : str or None
-    share, low, high : float
-        Effect divided by coefficient, with its interval.
-    documents : int
-    """
-
-    source_site: str
-    target_site: str
-    layers: list[int]
-    effect: float
-    effect_error: float
-    smallest: float
-    largest: float
-    coefficient: float
-    regression: str | None
-    share: float
-    low: float
-    high: float
-    documents: int
-
-
-def shares(
-    effects: pd.DataFrame, beside: pd.DataFrame, settings: ElasticitiesSettings
-) -> list[Share]:
-    """Return the share that is transmitted for each pair of sites, by the delta method.
-
-    The errors of the coefficients are assumed to be perfectly correlated across layers, which is
-    conservative. The effects come from few of the documents of the coefficients, so the two are
-    assumed to be independent.
-    """
-    found = []
-    overall = over_sources(effects, settings, over_targets=True)
-    rows: list[dict[Any, Any]] = overall[overall["lag"] == 1].to_dict("records")
-    for row in rows:
-        own = beside[
-            (beside["source_site"] == row["source_site"])
-            & (beside["target_site"] == row["target_site"])
-            & (beside["lag"] == 1)
-        ]
-        slope, error = own["coefficient"].mean(), own["coefficient_std_error"].mean()
-        share = row["estimate"] / slope
-        spread = np.hypot(row["std_error"] / slope, share * error / slope)
-        half = stats.t.ppf(1 - settings.alpha / 2, max(row["documents"] - 1, 1)) * spread
-        names = own["regression"].dropna()
-        found.append(
-            Share(
-                source_site=row["source_site"],
-                target_site=row["target_site"],
-                layers=own["target_layer"].tolist(),
-                effect=row["estimate"],
-                effect_error=row["std_error"],
-                smallest=own["estimate"].min(),
-                largest=own["estimate"].max(),
-                coefficient=slope,
-                regression=names.iloc[0] if len(names) else None,
-                share=share,
-                low=share - half,
-                high=share + half,
-                documents=row["documents"],
-            )
-        )
-    return found
+    found = summed.merge(predicted, on=["source_site", *keys], how="left", sort=False)
+    df = found["predicted_df"].to_numpy(float)
+    reach = special.stdtrit(df, 1 - alpha / 2) * found["predicted_std_error"]
+    found["predicted_conf_low"] = found["predicted"] - reach
+    found["predicted_conf_high"] = found["predicted"] + reach
+    if tables:
+        beside = pd.concat(tables).rename(columns={"layer": "target_layer", **names})
+        beside = beside[[*keys, "regression", *names.values()]]
+        found = found.merge(beside, on=keys, how="left", sort=False)
+    else:
+        found = found.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
+    known = found["coefficient_conf_low"] * found["coefficient_conf_high"] > 0
+    slope = found["coefficient"].where(known)
+    share = found["estimate"] / slope
+    of_slope = (share * found["coefficient_std_error"]).astype(float)
+    spread = np.hypot(found["std_error"].astype(float), of_slope) / slope.abs()
+    df = np.maximum(found["documents"].to_numpy(float) - 1, 1)
+    reach = special.stdtrit(df, 1 - alpha / 2) * spread
+    return found.assign(share=share, share_low=share - reach, share_high=share + reach)
 
 
 def with_predictive(

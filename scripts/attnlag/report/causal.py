@@ -1,58 +1,73 @@
 """Findings of interventions in words."""
 
-from collections.abc import Sequence
+import numpy as np
+import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.elasticities import Share
+
+# With more target layers, only the smallest and the largest effect are stated.
+MOST_LAYERS = 6
 
 
-def causal_findings(found: Sequence[Share], *, name: str, alpha: float) -> str:
-    """Return the share of the association of neighbouring tokens that is transmitted, in words.
+def causal_findings(found: pd.DataFrame, *, name: str, alpha: float) -> str:
+    """Return the effects on the next token, layer by layer, beside what is predicted, in words.
 
     Parameters
     ----------
-    found : sequence of Share
-        One for each pair of sites.
+    found : pandas.DataFrame
+        From `regression.elasticities.transmitted`.
     name : str
         Names of the model and the corpus.
     alpha : float
         Intervals cover 1 - ``alpha``.
     """
+    level = f"{100 * (1 - alpha):g}% intervals"
     lines = [f"{name}, interventions:"]
-    lines += [f"  {_sentence(share, alpha)}" for share in found]
-    if not found:
-        lines.append("  no document has a token with a previous one")
-    return "\n".join(lines) + "\n"
+    nearest = found[found["lag"] == 1]
+    for (source, target), rows in nearest.groupby(["source_site", "target_site"], sort=False):
+        sites = target if source == target else f"{source} to {target}"
+        documents = counted(int(rows["documents"].max()), "document")
+        if len(rows) > MOST_LAYERS:
+            rows = rows.loc[[rows["estimate"].idxmin(), rows["estimate"].idxmax()]]
+        lines.append(
+            f"{sites}: if a token's adjustments grow by 1% in all preceding layers, the next "
+            f"token's change by {by_layer(rows, 'estimate', 3)} ({level}, {documents})"
+        )
+        known = rows[rows["predicted_conf_low"].notna()]
+        if len(known):
+            lines.append(
+                f"{sites}: a regression on all preceding layers together, in the same tokens, "
+                f"predicts {by_layer(known, 'predicted', 2)}"
+            )
+        known = rows[rows["coefficient"].notna()]
+        if len(known):
+            regression = known["regression"].iloc[0]
+            slopes = ", ".join(f"{row.coefficient:.2f}" for row in known.itertuples())
+            lines.append(f"{sites}: lag 1 of these layers themselves is {slopes} in {regression}")
+        known = rows[rows["share_low"].notna()]
+        if len(known):
+            per_cent = known.assign(**100 * known[["share", "share_low", "share_high"]])
+            lines.append(f"{sites}: the effects are {by_layer(per_cent, 'share', 0)} of these lags")
+    if nearest.empty:
+        lines.append("no document has a token with a previous one")
+    return "\n  ".join(lines).replace(" -", " −").replace("(-", "(−") + "\n"
 
 
-def _sentence(found: Share, alpha: float) -> str:
-    """Return the sentence for one pair of sites."""
-    level = f"{100 * (1 - alpha):g}% interval"
-    sites = found.target_site
-    if found.source_site != found.target_site:
-        sites = f"{found.source_site} to {found.target_site}"
-    layers = ", ".join(map(str, found.layers)) if len(found.layers) <= 5 else "all target layers"
-    where = f"layer{'' if len(found.layers) == 1 else 's'} {layers}".replace("layers all", "all")
-    spread = "mean"
-    if len(found.layers) > 1:
-        spread = f"mean of {_rounded(found.smallest, 3)}% to {_rounded(found.largest, 3)}%"
-    one_percent = (
-        f"{sites}: if the adjustments of a token grow by 1% in all preceding layers, that of the "
-        f"next token changes by {_rounded(found.effect, 3)}% ({spread} in {where})"
+def by_layer(rows: pd.DataFrame, name: str, digits: int) -> str:
+    """Return percentages with their intervals, if there are any, layer by layer."""
+    low, high = (
+        (f"{name}_{end}" if name == "share" else f"{name}_conf_{end}".removeprefix("estimate_"))
+        for end in ("low", "high")
     )
-    if found.effect_error != found.effect_error:
-        return f"{one_percent}; no interval with {counted(found.documents, 'document')}"
-    if found.coefficient != found.coefficient:
-        return f"{one_percent}; standard error {found.effect_error:.3f}"
-    return (
-        f"{one_percent}, whereas lag 1 is {found.coefficient:.2f} in the regression "
-        f"{found.regression}: {_rounded(100 * found.share)}% of the association is transmitted "
-        f"({level} "
-        f"{_rounded(100 * found.low)}% to {_rounded(100 * found.high)}%, "
-        f"{counted(found.documents, 'document')})"
-    )
+    parts = []
+    for row in rows.to_dict("records"):
+        text = percent(row[name], digits)
+        if np.isfinite(row[low]):
+            text += f" ({percent(row[low], digits)} to {percent(row[high], digits)})"
+        parts.append(f"{text} in layer {row['target_layer']}")
+    return ", ".join(parts)
 
 
-def _rounded(value: float, digits: int = 0) -> str:
+def percent(value: float, digits: int) -> str:
     """Return a number with the given decimals; a number that rounds to zero has no sign."""
-    return f"{round(value, digits) + 0.0:.{digits}f}"
+    return f"{round(value, digits) + 0.0:.{digits}f}%"

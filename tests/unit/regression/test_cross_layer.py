@@ -87,6 +87,53 @@ def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
     np.testing.assert_allclose(found.given_error, expected.given_error, rtol=1e-4, atol=1e-12)
 
 
+def test_all_layers_before_a_target_predict_it_together():
+    """The sum of their coefficients, its CR2 error and degrees of freedom, by direct matrices."""
+    rng = np.random.default_rng(1)
+    documents = [[rng.normal(size=(4, size)) + rng.normal()] for size in (12, 20, 9, 30, 16, 25, 8)]
+    documents[3] = np.split(documents[3][0], [11], axis=1)
+    documents[1][0][2, 5] = np.nan
+    x, y, g = [], [], []
+    for number, windows in enumerate(documents):
+        pairs = [(w[:3, t - 2], w[3, t]) for w in windows for t in range(2, w.shape[1])]
+        known = [(a, b) for a, b in pairs if np.isfinite([*a, b]).all()]
+        own = np.array([a for a, _ in known]), np.array([b for _, b in known])
+        x.append(own[0] - own[0].mean(axis=0))
+        y.append(own[1] - own[1].mean())
+        g += [number] * len(known)
+    x, y, g = np.concatenate(x), np.concatenate(y), np.array(g)
+    bread = np.linalg.inv(x.T @ x)
+    e = y - x @ bread @ x.T @ y
+    variance, columns_of = 0.0, []
+    for number in range(len(documents)):
+        own = x[g == number]
+        values, vectors = np.linalg.eigh(np.eye(len(own)) - own @ bread @ own.T)
+        adjust = vectors @ np.diag(1 / np.sqrt(values)) @ vectors.T
+        weights = adjust @ own @ bread.sum(axis=0)
+        variance += (weights @ e[g == number]) ** 2
+        whole = np.zeros(len(y))
+        whole[g == number] = weights
+        columns_of.append(whole - x @ bread @ x.T @ whole)
+    gamma = np.array(columns_of) @ np.array(columns_of).T
+    found = cross_layer.together(((d, d) for d in documents), 3, 2)
+    assert found.estimate == pytest.approx((bread @ x.T @ y).sum(), rel=1e-10)
+    assert found.std_error == pytest.approx(np.sqrt(variance), rel=1e-10)
+    df = np.trace(gamma) ** 2 / (gamma**2).sum()
+    assert found.df == pytest.approx(df, rel=1e-10)
+    # No layer comes before the first, and few documents have no error.
+    for pairs, target in ((documents, 0), (documents[:5], 3)):
+        assert np.isnan(cross_layer.together(((d, d) for d in pairs), target, 2).estimate)
+
+
+def test_the_beginning_of_a_document_ends_at_the_same_token_in_every_window():
+    windows = [np.arange(9.0)[None], np.arange(20, 26.0)[None]]
+    # One token is dropped at the start of each window: 12 tokens are 10 of the first and 2.
+    first, second = cross_layer.beginning(windows, 12, 1)
+    assert first.tolist() == [list(range(9))]
+    assert second.tolist() == [[20]]
+    assert [part.shape[1] for part in cross_layer.beginning(windows, 5, 1)] == [4, 0]
+
+
 def test_a_layer_that_does_not_vary_predicts_nothing():
     rng = np.random.default_rng(0)
     documents = [[np.stack([np.full(20, 2.0), rng.normal(size=20)])] for _ in range(3)]

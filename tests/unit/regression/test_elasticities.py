@@ -9,7 +9,7 @@ from scipy import stats
 from attnlag.interventions import derivative
 from attnlag.interventions.effects import SCHEMA, table
 from attnlag.interventions.finite import Effect
-from attnlag.regression import bootstrap, elasticities
+from attnlag.regression import bootstrap, cross_layer, elasticities
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
@@ -200,18 +200,31 @@ def test_the_sum_over_sources_is_that_of_each_document():
     coefficients = pd.DataFrame(
         {
             **{"layer": [1, 2], "term": "lag_1", "regression": "within"},
-            **{"estimate": [0.4, 0.6], "std_error": 0.01, "conf_low": 0, "conf_high": 1},
+            **{"estimate": [0.4, 0.6], "std_error": 0.01, "conf_low": 0.1, "conf_high": 1},
         }
     )
-    beside = elasticities.beside_coefficients(found.reset_index(), {"attention": coefficients})
-    assert beside.set_index("target_layer")["coefficient"].to_dict() == {1: 0.4, 2: 0.6}
-    (share,) = elasticities.shares(effects, beside, SETTINGS)
-    assert share.share == pytest.approx((3 / 40 + 0.8 / 40) / 2 / 0.5)
-    assert share.low < share.share < share.high
-    text = causal_findings([share], name="tiny, small", alpha=0.05)
-    assert "in all preceding layers, that of the next token changes by 0.048%" in text
-    assert "lag 1 is 0.50 in the regression within: 10% of the association is transmitted" in text
-    assert "2 documents" in text
+    predicted = pd.DataFrame(
+        [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.NOTHING.columns
+    )
+    given = found.reset_index(), predicted, {"attention": coefficients}
+    table = elasticities.transmitted(*given, 0.05).set_index("target_layer")
+    assert table["coefficient"].to_dict() == {1: 0.4, 2: 0.6}
+    assert table["share"].to_dict() == pytest.approx({1: 0.8 / 40 / 0.4, 2: 3 / 40 / 0.6})
+    # The relative errors add up, on the t distribution of two documents.
+    errors = expected.loc[0, "std_error"] / (3 / 40), 0.01 / 0.6
+    reach = 12.7062047 * table.loc[2, "share"] * np.hypot(*errors)
+    assert table.loc[2, "share_high"] - table.loc[2, "share"] == pytest.approx(reach)
+    # t with 4 degrees of freedom has its 97.5th percentile at 2.776.
+    assert table.loc[1, "predicted_conf_low"] == pytest.approx(0.1 - 2.776445 * 0.02)
+    assert np.isnan(table.loc[2, "predicted_conf_low"])
+    text = causal_findings(table.reset_index(), name="tiny, small", alpha=0.05)
+    assert "in all preceding layers, the next token's change by 0.020% (" in text
+    assert "together, in the same tokens, predicts 0.10% (0.04% to 0.16%) in layer 1" in text
+    assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
+    assert "the effects are 5% (" in text
+    # No share of a coefficient that may be zero.
+    none = {"attention": coefficients.assign(conf_low=-0.1)}
+    assert elasticities.transmitted(*given[:2], none, 0.05)["share"].isna().all()
 
 
 def test_a_scale_becomes_an_arc_elasticity():
@@ -272,12 +285,11 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
 
 def test_without_a_regression_no_share_is_transmitted():
     effects = rows_of([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5)])
-    beside = elasticities.beside_coefficients(elasticities.over_sources(effects, SETTINGS), {})
-    assert beside["regression"].tolist() == [None]
-    (share,) = elasticities.shares(effects, beside, SETTINGS)
-    assert share.effect == pytest.approx(0.02)
-    assert share.regression is None
-    assert np.isnan([share.coefficient, share.share, share.low, share.high]).all()
+    summed = elasticities.over_sources(effects, SETTINGS)
+    row = elasticities.transmitted(summed, cross_layer.NOTHING, {}, 0.05).iloc[0]
+    assert row["estimate"] == pytest.approx(0.02)
+    assert row["regression"] is None
+    assert row[["coefficient", "share", "share_low", "share_high", "predicted"]].isna().all()
 
 
 def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
@@ -310,14 +322,15 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     coefficients = pd.DataFrame(
         {
             **{"layer": [1], "term": "lag_1", "regression": "within"},
-            **{"estimate": [0.4], "std_error": 0.01, "conf_low": 0, "conf_high": 1},
+            **{"estimate": [0.4], "std_error": 0.01, "conf_low": 0.1, "conf_high": 1},
         }
     )
     assert len(elasticities.table(rows, SETTINGS)) == 6 * documents
     summed = elasticities.over_sources(rows, SETTINGS)
-    beside = elasticities.beside_coefficients(summed, {"attention": coefficients})
+    beside = elasticities.transmitted(
+        summed, cross_layer.NOTHING, {"attention": coefficients}, 0.05
+    )
     assert len(beside) == documents
-    shares = elasticities.shares(rows, beside, SETTINGS)
-    text = causal_findings(shares, name="tiny, small", alpha=0.05)
-    words = "no interval with 1 document" if documents else "no document has a token"
+    text = causal_findings(beside, name="tiny, small", alpha=0.05)
+    words = "change by 0.025% in layer 1 (" if documents else "no document has a token"
     assert words in text

@@ -186,8 +186,8 @@ OUTPUTS = [
     ),
     Output(
         f"{CAUSAL_FOLDER}/transmitted.csv",
-        "the sums of elasticities over all source layers, beside the coefficients of a regression: "
-        "a row per target and lag",
+        "the sums of elasticities over all source layers, beside what two regressions predict: a "
+        "row per target and lag",
         {
             "model": STUDY["model"],
             "corpus": STUDY["corpus"],
@@ -196,11 +196,23 @@ OUTPUTS = [
             "lag": SOURCE_AND_TARGET["lag"],
             "estimate": ("log norm per log norm", "sum of the elasticities over the sources"),
             **BANDS,
-            "regression": ("", "the regression whose coefficients stand beside"),
+            "predicted": (
+                "log norm per log norm",
+                "sum of the coefficients of all preceding layers in one regression within "
+                "documents, over the tokens that were intervened on",
+            ),
+            "predicted_std_error": ("as the estimate", "CR2, clustered by document"),
+            "predicted_df": ("", "its degrees of freedom"),
+            "predicted_conf_low": ("as the estimate", "lower end of its interval"),
+            "predicted_conf_high": ("as the estimate", "its upper end"),
+            "regression": ("", "the regression of layers on themselves that stands beside"),
             "coefficient": ("log norm per log norm", "its coefficient of this lag in the layer"),
             "coefficient_std_error": ("as the coefficient", "its standard error"),
             "coefficient_conf_low": ("as the coefficient", "lower end of its interval"),
             "coefficient_conf_high": ("as the coefficient", "its upper end"),
+            "share": ("", "estimate / coefficient; empty if the coefficient may be zero"),
+            "share_low": ("", "lower end of its interval, by the delta method"),
+            "share_high": ("", "its upper end"),
         },
         when=causal,
     ),
@@ -220,7 +232,7 @@ OUTPUTS = [
     ),
     Output(
         f"{CAUSAL_FOLDER}/findings.txt",
-        "the transmitted share of the association, in words",
+        "the effects on the next token in words, by layer, beside what is predicted",
         when=causal,
         wanted=True,
     ),
