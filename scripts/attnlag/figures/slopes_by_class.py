@@ -11,6 +11,7 @@ from attnlag.regression.classes import ALL, LINE
 from attnlag.regression.labels import CLASSES, UNITS, UPOS
 from attnlag.regression.moderators import PER_SD, POINTS
 from attnlag.regression.properties import MODERATORS, OTHER, TERCILES
+from attnlag.regression.results import extremes
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_classes",)
@@ -42,21 +43,24 @@ def by_class(
             f"Slopes by {what} could not be fitted: fewer than two classes have enough rows"
         )
     classes = list(several.index)
-    medians = (
-        slopes.groupby("subset")["estimate"].median()[several.index].drop(NONE, errors="ignore")
-    )
+    ends = extremes(slopes[slopes["subset"].isin(several.index.drop(NONE, errors="ignore"))])
     tested = tests.dropna(subset="p_adjusted")
     rejected = int((tested["p_adjusted"] < alpha).sum())
     where = "every layer" if rejected == len(tested) else f"{rejected} of {len(tested)} layers"
-    low, high = str(medians.idxmin()), str(medians.idxmax())
+    claim = f"{named(term).capitalize()} differs by {what} in {where}"
+    # Extremes of noisy medians are named only if their intervals do not meet.
+    if ends and ends[2]:
+        low, high = (
+            f"{UPOS.get(str(one.name), one.name)} ({number(one['median'])})" for one in ends[:2]
+        )
+        claim = f"{named(term).capitalize()} is weakest for {low} and strongest for {high}; slopes "
+        claim += f"differ in {where}"
     merged = str(tests["merged"].iloc[0])
     other = f" Too rare for a row: {merged}." if merged else ""
     shared = profile(slopes[slopes["subset"] == ALL], layers, PALETTE[0], alpha=alpha)
     unit = UNITS[regression["outcome"]]
     return Sheet(
-        f"{named(term).capitalize()} is weakest for {UPOS.get(low, low)} ({number(medians[low])}) "
-        f"and strongest for {UPOS.get(high, high)} ({number(medians[high])}); slopes differ in "
-        f"{where}",
+        claim,
         layers,
         [
             Lines([shared], f"coefficient\n({unit})", f"{named(term)} of all tokens", height=1.5),

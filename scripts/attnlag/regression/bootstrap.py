@@ -17,7 +17,9 @@ import pandas as pd
 from attnlag.regression import clustered
 from attnlag.regression.inference import Fit, influences
 from attnlag.regression.least_squares import TOLD, Solution, names_of
+from attnlag.regression.settings import FEWEST_DOCUMENTS
 from attnlag.regression.stacks import Stack
+from attnlag.regression.terms import is_lag
 
 # Weights in one block of draws: 8 MB, whatever the numbers of documents and draws.
 NUMBERS_AT_ONCE = 2**20
@@ -313,6 +315,58 @@ def medians_over_layers(
     estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
     values = [*median_interval(found, estimates, alpha), found.min(axis=0), found.max(axis=0)]
     return pd.DataFrame(dict(zip(columns, values, strict=True)), index=names)
+
+
+def medians_of_jackknife(
+    fits: Sequence[Fit],
+    names: Sequence[str],
+    documents: int,
+    *,
+    alpha: float,
+    draws: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return medians over layers as `medians_over_layers`, of many regressions at little cost.
+
+    A draw moves an estimate b by Σ (ω_g - 1) ψ_g, where ψ_g = (b - b₍g₎) √((G - 1) / G) is what
+    leaving out document g changes. The variance over draws is then that of the jackknife (CRV3).
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        With the estimates without each document.
+    names : sequence of str
+        Names of the estimates, of which those of lags and leads are used.
+    documents : int
+        Number of clusters of the stack; with fewer than ``FEWEST_DOCUMENTS`` there are no draws.
+    alpha : float
+        Intervals cover 1 - ``alpha``.
+    draws, seed : int
+
+    Returns
+    -------
+    medians : pandas.DataFrame
+        ``median``, ``median_low`` and ``median_high`` by name; the ends are NaN without draws.
+    """
+    lags = [place for place, name in enumerate(names) if is_lag(name)]
+    fits = [fit for fit in fits if fit.status == "ok"]
+    columns = ["median", "median_low", "median_high"]
+    index = pd.Index([names[place] for place in lags], name="term")
+    if not fits:
+        return pd.DataFrame(np.nan, index=index, columns=columns)
+    estimates = np.stack([fit.estimate[lags] for fit in fits])
+    psi = np.zeros((documents, *estimates.shape))
+    for layer, fit in enumerate(fits):
+        share = 1 - 1 / max(len(fit.clusters), 1)
+        psi[fit.clusters, layer] = np.sqrt(share) * (estimates[layer] - fit.without[:, lags])
+    if documents < FEWEST_DOCUMENTS or not np.isfinite(psi).all():
+        draws = 0
+    blocks = weights_of_draws(documents, draws, seed)
+    flat = psi.reshape(documents, -1)
+    moved = np.concatenate([np.empty((0, flat.shape[1])), *((w - 1) @ flat for w in blocks)])
+    drawn = estimates + moved.reshape(-1, *estimates.shape)
+    ends = median_interval(estimates, drawn, alpha)
+    return pd.DataFrame(dict(zip(columns, ends, strict=True)), index=index)
 
 
 def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.regression import (
+    bootstrap,
     crossproducts,
     inference,
     least_squares,
@@ -230,10 +231,10 @@ def terms_in_common(
 def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> SlopesByClass:
     """Fit slopes by class of token, and the slopes shared by all classes, in every layer.
 
-    The difference between a class's slope and the shared slope gets its error from the same
-    covariance. With equal slopes written as R β = 0, the restricted estimate is b - L b with
-    L = A⁻¹R'(RA⁻¹R')⁻¹R, so the difference is L b, with covariance L V L' given the regressors.
-    Covariances that need residuals are replaced by clustering by document, as for groups.
+    The difference between a class's slope and the shared slope gets its error from leaving out each
+    document in both regressions: given the regressors, the error would miss that the mix of classes
+    varies by document. Covariances that need residuals are replaced by clustering by document, as
+    for groups.
 
     Parameters
     ----------
@@ -250,9 +251,9 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     common = terms_in_common(shards, merged, settings)
     by_class = terms_by_class(shards, merged)
     lags = list(dict.fromkeys(term.partition(OF)[0] for term in by_class if term != "y"))
-    apart = _fitted(shards, {**by_class, **common}, regression, lags)
+    apart = _fitted(shards, {**by_class, **common}, regression, lags, jackknife=True)
     shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
-    together = _fitted(shards, {**shared, **common}, regression)
+    together = _fitted(shards, {**shared, **common}, regression, jackknife=True)
 
     table = _tidy(apart, regression)
     table["subset"] = table["term"].map(class_of)
@@ -264,10 +265,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
         - pooled.reindex(pd.MultiIndex.from_frame(table[["layer", "term"]])).to_numpy()
     )
     layers, tests = apart.stack.layers, tests_of(apart, lags, EQUAL)
-    errors = [
-        errors_of_differences(apart.names, lags, bread, fit)
-        for bread, fit in zip(apart.breads, apart.fits, strict=True)
-    ]
+    errors = [errors_of_differences(apart, together, index) for index in range(len(layers))]
     table["difference_std_error"] = np.concatenate(errors)
     statistic = table["difference"] / table["difference_std_error"]
     table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
@@ -281,6 +279,16 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     sizes = np.stack(merging.sizes_of(of_classes, list(named)))
     whole = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
     count = pd.DataFrame(np.hstack([sizes, whole]).T, index=[*merged, ALL])
+    medians = bootstrap.medians_of_jackknife(
+        apart.fits,
+        apart.names,
+        len(apart.stack.clusters),
+        alpha=regression.alpha / max(len(merged), 1),
+        draws=regression.bootstrap,
+        seed=regression.seed,
+    )
+    keys = [of_class(*pair) for pair in zip(table["term"], table["subset"], strict=True)]
+    table[medians.columns] = medians.reindex(keys).to_numpy()
     table = pd.concat([of_all, table], ignore_index=True)
     table["status"] = [
         (apart if one != ALL else together).fits[layers.index(layer)].status
@@ -353,14 +361,11 @@ class _Fitted:
         Terms of the regression, or combinations of them.
     fits : list of Fit
         With a test of equal slopes for each lag or lead.
-    breads : list of (K, K) array
-        A⁻¹ over all rows, in the order of the terms.
     """
 
     stack: Stack
     names: list[str]
     fits: list[Fit]
-    breads: list[np.ndarray]
 
 
 def _fitted(
@@ -369,6 +374,8 @@ def _fitted(
     settings: RegressionSettings,
     tested: Sequence[str] = (),
     along: Sequence[str] = (),
+    *,
+    jackknife: bool = False,
 ) -> _Fitted:
     """Fit a regression whose terms are sums of terms of the shards.
 
@@ -384,6 +391,8 @@ def _fitted(
         Lags and leads whose slopes are tested to be equal.
     along : sequence of str
         Lags and leads whose slopes at points of a number are given in place of the coefficients.
+    jackknife : bool
+        Whether the fits have the estimates without each document.
     """
     stack = stacked(
         [merging.merged_shard(shard, sums) for shard in shards],
@@ -394,16 +403,18 @@ def _fitted(
     equal = [_contrasts(names, lag) for lag in tested]
     if along:
         names, weights = moderators.points(names, along)
-    fitted = _Fitted(stack, names, [], [])
+    fitted = _Fitted(stack, names, [])
     for index in range(len(stack.layers)):
         own = stack.of_layer(index)
         (solution,) = solutions = least_squares.solve_all(own)
-        fitted.fits += inference.fit(
+        (fit,) = inference.fit(
             own, settings.covariance, None, solutions, joint=equal, weights=weights
         )
-        fitted.breads.append(
-            solution.back @ solution.back.T if solution.status == "ok" else np.empty((0, 0))
-        )
+        if jackknife and fit.status == "ok":
+            left_out = inference.jackknife(solution, own.products[0], own.totals[0])
+            fit.clusters = np.flatnonzero(left_out.present)
+            fit.without = left_out.thetas[fit.clusters] @ solution.back.T
+        fitted.fits.append(fit)
     return fitted
 
 
@@ -430,33 +441,31 @@ def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
     return table[table["term"].map(is_lag)].reset_index(drop=True)
 
 
-def errors_of_differences(
-    names: Sequence[str], lags: Sequence[str], bread: np.ndarray, fit: Fit
-) -> np.ndarray:
+def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.ndarray:
     """Return the standard errors of the differences between class slopes and shared slopes.
+
+    They are the jackknife's: both regressions leave out the same document.
 
     Parameters
     ----------
-    names : sequence of str
-        Terms of the regression.
-    lags : sequence of str
-        Lags and leads, each with one slope per class.
-    bread : (K, K) array
-        A⁻¹ over all rows.
-    fit : Fit
+    apart, together : _Fitted
+        The regressions with a slope per class and with shared slopes.
+    index : int
+        Place of the layer.
 
     Returns
     -------
     errors : (slopes,) array
-        In the order of the terms; NaN if there is only one class.
+        In the order of the slopes of classes; NaN if there is only one class.
     """
-    slopes = [place for place, name in enumerate(names) if is_lag(name)]
-    equal = np.concatenate([_contrasts(names, lag) for lag in lags])
-    if fit.status != "ok" or not len(equal):
+    slopes = [place for place, name in enumerate(apart.names) if is_lag(name)]
+    shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]
+    one, other = apart.fits[index], together.fits[index]
+    if one.status != "ok" or other.status != "ok" or len(slopes) == len(set(shared)):
         return np.full(len(slopes), np.nan)
-    change = bread @ equal.T @ np.linalg.solve(equal @ bread @ equal.T, equal)
-    covariance = change @ fit.covariance @ change.T
-    return np.sqrt(np.maximum(np.diag(covariance)[slopes], 0))
+    without = one.without[:, slopes] - other.without[:, shared]
+    change = without - (one.estimate[slopes] - other.estimate[shared])
+    return np.sqrt((1 - 1 / len(change)) * (change**2).sum(axis=0))
 
 
 def _contrasts(names: Sequence[str], lag: str) -> np.ndarray:

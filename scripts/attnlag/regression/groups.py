@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
-from attnlag.regression import inference, merging, results
+from attnlag.regression import bootstrap, inference, merging, results
 from attnlag.regression.covariates import is_term
 from attnlag.regression.crossproducts import DocumentProducts, Shard, of_documents
+from attnlag.regression.least_squares import names_of
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.stacks import stacked
 
@@ -53,12 +54,14 @@ def coefficients_by_group(
     -------
     table : pandas.DataFrame
         A tidy table with the group as ``subset`` and, for each layer of a group, ``n_obs``,
-        ``n_documents`` and ``status``. A group with too few documents to cluster by has NaN
-        estimates and a status that says so.
+        ``n_documents`` and ``status``; ``median``, ``median_low`` and ``median_high`` of each lag
+        or lead over the layers, whose intervals hold for all groups at once. A group with too few
+        documents to cluster by has NaN estimates and a status that says so.
     """
     covariance = settings.covariance
     tables = []
-    for group in largest_groups(group_of):
+    largest = largest_groups(group_of)
+    for group in largest:
         documents = {document for document, other in group_of.items() if other == group}
         own = [without_dummies(of_documents(shard, documents)) for shard in shards]
         kept = merging.kept_terms(own)
@@ -85,7 +88,16 @@ def coefficients_by_group(
                 "status": [fit.status for fit in fits],
             }
         )
-        tables.append(table.merge(of_layer, on="layer").assign(subset=group))
+        medians = bootstrap.medians_of_jackknife(
+            fits,
+            names_of(stack),
+            len(stack.clusters),
+            alpha=settings.alpha / len(largest),
+            draws=settings.bootstrap,
+            seed=settings.seed,
+        )
+        table = table.merge(of_layer, on="layer").merge(medians, on="term", how="left")
+        tables.append(table.assign(subset=group))
     return pd.concat(tables, ignore_index=True)
 
 

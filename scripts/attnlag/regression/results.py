@@ -121,6 +121,32 @@ def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
     return corrected
 
 
+def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
+    """Return the subsets with the smallest and the largest median, and whether they are apart.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of one term, with ``subset``, ``median``, ``median_low`` and ``median_high``, whose
+        intervals hold for all subsets at once.
+
+    Returns
+    -------
+    smallest, largest : pandas.Series
+        Named by their subsets.
+    apart : bool
+        Whether their intervals do not meet.
+
+    None is returned if fewer than two subsets have an interval.
+    """
+    known = table.dropna(subset="median_low").drop_duplicates("subset").sort_values("median")
+    if len(known) < 2:
+        return None
+    known = known.set_index("subset")
+    apart = known["median_high"].iloc[0] < known["median_low"].iloc[-1]
+    return known.iloc[0], known.iloc[-1], bool(apart)
+
+
 GOODNESS = [
     "n_obs",
     "n_documents",

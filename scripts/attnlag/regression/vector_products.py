@@ -271,5 +271,5 @@ def _from_row(row: pa.Table) -> LayerProducts:
         components = row["components"].combine_chunks().flatten().to_numpy()
         components = components.reshape(len(centre), -1)
     observed = [Sums(n[k], x[k], y[k], xx[k], xy[k], yy[k]) for k in range(folds)]
-    permuted = with_outcomes_exchanged(observed, array("permuted_xy", p, c))
+    permuted = with_outcomes_exchanged(observed, [*array("permuted_xy", p, c)])
     return LayerProducts(Frame(centre, components), observed, permuted)

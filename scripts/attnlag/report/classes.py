@@ -5,6 +5,7 @@ import textwrap
 import pandas as pd
 
 from attnlag.errors import counted
+from attnlag.regression import results
 from attnlag.regression.classes import ALL, LINE
 from attnlag.regression.decomposition import EFFECTS, POOLED
 from attnlag.regression.moderators import PER_SD, POINTS
@@ -33,18 +34,33 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
             "  slopes by class of token: fewer than two classes have enough rows and documents, or "
             "no layer could be fitted\n"
         )
-    median = rows[rows["subset"] != OTHER].groupby("subset", sort=False)["estimate"].median()
+    medians = medians_in_words(rows[rows["subset"] != OTHER])
     of_term = tests[tests["term"] == term].dropna(subset="p_adjusted")
     rejected = int((of_term["p_adjusted"] < alpha).sum())
     merged = str(tests["merged"].iloc[0])
     other = textwrap.shorten(merged, 100, placeholder=" …")
     few = f"; too few for separate slopes: {other}" if merged else ""
     return (
-        f"  {named(term)} by class of token, median over the layers: {median.min():.3f} "
-        f"({median.idxmin()}) to {median.max():.3f} ({median.idxmax()}); the classes differ in "
+        f"  {named(term)} by class of token{f', {medians}' * bool(medians)}; the classes differ in "
         f"{rejected} of {counted(len(of_term), 'layer')} (Wald test of equal slopes, "
         f"p < {alpha:g}, {by}){few}\n"
     )
+
+
+def medians_in_words(table: pd.DataFrame) -> str:
+    """Return the smallest and the largest median of several subsets, or nothing without intervals.
+
+    ``table`` is as in `results.extremes`.
+    """
+    found = results.extremes(table)
+    if found is None:
+        return ""
+    ends = [
+        f"{row['median']:.3f} in {row.name} ({row['median_low']:.3f} to {row['median_high']:.3f})"
+        for row in found[:2]
+    ]
+    count = table.dropna(subset="median_low")["subset"].nunique()
+    return f"median over the layers: {' to '.join(ends)}; intervals hold jointly for all {count}"
 
 
 def decomposition_findings(steps: pd.DataFrame) -> str:

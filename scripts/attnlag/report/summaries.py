@@ -30,7 +30,7 @@ from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
-from attnlag.report.classes import class_findings, decomposition_findings
+from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
 
 PREDICTIVE = (
     "Coefficients of lags within one layer are predictive associations: all tokens of a layer\n"
@@ -491,12 +491,9 @@ def group_findings(by_group: pd.DataFrame) -> str:
     lines = []
     if len(fitted) > 1:
         term = lags_among(list(by_group["term"]))[0]
-        rows = by_group[by_group["term"] == term]
-        median = rows.groupby("subset", sort=False)["estimate"].median()
-        lines.append(
-            f"  {named(term)} by group of documents, median over the layers: "
-            f"{median.min():.3f} ({median.idxmin()}) to {median.max():.3f} ({median.idxmax()})"
-        )
+        found = medians_in_words(by_group[by_group["term"] == term])
+        if found:
+            lines.append(f"  {named(term)} by group of documents, {found}")
     if without:
         groups_of: dict[str, list[str]] = {}
         for group, status in without.items():

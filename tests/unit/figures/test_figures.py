@@ -304,6 +304,9 @@ def classes(settings, tests, slopes=None, steps=None, parts=None):
     return SimpleNamespace(settings=settings, tests=tests, slopes=slopes, steps=steps, parts=parts)
 
 
+INTERVAL = {"": 0.0, "_low": -0.1, "_high": 0.1}
+
+
 def slopes_of(sizes):
     rows = [
         {
@@ -316,6 +319,7 @@ def slopes_of(sizes):
             "p_adjusted": 0.001,
             "difference": estimate - 0.3,
             "difference_p_adjusted": 0.01 if layer == 1 else 0.4,
+            **{f"median{end}": estimate + by for end, by in INTERVAL.items()},
             "n_obs": n_obs,
             "vcov_type": "cluster",
         }
@@ -335,6 +339,9 @@ def test_classes_are_rows_and_the_extremes_are_named():
         "Lag 1 is weakest for punctuation (0.16) and strongest for white space (0.45); slopes "
         "differ in every layer"
     )
+    near = slopes_of(sizes).assign(median_high=0.5)
+    sheet = slopes_by_class.figure(classes({"property": "upos"}, tests, near))
+    assert sheet.claim == "Lag 1 differs by part of speech in every layer"
     assert cells.rows == ["white space (500)", "punctuation (300)"]
     np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
     assert cells.weak[0].tolist() == [True, False, True, True]

@@ -212,6 +212,23 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
     assert found.isna().any().tolist() == [False, True, True, False, False]
 
 
+def test_medians_of_the_jackknife_vary_as_it_does():
+    """With one layer, draws of the median have the variance of CRV3."""
+    stack = stack_of(design_table(LENGTHS, 1))
+    fits = inference.fit(stack, "cluster-jackknife", 5)
+    documents = len(stack.clusters)
+    options = {"alpha": 0.05, "seed": 0}
+    names = least_squares.names_of(stack)
+    found = bootstrap.medians_of_jackknife(fits, names, documents, draws=4000, **options)
+    assert found.index.tolist() == ["lag_1", "lag_2"]
+    reach = (found["median_high"] - found["median_low"]) / 2
+    errors = np.sqrt(np.diag(fits[0].covariance))[1:]
+    np.testing.assert_allclose(found["median"], fits[0].estimate[1:])
+    np.testing.assert_allclose(reach / errors, 1.96, rtol=0.1)
+    none = bootstrap.medians_of_jackknife(fits, names, documents, draws=0, **options)
+    assert none.isna().any().tolist() == [False, True, True]
+
+
 def wild_oracle(y, x, codes, place, value, multipliers):
     """Return |t| and its draws, by regressions of redrawn outcomes."""
     others = [column for column in range(x.shape[1]) if column != place]

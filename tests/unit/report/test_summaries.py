@@ -241,10 +241,17 @@ def test_findings_on_groups_state_sizes_and_name_groups_without_one():
             "term": "lag_1",
             "estimate": [0.1, 0.3, 0.5, 0.4, *[np.nan] * 4],
             "status": ["ok"] * 4 + ["2 documents: too few to cluster by"] * 4,
+            "median": [0.2] * 2 + [0.45] * 2 + [np.nan] * 4,
+            "median_low": [0.1] * 2 + [0.4] * 2 + [np.nan] * 4,
+            "median_high": [0.3] * 2 + [0.5] * 2 + [np.nan] * 4,
         }
     )
+    # Extremes of noisy medians are not stated without intervals.
+    without = summaries.group_findings(table.assign(median_low=np.nan)).splitlines()
+    assert summaries.group_findings(table).splitlines()[1:] == without
     assert summaries.group_findings(table).splitlines() == [
-        "  lag 1 by group of documents, median over the layers: 0.200 (prose) to 0.450 (verse)",
+        "  lag 1 by group of documents, median over the layers: 0.200 in prose (0.100 to 0.300) to "
+        "0.450 in verse (0.400 to 0.500); intervals hold jointly for all 2",
         "  no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
     ]
     assert summaries.group_findings(table[:2]) == (

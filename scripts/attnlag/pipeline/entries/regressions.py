@@ -15,6 +15,12 @@ from attnlag.pipeline.entries.output import (
 
 STUDY_FOLDER = f"{SITE_FOLDER}/{{regression}}"
 
+MEDIANS = {
+    "median": ("as the estimate", "of a lag or lead: median over the layers"),
+    "median_low": ("as the estimate", "lower end of its interval, for all subsets at once"),
+    "median_high": ("as the estimate", "its upper end"),
+}
+
 OUTPUTS = [
     Output(
         f"{STUDY_FOLDER}/design/{{shard}}.parquet",
@@ -228,6 +234,7 @@ OUTPUTS = [
             "n_obs": ("", "rows of the group"),
             "n_documents": ("", "documents of the group that give rows"),
             "status": ("", "`ok`, or why the layer was not fitted"),
+            **MEDIANS,
         },
         wanted=True,
     ),
@@ -271,6 +278,7 @@ OUTPUTS = [
             "difference_std_error": ("as the estimate", "its standard error"),
             "difference_p_value": ("", "its p-value"),
             "difference_p_adjusted": ("", "corrected over all layers and classes of the term"),
+            **MEDIANS,
             "n_obs": ("", "rows of the class"),
             "n_documents": ("", "documents with such rows"),
             "status": ("", "`ok`, or why the layer was not fitted"),
