@@ -188,7 +188,7 @@ def main(args):
                 schemas[heads.ROWS] = columns.schema(0)
                 open_writer(heads.ROWS, args.heads)
             if settings.heads:
-                said = {heads.FOUND_KEY: adjustments.heads_found}
+                said = {columns.HEADS_KEY: adjustments.heads_found}
                 writers[heads.ROWS].add_key_value_metadata(said)
             for writer in writers.values():
                 # The fast path was chosen by measurement; stating it reproduces the same bytes.
@@ -221,7 +221,7 @@ def write_sinks(args, adjustments, record):
     rows = pq.read_table(args.tokens, columns=["document", "window", "input_ids"])
     rows = rows.take(sinks.chosen(rows.num_rows))
     sequences = [np.array(ids[: sinks.TOKENS]) for ids in rows["input_ids"].to_pylist()]
-    found = "attention to first tokens is unknown: heads are"
+    found = "attention to first tokens is unknown without heads"
     if adjustments.heads:
         try:
             scores = sinks.sink_scores(adjustments.model, sequences, adjustments.heads[0].count)
@@ -231,10 +231,8 @@ def write_sinks(args, adjustments, record):
             schema = columns.schema(len(scores), adjustments.heads[0].count)
             tokens = counted(len(scores[0]), "token")
             found = f"attention to first tokens at {tokens} of {counted(len(rows), 'sequence')}"
-    if not scores:
-        rows, sequences = rows.slice(0, 0), []
     run = extraction.Run(rows["document"].to_pylist(), rows["window"].to_pylist(), sequences)
-    table = layout.table(run, scores, schema, "float32")
+    table = layout.table(run, scores, schema, "float32") if scores else schema.empty_table()
     said = {columns.SINKS_KEY: found.encode(), **tables.metadata(record)}
     with tables.parquet_writer(
         args.sinks, schema.with_metadata(said), **layout.encoding(schema, "float32")

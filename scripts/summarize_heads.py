@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from attnlag.adjustments.columns import SINKS_KEY, layers_in
+from attnlag.adjustments.columns import HEADS_KEY, SINKS_KEY, layers_in
 from attnlag.corpus.documents import group_by_document
 from attnlag.pipeline import program
 from attnlag.regression import covariates, heads, lags_of_heads, properties
@@ -47,8 +47,9 @@ def main(args):
     shared = tables.of_all_shards(tables.read_provenance(paths[0]))
     record = tables.provenance(shared, "heads_table", asdict(settings), "numpy", "scipy")
     names = record["model"]["name"], record["corpus"]["name"], "attention"
+    found = pq.read_metadata(paths[0]).metadata[HEADS_KEY].decode()
     sunk = pq.read_metadata(sinks[0]).metadata[SINKS_KEY].decode()
-    text = heads_findings(parts, lags, ", ".join(names), settings.regression, sunk)
+    text = heads_findings(parts, lags, ", ".join(names), settings.regression, found, sunk)
     for place, (key, value) in enumerate(zip(("model", "corpus", "site"), names, strict=True)):
         parts.insert(place, key, value)
     tables.write_frame(parts, args.output, args.output.with_suffix(".csv"), record)

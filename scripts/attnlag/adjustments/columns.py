@@ -9,6 +9,9 @@ __all__ = ["KEYS", "KEY_FIELDS"]
 # Metadata key of a geometry file for random pairs, which are known after its schema is written.
 PAIRS_KEY = b"attnlag.random_pairs"
 
+# Metadata key of a file of heads for the error of their sum, or the reason for their absence.
+HEADS_KEY = b"attnlag.heads"
+
 # Metadata key of a file of attention to first tokens for its method, or the reason for its absence.
 SINKS_KEY = b"attnlag.sinks"
 

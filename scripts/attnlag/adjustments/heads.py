@@ -23,12 +23,9 @@ from attnlag.model.architectures import BlockModules
 # Name under which a pass gives the norms of heads.
 ROWS = "attention: heads"
 
-# Metadata key of a file of heads for the error of their sum, or the reason for their absence.
-FOUND_KEY = b"attnlag.heads"
-
 # Known names of the token mixer of a block, and of its output projection.
 MIXERS = ("self_attn", "attn", "attention", "self_attention")
-PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj")
+PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "Wo")
 
 
 class NoHeads(Exception):

@@ -7,7 +7,12 @@ from attnlag.regression.terms import lags_among, named
 
 
 def heads_findings(
-    parts: pd.DataFrame, coefficients: pd.DataFrame, name: str, regression: str, sinks: str
+    parts: pd.DataFrame,
+    coefficients: pd.DataFrame,
+    name: str,
+    regression: str,
+    found: str,
+    sinks: str,
 ) -> str:
     """Return the findings on shares, coherence, lags, floor and attention sinks of heads.
 
@@ -21,11 +26,13 @@ def heads_findings(
         Names of the model, the corpus and the site.
     regression : str
         Name of the regression whose terms the heads share.
+    found : str
+        Error of the sum of heads, or the reason for their absence.
     sinks : str
         Method of measuring attention to first tokens, or the reason for its absence.
     """
     if parts.empty:
-        return f"{name}, heads:\n  none were found in this model\n"
+        return f"{name}, heads:\n  {found}\n"
     by_head, whole = parts[parts["part"] != WHOLE], parts[parts["part"] == WHOLE].set_index("layer")
     if by_head["share"].isna().all():
         return f"{name}, heads:\n  no tokens remain: all are first tokens or have no norms\n"

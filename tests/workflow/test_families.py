@@ -1,0 +1,85 @@
+"""Models of each kind that is not GPT-2's, from their weights to their figures."""
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from projects import new_project
+
+WIDTH = {"vocab_size": 50257, "hidden_size": 32, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 2, "bos_token_id": 50256, "eos_token_id": 50256}
+GROUPED = {**HEADS, "num_key_value_heads": 2, "intermediate_size": 64}
+EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1}
+MAMBA = {"mamba_d_state": 8, "mamba_dt_rank": 4, "use_mamba_kernels": False}
+MAMBA2 = {"mamba_num_heads": 4, "mamba_head_dim": 16, "n_groups": 1, "ssm_state_size": 8}
+EVERY_SECOND = {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1}
+ONE_MIXER = {"num_hidden_layers": 3, "layers_block_type": ["mamba", "attention", "mlp"]}
+NO_PROJECTION = "layer 0 has no output projection of a known name"
+# Further settings of each kind, and what is said on its heads: why there are none, if so.
+KINDS = {
+    "falcon": (HEADS, "is unknown: the model gives weights of tokens after a token's own"),
+    "mamba": ({"state_size": 8}, "no heads: the configuration states no number of heads"),
+    "jetmoe": ({**GROUPED, **EXPERTS, "kv_channels": 8}, f"no heads: {NO_PROJECTION}"),
+    "nemotron_h": (
+        {**GROUPED, **MAMBA2, **ONE_MIXER, "head_dim": 16},
+        "no heads: layer 0 has NemotronHMamba2Mixer in place of attention",
+    ),
+    "modernbert-decoder": ({**GROUPED, "pad_token_id": 50256}, "the largest of 2 heads has"),
+    "jamba": (
+        {**GROUPED, **EVERY_SECOND, **MAMBA, "num_experts": 2},
+        "no heads: layer 0 has JambaMambaMixer in place of attention",
+    ),
+}
+FIGURES = [
+    "attention/notebook/figures/coefficients_by_layer",
+    "causal/figures/attention/elasticities_by_layer",
+]
+
+
+@pytest.fixture(scope="module")
+def project(gpt2_tokenizer, tmp_path_factory):
+    """Return a project after a run over a tiny random model of each kind, by default settings."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    project = new_project(tmp_path_factory.mktemp("families") / "project", gpt2_tokenizer)
+    del project.config["models"], project.config["extraction"]
+    for kind, (settings, _) in KINDS.items():
+        shutil.copytree(gpt2_tokenizer, project.folder / kind)
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(kind, **WIDTH | settings)
+        AutoModelForCausalLM.from_config(config).save_pretrained(project.folder / kind)
+    project.write_config(
+        models={kind: {"source": "path", "path": kind} for kind in KINDS},
+        causal={"interventions": [], "documents": 2},
+        figures={"formats": ["svg"]},
+    )
+    findings = (f"results/{kind}/small/attention/heads/findings.txt" for kind in KINDS)
+    project.run(*findings, *(f"results/jamba/small/{name}.svg" for name in FIGURES))
+    return project
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_extraction_of_each_kind_says_what_it_cannot_measure(kind, project):
+    results = project.folder / "results" / kind / "small" / "attention"
+    assert KINDS[kind][1] in (results / "heads" / "findings.txt").read_text()
+    assert pq.read_metadata(results / "geometry" / "0000.parquet").num_rows > 100
+
+
+def test_layers_without_attention_are_named_and_marked(project):
+    """No family is declared: the modules are found by trying, for the interventions too."""
+    results = project.folder / "results" / "jamba" / "small"
+    mixers = {"0": "JambaMambaMixer", "2": "JambaMambaMixer"}
+    for path in ("attention/norms/0000.parquet", "causal/effects/0000.parquet"):
+        record = json.loads(pq.read_schema(results / path).metadata[b"attnlag"])
+        assert record["model"]["mixers"] == mixers
+    fits = pd.read_parquet(results / "attention/notebook/fits.parquet")
+    assert fits["mixer"].tolist() == ["JambaMambaMixer", "attention"] * 2
+    for name in FIGURES:
+        text = (results / f"{name}.svg").read_text(encoding="utf-8")
+        said = " ".join(xml.etree.ElementTree.fromstring(text).itertext())
+        assert "◇ JambaMambaMixer in layers 0 and 2" in re.sub(r"\s+", " ", said)
