@@ -18,8 +18,12 @@ from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tags import NONE, UPOS
 from attnlag.errors import UserError, nearest, shown, told_as
 
-# Components of a spaCy pipeline that produce the universal tags; the others are not run.
-COMPONENTS = ("tok2vec", "transformer", "tagger", "morphologizer", "attribute_ruler")
+# Components of a spaCy pipeline that produce the universal tags; the others are not run. Rules of
+# attributes may depend on the syntax: a main verb "have" is tagged by its dependencies.
+COMPONENTS = (
+    *("tok2vec", "transformer", "tagger", "morphologizer"),
+    *("parser", "senter", "attribute_ruler"),
+)
 # Longest text in characters that is tagged at once; a longer one is cut at a line end or a space.
 LONGEST_PART = 20_000
 # Number of texts that are tagged together; the vectors of all their words are in memory.

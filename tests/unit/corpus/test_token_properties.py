@@ -219,6 +219,18 @@ def test_the_tagger_finds_every_solid_character_in_one_word(tagger, text):
     assert set(words.tags) <= set(tagging.UPOS)
 
 
+def test_tags_are_those_of_the_whole_pipeline_where_they_depend_on_the_syntax(tagger):
+    import spacy
+
+    text = "They have dogs that bark after we have gone, and have this since that happened."
+    whole = spacy.load(tagging.pipeline_folder(PACKAGE))
+    tags = tagged(tagger, text).tags
+    assert tags == [token.pos_ for token in whole(text)]
+    # A main verb, an auxiliary, and a main verb again.
+    has = [tag for word, tag in zip(whole(text), tags, strict=True) if word.text == "have"]
+    assert has == ["VERB", "AUX", "VERB"]
+
+
 def test_a_long_text_is_tagged_in_parts_that_join(tagger, monkeypatch):
     text = "\n".join(f"The dog number {i} barks." for i in range(40))
     whole = tagged(tagger, text)
