@@ -220,7 +220,7 @@ def write_sinks(args, adjustments, record):
     scores, schema = [], columns.schema(0)
     rows = pq.read_table(args.tokens, columns=["document", "window", "input_ids"])
     rows = rows.take(sinks.chosen(rows.num_rows))
-    sequences = [np.array(ids[: sinks.TOKENS]) for ids in rows["input_ids"].to_pylist()]
+    sequences = [np.array(ids) for ids in rows["input_ids"].to_pylist()]
     found = "attention to first tokens is unknown without heads"
     if adjustments.heads:
         try:
@@ -231,7 +231,8 @@ def write_sinks(args, adjustments, record):
             schema = columns.schema(len(scores), adjustments.heads[0].count)
             tokens = counted(len(scores[0]), "token")
             found = f"attention to first tokens at {tokens} of {counted(len(rows), 'sequence')}"
-    run = extraction.Run(rows["document"].to_pylist(), rows["window"].to_pylist(), sequences)
+    beginnings = [sequence[: sinks.TOKENS] for sequence in sequences]
+    run = extraction.Run(rows["document"].to_pylist(), rows["window"].to_pylist(), beginnings)
     table = layout.table(run, scores, schema, "float32") if scores else schema.empty_table()
     said = {columns.SINKS_KEY: found.encode(), **tables.metadata(record)}
     with tables.parquet_writer(

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from attnlag.adjustments.batches import Rotary
 from attnlag.model.gguf import quiet_transformers
 
 # Number of sequences of a shard, evenly spread, and of tokens at the beginning of each.
 SEQUENCES = 16
 TOKENS = 64
 
-# Number of tokens in a pass; its memory grows with this and with the length of a sequence.
-PASS_TOKENS = 512
+# Number of sequences in a pass, which bounds its memory.
+AT_ONCE = 8
 
 
 class NoWeights(Exception):
@@ -41,7 +43,8 @@ def sink_scores(
     model : torch.nn.Module
         A trunk.
     sequences : sequence of (tokens,) int arrays
-        Token ids; at most ``TOKENS`` of each are used.
+        Token ids of whole sequences; the first ``TOKENS`` of each are used, with the position
+        embeddings that the whole sequence has.
     heads : int
         Number of heads per layer.
 
@@ -56,47 +59,64 @@ def sink_scores(
         If the model does not give a number for each head and pair of tokens.
     """
     trunk: Any = model
-    found: list[list[np.ndarray]] = []
-    at_once = PASS_TOKENS // TOKENS
+    rotary = Rotary(model)
+    lengths = np.array([len(sequence) for sequence in sequences])
+    stretches = rotary.stretches(lengths)
+    found: dict[int, list[np.ndarray]] = {}
     with quiet_transformers(), torch.inference_mode():
         # Models with a single implementation of attention keep it.
         trunk.set_attn_implementation("eager")
-        for start in range(0, len(sequences), at_once):
-            some = [sequence[:TOKENS] for sequence in sequences[start : start + at_once]]
-            lengths = [len(sequence) for sequence in some]
-            ids = np.zeros((len(some), max(lengths)), np.int64)
-            for row, sequence in zip(ids, some, strict=True):
-                row[: len(sequence)] = sequence
-            shape = len(some), heads, ids.shape[1], ids.shape[1]
-            found.append([_of_first(w, shape, lengths) for w in _weights(trunk, ids)])
-    if not found or not found[0]:
+        for stretch in np.unique(stretches):
+            (alike,) = np.nonzero(stretches == stretch)
+            for some in np.split(alike, range(AT_ONCE, len(alike), AT_ONCE)):
+                beginnings = [sequences[i][:TOKENS] for i in some]
+                ids = np.zeros((len(some), max(map(len, beginnings))), np.int64)
+                for row, sequence in zip(ids, beginnings, strict=True):
+                    row[: len(sequence)] = sequence
+                last = int(lengths[some].max()) - 1 if rotary.limits else None
+                rotary.reset()
+                layers = [_of_first(w, ids.shape, heads) for w in _weights(trunk, ids, last)]
+                for row, (i, sequence) in enumerate(zip(some, beginnings, strict=True)):
+                    found[int(i)] = [layer[row, : len(sequence)] for layer in layers]
+    if not any(found.values()):
         raise NoWeights("the model gives none")
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+    return [np.concatenate(parts) for parts in zip(*(found[i] for i in sorted(found)), strict=True)]
 
 
-def _weights(trunk: Any, ids: np.ndarray) -> Sequence[torch.Tensor | None]:
-    """Return the attention weights of each layer, (sequences, heads, tokens, tokens)."""
-    given = torch.from_numpy(ids).to(trunk.get_input_embeddings().weight.device)
-    every = torch.ones_like(given)
+def _weights(trunk: Any, ids: np.ndarray, last: int | None) -> list[torch.Tensor | None]:
+    """Return the attention weights of each layer, (sequences, heads, tokens, tokens).
+
+    With ``last``, another token follows at this position, unseen by the others, so that embeddings
+    are stretched as in a pass over whole sequences.
+    """
+    given = {"input_ids": torch.from_numpy(ids)}
+    if last is not None:
+        given["input_ids"] = functional.pad(given["input_ids"], (0, 1))
+        positions = torch.tensor([*range(ids.shape[1]), last])
+        given["position_ids"] = positions.expand_as(given["input_ids"])
+    given["attention_mask"] = torch.ones_like(given["input_ids"])
+    device = trunk.get_input_embeddings().weight.device
+    given = {name: values.to(device) for name, values in given.items()}
     try:
         # Padding is on the right, where no token sees it.
-        out = trunk(input_ids=given, attention_mask=every, use_cache=False, output_attentions=True)
+        out = trunk(**given, use_cache=False, output_attentions=True)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
         # Any exception of a model is possible here; the other results are already stored.
         words = (str(e).splitlines() or [type(e).__name__])[0]
         raise NoWeights(f"a pass that is to give weights of attention fails: {words}") from None
-    return getattr(out, "attentions", None) or ()
+    layers = getattr(out, "attentions", None) or ()
+    if last is None:
+        return list(layers)
+    return [None if layer is None else layer[..., :-1, :-1] for layer in layers]
 
 
-def _of_first(
-    weights: torch.Tensor | None, shape: tuple[int, ...], lengths: Sequence[int]
-) -> np.ndarray:
-    """Return the attention to the first token of each sequence in a batch, (tokens, heads)."""
+def _of_first(weights: torch.Tensor | None, ids: tuple[int, ...], heads: int) -> np.ndarray:
+    """Return the attention to the first token of sequences, (sequences, tokens, heads)."""
+    shape = ids[0], heads, ids[1], ids[1]
     if weights is None or tuple(weights.shape) != shape:
         gave = None if weights is None else tuple(weights.shape)
         raise NoWeights(f"the model gives numbers of shape {gave}, and {shape} were expected")
     if weights.triu(1).any():
         # Some models mask later tokens only in implementations that give no weights.
         raise NoWeights("the model gives weights of tokens after a token's own")
-    first = weights[..., 0].float().cpu().transpose(1, 2).numpy()
-    return np.concatenate([row[:n] for row, n in zip(first, lengths, strict=True)])
+    return weights[..., 0].float().cpu().transpose(1, 2).numpy()

@@ -5,6 +5,8 @@ import pytest
 import torch
 from test_architectures import FALCON, LLAMA
 from test_architectures import small_model as model_of
+from test_company import STRETCHED, ragged
+from test_company import small_model as stretched
 from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import sinks
@@ -70,6 +72,21 @@ def test_the_attention_is_that_of_the_model_as_it_runs(name):
     if name == "mistral":
         assert (found[0][far] == 0).all()
         assert (found[0][~far] > 0).all()
+
+
+@pytest.mark.parametrize("name", STRETCHED)
+def test_positions_are_stretched_as_in_a_pass_over_the_whole_sequence(name):
+    sequences, expected = ragged((200, 25, 90, 150, 90, 30)), []
+    for sequence in sequences:
+        model = stretched(*STRETCHED[name])
+        model.set_attn_implementation("eager")
+        with torch.no_grad():
+            ids = torch.from_numpy(sequence[None].astype(np.int64))
+            weights = model(input_ids=ids, use_cache=False, output_attentions=True).attentions
+        expected.append([w[0, :, : sinks.TOKENS, 0].T.numpy() for w in weights])
+    found = sinks.sink_scores(stretched(*STRETCHED[name]), sequences, 4)
+    for layer, of_layer in zip(found, zip(*expected, strict=True), strict=True):
+        np.testing.assert_allclose(layer, np.concatenate(of_layer), rtol=0, atol=1e-5)
 
 
 def test_sinks_are_measured_at_the_beginnings_of_a_few_sequences():
