@@ -368,11 +368,11 @@ class Adjustments:
             torch.inference_mode(),
         ):
             if first:
-                output, self.identity_error = self.proofs.parts_add_up(ids, mask)
+                hidden, self.identity_error = self.proofs.parts_add_up(ids, mask)
             else:
-                output = self._run(ids)
+                hidden = self._run(ids)
         if self.predictions is not None and not sites_only:
-            self._predict(output, sequences, mask, layers[PREDICTIONS], landing)
+            self._predict(hidden, sequences, mask, layers[PREDICTIONS], landing)
         landing.settle()
 
     def _alone(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
@@ -404,7 +404,7 @@ class Adjustments:
 
     def _predict(
         self,
-        output: Any,
+        hidden: torch.Tensor,
         sequences: list[np.ndarray],
         mask: torch.Tensor,
         columns: list[np.ndarray],
@@ -412,15 +412,15 @@ class Adjustments:
     ) -> None:
         """Send the predictions at the tokens of a batch to the rows of their columns."""
         assert self.predictions is not None
-        hidden = self.predictions.hidden(output)
         found = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
         for column, values in zip(columns, found, strict=True):
             landing.add(column, values)
 
     def _run(self, ids: torch.Tensor) -> Any:
-        """Run the model over a batch, treating padding as tokens."""
+        """Run the model over a batch, treating padding as tokens; return the head's input."""
         self.rotary.reset()
-        return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        run = self.predictions.hidden if self.predictions else self.model
+        return run(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
     def _kept(self, added: torch.Tensor) -> torch.Tensor:
         """Return the vectors that a sublayer adds, or their norms."""

@@ -1,4 +1,4 @@
-"""Surprisal, rank and entropy of a model's predictions, from its last hidden state.
+"""Surprisal, rank and entropy of a model's predictions, from the input of its head.
 
 The head is applied to one part of the vocabulary at a time. The running values are the largest
 logit m, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m). The log-sum-exp is then m + log s, the
@@ -6,7 +6,9 @@ surprisal of token t is m + log s - z_t, and the entropy is log s - u / s. Memor
 tokens and the size of a part, not with the vocabulary.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from attnlag.errors import UserError
+from attnlag.model import hooks
 from attnlag.storage.keys import KEY_FIELDS
 
 # Name of these values in the extraction, besides the sites.
@@ -39,8 +42,12 @@ FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
+class HeadReached(Exception):
+    """A pass has computed the input of the head."""
+
+
 class Predictions:
-    """The head of a model, applied to the last hidden state of its trunk.
+    """The head of a model, applied to its own input one part of the vocabulary at a time.
 
     Parameters
     ----------
@@ -104,38 +111,54 @@ class Predictions:
         Raises
         ------
         UserError
-            If they differ, or if the model does not run its trunk exactly once.
+            If they differ, or if the model does not run its head exactly once.
         """
         refused = (
             f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
             "predictions: found {}, expected {}; extraction.surprisal: false leaves them out"
         )
         ids = ids[None].to(self.model.get_input_embeddings().weight.device)
-        states: list[torch.Tensor] = []
-        handle = self.model.base_model.register_forward_hook(
-            lambda *called: states.append(self.hidden(called[-1])[0])
-        )
         options = {"attention_mask": torch.ones_like(ids), "use_cache": False}
         with torch.inference_mode():
-            try:
+            with self._inputs_of_head() as states:
                 expected = self.model(input_ids=ids, **options).logits[0].float()
-            finally:
-                handle.remove()
             if len(states) != 1:
-                raise UserError(refused.format(f"{len(states)} passes of its trunk", "one"))
+                raise UserError(refused.format(f"{len(states)} passes of its head", "one"))
             gap = size = 0.0
-            for start, logits in self._parts(states[0]):
+            for start, logits in self._parts(states[0][0]):
                 own = expected[:, start : start + PART].to(logits.device)
                 gap += float((logits - own).double().square().sum())
                 size += float(own.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
             found = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
-            alike = "those of its head applied to its last hidden state"
+            alike = "those of its head applied to its input"
             raise UserError(refused.format(found, alike))
 
-    def hidden(self, output: Any) -> torch.Tensor:
-        """Return the last hidden state in the trunk's output, on the device of the head."""
-        return output.last_hidden_state.to(self.head.weight.device)
+    @contextmanager
+    def _inputs_of_head(self, *, stop: bool = False) -> Iterator[list[torch.Tensor]]:
+        """Yield the inputs of the head in passes of this thread, which it may stop."""
+        states: list[torch.Tensor] = []
+        thread = threading.get_ident()
+
+        def keep(_: object, args: tuple[Any, ...]) -> None:
+            if threading.get_ident() == thread:
+                states.append(args[0].to(self.head.weight.device))
+                if stop:
+                    raise HeadReached
+
+        # Two hooks registered concurrently may get the same id, and one would be lost.
+        with hooks.REGISTERING:
+            handle = self.head.register_forward_pre_hook(keep)
+        try:
+            yield states
+        finally:
+            handle.remove()
+
+    def hidden(self, **given: Any) -> torch.Tensor:
+        """Run the model up to its head and return what this gets, (sequences, tokens, width)."""
+        with self._inputs_of_head(stop=True) as states, suppress(HeadReached):
+            self.model(**given)
+        return states[0]
 
     @torch.inference_mode()
     def of(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
@@ -144,7 +167,7 @@ class Predictions:
         Parameters
         ----------
         hidden : (tokens, width) tensor
-            The last hidden states, sequence after sequence.
+            The inputs of the head, sequence after sequence.
         sequences : sequence of int arrays
             Token ids.
 
