@@ -76,8 +76,8 @@ def sink_scores(
                 last = int(lengths[some].max()) - 1 if rotary.limits else None
                 rotary.reset()
                 layers = [_of_first(w, ids.shape, heads) for w in _weights(trunk, ids, last)]
-                for row, (i, sequence) in enumerate(zip(some, beginnings, strict=True)):
-                    found[int(i)] = [layer[row, : len(sequence)] for layer in layers]
+                for place, (i, sequence) in enumerate(zip(some, beginnings, strict=True)):
+                    found[int(i)] = [layer[place, : len(sequence)] for layer in layers]
     if not any(found.values()):
         raise NoWeights("the model gives none")
     return [np.concatenate(parts) for parts in zip(*(found[i] for i in sorted(found)), strict=True)]
