@@ -5,22 +5,16 @@ These sums are all that the regression needs from the rows. They are a few numbe
 the sums of all shards add up. One batch of rows is in memory at a time.
 """
 
-from pathlib import Path
-
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import crossproducts
 from attnlag.regression.settings import CrossproductsSettings
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, CrossproductsSettings)
-parser.add_argument("design", type=Path, help="the design (Parquet)")
-parser.add_argument("--output", type=Path, required=True)
 
-
-def main(args):
-    totals = crossproducts.of_design(args.design, args.output, args.settings)
-    record = tables.read_provenance(args.output)
+def main(job):
+    totals = crossproducts.of_design(job.input.design, job.output.crossproducts, job.settings)
+    record = tables.read_provenance(job.output.crossproducts)
     program.log.info(
         "%s, %s: cross-products of %s in %d layers",
         record["model"]["name"],
@@ -31,4 +25,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, CrossproductsSettings)

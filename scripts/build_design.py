@@ -7,29 +7,19 @@ window or a document. The first tokens of every sequence, which are attention si
 outcomes nor regressors.
 """
 
-from pathlib import Path
-
 from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.regression import covariates, design
 from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, DesignSettings)
-parser.add_argument("norms", type=Path, help="the norms, or what else is regressed (Parquet)")
-parser.add_argument(
-    "--stream", type=Path, nargs="?", help="norms of the residual stream, for relative norms"
-)
-# The workflow passes no path if no covariate needs the file.
-for name, what in covariates.FILES.items():
-    parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="?", help=what)
-parser.add_argument("--output", type=Path, required=True)
 
-
-def main(args):
-    facts = covariates.read_facts(args.settings, vars(args))
-    rows, counts = design.write(args.norms, args.stream, args.output, args.settings, facts)
-    record = tables.read_provenance(args.output)
+def main(job):
+    facts = covariates.read_facts(job.settings, vars(job.input))
+    rows, counts = design.write(
+        job.input.norms, job.input.stream or None, job.output.design, job.settings, facts
+    )
+    record = tables.read_provenance(job.output.design)
     program.log.info(
         "%s, %s: %s from %s (%s too short)%s",
         record["model"]["name"],
@@ -46,4 +36,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, DesignSettings)

@@ -5,8 +5,6 @@ This is the last program of a run. All other results exist when it starts, and i
 that of the run. With the covariate `previous_layer`, an unfitted first layer is not a failure.
 """
 
-from pathlib import Path
-
 import pandas as pd
 
 from attnlag.errors import UserError, counted
@@ -14,22 +12,18 @@ from attnlag.pipeline import program
 from attnlag.report import summaries
 from attnlag.storage import writing
 
-parser = program.argument_parser(__doc__)
-parser.add_argument("fits", type=Path, nargs="+", help="tables with one row per layer (Parquet)")
-parser.add_argument("--output", type=Path, required=True, help="text")
 
-
-def main(args):
+def main(job):
     lines, problems = [], []
-    for path in args.fits:
+    for path in job.input.fits:
         fits = pd.read_parquet(path)
         lines.append(summaries.fitted_layers(fits))
         problems += summaries.unfitted_layers(fits)
     if problems:
         raise UserError(problems)
-    writing.write_text("\n".join(lines) + "\n", args.output)
+    writing.write_text("\n".join(lines) + "\n", job.output.text)
     program.log.info("all layers are fitted in %s", counted(len(lines), "regression"))
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main)

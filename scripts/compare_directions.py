@@ -6,7 +6,6 @@ token and, for each layer, the mean cosine at distances up to 16 tokens and of r
 """
 
 from dataclasses import asdict
-from pathlib import Path
 
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -17,26 +16,20 @@ from attnlag.errors import counted
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, DirectionsSettings)
-parser.add_argument("activations", type=Path, help="the adjustments (Parquet)")
-parser.add_argument("--sums", type=Path, required=True, help="sums of vectors (Parquet)")
-parser.add_argument("--output", type=Path, required=True, help="the cosines of tokens (Parquet)")
-parser.add_argument("--distances", type=Path, required=True, help="means by distance (Parquet)")
 
-
-def main(args):
+def main(job):
     record = tables.provenance(
-        tables.read_provenance(args.activations), "directions", asdict(args.settings), "numpy"
+        tables.read_provenance(job.input.activations), "directions", asdict(job.settings), "numpy"
     )
-    file = pq.ParquetFile(args.activations, pre_buffer=False)
-    means = directions.read_sums([args.sums]).means()
-    comparison = directions.Comparison(file, means, args.settings.drop_first)
+    file = pq.ParquetFile(job.input.activations, pre_buffer=False)
+    means = directions.read_sums([job.input.sums]).means()
+    comparison = directions.Comparison(file, means, job.settings.drop_first)
     schema = directions.schema(len(means)).with_metadata(tables.metadata(record))
-    with tables.parquet_writer(args.output, schema, compression="zstd") as writer:
+    with tables.parquet_writer(job.output.cosines, schema, compression="zstd") as writer:
         groups = comparison.previous()
         for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):
             writer.write_table(table)
-    tables.write_table(comparison.by_distance(), args.distances, record)
+    tables.write_table(comparison.by_distance(), job.output.distances, record)
     program.log.info(
         "%s, %s: directions of %s",
         record["model"]["name"],
@@ -46,4 +39,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, DirectionsSettings)

@@ -7,7 +7,6 @@ of all coefficients, a table of pairs of models, a page for each table, and the 
 """
 
 from dataclasses import asdict
-from pathlib import Path
 
 from attnlag.pipeline import program
 from attnlag.regression import comparison
@@ -15,18 +14,10 @@ from attnlag.regression.settings import ComparisonSettings
 from attnlag.report import html_tables, summaries
 from attnlag.storage import tables, writing
 
-parser = program.argument_parser(__doc__, ComparisonSettings)
-parser.add_argument("studies", type=Path, nargs="+", help="coefficients.parquet of each study")
-parser.add_argument(
-    "--coefficients", type=Path, required=True, help="Parquet; CSV and HTML beside it"
-)
-parser.add_argument("--pairs", type=Path, required=True, help="Parquet; CSV and HTML beside it")
-parser.add_argument("--findings", type=Path, required=True, help="text")
 
-
-def main(args):
-    settings = args.settings
-    studies = [comparison.read_study(path) for path in args.studies]
+def main(job):
+    settings = job.settings
+    studies = [comparison.read_study(path) for path in job.input.studies]
     inference = comparison.common_inference(studies)
     alpha = inference["alpha"]
     coefficients = comparison.combined_coefficients(studies)
@@ -50,20 +41,20 @@ def main(args):
         "pandas",
         studies=made,
     )
-    for table, path in ((coefficients, args.coefficients), (pairs, args.pairs)):
+    for table, path in ((coefficients, job.output.coefficients), (pairs, job.output.pairs)):
         tables.write_frame(table, path, path.with_suffix(".csv"), record)
     html_tables.write_coefficients_of_models(
         coefficients,
-        args.coefficients.with_suffix(".html"),
+        job.output.coefficients.with_suffix(".html"),
         alpha=alpha,
         adjust=inference["adjust"],
         negligible=inference["negligible"],
     )
-    html_tables.write_pairs(pairs, args.pairs.with_suffix(".html"))
+    html_tables.write_pairs(pairs, job.output.pairs.with_suffix(".html"))
     found = summaries.comparison_findings(pairs, alpha, inference["negligible"])
-    writing.write_text(found, args.findings)
+    writing.write_text(found, job.output.findings)
     program.log.info("compared %d studies in %d pairs and lags", len(studies), len(pairs))
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, ComparisonSettings)

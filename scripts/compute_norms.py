@@ -4,8 +4,6 @@
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
 """
 
-from pathlib import Path
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -18,22 +16,17 @@ from attnlag.storage import tables
 # Row groups of vectors are smaller; as many row groups of norms would take memory to open.
 ROWS = 16_384
 
-parser = program.argument_parser(__doc__)
-parser.add_argument("activations", type=Path, help="the adjustments (Parquet)")
-parser.add_argument("--output", type=Path, required=True, help="the norms (Parquet)")
-parser.add_argument("--sums", type=Path, required=True, help="sums of the vectors (Parquet)")
 
-
-def main(args):
-    record = tables.provenance(tables.read_provenance(args.activations), "norms", {}, "numpy")
+def main(job):
+    record = tables.provenance(tables.read_provenance(job.input.activations), "norms", {}, "numpy")
     # Pre-buffering would read ahead columns that are not needed.
-    file = pq.ParquetFile(args.activations, pre_buffer=False)
+    file = pq.ParquetFile(job.input.activations, pre_buffer=False)
     layers = columns.layers_in(file.schema_arrow)
     schema = columns.schema(len(layers))
     width = file.schema_arrow.field(layers[0]).type.list_size
     sums = directions.VectorSums.empty(len(layers), width)
     with tables.parquet_writer(
-        args.output,
+        job.output.norms,
         schema.with_metadata(tables.metadata(record)),
         compression="zstd",
     ) as writer:
@@ -43,7 +36,7 @@ def main(args):
             if sum(map(len, held)) >= ROWS or group == file.num_row_groups - 1:
                 writer.write_table(pa.concat_tables(held).unify_dictionaries())
                 held = []
-    tables.write_table(sums.table(), args.sums, record)
+    tables.write_table(sums.table(), job.output.sums, record)
     program.log.info(
         "%s, %s: norms of %s",
         record["model"]["name"],
@@ -53,4 +46,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main)

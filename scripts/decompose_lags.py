@@ -5,7 +5,6 @@ Also decompose the change of the lags into the contribution of each.
 """
 
 from dataclasses import asdict
-from pathlib import Path
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
@@ -13,28 +12,18 @@ from attnlag.regression import decomposition
 from attnlag.regression.settings import DecompositionSettings
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, DecompositionSettings)
-parser.add_argument("design", type=Path, help="first shard; the others lie beside it")
-parser.add_argument("--token-properties", type=Path, required=True, help="likewise")
-parser.add_argument("--site", required=True)
-parser.add_argument("--regression", required=True, help="the regression's name")
-parser.add_argument("--steps", type=Path, required=True, help="Parquet; CSV beside it")
-parser.add_argument("--parts", type=Path, required=True, help="Parquet; CSV beside it")
 
-
-def main(args):
-    designs = tables.shards(args.design)
-    found = decomposition.decomposed(
-        designs, tables.shards(args.token_properties), args.settings.alpha
-    )
+def main(job):
+    designs = job.input.design
+    found = decomposition.decomposed(designs, job.input.token_properties, job.settings.alpha)
     shared = tables.of_all_shards(tables.read_provenance(designs[0]))
-    settings, end = asdict(args.settings), found.sample_end
+    settings, end = asdict(job.settings), found.sample_end
     record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
-    frames = {args.steps: found.steps, args.parts: found.parts}
-    name = tables.write_study(frames, record, site=args.site, regression=args.regression)
+    frames = {job.output.steps: found.steps, job.output.parts: found.parts}
+    name = tables.write_study(frames, record, site=job.names.site, regression=job.names.regression)
     layers = counted(found.steps["layer"].nunique(), "layer")
     program.log.info("%s: decomposed the lags of %s", name, layers)
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, DecompositionSettings)

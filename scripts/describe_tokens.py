@@ -19,37 +19,29 @@ from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, PropertiesSettings)
-parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
-parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
-parser.add_argument("--model", type=Path, required=True, help="the model's folder")
-parser.add_argument("--counts", type=Path, required=True, help="count of each token (Parquet)")
-parser.add_argument("--tags", type=Path, nargs="*", help="file of words and tags, if there is one")
-parser.add_argument("--output", type=Path, required=True)
 
-
-def main(args):
-    settings = args.settings
-    record = tables.read_provenance(args.tokens)
-    verify_folder(args.model)
-    corpus = pq.read_table(args.corpus, columns=["document", "group"]).to_pydict()
+def main(job):
+    settings, folder = job.settings, Path(job.options.folder)
+    record = tables.read_provenance(job.input.tokens)
+    verify_folder(folder)
+    corpus = pq.read_table(job.input.corpus, columns=["document", "group"]).to_pydict()
     key = f"corpora.{record['corpus']['name']}.tagger.groups"
     properties.check_groups(settings.groups, set(corpus["group"]), key)
-    sources = properties.sources_of(settings, corpus["document"], *(args.tags or []))
+    sources = properties.sources_of(settings, corpus["document"], *job.input.tags)
     counts: dict[str, int] = {}
     made = tables.provenance(record, "token_properties", asdict(settings), *sources.packages)
     schema = properties.SCHEMA.with_metadata(tables.metadata(made))
-    with tables.parquet_writer(args.output, schema, compression="zstd") as writer:
+    with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
         for rows in properties.describe(
-            sequences.tokenized(args.tokens, args.corpus),
+            sequences.tokenized(job.input.tokens, job.input.corpus),
             sources.words_of,
             counts,
             groups=settings.groups,
-            speller=Speller(tokens.load_tokenizer(args.model)),
+            speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
             whole=not record["tokens"]["truncated"],
             zipf=sources.zipf,
-            log_frequencies=frequency.log_frequencies(args.counts),
+            log_frequencies=frequency.log_frequencies(job.input.counts),
         ):
             writer.write_table(rows)
     program.log.info(
@@ -65,4 +57,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, PropertiesSettings)

@@ -20,43 +20,35 @@ from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, EffectsSettings)
-parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
-parser.add_argument("--model", type=Path, required=True, help="the model's folder")
-parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
-parser.add_argument("--token-properties", type=Path, required=True, help="of the same shard")
-parser.add_argument("--output", type=Path, required=True)
-program.add_model_options(parser, batch_tokens=1024)
 
-
-def main(args):
+def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.interventions import derivative, effects, finite
     from attnlag.model import loading, trying
 
-    settings = args.settings
-    source = verify_folder(args.model)
-    record = tables.read_provenance(args.tokens)
-    documents = sampling.chosen_documents(group_by_document(args.corpus), settings.documents)
-    sequences = sampling.sequences_of(args.tokens, documents, settings.document_tokens)
+    settings, folder = job.settings, Path(job.options.folder)
+    source = verify_folder(folder)
+    record = tables.read_provenance(job.input.tokens)
+    documents = sampling.chosen_documents(group_by_document(job.input.corpus), settings.documents)
+    sequences = sampling.sequences_of(job.input.tokens, documents, settings.document_tokens)
     name = f"{source['name']}, {record['corpus']['name']}"
     derivatives, changed = {}, {}
     if sequences:
-        threads = program.usable_threads(args.threads)
-        device = loading.choose_device(args.device)
+        threads = program.usable_threads(job.threads)
+        device = loading.choose_device(job.options.device)
         options = {
             "attention": settings.attention_implementation,
-            "batch_tokens": args.batch_tokens,
+            "batch_tokens": job.options.batch_tokens,
         }
         model: Any = None
         if settings.interventions:
             try:
-                model = loading.load_model(args.model, device, settings.dtype, head=True, **options)
+                model = loading.load_model(folder, device, settings.dtype, head=True, **options)
             except UserError as error:
                 program.log.info("%s; going on without the prediction of the next token", error)
         whole = model is not None
         if not whole:
-            model = loading.load_model(args.model, device, settings.dtype, **options)
+            model = loading.load_model(folder, device, settings.dtype, **options)
         trunk = model.base_model if whole else model
         blocks, _ = trying.blocks_of(trunk, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):
@@ -64,7 +56,7 @@ def main(args):
         layers = []
         if settings.interventions:
             layers = sampling.chosen_sources(settings.sources, len(blocks))
-        tags = sampling.tags_of(args.token_properties, sequences) if layers else None
+        tags = sampling.tags_of(job.input.token_properties, sequences) if layers else None
         vectors = finite.Vectors(sequences, settings, layers, tags)
         device = trunk.get_input_embeddings().weight.device
         passes = 2 if layers else 1
@@ -76,7 +68,7 @@ def main(args):
                 sequences,
                 settings,
                 name=source["name"],
-                batch_tokens=args.batch_tokens,
+                batch_tokens=job.options.batch_tokens,
                 threads=threads,
                 free=sum(loading.free_bytes(device).values()),
                 receive=vectors.receive,
@@ -90,7 +82,7 @@ def main(args):
                 )
     table = effects.table(derivatives, changed, settings.probes)
     made = tables.provenance(record, "effects", asdict(settings), "torch", "transformers")
-    tables.write_table(table, args.output, made)
+    tables.write_table(table, job.output.effects, made)
     program.log.info(
         "%s: effects in %s of %s",
         name,
@@ -100,4 +92,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, EffectsSettings)

@@ -32,54 +32,31 @@ from attnlag.storage.writing import room_for
 # Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
 ROWS = {"vectors": 4096, "norms": 16_384}
 
-parser = program.argument_parser(__doc__, ExtractionSettings)
-parser.add_argument("tokens", type=Path, help="the sequences (Parquet)")
-parser.add_argument("--model", type=Path, required=True, help="the model's folder")
-parser.add_argument(
-    "--output", type=Path, nargs="+", required=True, help="one file per site, in their order"
-)
-parser.add_argument(
-    "--stream", type=Path, required=True, help="file for the norms of what each block receives"
-)
-parser.add_argument(
-    "--surprisal", type=Path, nargs="*", help="file for the model's predictions, if requested"
-)
-parser.add_argument(
-    "--geometry", type=Path, nargs="*", default=[], help="likewise, one file per site, if asked for"
-)
-parser.add_argument(
-    "--heads", type=Path, nargs="?", help="file for the norms of attention heads, if asked for"
-)
-parser.add_argument(
-    "--sinks", type=Path, nargs="?", help="likewise, for their attention to first tokens"
-)
-program.add_model_options(parser, batch_tokens=4096)
 
-
-def main(args):
+def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.adjustments import extraction, geometry, heads, layout, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
-    settings = args.settings
+    settings, folder = job.settings, Path(job.options.folder)
     wanted = settings.sites
-    threads = program.usable_threads(args.threads)
+    threads = program.usable_threads(job.threads)
     torch.set_num_threads(threads)
-    source = verify_folder(args.model)
-    record = tables.read_provenance(args.tokens)
+    source = verify_folder(folder)
+    record = tables.read_provenance(job.input.tokens)
     total = record["tokens"]["tokens"]
     vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
     # A file's bytes do not depend on the sites beside it.
     beside = ("sites", "surprisal", "geometry", "heads")
     recorded = {key: value for key, value in asdict(settings).items() if key not in beside}
-    device = loading.choose_device(args.device)
+    device = loading.choose_device(job.options.device)
     model: Any = loading.load_model(
-        args.model,
+        folder,
         device,
         settings.dtype,
         attention=settings.attention_implementation,
-        batch_tokens=args.batch_tokens,
+        batch_tokens=job.options.batch_tokens,
         head=settings.surprisal,
     )
     predictions = surprisal.Predictions(model, source["name"]) if settings.surprisal else None
@@ -91,7 +68,7 @@ def main(args):
             wanted=wanted,
             modules=settings.modules,
             name=source["name"],
-            batch_tokens=args.batch_tokens,
+            batch_tokens=job.options.batch_tokens,
             threads=threads,
             keep=settings.keep,
             fast=settings.fast,
@@ -109,22 +86,22 @@ def main(args):
         schema = columns.schema(len(adjustments.blocks), width, stored)
         layers = len(adjustments.blocks)
         schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(layers)}
-        paths = dict(zip(schemas, [*args.output, args.stream], strict=True))
+        paths = dict(zip(schemas, [*job.output.sites, job.output.stream], strict=True))
         turns = {site: geometry.rows_of(site) for site in wanted if settings.geometry}
         if turns:
             schemas |= dict.fromkeys(turns.values(), geometry.schema(layers))
-            paths |= dict(zip(turns.values(), args.geometry, strict=True))
-            sequences = tables.row_count([args.tokens])
+            paths |= dict(zip(turns.values(), job.output.geometry, strict=True))
+            sequences = tables.row_count([job.input.tokens])
             names = [*wanted, STREAM]
             sample = geometry.PairSample(sequences, layers, adjustments.width, names)
             adjustments.sample = sample
         number = layout.STORED_BYTES[stored]
         row = layers * (adjustments.width * number if vectors else 4) * total
-        sizes = dict.fromkeys(args.output, row)
+        sizes = dict.fromkeys(job.output.sites, row)
         # Numbers per token are negligible beside vectors.
         if not vectors:
-            sizes |= {args.stream: row}
-            sizes |= dict.fromkeys(args.geometry, row * len(OF_A_PASS))
+            sizes |= {job.output.stream: row}
+            sizes |= dict.fromkeys(job.output.geometry, row * len(OF_A_PASS))
         check_disk(sizes, record["stages"]["tokens"]["shards"])
         with ExitStack() as files:
             writers = {}
@@ -157,7 +134,7 @@ def main(args):
                 made = tables.provenance(record, "surprisal", recorded, "torch", "transformers")
                 predicted = files.enter_context(
                     tables.parquet_writer(
-                        args.surprisal[0],
+                        job.output.surprisal[0],
                         surprisal.SCHEMA.with_metadata(tables.metadata(made)),
                         **layout.encoding(surprisal.SCHEMA, stored),
                     )
@@ -168,7 +145,7 @@ def main(args):
                 if adjustments.heads and heads.ROWS not in writers:
                     count = adjustments.heads[0].count
                     schemas[heads.ROWS] = columns.schema(len(adjustments.blocks), count)
-                    open_writer(heads.ROWS, args.heads)
+                    open_writer(heads.ROWS, job.output.heads)
                 for name, writer in writers.items():
                     values = layers[name]
                     if name in turns.values():
@@ -180,13 +157,13 @@ def main(args):
                     rows = surprisal.table(table, layers[surprisal.PREDICTIONS])
                     predicted.write_table(rows, row_group_size=ROWS["norms"])
 
-            extraction.write_runs(args.tokens, adjustments, write)
+            extraction.write_runs(job.input.tokens, adjustments, write)
             for site, kind in turns.items():
                 pairs = sample.means(site, STREAM)
                 writers[kind].add_key_value_metadata(geometry.metadata(pairs))
             if settings.heads and heads.ROWS not in writers:
                 schemas[heads.ROWS] = columns.schema(0)
-                open_writer(heads.ROWS, args.heads)
+                open_writer(heads.ROWS, job.output.heads)
             if settings.heads:
                 said = {columns.HEADS_KEY: adjustments.heads_found}
                 writers[heads.ROWS].add_key_value_metadata(said)
@@ -196,7 +173,7 @@ def main(args):
     sunk = ""
     if settings.heads:
         made = tables.provenance(record, "activations", recorded | {"site": "attention"}, "torch")
-        sunk = write_sinks(args, adjustments, tables.provenance(made, "sinks", {}))
+        sunk = write_sinks(job, adjustments, tables.provenance(made, "sinks", {}))
     program.log.info(
         "%s: %s x %d layers (%s) on %s (fast: %s, %s), %.1f%% padding; "
         "block input + adjustments = block output within %.1e%s",
@@ -213,12 +190,12 @@ def main(args):
     )
 
 
-def write_sinks(args, adjustments, record):
+def write_sinks(job, adjustments, record):
     """Write the attention of heads to first tokens for some tokens, and return its description."""
     from attnlag.adjustments import extraction, layout, sinks
 
     scores, schema = [], columns.schema(0)
-    rows = pq.read_table(args.tokens, columns=["document", "window", "input_ids"])
+    rows = pq.read_table(job.input.tokens, columns=["document", "window", "input_ids"])
     rows = rows.take(sinks.chosen(rows.num_rows))
     sequences = [np.array(ids) for ids in rows["input_ids"].to_pylist()]
     found = "attention to first tokens is unknown without heads"
@@ -236,7 +213,7 @@ def write_sinks(args, adjustments, record):
     table = layout.table(run, scores, schema, "float32") if scores else schema.empty_table()
     said = {columns.SINKS_KEY: found.encode(), **tables.metadata(record)}
     with tables.parquet_writer(
-        args.sinks, schema.with_metadata(said), **layout.encoding(schema, "float32")
+        job.output.sinks, schema.with_metadata(said), **layout.encoding(schema, "float32")
     ) as writer:
         writer.write_table(table)
     return found
@@ -278,4 +255,4 @@ def check_disk(sizes, shards):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, ExtractionSettings)

@@ -31,56 +31,24 @@ from attnlag.storage import tables
 # Rows per row group of vectors.
 ROWS = 4096
 
-parser = program.argument_parser(__doc__, RandomWeightsSettings)
-parser.add_argument("tokens", type=Path, help="the sequences, first shard; others lie beside it")
-parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
-parser.add_argument("--model", type=Path, required=True, help="the trained model's folder")
-parser.add_argument(
-    "--output", type=Path, nargs="+", required=True, help="one file per site, in their order"
-)
-parser.add_argument(
-    "--vectors", type=Path, nargs="*", default=[], help="likewise, for vectors; none: no vectors"
-)
-parser.add_argument(
-    "--stream", type=Path, required=True, help="file for the norms of what each block receives"
-)
-parser.add_argument(
-    "--geometry", type=Path, nargs="*", default=[], help="likewise, one file per site, if asked for"
-)
-parser.add_argument(
-    "--centred", type=Path, nargs="*", default=[], help="likewise, for centred cosines"
-)
-parser.add_argument(
-    "--distances", type=Path, nargs="*", default=[], help="likewise, for their means by distance"
-)
-parser.add_argument(
-    "--heads", type=Path, nargs="?", help="file for the norms of attention heads, if asked for"
-)
-parser.add_argument(
-    "--draws", type=Path, nargs="*", default=[], help="norms of further draws, site by site"
-)
-parser.add_argument(
-    "--draws-stream", type=Path, nargs="*", default=[], help="likewise, of what blocks receive"
-)
-program.add_model_options(parser, batch_tokens=4096)
 
-
-def main(args):
+def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.adjustments import extraction, geometry, heads, layout
     from attnlag.model import loading, random_weights
     from attnlag.model.hooks import STREAM
 
-    settings, run = args.settings, args.settings.extraction
-    threads = program.usable_threads(args.threads)
+    settings, run = job.settings, job.settings.extraction
+    folder = Path(job.options.folder)
+    threads = program.usable_threads(job.threads)
     torch.set_num_threads(threads)
-    source = verify_folder(args.model)
-    shards = tables.shards(args.tokens)
+    source = verify_folder(folder)
+    shards = job.input.tokens
     record = tables.of_all_shards(tables.read_provenance(shards[0]))
-    chosen = list(islice(first_of_groups(args.corpus), settings.documents))
-    device = loading.choose_device(args.device)
-    precision = loading.choose_dtype(args.model, device, run.dtype)
-    whole = random_weights.drawn_model(args.model, settings.seed, run.attention_implementation)
+    chosen = list(islice(first_of_groups(job.input.corpus), settings.documents))
+    device = loading.choose_device(job.options.device)
+    precision = loading.choose_dtype(folder, device, run.dtype)
+    whole = random_weights.drawn_model(folder, settings.seed, run.attention_implementation)
     model = whole.base_model.to(device, precision).eval()
     name = f"{source['name']}, {record['corpus']['name']}, random weights"
     vectors, stored = run.keep == "vectors", run.storage_dtype or "float32"
@@ -89,11 +57,11 @@ def main(args):
         stated = asdict(settings) | {"site": kind.partition(":")[0]}
         return tables.provenance(record, "random_weights", stated, "torch", "transformers")
 
-    with TemporaryDirectory() as folder, ExitStack() as files:
+    with TemporaryDirectory() as place, ExitStack() as files:
         sequences = pa.concat_tables(
             pq.read_table(path, filters=pc.field("document").isin(chosen)) for path in shards
         ).unify_dictionaries()
-        path = Path(folder, "tokens.parquet")
+        path = Path(place, "tokens.parquet")
         pq.write_table(sequences, path)
         total = pc.sum(pc.list_value_length(sequences["input_ids"])).as_py() or 0
         with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
@@ -102,7 +70,7 @@ def main(args):
                 wanted=run.sites,
                 modules=run.modules,
                 name=source["name"],
-                batch_tokens=args.batch_tokens,
+                batch_tokens=job.options.batch_tokens,
                 threads=threads,
                 keep=run.keep,
                 fast=run.fast,
@@ -112,10 +80,10 @@ def main(args):
             )
             count = len(adjustments.blocks)
             schemas = dict.fromkeys((*run.sites, STREAM), columns.schema(count))
-            outputs = dict(zip(schemas, [*args.output, args.stream], strict=True))
+            outputs = dict(zip(schemas, [*job.output.sites, job.output.stream], strict=True))
             turns = {site: geometry.rows_of(site) for site in run.sites if run.geometry}
             schemas |= dict.fromkeys(turns.values(), geometry.schema(count))
-            outputs |= dict(zip(turns.values(), args.geometry, strict=True))
+            outputs |= dict(zip(turns.values(), job.output.geometry, strict=True))
             parts: dict[str, list[pa.Table]] = {name: [] for name in schemas}
             wide = columns.schema(count, adjustments.width, stored)
             writers = {
@@ -126,7 +94,7 @@ def main(args):
                         **layout.encoding(wide, stored),
                     )
                 )
-                for site, path_of_vectors in zip(run.sites, args.vectors, strict=vectors)
+                for site, path_of_vectors in zip(run.sites, job.output.vectors, strict=vectors)
             }
 
             def keep(sequences, layers):
@@ -153,7 +121,7 @@ def main(args):
         pq.write_table(sequences.filter(pc.field("document").isin(few)), path)
         for draw in range(further):
             whole = random_weights.drawn_model(
-                args.model, settings.seed + 1 + draw, run.attention_implementation
+                folder, settings.seed + 1 + draw, run.attention_implementation
             )
             # The first draw has proved the sites. Packed weights would not pay for few tokens.
             again = extraction.Adjustments(
@@ -161,7 +129,7 @@ def main(args):
                 wanted=run.sites,
                 modules=run.modules,
                 name=source["name"],
-                batch_tokens=args.batch_tokens,
+                batch_tokens=job.options.batch_tokens,
                 threads=threads,
                 keep="norms",
                 proved=True,
@@ -174,15 +142,17 @@ def main(args):
                     found.append(layout.table(sequences, values, found[0].schema, "float32"))
 
             extraction.write_runs(path, again, keep_norms)
-            files_of_draw = [*args.draws[draw::further], args.draws_stream[draw]]
+            files_of_draw = [*job.output.draws[draw::further], job.output.draws_stream[draw]]
             for (site, found), output in zip(norms.items(), files_of_draw, strict=True):
                 table = pa.concat_tables(found).unify_dictionaries()
                 tables.write_table(table, output, made(site) | {"draw": 1 + draw})
     if run.heads:
-        outputs[heads.ROWS] = args.heads
+        outputs[heads.ROWS] = job.output.heads
         schemas.setdefault(heads.ROWS, columns.schema(0))
         parts.setdefault(heads.ROWS, [])
-    of_centred = zip(run.sites, args.vectors, args.centred, args.distances, strict=False)
+    of_centred = zip(
+        run.sites, job.output.vectors, job.output.centred, job.output.distances, strict=False
+    )
     for site, path_of_vectors, *others in of_centred:
         cosines, distances = centred(path_of_vectors)
         of_tokens, by_distance = f"{site}: centred", f"{site}: distances"
@@ -219,4 +189,4 @@ def centred(path):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, RandomWeightsSettings)

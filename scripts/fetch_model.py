@@ -10,31 +10,23 @@ record of what was measured is complete.
 An existing folder is replaced at the end, or not at all.
 """
 
-import argparse
+import shutil
 from pathlib import Path
 
 from attnlag.model import fetching
 from attnlag.pipeline import program
 
 
-def main(arguments: argparse.Namespace) -> None:
-    fetching.fetch_model(
-        arguments.model,
-        arguments.settings,
-        arguments.output,
-        layers=arguments.layers or None,
-        width=arguments.width or None,
-    )
+def main(job):
+    folder, options = Path(job.options.folder), job.options
+    # Stated facts only assert something; 0 is any number.
+    stated = {"layers": options.layers or None, "width": options.width or None}
+    fetching.fetch_model(job.names.model, job.settings, folder, **stated)
+    # A storage provider takes its own copies of these two.
+    for copy in (job.output.source, job.output.architecture):
+        if not copy.exists():
+            shutil.copy(folder / copy.name, copy)
 
 
 if __name__ == "__main__":
-    parser = program.argument_parser(__doc__, dict)
-    parser.add_argument("--model", required=True, help="the model's name in the configuration")
-    for fact in ("layers", "width"):
-        parser.add_argument(
-            f"--{fact}", type=int, help=f"the {fact} that the model must have; 0 is any"
-        )
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="FOLDER", help="the folder to make"
-    )
-    program.run(main, parser)
+    program.run(main, dict)

@@ -5,7 +5,6 @@ If the classes are thirds of a number, slopes that change linearly with it are f
 """
 
 from dataclasses import asdict
-from pathlib import Path
 
 from attnlag.errors import counted
 from attnlag.pipeline import program
@@ -13,29 +12,22 @@ from attnlag.regression import classes
 from attnlag.regression.settings import ClassesSettings
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, ClassesSettings)
-parser.add_argument("crossproducts", type=Path, help="the first shard; the others lie beside it")
-parser.add_argument("--site", required=True)
-parser.add_argument("--regression", required=True, help="the regression's name")
-parser.add_argument("--classes", type=Path, required=True, help="Parquet; CSV beside it")
-parser.add_argument("--equal-slopes", type=Path, required=True, help="Parquet; CSV beside it")
 
-
-def main(args):
-    products = tables.shards(args.crossproducts)
-    found = classes.fit_classes(products, args.settings)
+def main(job):
+    products = job.input.crossproducts
+    found = classes.fit_classes(products, job.settings)
     shared = tables.of_all_shards(tables.read_provenance(products[0]))
-    record = tables.provenance(shared, "classes", asdict(args.settings), "numpy", "scipy")
-    frames = {args.classes: found.coefficients, args.equal_slopes: found.tests}
-    name = tables.write_study(frames, record, site=args.site, regression=args.regression)
+    record = tables.provenance(shared, "classes", asdict(job.settings), "numpy", "scipy")
+    frames = {job.output.classes: found.coefficients, job.output.equal_slopes: found.tests}
+    name = tables.write_study(frames, record, site=job.names.site, regression=job.names.regression)
     program.log.info(
         "%s: fitted slopes by %s in %s%s",
         name,
-        args.settings.property,
+        job.settings.property,
         counted(found.coefficients["layer"].nunique(), "layer"),
         f"; other: {', '.join(found.other)}" if found.other else "",
     )
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, ClassesSettings)

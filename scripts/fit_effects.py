@@ -6,7 +6,6 @@ source layer, over all documents.
 """
 
 from dataclasses import asdict
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -19,28 +18,16 @@ from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 from attnlag.storage import tables, writing
 
-parser = program.argument_parser(__doc__, ElasticitiesSettings)
-parser.add_argument("effects", type=Path, help="the first shard; the others lie beside it")
-parser.add_argument("--sites", nargs="+", required=True, help="the sites whose norms are given")
-parser.add_argument("--norms", type=Path, nargs="+", required=True, help="first shard per site")
-parser.add_argument(
-    "--coefficients", type=Path, nargs="*", default=[], help="of a regression, per site"
-)
-parser.add_argument("--elasticities", type=Path, required=True, help="Parquet; CSV beside it")
-parser.add_argument("--transmitted", type=Path, required=True, help="Parquet; CSV beside it")
-parser.add_argument("--by-part-of-speech", type=Path, required=True, help="Parquet; CSV beside it")
-parser.add_argument("--findings", type=Path, required=True, help="text")
 
-
-def main(args):
-    settings = args.settings
-    shards = tables.shards(args.effects)
+def main(job):
+    settings = job.settings
+    shards = job.input.effects
     effects = pa.concat_tables(map(pq.read_table, shards)).unify_dictionaries().to_pandas()
     shared = tables.of_all_shards(tables.read_provenance(shards[0]))
-    norms = {site: tables.shards(path) for site, path in zip(args.sites, args.norms, strict=True)}
+    norms = tables.by_site(job.input.norms)
     coefficients = {
         site: pd.read_parquet(path).query("subset == 'all'")
-        for site, path in zip(args.sites, args.coefficients, strict=False)
+        for site, path in zip(norms, job.input.coefficients, strict=False)
     }
     derivative = effects[effects["intervention"] == "derivative"]
     lags = int(effects["lag"].max()) if len(effects) else 0
@@ -69,15 +56,15 @@ def main(args):
     names = record["model"]["name"], record["corpus"]["name"]
     by_tag = elasticities.by_part_of_speech(effects, settings)
     for frame, path in (
-        (table, args.elasticities),
-        (by_tag, args.by_part_of_speech),
-        (beside, args.transmitted),
+        (table, job.output.elasticities),
+        (by_tag, job.output.by_part_of_speech),
+        (beside, job.output.transmitted),
     ):
         frame.insert(0, "model", names[0])
         frame.insert(1, "corpus", names[1])
         tables.write_frame(frame, path, path.with_suffix(".csv"), record)
     words = causal_findings(beside, name=", ".join(names), alpha=settings.alpha)
-    writing.write_text(words, args.findings)
+    writing.write_text(words, job.output.findings)
     program.log.info(
         "%s: %s from %s",
         ", ".join(names),
@@ -87,4 +74,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, ElasticitiesSettings)

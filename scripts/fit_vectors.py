@@ -6,7 +6,6 @@ each document, which the intervals need.
 """
 
 from dataclasses import asdict
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -17,20 +16,10 @@ from attnlag.regression.settings import VectorsSettings
 from attnlag.report.vectors import vector_findings
 from attnlag.storage import tables, writing
 
-parser = program.argument_parser(__doc__, VectorsSettings)
-parser.add_argument("products", type=Path, help="the first shard; the others lie beside it")
-parser.add_argument("--activations", type=Path, required=True, help="likewise")
-parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
-parser.add_argument("--random-weights", type=Path, nargs="*", default=[], help="vectors of these")
-parser.add_argument("--site", required=True, help="what the vectors are of")
-parser.add_argument("--threads", type=int, help="layers side by side (default: all cores)")
-parser.add_argument("--output", type=Path, required=True, help="Parquet; CSV beside it")
-parser.add_argument("--findings", type=Path, required=True, help="text")
 
-
-def main(args):
-    settings = args.settings
-    products = tables.shards(args.products)
+def main(job):
+    settings = job.settings
+    products = job.input.products
     record = tables.provenance(
         tables.of_all_shards(tables.read_provenance(products[0])),
         "vectors",
@@ -38,27 +27,27 @@ def main(args):
         "numpy",
         "scipy",
     )
-    documents = pq.read_table(args.corpus, columns=["document"])["document"].to_pylist()
+    documents = pq.read_table(job.input.corpus, columns=["document"])["document"].to_pylist()
     table = vector_fits.table_of(
         products,
-        tables.shards(args.activations),
-        next(iter(args.random_weights), None),
+        job.input.activations,
+        job.input.random_weights or None,
         vector_pairs.folds_of_documents(documents, settings.products.folds),
         settings,
-        program.usable_threads(args.threads),
+        program.usable_threads(job.threads),
     )
-    keys = record["model"]["name"], record["corpus"]["name"], args.site
+    keys = record["model"]["name"], record["corpus"]["name"], job.names.site
     for place, (name, key) in enumerate(zip(("model", "corpus", "site"), keys, strict=True)):
         table.insert(place, name, key)
-    tables.write_frame(table, args.output, args.output.with_suffix(".csv"), record)
+    tables.write_frame(table, job.output.fits, job.output.fits.with_suffix(".csv"), record)
     words = vector_findings(
         table, name=", ".join(keys), alpha=settings.alpha, lags=settings.products.lags
     )
-    writing.write_text(words, args.findings)
+    writing.write_text(words, job.output.findings)
     program.log.info(
         "%s: R² of vectors in %s", ", ".join(keys), counted(table["layer"].nunique(), "layer")
     )
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, VectorsSettings)

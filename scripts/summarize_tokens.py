@@ -5,8 +5,6 @@ The number of characters per token differs between genres and languages, and so 
 text that a lag of one token spans. A regression may hold the frequency of a token fixed.
 """
 
-from pathlib import Path
-
 import pyarrow.parquet as pq
 
 from attnlag.corpus import tokens
@@ -19,27 +17,25 @@ ROWS = 250
 # A page of more rows than these is slow to open.
 MOST_ROWS = 5000
 
-parser = program.argument_parser(__doc__)
-parser.add_argument("tokens", type=Path, help="the first shard; the others lie beside it")
-parser.add_argument("--corpus", type=Path, required=True, help="the corpus (Parquet)")
-parser.add_argument("--summary", type=Path, required=True, help="Parquet; CSV and HTML beside it")
-parser.add_argument("--counts", type=Path, required=True, help="count of each token (Parquet)")
 
-
-def main(args):
+def main(job):
     def batches(*columns):
-        for path in tables.shards(args.tokens):
+        for path in job.input.tokens:
             yield from tables.batches(path, ROWS, "tokens", list(columns))
 
-    record = tables.read_provenance(args.tokens)
+    record = tables.read_provenance(job.input.tokens[0])
     # How one shard was cut into sequences says nothing of the corpus.
     bos = record.pop("tokens")["bos"]
-    corpus = pq.read_table(args.corpus, columns=["document", "group"]).replace_schema_metadata()
+    corpus = pq.read_table(
+        job.input.corpus, columns=["document", "group"]
+    ).replace_schema_metadata()
     columns = ("document", "char_start", "char_end", "special_in_text")
     summary = tokens.summarize(batches(*columns), corpus, bos)
-    tables.write_frame(summary, args.summary, args.summary.with_suffix(".csv"), record)
+    tables.write_frame(summary, job.output.summary, job.output.summary.with_suffix(".csv"), record)
     counts = tokens.token_counts(batches("input_ids"))
-    tables.write_table(counts, args.counts, tables.provenance(record, "token_counts", {}, "numpy"))
+    tables.write_table(
+        counts, job.output.counts, tables.provenance(record, "token_counts", {}, "numpy")
+    )
 
     name = f"{record['model']['name']}, {record['corpus']['name']}"
     whole = summary.iloc[0]
@@ -50,7 +46,7 @@ def main(args):
     left = f" The first {MOST_ROWS:,} of {len(summary):,} rows." if len(summary) > MOST_ROWS else ""
     html_tables.write_page(
         summary.head(MOST_ROWS),
-        args.summary.with_suffix(".html"),
+        job.output.summary.with_suffix(".html"),
         title=f"Corpus: {name}",
         note=f"{whole.documents:,} documents, {found}; below, the corpus, its groups and its "
         f"documents.{left}",
@@ -59,4 +55,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main)

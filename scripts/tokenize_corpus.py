@@ -18,12 +18,6 @@ from attnlag.model.folder import verify_folder
 from attnlag.pipeline import program
 from attnlag.storage import tables
 
-parser = program.argument_parser(__doc__, TokensSettings)
-parser.add_argument("corpus", type=Path, help="the corpus (Parquet)")
-parser.add_argument("--model", type=Path, required=True, help="the model's folder")
-parser.add_argument("--shard", type=int, default=0, help="which shard, from 0")
-parser.add_argument("--output", type=Path, required=True)
-
 # What is said of text that looks like a control token.
 LIKE_SPECIAL = {
     "text": "; {} that look like control tokens, read as text",
@@ -32,10 +26,10 @@ LIKE_SPECIAL = {
 }
 
 
-def main(args):
-    settings = args.settings
-    source = verify_folder(args.model)
-    record = tables.read_provenance(args.corpus)
+def main(job):
+    settings, folder = job.settings, Path(job.options.folder)
+    source = verify_folder(folder)
+    record = tables.read_provenance(job.input.corpus)
     name = record["corpus"]["name"]
     documents = record["corpus"]["documents"]
     if settings.shards > documents:
@@ -45,19 +39,19 @@ def main(args):
         )
     start, stop = 0, documents
     if settings.shards > 1:
-        texts = stored_batches(args.corpus, columns=["text"])
+        texts = stored_batches(job.input.corpus, columns=["text"])
         sizes = [tokens.about_tokens(batch.column("text")) for batch in texts]
         bounds = tokens.shard_bounds(np.concatenate(sizes), settings.shards)
-        start, stop = bounds[args.shard], bounds[args.shard + 1]
+        start, stop = bounds[int(job.names.shard) :][:2]
 
     limits = [settings.max_length, source["context_length"]]
     counts: dict[str, int] = {}
     parts = tokens.tokenize(
         (
             (batch.column("document").to_pylist(), batch.column("text").to_pylist())
-            for batch in stored_batches(args.corpus, start, stop)
+            for batch in stored_batches(job.input.corpus, start, stop)
         ),
-        tokens.load_tokenizer(args.model),
+        tokens.load_tokenizer(folder),
         counts,
         max_length=min((limit for limit in limits if limit), default=None),
         long_documents=settings.long_documents,
@@ -68,9 +62,9 @@ def main(args):
     model = {key: source[key] for key in identity if key in source}
     packages = ("transformers", "tokenizers")
     tables.write_parts(
-        tokens.within_vocabulary(parts, source["vocabulary"], args.model),
+        tokens.within_vocabulary(parts, source["vocabulary"], folder),
         tokens.SCHEMA,
-        args.output,
+        job.output.tokens,
         lambda: tables.provenance(
             record, "tokens", asdict(settings), *packages, model=model, tokens=counts
         ),
@@ -90,4 +84,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    program.run(main, parser)
+    program.run(main, TokensSettings)

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, expect
+from programs import command_of
 from projects import SEVERAL, Project, new_project
 
 from attnlag.adjustments.columns import KEYS
@@ -71,10 +71,11 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     """Return the page, built by its program and moved far from the project."""
     folder = tmp_path_factory.mktemp("far")
     findings = [path.with_name("findings.txt") for path in studies]
-    arguments = [*studies, "--findings", *findings, "--beside", "token_properties", "surprisal"]
-    script = project.folder / "scripts/build_explorer.py"
+    corpus = project.folder / "results/tiny/small"
+    beside = [corpus / name / "0000.parquet" for name in ("token_properties", "surprisal")]
+    given = {"coefficients": studies, "findings": findings, "beside": beside}
     for name in ("explorer.html", "again.html"):
-        command = [sys.executable, script, *arguments, "--output", folder / name]
+        command = command_of("build_explorer", given, {"page": folder / name})
         subprocess.run(command, check=True)
     assert (folder / "explorer.html").read_bytes() == (folder / "again.html").read_bytes()
     return folder / "explorer.html"

@@ -127,7 +127,7 @@ def run_jobs(jobs: Jobs, project: Project, commands: dict[str, list[str]]) -> En
     for stage in jobs.stages:
         with within(project.folder):
             arguments = arguments_of(stage, config, commands[stage])
-        ended = run_program(project.folder, stage, *arguments, environment=jobs.environment)
+        ended = run_program(project.folder, *arguments, environment=jobs.environment)
         printed += ended.printed
         if ended.status:
             # The lines that a user finds in the log.

@@ -1,11 +1,11 @@
 """Programs of the workflow, run in the process of a test, which has imported their libraries.
 
-Planning a run takes Snakemake a second, ten times as long as many programs take. The command lines
-are those that Snakemake planned for a finished project, with the arguments that a changed
-configuration gives.
+Planning a run takes Snakemake a second, ten times as long as many programs take. The jobs are those
+that Snakemake planned for a finished project, with what a changed configuration gives.
 """
 
 import io
+import json
 import logging
 import os
 import runpy
@@ -16,14 +16,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from projects import ROOT, Project
+from warm_python import python
 
 from attnlag.config.problems import check, reading_problems
 from attnlag.config.schema import Config
 from attnlag.pipeline import stages
+from attnlag.pipeline.job import text_of
 
 CONFIG = "config/config.yaml"
 NAMES = SimpleNamespace(model="tiny", corpus="small", site="attention", regression="notebook")
@@ -76,6 +78,25 @@ def run_program(
     return Ended(status, printed.getvalue())
 
 
+def job_of(
+    stage: str,
+    input: Mapping[str, Any],
+    output: Mapping[str, Any],
+    settings: str | None = None,
+    names: Mapping[str, str] | None = None,
+    **options: Any,
+) -> list[str]:
+    """Return the arguments of a program for a job."""
+    options = {name: str(of) if isinstance(of, Path) else of for name, of in options.items()}
+    return ["--job", text_of(stage, input, output, names or {}, settings, options)]
+
+
+def command_of(stage: str, *job: Any, program: str = "", **more: Any) -> list[str]:
+    """Return the command line of a job in a process of its own."""
+    path = str(ROOT / "scripts" / f"{program or stage}.py")
+    return [python(), path, *job_of(stage, *job, **more)]
+
+
 def checked(project: Project) -> tuple[Config | None, list[str]]:
     """Return the configuration of a project and its problems, as the workflow reads it."""
     with within(project.folder):
@@ -85,33 +106,29 @@ def checked(project: Project) -> tuple[Config | None, list[str]]:
 
 
 def planned(command: str) -> tuple[str, list[str]]:
-    """Return the name and the arguments of the program that a rule's shell command starts."""
+    """Return the stage of a rule's shell command, and the program that it starts with arguments."""
     parts = shlex.split(command)
-    # The remainder is for storage providers.
     parts = parts[parts.index("python") + 1 :]
-    parts = parts[: parts.index("&&")] if "&&" in parts else parts
-    return Path(parts[0]).stem, parts[1:]
+    return json.loads(parts[2])["stage"], [Path(parts[0]).stem, *parts[1:]]
 
 
 def arguments_of(stage: str, config: Config, planned: list[str]) -> list[str]:
-    """Return the planned arguments of a program, changed as another configuration requires."""
+    """Return a planned program and its arguments, changed as another configuration requires."""
     arguments = list(planned)
-
-    def replace(option: str, value: object) -> None:
-        arguments[arguments.index(option) + 1] = str(value)
-
-    if "--settings" in arguments:
-        replace("--settings", stages.settings_of(stage, config)(NAMES))
+    job = json.loads(arguments[2])
+    settings = stages.settings_of(stage, config)
+    if settings:
+        job["settings"] = json.loads(settings(NAMES))
     if stage == "fetch_model":
-        replace("--layers", config.models["tiny"].layers or 0)
-        replace("--width", config.models["tiny"].width or 0)
+        model = config.models["tiny"]
+        job["options"] |= {"layers": model.layers, "width": model.width}
     if stage == "prepare_corpus":
-        arguments[arguments.index("--") + 1 :] = map(str, config.files_of("small"))
+        job["input"]["files"] = list(map(str, config.files_of("small")))
     if stage == "describe_tokens" and (tagger := config.corpora["small"].tagger) and tagger.file:
-        arguments.insert(arguments.index("--tags") + 1, str(tagger.file))
+        job["input"]["tags"] = [str(tagger.file)]
     if stage == "extract_activations":
-        replace("--batch-tokens", config.extraction.batch_tokens)
-    if "--threads" in arguments:
-        # Threads that wait for each other take time from other tests.
-        replace("--threads", 1)
+        job["options"]["batch_tokens"] = config.extraction.batch_tokens
+    arguments[2] = json.dumps(job)
+    # Threads that wait for each other take time from other tests.
+    arguments[arguments.index("--threads") + 1] = "1"
     return arguments

@@ -1,7 +1,6 @@
 """Settings of stages as their programs get them, from configurations that tests state in part."""
 
 import copy
-from types import SimpleNamespace
 from typing import Any
 
 from attnlag.config.schema import Config
@@ -13,7 +12,7 @@ LEAST: dict[str, Any] = {
     "regressions": {"notebook": {"lags": [1, 2], "by": {"upos": "outcome"}}},
     "extraction": {"geometry": False, "heads": False},
 }
-NAMES = SimpleNamespace(model="gpt2", corpus="prompts", site="attention", regression="notebook")
+NAMES = stages.Names("gpt2", "prompts", "attention", "notebook", "attention")
 
 
 def settings_text(stage: str, **sections: Any) -> str:

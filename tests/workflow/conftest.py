@@ -91,7 +91,7 @@ def to_plan(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Proj
 def commands(
     finished_once: tuple[Project, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[str]]:
-    """Return the arguments that each program gets in the finished project, by its name."""
+    """Return the program of each stage in the finished project, with its arguments."""
     project = finished_once[0].copy(tmp_path_factory.mktemp("planned") / "project")
     return dict(map(planned, plan(project.folder, everything=True).commands.values()))
 

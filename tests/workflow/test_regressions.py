@@ -11,9 +11,9 @@ import statsmodels.api as sm
 import torch
 from described import undescribed
 from in_memory import assert_equal_tables, measured_again
+from programs import command_of
 from projects import SEVERAL, without_figures, write_several
 from stage_settings import settings_text
-from warm_python import python
 
 import attnlag
 from attnlag.model.random_weights import drawn_model
@@ -298,20 +298,17 @@ def test_errors_from_residuals_equal_those_of_statsmodels(project, norms, tmp_pa
     made = {name: tmp_path / f"{name}.parquet" for name in names}
     made |= {"joint": tmp_path / "joint.json", "summary": tmp_path / "summary"}
     made |= {"findings": tmp_path / "findings.txt"}
+    none = ("permutations", "random_weights", "classes")
+    given = {
+        **{name: [] for name in none},
+        "crossproducts": sorted((folder / "crossproducts").glob("0*.parquet")),
+        "design": sorted((folder / "design").glob("0*.parquet")),
+        "corpus": project.folder / "results/corpora/small.parquet",
+    }
     settings = settings_text("fit_regression", inference={"covariance": covariance})
-    subprocess.run(
-        [
-            *(python(), "scripts/fit_regression.py"),
-            folder / "crossproducts" / "0000.parquet",
-            *("--design", folder / "design" / "0000.parquet"),
-            *("--corpus", project.folder / "results" / "corpora" / "small.parquet"),
-            *("--settings", settings, "--site", "attention", "--regression", "rich"),
-            *(part for name, path in made.items() for part in (f"--{name}", path)),
-        ],
-        cwd=project.folder,
-        check=True,
-        capture_output=True,
-    )
+    names = {"site": "attention", "regression": "rich"}
+    command = command_of("fit_regression", given, made, settings, names)
+    subprocess.run(command, cwd=project.folder, check=True, capture_output=True)
     record = json.loads(pq.read_schema(made["coefficients"]).metadata[b"attnlag"])
     oracle = ols(rows)
     if covariance == "hac":

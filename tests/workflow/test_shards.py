@@ -22,8 +22,7 @@ def test_no_command_grows_with_the_shards(fresh):
     commands = commands_of(fresh)
     assert {command.split(".py")[0] for command in commands} >= {
         *("summarize_tokens", "fit_regression"),
-        *("extract_random_weights", "permute_documents", "plot_norms", "plot_regression"),
-        *("plot_sites", "plot_specifications"),
+        *("extract_random_weights", "permute_documents", "draw_figures"),
     }
     for command in commands:
         assert len(set(re.findall(r"/(\d{4})\.parquet", command))) <= 1, command

@@ -1,5 +1,5 @@
-# Shared by all rules: the checked configuration, the settings and the code of each stage, and the
-# resources of jobs.
+# Shared by all rules: the checked configuration, the job of each stage, and inputs that depend on the
+# configuration.
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, name_problem, reading_problems
-from attnlag.pipeline import closing, outputs, stages
+from attnlag.pipeline import closing, job, outputs, stages
 from attnlag.pipeline.digests import code_digest
 from attnlag.pipeline.entries.output import permuted
 from attnlag.storage.names import NAME_PATTERN
@@ -38,7 +38,12 @@ if not sys.stderr.isatty():
 # deploy software with conda.
 ENVIRONMENT = "../envs/attnlag.yaml"
 
-RESULTS = "results/{model}/{corpus}/{site}/{regression}"
+SITE = "results/{model}/{corpus}/{site}"
+RESULTS = f"{SITE}/{{regression}}"
+HEADS = "results/{model}/{corpus}/attention/heads"
+CAUSAL = "results/{model}/{corpus}/causal"
+
+ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
 wildcard_constraints:
@@ -52,14 +57,36 @@ wildcard_constraints:
     format="svg|png",
 
 
-def settings_of(stage):
-    """Return the function for the settings of a stage's jobs, as one JSON text."""
-    return stages.settings_of(stage, CONFIG)
+def stage(name, program=None, **options):
+    """Return the params of a rule: its program, the job, and what a change of runs it again.
+
+    Snakemake compares the settings and the digest of the code. It does not compare the job, which
+    also depends on the inputs and on ``options``, settings that change no output.
+    """
+    settings = stages.settings_of(name, CONFIG)
+
+    def told(wildcards, input, output):
+        stated = settings and settings(wildcards)
+        chosen = {key: of(wildcards) if callable(of) else of for key, of in options.items()}
+        names = dict(wildcards.items())
+        return job.argument(job.text_of(name, input, output, names, stated, chosen))
+
+    compared = {"settings": settings} if settings else {}
+    code = code_digest(SCRIPTS / f"{name}.py")
+    return {"program": program or name, "job": told, "code": code, **compared}
 
 
-def code(stage):
-    """Return a digest of the code that computes a stage's numbers."""
-    return code_digest(SCRIPTS / f"{stage}.py")
+def of_model(wildcards):
+    """Return the folder of a model. No storage provider has it."""
+    return f"data/models/{wildcards.model}"
+
+
+# What the programs that run a model are told besides their settings; none of it changes a result.
+SPEED = {
+    "folder": of_model,
+    "device": CONFIG.extraction.device,
+    "batch_tokens": CONFIG.extraction.batch_tokens,
+}
 
 
 def shards(corpus):
@@ -68,11 +95,7 @@ def shards(corpus):
 
 
 def shards_of(pattern):
-    """Return an input function for the files of all shards, in order.
-
-    A script is given the first and finds the others beside it: the paths of thousands are more
-    than one command line holds.
-    """
+    """Return an input function for the files of all shards, in order."""
     return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
 
 
@@ -108,20 +131,80 @@ def beside_tokens():
     return [path for path in outputs.files_of(CONFIG) if Path(path).parent.name in folders]
 
 
-def if_asked(control, files):
-    """Return the input function of a control's files, or one for none without the control."""
-    return files if control is not None else lambda wildcards: []
+def if_vectors(files):
+    """Return files that are made if vectors are kept, else none."""
+    return files if CONFIG.extraction.keep == "vectors" else []
 
 
-def for_covariates(name, pattern):
-    """Return an input function for a file that covariates of a regression may need."""
+def if_random(files):
+    """Return files of the control with random weights, or none without it."""
+    return files if CONFIG.controls.random_weights else []
 
-    def file(wildcards):
-        needed = CONFIG.files_of_tokens(wildcards.regression)
-        files = pattern(wildcards) if callable(pattern) else pattern
-        return files if name in needed else []
 
-    return file
+def if_heads(files):
+    """Return files of attention heads, or none if these are not measured."""
+    return files if CONFIG.with_heads() else []
+
+
+def of_sites(pattern):
+    """Return a file per site."""
+    return expand(pattern, site=CONFIG.extraction.sites, allow_missing=True)
+
+
+def if_turns(pattern):
+    """Return a file per site of where adjustments point, if that is measured."""
+    return of_sites(pattern) if CONFIG.extraction.geometry else []
+
+
+def of_regressions(needed, files):
+    """Return the input function of files that only some regressions need.
+
+    Parameters
+    ----------
+    needed : callable
+        Tells from the regression's name.
+    files : str, list or callable
+        A path, or an input function.
+    """
+
+    def chosen(wildcards):
+        if not needed(wildcards.regression):
+            return []
+        return files(wildcards) if callable(files) else files
+
+    return chosen
+
+
+def for_covariates(name, files):
+    """Return the input function of a file that covariates of a regression may need."""
+    return of_regressions(lambda regression: name in CONFIG.files_of_tokens(regression), files)
+
+
+def for_permutations(wildcards):
+    """Return the file of the classes in which tokens are permuted, or that of covariates."""
+    path = "results/{model}/{corpus}/token_properties/{shard}.parquet"
+    within = CONFIG.controls.permutation.within != "document"
+    return path if within else for_covariates("token_properties", path)(wildcards)
+
+
+def if_permuted(files):
+    """Return the input function of files of the control with permuted order."""
+    return of_regressions(lambda regression: permuted(CONFIG, regression), files)
+
+
+def if_by_class(files):
+    """Return the input function of files that regressions with slopes by class alone have."""
+    return of_regressions(lambda regression: CONFIG.regressions[regression].by, files)
+
+
+def if_by_number(files):
+    """Return the input function of files that regressions with slopes by a number alone have."""
+    return of_regressions(lambda regression: CONFIG.regressions[regression].by_number, files)
+
+
+def if_stream(files):
+    """Return the input function of norms of the stream, for regressions that depend on them."""
+    return of_regressions(CONFIG.needs_stream, files)
 
 
 def for_heads(name, pattern):
@@ -135,6 +218,11 @@ def for_heads(name, pattern):
     return pattern if name == "token_counts" else shards_of(pattern)
 
 
+def of_regressed_heads(files):
+    """Return files that the regressions of heads need, or none if heads are not regressed."""
+    return files if CONFIG.regression_of_heads() else []
+
+
 def fitted_design(wildcards):
     """Return the design that a regression is fitted to: effects of tokens may be taken out."""
     effects = CONFIG.regressions[wildcards.regression].token_effects
@@ -144,11 +232,6 @@ def fitted_design(wildcards):
 def fitted_designs(wildcards):
     """Return that of all shards, in order."""
     return shards_of(fitted_design(wildcards))(wildcards)
-
-
-def if_by_class(path):
-    """Return the input function of a file that regressions with slopes by class alone have."""
-    return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by else []
 
 
 def classes_of_tokens(wildcards):
@@ -162,23 +245,12 @@ def classes_of_all_tokens(wildcards):
     return shards_of(classes_of_tokens(wildcards))(wildcards)
 
 
-def if_by_number(path):
-    """Return the input function of a file that regressions with slopes by a number alone have."""
-    return lambda wildcards: path if CONFIG.regressions[wildcards.regression].by_number else []
-
-
-def if_turns(pattern):
-    """Return a file per site of where adjustments point, if that is measured."""
-    sites = CONFIG.extraction.sites if CONFIG.extraction.geometry else []
-    return expand(pattern, site=sites, allow_missing=True)
-
-
 def regressed(file):
     """Return the input function of a file of what is regressed: beside the norms, or these."""
 
     def chosen(wildcards):
         outcome = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome]
-        return f"results/{{model}}/{{corpus}}/{{site}}/{outcome.folder}/{file}"
+        return f"{SITE}/{outcome.folder}/{file}"
 
     return chosen
 
@@ -187,24 +259,33 @@ def random_weights_of(wildcards):
     """Return the file of what is regressed with random weights; further draws have norms alone."""
     file = regressed("random_weights.parquet")(wildcards)
     own = file.replace("norms/", "")
-    return every_draw(own) if own != file else file
+    return every_draw(own) if own != file else [file]
 
 
 def every_draw(file):
     """Return the file of the first draw of the weights, and those of further draws."""
-    return [
-        file,
-        *(file.replace(".parquet", f"_{draw}.parquet") for draw in CONFIG.further_draws()),
-    ]
+    return [file, *further_draws([file])]
 
 
-def if_stream(files):
-    """Return the input function of norms of the stream, for regressions that depend on them."""
+def further_draws(files):
+    """Return the files of further draws of the weights, for each file of the first draw."""
+    draws = CONFIG.further_draws()
+    return [file.replace(".parquet", f"_{draw}.parquet") for file in files for draw in draws]
 
-    def chosen(wildcards):
-        return files(wildcards) if CONFIG.needs_stream(wildcards.regression) else []
 
-    return chosen
+# What a design is built from, whatever the order of its tokens.
+OF_DESIGN = {
+    "norms": regressed("{shard}.parquet"),
+    # Only for relative norms, or for a common sample with them.
+    "stream": if_stream("results/{model}/{corpus}/stream/{shard}.parquet"),
+    # Only if a covariate needs them.
+    "token_counts": for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
+    "corpus": for_covariates("corpus", "results/corpora/{corpus}.parquet"),
+    "token_properties": for_covariates(
+        "token_properties", "results/{model}/{corpus}/token_properties/{shard}.parquet"
+    ),
+    "surprisal": for_covariates("surprisal", "results/{model}/{corpus}/surprisal/{shard}.parquet"),
+}
 
 
 def source_files(wildcards):

@@ -1,31 +1,18 @@
 # One table with the documents from the user's files.
 
 
-rule prepare_corpus:
+use rule program as prepare_corpus with:
     input:
         # These files are on the user's disk even if a storage provider has the results.
-        lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus))),
+        files=lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus))),
     output:
-        "results/corpora/{corpus}.parquet",
+        corpus="results/corpora/{corpus}.parquet",
     log:
         "logs/corpora/{corpus}.log",
     benchmark:
         "logs/corpora/{corpus}.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
     resources:
-        mem_mb=memory(1000, 8),
-        runtime=minutes(30),
-        # Used only for a notice about few documents, so that a change reruns nothing.
-        covariance=CONFIG.inference.covariance,
+        **needs(1000, 30, per_mb=8),
     params:
-        settings=settings_of("prepare_corpus"),
-        code=code("prepare_corpus"),
-    message:
-        "read the corpus {wildcards.corpus}"
-    shell:
-        'python "$ATTNLAG"/scripts/prepare_corpus.py --settings {params.settings:q}'
-        " --corpus {wildcards.corpus:q} --output {output:q}"
-        " --covariance {resources.covariance:q}"
-        " --memory {resources.mem_mb} --log {log:q} -- {input:q}"
+        # The kind of errors is used only for a notice about few documents.
+        **stage("prepare_corpus", covariance=CONFIG.inference.covariance),

@@ -1,30 +1,20 @@
 # Least squares in every layer, from the cross-products and designs of all shards.
 
 
-rule fit_regression:
+use rule program as fit_regression with:
     input:
         crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
         # Read in a second pass, for the residuals.
         design=fitted_designs,
         corpus="results/corpora/{corpus}.parquet",
         # The controls in the configuration.
-        permutations=lambda wildcards: (
-            shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")(wildcards)
-            if permuted(CONFIG, wildcards.regression)
-            else []
+        permutations=if_permuted(shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")),
+        # A file for each draw of the weights.
+        random_weights=if_random(random_weights_of),
+        random_weights_stream=if_random(
+            if_stream(every_draw("results/{model}/{corpus}/stream/random_weights.parquet"))
         ),
-        random_weights=if_asked(
-            CONFIG.controls.random_weights,
-            random_weights_of,
-        ),
-        random_weights_stream=if_asked(
-            CONFIG.controls.random_weights,
-            if_stream(
-                lambda wildcards: every_draw(
-                    "results/{model}/{corpus}/stream/random_weights.parquet"
-                )
-            ),
-        ),
+        # Only if a covariate needs them.
         token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
         token_properties=for_covariates(
             "token_properties",
@@ -63,62 +53,27 @@ rule fit_regression:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.tsv"
-    conda:
-        ENVIRONMENT
+    # Shards are read in parallel.
     threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
     resources:
-        mem_mb=memory(1000 + 6 * CONFIG.inference.stack_mb),
-        runtime=minutes(60),
+        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
     params:
-        settings=settings_of("fit_regression"),
-        code=code("fit_regression"),
-        permutations=lambda wildcards, input: input.permutations[:1],
-        token_properties=lambda wildcards, input: input.token_properties[:1],
-        surprisal=lambda wildcards, input: input.surprisal[:1],
-    message:
-        "fit {wildcards.regression} to {wildcards.model}, {wildcards.corpus}, {wildcards.site}"
-    # Shards are read in parallel. Threads in matrix products would change their last digits.
-    shell:
-        "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
-        ' python "$ATTNLAG"/scripts/fit_regression.py {input.crossproducts[0]:q} --design {input.design[0]:q}'
-        " --permutations {params.permutations:q} --random-weights {input.random_weights:q}"
-        " --random-weights-stream {input.random_weights_stream:q}"
-        " --token-counts {input.token_counts:q}"
-        " --token-properties {params.token_properties:q} --surprisal {params.surprisal:q}"
-        " --classes {input.classes:q} --equal-slopes {input.equal_slopes:q}"
-        " --steps {input.steps:q}"
-        " --corpus {input.corpus:q} --settings {params.settings:q} --threads {threads}"
-        " --site {wildcards.site:q} --regression {wildcards.regression:q}"
-        " --coefficients {output.coefficients:q} --fits {output.fits:q}"
-        " --influence {output.influence:q} --groups {output.groups:q}"
-        " --controls {output.controls:q}"
-        " --residuals {output.residuals:q} --joint {output.joint:q}"
-        " --summary {output.summary:q} --findings {output.findings:q}"
-        " --memory {resources.mem_mb} --log {log:q}"
+        **stage("fit_regression"),
 
 
 # The last job of a run; its status states whether every layer was fitted.
-rule check_fits:
+use rule program as check_fits with:
     input:
+        outputs.targets(CONFIG),
         fits=studies(f"{RESULTS}/fits.parquet"),
-        everything=outputs.targets(CONFIG),
     output:
-        "results/layers_fitted.txt",
+        text="results/layers_fitted.txt",
     log:
         "logs/check_fits.log",
     benchmark:
         "logs/check_fits.tsv"
     localrule: True
-    conda:
-        ENVIRONMENT
-    threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        **needs(1000, 10),
     params:
-        code=code("check_fits"),
-    message:
-        "check that every layer was fitted"
-    shell:
-        'python "$ATTNLAG"/scripts/check_fits.py {input.fits:q} --output {output:q}'
-        " --memory {resources.mem_mb} --log {log:q}"
+        **stage("check_fits"),

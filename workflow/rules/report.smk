@@ -14,8 +14,9 @@ CATEGORIES = {
 
 
 def in_report(path, caption, category, subcategory, shows, **labels):
-    """Return an output for the report, labelled by what it is of."""
-    of = {name: f"{{{name}}}" for name in ("model", "corpus", "site", "regression")}
+    """Return an output for the report, labelled by the names in its path."""
+    names = ("model", "corpus", "site", "regression")
+    of = {name: f"{{{name}}}" if f"{{{name}}}" in path else "all" for name in names}
     return report(
         path,
         caption=f"../report/{caption}.rst",
@@ -25,22 +26,19 @@ def in_report(path, caption, category, subcategory, shows, **labels):
     )
 
 
-COMPARISON_FIGURE = "results/comparison/figures/{site}/{regression}/coefficients_by_depth"
-# Stands for all sites of a regression; no site has this name.
-BESIDE_SITES = "results/{model}/{corpus}/figures/{regression}"
 CAPTIONS = SCRIPTS.parent / "workflow" / "report"
 # Endings of the names of figures, before the format.
 ENDINGS = outputs.endings(CONFIG)
 
 
-def figures_of(program, folder, **labels):
-    """Return the files of all figures that a program draws, as outputs of its rule.
+def figures_of(stage, **labels):
+    """Return the files of all figures of a stage, as outputs of its rule.
 
     Each has a file per size and format. The report shows the page's size in the format that
     scales best.
     """
-    files = []
-    for figure in outputs.figures_drawn(program, CONFIG):
+    files, (folder, _) = [], outputs.FIGURES[stage]
+    for figure in outputs.figures_drawn(stage, CONFIG):
         caption = figure.name if (CAPTIONS / f"{figure.name}.rst").exists() else "figure"
         about = (caption, figure.category, figure.subcategory)
         first, *others = expand(

@@ -1,18 +1,29 @@
 # Resources of jobs. A job that is retried, perhaps after running out of memory or time, gets more.
 
 
-def memory(base, per_mb=0):
-    """Return a function for the MB that a job needs: a base, and so much for each MB of input."""
+def needs(mb, minutes, per_mb=0, **others):
+    """Return the resources of a rule.
+
+    Parameters
+    ----------
+    mb : int or callable
+        Memory in MB.
+    minutes : int
+    per_mb : float
+        Further memory in MB for each MB of input.
+    others : object
+        Further resources.
+    """
 
     def with_input(wildcards, input, attempt):
-        return attempt * round(base + per_mb * input.size_mb)
+        return attempt * round(mb + per_mb * input.size_mb)
 
-    return with_input if per_mb else lambda wildcards, attempt: attempt * base
-
-
-def minutes(count):
-    """Return a function for the time that a job needs."""
-    return lambda wildcards, attempt: f"{attempt * count}m"
+    fixed = mb if callable(mb) else lambda wildcards, attempt: attempt * mb
+    return {
+        "mem_mb": with_input if per_mb else fixed,
+        "runtime": lambda wildcards, attempt: f"{attempt * minutes}m",
+        **others,
+    }
 
 
 def memory_of_extraction(wildcards, input, attempt):

@@ -3,8 +3,9 @@
 A digest covers the modules in the computing packages that the stage's script imports, the figures
 that it draws, and the parts of a page that lie beside a module and begin with its name. It covers
 the executed code of a module without comments, docstrings and texts of errors and log messages.
-Modules that only read, write, name, explain or report (``errors.py``, ``config/``, ``pipeline/``,
-``storage/``, the script itself) are not included, and neither is the version.
+The script itself counts, because it may compute. Modules that only read, write, name, explain or
+report (``errors.py``, ``config/``, ``pipeline/``, ``storage/``) do not, and neither does the
+version.
 """
 
 import ast
@@ -28,6 +29,8 @@ def _is_said(node: ast.AST) -> bool:
         return False
     value = node.value
     while isinstance(value, ast.Call | ast.Attribute):
+        if isinstance(value, ast.Attribute) and value.attr == "log":
+            return True
         value = value.func if isinstance(value, ast.Call) else value.value
     return isinstance(value, ast.Constant) or (isinstance(value, ast.Name) and value.id == "log")
 
@@ -72,13 +75,16 @@ def _read(source: bytes) -> tuple[frozenset[str], bytes]:
 
 
 def computing_modules(script: str | Path) -> list[Path]:
-    """Return the files of the computing modules that a script imports, directly or not, sorted.
+    """Return a script and the files of the computing modules that it needs, sorted.
 
-    Modules are parsed, not run. Modules of figures belong to the script that draws them.
+    These are imported, directly or not; the modules are parsed, not run. The stages that draw share
+    a script that computes nothing, so theirs are the modules of their figures and what saves them.
     """
-    library = Path(script).parent / "attnlag"
-    found = {figure.module for figure in drawn_by(Path(script).stem, library / "figures")}
-    waiting = [Path(script), *found]
+    script = Path(script)
+    library = script.parent / "attnlag"
+    figures = {figure.module for figure in drawn_by(script.stem, library / "figures")}
+    found = figures | {library / "figures/files.py"} if figures else {script}
+    waiting = list(found)
     seen: set[str] = set()
     while waiting:
         names, _ = _read(waiting.pop().read_bytes())

@@ -1,24 +1,28 @@
-"""Shared parts of the programs in ``scripts/``: command line, log, and failure."""
+"""Shared parts of the programs of stages in ``scripts/``: command line, log, and failure."""
 
 import argparse
 import errno
+import inspect
 import logging
 import os
 import re
 import resource
+import shlex
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from attnlag.errors import UserError
 from attnlag.escaping import text_for
 from attnlag.pipeline import out_of_memory
+from attnlag.pipeline.job import Given, Job, read
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
@@ -48,48 +52,6 @@ class _Terminal(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def argument_parser(
-    description: str | None, settings: type | None = None
-) -> argparse.ArgumentParser:
-    """Return a parser with the options common to all programs.
-
-    Parameters
-    ----------
-    description : str
-        Description of the program, for the help.
-    settings : type, optional
-        The dataclass of the stage's settings, which the program receives as ``settings``.
-    """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    if settings is not None:
-        parser.add_argument(
-            "--settings",
-            type=TypeAdapter(settings).validate_json,
-            required=True,
-            metavar="JSON",
-            help="the settings of this stage, as one JSON object",
-        )
-    parser.add_argument(
-        "--memory",
-        type=int,
-        metavar="MB",
-        help="the memory that this job requested, for the message if it is not enough",
-    )
-    parser.add_argument("--log", type=Path, help="also write the messages to this file")
-    return parser
-
-
-def add_model_options(parser: argparse.ArgumentParser, *, batch_tokens: int) -> None:
-    """Add the options of a program that runs a model; none of them changes a result."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument(
-        "--batch-tokens", type=int, default=batch_tokens, help="tokens in simultaneous passes"
-    )
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
-
-
 def usable_threads(asked: int | None) -> int:
     """Return the requested number of threads, but at most the number of cores."""
     # Only some systems state the cores that a process may use.
@@ -97,13 +59,27 @@ def usable_threads(asked: int | None) -> int:
     return min(asked or cores, cores)
 
 
-def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse the command line and call ``main``; a UserError becomes its lines and status 1.
+def run(main: Callable[[Job], None], settings: Any = None) -> None:
+    """Call ``main`` with the job on the command line; a UserError becomes its lines and status 1.
 
-    Messages go to standard error, where the user of Snakemake sees them, and to ``--log``. Other
-    exceptions keep their traceback in both places.
+    Without a job, the program says what it does and what it needs. Messages go to standard error,
+    where the user of Snakemake sees them, and to ``--log``. Other exceptions keep their traceback
+    in both places. The log of a program that fails ends with the command, to be run again.
+
+    Parameters
+    ----------
+    main : callable
+    settings : type, optional
+        The dataclass of the stage's settings.
     """
-    arguments = parser.parse_args()
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--job")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--memory", type=int)
+    parser.add_argument("--log", type=Path)
+    arguments, others = parser.parse_known_args()
+    if arguments.job is None or others:
+        sys.exit(_needs(main, settings))
     # This runs before main imports anything that could use the network. The module is imported
     # here, so that it is not part of the code that a stage's results depend on.
     from attnlag.model import offline
@@ -114,7 +90,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     log.setLevel(logging.INFO)
     _add_handler(_Terminal())
     signal.signal(signal.SIGTERM, _stop)
-    program = Path(sys.argv[0]).stem
+    stage, inputs = Path(sys.argv[0]).stem, Given()
     try:
         if arguments.log:
             arguments.log.parent.mkdir(parents=True, exist_ok=True)
@@ -124,21 +100,49 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
                     arguments.log, mode="w", encoding="utf-8", errors="backslashreplace"
                 )
             )
-        main(arguments)
+        job = read(arguments.job, settings)
+        job.threads, stage, inputs = arguments.threads, job.stage, job.input
+        main(job)
+        return
     except UserError as error:
         for problem in error.problems:
             log.error("error: %s", problem)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        line = _problem_of_the_machine(error, program, arguments.memory)
-        problems = [line] if line else _damaged_inputs(arguments)
+        line = _problem_of_the_machine(error, stage, arguments.memory)
+        problems = [line] if line else _damaged_inputs(inputs)
         for problem in problems:
             log.error("error: %s", problem)
         if not problems:
             log.exception("%s failed", Path(sys.argv[0]).name)
-        sys.exit(1)
+    if arguments.log:
+        with suppress(OSError), arguments.log.open("a", encoding="utf-8") as file:
+            file.write(f"to run it again: {text_for('line', _command())}\n")
+    sys.exit(1)
+
+
+def _needs(main: Callable[[Job], None], settings: Any) -> str:
+    """Return what a program does and what its job has to hold."""
+    module = sys.modules[main.__module__]
+    source = inspect.getsource(module)
+    lines = [inspect.getdoc(module) or "", "", f"usage: {sys.argv[0]} --job JSON|FILE", ""]
+    for kind in ("input", "output", "names", "options"):
+        used = dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source))
+        lines.append(f"{kind}: {', '.join(used) or 'none'}")
+    stated = [field.name for field in fields(settings)] if is_dataclass(settings) else []
+    lines.append(f"settings: {', '.join(stated) or 'as in the configuration' * bool(settings)}")
+    return "\n".join([*lines, "", inspect.getdoc(settings) or "" if stated else ""]).rstrip()
+
+
+def _command() -> str:
+    """Return the command of this process; it is to be run in the same folder."""
+    variables = [
+        f"{name}={shlex.quote(os.environ[name])}"
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        if name in os.environ
+    ]
+    return " ".join([*variables, shlex.join([sys.executable, *sys.argv])])
 
 
 def _add_handler(handler: logging.Handler) -> None:
@@ -174,17 +178,13 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
     return None
 
 
-def _damaged_inputs(arguments: argparse.Namespace) -> list[str]:
+def _damaged_inputs(inputs: Given) -> list[str]:
     """Return a line for each damaged table among the inputs, which may explain a failure."""
-    values = [value for name, value in vars(arguments).items() if name != "output"]
-    given = [path for value in values for path in (value if isinstance(value, list) else [value])]
-    paths = [path for path in given if isinstance(path, Path) and path.suffix == ".parquet"]
-    if not paths:
+    given = vars(inputs).values()
+    paths = [path for each in given for path in ([each] if isinstance(each, Path) else each)]
+    tables = [path for path in dict.fromkeys(paths) if path.suffix == ".parquet" and path.is_file()]
+    if not tables:
         return []
-    from attnlag.storage import tables  # Its imports take time.
+    from attnlag.storage.tables import damaged  # Its imports take time.
 
-    files: list[Path] = []
-    for path in paths:
-        # Only the first shard is given; the others lie beside it.
-        files += sorted(path.parent.glob("[0-9]*.parquet")) if path.stem == "0000" else [path]
-    return tables.damaged(path for path in dict.fromkeys(files) if path.is_file())
+    return damaged(tables)

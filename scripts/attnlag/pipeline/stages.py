@@ -6,10 +6,10 @@ runs again when these settings change and not when others do. Its script reads t
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple
 
 from attnlag.adjustments.settings import (
     DirectionsSettings,
@@ -21,6 +21,7 @@ from attnlag.adjustments.sites import changeable
 from attnlag.config.inputs import Tagger
 from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSettings
+from attnlag.escaping import text_for
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings, SurprisalFiguresSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.settings import (
@@ -42,13 +43,14 @@ from attnlag.regression.settings import (
 )
 
 
-class Names(Protocol):
+class Names(NamedTuple):
     """The names that identify a job: Snakemake's wildcards, as far as its stage has them."""
 
-    model: str
-    corpus: str
-    site: str
-    regression: str
+    model: str = ""
+    corpus: str = ""
+    site: str = ""
+    regression: str = ""
+    pair: str = ""
 
 
 def fetch_model(config: Config, names: Names) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
     inference, control = config.inference, config.controls.permutation
     name = config.regression_of_heads()
     regression = config.regressions.get(name)
-    as_named = cast(Names, SimpleNamespace(model=names.model, regression=name))
+    as_named = Names(model=names.model, regression=name)
     return HeadsSettings(
         drop_first=config.norms.drop_first,
         regression=name,
@@ -188,6 +190,12 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
         outcome=regression.outcome,
         control_design=build_design(config, names) if config.controls.random_weights else None,
     )
+
+
+def scale_number(config: Config, names: Names) -> dict[str, str]:
+    found = config.regressions[names.regression].classes
+    assert found is not None
+    return {"number": found[0]}
 
 
 def accumulate_classes(config: Config, names: Names) -> ClassProductsSettings:
@@ -309,6 +317,18 @@ def plot_regression(config: Config, names: Names) -> PanelsSettings:
     return PanelsSettings(layers=None if layers is None else tuple(layers))
 
 
+def plot_specifications(config: Config, names: Names) -> dict[str, list[str]]:
+    return {"regressions": list(config.regressions)}
+
+
+def plot_sites(config: Config, names: Names) -> dict[str, list[str]]:
+    return {"sites": list(config.extraction.sites)}
+
+
+def plot_effects(config: Config, names: Names) -> dict[str, str]:
+    return dict(zip(("source", "target"), config.pairs_changed()[names.pair], strict=True))
+
+
 def canonical(settings: Any) -> str:
     """Return settings as one JSON text that is equal whenever the settings are.
 
@@ -316,10 +336,18 @@ def canonical(settings: Any) -> str:
     settings of a stage are handed to it as this one string.
     """
     values = settings if isinstance(settings, dict) else dataclasses.asdict(settings)
-    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return text_for("script", json.dumps(values, sort_keys=True, ensure_ascii=False))
 
 
-def settings_of(stage: str, config: Config) -> Callable[[Names], str]:
-    """Return the function that Snakemake calls for the settings of a job of a stage."""
-    fill: Callable[[Config, Names], Any] = globals()[stage]
-    return lambda wildcards: canonical(fill(config, wildcards))
+def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
+    """Return the function that Snakemake calls for the settings of a job, None if it has none."""
+    fill: Callable[[Config, Names], Any] | None = globals().get(stage)
+    if fill is None:
+        return None
+
+    # Equal for all shards, of which a large study has thousands.
+    @functools.cache
+    def text(names: Names) -> str:
+        return canonical(fill(config, names))
+
+    return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))

@@ -505,9 +505,8 @@ def read_facts(
         if entry.file is None or entry.read is None:
             continue
         path = files.get(entry.file)
-        if path is None:
-            option = f"--{entry.file.replace('_', '-')}"
-            raise UserError(f"found the covariate {name} without {option}, expected both")
+        if not path:
+            raise UserError(f"found the covariate {name} without {entry.file}, expected both")
         if entry.file in SHARDED:
             facts[name] = entry.read([path] if isinstance(path, Path) else path, documents)
         else:

@@ -105,6 +105,14 @@ def shards(first: str | Path) -> list[Path]:
     return [first.with_name(f"{shard:04d}.parquet") for shard in range(count)]
 
 
+def by_site(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Return the files of shards by site, whose folder contains theirs."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.parents[1].name, []).append(path)
+    return found
+
+
 def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> None:
     """Write ``table`` to Parquet (zstd) with ``record`` as its provenance."""
     table = table.replace_schema_metadata(metadata(record))

@@ -1,8 +1,7 @@
 """The arguments of the library, checked as a configuration file is."""
 
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from attnlag.config.problems import check
 from attnlag.config.schema import Config
@@ -10,7 +9,7 @@ from attnlag.errors import UserError
 from attnlag.pipeline.stages import Names
 
 # Names of what is in memory, in the settings of stages.
-NAMES = cast(Names, SimpleNamespace(model="model", corpus="texts", regression="fit"))
+NAMES = Names(model="model", corpus="texts", regression="fit")
 
 # The beginnings of keys in messages, which the library's arguments lack.
 PREFIXES = ("configuration: ", "regressions.fit.", "corpora.texts.")

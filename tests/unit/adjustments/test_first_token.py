@@ -17,7 +17,11 @@ from stage_settings import settings_text
 import build_design
 import extract_activations
 import tokenize_corpus
+from attnlag.adjustments.settings import ExtractionSettings
+from attnlag.corpus.settings import TokensSettings
 from attnlag.model import fetching
+from attnlag.pipeline.job import read, text_of
+from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
 TEXTS = [
@@ -28,10 +32,21 @@ TEXTS = [
 BOS = 50256
 
 
-def run(program: ModuleType, *arguments: object, **sections: Any) -> None:
-    """Run a program of a stage as its command line does."""
-    words = [*map(str, arguments), "--settings", settings_text(program.__name__, **sections)]
-    program.main(program.parser.parse_args(words))
+def run(
+    program: ModuleType,
+    settings: Any,
+    input: dict[str, Path],
+    output: dict[str, Any],
+    folder: Path = Path(),
+    **sections: Any,
+) -> None:
+    """Run a program of a stage on a job as its rule gives it."""
+    stage = program.__name__
+    options = {"folder": str(folder), "device": "cpu", "batch_tokens": 4096}
+    none: dict[str, Any] = {key: [] for key in ("geometry", "heads", "sinks", "surprisal")}
+    stated = settings_text(stage, **sections)
+    text = text_of(stage, {"stream": [], **input}, none | output, {"shard": "0"}, stated, options)
+    program.main(read(text, settings))
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +94,12 @@ def test_a_bos_token_is_dropped_in_place_of_the_first_token(
     stages = [tmp_path / f"{name}.parquet" for name in ("corpus", "tokens", "norms", "design")]
     given, tokens, norms, design = stages
     beginning = {"prepend_bos": prepend_bos}
-    run(tokenize_corpus, given, "--model", folder, "--output", tokens, tokens=beginning)
+    made = {"tokens": tokens}
+    run(tokenize_corpus, TokensSettings, {"corpus": given}, made, folder, tokens=beginning)
     kept = {"keep": "norms"}
-    outputs = "--output", norms, "--stream", tmp_path / "stream.parquet"
-    run(extract_activations, tokens, "--model", folder, *outputs, extraction=kept)
-    run(build_design, norms, "--output", design)
+    outputs = {"sites": [norms], "stream": tmp_path / "stream.parquet"}
+    run(extract_activations, ExtractionSettings, made, outputs, folder, extraction=kept)
+    run(build_design, DesignSettings, {"norms": norms}, {"design": design})
 
     content = [len(text.split()) for text in TEXTS]  # each word is one token of GPT-2's
     sequences = pq.read_table(tokens).to_pylist()

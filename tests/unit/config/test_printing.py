@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from programs import command_of, job_of
+from projects import ROOT
 from stage_settings import settings_text
-from warm_python import python
 
 from attnlag.config.problems import check
 from attnlag.escaping import text_for
 
-PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
 # Clears the screen, begins a line of its own and rings; turns the text around; half a character.
 HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
 
@@ -28,9 +28,12 @@ def test_control_characters_are_escaped_and_other_text_is_kept() -> None:
 
 def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[bytes]:
     (folder / name).write_text(text, encoding="utf-8")
-    command = [python(), PROGRAM, "--corpus", "hostile", "--output", folder / "out.parquet"]
     settings = settings_text("prepare_corpus", corpus={"id": "id"})
-    command += ["--log", folder / "log.txt", "--settings", settings, "--", name]
+    files, made = {"files": [name]}, {"corpus": folder / "out.parquet"}
+    command = command_of(
+        "prepare_corpus", files, made, settings, {"corpus": "hostile"}, covariance="hac"
+    )
+    command += ["--log", str(folder / "log.txt")]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False)
 
 
@@ -39,7 +42,9 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: 
     row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
     result = prepare(tmp_path, "a\x1b[2J\n.jsonl", f"{row}\n{row}\n" + '{"k\x9b": 1}\n')
     assert result.returncode == 1
-    for printed in (result.stderr, (tmp_path / "log.txt").read_bytes()):
+    logged, _, command = (tmp_path / "log.txt").read_bytes().rpartition(b"to run it again: ")
+    assert text_for("line", command.decode().strip()) == command.decode().strip()
+    for printed in (result.stderr, logged):
         lines = printed.decode().split("\n")
         assert len(lines) == 4
         assert lines.pop() == ""
@@ -51,11 +56,11 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: 
 def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
     code = (
         "from attnlag.pipeline import program\n"
-        "def main(arguments): raise RuntimeError('\\x1b[2J')\n"
-        "program.run(main, program.argument_parser(None))\n"
+        "def main(job): raise RuntimeError('\\x1b[2J')\n"
+        "program.run(main)\n"
     )
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, cwd=PROGRAM.parent, capture_output=True, check=False)
+    command = [sys.executable, "-c", code, *job_of("none", {}, {})]
+    result = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, check=False)
     assert result.returncode == 1
     lines = result.stderr.decode().splitlines()
     assert lines[1] == "Traceback (most recent call last):"

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-from warm_python import python
+from programs import command_of
 
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import (
@@ -36,7 +36,6 @@ from attnlag.errors import UserError
 from attnlag.pipeline.stages import canonical
 from attnlag.storage import tables
 
-PROGRAM = Path(__file__).parents[3] / "scripts" / "prepare_corpus.py"
 FIELDS = CorpusSettings(id="id", text="text", group="genre", split="none")
 DEFAULTS = CorpusSettings(id=None, text="text", group=None, split="none")
 BLOCKS = replace(DEFAULTS, split="blank-lines")
@@ -561,10 +560,12 @@ def test_the_summary_is_a_line_of_words():
 
 
 def prepare(
-    folder: Path, *arguments: str | Path, settings: CorpusSettings = DEFAULTS
+    folder: Path, name: str, settings: CorpusSettings = DEFAULTS
 ) -> subprocess.CompletedProcess[str]:
-    command = [python(), PROGRAM, *arguments, "--corpus", "x", "--output", "out/x.parquet"]
-    command += ["--log", "logs/x.log", "--settings", canonical(settings)]
+    given, made = {"files": [name]}, {"corpus": "out/x.parquet"}
+    stated = canonical(settings), {"corpus": "x"}
+    command = command_of("prepare_corpus", given, made, *stated, covariance="none")
+    command += ["--log", "logs/x.log"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

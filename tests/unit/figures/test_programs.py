@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 from designs import design_settings
 from pictures import synthetic_controls, synthetic_norms, synthetic_tables
-from programs import Ended, run_program
+from programs import Ended, job_of, run_program
 from stage_settings import settings_text
 
+import draw_figures
 from attnlag.adjustments import columns
 from attnlag.figures import catalogue
 from attnlag.regression import design, residuals
@@ -121,45 +122,45 @@ def residual_sums(batches) -> residuals.ResidualSums:
     return residuals.sum_residuals(batches, model, 0)
 
 
-def run(program: str, *arguments: object) -> Ended:
+def run(stage: str, study: Path, output: list[Path], settings: str = "", **more: object) -> Ended:
+    """Draw figures of the study, as the job of a stage."""
+    text = settings or (settings_text(stage) if stage != "plot_sites" else None)
+    names = {"site": "attention"}
+    job = job_of(stage, {**inputs_of(stage, study), **more}, {"figures": output}, text, names)
     with warnings.catch_warnings():
         # As in a process of its own, but for what a user would see.
         warnings.simplefilter("ignore", DeprecationWarning)
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("error", kind)
-        return run_program(SCRIPTS, program, *map(str, arguments))
+        return run_program(SCRIPTS, "draw_figures", *job)
 
 
-def arguments_of(program: str, study: Path) -> list[object]:
-    def first(name):
-        return [f"--{name}", study / name / "0000.parquet"]
+def inputs_of(stage: str, study: Path) -> dict[str, object]:
+    """Return the inputs of a stage, as its rule names them."""
 
-    def table(name):
-        return [f"--{name}", study / f"{name}.parquet"]
+    def shards(*names):
+        return {name: sorted((study / name).glob("0*.parquet")) for name in names}
 
-    regression = [*table("coefficients"), *table("fits")]
-    return {
-        "plot_norms": [
-            *(study / "norms" / "0000.parquet", *first("stream"), *first("tokens")),
-            *(*first("properties"), *table("corpus")),
-            *("--site", "attention", "--settings", settings_text("plot_norms")),
-        ],
-        "plot_surprisal": [
-            *(study / "norms" / "0000.parquet", *first("surprisal"), *first("properties")),
-            *("--site", "attention", "--settings", '{"drop_first": 1}'),
-        ],
-        "plot_sites": [
-            *("--sites", "attention", "mlp", "--norms"),
-            *[study / "norms" / "0000.parquet"] * 2,
-            *("--coefficients", *[study / "coefficients.parquet"] * 2),
-            *("--fits", *[study / "fits.parquet"] * 2),
-        ],
-        "plot_regression": [
-            *(*regression, *table("groups"), *table("influence")),
-            *(*table("residuals"), *first("design")),
-            *("--settings", settings_text("plot_regression")),
-        ],
-    }[program]
+    def of(*names):
+        return {name: study / f"{name}.parquet" for name in names}
+
+    match stage:
+        case "plot_norms":
+            return shards("norms", "stream", "tokens", "properties") | of("corpus")
+        case "plot_surprisal":
+            return shards("norms", "surprisal", "properties")
+        case "plot_sites":
+            for site in ("attention", "mlp"):
+                (study / site).mkdir(exist_ok=True)
+                (study / site / "norms").unlink(missing_ok=True)
+                (study / site / "norms").symlink_to(study / "norms")
+            sites = [study / site / "norms" / "0000.parquet" for site in ("attention", "mlp")]
+            tables_of_sites = {
+                name: [path] * 2 for name, path in of("coefficients", "fits").items()
+            }
+            return {"norms": sites, **tables_of_sites}
+    tables_of_one = of("coefficients", "fits", "groups", "influence", "residuals")
+    return tables_of_one | shards("design") | {"joint": [], "controls": []}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -169,7 +170,7 @@ def test_programs_draw_all_their_figures_with_equal_bytes(program, study, tmp_pa
     for folder, kinds in (("a", ("svg", "png")), ("b", ("svg",))):
         names = [f"{figure.name}.{kind}" for figure in figures for kind in kinds]
         output = [tmp_path / folder / name for name in names]
-        done = run(program, *arguments_of(program, study), "--output", *output)
+        done = run(program, study, output)
         assert done.status == 0, done.printed
         assert done.printed.startswith("gpt2, prompts, ")
         assert all(figure.name in done.printed for figure in figures)
@@ -186,8 +187,7 @@ def test_programs_draw_all_their_figures_with_equal_bytes(program, study, tmp_pa
 def test_the_error_for_an_unknown_layer_names_the_layers_of_the_model(figure, study, tmp_path):
     settings = settings_text("plot_regression", figures={"layers": [1, 7]})
     output = tmp_path / f"{figure}.svg"
-    arguments = [*arguments_of("plot_regression", study), "--settings", settings]
-    done = run("plot_regression", *arguments, "--output", output)
+    done = run("plot_regression", study, [output], settings)
     assert done.status == 1
     expected = "layers with a panel: found 7, expected layers of this model: 0 to 2"
     assert done.printed == f"error: {expected}\n"
@@ -199,8 +199,7 @@ def test_the_catalogue_of_figures_matches_the_modules():
     assert len(found) >= 9
     for figure in found:
         assert figure.shows.endswith(".")
-        for program in figure.drawn_by:
-            assert (SCRIPTS / f"{program}.py").exists()
+        assert set(figure.drawn_by) <= set(draw_figures.INPUTS)
     assert catalogue.figure_of(Path("figures/diagnostics_column.svg")).name == "diagnostics"
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from hub_server import Hub, Repository, sha256, start
-from warm_python import python
+from programs import command_of
+from projects import ROOT
 from wheels import make_wheel
 
 from attnlag.errors import UserError
 from attnlag.model import architectures, fetching, random_weights
 from attnlag.model.folder import WEIGHTS_INDEX, verify_folder
 
-PROGRAM = Path(__file__).parents[3] / "scripts" / "fetch_model.py"
 LATEST, EARLIER = "b" * 40, "a" * 40
 
 
@@ -75,9 +75,9 @@ def fetch(
         "NO_PROXY": "127.0.0.1,localhost",
     }
     stated = {"source": "hub", "repository": repository, "revision": revision}
-    command = [python(), str(PROGRAM), "--model", "small", "--settings", json.dumps(stated)]
-    command += ["--output", str(folder / "models" / "small"), "--log", str(folder / "log.txt")]
-    command += [f"--{fact}={value}" for fact, value in facts.items()]
+    options = {"folder": folder / "models/small", "layers": None, "width": None, **facts}
+    command = command_of("fetch_model", {}, {}, json.dumps(stated), {"model": "small"}, **options)
+    command += ["--log", str(folder / "log.txt")]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -393,7 +393,7 @@ def test_verifying_a_folder_imports_no_heavy_library() -> None:
     heavy = "{'torch', 'transformers', 'huggingface_hub', 'safetensors'}"
     code = f"import sys, attnlag.model.folder; print({heavy} & set(sys.modules))"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=PROGRAM.parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 

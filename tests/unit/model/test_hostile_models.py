@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import ROOT
-from warm_python import python
+from programs import command_of
 
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
@@ -269,8 +268,8 @@ def test_pipes_in_a_folder_are_ignored(mine: Path) -> None:
 def test_control_characters_in_a_message_are_escaped(mine: Path, tmp_path: Path) -> None:
     rewrite(mine / "config.json", model_type="e\x1b[2J\nvil")
     settings = {"source": "path", "path": str(mine)}
-    command = [python(), ROOT / "scripts/fetch_model.py", "--settings", json.dumps(settings)]
-    command += ["--model", "mine", "--output", tmp_path / "models/mine"]
+    options = {"folder": tmp_path / "models/mine", "layers": None, "width": None}
+    command = command_of("fetch_model", {}, {}, json.dumps(settings), {"model": "mine"}, **options)
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]

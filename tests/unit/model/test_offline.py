@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from programs import job_of
+
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 SAYS = """
@@ -15,10 +17,10 @@ print(is_offline_mode(), hub_kernels._TRANSFORMERS_USE_HUB_KERNELS)
 PROGRAM = f"""
 import sys
 from attnlag.pipeline import program
-def main(arguments):
+def main(job):
     exec({SAYS!r})
-sys.argv = ["program"]
-program.run(main, program.argument_parser("A program."))
+sys.argv = ["program", *{job_of("none", {}, {})!r}]
+program.run(main)
 """
 LIFTED = """
 from huggingface_hub import is_offline_mode

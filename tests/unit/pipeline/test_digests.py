@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+import draw_figures
 from attnlag.pipeline import digests
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 # The programs of stages. Others import modules that compute through the pipeline, if at all.
-PROGRAMS = sorted(
-    path for path in SCRIPTS.glob("*.py") if "program.argument_parser" in path.read_text()
-)
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "program.run(" in path.read_text())
+DRAWING = SCRIPTS / "draw_figures.py"
+# The stages that draw have no program of their own.
+DRAWN = [SCRIPTS / f"{stage}.py" for stage in draw_figures.INPUTS]
+STAGES = [*DRAWN, *(path for path in PROGRAMS if path != DRAWING)]
 
 
 # Imports each program anew, and lists the modules of the library that came with it.
@@ -58,9 +61,12 @@ def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported
         # A folder has no code of its own.
         and not SCRIPTS.joinpath(*name.split(".")).is_dir()
     }
+    stages = DRAWN if program == DRAWING else [program]
     found = {
         ".".join(path.relative_to(SCRIPTS / "attnlag").with_suffix("").parts)
-        for path in digests.computing_modules(program)
+        for stage in stages
+        for path in digests.computing_modules(stage)
+        if path != program
     }
     assert computing
     # What a function imports when it is called is found in the source only.
@@ -74,7 +80,7 @@ def copy(tmp_path):
 
 
 def test_the_place_and_time_of_a_copy_do_not_change_a_digest(copy):
-    for program in PROGRAMS:
+    for program in STAGES:
         assert digest_of(program) == digests.code_digest(copy / program.name)
 
 
@@ -90,7 +96,7 @@ def changed_by(copy: Path, module: str, edit: Callable[[str], str]) -> set[str]:
     edited = edit(path.read_text())
     assert edited != path.read_text()
     path.write_text(edited)
-    return {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != digest_of(p)}
+    return {p.stem for p in STAGES if digests.code_digest(copy / p.name) != digest_of(p)}
 
 
 def test_a_module_changes_the_digests_of_the_programs_that_import_it(copy):
@@ -105,9 +111,21 @@ def test_a_template_of_the_explorer_changes_the_digest_of_its_program(copy, name
     assert changed == {"build_explorer"}
 
 
+def test_a_computation_in_a_program_changes_its_digest_and_its_messages_do_not(copy):
+    path, edited = copy / "extract_random_weights.py", SCRIPTS / "extract_random_weights.py"
+    for old, new, changes in (
+        ("means(), 1)", "means(), 2)", True),
+        ('"%s: %s of %s', '"%s', False),
+    ):
+        text = edited.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+        assert (digests.code_digest(path) != digest_of(edited)) == changes
+
+
 def test_a_module_that_all_figures_share_changes_all_digests_that_draw(copy):
     changed = changed_by(copy, "figures/files.py", lambda text: text + "ONE = 1\n")
-    assert changed == {p.stem for p in PROGRAMS if p.stem.startswith("plot_")}
+    assert changed == set(draw_figures.INPUTS)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +145,7 @@ def test_a_new_figure_changes_the_digest_of_its_program(copy):
     (copy / "attnlag/figures/toy.py").write_text(
         'DRAWN_BY = ("plot_sites",)\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
     )
-    changed = {p.stem for p in PROGRAMS if digests.code_digest(copy / p.name) != digest_of(p)}
+    changed = {p.stem for p in STAGES if digests.code_digest(copy / p.name) != digest_of(p)}
     assert changed == {"plot_sites"}
 
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import command_of
 from scipy import stats
 from stage_settings import settings_text
 from statsmodels.stats.multitest import multipletests
-from warm_python import python
 
 from attnlag.errors import UserError
 from attnlag.regression import comparison, crossproducts, inference, results, stacks
@@ -607,21 +607,11 @@ def test_regressions_with_different_settings_are_not_compared(tmp_path):
 
 
 def compare(folder, *paths, **changes):
-    return subprocess.run(
-        [
-            python(),
-            SCRIPTS / "compare_models.py",
-            *paths,
-            "--settings",
-            settings_text("compare_models", comparison={"draws": 100, **changes}),
-            *("--coefficients", folder / "coefficients.parquet"),
-            *("--pairs", folder / "pairs.parquet"),
-            *("--findings", folder / "findings.txt"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    names = ("coefficients.parquet", "pairs.parquet", "findings.txt")
+    made = {name.partition(".")[0]: folder / name for name in names}
+    settings = settings_text("compare_models", comparison={"draws": 100, **changes})
+    command = command_of("compare_models", {"studies": paths}, made, settings)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_the_program_writes_the_same_tables_twice(tmp_path):

@@ -72,7 +72,7 @@ def test_one_entry_of_the_catalogue_defines_a_covariate(monkeypatch, tmp_path):
     (tmp_path / "corpus").write_text("plain ornate")
     facts = covariates.read_facts(settings, {"corpus": tmp_path / "corpus"})
     assert covariates.shared_terms(settings, facts) == {"style_plain": False, "style_ornate": False}
-    with pytest.raises(UserError, match="the covariate style without --corpus"):
+    with pytest.raises(UserError, match="the covariate style without corpus"):
         covariates.read_facts(settings, {"corpus": None})
 
 

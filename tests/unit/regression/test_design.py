@@ -12,8 +12,8 @@ import pytest
 from designs import design_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import command_of
 from stage_settings import settings_text
-from warm_python import python
 
 from attnlag.adjustments import columns
 from attnlag.errors import UserError
@@ -381,18 +381,16 @@ def test_the_program_reads_the_files_that_the_covariates_need(tmp_path):
     corpus = {"document": ["d0", "d1", "d2"], "group": ["b", "a", "b"], "text": ["", "", ""]}
     pq.write_table(pa.table(corpus), paths["corpus"])
 
-    def run(covariates, *options):
+    def run(covariates, **files):
         stated = settings_text("build_design", regression={"lags": [1], "covariates": covariates})
-        command = [python(), PROGRAM, paths["norms"], "--settings", stated]
-        return subprocess.run(
-            [*command, "--output", paths["out"], *options], capture_output=True, text=True
-        )
+        given = {"norms": paths["norms"], "stream": [], "token_counts": [], "corpus": [], **files}
+        command = command_of("build_design", given, {"design": paths["out"]}, stated)
+        return subprocess.run(command, capture_output=True, text=True)
 
-    # The workflow names both options always, without a path where none is needed.
-    assert run([], "--token-counts", "--corpus").returncode == 0
+    assert run([]).returncode == 0
     assert pq.read_schema(paths["out"]).names[-1] == "layer_01.lag_1"
     asked = ["position", "log_frequency", "group"]
-    result = run(asked, "--token-counts", paths["counts"], "--corpus", paths["corpus"])
+    result = run(asked, token_counts=paths["counts"], corpus=paths["corpus"])
     assert result.returncode == 0, result.stderr
     found = pq.read_table(paths["out"])
     assert found.column_names[-5:] == [
@@ -408,9 +406,9 @@ def test_the_program_reads_the_files_that_the_covariates_need(tmp_path):
         facts=facts_in(tmp_path, pq.read_table(paths["counts"]), pq.read_table(paths["corpus"])),
     )
     assert found.to_pydict() == expected.to_pydict()
-    missing = run(["group"], "--token-counts", "--corpus")
+    missing = run(["group"])
     assert missing.returncode == 1
-    assert missing.stderr == "error: found the covariate group without --corpus, expected both\n"
+    assert missing.stderr == "error: found the covariate group without corpus, expected both\n"
 
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):
@@ -430,14 +428,10 @@ def test_a_relative_design_is_that_of_the_ratios(tmp_path):
         # Cut where the other is not.
         pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=size)
     settings = settings_text("build_design", regression={"outcome": "relative"})
-    subprocess.run(
-        [
-            *(python(), PROGRAM, tmp_path / "norms.parquet", "--settings", settings),
-            *("--stream", tmp_path / "stream.parquet", "--output", tmp_path / "design.parquet"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    given = {name: tmp_path / f"{name}.parquet" for name in ("norms", "stream")}
+    made = {"design": tmp_path / "design.parquet"}
+    command = command_of("build_design", given, made, settings)
+    subprocess.run(command, check=True, capture_output=True)
     found = pq.read_table(tmp_path / "design.parquet").to_pandas()
 
     frame = tables_of["norms"].to_pandas()

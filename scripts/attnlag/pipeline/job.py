@@ -1,0 +1,170 @@
+"""A job of the workflow as one JSON text, which its rule writes and its program reads.
+
+The text holds the stage, the named inputs and outputs, the names that identify the job (Snakemake's
+wildcards), the settings that change its output, and options that do not. Inputs without a name are
+files that the program finds beside others.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from attnlag.errors import UserError
+from attnlag.escaping import text_for
+from attnlag.storage.writing import write_text
+
+# A command is one argument of the shell, and Linux allows one 131,072 bytes.
+MOST_CHARACTERS = 90_000
+
+# Folder of the texts that are longer; the name of each is its digest.
+FOLDER = Path(".snakemake/jobs")
+
+
+KEYS = ("stage", "input", "output", "names", "settings", "options")
+
+
+class Given(SimpleNamespace):
+    """The named parts of a job; one that is missing is an error of whoever wrote the job."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = ", ".join(vars(self)) or "nothing"
+        raise UserError(f"job: found {found}, expected '{name}' too")
+
+
+@dataclass
+class Job:
+    """The work of a program.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the job's rule, without a prefix that another workflow gives it.
+    input, output : Given
+        Files by name: a path, or a list of paths.
+    names : Given
+        Names of the model, corpus, site, regression, pair and shard, as far as the job has them.
+    settings : object
+        Settings that change the output.
+    options : Given
+        Settings that change no output, such as the number of tokens in a batch.
+    threads : int, optional
+        Number of CPU threads; None for all.
+    """
+
+    stage: str
+    input: Given
+    output: Given
+    names: Given
+    settings: Any
+    options: Given
+    threads: int | None = None
+
+
+def compact(paths: Iterable[str]) -> list[str]:
+    """Return paths, with those of all shards of a folder as one pattern.
+
+    Shards 0 to 179 are ``norms/{0000..0179}.parquet``, as a shell would write them.
+    """
+    short: list[str] = []
+    folder, count = "", 0
+    for path in paths:
+        own, _, name = path.rpartition("/")
+        if count and own == folder and name == f"{count:04d}.parquet":
+            short[-1] = f"{folder}/{{0000..{count:04d}}}.parquet"
+            count += 1
+        else:
+            short.append(path)
+            folder, count = own, int(name == "0000.parquet")
+    return short
+
+
+def expanded(paths: str | Iterable[str]) -> Path | list[Path]:
+    """Return the path in a text, or the list of paths with the shards of each pattern."""
+    if isinstance(paths, str):
+        return Path(paths)
+    found = []
+    for path in paths:
+        folder, _, shards = path.partition("/{0000..")
+        last = shards.removesuffix("}.parquet")
+        numbers = range(int(last) + 1) if shards else ()
+        found += [Path(folder, f"{number:04d}.parquet") for number in numbers] or [Path(path)]
+    return found
+
+
+def text_of(
+    stage: str,
+    input: Mapping[str, Any],
+    output: Mapping[str, Any],
+    names: Mapping[str, str],
+    settings: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a job as JSON; the arguments are as in `Job`, the settings as JSON."""
+
+    def short(files: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: str(paths) if isinstance(paths, str | Path) else compact(map(str, paths))
+            for name, paths in files.items()
+        }
+
+    job = {"stage": stage, "input": short(input), "output": short(output), "names": dict(names)}
+    job |= {"settings": json.loads(settings or "null"), "options": dict(options or {})}
+    # The report quotes it in a script.
+    return text_for("script", json.dumps(job))
+
+
+def argument(text: str) -> str:
+    """Return a job's text, or the path of a file with it if a command has no room for it."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    path = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    if not path.exists():
+        write_text(text, path)
+    return str(path)
+
+
+def read(given: str, settings: Any) -> Job:
+    """Return a job from its text, or from the path of a file with it.
+
+    Parameters
+    ----------
+    given : str
+    settings : type or None
+        Class of the settings; None for a program without.
+
+    Raises
+    ------
+    UserError
+        If it is no job, or its settings are not those of the program.
+    """
+    try:
+        job = json.loads(given if given.startswith("{") else Path(given).read_text("utf-8"))
+        if missing := sorted({*KEYS} - {*job}):
+            raise UserError(f"job: found no '{missing[0]}', expected {', '.join(KEYS)}")
+        stated = TypeAdapter(settings or None).validate_json(json.dumps(job["settings"]))
+    except ValidationError as error:
+        raise UserError(
+            f"job: settings: found {json.dumps(problem['input'])} at "
+            f"'{'.'.join(map(str, problem['loc']))}', expected another value ({problem['msg']})"
+            for problem in error.errors()
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"--job: found no JSON and no file with it ({error})") from None
+
+    def files(kind: str) -> Given:
+        return Given(**{name: expanded(paths) for name, paths in job[kind].items()})
+
+    return Job(
+        stage=job["stage"],
+        input=files("input"),
+        output=files("output"),
+        names=Given(**job["names"]),
+        settings=stated,
+        options=Given(**job["options"]),
+    )
