@@ -46,8 +46,8 @@ LEAST_LEFT = 1e-10
 # An eigenvalue below this is rounding, if A over all rows is the identity.
 ROUNDING = 1e-13
 
-# A coefficient is identified if a generalised inverse restores it up to this.
-TOLD = 1e-6
+# A half identifies lags and leads if this is left of them given its other terms.
+TOLD = 1e-7
 
 HALF_PANEL = np.array([2.0, -0.5, -0.5])
 
@@ -151,17 +151,18 @@ class Solution:
         if len(a) == 1:
             return theta, [Piece(0, inverse, theta, inverse)]
         # The lags and leads determine the other coefficients, by -A_cc⁻¹ A_cl.
-        of_rest = np.zeros_like(inverse)
         kept = np.where(singular[..., None, None], np.eye(rest), a[0][..., :rest, :rest])
-        of_rest[..., :rest, :rest] = np.linalg.inv(kept)
-        follow = np.broadcast_to(np.eye(k), inverse.shape).copy()[..., rest:]
-        follow[..., :rest, :] = -of_rest[..., :rest, :rest] @ a[0][..., :rest, rest:]
+        of_rest, follow = _apart(np.linalg.inv(kept), a[0])
         pieces = []
         for part, weight in enumerate(self.weights):
             if part:
-                inverse = generalised_inverse(a[part])
-                told = (inverse @ a[part])[..., rest:, :] - np.eye(k)[rest:]
-                inverse[np.abs(told).max(axis=(-2, -1), initial=0) > TOLD] = np.nan
+                apart, own = _apart(generalised_inverse(a[part][..., :rest, :rest]), a[part])
+                # What is left of the lags and leads given the other terms.
+                left = a[part][..., rest:, :] @ own
+                told = np.linalg.eigvalsh(left).min(axis=-1, initial=1) > TOLD
+                left = np.where(told[..., None, None], left, np.eye(k - rest))
+                inverse = apart + own @ np.linalg.inv(left) @ np.swapaxes(own, -1, -2)
+                inverse[~told] = np.nan
                 theta = (inverse @ b[part][..., None])[..., 0]
             pieces.append(Piece(part, weight * follow @ inverse[..., rest:, :], theta, inverse))
         theta = (of_rest @ b[0][..., None])[..., 0]
@@ -271,6 +272,16 @@ def solve(stack: Stack, index: int) -> Solution:
     solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
     solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
     return solution
+
+
+def _apart(inverse: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return A_cc⁻¹ as (…, K, K) with zeros for the lags, and [-A_cc⁻¹ A_cl; I], (…, K, lags)."""
+    k, rest = a.shape[-1], inverse.shape[-1]
+    whole = np.zeros_like(a)
+    whole[..., :rest, :rest] = inverse
+    follow = np.broadcast_to(np.eye(k)[:, rest:], (*a.shape[:-1], k - rest)).copy()
+    follow[..., :rest, :] = -inverse @ a[..., :rest, rest:]
+    return whole, follow
 
 
 def generalised_inverse(a: np.ndarray) -> np.ndarray:
