@@ -6,7 +6,7 @@ on the same modules, one sequence at a time. The result is the page docs/archite
 
     python benchmarks/architectures.py [--check] [TYPE ...]
 
-If types are given, only these are run, and their rows are compared with those of the page.
+If types are given, only these are run, and their rows of the page are compared or replaced.
 """
 
 import argparse
@@ -91,6 +91,7 @@ ALSO = {
     "bamba": {"attn_layer_indices": [1, 3]},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "num_local_experts": 0},
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
+    "step3p7": {"sliding_window": 8},
     "nemotron_h": {"layers_block_type": ["mamba", "attention", "moe", "mamba"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 1},
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "paddleocr_vl"), sections([2, 3, 3])),
@@ -191,7 +192,8 @@ def plain_hooks(model, adjustments, sequence):
         return found.detach().reshape(len(sequence), -1).double()
 
     def keep(_, __, output, *, key):
-        seen[key] = vectors(output)
+        # A part may be the sum of the outputs of several modules.
+        seen[key] = seen.get(key, 0) + vectors(output)
 
     def enter(_, args, kwargs, *, key):
         seen[key] = vectors(args[0] if args else kwargs["hidden_states"])
@@ -200,8 +202,9 @@ def plain_hooks(model, adjustments, sequence):
     for layer, block in enumerate(adjustments.blocks):
         before = partial(enter, key=(layer, "in"))
         handles.append(block.block.register_forward_pre_hook(before, with_kwargs=True))
-        for part, module in (*block.parts.items(), ("out", block.block)):
-            handles.append(module.register_forward_hook(partial(keep, key=(layer, part))))
+        for part, modules in (*block.parts.items(), ("out", [block.block])):
+            hook = partial(keep, key=(layer, part))
+            handles += [module.register_forward_hook(hook) for module in modules]
     with torch.inference_mode():
         model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
     for handle in handles:
@@ -250,7 +253,7 @@ def row_of(model_type):
         adjustments = extraction.Adjustments(
             model, wanted=["attention"], batch_tokens=4096, keep="vectors"
         )
-        if adjustments.blocks[0].mlp is not None:
+        if "mlp" in adjustments.blocks[0].parts:
             adjustments = extraction.Adjustments(
                 model, wanted=["attention", "mlp"], batch_tokens=4096, keep="vectors"
             )
@@ -327,7 +330,7 @@ def page_of(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("types", nargs="*", help="types whose rows are compared (default: all)")
+    parser.add_argument("types", nargs="*", help="types to run (default: all)")
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     args = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -338,10 +341,16 @@ def main():
     rows = [row_of(model_type) for model_type in tqdm(types, disable=not sys.stderr.isatty())]
     if wrong := [row for row in rows if row[1] == "WRONG"]:
         sys.exit("\n".join(map(str, wrong)))
-    if not (args.check or args.types):
-        PAGE.write_text(page_of(rows), encoding="utf-8")
-        return
     written = PAGE.read_text(encoding="utf-8")
+    if not args.check:
+        others = [
+            tuple(line[2:-2].replace("`", "", 2).split(" | "))
+            for line in written.split("\n")
+            if line.startswith("| `")
+        ]
+        rows = {kind: (kind, *row) for kind, *row in [*(others if args.types else []), *rows]}
+        PAGE.write_text(page_of([rows[kind] for kind in sorted(rows)]), encoding="utf-8")
+        return
     missing = [row for row in rows if line_of(row) not in written]
     if missing:
         sys.exit("\n".join(f"not in {PAGE.name}: {row}" for row in missing))

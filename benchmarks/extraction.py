@@ -97,7 +97,9 @@ def plain(
         def hook(_: object, __: object, output: tuple[torch.Tensor, ...]) -> None:
             found.append(kept(output[0]))
 
-        attentions = [block.attention for block in architectures.locate(trunk)] if kept else []
+        attentions = [
+            m for block in architectures.locate(trunk) for m in block.parts["attention"] if kept
+        ]
         handles = [module.register_forward_hook(hook) for module in attentions]
         with torch.inference_mode():
             for ids in in_batches:
@@ -232,7 +234,7 @@ def flops_per_token(trunk: torch.nn.Module, length: int) -> int:
     blocks = architectures.locate(trunk)
     width = trunk.config.hidden_size
     weights = sum(m.weight.numel() for b in blocks for m in linears_of(b.block))
-    weights -= sum(m.weight.numel() for m in linears_of(blocks[-1].mlp))
+    weights -= sum(m.weight.numel() for m in linears_of(blocks[-1].parts["mlp"][0]))
     # Scores and values: a token sees half of the sequence on average.
     return 2 * weights + len(blocks) * 2 * length * width
 

@@ -114,7 +114,7 @@ class Adjustments:
     heads_found : str
         Error of their sum in words, or the reason why there are none.
     identity_error : float or None
-        Error from the proof of the sites, after the first batch.
+        Error from the proof of the sites, after the first pass.
     fast : {"off", "fused", "packed"}
         The fast path used, after the first pass.
     found : str
@@ -211,9 +211,12 @@ class Adjustments:
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
+        first = self.identity_error is None and bool(len(lengths))
+        if first:
+            longest = int(lengths.argmax())
+            of_longest = self._begin(sequences[longest])
         layers = self._room(int(starts[-1]))
         groups = list(batches(lengths, self.pass_tokens, self.rotary.stretches(lengths)))
-        alone = {int(group[0]) for group in groups if len(group) == 1}
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
         widest = max((len(group) * int(lengths[group].max()) for group in groups), default=1)
         side_by_side = max(1, min(self.passes, len(groups), self.batch_tokens // widest))
@@ -230,14 +233,6 @@ class Adjustments:
             self.cells += len(batch) * int(lengths[batch].max())
             self.progress(tokens)
 
-        first = self.identity_error is None and bool(groups)
-        if first:
-            # The first batch, which proves the sites, runs alone.
-            done(forward(groups.pop(0)))
-            if not self.heads:
-                # Room was made for heads, which have failed their proof.
-                for rooms in (layers, self._buffers[0]):
-                    rooms.pop(heads.ROWS, None)
         with ThreadPoolExecutor(side_by_side) as pool:
             running = [pool.submit(forward, batch) for batch in groups]
             try:
@@ -246,17 +241,16 @@ class Adjustments:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        if first:
-            by_length = np.argsort(-lengths, kind="stable")
-            picked = dict.fromkeys(int(by_length[i]) for i in (0, len(lengths) // 2, -1))
-            for index in picked:
-                # A batch of one sequence is repeated only if earlier passes may affect it.
-                if index not in alone or self.rotary.limits:
-                    rows = slice(int(starts[index]), int(starts[index + 1]))
-                    beside = {
-                        site: [values[rows] for values in arrays] for site, arrays in layers.items()
-                    }
-                    self.proofs.company_changes_nothing(beside, self._alone(sequences[index]))
+        # A batch of one sequence is repeated only if earlier passes may affect it.
+        limits = self.rotary.limits
+        shared = [i for group in groups if len(group) > 1 or limits for i in group] if first else []
+        # The groups are in the order of length.
+        for index in dict.fromkeys(shared[i] for i in (0, len(shared) // 2, -1) if shared):
+            rows = slice(starts[index], starts[index + 1])
+            beside = {site: [values[rows] for values in arrays] for site, arrays in layers.items()}
+            known = index == longest and not limits
+            alone = of_longest if known else self._alone(sequences[index])
+            self.proofs.company_changes_nothing(beside, alone)
         return layers
 
     def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
@@ -290,10 +284,7 @@ class Adjustments:
     ) -> None:
         """Run one batch and store the adjustment of token ``i`` in ``layers[site][.][rows[i]]``.
 
-        With ``sites_only``, only sites are stored.
-
-        The first batch runs to its end and proves the sites, each of which must occur once per
-        pass. Later passes stop when all sites have occurred.
+        With ``sites_only``, only sites are stored. The pass stops when all sites have occurred.
 
         Padding is on the right, where no token can attend to it. The model gets no mask, which
         permits faster implementations of attention.
@@ -302,11 +293,7 @@ class Adjustments:
         real = np.arange(lengths.max())[None, :] < lengths[:, None]
         padded = np.zeros(real.shape, np.int64)
         padded[real] = np.concatenate(sequences)
-        # The device where the model begins, if it is on several.
-        device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
-        ids, mask = torch.from_numpy(padded), torch.from_numpy(real)
-        if device.type == "cuda":
-            ids = ids.pin_memory().to(device, non_blocking=True)
+        ids, mask = self._on_device(padded), torch.from_numpy(real)
         landing = Landing(rows)
         sites = [SITES[name] for name in self.wanted]
         seen: dict[str, dict[str, torch.Tensor]] = {site.name: {} for site in sites}
@@ -314,16 +301,11 @@ class Adjustments:
         if not sites_only:
             needed.add(STREAM)
         unseen = len(needed) * len(self.blocks)
-        first = self.identity_error is None
         starts = torch.from_numpy(np.cumsum(lengths) - lengths)
         chosen = sample.among(rows) if sample else None
         received: torch.Tensor
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
-            if first and added.shape[1] != self.width:
-                raise hooks.NoVectors(
-                    f"vectors of {added.shape[1]} from {part} in a stream of {self.width}"
-                )
             nonlocal unseen, received
             if part == STREAM:
                 landing.add(layers[STREAM][layer], norms_of(added))
@@ -356,42 +338,52 @@ class Adjustments:
                 if sample and chosen:
                     sample.keep(site.name, layer, chosen, value)
             unseen -= 1
-            if not unseen and not first and (sites_only or self.predictions is None):
+            if not unseen and (sites_only or self.predictions is None):
                 raise AllSeen
 
-        if first:
-            self._begin(ids[int(lengths.argmax()), : proofs.TOKENS])
         with (
             suppress(AllSeen),
             heads.watched([] if sites_only else self.heads, mask) as at_heads,
             hooks.watched(self.blocks, mask, keep, needed),
             torch.inference_mode(),
         ):
-            if first:
-                hidden, self.identity_error = self.proofs.parts_add_up(ids, mask)
-            else:
-                hidden = self._run(ids)
+            hidden = self._run(ids)
         if self.predictions is not None and not sites_only:
             self._predict(hidden, sequences, mask, layers[PREDICTIONS], landing)
         landing.settle()
 
     def _alone(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Return the kept values of each site for a sequence in a separate pass."""
+        """Return the kept values of each site for the first tokens of a sequence by itself.
+
+        All tokens are run if the numbers of the first ones depend on the length of the sequence.
+        """
         if self.rotary.limits:
             # transformers itself undoes a stretch in a short pass, even if `Rotary` fails to.
-            device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
             with torch.inference_mode():
-                self._run(torch.from_numpy(sequence[None, :1].astype(np.int64)).to(device))
+                self._run(self._on_device(sequence[None, :1]))
+        else:
+            sequence = sequence[: proofs.TOKENS]
         shape = (len(sequence), self.width) if self.keep == "vectors" else (len(sequence),)
         found = {site: [np.empty(shape, np.float32) for _ in self.blocks] for site in self.wanted}
         self._forward([sequence], np.arange(len(sequence)), found, sites_only=True)
         return found
 
-    def _begin(self, ids: torch.Tensor) -> None:
-        """Run the proofs that need short passes on the first tokens, and choose the fast path."""
+    def _begin(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Run the proofs on the first tokens of a sequence, and choose the fast path.
+
+        Returns
+        -------
+        alone : dict of str to list of arrays
+            As from `_alone`.
+        """
+        ids = self._on_device(sequence[: proofs.TOKENS])
         self.rotary.reset()
-        found = self.proofs.short_pass(ids, self.heads, self.predictions)
+        with hooks.written(self.model) as names:
+            found = self.proofs.short_pass(ids, self.heads, self.predictions)
+        if names:
+            self.passes, self.pass_tokens = 1, self.batch_tokens
         self.proofs.no_token_sees_later_ones(ids, found)
+        self.identity_error = self.proofs.parts_add_up(found)
         if self.heads:
             try:
                 self.heads_found = self.proofs.heads_add_up(self.heads, found)
@@ -401,6 +393,21 @@ class Adjustments:
         self.fast, self.computed_by = onednn.accelerate(
             self.model, self.blocks, ids, found.plain, self.fast
         )
+        return {
+            site: [
+                self._kept(
+                    SITES[site].value(*(found.vectors[layer, part] for part in SITES[site].parts))
+                ).numpy()
+                for layer in range(len(self.blocks))
+            ]
+            for site in self.wanted
+        }
+
+    def _on_device(self, ids: np.ndarray) -> torch.Tensor:
+        """Return token ids where the model begins, if it is on several devices."""
+        device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
+        here = torch.from_numpy(ids.astype(np.int64))
+        return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
 
     def _predict(
         self,

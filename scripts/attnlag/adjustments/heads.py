@@ -27,6 +27,9 @@ ROWS = "attention: heads"
 MIXERS = ("self_attn", "attn", "attention", "self_attention")
 PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "Wo")
 
+# Types whose heads each consist of two attention heads of the configuration.
+DIFFERENTIAL = ("diffllama",)
+
 
 class NoHeads(Exception):
     """The heads of a model are not found or fail their proof; the message says why."""
@@ -109,22 +112,25 @@ def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
     count = getattr(config, "num_attention_heads", None)
     if not isinstance(count, int):
         raise NoHeads("the configuration states no number of heads")
+    # A differential head subtracts the attention of one of these from that of another.
+    count //= 2 if config.model_type in DIFFERENTIAL else 1
     return [_of_block(layer, block, count) for layer, block in enumerate(blocks)]
 
 
 def _of_block(layer: int, block: BlockModules, count: int) -> LayerHeads:
     if block.kind != "attention":
         raise NoHeads(f"layer {layer} has {block.kind} in place of attention")
-    projection, gain = _projection(block.attention), None
+    attention, *others = block.parts["attention"]
+    projection, gain = _projection(attention), None
     if projection is None:
-        # The adjustment is the output of a normalisation, whose gain is its output for ones.
         projection = next(filter(None, map(_projection, _submodules(block.block, MIXERS))), None)
-        if projection is None:
+        if projection is None or others or "norm" not in type(attention).__name__.lower():
             raise NoHeads(f"layer {layer} has no output projection of a known name")
+        # The adjustment is the output of a normalisation, whose gain is its output for ones.
         width = _matrix(projection).shape[1]
-        weight = next(block.attention.parameters())
+        weight = next(attention.parameters())
         with torch.inference_mode():
-            gain = block.attention(weight.new_ones(1, width))[0].double().cpu()
+            gain = attention(weight.new_ones(1, width))[0].double().cpu()
     weights = _matrix(projection)
     if weights.shape[0] % count:
         raise NoHeads(f"layer {layer} has {weights.shape[0]} inputs for {count} heads")

@@ -2,12 +2,13 @@
 
 A run begins with these proofs, in this order:
 
-1. Two short passes with the same first half show that no token sees later tokens. The first pass
-   also shows that attention heads add up to the adjustment and that the head of the model gives
-   its predictions, and fast paths are compared with it.
-2. The first batch shows that the parts of every block add up to its output.
-3. Sequences of the first buffer, each run alone, show that other sequences in a batch have no
-   influence.
+1. Two short passes with the same first half show that no token sees later tokens. What holds for
+   the first tokens of a sequence alone therefore holds for them in the sequence.
+2. The first of these passes shows that the parts of every block add up to its output, that
+   attention heads add up to the adjustment, that the head of the model gives its predictions, and
+   whether passes write to the model. Fast paths are compared with it.
+3. The first tokens of sequences of the first buffer, each run alone, show that other sequences in a
+   batch have no influence.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,8 +45,10 @@ class ShortPass(NamedTuple):
 
     Attributes
     ----------
-    vectors : list of (tokens, width) tensors
-        Vectors added by both parts of every layer, float32 on the CPU.
+    vectors : dict of (int, str) to (tokens, width) tensors
+        Vectors added by each part of every layer, float32 on the CPU.
+    evidence : list of hooks.Evidence
+        On the parts of every block.
     at_heads : list of pairs
         Input and output of the output projection of each layer (None if it was not called), and
         the adjustment of attention.
@@ -53,7 +56,8 @@ class ShortPass(NamedTuple):
         Reference for fast paths.
     """
 
-    vectors: list[torch.Tensor]
+    vectors: dict[tuple[int, str], torch.Tensor]
+    evidence: list[hooks.Evidence]
     at_heads: list[tuple[Any, torch.Tensor]]
     plain: onednn.Plain
 
@@ -117,11 +121,11 @@ class Proofs:
         predictions : Predictions or None
             If given, the whole model is run, and its predictions are proved.
         """
-        vectors: list[torch.Tensor] = []
+        vectors: dict[tuple[int, str], torch.Tensor] = {}
         at_heads: list[tuple[Any, torch.Tensor]] = []
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
-            vectors.append(added.float().cpu())
+            vectors[layer, part] = added.float().cpu()
             if layers and part == "attention":
                 # A module that is declared as attention may be something else.
                 at_heads.append((seen.get(layer), added))
@@ -131,6 +135,7 @@ class Proofs:
             self.no_vectors_told(),
             heads.watched(layers, every) as seen,
             onednn.feeding(self.blocks) as fed,
+            hooks.residual_identity(self.blocks, every) as evidence,
             hooks.watched(self.blocks, every, keep),
             torch.inference_mode(),
         ):
@@ -138,7 +143,8 @@ class Proofs:
                 self.run(ids[None])
             else:
                 predictions.prove(ids)
-        return ShortPass(vectors, at_heads, onednn.Plain(onednn.norms_of(vectors), fed))
+        plain = onednn.Plain(onednn.norms_of(list(vectors.values())), fed)
+        return ShortPass(vectors, evidence, at_heads, plain)
 
     def no_token_sees_later_ones(self, ids: torch.Tensor, found: ShortPass) -> None:
         """Raise UserError if the model is not a decoder, whose tokens see no later ones.
@@ -164,7 +170,9 @@ class Proofs:
         worst = max(
             (
                 relative_differences(after[:half].numpy(), before[:half].numpy()).max()
-                for after, before in zip(changed.vectors, found.vectors, strict=True)
+                for after, before in zip(
+                    changed.vectors.values(), found.vectors.values(), strict=True
+                )
             ),
             default=0.0,
         )
@@ -189,31 +197,15 @@ class Proofs:
             error = heads.prove(layers, found.at_heads, hooks.TOLERANCE[self.dtype])
         return f"heads + bias = adjustment within {error:.1e}"
 
-    def parts_add_up(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, float]:
-        """Run a batch, measure the residual identity, and raise UserError if it does not hold.
-
-        Parameters
-        ----------
-        ids, mask : (sequences, tokens) tensors
-            The mask is False for padding.
-
-        Returns
-        -------
-        output
-            Output of the trunk.
-        error : float
-            The largest |input + parts - output|, relative.
-        """
-        with self.no_vectors_told(), hooks.residual_identity(self.blocks, mask) as evidence:
-            output = self.run(ids)
-        error = hooks.check_identity(
-            evidence,
+    def parts_add_up(self, found: ShortPass) -> float:
+        """Return the largest error of the residual identity, or raise UserError."""
+        return hooks.check_identity(
+            found.evidence,
             self.blocks,
             dtype=self.dtype,
             model_type=str(self.model.config.model_type),  # type: ignore[union-attr]
             name=self.name,
         )
-        return output, error
 
     def company_changes_nothing(
         self,
@@ -225,11 +217,12 @@ class Proofs:
         Parameters
         ----------
         beside, alone : mapping of str to arrays
-            Results of one sequence in its batch and alone, an array per layer for each site.
+            Results of one sequence in its batch, and of its first tokens alone: an array per layer
+            for each site.
         """
         gaps = np.concatenate(
             [
-                relative_differences(found, expected)
+                relative_differences(found[: len(expected)], expected)
                 for site in alone
                 for found, expected in zip(beside[site], alone[site], strict=True)
             ]

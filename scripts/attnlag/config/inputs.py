@@ -52,12 +52,13 @@ class ModulePaths(Section):
     mlp: str | None = Field(
         default=None,
         pattern=MODULES,
-        description="The same for the output of the MLP, for example `mlp` or `fc2`; null: a block "
-        "has one mixer and no MLP",
+        description="The same for the output of the MLP, for example `mlp` or `fc2`, or the sum of "
+        "two modules, `block_sparse_moe+shared_mlp`; null: a block has one mixer and no MLP",
     )
     scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
         default=None,
-        description="Factor by which the block multiplies both outputs before adding them; null: 1",
+        description="Factor by which the block multiplies both outputs before adding them; null: "
+        "the one with which the proof holds",
     )
 
 

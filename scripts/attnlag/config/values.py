@@ -22,7 +22,7 @@ REVISION = r"^[^\s~^:?*\[\\]+$"
 MODEL_FILE = r"(\.gguf(\.[\w-]+)?|(^|/)model\.safetensors)$"
 SHA256 = r"^[0-9a-f]{64}$"
 MODULE = r"^[A-Za-z_]\w*(\.\w+)*$"
-MODULES = r"^[A-Za-z_]\w*(\.\w+)*(\|[A-Za-z_]\w*(\.\w+)*)*$"
+MODULES = r"^[A-Za-z_]\w*(\.\w+)*([|+][A-Za-z_]\w*(\.\w+)*)*$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 # Descriptions of patterns for messages and documentation.

@@ -346,7 +346,9 @@ def effects(
         batch_of({keys[i]: sequences[keys[i]] for i in group}, device)
         for group in batches(lengths, pass_tokens, rotary.stretches(lengths))
     ]
-    prove(model, blocks, groups[0], name)
+    with hooks.written(model) as names:
+        prove(model, blocks, groups[0], name)
+    side_by_side = 1 if names else side_by_side
     longest = max(groups, key=lambda batch: batch.real.shape[1])
     size = per_token(model, blocks, longest, settings)
     widest = max(batch.real.size for batch in groups)

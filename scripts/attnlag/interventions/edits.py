@@ -48,13 +48,23 @@ def edited(
     """
     thread = threading.get_ident()
 
-    def of_part(layer: int, site: str) -> Callable[..., Any]:
+    def of_part(layer: int, site: str, modules: int) -> Callable[..., Any]:
+        earlier: list[torch.Tensor] = []
+
         def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
             if threading.get_ident() != thread:
                 return None
-            added = change(layer, site, first_tensor(output))
-            receive(layer, site, added)
-            return _with_first(output, added)
+            own = first_tensor(output)
+            if len(earlier) + 1 < modules:
+                earlier.append(own.clone())
+                return None
+            # The last of several modules makes up for the change of their sum.
+            added = sum(earlier, own)
+            changed = change(layer, site, added)
+            receive(layer, site, changed)
+            value = own + (changed - added) if earlier else changed
+            earlier.clear()
+            return _with_first(output, value)
 
         return hook
 
@@ -84,9 +94,10 @@ def edited(
                 for site in sites:
                     parts = SITES[site].parts
                     if len(parts) == 1:
-                        module = getattr(block, parts[0])
-                        made = of_part(layer, site)
-                        hooks.callback(module.register_forward_hook(made).remove)
+                        modules = block.parts[parts[0]]
+                        made = of_part(layer, site, len(modules))
+                        for module in modules:
+                            hooks.callback(module.register_forward_hook(made).remove)
                         continue
                     stream: list[torch.Tensor] = []
                     before = block.block.register_forward_pre_hook(begin(stream), with_kwargs=True)

@@ -20,6 +20,7 @@ from attnlag.adjustments.batches import Rotary
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings
+from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 
 Make = Callable[[torch.Tensor], torch.Tensor]
@@ -255,7 +256,10 @@ def effects(
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     rotary = Rotary(model)
-    side_by_side = threads if on_cpu and not rotary.limits else 1
+    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    with hooks.written(model) as names, torch.inference_mode():
+        derivative.run(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
+    side_by_side = threads if on_cpu and not rotary.limits and not names else 1
 
     def one(key: Key) -> list[Effect]:
         if side_by_side > 1:

@@ -3,8 +3,8 @@
 A decoder block adds the outputs of its attention and MLP sublayers to the residual stream, one
 after the other or both at once. The module whose output is added depends on the architecture; the
 table below names it for each family, and the configuration can declare it for any other model.
-Every run proves its entry: on the first batch, block input + attention adjustment + MLP adjustment
-must equal the block's output.
+Every run proves its entry: block input + attention adjustment + MLP adjustment must equal the
+block's output.
 """
 
 import re
@@ -34,8 +34,9 @@ class Family:
     attention, mlp : str
         Path from a block to the module whose output is added to the residual stream, after the
         output projection and after a normalisation, if there is one. If blocks differ, the path
-        lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. ``mlp``
-        is None if blocks have a single mixer and no MLP.
+        lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. If the
+        block adds the sum of two modules, they are joined, as in ``experts+shared``. ``mlp`` is
+        None if blocks have a single mixer and no MLP.
     scale : str, float or None
         Factor by which the block multiplies these outputs before it adds them: a number, or the
         name of a value in the model's configuration.
@@ -92,14 +93,17 @@ FAMILIES = (
 # Names of token mixers in transformers' configurations; the blocks of hybrids differ.
 MIXERS = (
     "self_attn|linear_attn|mamba|conv|attn|attention|self_attention|multi_head_attention"
-    "|temporal_block|norm_attn_norm.attn|mixer"
+    "|temporal_block|norm_attn_norm.attn|mixer|mlstm_layer"
 )
 
 # Names of classes of attention without a softmax over tokens.
 OTHER_ATTENTION = re.compile("Linear|Delta|Lightning")
 
+# Name under which a module of TransformerLens' bridge holds that of transformers in its place.
+WRAPPED = "_original_component"
+
 # Layouts to try for a type that is in no family, most likely first: pairs of paths from a block.
-# The factor of both outputs is taken from the model's configuration, if it states one.
+# The proof finds the factor of both outputs, if there is one.
 LAYOUTS = (
     # The outputs of the sublayers; hybrids have other mixers in some blocks.
     (MIXERS, "mlp|feed_forward|block_sparse_moe|ffn|fc2|mlp_block"),
@@ -113,38 +117,35 @@ LAYOUTS = (
     # The last matrix of sublayers that return the stream with their own part added.
     ("self_attention.dense", "mlp.dense_4h_to_h"),
     ("attention.output.dense", "output.dense"),
-    ("self_attn", "shared_mlp"),
-    ("mamba|self_attn", "shared_mlp"),
+    # The sum of experts and of an MLP that all tokens share.
+    (MIXERS, "block_sparse_moe+shared_mlp"),
+    (MIXERS, "shared_mlp"),
+    # Convolutions that follow the sublayers.
+    ("attn_sconv", "mlp_sconv"),
     # A single mixer without an MLP.
     ("mixer", None),
 )
-SCALE = "residual_multiplier"
 
 
 @dataclass(frozen=True)
 class BlockModules:
     """One layer: the block, and the modules whose outputs are its adjustments.
 
-    The block multiplies all outputs by ``scale`` before it adds them. ``mlp`` is None if the block
-    adds only the output of attention or of another mixer.
+    ``parts`` maps each part, in the order of ``PARTS``, to the modules whose outputs add up to it;
+    a block with a single mixer has no MLP. The block multiplies all parts by ``scale`` before it
+    adds them.
     """
 
     block: torch.nn.Module
-    attention: torch.nn.Module
-    mlp: torch.nn.Module | None
+    parts: dict[str, tuple[torch.nn.Module, ...]]
     scale: float | None = None
-
-    @property
-    def parts(self) -> dict[str, torch.nn.Module]:
-        """Modules by the name of their part, in the order of ``PARTS``."""
-        attention: dict[str, torch.nn.Module] = {"attention": self.attention}
-        return attention if self.mlp is None else attention | {"mlp": self.mlp}
 
     @property
     def paths(self) -> str:
         """Paths of the modules from the block, in words."""
         path_of = {module: path for path, module in self.block.named_modules()}
-        return " and ".join(path_of[module] for module in self.parts.values())
+        paths = ("+".join(path_of[module] for module in part) for part in self.parts.values())
+        return " and ".join(paths).replace(f"{WRAPPED}.", "")
 
     @property
     def kind(self) -> str:
@@ -206,8 +207,12 @@ def blocks_by(model: torch.nn.Module, family: Family) -> list[BlockModules]:
     found = []
     for layer, block in enumerate(blocks):
         above = f"{family.blocks}.{layer}."
-        mlp = None if family.mlp is None else _submodule(block, family.mlp, above)
-        found.append(BlockModules(block, _submodule(block, family.attention, above), mlp, scale))
+        parts = {
+            part: _modules(block, paths, above)
+            for part, paths in zip(PARTS, (family.attention, family.mlp), strict=True)
+            if paths is not None
+        }
+        found.append(BlockModules(block, parts, scale))
     return found
 
 
@@ -217,33 +222,38 @@ def candidates(model: torch.nn.Module) -> Iterator[Family]:
     The blocks are a list with one entry per layer; a multimodal model may have several such lists.
     """
     text = model.config.get_text_config()  # type: ignore[union-attr,operator]
-    scale = SCALE if getattr(text, SCALE, None) is not None else None
     for path, module in model.named_modules():
         if not isinstance(module, torch.nn.ModuleList) or len(module) != text.num_hidden_layers:
             continue
         for attention, mlp in LAYOUTS:
-            family = Family((text.model_type,), path, attention, mlp, scale)
+            family = Family((text.model_type,), path, attention, mlp)
             with suppress(UserError):
                 blocks_by(model, family)
                 yield family
 
 
-def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
-    """Return the module at a path; if it is missing, the error names its siblings.
+def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.Module, ...]:
+    """Return the modules of a part of a block, those of the first alternative that it has."""
+    for alternative in paths.split("|"):
+        try:
+            return tuple(_submodule(block, path, above) for path in alternative.split("+"))
+        except UserError as error:
+            missing = error
+    if "|" not in paths:
+        raise missing
+    beside = ", ".join(child for child, _ in block.named_children())
+    raise UserError(
+        f"found none of {paths.replace('|', ', ')} in '{above.removesuffix('.')}', expected one "
+        f"of {beside or 'none'} of {type(block).__name__}"
+    )
 
-    If the path lists alternatives, the first existing one is returned.
-    """
-    if "|" in path:
-        for alternative in path.split("|"):
-            with suppress(UserError):
-                return _submodule(module, alternative, above)
-        beside = ", ".join(child for child, _ in module.named_children())
-        raise UserError(
-            f"found none of {path.replace('|', ', ')} in '{above.removesuffix('.')}', expected one "
-            f"of {beside or 'none'} of {type(module).__name__}"
-        )
+
+def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
+    """Return the module at a path; if it is missing, the error names its siblings."""
     for depth, part in enumerate(path.split(".")):
         children = dict(module.named_children())
+        if WRAPPED in children:
+            children = dict(children.pop(WRAPPED).named_children()) | children
         if part not in children:
             walked = above + "".join(f"{step}." for step in path.split(".")[:depth])
             raise UserError(
@@ -255,11 +265,11 @@ def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.
     return module
 
 
-def _how_to_declare(blocks: str = "PATH", attention: str = "PATH", mlp: str = "PATH") -> str:
+def _how_to_declare(blocks: str = "PATH") -> str:
     return (
-        f"its paths can be declared, as modules: {{blocks: {blocks}, attention: {attention}, "
-        f"mlp: {mlp}}} (blocks from AutoModel's trunk, the others from a block; architecture.txt "
-        "shows the modules)"
+        f"its paths can be declared, as modules: {{blocks: {blocks}, attention: PATH, mlp: PATH}} "
+        "(blocks from AutoModel's trunk, the others from a block; architecture.txt shows the "
+        "modules)"
     )
 
 
@@ -294,8 +304,4 @@ def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> 
     path, blocks = max(lists, key=lambda item: len(item[1]))
     children = ", ".join(child for child, _ in blocks[0].named_children())
     found += f" with {len(blocks)} blocks in '{path}', each of {children}"
-    inside = {inner for inner, _ in blocks[0].named_modules()}
-    # A layout with the same names is the best guess, which the proof will check.
-    alike = next((f for f in FAMILIES if {f.attention, f.mlp} <= inside), None)
-    paths = (alike.attention, alike.mlp or "null") if alike else ("PATH", "PATH")
-    return f"{found}; {tried}; {_how_to_declare(path, *paths)}"
+    return f"{found}; {tried}; {_how_to_declare(path)}"

@@ -1,13 +1,17 @@
 """Forward hooks that observe adjustments, and the proof that a block adds nothing else."""
 
+import copy
 import math
+import operator
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
+from torch.utils import _pytree
 
 from attnlag.errors import UserError
 from attnlag.model.architectures import PARTS, BlockModules
@@ -17,9 +21,22 @@ REGISTERING = threading.Lock()
 # Name under which `watched` gives the vectors that a block receives, besides its parts.
 STREAM = "stream"
 
-# Bound of the proof on |input + attention + MLP - output| / |output| per token. Rounding leaves a
-# few units in the last place of the stream's precision.
+# Bound of the proof on |input + attention + MLP - output| / |output| per token in float32. Rounding
+# leaves a few units in the last place.
+BOUND = 1e-5
+
+# In these precisions, rounding would hide a wrong module, so an order of the additions must give
+# the output of a block bit for bit.
+HALF = (torch.bfloat16, torch.float16)
+
+# The factor of the parts is a number that the block holds, if one is this close to the estimate.
+NEAR = 0.05
+
+# Bounds on relative differences between other sums that are computed in two ways.
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+
+# Exceptions of a model that cannot run as it is asked to.
+FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class NoVectors(Exception):
@@ -89,12 +106,17 @@ def watched(
 
     thread = threading.get_ident()
 
-    def hook_of(layer: int, part: str, scale: float | None) -> Callable[..., None]:
+    def hook_of(layer: int, part: str, block: BlockModules) -> Callable[..., None]:
+        found: list[torch.Tensor] = []
+
         def hook(_: torch.nn.Module, __: object, output: object) -> None:
             if threading.get_ident() != thread:
                 return
-            added = real_tokens(output)
-            receive(layer, part, added if scale is None else added * scale)
+            found.append(real_tokens(output))
+            if len(found) == len(block.parts[part]):
+                added = reduce(operator.add, found)
+                found.clear()
+                receive(layer, part, added if block.scale is None else added * block.scale)
 
         return hook
 
@@ -116,11 +138,10 @@ def watched(
                         stream_hook_of(layer), with_kwargs=True
                     )
                     hooks.callback(before.remove)
-                for part, module in block.parts.items():
-                    if part not in parts:
-                        continue
-                    handle = module.register_forward_hook(hook_of(layer, part, block.scale))
-                    hooks.callback(handle.remove)
+                for part, modules in block.parts.items():
+                    hook = hook_of(layer, part, block)
+                    for module in modules if part in parts else ():
+                        hooks.callback(module.register_forward_hook(hook).remove)
         yield
 
 
@@ -134,11 +155,15 @@ class Evidence:
         The parts observed between the block's input and its output.
     error : float
         The largest ||input + parts - output|| / ||output|| over the tokens; NaN if values are not
-        finite.
+        finite. In half precision it is 0 if the parts, added in one order, give the output bit for
+        bit, and otherwise the error of the block run again in float32.
+    scale : float or None
+        Factor of the parts with which the identity holds, if it holds with none but this.
     """
 
     seen: tuple[str, ...]
     error: float
+    scale: float | None = None
 
 
 @contextmanager
@@ -155,42 +180,103 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     Yields
     ------
     evidence : list of Evidence
-        Empty at first; after a forward pass within the ``with`` block, one entry per layer.
+        Empty at first; one entry per layer after a forward pass, when the context is left.
     """
     real_tokens = selector(mask)
     evidence: list[Evidence] = []
+    stream: list[torch.Tensor] = []
     parts: list[tuple[str, torch.Tensor]] = []
+    given: list[Any] = []
+    doubtful: dict[int, Any] = {}
 
     def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        parts[:] = [("input", real_tokens(stream_of(args, kwargs)).float())]
-
-    def add(_: int, part: str, added: torch.Tensor) -> None:
-        parts.append((part, added.float()))
-
-    def compare(_: torch.nn.Module, __: Any, output: Any) -> None:
-        result = real_tokens(output).float()
-        width = result.shape[1]
-        stream = parts[0][1].to(result.device)
-        gap = stream - result
-        for part, added in parts[1:]:
-            if added.shape != gap.shape:
-                raise NoVectors(f"vectors of {added.shape[1]} from {part} in a stream of {width}")
-            gap += added.to(result.device)
-        # Relative to the larger of both streams, because a block may cancel most of its input.
-        size = torch.maximum(stream.norm(dim=-1), result.norm(dim=-1))
-        seen = tuple(part for part, _ in parts[1:])
-        # A zero vector to which nothing is added has no error.
-        errors = gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)
-        evidence.append(Evidence(seen, float(errors.max())))
+        stream[:] = [real_tokens(stream_of(args, kwargs))]
         parts.clear()
+        if stream[0].dtype in HALF:
+            given[:] = [_pytree.tree_map(_in_float32, (args, kwargs))]
+
+    def compare(block: torch.nn.Module, _: Any, output: Any) -> None:
+        result = real_tokens(output)
+        for part, added in parts:
+            if added.shape != result.shape:
+                raise NoVectors(
+                    f"vectors of {added.shape[1]} from {part} in a stream of {result.shape[1]}"
+                )
+        vectors = stream[0].to(result.device), [added.to(result.device) for _, added in parts]
+        found = Evidence(tuple(part for part, _ in parts), _error(*vectors, result))
+        if found.error > BOUND:
+            found.scale = _factor(block, *vectors, result)
+            if found.scale is None and result.dtype in HALF:
+                doubtful[len(evidence)] = given[0]
+        evidence.append(found)
 
     with ExitStack() as hooks:
-        hooks.enter_context(watched(blocks, mask, add))
+        hooks.enter_context(watched(blocks, mask, lambda _, *part: parts.append(part)))
         for item in blocks:
             before = item.block.register_forward_pre_hook(begin, with_kwargs=True)
             hooks.callback(before.remove)
             hooks.callback(item.block.register_forward_hook(compare).remove)
         yield evidence
+    for layer, (args, kwargs) in doubtful.items():
+        twin = copy.deepcopy(blocks[layer])
+        twin.block.float()
+        try:
+            with residual_identity([twin], mask) as again, torch.inference_mode():
+                twin.block(*args, **kwargs)
+        except FAILURES:
+            again = []
+        evidence[layer : layer + 1] = again or [evidence[layer]]
+        if not evidence[layer].error <= BOUND:
+            # The model is refused, whatever the other blocks would give.
+            break
+
+
+def _in_float32(value: Any) -> Any:
+    """Return a copy of a tensor of floating-point numbers in float32, and anything else as it is.
+
+    A block may write into what it is given.
+    """
+    floating = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return value.to(torch.float32, copy=True) if floating else value
+
+
+def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Tensor) -> float:
+    """Return the error of the identity, as in `Evidence`; vectors are (tokens, width)."""
+    # Relative to the larger of both streams, because a block may cancel most of its input. A zero
+    # vector to which nothing is added has no error.
+    gap = reduce(operator.add, (part.float() for part in added), stream.float() - result.float())
+    size = torch.maximum(stream.float().norm(dim=-1), result.float().norm(dim=-1))
+    error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
+    if result.dtype not in HALF or math.isnan(error) or not added:
+        return error
+    orders = (
+        reduce(operator.add, added, stream),
+        stream + reduce(operator.add, added),
+        reduce(operator.add, added[::-1], stream),
+    )
+    return 0.0 if any(torch.equal(total.to(result.dtype), result) for total in orders) else error
+
+
+def _factor(
+    block: torch.nn.Module,
+    stream: torch.Tensor,
+    added: Sequence[torch.Tensor],
+    result: torch.Tensor,
+) -> float | None:
+    """Return the factor of the parts with which the identity holds; None if there is none.
+
+    It is estimated by least squares; a number that the block holds is taken in its place.
+    """
+    if not added:
+        return None
+    total = reduce(operator.add, (part.double() for part in added))
+    estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
+    held = [value for value in vars(block).values() if isinstance(value, float)]
+    near = [value for value in held if abs(value - estimate) <= NEAR * abs(estimate)]
+    for scale in (*near, float(f"{estimate:.7g}")):
+        if _error(stream, [part * scale for part in added], result) <= BOUND:
+            return scale
+    return None
 
 
 def check_identity(
@@ -206,7 +292,6 @@ def check_identity(
     Every block must have run once, and each of its parts once within it. Otherwise the identity
     says nothing about them.
     """
-    bound = TOLERANCE[dtype]
     for layer, found in enumerate(evidence):
         if math.isnan(found.error):
             advice = "; float32 and bfloat16 have the range for more" * (dtype == torch.float16)
@@ -214,21 +299,21 @@ def check_identity(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
                 f"ones: first in layer {layer}{advice}"
             )
-    problems = problems_of(evidence, blocks, bound)
+    problems = problems_of(evidence, blocks)
     if problems:
         tried = blocks[0].paths
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
             f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
             "attention adjustment + MLP adjustment is not shown to be the block's output "
-            f"({', '.join(problems[:3])}{more}; expected at most {bound:.0e}, relative); tried "
+            f"({', '.join(problems[:3])}{more}; expected at most {BOUND:.0e}, relative); tried "
             f"{tried}; nothing was stored; other modules can be declared, but a block "
             "that normalises the sum itself has none"
         )
     return max(found.error for found in evidence)
 
 
-def problems_of(evidence: list[Evidence], blocks: list[BlockModules], bound: float) -> list[str]:
+def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[str]:
     """Return why the observations of a pass are not a proof, in a few words per layer."""
     problems = []
     if len(evidence) != len(blocks):
@@ -238,6 +323,33 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules], bound: flo
         if sorted(found.seen) != sorted(expected):
             seen = " and ".join(found.seen) or "neither of them"
             problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
-        elif not found.error <= bound:
+        elif not found.error <= BOUND:
             problems.append(f"layer {layer}: {found.error:.1e}")
     return problems
+
+
+@contextmanager
+def written(model: torch.nn.Module) -> Iterator[list[str]]:
+    """Yield the attributes and buffers of modules that passes within the context write to.
+
+    The list is complete when the context is left. Parallel passes of a model that keeps state on
+    its modules would change each other's numbers.
+    """
+    before, names = _held(model), list[str]()
+    yield names
+    for name, (value, version) in _held(model).items():
+        was, then = before.get(name, (names, None))
+        same = was is value or (isinstance(value, int | float | str) and was == value)
+        if not same or version != then:
+            names.append(name)
+
+
+def _held(model: torch.nn.Module) -> dict[str, tuple[Any, int | None]]:
+    """Return public attributes and buffers of all modules, with the versions of tensors."""
+    held: dict[str, tuple[Any, int | None]] = {}
+    for path, module in model.named_modules():
+        for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
+            if not name.startswith("_"):
+                counts = isinstance(value, torch.Tensor) and not value.is_inference()
+                held[f"{path}.{name}"] = value, value._version if counts else None
+    return held

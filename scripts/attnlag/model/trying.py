@@ -1,6 +1,7 @@
 """The blocks of a model of any type, from the table or from a layout that passes the proof."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ def blocks_of(
     """Return the blocks of a trunk, and a description of trials and of differing layers.
 
     For a type that is in no family, each layout whose modules exist is tried until one passes the
-    proof in a short pass. The first batch of the run proves it again.
+    proof in a short pass. The run proves it again. A factor of the parts that is neither in the
+    table nor declared is found by the proof.
 
     Parameters
     ----------
@@ -33,18 +35,20 @@ def blocks_of(
     """
     if declared or architectures.is_known(model):
         blocks = architectures.locate(model, declared, name)
+        if declared and declared.get("scale") is None:
+            blocks, _ = tried(model, blocks)
         return blocks, others_in_place_of_attention(blocks)
     kind = str(model.config.model_type)  # type: ignore[union-attr]
     failures = []
     for family in architectures.candidates(model):
-        blocks = architectures.blocks_by(model, family)
-        tried = f"{blocks[0].paths} in '{family.blocks}'"
-        failure = failure_of(model, blocks)
+        blocks, failure = tried(model, architectures.blocks_by(model, family))
+        words = f"{blocks[0].paths} in '{family.blocks}'"
         if failure is None:
-            were = "were tried and pass" if blocks[0].mlp is not None else "was tried and passes"
-            words = f"'{kind}' is in no table; {tried} {were} the proof"
+            times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
+            were = "were tried and pass" if len(blocks[0].parts) > 1 else "was tried and passes"
+            words = f"'{kind}' is in no table; {words}{times} {were} the proof"
             return blocks, "; ".join(filter(None, [words, others_in_place_of_attention(blocks)]))
-        failures.append(f"{tried} ({failure})")
+        failures.append(f"{words} ({failure})")
     raise UserError(architectures.unknown(model, name, failures))
 
 
@@ -66,20 +70,34 @@ def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
     )
 
 
-def failure_of(model: torch.nn.Module, blocks: list[BlockModules]) -> str | None:
-    """Return why modules fail the proof in a short pass, in a few words; None if they pass."""
+def tried(
+    model: torch.nn.Module, blocks: list[BlockModules]
+) -> tuple[list[BlockModules], str | None]:
+    """Return the blocks with the factors that the proof finds, and why they fail it, if they do."""
+    problems, evidence = observed(model, blocks)
+    if len(evidence) == len(blocks) and any(found.scale for found in evidence):
+        pairs = zip(blocks, evidence, strict=True)
+        blocks = [
+            replace(block, scale=found.scale) if found.scale else block for block, found in pairs
+        ]
+        problems, _ = observed(model, blocks)
+    return blocks, problems[0] if problems else None
+
+
+def observed(
+    model: torch.nn.Module, blocks: list[BlockModules]
+) -> tuple[list[str], list[hooks.Evidence]]:
+    """Return why modules fail the proof in a short pass, in a few words each, and observations."""
     embedding = model.get_input_embeddings().weight  # type: ignore[operator]
     ids = torch.arange(TOKENS, device=embedding.device)[None] % len(embedding)
     mask = torch.ones_like(ids, dtype=torch.bool).cpu()
-    dtype = next(model.parameters()).dtype
     try:
-        with hooks.residual_identity(blocks, mask) as evidence, torch.inference_mode():
+        with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
             model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     except hooks.NoVectors as found:
-        return f"found {found}"
+        return [f"found {found}"], []
     # For example, an encoder beside the decoder needs tokens of its own.
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except hooks.FAILURES as error:
         said = str(error).strip().partition("\n")[0]
-        return f"fails on a sequence of tokens with {type(error).__name__}: {said}"
-    problems = hooks.problems_of(evidence, blocks, hooks.TOLERANCE[dtype])
-    return problems[0] if problems else None
+        return [f"fails on a sequence of tokens with {type(error).__name__}: {said}"], []
+    return hooks.problems_of(evidence, blocks), evidence

@@ -62,7 +62,7 @@ class Measurement:
     vectors : dict of str to list of (tokens, width) float32 arrays
         Adjustment vectors by site, one array per layer; empty unless requested.
     identity_error : float
-        Difference between block input + adjustments and block output in the first batch,
+        Largest difference between block input + adjustments and block output at the first tokens,
         relative to the size of the block output.
     tokenizer : transformers.PreTrainedTokenizerFast
     how : Run
@@ -208,7 +208,7 @@ def measure(
 ) -> Measurement:
     """Measure the adjustments of a model to each token of some texts.
 
-    The sites are proved on the first batch: block input + attention adjustment + MLP adjustment =
+    The sites are proved on the first tokens: block input + attention adjustment + MLP adjustment =
     block output. The model stays on its device and in its precision, and its weights do not change.
 
     Parameters

@@ -159,8 +159,8 @@ def test_all_sites_come_from_one_pass(models, name):
     )
     added = run_sites(model, [sequence], ALL)
     handle.remove()
-    # Two more showed that no token sees later ones.
-    assert passes == [40, 40, 40]
+    # These prove the sites and that no token sees later ones; the third stops with the last site.
+    assert passes == [40, 40]
     np.testing.assert_array_equal(added["attention"], run(model, [sequence]))
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
     with torch.inference_mode():
@@ -242,12 +242,12 @@ def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 1, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
+    ("lengths", "most", "each"), [([5] * 9, 3, 1), ([5] * 2, 2, 1), ([5], 1, 3), ([40] * 4, 1, 3)]
 )
 def test_parallel_passes_are_limited_by_threads_and_batches(
     models, monkeypatch, lengths, most, each
 ):
-    """This holds after the first pass. The passes share the threads that are left over."""
+    """The passes share the threads that are left over."""
     running, seen, shared = set(), [], []
     forward = extraction.Adjustments._forward
 
@@ -278,6 +278,27 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
         model = AutoModel.from_config(config).eval()
         adjustments = extraction.Adjustments(model, batch_tokens=64, threads=2, keep="norms")
         assert adjustments.passes == passes
+
+
+def test_a_model_that_writes_to_itself_runs_pass_by_pass():
+    """RecurrentGemma keeps the state of its recurrence on its modules."""
+    from transformers import AutoConfig
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "lru_width": 32}
+    config = AutoConfig.for_model(
+        "recurrent_gemma", **small, num_attention_heads=2, vocab_size=50257
+    )
+    torch.manual_seed(0)
+    model = AutoModel.from_config(config).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.normal_(0, 0.3)
+    sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14] * 4)
+    expected = np.concatenate([run(model, [sequence]) for sequence in sequences], axis=1)
+    adjustments = extraction.Adjustments(model, batch_tokens=64, threads=8, keep="vectors")
+    found = np.stack(adjustments.of(sequences)["attention"])
+    assert adjustments.passes == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_an_error_in_one_of_several_passes_is_raised(models):
@@ -421,11 +442,11 @@ def hooks_of(model):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "last_mlps"), [(["attention"], 1), (["mlp"], 3), (["block"], 3)]
+    ("wanted", "last_mlps"), [(["attention"], 0), (["mlp"], 3), (["block"], 3)]
 )
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, last_mlps):
-    """The first of three batches runs to the end for the proof. All have the same numbers."""
+    """Two passes before, which prove the sites and that no token sees later ones, do not."""
     model = models[name]
     last = (model.h if name == "gpt2" else model.layers)[-1].mlp
     final = model.ln_f if name == "gpt2" else model.norm
@@ -437,12 +458,10 @@ def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, 
     stopped = run_sites(model, sequences, wanted, batch_tokens=40)
     for handle in handles:
         handle.remove()
-    # Two more passes showed, before the first, that no token sees later ones.
-    assert [calls.count(module) for module in watched] == [2 + 3, 2 + last_mlps, 2 + 1]
-    # Each alone is a first batch, which is not stopped.
-    whole = [run_sites(model, [sequence], wanted) for sequence in sequences]
+    assert [calls.count(module) for module in watched] == [2 + 3, 2 + last_mlps, 2]
+    alone = [run_sites(model, [sequence], wanted) for sequence in sequences]
     for site in wanted:
-        expected = np.concatenate([found[site] for found in whole], axis=1)
+        expected = np.concatenate([found[site] for found in alone], axis=1)
         np.testing.assert_array_equal(stopped[site], expected)
     assert hooks_of(model) == before
 

@@ -111,6 +111,24 @@ def test_the_norm_of_a_head_is_that_of_its_weighted_values():
                 np.testing.assert_allclose(found[layer, :, head], norm, rtol=1e-4)
 
 
+def test_a_differential_head_is_made_by_two_attention_heads():
+    """Other queries of attention heads 1 and 3 change the second of two differential heads."""
+    torch.manual_seed(0)
+    model = AutoModel.from_config(AutoConfig.for_model("diffllama", **LLAMA)).eval()
+
+    def norms():
+        adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
+        return adjustments.of(sequences())[heads.ROWS][-1]
+
+    before = norms()
+    with torch.no_grad():
+        model.layers[-1].self_attn.q_proj.weight.view(4, 12, 48)[[1, 3]] *= 50
+    after = norms()
+    assert before.shape == (42, 2)
+    np.testing.assert_array_equal(after[:, 0], before[:, 0])
+    assert (np.abs(after[:, 1] / before[:, 1] - 1) > 1e-3).mean() > 0.8
+
+
 def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model = small_model("llama")
     (layer, *_) = heads.located(architectures.locate(model), model.config)

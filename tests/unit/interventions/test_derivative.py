@@ -5,13 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_architectures import MODELS, small_model
+from test_architectures import EXPERTS, MODELS, small_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.model import architectures
+from attnlag.model import architectures, trying
+from attnlag.model.hooks import first_tensor
 
 SETTINGS = EffectsSettings(
     source_sites=("attention",),
@@ -286,7 +287,7 @@ def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
         output[0][:, 4] = 0
         return output
 
-    handle = blocks[2].attention.register_forward_hook(silence)
+    handle = blocks[2].parts["attention"][0].register_forward_hook(silence)
     sums = effects_of(gpt2_in_double, ids, settings())["attention", "attention", 2]
     handle.remove()
     assert sums.positions.tolist() == [9, 8, 7, 6]
@@ -294,11 +295,37 @@ def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
     np.testing.assert_allclose(sums.effects[2, 0], 9)
 
 
-@pytest.mark.parametrize("name", MODELS)
+# The MLP of Granite 4 is the sum of two modules.
+GRANITE4 = {**EXPERTS, "shared_intermediate_size": 32, "residual_multiplier": 0.22}
+SUMS = {"granite 4": ("granitemoeshared", GRANITE4)}
+
+
+def test_a_part_of_two_modules_is_changed_as_one():
+    model = small_model(*SUMS["granite 4"])
+    blocks, _ = trying.blocks_of(model)
+    ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
+    seen, received = {}, []
+    for name in ("self_attn", "block_sparse_moe", "shared_mlp"):
+        model.layers[0].get_submodule(name).register_forward_hook(
+            lambda _, __, output, name=name: seen.update({name: first_tensor(output)})
+        )
+
+    def change(layer, site, added):
+        received.append(added)
+        return torch.zeros_like(added) if layer == 0 else added
+
+    with torch.no_grad(), edits.edited(blocks, ["mlp"], change):
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+    assert len(received) == 3
+    torch.testing.assert_close(received[0], seen["block_sparse_moe"] + seen["shared_mlp"])
+    torch.testing.assert_close(states[1], states[0] + 0.22 * seen["self_attn"])
+
+
+@pytest.mark.parametrize("name", [*MODELS, *SUMS])
 def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
     """In every family the derivative predicts the effect of a small change of one gate."""
-    model = small_model(*MODELS[name]).requires_grad_(False)
-    blocks = architectures.locate(model)
+    model = small_model(*{**MODELS, **SUMS}[name]).requires_grad_(False)
+    blocks, _ = trying.blocks_of(model)
     sites = ["attention", "mlp", "block"]
     ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
     opened = edits.gates(sites, len(blocks), (1, 7), ids.device, torch.float32)

@@ -1,5 +1,7 @@
 """Every family of the table, as a tiny model with random weights: the proof and its failures."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,8 @@ NEO = {
     "max_position_embeddings": 64,
     "window_size": 8,
 }
+
+PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
 
 # A name for each model, its type and what makes it small.
 MODELS = {
@@ -254,7 +258,10 @@ def test_parallel_passes_change_no_bit(model):
             threads=threads,
             keep="vectors",
         )
-        return adjustments.of(sequences)
+        layers = adjustments.of(sequences)
+        # None of these families writes to itself.
+        assert adjustments.passes == threads
+        return layers
 
     alone, beside = run(1), run(4)
     for site, layers in alone.items():
@@ -292,6 +299,88 @@ def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"cannot load the model .*scaled_dot_product_attention"):
         loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="sdpa")
     loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="eager")
+
+
+# Half precision
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision_the_parts_of_each_family_add_up_bit_for_bit(model, dtype):
+    adjustments = extraction.Adjustments(
+        copy.deepcopy(model).to(dtype), wanted=["block"], batch_tokens=256, keep="norms"
+    )
+    adjustments.of(ragged())
+    assert adjustments.identity_error == 0
+
+
+def as_initialised(model_type, settings, spread):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, **settings, initializer_range=spread)
+    return AutoModel.from_config(config).eval()
+
+
+MINICPM3 = {**LLAMA, "num_hidden_layers": 4, "num_key_value_heads": 4}
+
+
+@pytest.mark.parametrize("modules", [None, PATHS])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_factor_of_the_parts_is_found_by_the_proof(dtype, modules):
+    """MiniCPM3 multiplies both outputs by a number that neither table nor configuration states.
+
+    Its adjustments are so small here that bfloat16 would hide it: without it, norms are 1.43 times
+    too large.
+    """
+    model = as_initialised("minicpm3", MINICPM3, 0.002).to(dtype)
+    adjustments, added = adjustments_of(model, modules)
+    assert {block.scale for block in adjustments.blocks} == {0.7}
+    assert "times 0.7, were tried" in adjustments.found or modules
+    plain = []
+    for layer in model.layers:
+        layer.self_attn.register_forward_hook(lambda _, __, output: plain.append(output[0][0]))
+    with torch.inference_mode():
+        model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
+    expected = 0.7 * torch.stack(plain).float().numpy()
+    gap = np.linalg.norm(added["attention"][:, :20] - expected, axis=-1)
+    bound = 1e-6 if dtype == torch.float32 else 0.02
+    assert (gap <= bound * np.linalg.norm(expected, axis=-1)).all()
+
+
+@pytest.mark.parametrize("modules", [None, {**PATHS, "mlp": "feed_forward"}])
+def test_a_small_part_that_is_left_out_fails_the_proof_in_half_precision(modules):
+    """Falcon-H1 adds a Mamba mixer beside attention, here 7e-3 of the stream."""
+    mamba = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
+    model = as_initialised("falcon_h1", {**LLAMA, **mamba}, 0.02).to(torch.bfloat16)
+    with pytest.raises(UserError, match=r"tried self_attn and feed_forward"):
+        adjustments_of(model, modules)
+
+
+@pytest.mark.parametrize("factor", [1, 1.002])
+def test_where_no_order_of_additions_gives_the_bits_the_block_is_run_in_float32(factor):
+    """This block rounds once, after it has added everything in float32."""
+    model = small_model("llama", LLAMA).to(torch.bfloat16)
+
+    class Wide(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, hidden_states, **options):
+            layer = self.layer
+            attended, _ = layer.self_attn(layer.input_layernorm(hidden_states), **options)
+            through = layer.mlp(layer.post_attention_layernorm(hidden_states + attended))
+            total = hidden_states.float() + attended.float() + factor * through.float()
+            return total.to(hidden_states.dtype)
+
+    model.layers[1] = Wide(model.layers[1])
+    paths = {"blocks": "layers", "attention": "layer.self_attn|self_attn"}
+    paths |= {"mlp": "layer.mlp|mlp", "scale": 1.0}
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    if factor == 1:
+        assert 0 < adjustments_of(model, paths)[0].identity_error < 1e-6
+    else:
+        with pytest.raises(UserError, match=r"fails the proof of its sites.*\(layer 1: "):
+            adjustments_of(model, paths)
+    assert all(torch.equal(weights, before[name]) for name, weights in model.state_dict().items())
 
 
 # What fails, and how it is said
@@ -346,13 +435,13 @@ def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
 def test_the_proof_needs_the_scale_of_the_residual():
     """Granite's adjustment is the scaled vector. The identity does not hold without the scale."""
     model = small_model("granite", MODELS["granite"][1])
-    paths = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
     with pytest.raises(UserError, match="fails the proof"):
-        adjustments_of(model, {**paths, "scale": None})
-    _, declared = adjustments_of(model, {**paths, "scale": 0.22})
+        adjustments_of(model, {**PATHS, "scale": 1.0})
     _, known = adjustments_of(model)
-    for site in SITES:
-        np.testing.assert_array_equal(declared[site], known[site])
+    for scale in (0.22, None):
+        _, declared = adjustments_of(model, {**PATHS, "scale": scale})
+        for site in SITES:
+            np.testing.assert_array_equal(declared[site], known[site])
 
 
 UNLISTED = {
@@ -380,12 +469,12 @@ def test_modules_of_an_architecture_outside_the_table_are_found_by_trying():
         "'biogpt' is in no table; self_attn and fc2 in 'layers' were tried and pass the proof"
     )
     assert [block.parts for block in blocks] == [
-        {"attention": layer.self_attn, "mlp": layer.fc2} for layer in model.layers
+        {"attention": (layer.self_attn,), "mlp": (layer.fc2,)} for layer in model.layers
     ]
     # What is declared is not tried.
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc1"}
     blocks, words = trying.blocks_of(model, modules)
-    assert (blocks[0].mlp, words) == (model.layers[0].fc1, "")
+    assert (blocks[0].parts["mlp"], words) == ((model.layers[0].fc1,), "")
 
 
 def test_the_message_names_what_was_tried_without_success():
@@ -397,7 +486,8 @@ def test_the_message_names_what_was_tried_without_success():
     for words in (
         "model mine: found the type 'openai-gpt' (OpenAIGPTModel) with 3 blocks in 'h', each of",
         "; tried attn and mlp in 'h' (layer 0: ",
-        "modules: {blocks: h, attention: attn, mlp: mlp}",
+        # Not those that have just failed.
+        "modules: {blocks: h, attention: PATH, mlp: PATH}",
     ):
         assert words in line
 
@@ -412,6 +502,67 @@ def test_modules_of_a_model_with_a_vision_tower_are_found_in_its_text_model():
     adjustments, added = adjustments_of(model)
     assert "in 'language_model.layers' were tried" in adjustments.found
     assert added["attention"].shape == (3, 42, 48)
+
+
+INKLING = {**HEADS, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
+INKLING |= {"conv_kernel_size": 3, "moe_intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings", "mixer", "others"),
+    [
+        ("granitemoeshared",
+         {**EXPERTS, "shared_intermediate_size": 32, "residual_multiplier": 0.22},
+         "self_attn", ["block_sparse_moe", "shared_mlp"]),
+        ("inkling_text", INKLING, "attn_sconv", ["mlp_sconv"]),
+        ("xlstm", {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 3, "num_heads": 4},
+         "mlstm_layer", ["ffn"]),
+    ],
+)  # fmt: skip
+def test_other_layouts_are_found_by_trying(model_type, settings, mixer, others):
+    """The MLP of Granite 4 is the sum of experts and of an MLP that all tokens share."""
+    model = small_model(model_type, settings)
+    adjustments, added = adjustments_of(model)
+    assert f"{mixer} and {'+'.join(others)} in" in adjustments.found
+    scale = settings.get("residual_multiplier", 1)
+    plain = {mixer: [], **{other: [] for other in others}}
+    for block in adjustments.blocks:
+        for name, seen in plain.items():
+            block.block.get_submodule(name).register_forward_hook(
+                lambda _, __, out, seen=seen: seen.append(hooks.first_tensor(out).view(20, -1))
+            )
+    with torch.inference_mode():
+        model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
+    outputs = {name: torch.stack(seen).numpy() for name, seen in plain.items()}
+    close(added["attention"][:, :20], scale * outputs[mixer])
+    close(added["mlp"][:, :20], scale * sum(outputs[other] for other in others))
+
+
+def test_the_modules_of_transformerlens_bridge_are_found():
+    """The bridge holds each module of transformers in one of its own, also under another name."""
+
+    class Wrapper(torch.nn.Module):
+        def __init__(self, original, **named):
+            super().__init__()
+            self._original_component = original
+            for name, module in named.items():
+                self.add_module(name, module)
+
+        def forward(self, *args, **options):
+            return self._original_component(*args, **options)
+
+    model = small_model("gemma2", MODELS["gemma2"][1])
+    _, expected = adjustments_of(model)
+    for number, layer in enumerate(model.layers):
+        for name in ("self_attn", "mlp", "post_attention_layernorm", "post_feedforward_layernorm"):
+            setattr(layer, name, Wrapper(getattr(layer, name)))
+        named = {"attn": layer.self_attn, "mlp": layer.mlp}
+        model.layers[number] = Wrapper(layer, **named)
+    adjustments, added = adjustments_of(model)
+    for site in SITES:
+        np.testing.assert_array_equal(added[site], expected[site])
+    words = "post_attention_layernorm and post_feedforward_layernorm"
+    assert adjustments.blocks[0].paths == words
 
 
 JAMBA = {
@@ -473,9 +624,8 @@ def test_a_block_with_one_mixer_has_one_part():
     ],
 )
 def test_a_declared_path_that_leads_nowhere_is_refused(changes, words):
-    paths = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp", "scale": None, **changes}
     with pytest.raises(UserError) as caught:
-        architectures.locate(small_model("llama", LLAMA), paths, "mine")
+        architectures.locate(small_model("llama", LLAMA), {**PATHS, **changes}, "mine")
     (line,) = caught.value.problems
     assert line.startswith("model mine, of type 'llama', modules declared: found")
     assert words in line
@@ -509,9 +659,8 @@ def test_a_stream_of_several_vectors_per_token_is_refused():
         laurel_rank=8,
     )
     model = AutoModel.from_config(config).eval()
-    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
     with pytest.raises(UserError) as caught:
-        adjustments_of(model, modules)
+        adjustments_of(model, PATHS)
     (line,) = caught.value.problems
     assert line.startswith("model mine, of type 'gemma3n_text', fails the proof of its sites")
     assert "found a tensor of 4 × 1 × 20 × 48 for 1 × 20 tokens" in line
@@ -528,7 +677,7 @@ def test_vectors_of_another_width_are_refused():
     with pytest.raises(UserError, match=r"found vectors of 96 from mlp in a stream of 48"):
         adjustments_of(
             small_model("llama", LLAMA),
-            {"blocks": "layers", "attention": "self_attn", "mlp": "mlp.up_proj"},
+            {**PATHS, "mlp": "mlp.up_proj"},
         )
 
 

@@ -71,9 +71,10 @@ def test_an_activation_is_fused_with_the_product_before_it(name, activation, pos
     model = small_model(*MODELS[name])
     of(model)
     block = architectures.locate(model)[0]
-    linear = block.mlp.c_fc if name == "gpt2" else block.mlp.gate_proj
+    (mlp,) = block.parts["mlp"]
+    linear = mlp.c_fc if name == "gpt2" else mlp.gate_proj
     assert linear.forward.keywords["post"] == post
-    assert getattr(block.mlp, activation)(IDS) is IDS
+    assert getattr(mlp, activation)(IDS) is IDS
     others = [m for m in block.block.modules() if isinstance(m, onednn.Linear) and m is not linear]
     assert all(m.forward.keywords["post"] == ("none", "") for m in others)
 

@@ -133,7 +133,7 @@ def elasticity_of(x):
 def blocks_of(model):
     from attnlag.model.architectures import BlockModules
 
-    return [BlockModules(b, b.attention, b.mlp) for b in model.blocks]
+    return [BlockModules(b, {"attention": (b.attention,), "mlp": (b.mlp,)}) for b in model.blocks]
 
 
 def test_intervals_cover_the_elasticities_of_a_linear_chain(chain):
