@@ -72,6 +72,7 @@ bench: $(TESTED) ## measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/vectors.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/derivative.py
+	$(BIN)/python benchmarks/quantization.py
 	$(BIN)/python benchmarks/scaling.py
 
 architectures: $(TESTED) ## write docs/architectures.md from tiny models of every type that writes text

@@ -49,6 +49,9 @@ from attnlag.study.measuring import Measurement
 # Rows of norms in memory at a time; each token has a number in each permutation.
 ROWS = 4096
 
+# Columns of a table of controls that a control adds.
+CONTROLS = ["permuted_mean", "random_weights"]
+
 
 @dataclass
 class Fit:
@@ -117,7 +120,7 @@ class Fit:
         return texts[columns.layer_name(layer)]
 
     def plot(self) -> Figure:
-        """Draw the coefficients of the lags by layer, and R²."""
+        """Draw the coefficients of the lags by layer, beside their controls, and R²."""
         settings = self.fitted.settings
         sheet = coefficients_by_layer.sheet_of(
             self.coefficients,
@@ -127,6 +130,7 @@ class Fit:
             negligible=settings.negligible,
             outcome=settings.outcome,
             r_squared_name=R_SQUARED[settings.fixed_effects],
+            controls=self.controls if self.controls.columns.isin(CONTROLS).any() else None,
         )
         return sheet.draw(sheet.claim, PAGE)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 import torch
+from matplotlib.text import Text
 from projects import WORDS
 
 import attnlag
@@ -163,6 +164,17 @@ def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
     measured = attnlag.measure(model, tokenizer, texts, sites="mlp", progress=False)
     assert measured.tokens["document"].unique().tolist() == ["a", "7"]
     assert measured.sites == ["mlp"]
+
+
+def test_controls_stand_beside_the_coefficients(measured):
+    controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 4, "draws": 2}}
+    fit = attnlag.fit(measured, lags=[1], controls=controls)
+    beside = fit.controls[["permuted_mean", "random_weights", "random_weights_sd"]]
+    assert beside.notna().to_numpy().all()
+    assert "order matters" in fit.findings
+    assert "before training" in fit.findings
+    labels = [text.get_text() for text in fit.plot().findobj(Text)]
+    assert any("before training" in label for label in labels)
 
 
 def test_surprisal_needs_a_model_with_a_head(model, tokenizer):

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""What errors as large as those of 4-bit weights change in the default model's coefficients.
+
+In Q4_1, 32 neighbouring weights share a step, a fifteenth of their range. An error that is uniform
+within a step is added to each such weight, as if it had been rounded once more.
+
+    python benchmarks/quantization.py
+
+Needs the model of the default run in data/models/, and takes a minute of two cores.
+"""
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import attnlag
+
+ROOT = Path(__file__).parents[1]
+BLOCK, LEVELS = 32, 16
+
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument("--model", type=Path, default=ROOT / "data/models/smollm2-135m-instruct")
+parser.add_argument("--documents", type=int, default=26, help="taken from the genres in turn")
+parser.add_argument("--seed", type=int, default=0)
+
+
+def documents(number: int) -> list[dict[str, str]]:
+    lines = (ROOT / "data/prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    genres: dict[str, list[dict[str, str]]] = {}
+    for row in map(json.loads, lines):
+        genres.setdefault(row["genre"], []).append(row)
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*genres.values()))
+    return list(itertools.islice(filter(None, turns), number))
+
+
+@torch.no_grad()
+def round_once_more(model: torch.nn.Module, seed: int) -> float:
+    """Add the errors to the weights in 4 bits, and return their size relative to the weights."""
+    generator = torch.Generator().manual_seed(seed)
+    size = of_errors = 0.0
+    for name, weights in model.named_parameters():
+        if weights.ndim == 2 and "embed" not in name:
+            blocks = weights.view(len(weights), -1, BLOCK)
+            step = (blocks.amax(-1, keepdim=True) - blocks.amin(-1, keepdim=True)) / (LEVELS - 1)
+            errors = (torch.rand(blocks.shape, generator=generator) - 0.5) * step
+            size += float(blocks.double().square().sum())
+            of_errors += float(errors.double().square().sum())
+            blocks += errors
+    return (of_errors / size) ** 0.5
+
+
+def main() -> None:
+    args = parser.parse_args()
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    texts = {row["id"]: row["text"] for row in documents(args.documents)}
+
+    def measured() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        found = attnlag.measure(model, tokenizer, texts, progress=False)
+        fit = attnlag.fit(
+            found,
+            lags=[1, 2],
+            fixed_effects="document",
+            bias_correction="half-panel",
+            covariates=["position"],
+        )
+        own = (found.tokens["position"] >= 1).to_numpy()
+        by_term = fit.coefficients.groupby("term")["estimate"]
+        return np.log(found.sizes["attention"][:, own]), {n: v.to_numpy() for n, v in by_term}
+
+    norms, before = measured()
+    print(f"size of the errors: {round_once_more(model, args.seed):.4f} of the weights")
+    others, after = measured()
+    print(f"change of a log norm: {np.median(np.abs(others - norms)):.3f} (median)")
+    for lag in ("lag_1", "lag_2"):
+        change = np.abs(after[lag] - before[lag])
+        print(
+            f"{lag}: median over the layers {np.median(before[lag]):.3f} before and "
+            f"{np.median(after[lag]):.3f} after; change {np.median(change):.3f} in the median "
+            f"layer, at most {change.max():.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
