@@ -30,6 +30,7 @@ every twenty of the first table. With the options above they take a minute and h
 enough for the differences but not for their digits. ``bands``, ``medians``: the coverage of joint
 bands of elasticities and of intervals of the median over layers, from means of documents that
 deviate by sizes of their own, with half the replications of the first table and all of them.
+``halves``: how often equal halves of documents are rejected, with two lags.
 """
 
 import argparse
@@ -52,6 +53,7 @@ from attnlag.regression import (  # noqa: E402
     comparison,
     crossproducts,
     elasticities,
+    halves,
     inference,
     least_squares,
     properties,
@@ -152,11 +154,11 @@ def simulated(
     return y, lag
 
 
-def products_of(rows: np.ndarray, y: np.ndarray, lag: np.ndarray) -> np.ndarray:
-    """Return (documents, halves, replications, packed) cross-products of [1, y, lag]."""
+def products_of(rows: np.ndarray, y: np.ndarray, *lags: np.ndarray) -> np.ndarray:
+    """Return (documents, halves, replications, packed) cross-products of [1, y, *lags]."""
     starts = np.cumsum(rows) - rows
     segments = np.stack([starts, starts + (rows + 1) // 2], axis=1).reshape(-1)
-    terms = [np.ones_like(y), y, lag]
+    terms = [np.ones_like(y), y, *lags]
     sums = [
         np.add.reduceat(terms[i] * terms[j], segments, axis=0)
         for i, j in zip(*np.triu_indices(len(terms)), strict=True)
@@ -326,6 +328,26 @@ def family_wise(documents: int, tokens: int, replications: int, draws: int, seed
             found[place] += t.max() > critical
     one, own = found / replications
     print(f"| {documents} | {tokens} | {one:.3f} | {own:.3f} |", flush=True)
+
+
+def equal_halves(design: Design, replications: int, seed: int) -> None:
+    """Print how often equal halves are rejected if they are equal, with two lags."""
+    random = np.random.default_rng([seed, design.documents, design.tokens, 2])
+    rows, p_values = design.rows(), []
+    # Each document loses a row to the second lag.
+    first = np.cumsum(rows) - rows
+    later = np.delete(np.arange(rows.sum()), first)
+    most = max(1, NUMBERS // int(rows.sum()))
+    while len(p_values) < replications:
+        y, lag = simulated(rows, min(most, replications - len(p_values)), random)
+        products = products_of(rows - 1, y[later], lag[later], lag[later - 1])
+        stack = stack_of(products, "half-panel", [*TERMS, "lag_2"])
+        tests = halves.equal_halves(stack, least_squares.solve_all(stack))
+        p_values += [test.p_value for test in tests]
+    rejected = np.mean(np.array(p_values) < ALPHA)
+    print(
+        f"| {design.documents} | {design.tokens} | {design.lengths} | {rejected:.3f} |", flush=True
+    )
 
 
 def of_documents(
@@ -571,6 +593,11 @@ def main(arguments: argparse.Namespace) -> None:
         print_header("documents", "lengths", "one error for all draws", "Bonferroni", "own errors")
         for design in several:
             bands(*design, arguments.replications // 2, arguments.draws, arguments.seed)
+    if "halves" in arguments.of:
+        print_header("documents", "tokens", "lengths", "rejected at 5%")
+        for n, lengths in several:
+            for tokens in (50, 200):
+                equal_halves(Design(n, tokens, lengths), arguments.replications, arguments.seed)
     if "medians" in arguments.of:
         print_header("documents", "lengths", "SD of slopes", "basic", "percentile", "both")
         for design in several:
@@ -622,6 +649,6 @@ if __name__ == "__main__":
     parser.add_argument("--replications", type=int, default=2000, metavar="N")
     parser.add_argument("--draws", type=int, default=999, help="of the wild bootstrap")
     parser.add_argument("--seed", type=int, default=0)
-    parts = ["single", "layers", "depth", "unequal", "classes", "bands", "medians"]
+    parts = ["single", "layers", "depth", "unequal", "classes", "bands", "medians", "halves"]
     parser.add_argument("--of", nargs="+", choices=parts, default=parts, help="which tables")
     main(parser.parse_args())

@@ -18,6 +18,7 @@ from attnlag.regression import (
     bootstrap,
     crossproducts,
     diagnostics,
+    halves,
     inference,
     least_squares,
     merging,
@@ -151,6 +152,8 @@ def fit_regression(
     else:
         folds = settings.folds
     fits = inference.fit(stack, settings.covariance, folds, solutions, robust)
+    for fit, test in zip(fits, halves.equal_halves(stack, solutions), strict=True):
+        fit.halves = test
     if settings.wild_bootstrap:
         for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
             if fit.status == "ok":
@@ -181,7 +184,8 @@ def fit_regression(
         fits=fits,
         coefficients=coefficients,
         goodness=results.fits_table(
-            fits, stack.layers, dropped, tests, records[0]["model"].get("mixers")
+            *(fits, stack.layers, dropped, tests, records[0]["model"].get("mixers")),
+            adjust="holm" if settings.adjust == "max-t" else settings.adjust,
         ),
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),

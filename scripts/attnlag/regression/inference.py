@@ -242,6 +242,8 @@ class Fit:
         of X without the means of documents.
     wald : Wald
         Joint test that all slopes are zero.
+    halves : Wald
+        Test that the halves of documents have equal lags and leads (`halves`).
     joint : list of Wald
         Other joint tests.
     log_likelihood : float
@@ -256,6 +258,8 @@ class Fit:
         Indices of these clusters in the stack.
     crv1_errors : (K,) array
         Standard errors of CRV1, which bootstraps have too.
+    uncorrected : (K,) array
+        Estimates before the correction of bias, if there is one.
     p_wild : (K,) array or None
         P-values of the wild cluster bootstrap, if requested.
     """
@@ -270,6 +274,7 @@ class Fit:
     clusters: np.ndarray
     df: np.ndarray
     crv1_errors: np.ndarray
+    uncorrected: np.ndarray
     effective_documents: float = np.nan
     r_squared: float = np.nan
     adj_r_squared: float = np.nan
@@ -278,6 +283,7 @@ class Fit:
     sigma: float = np.nan
     condition_number: float = np.nan
     wald: Wald = NO_TEST
+    halves: Wald = NO_TEST
     joint: list[Wald] = field(default_factory=list)
     log_likelihood: float = np.nan
     p_wild: np.ndarray | None = None
@@ -304,6 +310,7 @@ def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> F
         clusters=np.empty(0, dtype=np.int64),
         df=np.full(columns, np.nan),
         crv1_errors=np.full(columns, np.nan),
+        uncorrected=np.full(columns, np.nan),
         joint=[NO_TEST._replace(df=len(each)) for each in joint],
     )
 
@@ -383,9 +390,11 @@ def fit_layer(
     # Return to the scale of the data, which changes only the intercept.
     uncentre = uncentred(stack, index)
     own = uncentre @ back
-    estimate = own @ theta
+    # The first piece is the regression of all rows.
+    estimate, plain = own @ theta, own @ solution.pieces[0].theta
     if not stack.fixed_effects:
-        estimate[0] += stack.centre[index, 1]
+        for values in (estimate, plain):
+            values[0] += stack.centre[index, 1]
     v = own @ v @ own.T if robust is None else uncentre @ robust @ uncentre.T
     aht = covariance == "cluster"
     degrees = by_document.etas if aht else np.broadcast_to(df, len(joint)).tolist()
@@ -395,6 +404,7 @@ def fit_layer(
     ]
     if weights is not None:
         estimate, own, v = weights @ estimate, weights @ own, weights @ v @ weights.T
+        plain = weights @ plain
     df = np.broadcast_to(np.asarray(df, dtype=float), len(estimate)).copy()
     unknown = np.isnan(df)
     v[unknown], v[:, unknown] = np.nan, np.nan
@@ -404,6 +414,7 @@ def fit_layer(
         covariance=v,
         df=df,
         crv1_errors=np.sqrt(np.diag(own @ crv1 @ own.T)),
+        uncorrected=plain,
         n_obs=n_obs,
         n_documents=solution.documents,
         effective_documents=by_document.effective,

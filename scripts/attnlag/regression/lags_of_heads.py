@@ -34,6 +34,7 @@ from attnlag.regression.stacks import Stack
 # The empty table, without a regression.
 COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
 COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
+COLUMNS += ["uncorrected"]
 CONTROLS = ["permuted_mean", "random_weights", "trained"]
 COLUMNS += ["rows", *CONTROLS]
 TEXTS = ("subset", "part", "term", "finding", "vcov_type")

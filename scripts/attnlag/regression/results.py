@@ -38,9 +38,11 @@ def coefficients_table(
     for layer, result in zip(stack.layers, fits, strict=True):
         errors = np.sqrt(np.diag(result.covariance))
         terms = names or names_of(stack)
-        for values in zip(terms, result.estimate, errors, result.df, strict=True):
+        numbers = result.estimate, result.uncorrected, errors, result.df
+        for values in zip(terms, *numbers, strict=True):
             rows.append((layer, *values))
-    table = pd.DataFrame(rows, columns=["layer", "term", "estimate", "std_error", "df"])
+    columns = ["layer", "term", "estimate", "uncorrected", "std_error", "df"]
+    table = pd.DataFrame(rows, columns=columns)
     table["statistic"] = table["estimate"] / table["std_error"]
     table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())
     table["p_adjusted"] = np.nan
@@ -61,7 +63,8 @@ def coefficients_table(
     table["vcov_type"] = covariance
     table["subset"] = "all"
     order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
-    table = table[[*order, "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]]
+    order += ["p_adjusted", "conf_low", "conf_high", "finding", "vcov_type", "uncorrected"]
+    table = table[order]
     if any(result.p_wild is not None for result in fits):
         missing = np.full(len(names_of(stack)), np.nan)
         found = [missing if result.p_wild is None else result.p_wild for result in fits]
@@ -169,6 +172,7 @@ def fits_table(
     dropped: Sequence[int],
     diagnostics: pd.DataFrame | None = None,
     mixers: Mapping[str, str] | None = None,
+    adjust: str = "holm",
 ) -> pd.DataFrame:
     """Return one row per layer with the goodness of fit.
 
@@ -182,6 +186,8 @@ def fits_table(
         One row per layer with tests and quantiles of the residuals.
     mixers : mapping of layer to class, optional
         Layers with another mixer than attention.
+    adjust : str
+        Correction of the p-values of equal halves over the layers.
     """
     rows = [
         [layer, *(getattr(result, name) for name in GOODNESS)]
@@ -193,6 +199,12 @@ def fits_table(
         diagnostics = diagnostics.reset_index(drop=True).astype(float)
         diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
         table = pd.concat([table, diagnostics], axis=1)
+    of_halves = [result.halves for result in fits]
+    table["halves_f"] = [test.statistic for test in of_halves]
+    table["halves_df"] = [test.df for test in of_halves]
+    table["halves_df_residual"] = [test.df_residual for test in of_halves]
+    p_values = table["halves_p_value"] = pd.Series([test.p_value for test in of_halves])
+    table["halves_p_adjusted"] = adjusted(p_values, adjust)
     table["mixer"] = [(mixers or {}).get(str(layer), "attention") for layer in layers]
     table["status"] = [result.status for result in fits]
     return table

@@ -172,7 +172,7 @@ def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str, frozen
 def with_intervals_first(coefficients: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return a table of coefficients with keys, estimates, intervals and findings first."""
     first = [*keys, "layer", "term", "estimate", "conf_low", "conf_high"]
-    first += [name for name in ["finding"] if name in coefficients]
+    first += [name for name in ["uncorrected", "finding"] if name in coefficients]
     return coefficients[[*first, *coefficients.columns.difference(first, sort=False)]]
 
 

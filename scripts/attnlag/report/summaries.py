@@ -306,6 +306,8 @@ def findings(
         lines += order_finding(controls, alpha=alpha, adjust=adjust)
         lines += random_weights_finding(controls)
         lines += counts(fitted.coefficients, fits, settings)
+        if settings.bias_correction == "half-panel":
+            lines += halves_findings(fitted.coefficients, fits, alpha=alpha, adjust=adjust)
     if dropped := int(known["n_dropped"].sum()):
         layers = counted(int((known["n_dropped"] > 0).sum()), "layer")
         lines.append(f"{counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
@@ -447,6 +449,29 @@ def counts(
             f"mean does (R² down to {worse['r_squared'].min():.3f})"
         )
     return lines
+
+
+def halves_findings(
+    coefficients: pd.DataFrame, fits: pd.DataFrame, *, alpha: float, adjust: str
+) -> list[str]:
+    """Return in which layers the correction of bias does not hold, and the lag without it."""
+    tested = fits.dropna(subset="halves_p_adjusted")
+    if tested.empty:
+        return []
+    differ = tested.loc[tested["halves_p_adjusted"] < alpha, "layer"].tolist()
+    kind = correction("holm" if adjust == "max-t" else adjust)
+    where = f"in {spans(differ, 'layer')}" if differ else "in no layer"
+    term = lags_among(list(coefficients["term"]))[0]
+    rows = coefficients[coefficients["term"] == term]
+    own = rows[rows["layer"].isin(differ)] if differ else rows
+    median = own[["estimate", "uncorrected"]].median()
+    of_these = "the median of these layers" if differ else "the median layer"
+    return [
+        f"the halves of documents differ in their lags {where} (AHT test, p < {alpha:g}, {kind}); "
+        "the correction of bias presumes that they do not",
+        f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
+        f"{median['estimate']:.3f} in {of_these}",
+    ]
 
 
 def residual_findings(fits: pd.DataFrame, sums: ResidualSums, *, alpha: float, adjust: str) -> str:

@@ -129,6 +129,25 @@ def test_the_finding_on_random_weights_compares_them_with_training():
     assert "no control for it" in line
 
 
+def test_the_findings_name_layers_whose_halves_differ():
+    fits = pd.DataFrame({"layer": [0, 1, 2], "halves_p_adjusted": [0.001, 0.2, 0.03]})
+    rows = pd.DataFrame({"layer": [0, 1, 2], "term": "lag_1", "estimate": [0.4, 0.3, 0.2]})
+    rows["uncorrected"] = rows["estimate"] - 0.05
+    found = summaries.halves_findings(rows, fits, alpha=0.05, adjust="max-t")
+    assert found == [
+        "the halves of documents differ in their lags in layers 0 and 2 (AHT test, p < 0.05, Holm "
+        "over the layers); the correction of bias presumes that they do not",
+        "without this correction, lag 1 is 0.250 instead of 0.300 in the median of these layers",
+    ]
+    none = summaries.halves_findings(
+        rows, fits.assign(halves_p_adjusted=0.5), alpha=0.05, adjust="holm"
+    )
+    assert "in their lags in no layer" in none[0]
+    assert none[1].endswith("in the median layer")
+    fits["halves_p_adjusted"] = np.nan
+    assert summaries.halves_findings(rows, fits, alpha=0.05, adjust="holm") == []
+
+
 def test_the_findings_count_layers_with_effects_that_matter(results):
     _, tidy, fits, _ = results
     settings = regression_settings(covariance="nonrobust")

@@ -18,7 +18,7 @@ CAUSAL_FOLDER = "results/{model}/{corpus}/causal"
 # Columns of coefficients that regressions of heads have after their part.
 OF_HEADS = {
     *("term", "estimate", "std_error", "statistic", "df", "p_value", "p_adjusted"),
-    *("conf_low", "conf_high", "finding", "vcov_type"),
+    *("conf_low", "conf_high", "finding", "vcov_type", "uncorrected"),
 }
 
 SOURCE_AND_TARGET = {

@@ -51,6 +51,10 @@ COEFFICIENTS = {
         "same term; `absent`: within; `undecided`",
     ),
     "vcov_type": ("", "kind of standard error (`inference.covariance`)"),
+    "uncorrected": (
+        "as the estimate",
+        "the coefficient before the correction of bias (`bias_correction`), if there is one",
+    ),
     "p_wild": ("", "p-value of the wild cluster bootstrap; only with `wild_bootstrap`"),
 }
 

@@ -197,6 +197,15 @@ OUTPUTS = [
             "breusch_godfrey_p_value": ("", "its p-value"),
             "durbin_watson": ("", "near 2 without autocorrelation; biased by lagged outcomes"),
             "residual_pNN": ("log norm", "percentile NN of the residuals"),
+            "halves_f": (
+                "",
+                "AHT test that the halves of documents have equal lags, which `half-panel` "
+                "presumes; empty without it",
+            ),
+            "halves_df": ("", "number of lags and leads tested"),
+            "halves_df_residual": ("", "its denominator's degrees of freedom"),
+            "halves_p_value": ("", "its p-value"),
+            "halves_p_adjusted": ("", "the same, corrected over the layers"),
             "mixer": ("", "`attention`, or the class of what the layer has in its place"),
             "status": ("", "`ok`, or why the layer was not fitted"),
         },

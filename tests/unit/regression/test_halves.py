@@ -1,0 +1,81 @@
+"""The test of equal halves against matrices written out, and against halves that differ."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from designs import cr2_by_matrices, design_table, stack_of
+from scipy import stats
+
+from attnlag.regression import halves, least_squares
+from attnlag.regression.clustered import NO_TEST
+
+LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
+
+
+def with_covariate(table, lengths):
+    """Add a covariate that varies in the first half of every document alone."""
+    x = np.concatenate([np.maximum(n // 4 - np.arange(n), 0) for n in lengths]).astype(float)
+    return table.append_column("position_1", pa.array(x))
+
+
+def regressors(table, lengths, layer):
+    """Return y, X and documents of the two halves side by side, each without its means."""
+    frame, name = table.to_pandas(), f"layer_{layer:02d}"
+    names = [f"{name}.lag_1", f"{name}.lag_2"]
+    names += ["position_1"] * ("position_1" in frame)
+    y, x, codes = [], [], []
+    for code, (start, n) in enumerate(zip(np.cumsum(lengths) - lengths, lengths, strict=True)):
+        middle = start + (n + 1) // 2
+        for half, rows in enumerate((slice(start, middle), slice(middle, start + n))):
+            part = frame.iloc[rows]
+            own, outcome = part[names].to_numpy(float), part[f"{name}.y"].to_numpy()
+            # A half that tells nothing of a covariate has only its lags.
+            kept = own if half == 0 else own[:, :2]
+            kept = kept - kept.mean(axis=0)
+            zeros = np.zeros((len(kept), len(names) if half else 2))
+            x.append(np.hstack([zeros, kept] if half else [kept, zeros]))
+            y.append(outcome - outcome.mean())
+            codes += [code] * len(kept)
+    return np.concatenate(y), np.concatenate(x), np.array(codes)
+
+
+@pytest.mark.parametrize("covariate", [False, True])
+def test_the_test_equals_that_of_matrices_written_out(covariate):
+    table = design_table(LENGTHS, layers=2)
+    table = with_covariate(table, LENGTHS) if covariate else table
+    stack = stack_of(table, halves=True, fixed_effects=True)
+    found = halves.equal_halves(stack, least_squares.solve_all(stack))
+    for layer, test in enumerate(found):
+        y, x, codes = regressors(table, LENGTHS, layer)
+        k = x.shape[1]
+        contrast = np.zeros((2, k))
+        contrast[:, :2], contrast[:, k - 2 :] = np.eye(2), -np.eye(2)
+        covariance, (eta,) = cr2_by_matrices(y, x, codes, [contrast])
+        apart = contrast @ np.linalg.lstsq(x, y)[0]
+        distance = apart @ np.linalg.solve(contrast @ covariance @ contrast.T, apart)
+        statistic = (eta - 1) / (2 * eta) * distance
+        assert test.statistic == pytest.approx(statistic, rel=1e-8)
+        assert (test.df, test.df_residual) == (2, pytest.approx(eta - 1, rel=1e-8))
+        assert test.p_value == pytest.approx(stats.f.sf(statistic, 2, eta - 1), rel=1e-8)
+
+
+def test_halves_with_other_lags_are_told_apart():
+    """The coefficient of the first lag rises by 1 in the second half of the first layer."""
+    lengths = [60] * 40
+    table = design_table(lengths, layers=2, seed=3)
+    frame = table.to_pandas()
+    second = np.tile(np.arange(60) >= 30, 40)
+    y = frame["layer_00.y"] + second * frame["layer_00.lag_1"]
+    place = table.schema.get_field_index("layer_00.y")
+    table = table.set_column(place, "layer_00.y", pa.array(y))
+    stack = stack_of(table, halves=True, fixed_effects=True)
+    first, other = halves.equal_halves(stack, least_squares.solve_all(stack))
+    assert first.p_value < 0.005
+    assert other.p_value > 0.01
+
+
+def test_without_halves_or_with_few_documents_there_is_no_test():
+    for lengths, apart in ((LENGTHS, False), (LENGTHS[:5], True)):
+        stack = stack_of(design_table(lengths), halves=apart, fixed_effects=True)
+        tests = halves.equal_halves(stack, least_squares.solve_all(stack))
+        assert tests == [NO_TEST] * 2
