@@ -32,12 +32,12 @@ TOKENS = 64
 # Largest relative change of a token's adjustment when later tokens are replaced. It is zero for a
 # decoder whose products have the same shapes in both passes, and at rounding level if experts get
 # other numbers of tokens.
-LEAK = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+LEAK = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 # Bound on the 99th percentile of differences between a sequence alone and in its batch; the median
 # must be within the bound of the proof. Rounding depends on the shape of a batch and may route
 # single tokens to other experts.
-COMPANY = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
+COMPANY = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
 
 
 class ShortPass(NamedTuple):

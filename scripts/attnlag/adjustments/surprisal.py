@@ -34,7 +34,7 @@ SCHEMA = pa.schema(
 # Numbers of tokens of the vocabulary and of the text whose logits are in memory at once.
 PART, ROWS = 8192, 1024
 # Largest relative difference of logits from those of the model.
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
+TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
 # Names in transformers' configurations of transformations of logits: a factor, a divisor, and the
 # bound c of soft capping, c tanh(z / c).

@@ -25,10 +25,10 @@ from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
 from attnlag.corpus import frequency, tagging
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
-from attnlag.corpus.documents import Document, Tally
+from attnlag.corpus.documents import Document, Tally, value_problem
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import PropertiesSettings
-from attnlag.corpus.tokens import adds_bos, token_counts, tokenize
+from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
 from attnlag.corpus.zipf import WordFrequencies
 from attnlag.errors import UserError, counted, nearest, shown, told_as
 from attnlag.escaping import text_for
@@ -214,7 +214,7 @@ def measure(
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        With or without a head, on any device.
+        With or without a head, on any device, also in a wrapper of PEFT.
     tokenizer : transformers.PreTrainedTokenizerFast
         The tokenizer of the model.
     texts : sequence of str, mapping of str to str, or pandas.Series of str
@@ -228,8 +228,8 @@ def measure(
         Whether to keep the vectors in addition to the norms: 4 bytes × width × layers × sites
         per token.
     max_length : int, optional
-        Longest sequence in tokens; longer texts are split into windows. The default is the
-        model's context length.
+        Longest sequence in tokens, at most the model's context length, which is the default;
+        longer texts are split into windows.
     prepend_bos : {"auto", True, False}
         Whether each sequence begins with the begin-of-sequence token; ``"auto"`` does what the
         tokenizer does by default.
@@ -254,8 +254,9 @@ def measure(
     Raises
     ------
     UserError
-        If there is no text, a site is unknown, the tokenizer is not a fast one, the tagger is
-        unsuitable, the model has no head for surprisal, or the proof of the sites fails.
+        If there is no text, an argument has an unknown value, the tokenizer is not a fast one or
+        has tokens that the model lacks, the tagger is unsuitable, the model has no head for
+        surprisal, or the proof of the sites fails.
 
     Examples
     --------
@@ -270,12 +271,15 @@ def measure(
     1   river      0  0.022
     """
     sites = [sites] if isinstance(sites, str) else list(sites)
-    if unknown := [site for site in sites if site not in SITES]:
+    if unknown := [site for site in sites or [""] if site not in SITES]:
+        found = f"'{unknown[0]}'" if sites else "none"
         raise UserError(
-            f"sites: found '{unknown[0]}', expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
+            f"sites: found {found}, expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
         )
     if keep not in ("norms", "vectors"):
         raise UserError(f"keep: found '{keep}', expected 'norms' or 'vectors'")
+    if prepend_bos != "auto" and not isinstance(prepend_bos, bool):
+        raise UserError(f"prepend_bos: found {shown(prepend_bos)}, expected 'auto', True or False")
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
@@ -291,31 +295,39 @@ def measure(
     deque(tally.counting(map(Document, named, of_groups, named.values())), maxlen=0)
     if tally.notice:
         warnings.warn(tally.notice, stacklevel=2)
+    modes = {module: module.training for module in model.modules()}
+    model = _without_adapters_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
     called = name or path.rsplit("/", 1)[-1] or "model"
     predictions = Predictions(model, called) if surprisal else None
     trunk: Any = getattr(model, "base_model", model)
-    limit = max_length or context_length(trunk.config.get_text_config())
-    (sequences,) = tokenize(
+    context = context_length(trunk.config.get_text_config())
+    _check_whole("batch_tokens", batch_tokens)
+    if max_length is not None:
+        _check_whole("max_length", max_length, context, ", the context length of the model")
+    tokenized = tokenize(
         [(list(named), list(named.values()))],
         tokenizer,
         {},
-        max_length=limit,
+        max_length=max_length or context,
         long_documents="split",
         prepend_bos=prepend_bos,
         special_in_text="text",
     )
+    embedded = len(trunk.get_input_embeddings().weight)
+    (sequences,) = within_vocabulary(tokenized, embedded, "tokenizer")
     tokens = _tokens(sequences, named)
     first = next(trunk.parameters())
     config: Any = getattr(model, "config", trunk.config)
     how = Run(copy.deepcopy(config), first.device, first.dtype, modules, batch_tokens, prepend_bos)
-    training = model.training
     try:
+        model.eval()
         values, error = _passed(
-            *(trunk.eval(), tokens, sites, keep, how, called, predictions), progress=progress
+            *(trunk, tokens, sites, keep, how, called, predictions), progress=progress
         )
     finally:
-        model.train(training)
+        for module, mode in modes.items():
+            module.training = mode
     stream = np.stack(values.pop(STREAM))
     if predictions is not None:
         for column, numbers in zip(COLUMNS, values.pop(PREDICTIONS), strict=True):
@@ -454,20 +466,44 @@ def _by_id(texts: Sequence[str] | Mapping[str, str] | pd.Series) -> dict[str, st
             f"texts: found a data frame with {', '.join(map(str, texts.columns))}, expected one "
             f"column of it, as in texts[{texts.columns[-1]!r}]"
         )
-    if isinstance(texts, pd.Series) and not texts.index.is_unique:
-        again = texts.index[texts.index.duplicated()][0]
-        raise UserError(f"texts: found {again!r} twice in the index, expected an id for each text")
-    named = (
-        {str(document): text for document, text in texts.items()}
-        if isinstance(texts, Mapping | pd.Series)
-        else {str(number): text for number, text in enumerate(texts)}
-    )
+    keyed = texts.items() if isinstance(texts, Mapping | pd.Series) else enumerate(texts)
+    named: dict[str, str] = {}
+    for key, text in keyed:
+        document = str(key)
+        if document in named:
+            raise UserError(f"texts: found the id '{document}' twice, expected an id for each text")
+        named[document] = text
+        if problem := value_problem("text", document, named):
+            raise UserError(f"texts, '{document}': {problem}")
     if not named:
         raise UserError("texts: found none, expected at least one")
-    for document, text in named.items():
-        if not isinstance(text, str) or not text:
-            raise UserError(f"texts, '{document}': found {text!r}, expected text that is not empty")
     return named
+
+
+def _check_whole(name: str, value: Any, most: int | None = None, reason: str = "") -> None:
+    """Raise UserError if an argument is not a whole number from 1 to ``most``."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < 1 or (most and value > most):
+        expected = f"from 1 to {most:,}{reason}" if most else "of at least 1"
+        raise UserError(f"{name}: found {shown(value)}, expected a whole number {expected}")
+
+
+def _without_adapters_wrapper(model: Any) -> Any:
+    """Return the model in a wrapper of PEFT, which holds the adapters in its modules.
+
+    Raises
+    ------
+    UserError
+        If the wrapper gives the model a learned prompt, which is not in its modules.
+    """
+    if not hasattr(model, "get_base_model"):
+        return model
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise UserError(
+            "model: found a PEFT wrapper with a learned prompt; expected a model without one, or "
+            "adapters in its modules"
+        )
+    return model.get_base_model()
 
 
 def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """The library in a notebook, against plain transformers and plain statsmodels."""
 
+import copy
 import doctest
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -57,9 +59,59 @@ def test_norms_equal_those_of_the_outputs_of_plain_transformers(model, tokenizer
     assert "".join(rows["token"]) == measured.texts["text 3"]
 
 
-def test_a_measurement_does_not_change_the_model(model, measured):
-    assert model.training
+def test_a_measurement_does_not_change_the_model(model, tokenizer):
+    model.transformer.h[0].mlp.eval()
+    modes = [module.training for module in model.modules()]
+    assert len(set(modes)) == 2
+    attnlag.measure(model, tokenizer, ["some text"], progress=False)
+    assert [module.training for module in model.modules()] == modes
     assert not any(module._forward_hooks for module in model.modules())
+    model.train()
+
+
+def test_a_model_in_float64_is_measured_in_it(model, tokenizer, measured):
+    text = {"text 3": measured.texts["text 3"]}
+    double = copy.deepcopy(model).double()
+    found = attnlag.measure(double, tokenizer, text, surprisal=True, progress=False)
+    assert found.identity_error < 1e-6
+    rows = measured.norms.query("document == 'text 3' and site == 'attention'")
+    np.testing.assert_allclose(found.norms["norm"], rows["norm"], rtol=1e-5)
+
+
+class Wrapper(torch.nn.Module):
+    """What PeftModel is to its callers: a module around a tuner around the model with adapters."""
+
+    def __init__(self, model, is_prompt_learning=False):
+        super().__init__()
+        self.base_model = torch.nn.Module()
+        self.base_model.model = model
+        self.active_peft_config = SimpleNamespace(is_prompt_learning=is_prompt_learning)
+
+    def get_base_model(self):
+        return self.base_model.model
+
+
+def test_a_wrapper_around_adapters_is_measured_with_them(model, tokenizer):
+    wrapped = Wrapper(copy.deepcopy(model))
+    adapted = wrapped.base_model.model.transformer.h[1].attn.c_proj
+    adapted.register_forward_hook(lambda _, __, output: 2 * output)
+    norms = [
+        attnlag.measure(one, tokenizer, ["The river ran low"], progress=False).norms["norm"]
+        for one in (wrapped, model)
+    ]
+    by_layer = (norms[0] / norms[1]).to_numpy().reshape(2, -1)
+    np.testing.assert_allclose(by_layer, [[1] * 4, [2] * 4], rtol=1e-5)
+    assert wrapped.training
+    with pytest.raises(UserError, match="found a PEFT wrapper with a learned prompt"):
+        attnlag.measure(Wrapper(model, is_prompt_learning=True), tokenizer, ["some text"])
+
+
+def test_a_tokenizer_of_another_model_is_refused(tokenizer):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    small = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=300))
+    with pytest.raises(UserError, match=r"tokenizer: found token 7850 .* embedding has 300"):
+        attnlag.measure(small, tokenizer, ["a the river"])
 
 
 def test_windows_of_a_long_text_are_sequences_of_their_own(measured):
@@ -126,9 +178,12 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, call, message):
     [
         ("one text", "found one text, expected a list"),
         ([], "found none"),
-        (["a", ""], "'1': found ''"),
+        (["a", ""], "texts, '1': the text is empty; expected words"),
+        (["a", 5], "texts, '1': the text is 5; expected a string"),
+        (["a", "b \ud800"], r"texts, '1': the text has '\\ud800' as its character 3, half of a su"),
+        ({1: "a", "1": "b"}, "found the id '1' twice, expected an id for each text"),
         (pd.DataFrame({"text": ["a"]}), r"found a data frame with text, .* texts\['text'\]"),
-        (pd.Series(["a", "b"], index=["x", "x"]), "found 'x' twice in the index"),
+        (pd.Series(["a", "b"], index=["x", "x"]), "found the id 'x' twice"),
     ],
 )
 def test_a_mistake_in_the_texts_is_reported_in_one_line(model, tokenizer, texts, message):
@@ -145,6 +200,12 @@ def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
     ("arguments", "message"),
     [
         (dict(sites="attn"), "sites: found 'attn', expected attention"),
+        (dict(sites=[]), "sites: found none, expected attention, mlp, block"),
+        (dict(max_length=0), "max_length: found 0, expected a whole number from 1 to 64, the con"),
+        (dict(max_length=65), "max_length: found 65, expected a whole number from 1 to 64"),
+        (dict(max_length=True), "max_length: found true, expected a whole number"),
+        (dict(batch_tokens=0), "batch_tokens: found 0, expected a whole number of at least 1"),
+        (dict(prepend_bos="yes"), "prepend_bos: found \"yes\", expected 'auto', True or False"),
         (dict(tagger="en"), 'tagger: found "en", expected a spaCy pipeline or the keys'),
         (dict(tagger={"language": "xx"}), "found the language 'xx'"),
         (dict(tagger={"lang": "en"}), "tagger.lang: unknown key"),
