@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
@@ -31,9 +32,10 @@ SMALLEST = 2**16
 # equal bytes.
 GAIN = 1.1
 
-# Largest allowed relative differences of norms from plain torch: their median, and their maximum.
-# Rounding grows with depth, at some tokens of a trained model a hundredfold.
-BOUNDS = {torch.float32: (1e-6, 1e-4), torch.bfloat16: (1e-2, 0.5)}
+# Largest allowed relative differences of norms from plain torch: their median, and their ninth
+# decile. Rounding grows with depth, at some tokens of a trained model a thousandfold, and such a
+# token must not decide: each shard begins with other tokens, and all are to be computed alike.
+BOUNDS = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (1e-2, 0.5)}
 
 # Amounts of work for measuring, which take a fraction of a second.
 ROWS = 256
@@ -135,7 +137,7 @@ def accelerate(
                 return "off", "plain torch"
             half, most = difference(norms(model, blocks, ids), plain.norms)
             close = half <= BOUNDS[weights.dtype][0] and most <= BOUNDS[weights.dtype][1]
-            words = f"norms within {half:.0e} (median) and {most:.0e} of plain torch"
+            words = f"norms within {half:.0e} (median) and {most:.0e} (90%) of plain torch"
         # Errors of a private operator that is missing or has changed.
         except (AttributeError, RuntimeError, TypeError) as error:
             close, words = False, str(error).partition("\n")[0]
@@ -206,11 +208,12 @@ def modules_of(blocks: list[architectures.BlockModules]) -> list[torch.nn.Module
 
 
 def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
-    """Return the median and largest relative difference; NaN if either has NaN or no values."""
+    """Return median and ninth decile of relative differences; NaN if any is NaN or none is."""
     relative = (found - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
     if not relative.numel():
         return float("nan"), float("nan")
-    return float(relative.median()), float(relative.max())
+    half, most = np.quantile(relative.double().numpy(), [0.5, 0.9])
+    return float(half), float(most)
 
 
 def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:

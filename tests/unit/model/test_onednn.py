@@ -126,6 +126,25 @@ def test_a_missing_or_wrong_fast_path_is_not_used(name, broken, monkeypatch):
     assert unchanged(model, plain)
 
 
+@pytest.mark.parametrize(("tokens", "used"), [(1, True), (8, False)])
+def test_single_tokens_do_not_decide(tokens, used, monkeypatch):
+    product = onednn.product
+
+    def off(x, **how):
+        found = product(x, **how)
+        if x.shape[:2] == (1, len(IDS)):
+            found[:, -tokens:] *= 1.001
+        return found
+
+    monkeypatch.setattr(onednn, "product", off)
+    assert of(small_model(*MODELS["llama"])).startswith("plain torch") != used
+
+
+def test_the_wrong_approximation_of_an_activation_is_noticed(monkeypatch):
+    monkeypatch.setitem(onednn.FUSED, "NewGELUActivation", ("gelu", "none"))
+    assert of(small_model(*MODELS["gpt2"])).startswith("plain torch; fast paths")
+
+
 def test_a_fast_path_that_fails_late_is_undone(monkeypatch):
     """The operator works when it is timed, but not when it is fused with an activation."""
     model = small_model(*MODELS["llama"])
