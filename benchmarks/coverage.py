@@ -18,19 +18,21 @@ the same mean. Replications are the layers of one stack, so that the estimates, 
 come from the pipeline's code. The exit status is 1 if the results contradict theory: Nickell's bias
 of the within estimator, and nominal coverage of the half-panel jackknife with long documents.
 
-Shorter tables follow. ``layers``: the rate of false findings of max-t over 30 layers, with the
-standard error of each draw, as in the pipeline, and with one error for all draws. ``depth``: the
-correlation of the profiles of two models with 30 layers, observed and corrected for the errors of
-the coefficients, and the coverage of its intervals. ``unequal``: the loss if one document has most
-of the rows, when singular fits are detected by the ratio of eigenvalues, as in the pipeline, and by
-a determinant. ``classes``: the coverage of intervals of slopes by class of tokens, by the size of
-the class, and the rejection rate of equal slopes if they are equal and if they are not. These
-tables use documents with equal levels, fitted without document effects, and one replication for
-every twenty of the first table. With the options above they take a minute and have 40 replications,
-enough for the differences but not for their digits. ``bands``, ``medians``: the coverage of joint
-bands of elasticities and of intervals of the median over layers, from means of documents that
-deviate by sizes of their own, with half the replications of the first table and all of them.
-``halves``: how often equal halves of documents are rejected, with two lags.
+Shorter tables follow. ``uneven``: the half-panel intervals if documents differ in slope (SD 0.1)
+and noise (log SD 0.5), with the replications of the first table. ``layers``: the rate of false
+findings of max-t over 30 layers, with the standard error of each draw, as in the pipeline, and with
+one error for all draws. ``depth``: the correlation of the profiles of two models with 30 layers,
+observed and corrected for the errors of the coefficients, and the coverage of its intervals.
+``unequal``: the loss if one document has most of the rows, when singular fits are detected by the
+ratio of eigenvalues, as in the pipeline, and by a determinant. ``classes``: the coverage of
+intervals of slopes by class of tokens, by the size of the class, and the rejection rate of equal
+slopes if they are equal and if they are not. These tables use documents with equal levels, fitted
+without document effects, and one replication for every twenty of the first table. With the options
+above they take a minute and have 40 replications, enough for the differences but not for their
+digits. ``bands``, ``medians``: the coverage of joint bands of elasticities and of intervals of the
+median over layers, from means of documents that deviate by sizes of their own, with half the
+replications of the first table and all of them. ``halves``: how often equal halves of documents
+are rejected, with two lags.
 """
 
 import argparse
@@ -59,7 +61,11 @@ from attnlag.regression import (  # noqa: E402
     properties,
     stacks,
 )
-from attnlag.regression.settings import ClassesSettings, RegressionSettings  # noqa: E402
+from attnlag.regression.settings import (  # noqa: E402
+    ClassesSettings,
+    Covariance,
+    RegressionSettings,
+)
 
 TERMS = ["y", "lag_1"]
 LAG = 0.3
@@ -69,7 +75,12 @@ SIGMA_OF_LENGTHS = 1.0
 FEWEST_TOKENS = 6
 
 ALPHA = 0.05
-COVARIANCES = {"nonrobust": "nonrobust", "CRV1": "cluster", "CRV3": "cluster-jackknife"}
+COVARIANCES = {
+    "nonrobust": "nonrobust",
+    "CRV1": "cluster-crv1",
+    "CR2": "cluster",
+    "CRV3": "cluster-jackknife",
+}
 INTERVALS = [*COVARIANCES, "wild"]
 
 # Smallest number for which asymptotic theory is a good approximation.
@@ -134,22 +145,25 @@ def simulated(
     random: np.random.Generator,
     slope: float | np.ndarray = LAG,
     effect_sd: float = EFFECT_SD,
+    scale: float | np.ndarray = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return outcomes and their lags, (rows, replications) each, document after document.
 
-    The slope may differ between replications.
+    The slope and the size of the noise may differ between replications, and between documents.
     """
     starts = np.cumsum(rows) - rows
     order = np.argsort(-rows, kind="stable")  # Longer documents come first.
     y = np.empty((rows.sum(), replications))
     lag = np.empty_like(y)
     effect = random.normal(scale=effect_sd, size=(len(rows), replications))
-    now = effect / (1 - slope) + random.normal(size=effect.shape) / np.sqrt(1 - slope**2)
+    slope, scale = (np.broadcast_to(each, effect.shape) for each in (slope, scale))
+    now = effect / (1 - slope) + scale * random.normal(size=effect.shape) / np.sqrt(1 - slope**2)
     for t in range(rows.max()):
         active = int((rows > t).sum())
         places = starts[order[:active]] + t
         lag[places] = now[:active]
-        now = effect[:active] + slope * now[:active] + random.normal(size=(active, replications))
+        noise = scale[:active] * random.normal(size=(active, replications))
+        now = effect[:active] + slope[:active] * now[:active] + noise
         y[places] = now
     return y, lag
 
@@ -203,6 +217,29 @@ def stack_of(products: np.ndarray, estimator: str, terms: Sequence[str] = TERMS)
     return stacks.stacked([shard], fixed_effects=estimator != "pooled")
 
 
+def single_fits(
+    stack: stacks.Stack, solutions: Sequence[least_squares.Solution]
+) -> dict[str, np.ndarray]:
+    """Return estimates, errors and degrees of freedom of lag 1, (replications, 3), by errors."""
+    place = least_squares.names_of(stack).index("lag_1")
+    sums = inference.sums_by_document(stack, solutions)
+    found = {}
+    for name, covariance in COVARIANCES.items():
+        fits = [
+            inference.fit_layer(
+                stack, index, solution, sums[index], covariance=covariance, folds=None
+            )
+            for index, solution in enumerate(solutions)
+        ]
+        found[name] = np.array(
+            [
+                (fit.estimate[place], np.sqrt(fit.covariance[place, place]), fit.df[place])
+                for fit in fits
+            ]
+        )
+    return found
+
+
 def covered(
     products: np.ndarray, estimator: str, draws: int, first: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -217,18 +254,41 @@ def covered(
     solutions = least_squares.solve_all(stack)
     place = least_squares.names_of(stack).index("lag_1")
     inside = {}
-    for name, covariance in COVARIANCES.items():
-        fits = inference.fit(stack, covariance, 2, solutions)
-        estimates = np.array([fit.estimate[place] for fit in fits])
-        errors = np.sqrt([fit.covariance[place, place] for fit in fits])
-        reach = stats.t.ppf(1 - ALPHA / 2, [fit.df for fit in fits]) * errors
-        inside[name] = np.abs(estimates - truth) <= reach
+    for name, numbers in single_fits(stack, solutions).items():
+        estimates, errors, df = numbers.T
+        inside[name] = np.abs(estimates - truth) <= stats.t.ppf(1 - ALPHA / 2, df) * errors
     p_values = [
         bootstrap.wild_p_values(stack, index, solution, draws, first + index, {"lag_1": truth})
         for index, solution in enumerate(solutions)
     ]
     inside["wild"] = np.array(p_values)[:, place] > ALPHA
     return estimates, inside
+
+
+def uneven(design: Design, replications: int, seed: int) -> None:
+    """Print the coverage of half-panel intervals if documents differ in slope and noise.
+
+    The target is the mean of the estimates, because documents with more noise weigh more.
+    """
+    rows = design.rows()
+    random = np.random.default_rng([seed, design.documents, design.lengths == "equal", 6])
+    found: dict[str, list[np.ndarray]] = {}
+    most = max(1, NUMBERS // int(rows.sum()))
+    for begun in range(0, replications, most):
+        shape = len(rows), min(most, replications - begun)
+        slope = np.clip(LAG + 0.1 * random.normal(size=shape), -0.6, 0.9)
+        scale = np.exp(random.normal(size=shape) / 2)
+        made = simulated(rows, shape[1], random, slope, scale=scale)
+        stack = stack_of(products_of(rows, *made), "half-panel")
+        for name, numbers in single_fits(stack, least_squares.solve_all(stack)).items():
+            found.setdefault(name, []).append(numbers)
+    cells = [design.documents, design.lengths]
+    for parts in found.values():
+        estimate, error, df = np.concatenate(parts).T
+        inside = np.abs(estimate - estimate.mean()) <= stats.t.ppf(1 - ALPHA / 2, df) * error
+        cells.append(f"{inside.mean():.3f}")
+    df = np.concatenate(found["CR2"])[:, 2]
+    print(f"| {' | '.join(map(str, [*cells, f'{np.median(df):.1f}']))} |", flush=True)
 
 
 # --- report --------------------------------------------------------------------------------
@@ -485,7 +545,9 @@ def unequal(lags: int, seed: int, draws: int) -> None:
     least_squares.is_singular = by_eigenvalues
 
 
-def by_class(documents: int, tokens: int, replications: int, seed: int) -> None:
+def by_class(
+    documents: int, tokens: int, covariance: Covariance, replications: int, seed: int
+) -> None:
     """Print the coverage of slopes by class, and the rejection rate of equal slopes.
 
     Classes of very different size have slopes of 0.5, 0.2, 0 and 0.3, or all of 0.3; replications
@@ -501,7 +563,7 @@ def by_class(documents: int, tokens: int, replications: int, seed: int) -> None:
         RegressionSettings(
             fixed_effects="none",
             bias_correction="none",
-            covariance="cluster",
+            covariance=covariance,
             cluster="document",
             alpha=ALPHA,
             adjust="none",
@@ -558,7 +620,8 @@ def by_class(documents: int, tokens: int, replications: int, seed: int) -> None:
         rejected = (found.tests["p_value"] < ALPHA).mean()
         shares = " | ".join(f"{covered_by[name]:.3f}" for name in names)
         alike = "equal" if np.ptp(slopes) == 0 else "0.5, 0.2, 0, 0.3"
-        print(f"| {documents} | {tokens} | {alike} | {shares} | {rejected:.3f} |", flush=True)
+        kind = next(name for name, value in COVARIANCES.items() if value == covariance)
+        print(f"| {documents} | {kind} | {alike} | {shares} | {rejected:.3f} |", flush=True)
 
 
 def print_header(*names: str) -> None:
@@ -585,9 +648,15 @@ def main(arguments: argparse.Namespace) -> None:
         for lags in (2, 12):
             unequal(lags, arguments.seed, 500)
     if "classes" in arguments.of:
-        print_header("documents", "tokens", "slopes", "50%", "30%", "15%", "5%", "Wald rejects")
-        for documents in (20, 100):
-            by_class(documents, 100, fewer, arguments.seed)
+        print_header("documents", "errors", "slopes", "50%", "30%", "15%", "5%", "rejects")
+        for documents in (13, 20, 100):
+            for covariance in ("cluster-crv1", "cluster"):
+                by_class(documents, 100, covariance, fewer, arguments.seed)
+    if "uneven" in arguments.of:
+        print_header("documents", "lengths", *COVARIANCES, "median df of CR2")
+        for documents in (6, *arguments.documents):
+            for lengths in ("equal", "lognormal"):
+                uneven(Design(documents, 200, lengths), arguments.replications, arguments.seed)
     several = [(n, lengths) for n in (13, 20, 100) for lengths in ("equal", "lognormal")]
     if "bands" in arguments.of:
         print_header("documents", "lengths", "one error for all draws", "Bonferroni", "own errors")
@@ -644,11 +713,21 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--documents", type=int, nargs="+", default=[20, 50, 200], metavar="N")
+    parser.add_argument("--documents", type=int, nargs="+", default=[13, 20, 100], metavar="N")
     parser.add_argument("--tokens", type=int, nargs="+", default=[20, 200], metavar="N")
     parser.add_argument("--replications", type=int, default=2000, metavar="N")
     parser.add_argument("--draws", type=int, default=999, help="of the wild bootstrap")
     parser.add_argument("--seed", type=int, default=0)
-    parts = ["single", "layers", "depth", "unequal", "classes", "bands", "medians", "halves"]
+    parts = [
+        "single",
+        "uneven",
+        "layers",
+        "depth",
+        "unequal",
+        "classes",
+        "bands",
+        "medians",
+        "halves",
+    ]
     parser.add_argument("--of", nargs="+", choices=parts, default=parts, help="which tables")
     main(parser.parse_args())

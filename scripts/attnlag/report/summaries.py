@@ -44,9 +44,9 @@ SHARED_BINS = (
 
 UNUSABLE = "zero or non-finite norms"
 
-# With fewer documents, or fewer effective ones, errors clustered by document are too small.
-FEW_DOCUMENTS = 50
-UNEQUAL = 0.5
+# Effective number of documents from which nominal 95% intervals cover 93% or more in simulations,
+# where documents differ in level and are pooled, or errors do not allow for few documents.
+ENOUGH = 50
 
 
 def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
@@ -322,8 +322,7 @@ def findings(
         text += decomposition_findings(steps)
     text += advice(
         fits,
-        covariance=settings.covariance,
-        wild_bootstrap=settings.wild_bootstrap,
+        settings,
         groups=fitted.joint["documents"] if settings.cluster == "group" else None,
     )
     if fitted.bins is not None:
@@ -531,37 +530,38 @@ def group_findings(by_group: pd.DataFrame) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def advice(
-    fits: pd.DataFrame, *, covariance: str, wild_bootstrap: int, groups: int | None = None
-) -> str:
-    """Return a warning if clusters are few or very unequal, otherwise an empty string.
+def advice(fits: pd.DataFrame, settings: RegressionSettings, *, groups: int | None = None) -> str:
+    """Return a warning if clusters are too few or unequal for intervals, otherwise an empty string.
+
+    Within documents, CR2 holds for as few clusters as are fitted at all.
 
     Parameters
     ----------
     fits : pandas.DataFrame
         One row per layer.
-    covariance : str
-        Kind of standard errors.
-    wild_bootstrap : int
-        Number of draws of the wild bootstrap.
+    settings : RegressionSettings
     groups : int, optional
         Number of groups of documents, if errors are clustered by them.
     """
     fitted = fits[fits["status"] == "ok"]
-    if not len(fitted) or covariance not in CLUSTERED:
+    holds = settings.covariance == "cluster" and settings.fixed_effects == "document"
+    if not len(fitted) or settings.covariance not in CLUSTERED or holds:
+        return ""
+    effective = float(fitted["effective_documents"].min())
+    if effective >= ENOUGH:
         return ""
     unit = "document" if groups is None else "group"
     clusters = groups or int(fitted["n_documents"].max())
-    effective = float(fitted["effective_documents"].min())
-    if clusters >= FEW_DOCUMENTS and effective >= UNEQUAL * clusters:
-        return ""
-    line = (
+    remedy = "cover less than they state"
+    if settings.covariance != "cluster":
+        remedy += "; `cluster` allows for it"
+    elif settings.cluster == "document":
+        remedy += ", if documents differ in level; document effects mend it"
+    return (
         f"  errors are clustered by {counted(clusters, unit)}, which are as informative as "
-        f"{effective:.0f} of equal size in the worst layer"
+        f"{effective:.0f} of equal size in the worst layer: with fewer than {ENOUGH}, intervals "
+        f"may {remedy}\n"
     )
-    if not wild_bootstrap:
-        line += "; the wild bootstrap (9,999 draws) gives suitable p-values"
-    return line + "\n"
 
 
 def comparison_findings(table: pd.DataFrame, alpha: float, negligible: float) -> str:

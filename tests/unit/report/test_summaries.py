@@ -278,14 +278,17 @@ def test_findings_on_groups_state_sizes_and_name_groups_without_one():
     )
 
 
-def test_advice_is_given_if_documents_are_few_or_unequal():
-    settings = {"covariance": "cluster", "wild_bootstrap": 0}
-    fits = pd.DataFrame({"status": "ok", "n_documents": [200], "effective_documents": [180.0]})
-    assert summaries.advice(fits, **settings) == ""
-    unequal = fits.assign(effective_documents=[12.3])
-    text = summaries.advice(unequal, **settings)
+def test_advice_is_given_where_intervals_may_cover_too_little():
+    pooled = regression_settings(covariance="cluster")
+    fits = pd.DataFrame({"status": "ok", "n_documents": [200], "effective_documents": [80.0]})
+    assert summaries.advice(fits, pooled) == ""
+    few = fits.assign(effective_documents=[12.3])
+    text = summaries.advice(few, pooled)
     assert "200 documents, which are as informative as 12 of equal size" in text
-    assert "the wild bootstrap (9,999 draws)" in text
-    few = fits.assign(n_documents=[20], effective_documents=[19.0])
-    assert "wild bootstrap" not in summaries.advice(few, covariance="cluster", wild_bootstrap=999)
-    assert summaries.advice(few, covariance="hac", wild_bootstrap=0) == ""
+    assert "with fewer than 50, intervals may cover less than they state, if documents" in text
+    within = regression_settings(covariance="cluster", fixed_effects="document")
+    assert summaries.advice(few, within) == ""
+    crv1 = regression_settings(covariance="cluster-crv1", fixed_effects="document")
+    assert "`cluster` allows for it" in summaries.advice(few, crv1)
+    assert "13 groups" in summaries.advice(few, pooled, groups=13)
+    assert summaries.advice(few, regression_settings(covariance="hac")) == ""
