@@ -32,17 +32,21 @@ above they take a minute and have 40 replications, enough for the differences bu
 digits. ``bands``, ``medians``: the coverage of joint bands of elasticities and of intervals of the
 median over layers, from means of documents that deviate by sizes of their own, with half the
 replications of the first table and all of them. ``halves``: how often equal halves of documents
-are rejected, with two lags.
+are rejected, with two lags. ``differences``: the coverage of a class's difference from all tokens
+if the mix of classes varies by document, given the regressors and with the jackknife, from half the
+replications. ``order``: the rejection rate of the permutation test, by what the order of tokens
+means, from a fifth of them.
 """
 
 import argparse
-import functools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from scipy import stats
 
@@ -52,20 +56,24 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from attnlag.regression import (  # noqa: E402
     bootstrap,
     classes,
+    clustered,
     comparison,
     crossproducts,
     elasticities,
     halves,
     inference,
     least_squares,
+    permutation,
     properties,
     stacks,
 )
 from attnlag.regression.settings import (  # noqa: E402
     ClassesSettings,
     Covariance,
+    DesignSettings,
     RegressionSettings,
 )
+from attnlag.regression.terms import of_class  # noqa: E402
 
 TERMS = ["y", "lag_1"]
 LAG = 0.3
@@ -196,17 +204,21 @@ def blocks_of(design: Design, replications: int, seed: int) -> Iterator[np.ndarr
 
 def stack_of(products: np.ndarray, estimator: str, terms: Sequence[str] = TERMS) -> stacks.Stack:
     """Return a stack whose layers are the replications."""
-    halves = 2 if estimator == "half-panel" else 1
-    if halves == 1:
+    if estimator != "half-panel":
         products = products.sum(axis=1, keepdims=True)
-    documents, _, replications, _ = products.shape
+    return stacks.stacked([shard_of(products, terms)], fixed_effects=estimator != "pooled")
+
+
+def shard_of(products: np.ndarray, terms: Sequence[str]) -> crossproducts.Shard:
+    """Return a shard of (documents, halves, layers, packed) cross-products."""
+    documents, halves, replications, _ = products.shape
     p = 1 + len(terms)
     totals = crossproducts.Totals.empty(replications, p, halves)
     totals.add(products)
     block = crossproducts.DocumentProducts(
         [f"document {place}" for place in range(documents)], products
     )
-    shard = crossproducts.Shard(
+    return crossproducts.Shard(
         terms=list(terms),
         layers=list(range(replications)),
         halves=halves,
@@ -214,7 +226,6 @@ def stack_of(products: np.ndarray, estimator: str, terms: Sequence[str] = TERMS)
         totals=totals,
         batches=lambda: iter([block]),
     )
-    return stacks.stacked([shard], fixed_effects=estimator != "pooled")
 
 
 def single_fits(
@@ -545,6 +556,68 @@ def unequal(lags: int, seed: int, draws: int) -> None:
     least_squares.is_singular = by_eigenvalues
 
 
+CLASSES = ("NOUN", "VERB", "DET", "INTJ")
+SHARES = (0.5, 0.3, 0.15, 0.05)
+SLOPES = (0.5, 0.2, 0.0, 0.3)
+
+
+def of_classes(
+    kind: np.ndarray, rows: np.ndarray, slopes: Sequence[float], layers: int, random: Any
+) -> crossproducts.Shard:
+    """Return layers in which a token's class determines the slope of lag 1.
+
+    Parameters
+    ----------
+    kind : (documents, tokens) int array
+        Classes of the tokens.
+    rows : (documents,) int array
+        Rows of each document.
+    slopes : sequence of float
+    layers : int
+    random : numpy.random.Generator
+    """
+    documents, tokens = kind.shape
+    # Noise with a level per document makes the rows of a document dependent.
+    size = np.exp(random.normal(size=(layers, documents, 1)) / 2)
+    y = size * random.normal(size=(layers, documents, tokens))
+    y[..., 0] = 0
+    for t in range(1, tokens):
+        y[..., t] += np.array(slopes)[kind[:, t]] * y[..., t - 1]
+    names = properties.CLASSES["upos"]
+    own = np.eye(len(names))[[names.index(name) for name in CLASSES]][kind[:, 2:]]
+    own = np.broadcast_to(own, (layers, *own.shape))
+    now, lag = y[..., 2:, None], y[..., 1:-1, None]
+    w = np.concatenate([np.ones_like(now), now, lag, lag * own, own], axis=-1)
+    w *= (np.arange(tokens - 2) < rows[:, None])[..., None]
+    products = (np.swapaxes(w, 2, 3) @ w)[..., *np.triu_indices(w.shape[-1])]
+    terms = [of_class(term, name) for term in ("lag_1", classes.LEVEL) for name in names]
+    return shard_of(products.transpose(1, 0, 2)[:, None], ["y", "lag_1", *terms])
+
+
+def slopes_by_class(
+    shard: crossproducts.Shard, covariance: Covariance = "cluster"
+) -> classes.SlopesByClass:
+    settings = RegressionSettings(
+        fixed_effects="none",
+        bias_correction="none",
+        covariance=covariance,
+        cluster="document",
+        alpha=ALPHA,
+        adjust="none",
+        negligible=0.05,
+        bootstrap=0,
+        wild_bootstrap=0,
+        seed=0,
+        folds=2,
+        hac_lags=None,
+        stack_mb=4000,
+        outcome="norm",
+        control_design=None,
+    )
+    own = ClassesSettings(settings, property="upos", offset=0, least_rows=1)
+    return classes.slopes_by_class([shard], own)
+
+
 def by_class(
     documents: int, tokens: int, covariance: Covariance, replications: int, seed: int
 ) -> None:
@@ -554,74 +627,109 @@ def by_class(
     are the layers of one design.
     """
     random = np.random.default_rng(seed)
-    names = ("NOUN", "VERB", "DET", "INTJ")
-    kind = random.choice(4, (documents, tokens), p=[0.5, 0.3, 0.15, 0.05])
-    starts = {(str(document), 0): document * tokens for document in range(documents)}
-    places = np.array([properties.CLASSES["upos"].index(name) for name in names])
-    facts = properties.Property("upos", starts, places[kind].reshape(-1).astype(float))
-    settings = ClassesSettings(
-        RegressionSettings(
-            fixed_effects="none",
-            bias_correction="none",
-            covariance=covariance,
-            cluster="document",
-            alpha=ALPHA,
-            adjust="none",
-            negligible=0.05,
-            bootstrap=0,
-            wild_bootstrap=0,
-            seed=0,
-            folds=2,
-            hac_lags=None,
-            stack_mb=4000,
-            outcome="norm",
-            control_design=None,
-        ),
-        property="upos",
-        offset=0,
-        least_rows=1,
-    )
-    for slopes in (np.array([0.5, 0.2, 0.0, 0.3]), np.full(4, 0.3)):
-        # Noise with a level per document makes the rows of a document dependent.
-        size = np.exp(random.normal(size=(replications, documents, 1)) / 2)
-        noise = size * random.normal(size=(replications, documents, tokens))
-        y = np.zeros_like(noise)
-        for t in range(1, tokens):
-            y[..., t] = slopes[kind[:, t]] * y[..., t - 1] + noise[..., t]
-        rows = documents * (tokens - 2)
-        keys = {
-            "document": pa.array(np.repeat(np.arange(documents), tokens - 2).astype(str)),
-            "window": pa.array(np.zeros(rows, np.int32)),
-            "position": pa.array(np.tile(np.arange(2, tokens, dtype=np.int32), documents)),
-        }
-        keys["document"] = keys["document"].dictionary_encode()
-        columns = {
-            f"layer_{layer:02d}.{term}": pa.array(own[:, start : start + tokens - 2].reshape(-1))
-            for layer, own in enumerate(y)
-            for term, start in (("y", 2), ("lag_1", 1))
-        }
-        (batch,) = pa.table(keys | columns).to_batches()
-        schema = classes.schema_of(batch.schema, properties.CLASSES["upos"])
-        layers, terms = crossproducts.layers_and_terms(schema)
-        centre = np.zeros((len(layers), 1 + len(terms)))
-        batches = classes.expanded([batch], facts, 0)
-        blocks = list(crossproducts.products_by_document(batches, schema, centre))
-        totals = crossproducts.Totals.empty(len(layers), 1 + len(terms), 1)
-        for block in blocks:
-            totals.add(block.products)
-        shard = crossproducts.Shard(
-            terms, layers, 1, centre, totals, functools.partial(iter, blocks)
-        )
-        found = classes.slopes_by_class([shard], settings)
+    kind = random.choice(4, (documents, tokens), p=SHARES)
+    rows = np.full(documents, tokens - 2)
+    for slopes in (SLOPES, (0.3,) * 4):
+        found = slopes_by_class(of_classes(kind, rows, slopes, replications, random), covariance)
         own = found.coefficients[found.coefficients["subset"] != classes.ALL]
-        truth = own["subset"].map(dict(zip(names, slopes, strict=True)))
+        truth = own["subset"].map(dict(zip(CLASSES, slopes, strict=True)))
         inside = (own["conf_low"] <= truth) & (truth <= own["conf_high"])
         covered_by = inside.groupby(own["subset"]).mean()
         rejected = (found.tests["p_value"] < ALPHA).mean()
-        shares = " | ".join(f"{covered_by[name]:.3f}" for name in names)
+        shares = " | ".join(f"{covered_by[name]:.3f}" for name in CLASSES)
         alike = "equal" if np.ptp(slopes) == 0 else "0.5, 0.2, 0, 0.3"
-        kind = next(name for name, value in COVARIANCES.items() if value == covariance)
-        print(f"| {documents} | {kind} | {alike} | {shares} | {rejected:.3f} |", flush=True)
+        errors = next(name for name, value in COVARIANCES.items() if value == covariance)
+        print(f"| {documents} | {errors} | {alike} | {shares} | {rejected:.3f} |", flush=True)
+
+
+def differences(documents: int, lengths: str, replications: int, seed: int) -> None:
+    """Print how often intervals of a class's difference from all tokens cover it.
+
+    The mix of classes varies by document, and each replication has documents of its own.
+    """
+    random = np.random.default_rng([seed, documents, 6])
+
+    def shard(design: Design) -> crossproducts.Shard:
+        rows = design.rows()
+        mixes = random.dirichlet(4 * np.array(SHARES), size=design.documents)
+        drawn = random.random((design.documents, rows.max() + 2, 1))
+        kind = (drawn > mixes.cumsum(axis=1)[:, None, :-1]).sum(axis=-1)
+        return of_classes(kind, rows, SLOPES, 1, random)
+
+    # The truth in many documents: as many as fit at once.
+    many = [slopes_by_class(shard(Design(2000, 100, "equal"))).coefficients for _ in range(5)]
+    shared = np.mean([table.loc[table["subset"] == classes.ALL, "estimate"] for table in many])
+    truth = dict(zip(CLASSES, np.array(SLOPES) - shared, strict=True))
+    found = []
+    for _ in range(replications):
+        own = shard(Design(documents, 100, lengths))
+        table = slopes_by_class(own).coefficients.set_index("subset").drop(classes.ALL)
+        if properties.OTHER in table.index:
+            continue  # A class is in too few documents.
+        error = given_regressors(own, list(table.index))
+        away = (table["difference"] - pd.Series(truth)).abs().reindex(CLASSES)
+        reach = stats.t.ppf(1 - ALPHA / 2, table["df"].reindex(CLASSES))
+        before = stats.t.ppf(1 - ALPHA / 2, documents - 1) * error.reindex(CLASSES)
+        inside = [away <= before, away <= reach * table["difference_std_error"].reindex(CLASSES)]
+        found.append(np.where(away.isna(), np.nan, inside))
+    shares = np.nanmean(found, axis=0)
+    cells = " | ".join(f"{one:.3f}, {other:.3f}" for one, other in shares.T)
+    print(f"| {documents} | {lengths} | {cells} |", flush=True)
+
+
+def given_regressors(shard: crossproducts.Shard, names: Sequence[str]) -> pd.Series:
+    """Return errors of differences that follow from those of the slopes, given the regressors."""
+    (block,) = shard.batches()
+    products = block.products[:, 0, 0]
+    p = 1 + len(shard.terms)
+    full = np.zeros((len(products), p, p))
+    full[:, *np.triu_indices(p)] = products
+    full = full + np.swapaxes(np.triu(full, 1), 1, 2)
+    own = [
+        1 + shard.terms.index(of_class(term, name))
+        for term in ("lag_1", classes.LEVEL)
+        for name in names
+    ]
+    a, b = full[:, own][:, :, own], full[:, own, 1]
+    bread = np.linalg.inv(a.sum(axis=0))
+    scores = b - a @ (bread @ b.sum(axis=0))
+    equal = np.eye(len(own))[1 : len(names)] - np.eye(len(own))[0]
+    change = bread @ equal.T @ np.linalg.solve(equal @ bread @ equal.T, equal)
+    moved = (scores @ bread @ change.T)[:, : len(names)]
+    factor = clustered.crv1_factor(len(a), full[:, 0, 0].sum(), len(own))
+    return pd.Series(np.sqrt(factor * (moved**2).sum(axis=0)), names)
+
+
+def order(documents: int, replications: int, draws: int, seed: int) -> None:
+    """Print how often the permutation test of lags 1 and 2 rejects, by what the order means."""
+    tokens = 100
+    random = np.random.default_rng([seed, documents, 7])
+    keys = {
+        "document": pa.array(np.repeat(np.arange(documents), tokens).astype(str)),
+        "window": pa.array(np.zeros(documents * tokens, np.int32)),
+        "position": pa.array(np.tile(np.arange(tokens, dtype=np.int32), documents)),
+        "token_id": pa.array(np.zeros(documents * tokens, np.int32)),
+    }
+    keys["document"] = keys["document"].dictionary_encode()
+    design = DesignSettings((1, 2), (), (), None, 1, None, "norm")
+    cells = []
+    for lag, slope, growth in ((1, 0.0, 0.0), (1, 0.0, np.log(3)), (1, 0.1, 0.0), (3, 0.1, 0.0)):
+        y = random.normal(size=(replications, documents, tokens))
+        y *= np.exp(growth * np.linspace(0, 1, tokens))
+        for t in range(lag, tokens):
+            y[..., t] += slope * y[..., t - lag]
+        norms = np.exp(y).reshape(replications, -1)
+        columns = {f"layer_{layer:04d}": pa.array(own) for layer, own in enumerate(norms)}
+        sums = permutation.permuted_products(
+            pa.table(keys | columns).to_batches(),
+            *(design, {}),
+            draws=draws,
+            seed=seed,
+            fixed_effects=True,
+        )
+        found = permutation.order_test(sums, alpha=ALPHA, adjust="none").layers
+        cells.append(f"{(found['order_p_value'] <= ALPHA).mean():.3f}")
+    print(f"| {documents} | {' | '.join(cells)} |", flush=True)
 
 
 def print_header(*names: str) -> None:
@@ -658,6 +766,14 @@ def main(arguments: argparse.Namespace) -> None:
             for lengths in ("equal", "lognormal"):
                 uneven(Design(documents, 200, lengths), arguments.replications, arguments.seed)
     several = [(n, lengths) for n in (13, 20, 100) for lengths in ("equal", "lognormal")]
+    if "order" in arguments.of:
+        print_header("documents", "no order", "variance grows", "lag 1 of 0.1", "lag 3 of 0.1")
+        for documents in (13, 20, 100):
+            order(documents, arguments.replications // 5, arguments.draws, arguments.seed)
+    if "differences" in arguments.of:
+        print_header("documents", "lengths", "50%", "30%", "15%", "5%")
+        for design in several:
+            differences(*design, arguments.replications // 2, arguments.seed)
     if "bands" in arguments.of:
         print_header("documents", "lengths", "one error for all draws", "Bonferroni", "own errors")
         for design in several:
@@ -718,16 +834,8 @@ if __name__ == "__main__":
     parser.add_argument("--replications", type=int, default=2000, metavar="N")
     parser.add_argument("--draws", type=int, default=999, help="of the wild bootstrap")
     parser.add_argument("--seed", type=int, default=0)
-    parts = [
-        "single",
-        "uneven",
-        "layers",
-        "depth",
-        "unequal",
-        "classes",
-        "bands",
-        "medians",
-        "halves",
-    ]
+    parts = (
+        "single uneven layers depth unequal classes differences order bands medians halves"
+    ).split()
     parser.add_argument("--of", nargs="+", choices=parts, default=parts, help="which tables")
     main(parser.parse_args())
