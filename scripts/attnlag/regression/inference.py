@@ -16,6 +16,7 @@ from attnlag.regression.least_squares import (
 from attnlag.regression.packed import unpacked
 from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.stacks import Stack
+from attnlag.regression.terms import is_lag
 
 # Numbers in the cross-products of documents that are solved together.
 NUMBERS_AT_ONCE = 2**22
@@ -235,6 +236,8 @@ class Fit:
     r_squared, adj_r_squared, cv_r_squared, loo_r_squared : float
         The last two are out of sample, for folds of documents and for single documents, against
         the overall mean. With document effects all four refer to the variance within documents.
+    partial_r_squared : float
+        R² of the lags and leads given the other terms: 1 - SSR / SSR without them.
     sigma : float
         Residual standard deviation, sqrt(SSR / (N - K)), where K includes document effects.
     condition_number : float
@@ -280,6 +283,7 @@ class Fit:
     adj_r_squared: float = np.nan
     cv_r_squared: float = np.nan
     loo_r_squared: float = np.nan
+    partial_r_squared: float = np.nan
     sigma: float = np.nan
     condition_number: float = np.nan
     wald: Wald = NO_TEST
@@ -419,6 +423,7 @@ def fit_layer(
         n_documents=solution.documents,
         effective_documents=by_document.effective,
         r_squared=1 - ssr / tss,
+        partial_r_squared=1 - ssr / residual_squares_without_lags(stack, index),
         sigma=float(np.sqrt(ssr / solution.df_resid)),
         log_likelihood=np.nan
         if len(totals) > 1
@@ -441,6 +446,17 @@ def fit_layer(
     result.loo_r_squared = 1 - left_out.sse / tss if len(clusters) > 1 else np.nan
     result.condition_number = condition_number(stack, index)
     return result
+
+
+def residual_squares_without_lags(stack: Stack, index: int) -> float:
+    """Return the residual sum of squares of the regression on all terms but lags and leads."""
+    matrix = unpacked(stack.totals[index, 0], stack.p)
+    rest = [place for place in range(2, stack.p) if not is_lag(stack.terms[place - 1])]
+    rest = rest if stack.fixed_effects else [0, *rest]
+    # The terms differ in size, and the regression has found them not to be collinear.
+    size = np.sqrt(np.diag(matrix)[rest])
+    a, b = matrix[np.ix_(rest, rest)] / np.outer(size, size), matrix[rest, 1] / size
+    return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
 
 
 def condition_number(stack: Stack, index: int) -> float:

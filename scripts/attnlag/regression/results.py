@@ -158,6 +158,7 @@ GOODNESS = [
     "adj_r_squared",
     "cv_r_squared",
     "loo_r_squared",
+    "partial_r_squared",
     "sigma",
     "condition_number",
     "f_statistic",

@@ -437,9 +437,13 @@ def counts(
     best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
     validated = fitted["cv_r_squared"].dropna()
     unit = "groups" if settings.folds == "groups" else "documents"
-    unseen = f"; in unseen {unit} {_range(validated)}" if len(validated) else ""
-    name = R_SQUARED[settings.fixed_effects]
-    lines.append(f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}")
+    means = ", their means being given" * (settings.fixed_effects == "document")
+    unseen = f"; in unseen {unit}{means}, {_range(validated)}" if len(validated) else ""
+    name, partial = R_SQUARED[settings.fixed_effects], fitted["partial_r_squared"]
+    lines.append(
+        f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}; of the lags, "
+        f"given the other terms, {_range(partial)} and {partial.median():.3f} in the median layer"
+    )
     worse = fitted[fitted["r_squared"] < 0]
     if len(worse):
         which = ", ".join(worse["layer"].astype(str))

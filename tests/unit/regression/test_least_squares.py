@@ -226,6 +226,22 @@ def test_the_jackknife_equals_fits_without_each_document(estimator):
         assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("fixed_effects", [False, True])
+def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed_effects):
+    table = design_table(LENGTHS["many"], 2)
+    trend = np.random.default_rng(4).normal(size=table.num_rows) + 1000
+    table = table.append_column("position_1", pa.array(trend))
+    stack = stack_of(table, fixed_effects=fixed_effects)
+    for layer, fit in enumerate(inference.fit(stack, "cluster", 5)):
+        y, x, codes = columns_of(table, layer)
+        effects = np.eye(codes.max() + 1)[codes] if fixed_effects else np.ones((len(y), 1))
+        lags, trend = x[:, 1:3], table["position_1"].to_numpy()[:, None]
+        rest = sm.OLS(y, np.hstack([effects, trend])).fit()
+        whole = sm.OLS(y, np.hstack([effects, trend, lags])).fit()
+        assert fit.partial_r_squared == pytest.approx(1 - whole.ssr / rest.ssr, rel=1e-7)
+        assert fit.partial_r_squared < fit.r_squared
+
+
 HALVES = [30, 12, 25, 8, 14, 40, 9]
 
 

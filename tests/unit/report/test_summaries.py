@@ -163,6 +163,12 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
     )
     best = fits.loc[fits["r_squared"].idxmax()]
     assert f"to {best.r_squared:.3f} (highest in layer {best.layer}); in unseen" in last
+    within = regression_settings(covariance="nonrobust", fixed_effects="document")
+    assert (
+        "in unseen documents, their means being given, " in summaries.counts(tidy, fits, within)[-1]
+    )
+    partial = fits["partial_r_squared"].median()
+    assert last.endswith(f"and {partial:.3f} in the median layer")
     unknown = fits.assign(cv_r_squared=np.nan)
     assert "nan" not in summaries.counts(tidy, unknown, settings)[-1]
 

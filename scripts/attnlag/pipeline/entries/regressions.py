@@ -182,6 +182,7 @@ OUTPUTS = [
             "adj_r_squared": ("", "the same, adjusted for the number of terms"),
             "cv_r_squared": ("", "R² of documents that the fit did not see, by folds"),
             "loo_r_squared": ("", "the same, one document at a time"),
+            "partial_r_squared": ("", "R² of the lags and leads, given the other terms"),
             "sigma": ("log norm", "standard deviation of the residuals"),
             "condition_number": ("", "of the regressors, the intercept among them"),
             "f_statistic": ("", "Wald test that all slopes are zero; AHT for `cluster`"),
