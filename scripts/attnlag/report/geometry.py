@@ -5,6 +5,7 @@ import pandas as pd
 
 from attnlag.adjustments.directions import QUANTITY
 from attnlag.adjustments.outcomes import STREAM_GROWTH
+from attnlag.regression import results
 
 
 def geometry_findings(table: pd.DataFrame, name: str) -> str:
@@ -51,17 +52,18 @@ def _turn(table: pd.DataFrame) -> str:
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
     against = int((along["mean"] < 0).sum())
     other_growth = other_turn = ""
+    shared = results.in_common(along, ["mean", "random_pairs"]).median()
+    turns = results.in_common(angle, ["mean", "random_pairs"]).median()
     # A single document has no tokens of other documents to compare with.
-    if along["random_pairs"].notna().any():
+    if "random_pairs" in shared:
         other_growth = (
-            f" ({along['random_pairs'].median():+.1%} for the adjustment of a token of another "
-            "document)"
+            f" ({shared['random_pairs']:+.1%} for the adjustment of a token of another document)"
         )
-        other_turn = f" ({angle['random_pairs'].median():.1f}°)"
+        other_turn = f" ({turns['random_pairs']:.1f}°)"
     return (
-        f"an adjustment adds {along['mean'].median():+.1%} of the stream along it{other_growth} "
+        f"an adjustment adds {shared['mean']:+.1%} of the stream along it{other_growth} "
         f"and {across['mean'].median():.1%} at right angles to it, in the median layer; it turns "
-        f"the stream by {angle['mean'].median():.1f}°{other_turn} and points against it in "
+        f"the stream by {turns['mean']:.1f}°{other_turn} and points against it in "
         f"{against} of {len(along)} layers"
     )
 
@@ -75,13 +77,18 @@ def _cosines(table: pd.DataFrame) -> list[str]:
     ):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():
-            pairs = rows["random_pairs"].dropna()
-            beside = f"; random pairs {pairs.median():.2f}" if len(pairs) else ""
-            if rows["random_weights"].notna().any():
-                beside += f", random weights {rows['random_weights'].median():.2f}"
+            medians = results.in_common(rows, ["mean", "random_pairs", "random_weights"]).median()
+            beside = "".join(
+                f"{mark} {words} {medians[one]:.2f}"
+                for one, mark, words in (
+                    ("random_pairs", ";", "random pairs"),
+                    ("random_weights", ",", "random weights"),
+                )
+                if one in medians
+            )
             lines.append(
                 f"cosine with the adjustment of the previous token, {scope}: median "
-                f"{rows['mean'].median():.2f} over the layers, {rows['mean'].min():.2f} (layer "
+                f"{medians['mean']:.2f} over the layers, {rows['mean'].min():.2f} (layer "
                 f"{rows['mean'].idxmin()}) to {rows['mean'].max():.2f} (layer "
                 f"{rows['mean'].idxmax()}){beside}"
             )

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from attnlag.errors import counted
+from attnlag.regression import results
 from attnlag.regression.heads import ABOVE, WHOLE
 from attnlag.regression.terms import lags_among, named
 
@@ -72,17 +74,21 @@ def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
         "random_weights": "random weights",
         "trained": "trained weights on the same documents, neither corrected for bias",
     }
+    shared = results.in_common(heads, ["estimate", *controls])
+    medians = shared.median()
     beside = "".join(
-        f", {heads[column].median():.3f} with {control}"
+        f", {medians[column]:.3f} with {control}"
         for column, control in controls.items()
-        if heads[column].notna().any()
+        if column in medians
     )
     present = heads["finding"] == "present"
-    of_layers = rows.loc[rows["part"] == WHOLE, "estimate"].median()
+    layers = heads.loc[shared.index, "layer"]
+    sums = rows[(rows["part"] == WHOLE) & rows["layer"].isin(layers)]
+    of_layers = sums["estimate"].median()
     return [
         f"{lag} of single heads, with the terms of the regression '{regression}': median "
-        f"{values.median():.3f}{beside}; {values.min():.3f} to {values.max():.3f}, shown to matter "
-        f"in {int(present.sum())} of {len(values)} (positive in "
+        f"{medians['estimate']:.3f}{beside}; {values.min():.3f} to {values.max():.3f}, shown to "
+        f"matter in {int(present.sum())} of {len(values)} (positive in "
         f"{int((present & (values > 0)).sum())}); of their sum {of_layers:.3f} in the median layer"
     ]
 
@@ -122,12 +128,12 @@ def _sinks(by_head: pd.DataFrame, whole: pd.DataFrame, found: str) -> list[str]:
     ]
     known = whole.dropna(subset=["sink_at_floor", "sink_above"])
     if len(known):
-        row = int(known["at_floor"].argmax())
-        there, above = (known[name] for name in ("sink_at_floor", "sink_above"))
+        row = known.iloc[int(known["at_floor"].argmax())]
+        there, above = (known[name].median() for name in ("sink_at_floor", "sink_above"))
         lines.append(
-            f"tokens at the floor give {there.median():.0%} of their attention to the first token "
-            f"in the median layer that has any, those above it {above.median():.0%}; in layer "
-            f"{known.index[row]}, where most are at the floor, {there.iloc[row]:.0%} and "
-            f"{above.iloc[row]:.0%}"
+            f"tokens at the floor give {there:.0%} of their attention to the first token, those "
+            f"above it {above:.0%} (medians over the {counted(len(known), 'layer')} with any); in "
+            f"layer {row.name}, with {row['at_floor']:.0%} of its tokens at the floor, "
+            f"{row['sink_at_floor']:.0%} and {row['sink_above']:.0%}"
         )
     return lines

@@ -362,7 +362,7 @@ def sizes(
 
 
 def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[str]:
-    """Return the number of layers in which order matters, and the lags in permuted order."""
+    """Return in how many layers the lags depend on order, and what they are in permuted order."""
     if "permuted_mean" not in controls:
         return ["the order of tokens was not permuted: no control for it"]
     by_layer = controls.drop_duplicates("layer").dropna(subset="order_p_adjusted")
@@ -375,8 +375,12 @@ def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[
         f"{named(term)} would be {_range(controls.loc[controls['term'] == term, 'permuted_mean'])}"
         for term in terms
     )
+    which = "lags and leads"
+    if not any(map(is_lead, terms)):
+        which = spans([distance(term) for term in terms])
     return [
-        f"order matters in {rejected} of {counted(len(by_layer), 'layer')} (tokens permuted "
+        f"{which} depend{'s' * (len(terms) == 1)} on the order of tokens in {rejected} of "
+        f"{counted(len(by_layer), 'layer')} (tokens permuted "
         f"within {PERMUTED_WITHIN[by_layer['permuted_within'].iloc[0]]} "
         f"{int(by_layer['permutations'].iloc[0]):,} times, one joint test per layer, "
         f"p < {alpha:g}, {over}); if order meant nothing, {permuted}"

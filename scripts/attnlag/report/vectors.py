@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from attnlag.errors import counted
+from attnlag.regression import results
 from attnlag.regression.labels import spans
 from attnlag.regression.vector_fits import DOCUMENT, HIGHEST, PERMUTED, RANDOM, SCALAR, VECTOR
 
@@ -50,12 +51,11 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
         f"{found['r_squared'].min():.3f} to {found['r_squared'].max():.3f} over the layers "
         f"(highest in layer {best.name}{interval})"
     ]
-    others = table[table["predictor"] != VECTOR].groupby("predictor")["r_squared"].median()
-    beside = [
-        f"{words} {others[one]:.3f}"
-        for one, words in BESIDE.items()
-        if one in others.index and pd.notna(others[one])
-    ]
+    others = table[table["predictor"] != VECTOR].pivot(
+        index="layer", columns="predictor", values="r_squared"
+    )
+    medians = results.in_common(others.loc[found.index], [*map(str, others.columns)]).median()
+    beside = [f"{words} {medians[one]:.3f}" for one, words in BESIDE.items() if one in medians]
     lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
     if found["half_rank"].notna().any():
         lines.append(_ranks(found["half_rank"]))

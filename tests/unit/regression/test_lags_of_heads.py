@@ -223,6 +223,15 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     assert 0.3 < share < 0.45
     assert f"at the first token: {share:.0%} in layer 1, " in text
     assert f"give {row['sink_at_floor']:.0%} of their attention to the first token" in text
+    # They are fewer than half of the layer's tokens, and are not called most.
+    assert "where most" not in text
+    assert f"in layer 1, with {share:.0%} of its tokens at the floor, " in text
+    # Medians beside each other are of the same heads.
+    fewer = lags.assign(random_weights=lags["estimate"].where(lags["part"] == "0"))
+    text = heads_findings(table, fewer, "m, c, attention", "within", "", "")
+    first = lags[(lags["part"] == "0") & (lags["term"] == "lag_1")]["estimate"].median()
+    assert f": median {first:.3f}, " in text
+    assert f"{first:.3f} with random weights" in text
 
 
 def test_a_model_without_heads_has_an_empty_table(tmp_path):

@@ -105,9 +105,9 @@ def test_findings_state_sizes_with_the_interval_of_the_median():
 def test_the_finding_on_order_covers_all_lags_together():
     (line,) = summaries.order_finding(CONTROLS, alpha=0.05, adjust="holm")
     assert line == (
-        "order matters in 1 of 2 layers (tokens permuted within their documents 99 times, one "
-        "joint test per layer, p < 0.05, max over the layers); if order meant nothing, lag 1 would "
-        "be 0.020 to 0.040, lag 2 would be 0.010 to 0.030"
+        "lags 1 and 2 depend on the order of tokens in 1 of 2 layers (tokens permuted within "
+        "their documents 99 times, one joint test per layer, p < 0.05, max over the layers); if "
+        "order meant nothing, lag 1 would be 0.020 to 0.040, lag 2 would be 0.010 to 0.030"
     )
     (line,) = summaries.order_finding(CONTROLS[["layer", "term"]], alpha=0.05, adjust="holm")
     assert line == "the order of tokens was not permuted: no control for it"
