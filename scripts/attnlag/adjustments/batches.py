@@ -43,7 +43,6 @@ def runs(batches: Iterable[pa.RecordBatch], tokens: int) -> Iterator[Run]:
     ----------
     batches : iterable of pyarrow.RecordBatch
         With the columns ``document``, ``window`` and ``input_ids`` of a tokens file.
-    tokens : int
     """
     held: list[tuple[str, int, np.ndarray]] = []
     count = 0

@@ -38,15 +38,11 @@ def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
 
 
 class VectorSums(NamedTuple):
-    """Sums of the finite vectors of each layer, without first tokens.
+    """Sums of the finite vectors of each layer, without first tokens."""
 
-    Attributes
-    ----------
-    tokens : (layers,) int64 array
-    sums : (layers, width) float64 array
-    """
-
+    # (layers,) int64 array
     tokens: np.ndarray
+    # (layers, width) float64 array
     sums: np.ndarray
 
     @classmethod
@@ -145,18 +141,7 @@ class Comparison:
             ).cast(schema(len(self.layers)))
 
     def _of_layer(self, layer: int, joined: np.ndarray, first: int, held: int) -> np.ndarray:
-        """Return the cosines with the previous token in a row group, and sum all distances.
-
-        Parameters
-        ----------
-        layer : int
-        joined : (held + tokens, width) float32 array
-            Directions of the tokens before the row group, followed by its own.
-        first : int
-            Row of its first token in the file.
-        held : int
-            Number of tokens before the row group.
-        """
+        """Return the cosines with the previous token in a row group, and sum all distances."""
         stop = first + len(joined) - held
         low, high = np.searchsorted(self._paired, [first, stop])
         self._sample[layer, low:high] = joined[self._paired[low:high] - first + held]

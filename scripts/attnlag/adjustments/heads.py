@@ -37,31 +37,21 @@ class NoHeads(Exception):
 
 @dataclass
 class LayerHeads:
-    """The heads of a layer.
+    """The heads of a layer."""
 
-    Attributes
-    ----------
-    projection : torch.nn.Module
-        The output projection, whose input is z.
-    count : int
-        Number of heads.
-    weights : (inputs, width) tensor
-        W, float64.
-    bias : (width,) tensor
-    gain : (width,) tensor or None
-        g, up to a factor, if the output is normalised.
-    roots : (heads, inputs / heads, rank) float32 tensor
-        R_h', transposed.
-    scale : float
-        c, if nothing is normalised.
-    """
-
+    # The output projection, whose input is z.
     projection: torch.nn.Module
+    # Number of heads.
     count: int
+    # (inputs, width) tensor: W, float64.
     weights: torch.Tensor
+    # (width,) tensor
     bias: torch.Tensor
+    # (width,) tensor or None: g, up to a factor, if the output is normalised.
     gain: torch.Tensor | None
+    # (heads, inputs / heads, rank) float32 tensor: R_h', transposed.
     roots: torch.Tensor
+    # c, if nothing is normalised.
     scale: float
 
     def factor(self, projected: torch.Tensor, added: torch.Tensor) -> torch.Tensor | float:
@@ -100,7 +90,6 @@ def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
 
     Parameters
     ----------
-    blocks : sequence of BlockModules
     config : transformers configuration
         The configuration of the text model, which states the number of heads.
 
@@ -178,7 +167,6 @@ def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
 
     Parameters
     ----------
-    layers : sequence of LayerHeads
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
 
@@ -227,7 +215,6 @@ def prove(
 
     Parameters
     ----------
-    layers : sequence of LayerHeads
     found : sequence of pairs
         The vectors at the projection of each layer, and the vectors that the layer adds.
     bound : float

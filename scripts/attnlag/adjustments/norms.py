@@ -63,7 +63,6 @@ def in_batches(
 
     Parameters
     ----------
-    outcome : Outcome
     path : Path
         File of the outcome; for relative norms, the norms of adjustments.
     stream : Path or None

@@ -56,12 +56,7 @@ class Spans(NamedTuple):
 
 
 class Speller:
-    """Finds the bytes of each token and checks them against the text.
-
-    Parameters
-    ----------
-    tokenizer : transformers tokenizer
-    """
+    """Finds the bytes of each token and checks them against the text."""
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer

@@ -226,19 +226,12 @@ def stored_batches(
 
 @dataclass
 class Tally:
-    """Counts over a corpus, updated as its documents pass.
-
-    Attributes
-    ----------
-    documents, characters : int
-    groups : set of str
-    repeated : list of str
-        Ids of the documents whose text is that of an earlier one.
-    """
+    """Counts over a corpus, updated as its documents pass."""
 
     documents: int = 0
     characters: int = 0
     groups: set[str] = attribute(default_factory=set)
+    # Ids of the documents whose text is that of an earlier one.
     repeated: list[str] = attribute(default_factory=list)
     _texts: set[bytes] = attribute(default_factory=set)
     _sha256: Any = attribute(default_factory=hashlib.sha256)

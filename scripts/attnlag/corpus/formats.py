@@ -148,7 +148,6 @@ class Lines:
 
     Parameters
     ----------
-    stream : binary file
     file : Path
         Its name, for the messages.
 

@@ -72,7 +72,6 @@ def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Word
 
     Parameters
     ----------
-    text : str
     pairs : iterable of (word, tag)
         In the order of the text, covering all of it except white space.
     place : str

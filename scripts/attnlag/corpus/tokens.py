@@ -62,7 +62,6 @@ def within_vocabulary(
 
     Parameters
     ----------
-    tables : iterable of pyarrow.Table
     size : int or None
         Number of tokens in the embedding, or None if the model's config does not state it.
     folder : path

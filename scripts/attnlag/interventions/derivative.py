@@ -32,39 +32,25 @@ PROBE_TOKENS = 16
 
 
 class Sums(NamedTuple):
-    """Effects of one sequence on one target.
-
-    Attributes
-    ----------
-    source_site, target_site : str
-    target_layer : int
-    effects : (layers, lags + 1) float array
-        Sums over the target's tokens, by source layer and distance.
-    positions : (lags + 1,) int array
-        Number of tokens in the sums.
-    """
+    """Effects of one sequence on one target."""
 
     source_site: str
     target_site: str
     target_layer: int
+    # (layers, lags + 1) float array: sums over the target's tokens, by source layer and distance.
     effects: np.ndarray
+    # (lags + 1,) int array: number of tokens in the sums.
     positions: np.ndarray
 
 
 class Batch(NamedTuple):
-    """Sequences padded on the right, where no token sees the padding.
+    """Sequences padded on the right, where no token sees the padding."""
 
-    Attributes
-    ----------
-    keys : list of (str, int)
-        Document and window of each sequence.
-    ids : (sequences, tokens) int tensor
-    real : (sequences, tokens) bool array
-        True for tokens, False for padding.
-    """
-
+    # list of (str, int): document and window of each sequence.
     keys: list[Key]
+    # (sequences, tokens) int tensor
     ids: torch.Tensor
+    # (sequences, tokens) bool array: True for tokens, False for padding.
     real: np.ndarray
 
 
@@ -94,8 +80,6 @@ def log_norms(
 
     Parameters
     ----------
-    model : torch.nn.Module
-    blocks : sequence of BlockModules
     ids : (sequences, tokens) int tensor
     sites : sequence of str
         All sites that ``change`` changes, or whose norms are needed.
@@ -127,9 +111,6 @@ def sums_of_batch(
     ----------
     model : torch.nn.Module
         Its parameters need no gradient.
-    blocks : sequence of BlockModules
-    batch : Batch
-    settings : EffectsSettings
     targets : sequence of int
         Target layers.
     receive : callable
@@ -200,7 +181,6 @@ def by_distance(
         The signs; 0 for tokens that are not targets.
     usable, known : (sequences, tokens) bool arrays
         Tokens that may be a source, and tokens that may be a target.
-    lags : int
 
     Returns
     -------
@@ -309,10 +289,8 @@ def effects(
     ----------
     model : torch.nn.Module
         A trunk from ``loading.load_model``; its parameters lose their gradients.
-    blocks : list of BlockModules
     sequences : mapping of (str, int) to int array
         Token ids by document and window.
-    settings : EffectsSettings
     name : str
         The model's name, for the messages.
     batch_tokens : int

@@ -30,32 +30,21 @@ SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
 
 
 class Effect(NamedTuple):
-    """Effects of one intervention on one target of one token, by distance.
-
-    Attributes
-    ----------
-    source_site : str
-    source_layer : int
-    target_site : str
-        A site, ``SURPRISAL`` or ``DIVERGENCE``.
-    target_layer : int or None
-        None if the target is the prediction of the next token.
-    intervention : str
-    alpha : float
-        Factor of scaling; NaN otherwise.
-    effects : (distances,) float array
-        Change of the log norm or of the surprisal (nats), or divergence (nats); NaN if undefined.
-    upos : str or None
-        Part of speech of the changed token, if requested.
-    """
+    """Effects of one intervention on one target of one token, by distance."""
 
     source_site: str
     source_layer: int
+    # A site, ``SURPRISAL`` or ``DIVERGENCE``.
     target_site: str
+    # None if the target is the prediction of the next token.
     target_layer: int | None
     intervention: str
+    # Factor of scaling; NaN otherwise.
     alpha: float
+    # (distances,) float array: change of the log norm or of the surprisal (nats), or divergence
+    # (nats); NaN if undefined.
     effects: np.ndarray
+    # Part of speech of the changed token, if requested.
     upos: str | None = None
 
 
@@ -66,7 +55,6 @@ class Vectors:
     ----------
     sequences : mapping of (str, int) to int array
         Token ids by document and window.
-    settings : EffectsSettings
     layers : sequence of int
         Layers that are intervened on.
     tags : mapping of (str, int) to sequence of str, optional
@@ -170,11 +158,8 @@ def effects_at(
     ----------
     model : torch.nn.Module
         A trunk, or a model with its language-model head.
-    blocks : sequence of BlockModules
     sequence : (tokens,) int array
         Token ids.
-    settings : EffectsSettings
-    site : str
     layer, token : int
         The adjustment that is changed.
     changes : sequence
@@ -243,10 +228,8 @@ def effects(
     ----------
     model : torch.nn.Module
         A trunk, or a model with its language-model head.
-    blocks : sequence of BlockModules
     sequences : mapping of (str, int) to int array
         Token ids by document and window.
-    settings : EffectsSettings
     vectors : Vectors
         Replacements of adjustments.
     threads : int

@@ -23,29 +23,21 @@ PARTS = ("attention", "mlp")
 
 @dataclass(frozen=True)
 class Family:
-    """Module paths of one kind of architecture.
+    """Module paths of one kind of architecture."""
 
-    Attributes
-    ----------
-    model_types : tuple of str
-        The ``model_type`` of the transformers configurations with this layout.
-    blocks : str
-        Path from the trunk (the model that ``AutoModel`` returns) to the list of blocks.
-    attention, mlp : str
-        Path from a block to the module whose output is added to the residual stream, after the
-        output projection and after a normalisation, if there is one. If blocks differ, the path
-        lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. If the
-        block adds the sum of two modules, they are joined, as in ``experts+shared``. ``mlp`` is
-        None if blocks have a single mixer and no MLP.
-    scale : str, float or None
-        Factor by which the block multiplies these outputs before it adds them: a number, or the
-        name of a value in the model's configuration.
-    """
-
+    # The ``model_type`` of the transformers configurations with this layout.
     model_types: tuple[str, ...]
+    # Path from the trunk (the model that ``AutoModel`` returns) to the list of blocks.
     blocks: str
+    # attention, mlp: path from a block to the module whose output is added to the residual stream,
+    # after the output projection and after a normalisation, if there is one. If blocks differ, the
+    # path lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. If the
+    # block adds the sum of two modules, they are joined, as in ``experts+shared``. ``mlp`` is None
+    # if blocks have a single mixer and no MLP.
     attention: str
     mlp: str | None
+    # Factor by which the block multiplies these outputs before it adds them: a number, or the name
+    # of a value in the model's configuration.
     scale: str | float | None = None
 
 
@@ -284,7 +276,6 @@ def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> 
 
     Parameters
     ----------
-    model : torch.nn.Module
     name : str
         The model's name.
     failures : sequence of str

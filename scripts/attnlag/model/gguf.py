@@ -125,11 +125,6 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
 
     Libraries parse the vocabulary token by token on every access, which takes seconds. The weights
     are replaced by a hole in the file.
-
-    Returns
-    -------
-    moved : int
-        Difference between the offsets of a tensor in ``gguf`` and in ``short``, in bytes.
     """
     with gguf.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -223,21 +218,7 @@ def _checked_header(path: Path) -> Any:
 def _convert_directly(
     alone: Path, short: Path, header: Any, architecture: str, data_moved: int, folder: Path
 ) -> bool:
-    """Convert a model tensor by tensor if its architecture is known; return whether it is.
-
-    Parameters
-    ----------
-    alone, short : Path
-        Folders with the file, and with the file without its vocabulary.
-    header : gguf.GGUFReader
-        Reader of the short file.
-    architecture : str
-        Architecture stated in the file.
-    data_moved : int
-        From `_leave_out_vocabulary`.
-    folder : Path
-        Folder for the model.
-    """
+    """Convert a model tensor by tensor if its architecture is known; return whether it is."""
     import gguf
     import torch
     from transformers import (

@@ -147,22 +147,15 @@ def watched(
 
 @dataclass
 class Evidence:
-    """Observations of one layer's block in a forward pass.
+    """Observations of one layer's block in a forward pass."""
 
-    Attributes
-    ----------
-    seen : tuple of str
-        The parts observed between the block's input and its output.
-    error : float
-        The largest ||input + parts - output|| / ||output|| over the tokens; NaN if values are not
-        finite. In half precision it is 0 if the parts, added in one order, give the output bit for
-        bit, and otherwise the error of the block run again in float32.
-    scale : float or None
-        Factor of the parts with which the identity holds, if it holds with none but this.
-    """
-
+    # The parts observed between the block's input and its output.
     seen: tuple[str, ...]
+    # The largest ||input + parts - output|| / ||output|| over the tokens; NaN if values are not
+    # finite. In half precision it is 0 if the parts, added in one order, give the output bit for
+    # bit, and otherwise the error of the block run again in float32.
     error: float
+    # Factor of the parts with which the identity holds, if it holds with none but this.
     scale: float | None = None
 
 

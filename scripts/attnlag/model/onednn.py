@@ -60,17 +60,11 @@ Linear = torch.nn.Linear | Conv1D
 
 
 class Plain(NamedTuple):
-    """Results of a pass over a short sequence before a model is put on a fast path.
+    """Results of a pass over a short sequence before a model is put on a fast path."""
 
-    Attributes
-    ----------
-    norms : (layers x parts, tokens) tensor
-        From `norms_of`.
-    fed : dict
-        From `feeding`.
-    """
-
+    # (layers x parts, tokens) tensor: from `norms_of`.
     norms: torch.Tensor
+    # From `feeding`.
     fed: dict[torch.nn.Module, Linear]
 
 

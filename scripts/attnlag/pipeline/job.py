@@ -39,30 +39,20 @@ class Given(SimpleNamespace):
 
 @dataclass
 class Job:
-    """The work of a program.
+    """The work of a program."""
 
-    Attributes
-    ----------
-    stage : str
-        Name of the job's rule, without a prefix that another workflow gives it.
-    input, output : Given
-        Files by name: a path, or a list of paths.
-    names : Given
-        Names of the model, corpus, site, regression, pair and shard, as far as the job has them.
-    settings : object
-        Settings that change the output.
-    options : Given
-        Settings that change no output, such as the number of tokens in a batch.
-    threads : int, optional
-        Number of CPU threads; None for all.
-    """
-
+    # Name of the job's rule, without a prefix that another workflow gives it.
     stage: str
+    # input, output: files by name: a path, or a list of paths.
     input: Given
     output: Given
+    # Names of the model, corpus, site, regression, pair and shard, as far as the job has them.
     names: Given
+    # Settings that change the output.
     settings: Any
+    # Settings that change no output, such as the number of tokens in a batch.
     options: Given
+    # Number of CPU threads; None for all.
     threads: int | None = None
 
 
@@ -134,7 +124,6 @@ def read(given: str, settings: Any) -> Job:
 
     Parameters
     ----------
-    given : str
     settings : type or None
         Class of the settings; None for a program without.
 

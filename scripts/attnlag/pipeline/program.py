@@ -68,7 +68,6 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
 
     Parameters
     ----------
-    main : callable
     settings : type, optional
         The dataclass of the stage's settings.
     """

@@ -27,18 +27,12 @@ def _tells(code: np.ndarray, other: np.ndarray) -> bool:
 
 @dataclass
 class Effects:
-    """The levels of several factors, row by row.
+    """The levels of several factors, row by row."""
 
-    Attributes
-    ----------
-    codes : list of (rows,) int array
-        Levels of each factor, numbered from 0.
-    dummies : (rows, levels) sparse array
-        1 where a row has a level. The columns are the levels of all factors, one factor after
-        another.
-    """
-
+    # list of (rows,) int array: levels of each factor, numbered from 0.
     codes: list[np.ndarray]
+    # (rows, levels) sparse array: 1 where a row has a level. The columns are the levels of all
+    # factors, one factor after another.
     dummies: sparse.csr_array
 
     @classmethod

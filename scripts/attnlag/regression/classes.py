@@ -58,13 +58,7 @@ EQUAL, LINE = "equal", "linear"
 
 
 def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
-    """Return the schema of a design with the slopes and the level of each class.
-
-    Parameters
-    ----------
-    design : pyarrow.Schema
-    classes : sequence of str
-    """
+    """Return the schema of a design with the slopes and the level of each class."""
     slopes = [
         pa.field(of_class(name, one), pa.float64())
         for name in design.names
@@ -112,14 +106,12 @@ def products_of_design(
 
     Parameters
     ----------
-    design : Path
     tokens : Path
         Table of the property, of the same shard.
     scale : Scale or None
         Distribution of the property over the corpus, if it is a number.
     path : Path
         The file to write.
-    settings : ClassProductsSettings
     """
     schema = pq.read_schema(design)
     if scale is None:
@@ -164,21 +156,14 @@ def fit_classes(products: Sequence[Path], settings: ClassesSettings) -> "SlopesB
 
 @dataclass
 class SlopesByClass:
-    """Slopes by class of token.
+    """Slopes by class of token."""
 
-    Attributes
-    ----------
-    coefficients : pandas.DataFrame
-        A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
-    tests : pandas.DataFrame
-        A row per layer, lag or lead, and hypothesis: the Wald test that all classes share one
-        slope and, if the property is a number, that slopes of thirds add nothing to a line.
-    other : list of str
-        Classes that are merged into ``other``.
-    """
-
+    # A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
     coefficients: pd.DataFrame
+    # A row per layer, lag or lead, and hypothesis: the Wald test that all classes share one slope
+    # and, if the property is a number, that slopes of thirds add nothing to a line.
     tests: pd.DataFrame
+    # Classes that are merged into ``other``.
     other: list[str]
 
 
@@ -240,7 +225,6 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     ----------
     shards : sequence of Shard
         Cross-products of the design from `expanded`.
-    settings : ClassesSettings
     """
     regression = settings_of_groups(settings.regression)
     classes = classes_of(settings.property)
@@ -320,10 +304,8 @@ def slopes_along(
     ----------
     shards : sequence of Shard
         Cross-products of the design from `expanded` and `moderators.expanded`.
-    lags : sequence of str
     by_third : mapping
         The terms of the regression with separate slopes for each third of the tokens.
-    settings : ClassesSettings
 
     Returns
     -------
@@ -352,19 +334,12 @@ def slopes_along(
 
 @dataclass
 class _Fitted:
-    """A regression in every layer.
-
-    Attributes
-    ----------
-    stack : Stack
-    names : list of str
-        Terms of the regression, or combinations of them.
-    fits : list of Fit
-        With a test of equal slopes for each lag or lead.
-    """
+    """A regression in every layer."""
 
     stack: Stack
+    # Terms of the regression, or combinations of them.
     names: list[str]
+    # With a test of equal slopes for each lag or lead.
     fits: list[Fit]
 
 
@@ -381,18 +356,6 @@ def _fitted(
 
     Layers are fitted one after another: with many terms, the solution of a layer needs more memory
     than the stack.
-
-    Parameters
-    ----------
-    shards : sequence of Shard
-    sums : mapping
-    settings : RegressionSettings
-    tested : sequence of str
-        Lags and leads whose slopes are tested to be equal.
-    along : sequence of str
-        Lags and leads whose slopes at points of a number are given in place of the coefficients.
-    jackknife : bool
-        Whether the fits have the estimates without each document.
     """
     stack = stacked(
         [merging.merged_shard(shard, sums) for shard in shards],

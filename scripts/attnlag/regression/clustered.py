@@ -70,27 +70,19 @@ def root_of_rest(a: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Freedom:
-    """Degrees of freedom of tests of q estimates each, from sums over clusters.
+    """Degrees of freedom of tests of q estimates each, from sums over clusters."""
 
-    Attributes
-    ----------
-    w : (tests, q, K) array
-        Estimates w θ; the rows of a joint test are orthonormal.
-    trace : (tests,) array
-        Σ tr M_g.
-    own, of_traces : (tests,) arrays
-        Σ ‖M_g‖² - ‖N_g‖² and Σ (tr M_g)² - |Z_g w'|⁴, with N_g = Z_g w'w Z_g.
-    crossed : (tests, K, K) array
-        Σ N_g.
-    products : (tests, Kq, Kq) array or None
-        Σ vec(Z_g w') vec(Z_g w')'.
-    """
-
+    # (tests, q, K) array: estimates w θ; the rows of a joint test are orthonormal.
     w: np.ndarray
+    # (tests,) array: Σ tr M_g.
     trace: np.ndarray
+    # own, of_traces, (tests,) arrays: Σ ‖M_g‖² - ‖N_g‖² and Σ (tr M_g)² - |Z_g w'|⁴, with N_g = Z_g
+    # w'w Z_g.
     own: np.ndarray
     of_traces: np.ndarray
+    # (tests, K, K) array: Σ N_g.
     crossed: np.ndarray
+    # (tests, Kq, Kq) array or None: Σ vec(Z_g w') vec(Z_g w')'.
     products: np.ndarray | None
 
     @classmethod
@@ -189,18 +181,14 @@ def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Regression:
-    """A least-squares fit of rows, with CR2.
+    """A least-squares fit of rows, with CR2."""
 
-    Attributes
-    ----------
-    estimate, df : (K,) arrays
-    covariance : (K, K) array
-    residuals : (rows,) array
-    """
-
+    # estimate, df, (K,) arrays
     estimate: np.ndarray
+    # (K, K) array
     covariance: np.ndarray
     df: np.ndarray
+    # (rows,) array
     residuals: np.ndarray
 
 
@@ -221,13 +209,10 @@ class RatioSums(Sums):
     G* = N² / Σ N_g², and t has G* - 1 degrees of freedom. For independent rows the variance is
     unbiased, as that of CR2 is, and Satterthwaite's degrees of freedom are at least these; clusters
     of equal size make both equal to CR2's.
-
-    Attributes
-    ----------
-    clusters, rows, rows_squared, total, total_squared, crossed : float or array
-        Number of clusters with rows, Σ N_g, Σ N_g², Σ Y_g, Σ Y_g², Σ Y_g N_g.
     """
 
+    # clusters, rows, rows_squared, total, total_squared, crossed: number of clusters with rows, Σ
+    # N_g, Σ N_g², Σ Y_g, Σ Y_g², Σ Y_g N_g.
     clusters: Any
     rows: Any
     rows_squared: Any

@@ -60,28 +60,19 @@ PAIR_COLUMNS = {
 
 @dataclass
 class Study:
-    """One regression of one model on one corpus at one site.
-
-    Attributes
-    ----------
-    model, corpus, site, regression : str
-    control : bool
-        True for the random-weights twin of a model.
-    coefficients : pandas.DataFrame
-        The tidy table.
-    record : dict
-        Provenance of the table.
-    shards : list of Path
-        Files of its cross-products, in order.
-    """
+    """One regression of one model on one corpus at one site."""
 
     model: str
     corpus: str
     site: str
     regression: str
+    # True for the random-weights twin of a model.
     control: bool
+    # The tidy table.
     coefficients: pd.DataFrame
+    # Provenance of the table.
     record: dict[str, Any]
+    # Files of its cross-products, in order.
     shards: list[Path]
 
     @property
@@ -153,22 +144,15 @@ def restricted(stack: Stack, documents: Sequence[str]) -> Stack:
 
 @dataclass
 class Profile:
-    """The lag coefficients of a model by layer, with their bootstrap draws.
+    """The lag coefficients of a model by layer, with their bootstrap draws."""
 
-    Attributes
-    ----------
-    terms : list of str
-        The regressors.
-    estimate : (layers, regressors) float array
-        NaN in layers that could not be fitted.
-    draws : (draws, layers, regressors) float array
-    documents : int
-        Number of documents.
-    """
-
+    # The regressors.
     terms: list[str]
+    # (layers, regressors) float array: NaN in layers that could not be fitted.
     estimate: np.ndarray
+    # (draws, layers, regressors) float array
     draws: np.ndarray
+    # Number of documents.
     documents: int
 
     def median(self, term: str) -> float:
@@ -328,7 +312,6 @@ def differences(
     ----------
     one, other : Profile
         Profiles over the same documents.
-    term : str
     alpha : float
         Level of significance.
     adjust : str
@@ -391,7 +374,6 @@ def pairs(
 
     Parameters
     ----------
-    studies : sequence of Study
     draws, seed : int
         Number of draws and seed of the bootstrap by document.
     alpha : float

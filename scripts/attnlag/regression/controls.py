@@ -56,7 +56,6 @@ def shard_of(
     ----------
     norms : Path
         Norms, or another outcome, of few documents; their design is held in memory.
-    settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
     stream : Path or None
@@ -244,7 +243,6 @@ def controls_table(
     ----------
     coefficients, fits : pandas.DataFrame
         The tidy tables of the regression.
-    order : OrderTest or None
     random : pair of pandas.DataFrame, or None
         From `random_weights`.
     """

@@ -31,25 +31,19 @@ NOTHING = pd.DataFrame(columns=[*KEYS, *PREDICTED])
 
 @dataclass
 class CrossLayer:
-    """Coefficients of pairs of layers.
-
-    Attributes
-    ----------
-    targets : list of int
-    alone, alone_error : (targets, layers, lags + 1) float array
-        Coefficient of the source at each distance, and its standard error, clustered by document
-        (CR2); NaN if a layer's norms do not vary.
-    given, given_error : (targets, layers, lags + 1) float array
-        The same with the source layer's norm at the target token held fixed; NaN at distance 0.
-    documents, rows : int
-        Numbers of documents and rows of the fits.
-    """
+    """Coefficients of pairs of layers."""
 
     targets: list[int]
+    # alone, alone_error, (targets, layers, lags + 1) float array: coefficient of the source at each
+    # distance, and its standard error, clustered by document (CR2); NaN if a layer's norms do not
+    # vary.
     alone: np.ndarray
     alone_error: np.ndarray
+    # given, given_error, (targets, layers, lags + 1) float array: the same with the source layer's
+    # norm at the target token held fixed; NaN at distance 0.
     given: np.ndarray
     given_error: np.ndarray
+    # documents, rows: numbers of documents and rows of the fits.
     documents: int
     rows: int
 
@@ -93,7 +87,6 @@ def products(
         Log norms of the windows of the document, at the site of the sources and at the targets'.
     chosen : sequence of int
         Target layers.
-    lags : int
 
     Returns
     -------
@@ -148,8 +141,6 @@ def cross_layer(
     read : callable
         Yields, whenever it is called, the log norms of the windows of each document, at the site
         of the sources and at the targets'.
-    targets : sequence of int
-    lags : int
     """
     sums: list[np.ndarray] | None = None
     documents = 0
@@ -255,13 +246,10 @@ def of_intervened(
     ----------
     norms : mapping of str to sequence of Path
         All shards, by site.
-    source, target : str
     keys : iterable of (int, int)
         Target layers and lags.
-    documents : collection of str
     tokens : int
         Number of tokens of each document, from its beginning.
-    drop_first : int
     """
     pairs = [
         (beginning(one, tokens, drop_first), beginning(two, tokens, drop_first))
@@ -293,15 +281,10 @@ def table(found: CrossLayer) -> pd.DataFrame:
 
 @dataclass
 class Together:
-    """The sum of the coefficients of all layers before a target, at one distance.
+    """The sum of the coefficients of all layers before a target, at one distance."""
 
-    Attributes
-    ----------
-    estimate, std_error, df : float
-        With CR2 and its degrees of freedom (`clustered`); NaN if the layers are collinear within
-        the documents, or these are too few.
-    """
-
+    # estimate, std_error, df: with CR2 and its degrees of freedom (`clustered`); NaN if the layers
+    # are collinear within the documents, or these are too few.
     estimate: float = np.nan
     std_error: float = np.nan
     df: float = np.nan
@@ -326,7 +309,6 @@ def together(read: Iterable[tuple[Windows, Windows]], target: int, lag: int) -> 
     ----------
     read : iterable of (list of arrays, list of arrays)
         The log norms of the windows of each document, at the site of the sources and the target's.
-    target, lag : int
     """
     a, b, rows = [], [], 0
     for sources, outcomes in read:

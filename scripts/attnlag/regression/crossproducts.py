@@ -53,16 +53,11 @@ def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.nda
 
 @dataclass
 class DocumentProducts:
-    """Cross-products of consecutive documents, in all layers.
-
-    Attributes
-    ----------
-    documents : list of str
-    products : (documents, halves, layers, packed) float64 array
-        ``halves`` is 2 if the halves of documents are kept separate, otherwise 1.
-    """
+    """Cross-products of consecutive documents, in all layers."""
 
     documents: list[str]
+    # (documents, halves, layers, packed) float64 array: ``halves`` is 2 if the halves of documents
+    # are kept separate, otherwise 1.
     products: np.ndarray
 
 
@@ -348,57 +343,39 @@ def of_rows(
 
 @dataclass
 class Shard:
-    """The cross-products of one shard, read from disk on each use.
+    """The cross-products of one shard, read from disk on each use."""
 
-    Attributes
-    ----------
-    terms : list of str
-        Elements of w after its leading 1: ``y``, then the regressors.
-    layers : list of int
-    halves : int
-        1, or 2 if the halves of documents are kept separate.
-    centre : (layers, p) array
-    totals : Totals
-    batches : function
-        Returns an iterator over the documents of the shard, in blocks.
-    merged : dict
-        The columns of the design that each merged term is the sum of (`merging`).
-    absorbed : int
-        Number of dummies removed from the design, besides those of documents.
-    of_logs : bool
-        Whether the outcome is a logarithm.
-    """
-
+    # Elements of w after its leading 1: ``y``, then the regressors.
     terms: list[str]
     layers: list[int]
+    # 1, or 2 if the halves of documents are kept separate.
     halves: int
+    # (layers, p) array
     centre: np.ndarray
     totals: "Totals"
+    # Returns an iterator over the documents of the shard, in blocks.
     batches: Callable[[], Iterator[DocumentProducts]]
+    # The columns of the design that each merged term is the sum of (`merging`).
     merged: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    # Number of dummies removed from the design, besides those of documents.
     absorbed: int = 0
+    # Whether the outcome is a logarithm.
     of_logs: bool = True
 
 
 @dataclass
 class Totals:
-    """Sums over the documents of a shard, with the centre of the shard.
+    """Sums over the documents of a shard, with the centre of the shard."""
 
-    Attributes
-    ----------
-    clusters : int
-        Number of documents, including those without rows.
-    documents : (layers,) int array
-        Number of documents with rows.
-    pooled : (parts, layers, packed) array
-        Σ S_g over all rows and, if halves are kept separate, over the first and second halves.
-    within : (parts, layers, packed) array
-        The same with the means of each document removed, separately in each of its halves.
-    """
-
+    # Number of documents, including those without rows.
     clusters: int
+    # (layers,) int array: number of documents with rows.
     documents: np.ndarray
+    # (parts, layers, packed) array: Σ S_g over all rows and, if halves are kept separate, over the
+    # first and second halves.
     pooled: np.ndarray
+    # (parts, layers, packed) array: the same with the means of each document removed, separately in
+    # each of its halves.
     within: np.ndarray
 
     def add(self, products: np.ndarray) -> None:

@@ -61,22 +61,15 @@ MOST_ROWS = 500_000
 
 @dataclass
 class Decomposition:
-    """Coefficients as more effects are held fixed.
+    """Coefficients as more effects are held fixed."""
 
-    Attributes
-    ----------
-    sample_end : str
-        ``end`` of the sample.
-    steps : pandas.DataFrame
-        A row per layer, step (`POOLED`, then each of `EFFECTS` added to the ones before) and lag;
-        NaN in a layer without rows. ``sampled`` says whether its documents are a sample.
-    parts : pandas.DataFrame
-        A row per layer, lag and part; the parts of a lag add up to the last step minus the first.
-        NaN if they are not determined.
-    """
-
+    # ``end`` of the sample.
     sample_end: str
+    # A row per layer, step (`POOLED`, then each of `EFFECTS` added to the ones before) and lag; NaN
+    # in a layer without rows. ``sampled`` says whether its documents are a sample.
     steps: pd.DataFrame
+    # A row per layer, lag and part; the parts of a lag add up to the last step minus the first. NaN
+    # if they are not determined.
     parts: pd.DataFrame
 
 
@@ -208,9 +201,6 @@ def coefficients_by_step(
         The outcome and the lags, without NaN.
     factors : mapping of str to (rows,) array
         Levels of each of `EFFECTS`.
-    layers : sequence of int
-    lags : sequence of str
-    alpha : float
     whole : mapping of str to array
         Contribution of each of `EFFECTS`, from `fitted_effects`.
 

@@ -89,7 +89,6 @@ def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) 
         Log norms of consecutive whole sequences; NaN if undefined.
     rows : (outcomes,) int array
         Indices of the outcomes among the tokens, from ``outcome_rows``.
-    settings : DesignSettings
 
     Returns
     -------
@@ -118,23 +117,15 @@ def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) 
 
 @dataclass(frozen=True)
 class Terms:
-    """The rows of a design as arrays.
+    """The rows of a design as arrays."""
 
-    Attributes
-    ----------
-    keys : pyarrow.Table
-        Keys of each outcome.
-    layers : (terms, layers, outcomes) float64 array
-        From ``layer_terms``.
-    shared : (shared terms, outcomes) float64 array
-        From ``shared_values``.
-    incomplete : int
-        Number of outcomes left out because they lack a covariate.
-    """
-
+    # Keys of each outcome.
     keys: pa.Table
+    # (terms, layers, outcomes) float64 array: from ``layer_terms``.
     layers: np.ndarray
+    # (shared terms, outcomes) float64 array: from ``shared_values``.
     shared: np.ndarray
+    # Number of outcomes left out because they lack a covariate.
     incomplete: int = 0
 
 
@@ -149,7 +140,6 @@ def terms_of(
         Log norms; NaN if undefined.
     keys : pyarrow.Table
         The keys of each token.
-    settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
     """
@@ -196,33 +186,25 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
 
 @dataclass
 class Counts:
-    """Counts of what a design left out, by reason.
+    """Counts of what a design left out, by reason."""
 
-    Attributes
-    ----------
-    sequences, short_sequences : int
-        Number of sequences, and of those too short to give a row.
-    longest_sequence, fewest_tokens : int
-        Number of tokens of the longest sequence, and of the shortest that gives a row.
-    zero_norms, nonfinite_norms : dict of str to int
-        Number of norms without a logarithm, by layer, for layers that have any.
-    incomplete_rows : int
-        Number of rows left out in all layers because they lack a covariate.
-    dropped_rows : dict of str to int
-        Number of rows that a layer lost to such norms, as outcome or as predictor. The rows of a
-        first layer that lacks a preceding layer do not count as dropped.
-    first_unusable : dict of str to str
-        The first such norm of a layer and its place, in words.
-    """
-
+    # sequences, short_sequences: number of sequences, and of those too short to give a row.
     sequences: int = 0
     short_sequences: int = 0
+    # longest_sequence, fewest_tokens: number of tokens of the longest sequence, and of the shortest
+    # that gives a row.
     longest_sequence: int = 0
     fewest_tokens: int = 0
+    # Number of rows left out in all layers because they lack a covariate.
     incomplete_rows: int = 0
+    # zero_norms, nonfinite_norms: number of norms without a logarithm, by layer, for layers that
+    # have any.
     zero_norms: dict[str, int] = field(default_factory=dict)
     nonfinite_norms: dict[str, int] = field(default_factory=dict)
+    # Number of rows that a layer lost to such norms, as outcome or as predictor. The rows of a
+    # first layer that lacks a preceding layer do not count as dropped.
     dropped_rows: dict[str, int] = field(default_factory=dict)
+    # The first such norm of a layer and its place, in words.
     first_unusable: dict[str, str] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, Any]:
@@ -269,7 +251,6 @@ def designs(
     ----------
     batches : iterable of pyarrow.RecordBatch
         Norms in corpus order; a sequence may go on in the next batch.
-    settings : DesignSettings
     counts : Counts
         Filled while the batches are read.
     facts : mapping
@@ -343,7 +324,6 @@ def write(
         regression of such.
     path : Path
         The file to write.
-    settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
     """

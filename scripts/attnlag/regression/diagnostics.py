@@ -42,7 +42,6 @@ def table(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
     ----------
     sums : ResidualSums
         Sums over all shards.
-    model : ResidualModel
 
     Returns
     -------
@@ -90,17 +89,7 @@ def table(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
 
 
 def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> float:
-    """Return N R² of a regression on columns, the first of which is a constant.
-
-    Parameters
-    ----------
-    products : (p, p) array
-        X'X; the first element is N.
-    scores : (p,) array
-        X'y.
-    total : float
-        y'y.
-    """
+    """Return N R² of a regression on columns, the first of which is a constant."""
     n = products[0, 0]
     # The constant is removed first, which reduces cancellation if R² is small.
     inner = products[1:, 1:] - np.outer(products[0, 1:], products[0, 1:]) / n
@@ -125,8 +114,6 @@ def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarra
 
     Parameters
     ----------
-    sums : ResidualSums
-    model : ResidualModel
     probabilities : (Q,) array
 
     Returns

@@ -101,7 +101,6 @@ def table(
     ----------
     effects : pandas.DataFrame
         Sums by document over all shards, see ``interventions.effects.SCHEMA``.
-    settings : ElasticitiesSettings
     given : sequence of str
         Further columns that distinguish effects, without joint bands.
     """
@@ -168,7 +167,6 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
     ----------
     effects : pandas.DataFrame
         As in `table`.
-    settings : ElasticitiesSettings
     """
     # At distance 0, the effect of a source on itself is trivial.
     chosen = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
@@ -243,7 +241,6 @@ def with_predictive(
 
     Parameters
     ----------
-    elasticities : pandas.DataFrame
     partners : sequence of (str, str, pandas.DataFrame)
         Source site, target site and the table of ``cross_layer.table``.
     """

@@ -22,11 +22,6 @@ def equal_halves(stack: Stack, solutions: Sequence[Solution]) -> list[Wald]:
     """Return the test of each layer; `NO_TEST` if halves are not apart or documents are few.
 
     Documents are read block by block.
-
-    Parameters
-    ----------
-    stack : Stack
-    solutions : sequence of Solution
     """
     lags = [place for place, name in enumerate(names_of(stack)) if has_lag(name)]
     sums = [
@@ -51,7 +46,6 @@ class Difference:
         With halves.
     lags : sequence of int
         Places of the lags and leads among the coefficients.
-    documents : int
     """
 
     def __init__(self, solution: Solution, lags: Sequence[int], documents: int):

@@ -24,26 +24,19 @@ NUMBERS_AT_ONCE = 2**22
 
 @dataclass
 class DocumentSums:
-    """Sums over all documents for the covariance of one layer.
+    """Sums over all documents for the covariance of one layer."""
 
-    Attributes
-    ----------
-    meat, adjusted : (K, K) arrays
-        Σ ψ_g ψ_g' with the scores ψ_g of CRV1 and of CR2, which `influences` gives.
-    effective : float
-        Effective number of documents for the first slope, G* = G / (1 + CV²(γ)) with
-        γ_g = e'A⁻¹ A_g A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) as given by
-        MacKinnon, Nielsen and Webb (2023).
-    df : (K,) array
-        Degrees of freedom of CR2 for each coefficient.
-    etas : list of float
-        Those of joint tests.
-    """
-
+    # meat, adjusted, (K, K) arrays: Σ ψ_g ψ_g' with the scores ψ_g of CRV1 and of CR2, which
+    # `influences` gives.
     meat: np.ndarray
     adjusted: np.ndarray
+    # Effective number of documents for the first slope, G* = G / (1 + CV²(γ)) with γ_g = e'A⁻¹ A_g
+    # A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) as given by MacKinnon, Nielsen and
+    # Webb (2023).
     effective: float
+    # (K,) array: degrees of freedom of CR2 for each coefficient.
     df: np.ndarray
+    # Those of joint tests.
     etas: list[float]
 
 
@@ -71,8 +64,6 @@ def sums_by_document(
 
     Parameters
     ----------
-    stack : Stack
-    solutions : sequence of Solution
     joint : sequence of (q, K) arrays
         Combinations of coefficients that are tested to be zero together.
     weights : (M, K) array, optional
@@ -127,7 +118,6 @@ def influences(
 
     Parameters
     ----------
-    solution : Solution
     packed : (parts, documents, packed) array
     root : (documents, K, K) array, optional
         From `clustered.root_of_rest` for all rows; without it both are for CRV1.
@@ -154,20 +144,13 @@ def influences(
 
 @dataclass
 class Jackknife:
-    """Estimates of one layer without each of its clusters.
+    """Estimates of one layer without each of its clusters."""
 
-    Attributes
-    ----------
-    thetas : (clusters, K) array
-        NaN if the rest is collinear or the cluster has no rows.
-    sse : float
-        Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
-    present : (clusters,) bool array
-        Clusters with rows.
-    """
-
+    # (clusters, K) array: NaN if the rest is collinear or the cluster has no rows.
     thetas: np.ndarray
+    # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
     sse: float
+    # (clusters,) bool array: clusters with rows.
     present: np.ndarray
 
 
@@ -176,7 +159,6 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
 
     Parameters
     ----------
-    solution : Solution
     packed : (parts, clusters, packed) array
     totals : (parts, packed) array
     """
@@ -217,79 +199,56 @@ def cross_validated_sse(
 
 @dataclass
 class Fit:
-    """One layer's regression.
+    """One layer's regression."""
 
-    Attributes
-    ----------
-    estimate : (K,) array
-        Intercept first, unless document effects absorb it, then the regressors, on the scale of
-        the data; or combinations of these.
-    covariance : (K, K) array
-        Covariance of the estimates.
-    df : (K,) array
-        Degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for other
-        clustered errors, otherwise N - K, where K includes document effects.
-    n_obs, n_documents : int
-    effective_documents : float
-        Effective number of documents (or bins of them) for the shortest lag, or for the shortest
-        lead if there is no lag.
-    r_squared, adj_r_squared, cv_r_squared, loo_r_squared : float
-        The last two are out of sample, for folds of documents and for single documents, against
-        the overall mean. With document effects all four refer to the variance within documents.
-    partial_r_squared : float
-        R² of the lags and leads given the other terms: 1 - SSR / SSR without them.
-    sigma : float
-        Residual standard deviation, sqrt(SSR / (N - K)), where K includes document effects.
-    condition_number : float
-        Ratio of the largest to the smallest singular value of X, uncentred; with document effects,
-        of X without the means of documents.
-    wald : Wald
-        Joint test that all slopes are zero.
-    halves : Wald
-        Test that the halves of documents have equal lags and leads (`halves`).
-    joint : list of Wald
-        Other joint tests.
-    log_likelihood : float
-        Gaussian log likelihood at the estimates; NaN if they do not maximise it.
-    parameters : int
-        Number of terms and document effects.
-    status : str
-        ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
-    without : (clusters, K) array
-        Estimates on centred data without each cluster that has rows.
-    clusters : int array
-        Indices of these clusters in the stack.
-    crv1_errors : (K,) array
-        Standard errors of CRV1, which bootstraps have too.
-    uncorrected : (K,) array
-        Estimates before the correction of bias, if there is one.
-    p_wild : (K,) array or None
-        P-values of the wild cluster bootstrap, if requested.
-    """
-
+    # (K,) array: intercept first, unless document effects absorb it, then the regressors, on the
+    # scale of the data; or combinations of these.
     estimate: np.ndarray
+    # (K, K) array: covariance of the estimates.
     covariance: np.ndarray
     n_obs: int
     n_documents: int
+    # Number of terms and document effects.
     parameters: int
+    # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
     status: str
+    # (clusters, K) array: estimates on centred data without each cluster that has rows.
     without: np.ndarray
+    # Indices of these clusters in the stack.
     clusters: np.ndarray
+    # (K,) array: degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for
+    # other clustered errors, otherwise N - K, where K includes document effects.
     df: np.ndarray
+    # (K,) array: standard errors of CRV1, which bootstraps have too.
     crv1_errors: np.ndarray
+    # (K,) array: estimates before the correction of bias, if there is one.
     uncorrected: np.ndarray
+    # Effective number of documents (or bins of them) for the shortest lag, or for the shortest lead
+    # if there is no lag.
     effective_documents: float = np.nan
+    # r_squared, adj_r_squared, cv_r_squared, loo_r_squared: the last two are out of sample, for
+    # folds of documents and for single documents, against the overall mean. With document effects
+    # all four refer to the variance within documents.
     r_squared: float = np.nan
     adj_r_squared: float = np.nan
     cv_r_squared: float = np.nan
     loo_r_squared: float = np.nan
+    # R² of the lags and leads given the other terms: 1 - SSR / SSR without them.
     partial_r_squared: float = np.nan
+    # Residual standard deviation, sqrt(SSR / (N - K)), where K includes document effects.
     sigma: float = np.nan
+    # Ratio of the largest to the smallest singular value of X, uncentred; with document effects, of
+    # X without the means of documents.
     condition_number: float = np.nan
+    # Joint test that all slopes are zero.
     wald: Wald = NO_TEST
+    # Test that the halves of documents have equal lags and leads (`halves`).
     halves: Wald = NO_TEST
+    # Other joint tests.
     joint: list[Wald] = field(default_factory=list)
+    # Gaussian log likelihood at the estimates; NaN if they do not maximise it.
     log_likelihood: float = np.nan
+    # (K,) array or None: p-values of the wild cluster bootstrap, if requested.
     p_wild: np.ndarray | None = None
 
     @property
@@ -335,11 +294,8 @@ def fit_layer(
 
     Parameters
     ----------
-    stack : Stack
     index : int
         Place of the layer in the stack.
-    solution : Solution
-    by_document : DocumentSums
     covariance : str
         One of `CLUSTERED`, ``"nonrobust"``, or another type whose covariance is given as
         ``robust``.
@@ -485,9 +441,6 @@ def fit(
 
     Parameters
     ----------
-    stack : Stack
-    covariance : str
-    folds : int, Stack or None
     solutions : sequence of Solution, optional
         From `solve_all`, if already computed.
     robust : sequence of (K, K) arrays, optional

@@ -53,64 +53,45 @@ HALF_PANEL = np.array([2.0, -0.5, -0.5])
 
 
 class Piece(NamedTuple):
-    """A contribution R b_m to an estimate θ, from the rows of one part.
-
-    Attributes
-    ----------
-    part : int
-    reach : (…, K, K) array
-        R. The estimate changes by R (b_mg - A_mg θ_m) per unit of the weight of cluster g.
-    theta : (…, K) array
-        The θ_m whose residuals these are.
-    inverse : (…, K, K) array or None
-        A_m⁻¹, a generalised inverse in a half that does not identify all terms; None if θ_m is the
-        estimate itself.
-    """
+    """A contribution R b_m to an estimate θ, from the rows of one part."""
 
     part: int
+    # (…, K, K) array: R. The estimate changes by R (b_mg - A_mg θ_m) per unit of the weight of
+    # cluster g.
     reach: np.ndarray
+    # (…, K) array: the θ_m whose residuals these are.
     theta: np.ndarray
+    # (…, K, K) array or None: A_m⁻¹, a generalised inverse in a half that does not identify all
+    # terms; None if θ_m is the estimate itself.
     inverse: np.ndarray | None
 
 
 @dataclass
 class Solution:
-    """The normal equations of one layer, in coordinates θ in which X'X of all rows is I.
+    """The normal equations of one layer, in coordinates θ in which X'X of all rows is I."""
 
-    Attributes
-    ----------
-    status : str
-        ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
-    n_obs, documents, absorbed : int
-        Number of rows, of documents with rows, and of removed effects: means of documents and
-        effects of tokens.
-    weights : (parts,) array
-        λ of each part.
-    corrected : int
-        Number of lags and leads, which are the last coordinates, so that they alone determine
-        their coefficients.
-    transform : (packed, K² + K + 1) array
-        Maps packed cross-products to A, b and c in these coordinates.
-    back : (K, K) array
-        Maps θ to the coefficients of centred data.
-    pieces : list of Piece
-        The estimate over all rows, see `Solution.solved`.
-    theta : (K,) array
-        The estimates.
-    ssr, tss : float
-        Residual sum of squares, and total sum of squares about the mean or the document means.
-    """
-
+    # ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
     status: str
+    # n_obs, documents, absorbed: number of rows, of documents with rows, and of removed effects:
+    # means of documents and effects of tokens.
     n_obs: int
     documents: int
     absorbed: int = 0
+    # (parts,) array: λ of each part.
     weights: np.ndarray = field(default_factory=lambda: np.ones(1))
+    # Number of lags and leads, which are the last coordinates, so that they alone determine their
+    # coefficients.
     corrected: int = 0
+    # (packed, K² + K + 1) array: maps packed cross-products to A, b and c in these coordinates.
     transform: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    # (K, K) array: maps θ to the coefficients of centred data.
     back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    # The estimate over all rows, see `Solution.solved`.
     pieces: list[Piece] = field(default_factory=list)
+    # (K,) array: the estimates.
     theta: np.ndarray = field(default_factory=lambda: np.empty(0))
+    # ssr, tss: residual sum of squares, and total sum of squares about the mean or the document
+    # means.
     ssr: float = np.nan
     tss: float = np.nan
 

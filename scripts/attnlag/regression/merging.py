@@ -80,7 +80,6 @@ def merged_classes(
 
     Parameters
     ----------
-    classes : sequence of str
     size, present : (classes,) array
         Numbers of rows and of documents of each class.
     documents, rows : int

@@ -27,20 +27,13 @@ PER_SD = "per SD"
 
 @dataclass(frozen=True)
 class Scale:
-    """The distribution of a number over all tokens of the corpus that have it.
-
-    Attributes
-    ----------
-    mean, std : float
-    cuts : tuple of float
-        The largest numbers in the lowest and the middle third.
-    means : tuple of float
-        Mean of each third; NaN for a third without tokens.
-    """
+    """The distribution of a number over all tokens of the corpus that have it."""
 
     mean: float
     std: float
+    # The largest numbers in the lowest and the middle third.
     cuts: tuple[float, ...]
+    # Mean of each third; NaN for a third without tokens.
     means: tuple[float, ...]
 
     def to_json(self) -> str:
@@ -100,7 +93,6 @@ def expanded(
         A design with its keys.
     facts : Property
         The number of each token.
-    scale : Scale
     offset : int
         The token whose number is used: 0 for the outcome, -1 for the token before it.
     """

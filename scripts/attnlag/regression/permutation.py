@@ -47,35 +47,26 @@ OBSERVED = -1
 
 @dataclass
 class PermutedProducts:
-    """Cross-products of a shard in the observed order and in each draw.
+    """Cross-products of a shard in the observed order and in each draw."""
 
-    Attributes
-    ----------
-    terms : list of str
-        ``y``, then the regressors.
-    layers : list of int
-    centre : (layers, p) array
-    products : (1 + draws, layers, packed) array
-        Observed, then the draws; the means of documents are out if they are effects.
-    root_squares : (layers, p) array
-        Square root of Σ w² in the observed order, before the means of documents are removed.
-    documents : (layers,) int array
-        Number of documents with rows.
-    fixed_effects : bool
-    within : {"document", "upos"}
-        Unit within which tokens are permuted: a document, or a part of speech in it.
-    of_logs : bool
-        Whether the outcome is a logarithm.
-    """
-
+    # ``y``, then the regressors.
     terms: list[str]
     layers: list[int]
+    # (layers, p) array
     centre: np.ndarray
+    # (1 + draws, layers, packed) array: observed, then the draws; the means of documents are out if
+    # they are effects.
     products: np.ndarray
+    # (layers, p) array: square root of Σ w² in the observed order, before the means of documents
+    # are removed.
     root_squares: np.ndarray
+    # (layers,) int array: number of documents with rows.
     documents: np.ndarray
     fixed_effects: bool
+    # {"document", "upos"}: unit within which tokens are permuted: a document, or a part of speech
+    # in it.
     within: str = "document"
+    # Whether the outcome is a logarithm.
     of_logs: bool = True
 
 
@@ -112,31 +103,22 @@ def generator_of(document: str, seed: int) -> np.random.Generator:
 
 @dataclass
 class _Tokens:
-    """Consecutive whole documents.
+    """Consecutive whole documents."""
 
-    Attributes
-    ----------
-    values : (layers, tokens) array
-        Log norms; 0 if the token is in no row, NaN in a layer without norms in the document.
-    shared : (shared terms, tokens) array
-        Covariates.
-    document : (tokens,) int array
-        Number of the document, from 0, in order.
-    names : list of str
-    pool : (tokens,) int array
-        Number of the set within which a token is permuted: a document, or a class in it.
-    moving : int array
-        Indices of the tokens that are permuted.
-    rows : (rows,) int array
-        Indices of the outcomes.
-    """
-
+    # (layers, tokens) array: log norms; 0 if the token is in no row, NaN in a layer without norms
+    # in the document.
     values: np.ndarray
+    # (shared terms, tokens) array: covariates.
     shared: np.ndarray
+    # (tokens,) int array: number of the document, from 0, in order.
     document: np.ndarray
     names: list[str]
+    # (tokens,) int array: number of the set within which a token is permuted: a document, or a
+    # class in it.
     pool: np.ndarray
+    # Indices of the tokens that are permuted.
     moving: np.ndarray
+    # (rows,) int array: indices of the outcomes.
     rows: np.ndarray
 
     def orders(self, draws: int, seed: int) -> Iterator[np.ndarray]:
@@ -176,10 +158,8 @@ def permuted_products(
     ----------
     batches : iterable of pyarrow.RecordBatch
         Norms in corpus order.
-    settings : DesignSettings
     facts : mapping
         From ``covariates.read_facts``.
-    draws, seed : int
     fixed_effects : bool
         Whether to remove the means of each document.
     classes : Property, optional
@@ -277,17 +257,7 @@ def _means(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
 def _add(
     sums: PermutedProducts, place: int, own: np.ndarray, shared: np.ndarray, document: np.ndarray
 ) -> None:
-    """Add the design of some documents in one order to the sums; order 0 is the observed.
-
-    Parameters
-    ----------
-    sums : PermutedProducts
-    place : int
-    own : (terms, layers, rows) array
-        From `design.layer_terms`.
-    shared : (shared terms, rows) array
-    document : (rows,) int array
-    """
+    """Add the design of some documents in one order to the sums; order 0 is the observed."""
     usable = ~np.isnan(own[0])
     p = 1 + len(own) + len(shared)
     upper = np.triu_indices(p)
@@ -410,23 +380,15 @@ def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProd
 
 @dataclass
 class OrderTest:
-    """The coefficients of permuted documents, and the test that order means nothing.
+    """The coefficients of permuted documents, and the test that order means nothing."""
 
-    Attributes
-    ----------
-    coefficients : pandas.DataFrame
-        A row per layer and term: ``permuted_mean``, and ``permuted_low`` and ``permuted_high``,
-        which hold 1 - alpha of the draws.
-    layers : pandas.DataFrame
-        A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
-    draws : int
-    within : {"document", "upos"}
-        Unit within which tokens were permuted.
-    """
-
+    # A row per layer and term: ``permuted_mean``, and ``permuted_low`` and ``permuted_high``, which
+    # hold 1 - alpha of the draws.
     coefficients: pd.DataFrame
+    # A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
     layers: pd.DataFrame
     draws: int
+    # {"document", "upos"}: unit within which tokens were permuted.
     within: str = "document"
 
 
@@ -443,7 +405,6 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     ----------
     sums : PermutedProducts
         Sums over all shards.
-    alpha : float
     adjust : str
         Correction over the layers.
     """

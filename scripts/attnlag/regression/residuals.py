@@ -49,36 +49,24 @@ LEAST_FREEDOM = 1e-10
 
 @dataclass
 class ResidualModel:
-    """The fitted regression of each layer. k is K + 1, or K under document effects.
+    """The fitted regression of each layer. k is K + 1, or K under document effects."""
 
-    Attributes
-    ----------
-    terms : list of str
-        The K regressors, without the intercept.
-    layers : list of int
-    slopes : (layers, K) float64 array
-        NaN for a layer that is not fitted.
-    level : (layers,) float64 array
-        Fitted value at the overall means; 0 under document effects.
-    means : (layers, 1 + K) float64 array
-        Overall means of y and the regressors.
-    inverse : (layers, k, k) float64 array
-        (X'X)⁻¹ for X = [1, regressors - means], or, under document effects, for the regressors
-        without their document means.
-    sigma : (layers,) float64 array
-        Standard deviation of the residuals: the unit of their histograms.
-    fitted_mean, fitted_sd : (layers,) float64 array
-        Mean and standard deviation of the fitted values: origin and unit of their histogram.
-    document_effects : bool
-    """
-
+    # The K regressors, without the intercept.
     terms: list[str]
     layers: list[int]
+    # (layers, K) float64 array: NaN for a layer that is not fitted.
     slopes: np.ndarray
+    # (layers,) float64 array: fitted value at the overall means; 0 under document effects.
     level: np.ndarray
+    # (layers, 1 + K) float64 array: overall means of y and the regressors.
     means: np.ndarray
+    # (layers, k, k) float64 array: (X'X)⁻¹ for X = [1, regressors - means], or, under document
+    # effects, for the regressors without their document means.
     inverse: np.ndarray
+    # (layers,) float64 array: standard deviation of the residuals: the unit of their histograms.
     sigma: np.ndarray
+    # fitted_mean, fitted_sd, (layers,) float64 array: mean and standard deviation of the fitted
+    # values: origin and unit of their histogram.
     fitted_mean: np.ndarray
     fitted_sd: np.ndarray
     document_effects: bool
@@ -120,17 +108,12 @@ def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel
 
 @dataclass
 class DocumentMeans:
-    """The means that document effects remove.
+    """The means that document effects remove."""
 
-    Attributes
-    ----------
-    counts : (documents, layers) int array
-        Number of rows that the layer keeps.
-    means : (documents, layers, 1 + K) float64 array
-        Means of y and the regressors over these rows; undefined if there are none.
-    """
-
+    # (documents, layers) int array: number of rows that the layer keeps.
     counts: np.ndarray
+    # (documents, layers, 1 + K) float64 array: means of y and the regressors over these rows;
+    # undefined if there are none.
     means: np.ndarray
 
 
@@ -150,58 +133,43 @@ class ResidualSums:
     x is [1, regressors], centred as in ``ResidualModel`` or ``DocumentMeans``, and q its length
     K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous P = ``BREUSCH_GODFREY_LAGS``
     tokens. A = ``AUTOCORRELATION_LAGS``.
-
-    Attributes
-    ----------
-    terms : list of str
-        The K regressors.
-    layers : list of int
-    hac_lags : int
-    n : (layers,) int64 array
-        Number of rows.
-    effects : (layers,) int64 array
-        Number of documents whose mean was removed; 0 without document effects.
-    powers : (layers, 4) float64 array
-        Σ e, Σ e², Σ e³, Σ e⁴.
-    smallest, largest : (layers,) float64 array
-        Extremes of e; ∞ and -∞ without rows.
-    products : (layers, q + P, q + P) float64 array
-        Σ z z'.
-    scores : (layers, q + P) float64 array
-        Σ z e.
-    squares : (layers, q) float64 array
-        Σ x e².
-    meat_hc1, meat_hc3, meat_hac : (layers, q, q) float64 array
-        Σ e² xx'; Σ e²/(1 - h)² xx' with the leverage h; Σ_l w_l Σ_t (s_t s_t₋l' + s_t₋l s_t')
-        added to the first, with s = x e and w_l = 1 - l / (``hac_lags`` + 1).
-    differences : (layers,) float64 array
-        Σ (e_t - e_t₋₁)² over neighbours.
-    pairs, lagged : (layers, A) arrays, int64 and float64
-        Number of pairs of rows at distances 1 to A, and Σ e_t e_t₋l over them.
-    histogram : (layers, len(RESIDUAL_EDGES) + 1) int64 array
-        Histogram of e / sigma.
-    fitted_histogram : (layers, len(COARSE_EDGES) + 1, len(COARSE_EDGES) + 1) int64 array
-        Joint histogram of the fitted values (first axis) and e / sigma (second axis).
     """
 
+    # The K regressors.
     terms: list[str]
     layers: list[int]
     hac_lags: int
+    # (layers,) int64 array: number of rows.
     n: np.ndarray
+    # (layers,) int64 array: number of documents whose mean was removed; 0 without document effects.
     effects: np.ndarray
+    # (layers, 4) float64 array: Σ e, Σ e², Σ e³, Σ e⁴.
     powers: np.ndarray
+    # smallest, largest, (layers,) float64 array: extremes of e; ∞ and -∞ without rows.
     smallest: np.ndarray
     largest: np.ndarray
+    # (layers, q + P, q + P) float64 array: Σ z z'.
     products: np.ndarray
+    # (layers, q + P) float64 array: Σ z e.
     scores: np.ndarray
+    # (layers, q) float64 array: Σ x e².
     squares: np.ndarray
+    # meat_hc1, meat_hc3, meat_hac, (layers, q, q) float64 array: Σ e² xx'; Σ e²/(1 - h)² xx' with
+    # the leverage h; Σ_l w_l Σ_t (s_t s_t₋l' + s_t₋l s_t') added to the first, with s = x e and w_l
+    # = 1 - l / (``hac_lags`` + 1).
     meat_hc1: np.ndarray
     meat_hc3: np.ndarray
     meat_hac: np.ndarray
+    # (layers,) float64 array: Σ (e_t - e_t₋₁)² over neighbours.
     differences: np.ndarray
+    # pairs, lagged, (layers, A) arrays, int64 and float64: number of pairs of rows at distances 1
+    # to A, and Σ e_t e_t₋l over them.
     pairs: np.ndarray
     lagged: np.ndarray
+    # (layers, len(RESIDUAL_EDGES) + 1) int64 array: histogram of e / sigma.
     histogram: np.ndarray
+    # (layers, len(COARSE_EDGES) + 1, len(COARSE_EDGES) + 1) int64 array: joint histogram of the
+    # fitted values (first axis) and e / sigma (second axis).
     fitted_histogram: np.ndarray
 
 
@@ -270,7 +238,6 @@ def sum_residuals(
     batches : iterable of pyarrow.RecordBatch
         Consecutive rows of a design: the keys, ``layer_00.y`` and so on, null if the layer drops
         the row. All batches together hold whole documents, which may span batches.
-    model : ResidualModel
     hac_lags : int
         Lags of the Newey-West errors; 0 gives the HC ones.
     document_means : DocumentMeans, optional
@@ -317,25 +284,7 @@ def sum_residuals(
 def _places(
     batch: pa.RecordBatch, last: tuple[str | None, int, int], reach: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str | None, int, int]]:
-    """Assign rows to slots so that at least ``reach`` empty slots separate sequences.
-
-    Parameters
-    ----------
-    batch : pyarrow.RecordBatch
-    last : tuple
-        Document, window and position of the row before, whose slot is ``reach - 1``.
-    reach : int
-
-    Returns
-    -------
-    new : (rows,) bool array
-        Whether a row begins a document.
-    slots : (rows,) int64 array
-        The difference between two slots of a sequence equals that of the positions or exceeds
-        ``reach``.
-    last : tuple
-        Document, window and position of the last row.
-    """
+    """Assign rows to slots so that at least ``reach`` empty slots separate sequences."""
     names = batch.column("document")
     codes = names.indices.to_numpy()
     window = batch.column("window").to_numpy()
@@ -358,23 +307,7 @@ def _add(
     slots: np.ndarray,
     line: np.ndarray,
 ) -> None:
-    """Add the rows of a batch that one layer keeps.
-
-    Parameters
-    ----------
-    sums : ResidualSums
-    model : ResidualModel
-    place : int
-        Index of the layer.
-    x : (q, rows) array
-        y and the regressors, with the regressors centred or both within-transformed; overwritten.
-    freedom : (rows,) array
-        1 minus the part of the leverage that is due to document effects.
-    slots : (rows,) array
-    line : (q + 2, slots) array
-        For each slot 1 if it holds a row, e, and the scores x e: first those of the previous
-        batch, then zeros to be filled in.
-    """
+    """Add the rows of a batch that one layer keeps."""
     sigma = model.sigma[place]
     fitted = model.slopes[place] @ x[1:] + model.level[place]
     e = x[0] - fitted
@@ -453,12 +386,8 @@ def sums_of_shards(
 
     Parameters
     ----------
-    designs : sequence of Path
     shards : sequence of Shard
         Cross-products of these designs, for the means of documents.
-    model : ResidualModel
-    hac_lags : int
-    threads : int
     """
 
     def sums_of(place: int) -> ResidualSums:
@@ -513,7 +442,6 @@ def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np
     ----------
     sums : ResidualSums
         Sums over all shards.
-    model : ResidualModel
     kind : {"hc1", "hc3", "hac"}
 
     Returns

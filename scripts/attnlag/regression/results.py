@@ -188,8 +188,6 @@ def fits_table(
 
     Parameters
     ----------
-    fits : sequence of Fit
-    layers : sequence of int
     dropped : sequence of int
         Number of rows of each layer that were dropped for a zero or non-finite norm.
     diagnostics : pandas.DataFrame, optional

@@ -25,23 +25,15 @@ FEWEST_DOCUMENTS = 50
 
 @dataclass
 class Sample:
-    """Documents of consecutive tables with a row per token.
+    """Documents of consecutive tables with a row per token."""
 
-    Attributes
-    ----------
-    documents : list of str
-        In the order of the tables.
-    document : (rows,) int32 array
-        Index of the document of each row.
-    rows : (rows,) int64 array
-        Indices of the rows over all tables.
-    end : str
-        Hash before which those of the documents lie; "" if these are all documents.
-    """
-
+    # In the order of the tables.
     documents: list[str]
+    # (rows,) int32 array: index of the document of each row.
     document: np.ndarray
+    # (rows,) int64 array: indices of the rows over all tables.
     rows: np.ndarray
+    # Hash before which those of the documents lie; "" if these are all documents.
     end: str
 
     def column(self, paths: Sequence[Path], name: str) -> np.ndarray:

@@ -163,7 +163,6 @@ class ClassesSettings:
 
     Attributes
     ----------
-    regression : RegressionSettings
     property : str
         The property of a token that determines its class.
     offset : int
@@ -299,7 +298,6 @@ class VectorsSettings:
 
     Attributes
     ----------
-    products : VectorProductsSettings
     ranks : tuple of int
         Ranks of the reduced coefficients, ascending; the full rank is always included.
     ridge : tuple of float

@@ -14,51 +14,37 @@ FEWEST_BINS = 100
 
 @dataclass
 class Stack:
-    """Cross-products of every layer and cluster, with a common centre.
+    """Cross-products of every layer and cluster, with a common centre."""
 
-    Attributes
-    ----------
-    terms : list of str
-        Elements of w after its leading 1: ``y``, then the regressors.
-    layers : list of int
-    clusters : list of str
-        Documents or groups of them or, beyond the memory budget, bins of documents.
-    products : (layers, parts, clusters, packed) float64 array
-        S_g over all rows and, for the half-panel jackknife, over the first and the second halves
-        of documents. With document effects, the means of documents are removed.
-    centre : (layers, p) float64 array
-        Overall means, which were subtracted from each element of w; 0 for the leading 1.
-    totals : (layers, parts, packed) float64 array
-        Sums over the clusters.
-    root_squares : (layers, p) float64 array
-        Square root of Σ w² over all rows, before the means of documents are removed.
-    documents : (layers,) int array
-        Number of documents with rows.
-    fixed_effects : bool
-        Whether the means of documents are removed.
-    of_logs : bool
-        Whether the outcome is a logarithm.
-    grouped : bool
-        Whether the clusters are groups of documents.
-    absorbed : int
-        Number of dummies removed from the design, besides those of documents.
-    blocks : function or None
-        If clusters are bins of documents, returns an iterator over the documents, as
-        (layers, parts, documents, packed) arrays.
-    """
-
+    # Elements of w after its leading 1: ``y``, then the regressors.
     terms: list[str]
     layers: list[int]
+    # Documents or groups of them or, beyond the memory budget, bins of documents.
     clusters: list[str]
+    # (layers, parts, clusters, packed) float64 array: S_g over all rows and, for the half-panel
+    # jackknife, over the first and the second halves of documents. With document effects, the means
+    # of documents are removed.
     products: np.ndarray
+    # (layers, p) float64 array: overall means, which were subtracted from each element of w; 0 for
+    # the leading 1.
     centre: np.ndarray
+    # (layers, parts, packed) float64 array: sums over the clusters.
     totals: np.ndarray
+    # (layers, p) float64 array: square root of Σ w² over all rows, before the means of documents
+    # are removed.
     root_squares: np.ndarray
+    # (layers,) int array: number of documents with rows.
     documents: np.ndarray
+    # Whether the means of documents are removed.
     fixed_effects: bool
+    # Whether the outcome is a logarithm.
     of_logs: bool = True
+    # Whether the clusters are groups of documents.
     grouped: bool = False
+    # Number of dummies removed from the design, besides those of documents.
     absorbed: int = 0
+    # If clusters are bins of documents, returns an iterator over the documents, as (layers, parts,
+    # documents, packed) arrays.
     blocks: Callable[[], Iterator[np.ndarray]] | None = None
 
     @property

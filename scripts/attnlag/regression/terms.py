@@ -5,17 +5,11 @@ from typing import NamedTuple
 
 
 class Cell(NamedTuple):
-    """The place of a term's value, relative to the outcome.
+    """The place of a term's value, relative to the outcome."""
 
-    Attributes
-    ----------
-    layers_before : int
-        0 for the outcome's layer, 1 for the layer before it.
-    offset : int
-        Number of tokens after the outcome; negative before it.
-    """
-
+    # 0 for the outcome's layer, 1 for the layer before it.
     layers_before: int
+    # Number of tokens after the outcome; negative before it.
     offset: int
 
 

@@ -63,24 +63,16 @@ HIGHEST = 64
 
 @dataclass
 class Model:
-    """A prediction of y from x.
+    """A prediction of y from x."""
 
-    Attributes
-    ----------
-    x, y : (p,) and (c,) float64 arrays
-        Means of x and y.
-    coefficients : (p, c) float64 array
-        B in the prediction of y': its mean plus (x - mean)' B.
-    directions : (c, r) float64 array
-        Principal directions of the predictions, in order.
-    factors : (lags,) float64 array
-        Factors of the prediction that multiplies whole vectors.
-    """
-
+    # x, y, (p,) and (c,) float64 arrays: means of x and y.
     x: np.ndarray
     y: np.ndarray
+    # (p, c) float64 array: B in the prediction of y': its mean plus (x - mean)' B.
     coefficients: np.ndarray
+    # (c, r) float64 array: principal directions of the predictions, in order.
     directions: np.ndarray
+    # (lags,) float64 array: factors of the prediction that multiplies whole vectors.
     factors: np.ndarray
 
 
@@ -89,8 +81,6 @@ def fit(total: Sums, penalty: float, rank: int) -> Model:
 
     Parameters
     ----------
-    total : Sums
-    penalty : float
     rank : int
         Number of principal directions of the predictions to return.
     """
@@ -124,13 +114,9 @@ def document_losses(
     Parameters
     ----------
     of_layer : iterable of (tokens, width) arrays
-    rows : Rows
     fold : (documents,) int array
-    settings : VectorsSettings
-    frame : Frame
     models : mapping of int to Model
         Fit without each fold, by fold.
-    ranks : sequence of int
 
     Returns
     -------
@@ -195,7 +181,6 @@ def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
     ----------
     losses : (documents, 1 + k) float64 array
         Squares about the mean, then the squared errors of k predictions.
-    settings : VectorsSettings
 
     Returns
     -------
@@ -243,7 +228,6 @@ def fit_layer(
         The vectors of all shards.
     column : str
         Column of the layer in the files.
-    settings : VectorsSettings
     """
     folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
     observed = [products.observed[fold] for fold in folds]
@@ -314,8 +298,6 @@ def table_of(
         Vectors of the model with random weights for some documents.
     fold_of : mapping
         Fold of each document.
-    settings : VectorsSettings
-    threads : int
     """
     names = layers_in(pq.read_schema(activations[0]))
     files = []

@@ -23,23 +23,15 @@ TRIES = 50
 
 @dataclass(frozen=True)
 class Rows:
-    """The tokens of a file that are predicted, and their documents.
+    """The tokens of a file that are predicted, and their documents."""
 
-    Attributes
-    ----------
-    documents : list of str
-        In the order of the file.
-    document : (tokens,) int array
-        Index of each token's document among them.
-    used : (tokens,) bool array
-        Tokens that are not among the first ones of their sequences.
-    outcome : (n,) int array
-        Tokens with all lags; lags cross neither windows nor first tokens.
-    """
-
+    # In the order of the file.
     documents: list[str]
+    # (tokens,) int array: index of each token's document among them.
     document: np.ndarray
+    # (tokens,) bool array: tokens that are not among the first ones of their sequences.
     used: np.ndarray
+    # (n,) int array: tokens with all lags; lags cross neither windows nor first tokens.
     outcome: np.ndarray
 
 
@@ -78,17 +70,13 @@ def _block(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Frame:
-    """The coordinates in which vectors are multiplied.
+    """The coordinates in which vectors are multiplied."""
 
-    Attributes
-    ----------
-    centre : (width,) float32 array
-        Near the mean, so that little precision is lost when a mean is removed from products.
-    components : (width, dimensions) float32 array or None
-        Orthonormal components; None for the original coordinates of the vectors.
-    """
-
+    # (width,) float32 array: near the mean, so that little precision is lost when a mean is removed
+    # from products.
     centre: np.ndarray
+    # (width, dimensions) float32 array or None: orthonormal components; None for the original
+    # coordinates of the vectors.
     components: np.ndarray | None = None
 
     def of(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,21 +141,16 @@ def _mean(vectors: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Pairs:
-    """Outcomes of one block and one fold with their predictors.
+    """Outcomes of one block and one fold with their predictors."""
 
-    Attributes
-    ----------
-    document, token : (n,) int arrays
-        The document of each outcome, and its row in the file; documents are consecutive.
-    x, y : (n, p) and (n, c) float32 arrays
-    outside : (n,) float32 array
-        Squared distances of the outcomes, see `Frame.of`.
-    """
-
+    # document, token, (n,) int arrays: the document of each outcome, and its row in the file;
+    # documents are consecutive.
     document: np.ndarray
     token: np.ndarray
+    # x, y, (n, p) and (n, c) float32 arrays
     x: np.ndarray
     y: np.ndarray
+    # (n,) float32 array: squared distances of the outcomes, see `Frame.of`.
     outside: np.ndarray
 
 
@@ -186,11 +169,8 @@ def pairs(
     ----------
     of_layer : iterable of (tokens, width) arrays
         Consecutive blocks.
-    rows : Rows
     fold : (documents,) int array
         Fold of each document of the file.
-    lags : sequence of int
-    frame : Frame
     """
     before = max(lags)
     start = 0
@@ -227,8 +207,6 @@ def exchanged(found: Pairs, lags: Sequence[int], names: Sequence[str]) -> np.nda
 
     Parameters
     ----------
-    found : Pairs
-    lags : sequence of int
     names : sequence of str
         Names of all documents, which seed the draws.
     """

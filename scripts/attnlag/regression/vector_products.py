@@ -54,23 +54,17 @@ SCHEMA = pa.schema(
 
 @dataclass
 class Sums:
-    """Sums over rows of x, with p elements, and y, with c elements.
+    """Sums over rows of x, with p elements, and y, with c elements."""
 
-    Attributes
-    ----------
-    n : float
-        Number of rows.
-    x, y : (p,) and (c,) float64 arrays
-    xx, xy : (p, p) and (p, c) float64 arrays
-    yy : float
-        Sum of ‖y‖², including the part outside the coordinates.
-    """
-
+    # Number of rows.
     n: float
+    # x, y, (p,) and (c,) float64 arrays
     x: np.ndarray
     y: np.ndarray
+    # xx, xy, (p, p) and (p, c) float64 arrays
     xx: np.ndarray
     xy: np.ndarray
+    # Sum of ‖y‖², including the part outside the coordinates.
     yy: float
 
     @classmethod
@@ -107,19 +101,12 @@ class Sums:
 
 @dataclass
 class LayerProducts:
-    """Sums over a layer's vectors.
-
-    Attributes
-    ----------
-    frame : Frame
-    observed : list of Sums
-        Sums over tokens and their predecessors, in each fold.
-    permuted : list of Sums
-        Sums with the same predictors, and with the outcomes exchanged within documents.
-    """
+    """Sums over a layer's vectors."""
 
     frame: Frame
+    # Sums over tokens and their predecessors, in each fold.
     observed: list[Sums]
+    # Sums with the same predictors, and with the outcomes exchanged within documents.
     permuted: list[Sums]
 
 
@@ -172,8 +159,6 @@ def products(
         Vectors of the first shard, which determine the coordinates of all shards.
     fold_of : mapping
         Fold of each document.
-    settings : VectorProductsSettings
-    threads : int
     """
     rows = rows_of(path, settings)
 

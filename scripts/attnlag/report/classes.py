@@ -20,7 +20,6 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
     ----------
     slopes, tests : pandas.DataFrame
         The tables of `regression.classes.SlopesByClass`.
-    alpha : float
     by : str
         The correction of p-values, in words.
     """

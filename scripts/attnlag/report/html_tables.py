@@ -202,7 +202,6 @@ def write_coefficients(
     ----------
     coefficients : pandas.DataFrame
         The tidy table.
-    path : Path
     weights : str
         Precision of the model's weights in words, if they are quantised; else empty.
     alpha : float

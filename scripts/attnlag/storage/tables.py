@@ -241,7 +241,6 @@ def rows_of_documents(
     ----------
     paths : sequence of path
         Files of all shards.
-    documents : sequence of str
     columns : list of str, optional
         By default all.
     """

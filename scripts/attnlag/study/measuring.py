@@ -64,7 +64,6 @@ class Measurement:
     identity_error : float
         Largest difference between block input + adjustments and block output at the first tokens,
         relative to the size of the block output.
-    tokenizer : transformers.PreTrainedTokenizerFast
     how : Run
         How the model was run, so that the same can be done with random weights.
     words : Words
@@ -489,13 +488,7 @@ def _check_whole(name: str, value: Any, most: int | None = None, reason: str = "
 
 
 def _without_adapters_wrapper(model: Any) -> Any:
-    """Return the model in a wrapper of PEFT, which holds the adapters in its modules.
-
-    Raises
-    ------
-    UserError
-        If the wrapper gives the model a learned prompt, which is not in its modules.
-    """
+    """Return the model in a wrapper of PEFT, which holds the adapters in its modules."""
     if not hasattr(model, "get_base_model"):
         return model
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):

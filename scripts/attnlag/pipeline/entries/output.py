@@ -154,24 +154,15 @@ def compared(config: Config, regression: str) -> bool:
 
 @dataclass
 class Output:
-    """A file of a run.
+    """A file of a run."""
 
-    Attributes
-    ----------
-    path : str
-        Path with the names of Snakemake's wildcards in braces.
-    meaning : str
-        Content of the file, and meaning of its rows.
-    columns : dict
-        Unit and meaning by name of the column, or of the key of a JSON file.
-    when : callable
-        Returns whether a configuration makes the file, for a regression.
-    wanted : bool
-        Whether the file is a target of a run; other files are intermediate.
-    """
-
+    # Path with the names of Snakemake's wildcards in braces.
     path: str
+    # Content of the file, and meaning of its rows.
     meaning: str
+    # Unit and meaning by name of the column, or of the key of a JSON file.
     columns: dict[str, tuple[str, str]] = field(default_factory=dict)
+    # Returns whether a configuration makes the file, for a regression.
     when: Callable[[Config, str], bool] = always
+    # Whether the file is a target of a run; other files are intermediate.
     wanted: bool = False

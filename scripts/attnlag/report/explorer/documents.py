@@ -25,23 +25,15 @@ LONGEST = 4_000
 
 @dataclass
 class ShownDocument:
-    """The tokens of one document, or of its beginning.
-
-    Attributes
-    ----------
-    name, group : str
-    tokens : list of str
-        The text that each token stands for.
-    position : (tokens,) int array
-        Positions in the sequences, from 0.
-    whole : int
-        Number of tokens of the whole document.
-    """
+    """The tokens of one document, or of its beginning."""
 
     name: str
     group: str
+    # The text that each token stands for.
     tokens: list[str]
+    # (tokens,) int array: positions in the sequences, from 0.
     position: np.ndarray
+    # Number of tokens of the whole document.
     whole: int
 
 
@@ -94,8 +86,6 @@ def shown_documents(
 
     Parameters
     ----------
-    names : sequence of str
-    corpus : Path
     sequences : pandas.DataFrame
         The tokens of these documents, and possibly of others.
     """

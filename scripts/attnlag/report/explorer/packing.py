@@ -15,17 +15,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Quantised:
-    """Numbers as small integers.
+    """Numbers as small integers."""
 
-    Attributes
-    ----------
-    codes : (rows, n) uint8 or uint16 array
-        The largest integer of the type stands for NaN.
-    low, step : (rows,) float array
-        A code stands for ``low + step * code``, at most half a step from the number.
-    """
-
+    # (rows, n) uint8 or uint16 array: the largest integer of the type stands for NaN.
     codes: np.ndarray
+    # low, step, (rows,) float array: a code stands for ``low + step * code``, at most half a step
+    # from the number.
     low: np.ndarray
     step: np.ndarray
 
