@@ -73,29 +73,21 @@ DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth"
 
 @dataclass
 class DiagnosticPanel:
-    """Residuals of one layer; without rows if the layer was not fitted.
-
-    Attributes
-    ----------
-    layer : int
-    counts : (len(EDGES) - 1,) int array
-        Histogram of the residuals, in their standard deviations.
-    joint : (len(COARSE_EDGES) - 1, len(COARSE_EDGES) - 1) int array
-        Histogram of fitted values and residuals, in standard deviations from their means.
-    autocorrelation : (lags,) float array
-        Autocorrelation of the residuals within sequences at lags 1, 2, …; NaN without pairs.
-    pairs : (lags,) int array
-        Number of pairs of rows at these distances.
-    influence : pandas.DataFrame
-        The most influential documents for one term: ``document`` and ``change_in_se``, the change
-        of the coefficient due to the document, in standard errors.
-    """
+    """Residuals of one layer; without rows if the layer was not fitted."""
 
     layer: int
+    # (len(EDGES) - 1,) int array: histogram of the residuals, in their standard deviations.
     counts: np.ndarray
+    # (len(COARSE_EDGES) - 1, len(COARSE_EDGES) - 1) int array: histogram of fitted values and
+    # residuals, in standard deviations from their means.
     joint: np.ndarray
+    # (lags,) float array: autocorrelation of the residuals within sequences at lags 1, 2, …; NaN
+    # without pairs.
     autocorrelation: np.ndarray
+    # (lags,) int array: number of pairs of rows at these distances.
     pairs: np.ndarray
+    # The most influential documents for one term: ``document`` and ``change_in_se``, the change of
+    # the coefficient due to the document, in standard errors.
     influence: pd.DataFrame
 
 

@@ -227,7 +227,6 @@ def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **ki
 
     Parameters
     ----------
-    axes : matplotlib.axes.Axes
     x, low, high : (layers,) float array
         NaN in a gap.
     kind : Any
@@ -280,10 +279,8 @@ def draw_counts(
 
     Parameters
     ----------
-    axes : matplotlib.axes.Axes
     counts : (x, y) int array
     x_edges, y_edges : (x + 1,) and (y + 1,) float arrays
-    shades : matplotlib.colors.LogNorm
     """
     x, y = np.nonzero(counts)
     sns.histplot(
@@ -317,7 +314,6 @@ def spread_out(heights: Sequence[float], gap: float, low: float, high: float) ->
         In any order.
     gap : float
         Made smaller if there is not enough room for all.
-    low, high : float
     """
     count = len(heights)
     gap = min(gap, (high - low) / max(count - 1, 1))

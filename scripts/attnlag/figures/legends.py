@@ -73,8 +73,6 @@ def mark_entries(alpha: float, adjust: str, negligible: float | None) -> dict[st
 
     Parameters
     ----------
-    alpha : float
-    adjust : str
     negligible : float or None
         Bound within which a coefficient may be shown to be; None without such coefficients.
     """

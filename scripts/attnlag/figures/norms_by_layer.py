@@ -53,7 +53,6 @@ def norms_panel(
 
     Parameters
     ----------
-    sample : NormsSample
     drop_first : int
         Number of tokens of each sequence that are first tokens, which have a line of their own.
     title, ylabel, share : str

@@ -38,7 +38,6 @@ def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> 
     ----------
     x : (n,) float array
     cluster : (n,) int array
-    draws, seed : int
 
     Returns
     -------

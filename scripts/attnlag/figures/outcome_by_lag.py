@@ -71,34 +71,25 @@ SHAPES_OF_PANELS = {
 
 @dataclass
 class LagPanel:
-    """One layer's outcome against one lag, both given the other terms.
-
-    Attributes
-    ----------
-    layer, rows : int
-    sd : float
-        Standard deviation of the outcome; NaN without rows.
-    slope, r_squared : float
-        Slope and R² of least squares; NaN if undefined.
-    low, high : float
-        The central 99% of both, in standard deviations of the outcome.
-    points : (rows, 2) float array or None
-        Lag and outcome in standard deviations of the outcome, if there are few rows.
-    counts : (bins, bins) int array or None
-        Rows in squares of ``BIN``, by lag and outcome, if there are many.
-    status : str
-        "ok", or the reason why the layer was not fitted.
-    """
+    """One layer's outcome against one lag, both given the other terms."""
 
     layer: int
     rows: int
+    # Standard deviation of the outcome; NaN without rows.
     sd: float
+    # slope, r_squared: slope and R² of least squares; NaN if undefined.
     slope: float = np.nan
     r_squared: float = np.nan
+    # low, high: the central 99% of both, in standard deviations of the outcome.
     low: float = np.nan
     high: float = np.nan
+    # (rows, 2) float array or None: lag and outcome in standard deviations of the outcome, if there
+    # are few rows.
     points: np.ndarray | None = None
+    # (bins, bins) int array or None: rows in squares of ``BIN``, by lag and outcome, if there are
+    # many.
     counts: np.ndarray | None = None
+    # "ok", or the reason why the layer was not fitted.
     status: str = "ok"
 
 
@@ -130,14 +121,12 @@ def lag_panel(
 
     Parameters
     ----------
-    layer : int
     values : (2, rows) float array
         Log norms of lag and outcome; NaN if the layer drops the row.
     others : (terms, rows) float array
         The other terms of the regression.
     groups : (rows,) int array
         Codes of documents, or zeros for an intercept.
-    status : str
     """
     known = np.isfinite(values).all(axis=0) & np.isfinite(others).all(axis=0)
     rows = int(known.sum())

@@ -10,25 +10,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Size:
-    """A size of figures.
-
-    Attributes
-    ----------
-    name : str
-    width : float
-        Width of the finished figure in inches.
-    magnification : float
-        Scale of the finished figure relative to the canvas.
-    dpi : int
-        Dots per inch of the finished figure.
-    height : float or None
-        Height of the finished figure in inches, if it is the same for all figures.
-    """
+    """A size of figures."""
 
     name: str
+    # Width of the finished figure in inches.
     width: float
+    # Scale of the finished figure relative to the canvas.
     magnification: float
+    # Dots per inch of the finished figure.
     dpi: int
+    # Height of the finished figure in inches, if it is the same for all figures.
     height: float | None = None
 
     @property

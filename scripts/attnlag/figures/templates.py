@@ -164,8 +164,6 @@ def profile(
     rows : pandas.DataFrame
         A row for each layer. ``p_adjusted`` and ``finding``, where there are such columns, become
         marks.
-    layers : sequence of int
-    color : Any
     value : str
         Column of the estimate.
     kind : Any

@@ -83,7 +83,6 @@ def chosen_documents(
 
     Parameters
     ----------
-    wanted : sequence of str, optional
     group_of : mapping of document to group
         In the order of the corpus.
     corpus : str
@@ -183,7 +182,6 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
 
     Parameters
     ----------
-    tokens : sequence of str
     width : int
         Number of characters per line.
     lines : int

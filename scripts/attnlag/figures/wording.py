@@ -25,7 +25,6 @@ def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
 
     Parameters
     ----------
-    term : str
     estimates : mapping of name to pandas.Series
         Coefficients over the layers. With more than `MOST_SIZES` fits, only the smallest and the
         largest median are stated.
@@ -60,7 +59,6 @@ def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray)
     ----------
     lags : sequence of int
         Lags that are not in the regression.
-    layers : sequence of int
     left : (layers,) float array
         Sum of the partial autocorrelations of the residuals at these lags; NaN without a fit.
     """

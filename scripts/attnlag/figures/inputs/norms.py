@@ -14,17 +14,9 @@ from attnlag.storage import tables
 
 @dataclass
 class NormsInputs(Named):
-    """Norms of one site, with their texts.
+    """Norms of one site, with their texts."""
 
-    Attributes
-    ----------
-    norms, stream, tokens, properties : list of Path
-        Files of all shards.
-    corpus : Path
-    site : str
-    settings : NormsFiguresSettings
-    """
-
+    # norms, stream, tokens, properties: files of all shards.
     norms: list[Path]
     stream: list[Path]
     tokens: list[Path]
@@ -66,21 +58,14 @@ class NormsInputs(Named):
 
 @dataclass
 class SurprisalInputs(Named):
-    """Norms of one site, with the model's predictions at each token.
+    """Norms of one site, with the model's predictions at each token."""
 
-    Attributes
-    ----------
-    norms, surprisal, properties : list of Path
-        Files of all shards.
-    site : str
-    drop_first : int
-        Number of tokens at the start of every sequence that are left out of regressions.
-    """
-
+    # norms, surprisal, properties: files of all shards.
     norms: list[Path]
     surprisal: list[Path]
     properties: list[Path]
     site: str
+    # Number of tokens at the start of every sequence that are left out of regressions.
     drop_first: int
 
     @property

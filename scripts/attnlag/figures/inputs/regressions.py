@@ -17,12 +17,7 @@ from attnlag.storage import tables
 
 @dataclass
 class Coefficients(Named):
-    """A tidy table of coefficients, with the settings in its provenance.
-
-    Attributes
-    ----------
-    coefficients_file : Path
-    """
+    """A tidy table of coefficients, with the settings in its provenance."""
 
     coefficients_file: Path
 
@@ -84,19 +79,12 @@ class Coefficients(Named):
 
 @dataclass
 class CoefficientsInputs(Coefficients):
-    """Tables of one regression.
-
-    Attributes
-    ----------
-    fits_file : Path
-    joint_file : Path or None
-        Description of the joint bands, if they are to be drawn (JSON).
-    controls_file : Path or None
-        Controls of each lag and lead.
-    """
+    """Tables of one regression."""
 
     fits_file: Path
+    # Description of the joint bands, if they are to be drawn (JSON).
     joint_file: Path | None = None
+    # Controls of each lag and lead.
     controls_file: Path | None = None
 
     @cached_property
@@ -123,40 +111,27 @@ class CoefficientsInputs(Coefficients):
 
 @dataclass(kw_only=True)
 class RegressionInputs(CoefficientsInputs):
-    """Tables of one regression, with its design.
+    """Tables of one regression, with its design."""
 
-    Attributes
-    ----------
-    groups_file, influence_file, residuals_file : Path
-        Coefficients of each group of documents, the most influential documents, residual sums.
-    design : list of Path
-        Files of all shards.
-    layers : sequence of int, or None
-        Layers with a panel of their own; None for all, or for a selection of all.
-    """
-
+    # groups_file, influence_file, residuals_file: coefficients of each group of documents, the most
+    # influential documents, residual sums.
     groups_file: Path
     influence_file: Path
     residuals_file: Path
+    # Files of all shards.
     design: list[Path]
+    # Layers with a panel of their own; None for all, or for a selection of all.
     layers: Sequence[int] | None
 
 
 @dataclass
 class SitesInputs(Named):
-    """Norms and tables of one regression of several sites.
-
-    Attributes
-    ----------
-    sites : list of str
-    norms : list of list of Path
-        Files of all shards, per site.
-    studies : list of CoefficientsInputs
-        Tables of each site.
-    """
+    """Norms and tables of one regression of several sites."""
 
     sites: list[str]
+    # Files of all shards, per site.
     norms: list[list[Path]]
+    # Tables of each site.
     studies: list[CoefficientsInputs]
 
     @property
@@ -177,14 +152,9 @@ class SitesInputs(Named):
 
 @dataclass
 class SpecificationsInputs(Named):
-    """Tables of all regressions of one site.
+    """Tables of all regressions of one site."""
 
-    Attributes
-    ----------
-    studies : list of Coefficients
-        In the order of the panels.
-    """
-
+    # In the order of the panels.
     studies: list[Coefficients]
 
     @property
@@ -206,12 +176,7 @@ class SpecificationsInputs(Named):
 
 @dataclass
 class ComparisonInputs(Coefficients):
-    """Coefficients of one site and regression for all models.
-
-    Attributes
-    ----------
-    site, regression : str
-    """
+    """Coefficients of one site and regression for all models."""
 
     site: str
     regression: str
@@ -263,17 +228,12 @@ class ComparisonInputs(Coefficients):
 
 @dataclass
 class ClassesInputs(Named):
-    """Tables of one regression by class of tokens.
-
-    Attributes
-    ----------
-    classes_file, equal_slopes_file : Path
-    steps_file, parts_file : Path
-        Coefficients as covariates enter, and the change due to each part of the covariates.
-    """
+    """Tables of one regression by class of tokens."""
 
     classes_file: Path
     equal_slopes_file: Path
+    # steps_file, parts_file: coefficients as covariates enter, and the change due to each part of
+    # the covariates.
     steps_file: Path
     parts_file: Path
 

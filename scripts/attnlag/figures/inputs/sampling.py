@@ -33,25 +33,16 @@ def sampled_rows(count: int) -> np.ndarray:
 
 @dataclass
 class NormsSample:
-    """Log norms of all tokens of a corpus, or of a sample of ``MOST_ROWS``.
+    """Log norms of all tokens of a corpus, or of a sample of ``MOST_ROWS``."""
 
-    Attributes
-    ----------
-    tokens : int
-        Number of tokens in the corpus.
-    rows : (n,) int array
-        Rows of the sampled tokens.
-    position : (n,) int array
-        Positions of these tokens in their sequences.
-    layers : list of int
-    log_norms : (layers, n) float array
-        Natural logarithms; NaN if a norm is zero or not finite.
-    """
-
+    # Number of tokens in the corpus.
     tokens: int
+    # (n,) int array: rows of the sampled tokens.
     rows: np.ndarray
+    # (n,) int array: positions of these tokens in their sequences.
     position: np.ndarray
     layers: list[int]
+    # (layers, n) float array: natural logarithms; NaN if a norm is zero or not finite.
     log_norms: np.ndarray
 
 

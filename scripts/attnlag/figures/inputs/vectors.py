@@ -14,12 +14,7 @@ from attnlag.storage import tables
 
 @dataclass
 class GeometryInputs(Named):
-    """Means of the geometry of the adjustments of one site.
-
-    Attributes
-    ----------
-    means_file : Path
-    """
+    """Means of the geometry of the adjustments of one site."""
 
     means_file: Path
 
@@ -50,12 +45,7 @@ class GeometryInputs(Named):
 
 @dataclass
 class HeadsInputs(Named):
-    """The attention heads of a model.
-
-    Attributes
-    ----------
-    heads_file, coefficients_file : Path
-    """
+    """The attention heads of a model."""
 
     heads_file: Path
     coefficients_file: Path
@@ -99,17 +89,11 @@ class HeadsInputs(Named):
 
 @dataclass
 class EffectsInputs(Named):
-    """Tables of the effects of interventions, of one pair of sites.
+    """Tables of the effects of interventions, of one pair of sites."""
 
-    Attributes
-    ----------
-    elasticities_file : Path
-        The others lie beside it.
-    source, target : str
-        The site that is changed, and the one whose norms are observed.
-    """
-
+    # The others lie beside it.
     elasticities_file: Path
+    # source, target: the site that is changed, and the one whose norms are observed.
     source: str
     target: str
 
@@ -158,12 +142,7 @@ class EffectsInputs(Named):
 
 @dataclass
 class VectorsInputs(Named):
-    """The table of the predictions of vectors.
-
-    Attributes
-    ----------
-    fits_file : Path
-    """
+    """The table of the predictions of vectors."""
 
     fits_file: Path
 
