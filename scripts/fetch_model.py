@@ -23,7 +23,7 @@ def main(job):
     stated = {"layers": options.layers or None, "width": options.width or None}
     fetching.fetch_model(job.names.model, job.settings, folder, **stated)
     # A storage provider takes its own copies of these two.
-    for copy in (job.output.source, job.output.architecture):
+    for copy in vars(job.output).values():
         if not copy.exists():
             shutil.copy(folder / copy.name, copy)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check every result against the record of what made it.
+"""Check every result, and every file of the user's, against the record of what was made.
 
 The program reads all files again. One line names each file that has changed, that is missing, or
 that no recorded job made; the exit status is 1 if there is any. `snakemake -n` says whether the
@@ -24,7 +24,7 @@ def main(_: argparse.Namespace) -> None:
     problems = records.check(record)
     for file, problem in problems.items():
         print(f"{file}: {problem}")
-    count = len(record["files"])
+    count = len(record["files"]) + len(record.get("inputs", {}))
     if problems:
         sys.exit(f"{counted(len(problems), 'file')} not as recorded, of {count} on record")
     print(f"{counted(count, 'file')} as recorded")

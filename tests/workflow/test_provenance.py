@@ -1,6 +1,7 @@
 """The record that a run leaves of every file, and its check."""
 
 import json
+import os
 import socket
 import subprocess
 
@@ -43,7 +44,22 @@ def test_a_run_leaves_a_record_of_every_file(finished):
     text = json.dumps(record)
     assert str(finished.folder.parent) not in text
     assert socket.gethostname() not in text
-    assert verify(finished) == (0, {}, f"{len(record['files'])} files as recorded")
+    assert "data/small.jsonl" in record["inputs"]
+    assert "mine/config.json" in record["inputs"]
+    count = len(record["files"]) + len(record["inputs"])
+    assert verify(finished) == (0, {}, f"{count} files as recorded")
+
+
+def test_the_check_names_files_that_the_results_were_not_made_from(finished):
+    """One is replaced by an older file of the same size. A run that does not read it goes on."""
+    path = finished.folder / "data/small.jsonl"
+    path.write_text(path.read_text().replace("river", "brook"))
+    os.utime(path, (1e9, 1e9))
+    (finished.folder / "mine/config.json").unlink()
+    status, lines, _ = verify(finished)
+    assert status == 1
+    assert lines.pop("data/small.jsonl").startswith("its content has changed: found SHA-256 ")
+    assert lines == {"mine/config.json": "missing"}
 
 
 def test_the_check_names_each_file_that_differs_from_the_record(finished):

@@ -92,6 +92,21 @@ def replace(path, old, new):
     return apply
 
 
+def replace_by_older(path, old, new):
+    """Put another file in the place of one, older than it, as ``cp -p`` and ``mv`` do."""
+
+    def apply(project):
+        file = project.folder / path
+        other = file.with_name("older")
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        other.write_text(text.replace(old, new), encoding="utf-8")
+        os.utime(other, (1e9, 1e9))
+        other.rename(file)
+
+    return apply
+
+
 def without(section):
     def apply(project):
         project.config[section] = None
@@ -247,6 +262,14 @@ ROWS = {
     ),
     "the properties' code": (edit("scripts/attnlag/corpus/properties.py", ONE), PROPERTIES),
     "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
+    "an older file of a corpus": (
+        replace_by_older("data/small.jsonl", "river", "brook"),
+        {"prepare_corpus": 1, **TOKENS},
+    ),
+    "an older file of a model": (
+        replace_by_older("mine/config.json", '"gelu_new"', '"gelu"'),
+        {"fetch_model": 1, **TOKENS},
+    ),
     "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
     "the figures' code": (
         edit("scripts/attnlag/figures/drawing.py", ONE),
@@ -381,6 +404,10 @@ DOCUMENTED = {
     "`vectors: null`": ["no vectors"],
     "stated `layers` and `width` of a model": ["what is stated of a model"],
     "a document added to a corpus": ["a document more"],
+    "a file of a corpus, of tags or of a model replaced by another, even an older one": [
+        "an older file of a corpus",
+        "an older file of a model",
+    ],
     "the number of shards of a corpus": ["the number of shards"],
     "code that computes": [
         "the figures' code",

@@ -1,17 +1,21 @@
 # Shared by all rules: the checked configuration, the job of each stage, and inputs that depend on the
 # configuration.
 
+import functools
+import itertools
 import os
 import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.pipeline import closing, job, outputs, stages
 from attnlag.pipeline.digests import code_digest
 from attnlag.pipeline.entries.output import permuted
+from attnlag.storage import contents
 from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
@@ -57,11 +61,12 @@ wildcard_constraints:
     format="svg|png",
 
 
-def stage(name, program=None, **options):
+def stage(name, program=None, given=None, **options):
     """Return the params of a rule: its program, the job, and what a change of runs it again.
 
-    Snakemake compares the settings and the digest of the code. It does not compare the job, which
-    also depends on the inputs and on ``options``, settings that change no output.
+    Snakemake compares the settings, the digest of the code and those of the user's files, which
+    ``given`` returns. It does not compare the job, which also depends on the inputs and on
+    ``options``, settings that change no output.
     """
     settings = stages.settings_of(name, CONFIG)
 
@@ -72,8 +77,18 @@ def stage(name, program=None, **options):
         return job.argument(job.text_of(name, input, output, names, stated, chosen))
 
     compared = {"settings": settings} if settings else {}
+    if given:
+        # By itself, Snakemake does not see that a file has been replaced by an older one.
+        compared["given"] = lambda wildcards: digests_of(*given(wildcards))
     code = code_digest(SCRIPTS / f"{name}.py")
     return {"program": program or name, "job": told, "code": code, **compared}
+
+
+@functools.cache
+def digests_of(*files):
+    """Return the digests of files as one text. A job on another machine may not have them."""
+    found = contents.remembered(files)
+    return " ".join(found.get(file, "missing") for file in files)
 
 
 def of_model(wildcards):
@@ -288,24 +303,49 @@ OF_DESIGN = {
 }
 
 
-def source_files(wildcards):
-    """Return the files that a model is made from, so that a change in them is seen."""
+def corpus_files(wildcards):
+    """Return the files of a corpus."""
+    return list(map(str, CONFIG.files_of(wildcards.corpus)))
+
+
+def model_files(wildcards):
+    """Return the files that a model is made from, if it is on this machine."""
     model = CONFIG.models[wildcards.model]
-    if model.source == "random":
-        return [f"data/models/{model.of}/source.json"]
     if model.source != "path":
         return []
     if model.path.is_file():
-        return local(str(model.path))
+        return [str(model.path)]
     # The folder may also contain other files with any names.
     files = (path for path in model.path.iterdir() if path.is_file() and not name_problem(path))
-    return sorted(local(str(path)) for path in files)
+    return sorted(map(str, files))
+
+
+def original_model(wildcards):
+    """Return the model whose architecture a model with random weights has."""
+    model = CONFIG.models[wildcards.model]
+    return [f"data/models/{model.of}/source.json"] if model.source == "random" else []
 
 
 def tag_file(wildcards):
     """Return the file with the parts of speech of a corpus, if it has one."""
     tagger = CONFIG.corpora[wildcards.corpus].tagger
-    return [local(tagger.file)] if tagger and tagger.file else []
+    return [str(tagger.file)] if tagger and tagger.file else []
+
+
+def on_disk(files):
+    """Return the input function of files of the user's, whoever stores the results."""
+    return lambda wildcards: list(map(local, files(wildcards)))
+
+
+def files_of_user():
+    """Return the user's files by the result that is made from them."""
+    made = {}
+    for corpus, model in itertools.product(CONFIG.corpora, CONFIG.models):
+        named = SimpleNamespace(corpus=corpus, model=model)
+        made[f"data/models/{model}/source.json"] = model_files(named)
+        made[f"results/corpora/{corpus}.parquet"] = corpus_files(named)
+        made[f"results/{model}/{corpus}/token_properties/0000.parquet"] = tag_file(named)
+    return made
 
 
 def closing_words():
@@ -319,4 +359,4 @@ def write_record():
         # Imported here, because every job reads this file.
         from attnlag.pipeline import records
 
-        records.write(BEGUN)
+        records.write(BEGUN, files_of_user())

@@ -4,7 +4,7 @@
 use rule program as prepare_corpus with:
     input:
         # These files are on the user's disk even if a storage provider has the results.
-        files=lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus))),
+        files=on_disk(corpus_files),
     output:
         corpus="results/corpora/{corpus}.parquet",
     log:
@@ -15,4 +15,4 @@ use rule program as prepare_corpus with:
         **needs(1000, 30, per_mb=8),
     params:
         # The kind of errors is used only for a notice about few documents.
-        **stage("prepare_corpus", covariance=CONFIG.inference.covariance),
+        **stage("prepare_corpus", given=corpus_files, covariance=CONFIG.inference.covariance),

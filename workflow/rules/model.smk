@@ -4,7 +4,8 @@
 
 use rule program as fetch_model with:
     input:
-        source_files,
+        on_disk(model_files),
+        original_model,
     output:
         source="data/models/{model}/source.json",
         architecture="data/models/{model}/architecture.txt",
@@ -19,6 +20,7 @@ use rule program as fetch_model with:
         # Settings that only assert something change no output.
         **stage(
             "fetch_model",
+            given=model_files,
             folder=of_model,
             layers=lambda wildcards: CONFIG.models[wildcards.model].layers,
             width=lambda wildcards: CONFIG.models[wildcards.model].width,

@@ -49,7 +49,7 @@ use rule program as describe_tokens with:
         counts="results/{model}/{corpus}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
         # Only if parts of speech are in a file of their own.
-        tags=tag_file,
+        tags=on_disk(tag_file),
     output:
         properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
     log:
@@ -59,4 +59,4 @@ use rule program as describe_tokens with:
     resources:
         **needs(2000, 120, per_mb=4),
     params:
-        **stage("describe_tokens", folder=of_model),
+        **stage("describe_tokens", given=tag_file, folder=of_model),

@@ -31,11 +31,12 @@ from attnlag.model.checks import (
     hollow_model,
     tokenizer_is_in_json,
 )
-from attnlag.model.folder import SOURCE_RECORD, digest_of, is_weights, sha256_of, take_files
+from attnlag.model.folder import SOURCE_RECORD, digest_of, is_weights, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
 from attnlag.model.random_weights import from_random
 from attnlag.model.wheel import from_package
+from attnlag.storage.contents import sha256_of
 from attnlag.storage.memory import amount
 from attnlag.storage.writing import replaced_whole
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted
+from attnlag.storage.contents import remembered
 from attnlag.storage.memory import amount
 from attnlag.storage.names import NAME_PATTERN
 
@@ -48,8 +49,7 @@ OFFLINE_ADVICE = (
 def verify_folder(folder: str | Path) -> dict[str, Any]:
     """Check that ``fetch_model`` created a folder and that the folder is complete.
 
-    Names and sizes are compared, which is fast, and also the digests of files that are newer than
-    the record.
+    The content of every file is compared; one that has been read before is not read again.
 
     Returns
     -------
@@ -67,17 +67,13 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{path}: no such file; {advice}")
     record = json.loads(path.read_text(encoding="utf-8"))
+    found = remembered(folder / file for file in record["files"])
     problems = []
     for file, entry in record["files"].items():
-        if not (folder / file).is_file():
-            problems.append(f"{folder / file}: no such file; {advice}")
-            continue
-        found = (folder / file).stat()
-        later = found.st_mtime_ns > path.stat().st_mtime_ns
-        if found.st_size != entry["bytes"] or (
-            later and sha256_of(folder / file) != entry["sha256"]
-        ):
-            problems.append(f"{folder / file}: was changed after it was fetched; {advice}")
+        digest = found.get(str(folder / file))
+        if digest != entry["sha256"]:
+            wrong = "was changed after it was fetched" if digest else "no such file"
+            problems.append(f"{folder / file}: {wrong}; {advice}")
     if problems:
         raise UserError(problems)
     return record
@@ -179,12 +175,6 @@ def take_files(
     log.info("taking %s from %s (%s)", counted(len(chosen), "file"), where, amount(size))
     for file in chosen:
         place(source / file, folder / file)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(digests: Mapping[str, str]) -> str:

@@ -20,10 +20,10 @@ from attnlag.model.folder import (
     WEIGHTS,
     WEIGHTS_INDEX,
     is_weights,
-    sha256_of,
     shard_names,
     take_files,
 )
+from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")

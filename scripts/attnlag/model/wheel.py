@@ -20,10 +20,10 @@ from attnlag.model.folder import (
     WEIGHTS,
     WEIGHTS_INDEX,
     choose_files,
-    sha256_of,
 )
 from attnlag.model.gguf import convert_gguf
 from attnlag.storage import memory
+from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import room_for
 
 log = logging.getLogger("attnlag")

@@ -116,6 +116,7 @@ OUTPUTS = [
         {
             "environment": ("", "versions of Python and packages"),
             "files": ("", "SHA-256 and size of each file, and the provenance in a Parquet file"),
+            "inputs": ("", "SHA-256 of each file of yours that they were made from"),
         },
     ),
 ]

@@ -2,22 +2,20 @@
 
 The metadata of every Parquet file hold its provenance: model, corpus, the settings of each stage
 and the versions of packages. The record collects them at the end of a run, successful or not,
-together with the SHA-256 of every file. It contains no clock time, host name or absolute path, so
-equal inputs give equal bytes.
+together with the SHA-256 of every file, the user's own included. It contains no clock time, host
+name or absolute path, so equal inputs give equal bytes.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from tqdm import tqdm
-
+from attnlag.storage.contents import digests, remembered
 from attnlag.storage.tables import read_provenance
 from attnlag.storage.writing import write_text
 
@@ -43,40 +41,12 @@ def results() -> list[str]:
     return sorted(str(path) for path in files if str(path) not in (RECORD, *REPORTS))
 
 
-def digests(paths: Iterable[str]) -> dict[str, str]:
-    """Return the SHA-256 of files, read by one thread per processor."""
-    # The largest files come first, which balances the threads.
-    sizes = sorted(((os.path.getsize(path), path) for path in paths), reverse=True)
-    found = {}
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as threads,
-        tqdm(
-            total=sum(size for size, _ in sizes),
-            unit="B",
-            unit_scale=True,
-            desc="digests",
-            delay=2,
-        ) as bar,
-    ):
-        for (size, path), digest in zip(
-            sizes, threads.map(_digest, (path for _, path in sizes)), strict=True
-        ):
-            found[path] = digest
-            bar.update(size)
-    return found
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read() -> dict[str, Any] | None:
     """Return the record, or None if there is none."""
     return json.loads(Path(RECORD).read_text(encoding="utf-8")) if os.path.exists(RECORD) else None
 
 
-def write(begun: float = 0.0) -> None:
+def write(begun: float = 0.0, made_from: Mapping[str, list[str]] = MappingProxyType({})) -> None:
     """Write the record of the results in this folder.
 
     Parameters
@@ -84,17 +54,29 @@ def write(begun: float = 0.0) -> None:
     begun : float
         Start of the run, in seconds since the epoch. A recorded file that was not written since
         then keeps its entry, so changes by hand are not recorded.
+    made_from : dict
+        The user's files by the result that is made from them. They are recorded when that result
+        is written.
     """
-    old = (read() or {"files": {}})["files"]
+    before = read() or {}
+    old = before.get("files", {})
     present = results()
     fresh = [path for path in present if path not in old or os.path.getmtime(path) >= begun]
     if not present:
         return
     digest_of = digests(fresh)
     entries = {path: _entry(path, digest_of[path]) for path in fresh}
+    given = {
+        os.path.relpath(path): made in entries
+        for made, paths in made_from.items()
+        for path in (paths if made in present else ())
+    }
+    known = before.get("inputs", {})
+    now = remembered(path for path, changed in given.items() if changed or path not in known)
     record = {
         "environment": versions(),
         "files": {path: entries.get(path) or old[path] for path in present},
+        "inputs": {path: {"sha256": now[path]} if path in now else known[path] for path in given},
     }
     write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
 
@@ -114,15 +96,15 @@ def versions() -> dict[str, str]:
 
 
 def check(record: dict[str, Any]) -> dict[str, str]:
-    """Return the problems of the files in this folder, in words by file.
+    """Return the problems of the results and of the user's files, in words by file.
 
     Parameters
     ----------
     record : dict
         From `read`.
     """
-    recorded, present = record["files"], results()
-    now = digests(path for path in present if path in recorded)
+    recorded, present = record["files"] | record.get("inputs", {}), results()
+    now = digests(recorded)
     problems = {path: "not in the record" for path in present if path not in recorded}
     for path, entry in recorded.items():
         if path not in now:

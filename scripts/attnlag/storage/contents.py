@@ -1,0 +1,84 @@
+"""Digests of files, which are remembered as long as the file system says that a file is the same.
+
+A file is read once. Its size, its times of change and its number on the disk tell whether it may
+have changed since; the last change of those cannot be set by a user, so a file that is replaced by
+an older one, as ``cp -p``, ``mv`` and ``rsync -a`` do, is read again.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from attnlag.storage.writing import write_text
+
+# Only the folders of runs have Snakemake's own; elsewhere nothing is remembered.
+MEMORY = Path(".snakemake/attnlag.digests.json")
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(paths: Iterable[str | Path]) -> dict[str, str]:
+    """Return the SHA-256 of files by path, each read by a thread.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        A file that is missing has no digest.
+    """
+    # The largest files come first, which balances the threads.
+    sizes = {str(path): os.path.getsize(path) for path in paths if os.path.isfile(path)}
+    ordered = sorted(sizes, key=sizes.__getitem__, reverse=True)
+    found = {}
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+        tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="digests", delay=2) as bar,
+    ):
+        for path, digest in zip(ordered, threads.map(sha256_of, ordered), strict=True):
+            found[path] = digest
+            bar.update(sizes[path])
+    return found
+
+
+def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
+    """Return the SHA-256 of files as ``digests`` does; read only those that may have changed."""
+    states = {str(path): _state(path) for path in paths if os.path.isfile(path)}
+    known = _known()
+    found = {
+        path: known[key][1]
+        for path, state in states.items()
+        if known.get(key := os.path.abspath(path), [None])[0] == state
+    }
+    fresh = digests(path for path in states if path not in found)
+    if fresh and MEMORY.parent.is_dir():
+        # A file that was changed just now may be changed again within a tick of the clock.
+        settled = [path for path in fresh if time.time_ns() - states[path][2] > 1e9]
+        # Another process may have added files meanwhile; what it adds now is read again.
+        known = _known() | {os.path.abspath(path): [states[path], fresh[path]] for path in settled}
+        with contextlib.suppress(OSError):
+            write_text(json.dumps(known), MEMORY)
+    return found | fresh
+
+
+def _state(path: str | Path) -> list[int]:
+    """Return what changes with a file's content."""
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _known() -> dict[str, list]:
+    """Return the state and the digest of each remembered file."""
+    try:
+        return json.loads(MEMORY.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
