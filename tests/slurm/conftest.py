@@ -22,6 +22,7 @@ COMMAND = (
     *("--slurm-init-seconds-before-status-checks", "1", "--slurm-status-command", "squeue"),
     # The nodes have two processors each.
     *("--set-threads", "extract_activations=2", "fit_regression=2", "estimate_effects=2"),
+    *("extract_random_weights=2", "accumulate_vectors=2", "fit_vectors=2"),
 )
 # Few tokens and one target: what is asked is whether the jobs run.
 EFFECTS = {"targets": 1, "documents": 2, "document_tokens": 12, "batch_tokens": 64}
@@ -94,8 +95,11 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
     project.adapt_profile()
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": SHARDS}},
-        # Without a job for the norms alone, and without a comparison of kernels in each.
-        extraction={"keep": "norms", "fast": "off"},
+        # The analyses of the default run, without a comparison of kernels in each job.
+        extraction={"keep": "vectors", "geometry": True, "heads": True, "fast": "off"},
+        regressions={"notebook": {"lags": [1, 2], "by": {"upos": "outcome"}}},
+        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4, "draws": 2}},
+        vectors={},
         figures={"formats": ["svg"]},
     )
     local = Submitting(project.folder.parent / "local", project.config)

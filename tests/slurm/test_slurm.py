@@ -21,7 +21,8 @@ def rule_of(job):
 
 def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
     """The whole chain over several shards gives equal bytes."""
-    for folder in ("attention/norms", "causal/effects"):
+    of_vectors = ("attention/activations", "attention/centred", "attention/vector_products")
+    for folder in (*of_vectors, "attention/norms", "causal/effects"):
         assert len(chain.project.results(f"tiny/small/{folder}/*")) == SHARDS
     assert chain.project.results() == chain.local.results()
 

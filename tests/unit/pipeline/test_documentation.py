@@ -44,6 +44,35 @@ def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
     assert max(path.stat().st_size for path in GALLERY.iterdir()) <= LIMIT
 
 
+def test_the_page_on_clusters_names_the_rules_with_threads_gpus_or_no_submission() -> None:
+    rules = {
+        rule: text
+        for path in (ROOT / "workflow/rules").glob("*.smk")
+        for rule, text in re.findall(
+            r"^ *use rule \w+ as (\w+) with:\n(.*?)(?=^ *use rule|\Z)", path.read_text(), re.M | re.S
+        )
+    }
+    assert len(rules) > 30
+    several = {rule for rule, text in rules.items() if "threads:" in text}
+    on_gpus = {rule for rule, text in rules.items() if "gpu=" in text}
+    local = {rule for rule, text in rules.items() if "localrule: True" in text}
+    page = (ROOT / "docs/cluster.md").read_text()
+    lines = re.findall(r"--set-threads ((?:\w+=4 ?)+)", page)
+    assert len(lines) == 3
+    for line in lines:
+        assert set(re.findall(r"(\w+)=4", line)) == several
+
+    def named(beginning: str) -> set[str]:
+        """Return the rules that an item of the list names."""
+        item = page.split(f"- **{beginning}.**")[1].split("\n- **")[0]
+        return set(re.findall(r"`(\w+)`", item)) & set(rules)
+
+    assert named("GPUs") == on_gpus
+    assert named("Local jobs") == local
+    profile = (ROOT / "profiles/slurm/profile.yaml").read_text()
+    assert set(re.findall(r"^#   (\w+): \{slurm_partition", profile, re.M)) == on_gpus
+
+
 def test_every_link_of_the_readme_leads_to_a_file() -> None:
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
     assert len(links) > 20
