@@ -49,7 +49,7 @@ def test_the_page_on_clusters_names_the_rules_with_threads_gpus_or_no_submission
         rule: text
         for path in (ROOT / "workflow/rules").glob("*.smk")
         for rule, text in re.findall(
-            r"^ *use rule \w+ as (\w+) with:\n(.*?)(?=^ *use rule|\Z)", path.read_text(), re.M | re.S
+            r"(?ms)^ *use rule \w+ as (\w+) with:\n(.*?)(?=^ *use rule|\Z)", path.read_text()
         )
     }
     assert len(rules) > 30
