@@ -1,4 +1,4 @@
-"""The tables of docs/errors.md, and how a row of them is tried on a finished project.
+"""The tables of tests/workflow/errors.md, and how a row of them is tried on a finished project.
 
 The check of the configuration and the programs of jobs run in the process of the test; rows of each
 kind are tried through the real command line, which hands on what they print.
@@ -12,7 +12,7 @@ import pytest
 from programs import Ended, arguments_of, checked, run_program, within
 from projects import ROOT, Project
 
-PAGE = ROOT / "docs" / "errors.md"
+PAGE = ROOT / "tests" / "workflow" / "errors.md"
 
 
 class Run(NamedTuple):
@@ -40,7 +40,7 @@ class Cases(dict[str, Spoil]):
     Parameters
     ----------
     section : str
-        The heading of the table in docs/errors.md.
+        The heading of the table in tests/workflow/errors.md.
     made_anew : str
         A pattern for the results that come before what fails, and may have been made anew.
     """
@@ -73,7 +73,7 @@ class Row(NamedTuple):
 
 
 def rows(section: str) -> list[Row]:
-    """Return the rows of the table below a heading of docs/errors.md."""
+    """Return the rows of the table below a heading of tests/workflow/errors.md."""
     text = PAGE.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
     found = []
     for line in text.splitlines():
@@ -155,7 +155,7 @@ def run_of(
 
 def try_row(row: Row, cases: Cases, request: pytest.FixtureRequest) -> Project:
     """Spoil a finished project as a row describes, run it, and compare the outcome with the row."""
-    assert row.status >= 0, f"docs/errors.md has no row '{row.wrong}'"
+    assert row.status >= 0, f"tests/workflow/errors.md has no row '{row.wrong}'"
     assert row.wrong in cases, f"no case spoils a project so: {row.wrong}"
     whole = row.wrong in cases.whole
     project: Project = request.getfixturevalue("finished" if whole else "results_and_inputs")

@@ -1,4 +1,4 @@
-"""Configurations that cannot be run print the lines of docs/errors.md."""
+"""Configurations that cannot be run print the lines of tests/workflow/errors.md."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Corpora that cannot be read print the lines of docs/errors.md."""
+"""Corpora that cannot be read print the lines of tests/workflow/errors.md."""
 
 import csv
 import gzip

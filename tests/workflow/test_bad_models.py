@@ -1,4 +1,4 @@
-"""Models that cannot be run print the lines of docs/errors.md."""
+"""Models that cannot be run print the lines of tests/workflow/errors.md."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Adjustments that cannot be regressed print the lines of docs/errors.md."""
+"""Adjustments that cannot be regressed print the lines of tests/workflow/errors.md."""
 
 import os
 from collections.abc import Callable
