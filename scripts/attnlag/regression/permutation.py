@@ -15,7 +15,6 @@ A token without a norm in one of the layers, or without a covariate, stays in pl
 that use it are left out in all layers. A layer without any norm in a document is ignored here.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from attnlag.regression import bootstrap, covariates, design, least_squares, mer
 from attnlag.regression.crossproducts import runs
 from attnlag.regression.packed import packed_size, recentred
 from attnlag.regression.properties import CLASSES, Property
+from attnlag.regression.sampling import generator_of
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.stacks import Stack, common_centre
 from attnlag.regression.terms import is_lag
@@ -93,12 +93,6 @@ def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarr
     They depend on the document's name, its length and the seed, not on its place in the corpus.
     """
     return generator_of(document, seed).random((draws, tokens), dtype=np.float32)
-
-
-def generator_of(document: str, seed: int) -> np.random.Generator:
-    """Return a generator of random numbers of a document, whatever its place in the corpus."""
-    digest = hashlib.sha256(f"{seed} {document}".encode(errors="surrogatepass")).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 @dataclass

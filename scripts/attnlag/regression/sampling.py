@@ -80,5 +80,11 @@ def in_sample(documents: Iterable[str], end: str) -> np.ndarray:
     return np.array([not end or _hash(name) < end for name in documents], dtype=bool)
 
 
+def generator_of(document: str, seed: int) -> np.random.Generator:
+    """Return a generator of random numbers of a document, whatever its place in the corpus."""
+    digest = hashlib.sha256(f"{seed} {document}".encode(errors="surrogatepass")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
 def _hash(document: str) -> str:
     return hashlib.sha256(document.encode(errors="surrogatepass")).hexdigest()

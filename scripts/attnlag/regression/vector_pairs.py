@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import scipy.linalg
 
-from attnlag.regression.permutation import generator_of
+from attnlag.regression.sampling import generator_of
 from attnlag.regression.settings import VectorProductsSettings
 
 # Approximate number of tokens that the principal components of a wide model are computed from.
