@@ -23,7 +23,7 @@ from attnlag.config.reading import (
     read_yaml,
     values_by_path,
 )
-from attnlag.config.schema import Config, classes_of, files_matching, is_named
+from attnlag.config.schema import Config, files_matching
 from attnlag.config.values import IN_WORDS, Name, Section
 from attnlag.errors import UserError, counted, nearest, shown, unreadable
 from attnlag.escaping import text_for
@@ -51,9 +51,6 @@ BOUNDS = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than
 
 
 COMMIT = r"[0-9a-f]{40}"
-
-# Keys of earlier versions, by section.
-RENAMED = {("models", "sites"): "modules"}
 
 
 def _section_at(path: KeyPath) -> type[Section]:
@@ -103,11 +100,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         if kind == "missing":
             meaning = fields[name].description or "a value"
             return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
-        new_name = RENAMED.get((error["loc"][0], name))
-        if new_name in fields:
-            return f"unknown key, its name is now '{new_name}'"
-        alike = nearest(str(name), fields) or _elsewhere(str(name), error["loc"][0])
-        return f"unknown key, expected one of {', '.join(fields)}{alike}"
+        return f"unknown key, expected one of {', '.join(fields)}{nearest(str(name), fields)}"
     if kind.startswith("union_tag"):
         valid = list(SOURCES)
         expected = f"one of {', '.join(valid)}"
@@ -133,48 +126,32 @@ def _sentence(error: Mapping[str, Any]) -> str:
     return f"found {shown(value)}, expected {expected}{alike}"
 
 
-def _elsewhere(key: str, section: str | int) -> str:
-    """Return ``"; did you mean 'inference.alpha'?"`` for a key that belongs to another section."""
-    homes = [
-        f"'{name}.NAME.{key}'" if is_named(name) else f"'{name}.{key}'"
-        for name in Config.model_fields
-        if name != section and any(key in kind.model_fields for kind in classes_of(name))
-    ]
-    return f"; did you mean {' or '.join(homes)}?" if homes else ""
-
-
 class _Sound(Config):
-    """A configuration from which all wrong keys have been removed."""
+    """A configuration from which wrong entries have been removed."""
 
     models: dict[Name, Source] = Field(default={})
     corpora: dict[Name, Corpus] = Field(default={})
     regressions: dict[Name, Regression] = Field(default={})
 
 
-def _sound_part(raw: Any) -> _Sound:
-    """Return a configuration without the keys that are wrong."""
-    while True:
-        try:
-            return _Sound.model_validate(raw)
-        except ValidationError as error:
-            left = raw
-            for item in error.errors(include_url=False):
-                path = _key_of(item)
-                if item["type"] == "missing" or item["type"].startswith("union_tag"):
-                    path = path[:-1]  # Remove the section that lacks a key.
-                left = _without(left, path) if path else {}
-            raw = left if left != raw else {}
+def _sound_part(raw: Any, wrong: Iterable[KeyPath]) -> _Sound:
+    """Return a configuration without the sections, models, corpora or regressions that are wrong.
 
-
-def _without(section: Any, path: KeyPath) -> Any:
-    """Return a section without the key at a path, or without the list that contains the path."""
-    first, *rest = path
-    inner = {
-        key: _without(value, tuple(rest))
-        for key, value in section.items()
-        if part_of_path(key) == first and rest and isinstance(value, Mapping)
-    }
-    return {key: value for key, value in section.items() if part_of_path(key) != first} | inner
+    Parameters
+    ----------
+    raw : object
+    wrong : iterable of KeyPath
+        Keys with a problem.
+    """
+    if not isinstance(raw, Mapping):
+        return _Sound()
+    left = {name: section for name, section in raw.items() if name in Config.model_fields}
+    for section, *rest in filter(None, wrong):
+        if rest and section in ("models", "corpora", "regressions"):
+            left[section] = {k: v for k, v in left[section].items() if part_of_path(k) != rest[0]}
+        else:
+            left.pop(section, None)
+    return _Sound.model_validate(left)
 
 
 def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
@@ -182,8 +159,6 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
 
     A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong.
     """
-    for section in ("models", "corpora", "regressions"):
-        yield from _names_alike(section, getattr(config, section))
     for name, corpus in config.corpora.items():
         for index, pattern in enumerate(corpus.files):
             if problem := _file_problem(pattern):
@@ -326,19 +301,6 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
     needed = sample and [sample[name] for name in ("lags", "leads", "covariates")]
     if all_fit and needed and (sentence := problem(*needed)):
         yield ("norms", "common_sample"), f"found true: over all regressions {sentence}"
-
-
-def _names_alike(section: str, names: Iterable[str]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the names that would share a folder on a case-insensitive disk."""
-    first: dict[str, str] = {}
-    for name in names:
-        other = first.setdefault(name.lower(), name)
-        if other != name:
-            yield (
-                (section, name),
-                f"the name '{name}' differs from '{other}' in case only, expected another: "
-                "some disks do not distinguish their folders",
-            )
 
 
 def _file_problem(pattern: str) -> str | None:
@@ -508,24 +470,17 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     names = (
         [*(str(file) for file, _ in readings), "command line"] if readings else ["configuration"]
     )
-    # Sorted by file and line; the command line comes last.
-    found: list[tuple[int, int, KeyPath, str]] = []
-    for number, (_, reading) in enumerate(readings):
-        for again in reading.repeated:
-            sentence = f"given twice, expected once; the first is in line {again.first_line}"
-            found.append((number, again.line, again.key, sentence))
-    config = None
+    config, told = None, []
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
-            path = _key_of(item)
-            found.append((*place(path), (*section, *path), _sentence(item)))
+        told = [(_key_of(item), _sentence(item)) for item in error.errors(include_url=False)]
     # Files are checked even if other keys are wrong, so that all problems are reported at once.
-    sound = config or _sound_part(raw)
-    for path, sentence in _value_problems(sound, raw if isinstance(raw, Mapping) else {}):
-        found.append((*place(path), (*section, *path), sentence))
+    sound = config or _sound_part(raw, [path for path, _ in told])
+    told += _value_problems(sound, raw if isinstance(raw, Mapping) else {})
+    found = [(*place(path), (*section, *path), sentence) for path, sentence in told]
     problems = []
+    # The command line comes last.
     for number, line, path, sentence in sorted(found, key=lambda one: one[:2]):
         where = f"{names[number]}:{line}" if line else names[number]
         problems.append(": ".join(filter(None, (where, _written(path), sentence))))

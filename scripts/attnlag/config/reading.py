@@ -9,21 +9,12 @@ from typing import Any, NamedTuple
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import YAMLError
 
 from attnlag.errors import UserError, nearest, unreadable
 
 # The path ("figures", "layers", 0) stands for figures.layers[0].
 KeyPath = tuple[str | int, ...]
-
-
-class Repeated(NamedTuple):
-    """A key that occurs twice in its mapping."""
-
-    key: KeyPath
-    line: int
-    first_line: int
 
 
 class Reading(NamedTuple):
@@ -35,32 +26,16 @@ class Reading(NamedTuple):
         The values as Snakemake reads them: YAML 1.1, in which ``off`` and ``yes`` are booleans.
     lines : dict
         Line of each key and list entry.
-    repeated : list of Repeated
-        Keys that are given twice; YAML uses the last one.
     """
 
     values: Any
     lines: dict[KeyPath, int]
-    repeated: list[Repeated]
 
     def line(self, path: KeyPath) -> int:
         """Return the line of a key, or of its section if the key comes from a merge (``<<``)."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 0)
-
-
-class _Constructor(RoundTripConstructor):
-    """A constructor that keeps the last of equal keys and records the lines of both."""
-
-    def check_mapping_key(
-        self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any
-    ) -> bool:
-        if key in mapping:
-            again = getattr(mapping, "repeated", [])
-            again.append((key, key_node.start_mark.line + 1, mapping.lc.key(key)[0] + 1))
-            mapping.repeated = again
-        return True
 
 
 def read_yaml(file: Path) -> Reading:
@@ -83,14 +58,12 @@ def read_yaml(file: Path) -> Reading:
             "expected UTF-8"
         ) from None
     # ruamel.yaml provides lines, but its values differ from those of PyYAML, which Snakemake uses.
-    yaml_with_lines = YAML()
-    yaml_with_lines.Constructor = _Constructor
     try:
         values = _values(text)
-        tree = yaml_with_lines.load(text)
+        tree = YAML().load(text)
     except (yaml.YAMLError, YAMLError, ValueError) as error:
         raise UserError(_yaml_problem(file, error)) from None
-    reading = Reading(values, {}, [])
+    reading = Reading(values, {})
     _note_lines(tree, (), reading)
     return reading
 
@@ -106,8 +79,6 @@ def _note_lines(tree: Any, path: KeyPath, reading: Reading) -> None:
     """Record the lines of a mapping or list of ruamel.yaml and of everything in it."""
     if not isinstance(tree, (CommentedMap, CommentedSeq)):
         return
-    for key, line, first_line in getattr(tree, "repeated", ()):
-        reading.repeated.append(Repeated((*path, part_of_path(key)), line, first_line))
     marks = tree.lc.data or {}  # Keys from a merge have no lines.
     entries = tree.items() if isinstance(tree, CommentedMap) else enumerate(tree)
     for key, item in entries:
