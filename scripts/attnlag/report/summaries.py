@@ -444,9 +444,14 @@ def counts(
     means = ", their means being given" * (settings.fixed_effects == "document")
     unseen = f"; in unseen {unit}{means}, {_range(validated)}" if len(validated) else ""
     name, partial = R_SQUARED[settings.fixed_effects], fitted["partial_r_squared"]
+    of_lags = ""
+    if set(coefficients["term"]) - {"intercept", *lags_among(list(coefficients["term"]))}:
+        of_lags = (
+            f"; of the lags, given the other terms, {_range(partial)} and {partial.median():.3f} "
+            "in the median layer"
+        )
     lines.append(
-        f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}; of the lags, "
-        f"given the other terms, {_range(partial)} and {partial.median():.3f} in the median layer"
+        f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}{of_lags}"
     )
     worse = fitted[fitted["r_squared"] < 0]
     if len(worse):

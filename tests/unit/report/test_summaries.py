@@ -168,6 +168,9 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
         "in unseen documents, their means being given, " in summaries.counts(tidy, fits, within)[-1]
     )
     partial = fits["partial_r_squared"].median()
+    assert "of the lags" not in last
+    position = tidy.assign(term=tidy["term"].replace("lag_2", "position_1"))
+    last = summaries.counts(position, fits, settings)[-1]
     assert last.endswith(f"and {partial:.3f} in the median layer")
     unknown = fits.assign(cv_r_squared=np.nan)
     assert "nan" not in summaries.counts(tidy, unknown, settings)[-1]
