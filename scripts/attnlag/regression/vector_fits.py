@@ -230,7 +230,9 @@ def fit_layer(
         Column of the layer in the files.
     """
     folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
-    observed = [products.observed[fold] for fold in folds]
+    observed, permuted = (
+        [sums[fold] for fold in folds] for sums in (products.observed, products.permuted)
+    )
     p, c = products.observed[0].xy.shape
     full = min(p, c)
     ranks = [rank for rank in settings.ranks if rank < full]
@@ -244,7 +246,7 @@ def fit_layer(
     shared["rows"] = int(total.n)
     shared["participation_ratio"] = participation_ratio(total)
     shared["mean_share"] = mean_share(total, products.frame)
-    penalties = chosen_penalties(observed, settings.ridge)
+    penalties, of_permuted = chosen_penalties([observed, permuted], settings.ridge)
     directions = min(max([HIGHEST, *ranks]), full)
     models = {
         fold: fit(total - observed[k], penalties[k], directions) for k, fold in enumerate(folds)
@@ -274,9 +276,13 @@ def fit_layer(
         }
         for place, (predictor, rank) in enumerate(predictors)
     ]
-    found = [(PERMUTED, full, *r_squared_of_products(products.permuted, settings.ridge))]
+    found = [(PERMUTED, full, *r_squared_of_products(permuted, of_permuted))]
     if control is not None:
-        found.append((RANDOM, full, *r_squared_of_products(control, settings.ridge)))
+        control = [sums for sums in control if sums.n]
+        alone = (np.nan, np.nan)
+        if can_be_fitted(control, settings.ridge):
+            alone = r_squared_of_products(control, *chosen_penalties([control], settings.ridge))
+        found.append((RANDOM, full, *alone))
     return table + [shared | dict(zip(NAMES, row, strict=False)) for row in found]
 
 

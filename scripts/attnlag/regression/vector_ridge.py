@@ -30,39 +30,54 @@ def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
     return scipy.linalg.cho_solve(factor, xy, check_finite=False)
 
 
-def chosen_penalties(folds: Sequence[Sums], penalties: Sequence[float]) -> np.ndarray:
-    """Return the penalty for each fold, chosen by cross-validation among the other folds.
+def chosen_penalties(outcomes: Sequence[Sequence[Sums]], penalties: Sequence[float]) -> np.ndarray:
+    """Return the penalty for each set of outcomes and each fold, (sets, folds).
 
-    It is the largest penalty whose error is within one standard error of the smallest error. The
-    standard error is that of the difference over the folds, because the difficulty of a fold is
-    common to all penalties. Errors are unbiased estimates from random directions of the outcome
-    (Hutchinson), which take a small fraction of the time of all directions.
+    The penalty of a fold is chosen by cross-validation among the other folds: the largest whose
+    error is within one standard error of the smallest error. The standard error is that of the
+    difference over the folds, because the difficulty of a fold is common to all penalties. Errors
+    are unbiased estimates from random directions of the outcome (Hutchinson), which take a small
+    fraction of the time of all directions.
+
+    Parameters
+    ----------
+    outcomes : sequence of sequence of Sums
+        Sums over each fold, for outcomes that share their predictors.
+    penalties : sequence of float
     """
+    count = len(outcomes[0])
     if len(penalties) == 1:
-        return np.full(len(folds), penalties[0])
-    c = len(folds[0].y)
+        return np.full((len(outcomes), count), penalties[0])
+    c = len(outcomes[0][0].y)
     if c > DIRECTIONS:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (c, DIRECTIONS))
         sketch = signs / np.sqrt(DIRECTIONS)
-        folds = [replace(sums, y=sums.y @ sketch, xy=sums.xy @ sketch) for sums in folds]
-    total = sum_of(folds)
-    errors = np.full((len(folds), len(folds), len(penalties)), np.nan)
-    for one, other in combinations(range(len(folds)), 2):
-        rest = total - folds[one] - folds[other]
-        means, centred = rest.means, rest.centred()
+        outcomes = [
+            [replace(sums, y=sums.y @ sketch, xy=sums.xy @ sketch) for sums in folds]
+            for folds in outcomes
+        ]
+    totals = [sum_of(folds) for folds in outcomes]
+    errors = np.full((len(outcomes), count, count, len(penalties)), np.nan)
+    for one, other in combinations(range(count), 2):
+        rests = [
+            total - folds[one] - folds[other] for total, folds in zip(totals, outcomes, strict=True)
+        ]
+        xx = rests[0].centred()[0]
+        xy = np.concatenate([rest.centred()[1] for rest in rests], axis=1)
         for place, penalty in enumerate(penalties):
-            coefficients = ridge(*centred, penalty)
-            for unseen, left_out in ((one, other), (other, one)):
-                sums = folds[unseen]
-                error = sums.error(coefficients, *means) / sums.variation(means[1])
-                errors[left_out, unseen, place] = error
-    chosen = np.empty(len(folds))
-    for fold in range(len(folds)):
+            every = np.split(ridge(xx, xy, penalty), len(outcomes), axis=1)
+            for kind, (coefficients, rest) in enumerate(zip(every, rests, strict=True)):
+                for unseen, left_out in ((one, other), (other, one)):
+                    sums = outcomes[kind][unseen]
+                    error = sums.error(coefficients, *rest.means) / sums.variation(rest.means[1])
+                    errors[kind, left_out, unseen, place] = error
+    chosen = np.empty((len(outcomes), count))
+    for kind, fold in np.ndindex(chosen.shape):
         # The errors of the other folds, each predicted without this one.
-        found = np.delete(errors[fold], fold, axis=0)
+        found = np.delete(errors[kind, fold], fold, axis=0)
         excess = found - found[:, [found.mean(axis=0).argmin()]]
         error = excess.std(axis=0, ddof=1) / np.sqrt(len(found))
-        chosen[fold] = np.asarray(penalties)[excess.mean(axis=0) <= error].max()
+        chosen[kind, fold] = np.asarray(penalties)[excess.mean(axis=0) <= error].max()
     return chosen
 
 
@@ -71,15 +86,11 @@ def median(penalties: np.ndarray) -> float:
     return float(np.quantile(penalties, 0.5, method="lower"))
 
 
-def r_squared_of_products(folds: Sequence[Sums], penalties: Sequence[float]) -> tuple[float, float]:
+def r_squared_of_products(folds: Sequence[Sums], chosen: np.ndarray) -> tuple[float, float]:
     """Return the median penalty and the R² in unseen documents, from cross-products alone.
 
-    Both are NaN if there are too few folds, or if all vectors are equal.
+    ``chosen`` has the penalty of each fold.
     """
-    folds = [sums for sums in folds if sums.n]
-    if not can_be_fitted(folds, penalties):
-        return np.nan, np.nan
-    chosen = chosen_penalties(folds, penalties)
     total, sse, sst = sum_of(folds), 0.0, 0.0
     for sums, penalty in zip(folds, chosen, strict=True):
         rest = total - sums

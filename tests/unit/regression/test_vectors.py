@@ -258,9 +258,13 @@ def test_the_penalty_of_a_fold_is_chosen_on_the_other_folds():
     y = 0.4 * x[:, ::-1] + random.normal(size=(240, 12)) * 8
     fold = np.arange(240) % 4
     penalties = (0.001, 0.1, 1.0, 10.0)
-    chosen = vector_ridge.chosen_penalties(
-        [sums_of(x[fold == one], y[fold == one]) for one in range(4)], penalties
-    )
+    folds = [sums_of(x[fold == one], y[fold == one]) for one in range(4)]
+    (chosen,) = vector_ridge.chosen_penalties([folds], penalties)
+    # Outcomes beside these have penalties of their own, and change nothing.
+    noise = [sums_of(x[fold == one], y[fold == one][::-1]) for one in range(4)]
+    both = vector_ridge.chosen_penalties([folds, noise], penalties)
+    assert both[0].tolist() == chosen.tolist()
+    assert both[1].tolist() == vector_ridge.chosen_penalties([noise], penalties)[0].tolist()
     expected = []
     for out in range(4):
         errors = np.zeros((3, 4))
@@ -285,9 +289,9 @@ def test_random_directions_choose_the_same_penalties_as_all_directions(monkeypat
     y = 0.5 * x + random.normal(size=(1500, 80)) * 12
     folds = [sums_of(x[one::5], y[one::5]) for one in range(5)]
     penalties = (0.0001, 0.01, 1.0, 100.0)
-    some = vector_ridge.chosen_penalties(folds, penalties)
+    (some,) = vector_ridge.chosen_penalties([folds], penalties)
     monkeypatch.setattr(vector_ridge, "DIRECTIONS", 80)
-    assert some.tolist() == vector_ridge.chosen_penalties(folds, penalties).tolist()
+    assert some.tolist() == vector_ridge.chosen_penalties([folds], penalties)[0].tolist()
     assert set(some) <= {0.01, 1.0}
 
 
