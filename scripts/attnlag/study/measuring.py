@@ -461,10 +461,7 @@ def _by_id(texts: Sequence[str] | Mapping[str, str] | pd.Series) -> dict[str, st
     if isinstance(texts, str):
         raise UserError("texts: found one text, expected a list of texts")
     if isinstance(texts, pd.DataFrame):
-        raise UserError(
-            f"texts: found a data frame with {', '.join(map(str, texts.columns))}, expected one "
-            f"column of it, as in texts[{texts.columns[-1]!r}]"
-        )
+        raise UserError("texts: found a data frame, expected one column of it, as in frame['text']")
     keyed = texts.items() if isinstance(texts, Mapping | pd.Series) else enumerate(texts)
     named: dict[str, str] = {}
     for key, text in keyed:
