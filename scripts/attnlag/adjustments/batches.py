@@ -91,11 +91,6 @@ class Rotary:
     longer than the model's original length. Dynamic embeddings are stretched to the longest
     sequence beyond that length and stay stretched in later passes.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A trunk.
-
     Attributes
     ----------
     stretched : list of torch.nn.Module

@@ -70,8 +70,6 @@ def in_batches(
         other outcomes are NaN at tokens where that ratio is undefined. None for the numbers alone.
     rows : int
         Largest number of rows of a batch.
-    progress : str
-        Name on the progress bar.
     """
     names = outcome.columns(pq.read_schema(path).names)
     batches = tables.batches(path, rows, progress, [*columns.KEYS, *names.values()])

@@ -40,8 +40,6 @@ def sink_scores(
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A trunk.
     sequences : sequence of (tokens,) int arrays
         Token ids of whole sequences; the first ``TOKENS`` of each are used, with the position
         embeddings that the whole sequence has.

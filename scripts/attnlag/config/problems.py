@@ -135,14 +135,7 @@ class _Sound(Config):
 
 
 def _sound_part(raw: Any, wrong: Iterable[KeyPath]) -> _Sound:
-    """Return a configuration without the sections, models, corpora or regressions that are wrong.
-
-    Parameters
-    ----------
-    raw : object
-    wrong : iterable of KeyPath
-        Keys with a problem.
-    """
+    """Return a configuration without its wrong sections, models, corpora and regressions."""
     if not isinstance(raw, Mapping):
         return _Sound()
     left = {name: section for name, section in raw.items() if name in Config.model_fields}

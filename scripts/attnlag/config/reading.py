@@ -18,17 +18,11 @@ KeyPath = tuple[str | int, ...]
 
 
 class Reading(NamedTuple):
-    """The content of a file.
+    """The content of a file."""
 
-    Attributes
-    ----------
-    values : object
-        The values as Snakemake reads them: YAML 1.1, in which ``off`` and ``yes`` are booleans.
-    lines : dict
-        Line of each key and list entry.
-    """
-
+    # The values as Snakemake reads them: YAML 1.1, in which ``off`` and ``yes`` are booleans.
     values: Any
+    # Line of each key and list entry.
     lines: dict[KeyPath, int]
 
     def line(self, path: KeyPath) -> int:

@@ -11,8 +11,6 @@ def token_texts(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[s
 
     Parameters
     ----------
-    text : str
-        The text of the document.
     starts, ends : sequences of int
         Character offsets into the text. A character that spans several tokens is shown with the
         first of them; text between tokens is shown with the token that follows.

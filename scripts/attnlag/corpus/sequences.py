@@ -28,13 +28,6 @@ class Tokenized(NamedTuple):
 def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
     """Yield the documents of a shard with their tokens, in order and in batches.
 
-    Parameters
-    ----------
-    tokens : Path
-        The sequences of the shard.
-    corpus : Path
-        The whole corpus.
-
     Raises
     ------
     UserError

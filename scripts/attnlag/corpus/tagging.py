@@ -177,8 +177,6 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
     ----------
     path : Path
         CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``.
-    documents : iterable of str
-        All documents of the corpus.
 
     Raises
     ------

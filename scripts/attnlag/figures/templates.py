@@ -164,8 +164,6 @@ def profile(
     rows : pandas.DataFrame
         A row for each layer. ``p_adjusted`` and ``finding``, where there are such columns, become
         marks.
-    value : str
-        Column of the estimate.
     kind : Any
         Further properties of the line; ``alpha``, the level of significance, asks for marks.
     """

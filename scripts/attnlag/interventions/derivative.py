@@ -111,8 +111,6 @@ def sums_of_batch(
     ----------
     model : torch.nn.Module
         Its parameters need no gradient.
-    targets : sequence of int
-        Target layers.
     receive : callable
         Called with each adjustment on the way.
     """

@@ -276,8 +276,6 @@ def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> 
 
     Parameters
     ----------
-    name : str
-        The model's name.
     failures : sequence of str
         The layouts that were tried, each with its failure.
     """

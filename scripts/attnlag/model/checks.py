@@ -24,8 +24,6 @@ def checked_config(
 
     Parameters
     ----------
-    folder : Path
-        Folder with config.json.
     tensors : int
         Number of tensors in the weights files.
     layers, width : int or None

@@ -60,8 +60,6 @@ def fetch_model(
 
     Parameters
     ----------
-    name : str
-        The model's name.
     settings : mapping
         The checked settings of the source: ``source`` (``hub``, ``path``, ``package`` or
         ``random``), and the settings of that kind.

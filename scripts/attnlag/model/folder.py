@@ -151,10 +151,6 @@ def take_files(
 
     Parameters
     ----------
-    source : Path
-        The folder with the files.
-    folder : Path
-        The folder to fill.
     where : str
         Name of the source in messages.
     place : callable

@@ -201,8 +201,6 @@ def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> 
         May be without values.
     free : mapping of str to int
         Free bytes on each device.
-    batch_tokens : int
-        Tokens in one forward pass.
 
     Returns
     -------

@@ -130,12 +130,6 @@ def _extract(
     """Write one member to ``target``, in pieces, and check its size and digest.
 
     Only the content of the member is used, not its path, which may be malicious, or permissions.
-
-    Raises
-    ------
-    UserError
-        If the member is not a regular file, is larger than the free space or than stated, is
-        damaged, or has another digest than the settings state.
     """
     stated = archive.getinfo(member)
     # Archives that were not made on Unix state no file type.

@@ -110,8 +110,6 @@ def products_of_design(
         Table of the property, of the same shard.
     scale : Scale or None
         Distribution of the property over the corpus, if it is a number.
-    path : Path
-        The file to write.
     """
     schema = pq.read_schema(design)
     if scale is None:

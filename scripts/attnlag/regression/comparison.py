@@ -68,7 +68,6 @@ class Study:
     regression: str
     # True for the random-weights twin of a model.
     control: bool
-    # The tidy table.
     coefficients: pd.DataFrame
     # Provenance of the table.
     record: dict[str, Any]
@@ -312,8 +311,6 @@ def differences(
     ----------
     one, other : Profile
         Profiles over the same documents.
-    alpha : float
-        Level of significance.
     adjust : str
         Correction of the verdicts over the layers.
     negligible : float

@@ -85,8 +85,6 @@ def products(
     ----------
     sources, targets : list of (layers, tokens) arrays
         Log norms of the windows of the document, at the site of the sources and at the targets'.
-    chosen : sequence of int
-        Target layers.
 
     Returns
     -------

@@ -125,8 +125,6 @@ def decomposed(
     ----------
     designs, token_properties : sequence of Path
         Of all shards, in order.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
     most_rows : int
         With more rows, all numbers are those of a sample of whole documents.
     """

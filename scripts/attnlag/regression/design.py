@@ -322,8 +322,6 @@ def write(
     stream : Path or None
         Norms of the residual stream, for relative norms or a sample held in common with a
         regression of such.
-    path : Path
-        The file to write.
     facts : mapping
         From ``covariates.read_facts``.
     """

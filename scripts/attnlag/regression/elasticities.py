@@ -35,8 +35,6 @@ def ratios(
     ----------
     effects, counts : (documents, cells) float array
         Sums of effects, and the number of tokens in each sum.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
     draws, seed : int
         Number of draws and seed of the bootstrap of documents; without draws, or with fewer than
         ``FEWEST_DOCUMENTS``, there are no joint intervals.
@@ -202,8 +200,6 @@ def transmitted(
         From `cross_layer.of_intervened`, for all pairs of sites.
     coefficients : mapping of str to pandas.DataFrame
         Tidy tables of all documents, by target site.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
     """
     names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
     names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}

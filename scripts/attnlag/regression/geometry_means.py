@@ -109,8 +109,6 @@ def table(
         Sums with random weights, without centred cosines.
     distances, random_distances : pandas.DataFrame or None
         From `by_distance`, for centred cosines with trained and with random weights.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
     """
     rows: list[tuple[int, str, int | None, RatioSums, float, float]] = []
     for (layer, quantity), found in sums.items():

@@ -90,8 +90,6 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
     frame : pandas.DataFrame
         Rows of lags and leads are tinted by the column ``finding`` (present or absent), if there
         is one.
-    title, note : str
-        Text above the table.
     name : str
         Name of the table in the page, and of the file that its button saves.
     frozen : int
@@ -200,12 +198,8 @@ def write_coefficients(
 
     Parameters
     ----------
-    coefficients : pandas.DataFrame
-        The tidy table.
     weights : str
         Precision of the model's weights in words, if they are quantised; else empty.
-    alpha : float
-        Level of significance.
     adjust : str
         The correction in ``p_adjusted``.
     negligible : float, optional

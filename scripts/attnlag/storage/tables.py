@@ -239,8 +239,6 @@ def rows_of_documents(
 
     Parameters
     ----------
-    paths : sequence of path
-        Files of all shards.
     columns : list of str, optional
         By default all.
     """

@@ -118,7 +118,6 @@ class RegressionInputs(CoefficientsInputs):
     groups_file: Path
     influence_file: Path
     residuals_file: Path
-    # Files of all shards.
     design: list[Path]
     # Layers with a panel of their own; None for all, or for a selection of all.
     layers: Sequence[int] | None

@@ -32,8 +32,6 @@ def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequenc
     ----------
     coefficients : sequence of Path
         Tables of coefficients of all studies, at their places in a run.
-    findings : sequence of Path
-        Texts of findings.
     beside : sequence of str
         Folders of further tables of tokens.
     """
