@@ -82,7 +82,7 @@ list: $(READY) ## list what config/config.yaml names, and the figures with their
 	@$(BIN)/python scripts/list_study.py
 
 figure: $(READY) ## make one figure and what it needs: make figure FIGURE=coefficients
-	figures=$$($(BIN)/python scripts/list_study.py --figure '$(FIGURE)') && $(BIN)/snakemake $$figures
+	figures=$$($(BIN)/python scripts/list_study.py --figure '$(FIGURE)') && $(BIN)/snakemake --cores all $$figures
 
 report: run ## make the report of the results, in one file
 	$(BIN)/snakemake --report results/report.zip

@@ -1,15 +1,16 @@
 """List what a configuration names, and the figures of its runs with their paths.
 
-With --figure, only the paths of one figure are printed, for snakemake to make.
+With --figure, the arguments are printed with which snakemake makes one figure.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from attnlag.config.problems import check
 from attnlag.config.reading import read_yaml
-from attnlag.config.schema import Config
+from attnlag.config.schema import ON_REQUEST, Config
 from attnlag.errors import UserError, nearest
 from attnlag.figures import catalogue
 from attnlag.pipeline import outputs
@@ -18,7 +19,13 @@ parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
 parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"))
-parser.add_argument("--figure", help="name of a figure, or its beginning")
+parser.add_argument("--figure", help="name of a figure, or its beginning; empty: list the names")
+
+
+def with_all_figures(config: Config) -> Config:
+    """Return a configuration that also draws the figures on request."""
+    figures = config.figures.model_copy(update={"also": list(ON_REQUEST)})
+    return config.model_copy(update={"figures": figures})
 
 
 def figure_paths(config: Config) -> dict[str, list[str]]:
@@ -52,8 +59,12 @@ def listing(config: Config) -> str:
     for title, names in sections.items():
         lines += [title, *(f"  {name}" for name in names)]
     lines.append("figures")
-    for name, paths in figure_paths(config).items():
+    drawn = figure_paths(config)
+    for name, paths in drawn.items():
         lines += [f"  {name}", *(f"    {path}" for path in paths)]
+    others = [name for name in figure_paths(with_all_figures(config)) if name not in drawn]
+    if others:
+        lines += ["on request (make figure FIGURE=…)", *(f"  {name}" for name in others)]
     return "\n".join(lines)
 
 
@@ -63,17 +74,19 @@ def main() -> None:
         config, problems = check(read_yaml(args.configfile).values, [args.configfile])
         if config is None or problems:
             raise UserError(problems)
-        if not args.figure:
+        if args.figure is None:
             print(listing(config))
             return
-        paths = figure_paths(config)
-        chosen = [path for name in paths if name.startswith(args.figure) for path in paths[name]]
+        paths = figure_paths(with_all_figures(config))
+        chosen = [name for name in paths if args.figure and name.startswith(args.figure)]
         if not chosen:
             raise UserError(
                 f"FIGURE: found '{args.figure}', expected {', '.join(paths)}"
                 f"{nearest(args.figure, paths)}"
             )
-        print(*chosen)
+        also = {*config.figures.also, *chosen} & set(ON_REQUEST)
+        asked = json.dumps({"also": sorted(also)}, separators=(",", ":"))
+        print("--config", f"figures={asked}", "--", *(p for name in chosen for p in paths[name]))
     except UserError as error:
         sys.exit("\n".join(error.problems))
 

@@ -4,6 +4,8 @@ import json
 
 from projects import WORDS, Project
 
+from attnlag.config.schema import ON_REQUEST
+
 MARK = "hostile"
 SCRIPT = f"</script><script>alert('{MARK}')</script><img src=x onerror=alert('{MARK}')>"
 FORMULA = f"=cmd|'/c {MARK}'!A1"
@@ -36,6 +38,7 @@ def write_hostile_corpus(project: Project) -> None:
             "grouped": {"lags": [1], "covariates": ["group"], "bias_correction": "none"},
         },
         figures={
+            "also": list(ON_REQUEST),
             "formats": ["svg", "png"],
             "documents": {"small": [row["id"] for row in rows[::DOCUMENTS_OF_EACH]]},
         },

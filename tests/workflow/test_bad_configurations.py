@@ -120,7 +120,7 @@ def _(project: Project):
     project.write_config(
         corpora={"small": {"files": ["data/smal.jsonl"]}},
         regressions={"a/b": {"lags": [0]}},
-        figrues={"formats": ["pdf"]},
+        figrues={"formats": ["png"]},
     )
 
 

@@ -80,10 +80,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/sinks/0000.parquet",
         f"{base}/distances/0000.parquet",
         f"{base}/figures/cosines_by_distance.png",
-        f"{base}/figures/growth_and_turn.png",
-        f"{base}/figures/norms_by_group.png",
         f"{base}/figures/norms_by_layer.png",
-        f"{base}/figures/norms_by_part_of_speech.png",
         f"{base}/figures/norms_by_position.png",
         f"{base}/figures/text_by_token.png",
         f"{base}/figures/vectors_by_layer.png",
@@ -110,10 +107,7 @@ def test_a_full_run_makes_everything(finished_once):
         f"{base}/notebook/summary/layer_00.txt",
         f"{base}/notebook/summary/layer_01.txt",
         f"{base}/notebook/figures/coefficients_by_layer.png",
-        f"{base}/notebook/figures/outcome_by_lag.png",
-        f"{base}/notebook/figures/diagnostics.png",
         f"{base}/notebook/figures/groups_by_layer.png",
-        f"{base}/notebook/figures/order_left.png",
         "tiny/small/causal/effects/0000.parquet",
         "tiny/small/causal/elasticities.csv",
         "tiny/small/causal/elasticities.parquet",
@@ -123,7 +117,6 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/causal/by_part_of_speech.parquet",
         "tiny/small/causal/findings.txt",
         "tiny/small/causal/figures/attention/elasticities_by_layer.png",
-        "tiny/small/causal/figures/attention/finite_effects_by_distance.png",
         "explorer.html",
         "layers_fitted.txt",
         "provenance.json",
@@ -138,7 +131,7 @@ def test_figures_are_made_in_the_chosen_sizes(finished):
     # One job makes all figures of the norms, in all sizes.
     result = finished.snakemake("results/tiny/small/attention/figures/norms_by_layer_slide.png")
     assert result.returncode == 0, result.stdout
-    of_norms = ("group", "layer", "part_of_speech", "position")
+    of_norms = ("layer", "position")
     names = (*(f"norms_by_{what}" for what in of_norms), "text_by_token")
     new = {f"tiny/small/attention/figures/{name}_slide.png" for name in names}
     assert set(finished.results()) - before == new

@@ -58,7 +58,7 @@ wildcard_constraints:
     regression="|".join(map(re.escape, CONFIG.regressions)),
     pair="|".join(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
-    format="svg|png",
+    format="svg|png|pdf",
 
 
 def stage(name, program=None, given=None, **options):

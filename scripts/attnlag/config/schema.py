@@ -16,13 +16,21 @@ from attnlag.adjustments import outcomes, sites
 from attnlag.config.analyses import Causal, Comparison, Controls, Inference, Regression, Vectors
 from attnlag.config.inputs import SOURCES, Corpus, Extraction, Norms, RandomSource, Source, Tokens
 from attnlag.config.values import NAMED, Distinct, Name, Natural, Section, Text
+from attnlag.figures import catalogue
 from attnlag.regression import covariates
+
+ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)
 
 
 class Figures(Section):
     """How figures are drawn."""
 
-    formats: Annotated[list[Literal["svg", "png"]], Distinct] = Field(
+    also: Annotated[list[Literal[ON_REQUEST]], Distinct] = Field(  # type: ignore[valid-type]
+        default=[],
+        description="Figures that are drawn besides those of every run. `make figure` makes one "
+        "without a change of the configuration",
+    )
+    formats: Annotated[list[Literal["svg", "png", "pdf"]], Distinct] = Field(
         default=["svg", "png"], min_length=1, description="File formats of every figure"
     )
     sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(

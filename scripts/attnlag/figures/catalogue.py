@@ -9,6 +9,7 @@ The module of a figure has
 - a docstring, whose first line says what the figure shows;
 - ``DRAWN_BY``, a tuple of the programs that have its inputs, as in ``("plot_norms",)``;
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
+- ``ON_REQUEST``, if only runs draw it that name it in ``figures.also``;
 - ``figure(inputs)``, which reduces the inputs of its program to a `templates.Sheet` of lines and
   maps, or to a `templates.Own`: each has a ``claim``, which becomes the title, and is drawn by
   ``draw(title, size)``.
@@ -41,6 +42,8 @@ class Figure:
         Place in the report.
     module : Path
         File of the module.
+    on_request : bool
+        Whether only runs draw it that name it.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Figure:
     category: str
     subcategory: str
     module: Path
+    on_request: bool = False
 
 
 @functools.cache
@@ -71,7 +75,7 @@ def _stated(source: bytes) -> dict[str, Any]:
         return {}
     stated = {
         name.lower(): ast.literal_eval(constants[name])
-        for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY")
+        for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY", "ON_REQUEST")
         if name in constants
     }
     return {**stated, "shows": (ast.get_docstring(tree) or "").partition("\n")[0]}

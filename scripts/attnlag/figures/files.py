@@ -18,7 +18,11 @@ from attnlag.figures.sizes import PAGE, Size, size_of
 from attnlag.storage import writing
 
 # Metadata without date and version, so that equal figures give equal bytes.
-METADATA: dict[str, dict[str, None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
+METADATA: dict[str, dict[str, None]] = {
+    ".svg": {"Date": None},
+    ".png": {"Software": None},
+    ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+}
 
 # Differences from seaborn's theme.
 SETTINGS = {

@@ -13,6 +13,8 @@ from attnlag.figures.wording import number
 
 DRAWN_BY = ("plot_effects",)
 
+ON_REQUEST = True
+
 CATEGORY = "interventions"
 
 SUBCATEGORY = "finite interventions"

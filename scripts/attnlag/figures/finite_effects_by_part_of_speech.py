@@ -13,6 +13,8 @@ from attnlag.regression.labels import UPOS
 
 DRAWN_BY = ("plot_effects",)
 
+ON_REQUEST = True
+
 CATEGORY = "interventions"
 
 SUBCATEGORY = "by part of speech"

@@ -10,6 +10,8 @@ from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, untrained
 
 DRAWN_BY = ("plot_geometry",)
 
+ON_REQUEST = True
+
 CATEGORY = "directions"
 
 SUBCATEGORY = "growth and turn"

@@ -15,6 +15,8 @@ from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
 
+ON_REQUEST = True
+
 CATEGORY = "norms"
 
 SUBCATEGORY = "by group of documents"

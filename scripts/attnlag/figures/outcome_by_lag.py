@@ -45,6 +45,8 @@ from attnlag.storage import tables
 
 DRAWN_BY = ("plot_regression",)
 
+ON_REQUEST = True
+
 CATEGORY = "coefficients"
 
 SUBCATEGORY = "outcome by lag"

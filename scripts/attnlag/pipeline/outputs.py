@@ -27,7 +27,9 @@ from attnlag.pipeline.entries.output import (
     several_regressions,
     several_sites,
     with_geometry,
+    with_groups,
     with_heads,
+    with_parts_of_speech,
     with_surprisal,
     with_vector_regression,
 )
@@ -140,6 +142,8 @@ FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
 # Figures that not every run of their program draws.
 DRAWN_WHEN: dict[str, Callable[[Config, str], bool]] = {
     "finite_effects_by_part_of_speech": on_several_tokens,
+    "norms_by_part_of_speech": with_parts_of_speech,
+    "groups_by_layer": with_groups,
 }
 
 
@@ -149,17 +153,25 @@ def _of_figures() -> Iterator[Output]:
         for figure in catalogue.drawn_by(program):
             shows = figure.shows.rstrip(".")
             path = f"{folder}/{figure.name}{{size}}.{{format}}"
-            own = DRAWN_WHEN.get(figure.name, when)
-            yield Output(path, shows, when=own, wanted=True)
+            yield Output(path, shows, when=drawn_when(figure, when), wanted=True)
+
+
+def drawn_when(
+    figure: catalogue.Figure, when: Callable[[Config, str], bool] = always
+) -> Callable[[Config, str], bool]:
+    """Return the condition for a figure, given that of its program."""
+
+    def drawn(config: Config, regression: str) -> bool:
+        asked = not figure.on_request or figure.name in config.figures.also
+        own = DRAWN_WHEN.get(figure.name, always)
+        return asked and own(config, regression) and when(config, regression)
+
+    return drawn
 
 
 def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:
     """Return the figures that a program draws if it runs."""
-    return [
-        figure
-        for figure in catalogue.drawn_by(program)
-        if DRAWN_WHEN.get(figure.name, always)(config, "")
-    ]
+    return [figure for figure in catalogue.drawn_by(program) if drawn_when(figure)(config, "")]
 
 
 OUTPUTS += _of_figures()
@@ -223,7 +235,7 @@ def files_of(config: Config, name: str = "", wanted: bool = False) -> list[str]:
 # Placeholders for several names, in paths and in names of columns.
 PATTERNS = {
     "{size}": "(|_column|_slide)",
-    "{format}": "(svg|png)",
+    "{format}": "(svg|png|pdf)",
     "{shard}": r"\d{4,}",
     "{draw}": r"[1-9]\d*",
     "NN": r"\d{2,}",

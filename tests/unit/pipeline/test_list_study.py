@@ -24,9 +24,25 @@ def test_make_list_lists_the_names_and_paths_of_figures(monkeypatch, capsys):
 
 
 def test_the_beginning_of_a_name_gives_the_files_of_a_figure(monkeypatch, capsys):
-    paths = listed(monkeypatch, capsys, "--figure", "coef").split()
+    *options, separator = listed(monkeypatch, capsys, "--figure", "coef").split()[:3]
+    assert options == ["--config", 'figures={"also":[]}']
+    assert separator == "--"
+    paths = listed(monkeypatch, capsys, "--figure", "coef").split()[3:]
     assert paths
     assert {path.rsplit("/", 1)[1].split(".")[0] for path in paths} == {"coefficients_by_layer"}
+
+
+def test_a_figure_on_request_is_listed_and_asked_for(monkeypatch, capsys):
+    out = listed(monkeypatch, capsys)
+    drawn, requested = out.split("on request")
+    assert "diagnostics" not in drawn
+    assert "  diagnostics\n" in requested
+    asked = listed(monkeypatch, capsys, "--figure", "diag")
+    assert asked.startswith('--config figures={"also":["diagnostics"]} -- results/')
+    with pytest.raises(
+        SystemExit, match=r"found '', expected .*coefficients_by_layer.*diagnostics"
+    ):
+        listed(monkeypatch, capsys, "--figure", "")
 
 
 def test_an_unknown_figure_is_named_with_the_nearest(monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """An output of a run: what it is, the conditions under which it is made, and shared columns."""
 
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -128,6 +129,19 @@ def causal(config: Config, regression: str) -> bool:
 def on_several_tokens(config: Config, regression: str) -> bool:
     """With one token per document there is nothing to divide by part of speech."""
     return config.causal is not None and config.causal.positions > 1
+
+
+def with_parts_of_speech(config: Config, regression: str) -> bool:
+    """Return whether some corpus has parts of speech."""
+    return any(corpus.tagger for corpus in config.corpora.values())
+
+
+def with_groups(config: Config, regression: str) -> bool:
+    """Return whether some corpus may have several groups of documents: a field, or files."""
+    return any(
+        corpus.group or len(corpus.files) > 1 or glob.has_magic(corpus.files[0])
+        for corpus in config.corpora.values()
+    )
 
 
 def never(config: Config, regression: str) -> bool:
