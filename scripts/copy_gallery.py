@@ -6,7 +6,6 @@ Files that would not change are not rewritten.
 
 import argparse
 import io
-import itertools
 from pathlib import Path
 
 from PIL import Image
@@ -50,25 +49,21 @@ def gallery_config() -> Config:
 def figures(config: Config) -> dict[str, str]:
     """Return the paths of the figures in the gallery, by their names in it.
 
-    The coefficients are shown for every regression, and for the first one in all sizes. Other
-    figures, including the comparison, are shown for the first regression that has them.
+    Each is shown for the first regression that has it, and the coefficients in all sizes.
     """
     found = {}
-    first = next(iter(config.regressions))
     fixed = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
     for program, (folder, when) in outputs.FIGURES.items():
         having = [regression for regression in config.regressions if when(config, regression)]
-        for figure, regression in itertools.product(outputs.figures_drawn(program, config), having):
-            main = figure.name == MAIN
-            if main or regression == having[0]:
-                site = config.extraction.sites[0]
-                names = {**fixed, "site": site, "pair": site, "regression": regression}
-                short = f"{regression}_{figure.name.partition('_by_')[0]}"
-                own = short if "{regression}" in folder else figure.name
-                own = "comparison" if program == "plot_comparison" else own
-                for size in SIZES if main and regression == first else [PAGE.name]:
-                    end = suffix_of(size)
-                    found[own + end] = f"{folder.format(**names)}/{figure.name}{end}.png"
+        for figure in outputs.figures_drawn(program, config) if having else ():
+            site, regression = config.extraction.sites[0], having[0]
+            names = {**fixed, "site": site, "pair": site, "regression": regression}
+            short = f"{regression}_{figure.name.partition('_by_')[0]}"
+            own = short if "{regression}" in folder else figure.name
+            own = "comparison" if program == "plot_comparison" else own
+            for size in SIZES if figure.name == MAIN else [PAGE.name]:
+                end = suffix_of(size)
+                found[own + end] = f"{folder.format(**names)}/{figure.name}{end}.png"
     return found
 
 
