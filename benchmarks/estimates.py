@@ -26,7 +26,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     shards = [crossproducts.read_shard(path) for path in tables.shards(arguments.crossproducts)]
     stack = stacks.stacked(shards, budget=STACK_BYTES)
-    fits = inference.fit(stack, "cluster", FOLDS, least_squares.solve_all(stack))
+    fits = inference.fit(stack, "cluster-crv1", FOLDS, least_squares.solve_all(stack))
     results.influence_table(fits, stack)
     coefficients = results.coefficients_table(
         fits, stack, covariance="cluster", alpha=0.05, adjust="holm", negligible=0.05

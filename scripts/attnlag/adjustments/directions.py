@@ -6,14 +6,17 @@ norms, and a second pass compares the tokens.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
+from attnlag.storage.sums import Sums
 
 QUANTITY = "cosine_previous_centred"
 
@@ -37,13 +40,14 @@ def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
     return vectors.astype(np.float32, copy=False)
 
 
-class VectorSums(NamedTuple):
+@dataclass
+class VectorSums(Sums):
     """Sums of the finite vectors of each layer, without first tokens."""
 
     # (layers,) int64 array
     tokens: np.ndarray
     # (layers, width) float64 array
-    sums: np.ndarray
+    sum: np.ndarray
 
     @classmethod
     def empty(cls, layers: int, width: int) -> "VectorSums":
@@ -53,34 +57,20 @@ class VectorSums(NamedTuple):
         """Add the vectors of some tokens, except first tokens, which are attention sinks."""
         kept = (position > 0) & np.isfinite(vectors).all(axis=1)
         self.tokens[layer] += np.count_nonzero(kept)
-        self.sums[layer] += vectors[kept].sum(axis=0, dtype=np.float64)
+        self.sum[layer] += vectors[kept].sum(axis=0, dtype=np.float64)
 
     def means(self) -> np.ndarray:
         """Return the mean vector of each layer, (layers, width) float64."""
-        return self.sums / np.maximum(self.tokens, 1)[:, None]
+        return self.sum / np.maximum(self.tokens, 1)[:, None]
 
     def table(self) -> pa.Table:
         """Return a row per layer: ``layer``, ``tokens``, ``sum``."""
-        width = self.sums.shape[1]
-        flat = pa.array(self.sums.reshape(-1))
-        return pa.table(
-            {
-                "layer": pa.array(np.arange(len(self.tokens), dtype=np.int32)),
-                "tokens": pa.array(self.tokens),
-                "sum": pa.FixedSizeListArray.from_arrays(flat, width),
-            }
-        )
+        return self.to_table(layer=np.arange(len(self.tokens), dtype=np.int32))
 
 
 def read_sums(paths: Sequence[Path]) -> VectorSums:
     """Return the sums of the tables of several shards, or of one table."""
-    tokens, sums = [], []
-    for path in paths:
-        table = pq.read_table(path).combine_chunks()
-        tokens.append(table["tokens"].to_numpy())
-        flat = table["sum"].combine_chunks().flatten().to_numpy()
-        sums.append(flat.reshape(table.num_rows, -1))
-    return VectorSums(np.sum(tokens, axis=0), np.sum(sums, axis=0))
+    return reduce(add, (VectorSums.from_table(pq.read_table(path)) for path in paths))
 
 
 def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:

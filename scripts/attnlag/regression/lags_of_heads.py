@@ -110,7 +110,7 @@ def coefficients(
             budget=settings.stack_mb * 1e6,
             group_of=group_of,
         )
-        of_layer = inference.fit(stack, _covariance(settings), folds=2)
+        of_layer = inference.fit(stack, _covariance(settings), folds=None)
         terms = least_squares.names_of(stack)
         frame = pd.DataFrame({"part": np.repeat(parts, len(terms)), "term": terms * len(parts)})
         frame["layer"] = layer_number(name)

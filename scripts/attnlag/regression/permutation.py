@@ -17,6 +17,8 @@ that use it are left out in all layers. A layer without any norm in a document i
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +38,15 @@ from attnlag.regression.sampling import generator_of
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.stacks import Stack, common_centre
 from attnlag.regression.terms import is_lag
+from attnlag.storage.sums import Sums
 from attnlag.storage.tables import read_provenance
 
 # Rows in memory at a time; each token has a number in each draw.
 ROWS = 4096
 
-# Number of the draw that stands for the observed order.
-OBSERVED = -1
-
 
 @dataclass
-class PermutedProducts:
+class PermutedProducts(Sums):
     """Cross-products of a shard in the observed order and in each draw."""
 
     # ``y``, then the regressors.
@@ -57,9 +57,8 @@ class PermutedProducts:
     # (1 + draws, layers, packed) array: observed, then the draws; the means of documents are out if
     # they are effects.
     products: np.ndarray
-    # (layers, p) array: square root of Σ w² in the observed order, before the means of documents
-    # are removed.
-    root_squares: np.ndarray
+    # (layers, p) array: Σ w² in the observed order, before the means of documents are removed.
+    squares: np.ndarray
     # (layers,) int array: number of documents with rows.
     documents: np.ndarray
     fixed_effects: bool
@@ -68,6 +67,8 @@ class PermutedProducts:
     within: str = "document"
     # Whether the outcome is a logarithm.
     of_logs: bool = True
+
+    equal = ("centre",)
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -176,7 +177,7 @@ def permuted_products(
                 layers=numbers,
                 centre=np.zeros((len(layers), p)),
                 products=np.zeros(shape),
-                root_squares=np.zeros((len(layers), p)),
+                squares=np.zeros((len(layers), p)),
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
                 within="document" if classes is None else classes.name,
@@ -201,7 +202,6 @@ def permuted_products(
             _add(sums, 1 + draw, own, moved[places], document)
     if sums is None:
         raise ValueError("no batch, not even an empty one")
-    sums.root_squares = np.sqrt(sums.root_squares)
     return sums
 
 
@@ -266,7 +266,7 @@ def _add(
         w[1:] -= sums.centre[layer, 1:, None]
         if place == 0:
             sums.documents[layer] += len(starts)
-            sums.root_squares[layer] += (w**2).sum(axis=1)
+            sums.squares[layer] += (w**2).sum(axis=1)
         if sums.fixed_effects:
             w[1:] -= np.repeat(np.add.reduceat(w[1:], starts, axis=1) / counts, counts, axis=1)
         sums.products[place, layer] += (w @ w.T)[upper]
@@ -279,80 +279,38 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_table(sums: PermutedProducts) -> pa.Table:
-    """Return the sums as a table: a row per draw and layer.
-
-    Draw -1 is the observed order.
-    """
-    draws, layers, packed = sums.products.shape
-    numbers = np.arange(OBSERVED, draws + OBSERVED, dtype=np.int32)
-    return pa.table(
-        {
-            "draw": pa.array(np.repeat(numbers, layers)),
-            "layer": pa.array(np.tile(np.array(sums.layers, np.int32), draws)),
-            "products": pa.FixedSizeListArray.from_arrays(
-                pa.array(sums.products.reshape(-1)), packed
-            ),
-        }
-    )
+    """Return the sums as a table with a row per layer."""
+    by_layer = replace(sums, products=sums.products.transpose(1, 0, 2))
+    return by_layer.to_table(layer=np.array(sums.layers, np.int32))
 
 
 def record_of(sums: PermutedProducts) -> dict[str, Any]:
     """Return the provenance entry that is needed to read the table."""
-    return {
-        "terms": sums.terms,
-        "layers": sums.layers,
-        "centre": sums.centre.tolist(),
-        "root_squares": sums.root_squares.tolist(),
-        "documents": sums.documents.tolist(),
-        "fixed_effects": sums.fixed_effects,
-        "within": sums.within,
-        "of_logs": sums.of_logs,
-    }
+    names = ("terms", "layers", "fixed_effects", "within", "of_logs")
+    return {name: getattr(sums, name) for name in names}
 
 
 def read_products(path: str | Path) -> PermutedProducts:
     """Read one shard's cross-products."""
     record = read_provenance(path)["permutations"]
-    flat = pq.read_table(path)["products"].combine_chunks().flatten().to_numpy()
-    p = 1 + len(record["terms"])
-    products = flat.reshape(-1, len(record["layers"]), packed_size(p))
-    return PermutedProducts(
-        terms=record["terms"],
-        layers=record["layers"],
-        centre=np.array(record["centre"]),
-        products=products,
-        root_squares=np.array(record["root_squares"]),
-        documents=np.array(record["documents"]),
-        fixed_effects=record["fixed_effects"],
-        within=record["within"],
-        of_logs=record["of_logs"],
-    )
+    sums = PermutedProducts.from_table(pq.read_table(path), **record)
+    return replace(sums, products=sums.products.transpose(1, 0, 2))
 
 
 def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
     """Return the sums over all shards, centred by the overall means of each layer."""
     first = parts[0]
+    # Removing the means of documents removes the centre too.
+    if first.fixed_effects:
+        return reduce(add, parts)
     p = 1 + len(first.terms)
-    centre = first.centre
-    if not first.fixed_effects:
-        sums = [part.products[0, :, :p] for part in parts]
-        centre = common_centre(sums, [part.centre for part in parts])
-    moved = [
-        # Removing the means of documents removes the centre too.
-        part.products if first.fixed_effects else recentred(part.products, centre - part.centre)
+    sums = [part.products[0, :, :p] for part in parts]
+    centre = common_centre(sums, [part.centre for part in parts])
+    moved = (
+        replace(part, products=recentred(part.products, centre - part.centre), centre=centre)
         for part in parts
-    ]
-    return PermutedProducts(
-        terms=first.terms,
-        layers=first.layers,
-        centre=centre,
-        products=np.sum(moved, axis=0),
-        root_squares=np.sqrt(np.sum([part.root_squares**2 for part in parts], axis=0)),
-        documents=np.sum([part.documents for part in parts], axis=0),
-        fixed_effects=first.fixed_effects,
-        within=first.within,
-        of_logs=first.of_logs,
     )
+    return reduce(add, moved)
 
 
 def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProducts:
@@ -365,11 +323,8 @@ def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProd
     moved = merging.summed(products.products, packing)
     # No dummy of a class is so nearly constant that its size before the removal of document means
     # would matter.
-    roots = np.stack(
-        [np.sqrt((products.root_squares[:, each] ** 2).sum(axis=1)) for each in [[0], *places]],
-        axis=1,
-    )
-    return replace(products, terms=list(sums), centre=centre, products=moved, root_squares=roots)
+    squares = np.stack([products.squares[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
+    return replace(products, terms=list(sums), centre=centre, products=moved, squares=squares)
 
 
 @dataclass
@@ -458,7 +413,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
         products=sums.products.transpose(1, 0, 2)[:, None],
         centre=sums.centre,
         totals=sums.products[0][:, None],
-        root_squares=sums.root_squares,
+        root_squares=np.sqrt(sums.squares),
         documents=sums.documents,
         fixed_effects=sums.fixed_effects,
         of_logs=sums.of_logs,

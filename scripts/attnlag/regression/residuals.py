@@ -16,7 +16,7 @@ dummy for each document (Frisch, Waugh and Lovell).
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +32,7 @@ from attnlag.regression.least_squares import Solution
 from attnlag.regression.packed import unpacked
 from attnlag.regression.stacks import Stack
 from attnlag.storage import tables
+from attnlag.storage.sums import Sums
 
 BREUSCH_GODFREY_LAGS = 10
 AUTOCORRELATION_LAGS = 20
@@ -127,7 +128,7 @@ def means_of(shard: Shard) -> DocumentMeans:
 
 
 @dataclass
-class ResidualSums:
+class ResidualSums(Sums):
     """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
 
     x is [1, regressors], centred as in ``ResidualModel`` or ``DocumentMeans``, and q its length
@@ -172,6 +173,16 @@ class ResidualSums:
     # fitted values (first axis) and e / sigma (second axis).
     fitted_histogram: np.ndarray
 
+    # The number of lags is an integer that does not add up.
+    equal = ("hac_lags",)
+
+    def __add__(self, other: "ResidualSums") -> "ResidualSums":
+        return replace(
+            super().__add__(other),
+            smallest=np.minimum(self.smallest, other.smallest),
+            largest=np.maximum(self.largest, other.largest),
+        )
+
 
 def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums:
     """Return the sums over no rows."""
@@ -206,12 +217,6 @@ def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums
         histogram=counts(len(RESIDUAL_EDGES) + 1),
         fitted_histogram=counts(bins, bins),
     )
-
-
-def _arrays(sums: ResidualSums) -> dict[str, np.ndarray]:
-    """Return the arrays of sums by name."""
-    found = {field.name: getattr(sums, field.name) for field in fields(sums)}
-    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
 
 def default_hac_lags(rows: float) -> int:
@@ -366,13 +371,6 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.clip((values - edges[0]) * scale + 1, 0, len(edges)).astype(np.intp)
 
 
-def _merge(total: ResidualSums, part: ResidualSums) -> None:
-    """Add the sums of one shard to those of others."""
-    for name, into in _arrays(total).items():
-        combine = {"smallest": np.minimum, "largest": np.maximum}.get(name, np.add)
-        combine(into, getattr(part, name), out=into)
-
-
 def sums_of_shards(
     designs: Sequence[Path],
     shards: Sequence[Shard],
@@ -398,18 +396,8 @@ def sums_of_shards(
     total = _nothing(model.terms, model.layers, hac_lags)
     with ThreadPoolExecutor(threads) as pool:
         for sums in pool.map(sums_of, range(len(designs))):
-            _merge(total, sums)
+            total += sums
     return total
-
-
-def to_table(sums: ResidualSums) -> pa.Table:
-    """Return sums as a table with one row per layer; arrays are flattened in C order."""
-    columns = {"layer": pa.array(np.array(sums.layers, np.int32))}
-    for name, values in _arrays(sums).items():
-        size = int(np.prod(values.shape[1:]))
-        flat = pa.array(values.reshape(-1))
-        columns[name] = flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, size)
-    return pa.table(columns)
 
 
 def record_of(sums: ResidualSums) -> dict[str, Any]:
@@ -417,15 +405,14 @@ def record_of(sums: ResidualSums) -> dict[str, Any]:
     return {"terms": sums.terms, "layers": sums.layers, "hac_lags": sums.hac_lags}
 
 
+def to_table(sums: ResidualSums) -> pa.Table:
+    """Return the sums as a table with a row per layer."""
+    return sums.to_table(layer=np.array(sums.layers, np.int32))
+
+
 def read_sums(path: str | Path) -> ResidualSums:
     """Read the sums from their file."""
-    sums = _nothing(**tables.read_provenance(path)["residuals"])
-    table = pq.read_table(path)
-    for name, values in _arrays(sums).items():
-        column = table[name].combine_chunks()
-        flat = column if values.ndim == 1 else column.flatten()
-        values[:] = flat.to_numpy().reshape(values.shape)
-    return sums
+    return ResidualSums.from_table(pq.read_table(path), **tables.read_provenance(path)["residuals"])
 
 
 def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np.ndarray:

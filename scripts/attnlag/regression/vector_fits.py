@@ -31,7 +31,7 @@ from attnlag.regression.vector_pairs import (
 )
 from attnlag.regression.vector_products import (
     LayerProducts,
-    Sums,
+    PairSums,
     layer_products,
     read,
     side_by_side,
@@ -76,7 +76,7 @@ class Model:
     factors: np.ndarray
 
 
-def fit(total: Sums, penalty: float, rank: int) -> Model:
+def fit(total: PairSums, penalty: float, rank: int) -> Model:
     """Return the prediction fitted to some rows.
 
     Parameters
@@ -200,7 +200,7 @@ def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
     return np.quantile(r_squared, [settings.alpha / 2, 1 - settings.alpha / 2], axis=0)
 
 
-def mean_share(total: Sums, frame: Frame) -> float:
+def mean_share(total: PairSums, frame: Frame) -> float:
     """Return the share of the mean vector in Σ ‖a‖²."""
     y = total.y if frame.components is None else frame.components @ total.y
     centre = frame.centre.astype(np.float64)
@@ -211,7 +211,7 @@ def mean_share(total: Sums, frame: Frame) -> float:
 
 def fit_layer(
     products: LayerProducts,
-    control: Sequence[Sums] | None,
+    control: Sequence[PairSums] | None,
     files: Sequence[tuple[Path, Rows, np.ndarray]],
     column: str,
     settings: VectorsSettings,
@@ -222,7 +222,7 @@ def fit_layer(
     ----------
     products : LayerProducts
         Products over all shards.
-    control : sequence of Sums, or None
+    control : sequence of PairSums, or None
         Sums in each fold for the model with random weights.
     files : sequence of (path, rows, fold of each document)
         The vectors of all shards.

@@ -10,7 +10,7 @@ variance, this changes the R² of vectors of 576 numbers by less than 5e-6.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from attnlag.regression.vector_pairs import (
     sums_by_document,
 )
 from attnlag.storage import tables
+from attnlag.storage.sums import Sums
 
 BIG = pa.list_(pa.float32())
 SMALL = pa.list_(pa.float64())
@@ -53,7 +54,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass
-class Sums:
+class PairSums(Sums):
     """Sums over rows of x, with p elements, and y, with c elements."""
 
     # Number of rows.
@@ -68,15 +69,9 @@ class Sums:
     yy: float
 
     @classmethod
-    def zero(cls, p: int, c: int) -> "Sums":
+    def zero(cls, p: int, c: int) -> "PairSums":
         """Return the sums over no rows."""
         return cls(0.0, np.zeros(p), np.zeros(c), np.zeros((p, p)), np.zeros((p, c)), 0.0)
-
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    def __sub__(self, other: "Sums") -> "Sums":
-        return Sums(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
     @property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
@@ -105,9 +100,9 @@ class LayerProducts:
 
     frame: Frame
     # Sums over tokens and their predecessors, in each fold.
-    observed: list[Sums]
+    observed: list[PairSums]
     # Sums with the same predictors, and with the outcomes exchanged within documents.
-    permuted: list[Sums]
+    permuted: list[PairSums]
 
 
 def layer_products(
@@ -122,7 +117,7 @@ def layer_products(
     fold = np.array([fold_of[document] for document in rows.documents], int)
     width = frame.centre.size if frame.components is None else frame.components.shape[1]
     p = width * len(lags)
-    observed = [Sums.zero(p, width) for _ in range(folds)]
+    observed = [PairSums.zero(p, width) for _ in range(folds)]
     permuted = [np.zeros((p, width)) for _ in range(folds)]
     for one, found in pairs(of_layer, rows, fold, lags, frame):
         sums = observed[one]
@@ -137,7 +132,9 @@ def layer_products(
     return LayerProducts(frame, observed, with_outcomes_exchanged(observed, permuted))
 
 
-def with_outcomes_exchanged(observed: Sequence[Sums], xy: Sequence[np.ndarray]) -> list[Sums]:
+def with_outcomes_exchanged(
+    observed: Sequence[PairSums], xy: Sequence[np.ndarray]
+) -> list[PairSums]:
     """Return the sums of each fold with other products of predictors and outcomes."""
     return [replace(sums, xy=own) for sums, own in zip(observed, xy, strict=True)]
 
@@ -255,6 +252,6 @@ def _from_row(row: pa.Table) -> LayerProducts:
     if row["components"][0].is_valid:
         components = row["components"].combine_chunks().flatten().to_numpy()
         components = components.reshape(len(centre), -1)
-    observed = [Sums(n[k], x[k], y[k], xx[k], xy[k], yy[k]) for k in range(folds)]
+    observed = [PairSums(n[k], x[k], y[k], xx[k], xy[k], yy[k]) for k in range(folds)]
     permuted = with_outcomes_exchanged(observed, [*array("permuted_xy", p, c)])
     return LayerProducts(Frame(centre, components), observed, permuted)

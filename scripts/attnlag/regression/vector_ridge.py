@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import scipy.linalg
 
-from attnlag.regression.vector_products import Sums
+from attnlag.regression.vector_products import PairSums
 
 # Number of random directions in which the errors of penalties are compared.
 DIRECTIONS = 32
@@ -30,7 +30,9 @@ def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
     return scipy.linalg.cho_solve(factor, xy, check_finite=False)
 
 
-def chosen_penalties(outcomes: Sequence[Sequence[Sums]], penalties: Sequence[float]) -> np.ndarray:
+def chosen_penalties(
+    outcomes: Sequence[Sequence[PairSums]], penalties: Sequence[float]
+) -> np.ndarray:
     """Return the penalty for each set of outcomes and each fold, (sets, folds).
 
     The penalty of a fold is chosen by cross-validation among the other folds: the largest whose
@@ -86,7 +88,7 @@ def median(penalties: np.ndarray) -> float:
     return float(np.quantile(penalties, 0.5, method="lower"))
 
 
-def r_squared_of_products(folds: Sequence[Sums], chosen: np.ndarray) -> tuple[float, float]:
+def r_squared_of_products(folds: Sequence[PairSums], chosen: np.ndarray) -> tuple[float, float]:
     """Return the median penalty and the R² in unseen documents, from cross-products alone.
 
     ``chosen`` has the penalty of each fold.
@@ -99,7 +101,7 @@ def r_squared_of_products(folds: Sequence[Sums], chosen: np.ndarray) -> tuple[fl
     return median(chosen), 1 - sse / sst
 
 
-def can_be_fitted(folds: Sequence[Sums], penalties: Sequence[float]) -> bool:
+def can_be_fitted(folds: Sequence[PairSums], penalties: Sequence[float]) -> bool:
     """Return whether there are enough folds with rows and the vectors vary.
 
     A fold is predicted from the others, and the choice of a penalty leaves out one more.
@@ -108,7 +110,7 @@ def can_be_fitted(folds: Sequence[Sums], penalties: Sequence[float]) -> bool:
     return enough and participation_ratio(sum_of(folds)) > 0
 
 
-def participation_ratio(total: Sums) -> float:
+def participation_ratio(total: PairSums) -> float:
     """Return (Σ s)² / Σ s² of the variances s along the principal axes of the nearest predictor."""
     c = len(total.y)
     covariance = total.centred()[0][:c, :c]
@@ -116,6 +118,6 @@ def participation_ratio(total: Sums) -> float:
     return float(np.trace(covariance)) ** 2 / squares if squares > 0 else np.nan
 
 
-def sum_of(folds: Sequence[Sums]) -> Sums:
+def sum_of(folds: Sequence[PairSums]) -> PairSums:
     """Return the sums over all folds."""
     return functools.reduce(operator.add, folds)

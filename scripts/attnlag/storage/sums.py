@@ -1,22 +1,74 @@
-"""Sums over rows or documents that add up over shards."""
+"""Sums over rows or documents that add up over shards, and their Parquet files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from operator import add, sub
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import pyarrow as pa
+
+# Metadata of a column: the shape of its arrays.
+SHAPE = b"shape"
 
 
 @dataclass
 class Sums:
-    """Base of data classes whose numbers and arrays of numbers add up, field by field.
+    """Base of data classes whose numbers and arrays of numbers add up, field by field."""
 
-    Other fields, such as names, are equal in all summands.
-    """
+    # Fields with arrays that are equal in all summands, as are names and settings.
+    equal: ClassVar[tuple[str, ...]] = ()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the fields with arrays."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: each for name, each in values.items() if isinstance(each, np.ndarray)}
+
+    def _with(self, other: Self, operator: Callable[[Any, Any], Any]) -> Self:
+        changed: dict[str, Any] = {}
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            adds = isinstance(mine, (int, float, np.ndarray)) and not isinstance(mine, bool)
+            if adds and each.name not in self.equal:
+                changed[each.name] = operator(mine, theirs)
+        return replace(self, **changed)
 
     def __add__(self, other: Self) -> Self:
-        added: dict[str, Any] = {}
-        for each in fields(self):
-            mine, more = getattr(self, each.name), getattr(other, each.name)
-            if isinstance(mine, (int, float, np.ndarray)):
-                added[each.name] = mine + more
-        return replace(self, **added)
+        return self._with(other, add)
+
+    def __sub__(self, other: Self) -> Self:
+        return self._with(other, sub)
+
+    def to_table(self, **keys: np.ndarray) -> pa.Table:
+        """Return the arrays as a table with a row for each element of their first axes.
+
+        Parameters
+        ----------
+        keys : (rows,) arrays
+            Columns before those of the arrays, such as ``layer``.
+        """
+        names, columns = [], []
+        for name, values in (keys | self.arrays()).items():
+            column = pa.array(values.reshape(-1))
+            shape = values.shape[1:]
+            if shape:
+                size = int(np.prod(shape))
+                column = pa.FixedSizeListArray.from_arrays(column, size)
+            facts = {SHAPE: ",".join(map(str, shape))}
+            names.append(pa.field(name, column.type, metadata=facts))
+            columns.append(column)
+        return pa.table(columns, schema=pa.schema(names))
+
+    @classmethod
+    def from_table(cls, table: pa.Table, **facts: Any) -> Self:
+        """Return the sums in a table, given the fields that are no arrays."""
+        arrays = {}
+        for each in fields(cls):
+            if each.name in facts:
+                continue
+            place = table.schema.field(each.name)
+            column = table[each.name].combine_chunks()
+            shape = [int(size) for size in place.metadata[SHAPE].decode().split(",") if size]
+            flat = column.flatten() if shape else column
+            arrays[each.name] = flat.to_numpy().reshape(table.num_rows, *shape).copy()
+        return cls(**facts, **arrays)

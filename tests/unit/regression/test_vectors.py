@@ -15,7 +15,7 @@ from attnlag.adjustments import columns
 from attnlag.regression import vector_fits, vector_pairs, vector_products, vector_ridge
 from attnlag.regression.bootstrap import weights_of_draws
 from attnlag.regression.settings import VectorProductsSettings, VectorsSettings
-from attnlag.regression.vector_products import Sums
+from attnlag.regression.vector_products import PairSums
 from attnlag.report.vectors import vector_findings
 
 PRODUCTS = VectorProductsSettings(lags=(1,), folds=3, components=1024, drop_first=1)
@@ -86,7 +86,7 @@ def rows_of(vectors, lengths, lags=(1,), drop_first=1):
 
 
 def sums_of(x, y):
-    return Sums(len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float((y**2).sum()))
+    return PairSums(len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y, float((y**2).sum()))
 
 
 def penalty_of(x, ridge):
@@ -126,7 +126,7 @@ def test_sums_equal_those_of_the_rows_for_any_row_groups(tmp_path):
     assert (~finite).sum() == 3
     for number, sums in enumerate(found.observed):
         expected = sums_of(x[finite & (fold == number)], y[finite & (fold == number)])
-        for one in dataclasses.fields(Sums):
+        for one in dataclasses.fields(PairSums):
             values = getattr(sums, one.name), getattr(expected, one.name)
             np.testing.assert_allclose(*values, rtol=1e-4, atol=1e-3)
 

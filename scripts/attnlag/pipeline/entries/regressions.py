@@ -101,11 +101,16 @@ OUTPUTS = [
     ),
     Output(
         f"{STUDY_FOLDER}/permutations/{{shard}}.parquet",
-        "cross-products with the tokens of each document permuted: a row per draw and layer",
+        "cross-products with the tokens of each document permuted: a row per layer",
         {
-            "draw": ("", "-1 for the real order, from 0 for permutations"),
             "layer": ("", "layer of the model, counted from 0"),
-            "products": ("products of the columns", "as in `crossproducts`, over all documents"),
+            "centre": ("as the columns", "what is subtracted from each element of w"),
+            "products": (
+                "products of the columns",
+                "as in `crossproducts`, over all documents: in the real order, then in each draw",
+            ),
+            "squares": ("products of the columns", "Σ w², before document means are removed"),
+            "documents": ("", "documents with rows"),
         },
         when=permuted,
     ),
