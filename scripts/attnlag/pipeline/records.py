@@ -20,8 +20,8 @@ from attnlag.storage.tables import read_provenance
 from attnlag.storage.writing import write_text
 
 RECORD = "results/provenance.json"
-# Files that are made from results on request and not by a job.
-REPORTS = ("results/report.zip", "results/report.html")
+# Files that no job makes: a page of the checkout, and what is made from results on request.
+BESIDE = ("results/README.md", "results/report.zip", "results/report.html")
 # Packages that may affect numbers and figures.
 PACKAGES = (
     "accelerate bokeh gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic "
@@ -38,7 +38,7 @@ def results() -> list[str]:
         # Hidden files belong to Snakemake or to jobs that are writing.
         if path.is_file() and not any(part.startswith(".") for part in path.parts)
     ]
-    return sorted(str(path) for path in files if str(path) not in (RECORD, *REPORTS))
+    return sorted(str(path) for path in files if str(path) not in (RECORD, *BESIDE))
 
 
 def read() -> dict[str, Any] | None:
