@@ -1,4 +1,129 @@
-# make: the main job · make test · make help: ## show this list
+# make: the main job · make test · make help: what else users need
+.DEFAULT_GOAL := run
+.DELETE_ON_ERROR:
+.PHONY: run list figure test test-slurm test-storage test-report crashes lint audit bench report verify \
+	check-repro docs site gallery lock clean help help-developers
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+TESTED := .venv/.tested
+PIP := -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
+
+run: $(READY) ## the main job: set up .venv, fetch the model, run everything
+	$(BIN)/snakemake --cores all
+
+test: $(TESTED) ## run the tests
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(OPTIONS)
+
+# An environment is made anew only when its list changes.
+$(READY): pyproject.toml requirements.txt
+	@echo "Installing the libraries in .venv: about 2 GB, a minute or two"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) --editable '.[tagger]'
+	@touch $@
+
+$(TESTED): $(READY)
+	$(BIN)/python $(PIP) --editable '.[tagger,dev]'
+	touch $@
+
+# What only some need is in environments of their own, on top of the other.
+.venv-%/.installed: $(TESTED)
+	$(BIN)/python -m venv --clear .venv-$*
+	$(BIN)/python -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+		> $$(echo .venv-$*/lib/python3*/site-packages)/attnlag.pth
+	.venv-$*/bin/python $(PIP) --editable '.[$*]'
+	touch $@
+
+test-slurm: .venv-slurm/.installed ### test on a real Slurm on this machine, installing it if needed (Debian, as root)
+	.venv-slurm/bin/python -m pytest tests/slurm
+
+test-storage: .venv-storage/.installed ### test results in a bucket of a server on this machine
+	.venv-storage/bin/python -m pytest tests/storage
+
+test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
+	command -v chromium || { apt-get update -qq && apt-get install -qq -y chromium; }
+	.venv-report/bin/python -m pytest tests/report
+
+KILLS ?= 50
+crashes: $(TESTED) ### kill runs at random moments, 50 times each, and check that they recover: an hour
+	$(BIN)/python tests/support/killing.py --kills $(KILLS)
+
+lint: $(TESTED) ### check style, spelling, types and generated pages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell scripts workflow config docs README.md CHANGELOG.md
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/python scripts/describe_config.py --check
+	$(BIN)/python scripts/describe_licences.py --check
+	$(BIN)/python scripts/describe_outputs.py --check
+
+# A package that the index says nothing about counts as a failure.
+audit: .venv-audit/.installed ### look up known vulnerabilities of the installed packages
+	$(BIN)/python -m pip list --exclude attnlag --format freeze | sed 's/+.*//' > .venv-audit/installed.txt
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r .venv-audit/installed.txt
+
+bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
+	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/storage.py
+	$(BIN)/python benchmarks/regression.py
+	$(BIN)/python benchmarks/vectors.py
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/derivative.py
+	$(BIN)/python benchmarks/quantization.py
+	$(BIN)/python benchmarks/scaling.py
+
+architectures: $(TESTED) ### write docs/architectures.md from tiny models of every type that writes text
+	$(BIN)/python benchmarks/architectures.py
+
+list: $(READY) ## list what config/config.yaml names, and the figures with their paths
+	@$(BIN)/python scripts/list_study.py
+
+figure: $(READY) ## make one figure and what it needs: make figure FIGURE=coefficients
+	figures=$$($(BIN)/python scripts/list_study.py --figure '$(FIGURE)') && $(BIN)/snakemake --cores all $$figures
+
+report: run ## make the report of the results, in one file
+	$(BIN)/snakemake --report results/report.zip
+
+verify: $(READY) ## check every file against the record of what made it
+	$(BIN)/python scripts/verify_results.py
+
+check-repro: $(TESTED) ### check that variants of a run give the same results; CONFIG=FILE names a configuration
+	$(BIN)/python tests/support/check_reproducibility.py $(if $(CONFIG),--configfile $(CONFIG))
+
+docs: $(TESTED) ### write the pages that are generated from the code
+	$(BIN)/python scripts/describe_config.py
+	$(BIN)/python scripts/describe_licences.py
+	$(BIN)/python scripts/describe_outputs.py
+
+gallery: $(READY) ### copy the figures of the default run to docs/gallery/
+	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
+	$(BIN)/snakemake --cores all results/comparison/figures/attention/within/coefficients_by_depth.png \
+	  --config 'models={"random-twin": {"source": "random", "of": "smollm2-135m-instruct"}}'
+	$(BIN)/python scripts/copy_gallery.py
+
+# A link that leads nowhere is an error.
+site: .venv-docs/.installed run ### build the documentation in site/, with the notebook executed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
+
+# torch stays a range, so that a build for CPU that is at hand is used; what a build for CUDA brings
+# along is for torch to choose.
+lock: ### write requirements.txt from the version ranges in pyproject.toml
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,report,slurm,storage,audit]'
+	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
+		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
+	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt
+	mv .venv-lock/new.txt requirements.txt
+
+clean: ## remove everything that make has made
+	rm -rf .venv .venv-* .snakemake logs data/models site build
+	find results -mindepth 1 ! -name README.md -delete
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
 	@echo "make help-developers shows the others"
 
