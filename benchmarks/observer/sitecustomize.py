@@ -42,6 +42,7 @@ def note():
         "cpu": time.process_time(),
         "importing": importing,
         "peak": peak / 1024,
+        "asked": int(sys.argv[sys.argv.index("--memory") + 1]),
     }
     log = sys.argv[sys.argv.index("--log") + 1]
     path = os.path.join(os.environ["ATTNLAG_OBSERVED"], log.replace("/", "|") + ".json")
