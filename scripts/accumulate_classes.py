@@ -7,8 +7,9 @@ also include the number and its products with lags and leads. One batch of rows 
 time.
 """
 
+import attnlag.pipeline.program as program
+
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import classes, moderators
 from attnlag.regression.settings import ClassProductsSettings
 from attnlag.storage import tables

@@ -5,8 +5,9 @@ These sums are all that the regression needs from the rows. They are a few numbe
 the sums of all shards add up. One batch of rows is in memory at a time.
 """
 
+import attnlag.pipeline.program as program
+
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import crossproducts
 from attnlag.regression.settings import CrossproductsSettings
 from attnlag.storage import tables

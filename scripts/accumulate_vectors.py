@@ -3,10 +3,11 @@
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import vector_pairs, vector_products
 from attnlag.regression.settings import VectorProductsSettings
 from attnlag.storage import tables

@@ -7,8 +7,9 @@ window or a document. The first tokens of every sequence, which are attention si
 outcomes nor regressors.
 """
 
+import attnlag.pipeline.program as program
+
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import covariates, design
 from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Build the explorer: one page that shows all studies of a run and opens without a network."""
 
-from attnlag.pipeline import program
+import attnlag.pipeline.program as program
+
 from attnlag.report.explorer import page
 from attnlag.storage import writing
 

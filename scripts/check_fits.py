@@ -5,10 +5,11 @@ This is the last program of a run. All other results exist when it starts, and i
 that of the run. With the covariate `previous_layer`, an unfitted first layer is not a failure.
 """
 
+import attnlag.pipeline.program as program
+
 import pandas as pd
 
 from attnlag.errors import UserError, counted
-from attnlag.pipeline import program
 from attnlag.report import summaries
 from attnlag.storage import writing
 

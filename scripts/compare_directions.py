@@ -7,13 +7,14 @@ token and, for each layer, the mean cosine at distances up to 16 tokens and of r
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.adjustments import directions
 from attnlag.adjustments.settings import DirectionsSettings
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.storage import tables
 
 

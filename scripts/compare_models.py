@@ -8,7 +8,8 @@ of all coefficients, a table of pairs of models, a page for each table, and the 
 
 from dataclasses import asdict
 
-from attnlag.pipeline import program
+import attnlag.pipeline.program as program
+
 from attnlag.regression import comparison
 from attnlag.regression.settings import ComparisonSettings
 from attnlag.report import html_tables, summaries

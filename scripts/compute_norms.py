@@ -4,13 +4,14 @@
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
 """
 
+import attnlag.pipeline.program as program
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.adjustments import columns, directions, norms
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.storage import tables
 
 # Row groups of vectors are smaller; as many row groups of norms would take memory to open.

@@ -6,8 +6,9 @@ Also decompose the change of the lags into the contribution of each.
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import decomposition
 from attnlag.regression.settings import DecompositionSettings
 from attnlag.storage import tables

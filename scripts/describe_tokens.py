@@ -9,6 +9,8 @@ tag.
 from dataclasses import asdict
 from pathlib import Path
 
+import attnlag.pipeline.program as program
+
 import pyarrow.parquet as pq
 
 from attnlag.corpus import frequency, properties, sequences, tokens
@@ -16,7 +18,6 @@ from attnlag.corpus.alignment import Speller
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
-from attnlag.pipeline import program
 from attnlag.storage import tables
 
 

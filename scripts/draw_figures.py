@@ -6,11 +6,12 @@ The inputs of each stage are in the table below, under the names that its rule g
 
 from collections.abc import Callable
 
+import attnlag.pipeline.program as program
+
 from attnlag.figures import files
 from attnlag.figures.inputs import norms, regressions, vectors
 from attnlag.figures.inputs.named import Named
 from attnlag.figures.settings import NormsFiguresSettings
-from attnlag.pipeline import program
 from attnlag.pipeline.job import Job
 from attnlag.storage import tables
 

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import attnlag.pipeline.program as program
+
 from tqdm import tqdm
 
 from attnlag.corpus.documents import group_by_document
@@ -17,7 +19,6 @@ from attnlag.errors import UserError, counted
 from attnlag.interventions import sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.folder import verify_folder
-from attnlag.pipeline import program
 from attnlag.storage import tables
 
 

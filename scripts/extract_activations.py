@@ -14,6 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import attnlag.pipeline.program as program
+
 import numpy as np
 import pyarrow.parquet as pq
 import torch
@@ -24,7 +26,6 @@ from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
-from attnlag.pipeline import program
 from attnlag.storage import tables
 from attnlag.storage.memory import amount
 from attnlag.storage.writing import room_for

@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import attnlag.pipeline.program as program
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,7 +27,6 @@ from attnlag.adjustments.settings import RandomWeightsSettings
 from attnlag.corpus.documents import first_of_groups, of_draws
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
-from attnlag.pipeline import program
 from attnlag.storage import tables
 
 # Rows per row group of vectors.

@@ -13,8 +13,9 @@ An existing folder is replaced at the end, or not at all.
 import shutil
 from pathlib import Path
 
+import attnlag.pipeline.program as program
+
 from attnlag.model import fetching
-from attnlag.pipeline import program
 
 
 def main(job):

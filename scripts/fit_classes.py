@@ -6,8 +6,9 @@ If the classes are thirds of a number, slopes that change linearly with it are f
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import classes
 from attnlag.regression.settings import ClassesSettings
 from attnlag.storage import tables

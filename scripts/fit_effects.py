@@ -7,12 +7,13 @@ source layer, over all documents.
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import cross_layer, elasticities
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings

@@ -10,12 +10,13 @@ findings.
 import json
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import (
     controls,
     covariates,

@@ -7,10 +7,11 @@ each document, which the intervals need.
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import vector_fits, vector_pairs
 from attnlag.regression.settings import VectorsSettings
 from attnlag.report.vectors import vector_findings

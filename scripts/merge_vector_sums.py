@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Add up the sums of the vectors of one site over all shards, for the means of its layers."""
 
+import attnlag.pipeline.program as program
+
 from attnlag.adjustments import directions
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.storage import tables
 
 

@@ -6,10 +6,11 @@ These sums show what the coefficients would be if order meant nothing.
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 from attnlag.adjustments.norms import in_batches
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import covariates, permutation, properties
 from attnlag.regression.settings import PermutationsSettings
 from attnlag.storage import tables

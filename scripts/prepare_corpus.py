@@ -5,6 +5,8 @@ reports mistakes in the data, all at once and each with its file and line, befor
 loaded.
 """
 
+import attnlag.pipeline.program as program
+
 from attnlag.corpus.documents import (
     Tally,
     corpus_record,
@@ -15,7 +17,7 @@ from attnlag.corpus.documents import (
     schema_of,
 )
 from attnlag.corpus.settings import CorpusSettings
-from attnlag.pipeline import few_documents, program
+from attnlag.pipeline import few_documents
 from attnlag.storage import tables
 
 

@@ -4,7 +4,8 @@
 Slopes that differ by the number use its mean, its standard deviation and its thirds.
 """
 
-from attnlag.pipeline import program
+import attnlag.pipeline.program as program
+
 from attnlag.regression import moderators, properties
 from attnlag.storage import writing
 

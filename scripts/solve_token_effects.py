@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Solve the effects of tokens on every column of a design, over all shards."""
 
+import attnlag.pipeline.program as program
+
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import token_effects
 from attnlag.regression.settings import TokenEffectsSettings
 from attnlag.storage import tables

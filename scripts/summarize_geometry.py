@@ -3,8 +3,9 @@
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 from attnlag.adjustments.settings import GeometrySettings
-from attnlag.pipeline import program
 from attnlag.regression import geometry_means
 from attnlag.report.geometry import geometry_findings
 from attnlag.storage import tables, writing

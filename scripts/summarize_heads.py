@@ -7,11 +7,12 @@ at their floor.
 
 from dataclasses import asdict
 
+import attnlag.pipeline.program as program
+
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import HEADS_KEY, SINKS_KEY, layers_in
 from attnlag.corpus.documents import group_by_document
-from attnlag.pipeline import program
 from attnlag.regression import covariates, heads, lags_of_heads, properties
 from attnlag.regression.settings import HeadsSettings
 from attnlag.report.heads import heads_findings

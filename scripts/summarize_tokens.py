@@ -5,10 +5,11 @@ The number of characters per token differs between genres and languages, and so 
 text that a lag of one token spans. A regression may hold the frequency of a token fixed.
 """
 
+import attnlag.pipeline.program as program
+
 import pyarrow.parquet as pq
 
 from attnlag.corpus import tokens
-from attnlag.pipeline import program
 from attnlag.report import html_tables
 from attnlag.storage import tables
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Remove the effects of tokens from one shard's design."""
 
+import attnlag.pipeline.program as program
+
 from attnlag.errors import counted
-from attnlag.pipeline import program
 from attnlag.regression import token_effects
 from attnlag.storage import tables
 

@@ -8,6 +8,8 @@ context. Offsets into the text are kept, so that every token can be traced to it
 from dataclasses import asdict
 from pathlib import Path
 
+import attnlag.pipeline.program as program
+
 import numpy as np
 
 from attnlag.corpus import tokens
@@ -15,7 +17,6 @@ from attnlag.corpus.documents import stored_batches
 from attnlag.corpus.settings import TokensSettings
 from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
-from attnlag.pipeline import program
 from attnlag.storage import tables
 
 # What is said of text that looks like a control token.

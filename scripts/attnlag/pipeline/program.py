@@ -3,6 +3,7 @@
 import argparse
 import errno
 import inspect
+import itertools
 import logging
 import os
 import re
@@ -27,6 +28,8 @@ from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
+
+LACKS_MEMORY = "allocate memory|out of memory|failed to map segment|start new thread|bad_alloc"
 
 
 class _OneLine(logging.Formatter):
@@ -157,11 +160,29 @@ def _stop(*_: object) -> None:
     sys.exit(143)
 
 
+def _outside_main(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print a problem of the machine as its line, and another exception as ever.
+
+    Under a limit of memory, the imports of a program may fail before it can call `run`.
+    """
+    words = dict(itertools.pairwise(sys.argv))
+    asked = int(words["--memory"]) if "--memory" in words else None
+    stage = Path(sys.argv[0]).stem
+    line = _problem_of_the_machine(error, stage, asked) if isinstance(error, Exception) else None
+    if line:
+        print(f"error: {text_for('line', line)}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _outside_main
+
+
 def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -> str | None:
     """Return the line for an error of memory, disk or permissions; None for other errors."""
     reason = " ".join(str(error).split())
-    # torch reports a lack of memory, also on a GPU, only in the text of its errors.
-    if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", reason):
+    # Libraries report a lack of memory, also on a GPU, only in the text of their errors.
+    if isinstance(error, MemoryError) or re.search(LACKS_MEMORY, reason):
         # The unit is bytes on macOS and kilobytes elsewhere.
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
