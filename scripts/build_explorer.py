@@ -1,8 +1,16 @@
 #!/usr/bin/env python3
-"""Build the explorer: one page that shows all studies of a run and opens without a network."""
+"""Build the explorer: one page that shows all studies of a run and opens without a network.
 
+Also write the answers at its head as text.
+"""
+
+<<<<<<< HEAD
 import attnlag.pipeline.program as program
 
+=======
+from attnlag.pipeline import program
+from attnlag.report import answers
+>>>>>>> a7da6f8 (Answer in a dozen lines: at the end of a run, at the head of the explorer and in a notebook)
 from attnlag.report.explorer import page
 from attnlag.storage import writing
 
@@ -11,6 +19,7 @@ def main(job):
     # Folders of further tables of tokens.
     beside = sorted({path.parent.name for path in job.input.beside})
     text = page.page(job.input.coefficients, job.input.findings, beside)
+    writing.write_text(answers.of_run(job.input.coefficients), job.output.answers)
     writing.write_text(text, job.output.page)
     program.log.info("%s: open it in a browser; %.1f MB", job.output.page, len(text.encode()) / 1e6)
 

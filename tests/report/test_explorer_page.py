@@ -145,7 +145,8 @@ def test_the_page_computes_the_residuals_of_the_design(page, file, studies, regr
 
 
 def test_every_choice_changes_the_page_and_its_address(page):
-    expect(page.locator("#findings li")).not_to_have_count(0)
+    expect(page.locator("#answers tr")).not_to_have_count(0)
+    expect(page.locator("#answers-title")).to_contain_text("tiny · small: ")
     for key in ("model", "corpus", "site", "regression"):
         options = page.locator(f"#{key} option").all_inner_texts()
         assert len(options) > 1

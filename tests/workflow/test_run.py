@@ -117,6 +117,11 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/causal/by_part_of_speech.parquet",
         "tiny/small/causal/findings.txt",
         "tiny/small/causal/figures/attention/elasticities_by_layer.png",
+<<<<<<< HEAD
+=======
+        "tiny/small/causal/figures/attention/finite_effects_by_distance.png",
+        "answers.txt",
+>>>>>>> a7da6f8 (Answer in a dozen lines: at the end of a run, at the head of the explorer and in a notebook)
         "explorer.html",
         "layers_fitted.txt",
         "provenance.json",
@@ -145,20 +150,19 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
         "8 documents in 2 groups",
         "block input + adjustments = block output within",
         "tokens: 100%",
-        "lag 1, pooled over documents: median",
-        "lag 2 is beyond ±0.05 in",
-        "R²: ",
-        f"in {STUDY}/",
+        "tiny · small: 8 documents, 303 tokens · attention, 2 layers",
+        "Does a large adjustment follow a large one?",
+        "two tokens back",
+        "before training",
         "effects in 8 documents of 303 tokens",
-        "of the association is transmitted (95% interval",
-        "in results/tiny/small/causal/",
-        "a linear prediction of a token's vector from previous ones (lag 1) has an R²",
-        "in one page, for a browser: results/explorer.html",
+        "Does one cause the next?",
+        "Whole vectors",
     ):
         assert words in printed
-    findings = (project.folder / STUDY / "findings.txt").read_text()
-    assert findings in printed
-    assert printed.index("lag 1, pooled") > printed.index("303 tokens x 2 layers")
+    answers = (project.folder / "results/answers.txt").read_text()
+    assert answers in printed
+    assert "Open results/explorer.html · everything else: findings.txt in each folder" in printed
+    assert printed.index("before training") > printed.index("303 tokens x 2 layers")
 
 
 def test_the_run_prints_a_line_for_each_job(finished_once):
@@ -212,7 +216,7 @@ def test_a_notebook_reads_the_results_of_a_run(finished_once):
     assert norms.groupby("document", sort=False)["token"].sum().to_dict() == texts.to_dict()
     stored = pq.read_table(project.folder / "results/tiny/small/attention/norms/0000.parquet")
     assert norms["norm"].tolist() == stored["layer_01"].to_pylist()
-    assert (project.folder / STUDY / "findings.txt").read_text() in study.findings
+    assert (project.folder / "results/answers.txt").read_text() == study.findings
     with pytest.raises(UserError, match="found 2, expected 0 to 1"):
         study.norms(layer=2)
     with pytest.raises(UserError, match="did you mean 'influence'"):

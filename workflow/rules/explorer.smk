@@ -6,6 +6,9 @@ use rule program as build_explorer with:
         # The program finds these from the paths of the coefficients.
         studies(f"{RESULTS}/fits.parquet"),
         studies(f"{RESULTS}/controls.parquet"),
+        studies(f"{RESULTS}/joint.json"),
+        outputs.files_of(CONFIG, name="transmitted.parquet"),
+        outputs.files_of(CONFIG, name="vector_fits.parquet"),
         every_table(
             f"{RESULTS}/design/{{shard}}.parquet",
             # Outcomes other than norms.
@@ -23,6 +26,7 @@ use rule program as build_explorer with:
         findings=outputs.files_of(CONFIG, name="findings.txt"),
         beside=beside_tokens(),
     output:
+        answers="results/answers.txt",
         page=in_report(
             "results/explorer.html",
             "explorer",

@@ -101,6 +101,11 @@ OUTPUTS = [
     ),
     Output("results/comparison/findings.txt", "the pairs in words", when=compared),
     Output(
+        "results/answers.txt",
+        "the answers in a dozen lines for each model, corpus and site, which a run prints last",
+        wanted=True,
+    ),
+    Output(
         "results/explorer.html",
         "all studies in one page, for a browser: findings, coefficients by layer, tokens shaded "
         "and as points",

@@ -521,8 +521,11 @@ def wild_p_values(
     return p_values
 
 
-def record_of(joint_tests: Joint, stack: Stack, *, alpha: float, seed: int) -> dict[str, Any]:
-    """Return the content of ``joint.json``."""
+def record_of(
+    joint_tests: Joint, medians: pd.DataFrame, stack: Stack, *, alpha: float, seed: int
+) -> dict[str, Any]:
+    """Return the content of ``joint.json``; ``medians`` is from `medians_over_layers`."""
+    own = medians[["median", "conf_low", "conf_high"]].astype(object)
     known = {term: value for term, value in joint_tests.critical_values.items() if value == value}
     return {
         "alpha": alpha,
@@ -530,5 +533,6 @@ def record_of(joint_tests: Joint, stack: Stack, *, alpha: float, seed: int) -> d
         "critical_values": known,
         "documents": max((stack.count(index) for index in range(len(stack.layers))), default=0),
         "draws": joint_tests.draws,
+        "medians": own.where(own.notna(), None).to_dict("index"),
         "seed": seed,
     }

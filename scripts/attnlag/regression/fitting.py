@@ -170,6 +170,7 @@ def fit_regression(
     )
     draws = draws_of_estimates(stack, solutions, settings)
     joint = bootstrap.joint(fits, stack, draws, settings.alpha)
+    medians = bootstrap.medians_over_layers(fits, stack, draws, settings.alpha)
     if settings.adjust == "max-t":
         keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
         coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
@@ -188,8 +189,8 @@ def fit_regression(
             adjust="holm" if settings.adjust == "max-t" else settings.adjust,
         ),
         influence=results.influence_table(fits, stack),
-        joint=bootstrap.record_of(joint, stack, alpha=settings.alpha, seed=settings.seed),
-        medians=bootstrap.medians_over_layers(fits, stack, draws, settings.alpha),
+        joint=bootstrap.record_of(joint, medians, stack, alpha=settings.alpha, seed=settings.seed),
+        medians=medians,
         residual_sums=sums,
         kept_terms=kept,
         bins=stack.bins,

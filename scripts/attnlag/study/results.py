@@ -51,11 +51,8 @@ class Study:
 
     @property
     def findings(self) -> str:
-        """The findings of all regressions, in words."""
-        return "\n".join(
-            path.read_text(encoding="utf-8")
-            for path in sorted(self.folder.glob("*/*/*/*/findings.txt"))
-        )
+        """The answers of the run in a dozen lines; ``findings.txt`` in each folder says more."""
+        return (self.folder / "answers.txt").read_text(encoding="utf-8")
 
     @property
     def figures(self) -> list[Path]:

@@ -232,7 +232,7 @@ def test_controls_stand_beside_the_coefficients(measured):
     fit = attnlag.fit(measured, lags=[1], controls=controls)
     beside = fit.controls[["permuted_mean", "random_weights", "random_weights_sd"]]
     assert beside.notna().to_numpy().all()
-    assert "order matters" in fit.findings
+    assert "on the order of tokens" in fit.findings
     assert "before training" in fit.findings
     labels = [text.get_text() for text in fit.plot().findobj(Text)]
     assert any("before training" in label for label in labels)

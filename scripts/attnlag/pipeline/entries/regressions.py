@@ -238,6 +238,10 @@ OUTPUTS = [
             "documents": ("", "documents drawn from, or groups (`inference.cluster`)"),
             "bins": ("", "bins drawn from, where documents share them, else null"),
             "draws": ("", "draws that all fitted layers could be estimated in"),
+            "medians": (
+                "as the coefficients",
+                "by term: median over the layers, with its interval",
+            ),
             "seed": ("", "seed of the draws"),
         },
     ),

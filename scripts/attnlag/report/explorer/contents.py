@@ -1,4 +1,4 @@
-"""The contents of the explorer: findings, coefficients, and the log norm and text of each token.
+"""The contents of the explorer: answers, findings, coefficients, and each token with its log norm.
 
 An index lists the contents and names the blocks of numbers; the page reads a block when it needs
 it. If the terms of a fit are the outcome in this or the preceding layer and terms shared by all
@@ -24,6 +24,7 @@ from attnlag.regression import design
 from attnlag.regression.labels import OUTCOMES, R_SQUARED, weights_in_words
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import lags_among, named
+from attnlag.report import answers
 from attnlag.report.explorer import documents as shown
 from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.storage import tables
@@ -135,6 +136,10 @@ def contents(
     results = studies[0].folder.parents[3]
     regressions = {study.regression for study in studies}
     made = Contents({"findings": [_findings(path, results, regressions) for path in findings]})
+    made.index["answers"] = [
+        {"of": of, "title": title, "lines": lines}
+        for of, (title, lines) in answers.of_sites(coefficients).items()
+    ]
     made.index["studies"] = [_study(study, made.blocks) for study in studies]
     made.index["corpora"], made.index["texts"], made.index["norms"] = {}, {}, {}
     corpora = list(dict.fromkeys(study.corpus for study in studies))

@@ -1,4 +1,4 @@
-// The study: its findings and its coefficients by layer.
+// The study: its answers, findings and coefficients by layer.
 
 async function showStudy() {
   const unique = (key, studies) => [...new Set(studies.map(one => one[key]))];
@@ -36,15 +36,17 @@ function showFindings() {
   const names = [study.model, study.corpus, study.site, study.regression];
   const all = index.findings.filter(({of}) => of[0] === "comparison" || of.every((part, place) =>
     part === names[place] || (place === 2 && part === "causal")));
-  const [own, others] = [all.filter(({of}) => of.length === 4), all.filter(({of}) => of.length < 4)];
-  const lines = own.flatMap(one => one.lines);
-  // Sizes, order and random weights come first; the other findings are folded.
-  const main = lines.slice(0, 2 + study.lags.length + 1);
-  const items = texts => texts.map(text => make("li", text));
-  find("findings").replaceChildren(...items([...main, ...others.flatMap(one => one.lines.slice(1))]));
-  const rest = lines.slice(main.length);
+  const {title, lines} = index.answers.find(({of}) => of.every((part, place) => part === names[place]));
+  find("answers-title").textContent = title;
+  find("answers").tBodies[0].replaceChildren(...lines.map(([label, text, isPart]) => {
+    const row = make("tr", "");
+    row.append(make("th", label, {scope: "row", className: isPart ? "part" : ""}), make("td", text));
+    return row;
+  }));
+  // The first line of a text only names its study, unless it counts the layers of a regression.
+  const rest = all.flatMap(one => one.of.length === 4 ? one.lines : one.lines.slice(1));
   find("more-findings").hidden = !rest.length;
-  find("more-findings").querySelector("ul").replaceChildren(...items(rest));
+  find("more-findings").querySelector("ul").replaceChildren(...rest.map(text => make("li", text)));
 }
 
 function showProfile() {

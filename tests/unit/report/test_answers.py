@@ -1,0 +1,130 @@
+"""The answers of a run, from tables whose numbers are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attnlag.report import answers
+from attnlag.storage import tables
+
+RECORD = {
+    "model": {"name": "tiny", "bits": 4, "source": "path"},
+    "corpus": {"name": "small", "documents": 20},
+    "stages": {"tokens": {"shards": 1}, "design": {"covariates": ["position"]}},
+}
+
+
+def regression(folder, size, effects, medians, **settings):
+    """Write the tables of a regression with two lags in three layers."""
+    stated = {"outcome": "norm", "fixed_effects": effects, "negligible": 0.05, "alpha": 0.05}
+    record = {**RECORD, "stages": {**RECORD["stages"], "regression": {**stated, "adjust": "holm"}}}
+    record["stages"]["regression"] |= settings
+    rows = pd.DataFrame(
+        [
+            ("all", layer, term, estimate, finding)
+            for term, estimates, findings in (
+                ("lag_1", [size - 0.1, size, size + 0.1], ["present", "present", "undecided"]),
+                ("lag_2", [-0.2, 0.01, 0.1], ["present", "absent", "undecided"]),
+            )
+            for layer, (estimate, finding) in enumerate(zip(estimates, findings, strict=True))
+        ],
+        columns=["subset", "layer", "term", "estimate", "finding"],
+    )
+    fits = pd.DataFrame({"layer": [0, 1, 2], "r_squared": [0.1, 0.28, 0.4], "status": "ok"})
+    fits["partial_r_squared"] = [0.07, 0.2, 0.3]
+    fits["breusch_godfrey_p_value"] = [1e-6, 0.4, 1e-6]
+    fits["halves_p_adjusted"] = [0.01, 0.5, 0.5] if effects == "document" else np.nan
+    controls = rows[["layer", "term"]].assign(permuted_mean=-0.001)
+    controls["random_weights"], controls["trained"] = 1.42, size - 0.01
+    for name, frame in (("coefficients", rows), ("fits", fits), ("controls", controls)):
+        path = folder / f"{name}.parquet"
+        tables.write_frame(frame, path, path.with_suffix(".csv"), record)
+    (folder / "joint.json").write_text(json.dumps({"medians": medians}))
+
+
+@pytest.fixture
+def base(tmp_path):
+    """Return the folder of a model and a corpus with two regressions and one site."""
+    base = tmp_path / "results" / "tiny" / "small"
+    medians = {
+        "lag_1": {"median": 0.23, "conf_low": 0.21, "conf_high": 0.245},
+        "lag_2": {"median": 0.01, "conf_low": None, "conf_high": None},
+    }
+    for name, size, effects in (("pooled", 0.32, "none"), ("within", 0.23, "document")):
+        (base / "attention" / name).mkdir(parents=True)
+        regression(base / "attention" / name, size, effects, medians)
+    (base / "attention" / "norms").mkdir()
+    norms = pd.DataFrame({"document": ["a"] * 1234})
+    path = base / "attention" / "norms" / "0000.parquet"
+    tables.write_frame(norms, path, path.with_suffix(".csv"), RECORD)
+    return base
+
+
+def paths(base, *names):
+    return [base / "attention" / name / "coefficients.parquet" for name in names]
+
+
+def test_the_answers_state_each_number_once(base):
+    (base / "causal").mkdir()
+    pd.DataFrame(
+        {
+            **{"source_site": "attention", "target_site": "attention", "lag": [1, 1, 2]},
+            **{"target_layer": [1, 2, 2], "estimate": [0.04, -0.03, 9.0]},
+            "coefficient": [0.34, 0.28, 9.0],
+        }
+    ).to_parquet(base / "causal" / "transmitted.parquet")
+    pd.DataFrame(
+        [
+            *[("vector", 8, 0.1), ("vector", 64, 0.41), ("vector", 64, 0.3), ("vector", 64, 0.5)],
+            *[("permuted_order", 64, 0.02), ("permuted_order", 64, 0.09)],
+        ],
+        columns=["predictor", "rank", "r_squared"],
+    ).to_parquet(base / "attention" / "vector_fits.parquet")
+    assert answers.of_run(paths(base, "pooled", "within")).splitlines() == [
+        "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers",
+        "Does a large adjustment follow a large one?  Yes: 10% longer → 2.2% longer (lag 1 = 0.23, "
+        "0.21 to 0.24; above 0.05 in 2 of 3 layers)",
+        "  two tokens back                            0.01 (above 0.05 in 0 of 3 layers, below "
+        "−0.05 in 1, shown to be smaller in size in 1)",
+        "  variance that they explain                 20% in the median layer, at most 30%; "
+        "position 10%",
+        "  tokens in random order                     0.00",
+        "  before training                            1.42 (the trained model, same texts: 0.22)",
+        "  documents pooled                           0.32",
+        "Does one cause the next?                     Hardly: layer 1 0.04, layer 2 −0.03, where "
+        "the lag is 0.28 to 0.34",
+        "Whole vectors                                41% predicted in unseen documents; in random "
+        "order at most 9%",
+        "Check                                        errors still depend on those before in 2 of "
+        "3 layers; the halves of documents differ in 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("median", "low", "high", "word"),
+    [
+        (0.23, 0.2, 0.3, "Yes: 10% longer → 2.2% longer"),
+        (0.06, 0.02, 0.1, "Hardly: 10% longer → 0.6% longer"),
+        (0.01, -0.02, 0.04, "No: 10% longer → 0.1% longer"),
+        (-0.2, -0.3, -0.1, "No, a small one: 10% longer → 1.9% shorter"),
+        (0.23, None, None, "Yes: 10% longer → 2.2% longer (lag 1 = 0.23; above"),
+    ],
+)
+def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
+    medians = {"lag_2": {"median": 0.0, "conf_low": None, "conf_high": None}}
+    medians["lag_1"] = {"median": median, "conf_low": low, "conf_high": high}
+    (base / "attention" / "within" / "joint.json").write_text(json.dumps({"medians": medians}))
+    _, lines = answers.answers(base, "attention", ["within"])
+    assert lines[0].text.startswith(word)
+    # Without a pooled regression, interventions or vectors, there are no lines on them.
+    assert [line.label for line in lines[4:]] == ["before training", "Check"]
+
+
+def test_regressions_of_directions_alone_have_no_answers(base):
+    medians = {}
+    regression(base / "attention" / "within", 0.2, "document", medians, outcome="angle")
+    assert answers.of_run(paths(base, "within")).splitlines() == [
+        "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers"
+    ]
