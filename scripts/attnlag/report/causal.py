@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.errors import counted
+from attnlag.regression.labels import with_minus_signs
 
 # With more target layers, only the smallest and the largest effect are stated.
 MOST_LAYERS = 6
@@ -50,7 +51,7 @@ def causal_findings(found: pd.DataFrame, *, name: str, alpha: float) -> str:
             lines.append(f"{sites}: the effects are {by_layer(per_cent, 'share', 0)} of these lags")
     if nearest.empty:
         lines.append("no document has a token with a previous one")
-    return "\n  ".join(lines).replace(" -", " −").replace("(-", "(−") + "\n"
+    return with_minus_signs("\n  ".join(lines)) + "\n"
 
 
 def by_layer(rows: pd.DataFrame, name: str, digits: int) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from attnlag.adjustments.directions import QUANTITY
 from attnlag.adjustments.outcomes import STREAM_GROWTH
 from attnlag.regression import results
+from attnlag.regression.labels import with_minus_signs
 
 
 def geometry_findings(table: pd.DataFrame, name: str) -> str:
@@ -22,7 +23,7 @@ def geometry_findings(table: pd.DataFrame, name: str) -> str:
     if table["mean"].isna().all():
         return f"{lines[0]}\n  no tokens remain: all are first tokens or have no norms\n"
     lines += [f"  {line}" for line in (*_growth(table), _turn(table), *_cosines(table))]
-    return "\n".join(lines) + "\n"
+    return with_minus_signs("\n".join(lines)) + "\n"
 
 
 def of_quantity(table: pd.DataFrame, quantity: str, distance: int | None = None) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import pandas as pd
 from attnlag.errors import counted
 from attnlag.regression import results
 from attnlag.regression.heads import ABOVE, WHOLE
+from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.terms import lags_among, named
 
 
@@ -52,7 +53,8 @@ def heads_findings(
         _floor(whole, coefficients),
         *_sinks(by_head, whole, sinks),
     ]
-    return "\n".join([f"{name}, heads:", *(f"  {line}" for line in lines)]) + "\n"
+    text = "\n".join([f"{name}, heads:", *(f"  {line}" for line in lines)])
+    return with_minus_signs(text) + "\n"
 
 
 def _of_nearest(coefficients: pd.DataFrame) -> tuple[str, pd.DataFrame]:

@@ -25,6 +25,7 @@ from attnlag.regression.labels import (
     correction,
     others_in_words,
     spans,
+    with_minus_signs,
 )
 from attnlag.regression.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums
@@ -327,7 +328,7 @@ def findings(
     )
     if fitted.bins is not None:
         text += f"  {SHARED_BINS.format(fitted.bins)}\n"
-    return text
+    return with_minus_signs(text)
 
 
 def sizes(
@@ -354,8 +355,10 @@ def sizes(
             else "no interval: too few documents to draw from"
         )
         lines.append(
-            f"{named(term)}, {scope}: median {row['median']:.3f} over the layers ({interval}), "
-            f"{row.lowest:.3f} to {row.highest:.3f}; positive in {positive} of "
+            f"{named(term)}, {scope}: median {row['median']:.3f} over the layers ({interval})"
+        )
+        lines.append(
+            f"{named(term)} is {row.lowest:.3f} to {row.highest:.3f}, positive in {positive} of "
             f"{len(estimates)} layers"
         )
     return lines
@@ -371,10 +374,7 @@ def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[
     rejected = int((by_layer["order_p_adjusted"] < alpha).sum())
     over = "max over the layers" if adjust in ("holm", "max-t") else correction(adjust)
     terms = lags_among(list(controls["term"]))
-    permuted = ", ".join(
-        f"{named(term)} would be {_range(controls.loc[controls['term'] == term, 'permuted_mean'])}"
-        for term in terms
-    )
+    nearest = controls.loc[controls["term"] == terms[0], "permuted_mean"]
     which = "lags and leads"
     if not any(map(is_lead, terms)):
         which = spans([distance(term) for term in terms])
@@ -383,7 +383,8 @@ def order_finding(controls: pd.DataFrame, *, alpha: float, adjust: str) -> list[
         f"{counted(len(by_layer), 'layer')} (tokens permuted "
         f"within {PERMUTED_WITHIN[by_layer['permuted_within'].iloc[0]]} "
         f"{int(by_layer['permutations'].iloc[0]):,} times, one joint test per layer, "
-        f"p < {alpha:g}, {over}); if order meant nothing, {permuted}"
+        f"p < {alpha:g}, {over})",
+        f"if order meant nothing, {named(terms[0])} would be {_range(nearest)}",
     ]
 
 
@@ -430,29 +431,30 @@ def counts(
     for term in lags_among(list(coefficients["term"])):
         rows = coefficients[coefficients["term"] == term]
         verdicts = rows["finding"].value_counts()
-        significant = int((rows["p_adjusted"] < settings.alpha).sum())
+        others = "".join(
+            f", {word} in {verdicts[verdict]}"
+            for verdict, word in (("absent", "smaller"), ("undecided", "undecided"))
+            if verdict in verdicts
+        )
         lines.append(
-            f"{named(term)} is beyond ±{bound:g} in {verdicts.get('present', 0)} of {len(fits)} "
-            f"layers, within ±{bound:g} in {verdicts.get('absent', 0)} and undecided in "
-            f"{verdicts.get('undecided', 0)}; it differs from zero in {significant} "
-            f"(each p < {settings.alpha:g}, {correction(settings.adjust)})"
+            f"{named(term)} is larger than {bound:g} in size in {verdicts.get('present', 0)} of "
+            f"{counted(len(fits), 'layer')}{others} (p < {settings.alpha:g}, "
+            f"{correction(settings.adjust)})"
         )
     fitted = fits[fits["status"] == "ok"]
     best = fitted["layer"].iloc[fitted["r_squared"].argmax()]
     validated = fitted["cv_r_squared"].dropna()
     unit = "groups" if settings.folds == "groups" else "documents"
-    means = ", their means being given" * (settings.fixed_effects == "document")
-    unseen = f"; in unseen {unit}{means}, {_range(validated)}" if len(validated) else ""
+    means = ", their means being given," * (settings.fixed_effects == "document")
     name, partial = R_SQUARED[settings.fixed_effects], fitted["partial_r_squared"]
-    of_lags = ""
+    lines.append(f"{name} is {_range(fitted['r_squared'])} (highest in layer {best})")
+    if len(validated):
+        lines.append(f"R² in unseen {unit}{means} is {_range(validated)}")
     if set(coefficients["term"]) - {"intercept", *lags_among(list(coefficients["term"]))}:
-        of_lags = (
-            f"; of the lags, given the other terms, {_range(partial)} and {partial.median():.3f} "
-            "in the median layer"
+        lines.append(
+            f"R² of the lags, given the other terms, is {partial.median():.3f} in the median layer "
+            f"({_range(partial)})"
         )
-    lines.append(
-        f"{name}: {_range(fitted['r_squared'])} (highest in layer {best}){unseen}{of_lags}"
-    )
     worse = fitted[fitted["r_squared"] < 0]
     if len(worse):
         which = ", ".join(worse["layer"].astype(str))
@@ -498,14 +500,15 @@ def residual_findings(fits: pd.DataFrame, sums: ResidualSums, *, alpha: float, a
     kind = "holm" if adjust == "max-t" else adjust
     rejected = int((results.adjusted(tested, kind) < alpha).sum())
     line = (
-        f"  residuals are autocorrelated in {rejected} of {counted(len(fits), 'layer')} "
-        f"(Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, p < {alpha:g}, {correction(kind)})"
+        f"  the lags are too few in {rejected} of {counted(len(fits), 'layer')}: residuals are "
+        f"autocorrelated (Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, p < {alpha:g}, "
+        f"{correction(kind)})"
     )
     lags, left = order_left(sums)
     if left.notna().any():
         line += (
-            f"; partial autocorrelations at {spans(lags)}, which are not in the regression, add up "
-            f"to {left.median():.3f} in the median layer ({_range(left)})"
+            f"\n  {spans(lags)}, which are not in the regression, still carry {left.median():.3f} "
+            f"in the median layer (sum of partial autocorrelations, {_range(left)})"
         )
     return line + "\n"
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.regression import results
-from attnlag.regression.labels import spans
+from attnlag.regression.labels import spans, with_minus_signs
 from attnlag.regression.vector_fits import DOCUMENT, HIGHEST, PERMUTED, RANDOM, SCALAR, VECTOR
 
 BESIDE = {
@@ -59,7 +59,7 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
     lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
     if found["half_rank"].notna().any():
         lines.append(_ranks(found["half_rank"]))
-    return "\n  ".join([title, *lines]) + "\n"
+    return with_minus_signs("\n  ".join([title, *lines])) + "\n"
 
 
 def _ranks(half: pd.Series) -> str:

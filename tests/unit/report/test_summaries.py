@@ -91,10 +91,11 @@ def test_findings_state_sizes_with_the_interval_of_the_median():
     ).assign(highest=0.4)
     settings = SimpleNamespace(fixed_effects="document", alpha=0.05)
     assert summaries.sizes(medians, CONTROLS, settings) == [
-        "lag 1, within documents: median 0.300 over the layers (95% interval 0.250 to 0.350), "
-        "0.200 to 0.400; positive in 2 of 2 layers",
+        "lag 1, within documents: median 0.300 over the layers (95% interval 0.250 to 0.350)",
+        "lag 1 is 0.200 to 0.400, positive in 2 of 2 layers",
         "lag 2, within documents: median 0.300 over the layers (no interval: too few documents to "
-        "draw from), 0.200 to 0.400; positive in 1 of 2 layers",
+        "draw from)",
+        "lag 2 is 0.200 to 0.400, positive in 1 of 2 layers",
     ]
     settings = SimpleNamespace(fixed_effects="none", alpha=0.05)
     one = CONTROLS[CONTROLS["layer"] == 0]
@@ -103,12 +104,11 @@ def test_findings_state_sizes_with_the_interval_of_the_median():
 
 
 def test_the_finding_on_order_covers_all_lags_together():
-    (line,) = summaries.order_finding(CONTROLS, alpha=0.05, adjust="holm")
-    assert line == (
+    assert summaries.order_finding(CONTROLS, alpha=0.05, adjust="holm") == [
         "lags 1 and 2 depend on the order of tokens in 1 of 2 layers (tokens permuted within "
-        "their documents 99 times, one joint test per layer, p < 0.05, max over the layers); if "
-        "order meant nothing, lag 1 would be 0.020 to 0.040, lag 2 would be 0.010 to 0.030"
-    )
+        "their documents 99 times, one joint test per layer, p < 0.05, max over the layers)",
+        "if order meant nothing, lag 1 would be 0.020 to 0.040",
+    ]
     (line,) = summaries.order_finding(CONTROLS[["layer", "term"]], alpha=0.05, adjust="holm")
     assert line == "the order of tokens was not permuted: no control for it"
 
@@ -151,29 +151,31 @@ def test_the_findings_name_layers_whose_halves_differ():
 def test_the_findings_count_layers_with_effects_that_matter(results):
     _, tidy, fits, _ = results
     settings = regression_settings(covariance="nonrobust")
-    first, _, last = summaries.counts(tidy, fits, settings)
-    rows = tidy[tidy["term"] == "lag_1"]
-    present, absent = ((rows["finding"] == verdict).sum() for verdict in ("present", "absent"))
-    number = (rows["p_adjusted"] < 0.05).sum()
-    assert number >= 1
-    assert first == (
-        f"lag 1 is beyond ±0.05 in {present} of 3 layers, within ±0.05 in {absent} and undecided "
-        f"in {3 - present - absent}; it differs from zero in {number} (each p < 0.05, Holm over "
-        "the layers)"
+    rows = tidy.assign(finding=["absent", "present", "present", "undecided"] * 2 + ["present"])
+    lines = summaries.counts(rows, fits, settings)
+    found = rows.loc[rows["term"] == "lag_1", "finding"].value_counts()
+    others = "".join(
+        f", {word} in {found[verdict]}"
+        for verdict, word in (("absent", "smaller"), ("undecided", "undecided"))
+        if verdict in found
+    )
+    assert lines[0] == (
+        f"lag 1 is larger than 0.05 in size in {found.get('present', 0)} of 3 layers{others} "
+        "(p < 0.05, Holm over the layers)"
     )
     best = fits.loc[fits["r_squared"].idxmax()]
-    assert f"to {best.r_squared:.3f} (highest in layer {best.layer}); in unseen" in last
-    within = regression_settings(covariance="nonrobust", fixed_effects="document")
-    assert (
-        "in unseen documents, their means being given, " in summaries.counts(tidy, fits, within)[-1]
-    )
+    assert lines[2].endswith(f"to {best.r_squared:.3f} (highest in layer {best.layer})")
+    assert lines[3].startswith("R² in unseen documents is ")
     partial = fits["partial_r_squared"].median()
-    assert "of the lags" not in last
-    position = tidy.assign(term=tidy["term"].replace("lag_2", "position_1"))
+    assert not any("of the lags" in line for line in lines)
+    position = rows.assign(term=rows["term"].replace("lag_2", "position_1"))
     last = summaries.counts(position, fits, settings)[-1]
-    assert last.endswith(f"and {partial:.3f} in the median layer")
+    assert last.startswith(f"R² of the lags, given the other terms, is {partial:.3f} in the ")
+    within = regression_settings(covariance="nonrobust", fixed_effects="document")
+    given = "R² in unseen documents, their means being given, is "
+    assert summaries.counts(rows, fits, within)[3].startswith(given)
     unknown = fits.assign(cv_r_squared=np.nan)
-    assert "nan" not in summaries.counts(tidy, unknown, settings)[-1]
+    assert not any("nan" in line for line in summaries.counts(rows, unknown, settings))
 
 
 def finding_of(results, **changes):
@@ -210,7 +212,7 @@ def test_findings_name_layers_without_attention(results):
 def test_the_findings_say_where_a_regression_predicts_worse_than_the_mean(results):
     text = finding_of(results, goodness=results[2].assign(r_squared=[-0.31, 0.2, -0.0004]))
     assert (
-        "in 2 layers (0, 2) the regression predicts worse than the mean does (R² down to -0.310)"
+        "in 2 layers (0, 2) the regression predicts worse than the mean does (R² down to −0.310)"
         in text
     )
     assert "worse than the mean" not in finding_of(results)
@@ -256,9 +258,10 @@ def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
     left = pd.Series([0.1, 0.16, 0.3])
     monkeypatch.setattr(summaries, "order_left", lambda sums: ([3, 4, 5], left))
     assert summaries.residual_findings(fits, None, alpha=0.05, adjust="max-t") == (
-        "  residuals are autocorrelated in 1 of 3 layers (Breusch-Godfrey, lags 1 to 10, p < 0.05, "
-        "Holm over the layers); partial autocorrelations at lags 3 to 5, which are not in the "
-        "regression, add up to 0.160 in the median layer (0.100 to 0.300)\n"
+        "  the lags are too few in 1 of 3 layers: residuals are autocorrelated (Breusch-Godfrey, "
+        "lags 1 to 10, p < 0.05, Holm over the layers)\n"
+        "  lags 3 to 5, which are not in the regression, still carry 0.160 in the median layer "
+        "(sum of partial autocorrelations, 0.100 to 0.300)\n"
     )
 
 
