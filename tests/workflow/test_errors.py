@@ -249,7 +249,7 @@ def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(fin
     assert finished.would_run() == {"check_fits": 1}
     again = finished.snakemake("--cores", "2")
     assert errors_of(again) == [message]
-    assert f"in {STUDY}/" in again.stdout
+    assert "Open results/explorer.html" in again.stdout
 
 
 def test_a_failed_run_prints_no_findings_of_the_run_before(finished):
@@ -262,7 +262,7 @@ def test_a_failed_run_prints_no_findings_of_the_run_before(finished):
     result = finished.snakemake("--cores", "2")
     assert result.returncode == 1
     assert (finished.folder / STUDY / "findings.txt").exists()
-    assert f"in {STUDY}/" not in result.stdout
+    assert "Open results/explorer.html" not in result.stdout
 
 
 def test_vectors_too_large_for_the_disk_are_refused(finished):
