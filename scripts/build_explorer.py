@@ -4,13 +4,9 @@
 Also write the answers at its head as text.
 """
 
-<<<<<<< HEAD
 import attnlag.pipeline.program as program
 
-=======
-from attnlag.pipeline import program
 from attnlag.report import answers
->>>>>>> a7da6f8 (Answer in a dozen lines: at the end of a run, at the head of the explorer and in a notebook)
 from attnlag.report.explorer import page
 from attnlag.storage import writing
 

@@ -117,11 +117,7 @@ def test_a_full_run_makes_everything(finished_once):
         "tiny/small/causal/by_part_of_speech.parquet",
         "tiny/small/causal/findings.txt",
         "tiny/small/causal/figures/attention/elasticities_by_layer.png",
-<<<<<<< HEAD
-=======
-        "tiny/small/causal/figures/attention/finite_effects_by_distance.png",
         "answers.txt",
->>>>>>> a7da6f8 (Answer in a dozen lines: at the end of a run, at the head of the explorer and in a notebook)
         "explorer.html",
         "layers_fitted.txt",
         "provenance.json",
