@@ -15,7 +15,7 @@ rule program:
     # the threads of torch themselves.
     shell:
         "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
-        ' python "$ATTNLAG"/scripts/{params.program}.py --job {params.job:q}'
+        ' python "$ATTNLAG"/scripts/{params.program:q}.py --job {params.job:q}'
         " --threads {threads} --memory {resources.mem_mb} --log {log:q}"
 
 
