@@ -422,25 +422,33 @@ def equal_halves(design: Design, replications: int, seed: int) -> None:
 
 
 def of_documents(
-    documents: int, lengths: str, columns: int, common: float, random: np.random.Generator
+    documents: int,
+    lengths: str,
+    columns: int,
+    common: float,
+    random: np.random.Generator,
+    log_size: float = 0.5,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens of documents, (documents, 1), and their means, (documents, columns).
 
     The columns, layers or pairs of layers, have a mean of zero, a correlation of ``common``, and
-    heavy tails: documents differ in the size of their deviations.
+    heavy tails: documents differ in the size of their deviations, whose logarithms have a standard
+    deviation of ``log_size``.
     """
     rows = Design(documents, 60, lengths).rows()[:, None].astype(float)
     shared, own = random.normal(size=(documents, 1)), random.normal(size=(documents, columns))
-    size = np.exp(random.normal(size=(documents, 1)) / 2)
+    size = np.exp(log_size * random.normal(size=(documents, 1)))
     return rows, size * (np.sqrt(common) * shared + np.sqrt(1 - common) * own)
 
 
-def bands(documents: int, lengths: str, replications: int, draws: int, seed: int) -> None:
+def bands(
+    documents: int, lengths: str, log_size: float, replications: int, draws: int, seed: int
+) -> None:
     """Print how often joint bands of the elasticities of 57 pairs of layers cover all of them."""
     random = np.random.default_rng([seed, documents, 4])
     found = np.zeros(3)
     for replication in range(replications):
-        rows, means = of_documents(documents, lengths, 57, 0.5, random)
+        rows, means = of_documents(documents, lengths, 57, 0.5, random, log_size)
         sums, counts = means * rows, rows.repeat(57, axis=1)
         table = elasticities.ratios(sums, counts, ALPHA, draws, replication)
         t = (table["estimate"] / table["std_error"]).abs().max()
@@ -451,7 +459,7 @@ def bands(documents: int, lengths: str, replications: int, draws: int, seed: int
         inside = ((table["joint_low"] < 0) & (table["joint_high"] > 0)).all()
         found += t <= once, t <= pairwise, inside
     cells = " | ".join(f"{share:.3f}" for share in found / replications)
-    print(f"| {documents} | {lengths} | {cells} |", flush=True)
+    print(f"| {documents} | {lengths} | {log_size} | {cells} |", flush=True)
 
 
 def medians(
@@ -775,9 +783,12 @@ def main(arguments: argparse.Namespace) -> None:
         for design in several:
             differences(*design, arguments.replications // 2, arguments.seed)
     if "bands" in arguments.of:
-        print_header("documents", "lengths", "one error for all draws", "Bonferroni", "own errors")
-        for design in several:
-            bands(*design, arguments.replications // 2, arguments.draws, arguments.seed)
+        names = ("documents", "lengths", "log SD of deviations", "one error for all draws")
+        print_header(*names, "Bonferroni", "own errors")
+        for n, lengths in several:
+            for log_size in (0.0, 0.5):
+                half = arguments.replications // 2
+                bands(n, lengths, log_size, half, arguments.draws, arguments.seed)
     if "halves" in arguments.of:
         print_header("documents", "tokens", "lengths", "rejected at 5%")
         for n, lengths in several:
