@@ -1,6 +1,7 @@
 """The description of the inputs of a figure in its title."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,20 @@ class Named(ABC):
     def recorded(self) -> Path:
         """A file with the record of what made it."""
 
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The record in this file."""
+        return tables.read_provenance(self.recorded)
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """Settings of all stages that made the file."""
+        return self.record["stages"]
+
     @property
     def models(self) -> list[dict[str, Any]]:
         """The record of each model of the figures."""
-        return [tables.read_provenance(self.recorded)["model"]]
+        return [self.record["model"]]
 
     @property
     def mixers(self) -> dict[str, str]:

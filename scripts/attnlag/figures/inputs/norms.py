@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from attnlag.errors import counted
 from attnlag.figures.inputs.named import Named
@@ -34,11 +33,6 @@ class NormsInputs(Named):
     def relative(self) -> NormsSample:
         """The same tokens, their norms relative to the stream."""
         return sample_norms(self.norms, stream=self.stream)
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """Provenance of the norms."""
-        return tables.read_provenance(self.norms[0])
 
     @property
     def name(self) -> str:
@@ -71,8 +65,7 @@ class SurprisalInputs(Named):
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the site, for titles."""
-        record = tables.read_provenance(self.norms[0])
-        return f"{record['model']['name']}, {record['corpus']['name']}, {self.site}"
+        return f"{self.record['model']['name']}, {self.record['corpus']['name']}, {self.site}"
 
     @property
     def recorded(self) -> Path:

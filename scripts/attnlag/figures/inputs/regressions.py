@@ -12,7 +12,6 @@ import pandas as pd
 from attnlag.errors import counted
 from attnlag.figures.inputs.named import Named, rows_of
 from attnlag.regression.labels import R_SQUARED
-from attnlag.storage import tables
 
 
 @dataclass
@@ -25,11 +24,6 @@ class Coefficients(Named):
     def coefficients(self) -> pd.DataFrame:
         """The rows of regressions on all documents, without those of groups."""
         return pd.read_parquet(self.coefficients_file).query("subset == 'all'")
-
-    @cached_property
-    def stages(self) -> dict[str, Any]:
-        """Settings of all stages."""
-        return tables.read_provenance(self.coefficients_file)["stages"]
 
     @property
     def alpha(self) -> float:
@@ -169,8 +163,7 @@ class SpecificationsInputs(Named):
     @property
     def extent(self) -> str:
         """Number of documents of the corpus, because regressions differ in their rows."""
-        record = tables.read_provenance(self.studies[0].coefficients_file)
-        return counted(record["corpus"]["documents"], "document")
+        return counted(self.record["corpus"]["documents"], "document")
 
 
 @dataclass
@@ -194,8 +187,7 @@ class ComparisonInputs(Coefficients):
     @property
     def records(self) -> list[dict[str, Any]]:
         """Provenance of each study with this regression."""
-        studies = tables.read_provenance(self.coefficients_file)["studies"]
-        return [s["record"] for s in studies if s["regression"] == self.regression]
+        return [s["record"] for s in self.record["studies"] if s["regression"] == self.regression]
 
     @property
     def extent(self) -> str:
@@ -215,8 +207,7 @@ class ComparisonInputs(Coefficients):
     @property
     def models(self) -> list[dict[str, Any]]:
         """The record of each model in the table."""
-        studies = tables.read_provenance(self.coefficients_file)["studies"]
-        models = [study["record"]["model"] for study in studies]
+        models = [study["record"]["model"] for study in self.record["studies"]]
         return list({model["name"]: model for model in models}.values())
 
     @property
@@ -264,7 +255,7 @@ class ClassesInputs(Named):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings of the slopes by class."""
-        return tables.read_provenance(self.classes_file)["stages"]["classes"]
+        return self.stages["classes"]
 
     @property
     def name(self) -> str:

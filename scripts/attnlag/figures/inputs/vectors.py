@@ -9,7 +9,6 @@ import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.figures.inputs.named import Named, rows_of
-from attnlag.storage import tables
 
 
 @dataclass
@@ -30,7 +29,7 @@ class GeometryInputs(Named):
     @cached_property
     def alpha(self) -> float:
         """Intervals cover 1 minus this."""
-        return tables.read_provenance(self.means_file)["stages"]["geometry_means"]["alpha"]
+        return self.stages["geometry_means"]["alpha"]
 
     @property
     def name(self) -> str:
@@ -63,7 +62,7 @@ class HeadsInputs(Named):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings of the regressions."""
-        return tables.read_provenance(self.heads_file)["stages"]["heads_table"]
+        return self.stages["heads_table"]
 
     @property
     def alpha(self) -> float:
@@ -83,8 +82,7 @@ class HeadsInputs(Named):
     @property
     def name(self) -> str:
         """Names of the model and the corpus, for titles."""
-        record = tables.read_provenance(self.heads_file)
-        return f"{record['model']['name']}, {record['corpus']['name']}, attention"
+        return f"{self.record['model']['name']}, {self.record['corpus']['name']}, attention"
 
 
 @dataclass
@@ -125,7 +123,7 @@ class EffectsInputs(Named):
     @cached_property
     def alpha(self) -> float:
         """Intervals cover 1 less this."""
-        return tables.read_provenance(self.elasticities_file)["stages"]["elasticities"]["alpha"]
+        return self.stages["elasticities"]["alpha"]
 
     def of_pair(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table that are about this pair of sites."""
@@ -134,10 +132,9 @@ class EffectsInputs(Named):
     @property
     def name(self) -> str:
         """Names of the model, the corpus and the sites, for titles."""
-        record = tables.read_provenance(self.elasticities_file)
         same = self.source == self.target
         sites = self.source if same else f"{self.source} to {self.target}"
-        return ", ".join((record["model"]["name"], record["corpus"]["name"], sites))
+        return ", ".join((self.record["model"]["name"], self.record["corpus"]["name"], sites))
 
 
 @dataclass
@@ -159,7 +156,7 @@ class VectorsInputs(Named):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings of the regression."""
-        return tables.read_provenance(self.fits_file)["stages"]["vectors"]
+        return self.stages["vectors"]
 
     @property
     def name(self) -> str:
