@@ -2,6 +2,7 @@
 
     python benchmarks/extraction.py             # about an hour on two slow cores
     python benchmarks/extraction.py --quick     # 4 CPU minutes: 8 sequences, one thread
+    python benchmarks/extraction.py --few       # 1 CPU minute: attnlag.measure on 4 x 256 tokens
 
 A model with random weights, of the size of GPT-2 or of the embedded default (a Llama of 30 layers),
 over 64 sequences of 256 tokens; all ways take the same tokens in the same batches, in turn, round
@@ -33,12 +34,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tokenizers
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import attnlag  # noqa: E402
 from attnlag.adjustments import batches, columns, extraction, layout, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
 from attnlag.model import architectures, onednn  # noqa: E402
@@ -384,6 +393,25 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
     )
 
 
+def few(rounds: int) -> None:
+    """Print what `attnlag.measure` takes on 4 sequences, with its proofs, relative to *c*."""
+    model = causal_model("gpt2")
+    ids = np.random.default_rng(0).integers(0, 49_000, (4, LENGTH))
+    words = {f"w{number}": number for number in range(49_000)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "w0"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made)
+    texts = [" ".join(f"w{number}" for number in row) for row in ids]
+    in_batches = plain(model.base_model, model.base_model, [ids], norm)
+    ratios = []
+    for number in range(1, rounds + 1):
+        plainly = seconds(in_batches, 1)
+        ours = seconds(lambda: attnlag.measure(model, tokenizer, texts, progress=False), 1)
+        ratios.append(ours / plainly)
+        print(f"  measure, round {number} of {rounds}: {ours:.2f} and {plainly:.2f} CPU s")
+    print(f"measure, {ids.size:,} tokens: {np.median(ratios):.2f} x the CPU time of c")
+
+
 # --- the whole program ---------------------------------------------------------------------
 
 
@@ -468,6 +496,7 @@ if __name__ == "__main__":
         action="store_true",
         help="as --sequences 8 --rounds 2 --threads 1 --no-peers --no-program",
     )
+    parser.add_argument("--few", action="store_true", help="only attnlag.measure on few tokens")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     parser.add_argument("--no-program", dest="program", action="store_false")
     parser.add_argument(
@@ -477,6 +506,10 @@ if __name__ == "__main__":
         help="where TransformerLens and nnsight are installed, made if it is not there",
     )
     given = parser.parse_args()
+    if given.few:
+        torch.set_num_threads(1)
+        few(given.rounds)
+        sys.exit()
     if given.quick:
         given.sequences, given.rounds, given.threads = 8, 2, 1
         given.peers = given.program = False

@@ -243,14 +243,17 @@ class Adjustments:
                 raise
         # A batch of one sequence is repeated only if earlier passes may affect it.
         limits = self.rotary.limits
-        shared = [i for group in groups if len(group) > 1 or limits for i in group] if first else []
+        shared = [i for group in groups if len(group) > 1 or limits for i in group]
         # The groups are in the order of length.
-        for index in dict.fromkeys(shared[i] for i in (0, len(shared) // 2, -1) if shared):
+        for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]) if first else ():
             rows = slice(starts[index], starts[index + 1])
             beside = {site: [values[rows] for values in arrays] for site, arrays in layers.items()}
             known = index == longest and not limits
             alone = of_longest if known else self._alone(sequences[index])
-            self.proofs.company_changes_nothing(beside, alone)
+            if known and self.proofs.may_depend_on_later_ones(beside, alone):
+                self.proofs.no_token_sees_later_ones(self._first_tokens(sequences[index]))
+            if index in shared:
+                self.proofs.company_changes_nothing(beside, alone)
         return layers
 
     def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
@@ -376,13 +379,15 @@ class Adjustments:
         alone : dict of str to list of arrays
             As from `_alone`.
         """
-        ids = self._on_device(sequence[: proofs.TOKENS])
+        ids = self._first_tokens(sequence)
         self.rotary.reset()
         with hooks.written(self.model) as names:
             found = self.proofs.short_pass(ids, self.heads, self.predictions)
         if names:
             self.passes, self.pass_tokens = 1, self.batch_tokens
-        self.proofs.no_token_sees_later_ones(ids, found)
+        if len(sequence) == len(ids) or self.rotary.limits:
+            # There are no numbers of the first tokens beside later ones to compare with.
+            self.proofs.no_token_sees_later_ones(ids, found)
         self.identity_error = self.proofs.parts_add_up(found)
         if self.heads:
             try:
@@ -402,6 +407,10 @@ class Adjustments:
             ]
             for site in self.wanted
         }
+
+    def _first_tokens(self, sequence: np.ndarray) -> torch.Tensor:
+        """Return the ids of the first tokens of a sequence, for a proof."""
+        return self._on_device(sequence[: proofs.TOKENS])
 
     def _on_device(self, ids: np.ndarray) -> torch.Tensor:
         """Return token ids where the model begins, if it is on several devices."""

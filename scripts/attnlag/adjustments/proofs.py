@@ -2,13 +2,12 @@
 
 A run begins with these proofs, in this order:
 
-1. Two short passes with the same first half show that no token sees later tokens. What holds for
-   the first tokens of a sequence alone therefore holds for them in the sequence.
-2. The first of these passes shows that the parts of every block add up to its output, that
-   attention heads add up to the adjustment, that the head of the model gives its predictions, and
-   whether passes write to the model. Fast paths are compared with it.
-3. The first tokens of sequences of the first buffer, each run alone, show that other sequences in a
-   batch have no influence.
+1. A pass over the first tokens of the longest sequence shows that the parts of every block add up
+   to its output, that attention heads add up to the adjustment, that the head of the model gives
+   its predictions, and whether passes write to the model. Fast paths are compared with it.
+2. If the first tokens get the same numbers in the whole sequence and its batch, no token sees later
+   ones. If not, or if there are no more tokens, two passes with the same first half decide.
+3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +37,9 @@ LEAK = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.flo
 # must be within the bound of the proof. Rounding depends on the shape of a batch and may route
 # single tokens to other experts.
 COMPANY = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
+
+# An array per layer for each site: a row for each token of a sequence.
+Results = Mapping[str, Sequence[np.ndarray]]
 
 
 class ShortPass(NamedTuple):
@@ -146,7 +148,7 @@ class Proofs:
         plain = onednn.Plain(onednn.norms_of(list(vectors.values())), fed)
         return ShortPass(vectors, evidence, at_heads, plain)
 
-    def no_token_sees_later_ones(self, ids: torch.Tensor, found: ShortPass) -> None:
+    def no_token_sees_later_ones(self, ids: torch.Tensor, found: ShortPass | None = None) -> None:
         """Raise UserError if the model is not a decoder, whose tokens see no later ones.
 
         All tokens in the second half of a sequence are replaced. A decoder gives the first half the
@@ -155,12 +157,13 @@ class Proofs:
         Parameters
         ----------
         ids : (tokens,) int tensor
-        found : ShortPass
-            The pass over these tokens.
+        found : ShortPass or None
+            The pass over these tokens, if it has been made.
         """
         half = len(ids) // 2
         if not half:
             return
+        found = found or self.short_pass(ids)
         others = ids[ids != ids[0]]
         # A sequence that repeats one token offers no other; the ids 0 and 1 are always valid.
         other = others[0] if len(others) else (ids[0] == 0).to(ids.dtype)
@@ -181,6 +184,10 @@ class Proofs:
                 f"{self.called}, lets a token see the tokens after it: other ones there change its "
                 f"adjustments by up to {worst:.0%}; expected a decoder"
             )
+
+    def may_depend_on_later_ones(self, beside: Results, alone: Results) -> bool:
+        """Return whether first tokens differ in their sequence and alone, beyond rounding."""
+        return bool(differences(beside, alone).max() > LEAK[self.dtype])
 
     def heads_add_up(self, layers: Sequence[LayerHeads], found: ShortPass) -> str:
         """Return the error of heads and bias as a sum for the adjustment, in words.
@@ -207,11 +214,7 @@ class Proofs:
             name=self.name,
         )
 
-    def company_changes_nothing(
-        self,
-        beside: Mapping[str, Sequence[np.ndarray]],
-        alone: Mapping[str, Sequence[np.ndarray]],
-    ) -> None:
+    def company_changes_nothing(self, beside: Results, alone: Results) -> None:
         """Raise UserError if results depend on the other sequences in a batch.
 
         Parameters
@@ -220,13 +223,7 @@ class Proofs:
             Results of one sequence in its batch, and of its first tokens alone: an array per layer
             for each site.
         """
-        gaps = np.concatenate(
-            [
-                relative_differences(found[: len(expected)], expected)
-                for site in alone
-                for found, expected in zip(beside[site], alone[site], strict=True)
-            ]
-        )
+        gaps = differences(beside, alone)
         usual, high = np.quantile(gaps, [0.5, 0.99])
         if not (usual <= hooks.TOLERANCE[self.dtype] and high <= COMPANY[self.dtype]):
             tokens = len(next(iter(alone.values()))[0])
@@ -236,6 +233,17 @@ class Proofs:
                 f"{usual:.1e} at half of its tokens and layers); expected numbers that do not "
                 "depend on what else is in a batch; nothing was stored"
             )
+
+
+def differences(beside: Results, alone: Results) -> np.ndarray:
+    """Return the relative differences of a sequence's first tokens alone and in its batch."""
+    return np.concatenate(
+        [
+            relative_differences(found[: len(expected)], expected)
+            for site in alone
+            for found, expected in zip(beside[site], alone[site], strict=True)
+        ]
+    )
 
 
 def relative_differences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:

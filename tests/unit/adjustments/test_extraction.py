@@ -446,7 +446,7 @@ def hooks_of(model):
 )
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, last_mlps):
-    """Two passes before, which prove the sites and that no token sees later ones, do not."""
+    """The two of the proofs do not."""
     model = models[name]
     last = (model.h if name == "gpt2" else model.layers)[-1].mlp
     final = model.ln_f if name == "gpt2" else model.norm
