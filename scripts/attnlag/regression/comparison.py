@@ -18,7 +18,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
-from attnlag.regression import bootstrap, crossproducts, least_squares, merging, results, stacks
+from attnlag.regression import (
+    bootstrap,
+    crossproducts,
+    inference,
+    least_squares,
+    merging,
+    results,
+    stacks,
+)
 from attnlag.regression.labels import FEWEST_POINTS
 from attnlag.regression.least_squares import LEAST_VARIATION
 from attnlag.regression.settings import FEWEST_DOCUMENTS
@@ -151,8 +159,16 @@ class Profile:
     estimate: np.ndarray
     # (draws, layers, regressors) float array
     draws: np.ndarray
-    # Number of documents.
-    documents: int
+    # (documents, layers, regressors) float array: what each document adds to the error of a
+    # coefficient; the sum of squares is the variance (CR2).
+    scores: np.ndarray
+    # (layers, regressors) float array: degrees of freedom of that variance.
+    df: np.ndarray
+
+    @property
+    def documents(self) -> int:
+        """Number of documents."""
+        return len(self.scores)
 
     def median(self, term: str) -> float:
         """Return the median coefficient over the layers; NaN if no layer was fitted."""
@@ -162,7 +178,7 @@ class Profile:
 
 
 def profile(stack: Stack, draws: int, seed: int) -> Profile:
-    """Return the slopes of a stack with their bootstrap by document.
+    """Return the slopes of a stack with their errors and their bootstrap by document.
 
     All layers and terms share the same draws of documents, and so do models with the same
     documents in the same order. With too few documents there are no draws.
@@ -173,7 +189,9 @@ def profile(stack: Stack, draws: int, seed: int) -> Profile:
     estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents)))[0, :, slopes]
     draws = draws if documents >= FEWEST_DOCUMENTS else 0
     drawn = bootstrap.drawn(stack, solutions, draws, seed)[:, :, slopes]
-    return Profile(stack.terms[1:], estimate, drawn, documents)
+    df = np.stack([sums.df for sums in inference.sums_by_document(stack, solutions)])[:, slopes]
+    scores = inference.cr2_scores(stack, solutions)[..., slopes]
+    return Profile(stack.terms[1:], estimate, drawn, scores, df)
 
 
 def interpolation(layers: int, points: int) -> np.ndarray:
@@ -302,10 +320,10 @@ def differences(
     They differ if their difference is shown to be beyond ± ``negligible``, and are alike if it is
     shown to be within (`results.verdicts`). A layer may be in neither number, but not in both.
 
-    Each layer of the deeper model is compared with the nearest layer of the other. The standard
-    error of the difference is its standard deviation over the draws of documents, which both
-    models share; t has as many degrees of freedom as there are documents, minus 1. Layers that
-    were not fitted are not compared.
+    Each layer of the deeper model is compared with the nearest layer of the other. The error of the
+    difference comes from what each document, which both models share, adds to either coefficient
+    (CR2), and t has the smaller of their degrees of freedom. Layers that were not fitted are not
+    compared.
 
     Parameters
     ----------
@@ -317,24 +335,24 @@ def differences(
         Largest difference that is regarded as negligible.
     """
     points = max(len(one.estimate), len(other.estimate))
-    estimates, draws = [], []
+    estimates, scores, dfs = [], [], []
     for part in (one, other):
         column = part.terms.index(term)
         matched = nearest_layers(len(part.estimate), points)
         estimates.append(part.estimate[matched, column])
-        draws.append(part.draws[:, matched, column])
-    difference, drawn = estimates[0] - estimates[1], draws[0] - draws[1]
+        scores.append(part.scores[:, matched, column])
+        dfs.append(part.df[matched, column])
+    difference = estimates[0] - estimates[1]
+    error = np.sqrt(((scores[0] - scores[1]) ** 2).sum(axis=0))
     compared = np.isfinite(difference)
-    difference, drawn = difference[compared], drawn[:, compared]
-    drawn = drawn[np.isfinite(drawn).all(axis=1)]
-    if len(drawn) < 2 or not compared.any():
+    difference, error = difference[compared], error[compared]
+    if one.documents < FEWEST_DOCUMENTS or not compared.any():
         none = {"layers_compared": 0, "layers_differing": 0, "layers_alike": 0}
         return {**none, "median_difference": np.nan}
-    error = drawn.std(axis=0) * np.sqrt(one.documents / (one.documents - 1))
     verdicts = results.verdicts(
         difference,
         error,
-        one.documents - 1,
+        np.minimum(*dfs)[compared],
         negligible=negligible,
         alpha=alpha,
         adjust=adjust,

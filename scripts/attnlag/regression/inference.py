@@ -80,6 +80,7 @@ def sums_by_document(
             tests = [Freedom.of(w, stack.count(index)) for w in combined]
         found.append((zeros, np.zeros(2), tests))
     place = 0 if stack.fixed_effects else 1
+    reported = len(names_of(stack)) if weights is None else len(weights)
     for products in stack.by_document():
         for (meats, gammas, tests), packed, solution in zip(
             found, products, solutions, strict=True
@@ -101,10 +102,10 @@ def sums_by_document(
             meats[0],
             meats[1],
             float(gammas[0] ** 2 / gammas[1]) if gammas[1] > 0 else np.nan,
-            tests[0].eta() if tests else np.full(solution.k, np.nan),
+            tests[0].eta() if tests else np.full(reported, np.nan),
             [float(test.eta()[0]) for test in tests[1:]],
         )
-        for (meats, gammas, tests), solution in zip(found, solutions, strict=True)
+        for meats, gammas, tests in found
     ]
 
 
@@ -140,6 +141,35 @@ def influences(
             roots[part] = (vectors[:, kept] / np.sqrt(values[kept])) @ rest @ to.T
         adjusted += (roots[part] @ scores[..., None])[..., 0] @ reach.T
     return plain, plain if root is None else adjusted
+
+
+def cr2_scale(stack: Stack, solution: Solution) -> float:
+    """Return what multiplies CR2 for effects of tokens, of whose leverage A_g tells nothing.
+
+    Their share of the rows stands for it.
+    """
+    rows = solution.n_obs - solution.documents if solution.absorbed else solution.n_obs
+    return rows / (rows - stack.absorbed)
+
+
+def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
+    """Return what each cluster adds to the errors of the coefficients of centred data.
+
+    Returns
+    -------
+    scores : (clusters, layers, K) array
+        Their sums of squares are the variances of CR2; NaN in layers that are not fitted.
+    """
+    shape = (len(stack.clusters), len(solutions), len(names_of(stack)))
+    scores = np.full(shape, np.nan)
+    for index, solution in enumerate(solutions):
+        if solution.status == "ok":
+            packed = stack.products[index]
+            root = clustered.root_of_rest(solution.equations(packed[0])[0])
+            _, adjusted = influences(solution, packed, root)
+            scale = np.sqrt(cr2_scale(stack, solution))
+            scores[:, index] = scale * adjusted @ solution.back.T
+    return scores
 
 
 @dataclass
@@ -329,10 +359,7 @@ def fit_layer(
     crv1 = clustered.crv1_factor(count, n_obs, columns) * by_document.meat
     df: np.ndarray | int = count - 1
     if covariance == "cluster":
-        # A_g tells nothing about the leverage of effects of tokens, so their share of the rows
-        # left stands for it.
-        rows = n_obs - solution.documents if solution.absorbed else n_obs
-        v, df = rows / (rows - stack.absorbed) * by_document.adjusted, by_document.df
+        v, df = cr2_scale(stack, solution) * by_document.adjusted, by_document.df
     elif covariance == "cluster-crv1":
         v = crv1
     elif covariance == "cluster-jackknife":

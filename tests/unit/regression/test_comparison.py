@@ -209,7 +209,8 @@ def test_unfitted_layers_are_left_out_with_the_points_that_need_them():
         estimate = np.column_stack([bump(layers, 0.3), np.arange(layers)])
         estimate[missing] = np.nan
         draws = estimate + np.random.default_rng(layers).normal(0, 0.01, (50, layers, 2))
-        return comparison.Profile(["lag_1", "lag_2"], estimate, draws, 40)
+        scores = np.zeros((40, layers, 2))
+        return comparison.Profile(["lag_1", "lag_2"], estimate, draws, scores, scores[0] + 39)
 
     # Points 0 to 10 over layers 0 to 5: layer 2 stands at point 4 and is used by 3 to 5.
     deep, shallow = profile(11, [0]), profile(6, [2])
@@ -231,11 +232,13 @@ def test_unfitted_layers_are_left_out_with_the_points_that_need_them():
 
 
 def profile_of(estimates, errors, documents=30, draws=4000, seed=0):
-    """Return a profile of lag 1 whose draws are normal, independent between layers."""
+    """Return a profile of lag 1 whose draws and scores are normal, independent between layers."""
     estimates = np.array(estimates, dtype=float)[:, None]
     random = np.random.default_rng(seed)
     drawn = estimates + random.normal(size=(draws, *estimates.shape)) * errors
-    return comparison.Profile(["lag_1"], estimates, drawn, documents)
+    scores = random.normal(size=(documents, *estimates.shape)) * errors / np.sqrt(documents)
+    df = np.full(estimates.shape, documents - 1.0)
+    return comparison.Profile(["lag_1"], estimates, drawn, scores, df)
 
 
 def test_a_correlation_is_corrected_for_attenuation():
@@ -264,7 +267,7 @@ def test_a_profile_of_pure_noise_has_no_correlation():
 
 
 def test_differences_are_tested_layer_by_layer():
-    """The oracle is the known errors of independent draws, and Holm's method of statsmodels."""
+    """The oracle is the errors of the scores, and Holm's method of statsmodels."""
     one, other = [0.5, 0.3, 0.12, 0.1, 0.2], [0.1, 0.2, 0.1, 0.1, np.nan]
     errors = 0.03
     found = comparison.differences(
@@ -276,7 +279,9 @@ def test_differences_are_tested_layer_by_layer():
         negligible=0.05,
     )
     size = np.array([0.4, 0.1, 0.02, 0.0])
-    error = errors * np.sqrt(2) * np.sqrt(30 / 29)
+    pair = profile_of(one, errors).scores, profile_of(other, errors, seed=1).scores
+    error = np.sqrt(((pair[0] - pair[1]) ** 2).sum(axis=0))[:4, 0]
+    assert error == pytest.approx(errors * np.sqrt(2), rel=0.5)
     p = stats.t.sf((size - 0.05) / error, 29) + stats.t.sf((size + 0.05) / error, 29)
     assert multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
     assert found == {
