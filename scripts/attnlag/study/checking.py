@@ -12,7 +12,7 @@ from attnlag.pipeline.stages import Names
 NAMES = Names(model="model", corpus="texts", regression="fit")
 
 # The beginnings of keys in messages, which the library's arguments lack.
-PREFIXES = ("configuration: ", "regressions.fit.", "corpora.texts.")
+PREFIXES = ("configuration: ", "regressions.fit.", "corpora.texts.", "norms.")
 
 
 def checked(

@@ -152,6 +152,7 @@ def test_coefficients_equal_those_of_statsmodels(measured):
         (dict(lags=[1], inference={"covariance": "hat"}), "inference.covariance: found"),
         (dict(lags=[80]), "no sequence long enough"),
         (dict(lags=[1], outcome="angle"), "outcome: found 'angle', expected 'norm' or 'relative'"),
+        (dict(lags=[1], drop_first=-1), "drop_first: found -1, expected at least 0"),
         (dict(lags=[1], covariates=["upos"]), "covariates: found upos, but the measurement has no"),
         (dict(lags=[1], by={"zipf": "outcome"}), "by: found zipf, but the measurement has no"),
         (dict(lags=[1], covariates=["surprisal"]), "expected measure(…, surprisal=True)"),
@@ -171,6 +172,7 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, call, message):
         attnlag.fit(measured, **call)
     assert len(problem.value.problems) == 1
     assert message in str(problem.value)
+    assert "norms." not in str(problem.value)
 
 
 @pytest.mark.parametrize(
