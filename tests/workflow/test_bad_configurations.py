@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from bad_input import PAGE, Cases, Row, Run, each_row, try_row
-from projects import Project
+from bad_input import Cases, Row, Run, each_row, try_row
+from projects import ROOT, Project
 
 CASES = Cases("Configuration")
 
@@ -158,7 +158,8 @@ def test_the_documented_lines_are_those_that_snakemake_prints_itself(wrong: str,
     content, arguments = SNAKEMAKES_OWN[wrong]
     if content is not None:
         (fresh.folder / "study.yaml").write_bytes(content)
-    (row,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| {wrong} |")]
+    page = ROOT / "docs/errors.md"
+    (row,) = [line for line in page.read_text().splitlines() if line.startswith(f"| {wrong} |")]
     result = fresh.snakemake("-n", *arguments)
     assert result.returncode == 1
     assert row.split("`")[-2] in result.stdout

@@ -163,7 +163,7 @@ def test_interventions_cover_each_part_of_speech_in_proportion(project, rows):
 def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     text = (project.folder / f"{SITE}/by_class/findings.txt").read_text()
     assert re.search(
-        r"lag 1 by class of token, median over the layers: -?[\d.]+ \((NOUN|VERB|ADP)", text
+        r"lag 1 by class of token, median over the layers: [\d.]+ in (NOUN|VERB|ADP)", text
     )
     means = table(project, "by_class", "steps").query("term == 'lag_1'").groupby("step")["estimate"]
     first, last = means.mean()[["pooled", "token_previous"]]
