@@ -1,4 +1,4 @@
-"""The examples of docs/contributing.md: a covariate, a site and a figure, added as it says."""
+"""The examples of docs/contributing.md, added as it says."""
 
 import re
 import shutil
@@ -12,10 +12,12 @@ import pytest
 from projects import ROOT, new_project, without_figures
 from warm_python import python
 
+from attnlag.report.explorer import contents
 from attnlag.storage.tables import read_provenance
 
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/covariates.py"
+PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
 SITES = "scripts/attnlag/adjustments/sites.py"
 STUDY = "results/tiny/small/{}/notebook"
 
@@ -36,17 +38,25 @@ def insert(project, file, after, block):
 
 @pytest.fixture(scope="module")
 def extended(gpt2, tmp_path_factory):
-    """Return a project with a covariate, a site and a figure more, after its run."""
+    """Return a project with a covariate, a property, a site and a figure more, after its run."""
     project = new_project(tmp_path_factory.mktemp("extended") / "project", gpt2)
     beginning = re.search(r"^CATALOGUE: .* = \{\n", (ROOT / COVARIATES).read_text(), re.MULTILINE)
     insert(project, COVARIATES, beginning[0], block_of("covariate"))
+    insert(project, PROPERTIES, "CATALOGUE = {\n", block_of("property of tokens"))
     site = textwrap.indent(block_of("site").rstrip(), " " * 8)
     insert(project, SITES, "    for site in (\n", f"{site},\n")
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")
     project.write_config(
         extraction={"sites": ["attention", "mlp", "difference"]},
-        regressions={"notebook": {"lags": [1, 2], "covariates": ["odd_token"]}},
+        regressions={
+            "notebook": {
+                "lags": [1, 2],
+                "covariates": ["odd_token", "with_e"],
+                "by": {"with_e": "outcome"},
+                "by_rows": 20,
+            }
+        },
         controls={"permutation": {"draws": 19}},
     )
     project.run(*without_figures("plot_regression"))
@@ -59,7 +69,23 @@ def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(extended)
     np.testing.assert_array_equal(design["odd_token"], design["token_id"] % 2)
     assert "odd_token" in set(pd.read_csv(folder / "coefficients.csv")["term"])
     record = read_provenance(folder / "permutations/0000.parquet")
-    assert record["permutations"]["terms"] == ["y", "lag_1", "lag_2", "odd_token"]
+    assert record["permutations"]["terms"] == ["y", "lag_1", "lag_2", "odd_token", "with_e"]
+
+
+def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended):
+    folder = extended.folder / STUDY.format("attention")
+    of_tokens = folder.parents[1] / "token_properties/0000.parquet"
+    tokens = pq.read_table(of_tokens).to_pandas()
+    np.testing.assert_array_equal(tokens["with_e"], tokens["text"].str.contains("e"))
+    design = pq.read_table(folder / "design/0000.parquet").to_pandas()
+    keys = ["document", "window", "position"]
+    rows = design.merge(tokens, on=keys, suffixes=("", "_of_token"))
+    np.testing.assert_array_equal(rows["with_e"], rows["with_e_of_token"].astype(float))
+    slopes = pd.read_csv(folder / "classes.csv").query("term == 'lag_1'")
+    assert set(slopes["subset"].astype(str)) >= {"False", "True"}
+    made = contents.contents([folder / "coefficients.parquet"], [], ["token_properties"])
+    ((_, page),) = made.index["texts"].items()
+    assert {"name": "with_e", "label": "has the letter e"}.items() <= page["columns"][0].items()
 
 
 def test_a_site_is_measured_and_regressed(extended):

@@ -16,19 +16,16 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
+from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
 from attnlag.model import hooks
 from attnlag.storage.keys import KEY_FIELDS
 
 # Name of these values in the extraction, besides the sites.
 PREDICTIONS = "surprisal"
-COLUMNS = ("surprisal", "entropy_before", "entropy_next", "rank")
+COLUMNS = tuple(of_file("surprisal"))
 SCHEMA = pa.schema(
-    [
-        *KEY_FIELDS,
-        *((name, pa.float32()) for name in COLUMNS[:-1]),
-        ("rank", pa.int32()),
-    ]
+    [*KEY_FIELDS, *((name, entry.kind) for name, entry in of_file("surprisal").items())]
 )
 
 # Numbers of tokens of the vocabulary and of the text whose logits are in memory at once.

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from attnlag.corpus import tagging
 from attnlag.corpus.alignment import Spans, Speller
+from attnlag.corpus.catalogue import of_file
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tagging import Words, no_tags
@@ -21,23 +22,15 @@ from attnlag.storage.keys import KEY_FIELDS
 # Share of unknown words from which text is probably in another language than its frequencies.
 MANY_UNKNOWN = 1 / 3
 
+PROPERTIES = of_file("token_properties")
+
 SCHEMA = pa.schema(
     [
         *KEY_FIELDS,
-        ("text", pa.string()),
-        ("byte_start", pa.int32()),
-        ("byte_end", pa.int32()),
-        ("word", pa.int32()),
-        ("piece", pa.int32()),
-        ("pieces", pa.int32()),
-        ("word_initial", pa.bool_()),
-        ("word_final", pa.bool_()),
-        ("words_touched", pa.int32()),
-        ("upos", pa.dictionary(pa.int32(), pa.string())),
-        ("token_characters", pa.int32()),
-        ("zipf", pa.float64()),
-        ("zipf_known", pa.bool_()),
-        ("log_frequency", pa.float64()),
+        *(
+            (name, pa.dictionary(pa.int32(), pa.string()) if entry.classes else entry.kind)
+            for name, entry in PROPERTIES.items()
+        ),
     ]
 )
 
@@ -291,9 +284,11 @@ def table(
         **columns,
         "upos": pa.DictionaryArray.from_arrays(pa.array(upos, pa.int32()), list(TAGS)),
         "zipf": frequency,
-        "zipf_known": frequency > 0,
         "log_frequency": log_frequencies[ids],
     }
+    for name, entry in PROPERTIES.items():
+        if entry.values:
+            rows[name] = entry.values(rows)
     return pa.table([pa.array(rows[field.name]).cast(field.type) for field in SCHEMA], SCHEMA)
 
 

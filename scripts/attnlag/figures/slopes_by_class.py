@@ -8,9 +8,9 @@ from attnlag.figures.legends import MARKERS, PALETTE, layer_colours
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
 from attnlag.regression.classes import ALL, LINE
-from attnlag.regression.labels import CLASSES, UNITS, UPOS
+from attnlag.regression.labels import UNITS, UPOS
 from attnlag.regression.moderators import PER_SD, POINTS
-from attnlag.regression.properties import MODERATORS, OTHER, TERCILES
+from attnlag.regression.properties import MODERATORS, OTHER, SLOPES, TERCILES
 from attnlag.regression.results import extremes
 from attnlag.regression.terms import lags_among, named
 
@@ -28,7 +28,7 @@ def figure(inputs: ClassesInputs) -> Sheet:
     slopes = inputs.slopes[inputs.slopes["term"] == term]
     tests = inputs.tests[inputs.tests["term"] == term]
     draw = along if settings["property"] in MODERATORS else by_class
-    return draw(slopes, tests, term, CLASSES[settings["property"]], settings["regression"])
+    return draw(slopes, tests, term, SLOPES[settings["property"]].label, settings["regression"])
 
 
 def by_class(

@@ -11,16 +11,19 @@ pyarrow themselves, which takes a quarter of a second.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
+from attnlag.corpus.catalogue import FILES as SHARDED
+from attnlag.corpus.catalogue import TokenProperty
 from attnlag.corpus.frequency import log_frequencies
 from attnlag.errors import UserError
 from attnlag.regression import properties
-from attnlag.regression.properties import CLASSES, Property
+from attnlag.regression.properties import Property
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
 
@@ -113,9 +116,6 @@ FILES = {
     "token_properties": "properties of each token (Parquet)",
     "surprisal": "surprisal and entropy of each token (Parquet)",
 }
-
-# The files that exist for each shard, with the same rows as the norms.
-SHARDED = ("token_properties", "surprisal")
 
 # Properties that must not be used as covariates, with the reason.
 REFUSED = {
@@ -262,55 +262,61 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
 # --- properties of tokens ------------------------------------------------------------------
 
 
-def _number(
-    name: str, description: str, file: str = "token_properties", may_lack: bool = False
-) -> TokenCovariate:
-    """Return the covariate for a numeric property of tokens."""
-    return TokenCovariate(
-        description=description,
-        terms=(name,),
+def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, TokenCovariate]]:
+    """Yield the covariates of a property, for classes also those of the token before."""
+    covariate = partial(
+        TokenCovariate,
         moves=True,
         constant_in_document=False,
-        columns=lambda settings, facts: [name],
-        values=lambda keys, settings, facts: facts.of(keys)[None],
-        file=file,
-        read=partial(properties.read_property, name),
-        may_lack=may_lack,
+        file=entry.file,
+        may_lack=entry.may_lack,
+        of_tagger=entry.of_tagger,
     )
+    if entry.classes:
+        for prefix, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
+            terms = [f"{prefix}_{one}" for one in entry.classes]
+            yield (
+                prefix,
+                covariate(
+                    description=entry.covariate + before,
+                    terms=(f"{prefix}_NAME",),
+                    columns=partial(_stated, terms),
+                    values=lambda keys, settings, facts: properties.dummies(
+                        facts.of(keys), len(entry.classes)
+                    ),
+                    read=partial(properties.read_property, name),
+                    offset=offset,
+                    classes=entry.classes,
+                ),
+            )
+    else:
+        terms = [name, f"{name}_unknown"] if entry.known else [name]
+        yield (
+            name,
+            covariate(
+                description=entry.covariate,
+                terms=tuple(terms),
+                columns=partial(_stated, terms),
+                values=_known_and_unknown if entry.known else _values,
+                read=partial(properties.read_moderator, name),
+                indicator=f"{name}_unknown" if entry.known else None,
+            ),
+        )
 
 
-def _classes(name: str, of: str, description: str, offset: int = 0) -> TokenCovariate:
-    """Return the covariate that consists of dummies for the classes of a property."""
-    return TokenCovariate(
-        description=description,
-        terms=(f"{name}_NAME",),
-        moves=True,
-        constant_in_document=False,
-        columns=lambda settings, facts: [f"{name}_{one}" for one in CLASSES[of]],
-        values=lambda keys, settings, facts: properties.dummies(facts.of(keys), len(CLASSES[of])),
-        file="token_properties",
-        read=partial(properties.read_property, of),
-        offset=offset,
-        classes=CLASSES[of],
-        of_tagger="tags",
-    )
+def _stated(terms: list[str], settings: DesignSettings, facts: Property) -> list[str]:
+    return terms
 
 
-def _zipf_values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
+def _values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
+    return facts.of(keys)[None]
+
+
+def _known_and_unknown(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
     import numpy as np
 
-    # Properties are NaN if the frequency of a word is unknown.
-    zipf = facts.of(keys)
-    return np.stack([np.nan_to_num(zipf), np.isnan(zipf)])
-
-
-def _read_zipf(paths: Sequence[Path], documents: Collection[str] | None = None) -> Property:
-    import numpy as np
-
-    zipf, known = (
-        properties.read_property(name, paths, documents) for name in ("zipf", "zipf_known")
-    )
-    return Property("zipf", zipf.starts, np.where(known.values == 1, zipf.values, np.nan))
+    values = facts.of(keys)
+    return np.stack([np.nan_to_num(values), np.isnan(values)])
 
 
 # --- the catalogue -------------------------------------------------------------------------
@@ -345,33 +351,12 @@ CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
         file="corpus",
         read=groups_of_corpus,
     ),
-    "upos": _classes("upos", "upos", "dummies of the part of speech of the token"),
-    "upos_previous": _classes(
-        "upos_previous", "upos", "dummies of the part of speech of the token before it", offset=-1
-    ),
-    "word_initial": _number("word_initial", "whether the token begins a word"),
-    "word_final": _number("word_final", "whether the token ends a word"),
-    "pieces": _number("pieces", "number of tokens in the token's word"),
-    "token_characters": _number("token_characters", "number of characters of the token"),
-    "zipf": TokenCovariate(
-        description="frequency of the word in the language, on the Zipf scale, and whether it is "
-        "unknown",
-        terms=("zipf", "zipf_unknown"),
-        moves=True,
-        constant_in_document=False,
-        columns=lambda settings, facts: ["zipf", "zipf_unknown"],
-        values=_zipf_values,
-        file="token_properties",
-        read=_read_zipf,
-        indicator="zipf_unknown",
-        of_tagger="language",
-    ),
-    "surprisal": _number(
-        "surprisal", "-log of the probability that the model gave the token", "surprisal", True
-    ),
-    "entropy_before": _number(
-        "entropy_before", "entropy of the prediction made before the token", "surprisal", True
-    ),
+    **{
+        covariate: made
+        for name, entry in PROPERTIES.items()
+        if entry.covariate
+        for covariate, made in _of_property(name, entry)
+    },
     "previous_layer": LayerCovariate(
         description="log norms of the layer before at this token and the one before it",
         cells={"previous_layer": Cell(1, 0), "previous_layer_lag_1": Cell(1, -1)},

@@ -36,17 +36,6 @@ def plural(outcome: str) -> str:
     )
 
 
-# Names of the properties that define classes of tokens.
-CLASSES = {
-    "upos": "part of speech",
-    "word_initial": "whether a token begins a word",
-    "word_final": "whether a token ends a word",
-    "surprisal": "surprisal",
-    "entropy_before": "entropy of the prediction",
-    "zipf": "frequency of the word",
-    "token_characters": "characters of the token",
-}
-
 # Universal parts of speech in words, https://universaldependencies.org/u/pos/
 UPOS = {
     "ADJ": "adjective",

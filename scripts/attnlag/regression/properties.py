@@ -14,29 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attnlag.corpus.tags import TAGS
+from attnlag.corpus.catalogue import CATALOGUE
 from attnlag.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-# Classes of tokens by property, in the order of the dummies.
-CLASSES: dict[str, tuple[str, ...]] = {
-    "upos": TAGS,
-    "word_initial": ("false", "true"),
-    "word_final": ("false", "true"),
-}
+SLOPES = {name: entry for name, entry in CATALOGUE.items() if entry.label}
 
-# Numbers that slopes may change with, and their files. The number is unknown if the other column is
-# false.
-MODERATORS = {
-    "surprisal": "surprisal",
-    "entropy_before": "surprisal",
-    "zipf": "token_properties",
-    "token_characters": "token_properties",
-}
-KNOWN = {"zipf": "zipf_known"}
+# Classes of tokens by property, in the order of the dummies.
+CLASSES = {name: entry.names_of_classes for name, entry in SLOPES.items() if entry.names_of_classes}
+
+# Numbers that slopes may change with, and their files.
+MODERATORS = {name: entry.file for name, entry in SLOPES.items() if name not in CLASSES}
 
 # Names of the thirds of the tokens by such a number.
 TERCILES = ("low", "middle", "high")
@@ -151,15 +142,17 @@ def read_property(
     return Property(name, starts, np.concatenate(parts))
 
 
-def read_moderator(name: str, paths: Sequence[Path]) -> Property:
+def read_moderator(
+    name: str, paths: Sequence[Path], documents: Collection[str] | None = None
+) -> Property:
     """Read a numeric property, NaN if unknown; parameters as in `read_property`."""
     import numpy as np
 
-    facts = read_property(name, paths)
-    if name not in KNOWN:
+    facts, known = read_property(name, paths, documents), CATALOGUE[name].known
+    if not known:
         return facts
-    known = read_property(KNOWN[name], paths).values == 1
-    return Property(name, facts.starts, np.where(known, facts.values, np.nan))
+    values = read_property(known, paths, documents).values
+    return Property(name, facts.starts, np.where(values == 1, facts.values, np.nan))
 
 
 def _numbers(name: str, column: pa.Array) -> np.ndarray:

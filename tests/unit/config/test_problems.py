@@ -158,7 +158,7 @@ ADDED = {
     ),
     "regressions: {a: {lags: [1], by: {upoz: outcome}}}": (
         '6: regressions.a.by.upoz: found "upoz", expected upos, word_initial, word_final, '
-        "surprisal, entropy_before, zipf or token_characters; did "
+        "token_characters, zipf, surprisal or entropy_before; did "
         "you mean 'upos'?"
     ),
     "regressions: {a: {lags: [1], by: {upos: lag, word_final: lag}}}": (

@@ -1,5 +1,6 @@
 """Outputs about models, corpora and tokens: everything that is measured, before any regression."""
 
+from attnlag.corpus.catalogue import of_file
 from attnlag.pipeline.entries.output import (
     HEADS_FOLDER,
     KEYS,
@@ -17,6 +18,12 @@ from attnlag.pipeline.entries.output import (
     with_random_weights,
     with_surprisal,
 )
+
+
+def columns_of(file: str) -> dict[str, tuple[str, str]]:
+    """Return the columns of a file of properties of tokens, with their units and meanings."""
+    return {name: (entry.unit, entry.meaning) for name, entry in of_file(file).items()}
+
 
 STREAM_UNITS = "units of the residual stream"
 
@@ -154,31 +161,7 @@ OUTPUTS = [
         "properties of each token: a row per token, in the order of the norms",
         {
             **KEYS,
-            "text": ("", "the token as text; part of a character is `\ufffd`"),
-            "byte_start": ("bytes", "where it begins in the document's text in UTF-8"),
-            "byte_end": ("bytes", "where it ends"),
-            "word": (
-                "",
-                "number in the document of the word that holds its first byte that is no white "
-                "space, from 0; -1: none does, it is white space or a control token",
-            ),
-            "piece": ("", "number of the token among those of its word, from 0; -1 without a word"),
-            "pieces": ("tokens", "number of tokens in its word; 0 without a word"),
-            "word_initial": ("", "whether the token contains the first byte of its word"),
-            "word_final": ("", "whether the token contains the last byte of its word"),
-            "words_touched": ("words", "number of words of which the token contains bytes"),
-            "upos": (
-                "",
-                "universal part-of-speech tag of its word; `SPACE` for white space alone; `none` "
-                "for control tokens and where the document has no tags",
-            ),
-            "token_characters": ("characters", "number of characters that begin in the token"),
-            "zipf": (
-                "log10 per billion words",
-                "frequency of its word in the language; 0 if it is not known",
-            ),
-            "zipf_known": ("", "whether the frequency is known"),
-            "log_frequency": ("nats", "log of the token's share of the corpus' tokens"),
+            **columns_of("token_properties"),
         },
         wanted=True,
     ),
@@ -217,13 +200,7 @@ OUTPUTS = [
         "norms; only with `surprisal: true`",
         {
             **KEYS,
-            "surprisal": (
-                "nats",
-                "-log probability of the token given the preceding tokens; empty for the first",
-            ),
-            "entropy_before": ("nats", "entropy of the prediction that gives this probability"),
-            "entropy_next": ("nats", "entropy of the prediction of the next token"),
-            "rank": ("", "rank of the token in the prediction, 1 for the most likely"),
+            **columns_of("surprisal"),
         },
         when=with_surprisal,
         wanted=True,

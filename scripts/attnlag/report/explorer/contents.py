@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from attnlag.adjustments import columns, outcomes
 from attnlag.adjustments.norms import log_norms, regressed
 from attnlag.adjustments.sites import SITES
+from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
 from attnlag.regression import design
 from attnlag.regression.labels import OUTCOMES, R_SQUARED, weights_in_words
@@ -31,21 +32,6 @@ from attnlag.storage import tables
 
 KEYS = ["document", "window", "position"]
 
-# Names of columns of tokens in the page, and the columns that are not useful as shades.
-NAMES = {
-    "upos": "part of speech",
-    "surprisal": "surprisal (nats)",
-    "entropy": "entropy of the prediction (nats)",
-    "log_frequency": "log frequency in the corpus (nats)",
-    "zipf": "word frequency (Zipf)",
-    "token_characters": "characters of the token",
-    "pieces": "tokens of its word",
-    "word_initial": "begins a word",
-}
-NOT_SHADED = {
-    *columns.KEYS,
-    *("byte_start", "byte_end", "word", "piece", "word_final", "words_touched", "zipf_known"),
-}
 MOST_CATEGORIES = 40
 
 CONTROLS = {
@@ -265,13 +251,14 @@ def _values_per_token(made: Contents, study: Study, sites: int, beside: Sequence
     entries = [one for one in made.index["studies"] if (one["model"], one["corpus"]) == pair]
     layers = len(columns.layers_in(pq.read_schema(study.shards("stream")[0])))
     of_fits = (layers if one["stored"] else 2 * len(one["shared"]) for one in entries)
-    wide = sum(len(_columns_shown(study.shards(folder)[0])) for folder in beside)
+    wide = sum(len(_shades(study.shards(folder)[0])) for folder in beside)
     return shown.OF_TEXT + layers * (sites + 1) + 2 * wide + sum(of_fits)
 
 
-def _columns_shown(path: Path) -> list[str]:
+def _shades(path: Path) -> dict[str, TokenProperty]:
     """Return the columns of a table of tokens that shade the text."""
-    return [name for name in pq.read_schema(path).names if name not in NOT_SHADED]
+    names = pq.read_schema(path).names
+    return {name: CATALOGUE[name] for name in names if name in CATALOGUE and CATALOGUE[name].shade}
 
 
 def _keys(
@@ -339,12 +326,9 @@ def _packed_columns(
     described = []
     for folder in beside:
         paths = study.shards(folder)
-        for column in _columns_shown(paths[0]):
+        for column, entry in _shades(paths[0]).items():
             values = _values(paths, names, [column], keys)[column]
-            one: dict[str, Any] = {
-                "name": column,
-                "label": NAMES.get(column, column.replace("_", " ")),
-            }
+            one: dict[str, Any] = {"name": column, "label": entry.shade}
             if pd.api.types.is_bool_dtype(values.dropna().infer_objects()):
                 values = values.map({True: "yes", False: "no"})
             if pd.api.types.is_numeric_dtype(values):

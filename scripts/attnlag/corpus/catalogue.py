@@ -1,0 +1,184 @@
+"""The catalogue of properties of tokens: the columns that describe them, and what each serves for.
+
+A property is one entry of `CATALOGUE`. The columns of its file and their documentation, the
+covariates and classes of regressions, the shades of the explorer and all labels derive from it.
+
+The workflow imports this module whenever it starts. The functions therefore import numpy
+themselves, which takes a quarter of a second.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from attnlag.corpus.tags import TAGS
+
+# The files of properties: what the corpus gives, and what the model predicts.
+FILES = ("token_properties", "surprisal")
+
+
+@dataclass(frozen=True)
+class TokenProperty:
+    """A property with a value for each token.
+
+    Attributes
+    ----------
+    kind : str
+        Type of its values, in pyarrow's words; names of classes are strings.
+    meaning, unit : str
+        Description of the column.
+    covariate : str
+        Description as a covariate; if empty, it is none.
+    label : str
+        Name of what slopes vary with, classes or a number; if empty, they cannot.
+    shade : str
+        Name as a shade of text in the explorer; if empty, it is none.
+    classes : tuple of str
+        The values, if they are names. The class of the token before is then a covariate too.
+    known : str
+        Property that is false for tokens whose value is unknown; empty if there is none.
+    may_lack : bool
+        Whether the file may lack the value of a token.
+    of_tagger : {"tags", "language"} or None
+        What the tagger of the corpus must give.
+    file : str
+        One of `FILES`.
+    values : function or None
+        Returns the values of a document's tokens, given the columns of the entries before it as
+        arrays. None: its file's own module computes it together with others.
+    """
+
+    kind: Literal["string", "bool", "int32", "float32", "float64"]
+    meaning: str
+    unit: str = ""
+    covariate: str = ""
+    label: str = ""
+    shade: str = ""
+    classes: tuple[str, ...] = ()
+    known: str = ""
+    may_lack: bool = False
+    of_tagger: Literal["tags", "language"] | None = None
+    file: str = "token_properties"
+    values: Callable[[Mapping[str, Any]], Any] | None = None
+
+    @property
+    def names_of_classes(self) -> tuple[str, ...]:
+        """Names of the classes of tokens, if slopes vary with classes."""
+        return self.classes or ("false", "true") * (self.kind == "bool")
+
+
+# In the order of the columns, and of the terms in a design.
+CATALOGUE = {
+    "text": TokenProperty("string", "the token as text; part of a character is `\ufffd`"),
+    "byte_start": TokenProperty(
+        "int32", "where it begins in the document's text in UTF-8", unit="bytes"
+    ),
+    "byte_end": TokenProperty("int32", "where it ends", unit="bytes"),
+    "word": TokenProperty(
+        "int32",
+        "number in the document of the word that holds its first byte that is no white space, "
+        "from 0; -1: none does, it is white space or a control token",
+    ),
+    "piece": TokenProperty(
+        "int32", "number of the token among those of its word, from 0; -1 without a word"
+    ),
+    "words_touched": TokenProperty(
+        "int32", "number of words of which the token contains bytes", unit="words"
+    ),
+    "upos": TokenProperty(
+        "string",
+        "universal part-of-speech tag of its word; `SPACE` for white space alone; `none` for "
+        "control tokens and where the document has no tags",
+        covariate="dummies of the part of speech of the token",
+        label="part of speech",
+        shade="part of speech",
+        classes=TAGS,
+        of_tagger="tags",
+    ),
+    "word_initial": TokenProperty(
+        "bool",
+        "whether the token contains the first byte of its word",
+        covariate="whether the token begins a word",
+        label="whether a token begins a word",
+        shade="begins a word",
+    ),
+    "word_final": TokenProperty(
+        "bool",
+        "whether the token contains the last byte of its word",
+        covariate="whether the token ends a word",
+        label="whether a token ends a word",
+    ),
+    "pieces": TokenProperty(
+        "int32",
+        "number of tokens in its word; 0 without a word",
+        unit="tokens",
+        covariate="number of tokens in the token's word",
+        shade="tokens of its word",
+    ),
+    "token_characters": TokenProperty(
+        "int32",
+        "number of characters that begin in the token",
+        unit="characters",
+        covariate="number of characters of the token",
+        label="characters of the token",
+        shade="characters of the token",
+    ),
+    "zipf": TokenProperty(
+        "float64",
+        "frequency of its word in the language; 0 if it is not known",
+        unit="log10 per billion words",
+        covariate="frequency of the word in the language, on the Zipf scale, and whether it is "
+        "unknown",
+        label="frequency of the word",
+        shade="word frequency (Zipf)",
+        known="zipf_known",
+        of_tagger="language",
+    ),
+    "zipf_known": TokenProperty(
+        "bool", "whether the frequency is known", values=lambda columns: columns["zipf"] > 0
+    ),
+    "log_frequency": TokenProperty(
+        "float64",
+        "log of the token's share of the corpus' tokens",
+        unit="nats",
+        shade="log frequency in the corpus (nats)",
+    ),
+    "surprisal": TokenProperty(
+        "float32",
+        "-log probability of the token given the preceding tokens; empty for the first",
+        unit="nats",
+        covariate="-log of the probability that the model gave the token",
+        label="surprisal",
+        shade="surprisal (nats)",
+        may_lack=True,
+        file="surprisal",
+    ),
+    "entropy_before": TokenProperty(
+        "float32",
+        "entropy of the prediction that gives this probability",
+        unit="nats",
+        covariate="entropy of the prediction made before the token",
+        label="entropy of the prediction",
+        shade="entropy before",
+        may_lack=True,
+        file="surprisal",
+    ),
+    "entropy_next": TokenProperty(
+        "float32",
+        "entropy of the prediction of the next token",
+        unit="nats",
+        shade="entropy next",
+        file="surprisal",
+    ),
+    "rank": TokenProperty(
+        "int32",
+        "rank of the token in the prediction, 1 for the most likely",
+        shade="rank",
+        file="surprisal",
+    ),
+}
+
+
+def of_file(file: str) -> dict[str, TokenProperty]:
+    """Return the properties in a file, by column."""
+    return {name: entry for name, entry in CATALOGUE.items() if entry.file == file}
