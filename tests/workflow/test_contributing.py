@@ -82,7 +82,7 @@ def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended):
     rows = design.merge(tokens, on=keys, suffixes=("", "_of_token"))
     np.testing.assert_array_equal(rows["with_e"], rows["with_e_of_token"].astype(float))
     slopes = pd.read_csv(folder / "classes.csv").query("term == 'lag_1'")
-    assert set(slopes["subset"].astype(str)) >= {"False", "True"}
+    assert set(slopes["subset"].astype(str)) == {"all", "false", "true"}
     made = contents.contents([folder / "coefficients.parquet"], [], ["token_properties"])
     ((_, page),) = made.index["texts"].items()
     assert {"name": "with_e", "label": "has the letter e"}.items() <= page["columns"][0].items()
