@@ -1,5 +1,7 @@
 """The examples of docs/contributing.md, added as it says."""
 
+import base64
+import gzip
 import re
 import shutil
 import subprocess
@@ -12,7 +14,6 @@ import pytest
 from projects import ROOT, new_project, without_figures
 from warm_python import python
 
-from attnlag.report.explorer import contents
 from attnlag.storage.tables import read_provenance
 
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
@@ -83,9 +84,10 @@ def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended):
     np.testing.assert_array_equal(rows["with_e"], rows["with_e_of_token"].astype(float))
     slopes = pd.read_csv(folder / "classes.csv").query("term == 'lag_1'")
     assert set(slopes["subset"].astype(str)) == {"all", "false", "true"}
-    made = contents.contents([folder / "coefficients.parquet"], [], ["token_properties"])
-    ((_, page),) = made.index["texts"].items()
-    assert {"name": "with_e", "label": "has the letter e"}.items() <= page["columns"][0].items()
+    page = (extended.folder / "results/explorer.html").read_text(encoding="utf-8")
+    packed = re.findall(r">\s*(H4sI[^<\s]+)", page)
+    blocks = [gzip.decompress(base64.b64decode(block)) for block in packed]
+    assert any(b"has the letter e" in block for block in blocks)
 
 
 def test_a_site_is_measured_and_regressed(extended):

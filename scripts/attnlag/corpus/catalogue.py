@@ -19,46 +19,22 @@ FILES = ("token_properties", "surprisal")
 
 @dataclass(frozen=True)
 class TokenProperty:
-    """A property with a value for each token.
+    """A property with a value for each token."""
 
-    Attributes
-    ----------
-    kind : str
-        Type of its values, in pyarrow's words; names of classes are strings.
-    meaning, unit : str
-        Description of the column.
-    covariate : str
-        Description as a covariate; if empty, it is none.
-    label : str
-        Name of what slopes vary with, classes or a number; if empty, they cannot.
-    shade : str
-        Name as a shade of text in the explorer; if empty, it is none.
-    classes : tuple of str
-        The values, if they are names. The class of the token before is then a covariate too.
-    known : str
-        Property that is false for tokens whose value is unknown; empty if there is none.
-    may_lack : bool
-        Whether the file may lack the value of a token.
-    of_tagger : {"tags", "language"} or None
-        What the tagger of the corpus must give.
-    file : str
-        One of `FILES`.
-    values : function or None
-        Returns the values of a document's tokens, given the columns of the entries before it as
-        arrays. None: its file's own module computes it together with others.
-    """
-
-    kind: Literal["string", "bool", "int32", "float32", "float64"]
-    meaning: str
+    kind: Literal["string", "bool", "int32", "float32", "float64"]  # of the values, as in pyarrow
+    meaning: str  # what the column is, for the documentation
     unit: str = ""
-    covariate: str = ""
-    label: str = ""
-    shade: str = ""
+    covariate: str = ""  # description as a covariate; empty: it is none
+    label: str = ""  # name of classes or of a number that slopes vary with; empty: they do not
+    shade: str = ""  # name as a shade of text in the explorer; empty: it is none
+    # The values, if they are names. Those of the token before are then a covariate too.
     classes: tuple[str, ...] = ()
-    known: str = ""
-    may_lack: bool = False
-    of_tagger: Literal["tags", "language"] | None = None
-    file: str = "token_properties"
+    known: str = ""  # property that is false for tokens whose value is unknown
+    may_lack: bool = False  # whether the file may lack the value of a token
+    of_tagger: Literal["tags", "language"] | None = None  # what a corpus' tagger must give
+    file: str = "token_properties"  # one of `FILES`
+    # Returns the values of a document's tokens, given the other columns as arrays. None: the module
+    # of the file computes them.
     values: Callable[[Mapping[str, Any]], Any] | None = None
 
     @property

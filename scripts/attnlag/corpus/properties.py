@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tagging import Words, no_tags
 from attnlag.corpus.tags import NONE, SPACE, TAGS
-from attnlag.corpus.zipf import WordFrequencies
+from attnlag.corpus.zipf import word_frequencies
 from attnlag.errors import UserError, nearest
 from attnlag.storage.keys import KEY_FIELDS
 
@@ -70,16 +71,17 @@ def sources_of(
     if settings.package is not None:
         assert settings.version
         assert settings.sha256
-        words_of = tagging.Tagger(settings.package, settings.version, settings.sha256).words_of
+        nlp = tagging.pipeline_of(settings.package, settings.version, settings.sha256)
+        words_of = partial(tagging.tagged_by, nlp)
         packages += ["spacy", settings.package]
     elif settings.given == "column":
         words_of = tagging.from_column
     elif settings.given == "file":
         assert tags
-        words_of = tagging.FromFile(tags, documents).words_of
+        words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))
     if settings.language is None:
         return Sources(words_of, None, packages)
-    return Sources(words_of, WordFrequencies(settings.language).zipf, [*packages, "wordfreq"])
+    return Sources(words_of, word_frequencies(settings.language), [*packages, "wordfreq"])
 
 
 def check_groups(asked: Iterable[str] | None, found: Collection[str], key: str) -> None:

@@ -6,71 +6,33 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """How documents are read from files.
+    """How documents are read from files: the fields of a row, and the parts of a plain text."""
 
-    Attributes
-    ----------
-    id, group : str or None
-        Fields with a document's id and group; if None, these come from the file's name.
-    text : str
-        Field with the text.
-    split : {"none", "blank-lines"}
-        Whether a plain text file is one document or each block between blank lines is one.
-    tags : str or None
-        Field with the words and their parts of speech; if None, no tags are read.
-    """
-
-    id: str | None
+    id: str | None  # None: from the file's name, as for the group
     text: str
     group: str | None
-    split: Literal["none", "blank-lines"]
-    tags: str | None = None
+    split: Literal["none", "blank-lines"]  # whether a plain text, or each of its blocks, is one
+    tags: str | None = None  # field with the words and their parts of speech
 
 
 @dataclass(frozen=True)
 class TokensSettings:
-    """How documents become sequences of tokens.
+    """How documents become sequences of tokens."""
 
-    Attributes
-    ----------
-    max_length : int or None
-        Longest sequence in tokens; None for the model's context length.
-    long_documents : {"split", "truncate"}
-        Whether a longer document is split into windows or truncated.
-    prepend_bos : bool or "auto"
-        Whether each sequence begins with a begin-of-sequence token; "auto" follows the tokenizer.
-    special_in_text : {"text", "token", "refuse"}
-        Treatment of text that looks like a control token.
-    shards : int
-        Number of shards of the corpus.
-    """
-
-    max_length: int | None
+    max_length: int | None  # in tokens; None: the model's context length
     long_documents: Literal["split", "truncate"]
-    prepend_bos: bool | Literal["auto"]
-    special_in_text: Literal["text", "token", "refuse"]
+    prepend_bos: bool | Literal["auto"]  # auto: as the tokenizer does by default
+    special_in_text: Literal["text", "token", "refuse"]  # what looks like a control token
     shards: int
 
 
 @dataclass(frozen=True)
 class PropertiesSettings:
-    """The source of words, their parts of speech and their frequencies.
+    """The source of words, their parts of speech and their frequencies."""
 
-    Attributes
-    ----------
-    package, version, sha256 : str or None
-        A package with a spaCy pipeline, its exact version and the digest of its files.
-    given : {"column", "file"} or None
-        Where tagged words are given: in a column of the corpus or in a file of their own.
-    language : str or None
-        Language of the words, for their frequencies; None if these are unknown.
-    groups : tuple of str or None
-        Groups of documents that these settings apply to; None for all.
-    """
-
-    package: str | None
+    package: str | None  # with a spaCy pipeline, in this version and with this digest of its files
     version: str | None
     sha256: str | None
-    given: Literal["column", "file"] | None
-    language: str | None
-    groups: tuple[str, ...] | None
+    given: Literal["column", "file"] | None  # where tagged words are given instead
+    language: str | None  # of the words, for their frequencies
+    groups: tuple[str, ...] | None  # that these settings apply to; None: all

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,28 +143,26 @@ def no_tags(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
 def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
     """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
-        if document.tags:
-            place = f"the tags of document '{document.document}'"
-            yield given_words(document.text, pairs_of(document.tags, place), place), True
-        else:
-            yield untagged_words(document.text), False
+        place = f"the tags of document '{document.document}'"
+        pairs = pairs_of(document.tags, place) if document.tags else None
+        yield _given_or_untagged(document.text, pairs, place)
 
 
-class FromFile:
-    """The words and tags from a file, see `read_tags`."""
+def from_file(
+    path: Path, pairs: Mapping[str, list[tuple[str, str]]], documents: Sequence[Tokenized]
+) -> Iterator[tuple[Words, bool]]:
+    """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
+    for document in documents:
+        place = f"{path}: document '{document.document}'"
+        yield _given_or_untagged(document.text, pairs.get(document.document), place)
 
-    def __init__(self, path: Path, documents: Iterable[str]):
-        self.path = path
-        self.pairs = read_tags(path, documents)
 
-    def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
-        """Yield the words of the documents, with the tags that the file gives, if any."""
-        for document in documents:
-            if pairs := self.pairs.get(document.document):
-                place = f"{self.path}: document '{document.document}'"
-                yield given_words(document.text, pairs, place), True
-            else:
-                yield untagged_words(document.text), False
+def _given_or_untagged(
+    text: str, pairs: list[tuple[str, str]] | None, place: str
+) -> tuple[Words, bool]:
+    if pairs:
+        return given_words(text, pairs, place), True
+    return untagged_words(text), False
 
 
 FILE_COLUMNS = ("document", "word", "tag")
@@ -214,8 +212,8 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
     return found
 
 
-class Tagger:
-    """The part of a packaged spaCy pipeline that gives universal part-of-speech tags.
+def pipeline_of(package: str, version: str, sha256: str) -> Any:
+    """Return the part of a packaged spaCy pipeline that gives universal part-of-speech tags.
 
     Parameters
     ----------
@@ -229,38 +227,29 @@ class Tagger:
     UserError
         If spaCy or the package is not installed, or its version or files differ.
     """
+    installed = installed_version(package)
+    if installed is None or installed_version("spacy") is None:
+        lacks = package if installed is None else "spacy"
+        raise UserError(
+            f"the tagger {package} {version}: found no package '{lacks}'; expected it "
+            "(pip install 'attnlag[tagger]' installs the default one), or tagger: none"
+        )
+    if installed != version:
+        raise UserError(
+            f"the tagger {package}: found version {installed}, expected {version}, as "
+            "configured; install that version, or state the installed one with its sha256"
+        )
+    folder = pipeline_folder(package)
+    if (found := pipeline_digest(folder)) != sha256:
+        raise UserError(
+            f"the tagger {package} {version}: found files with the SHA-256 {found}, expected "
+            f"{sha256}, as configured"
+        )
+    import spacy  # takes a second and is needed only here
 
-    def __init__(self, package: str, version: str, sha256: str):
-        # The import takes a second and is needed only with a tagger.
-        installed = installed_version(package)
-        if installed is None or installed_version("spacy") is None:
-            lacks = package if installed is None else "spacy"
-            raise UserError(
-                f"the tagger {package} {version}: found no package '{lacks}'; expected it "
-                "(pip install 'attnlag[tagger]' installs the default one), or tagger: none"
-            )
-        if installed != version:
-            raise UserError(
-                f"the tagger {package}: found version {installed}, expected {version}, as "
-                "configured; install that version, or state the installed one with its sha256"
-            )
-        folder = pipeline_folder(package)
-        if (found := pipeline_digest(folder)) != sha256:
-            raise UserError(
-                f"the tagger {package} {version}: found files with the SHA-256 {found}, expected "
-                f"{sha256}, as configured"
-            )
-        import spacy
-
-        with told_as(f"the tagger {package} {version}: spaCy cannot load it"):
-            pipeline = json.loads((folder / "meta.json").read_text("utf-8"))["components"]
-            self.nlp = spacy.load(
-                folder, exclude=[name for name in pipeline if name not in COMPONENTS]
-            )
-
-    def words_of(self, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
-        """Yield the words of the documents with their tags."""
-        return tagged_by(self.nlp, documents)
+    with told_as(f"the tagger {package} {version}: spaCy cannot load it"):
+        pipeline = json.loads((folder / "meta.json").read_text("utf-8"))["components"]
+        return spacy.load(folder, exclude=[name for name in pipeline if name not in COMPONENTS])
 
 
 def tagged_by(nlp: Any, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:

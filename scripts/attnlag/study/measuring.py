@@ -29,7 +29,7 @@ from attnlag.corpus.documents import Document, Tally, value_problem
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
-from attnlag.corpus.zipf import WordFrequencies
+from attnlag.corpus.zipf import word_frequencies
 from attnlag.errors import UserError, counted, nearest, shown, told_as
 from attnlag.escaping import text_for
 from attnlag.model.checks import context_length
@@ -381,7 +381,7 @@ def words_of(tagger: Any, groups: Mapping[str, str]) -> Words:
     if hasattr(tagger, "pipe"):
         zipf = None
         with contextlib.suppress(UserError):
-            zipf = WordFrequencies(tagger.lang).zipf
+            zipf = word_frequencies(tagger.lang)
         tagged_by = functools.partial(tagging.tagged_by, tagger)
         stated = {"column": "tags", "language": tagger.lang if zipf else None}
         return Words(token_properties.Sources(tagged_by, zipf, []), stated, tagger.lang, None)

@@ -175,11 +175,13 @@ def test_a_tokenizer_that_loses_bytes_is_refused(tokenizers):
 @pytest.fixture(scope="module")
 def tagger():
     pytest.importorskip("spacy")
-    return tagging.Tagger(PACKAGE, "3.8.0", SHA256)
+    return tagging.pipeline_of(PACKAGE, "3.8.0", SHA256)
 
 
 def tagged(tagger, text):
-    ((words, has_tags),) = tagger.words_of([Tokenized("doc", "prose", text, None, [], [])])
+    ((words, has_tags),) = tagging.tagged_by(
+        tagger, [Tokenized("doc", "prose", text, None, [], [])]
+    )
     assert has_tags
     return words
 
@@ -266,7 +268,7 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
     pytest.importorskip("spacy")
     version = version or str(tagging.installed_version(package))
     with pytest.raises(UserError, match=said):
-        tagging.Tagger(package, version, sha256)
+        tagging.pipeline_of(package, version, sha256)
 
 
 @pytest.mark.parametrize(
@@ -306,17 +308,17 @@ def test_words_and_tags_are_read_from_a_file(tmp_path, suffix):
         Tokenized(name, "prose", text, None, [], [])
         for name, text in (("a", "The cat,"), ("b", 'null "'), ("c", "free"))
     ]
-    found = list(tagging.FromFile(path, "abc").words_of(documents))
+    found = list(tagging.from_file(path, tagging.read_tags(path, "abc"), documents))
     assert [words.tags for words, _ in found] == [["DET", "NOUN"], ["NOUN", "PUNCT"], ["none"]]
     assert [has_tags for _, has_tags in found] == [True, True, False]
     with pytest.raises(UserError, match='found the document "b", which the corpus lacks'):
-        tagging.FromFile(path, "ac")
+        tagging.read_tags(path, "ac")
 
 
 def test_word_frequencies_equal_those_of_wordfreq_for_the_language():
     wordfreq = pytest.importorskip("wordfreq")
-    known = zipf.WordFrequencies("en")
-    assert known.zipf("the") == wordfreq.zipf_frequency("the", "en") > 7
-    assert known.zipf("qqxzv") == 0
+    known = zipf.word_frequencies("en")
+    assert known("the") == wordfreq.zipf_frequency("the", "en") > 7
+    assert known("qqxzv") == 0
     with pytest.raises(UserError, match="found the language 'english', expected one that wordfreq"):
-        zipf.WordFrequencies("english")
+        zipf.word_frequencies("english")
