@@ -133,7 +133,7 @@ def main(job):
                 batch_tokens=job.options.batch_tokens,
                 threads=threads,
                 keep="norms",
-                proved=True,
+                proved=adjustments,
             )
             norms = {site: [columns.schema(count).empty_table()] for site in (*run.sites, STREAM)}
 

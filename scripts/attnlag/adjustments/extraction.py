@@ -101,9 +101,9 @@ class Adjustments:
         Whether to measure the geometry of the adjustments too; see ``geometry``.
     by_head : bool
         Whether to measure the norms of attention heads, if they are found; see ``heads``.
-    proved : bool
-        Whether the sites are proved by a model that differs in its weights alone; there is then
-        neither a proof nor a fast path.
+    proved : Adjustments or None
+        That of a model that differs in its weights alone, which has passed the proofs; there is
+        then neither a proof nor a fast path.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class Adjustments:
         predictions: Predictions | None = None,
         turns: bool = False,
         by_head: bool = False,
-        proved: bool = False,
+        proved: "Adjustments | None" = None,
     ):
         self.model = model
         self.predictions = predictions
@@ -180,7 +180,10 @@ class Adjustments:
         self.tokens = self.cells = 0
         self.progress = progress
         self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
-        self.identity_error: float | None = 0.0 if proved else None
+        self.identity_error: float | None = None
+        if proved:
+            self.identity_error = proved.identity_error
+            self.passes, self.pass_tokens = proved.passes, proved.pass_tokens
         # Two halves of the buffer are used in turn.
         self._buffers: deque[dict[str, list[np.ndarray]]] = deque([{}, {}])
 

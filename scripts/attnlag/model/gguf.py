@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import logging
 import math
 import mmap
 import os
@@ -20,8 +19,6 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.folder import WEIGHTS
-
-log = logging.getLogger("attnlag")
 
 # Bytes of a value of each kind in a GGUF header; strings and arrays state their own lengths.
 VALUE_BYTES = {0: 1, 1: 1, 7: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 10: 8, 11: 8, 12: 8}
@@ -55,9 +52,9 @@ def _as_it_is(weights: np.ndarray, _: str, __: Any) -> np.ndarray:
     return weights
 
 
-# Architectures whose tensors are converted one by one, with the name of the model in transformers
-# and the conversions of tensors. Tests compare each with transformers' own loader.
-DIRECT: dict[str, tuple[str, Change]] = {
+# Architectures that can be converted, with the type of the model in transformers and the conversion
+# of its tensors. Tests compare each with transformers' own loader.
+ARCHITECTURES: dict[str, tuple[str, Change]] = {
     "llama": ("llama", _halves),
     "qwen2": ("qwen2", _as_it_is),
     "qwen3": ("qwen3", _as_it_is),
@@ -71,8 +68,7 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors.
 
     This needs no network. Quantised weights are expanded, so the folder is several times as large
-    as the file. The architectures in ``DIRECT`` take seconds and no more memory than their largest
-    tensor; others are converted by transformers' loader.
+    as the file. It takes seconds and no more memory than the largest tensor.
 
     Parameters
     ----------
@@ -89,7 +85,8 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If transformers cannot read the file, or a part of the model is missing.
+        If the file is of an architecture that is not in ``ARCHITECTURES``, if transformers cannot
+        read it, or if a part of the model is missing.
     """
     with tempfile.TemporaryDirectory() as temporary:
         # transformers would also read other files in the same folder.
@@ -100,10 +97,7 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
         with told_as(f"transformers cannot convert {gguf.name}"):
             data_moved = _leave_out_vocabulary(gguf, short / gguf.name)
             header = _checked_header(short / gguf.name)
-            architecture = header.fields["general.architecture"].contents()
-        if not _convert_directly(alone, short, header, architecture, data_moved, folder):
-            log.info("%s: transformers' loader converts %s", gguf.name, architecture)
-            _convert_by_loading(alone, gguf.name, folder)
+        _convert(alone, short, header, data_moved, folder)
     share_weights(folder)
     return _precision(header)
 
@@ -215,10 +209,8 @@ def _checked_header(path: Path) -> Any:
     return reader
 
 
-def _convert_directly(
-    alone: Path, short: Path, header: Any, architecture: str, data_moved: int, folder: Path
-) -> bool:
-    """Convert a model tensor by tensor if its architecture is known; return whether it is."""
+def _convert(alone: Path, short: Path, header: Any, data_moved: int, folder: Path) -> None:
+    """Convert a model tensor by tensor."""
     import gguf
     import torch
     from transformers import (
@@ -228,15 +220,19 @@ def _convert_directly(
         PreTrainedTokenizerFast,
     )
 
-    if architecture not in DIRECT:
-        return False
     (file,) = (path.name for path in short.iterdir())
+    architecture = header.fields["general.architecture"].contents()
+    if architecture not in ARCHITECTURES:
+        raise UserError(
+            f"{file}: found the architecture '{architecture}', expected one of "
+            f"{', '.join(ARCHITECTURES)} in GGUF; others run from safetensors"
+        )
     source: dict[str, Any] = {"gguf_file": file, "trust_remote_code": False}
-    model_type, change = DIRECT[architecture]
+    model_type, change = ARCHITECTURES[architecture]
     with quiet_transformers(), told_as(f"transformers cannot convert {file}"):
         config = AutoConfig.from_pretrained(short, **source)
         if config.model_type != model_type:
-            return False
+            raise UserError(f"{file}: found a {config.model_type}, expected a {model_type}")
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(
                 config, dtype=torch.float32, trust_remote_code=False
@@ -252,8 +248,6 @@ def _convert_directly(
     for name, parameter in model.named_parameters():
         path, _, suffix = name.rpartition(".")
         found = names.get_name(path)
-        if found is None:
-            return False
         tensor = held.get(f"{found}.{suffix}")
         if tensor is None:
             missing.append(name)
@@ -265,11 +259,16 @@ def _convert_directly(
         else:
             tensors[name] = tensor
     if missing:
-        raise UserError(_lacking(file, missing))
+        raise UserError(
+            f"{file} lacks {counted(len(missing), 'tensor')} of the model: {', '.join(missing[:3])}"
+        )
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
-    _save_tokenizer(tokenizer, folder)
+    # transformers would save the setting that forbids the network in this process.
+    tokenizer.init_kwargs["local_files_only"] = False
+    with quiet_transformers():
+        tokenizer.save_pretrained(folder)
     data = np.memmap(alone / file, mode="r")
 
     def values_of(tensor: Any) -> np.ndarray:
@@ -281,7 +280,6 @@ def _convert_directly(
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     bar = tqdm(sorted(tensors), desc=f"{file}: tensors", unit="tensor", mininterval=1)
     _write_safetensors(folder / WEIGHTS, shapes, (values_of(tensors[name]) for name in bar))
-    return True
 
 
 def _write_safetensors(
@@ -301,53 +299,6 @@ def _write_safetensors(
             file.write(np.ascontiguousarray(tensor, "<f4").data)
 
 
-def _convert_by_loading(alone: Path, file: str, folder: Path) -> None:
-    """Convert a model with transformers' loader from the file ``file`` in the folder ``alone``."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    source: dict[str, Any] = {"gguf_file": file, "trust_remote_code": False}
-    with told_as(f"transformers cannot convert {file}"):
-        log.info("%s: reading the tokenizer", file)
-        with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(alone, **source)
-        log.info("%s: reading the weights", file)
-        with quiet_transformers(bars=True):
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                alone, dtype=torch.float32, output_loading_info=True, **source
-            )
-    quantised, loading = loaded
-    # transformers fills missing tensors with random numbers.
-    if missing := sorted(loading["missing_keys"]):
-        raise UserError(_lacking(file, missing))
-    log.info("%s: writing the weights", file)
-    with quiet_transformers():
-        # transformers refuses to save a model loaded from GGUF. A new model of the same config can
-        # be saved; it takes over the tensors without a second copy in memory.
-        settings = quantised.config.to_dict()
-        settings.pop("quantization_config", None)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                type(quantised.config).from_dict(settings), trust_remote_code=False
-            )
-        model.load_state_dict(quantised.state_dict(), strict=True, assign=True)
-        model.tie_weights()
-        model.generation_config = quantised.generation_config
-        model.save_pretrained(folder)
-    _save_tokenizer(tokenizer, folder)
-
-
-def _lacking(file: str, missing: list[str]) -> str:
-    return f"{file} lacks {counted(len(missing), 'tensor')} of the model: {', '.join(missing[:3])}"
-
-
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    # transformers would save the setting that forbids the network in this process.
-    tokenizer.init_kwargs["local_files_only"] = False
-    with quiet_transformers():
-        tokenizer.save_pretrained(folder)
-
-
 def share_weights(folder: Path) -> None:
     """Give saved weights, which only their owner can read, the permissions of the config."""
     rights = (folder / "config.json").stat().st_mode & 0o777
@@ -356,19 +307,15 @@ def share_weights(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def quiet_transformers(bars: bool = False) -> Iterator[None]:
-    """Suppress transformers' warnings and, unless requested, its progress bars.
-
-    Errors are still raised.
-    """
+def quiet_transformers() -> Iterator[None]:
+    """Suppress transformers' warnings and progress bars; errors are still raised."""
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
         # One of its progress bars ignores the settings, but all of them use standard error.
-        hidden = contextlib.nullcontext() if bars else contextlib.redirect_stderr(io.StringIO())
-        with hidden:
+        with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)
