@@ -68,7 +68,7 @@ def test_another_workflow_uses_the_rules(elsewhere, finished_once):
     script.write_text(OWN_SCRIPT)
     printed = elsewhere.run()
     assert (elsewhere.folder / "own.txt").read_text() == "7 lines\n"
-    assert printed.count("in results/tiny/small/attention/notebook/") == 1
+    assert printed.count("findings: results/tiny/small/attention/notebook/findings.txt\n") == 1
     made, expected = elsewhere.results(), finished_once[0].results()
     recorded = json.loads(made.pop("provenance.json"))["files"]
     assert {f"results/{path}" for path in made if ".snakemake" not in path} <= set(recorded)
