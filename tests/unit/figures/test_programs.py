@@ -19,6 +19,7 @@ import draw_figures
 from attnlag.adjustments import columns
 from attnlag.figures import catalogue
 from attnlag.regression import design, residuals
+from attnlag.regression.labels import weights_in_words
 from attnlag.storage import tables
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -210,3 +211,7 @@ def test_the_catalogue_imports_no_drawing_library():
     ).stdout.split()
     assert "attnlag.figures.catalogue" in modules
     assert not {"matplotlib", "numpy", "pandas", "seaborn"} & set(modules)
+
+
+def test_the_subtitle_of_several_models_names_those_with_quantised_weights():
+    assert weights_in_words([{"name": "a", "bits": 4}, {"name": "b"}]) == "a: 4-bit weights"
