@@ -35,13 +35,12 @@ def main(job):
     with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
         for rows in properties.describe(
             sequences.tokenized(job.input.tokens, job.input.corpus),
-            sources.words_of,
+            sources,
             counts,
             groups=settings.groups,
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
             whole=not record["tokens"]["truncated"],
-            zipf=sources.zipf,
             log_frequencies=frequency.log_frequencies(job.input.counts),
         ):
             writer.write_table(rows)

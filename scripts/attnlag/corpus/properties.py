@@ -169,20 +169,16 @@ def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict
 
 def describe(
     batches: Iterable[list[Tokenized]],
-    words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[Words, bool]]],
+    sources: Sources,
     counts: dict[str, int],
     *,
     groups: Sequence[str] | None,
-    zipf: Callable[[str], float] | None,
     **common: Any,
 ) -> Iterator[pa.Table]:
     """Yield the rows of documents, one table per batch.
 
     Parameters
     ----------
-    batches : iterable of lists of Tokenized
-    words_of : callable
-        Yields the words of each document and whether they have tags.
     counts : dict
         Receives the numbers of documents, of documents with tags (``tagged``), of tokens, and, in
         documents in the language, of tokens in words (``in_words``) and in words without a
@@ -190,24 +186,22 @@ def describe(
     groups : sequence of str or None
         Groups in the language of the tags and frequencies; None for all. The other groups get
         neither.
-    zipf, common
+    common
         See `table`.
     """
-    for name in ("documents", "tagged", "tokens", "in_words", "unknown"):
-        counts.setdefault(name, 0)
+    counts |= dict.fromkeys(("documents", "tagged", "tokens", "in_words", "unknown"), 0)
     for documents in batches:
         spoken = [groups is None or document.group in groups for document in documents]
-        of_language = words_of(list(itertools.compress(documents, spoken)))
+        of_language = sources.words_of(list(itertools.compress(documents, spoken)))
         rows = []
         for document, here in zip(documents, spoken, strict=True):
             words, tagged = next(of_language if here else no_tags([document]))
-            rows.append(
-                table(document, words, tagged=tagged, zipf=zipf if here else None, **common)
-            )
+            zipf = sources.zipf if here else None
+            rows.append(table(document, words, tagged=tagged, zipf=zipf, **common))
             counts["documents"] += 1
             counts["tagged"] += tagged
             counts["tokens"] += rows[-1].num_rows
-            if here and zipf is not None:
+            if zipf is not None:
                 in_word = rows[-1]["pieces"].to_numpy() > 0
                 counts["in_words"] += int(in_word.sum())
                 counts["unknown"] += int((in_word & ~rows[-1]["zipf_known"].to_numpy()).sum())
@@ -229,13 +223,10 @@ def table(
 
     Parameters
     ----------
-    document : Tokenized
     words : Words
-        The words of its text.
+        The words of the document's text.
     tagged : bool
         Whether the words have tags.
-    speller : Speller
-        Finds the bytes of the tokenizer's tokens.
     bos : int
         Number of begin-of-sequence tokens at the start of each sequence.
     whole : bool
@@ -244,11 +235,6 @@ def table(
         Returns the Zipf frequency of a word, 0 if it is unknown; None if no frequencies are known.
     log_frequencies : (vocabulary,) array
         Log relative frequency of each token in the corpus.
-
-    Returns
-    -------
-    rows : pyarrow.Table
-        ``SCHEMA``.
 
     Raises
     ------

@@ -134,10 +134,9 @@ class Measurement:
             )
         (table,) = token_properties.describe(
             [documents],
-            self.words.sources.words_of,
+            self.words.sources,
             counts,
             groups=self.words.groups,
-            zipf=self.words.sources.zipf,
             speller=Speller(self.tokenizer),
             bos=int(bos),
             whole=True,

@@ -86,8 +86,8 @@ ADDED = {
     # text from line 6 on: its one problem
     "tokenz: {}": f"6: tokenz: unknown key, expected one of {SECTIONS}; did you mean 'tokens'?",
     "figures: {alpha: 0.1}": (
-        "6: figures.alpha: unknown key, expected one of formats, sizes, layers, bands, documents, "
-        "text_layer"
+        "6: figures.alpha: unknown key, expected one of also, formats, sizes, layers, bands, "
+        "documents, text_layer"
     ),
     "1: {}": f"6: [1]: unknown key, expected one of {SECTIONS}",
     "tokens: [1]": f"6: tokens: found [1], {MAPPING}",
