@@ -31,11 +31,11 @@ without document effects, and one replication for every twenty of the first tabl
 above they take a minute and have 40 replications, enough for the differences but not for their
 digits. ``bands``, ``medians``: the coverage of joint bands of elasticities and of intervals of the
 median over layers, from means of documents that deviate by sizes of their own, with half the
-replications of the first table and all of them. ``halves``: how often equal halves of documents
-are rejected, with two lags. ``differences``: the coverage of a class's difference from all tokens
-if the mix of classes varies by document, given the regressors and with the jackknife, from half the
-replications. ``order``: the rejection rate of the permutation test, by what the order of tokens
-means, from a fifth of them.
+replications of the first table and all of them. ``groups``: that of the medians of 13 groups.
+``halves``: how often equal halves of documents are rejected, with two lags. ``differences``: the
+coverage of a class's difference from all tokens if the mix of classes varies by document, given the
+regressors and with the jackknife, from half the replications. ``order``: the rejection rate of the
+permutation test, by what the order of tokens means, from a fifth of them.
 """
 
 import argparse
@@ -43,6 +43,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -486,6 +487,31 @@ def medians(
     print(f"| {documents} | {lengths} | {spread} | {cells} |", flush=True)
 
 
+def medians_of_groups(documents: int, replications: int, draws: int, seed: int) -> None:
+    """Print how often the intervals of 13 groups' medians over 30 layers all cover."""
+    random = np.random.default_rng([seed, documents, 8])
+    groups, inside = 13, np.zeros(replications * 13)
+    for place in range(len(inside)):
+        slopes = LAG + 0.1 * random.normal(size=LAYERS)
+        _, means = of_documents(documents, "equal", LAYERS, 0.25, random)
+        means *= 0.15
+        without = slopes + (means.sum(axis=0) - means) / (documents - 1)
+        fits = [
+            SimpleNamespace(
+                status="ok",
+                estimate=slopes[[layer]] + means[:, layer].mean(),
+                without=without[:, [layer]],
+                clusters=np.arange(documents),
+            )
+            for layer in range(LAYERS)
+        ]
+        options = {"alpha": ALPHA / groups, "draws": draws, "seed": place}
+        found = bootstrap.medians_of_jackknife(fits, ["lag_1"], documents, **options).iloc[0]
+        inside[place] = found["median_low"] <= np.median(slopes) <= found["median_high"]
+    every = inside.reshape(-1, groups).all(axis=1)
+    print(f"| {documents} | {inside.mean():.4f} | {every.mean():.3f} |", flush=True)
+
+
 def over_depth(
     documents: int,
     tokens: int,
@@ -789,6 +815,10 @@ def main(arguments: argparse.Namespace) -> None:
             for log_size in (0.0, 0.5):
                 half = arguments.replications // 2
                 bands(n, lengths, log_size, half, arguments.draws, arguments.seed)
+    if "groups" in arguments.of:
+        print_header("documents of a group", "each", "all 13")
+        for documents in (6, 10, 20):
+            medians_of_groups(documents, fewer, arguments.draws, arguments.seed)
     if "halves" in arguments.of:
         print_header("documents", "tokens", "lengths", "rejected at 5%")
         for n, lengths in several:
@@ -846,7 +876,7 @@ if __name__ == "__main__":
     parser.add_argument("--draws", type=int, default=999, help="of the wild bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     parts = (
-        "single uneven layers depth unequal classes differences order bands medians halves"
+        "single uneven layers depth unequal classes differences order bands medians groups halves"
     ).split()
     parser.add_argument("--of", nargs="+", choices=parts, default=parts, help="which tables")
     main(parser.parse_args())

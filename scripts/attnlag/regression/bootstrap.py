@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from attnlag.regression import clustered
 from attnlag.regression.inference import Fit, influences
@@ -330,6 +331,8 @@ def medians_of_jackknife(
 
     A draw moves an estimate b by Σ (ω_g - 1) ψ_g, where ψ_g = (b - b₍g₎) √((G - 1) / G) is what
     leaving out document g changes. The variance over draws is then that of the jackknife (CRV3).
+    Draws of few documents lack the tails of the t distribution, so they are widened by the ratio of
+    its quantile at 0.975 to the normal one.
 
     Parameters
     ----------
@@ -361,8 +364,9 @@ def medians_of_jackknife(
         psi[fit.clusters, layer] = np.sqrt(share) * (estimates[layer] - fit.without[:, lags])
     if documents < FEWEST_DOCUMENTS or not np.isfinite(psi).all():
         draws = 0
+    wider = special.stdtrit(max(documents - 1, 1), 0.975) / special.ndtri(0.975)
     blocks = weights_of_draws(documents, draws, seed)
-    flat = psi.reshape(documents, -1)
+    flat = wider * psi.reshape(documents, -1)
     moved = np.concatenate([np.empty((0, flat.shape[1])), *((w - 1) @ flat for w in blocks)])
     drawn = estimates + moved.reshape(-1, *estimates.shape)
     ends = median_interval(estimates, drawn, alpha)
