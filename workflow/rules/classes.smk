@@ -16,9 +16,11 @@ use rule program as scale_number with:
 
 use rule program as accumulate_classes with:
     input:
-        design=fitted_design,
-        token_properties=classes_of_tokens,
-        scale=if_by_number(f"{RESULTS}/scale.json"),
+        together(
+            design=fitted_design,
+            token_properties=classes_of_tokens,
+            scale=if_by_number(f"{RESULTS}/scale.json"),
+        ),
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",
     log:

@@ -114,6 +114,21 @@ def shards_of(pattern):
     return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
 
 
+def together(**files):
+    """Return named inputs as one input function, because Snakemake takes time for each.
+
+    Parameters
+    ----------
+    files : str, list or callable
+        Paths or an input function, by name.
+    """
+
+    def chosen(wildcards):
+        return {name: of(wildcards) if callable(of) else of for name, of in files.items()}
+
+    return unpack(chosen)
+
+
 def studies(pattern):
     """Return ``pattern`` for every model, corpus, site and regression of the configuration."""
     return expand(

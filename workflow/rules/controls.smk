@@ -3,7 +3,7 @@
 
 use rule program as permute_documents with:
     input:
-        **OF_DESIGN | {"token_properties": for_permutations},
+        together(**OF_DESIGN | {"token_properties": for_permutations}),
     output:
         products=f"{RESULTS}/permutations/{{shard}}.parquet",
     log:

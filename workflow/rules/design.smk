@@ -3,7 +3,7 @@
 
 use rule program as build_design with:
     input:
-        **OF_DESIGN,
+        together(**OF_DESIGN),
     output:
         design=f"{RESULTS}/design/{{shard}}.parquet",
     log:

@@ -3,11 +3,13 @@
 
 use rule figures as plot_norms with:
     input:
-        norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
-        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
-        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
-        corpus="results/corpora/{corpus}.parquet",
+        together(
+            norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
+            stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
+            tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+            properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+            corpus="results/corpora/{corpus}.parquet",
+        ),
     output:
         figures=figures_of("plot_norms"),
     log:
@@ -22,9 +24,11 @@ use rule figures as plot_norms with:
 
 use rule figures as plot_surprisal with:
     input:
-        norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        surprisal=shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet"),
-        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        together(
+            norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
+            surprisal=shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet"),
+            properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        ),
     output:
         figures=figures_of("plot_surprisal"),
     log:

@@ -3,30 +3,34 @@
 
 use rule program as fit_regression with:
     input:
-        crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
-        # Read in a second pass, for the residuals.
-        design=fitted_designs,
-        corpus="results/corpora/{corpus}.parquet",
-        # The controls in the configuration.
-        permutations=if_permuted(shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")),
-        # A file for each draw of the weights.
-        random_weights=if_random(random_weights_of),
-        random_weights_stream=if_random(
-            if_stream(every_draw("results/{model}/{corpus}/stream/random_weights.parquet"))
+        together(
+            crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+            # Read in a second pass, for the residuals.
+            design=fitted_designs,
+            corpus="results/corpora/{corpus}.parquet",
+            # The controls in the configuration.
+            permutations=if_permuted(shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")),
+            # A file for each draw of the weights.
+            random_weights=if_random(random_weights_of),
+            random_weights_stream=if_random(
+                if_stream(every_draw("results/{model}/{corpus}/stream/random_weights.parquet"))
+            ),
+            # Only if a covariate needs them.
+            token_counts=for_covariates(
+                "token_counts", "results/{model}/{corpus}/token_counts.parquet"
+            ),
+            token_properties=for_covariates(
+                "token_properties",
+                shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+            ),
+            surprisal=for_covariates(
+                "surprisal", shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet")
+            ),
+            # For the findings.
+            classes=if_by_class(f"{RESULTS}/classes.parquet"),
+            equal_slopes=if_by_class(f"{RESULTS}/equal_slopes.parquet"),
+            steps=if_by_class(f"{RESULTS}/steps.parquet"),
         ),
-        # Only if a covariate needs them.
-        token_counts=for_covariates("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
-        token_properties=for_covariates(
-            "token_properties",
-            shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
-        ),
-        surprisal=for_covariates(
-            "surprisal", shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet")
-        ),
-        # For the findings.
-        classes=if_by_class(f"{RESULTS}/classes.parquet"),
-        equal_slopes=if_by_class(f"{RESULTS}/equal_slopes.parquet"),
-        steps=if_by_class(f"{RESULTS}/steps.parquet"),
     output:
         coefficients=f"{RESULTS}/coefficients.parquet",
         coefficients_csv=f"{RESULTS}/coefficients.csv",
@@ -64,7 +68,7 @@ use rule program as fit_regression with:
 # The last job of a run; its status states whether every layer was fitted.
 use rule program as check_fits with:
     input:
-        outputs.targets(CONFIG),
+        outputs.one_of_each_job(CONFIG),
         fits=studies(f"{RESULTS}/fits.parquet"),
     output:
         text="results/layers_fitted.txt",

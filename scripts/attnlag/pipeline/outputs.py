@@ -217,6 +217,21 @@ def targets(config: Config) -> list[str]:
     return files_of(config, wanted=True)
 
 
+def one_of_each_job(config: Config) -> list[str]:
+    """Return the targets of a run, with one file for all figures of a job.
+
+    Who waits for every job need not name every file, of which a plan takes time.
+    """
+    ending = f"{endings(config)[0]}.{config.figures.formats[0]}"
+    first = [
+        path
+        for program, (folder, when) in FIGURES.items()
+        for figure in figures_drawn(program, config)[:1]
+        for path in expanded(Output(f"{folder}/{figure.name}{ending}", "", when=when), config)
+    ]
+    return [*(path for path in targets(config) if "/figures/" not in path), *first]
+
+
 def files_of(config: Config, name: str = "", wanted: bool = False) -> list[str]:
     """Return the files that a run makes, in the order of the catalogue.
 
