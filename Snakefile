@@ -37,6 +37,6 @@ onsuccess:
 
 # If a layer could not be fitted, everything else has been made and is worth reading.
 onerror:
-    write_record()
+    write_record(finished=False)
     if LAST_LOG.exists():
         print(closing_words())

@@ -17,7 +17,7 @@ from attnlag.storage import tables
 def main(job):
     designs = job.input.design
     found = decomposition.decomposed(designs, job.input.token_properties, job.settings.alpha)
-    shared = tables.of_all_shards(tables.read_provenance(designs[0]))
+    shared = tables.of_all_shards(designs)
     settings, end = asdict(job.settings), found.sample_end
     record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
     frames = {job.output.steps: found.steps, job.output.parts: found.parts}

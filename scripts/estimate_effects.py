@@ -33,7 +33,7 @@ def main(job):
     documents = sampling.chosen_documents(group_by_document(job.input.corpus), settings.documents)
     sequences = sampling.sequences_of(job.input.tokens, documents, settings.document_tokens)
     name = f"{source['name']}, {record['corpus']['name']}"
-    derivatives, changed = {}, {}
+    derivatives, changed, used = {}, {}, {}
     if sequences:
         threads = program.usable_threads(job.threads)
         device = loading.choose_device(job.options.device)
@@ -60,6 +60,7 @@ def main(job):
         tags = sampling.tags_of(job.input.token_properties, sequences) if layers else None
         vectors = finite.Vectors(sequences, settings, layers, tags)
         device = trunk.get_input_embeddings().weight.device
+        used = {"device": device.type, "dtype": str(trunk.dtype).removeprefix("torch.")}
         passes = 2 if layers else 1
         total = passes * sum(map(len, sequences.values()))
         with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
@@ -82,7 +83,8 @@ def main(job):
                     progress=bar.update,
                 )
     table = effects.table(derivatives, changed, settings.probes)
-    made = tables.provenance(record, "effects", asdict(settings), "torch", "transformers")
+    stated = asdict(settings) | {"used": used}
+    made = tables.provenance(record, "effects", stated, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)
     program.log.info(
         "%s: effects in %s of %s",

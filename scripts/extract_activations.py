@@ -60,6 +60,8 @@ def main(job):
         batch_tokens=job.options.batch_tokens,
         head=settings.surprisal,
     )
+    # Both may be "auto" in the settings.
+    recorded["used"] = {"device": device.type, "dtype": str(model.dtype).removeprefix("torch.")}
     predictions = surprisal.Predictions(model, source["name"]) if settings.surprisal else None
     model = model.base_model if settings.surprisal else model
     name = f"{source['name']}, {record['corpus']['name']}"

@@ -45,7 +45,7 @@ def main(job):
     torch.set_num_threads(threads)
     source = verify_folder(folder)
     shards = job.input.tokens
-    record = tables.of_all_shards(tables.read_provenance(shards[0]))
+    record = tables.of_all_shards(shards)
     chosen = list(islice(first_of_groups(job.input.corpus), settings.documents))
     device = loading.choose_device(job.options.device)
     precision = loading.choose_dtype(folder, device, run.dtype)
@@ -55,7 +55,8 @@ def main(job):
     vectors, stored = run.keep == "vectors", run.storage_dtype or "float32"
 
     def made(kind):
-        stated = asdict(settings) | {"site": kind.partition(":")[0]}
+        used = {"device": device.type, "dtype": str(precision).removeprefix("torch.")}
+        stated = asdict(settings) | {"site": kind.partition(":")[0], "used": used}
         return tables.provenance(record, "random_weights", stated, "torch", "transformers")
 
     with TemporaryDirectory() as place, ExitStack() as files:

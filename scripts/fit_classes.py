@@ -17,7 +17,7 @@ from attnlag.storage import tables
 def main(job):
     products = job.input.crossproducts
     found = classes.fit_classes(products, job.settings)
-    shared = tables.of_all_shards(tables.read_provenance(products[0]))
+    shared = tables.of_all_shards(products)
     record = tables.provenance(shared, "classes", asdict(job.settings), "numpy", "scipy")
     frames = {job.output.classes: found.coefficients, job.output.equal_slopes: found.tests}
     name = tables.write_study(frames, record, site=job.names.site, regression=job.names.regression)

@@ -24,7 +24,7 @@ def main(job):
     settings = job.settings
     shards = job.input.effects
     effects = pa.concat_tables(map(pq.read_table, shards)).unify_dictionaries().to_pandas()
-    shared = tables.of_all_shards(tables.read_provenance(shards[0]))
+    shared = tables.of_all_shards(shards)
     norms = tables.by_site(job.input.norms)
     coefficients = {
         site: pd.read_parquet(path).query("subset == 'all'")

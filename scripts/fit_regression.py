@@ -64,7 +64,7 @@ def main(job):
         )
     held_against = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
 
-    shared = tables.of_all_shards(tables.read_provenance(products[0]))
+    shared = tables.of_all_shards(products)
     packages = ("numpy", "scipy", "statsmodels")
     used = {**asdict(settings), "hac_lags": fitted.residual_sums.hac_lags}
     record = tables.provenance(shared, "regression", used, *packages)

@@ -22,7 +22,7 @@ def main(job):
     settings = job.settings
     products = job.input.products
     record = tables.provenance(
-        tables.of_all_shards(tables.read_provenance(products[0])),
+        tables.of_all_shards(products),
         "vectors",
         asdict(settings),
         "numpy",

@@ -10,7 +10,7 @@ from attnlag.storage import tables
 
 def main(job):
     paths = job.input.sums
-    record = tables.of_all_shards(tables.read_provenance(paths[0]))
+    record = tables.of_all_shards(paths)
     tables.write_table(directions.read_sums(paths).table(), job.output.sums, record)
     program.log.info(
         "%s, %s: sums of vectors from %s",

@@ -36,7 +36,7 @@ def main(job):
         untrained,
         settings.alpha,
     )
-    shared = tables.of_all_shards(tables.read_provenance(paths[0]))
+    shared = tables.of_all_shards(paths)
     record = tables.provenance(shared, "geometry_means", asdict(settings), "numpy", "scipy")
     names = record["model"]["name"], record["corpus"]["name"], job.names.site
     for place, (key, value) in enumerate(zip(("model", "corpus", "site"), names, strict=True)):

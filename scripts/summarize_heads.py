@@ -27,7 +27,7 @@ def main(job):
     lags = lags_of_heads.NOTHING.copy()
     if settings.design is not None:
         lags = fitted(job, paths, norms)
-    shared = tables.of_all_shards(tables.read_provenance(paths[0]))
+    shared = tables.of_all_shards(paths)
     record = tables.provenance(shared, "heads_table", asdict(settings), "numpy", "scipy")
     names = record["model"]["name"], record["corpus"]["name"], "attention"
     found = pq.read_metadata(paths[0]).metadata[HEADS_KEY].decode()

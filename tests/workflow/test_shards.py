@@ -1,7 +1,9 @@
 """Many shards: the command lines of their jobs, and their order."""
 
+import json
 import re
 
+import pyarrow.parquet as pq
 from check_reproducibility import differing
 from planning import plan
 from projects import write_several
@@ -65,3 +67,16 @@ def test_the_order_in_which_shards_are_made_changes_no_byte(fresh, several_once)
     del made["provenance.json"]
     assert "tiny/small/attention/rich/coefficients.csv" in made
     assert differing(made, {path: all_at_once[path] for path in made}) == []
+
+
+def test_no_file_of_a_former_shard_is_left(several):
+    """A folder read as a whole, as docs/reading.md does, has every token once."""
+    folder = several.folder / "results/tiny/small/attention/norms"
+    assert pq.read_table(folder / "0001.parquet").num_rows
+    tokens = pq.read_table(folder).num_rows
+    write_several(several, shards=1)
+    several.run("results/tiny/small/attention/norms/0000.parquet")
+    assert pq.read_table(folder).num_rows == tokens
+    assert not list(several.folder.glob("results/tiny/**/0001.parquet"))
+    record = json.loads((several.folder / "results/provenance.json").read_text())
+    assert not [path for path in record["files"] if "/0001." in path]

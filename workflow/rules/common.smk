@@ -368,10 +368,15 @@ def closing_words():
     return closing.words(CONFIG, workflow.storage_settings.default_storage_prefix)
 
 
-def write_record():
-    """Write results/provenance.json; results in a storage provider's hands are not read back."""
+def write_record(finished=True):
+    """Write results/provenance.json; results in a storage provider's hands are not read back.
+
+    After a run that has ended well, files of shards that a corpus no longer has are removed first.
+    """
     if not workflow.storage_settings.default_storage_provider:
         # Imported here, because every job reads this file.
         from attnlag.pipeline import records
 
+        if finished:
+            records.remove_former_shards({name: of.shards for name, of in CONFIG.corpora.items()})
         records.write(BEGUN, files_of_user())

@@ -46,6 +46,22 @@ def read() -> dict[str, Any] | None:
     return json.loads(Path(RECORD).read_text(encoding="utf-8")) if os.path.exists(RECORD) else None
 
 
+def remove_former_shards(shards: Mapping[str, int]) -> None:
+    """Remove the files of shards that a corpus no longer has.
+
+    Whoever reads all files of a folder would count their tokens twice.
+
+    Parameters
+    ----------
+    shards : dict
+        Number of shards by corpus.
+    """
+    for corpus, count in shards.items():
+        for path in Path("results").glob(f"*/{corpus}/**/[0-9]*.parquet"):
+            if path.stem.isdigit() and int(path.stem) >= count:
+                path.unlink()
+
+
 def write(begun: float = 0.0, made_from: Mapping[str, list[str]] = MappingProxyType({})) -> None:
     """Write the record of the results in this folder.
 

@@ -169,7 +169,7 @@ def solve(
     """Write the effects of tokens, see `solved`, and return their number."""
     table, facts = solved(designs, norms, effects, most_rows)
     record = tables.provenance(
-        tables.of_all_shards(tables.read_provenance(designs[0])),
+        tables.of_all_shards(designs),
         "token_effects",
         {"effects": list(effects)},
         "numpy",

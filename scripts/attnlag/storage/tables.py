@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from attnlag.errors import UserError
 from attnlag.escaping import text_for
 from attnlag.storage.writing import written_whole
 
@@ -89,9 +90,28 @@ def damaged(paths: Iterable[Path]) -> list[str]:
     return problems
 
 
-def of_all_shards(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the provenance of one shard without the entries that are specific to that shard."""
-    return {key: record[key] for key in ("model", "corpus", "stages", "versions")}
+def of_all_shards(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the provenance of shards, without the entries that are specific to one of them.
+
+    Raises
+    ------
+    UserError
+        If the model ran in another precision for one shard, as ``dtype: auto`` has it if a run
+        goes on on another device.
+    """
+    first = read_provenance(paths[0])
+    seen: dict[str, tuple[str, Path]] = {}
+    for path in paths:
+        for stage, settings in read_provenance(path)["stages"].items():
+            # A shard without a token to change needs no model.
+            found = settings.get("used", {}).get("dtype")
+            expected, where = seen.setdefault(stage, (found, path)) if found else (found, path)
+            if found != expected:
+                raise UserError(
+                    f"{path}: found numbers of a model in {found}, expected {expected} as in "
+                    f"{where}; state extraction.dtype, and all shards are made in one precision"
+                )
+    return {key: first[key] for key in ("model", "corpus", "stages", "versions")}
 
 
 def shards(first: str | Path) -> list[Path]:

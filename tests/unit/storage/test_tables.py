@@ -3,6 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from attnlag.errors import UserError
 from attnlag.storage import tables
 
 
@@ -93,3 +94,24 @@ def test_damaged_files_are_named(tmp_path):
     assert first.startswith(f"{other}: found no record of what made it; ")
     assert second.startswith(f"{cut}: found a damaged file, expected Parquet (")
     assert second.endswith("); delete it, and it is made anew")
+
+
+def test_shards_of_different_precision_are_refused(tmp_path):
+    """`dtype: auto` is float32 on a CPU and the weights' own precision on a GPU."""
+
+    def shard(number, dtype):
+        used = {"used": {"device": "cuda", "dtype": dtype}} if dtype else {}
+        record = {"model": {}, "corpus": {}, "versions": {}, "tokens": number}
+        path = tmp_path / f"{number:04d}.parquet"
+        record["stages"] = {"activations": used, "design": {}}
+        tables.write_table(pa.table({"a": [1]}), path, record)
+        return path
+
+    paths = [shard(0, None), shard(1, "float32"), shard(2, "float32")]
+    assert set(tables.of_all_shards(paths)) == {"model", "corpus", "stages", "versions"}
+    with pytest.raises(UserError) as caught:
+        tables.of_all_shards([*paths, shard(3, "bfloat16")])
+    assert str(caught.value) == (
+        f"{tmp_path}/0003.parquet: found numbers of a model in bfloat16, expected float32 as in "
+        f"{tmp_path}/0001.parquet; state extraction.dtype, and all shards are made in one precision"
+    )
