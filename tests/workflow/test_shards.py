@@ -19,7 +19,7 @@ def commands_of(project):
     threads = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
     command = rf'^Shell command: {threads} python "\$ATTNLAG"/scripts/(.*)$'
     found = re.findall(command, printed.stdout, re.MULTILINE)
-    assert len(found) == printed.stdout.count("\nShell command: ") > 0
+    assert len(found) == printed.stdout.count(" --job ") > 0
     return found
 
 
