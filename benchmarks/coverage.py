@@ -54,20 +54,10 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.regression import (  # noqa: E402
-    bootstrap,
-    classes,
-    clustered,
-    comparison,
-    crossproducts,
-    elasticities,
-    halves,
-    inference,
-    least_squares,
-    permutation,
-    properties,
-    stacks,
-)
+from attnlag.regression.beyond import classes, comparison, elasticities  # noqa: E402
+from attnlag.regression.design import properties  # noqa: E402
+from attnlag.regression.estimation import clustered, crossproducts, least_squares, regress, stacks  # noqa: E402
+from attnlag.regression.inference import bootstrap, halves, permutation  # noqa: E402
 from attnlag.regression.settings import (  # noqa: E402
     ClassesSettings,
     Covariance,
@@ -234,11 +224,11 @@ def single_fits(
 ) -> dict[str, np.ndarray]:
     """Return estimates, errors and degrees of freedom of lag 1, (replications, 3), by errors."""
     place = least_squares.names_of(stack).index("lag_1")
-    sums = inference.sums_by_document(stack, solutions)
+    sums = regress.sums_by_document(stack, solutions)
     found = {}
     for name, covariance in COVARIANCES.items():
         fits = [
-            inference.fit_layer(
+            regress.fit_layer(
                 stack, index, solution, sums[index], covariance=covariance, folds=None
             )
             for index, solution in enumerate(solutions)
@@ -390,7 +380,7 @@ def family_wise(documents: int, tokens: int, replications: int, draws: int, seed
         y, lag = simulated(rows, LAYERS, random, effect_sd=0)
         stack = stack_of(products_of(rows, y, lag), "pooled")
         solutions = least_squares.solve_all(stack)
-        fits = inference.fit(stack, "cluster", 2, solutions)
+        fits = regress.fit(stack, "cluster", 2, solutions)
         drawn = bootstrap.drawn_with_errors(stack, solutions, draws, replication)
         errors = np.sqrt([np.diag(fit.covariance) for fit in fits])
         t = np.abs([fit.estimate[1] - LAG for fit in fits]) / errors[:, 1]
@@ -580,10 +570,10 @@ def unequal(lags: int, seed: int, draws: int) -> None:
     for name, test in (("determinant", by_determinant), ("eigenvalues", by_eigenvalues)):
         least_squares.is_singular = test
         solutions = least_squares.solve_all(stack)
-        (plain,) = inference.fit(stack, "cluster", 10, solutions)
+        (plain,) = regress.fit(stack, "cluster", 10, solutions)
         drawn = bootstrap.drawn(stack, solutions, draws, seed)
         # This comes last, because it removes layers that it cannot fit from the solutions.
-        (fit,) = inference.fit(stack, "cluster-jackknife", 10, solutions)
+        (fit,) = regress.fit(stack, "cluster-jackknife", 10, solutions)
         lost = int(np.isnan(drawn).any(axis=(1, 2)).sum())
         cells = [lags, name, fit.status, f"{plain.cv_r_squared:.3f}", f"{lost} of {draws}"]
         print(f"| {' | '.join(map(str, cells))} |", flush=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.regression import crossproducts, inference, least_squares, results, stacks  # noqa: E402
+from attnlag.regression.estimation import crossproducts, least_squares, regress, stacks  # noqa: E402
+from attnlag.regression.inference import results  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
 FOLDS = 10
@@ -26,7 +27,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     shards = [crossproducts.read_shard(path) for path in tables.shards(arguments.crossproducts)]
     stack = stacks.stacked(shards, budget=STACK_BYTES)
-    fits = inference.fit(stack, "cluster-crv1", FOLDS, least_squares.solve_all(stack))
+    fits = regress.fit(stack, "cluster-crv1", FOLDS, least_squares.solve_all(stack))
     results.influence_table(fits, stack)
     coefficients = results.coefficients_table(
         fits, stack, covariance="cluster", alpha=0.05, adjust="holm", negligible=0.05

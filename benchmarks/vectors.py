@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from attnlag.adjustments import columns  # noqa: E402
-from attnlag.regression import vector_fits, vector_pairs, vector_products  # noqa: E402
+from attnlag.regression.beyond import vector_fits, vector_pairs, vector_products  # noqa: E402
 from attnlag.regression.settings import VectorProductsSettings, VectorsSettings  # noqa: E402
 
 PRODUCTS = VectorProductsSettings(lags=(1,), folds=5, components=1024, drop_first=1)

@@ -10,7 +10,8 @@ time.
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression import classes, moderators
+from attnlag.regression.beyond import classes
+from attnlag.regression.design import moderators
 from attnlag.regression.settings import ClassProductsSettings
 from attnlag.storage import tables
 

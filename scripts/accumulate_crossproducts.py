@@ -8,7 +8,7 @@ the sums of all shards add up. One batch of rows is in memory at a time.
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression import crossproducts
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.settings import CrossproductsSettings
 from attnlag.storage import tables
 

@@ -8,7 +8,7 @@ import attnlag.pipeline.program as program
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.regression import vector_pairs, vector_products
+from attnlag.regression.beyond import vector_pairs, vector_products
 from attnlag.regression.settings import VectorProductsSettings
 from attnlag.storage import tables
 

@@ -10,7 +10,7 @@ outcomes nor regressors.
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression import covariates, design
+from attnlag.regression.design import covariates, design
 from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import attnlag.pipeline.program as program
 
-from attnlag.regression import comparison
+from attnlag.regression.beyond import comparison
 from attnlag.regression.settings import ComparisonSettings
 from attnlag.report import html_tables, summaries
 from attnlag.storage import tables, writing

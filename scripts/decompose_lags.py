@@ -9,7 +9,7 @@ from dataclasses import asdict
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression import decomposition
+from attnlag.regression.beyond import decomposition
 from attnlag.regression.settings import DecompositionSettings
 from attnlag.storage import tables
 

@@ -15,7 +15,7 @@ from attnlag.config.inputs import SOURCES, ModulePaths, Tagger
 from attnlag.config.schema import Config, classes_of, is_named
 from attnlag.config.values import IN_WORDS, Section
 from attnlag.pipeline.generated_pages import write_or_check
-from attnlag.regression import covariates
+from attnlag.regression.design import covariates
 
 SCHEMA = "workflow/schemas/config.schema.json"
 README = "config/README.md"

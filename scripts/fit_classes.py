@@ -9,7 +9,7 @@ from dataclasses import asdict
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression import classes
+from attnlag.regression.beyond import classes
 from attnlag.regression.settings import ClassesSettings
 from attnlag.storage import tables
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.regression import cross_layer, elasticities
+from attnlag.regression.beyond import cross_layer, elasticities
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 from attnlag.storage import tables, writing

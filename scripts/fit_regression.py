@@ -17,15 +17,10 @@ import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
-from attnlag.regression import (
-    controls,
-    covariates,
-    crossproducts,
-    fitting,
-    groups,
-    permutation,
-    residuals,
-)
+from attnlag.regression.beyond import groups
+from attnlag.regression.design import covariates
+from attnlag.regression.estimation import crossproducts, residuals
+from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.labels import weights_in_words
 from attnlag.regression.settings import RegressionSettings
 from attnlag.report import html_tables, summaries

@@ -12,7 +12,7 @@ import attnlag.pipeline.program as program
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.regression import vector_fits, vector_pairs
+from attnlag.regression.beyond import vector_fits, vector_pairs
 from attnlag.regression.settings import VectorsSettings
 from attnlag.report.vectors import vector_findings
 from attnlag.storage import tables, writing

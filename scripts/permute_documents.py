@@ -11,7 +11,8 @@ import attnlag.pipeline.program as program
 from attnlag.adjustments.norms import in_batches
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
-from attnlag.regression import covariates, permutation, properties
+from attnlag.regression.design import covariates, properties
+from attnlag.regression.inference import permutation
 from attnlag.regression.settings import PermutationsSettings
 from attnlag.storage import tables
 

@@ -6,7 +6,7 @@ Slopes that differ by the number use its mean, its standard deviation and its th
 
 import attnlag.pipeline.program as program
 
-from attnlag.regression import moderators, properties
+from attnlag.regression.design import moderators, properties
 from attnlag.storage import writing
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import attnlag.pipeline.program as program
 
 from attnlag.adjustments.settings import GeometrySettings
-from attnlag.regression import geometry_means
+from attnlag.regression.beyond import geometry_means
 from attnlag.report.geometry import geometry_findings
 from attnlag.storage import tables, writing
 

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import HEADS_KEY, SINKS_KEY, layers_in
 from attnlag.corpus.documents import group_by_document
-from attnlag.regression import covariates, heads, lags_of_heads, properties
+from attnlag.regression.beyond import heads, lags_of_heads
+from attnlag.regression.design import covariates, properties
 from attnlag.regression.settings import HeadsSettings
 from attnlag.report.heads import heads_findings
 from attnlag.storage import tables, writing

@@ -4,7 +4,7 @@
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression import token_effects
+from attnlag.regression.estimation import token_effects
 from attnlag.storage import tables
 
 

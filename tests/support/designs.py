@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import statsmodels.api as sm
 
-from attnlag.regression import crossproducts, stacks
-from attnlag.regression.crossproducts import Shard, Totals
+from attnlag.regression.estimation import crossproducts, stacks
+from attnlag.regression.estimation.crossproducts import Shard, Totals
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 
 TERMS = ["y", "lag_1", "lag_2"]

@@ -17,7 +17,7 @@ from warm_python import python
 from attnlag.storage.tables import read_provenance
 
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
-COVARIATES = "scripts/attnlag/regression/covariates.py"
+COVARIATES = "scripts/attnlag/regression/design/covariates.py"
 PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
 SITES = "scripts/attnlag/adjustments/sites.py"
 STUDY = "results/tiny/small/{}/notebook"

@@ -11,7 +11,7 @@ from described import undescribed
 from programs import checked
 from projects import new_project, without_figures
 
-from attnlag.regression import permutation
+from attnlag.regression.inference import permutation
 from attnlag.regression.settings import DRAWS_OF_HEADS
 from attnlag.storage.tables import read_provenance
 

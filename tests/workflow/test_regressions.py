@@ -17,7 +17,7 @@ from stage_settings import settings_text
 
 import attnlag
 from attnlag.model.random_weights import drawn_model
-from attnlag.regression import permutation
+from attnlag.regression.inference import permutation
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"

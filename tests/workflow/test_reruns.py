@@ -281,15 +281,15 @@ ROWS = {
         EXPLORER,
     ),
     "the regression's code": (
-        edit("scripts/attnlag/regression/inference.py", ONE),
+        edit("scripts/attnlag/regression/estimation/regress.py", ONE),
         {**REGRESSION, **VECTOR_FITS, **HEADS},
     ),
     "the code of vectors": (
-        edit("scripts/attnlag/regression/vector_products.py", ONE),
+        edit("scripts/attnlag/regression/beyond/vector_products.py", ONE),
         VECTORS,
     ),
     "the design's code": (
-        edit("scripts/attnlag/regression/design.py", ONE),
+        edit("scripts/attnlag/regression/design/design.py", ONE),
         {**DESIGN, **HEADS},
     ),
     "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), STORAGE),
@@ -316,7 +316,7 @@ ROWS = {
         {},
     ),
     "a comment and a docstring": (
-        edit("scripts/attnlag/regression/design.py", '"""One."""  # 1\n'),
+        edit("scripts/attnlag/regression/design/design.py", '"""One."""  # 1\n'),
         {},
     ),
     "a message of errors": (replace("scripts/attnlag/errors.py", "did you mean", "perhaps"), {}),

@@ -146,7 +146,7 @@ def test_a_change_runs_only_the_affected_jobs_of_several_models(both, changes, j
 @pytest.mark.parametrize(
     ("path", "jobs"),
     [
-        ("scripts/attnlag/regression/comparison.py", COMPARISON),
+        ("scripts/attnlag/regression/beyond/comparison.py", COMPARISON),
         ("scripts/attnlag/figures/coefficients_by_depth.py", {"plot_comparison": 1, **CHECK}),
     ],
 )

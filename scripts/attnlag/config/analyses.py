@@ -21,7 +21,7 @@ from attnlag.config.values import (
     impossible,
 )
 from attnlag.errors import counted
-from attnlag.regression import covariates, properties
+from attnlag.regression.design import covariates, properties
 
 COVARIATES = OneOf(tuple(covariates.CATALOGUE))
 CLASSES = OneOf((*properties.CLASSES, *properties.MODERATORS))

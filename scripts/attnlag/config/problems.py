@@ -27,7 +27,7 @@ from attnlag.config.schema import Config, files_matching
 from attnlag.config.values import IN_WORDS, Name, Section
 from attnlag.errors import UserError, counted, nearest, shown, unreadable
 from attnlag.escaping import text_for
-from attnlag.regression.covariates import layer_cells, needed_of_tagger
+from attnlag.regression.design.covariates import layer_cells, needed_of_tagger
 
 # Expected values, by the type of pydantic's error.
 EXPECTED = {

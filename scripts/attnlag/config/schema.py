@@ -17,7 +17,7 @@ from attnlag.config.analyses import Causal, Comparison, Controls, Inference, Reg
 from attnlag.config.inputs import SOURCES, Corpus, Extraction, Norms, RandomSource, Source, Tokens
 from attnlag.config.values import NAMED, Distinct, Name, Natural, Section, Text
 from attnlag.figures import catalogue
-from attnlag.regression import covariates
+from attnlag.regression.design import covariates
 
 ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)
 

@@ -34,7 +34,8 @@ from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import Own
 from attnlag.figures.wording import shortened
-from attnlag.regression import diagnostics, residuals
+from attnlag.regression.estimation import residuals
+from attnlag.regression.inference import diagnostics
 from attnlag.regression.labels import spans
 from attnlag.regression.terms import lags_among, named
 

@@ -5,7 +5,7 @@ import pandas as pd
 from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
-from attnlag.regression.groups import fitted_groups
+from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 

@@ -7,7 +7,7 @@ import seaborn as sns
 from attnlag.figures.inputs.vectors import HeadsInputs
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
 from attnlag.figures.wording import number
-from attnlag.regression.heads import ABOVE, WHOLE
+from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_heads",)

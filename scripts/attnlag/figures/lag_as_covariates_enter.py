@@ -5,7 +5,7 @@ import seaborn as sns
 from attnlag.figures.inputs.regressions import ClassesInputs
 from attnlag.figures.templates import Lines, Map, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, number
-from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 

@@ -12,8 +12,8 @@ from attnlag.figures.inputs.sampling import sample_norms
 from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.templates import Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
-from attnlag.regression import clustered
-from attnlag.regression.clustered import RatioSums
+from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_surprisal",)

@@ -3,7 +3,8 @@
 from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.templates import Line, Lines, Map, Sheet
 from attnlag.figures.wording import order_in_words
-from attnlag.regression import diagnostics, residuals
+from attnlag.regression.estimation import residuals
+from attnlag.regression.inference import diagnostics
 from attnlag.regression.labels import spans
 
 DRAWN_BY = ("plot_regression",)

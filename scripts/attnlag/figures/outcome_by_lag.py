@@ -38,7 +38,7 @@ from attnlag.figures.legends import GREY
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import Own
 from attnlag.figures.wording import PREDICTIVE, sample_shown
-from attnlag.regression import crossproducts
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables

@@ -7,11 +7,11 @@ from attnlag.figures.inputs.regressions import ClassesInputs
 from attnlag.figures.legends import MARKERS, PALETTE, layer_colours
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
-from attnlag.regression.classes import ALL, LINE
+from attnlag.regression.beyond.classes import ALL, LINE
+from attnlag.regression.design.moderators import PER_SD, POINTS
+from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERCILES
+from attnlag.regression.inference.results import extremes
 from attnlag.regression.labels import UNITS, UPOS
-from attnlag.regression.moderators import PER_SD, POINTS
-from attnlag.regression.properties import MODERATORS, OTHER, SLOPES, TERCILES
-from attnlag.regression.results import extremes
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_classes",)

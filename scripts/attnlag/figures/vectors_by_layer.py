@@ -5,7 +5,7 @@ from typing import Any
 from attnlag.figures.inputs.vectors import VectorsInputs
 from attnlag.figures.legends import PALETTE, PERMUTED, RANDOM_LINE, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet
-from attnlag.regression import vector_fits
+from attnlag.regression.beyond import vector_fits
 from attnlag.regression.labels import spans
 
 DRAWN_BY = ("plot_vectors",)

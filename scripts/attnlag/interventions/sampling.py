@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
-from attnlag.regression.properties import CLASSES, read_property
+from attnlag.regression.design.properties import CLASSES, read_property
 
 
 def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:

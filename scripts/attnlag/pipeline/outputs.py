@@ -33,7 +33,7 @@ from attnlag.pipeline.entries.output import (
     with_surprisal,
     with_vector_regression,
 )
-from attnlag.regression import covariates
+from attnlag.regression.design import covariates
 
 OUTPUTS = [
     *tokens.OUTPUTS,

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
-from attnlag.regression import results
+from attnlag.regression.beyond.vector_fits import PERMUTED, VECTOR
+from attnlag.regression.inference import results
 from attnlag.regression.terms import distance, is_lead, lags_among, named
-from attnlag.regression.vector_fits import PERMUTED, VECTOR
 from attnlag.storage import tables
 
 # Target layers of interventions that are named one by one.

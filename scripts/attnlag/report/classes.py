@@ -5,11 +5,11 @@ import textwrap
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression import results
-from attnlag.regression.classes import ALL, LINE
-from attnlag.regression.decomposition import EFFECTS, POOLED
-from attnlag.regression.moderators import PER_SD, POINTS
-from attnlag.regression.properties import OTHER
+from attnlag.regression.beyond.classes import ALL, LINE
+from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
+from attnlag.regression.design.moderators import PER_SD, POINTS
+from attnlag.regression.design.properties import OTHER
+from attnlag.regression.inference import results
 from attnlag.regression.terms import lags_among, named
 
 

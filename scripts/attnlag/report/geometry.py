@@ -5,7 +5,7 @@ import pandas as pd
 
 from attnlag.adjustments.directions import QUANTITY
 from attnlag.adjustments.outcomes import STREAM_GROWTH
-from attnlag.regression import results
+from attnlag.regression.inference import results
 from attnlag.regression.labels import with_minus_signs
 
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression import results
-from attnlag.regression.heads import ABOVE, WHOLE
+from attnlag.regression.beyond.heads import ABOVE, WHOLE
+from attnlag.regression.inference import results
 from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.terms import lags_among, named
 

@@ -12,10 +12,13 @@ from statsmodels.iolib.tableformatting import fmt_params
 from attnlag.adjustments.columns import layer_name
 from attnlag.errors import counted
 from attnlag.escaping import text_for
-from attnlag.regression import groups, results
-from attnlag.regression.diagnostics import order_left
-from attnlag.regression.fitting import FittedRegression
-from attnlag.regression.inference import Fit
+from attnlag.regression.beyond import groups
+from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
+from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS, ResidualSums
+from attnlag.regression.inference import results
+from attnlag.regression.inference.diagnostics import order_left
+from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.labels import (
     COVARIANCE,
     FEWEST_POINTS,
@@ -27,8 +30,6 @@ from attnlag.regression.labels import (
     spans,
     with_minus_signs,
 )
-from attnlag.regression.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.residuals import BREUSCH_GODFREY_LAGS, ResidualSums
 from attnlag.regression.settings import CLUSTERED, RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words

@@ -5,9 +5,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression import results
+from attnlag.regression.beyond.vector_fits import (
+    DOCUMENT,
+    HIGHEST,
+    PERMUTED,
+    RANDOM,
+    SCALAR,
+    VECTOR,
+)
+from attnlag.regression.inference import results
 from attnlag.regression.labels import spans, with_minus_signs
-from attnlag.regression.vector_fits import DOCUMENT, HIGHEST, PERMUTED, RANDOM, SCALAR, VECTOR
 
 BESIDE = {
     SCALAR: "the previous vector times one number",

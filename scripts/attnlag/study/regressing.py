@@ -24,20 +24,11 @@ from attnlag.figures import coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.pipeline.entries.output import permuted
-from attnlag.regression import (
-    classes,
-    covariates,
-    crossproducts,
-    decomposition,
-    design,
-    fitting,
-    groups,
-    moderators,
-    permutation,
-    properties,
-    token_effects,
-)
-from attnlag.regression import controls as controls_of
+from attnlag.regression.beyond import classes, decomposition, groups
+from attnlag.regression.design import covariates, design, moderators, properties
+from attnlag.regression.estimation import crossproducts, token_effects
+from attnlag.regression.inference import controls as controls_of
+from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.terms import lags_among
 from attnlag.report import summaries
@@ -61,7 +52,7 @@ class Fit:
     ----------
     name : str
         Names of the model, the site and the regression.
-    fitted : attnlag.regression.fitting.FittedRegression
+    fitted : attnlag.regression.inference.fitting.FittedRegression
         All estimates.
     groups : pandas.DataFrame
         Coefficients of a separate regression for each group of documents.

@@ -25,8 +25,8 @@ from attnlag.adjustments import (
 )
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.model.hooks import STREAM
-from attnlag.regression import geometry_means
-from attnlag.regression.clustered import RatioSums
+from attnlag.regression.beyond import geometry_means
+from attnlag.regression.estimation.clustered import RatioSums
 
 # The module whose output is added, and what it is multiplied by; blocks are in layers or h.
 MODELS = {

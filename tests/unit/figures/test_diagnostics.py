@@ -14,8 +14,8 @@ from attnlag.figures import diagnostics, files
 from attnlag.figures.diagnostics import DiagnosticPanel
 from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE
-from attnlag.regression import residuals
-from attnlag.regression.diagnostics import order_left
+from attnlag.regression.estimation import residuals
+from attnlag.regression.inference.diagnostics import order_left
 from attnlag.storage import tables
 
 EDGES, COARSE = diagnostics.EDGES, diagnostics.COARSE_EDGES

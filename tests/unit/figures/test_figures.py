@@ -35,11 +35,11 @@ from attnlag.figures.inputs.norms import NormsInputs
 from attnlag.figures.inputs.sampling import share_between
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.templates import Notice
-from attnlag.regression.classes import LINE
-from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
-from attnlag.regression.heads import ABOVE, WHOLE
-from attnlag.regression.moderators import PER_SD
-from attnlag.regression.properties import TERCILES
+from attnlag.regression.beyond.classes import LINE
+from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.beyond.heads import ABOVE, WHOLE
+from attnlag.regression.design.moderators import PER_SD
+from attnlag.regression.design.properties import TERCILES
 from attnlag.storage import tables
 
 LAYERS = range(4)

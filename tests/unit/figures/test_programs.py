@@ -18,7 +18,8 @@ from stage_settings import settings_text
 import draw_figures
 from attnlag.adjustments import columns
 from attnlag.figures import catalogue
-from attnlag.regression import design, residuals
+from attnlag.regression.design import design
+from attnlag.regression.estimation import residuals
 from attnlag.regression.labels import weights_in_words
 from attnlag.storage import tables
 

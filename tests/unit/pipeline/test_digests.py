@@ -100,7 +100,7 @@ def changed_by(copy: Path, module: str, edit: Callable[[str], str]) -> set[str]:
 
 
 def test_a_module_changes_the_digests_of_the_programs_that_import_it(copy):
-    changed = changed_by(copy, "regression/design.py", lambda text: text + "ONE = 1\n")
+    changed = changed_by(copy, "regression/design/design.py", lambda text: text + "ONE = 1\n")
     assert "build_design" in changed
     assert not changed & {"extract_activations", "compute_norms", "tokenize_corpus", "plot_norms"}
 
@@ -162,7 +162,7 @@ def test_a_new_figure_changes_the_digest_of_its_program(copy):
         ("model/hub.py", "does not give", "refuses"),
         ("model/hooks.py", "fails the proof of its sites", "has unproven sites"),
         ("model/gguf.py", '"""', '"""More: '),
-        ("regression/design.py", "\nimport", "\n# a comment\nimport"),
+        ("regression/design/design.py", "\nimport", "\n# a comment\nimport"),
     ],
 )
 def test_messages_and_plumbing_change_no_digest(copy, module, old, new):

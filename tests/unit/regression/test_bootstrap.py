@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from attnlag.regression import bootstrap, inference, least_squares, stacks
+from attnlag.regression.estimation import least_squares, regress, stacks
+from attnlag.regression.inference import bootstrap
 
 LENGTHS = [30, 12, 25, 8, 14, 40, 9]
 
@@ -87,7 +88,7 @@ def test_a_draw_of_every_document_once_has_the_reported_errors(effects_of_tokens
     stack.absorbed = effects_of_tokens
     solutions = least_squares.solve_all(stack)
     once = bootstrap._weighted(stack, solutions, np.ones((1, 7)), with_errors=True)
-    for layer, fit in enumerate(inference.fit(stack, "cluster-crv1", 5, solutions)):
+    for layer, fit in enumerate(regress.fit(stack, "cluster-crv1", 5, solutions)):
         np.testing.assert_allclose(once.estimates[0, layer], fit.estimate, rtol=1e-9)
         np.testing.assert_allclose(
             once.errors[0, layer], np.sqrt(np.diag(fit.covariance)), rtol=1e-9
@@ -124,7 +125,7 @@ def test_a_draw_that_cannot_be_fitted_has_no_estimates():
 def test_joint_p_values_follow_romano_and_wolf():
     stack = stack_of(design_table(np.random.default_rng(2).integers(5, 40, 30).tolist(), 5))
     solutions = least_squares.solve_all(stack)
-    fits = inference.fit(stack, "cluster", 5, solutions)
+    fits = regress.fit(stack, "cluster", 5, solutions)
     draws = bootstrap.drawn_with_errors(stack, solutions, 300, 0)
     # Makes some layers insignificant, so that the steps differ.
     for layer, fit in enumerate(fits):
@@ -166,7 +167,7 @@ def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
 
     stack = stack_of(pa.table(columns | {"document": table["document"]}))
     solutions = least_squares.solve_all(stack)
-    fits = inference.fit(stack, "cluster", 5, solutions)
+    fits = regress.fit(stack, "cluster", 5, solutions)
     draws = bootstrap.drawn_with_errors(stack, solutions, 100, 0)
     found = bootstrap.joint(fits, stack, draws, 0.05)
     assert found.draws == 100
@@ -176,7 +177,7 @@ def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
     columns |= {f"layer_{layer:02d}.y": [2.5] * 160 for layer in range(3)}
     flat = stack_of(pa.table(columns | {"document": table["document"]}))
     solutions = least_squares.solve_all(flat)
-    fits = inference.fit(flat, "cluster", 5, solutions)
+    fits = regress.fit(flat, "cluster", 5, solutions)
     draws = bootstrap.drawn_with_errors(flat, solutions, 20, 0)
     found = bootstrap.joint(fits, flat, draws, 0.05)
     assert found.draws == 0
@@ -188,7 +189,7 @@ def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
 def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws():
     stack = stack_of(design_table(LENGTHS, 5))
     solutions = least_squares.solve_all(stack)
-    fits = inference.fit(stack, "cluster", 5, solutions)
+    fits = regress.fit(stack, "cluster", 5, solutions)
     draws = bootstrap.drawn_with_errors(stack, solutions, 60, 0)
     # A draw that some layer could not be fitted in does not count.
     draws.estimates[7, 3] = np.nan
@@ -216,7 +217,7 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
 def test_medians_of_the_jackknife_vary_as_it_does():
     """With one layer, intervals of the median are those of CRV3."""
     stack = stack_of(design_table(LENGTHS, 1))
-    fits = inference.fit(stack, "cluster-jackknife", 5)
+    fits = regress.fit(stack, "cluster-jackknife", 5)
     documents = len(stack.clusters)
     options = {"alpha": 0.05, "seed": 0}
     names = least_squares.names_of(stack)

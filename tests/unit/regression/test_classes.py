@@ -15,16 +15,10 @@ from designs import cr2_by_matrices, design_settings, regression_settings
 from scipy import stats
 
 from attnlag.errors import UserError
-from attnlag.regression import (
-    classes,
-    covariates,
-    crossproducts,
-    design,
-    merging,
-    moderators,
-    properties,
-)
-from attnlag.regression.crossproducts import Shard, Totals
+from attnlag.regression.beyond import classes
+from attnlag.regression.design import covariates, design, moderators, properties
+from attnlag.regression.estimation import crossproducts, merging
+from attnlag.regression.estimation.crossproducts import Shard, Totals
 from attnlag.regression.settings import ClassesSettings
 
 LAYERS = 2

@@ -19,7 +19,9 @@ from stage_settings import settings_text
 from statsmodels.stats.multitest import multipletests
 
 from attnlag.errors import UserError
-from attnlag.regression import comparison, crossproducts, inference, results, stacks
+from attnlag.regression.beyond import comparison
+from attnlag.regression.estimation import crossproducts, regress, stacks
+from attnlag.regression.inference import results
 from attnlag.report import summaries
 from attnlag.storage import tables
 
@@ -86,7 +88,7 @@ def write_study(
         designs.write_shard(design, path, record)
         written.append(crossproducts.read_shard(path))
     stack = stacks.stacked(written)
-    fits = inference.fit(stack, stated["covariance"], stated["folds"])
+    fits = regress.fit(stack, stated["covariance"], stated["folds"])
     table = results.coefficients_table(
         fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust", "negligible")}
     )
@@ -128,7 +130,7 @@ def test_a_profile_is_the_fitted_coefficients_with_draws_for_all_layers_at_once(
     rows = rows_of(bump(5))
     stack = stack_of(rows)
     profile = comparison.profile(stack, 150, 3)
-    fits = inference.fit(stack, "cluster", 3)
+    fits = regress.fit(stack, "cluster", 3)
     np.testing.assert_allclose(profile.estimate, [fit.estimate[1:] for fit in fits], rtol=1e-12)
     assert profile.terms == ["lag_1", "lag_2"]
     drawn = literal_draws(len(NAMES), 150, 3)[77]

@@ -10,7 +10,8 @@ from designs import design_settings, regression_settings
 from test_permutation import FACTS, corpus_of, sums_of
 
 from attnlag.adjustments.columns import layer_name
-from attnlag.regression import controls, design, permutation
+from attnlag.regression.design import design
+from attnlag.regression.inference import controls, permutation
 from attnlag.storage import tables
 
 COUNTS = design.Counts()

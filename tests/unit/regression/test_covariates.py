@@ -8,14 +8,14 @@ from designs import design_settings
 from projects import ROOT
 
 from attnlag.errors import UserError
-from attnlag.regression import covariates
-from attnlag.regression.covariates import CATALOGUE, LayerCovariate, TokenCovariate
+from attnlag.regression.design import covariates
+from attnlag.regression.design.covariates import CATALOGUE, LayerCovariate, TokenCovariate
 from attnlag.regression.terms import Cell
 
 
 def test_reading_the_catalogue_imports_no_slow_library():
     script = (
-        "import sys; import attnlag.regression.covariates; "
+        "import sys; import attnlag.regression.design.covariates; "
         "print([n for n in ('numpy', 'pandas', 'pyarrow', 'scipy') if n in sys.modules])"
     )
     done = subprocess.run(

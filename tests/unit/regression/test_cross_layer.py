@@ -8,7 +8,7 @@ import statsmodels.api as sm
 from designs import cr2_by_matrices
 
 from attnlag.adjustments import columns
-from attnlag.regression import cross_layer
+from attnlag.regression.beyond import cross_layer
 from attnlag.storage import tables
 
 LAYERS, LAGS = 3, 2

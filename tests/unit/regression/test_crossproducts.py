@@ -9,8 +9,8 @@ from designs import TERMS, design_table, shard_of, stack_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlag.regression import crossproducts, stacks
-from attnlag.regression.packed import unpacked
+from attnlag.regression.estimation import crossproducts, stacks
+from attnlag.regression.estimation.packed import unpacked
 
 
 def rows_of(table, layer, document):

@@ -10,9 +10,11 @@ from designs import cr2_by_matrices, design_settings
 from scipy import stats
 
 from attnlag.errors import UserError
-from attnlag.regression import absorbing, decomposition, design, sampling
-from attnlag.regression.absorbing import Effects
-from attnlag.regression.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.beyond import decomposition
+from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.design import absorbing, design
+from attnlag.regression.design.absorbing import Effects
+from attnlag.regression.estimation import sampling
 
 LAGS = ["lag_1", "lag_2"]
 

@@ -17,8 +17,8 @@ from stage_settings import settings_text
 
 from attnlag.adjustments import columns
 from attnlag.errors import UserError
-from attnlag.regression import design
-from attnlag.regression.covariates import groups_of_corpus, log_frequencies, position_spline
+from attnlag.regression.design import design
+from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies, position_spline
 from attnlag.regression.settings import SampleSettings
 from attnlag.storage import tables
 

@@ -9,7 +9,8 @@ from scipy import stats
 from attnlag.interventions import derivative
 from attnlag.interventions.effects import SCHEMA, table
 from attnlag.interventions.finite import Effect
-from attnlag.regression import bootstrap, cross_layer, elasticities
+from attnlag.regression.beyond import cross_layer, elasticities
+from attnlag.regression.inference import bootstrap
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 

@@ -10,7 +10,7 @@ from designs import stack_of
 from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import extraction
-from attnlag.regression import inference
+from attnlag.regression.estimation import regress
 
 LENGTHS = [90, 60, 70, 80, 50, 75, 66, 84]
 
@@ -65,7 +65,7 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
         artefact = sm.OLS(frame[f"layer_{layer:02d}.y"], x).fit()
         assert artefact.rsquared > 0.5
     within = " within documents" * fixed_effects
-    for fit in inference.fit(stack_of(table, fixed_effects=fixed_effects), "cluster", 4):
+    for fit in regress.fit(stack_of(table, fixed_effects=fixed_effects), "cluster", 4):
         assert fit.status == (
             f"norms are equal but for rounding: the standard deviation of the outcome{within} is "
             "below 0.0039, the precision of bfloat16"
@@ -74,7 +74,7 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
 
 
 def test_an_untrained_model_without_such_norms_is_fitted():
-    fits = inference.fit(stack_of(design(log_norms("llama"))), "cluster", 4)
+    fits = regress.fit(stack_of(design(log_norms("llama"))), "cluster", 4)
     assert {fit.status for fit in fits} == {"ok"}
 
 
@@ -82,7 +82,7 @@ def test_an_untrained_model_without_such_norms_is_fitted():
 def test_a_layer_is_flat_below_the_precision_of_bfloat16(spread, ok):
     generator = np.random.default_rng(1)
     values = pd.Series(generator.normal(size=sum(LENGTHS)))
-    fits = inference.fit(stack_of(design([2 + spread * values])), "cluster", 4)
+    fits = regress.fit(stack_of(design([2 + spread * values])), "cluster", 4)
     assert (fits[0].status == "ok") == ok
 
 
@@ -90,7 +90,7 @@ def test_a_flat_layer_before_is_reported():
     generator = np.random.default_rng(1)
     y, flat = generator.normal(size=(2, sum(LENGTHS)))
     other = generator.normal(size=sum(LENGTHS))
-    fits = inference.fit(stack_of(design([y, y], [other, 1 + 0.001 * flat])), "cluster", 4)
+    fits = regress.fit(stack_of(design([y, y], [other, 1 + 0.001 * flat])), "cluster", 4)
     assert fits[0].status == "ok"
     assert fits[1].status.startswith("norms are equal but for rounding: the standard deviation of ")
     assert "previous_layer is below" in fits[1].status

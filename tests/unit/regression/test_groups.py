@@ -6,7 +6,8 @@ import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, regression_settings, shard_of
 
-from attnlag.regression import groups, inference, stacks
+from attnlag.regression.beyond import groups
+from attnlag.regression.estimation import regress, stacks
 
 LENGTHS = np.random.default_rng(3).integers(12, 40, 30).tolist()
 GROUP_OF = {f"d{i}": ["prose", "verse", "code"][i % 3] for i in range(30)}
@@ -99,14 +100,14 @@ def test_errors_by_group_equal_those_of_statsmodels(budget):
     stack = stacks.stacked(shards, group_of=GENRES, budget=budget)
     assert stack.clusters == [f"genre {place}" for place in range(8)]
     assert stack.bins is None
-    for layer, fit in enumerate(inference.fit(stack, "cluster-crv1", 5)):
+    for layer, fit in enumerate(regress.fit(stack, "cluster-crv1", 5)):
         y, x, genres = rows_by_genre(table, layer)
         oracle = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": genres}, use_t=True)
         np.testing.assert_allclose(fit.estimate, oracle.params, rtol=1e-9)
         np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-8)
         assert (fit.df == 7).all()
         assert fit.n_documents == 30
-    for layer, fit in enumerate(inference.fit(stack, "cluster-jackknife", 5)):
+    for layer, fit in enumerate(regress.fit(stack, "cluster-jackknife", 5)):
         y, x, genres = rows_by_genre(table, layer)
         without = [sm.OLS(y[genres != g], x[genres != g]).fit().params for g in range(8)]
         change = without - sm.OLS(y, x).fit().params
@@ -119,7 +120,7 @@ def test_document_effects_are_removed_by_document_and_not_by_group():
     by_document = stacks.stacked(shards, fixed_effects=True)
     by_group = stacks.stacked(shards, fixed_effects=True, group_of=GENRES)
     both = by_document, by_group
-    one, other = (inference.fit(stack, "cluster-crv1", 5)[0] for stack in both)
+    one, other = (regress.fit(stack, "cluster-crv1", 5)[0] for stack in both)
     np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-12)
     y, x, codes = columns_of(table, 0)
     dummies = (codes[:, None] == np.arange(30)).astype(float)
@@ -138,7 +139,7 @@ def test_each_group_is_predicted_from_the_others():
     folds = stacks.stacked(
         [shard_of(table)], group_of={f"d{i}": f"genre {i % 12}" for i in range(30)}
     )
-    (fit,) = inference.fit(stack, "cluster-crv1", folds)
+    (fit,) = regress.fit(stack, "cluster-crv1", folds)
     y, x, codes = columns_of(table, 0)
     error = 0.0
     for genre in range(12):
@@ -150,5 +151,5 @@ def test_each_group_is_predicted_from_the_others():
 
 def test_few_groups_cannot_serve_as_clusters():
     stack = stacks.stacked([shard_of(design_table(LENGTHS))], group_of=GROUP_OF)
-    for fit in inference.fit(stack, "cluster", 5):
+    for fit in regress.fit(stack, "cluster", 5):
         assert fit.status == "3 groups: too few to cluster by"

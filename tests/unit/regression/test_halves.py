@@ -6,8 +6,9 @@ import pytest
 from designs import cr2_by_matrices, design_table, stack_of
 from scipy import stats
 
-from attnlag.regression import halves, least_squares
-from attnlag.regression.clustered import NO_TEST
+from attnlag.regression.estimation import least_squares
+from attnlag.regression.estimation.clustered import NO_TEST
+from attnlag.regression.inference import halves
 
 LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
 

@@ -11,7 +11,8 @@ import pytest
 import statsmodels.api as sm
 
 from attnlag.adjustments import batches, columns, layout
-from attnlag.regression import heads, lags_of_heads, permutation
+from attnlag.regression.beyond import heads, lags_of_heads
+from attnlag.regression.inference import permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.report.heads import heads_findings
 

@@ -12,7 +12,8 @@ from designs import columns_of, cr2_by_matrices, design_table, stack_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from attnlag.regression import bootstrap, inference, least_squares, results, stacks
+from attnlag.regression.estimation import least_squares, regress, stacks
+from attnlag.regression.inference import bootstrap, results
 
 LENGTHS = {
     "one document": [60],
@@ -28,13 +29,13 @@ LENGTHS = {
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
 def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
     if covariance == "cluster-crv1" and len(lengths) < 6:
-        for fit in inference.fit(stack_of(design_table(lengths)), "cluster", 5):
+        for fit in regress.fit(stack_of(design_table(lengths)), "cluster", 5):
             assert fit.status.endswith("too few to cluster by")
         return
     table = design_table(lengths, layers, missing=missing)
     # The centre of the shard is the mean of its first rows, and not of all.
     stack = stack_of(table, rows=20)
-    fits = inference.fit(stack, covariance, 5)
+    fits = regress.fit(stack, covariance, 5)
     tidy = results.coefficients_table(
         fits, stack, covariance=covariance, alpha=0.1, adjust="holm", negligible=0.05
     )
@@ -70,7 +71,7 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
 
 def test_adjusted_p_values_are_over_the_layers_of_a_term():
     stack = stack_of(design_table(LENGTHS["many"], 6))
-    fits = inference.fit(stack, "cluster", 5)
+    fits = regress.fit(stack, "cluster", 5)
     for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
         tidy = results.coefficients_table(
             fits, stack, covariance="cluster", alpha=0.05, adjust=adjust, negligible=0.05
@@ -87,7 +88,7 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
 def test_cross_validation_equals_that_of_separate_fits():
     table = design_table(LENGTHS["many"], 1, missing=0.1)
     stack = stack_of(table)
-    (fit,) = inference.fit(stack, "cluster", 7)
+    (fit,) = regress.fit(stack, "cluster", 7)
     y, x, codes = columns_of(table, 0)
     fold = np.unique(codes, return_inverse=True)[1] % 7
     error = 0.0
@@ -100,7 +101,7 @@ def test_cross_validation_equals_that_of_separate_fits():
 
 def test_there_are_at_most_as_many_folds_as_documents():
     stack = stack_of(design_table([30] * 6, 1))
-    many, exact = (inference.fit(stack, "cluster", folds)[0] for folds in (100, 6))
+    many, exact = (regress.fit(stack, "cluster", folds)[0] for folds in (100, 6))
     assert many.cv_r_squared == exact.cv_r_squared
 
 
@@ -109,7 +110,7 @@ def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
     """The mean is ``ratio`` times the standard deviation; rationals have no rounding."""
     table = design_table([50] * 6, 1, mean=float(ratio))
     stack = stack_of(table, rows=70)
-    (fit,) = inference.fit(stack, "nonrobust", 5)
+    (fit,) = regress.fit(stack, "nonrobust", 5)
     y, x, _ = columns_of(table, 0)
     exact = solve_exactly(x, y)
     np.testing.assert_allclose(fit.estimate[1:], exact[1:], rtol=1e-12)
@@ -145,7 +146,7 @@ def oracle_within(y, x, codes):
 def test_document_effects_equal_a_dummy_for_each_document(covariance):
     table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
     stack = stack_of(table, rows=40, fixed_effects=True)
-    fits = inference.fit(stack, covariance, 5)
+    fits = regress.fit(stack, covariance, 5)
     tidy = results.coefficients_table(
         fits, stack, covariance=covariance, alpha=0.05, adjust="none", negligible=0.05
     )
@@ -201,7 +202,7 @@ def test_the_jackknife_equals_fits_without_each_document(estimator):
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
     halves = estimator is half_panel
     stack = stack_of(table, rows=33, halves=halves, fixed_effects=halves)
-    (fit,) = inference.fit(stack, "cluster-jackknife", 5)
+    (fit,) = regress.fit(stack, "cluster-jackknife", 5)
     y, x, codes = columns_of(table, 0)
     whole = estimator(y, x, codes)
     without = without_each(y, x, codes, estimator)
@@ -232,7 +233,7 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed
     trend = np.random.default_rng(4).normal(size=table.num_rows) + 1000
     table = table.append_column("position_1", pa.array(trend))
     stack = stack_of(table, fixed_effects=fixed_effects)
-    for layer, fit in enumerate(inference.fit(stack, "cluster", 5)):
+    for layer, fit in enumerate(regress.fit(stack, "cluster", 5)):
         y, x, codes = columns_of(table, layer)
         effects = np.eye(codes.max() + 1)[codes] if fixed_effects else np.ones((len(y), 1))
         lags, trend = x[:, 1:3], table["position_1"].to_numpy()[:, None]
@@ -281,14 +282,14 @@ def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
     stack = stack_of(table, rows=33, halves=True, fixed_effects=True)
     frame = table.to_pandas()
     first = place < (np.repeat(HALVES, HALVES) + 1) // 2
-    (fit,) = inference.fit(stack, "cluster-jackknife", 5)
+    (fit,) = regress.fit(stack, "cluster-jackknife", 5)
     expected = corrected(frame, first, np.ones(7))
     np.testing.assert_allclose(fit.estimate, expected, rtol=1e-9)
     change = np.stack([corrected(frame, first, 1.0 - (np.arange(7) == g)) for g in range(7)])
     change -= expected
     np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
     assert np.isnan(fit.log_likelihood)
-    (fit,) = inference.fit(stack, "cluster-crv1", 5)
+    (fit,) = regress.fit(stack, "cluster-crv1", 5)
     steps = [1e-5 * (np.arange(7) == g) for g in range(7)]
     psi = np.stack([corrected(frame, first, 1 + e) - corrected(frame, first, 1 - e) for e in steps])
     psi /= 2e-5
@@ -303,7 +304,7 @@ def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
     table = table.drop_columns("layer_00.lag_2")
     table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
     stack = stack_of(table, halves=True, fixed_effects=True)
-    (fit,) = inference.fit(stack, "cluster", 5)
+    (fit,) = regress.fit(stack, "cluster", 5)
     assert fit.status == "a half of the documents alone does not tell lag_1 and lag_9"
 
 
@@ -322,7 +323,7 @@ def test_the_correction_hardly_worsens_a_fit_of_short_documents(last):
         columns[f"position_{number}"] = pa.array(np.maximum(place - knot, 0.0) ** 3)
     table = pa.table(columns)
     plain, halves = (stack_of(table, halves=each, fixed_effects=True) for each in (False, True))
-    (without,), (with_it,) = (inference.fit(each, "cluster", 5) for each in (plain, halves))
+    (without,), (with_it,) = (regress.fit(each, "cluster", 5) for each in (plain, halves))
     assert with_it.status == "ok"
     assert without.r_squared > with_it.r_squared > without.r_squared - 0.01
 
@@ -337,7 +338,7 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
     names = least_squares.names_of(stack)
     both = np.eye(len(names))[[names.index("lag_1"), names.index("lag_2")]]
     difference = both[:1] - both[1:]
-    fits = inference.fit(stack, "cluster", 5, joint=[difference, both])
+    fits = regress.fit(stack, "cluster", 5, joint=[difference, both])
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         if effects:
@@ -367,23 +368,23 @@ def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
     whole, binned = stack_of(table), stack_of(table, budget=100.0)
     assert len(binned.clusters) == 9
     for one, other in zip(
-        inference.fit(whole, "cluster", 5), inference.fit(binned, "cluster", 5), strict=True
+        regress.fit(whole, "cluster", 5), regress.fit(binned, "cluster", 5), strict=True
     ):
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
         np.testing.assert_allclose(one.df, other.df, rtol=1e-10)
         assert one.n_documents == other.n_documents
         assert one.effective_documents == pytest.approx(other.effective_documents, rel=1e-10)
         assert one.loo_r_squared != other.loo_r_squared
-    jackknife = inference.fit(binned, "cluster-jackknife", 5)
+    jackknife = regress.fit(binned, "cluster-jackknife", 5)
     assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
 
 
 def test_effective_documents_are_fewer_if_documents_are_unequal():
     """Equal documents count in full. With one as large as all others there are about two."""
     equal = stack_of(design_table([50] * 20, 1))
-    (fit,) = inference.fit(equal, "cluster", 5)
+    (fit,) = regress.fit(equal, "cluster", 5)
     assert 10 < fit.effective_documents <= 20
-    (unequal,) = inference.fit(stack_of(design_table([2000] + [50] * 19, 1)), "cluster", 5)
+    (unequal,) = regress.fit(stack_of(design_table([2000] + [50] * 19, 1)), "cluster", 5)
     assert unequal.effective_documents < 4
     _, x, codes = columns_of(design_table([50] * 20, 1), 0)
     inverse = np.linalg.inv(x.T @ x)
@@ -400,7 +401,7 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
     columns["layer_03.lag_2"] = [2 * value - 7 for value in columns["layer_03.lag_1"]]
     table = pa.table(columns | {"document": table["document"]})
     stack = stack_of(table)
-    fits = inference.fit(stack, "cluster", 4)
+    fits = regress.fit(stack, "cluster", 4)
     assert [fit.status for fit in fits] == [
         "ok",
         "the outcome is constant",
@@ -413,7 +414,7 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
     assert tidy["estimate"].isna().sum() == 9
     alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
     first = results.coefficients_table(
-        inference.fit(alone, "cluster", 4),
+        regress.fit(alone, "cluster", 4),
         alone,
         covariance="cluster",
         alpha=0.05,
@@ -430,28 +431,28 @@ def test_a_regressor_constant_within_documents_is_not_fitted_with_effects(mean, 
     columns = {**table.to_pydict(), "layer_00.lag_2": constant}
     table = pa.table(columns | {"document": table["document"]})
     pooled, within = (stack_of(table, fixed_effects=effects) for effects in (False, True))
-    assert inference.fit(pooled, "cluster", 4)[0].status == "ok"
-    assert inference.fit(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
+    assert regress.fit(pooled, "cluster", 4)[0].status == "ok"
+    assert regress.fit(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
 
 
 def test_a_regressor_that_varies_in_one_document_has_no_jackknife():
     table = design_table([20] * 8, 1)
     columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(160)]}
     stack = stack_of(pa.table(columns | {"document": table["document"]}))
-    assert inference.fit(stack, "cluster", 4)[0].status == "ok"
-    assert inference.fit(stack, "cluster-jackknife", 4)[0].status == (
+    assert regress.fit(stack, "cluster", 4)[0].status == "ok"
+    assert regress.fit(stack, "cluster-jackknife", 4)[0].status == (
         "without d3 the regressors are collinear: no jackknife"
     )
 
 
 def test_a_layer_with_too_few_rows_for_its_terms_is_not_fitted():
     stack = stack_of(design_table([3], 1))
-    assert inference.fit(stack, "nonrobust", 2)[0].status == "3 rows for 3 terms"
+    assert regress.fit(stack, "nonrobust", 2)[0].status == "3 rows for 3 terms"
 
 
 def test_a_layer_without_rows_is_not_fitted():
     stack = stack_of(design_table([5]).slice(0, 0))
-    assert inference.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
+    assert regress.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
 
 
 @pytest.mark.parametrize("first", [0, 3])
@@ -460,7 +461,7 @@ def test_only_the_first_layer_lacks_a_layer_before_it(first):
     for layer in (first, first + 1):
         names += [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "previous_layer")]
     table = design_table([5]).rename_columns(names).slice(0, 0)
-    assert [fit.status for fit in inference.fit(stack_of(table), "nonrobust", 2)] == [
+    assert [fit.status for fit in regress.fit(stack_of(table), "nonrobust", 2)] == [
         least_squares.NO_LAYER_BEFORE,
         "0 rows for 3 terms",
     ]
@@ -493,7 +494,7 @@ def one_long_document(lags=12, seed=0):
 def test_the_jackknife_can_leave_out_a_document_with_most_rows():
     """Without the document all sums shrink to an eighth, and a product of twelve is still not 0."""
     table, x, y, codes = one_long_document()
-    (fit,) = inference.fit(stack_of(table), "cluster-jackknife", 5)
+    (fit,) = regress.fit(stack_of(table), "cluster-jackknife", 5)
     assert fit.status == "ok"
     constant = sm.add_constant(x)
     for document in (0, 7):
@@ -523,7 +524,7 @@ def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha,
     """The oracle tests against the bound with statsmodels, and corrects with statsmodels."""
     table = design_table(LENGTHS["many"], 4)
     stack = stack_of(table)
-    fits = inference.fit(stack, "nonrobust", 5)
+    fits = regress.fit(stack, "nonrobust", 5)
     seen = set()
     for negligible in (0.02, 0.05, 0.1, 0.2, 0.4):
         tidy = results.coefficients_table(

@@ -9,9 +9,10 @@ from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
 from attnlag.adjustments.columns import KEYS, layer_name
-from attnlag.regression import covariates, design, permutation
-from attnlag.regression.packed import unpacked
-from attnlag.regression.properties import Property
+from attnlag.regression.design import covariates, design
+from attnlag.regression.design.properties import Property
+from attnlag.regression.estimation.packed import unpacked
+from attnlag.regression.inference import permutation
 from attnlag.regression.settings import SampleSettings
 
 

@@ -20,7 +20,8 @@ from statsmodels.stats.diagnostic import acorr_breusch_godfrey, het_breuschpagan
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 from statsmodels.tsa.stattools import acf, levinson_durbin
 
-from attnlag.regression import diagnostics, least_squares, residuals, stacks
+from attnlag.regression.estimation import least_squares, residuals, stacks
+from attnlag.regression.inference import diagnostics
 from attnlag.storage import tables
 
 TERMS = ["lag_1", "lag_2", "log_frequency"]

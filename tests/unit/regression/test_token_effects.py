@@ -9,7 +9,7 @@ import statsmodels.formula.api as smf
 from designs import cr2_by_matrices
 from test_classes import design_of, shard_of, tokens  # noqa: F401
 
-from attnlag.regression import inference, sampling, stacks, token_effects
+from attnlag.regression.estimation import regress, sampling, stacks, token_effects
 
 
 @pytest.mark.parametrize("effects", [("token",), ("token", "previous_token")])
@@ -34,7 +34,7 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     shard = shard_of(left.unify_dictionaries().combine_chunks().to_batches(), left.schema)
     shard.absorbed = facts["absorbed"]
     stack = stacks.stacked([shard], fixed_effects=True)
-    cr2, fit = (inference.fit(stack, one, 2)[1] for one in ("cluster", "cluster-crv1"))
+    cr2, fit = (regress.fit(stack, one, 2)[1] for one in ("cluster", "cluster-crv1"))
 
     frame = table.to_pandas()
     before = frame.groupby(["document", "window"], observed=True)["token_id"].shift()

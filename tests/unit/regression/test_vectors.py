@@ -12,10 +12,10 @@ import scipy.stats
 from sklearn.linear_model import Ridge
 
 from attnlag.adjustments import columns
-from attnlag.regression import vector_fits, vector_pairs, vector_products, vector_ridge
-from attnlag.regression.bootstrap import weights_of_draws
+from attnlag.regression.beyond import vector_fits, vector_pairs, vector_products, vector_ridge
+from attnlag.regression.beyond.vector_products import PairSums
+from attnlag.regression.inference.bootstrap import weights_of_draws
 from attnlag.regression.settings import VectorProductsSettings, VectorsSettings
-from attnlag.regression.vector_products import PairSums
 from attnlag.report.vectors import vector_findings
 
 PRODUCTS = VectorProductsSettings(lags=(1,), folds=3, components=1024, drop_first=1)

@@ -7,7 +7,9 @@ import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, regression_settings, stack_of
 
-from attnlag.regression import bootstrap, inference, labels, least_squares, results
+from attnlag.regression import labels
+from attnlag.regression.estimation import least_squares, regress
+from attnlag.regression.inference import bootstrap, results
 from attnlag.report import summaries
 
 
@@ -15,7 +17,7 @@ from attnlag.report import summaries
 def fitted_results():
     table = design_table([30] * 10, 3)
     stack = stack_of(table)
-    fits = inference.fit(stack, "nonrobust", 5)
+    fits = regress.fit(stack, "nonrobust", 5)
     tidy = results.coefficients_table(
         fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm", negligible=0.05
     )
@@ -55,7 +57,7 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
 def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
     _, tidy, _, _ = results
     solution = least_squares.Solution("the outcome is constant", 12, 4)
-    fit = inference.unfitted(3, solution, [])
+    fit = regress.unfitted(3, solution, [])
     text = summaries.layer_summary(fit, tidy[:3], None, title="t", alpha=0.05, adjust="holm")
     assert "Not fitted: the outcome is constant (12 rows)." in text
 

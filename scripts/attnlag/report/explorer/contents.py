@@ -21,7 +21,7 @@ from attnlag.adjustments.norms import log_norms, regressed
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
-from attnlag.regression import design
+from attnlag.regression.design import design
 from attnlag.regression.labels import OUTCOMES, R_SQUARED, weights_in_words
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import lags_among, named

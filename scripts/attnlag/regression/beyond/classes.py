@@ -1,0 +1,431 @@
+"""Slopes by class of token: the regression with separate lags, leads and levels for each class.
+
+For the class c of the outcome, or of the token before it, the model is
+
+    log a_t = Σ_c 1[c_t = c] (α_c + β_c log a_{t-1} + γ_c log a_{t-2}) + e_t,
+
+with the lags of the full text, whatever the classes of the previous tokens. A document contains
+tokens of many classes, so the estimates of two classes are dependent. A single regression on all
+rows gives their joint clustered covariance, which a test of equal slopes needs.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import special
+
+from attnlag.regression.beyond.groups import settings_of_groups
+from attnlag.regression.design import moderators, properties
+from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of, dummies
+from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
+from attnlag.regression.estimation.crossproducts import Shard, Totals
+from attnlag.regression.estimation.merging import Sums
+from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.stacks import Stack, stacked
+from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.settings import (
+    FEWEST_DOCUMENTS,
+    ClassesSettings,
+    ClassProductsSettings,
+    RegressionSettings,
+)
+from attnlag.regression.terms import LINEAR, OF, class_of, is_lag, of_class
+from attnlag.storage import tables
+
+LEVEL = "level"
+
+# Rows of a design in memory at a time; each lag is there once for each class.
+ROWS = 4096
+
+# Subset of the slopes that all classes share.
+ALL = "all"
+
+# The null hypotheses: all classes share one slope; slopes of thirds add nothing to a line.
+EQUAL, LINE = "equal", "linear"
+
+
+def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
+    """Return the schema of a design with the slopes and the level of each class."""
+    slopes = [
+        pa.field(of_class(name, one), pa.float64())
+        for name in design.names
+        if name.startswith("layer_") and is_lag(name.rpartition(".")[2])
+        for one in classes
+    ]
+    levels = [pa.field(of_class(LEVEL, one), pa.float64()) for one in classes]
+    return pa.schema([*design, *slopes, *levels])
+
+
+def expanded(
+    batches: Iterable[pa.RecordBatch], facts: Property, offset: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield a design extended by the slopes and the level of each class.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        A design with its keys.
+    facts : Property
+        The property that gives the class of a token.
+    offset : int
+        The token whose class is used: 0 for the outcome, -1 for the token before it.
+    """
+    classes = classes_of(facts.name)
+    for batch in batches:
+        here = dummies(facts.at(batch, offset), len(classes))
+        columns = list(batch.columns)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if name.startswith("layer_") and is_lag(name.rpartition(".")[2]):
+                values = column.to_numpy(zero_copy_only=False)
+                columns += [pa.array(np.where(one, values, 0.0)) for one in here == 1]
+        columns += [pa.array(one) for one in here]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema_of(batch.schema, classes))
+
+
+def products_of_design(
+    design: Path,
+    tokens: Path,
+    scale: moderators.Scale | None,
+    path: Path,
+    settings: ClassProductsSettings,
+) -> Totals:
+    """Write the cross-products of a design with slopes for each class, and return their sums.
+
+    Parameters
+    ----------
+    tokens : Path
+        Table of the property, of the same shard.
+    scale : Scale or None
+        Distribution of the property over the corpus, if it is a number.
+    """
+    schema = pq.read_schema(design)
+    if scale is None:
+        facts = properties.read_property(settings.property, [tokens])
+    else:
+        number = properties.read_moderator(settings.property, [tokens])
+        facts = moderators.terciles(number, scale)
+        schema = moderators.schema_of(schema)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        batches = tables.batches(design, ROWS, "cross-products by class")
+        if scale is not None:
+            batches = moderators.expanded(batches, number, scale, settings.offset)
+        return expanded(batches, facts, settings.offset)
+
+    return crossproducts.of_rows(
+        rows,
+        schema_of(schema, classes_of(settings.property)),
+        design,
+        path,
+        halves=settings.halves,
+        stage={"class_crossproducts": {**asdict(settings), "scale": scale and asdict(scale)}},
+    )
+
+
+def fit_classes(products: Sequence[Path], settings: ClassesSettings) -> "SlopesByClass":
+    """Fit slopes by class to the products of all shards, with the number at each point of a line.
+
+    The column ``at`` of the coefficients has the number that a subset stands for, NaN for classes;
+    the column ``merged`` of the tests names the classes in ``other``.
+    """
+    found = slopes_by_class([crossproducts.read_shard(path) for path in products], settings)
+    scale = tables.read_provenance(products[0])["stages"]["class_crossproducts"]["scale"]
+    found.coefficients["at"] = np.nan
+    if scale is not None:
+        along = pd.Series(moderators.POINTS) * scale["std"] + scale["mean"]
+        thirds = pd.Series(scale["means"], index=properties.TERCILES)
+        found.coefficients["at"] = found.coefficients["subset"].map(pd.concat([along, thirds]))
+    found.tests["merged"] = ", ".join(found.other)
+    return found
+
+
+@dataclass
+class SlopesByClass:
+    """Slopes by class of token."""
+
+    # A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
+    coefficients: pd.DataFrame
+    # A row per layer, lag or lead, and hypothesis: the Wald test that all classes share one slope
+    # and, if the property is a number, that slopes of thirds add nothing to a line.
+    tests: pd.DataFrame
+    # Classes that are merged into ``other``.
+    other: list[str]
+
+
+def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Sums:
+    """Return the outcome and the lags and leads of each class."""
+    sums: dict[str, Sequence[str]] = {"y": ("y",)}
+    for term in shards[0].terms:
+        if is_lag(term) and not class_of(term):
+            for one, members in merged.items():
+                sums[of_class(term, one)] = [of_class(term, member) for member in members]
+    return sums
+
+
+def covariates_beside(
+    shards: Sequence[Shard], settings: ClassesSettings, *, levels: bool = True
+) -> Sums:
+    """Return the covariates without one that the levels of the classes determine already.
+
+    Thirds do not determine a number; in a regression without ``levels`` the number itself does.
+    """
+    name = settings.property + ("_previous" if settings.offset == -1 else "")
+    same = {name, *(f"{name}_{one}" for one in classes_of(settings.property))}
+    if settings.offset not in (0, -1) or (levels and settings.property in MODERATORS):
+        same = set()
+    return {
+        term: parts
+        for term, parts in merging.kept_terms(shards).items()
+        if not (term == "y" or is_lag(term) or class_of(term) or same & set(parts))
+        and not term.startswith(LINEAR)
+    }
+
+
+def linear_terms(lags: Sequence[str]) -> Sums:
+    """Return the terms of a number and of its products with lags and leads."""
+    names = [*(f"{LINEAR}_{lag}" for lag in lags), LINEAR]
+    return {name: (name,) for name in names}
+
+
+def terms_in_common(
+    shards: Sequence[Shard], merged: dict[str, list[str]], settings: ClassesSettings
+) -> Sums:
+    """Return the covariates and the levels of all classes except the reference."""
+    levels = {
+        of_class(LEVEL, one): [of_class(LEVEL, member) for member in members]
+        for one, members in merged.items()
+    }
+    return {**covariates_beside(shards, settings), **dict(list(levels.items())[:-1])}
+
+
+def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> SlopesByClass:
+    """Fit slopes by class of token, and the slopes shared by all classes, in every layer.
+
+    The difference between a class's slope and the shared slope gets its error from leaving out each
+    document in both regressions: given the regressors, the error would miss that the mix of classes
+    varies by document. Covariances that need residuals are replaced by clustering by document, as
+    for groups.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Cross-products of the design from `expanded`.
+    """
+    regression = settings_of_groups(settings.regression)
+    classes = classes_of(settings.property)
+    rows, documents = merging.sizes_of(shards, [of_class(LEVEL, one) for one in classes])
+    merged = merging.merged_classes(
+        classes, rows, documents, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
+    )
+    common = terms_in_common(shards, merged, settings)
+    by_class = terms_by_class(shards, merged)
+    lags = list(dict.fromkeys(term.partition(OF)[0] for term in by_class if term != "y"))
+    apart = _fitted(shards, {**by_class, **common}, regression, lags, jackknife=True)
+    shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
+    together = _fitted(shards, {**shared, **common}, regression, jackknife=True)
+
+    table = _tidy(apart, regression)
+    table["subset"] = table["term"].map(class_of)
+    table["term"] = table["term"].str.partition(OF)[0]
+    of_all = _tidy(together, regression)
+    pooled = of_all.set_index(["layer", "term"])["estimate"]
+    table["difference"] = (
+        table["estimate"]
+        - pooled.reindex(pd.MultiIndex.from_frame(table[["layer", "term"]])).to_numpy()
+    )
+    layers, tests = apart.stack.layers, tests_of(apart, lags, EQUAL)
+    errors = [errors_of_differences(apart, together, index) for index in range(len(layers))]
+    table["difference_std_error"] = np.concatenate(errors)
+    statistic = table["difference"] / table["difference_std_error"]
+    table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
+    # The correction covers all layers and classes, because a reader looks at all these cells.
+    table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
+        results.adjusted, adjust=regression.adjust
+    )
+    levels = {one: [of_class(LEVEL, member) for member in each] for one, each in merged.items()}
+    named = {of_class(LEVEL, one): parts for one, parts in levels.items()}
+    of_classes = [merging.merged_shard(shard, {"y": ("y",), **named}) for shard in shards]
+    sizes = np.stack(merging.sizes_of(of_classes, list(named)))
+    whole = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
+    count = pd.DataFrame(np.hstack([sizes, whole]).T, index=[*merged, ALL])
+    medians = bootstrap.medians_of_jackknife(
+        apart.fits,
+        apart.names,
+        len(apart.stack.clusters),
+        alpha=regression.alpha / max(len(merged), 1),
+        draws=regression.bootstrap,
+        seed=regression.seed,
+    )
+    keys = [of_class(*pair) for pair in zip(table["term"], table["subset"], strict=True)]
+    table[medians.columns] = medians.reindex(keys).to_numpy()
+    table = pd.concat([of_all, table], ignore_index=True)
+    table["status"] = [
+        (apart if one != ALL else together).fits[layers.index(layer)].status
+        for one, layer in zip(table["subset"], table["layer"], strict=True)
+    ]
+    if settings.property in MODERATORS:
+        line, straight = slopes_along(shards, lags, {**by_class, **common}, settings)
+        table = pd.concat([table, line], ignore_index=True)
+        tests += straight
+    # All rows contribute to every point of the line.
+    sized = table["subset"].where(table["subset"].isin(count.index), ALL)
+    table["n_obs"], table["n_documents"] = sized.map(count[0]), sized.map(count[1])
+    wald = pd.DataFrame(
+        tests,
+        columns=["layer", "term", "hypothesis", "f_statistic", "df", "df_residual", "p_value"],
+    )
+    wald["p_adjusted"] = wald.groupby(["term", "hypothesis"])["p_value"].transform(
+        results.adjusted, adjust=regression.adjust
+    )
+    return SlopesByClass(table, wald, merged.get(OTHER, []))
+
+
+def slopes_along(
+    shards: Sequence[Shard], lags: Sequence[str], by_third: Sums, settings: ClassesSettings
+) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
+    """Fit slopes that change linearly with a number, in every layer.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Cross-products of the design from `expanded` and `moderators.expanded`.
+    by_third : mapping
+        The terms of the regression with separate slopes for each third of the tokens.
+
+    Returns
+    -------
+    slopes : pandas.DataFrame
+        A row per layer, lag or lead, and point along the number, `moderators.PER_SD` included.
+    tests : list of tuple
+        For each layer and lag or lead, the Wald test that slopes of thirds add nothing to the line.
+    """
+    regression = settings_of_groups(settings.regression)
+    line = linear_terms(lags)
+    beside = covariates_beside(shards, settings, levels=False)
+    own: Sums = {"y": ("y",), **{lag: (lag,) for lag in lags}, **line, **beside}
+    linear = _fitted(shards, own, regression, along=lags)
+    known = covariates_beside(shards, settings)
+    thirds = {name: parts for name, parts in by_third.items() if name not in known}
+    both = _fitted(shards, {**thirds, **line, **beside}, regression, lags)
+    table = _tidy(linear, regression)
+    table["subset"] = table["term"].map(class_of)
+    table["term"] = table["term"].str.partition(OF)[0]
+    of_layer = {
+        layer: fit.status for layer, fit in zip(linear.stack.layers, linear.fits, strict=True)
+    }
+    table["status"] = table["layer"].map(of_layer)
+    return table, tests_of(both, lags, LINE)
+
+
+@dataclass
+class _Fitted:
+    """A regression in every layer."""
+
+    stack: Stack
+    # Terms of the regression, or combinations of them.
+    names: list[str]
+    # With a test of equal slopes for each lag or lead.
+    fits: list[Fit]
+
+
+def _fitted(
+    shards: Sequence[Shard],
+    sums: Sums,
+    settings: RegressionSettings,
+    tested: Sequence[str] = (),
+    along: Sequence[str] = (),
+    *,
+    jackknife: bool = False,
+) -> _Fitted:
+    """Fit a regression whose terms are sums of terms of the shards.
+
+    Layers are fitted one after another: with many terms, the solution of a layer needs more memory
+    than the stack.
+    """
+    stack = stacked(
+        [merging.merged_shard(shard, sums) for shard in shards],
+        fixed_effects=settings.fixed_effects == "document",
+        budget=settings.stack_mb * 1e6,
+    )
+    names, weights = least_squares.names_of(stack), None
+    equal = [_contrasts(names, lag) for lag in tested]
+    if along:
+        names, weights = moderators.points(names, along)
+    fitted = _Fitted(stack, names, [])
+    for index in range(len(stack.layers)):
+        own = stack.of_layer(index)
+        (solution,) = solutions = least_squares.solve_all(own)
+        (fit,) = regress.fit(
+            own, settings.covariance, None, solutions, joint=equal, weights=weights
+        )
+        if jackknife and fit.status == "ok":
+            left_out = regress.jackknife(solution, own.products[0], own.totals[0])
+            fit.clusters = np.flatnonzero(left_out.present)
+            fit.without = left_out.thetas[fit.clusters] @ solution.back.T
+        fitted.fits.append(fit)
+    return fitted
+
+
+def tests_of(fitted: _Fitted, lags: Sequence[str], hypothesis: str) -> list[tuple[Any, ...]]:
+    """Return the Wald tests of every layer and lag or lead, as rows of the table."""
+    rows = []
+    for layer, fit in zip(fitted.stack.layers, fitted.fits, strict=True):
+        for lag, test in zip(lags, fit.joint, strict=True):
+            rows.append((layer, lag, hypothesis, *test))
+    return rows
+
+
+def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
+    """Return the tidy table of lags and leads."""
+    table = results.coefficients_table(
+        fitted.fits,
+        fitted.stack,
+        names=fitted.names,
+        covariance=settings.covariance,
+        alpha=settings.alpha,
+        adjust=settings.adjust,
+        negligible=settings.negligible,
+    )
+    return table[table["term"].map(is_lag)].reset_index(drop=True)
+
+
+def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.ndarray:
+    """Return the standard errors of the differences between class slopes and shared slopes.
+
+    They are the jackknife's: both regressions leave out the same document.
+
+    Parameters
+    ----------
+    apart, together : _Fitted
+        The regressions with a slope per class and with shared slopes.
+    index : int
+        Place of the layer.
+
+    Returns
+    -------
+    errors : (slopes,) array
+        In the order of the slopes of classes; NaN if there is only one class.
+    """
+    slopes = [place for place, name in enumerate(apart.names) if is_lag(name)]
+    shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]
+    one, other = apart.fits[index], together.fits[index]
+    if one.status != "ok" or other.status != "ok" or len(slopes) == len(set(shared)):
+        return np.full(len(slopes), np.nan)
+    without = one.without[:, slopes] - other.without[:, shared]
+    change = without - (one.estimate[slopes] - other.estimate[shared])
+    return np.sqrt((1 - 1 / len(change)) * (change**2).sum(axis=0))
+
+
+def _contrasts(names: Sequence[str], lag: str) -> np.ndarray:
+    """Return the contrasts of each class's slope of a lag with the first's, (classes - 1, K)."""
+    own = [place for place, name in enumerate(names) if name.partition(OF)[0] == lag]
+    contrasts = np.zeros((len(own) - 1, len(names)))
+    contrasts[:, own[0]] = -1
+    contrasts[np.arange(len(own) - 1), own[1:]] = 1
+    return contrasts

@@ -1,0 +1,254 @@
+"""Elasticities with intervals, from the sums of effects of each document.
+
+An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with the effects Y_g of document g
+and its number of tokens N_g. Its errors are clustered by document (`clustered.RatioSums`). Joint
+bands cover all pairs of layers at one distance simultaneously: their critical value is that of
+max |θ* - θ| / error* over draws of whole documents, each with its own errors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.regression.inference.bootstrap import critical_value, studentised, weights_of_draws
+from attnlag.regression.settings import FEWEST_DOCUMENTS, ElasticitiesSettings
+
+CELL = ["source_site", "target_site", "intervention", "alpha", "lag"]
+LAYERS = ["source_layer", "target_layer"]
+
+PREDICTIVE = [
+    f"predictive{given}{error}" for given in ("", "_given") for error in ("", "_std_error")
+]
+
+
+def ratios(
+    effects: np.ndarray, counts: np.ndarray, alpha: float, draws: int, seed: int
+) -> pd.DataFrame:
+    """Return ratios of sums over documents with pointwise and joint intervals.
+
+    Parameters
+    ----------
+    effects, counts : (documents, cells) float array
+        Sums of effects, and the number of tokens in each sum.
+    draws, seed : int
+        Number of draws and seed of the bootstrap of documents; without draws, or with fewer than
+        ``FEWEST_DOCUMENTS``, there are no joint intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``estimate``, ``std_error``, ``conf_low``, ``conf_high``, ``joint_low``, ``joint_high``,
+        ``documents`` and ``positions``, a row per cell.
+    """
+    estimate = RatioSums.of(effects, counts).mean
+    apart = effects - estimate * counts
+    sums = RatioSums.of(apart, counts)
+    error = sums.std_error
+    # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
+    exact = error < 1e-12 * np.maximum(1, np.abs(estimate))
+    error = np.where(exact, 0.0, error)
+    half = stats.t.ppf(1 - alpha / 2, sums.df) * error
+    varying = ~exact & np.isfinite(error)
+    critical = np.nan
+    if draws and varying.any() and len(effects) >= FEWEST_DOCUMENTS:
+        apart, own = apart[:, varying], counts[:, varying]
+        drawn = [_t_of_draws(w, apart, own) for w in weights_of_draws(len(effects), draws, seed)]
+        critical = critical_value(np.concatenate(drawn), alpha)
+    # Joint bands contain the pointwise intervals.
+    joint = np.where(varying, np.maximum(critical * error, half), half)
+    joint = np.where(np.isfinite(critical) | exact, joint, np.nan)
+    return pd.DataFrame(
+        {
+            "estimate": estimate,
+            "std_error": error,
+            "conf_low": estimate - half,
+            "conf_high": estimate + half,
+            "joint_low": estimate - joint,
+            "joint_high": estimate + joint,
+            "documents": sums.clusters.astype(int),
+            "positions": sums.rows.astype(int),
+        }
+    )
+
+
+def _t_of_draws(weights: np.ndarray, apart: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return |t*| of ratios in draws of documents, (draws, cells), without draws that lack a cell.
+
+    ``apart``, (documents, cells), holds Y_g - θ N_g, and ``counts`` N_g; in a draw, a document
+    counts as many times as it is drawn.
+    """
+    sums = RatioSums.of(apart, counts, weights)
+    known = (sums.rows > 0).all(axis=1)
+    return studentised(sums.mean[known], sums.std_error[known])
+
+
+def table(
+    effects: pd.DataFrame, settings: ElasticitiesSettings, given: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the effect per token of each source on each target, by intervention.
+
+    The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for
+    scaling, and the mean change for the other finite interventions.
+
+    Parameters
+    ----------
+    effects : pandas.DataFrame
+        Sums by document over all shards, see ``interventions.effects.SCHEMA``.
+    given : sequence of str
+        Further columns that distinguish effects, without joint bands.
+    """
+    # The prediction of the next token belongs to no layer.
+    effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
+    if settings.bootstrap:
+        # A joint band covers the pairs of layers of one kind of effect.
+        groups = effects.groupby(CELL, sort=False, dropna=False, observed=True)
+        parts = [_ratios_of(rows, [*CELL, *LAYERS], settings) for _, rows in groups]
+    else:
+        parts = [_ratios_of(effects, [*given, *CELL, *LAYERS], settings)] if len(effects) else []
+    order = ["source_site", "source_layer", "target_site", "target_layer", "lag"]
+    keys = [*given, *order, "intervention", "alpha"]
+    if not parts:
+        none = np.zeros((0, 0))
+        return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05, 0, 0).columns])
+    whole = pd.concat(parts, ignore_index=True)
+    layer = whole["target_layer"].astype("Int64")
+    whole["target_layer"] = layer.where(layer >= 0)
+    # The effect of scaling is stated per per cent of the scale.
+    scaled = whole["intervention"] == "scale"
+    of_norms = scaled & whole["target_layer"].notna()
+    measured = ["estimate", "conf_low", "conf_high", "joint_low", "joint_high"]
+    factor = np.log(whole.loc[of_norms, "alpha"])
+    whole.loc[of_norms, measured] = whole.loc[of_norms, measured].div(factor, axis=0)
+    whole.loc[of_norms, "std_error"] /= factor.abs()
+    # Division by a negative number exchanges the ends of the interval.
+    for low, high in (("conf_low", "conf_high"), ("joint_low", "joint_high")):
+        whole[[low, high]] = np.sort(whole[[low, high]].to_numpy(), axis=1)
+    return whole[[*keys, *(name for name in whole if name not in keys)]]
+
+
+def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettings) -> pd.DataFrame:
+    """Return the ratios of the effects that some columns distinguish, in their order."""
+    groups = rows.groupby(keys, sort=True, dropna=False, observed=True)
+    cells = groups.size().index.to_frame(index=False)
+    documents, names = pd.factorize(rows["document"])
+    sums, counts = np.zeros((2, len(names), len(cells)))
+    places = groups.ngroup().to_numpy()
+    np.add.at(sums, (documents, places), rows["effect_sum"].to_numpy())
+    np.add.at(counts, (documents, places), rows["positions"].to_numpy())
+    found = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
+    return pd.concat([cells, found], axis=1)
+
+
+def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
+    """Return the effects of finite interventions on tokens of each part of speech.
+
+    The columns are those of `table` without joint bands; ``upos`` comes first.
+    """
+    finite = effects[effects["upos"].notna()]
+    finite = finite.assign(upos=finite["upos"].astype(str))
+    found = table(finite, replace(settings, bootstrap=0), ["upos"])
+    return found.drop(columns=["joint_low", "joint_high"])
+
+
+def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
+    """Return the sum of the elasticities over all source layers, by target and lag.
+
+    The sum is the effect on a token if the adjustments of one token before it grow by the same
+    proportion in all layers.
+
+    Parameters
+    ----------
+    effects : pandas.DataFrame
+        As in `table`.
+    """
+    # At distance 0, the effect of a source on itself is trivial.
+    chosen = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
+    keys = ["source_site", "target_site", "target_layer", "lag", "document"]
+    summed = (
+        chosen.groupby(keys, sort=False, observed=True)
+        .agg(effect_sum=("effect_sum", "sum"), positions=("positions", "max"))
+        .reset_index()
+        .astype({"target_layer": int})
+    )
+    filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative", "alpha": np.nan}
+    return table(summed.assign(**filled), settings).drop(columns=list(filled))
+
+
+def transmitted(
+    summed: pd.DataFrame,
+    predicted: pd.DataFrame,
+    coefficients: Mapping[str, pd.DataFrame],
+    alpha: float,
+) -> pd.DataFrame:
+    """Return sums over sources beside what two regressions predict.
+
+    One regression has what is intervened on, all preceding layers of the same tokens. The other is
+    that of the target layer on itself, over all documents: the ``share`` is the effect divided by
+    its coefficient. Its error is that of the delta method, with the two regarded as independent,
+    because the effects come from few of the documents. NaN if the coefficient's interval has zero.
+
+    Parameters
+    ----------
+    summed : pandas.DataFrame
+        From `over_sources`.
+    predicted : pandas.DataFrame
+        From `cross_layer.of_intervened`, for all pairs of sites.
+    coefficients : mapping of str to pandas.DataFrame
+        Tidy tables of all documents, by target site.
+    """
+    names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
+    names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}
+    tables = [
+        rows.assign(target_site=site, lag=rows["term"].str.removeprefix("lag_").astype(int))
+        for site, whole in coefficients.items()
+        for rows in [whole[whole["term"].str.fullmatch(r"lag_\d+")]]
+    ]
+    keys = ["target_site", "target_layer", "lag"]
+    found = summed.merge(predicted, on=["source_site", *keys], how="left", sort=False)
+    df = found["predicted_df"].to_numpy(float)
+    reach = special.stdtrit(df, 1 - alpha / 2) * found["predicted_std_error"]
+    found["predicted_conf_low"] = found["predicted"] - reach
+    found["predicted_conf_high"] = found["predicted"] + reach
+    if tables:
+        beside = pd.concat(tables).rename(columns={"layer": "target_layer", **names})
+        beside = beside[[*keys, "regression", *names.values()]]
+        found = found.merge(beside, on=keys, how="left", sort=False)
+    else:
+        found = found.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
+    known = found["coefficient_conf_low"] * found["coefficient_conf_high"] > 0
+    slope = found["coefficient"].where(known)
+    share = found["estimate"] / slope
+    of_slope = (share * found["coefficient_std_error"]).astype(float)
+    spread = np.hypot(found["std_error"].astype(float), of_slope) / slope.abs()
+    df = np.maximum(found["documents"].to_numpy(float) - 1, 1)
+    reach = special.stdtrit(df, 1 - alpha / 2) * spread
+    return found.assign(share=share, share_low=share - reach, share_high=share + reach)
+
+
+def with_predictive(
+    elasticities: pd.DataFrame, partners: Sequence[tuple[str, str, pd.DataFrame]]
+) -> pd.DataFrame:
+    """Return elasticities beside the coefficients of the regression across layers.
+
+    Parameters
+    ----------
+    partners : sequence of (str, str, pandas.DataFrame)
+        Source site, target site and the table of ``cross_layer.table``.
+    """
+    keys = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
+    if not partners:
+        return elasticities.assign(**dict.fromkeys(PREDICTIVE, np.nan))
+    tables = [
+        partner.assign(source_site=source, target_site=target)
+        for source, target, partner in partners
+    ]
+    merged = elasticities.merge(pd.concat(tables), on=keys, how="left", sort=False)
+    # The regression is not comparable with finite interventions.
+    other = merged["intervention"] != "derivative"
+    merged.loc[other, PREDICTIVE] = np.nan
+    return merged

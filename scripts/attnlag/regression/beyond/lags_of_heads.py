@@ -1,0 +1,217 @@
+"""Regressions of the log norms of attention heads, with the terms and controls of another one.
+
+Each head has a regression of its own, as each layer has in other regressions, and one row in the
+table. The table also contains the sum of the heads, the adjustment, for all tokens and for those
+above the floor.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
+from attnlag.regression.beyond.heads import ABOVE, WHOLE, at_floor, read_layer
+from attnlag.regression.design.properties import Property
+from attnlag.regression.estimation import crossproducts, least_squares, merging, regress, stacks
+from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.inference import controls, permutation, results
+from attnlag.regression.settings import CLUSTERED, HeadsSettings
+
+# The empty table, without a regression.
+COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
+COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
+COLUMNS += ["uncorrected"]
+CONTROLS = ["permuted_mean", "random_weights", "trained"]
+COLUMNS += ["rows", *CONTROLS]
+TEXTS = ("subset", "part", "term", "finding", "vcov_type")
+NOTHING = pd.DataFrame({name: pd.Series(dtype=str if name in TEXTS else float) for name in COLUMNS})
+
+
+@dataclass
+class Source:
+    """The heads of some tokens.
+
+    Attributes
+    ----------
+    heads, norms : Path
+        Norms of heads and of the adjustments, for the same tokens.
+    facts : mapping
+        From ``covariates.read_facts``, for these tokens.
+    classes : Property or None
+        Classes within which tokens are permuted; None for whole documents.
+    """
+
+    heads: Path
+    norms: Path
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    classes: Property | None = None
+
+
+def coefficients(
+    shards: Sequence[Source],
+    settings: HeadsSettings,
+    *,
+    random: Source | None = None,
+    group_of: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Fit every head of every layer, the adjustment, and the adjustment above the floor.
+
+    One layer of one shard is in memory at a time, and the sums of one layer.
+
+    Parameters
+    ----------
+    shards : sequence of Source
+    settings : HeadsSettings
+        Settings with a design.
+    random : Source or None
+        Heads of the model with random weights.
+    group_of : mapping of document to group, optional
+        If given, errors are clustered by group instead of by document.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        As from `results.coefficients_table`, with the ``part`` of each layer, the ``rows`` of its
+        fit, and the controls ``permuted_mean`` and ``random_weights``, the latter beside the
+        ``trained`` model on the same documents, neither corrected for bias; NaN without them.
+    """
+    rows: list[pd.DataFrame] = []
+    fits: list[regress.Fit] = []
+    kept: merging.Sums | None = None
+    stack: Stack | None = None
+    known = set(pq.read_schema(random.heads).names) if random else set()
+    for name in layers_in(pq.read_schema(shards[0].heads)):
+        products: list[crossproducts.Shard] = []
+        orders: list[list[permutation.PermutedProducts]] = []
+        for source in shards:
+            table = _values(source, name)
+            products.append(_shard(source, table, settings))
+            if settings.draws:
+                orders.append(_orders(source, table, settings))
+        parts = [*map(str, range(len(products[0].layers) - 2)), WHOLE, ABOVE]
+        kept = merging.kept_terms(products) if kept is None else kept
+        stack = stacks.stacked(
+            [merging.merged_shard(shard, kept) for shard in products],
+            fixed_effects=settings.fixed_effects == "document",
+            budget=settings.stack_mb * 1e6,
+            group_of=group_of,
+        )
+        of_layer = regress.fit(stack, _covariance(settings), folds=None)
+        terms = least_squares.names_of(stack)
+        frame = pd.DataFrame({"part": np.repeat(parts, len(terms)), "term": terms * len(parts)})
+        frame["layer"] = layer_number(name)
+        frame["rows"] = np.repeat([fit.n_obs for fit in of_layer], len(terms))
+        frame["permuted_mean"] = np.nan
+        if settings.draws:
+            frame["permuted_mean"] = _permuted(orders, kept)
+        frame[["random_weights", "trained"]] = np.nan
+        if random and name in known:
+            places = np.repeat(np.arange(len(parts)), len(terms))
+            keys = pd.MultiIndex.from_arrays([places, frame["term"]])
+            beside = _random_weights(random, name, settings, products)
+            frame[beside.columns] = beside.reindex(keys).to_numpy()
+        rows.append(frame)
+        fits += of_layer
+    if stack is None:
+        return NOTHING.copy()
+    beside = pd.concat(rows, ignore_index=True)
+    grouped = group_of is not None
+    table = results.coefficients_table(
+        fits,
+        replace(stack, layers=list(range(len(fits)))),
+        covariance=_covariance(settings) + "-group" * grouped,
+        alpha=settings.alpha,
+        # The maximum over layers would need draws of the documents.
+        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+        negligible=settings.negligible,
+    )
+    table["layer"] = beside["layer"]
+    return table.join(beside[["part", "rows", *CONTROLS]])[COLUMNS]
+
+
+def _covariance(settings: HeadsSettings) -> str:
+    """Return the kind of errors; those that need residuals are replaced by clustered errors."""
+    known = (*CLUSTERED, "nonrobust")
+    return settings.covariance if settings.covariance in known else "cluster"
+
+
+def _values(source: Source, name: str) -> pa.Table:
+    """Return the outcomes of a layer in the form of norms by layer: the keys, then the parts.
+
+    The parts are the heads in order, their sum, and their sum for tokens above the floor.
+    """
+    keys, of_heads, whole = read_layer(source.heads, source.norms, name)
+    floor = at_floor(of_heads, keys["position"].to_numpy())
+    values = [*of_heads.T, whole, np.where(floor, np.nan, whole)]
+    names = [layer_name(place) for place in range(len(values))]
+    return pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *names])
+
+
+def _shard(source: Source, table: pa.Table, settings: HeadsSettings) -> crossproducts.Shard:
+    assert settings.design is not None
+    return controls.shard_of_batches(
+        *(table.to_batches(), layers_in(table.schema), settings.design, source.facts),
+        halves=2 if settings.halves else 1,
+    )
+
+
+def _orders(
+    source: Source, table: pa.Table, settings: HeadsSettings
+) -> list[permutation.PermutedProducts]:
+    """Return the sums of a shard in permuted orders, for all parts but the last and for the last.
+
+    A token without a norm in some part would not be permuted at all. The last part, which leaves
+    out tokens at the floor, is therefore permuted separately.
+    """
+    design = settings.design
+    assert design is not None
+    names = layers_in(table.schema)
+    return [
+        permutation.permuted_products(
+            table.select([*KEYS, *chosen]).to_batches(permutation.ROWS),
+            design,
+            source.facts,
+            draws=settings.draws,
+            seed=settings.seed,
+            fixed_effects=settings.fixed_effects == "document",
+            classes=source.classes,
+        )
+        for chosen in (names[:-1], names[-1:])
+    ]
+
+
+def _permuted(
+    orders: Sequence[Sequence[permutation.PermutedProducts]], kept: merging.Sums
+) -> np.ndarray:
+    """Return the mean coefficients over permuted orders, (parts × terms,)."""
+    means = []
+    for found in zip(*orders, strict=True):
+        merged = permutation.merged_terms(permutation.merged_products(found), kept)
+        means.append(permutation.estimates_of_orders(merged)[1][1:].mean(axis=0))
+    return np.concatenate(means).reshape(-1)
+
+
+def _random_weights(
+    source: Source, name: str, settings: HeadsSettings, trained: Sequence[crossproducts.Shard]
+) -> pd.DataFrame:
+    """Return the coefficients of all parts but the last, by the part's place and by term."""
+    table = _values(source, name)
+    untrained = _shard(source, table.drop_columns(layers_in(table.schema)[-1]), settings)
+    documents = controls.documents_of(untrained)
+    found = {
+        "random_weights": [untrained],
+        "trained": [crossproducts.of_documents(shard, documents) for shard in trained],
+    }
+    effects, budget = settings.fixed_effects == "document", settings.stack_mb
+    fits = {
+        column: controls.fitted_alone(shards, fixed_effects=effects, stack_mb=budget)[0]
+        for column, shards in found.items()
+    }
+    by_term = [fit.set_index(["layer", "term"])["estimate"] for fit in fits.values()]
+    return pd.concat(by_term, axis=1, keys=fits).dropna(subset="random_weights")

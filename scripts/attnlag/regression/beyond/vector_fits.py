@@ -1,0 +1,334 @@
+"""Ridge regressions of adjustment vectors on previous ones, with R² in unseen documents.
+
+R² = 1 - Σ SSE / Σ SST over folds of documents, each predicted by a fit without it; SST is about the
+mean vector of that fit. The penalty of a fold is chosen by cross-validation among the other folds.
+A reduced rank projects the predictions onto their leading principal directions (Mukherjee and Zhu,
+2011, Statistical Analysis and Data Mining 4, 612-622).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import scipy.linalg
+
+from attnlag.adjustments.columns import layer_number, layers_in
+from attnlag.regression.beyond.vector_pairs import (
+    Frame,
+    Rows,
+    blocks,
+    folds_of_documents,
+    frame_of,
+    pairs,
+    rows_of,
+    sums_by_document,
+)
+from attnlag.regression.beyond.vector_products import (
+    LayerProducts,
+    PairSums,
+    layer_products,
+    read,
+    side_by_side,
+)
+from attnlag.regression.beyond.vector_ridge import (
+    can_be_fitted,
+    chosen_penalties,
+    median,
+    participation_ratio,
+    r_squared_of_products,
+    ridge,
+    sum_of,
+)
+from attnlag.regression.inference.bootstrap import weights_of_draws
+from attnlag.regression.settings import VectorsSettings
+
+# Predictors of the vector: the previous vector, and those that its R² is compared with.
+VECTOR, SCALAR, DOCUMENT = "vector", "scalar", "document_mean"
+PERMUTED, RANDOM = "permuted_order", "random_weights"
+PREDICTORS = (VECTOR, SCALAR, DOCUMENT, PERMUTED, RANDOM)
+
+NAMES = ("predictor", "rank", "ridge", "r_squared")
+COLUMNS = [
+    *("layer", *NAMES, "conf_low", "conf_high", "documents", "rows"),
+    *("participation_ratio", "mean_share", "half_rank"),
+]
+
+# The rank with half of the full R² is looked for up to this one.
+HIGHEST = 64
+
+
+@dataclass
+class Model:
+    """A prediction of y from x."""
+
+    # x, y, (p,) and (c,) float64 arrays: means of x and y.
+    x: np.ndarray
+    y: np.ndarray
+    # (p, c) float64 array: B in the prediction of y': its mean plus (x - mean)' B.
+    coefficients: np.ndarray
+    # (c, r) float64 array: principal directions of the predictions, in order.
+    directions: np.ndarray
+    # (lags,) float64 array: factors of the prediction that multiplies whole vectors.
+    factors: np.ndarray
+
+
+def fit(total: PairSums, penalty: float, rank: int) -> Model:
+    """Return the prediction fitted to some rows.
+
+    Parameters
+    ----------
+    rank : int
+        Number of principal directions of the predictions to return.
+    """
+    xx, xy = total.centred()
+    p, c = xy.shape
+    coefficients = ridge(xx, xy, penalty)
+    # Since (x'x + penalty) B = x'y, these are the squares of the penalised predictions.
+    squares = coefficients.T @ xy
+    directions = np.zeros((c, 0))
+    if rank:
+        bounds = [c - rank, c - 1]
+        directions = scipy.linalg.eigh(squares + squares.T, subset_by_index=bounds)[1][:, ::-1]
+    by_lag = xx.reshape(p // c, c, p // c, c)
+    factors = np.linalg.lstsq(
+        np.einsum("idjd->ij", by_lag), np.einsum("idd->i", xy.reshape(-1, c, c))
+    )[0]
+    return Model(*total.means, coefficients, directions, factors)
+
+
+def document_losses(
+    of_layer: Iterable[np.ndarray],
+    rows: Rows,
+    fold: np.ndarray,
+    settings: VectorsSettings,
+    frame: Frame,
+    models: Mapping[int, Model],
+    ranks: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of squares of each document, given the fit without its fold.
+
+    Parameters
+    ----------
+    of_layer : iterable of (tokens, width) arrays
+    fold : (documents,) int array
+    models : mapping of int to Model
+        Fit without each fold, by fold.
+
+    Returns
+    -------
+    losses : (documents, 4 + ranks) float64 array
+        Squares about the mean, then the squared errors of the prediction, of the scalar prediction,
+        of the mean of the document's other tokens, and of each reduced rank.
+    gains : (directions,) float64 array
+        Squares less squared errors of the prediction of each rank from 1 on, over all documents.
+    """
+    first = next(iter(models.values()))
+    count, width, gained = len(rows.documents), len(first.y), np.zeros(first.directions.shape[1])
+    losses = np.zeros((count, 4 + len(ranks)))
+    sums, n = np.zeros((count, width)), np.zeros(count)
+    single = {
+        one: (
+            model.x.astype(np.float32),
+            model.y.astype(np.float32),
+            model.coefficients.astype(np.float32),
+            np.ascontiguousarray(model.directions, np.float32),
+        )
+        for one, model in models.items()
+    }
+    for one, found in pairs(of_layer, rows, fold, settings.products.lags, frame):
+        mean_x, mean_y, coefficients, directions = single[one]
+        x, y = found.x - mean_x, found.y - mean_y
+        predicted = x @ coefficients
+        scaled = np.zeros_like(y)
+        for lag, factor in enumerate(models[one].factors):
+            scaled += np.float32(factor) * x[:, lag * width : (lag + 1) * width]
+        square = np.einsum("ij,ij->i", y, y) + found.outside
+        along, towards = predicted @ directions, y @ directions
+        gains = np.cumsum(along * (2 * towards - along), axis=1)
+        gained += gains.sum(axis=0, dtype=np.float64)
+        errors = [
+            square,
+            *(_error(guess, y) + found.outside for guess in (predicted, scaled)),
+            square,
+            *(square - gains[:, rank - 1] for rank in ranks),
+        ]
+        for column, values in enumerate(errors):
+            losses[:, column] += np.bincount(found.document, values, count)
+        codes, sums_of = sums_by_document(found.document, y)
+        sums[codes] += sums_of
+        n += np.bincount(found.document, minlength=count)
+    # The mean of the other tokens is n / (n - 1) times as far from a token as the mean of all.
+    several = n > 1
+    within = losses[:, 3] - np.einsum("ij,ij->i", sums, sums) / np.maximum(n, 1)
+    losses[:, 3] = np.where(several, (n / np.maximum(n - 1, 1)) ** 2 * within, losses[:, 3])
+    return losses, gained
+
+
+def _error(guess: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return ‖y - guess‖² of each row, overwriting the guess."""
+    guess -= y
+    return np.einsum("ij,ij->i", guess, guess)
+
+
+def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
+    """Return percentile intervals of R² over draws of whole documents.
+
+    Parameters
+    ----------
+    losses : (documents, 1 + k) float64 array
+        Squares about the mean, then the squared errors of k predictions.
+
+    Returns
+    -------
+    bounds : (2, k) float64 array
+        NaN without draws.
+    """
+    if not settings.bootstrap or len(losses) < 2:
+        return np.full((2, losses.shape[1] - 1), np.nan)
+    drawn = np.concatenate(
+        [
+            weights @ losses
+            for weights in weights_of_draws(len(losses), settings.bootstrap, settings.seed)
+        ]
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r_squared = 1 - drawn[:, 1:] / drawn[:, :1]
+    return np.quantile(r_squared, [settings.alpha / 2, 1 - settings.alpha / 2], axis=0)
+
+
+def mean_share(total: PairSums, frame: Frame) -> float:
+    """Return the share of the mean vector in Σ ‖a‖²."""
+    y = total.y if frame.components is None else frame.components @ total.y
+    centre = frame.centre.astype(np.float64)
+    square = total.yy + 2 * centre @ y + total.n * centre @ centre
+    mean = centre + y / total.n
+    return float(total.n * mean @ mean / square)
+
+
+def fit_layer(
+    products: LayerProducts,
+    control: Sequence[PairSums] | None,
+    files: Sequence[tuple[Path, Rows, np.ndarray]],
+    column: str,
+    settings: VectorsSettings,
+) -> list[dict[str, Any]]:
+    """Return the rows of the table for a layer.
+
+    Parameters
+    ----------
+    products : LayerProducts
+        Products over all shards.
+    control : sequence of PairSums, or None
+        Sums in each fold for the model with random weights.
+    files : sequence of (path, rows, fold of each document)
+        The vectors of all shards.
+    column : str
+        Column of the layer in the files.
+    """
+    folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
+    observed, permuted = (
+        [sums[fold] for fold in folds] for sums in (products.observed, products.permuted)
+    )
+    p, c = products.observed[0].xy.shape
+    full = min(p, c)
+    ranks = [rank for rank in settings.ranks if rank < full]
+    predictors = [(VECTOR, full), (SCALAR, None), (DOCUMENT, None)]
+    predictors += [(VECTOR, rank) for rank in ranks]
+    shared: dict[str, Any] = {"layer": layer_number(column), "documents": 0, "rows": 0}
+    if not can_be_fitted(observed, settings.ridge):
+        last = [(PERMUTED, full)] if control is None else [(PERMUTED, full), (RANDOM, full)]
+        return [shared | dict(zip(NAMES, row, strict=False)) for row in [*predictors, *last]]
+    total = sum_of(observed)
+    shared["rows"] = int(total.n)
+    shared["participation_ratio"] = participation_ratio(total)
+    shared["mean_share"] = mean_share(total, products.frame)
+    penalties, of_permuted = chosen_penalties([observed, permuted], settings.ridge)
+    directions = min(max([HIGHEST, *ranks]), full)
+    models = {
+        fold: fit(total - observed[k], penalties[k], directions) for k, fold in enumerate(folds)
+    }
+    parts = [
+        document_losses(blocks(path, column), rows, fold, settings, products.frame, models, ranks)
+        for path, rows, fold in files
+    ]
+    losses = np.concatenate([of_documents for of_documents, _ in parts])
+    losses = losses[losses[:, 0] > 0]
+    shared["documents"] = len(losses)
+    penalty = median(penalties)
+    low, high = intervals(losses, settings)
+    summed = losses.sum(axis=0)
+    half = (summed[0] - summed[1]) / 2
+    enough = np.flatnonzero(np.sum([gained for _, gained in parts], axis=0) >= half)
+    shared["half_rank"] = float(1 + enough[0]) if half > 0 and len(enough) else np.nan
+    table = [
+        shared
+        | {
+            "predictor": predictor,
+            "rank": rank,
+            "ridge": penalty if predictor == VECTOR else np.nan,
+            "r_squared": 1 - summed[1 + place] / summed[0],
+            "conf_low": low[place],
+            "conf_high": high[place],
+        }
+        for place, (predictor, rank) in enumerate(predictors)
+    ]
+    found = [(PERMUTED, full, *r_squared_of_products(permuted, of_permuted))]
+    if control is not None:
+        control = [sums for sums in control if sums.n]
+        alone = (np.nan, np.nan)
+        if can_be_fitted(control, settings.ridge):
+            alone = r_squared_of_products(control, *chosen_penalties([control], settings.ridge))
+        found.append((RANDOM, full, *alone))
+    return table + [shared | dict(zip(NAMES, row, strict=False)) for row in found]
+
+
+def table_of(
+    products: Sequence[Path],
+    activations: Sequence[Path],
+    control: Path | None,
+    fold_of: Mapping[str, int],
+    settings: VectorsSettings,
+    threads: int,
+) -> pd.DataFrame:
+    """Return the table of R² by layer, predictor and rank; layers are computed in parallel.
+
+    Parameters
+    ----------
+    products, activations : sequence of Path
+        Files of all shards.
+    control : Path or None
+        Vectors of the model with random weights for some documents.
+    fold_of : mapping
+        Fold of each document.
+    """
+    names = layers_in(pq.read_schema(activations[0]))
+    files = []
+    for path in activations:
+        rows = rows_of(path, settings.products)
+        files.append((path, rows, np.array([fold_of[one] for one in rows.documents], int)))
+
+    rows_of_control = None if control is None else rows_of(control, settings.products)
+
+    def of(index: int) -> list[dict[str, Any]]:
+        random = None
+        if control is not None and rows_of_control is not None:
+            chosen = folds_of_documents(rows_of_control.documents, settings.products.folds)
+            frame = frame_of(control, names[index], settings.products.components)
+            random = layer_products(
+                blocks(control, names[index]), rows_of_control, chosen, settings.products, frame
+            ).observed
+        return fit_layer(read(products, index), random, files, names[index], settings)
+
+    found = [row for rows in side_by_side(of, range(len(names)), threads) for row in rows]
+    table = pd.DataFrame(found, columns=COLUMNS).astype({"rank": "Int64"})
+    # Smaller ranks first, then the predictors that the vector is compared with.
+    order = {predictor: place for place, predictor in enumerate(PREDICTORS)}
+    return table.sort_values(
+        ["layer", "predictor", "rank"],
+        key=lambda column: column.map(order) if column.name == "predictor" else column,
+        ignore_index=True,
+    )

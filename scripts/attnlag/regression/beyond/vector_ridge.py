@@ -1,0 +1,123 @@
+"""Ridge regression from cross-products, and the choice of its penalty by cross-validation."""
+
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import scipy.linalg
+
+from attnlag.regression.beyond.vector_products import PairSums
+
+# Number of random directions in which the errors of penalties are compared.
+DIRECTIONS = 32
+
+
+def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
+    """Return the coefficients of a ridge regression from centred cross-products.
+
+    Parameters
+    ----------
+    xx, xy : (p, p) and (p, c) float64 arrays
+    penalty : float
+        In units of the mean of the diagonal of xx.
+    """
+    penalised = xx.copy()
+    penalised.flat[:: len(xx) + 1] += penalty * np.trace(xx) / len(xx)
+    factor = scipy.linalg.cho_factor(penalised, overwrite_a=True, check_finite=False)
+    return scipy.linalg.cho_solve(factor, xy, check_finite=False)
+
+
+def chosen_penalties(
+    outcomes: Sequence[Sequence[PairSums]], penalties: Sequence[float]
+) -> np.ndarray:
+    """Return the penalty for each set of outcomes and each fold, (sets, folds).
+
+    The penalty of a fold is chosen by cross-validation among the other folds: the largest whose
+    error is within one standard error of the smallest error. The standard error is that of the
+    difference over the folds, because the difficulty of a fold is common to all penalties. Errors
+    are unbiased estimates from random directions of the outcome (Hutchinson), which take a small
+    fraction of the time of all directions.
+
+    Parameters
+    ----------
+    outcomes : sequence of sequence of Sums
+        Sums over each fold, for outcomes that share their predictors.
+    penalties : sequence of float
+    """
+    count = len(outcomes[0])
+    if len(penalties) == 1:
+        return np.full((len(outcomes), count), penalties[0])
+    c = len(outcomes[0][0].y)
+    if c > DIRECTIONS:
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (c, DIRECTIONS))
+        sketch = signs / np.sqrt(DIRECTIONS)
+        outcomes = [
+            [replace(sums, y=sums.y @ sketch, xy=sums.xy @ sketch) for sums in folds]
+            for folds in outcomes
+        ]
+    totals = [sum_of(folds) for folds in outcomes]
+    errors = np.full((len(outcomes), count, count, len(penalties)), np.nan)
+    for one, other in combinations(range(count), 2):
+        rests = [
+            total - folds[one] - folds[other] for total, folds in zip(totals, outcomes, strict=True)
+        ]
+        xx = rests[0].centred()[0]
+        xy = np.concatenate([rest.centred()[1] for rest in rests], axis=1)
+        for place, penalty in enumerate(penalties):
+            every = np.split(ridge(xx, xy, penalty), len(outcomes), axis=1)
+            for kind, (coefficients, rest) in enumerate(zip(every, rests, strict=True)):
+                for unseen, left_out in ((one, other), (other, one)):
+                    sums = outcomes[kind][unseen]
+                    error = sums.error(coefficients, *rest.means) / sums.variation(rest.means[1])
+                    errors[kind, left_out, unseen, place] = error
+    chosen = np.empty((len(outcomes), count))
+    for kind, fold in np.ndindex(chosen.shape):
+        # The errors of the other folds, each predicted without this one.
+        found = np.delete(errors[kind, fold], fold, axis=0)
+        excess = found - found[:, [found.mean(axis=0).argmin()]]
+        error = excess.std(axis=0, ddof=1) / np.sqrt(len(found))
+        chosen[kind, fold] = np.asarray(penalties)[excess.mean(axis=0) <= error].max()
+    return chosen
+
+
+def median(penalties: np.ndarray) -> float:
+    """Return the median penalty, the smaller of the two middle ones."""
+    return float(np.quantile(penalties, 0.5, method="lower"))
+
+
+def r_squared_of_products(folds: Sequence[PairSums], chosen: np.ndarray) -> tuple[float, float]:
+    """Return the median penalty and the R² in unseen documents, from cross-products alone.
+
+    ``chosen`` has the penalty of each fold.
+    """
+    total, sse, sst = sum_of(folds), 0.0, 0.0
+    for sums, penalty in zip(folds, chosen, strict=True):
+        rest = total - sums
+        sse += sums.error(ridge(*rest.centred(), penalty), *rest.means)
+        sst += sums.variation(rest.means[1])
+    return median(chosen), 1 - sse / sst
+
+
+def can_be_fitted(folds: Sequence[PairSums], penalties: Sequence[float]) -> bool:
+    """Return whether there are enough folds with rows and the vectors vary.
+
+    A fold is predicted from the others, and the choice of a penalty leaves out one more.
+    """
+    enough = len(folds) >= (2 if len(penalties) == 1 else 3)
+    return enough and participation_ratio(sum_of(folds)) > 0
+
+
+def participation_ratio(total: PairSums) -> float:
+    """Return (Σ s)² / Σ s² of the variances s along the principal axes of the nearest predictor."""
+    c = len(total.y)
+    covariance = total.centred()[0][:c, :c]
+    squares = float(np.vdot(covariance, covariance))
+    return float(np.trace(covariance)) ** 2 / squares if squares > 0 else np.nan
+
+
+def sum_of(folds: Sequence[PairSums]) -> PairSums:
+    """Return the sums over all folds."""
+    return functools.reduce(operator.add, folds)

@@ -1,0 +1,563 @@
+"""The catalogue of covariates: the variables that a regression can hold fixed.
+
+A covariate is one entry of `CATALOGUE`. The allowed names in a configuration, the columns of the
+design, the values that move with the tokens under permutation, the input files of jobs, and the
+tables of the documentation all derive from it.
+
+The workflow imports this module whenever it starts. The functions therefore import numpy and
+pyarrow themselves, which takes a quarter of a second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
+from attnlag.corpus.catalogue import FILES as SHARDED
+from attnlag.corpus.catalogue import TokenProperty
+from attnlag.corpus.frequency import log_frequencies
+from attnlag.errors import UserError
+from attnlag.regression.design import properties
+from attnlag.regression.design.properties import Property
+from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import Cell
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class LayerCovariate:
+    """A covariate with separate values in each layer: log norms at other tokens or layers.
+
+    Its values move with their tokens under permutation.
+
+    Attributes
+    ----------
+    description : str
+        Short description.
+    cells : mapping of str to Cell
+        Its terms, each with the place of its value.
+    """
+
+    description: str
+    cells: Mapping[str, Cell]
+    moves: ClassVar = True
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return tuple(self.cells)
+
+
+@dataclass(frozen=True)
+class TokenCovariate:
+    """A covariate with the same values in all layers.
+
+    Attributes
+    ----------
+    description : str
+        Short description.
+    terms : tuple of str
+        Names of its terms. N stands for a number, NAME for any text.
+    moves : bool
+        Whether its value moves with a token under permutation. A property of the token moves; a
+        property of the position or the document does not.
+    constant_in_document : bool
+        Whether all tokens of a document have the same value. If so, it cannot be combined with
+        document effects.
+    columns : function
+        Returns the names of the columns of a design, given its settings and the facts.
+    values : function
+        Returns the values, (columns, tokens) float64, given the keys of the tokens (``document``,
+        ``window``, ``position``, ``token_id``), the settings and the facts. A token without a
+        value has NaN, and the rows that need it are dropped.
+    file : str or None
+        The file that the covariate needs, one of `FILES`.
+    read : function or None
+        Returns the facts from that file. If it is None, ``columns`` and ``values`` get None as
+        facts. For a file of `SHARDED` it receives the files of shards and the documents needed.
+    offset : int
+        Token that the covariate describes: 0 for the outcome, -1 for the token before it.
+    may_lack : bool
+        Whether tokens may lack a value. A common sample leaves such tokens out everywhere.
+    classes : tuple of str
+        Endings of the names of its terms, if the covariate consists of the dummies of classes. The
+        class with the most rows is the reference.
+    indicator : str or None
+        A term that is 0 or 1, and is left out if all rows have the same value.
+    of_tagger : {"tags", "language"} or None
+        What the tagger of the corpus must give.
+    """
+
+    description: str
+    terms: tuple[str, ...]
+    moves: bool
+    constant_in_document: bool
+    columns: Callable[[DesignSettings, Any], list[str]]
+    values: Callable[[pa.Table, DesignSettings, Any], np.ndarray]
+    file: str | None = None
+    read: Callable[..., Any] | None = None
+    offset: int = 0
+    may_lack: bool = False
+    classes: tuple[str, ...] = ()
+    indicator: str | None = None
+    of_tagger: Literal["tags", "language"] | None = None
+
+
+FILES = {
+    "token_counts": "number of occurrences of each token in the corpus (Parquet)",
+    "corpus": "the corpus (Parquet)",
+    "token_properties": "properties of each token (Parquet)",
+    "surprisal": "surprisal and entropy of each token (Parquet)",
+}
+
+# Properties that must not be used as covariates, with the reason.
+REFUSED = {
+    "entropy_next": "it is computed from the adjustment; a regression that holds it fixed hides "
+    "the part that it mediates",
+}
+
+
+# --- position ------------------------------------------------------------------------------
+
+
+def _position_columns(settings: DesignSettings, facts: None) -> list[str]:
+    return [f"position_{i}" for i in range(1, len(settings.position_knots or ()))]
+
+
+def _position_values(keys: pa.Table, settings: DesignSettings, facts: None) -> np.ndarray:
+    return position_spline(keys["position"].to_numpy(), settings.position_knots or ())
+
+
+def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
+    """Return the restricted cubic spline of log(1 + position).
+
+    The columns are Harrell's truncated power basis. The first is x = log(1 + position) itself; the
+    others are cubic between the knots t and linear beyond them,
+
+        (x - t_j)+³ - (x - t_{k-1})+³ (t_k - t_j)/(t_k - t_{k-1})
+                    + (x - t_k)+³ (t_{k-1} - t_j)/(t_k - t_{k-1}),     j = 1 … k-2,
+
+    over (t_k - t_1)², which puts them on the scale of x.
+
+    Parameters
+    ----------
+    position : (tokens,) int array
+        Number of tokens before each token in its sequence.
+    knots : sequence of int
+        The k knots in tokens, ascending, at least 3.
+
+    Returns
+    -------
+    columns : (k - 1, tokens) float64 array
+
+    References
+    ----------
+    Harrell, Regression Modeling Strategies, 2nd edition, 2015, section 2.4.5; ``rcspline.eval``
+    of the R package Hmisc.
+    """
+    import numpy as np
+
+    # Many tokens share a position, so the spline is computed once per position.
+    x = np.log1p(np.arange(position.max(initial=-1) + 1))
+    t = np.log1p(knots)
+    cubes = np.maximum(x - t[:, None], 0) ** 3
+    gap = t[-1] - t[-2]
+    bent = [
+        cubes[j] - cubes[-2] * (t[-1] - t[j]) / gap + cubes[-1] * (t[-2] - t[j]) / gap
+        for j in range(len(t) - 2)
+    ]
+    return np.stack([x, *(column / (t[-1] - t[0]) ** 2 for column in bent)])[:, position]
+
+
+# --- log_frequency -------------------------------------------------------------------------
+
+
+def _log_frequency_columns(settings: DesignSettings, facts: np.ndarray) -> list[str]:
+    return ["log_frequency"]
+
+
+def _log_frequency_values(
+    keys: pa.Table, settings: DesignSettings, facts: np.ndarray
+) -> np.ndarray:
+    import numpy as np
+
+    ids = keys["token_id"].to_numpy()
+    known = ids < len(facts)
+    values = np.full((1, len(ids)), np.nan)
+    values[0, known] = facts[ids[known]]
+    if (unknown := np.isnan(values[0])).any():
+        raise UserError(
+            f"found token {ids[unknown][0]}, which the token counts lack; expected the counts "
+            "of all shards of the corpus"
+        )
+    return values
+
+
+# --- group ---------------------------------------------------------------------------------
+
+
+class Groups(NamedTuple):
+    """The groups of a corpus.
+
+    Attributes
+    ----------
+    documents : pyarrow.Array
+        Ids of the documents.
+    names : list of str
+        Names of the groups, sorted.
+    of_document : (documents,) int array
+        Index of each document's group in ``names``.
+    """
+
+    documents: pa.Array
+    names: list[str]
+    of_document: np.ndarray
+
+
+def groups_of_corpus(corpus: Path) -> Groups:
+    """Return the groups of the documents of a corpus."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(corpus, columns=["document", "group"])
+    of_document = table["group"].cast(pa.string()).combine_chunks()
+    names = sorted(pc.unique(of_document).to_pylist())
+    places = pc.index_in(of_document, pa.array(names, pa.string())).to_numpy()
+    return Groups(table["document"].combine_chunks(), names, places)
+
+
+def _group_columns(settings: DesignSettings, facts: Groups) -> list[str]:
+    # The first group is the reference.
+    return [f"group_{name}" for name in facts.names[1:]]
+
+
+def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np.ndarray:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    document = keys["document"].combine_chunks()
+    places = pc.index_in(document.dictionary, facts.documents)
+    codes = document.indices.to_numpy()
+    # A dictionary may hold documents that have no row here.
+    used = np.unique(codes)
+    if places.take(pa.array(used)).null_count:
+        name = next(document.dictionary[i] for i in used.tolist() if not places[i].is_valid)
+        raise UserError(
+            f"found the document '{name}', which the corpus lacks; expected the corpus that "
+            "the norms were measured on"
+        )
+    group = facts.of_document[places.fill_null(0).to_numpy()][codes]
+    return (group == np.arange(1, len(facts.names))[:, None]).astype(np.float64)
+
+
+# --- properties of tokens ------------------------------------------------------------------
+
+
+def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, TokenCovariate]]:
+    """Yield the covariates of a property, for classes also those of the token before."""
+    covariate = partial(
+        TokenCovariate,
+        moves=True,
+        constant_in_document=False,
+        file=entry.file,
+        may_lack=entry.may_lack,
+        of_tagger=entry.of_tagger,
+    )
+    if entry.classes:
+        for prefix, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
+            terms = [f"{prefix}_{one}" for one in entry.classes]
+            yield (
+                prefix,
+                covariate(
+                    description=entry.covariate + before,
+                    terms=(f"{prefix}_NAME",),
+                    columns=partial(_stated, terms),
+                    values=lambda keys, settings, facts: properties.dummies(
+                        facts.of(keys), len(entry.classes)
+                    ),
+                    read=partial(properties.read_property, name),
+                    offset=offset,
+                    classes=entry.classes,
+                ),
+            )
+    else:
+        terms = [name, f"{name}_unknown"] if entry.known else [name]
+        yield (
+            name,
+            covariate(
+                description=entry.covariate,
+                terms=tuple(terms),
+                columns=partial(_stated, terms),
+                values=_known_and_unknown if entry.known else _values,
+                read=partial(properties.read_moderator, name),
+                indicator=f"{name}_unknown" if entry.known else None,
+            ),
+        )
+
+
+def _stated(terms: list[str], settings: DesignSettings, facts: Property) -> list[str]:
+    return terms
+
+
+def _values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
+    return facts.of(keys)[None]
+
+
+def _known_and_unknown(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
+    import numpy as np
+
+    values = facts.of(keys)
+    return np.stack([np.nan_to_num(values), np.isnan(values)])
+
+
+# --- the catalogue -------------------------------------------------------------------------
+
+# In the order in which the terms stand in a design.
+CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
+    "position": TokenCovariate(
+        description="a restricted cubic spline of the position in the sequence",
+        terms=("position_N",),
+        moves=False,
+        constant_in_document=False,
+        columns=_position_columns,
+        values=_position_values,
+    ),
+    "log_frequency": TokenCovariate(
+        description="log relative frequency of the token in the corpus",
+        terms=("log_frequency",),
+        moves=True,
+        constant_in_document=False,
+        columns=_log_frequency_columns,
+        values=_log_frequency_values,
+        file="token_counts",
+        read=log_frequencies,
+    ),
+    "group": TokenCovariate(
+        description="dummies of the groups",
+        terms=("group_NAME",),
+        moves=False,
+        constant_in_document=True,
+        columns=_group_columns,
+        values=_group_values,
+        file="corpus",
+        read=groups_of_corpus,
+    ),
+    **{
+        covariate: made
+        for name, entry in PROPERTIES.items()
+        if entry.covariate
+        for covariate, made in _of_property(name, entry)
+    },
+    "previous_layer": LayerCovariate(
+        description="log norms of the layer before at this token and the one before it",
+        cells={"previous_layer": Cell(1, 0), "previous_layer_lag_1": Cell(1, -1)},
+    ),
+}
+
+
+def in_words() -> str:
+    """Return all covariates with their descriptions, as one line of Markdown."""
+    return ", ".join(f"`{name}` ({entry.description})" for name, entry in CATALOGUE.items())
+
+
+def constant_in_document(names: Iterable[str]) -> list[str]:
+    """Return the covariates that are constant within documents."""
+    found = [(name, CATALOGUE[name]) for name in names]
+    return [n for n, one in found if isinstance(one, TokenCovariate) and one.constant_in_document]
+
+
+def is_term(name: str, covariate: str | None = None) -> bool:
+    """Return whether a name is a term of the given covariate, or of any covariate."""
+    return re.fullmatch(term_pattern(covariate), name, re.DOTALL) is not None
+
+
+def term_pattern(covariate: str | None = None) -> str:
+    """Return a regular expression for the terms of a covariate, or of all covariates."""
+    entries = CATALOGUE if covariate is None else [covariate]
+    names = [re.escape(term) for name in entries for term in _terms_of(name)]
+    words = {"_NAME": "_.+", "_N": r"_\d+"}
+    return "|".join(re.sub("(_NAME|_N)$", lambda end: words[end[0]], name) for name in names)
+
+
+def _terms_of(name: str) -> tuple[str, ...]:
+    """Return the terms of a covariate, one for each class of its tokens."""
+    classes = classes_of(name)
+    return tuple(f"{name}_{one}" for one in classes) if classes else CATALOGUE[name].terms
+
+
+def classes_of(name: str) -> tuple[str, ...]:
+    """Return the classes of a covariate of dummies, including the class for the rest."""
+    entry = CATALOGUE[name]
+    classes = entry.classes if isinstance(entry, TokenCovariate) else ()
+    return (*classes, properties.OTHER) if classes else ()
+
+
+def indicators() -> set[str]:
+    """Return the terms that are left out if all rows have the same value."""
+    entries = [one for one in CATALOGUE.values() if isinstance(one, TokenCovariate)]
+    return {one.indicator for one in entries if one.indicator is not None}
+
+
+def needed_of_tagger(name: str) -> str | None:
+    """Return what a covariate, or classes of its name, need of the tagger of a corpus."""
+    entry = CATALOGUE[name]
+    return entry.of_tagger if isinstance(entry, TokenCovariate) else None
+
+
+def that_may_lack(names: Iterable[str]) -> list[str]:
+    """Return the covariates that tokens may lack."""
+    found = [(name, CATALOGUE[name]) for name in names]
+    return [n for n, one in found if isinstance(one, TokenCovariate) and one.may_lack]
+
+
+def layer_cells(names: Iterable[str]) -> dict[str, Cell]:
+    """Return the terms of the covariates that have separate values in each layer."""
+    entries = [entry for name, entry in CATALOGUE.items() if name in set(names)]
+    found: dict[str, Cell] = {}
+    for entry in entries:
+        found |= entry.cells if isinstance(entry, LayerCovariate) else {}
+    return found
+
+
+def layers_before(terms: Iterable[str]) -> int:
+    """Return the number of preceding layers that some terms need."""
+    cells = layer_cells(CATALOGUE)
+    return max((cells[term].layers_before for term in terms if term in cells), default=0)
+
+
+def files_needed(names: Iterable[str]) -> set[str]:
+    """Return the files that some covariates need, by their names in `FILES`."""
+    entries = [CATALOGUE[name] for name in names]
+    return {e.file for e in entries if isinstance(e, TokenCovariate) and e.file is not None}
+
+
+def _token_covariates(settings: DesignSettings) -> dict[str, TokenCovariate]:
+    """Return the covariates of a design that all layers share, in the order of the catalogue."""
+    if unknown := set(settings.covariates) - set(CATALOGUE):
+        raise ValueError(f"unknown covariates: {sorted(unknown)}")
+    return {
+        name: entry
+        for name, entry in CATALOGUE.items()
+        if name in settings.covariates and isinstance(entry, TokenCovariate)
+    }
+
+
+def _needed_in_sample(settings: DesignSettings) -> dict[str, TokenCovariate]:
+    """Return the covariates that a common sample requires although the design does not use them."""
+    names = that_may_lack(settings.sample.covariates) if settings.sample else []
+    found = {name: CATALOGUE[name] for name in names if name not in settings.covariates}
+    return {name: one for name, one in found.items() if isinstance(one, TokenCovariate)}
+
+
+def read_facts(
+    settings: DesignSettings,
+    files: Mapping[str, Any],
+    documents: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """Return the facts that the covariates of a design need, each from its file.
+
+    Parameters
+    ----------
+    settings : DesignSettings
+    files : mapping of str to path
+        The available files, by their names in `FILES`. For one of `SHARDED` this is the file of
+        the design's shard, or the list of all shards.
+    documents : collection of str, optional
+        The documents of the design, if the files may hold many more.
+
+    Returns
+    -------
+    facts : dict
+        The result of ``read``, by covariate.
+
+    Raises
+    ------
+    UserError
+        If the file of a covariate is missing.
+    """
+    facts = {}
+    needed = _token_covariates(settings) | _needed_in_sample(settings)
+    for name, entry in needed.items():
+        if entry.file is None or entry.read is None:
+            continue
+        path = files.get(entry.file)
+        if not path:
+            raise UserError(f"found the covariate {name} without {entry.file}, expected both")
+        if entry.file in SHARDED:
+            facts[name] = entry.read([path] if isinstance(path, Path) else path, documents)
+        else:
+            facts[name] = entry.read(path)
+    return facts
+
+
+def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the terms shared by all layers, in order, and whether each moves with its token."""
+    return {
+        term: entry.moves
+        for name, entry in _token_covariates(settings).items()
+        for term in entry.columns(settings, facts.get(name))
+    }
+
+
+def shared_offsets(settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
+    """Return the token of each shared term: 0 for the outcome, -1 for the token before it."""
+    import numpy as np
+
+    offsets = [
+        entry.offset
+        for name, entry in _token_covariates(settings).items()
+        for _ in entry.columns(settings, facts.get(name))
+    ]
+    return np.array(offsets, dtype=np.int64)
+
+
+def complete_tokens(
+    keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
+) -> np.ndarray:
+    """Return which tokens have the covariates that a common sample requires."""
+    import numpy as np
+
+    complete = np.ones(keys.num_rows, dtype=bool)
+    for name, entry in _needed_in_sample(settings).items():
+        complete &= ~np.isnan(entry.values(keys, settings, facts.get(name))).any(axis=0)
+    return complete
+
+
+def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
+    """Return the values of the terms shared by all layers.
+
+    Parameters
+    ----------
+    keys : pyarrow.Table
+        ``document``, ``window``, ``position`` and ``token_id`` of each token.
+    settings : DesignSettings
+    facts : mapping
+        From `read_facts`.
+
+    Returns
+    -------
+    values : (shared terms, tokens) float64 array
+        In the order of `shared_terms`. The value of a token belongs to the rows whose outcome it
+        is offset from by `shared_offsets`. NaN if the token has no value.
+
+    Raises
+    ------
+    UserError
+        If a token or a document is not in the corpus that the facts describe.
+    """
+    import numpy as np
+
+    parts = [
+        entry.values(keys, settings, facts.get(name))
+        for name, entry in _token_covariates(settings).items()
+    ]
+    return np.concatenate([np.zeros((0, keys.num_rows)), *parts])

@@ -1,0 +1,343 @@
+"""Design matrices: the outcome of each token and its regressors.
+
+The regressors are the log norms of the same layer at preceding and following tokens, and the
+covariates of ``covariates.CATALOGUE``.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
+from attnlag.adjustments.norms import in_batches, regressed
+from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.regression.design.covariates import (
+    complete_tokens,
+    layer_cells,
+    shared_offsets,
+    shared_terms,
+    shared_values,
+)
+from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import Cell
+from attnlag.storage import tables
+
+# Rows of norms in memory at a time.
+ROWS = 16_384
+
+
+def _cells(lags: Sequence[int], leads: Sequence[int], covariates: Sequence[str]) -> dict[str, Cell]:
+    return {
+        "y": Cell(0, 0),
+        **{f"lag_{lag}": Cell(0, -lag) for lag in lags},
+        **{f"lead_{lead}": Cell(0, lead) for lead in leads},
+        **layer_cells(covariates),
+    }
+
+
+def cells_of(settings: DesignSettings) -> dict[str, Cell]:
+    """Return the terms with separate values in each layer, in order, with their places."""
+    return _cells(settings.lags, settings.leads, settings.covariates)
+
+
+def needed_cells(settings: DesignSettings) -> list[Cell]:
+    """Return the values that a row needs in each layer, including those of the common sample."""
+    needed = set(cells_of(settings).values())
+    if sample := settings.sample:
+        needed |= set(_cells(sample.lags, sample.leads, sample.covariates).values())
+    return sorted(needed)
+
+
+def tokens_before(settings: DesignSettings) -> int:
+    """Return the number of tokens that an outcome needs before it, including dropped ones."""
+    return settings.drop_first + max(-cell.offset for cell in needed_cells(settings))
+
+
+def tokens_after(settings: DesignSettings) -> int:
+    """Return the number of tokens that an outcome needs after it."""
+    return max(cell.offset for cell in needed_cells(settings))
+
+
+def sequence_lengths(position: np.ndarray) -> np.ndarray:
+    """Return the number of tokens of each of consecutive whole sequences."""
+    return np.diff(np.flatnonzero(position == 0), append=len(position))
+
+
+def outcome_rows(position: np.ndarray, settings: DesignSettings) -> np.ndarray:
+    """Return the tokens of consecutive whole sequences that are outcomes and give a row.
+
+    A token is an outcome if its sequence has enough tokens before it (``drop_first`` plus the
+    longest lag) and after it (the longest lead).
+    """
+    lengths = sequence_lengths(position)
+    last = np.repeat(lengths, lengths) - tokens_after(settings)
+    return np.flatnonzero((position >= tokens_before(settings)) & (position < last))
+
+
+def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) -> np.ndarray:
+    """Return the terms with separate values in each layer.
+
+    Parameters
+    ----------
+    values : (layers, tokens) float64 array
+        Log norms of consecutive whole sequences; NaN if undefined.
+    rows : (outcomes,) int array
+        Indices of the outcomes among the tokens, from ``outcome_rows``.
+
+    Returns
+    -------
+    terms : (terms, layers, outcomes) float64 array
+        In the order of ``cells_of``, y first. All terms of a row are NaN in a layer where a value
+        that the row needs is NaN. All rows are NaN in a layer that lacks a preceding layer that a
+        term needs.
+    """
+    layers = len(values)
+    cells = cells_of(settings)
+    terms = np.empty((len(cells), layers, len(rows)))
+    for term, (back, offset) in zip(terms, cells.values(), strict=True):
+        places = rows + offset
+        for layer in range(back, layers):
+            values[layer - back].take(places, out=term[layer], mode="clip")
+    unusable = np.isnan(values)
+    if unusable.any():
+        dropped = np.zeros((layers, len(rows)), bool)
+        for back, offset in needed_cells(settings):
+            # The first layer has no preceding layer that could lack a value.
+            dropped[back:] |= unusable[: layers - back, rows + offset]
+        terms[:, dropped] = np.nan
+    terms[:, : max(cell.layers_before for cell in cells.values())] = np.nan
+    return terms
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The rows of a design as arrays."""
+
+    # Keys of each outcome.
+    keys: pa.Table
+    # (terms, layers, outcomes) float64 array: from ``layer_terms``.
+    layers: np.ndarray
+    # (shared terms, outcomes) float64 array: from ``shared_values``.
+    shared: np.ndarray
+    # Number of outcomes left out because they lack a covariate.
+    incomplete: int = 0
+
+
+def terms_of(
+    values: np.ndarray, keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
+) -> Terms:
+    """Return the design of consecutive whole sequences.
+
+    Parameters
+    ----------
+    values : (layers, tokens) float64 array
+        Log norms; NaN if undefined.
+    keys : pyarrow.Table
+        The keys of each token.
+    facts : mapping
+        From ``covariates.read_facts``.
+    """
+    position = keys["position"].to_numpy()
+    rows = outcome_rows(position, settings)
+    shared = shared_values(keys, settings, facts)
+    offsets = shared_offsets(settings, facts)
+    complete = complete_tokens(keys, settings, facts)[rows]
+    of_rows = np.empty((len(shared), len(rows)))
+    for row, column, offset in zip(of_rows, shared, offsets, strict=True):
+        column.take(rows + offset, out=row, mode="clip")
+        # The first token of a sequence has no previous token.
+        row[position[rows] + offset < 0] = np.nan
+    complete &= ~np.isnan(of_rows).any(axis=0)
+    rows, of_rows = rows[complete], of_rows[:, complete]
+    return Terms(
+        keys.take(rows),
+        layer_terms(values, rows, settings),
+        of_rows,
+        int(np.count_nonzero(~complete)),
+    )
+
+
+def schema(layers: Sequence[str], settings: DesignSettings, facts: Mapping[str, Any]) -> pa.Schema:
+    """Return the schema of a design: keys, then the terms layer by layer, then shared terms."""
+    names = [f"{layer}.{term}" for layer in layers for term in cells_of(settings)]
+    names += shared_terms(settings, facts)
+    return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
+
+
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """Return the encoding of a design's columns: all are compressed except the logs of norms.
+
+    The logs are all different. Compressing them makes the file a tenth smaller, but takes four
+    times as long to write and three times as long to read in the next stage.
+    """
+    packed = [name for name in schema.names if not name.startswith("layer_")]
+    return {
+        "use_dictionary": packed,
+        "compression": {name: "zstd" if name in packed else "none" for name in schema.names},
+        "write_statistics": False,
+    }
+
+
+@dataclass
+class Counts:
+    """Counts of what a design left out, by reason."""
+
+    # sequences, short_sequences: number of sequences, and of those too short to give a row.
+    sequences: int = 0
+    short_sequences: int = 0
+    # longest_sequence, fewest_tokens: number of tokens of the longest sequence, and of the shortest
+    # that gives a row.
+    longest_sequence: int = 0
+    fewest_tokens: int = 0
+    # Number of rows left out in all layers because they lack a covariate.
+    incomplete_rows: int = 0
+    # zero_norms, nonfinite_norms: number of norms without a logarithm, by layer, for layers that
+    # have any.
+    zero_norms: dict[str, int] = field(default_factory=dict)
+    nonfinite_norms: dict[str, int] = field(default_factory=dict)
+    # Number of rows that a layer lost to such norms, as outcome or as predictor. The rows of a
+    # first layer that lacks a preceding layer do not count as dropped.
+    dropped_rows: dict[str, int] = field(default_factory=dict)
+    # The first such norm of a layer and its place, in words.
+    first_unusable: dict[str, str] = field(default_factory=dict)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the counts without the texts."""
+        counts = asdict(self)
+        del counts["first_unusable"]
+        return counts
+
+
+def _add(counts: dict[str, int], layers: Sequence[str], numbers: np.ndarray) -> None:
+    for layer, number in zip(layers, numbers.tolist(), strict=True):
+        if number:
+            counts[layer] = counts.get(layer, 0) + number
+
+
+def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the rows in batches of whole sequences; an unfinished sequence waits for its end."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        starts = np.flatnonzero(batch.column("position").to_numpy() == 0)
+        if waiting and len(starts):
+            yield pa.Table.from_batches([*waiting, batch.slice(0, starts[0])])
+            waiting = [batch.slice(starts[0])]
+        else:
+            waiting.append(batch)
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def designs(
+    batches: Iterable[pa.RecordBatch],
+    settings: DesignSettings,
+    counts: Counts,
+    facts: Mapping[str, Any],
+) -> Iterator[pa.Table]:
+    """Yield the design of consecutive batches of norms or of another outcome.
+
+    A token gives a row if neither the outcome nor a predictor lies outside the sequence or among
+    its first ``drop_first`` tokens. A zero or non-finite norm empties the cells of the rows that
+    use it, in its layer and in the next layer if that uses it. A token that lacks a covariate, as
+    the first token of a text lacks surprisal, gives no row in any layer.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        Norms in corpus order; a sequence may go on in the next batch.
+    counts : Counts
+        Filled while the batches are read.
+    facts : mapping
+        From ``covariates.read_facts``.
+
+    Yields
+    ------
+    design : pyarrow.Table
+        With the columns of ``schema``: natural logs of norms, null if the layer drops the row.
+    """
+    outcome = OUTCOMES[settings.outcome]
+    without_layer_before = max(cell.layers_before for cell in cells_of(settings).values())
+    for table in whole_sequences(batches):
+        layers = layers_in(table.schema)
+        # The batches have separate dictionaries, which are unified here.
+        keys = table.select(KEYS).combine_chunks()
+        values = np.empty((len(layers), table.num_rows))
+        zero, nonfinite = np.zeros((2, len(layers)), np.int64)
+        expected = keys["position"].to_numpy() >= outcome.first_position
+        for index, layer in enumerate(layers):
+            norms = table[layer].to_numpy()
+            values[index] = regressed(outcome, norms)
+            zero[index] = np.count_nonzero(norms == 0) if outcome.logarithm else 0
+            # A first token has no previous token to be compared with.
+            nonfinite[index] = np.count_nonzero(~np.isfinite(norms[expected]))
+            if zero[index] + nonfinite[index] and layer not in counts.first_unusable:
+                row = int(np.argmax(np.isnan(values[index]) & expected))
+                counts.first_unusable[layer] = (
+                    f"{norms[row]:g} in the document '{keys['document'][row]}', position "
+                    f"{keys['position'][row]}"
+                )
+        terms = terms_of(values, keys, settings, facts)
+
+        lengths = sequence_lengths(keys["position"].to_numpy())
+        least = tokens_before(settings) + 1 + tokens_after(settings)
+        counts.sequences += len(lengths)
+        counts.short_sequences += int((lengths < least).sum())
+        counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
+        counts.fewest_tokens = least
+        counts.incomplete_rows += terms.incomplete
+        _add(counts.zero_norms, layers, zero)
+        _add(counts.nonfinite_norms, layers, nonfinite)
+        dropped = np.isnan(terms.layers[0]).sum(axis=1)
+        dropped[:without_layer_before] = 0
+        _add(counts.dropped_rows, layers, dropped)
+
+        columns = terms.keys.columns
+        for index in range(len(layers)):
+            empty = np.isnan(terms.layers[0, index])
+            mask = empty if empty.any() else None
+            columns += [pa.array(term[index], mask=mask) for term in terms.layers]
+        columns += [pa.array(term) for term in terms.shared]
+        yield pa.table(columns, schema=schema(layers, settings, facts))
+
+
+def write(
+    norms: Path,
+    stream: Path | None,
+    path: Path,
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+) -> tuple[int, Counts]:
+    """Write the design of a file of norms; return its number of rows and the counts of the rest.
+
+    Parameters
+    ----------
+    norms : Path
+        The norms, or another outcome.
+    stream : Path or None
+        Norms of the residual stream, for relative norms or a sample held in common with a
+        regression of such.
+    facts : mapping
+        From ``covariates.read_facts``.
+    """
+    outcome = OUTCOMES[settings.outcome]
+    columns = schema(list(outcome.columns(pq.read_schema(norms).names)), settings, facts)
+    record = tables.read_provenance(norms)
+    record = tables.provenance(record, "design", asdict(settings), "numpy")
+    counts = Counts()
+    rows = 0
+    with tables.parquet_writer(
+        path, columns.with_metadata(tables.metadata(record)), **parquet_options(columns)
+    ) as writer:
+        batches = in_batches(outcome, norms, stream, ROWS, "design")
+        for table in designs(batches, settings, counts, facts):
+            writer.write_table(table)
+            rows += table.num_rows
+        # The counts are known only after the schema is written.
+        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
+    return rows, counts

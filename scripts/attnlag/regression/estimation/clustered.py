@@ -1,0 +1,259 @@
+"""Clustered covariances and their degrees of freedom, from sums over each cluster.
+
+In coordinates in which X'X of all rows is I, cluster g has A_g = X_g'X_g and scores
+s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
+
+- CRV1: G/(G-1) (N-1)/(N-K) Σ s_g s_g', with G - 1 degrees of freedom;
+- CR2: Σ s̃_g s̃_g' with s̃_g = (I - A_g)^(-1/2) s_g, which is unbiased if errors are independent and
+  of equal variance (Bell and McCaffrey 2002). An estimate w'θ has Satterthwaite's degrees of
+  freedom tr(Γ)²/‖Γ‖², where Γ is the covariance of the w's̃_g under such errors. A joint test of q
+  estimates has the approximate Hotelling distribution (AHT) of Pustejovsky and Tipton (2018);
+- CRV3, which leaves out each cluster in turn (`regress.jackknife`), with G - 1.
+
+Γ has a row and a column per cluster, but its trace and norm need only K x K sums over the clusters:
+with Z_g = A_g (I - A_g)^(-1/2) and M_g = w'A_g w, Γ_gg = M_g and Γ_gh = -(Z_g w)'(Z_h w).
+
+References
+----------
+Bell and McCaffrey, Bias reduction in standard errors for linear regression with multi-stage
+samples. Survey Methodology 28 (2002).
+Pustejovsky and Tipton, Small-sample methods for cluster-robust variance estimation and hypothesis
+testing in fixed effects models. Journal of Business & Economic Statistics 36 (2018).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from scipy import special
+
+from attnlag.storage.sums import Sums
+
+# A cluster with a leverage this close to 1 determines the direction alone: its residuals there are
+# zero whatever the errors.
+LEAST_REST = 1e-9
+
+# (1 - x)^(-1/2) = Σ c_n x^n, precise to rounding for matrices whose trace is below the bound.
+SERIES = np.cumprod([1.0, *((2 * n - 1) / (2 * n) for n in range(1, 8))])
+SMALL = 0.01
+
+# Numbers in the products of different clusters of a joint test, at most. Beyond it they are left
+# out; their share is about the number of terms over that of clusters.
+MOST_PRODUCTS = 2e10
+
+
+def crv1_factor(
+    clusters: np.ndarray | float, rows: np.ndarray | float, columns: float
+) -> np.ndarray:
+    """Return G/(G-1) (N-1)/(N-K); NaN for a single cluster."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.divide(clusters, np.subtract(clusters, 1)) * np.subtract(rows, 1)
+        return np.where(np.greater(clusters, 1), factor / np.subtract(rows, columns), np.nan)
+
+
+def root_of_rest(a: np.ndarray) -> np.ndarray:
+    """Return (I - A)^(-1/2) of (clusters, K, K) summands of I, without the null space of I - A."""
+    k = a.shape[-1]
+    small = np.trace(a, axis1=-2, axis2=-1) < SMALL
+    result = np.empty_like(a)
+    low = a[small]
+    total = np.broadcast_to(SERIES[-1] * np.eye(k), low.shape)
+    for coefficient in SERIES[-2::-1]:
+        total = low @ total + coefficient * np.eye(k)
+    result[small] = total
+    values, vectors = np.linalg.eigh(a[~small])
+    rest = 1 - values
+    scale = np.where(rest > LEAST_REST, 1 / np.sqrt(np.maximum(rest, LEAST_REST)), 0)
+    result[~small] = (vectors * scale[:, None, :]) @ np.swapaxes(vectors, -1, -2)
+    return result
+
+
+@dataclass
+class Freedom:
+    """Degrees of freedom of tests of q estimates each, from sums over clusters."""
+
+    # (tests, q, K) array: estimates w θ; the rows of a joint test are orthonormal.
+    w: np.ndarray
+    # (tests,) array: Σ tr M_g.
+    trace: np.ndarray
+    # own, of_traces, (tests,) arrays: Σ ‖M_g‖² - ‖N_g‖² and Σ (tr M_g)² - |Z_g w'|⁴, with N_g = Z_g
+    # w'w Z_g.
+    own: np.ndarray
+    of_traces: np.ndarray
+    # (tests, K, K) array: Σ N_g.
+    crossed: np.ndarray
+    # (tests, Kq, Kq) array or None: Σ vec(Z_g w') vec(Z_g w')'.
+    products: np.ndarray | None
+
+    @classmethod
+    def of(cls, w: np.ndarray, clusters: int) -> "Freedom":
+        """Return the sums over no clusters of tests of estimates (tests, q, K)."""
+        tests, q, k = w.shape
+        if q > 1:
+            w = np.swapaxes(np.linalg.qr(np.swapaxes(w, 1, 2))[0], 1, 2)
+        few = q > 1 and clusters * (k * q) ** 2 * tests <= MOST_PRODUCTS
+        trace, own, of_traces = np.zeros((3, tests))
+        products = np.zeros((tests, k * q, k * q)) if few else None
+        return cls(w, trace, own, of_traces, np.zeros((tests, k, k)), products)
+
+    def add(self, z: np.ndarray, rest: np.ndarray) -> None:
+        """Add clusters with their Z_g and M_g of all coordinates, (clusters, K, K)."""
+        for test, w in enumerate(self.w):
+            moved = z @ w.T
+            own = w @ rest @ w.T
+            flat = moved.reshape(len(z), -1)
+            lengths = (flat**2).sum(axis=1)
+            self.trace[test] += own.trace(axis1=1, axis2=2).sum()
+            inner = np.swapaxes(moved, 1, 2) @ moved
+            self.own[test] += (own**2).sum() - (inner**2).sum()
+            self.of_traces[test] += (own.trace(axis1=1, axis2=2) ** 2).sum() - (lengths**2).sum()
+            lines = np.swapaxes(moved, 1, 2).reshape(-1, z.shape[-1])
+            self.crossed[test] += lines.T @ lines
+            if self.products is not None:
+                self.products[test] += flat.T @ flat
+
+    def eta(self) -> np.ndarray:
+        """Return the degrees of freedom η of each test; those of t for single estimates."""
+        q = self.w.shape[1]
+        first = self.own + (self.crossed**2).sum(axis=(1, 2))
+        second = self.of_traces
+        if q == 1:
+            second = first
+        elif self.products is not None:
+            second = second + (self.products**2).sum(axis=(1, 2))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = (q + 1) / max(q, 1) * self.trace**2 / (first + second)
+        # An estimate that a single cluster determines has no error to be seen.
+        return np.where(self.trace > LEAST_REST * (self.w**2).sum(axis=(1, 2)), found, np.nan)
+
+
+class Wald(NamedTuple):
+    """A joint test: its F statistic, degrees of freedom and p-value; NaN with too few clusters."""
+
+    statistic: float
+    df: int
+    df_residual: float
+    p_value: float
+
+
+NO_TEST = Wald(np.nan, 0, np.nan, np.nan)
+
+
+def wald(estimate: np.ndarray, covariance: np.ndarray, df: float, *, aht: bool) -> Wald:
+    """Test that q estimates are zero.
+
+    Parameters
+    ----------
+    estimate, covariance : (q,) and (q, q) arrays
+    df : float
+        Degrees of freedom of the covariance: η for the AHT test, those of the errors otherwise.
+    aht : bool
+        Whether to compare (η - q + 1)/(η q) Q with F(q, η - q + 1), or Q/q with F(q, df).
+    """
+    q = len(estimate)
+    df_residual = df - q + 1 if aht else df
+    enough = df_residual > 0 if aht else q <= df
+    if not (q and enough and np.isfinite(covariance).all()):
+        return Wald(np.nan, q, df_residual, np.nan)
+    distance = float(estimate @ np.linalg.solve(covariance, estimate)) / q
+    statistic = distance * df_residual / df if aht else distance
+    return Wald(statistic, q, df_residual, float(special.fdtrc(q, df_residual, statistic)))
+
+
+def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return CR2 of a regression, and the degrees of freedom of each coefficient.
+
+    Parameters
+    ----------
+    a, scores : (clusters, K, K) and (clusters, K) arrays
+        X_g'X_g and X_g'e_g.
+    """
+    # Coordinates in which the sum of a is I.
+    to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))
+    a = to @ a @ to.T
+    root = root_of_rest(a)
+    adjusted = (root @ (scores @ to.T)[..., None])[..., 0]
+    z = a @ root
+    freedom = Freedom.of(to.T[:, None], len(a))
+    freedom.add(z, z @ root - z @ z)
+    return to.T @ adjusted.T @ adjusted @ to, freedom.eta()
+
+
+@dataclass
+class Regression:
+    """A least-squares fit of rows, with CR2."""
+
+    # estimate, df, (K,) arrays
+    estimate: np.ndarray
+    # (K, K) array
+    covariance: np.ndarray
+    df: np.ndarray
+    # (rows,) array
+    residuals: np.ndarray
+
+
+def regression(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> Regression:
+    """Regress y on x, (K, rows); ``cluster`` numbers the clusters of the rows from 0."""
+    a = np.array([[np.bincount(cluster, one * other) for other in x] for one in x]).T
+    b = np.stack([np.bincount(cluster, one * y) for one in x], axis=-1)
+    estimate = np.linalg.solve(a.sum(axis=0), b.sum(axis=0))
+    covariance, df = cr2(a, b - a @ estimate)
+    return Regression(estimate, covariance, df, y - estimate @ x)
+
+
+@dataclass
+class RatioSums(Sums):
+    """Sums over clusters for a mean θ = Σ Y_g / Σ N_g of the N_g rows of each cluster.
+
+    The variance is G*/(G* - 1) Σ (Y_g - θ N_g)² / N² with the effective number of clusters
+    G* = N² / Σ N_g², and t has G* - 1 degrees of freedom. For independent rows the variance is
+    unbiased, as that of CR2 is, and Satterthwaite's degrees of freedom are at least these; clusters
+    of equal size make both equal to CR2's.
+    """
+
+    # clusters, rows, rows_squared, total, total_squared, crossed: number of clusters with rows, Σ
+    # N_g, Σ N_g², Σ Y_g, Σ Y_g², Σ Y_g N_g.
+    clusters: Any
+    rows: Any
+    rows_squared: Any
+    total: Any
+    total_squared: Any
+    crossed: Any
+
+    @classmethod
+    def of(cls, total: np.ndarray, rows: np.ndarray, weights: np.ndarray | None = None) -> Self:
+        """Return the sums, given Y_g and N_g along the first axis, with (draws, clusters) weights.
+
+        A cluster of weight 2 counts as two clusters.
+        """
+        values = rows > 0, rows, rows**2, total, total**2, total * rows
+        once = np.ones(len(rows)) if weights is None else weights
+        return cls(*(once @ value for value in values))
+
+    @classmethod
+    def of_rows(cls, values: np.ndarray, cluster: np.ndarray) -> Self:
+        """Return the sums of the finite values, given the cluster of each, numbered from 0."""
+        known = np.isfinite(values)
+        rows = np.bincount(cluster[known]).astype(float)
+        return cls.of(np.bincount(cluster[known], values[known]), rows)
+
+    @property
+    def mean(self) -> Any:
+        """θ; NaN without rows."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.divide(self.total, self.rows)
+
+    @property
+    def df(self) -> Any:
+        """G* - 1; NaN with fewer than two clusters."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effective = np.divide(np.square(self.rows), self.rows_squared)
+        return np.where(np.greater(self.clusters, 1), effective - 1, np.nan)
+
+    @property
+    def std_error(self) -> Any:
+        """Standard error of the mean."""
+        mean, df = self.mean, self.df
+        squares = self.total_squared - 2 * mean * self.crossed + mean**2 * self.rows_squared
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sqrt((df + 1) / df * np.maximum(squares, 0)) / self.rows

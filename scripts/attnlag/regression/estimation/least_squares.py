@@ -1,0 +1,305 @@
+"""Least squares from cross-products per document: estimates, standard errors, fit.
+
+Notation: for document g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors];
+A, b, c are their sums over documents; N, K and G are the numbers of rows, columns of X and
+documents. With document effects there is no constant, and the document means are subtracted from X
+and y.
+
+The half-panel jackknife combines three regressions, on all rows and on either half of every
+document: 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and Yang
+2018). It corrects what is biased in short documents, the lags and leads. The other terms, such as
+the spline of position, are solved anew given these, from all rows: b_c = A_cc⁻¹ (b_c - A_cl b_l). A
+half need not identify them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from attnlag.errors import counted
+from attnlag.regression.design.covariates import layers_before
+from attnlag.regression.estimation.packed import unpacked
+from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.terms import has_lag
+
+# A column whose variation relative to its mean is below this varies only by rounding.
+LEAST_VARIATION = 1e-12
+
+# Log norms whose standard deviation is below this are regarded as equal, as are other outcomes
+# whose standard deviation is below this times their root mean square. The value is the rounding
+# error of bfloat16, the coarsest precision in which models run and vectors are stored. If a
+# normalisation without trained weights follows the sublayer, all norms equal the square root of
+# the width, up to a tenth of this because of the normalisation's epsilon. Layers of trained models
+# vary ten times as much or more.
+LEAST_SPREAD = 2**-8
+
+# A design whose scaled cross-products have a larger condition number has lost all precision.
+WORST_CONDITION = 1e12
+
+# Least ratio of the smallest to the largest eigenvalue of A, without a document or in a half of the
+# documents. Below it, these rows do not identify all terms, although all documents do.
+LEAST_LEFT = 1e-10
+
+# An eigenvalue below this is rounding, if A over all rows is the identity.
+ROUNDING = 1e-13
+
+# A half identifies lags and leads if this is left of them given its other terms.
+TOLD = 1e-7
+
+HALF_PANEL = np.array([2.0, -0.5, -0.5])
+
+
+class Piece(NamedTuple):
+    """A contribution R b_m to an estimate θ, from the rows of one part."""
+
+    part: int
+    # (…, K, K) array: R. The estimate changes by R (b_mg - A_mg θ_m) per unit of the weight of
+    # cluster g.
+    reach: np.ndarray
+    # (…, K) array: the θ_m whose residuals these are.
+    theta: np.ndarray
+    # (…, K, K) array or None: A_m⁻¹, a generalised inverse in a half that does not identify all
+    # terms; None if θ_m is the estimate itself.
+    inverse: np.ndarray | None
+
+
+@dataclass
+class Solution:
+    """The normal equations of one layer, in coordinates θ in which X'X of all rows is I."""
+
+    # ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
+    status: str
+    # n_obs, documents, absorbed: number of rows, of documents with rows, and of removed effects:
+    # means of documents and effects of tokens.
+    n_obs: int
+    documents: int
+    absorbed: int = 0
+    # (parts,) array: λ of each part.
+    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
+    # Number of lags and leads, which are the last coordinates, so that they alone determine their
+    # coefficients.
+    corrected: int = 0
+    # (packed, K² + K + 1) array: maps packed cross-products to A, b and c in these coordinates.
+    transform: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    # (K, K) array: maps θ to the coefficients of centred data.
+    back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    # The estimate over all rows, see `Solution.solved`.
+    pieces: list[Piece] = field(default_factory=list)
+    # (K,) array: the estimates.
+    theta: np.ndarray = field(default_factory=lambda: np.empty(0))
+    # ssr, tss: residual sum of squares, and total sum of squares about the mean or the document
+    # means.
+    ssr: float = np.nan
+    tss: float = np.nan
+
+    @property
+    def k(self) -> int:
+        return len(self.theta)
+
+    @property
+    def df_resid(self) -> int:
+        return self.n_obs - self.k - self.absorbed
+
+    def equations(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return A (…, K, K), b (…, K) and c (…) of packed cross-products (…, packed)."""
+        k = self.k
+        flat = packed @ self.transform
+        a = flat[..., : k * k].reshape(*packed.shape[:-1], k, k)
+        return a, flat[..., k * k : -1], flat[..., -1]
+
+    def solved(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[Piece]]:
+        """Return the estimates from sums over some of the documents, or weighted ones.
+
+        Parameters
+        ----------
+        a, b : (parts, …, K, K) and (parts, …, K) arrays
+
+        Returns
+        -------
+        theta : (…, K) array
+            NaN if these documents do not identify all terms, or a half not all lags and leads.
+        pieces : list of Piece
+            θ = Σ R b_m.
+        """
+        k, rest = self.k, self.k - self.corrected
+        singular = is_singular(a[0])
+        inverse = np.linalg.inv(np.where(singular[..., None, None], np.eye(k), a[0]))
+        inverse[singular] = np.nan
+        theta = (inverse @ b[0][..., None])[..., 0]
+        if len(a) == 1:
+            return theta, [Piece(0, inverse, theta, inverse)]
+        # The lags and leads determine the other coefficients, by -A_cc⁻¹ A_cl.
+        kept = np.where(singular[..., None, None], np.eye(rest), a[0][..., :rest, :rest])
+        of_rest, follow = _apart(np.linalg.inv(kept), a[0])
+        pieces = []
+        for part, weight in enumerate(self.weights):
+            if part:
+                apart, own = _apart(generalised_inverse(a[part][..., :rest, :rest]), a[part])
+                # What is left of the lags and leads given the other terms.
+                left = a[part][..., rest:, :] @ own
+                told = np.linalg.eigvalsh(left).min(axis=-1, initial=1) > TOLD
+                left = np.where(told[..., None, None], left, np.eye(k - rest))
+                inverse = apart + own @ np.linalg.inv(left) @ np.swapaxes(own, -1, -2)
+                inverse[~told] = np.nan
+                theta = (inverse @ b[part][..., None])[..., 0]
+            pieces.append(Piece(part, weight * follow @ inverse[..., rest:, :], theta, inverse))
+        theta = (of_rest @ b[0][..., None])[..., 0]
+        theta = theta + sum((piece.reach @ b[piece.part][..., None])[..., 0] for piece in pieces)
+        return theta, [*pieces, Piece(0, of_rest, theta, None)]
+
+
+def names_of(stack: Stack) -> list[str]:
+    """Return the terms of a regression: the constant first, unless document effects absorb it."""
+    return stack.terms[1:] if stack.fixed_effects else ["intercept", *stack.terms[1:]]
+
+
+def solve(stack: Stack, index: int) -> Solution:
+    """Solve the normal equations of one layer, from the sums over all documents.
+
+    Parameters
+    ----------
+    stack : Stack
+        Its clusters are not used.
+    index : int
+        Place of the layer in the stack.
+
+    Returns
+    -------
+    solution : Solution
+        If there is none, its status gives the reason: too few rows, a constant, collinearity.
+    """
+    p, totals = stack.p, stack.totals[index]
+    names = names_of(stack)
+    columns = [*range(2, p)] if stack.fixed_effects else [0, *range(2, p)]
+    k, n_obs = len(columns), int(np.rint(totals[0, 0]))
+    documents = int(stack.documents[index])
+    absorbed = documents + stack.absorbed if stack.fixed_effects else 0
+
+    def without(status: str) -> Solution:
+        return Solution(status, n_obs, documents, absorbed)
+
+    if n_obs == 0 and stack.layers[index] - min(stack.layers) < layers_before(names):
+        return without(NO_LAYER_BEFORE)
+    if n_obs <= k + absorbed:
+        beside = f" and {counted(absorbed, 'effect')}" if absorbed else ""
+        return without(f"{counted(n_obs, 'row')} for {counted(k, 'term')}{beside}")
+
+    matrix = unpacked(totals, p)
+    size = np.sqrt(np.maximum(np.diagonal(matrix[0]), 0))
+    within = " within documents" if stack.fixed_effects else ""
+    least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(stack.centre[index])
+    if stack.fixed_effects:
+        # Removing the means of documents is a difference of sums, which has half the digits.
+        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.root_squares[index])
+    constant = [term for term, a, b in zip(stack.terms, size[1:], least[1:], strict=True) if a <= b]
+    if "y" in constant:
+        return without(f"the outcome is constant{within}")
+    # The absolute error of a logarithm is the relative error of the number; other outcomes have an
+    # error relative to their size.
+    size_of_y = np.hypot(stack.root_squares[index, 1] / np.sqrt(n_obs), stack.centre[index, 1])
+    least_spread = LEAST_SPREAD * (1.0 if stack.of_logs else size_of_y)
+    flat = [
+        "the outcome" if term == "y" else term
+        for term, spread in zip(stack.terms, size[1:] / np.sqrt(n_obs), strict=True)
+        if (term == "y" or layers_before([term])) and spread < least_spread
+    ]
+    if flat:
+        return without(
+            f"{'norms' if stack.of_logs else 'numbers'} are equal but for rounding: the standard "
+            f"deviation of {flat[0]}{within} is below {LEAST_SPREAD:.4f}"
+            f"{'' if stack.of_logs else ' of their size'}, the precision of bfloat16"
+        )
+    if constant:
+        are = "is" if len(constant) == 1 else "are"
+        return without(f"{_listed(constant)} {are} constant{within}")
+
+    # Covariates come first, then lags and leads.
+    order = np.argsort([has_lag(name) for name in names], kind="stable")
+    columns = [columns[place] for place in order]
+    names = [names[place] for place in order]
+    scale = size[columns]
+    scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
+        involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
+        return without(f"{_listed(involved)} are collinear{within}")
+
+    root = np.linalg.cholesky(scaled)
+    back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
+    chosen = np.zeros((p, k))
+    chosen[columns] = back
+    # The contribution of each element S_ij of the triangle to A, b and c, and of S_ji if i ≠ j.
+    i, j = np.triu_indices(p)
+    other = (i != j)[:, None]
+    to_a = chosen[i][:, :, None] * chosen[j][:, None, :]
+    to_a += other[..., None] * np.swapaxes(to_a, 1, 2)
+    to_b = (i == 1)[:, None] * chosen[j] + other * (j == 1)[:, None] * chosen[i]
+    to_c = ((i == 1) & (j == 1))[:, None].astype(float)
+    transform = np.concatenate([to_a.reshape(len(i), -1), to_b, to_c], axis=1)
+    solution = Solution("ok", n_obs, documents, absorbed, transform=transform)
+    solution.back = back[np.argsort(order)]
+    solution.theta = np.empty(k)
+    a, b, c = solution.equations(totals)
+    if len(totals) > 1:
+        solution.weights, solution.corrected = HALF_PANEL, sum(map(has_lag, names))
+    solution.theta, solution.pieces = solution.solved(a, b)
+    theta = solution.theta
+    if np.isnan(theta).any():
+        lags = _listed([name for name in names if has_lag(name)])
+        return without(f"a half of the documents alone does not tell {lags}")
+    solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
+    solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
+    return solution
+
+
+def _apart(inverse: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return A_cc⁻¹ as (…, K, K) with zeros for the lags, and [-A_cc⁻¹ A_cl; I], (…, K, lags)."""
+    k, rest = a.shape[-1], inverse.shape[-1]
+    whole = np.zeros_like(a)
+    whole[..., :rest, :rest] = inverse
+    follow = np.broadcast_to(np.eye(k)[:, rest:], (*a.shape[:-1], k - rest)).copy()
+    follow[..., :rest, :] = -inverse @ a[..., :rest, rest:]
+    return whole, follow
+
+
+def generalised_inverse(a: np.ndarray) -> np.ndarray:
+    """Return generalised inverses of (…, K, K) summands of I."""
+    values, vectors = np.linalg.eigh(a)
+    scaled = vectors / np.where(values > LEAST_LEFT, values, np.inf)[..., None, :]
+    return scaled @ np.swapaxes(vectors, -1, -2)
+
+
+def is_singular(a: np.ndarray) -> np.ndarray:
+    """Return which of (…, K, K) summands of I do not identify all terms.
+
+    These are the summands whose smallest eigenvalue is negligible relative to the largest. Their
+    size does not matter until precision is lost: documents with a tenth of the rows have an A near
+    I / 10.
+    """
+    k = a.shape[-1]
+    scale = np.trace(a, axis1=-2, axis2=-1) / k
+    scaled = a / np.where(scale > ROUNDING, scale, 1)[..., None, None]
+    # The ratio of eigenvalues with a mean of 1 is at least a quarter of their product, which is
+    # cheap to compute.
+    doubtful = ~(np.linalg.det(scaled) > 4 * LEAST_LEFT) | (scale < ROUNDING / LEAST_LEFT)
+    singular = np.zeros(doubtful.shape, dtype=bool)
+    if doubtful.any():
+        values = np.linalg.eigvalsh(a[doubtful])
+        least = np.maximum(LEAST_LEFT * values[:, -1], ROUNDING)
+        singular[doubtful] = ~(values[:, 0] > least)
+    return singular
+
+
+NO_LAYER_BEFORE = "there is no layer before it"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def solve_all(stack: Stack) -> list[Solution]:
+    """Solve every layer."""
+    return [solve(stack, index) for index in range(len(stack.layers))]

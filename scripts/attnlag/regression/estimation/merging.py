@@ -1,0 +1,186 @@
+"""Terms made from other terms: small classes are merged, and the reference class is left out.
+
+The dummies of a property comprise one term for each class, the same in every shard. Which classes
+have enough tokens is known only after all shards are summed. Cross-products of sums of terms are
+sums of cross-products, so the design need not be read again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from attnlag.regression.design.covariates import CATALOGUE, classes_of, indicators
+from attnlag.regression.design.properties import OTHER
+from attnlag.regression.estimation.crossproducts import DocumentProducts, Shard, values_of
+from attnlag.regression.estimation.packed import packed_size
+from attnlag.regression.estimation.regress import FEWEST_DOCUMENTS
+
+# Smallest number of rows that identify the slopes of the merged class.
+FEWEST_ROWS = 30
+
+# Each new term with the terms that it is the sum of.
+Sums = Mapping[str, Sequence[str]]
+
+
+def class_terms(terms: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the dummies among some terms, by covariate and by class."""
+    found = {}
+    for name in CATALOGUE:
+        own = {one: f"{name}_{one}" for one in classes_of(name) if f"{name}_{one}" in terms}
+        if own:
+            found[name] = own
+    return found
+
+
+def kept_terms(shards: Sequence[Shard]) -> Sums:
+    """Return the terms of a regression, given those of its cross-products.
+
+    Classes in fewer documents than clustered errors need are merged into one (``upos_other``). The
+    class with the most rows is the reference and is left out. An indicator that is constant over
+    all rows is left out too.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Shards of one design.
+    """
+    sums: dict[str, Sequence[str]] = {term: (term,) for term in shards[0].terms}
+    for name, own in class_terms(shards[0].terms).items():
+        rows, documents = sizes_of(shards, list(own.values()))
+        all_documents = sum(shard.totals.clusters for shard in shards)
+        fewest = FEWEST_DOCUMENTS if all_documents >= FEWEST_DOCUMENTS else 1
+        merged = merged_classes(list(own), rows, documents, documents=fewest, rows=1)
+        for term in own.values():
+            del sums[term]
+        size = dict(zip(own, rows.tolist(), strict=True))
+        largest = max(merged, key=lambda one: sum(size[member] for member in merged[one]))
+        for one, members in merged.items():
+            if one != largest:
+                sums[f"{name}_{one}"] = tuple(own[member] for member in members)
+    for term in indicators() & set(sums):
+        rows, _ = sizes_of(shards, [term])
+        if rows[0] in (0, max(shard_rows(shards))):
+            del sums[term]
+    return sums
+
+
+def shard_rows(shards: Sequence[Shard]) -> np.ndarray:
+    """Return the number of rows of each layer."""
+    rows = np.sum([shard.totals.pooled[0, :, 0] for shard in shards], axis=0)
+    return np.rint(rows).astype(np.int64)
+
+
+def merged_classes(
+    classes: Sequence[str], size: np.ndarray, present: np.ndarray, *, documents: int, rows: int
+) -> dict[str, list[str]]:
+    """Return the classes with enough tokens, and the classes merged into ``other``.
+
+    Parameters
+    ----------
+    size, present : (classes,) array
+        Numbers of rows and of documents of each class.
+    documents, rows : int
+        Smallest numbers for a separate class. If ``other`` is in fewer documents or has fewer than
+        `FEWEST_ROWS` rows, the smallest of the remaining classes is merged into it.
+
+    Returns
+    -------
+    merged : dict of str to list of str
+        The classes that make up each; a class without rows is in none.
+    """
+    there = [place for place in range(len(classes)) if size[place] > 0]
+    small = [p for p in there if present[p] < documents or size[p] < rows]
+    large = sorted((p for p in there if p not in small), key=lambda p: size[p])
+    # A merged class is in at least as many documents as the most common of its classes.
+    enough = min(rows, FEWEST_ROWS)
+    while small and large and (size[small].sum() < enough or present[small].max() < documents):
+        small.append(large.pop(0))
+    merged = {classes[place]: [classes[place]] for place in sorted(large)}
+    if small:
+        merged[OTHER] = [classes[place] for place in sorted(small)]
+    return merged
+
+
+def sizes_of(shards: Sequence[Shard], terms: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of rows and documents in which some 0/1 terms are 1.
+
+    If layers differ, the numbers are those of the layer with the most rows.
+    """
+    places = [1 + shards[0].terms.index(term) for term in terms]
+    rows = np.sum([_counts(s.totals.pooled[0], s.centre, places) for s in shards], axis=0)
+    documents = np.zeros(rows.shape, dtype=np.int64)
+    for shard in shards:
+        for block in shard.batches():
+            products = block.products.sum(axis=1)
+            documents += (_counts(products, shard.centre, places) > 0).sum(axis=0)
+    layer = np.argmax(rows.sum(axis=1))
+    return rows[layer], documents[layer]
+
+
+def _counts(packed: np.ndarray, centre: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """Return the sums of uncentred terms, (…, layers, terms), rounded to integers."""
+    sums = packed[..., places] + packed[..., :1] * centre[:, places]
+    return np.rint(sums).astype(np.int64)
+
+
+def merged_shard(shard: Shard, sums: Sums) -> Shard:
+    """Return a shard whose terms are sums of the terms of another."""
+    if list(sums) == shard.terms:
+        return shard
+    packing = packed_sums(shard.terms, sums)
+
+    def batches() -> Iterator[DocumentProducts]:
+        for block in shard.batches():
+            yield DocumentProducts(block.documents, summed(block.products, packing))
+
+    places = [[0], *([1 + shard.terms.index(term) for term in parts] for parts in sums.values())]
+    return replace(
+        shard,
+        terms=list(sums),
+        centre=np.stack([shard.centre[:, each].sum(axis=1) for each in places], axis=1),
+        totals=replace(
+            shard.totals,
+            pooled=summed(shard.totals.pooled, packing),
+            within=summed(shard.totals.within, packing),
+        ),
+        batches=batches,
+        merged=sums,
+    )
+
+
+def packed_sums(terms: Sequence[str], sums: Sums) -> sparse.csr_array:
+    """Return the (new, old) map from packed cross-products of terms to those of their sums."""
+    place = {term: 1 + index for index, term in enumerate(terms)}
+    parts = [(0,), *(tuple(place[term] for term in each) for each in sums.values())]
+    p = 1 + len(terms)
+    old = np.zeros((p, p), dtype=np.int64)
+    old[np.triu_indices(p)] = np.arange(packed_size(p))
+    old = np.maximum(old, old.T)
+    pairs = zip(*np.triu_indices(len(parts)), strict=True)
+    entries = [
+        (new, old[a, b]) for new, (i, j) in enumerate(pairs) for a in parts[i] for b in parts[j]
+    ]
+    rows, columns = np.array(entries).T
+    shape = (packed_size(len(parts)), packed_size(p))
+    return sparse.csr_array((np.ones(len(entries)), (rows, columns)), shape=shape)
+
+
+def summed(packed: np.ndarray, packing: sparse.csr_array) -> np.ndarray:
+    """Return the cross-products of sums of terms, (…, new), from those of the terms, (…, old)."""
+    flat = packed.reshape(-1, packed.shape[-1])
+    return (packing @ flat.T).T.reshape(*packed.shape[:-1], packing.shape[0])
+
+
+def values_of_sums(
+    batch: pa.RecordBatch, layer: int, terms: Sequence[str], sums: Sums
+) -> np.ndarray:
+    """Return the terms of a layer, (terms, rows), which may be sums of columns of the design."""
+    parts = {part for term in terms for part in sums.get(term, (term,))}
+    names = sorted(parts)
+    found = dict(zip(names, values_of(batch, layer, names), strict=True))
+    return np.stack(
+        [np.sum([found[part] for part in sums.get(term, (term,))], axis=0) for term in terms]
+    )

@@ -1,0 +1,502 @@
+"""Inference from cross-products: clustered covariances, the jackknife, cross-validation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from attnlag.errors import counted
+from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation.clustered import NO_TEST, Freedom, Wald
+from attnlag.regression.estimation.least_squares import (
+    Solution,
+    names_of,
+    solve_all,
+)
+from attnlag.regression.estimation.packed import unpacked
+from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.terms import is_lag
+
+# Numbers in the cross-products of documents that are solved together.
+NUMBERS_AT_ONCE = 2**22
+
+
+@dataclass
+class DocumentSums:
+    """Sums over all documents for the covariance of one layer."""
+
+    # meat, adjusted, (K, K) arrays: Σ ψ_g ψ_g' with the scores ψ_g of CRV1 and of CR2, which
+    # `influences` gives.
+    meat: np.ndarray
+    adjusted: np.ndarray
+    # Effective number of documents for the first slope, G* = G / (1 + CV²(γ)) with γ_g = e'A⁻¹ A_g
+    # A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) as given by MacKinnon, Nielsen and
+    # Webb (2023).
+    effective: float
+    # (K,) array: degrees of freedom of CR2 for each coefficient.
+    df: np.ndarray
+    # Those of joint tests.
+    etas: list[float]
+
+
+def uncentred(stack: Stack, index: int) -> np.ndarray:
+    """Return the map from coefficients of centred data to those of the data, (K, K).
+
+    It changes only the intercept, which is then that of an outcome with a mean of zero.
+    """
+    result = np.eye(len(names_of(stack)))
+    if not stack.fixed_effects:
+        result[0, 1:] = -stack.centre[index, 2:]
+    return result
+
+
+def sums_by_document(
+    stack: Stack,
+    solutions: Sequence[Solution],
+    joint: Sequence[np.ndarray] = (),
+    weights: np.ndarray | None = None,
+) -> list[DocumentSums]:
+    """Return sums over all documents for every layer.
+
+    Documents are read block by block, so the sums are exact even if the stack is binned. Degrees of
+    freedom are those of the regression on all rows, also if halves correct it.
+
+    Parameters
+    ----------
+    joint : sequence of (q, K) arrays
+        Combinations of coefficients that are tested to be zero together.
+    weights : (M, K) array, optional
+        Combinations that are reported in place of the coefficients.
+    """
+    found = []
+    for index, solution in enumerate(solutions):
+        zeros = np.zeros((2, solution.k, solution.k))
+        tests = []
+        if solution.status == "ok":
+            own = uncentred(stack, index) @ solution.back
+            single = own if weights is None else weights @ own
+            combined = [single[:, None], *((each @ own)[None] for each in joint)]
+            tests = [Freedom.of(w, stack.count(index)) for w in combined]
+        found.append((zeros, np.zeros(2), tests))
+    place = 0 if stack.fixed_effects else 1
+    reported = len(names_of(stack)) if weights is None else len(weights)
+    for products in stack.by_document():
+        for (meats, gammas, tests), packed, solution in zip(
+            found, products, solutions, strict=True
+        ):
+            if solution.status != "ok":
+                continue
+            a, _, _ = solution.equations(packed[0])
+            root = clustered.root_of_rest(a)
+            plain, adjusted = influences(solution, packed, root)
+            meats += plain.T @ plain, adjusted.T @ adjusted
+            gamma = (a @ solution.back[place]) @ solution.back[place]
+            gammas += gamma.sum(), gamma @ gamma
+            z = a @ root
+            rest = z @ root - z @ z
+            for test in tests:
+                test.add(z, rest)
+    return [
+        DocumentSums(
+            meats[0],
+            meats[1],
+            float(gammas[0] ** 2 / gammas[1]) if gammas[1] > 0 else np.nan,
+            tests[0].eta() if tests else np.full(reported, np.nan),
+            [float(test.eta()[0]) for test in tests[1:]],
+        )
+        for meats, gammas, tests in found
+    ]
+
+
+def influences(
+    solution: Solution, packed: np.ndarray, root: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores ψ_g of one layer, (documents, K), for CRV1 and for CR2.
+
+    ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the document's weight. For
+    CR2 the scores of each part are those that CR2 gives its own regression.
+
+    Parameters
+    ----------
+    packed : (parts, documents, packed) array
+    root : (documents, K, K) array, optional
+        From `clustered.root_of_rest` for all rows; without it both are for CRV1.
+    """
+    plain, adjusted = np.zeros((2, packed.shape[1], solution.k))
+    roots: dict[int, np.ndarray] = {} if root is None else {0: root}
+    for part, reach, theta, inverse in solution.pieces:
+        a, b, _ = solution.equations(packed[part])
+        scores = b - a @ theta
+        plain += scores @ reach.T
+        if root is None:
+            continue
+        if part not in roots:
+            # In coordinates in which the sum over this half is I.
+            assert inverse is not None
+            values, vectors = np.linalg.eigh(inverse)
+            kept = values > 0.5  # A half is a summand of I.
+            to = vectors[:, kept] * np.sqrt(values[kept])
+            rest = clustered.root_of_rest(to.T @ a @ to)
+            roots[part] = (vectors[:, kept] / np.sqrt(values[kept])) @ rest @ to.T
+        adjusted += (roots[part] @ scores[..., None])[..., 0] @ reach.T
+    return plain, plain if root is None else adjusted
+
+
+def cr2_scale(stack: Stack, solution: Solution) -> float:
+    """Return what multiplies CR2 for effects of tokens, of whose leverage A_g tells nothing.
+
+    Their share of the rows stands for it.
+    """
+    rows = solution.n_obs - solution.documents if solution.absorbed else solution.n_obs
+    return rows / (rows - stack.absorbed)
+
+
+def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
+    """Return what each cluster adds to the errors of the coefficients of centred data.
+
+    Returns
+    -------
+    scores : (clusters, layers, K) array
+        Their sums of squares are the variances of CR2; NaN in layers that are not fitted.
+    """
+    shape = (len(stack.clusters), len(solutions), len(names_of(stack)))
+    scores = np.full(shape, np.nan)
+    for index, solution in enumerate(solutions):
+        if solution.status == "ok":
+            packed = stack.products[index]
+            root = clustered.root_of_rest(solution.equations(packed[0])[0])
+            _, adjusted = influences(solution, packed, root)
+            scale = np.sqrt(cr2_scale(stack, solution))
+            scores[:, index] = scale * adjusted @ solution.back.T
+    return scores
+
+
+@dataclass
+class Jackknife:
+    """Estimates of one layer without each of its clusters."""
+
+    # (clusters, K) array: NaN if the rest is collinear or the cluster has no rows.
+    thetas: np.ndarray
+    # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
+    sse: float
+    # (clusters,) bool array: clusters with rows.
+    present: np.ndarray
+
+
+def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jackknife:
+    """Leave out each cluster in turn and solve the rest.
+
+    Parameters
+    ----------
+    packed : (parts, clusters, packed) array
+    totals : (parts, packed) array
+    """
+    a, b, _ = solution.equations(totals)
+    present = packed[0, :, 0] > 0.5
+    thetas = np.full((packed.shape[1], solution.k), np.nan)
+    sse = 0.0
+    chosen = np.flatnonzero(present)
+    step = max(1, NUMBERS_AT_ONCE // (len(packed) * solution.k**2))
+    for start in range(0, len(chosen), step):
+        rows = chosen[start : start + step]
+        a_g, b_g, c_g = solution.equations(packed[:, rows])
+        theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
+        thetas[rows] = theta
+        fitted = (a_g[0] @ theta[..., None])[..., 0]
+        sse += float(
+            (c_g[0] - 2 * (theta * b_g[0]).sum(axis=1) + (theta * fitted).sum(axis=1)).sum()
+        )
+    return Jackknife(thetas, sse, present)
+
+
+def cross_validated_sse(
+    solution: Solution, packed: np.ndarray, totals: np.ndarray, folds: int
+) -> float:
+    """Return the squared error of out-of-sample predictions for clusters.
+
+    Cluster g, counted among those with rows, is in fold g mod ``folds``. With the sums over a fold
+    f, θ = (A - A_f)⁻¹(b - b_f) and SSE_f = c_f - 2 θ'b_f + θ'A_f θ. The result is NaN with fewer
+    than two clusters, or if the rest of a fold is collinear.
+    """
+    packed = packed[:, packed[0, :, 0] > 0.5]
+    folds = min(folds, packed.shape[1])
+    if folds < 2:
+        return np.nan
+    sums = np.stack([packed[:, fold::folds].sum(axis=1) for fold in range(folds)], axis=1)
+    return jackknife(solution, sums, totals).sse
+
+
+@dataclass
+class Fit:
+    """One layer's regression."""
+
+    # (K,) array: intercept first, unless document effects absorb it, then the regressors, on the
+    # scale of the data; or combinations of these.
+    estimate: np.ndarray
+    # (K, K) array: covariance of the estimates.
+    covariance: np.ndarray
+    n_obs: int
+    n_documents: int
+    # Number of terms and document effects.
+    parameters: int
+    # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
+    status: str
+    # (clusters, K) array: estimates on centred data without each cluster that has rows.
+    without: np.ndarray
+    # Indices of these clusters in the stack.
+    clusters: np.ndarray
+    # (K,) array: degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for
+    # other clustered errors, otherwise N - K, where K includes document effects.
+    df: np.ndarray
+    # (K,) array: standard errors of CRV1, which bootstraps have too.
+    crv1_errors: np.ndarray
+    # (K,) array: estimates before the correction of bias, if there is one.
+    uncorrected: np.ndarray
+    # Effective number of documents (or bins of them) for the shortest lag, or for the shortest lead
+    # if there is no lag.
+    effective_documents: float = np.nan
+    # r_squared, adj_r_squared, cv_r_squared, loo_r_squared: the last two are out of sample, for
+    # folds of documents and for single documents, against the overall mean. With document effects
+    # all four refer to the variance within documents.
+    r_squared: float = np.nan
+    adj_r_squared: float = np.nan
+    cv_r_squared: float = np.nan
+    loo_r_squared: float = np.nan
+    # R² of the lags and leads given the other terms: 1 - SSR / SSR without them.
+    partial_r_squared: float = np.nan
+    # Residual standard deviation, sqrt(SSR / (N - K)), where K includes document effects.
+    sigma: float = np.nan
+    # Ratio of the largest to the smallest singular value of X, uncentred; with document effects, of
+    # X without the means of documents.
+    condition_number: float = np.nan
+    # Joint test that all slopes are zero.
+    wald: Wald = NO_TEST
+    # Test that the halves of documents have equal lags and leads (`halves`).
+    halves: Wald = NO_TEST
+    # Other joint tests.
+    joint: list[Wald] = field(default_factory=list)
+    # Gaussian log likelihood at the estimates; NaN if they do not maximise it.
+    log_likelihood: float = np.nan
+    # (K,) array or None: p-values of the wild cluster bootstrap, if requested.
+    p_wild: np.ndarray | None = None
+
+    @property
+    def f_statistic(self) -> float:
+        return self.wald.statistic
+
+    @property
+    def f_p_value(self) -> float:
+        return self.wald.p_value
+
+
+def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> Fit:
+    """Return the fit of a layer that cannot be fitted."""
+    return Fit(
+        estimate=np.full(columns, np.nan),
+        covariance=np.full((columns, columns), np.nan),
+        n_obs=solution.n_obs,
+        n_documents=solution.documents,
+        parameters=columns + solution.absorbed,
+        status=solution.status,
+        without=np.empty((0, columns)),
+        clusters=np.empty(0, dtype=np.int64),
+        df=np.full(columns, np.nan),
+        crv1_errors=np.full(columns, np.nan),
+        uncorrected=np.full(columns, np.nan),
+        joint=[NO_TEST._replace(df=len(each)) for each in joint],
+    )
+
+
+def fit_layer(
+    stack: Stack,
+    index: int,
+    solution: Solution,
+    by_document: DocumentSums,
+    *,
+    covariance: str,
+    folds: int | Stack | None,
+    robust: np.ndarray | None = None,
+    joint: Sequence[np.ndarray] = (),
+    weights: np.ndarray | None = None,
+) -> Fit:
+    """Return one layer's fit from its solution.
+
+    Parameters
+    ----------
+    index : int
+        Place of the layer in the stack.
+    covariance : str
+        One of `CLUSTERED`, ``"nonrobust"``, or another type whose covariance is given as
+        ``robust``.
+    folds : int, Stack or None
+        Number of folds of clusters for the cross-validated R², at most one per cluster; or a stack
+        of the same documents, each of whose clusters is a fold. None leaves out all that needs
+        regressions without some clusters, and the test of all slopes.
+    robust : (K, K) array, optional
+        Covariance of the estimates on centred data, computed from the residuals.
+    joint, weights
+        Those of ``by_document``.
+    """
+    names = names_of(stack) if weights is None else weights
+    if solution.status != "ok":
+        return unfitted(len(names), solution, joint)
+    packed, totals = stack.products[index], stack.totals[index]
+    back, theta, n_obs, k = solution.back, solution.theta, solution.n_obs, solution.k
+    count = stack.count(index)
+    if covariance in CLUSTERED and count < FEWEST_DOCUMENTS:
+        unit = "group" if stack.grouped else "document"
+        solution.status = f"{counted(count, unit)}: too few to cluster by"
+        return unfitted(len(names), solution, joint)
+    left_out = None
+    if folds is not None or covariance == "cluster-jackknife":
+        left_out = jackknife(solution, packed, totals)
+    clusters = np.flatnonzero(left_out.present) if left_out else np.empty(0, dtype=np.int64)
+    without = left_out.thetas[clusters] if left_out else np.empty((0, k))
+    # Effects of documents are nested in the clusters: they cost one degree of freedom, for their
+    # level. Effects of tokens cost one each.
+    columns = k + (1 + stack.absorbed if solution.absorbed else 0)
+    crv1 = clustered.crv1_factor(count, n_obs, columns) * by_document.meat
+    df: np.ndarray | int = count - 1
+    if covariance == "cluster":
+        v, df = cr2_scale(stack, solution) * by_document.adjusted, by_document.df
+    elif covariance == "cluster-crv1":
+        v = crv1
+    elif covariance == "cluster-jackknife":
+        if np.isnan(without).any():
+            alone = stack.clusters[clusters[int(np.isnan(without).any(axis=1).argmax())]]
+            solution.status = f"without {alone} the regressors are collinear: no jackknife"
+            return unfitted(len(names), solution, joint)
+        g, change = len(clusters), without - theta
+        v, df = (g - 1) / g * change.T @ change, g - 1
+    elif covariance == "nonrobust":
+        v, df = solution.ssr / solution.df_resid * np.eye(k), solution.df_resid
+    else:
+        v, df = np.empty((k, k)), solution.df_resid
+
+    # Return to the scale of the data, which changes only the intercept.
+    uncentre = uncentred(stack, index)
+    own = uncentre @ back
+    # The first piece is the regression of all rows.
+    estimate, plain = own @ theta, own @ solution.pieces[0].theta
+    if not stack.fixed_effects:
+        for values in (estimate, plain):
+            values[0] += stack.centre[index, 1]
+    v = own @ v @ own.T if robust is None else uncentre @ robust @ uncentre.T
+    aht = covariance == "cluster"
+    degrees = by_document.etas if aht else np.broadcast_to(df, len(joint)).tolist()
+    tests = [
+        clustered.wald(each @ estimate, each @ v @ each.T, eta, aht=aht)
+        for each, eta in zip(joint, degrees, strict=True)
+    ]
+    if weights is not None:
+        estimate, own, v = weights @ estimate, weights @ own, weights @ v @ weights.T
+        plain = weights @ plain
+    df = np.broadcast_to(np.asarray(df, dtype=float), len(estimate)).copy()
+    unknown = np.isnan(df)
+    v[unknown], v[:, unknown] = np.nan, np.nan
+    ssr, tss = solution.ssr, solution.tss
+    result = Fit(
+        estimate=estimate,
+        covariance=v,
+        df=df,
+        crv1_errors=np.sqrt(np.diag(own @ crv1 @ own.T)),
+        uncorrected=plain,
+        n_obs=n_obs,
+        n_documents=solution.documents,
+        effective_documents=by_document.effective,
+        r_squared=1 - ssr / tss,
+        partial_r_squared=1 - ssr / residual_squares_without_lags(stack, index),
+        sigma=float(np.sqrt(ssr / solution.df_resid)),
+        log_likelihood=np.nan
+        if len(totals) > 1
+        else float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
+        parameters=k + solution.absorbed,
+        status="ok",
+        without=without @ back.T,
+        clusters=clusters,
+        joint=tests,
+    )
+    total_df = n_obs - (solution.absorbed or 1)
+    result.adj_r_squared = 1 - (1 - result.r_squared) * total_df / solution.df_resid
+    if folds is None or left_out is None:
+        return result
+    number = folds
+    if isinstance(folds, Stack):
+        packed, number = folds.products[index], folds.products.shape[2]
+    assert isinstance(number, int)
+    result.cv_r_squared = 1 - cross_validated_sse(solution, packed, totals, number) / tss
+    result.loo_r_squared = 1 - left_out.sse / tss if len(clusters) > 1 else np.nan
+    result.condition_number = condition_number(stack, index)
+    return result
+
+
+def residual_squares_without_lags(stack: Stack, index: int) -> float:
+    """Return the residual sum of squares of the regression on all terms but lags and leads."""
+    matrix = unpacked(stack.totals[index, 0], stack.p)
+    rest = [place for place in range(2, stack.p) if not is_lag(stack.terms[place - 1])]
+    rest = rest if stack.fixed_effects else [0, *rest]
+    # The terms differ in size, and the regression has found them not to be collinear.
+    size = np.sqrt(np.diag(matrix)[rest])
+    a, b = matrix[np.ix_(rest, rest)] / np.outer(size, size), matrix[rest, 1] / size
+    return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
+
+
+def condition_number(stack: Stack, index: int) -> float:
+    """Return that of the uncentred X or, with document effects, of X without their means."""
+    x = unpacked(stack.totals[index, 0], stack.p)
+    chosen = [*range(2, stack.p)]
+    if not stack.fixed_effects:
+        chosen = [0, *chosen]
+        shift = np.eye(stack.p)
+        shift[2:, 0] = stack.centre[index, 2:]
+        x = shift @ x @ shift.T
+    eigenvalues = np.linalg.eigvalsh(x[np.ix_(chosen, chosen)])
+    return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
+
+
+def fit(
+    stack: Stack,
+    covariance: str,
+    folds: int | Stack | None,
+    solutions: Sequence[Solution] | None = None,
+    robust: Sequence[np.ndarray] | None = None,
+    joint: Sequence[np.ndarray] = (),
+    weights: np.ndarray | None = None,
+) -> list[Fit]:
+    """Fit every layer of a merged stack.
+
+    Parameters
+    ----------
+    solutions : sequence of Solution, optional
+        From `solve_all`, if already computed.
+    robust : sequence of (K, K) arrays, optional
+        Covariances computed from the residuals, for hc1, hc3 and hac.
+    joint : sequence of (q, K) arrays
+        Combinations of coefficients that are tested to be zero together.
+    weights : (M, K) array, optional
+        Combinations that are reported in place of the coefficients.
+    """
+    solutions = solve_all(stack) if solutions is None else solutions
+    if folds is not None:
+        slopes = np.eye(len(names_of(stack)))[0 if stack.fixed_effects else 1 :]
+        joint = [*joint, slopes]
+    by_document = sums_by_document(stack, solutions, joint, weights)
+    fits = [
+        fit_layer(
+            stack,
+            index,
+            solution,
+            by_document[index],
+            covariance=covariance,
+            folds=folds,
+            robust=None if robust is None else robust[index],
+            joint=joint,
+            weights=weights,
+        )
+        for index, solution in enumerate(solutions)
+    ]
+    if folds is not None:
+        for each in fits:
+            each.wald = each.joint.pop()
+    return fits

@@ -1,0 +1,445 @@
+"""Residuals in a second pass over a design, for statistics that cross-products cannot give.
+
+The coefficients are known, so a second pass over the rows gives the residuals e = y - X b and sums
+over them: covariances that allow for heteroskedasticity or autocorrelation, tests of the residuals
+and their distribution. The sums of shards add up, and the results do not depend on the bounds of
+batches or shards.
+
+A sequence is one window of one document. Lagged quantities never cross its start; values before it
+count as zero. A row inside a sequence that the layer drops, or that is missing, counts as zero
+too, which preserves the distances between the other rows.
+
+Under document effects, the means over the rows of a document are subtracted from y and the
+regressors, layer by layer. The covariances are then those of the slopes in the regression with a
+dummy for each document (Frisch, Waugh and Lovell).
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from math import floor
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.regression.estimation import merging
+from attnlag.regression.estimation.crossproducts import Shard
+from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.packed import unpacked
+from attnlag.regression.estimation.stacks import Stack
+from attnlag.storage import tables
+from attnlag.storage.sums import Sums
+
+BREUSCH_GODFREY_LAGS = 10
+AUTOCORRELATION_LAGS = 20
+
+# Edges of the histograms, in standard deviations; one bin below and one above hold the rest.
+RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
+COARSE_EDGES = np.linspace(-5, 5, 101)
+
+# Number of rows per step, so that a layer's temporary arrays stay in the processor's cache.
+ROWS = 16_384
+
+# A row of leverage 1 has a residual of zero for any outcome, so it says nothing about the variance.
+LEAST_FREEDOM = 1e-10
+
+
+@dataclass
+class ResidualModel:
+    """The fitted regression of each layer. k is K + 1, or K under document effects."""
+
+    # The K regressors, without the intercept.
+    terms: list[str]
+    layers: list[int]
+    # (layers, K) float64 array: NaN for a layer that is not fitted.
+    slopes: np.ndarray
+    # (layers,) float64 array: fitted value at the overall means; 0 under document effects.
+    level: np.ndarray
+    # (layers, 1 + K) float64 array: overall means of y and the regressors.
+    means: np.ndarray
+    # (layers, k, k) float64 array: (X'X)⁻¹ for X = [1, regressors - means], or, under document
+    # effects, for the regressors without their document means.
+    inverse: np.ndarray
+    # (layers,) float64 array: standard deviation of the residuals: the unit of their histograms.
+    sigma: np.ndarray
+    # fitted_mean, fitted_sd, (layers,) float64 array: mean and standard deviation of the fitted
+    # values: origin and unit of their histogram.
+    fitted_mean: np.ndarray
+    fitted_sd: np.ndarray
+    document_effects: bool
+
+
+def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel:
+    """Return the part of a fitted stack that the pass needs; the clusters are not used."""
+    layers, p = len(stack.layers), stack.p
+    k = p - 2 if stack.fixed_effects else p - 1
+    slopes = np.full((layers, p - 2), np.nan)
+    inverse = np.full((layers, k, k), np.nan)
+    level = np.zeros(layers)
+    sigma, fitted_sd = np.full((2, layers), np.nan)
+    fitted_mean = np.zeros(layers) if stack.fixed_effects else stack.centre[:, 1].copy()
+    for index, solution in enumerate(solutions):
+        if solution.status != "ok":
+            continue
+        beta = solution.back @ solution.theta
+        slopes[index] = beta[-(p - 2) :]
+        inverse[index] = solution.back @ solution.back.T
+        if not stack.fixed_effects:
+            level[index] = beta[0] + stack.centre[index, 1]
+        sigma[index] = np.sqrt(solution.ssr / solution.df_resid)
+        products = unpacked(stack.totals[index, 0], p)[2:, 2:]
+        fitted_sd[index] = np.sqrt(slopes[index] @ products @ slopes[index] / solution.n_obs)
+    return ResidualModel(
+        terms=stack.terms[1:],
+        layers=stack.layers,
+        slopes=slopes,
+        level=level,
+        means=stack.centre[:, 1:],
+        inverse=inverse,
+        sigma=sigma,
+        fitted_mean=fitted_mean,
+        fitted_sd=fitted_sd,
+        document_effects=stack.fixed_effects,
+    )
+
+
+@dataclass
+class DocumentMeans:
+    """The means that document effects remove."""
+
+    # (documents, layers) int array: number of rows that the layer keeps.
+    counts: np.ndarray
+    # (documents, layers, 1 + K) float64 array: means of y and the regressors over these rows;
+    # undefined if there are none.
+    means: np.ndarray
+
+
+def means_of(shard: Shard) -> DocumentMeans:
+    """Return the means of the documents of a shard, in its order, from their cross-products."""
+    p = 1 + len(shard.terms)
+    blocks = [block.products[..., :p].sum(axis=1) for block in shard.batches()]
+    sums = np.concatenate([np.zeros((0, len(shard.layers), p)), *blocks])
+    n = np.rint(sums[..., 0]).astype(np.int64)
+    return DocumentMeans(n, shard.centre[:, 1:] + sums[..., 1:] / np.maximum(n, 1)[..., None])
+
+
+@dataclass
+class ResidualSums(Sums):
+    """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
+
+    x is [1, regressors], centred as in ``ResidualModel`` or ``DocumentMeans``, and q its length
+    K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous P = ``BREUSCH_GODFREY_LAGS``
+    tokens. A = ``AUTOCORRELATION_LAGS``.
+    """
+
+    # The K regressors.
+    terms: list[str]
+    layers: list[int]
+    hac_lags: int
+    # (layers,) int64 array: number of rows.
+    n: np.ndarray
+    # (layers,) int64 array: number of documents whose mean was removed; 0 without document effects.
+    effects: np.ndarray
+    # (layers, 4) float64 array: Σ e, Σ e², Σ e³, Σ e⁴.
+    powers: np.ndarray
+    # smallest, largest, (layers,) float64 array: extremes of e; ∞ and -∞ without rows.
+    smallest: np.ndarray
+    largest: np.ndarray
+    # (layers, q + P, q + P) float64 array: Σ z z'.
+    products: np.ndarray
+    # (layers, q + P) float64 array: Σ z e.
+    scores: np.ndarray
+    # (layers, q) float64 array: Σ x e².
+    squares: np.ndarray
+    # meat_hc1, meat_hc3, meat_hac, (layers, q, q) float64 array: Σ e² xx'; Σ e²/(1 - h)² xx' with
+    # the leverage h; Σ_l w_l Σ_t (s_t s_t₋l' + s_t₋l s_t') added to the first, with s = x e and w_l
+    # = 1 - l / (``hac_lags`` + 1).
+    meat_hc1: np.ndarray
+    meat_hc3: np.ndarray
+    meat_hac: np.ndarray
+    # (layers,) float64 array: Σ (e_t - e_t₋₁)² over neighbours.
+    differences: np.ndarray
+    # pairs, lagged, (layers, A) arrays, int64 and float64: number of pairs of rows at distances 1
+    # to A, and Σ e_t e_t₋l over them.
+    pairs: np.ndarray
+    lagged: np.ndarray
+    # (layers, len(RESIDUAL_EDGES) + 1) int64 array: histogram of e / sigma.
+    histogram: np.ndarray
+    # (layers, len(COARSE_EDGES) + 1, len(COARSE_EDGES) + 1) int64 array: joint histogram of the
+    # fitted values (first axis) and e / sigma (second axis).
+    fitted_histogram: np.ndarray
+
+    # The number of lags is an integer that does not add up.
+    equal = ("hac_lags",)
+
+    def __add__(self, other: "ResidualSums") -> "ResidualSums":
+        return replace(
+            super().__add__(other),
+            smallest=np.minimum(self.smallest, other.smallest),
+            largest=np.maximum(self.largest, other.largest),
+        )
+
+
+def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums:
+    """Return the sums over no rows."""
+    q = len(terms) + 1
+    z = q + BREUSCH_GODFREY_LAGS
+    bins = len(COARSE_EDGES) + 1
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros((len(layers), *shape))
+
+    def counts(*shape: int) -> np.ndarray:
+        return np.zeros((len(layers), *shape), dtype=np.int64)
+
+    return ResidualSums(
+        terms=terms,
+        layers=layers,
+        hac_lags=hac_lags,
+        n=counts(),
+        effects=counts(),
+        powers=zeros(4),
+        smallest=zeros() + np.inf,
+        largest=zeros() - np.inf,
+        products=zeros(z, z),
+        scores=zeros(z),
+        squares=zeros(q),
+        meat_hc1=zeros(q, q),
+        meat_hc3=zeros(q, q),
+        meat_hac=zeros(q, q),
+        differences=zeros(),
+        pairs=counts(AUTOCORRELATION_LAGS),
+        lagged=zeros(AUTOCORRELATION_LAGS),
+        histogram=counts(len(RESIDUAL_EDGES) + 1),
+        fitted_histogram=counts(bins, bins),
+    )
+
+
+def default_hac_lags(rows: float) -> int:
+    """Return floor(4 (T / 100)^(2/9)), the lags of Newey-West errors for sequences of T rows.
+
+    This is the rule of Wooldridge, Introductory Econometrics, chapter 12, and of EViews. The rate
+    is that of the lag selection parameter of Newey and West, Review of Economic Studies 61 (1994),
+    for the Bartlett kernel.
+    """
+    return floor(4 * (rows / 100) ** (2 / 9))
+
+
+def sum_residuals(
+    batches: Iterable[pa.RecordBatch],
+    model: ResidualModel,
+    hac_lags: int,
+    document_means: DocumentMeans | None = None,
+    merged: merging.Sums = MappingProxyType({}),
+) -> ResidualSums:
+    """Sum over the residuals of a design in a single pass, batch by batch.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        Consecutive rows of a design: the keys, ``layer_00.y`` and so on, null if the layer drops
+        the row. All batches together hold whole documents, which may span batches.
+    hac_lags : int
+        Lags of the Newey-West errors; 0 gives the HC ones.
+    document_means : DocumentMeans, optional
+        Means of these documents, if ``model`` has document effects.
+    merged : mapping
+        The columns of the design that each merged term is the sum of.
+
+    Returns
+    -------
+    sums : ResidualSums
+    """
+    sums = _nothing(model.terms, model.layers, hac_lags)
+    fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
+    if document_means is not None:
+        sums.effects[fitted] = (document_means.counts[:, fitted] > 0).sum(axis=0)
+    reach = max(AUTOCORRELATION_LAGS, hac_lags)
+    q = len(model.terms) + 1
+    # The last tokens of each layer: 1 if kept, e, and the scores x e.
+    tails = np.zeros((len(model.layers), q + 2, reach))
+    last: tuple[str | None, int, int] = (None, -1, -1)
+    begun = 0  # number of documents begun
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        new, slots, last = _places(batch, last, reach)
+        document = begun - 1 + np.cumsum(new)
+        begun = document[-1] + 1
+        for place in fitted:
+            x = merging.values_of_sums(batch, model.layers[place], ["y", *model.terms], merged)
+            kept = np.flatnonzero(~np.isnan(x[0]))
+            x = x.take(kept, axis=1)
+            if document_means is None:
+                x[1:] -= model.means[place, 1:, None]
+                freedom = np.ones(len(kept))
+            else:
+                x -= document_means.means[document[kept], place].T
+                freedom = 1 - 1 / document_means.counts[document[kept], place]
+            line = np.pad(tails[place], ((0, 0), (0, slots[-1] + 1 - reach)))
+            _add(sums, model, place, x, freedom, slots[kept], line)
+            tails[place] = line[:, -reach:]
+    return sums
+
+
+def _places(
+    batch: pa.RecordBatch, last: tuple[str | None, int, int], reach: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str | None, int, int]]:
+    """Assign rows to slots so that at least ``reach`` empty slots separate sequences."""
+    names = batch.column("document")
+    codes = names.indices.to_numpy()
+    window = batch.column("window").to_numpy()
+    position = batch.column("position").to_numpy()
+    new = np.diff(codes, prepend=-1) != 0
+    # The dictionary codes of two batches may differ, but the names agree.
+    new[0] = names[0].as_py() != last[0]
+    distance = np.diff(position.astype(np.int64), prepend=last[2])
+    distance[new | (np.diff(window, prepend=last[1]) != 0)] = reach + 1
+    slots = reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
+    return new, slots, (names[-1].as_py(), int(window[-1]), int(position[-1]))
+
+
+def _add(
+    sums: ResidualSums,
+    model: ResidualModel,
+    place: int,
+    x: np.ndarray,
+    freedom: np.ndarray,
+    slots: np.ndarray,
+    line: np.ndarray,
+) -> None:
+    """Add the rows of a batch that one layer keeps."""
+    sigma = model.sigma[place]
+    fitted = model.slopes[place] @ x[1:] + model.level[place]
+    e = x[0] - fitted
+    x[0] = 1
+
+    # Sums over rows.
+    e2 = e * e
+    sums.n[place] += len(e)
+    sums.powers[place] += e.sum(), e2.sum(), e2 @ e, e2 @ e2
+    sums.smallest[place] = e.min(initial=sums.smallest[place])
+    sums.largest[place] = e.max(initial=sums.largest[place])
+    sums.squares[place] += x @ e2
+    s = x * e
+    hc1 = s @ s.T
+    sums.meat_hc1[place] += hc1
+    estimated = x[1:] if model.document_effects else x
+    freedom = freedom - np.einsum("ij,ij->j", model.inverse[place] @ estimated, estimated)
+    freedom[freedom < LEAST_FREEDOM] = np.inf
+    left_out = s / freedom
+    sums.meat_hc3[place] += left_out @ left_out.T
+    residual = e / (sigma if sigma > 0 else 1)
+    bins = _bins(residual, RESIDUAL_EDGES)
+    sums.histogram[place] += np.bincount(bins, minlength=sums.histogram.shape[1])
+    unit = model.fitted_sd[place]
+    fitted = (fitted - model.fitted_mean[place]) / (unit if unit > 0 else 1)
+    size = sums.fitted_histogram.shape[1]
+    cells = _bins(fitted, COARSE_EDGES) * size + _bins(residual, COARSE_EDGES)
+    sums.fitted_histogram[place] += np.bincount(cells, minlength=size * size).reshape(size, size)
+
+    # Sums over pairs within sequences: with rows in slots, a shift never crosses the start of a
+    # sequence. A slot without a row holds zeros.
+    reach = max(AUTOCORRELATION_LAGS, sums.hac_lags)
+    line[:, slots] = np.stack([x[0], e, *s])
+    here, kept = line[:, reach:], line[0] != 0
+    past = [line[:, reach - lag : -lag] for lag in range(1, reach + 1)]
+    for lag in range(1, AUTOCORRELATION_LAGS + 1):
+        both = kept[reach:] & kept[reach - lag : -lag]
+        sums.pairs[place, lag - 1] += np.count_nonzero(both)
+        sums.lagged[place, lag - 1] += here[1] @ past[lag - 1][1]
+    step = here[1] - past[0][1]
+    step *= here[0]
+    step *= past[0][0]
+    sums.differences[place] += step @ step
+    sums.meat_hac[place] += hc1
+    for lag in range(1, sums.hac_lags + 1):
+        cross = here[2:] @ past[lag - 1][2:].T
+        sums.meat_hac[place] += (1 - lag / (sums.hac_lags + 1)) * (cross + cross.T)
+    z = np.stack([*x, *(line[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
+    sums.products[place] += z @ z.T
+    sums.scores[place] += z @ e
+
+
+def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the bins of values in an even grid: 0 below it, ``len(edges)`` above it."""
+    scale = (len(edges) - 1) / (edges[-1] - edges[0])
+    return np.clip((values - edges[0]) * scale + 1, 0, len(edges)).astype(np.intp)
+
+
+def sums_of_shards(
+    designs: Sequence[Path],
+    shards: Sequence[Shard],
+    model: ResidualModel,
+    hac_lags: int,
+    threads: int,
+) -> ResidualSums:
+    """Return the sums over the designs of all shards, reading several shards concurrently.
+
+    Each thread has one batch in memory. The sums do not depend on the number of threads.
+
+    Parameters
+    ----------
+    shards : sequence of Shard
+        Cross-products of these designs, for the means of documents.
+    """
+
+    def sums_of(place: int) -> ResidualSums:
+        batches = tables.batches(designs[place], ROWS, "residuals")
+        means = means_of(shards[place]) if model.document_effects else None
+        return sum_residuals(batches, model, hac_lags, means, shards[place].merged)
+
+    total = _nothing(model.terms, model.layers, hac_lags)
+    with ThreadPoolExecutor(threads) as pool:
+        for sums in pool.map(sums_of, range(len(designs))):
+            total += sums
+    return total
+
+
+def record_of(sums: ResidualSums) -> dict[str, Any]:
+    """Return the provenance entry ``residuals``, which is needed to read the table."""
+    return {"terms": sums.terms, "layers": sums.layers, "hac_lags": sums.hac_lags}
+
+
+def to_table(sums: ResidualSums) -> pa.Table:
+    """Return the sums as a table with a row per layer."""
+    return sums.to_table(layer=np.array(sums.layers, np.int32))
+
+
+def read_sums(path: str | Path) -> ResidualSums:
+    """Read the sums from their file."""
+    return ResidualSums.from_table(pq.read_table(path), **tables.read_provenance(path)["residuals"])
+
+
+def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np.ndarray:
+    """Return the robust covariance of the coefficients, of one of three kinds.
+
+    With N rows and k columns, including document effects:
+
+    - ``hc1``: N/(N - k) A⁻¹ (Σ e² xx') A⁻¹ (MacKinnon and White 1985)
+    - ``hc3``: A⁻¹ (Σ e²/(1 - h)² xx') A⁻¹; a row of leverage 1 is left out
+    - ``hac``: N/(N - k) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
+      ``hac-panel`` of statsmodels with its default correction
+
+    Parameters
+    ----------
+    sums : ResidualSums
+        Sums over all shards.
+    kind : {"hc1", "hc3", "hac"}
+
+    Returns
+    -------
+    covariance : (layers, k, k) array
+        In the order of ``model.inverse``; the intercept is that of centred regressors. NaN for a
+        layer that is not fitted.
+    """
+    meat = {"hc1": sums.meat_hc1, "hc3": sums.meat_hc3, "hac": sums.meat_hac}[kind]
+    if model.document_effects:
+        meat = meat[:, 1:, 1:]
+    result = model.inverse @ meat @ model.inverse
+    freedom = sums.n - sums.effects - model.inverse.shape[-1]
+    return result if kind == "hc3" else result * (sums.n / freedom)[:, None, None]

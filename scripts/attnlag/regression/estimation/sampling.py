@@ -1,0 +1,90 @@
+"""A sample of whole documents, for what needs all rows at once.
+
+Effects of tokens are shared by documents, so they cannot be added up shard by shard. Beyond a
+number of rows they are solved on a random sample of documents, taken in the order of a hash of
+their names. Which documents these are depends on neither the order of the corpus nor its shards.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.regression.estimation.crossproducts import runs
+from attnlag.storage import tables
+from attnlag.storage.keys import KEYS
+
+# Largest number of rows of a sample, unless it would have fewer documents than these.
+MOST_ROWS = 1_000_000
+FEWEST_DOCUMENTS = 50
+
+
+@dataclass
+class Sample:
+    """Documents of consecutive tables with a row per token."""
+
+    # In the order of the tables.
+    documents: list[str]
+    # (rows,) int32 array: index of the document of each row.
+    document: np.ndarray
+    # (rows,) int64 array: indices of the rows over all tables.
+    rows: np.ndarray
+    # Hash before which those of the documents lie; "" if these are all documents.
+    end: str
+
+    def column(self, paths: Sequence[Path], name: str) -> np.ndarray:
+        """Return a column in these rows."""
+        return tables.values_of(paths, name, self.rows)
+
+    def keys(self, paths: Sequence[Path]) -> pa.Table:
+        """Return the keys of these rows."""
+        names = pa.DictionaryArray.from_arrays(self.document, pa.array(self.documents, pa.string()))
+        others = [pa.array(self.column(paths, name)) for name in KEYS[1:]]
+        return pa.table([names, *others], names=KEYS)
+
+
+def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
+    """Return all documents of some tables, or a sample with at most a number of rows."""
+    sizes: dict[str, int] = {}
+    for path in paths:
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(columns=["document"]):
+            names, starts = runs(batch)
+            counts = np.diff(starts, append=batch.num_rows).tolist()
+            for name, count in zip(names, counts, strict=True):
+                sizes[name] = sizes.get(name, 0) + count
+    end, taken = "", 0
+    if sum(sizes.values()) > most:
+        for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
+            taken += sizes[name]
+            if taken > most and number >= FEWEST_DOCUMENTS:
+                end = place
+                break
+    counts = np.array(list(sizes.values()), dtype=np.int64)
+    starts, kept = np.cumsum(counts) - counts, in_sample(sizes, end)
+    sequence = zip(starts[kept].tolist(), counts[kept].tolist(), strict=True)
+    rows = [np.arange(start, start + count) for start, count in sequence]
+    return Sample(
+        documents=[name for name, chosen in zip(sizes, kept, strict=True) if chosen],
+        document=np.repeat(np.arange(kept.sum(), dtype=np.int32), counts[kept]),
+        rows=np.concatenate([np.zeros(0, np.int64), *rows]),
+        end=end,
+    )
+
+
+def in_sample(documents: Iterable[str], end: str) -> np.ndarray:
+    """Return whether documents are in the sample that ends before a hash, (documents,) bool."""
+    return np.array([not end or _hash(name) < end for name in documents], dtype=bool)
+
+
+def generator_of(document: str, seed: int) -> np.random.Generator:
+    """Return a generator of random numbers of a document, whatever its place in the corpus."""
+    digest = hashlib.sha256(f"{seed} {document}".encode(errors="surrogatepass")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def _hash(document: str) -> str:
+    return hashlib.sha256(document.encode(errors="surrogatepass")).hexdigest()

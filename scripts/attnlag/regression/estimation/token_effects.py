@@ -1,0 +1,207 @@
+"""Removal of the effects of tokens and previous tokens from a design, jointly with documents.
+
+Tokens occur in several documents and shards, so their effects are first solved over all shards and
+then removed shard by shard. The result is an ordinary design: with document effects it gives the
+coefficients of the regression with a dummy for each document and each token.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments.columns import KEYS
+from attnlag.regression.design import properties
+from attnlag.regression.design.absorbing import Effects
+from attnlag.regression.design.design import parquet_options
+from attnlag.regression.design.properties import Property
+from attnlag.regression.estimation import sampling
+from attnlag.storage import tables
+
+# The token of each effect, relative to the outcome.
+OFFSETS = {"token": 0, "previous_token": -1}
+
+# Bytes of variables in memory at a time; at least one variable.
+BYTES = 64e6
+
+# Rows of a design in memory at a time.
+ROWS = 16_384
+
+
+def tokens_of(norms: Sequence[Path], documents: Collection[str] | None = None) -> Property:
+    """Return the token at each position of each sequence, or of those of some documents."""
+    return properties.read_property("token_id", norms, documents)
+
+
+def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the token of each effect in each row of a design.
+
+    -1 stands for the position before the first token of a sequence.
+    """
+    position = keys["position"].to_numpy()
+    found = {}
+    for name in effects:
+        there = position + OFFSETS[name]
+        place = keys.schema.get_field_index("position")
+        moved = keys.set_column(place, "position", pa.array(np.maximum(there, 0)))
+        found[name] = np.where(there < 0, -1, tokens.of(moved)).astype(np.int64)
+    return found
+
+
+def complete_rows(design: pa.Table, outcomes: Sequence[str]) -> np.ndarray:
+    """Return the rows of a design in which all the given outcomes have a value."""
+    known = [~np.isnan(design[name].to_numpy(zero_copy_only=False)) for name in outcomes]
+    return np.all([np.ones(design.num_rows, dtype=bool), *known], axis=0)
+
+
+def solved(
+    designs: Sequence[Path],
+    norms: Sequence[Path],
+    effects: Sequence[str],
+    most_rows: int = sampling.MOST_ROWS,
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the effects of tokens on each column of a design, over all shards.
+
+    Parameters
+    ----------
+    designs, norms : sequence of Path
+        Files of all shards, in order.
+    effects : sequence of str
+        Some of `OFFSETS`.
+    most_rows : int
+        With more rows, the effects are those in a sample of whole documents.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        A row per effect and token: ``effect``, ``token_id``, and each column of the design except
+        those of layers without rows.
+    facts : dict
+        ``absorbed``, the number of independent dummies besides those of documents;
+        ``sample_end``, the ``end`` of the sample.
+    """
+    sample = sampling.sample_of(designs, most_rows)
+    variables = [name for name in pq.read_schema(designs[0]).names if name not in KEYS]
+    complete = np.ones(len(sample.rows), dtype=bool)
+    for outcome in [name for name in variables if name.endswith(".y")]:
+        known = ~np.isnan(sample.column(designs, outcome))
+        # A layer that lacks a preceding layer that it needs has no rows.
+        if known.any():
+            complete &= known
+        else:
+            layer = outcome.partition(".")[0]
+            variables = [name for name in variables if name.partition(".")[0] != layer]
+    tokens = tokens_of(norms, sample.documents if sample.end else None)
+    levels = levels_of(sample.keys(designs), tokens, effects)
+    own = {name: codes[complete] for name, codes in levels.items()}
+    factors = Effects.of([sample.document[complete], *own.values()])
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("effect", "token_id", *variables)}
+    for name, codes in own.items():
+        token = np.unique(codes)
+        columns["effect"].append(np.full(len(token), name))
+        columns["token_id"].append(token)
+    at_once = max(1, int(BYTES // (8 * max(len(complete), 1))))
+    for start in range(0, len(variables), at_once):
+        chosen = variables[start : start + at_once]
+        values = np.stack([sample.column(designs, name)[complete] for name in chosen], axis=1)
+        for part in factors.of_levels(values)[1:]:
+            for name, column in zip(chosen, part.T, strict=True):
+                columns[name].append(column)
+    found = pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
+    alone = len(np.unique(factors.codes[0]))
+    return found, {"absorbed": factors.rank() - alone, "sample_end": sample.end}
+
+
+def without_effects(
+    design: pa.Table, tokens: Property, effects: pa.Table, sample_end: str = ""
+) -> pa.Table:
+    """Return a design with the effects of tokens removed from all its columns.
+
+    Rows that some layer drops are null in all layers, because the effects were solved without them;
+    so are those of documents outside the sample.
+
+    Parameters
+    ----------
+    design : pyarrow.Table
+        A design with its keys.
+    tokens : Property
+        From `tokens_of`.
+    effects : pyarrow.Table
+        From `solved`.
+    sample_end : str
+        Likewise.
+    """
+    solved_columns = set(effects.schema.names)
+    outcomes = [name for name in design.schema.names if name.endswith(".y")]
+    complete = complete_rows(design, [name for name in outcomes if name in solved_columns])
+    names = list(dict.fromkeys(effects["effect"].to_pylist()))
+    keys = design.select(KEYS).combine_chunks()
+    document = keys["document"].combine_chunks()
+    complete &= sampling.in_sample(document.dictionary.to_pylist(), sample_end)[document.indices]
+    kind = np.array(effects["effect"].to_pylist())
+    places = {}
+    for name, levels in levels_of(keys, tokens, names).items():
+        own = np.flatnonzero(kind == name)
+        token = effects["token_id"].to_numpy()[own]
+        places[name] = own[np.minimum(np.searchsorted(token, levels), len(own) - 1)]
+    columns = []
+    for name in design.schema.names:
+        column = design[name]
+        if name in solved_columns and name not in KEYS:
+            values = column.to_numpy(zero_copy_only=False)
+            effect = effects[name].to_numpy()
+            left = values - sum(effect[place] for place in places.values())
+            dropped = ~complete if name.startswith("layer_") else None
+            column = pa.array(np.where(complete, left, 0.0), mask=dropped)
+        columns.append(column)
+    return pa.table(columns, schema=design.schema)
+
+
+def solve(
+    designs: Sequence[Path],
+    norms: Sequence[Path],
+    effects: Sequence[str],
+    path: Path,
+    most_rows: int = sampling.MOST_ROWS,
+) -> int:
+    """Write the effects of tokens, see `solved`, and return their number."""
+    table, facts = solved(designs, norms, effects, most_rows)
+    record = tables.provenance(
+        tables.of_all_shards(designs),
+        "token_effects",
+        {"effects": list(effects)},
+        "numpy",
+        "scipy",
+        **facts,
+    )
+    tables.write_table(table, path, record)
+    return table.num_rows
+
+
+def take_out(design: Path, norms: Path, effects: Path, path: Path) -> int:
+    """Write the design of a shard without the effects from `solve`, and return its rows."""
+    found, solved_for = pq.read_table(effects), tables.read_provenance(effects)
+    tokens = tokens_of([norms])
+    schema = pq.read_schema(design)
+    record = tables.provenance(
+        tables.read_provenance(design),
+        "token_effects",
+        solved_for["stages"]["token_effects"],
+        "numpy",
+        **{name: solved_for[name] for name in ("absorbed", "sample_end")},
+    )
+    rows = 0
+    with tables.parquet_writer(
+        path, schema.with_metadata(tables.metadata(record)), **parquet_options(schema)
+    ) as writer:
+        for batch in tables.batches(design, ROWS, "token effects"):
+            rows_of_batch = pa.Table.from_batches([batch])
+            end = solved_for["sample_end"]
+            writer.write_table(without_effects(rows_of_batch, tokens, found, end))
+            rows += batch.num_rows
+        counts = pq.read_metadata(design).metadata[tables.COUNTS_KEY]
+        writer.add_key_value_metadata({tables.COUNTS_KEY: counts})
+    return rows

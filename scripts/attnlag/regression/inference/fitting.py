@@ -1,0 +1,249 @@
+"""One regression in every layer, from the files of all shards to the tables of results.
+
+The estimates come from the cross-products. A second pass over the design gives the statistics that
+need residuals.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnlag.adjustments.columns import layer_name
+from attnlag.errors import UserError, counted
+from attnlag.regression.estimation import (
+    crossproducts,
+    least_squares,
+    merging,
+    regress,
+    residuals,
+    stacks,
+)
+from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.residuals import ResidualSums
+from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.inference import bootstrap, diagnostics, halves, results
+from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS, RegressionSettings
+from attnlag.storage import tables
+
+ROBUST = ("hc1", "hc3", "hac")
+
+
+@dataclass
+class FittedRegression:
+    """A fitted regression.
+
+    Attributes
+    ----------
+    settings : RegressionSettings
+        The settings used; with one document, those of `settings_of_one_document`.
+    layers : list of int
+    fits : list of Fit
+        One per layer.
+    coefficients, goodness, influence : pandas.DataFrame
+        The tables of coefficients, of fits and of influential documents.
+    joint : dict
+        Description of the simultaneous tests of all layers.
+    medians : pandas.DataFrame
+        Median of each coefficient over the layers, see `bootstrap.medians_over_layers`.
+    residual_sums : ResidualSums
+    kept_terms : mapping
+        The terms of the regression, and the terms of the design that each is the sum of
+        (`merging`).
+    bins : int or None
+        Number of bins that documents share if their cross-products do not fit the memory budget.
+    """
+
+    settings: RegressionSettings
+    layers: list[int]
+    fits: list[Fit]
+    coefficients: pd.DataFrame
+    goodness: pd.DataFrame
+    influence: pd.DataFrame
+    joint: dict[str, Any]
+    medians: pd.DataFrame
+    residual_sums: ResidualSums
+    kept_terms: merging.Sums
+    bins: int | None
+
+
+def fit_regression(
+    products: Sequence[Path],
+    designs: Sequence[Path],
+    group_of: Mapping[str, str],
+    settings: RegressionSettings,
+    threads: int,
+) -> FittedRegression:
+    """Fit a regression in every layer.
+
+    Parameters
+    ----------
+    products, designs : sequence of Path
+        Cross-products and designs of all shards, in order.
+    group_of : mapping of document to group
+        In the order of the corpus.
+    settings : RegressionSettings
+    threads : int
+        Number of shards that are read concurrently. The results do not depend on it.
+
+    Raises
+    ------
+    UserError
+        If no sequence is long enough for a row, or there are too few documents for the chosen
+        errors or correction.
+    """
+    records = [tables.read_provenance(path) for path in products]
+    sequences = _usable_sequences(records)
+    shards = [crossproducts.read_shard(path) for path in products]
+    if np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0) == 1:
+        settings = settings_of_one_document(settings)
+        shards = [crossproducts.without_halves(shard) for shard in shards]
+    kept = merging.kept_terms(shards)
+    shards = [merging.merged_shard(shard, kept) for shard in shards]
+    effects = settings.fixed_effects == "document"
+    grouped = settings.cluster == "group"
+    stack = stacks.stacked(
+        shards,
+        fixed_effects=effects,
+        budget=settings.stack_mb * 1e6,
+        group_of=group_of if grouped else None,
+    )
+    if settings.token_effects and settings.covariance in ROBUST:
+        raise UserError(
+            f"found {settings.covariance} errors with effects of tokens, expected cluster, "
+            "cluster-jackknife or nonrobust: leverages do not account for the removed effects"
+        )
+    documents = int(stack.documents.max(initial=0))
+    clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
+    if grouped and clusters < FEWEST_DOCUMENTS:
+        raise UserError(
+            f"found {counted(clusters, 'group')} of documents with rows, expected at least "
+            f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
+            "documents of more groups"
+        )
+    if settings.covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
+        raise UserError(
+            f"found {counted(documents, 'document')} with rows, expected at least "
+            f"{FEWEST_DOCUMENTS} for errors clustered by document; ask for hac errors (Newey-West "
+            "within sequences) or nonrobust ones (independent, as in the teaching notebook), "
+            "neither with the half-panel correction, or give more documents"
+        )
+    solutions = least_squares.solve_all(stack)
+    model = residuals.residual_model(stack, solutions)
+    lags = settings.hac_lags
+    if lags is None:
+        rows = max(solution.n_obs for solution in solutions)
+        lags = residuals.default_hac_lags(rows / sequences)
+    sums = residuals.sums_of_shards(designs, shards, model, lags, threads)
+
+    robust = None
+    if settings.covariance in ROBUST:
+        robust = list(residuals.robust_covariance(sums, model, settings.covariance))
+    folds: int | Stack
+    if settings.folds == "groups":
+        folds = stacks.stacked(shards, fixed_effects=effects, group_of=group_of)
+    else:
+        folds = settings.folds
+    fits = regress.fit(stack, settings.covariance, folds, solutions, robust)
+    for fit, test in zip(fits, halves.equal_halves(stack, solutions), strict=True):
+        fit.halves = test
+    if settings.wild_bootstrap:
+        for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
+            if fit.status == "ok":
+                fit.p_wild = bootstrap.wild_p_values(
+                    stack, index, solution, settings.wild_bootstrap, settings.seed
+                )
+    coefficients = results.coefficients_table(
+        fits,
+        stack,
+        covariance=f"{settings.covariance}-group" if grouped else settings.covariance,
+        alpha=settings.alpha,
+        adjust=settings.adjust,
+        negligible=settings.negligible,
+    )
+    draws = draws_of_estimates(stack, solutions, settings)
+    joint = bootstrap.joint(fits, stack, draws, settings.alpha)
+    medians = bootstrap.medians_over_layers(fits, stack, draws, settings.alpha)
+    if settings.adjust == "max-t":
+        keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
+        coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
+    dropped = [
+        sum(record["counts"]["dropped_rows"].get(layer_name(layer), 0) for record in records)
+        for layer in stack.layers
+    ]
+    tests = diagnostics.table(sums, model).drop(columns="layer")
+    return FittedRegression(
+        settings=settings,
+        layers=stack.layers,
+        fits=fits,
+        coefficients=coefficients,
+        goodness=results.fits_table(
+            *(fits, stack.layers, dropped, tests, records[0]["model"].get("mixers")),
+            adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+        ),
+        influence=results.influence_table(fits, stack),
+        joint=bootstrap.record_of(joint, medians, stack, alpha=settings.alpha, seed=settings.seed),
+        medians=medians,
+        residual_sums=sums,
+        kept_terms=kept,
+        bins=stack.bins,
+    )
+
+
+def settings_of_one_document(settings: RegressionSettings) -> RegressionSettings:
+    """Return the settings with which a single document is fitted.
+
+    The mean of a single document is the intercept, and a single document allows neither clustering
+    nor a bootstrap. Clustered errors therefore become HAC errors within sequences, and max-t
+    becomes Holm. The half-panel jackknife has no HAC errors, so it is switched off.
+    """
+    return replace(
+        settings,
+        fixed_effects="none",
+        bias_correction="none",
+        covariance="hac" if settings.covariance in CLUSTERED else settings.covariance,
+        cluster="document",
+        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+        wild_bootstrap=0,
+    )
+
+
+def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
+    """Return the number of sequences that give rows, from the provenance of the shards."""
+    counts = [record["counts"] for record in records]
+    sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
+    if not sequences:
+        longest, least = (
+            max(count[name] for count in counts) for name in ("longest_sequence", "fewest_tokens")
+        )
+        raise UserError(
+            f"{records[0]['model']['name']}, {records[0]['corpus']['name']}: found no sequence "
+            f"long enough to give a row: the longest has {counted(longest, 'token')}, "
+            f"expected at least {least}; give longer texts, nearer lags and leads, or drop fewer "
+            "tokens at the start of sequences"
+        )
+    return sequences
+
+
+def draws_of_estimates(
+    stack: Stack, solutions: Sequence[Solution], settings: RegressionSettings
+) -> bootstrap.Draws:
+    """Return the estimates in each draw of documents; no draws if there are too few documents.
+
+    Raises
+    ------
+    UserError
+        If the correction of p-values needs the draws and there are too few documents.
+    """
+    documents = max((stack.count(index) for index in range(len(stack.layers))), default=0)
+    draws = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
+    if settings.adjust == "max-t" and not draws:
+        raise UserError(
+            f"found the correction max-t with {counted(documents, 'document')}, expected at least "
+            f"{FEWEST_DOCUMENTS} to draw from; use holm"
+        )
+    return bootstrap.drawn_with_errors(stack, solutions, draws, settings.seed)

@@ -1,0 +1,88 @@
+"""Test that the halves of documents have the same lags and leads, which half-panel presumes.
+
+The two halves of a document are regressed apart, each with a level of its own, as in the half-panel
+jackknife. Documents are the clusters of both regressions, so that the difference of their lags and
+leads has CR2 and the AHT test of `clustered`. Both halves have the same bias in short documents, so
+their difference has none.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation.clustered import NO_TEST, Freedom, Wald
+from attnlag.regression.estimation.least_squares import Solution, names_of
+from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.terms import has_lag
+
+
+def equal_halves(stack: Stack, solutions: Sequence[Solution]) -> list[Wald]:
+    """Return the test of each layer; `NO_TEST` if halves are not apart or documents are few.
+
+    Documents are read block by block.
+    """
+    lags = [place for place, name in enumerate(names_of(stack)) if has_lag(name)]
+    sums = [
+        Difference(solution, lags, stack.count(index))
+        if solution.corrected and stack.count(index) >= FEWEST_DOCUMENTS
+        else None
+        for index, solution in enumerate(solutions)
+    ]
+    for products in stack.by_document():
+        for difference, packed in zip(sums, products, strict=True):
+            if difference:
+                difference.add(packed)
+    return [difference.test() if difference else NO_TEST for difference in sums]
+
+
+class Difference:
+    """The difference between the lags of the halves of one layer, and sums of its scores.
+
+    Parameters
+    ----------
+    solution : Solution
+        With halves.
+    lags : sequence of int
+        Places of the lags and leads among the coefficients.
+    """
+
+    def __init__(self, solution: Solution, lags: Sequence[int], documents: int):
+        self.solution = solution
+        halves = [piece for piece in solution.pieces if piece.part]
+        self.thetas = [piece.theta for piece in halves]
+        # Coordinates in which X'X of a half is I, without what the half does not identify.
+        self.to = []
+        for piece in halves:
+            assert piece.inverse is not None
+            values, vectors = np.linalg.eigh(piece.inverse)
+            kept = values > 0.5  # A half is a summand of I.
+            self.to.append(vectors[:, kept] * np.sqrt(values[kept]))
+        back = solution.back[list(lags)]
+        first, second = self.to
+        self.w = np.concatenate([back @ first, -back @ second], axis=1)
+        self.estimate = back @ (self.thetas[0] - self.thetas[1])
+        self.meat = np.zeros((len(back), len(back)))
+        self.freedom = Freedom.of(self.w[None], documents)
+
+    def add(self, packed: np.ndarray) -> None:
+        """Add the (parts, documents, packed) cross-products of documents."""
+        k = self.w.shape[1]
+        scores, place = np.zeros((packed.shape[1], k)), 0
+        z, rest = np.zeros((2, packed.shape[1], k, k))
+        for part, (theta, to) in enumerate(zip(self.thetas, self.to, strict=True), start=1):
+            a, b, _ = self.solution.equations(packed[part])
+            own = slice(place, place := place + to.shape[1])
+            root = clustered.root_of_rest(whole := to.T @ a @ to)
+            scores[:, own] = (root @ ((b - a @ theta) @ to)[..., None])[..., 0]
+            z[:, own, own] = moved = whole @ root
+            rest[:, own, own] = moved @ root - moved @ moved
+        apart = scores @ self.w.T
+        self.meat += apart.T @ apart
+        self.freedom.add(z, rest)
+
+    def test(self) -> Wald:
+        """Return the AHT test that there is no difference."""
+        eta = float(self.freedom.eta()[0])
+        return clustered.wald(self.estimate, self.meat, eta, aht=True)

@@ -1,0 +1,432 @@
+"""The permutation control: the coefficients if order within documents means nothing.
+
+The tokens of a document are permuted together with their norms in all layers and with the
+covariates that move with their token according to the catalogue, such as the frequency. Other
+covariates, such as the position, stay in place. The remaining coefficient of a lag comes from
+differences between documents, because the permutation removes dynamics and trends over positions.
+
+If tokens are permuted only within their part of speech, the order of the parts of speech stays, and
+the test is for order beyond it.
+
+The permutation tests one hypothesis: the order within documents means nothing, jointly for all
+lags and leads of a layer. It is not a null for one lag given another.
+
+A token without a norm in one of the layers, or without a covariate, stays in place, and the rows
+that use it are left out in all layers. A layer without any norm in a document is ignored here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments import columns
+from attnlag.adjustments.norms import regressed
+from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.regression.design import covariates, design
+from attnlag.regression.design.properties import CLASSES, Property
+from attnlag.regression.estimation import least_squares, merging
+from attnlag.regression.estimation.crossproducts import runs
+from attnlag.regression.estimation.packed import packed_size, recentred
+from attnlag.regression.estimation.sampling import generator_of
+from attnlag.regression.estimation.stacks import Stack, common_centre
+from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.settings import DesignSettings
+from attnlag.regression.terms import is_lag
+from attnlag.storage.sums import Sums
+from attnlag.storage.tables import read_provenance
+
+# Rows in memory at a time; each token has a number in each draw.
+ROWS = 4096
+
+
+@dataclass
+class PermutedProducts(Sums):
+    """Cross-products of a shard in the observed order and in each draw."""
+
+    # ``y``, then the regressors.
+    terms: list[str]
+    layers: list[int]
+    # (layers, p) array
+    centre: np.ndarray
+    # (1 + draws, layers, packed) array: observed, then the draws; the means of documents are out if
+    # they are effects.
+    products: np.ndarray
+    # (layers, p) array: Σ w² in the observed order, before the means of documents are removed.
+    squares: np.ndarray
+    # (layers,) int array: number of documents with rows.
+    documents: np.ndarray
+    fixed_effects: bool
+    # {"document", "upos"}: unit within which tokens are permuted: a document, or a part of speech
+    # in it.
+    within: str = "document"
+    # Whether the outcome is a logarithm.
+    of_logs: bool = True
+
+    equal = ("centre",)
+
+
+def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the rows in batches of whole documents; an unfinished document waits for its end."""
+    waiting: list[pa.RecordBatch] = []
+    last = None
+    for batch in batches:
+        names, starts = runs(batch)
+        # The first document of this batch may have begun in the previous one.
+        new = starts if names[0] != last else starts[1:]
+        if waiting and len(new):
+            yield pa.Table.from_batches([*waiting, batch.slice(0, new[0])])
+            waiting = []
+        waiting.append(batch.slice(new[0]) if len(new) and last is not None else batch)
+        last = names[-1]
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarray:
+    """Return random numbers whose ranks permute the tokens: (draws, tokens) float32 in [0, 1).
+
+    They depend on the document's name, its length and the seed, not on its place in the corpus.
+    """
+    return generator_of(document, seed).random((draws, tokens), dtype=np.float32)
+
+
+@dataclass
+class _Tokens:
+    """Consecutive whole documents."""
+
+    # (layers, tokens) array: log norms; 0 if the token is in no row, NaN in a layer without norms
+    # in the document.
+    values: np.ndarray
+    # (shared terms, tokens) array: covariates.
+    shared: np.ndarray
+    # (tokens,) int array: number of the document, from 0, in order.
+    document: np.ndarray
+    names: list[str]
+    # (tokens,) int array: number of the set within which a token is permuted: a document, or a
+    # class in it.
+    pool: np.ndarray
+    # Indices of the tokens that are permuted.
+    moving: np.ndarray
+    # (rows,) int array: indices of the outcomes.
+    rows: np.ndarray
+
+    def orders(self, draws: int, seed: int) -> Iterator[np.ndarray]:
+        """Yield the indices of the tokens that move to the indices ``moving``, draw by draw."""
+        counts = np.bincount(self.document)
+        keys = np.concatenate(
+            [
+                keys_of_draws(name, count, draws, seed)
+                for name, count in zip(self.names, counts, strict=True)
+            ],
+            axis=1,
+        )[:, self.moving]
+        pool = self.pool[self.moving].astype(np.float64)
+        # The indices of each pool in the text, which receive its tokens in their new order.
+        places = np.argsort(pool, kind="stable")
+        order = np.empty_like(self.moving)
+        for key in keys:
+            # The sort is stable: equal keys, which occur occasionally with 24 bits, would otherwise
+            # be exchanged across the bounds of a pool.
+            order[places] = self.moving[np.argsort(pool + key, kind="stable")]
+            yield order
+
+
+def permuted_products(
+    batches: Iterable[pa.RecordBatch],
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+    *,
+    draws: int,
+    seed: int,
+    fixed_effects: bool,
+    classes: Property | None = None,
+) -> PermutedProducts:
+    """Sum the cross-products of permuted documents.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        Norms in corpus order.
+    facts : mapping
+        From ``covariates.read_facts``.
+    fixed_effects : bool
+        Whether to remove the means of each document.
+    classes : Property, optional
+        If given, tokens are permuted only within their class; by default within their document.
+    """
+    shared = covariates.shared_terms(settings, facts)
+    with_token = np.array(list(shared.values()), dtype=bool)
+    offsets = covariates.shared_offsets(settings, facts)
+    terms = [*design.cells_of(settings), *shared]
+    p = 1 + len(terms)
+    sums: PermutedProducts | None = None
+    empty = True
+    for table in whole_documents(batches):
+        layers = columns.layers_in(table.schema)
+        if sums is None:
+            numbers = [columns.layer_number(layer) for layer in layers]
+            shape = (1 + draws, len(layers), packed_size(p))
+            sums = PermutedProducts(
+                terms=terms,
+                layers=numbers,
+                centre=np.zeros((len(layers), p)),
+                products=np.zeros(shape),
+                squares=np.zeros((len(layers), p)),
+                documents=np.zeros(len(layers), dtype=np.int64),
+                fixed_effects=fixed_effects,
+                within="document" if classes is None else classes.name,
+                of_logs=OUTCOMES[settings.outcome].logarithm,
+            )
+        tokens = _tokens(table, layers, settings, facts, classes)
+        if not len(tokens.rows):
+            continue
+        document, rows = tokens.document[tokens.rows], tokens.rows
+        # Covariates may belong to a token near the outcome.
+        places = np.arange(len(offsets))[:, None], rows + offsets[:, None]
+        own = design.layer_terms(tokens.values, rows, settings)
+        if empty:
+            sums.centre[:, 1:] = _means(own, tokens.shared[places])
+            empty = False
+        _add(sums, 0, own, tokens.shared[places], document)
+        values, moved = tokens.values.copy(), tokens.shared.copy()
+        for draw, order in enumerate(tokens.orders(draws, seed)):
+            values[:, tokens.moving] = tokens.values.take(order, axis=1)
+            moved[np.ix_(with_token, tokens.moving)] = tokens.shared[np.ix_(with_token, order)]
+            own = design.layer_terms(values, rows, settings)
+            _add(sums, 1 + draw, own, moved[places], document)
+    if sums is None:
+        raise ValueError("no batch, not even an empty one")
+    return sums
+
+
+def _tokens(
+    table: pa.Table,
+    layers: Sequence[str],
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+    classes: Property | None,
+) -> _Tokens:
+    """Return the documents of a table."""
+    keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
+    outcome = OUTCOMES[settings.outcome]
+    values = np.stack([regressed(outcome, table[layer].to_numpy()) for layer in layers])
+    names, starts = runs(keys.to_batches()[0])
+    document = np.repeat(np.arange(len(names)), np.diff(starts, append=table.num_rows))
+    position = keys["position"].to_numpy()
+    known = np.isfinite(values)
+    # A layer without any norm in a document would keep all its tokens in place.
+    dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
+    moves = (known | dead).all(axis=0) & (position >= settings.drop_first)
+    shared = covariates.shared_values(keys, settings, facts)
+    moves &= ~np.isnan(shared).any(axis=0) & covariates.complete_tokens(keys, settings, facts)
+    values[:, ~moves] = 0
+    rows = design.outcome_rows(position, settings)
+    needed = {cell.offset for cell in design.needed_cells(settings)}
+    needed |= set(covariates.shared_offsets(settings, facts).tolist())
+    rows = rows[position[rows] + min(needed) >= 0]
+    rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
+    pool = document
+    if classes is not None:
+        pool = document * len(CLASSES[classes.name]) + classes.of(keys).astype(np.int64)
+    return _Tokens(values, shared, document, names, pool, np.flatnonzero(moves), rows)
+
+
+def _means(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """Return the means of the terms, (layers, terms); 0 if a layer has none.
+
+    They are close enough to the means of all rows for the sums to stay precise.
+    """
+    known = np.isfinite(own)
+    means = np.where(known, own, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
+    of_shared = np.broadcast_to(shared.mean(axis=1)[:, None], (len(shared), own.shape[1]))
+    return np.concatenate([means, of_shared]).T
+
+
+def _add(
+    sums: PermutedProducts, place: int, own: np.ndarray, shared: np.ndarray, document: np.ndarray
+) -> None:
+    """Add the design of some documents in one order to the sums; order 0 is the observed."""
+    usable = ~np.isnan(own[0])
+    p = 1 + len(own) + len(shared)
+    upper = np.triu_indices(p)
+    every = slice(None), *_runs(document)
+    for layer in np.flatnonzero(usable.any(axis=1)):
+        # A layer nearly always has all rows.
+        kept = usable[layer]
+        chosen, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
+        w = np.ones((p, counts.sum()))
+        w[1 : 1 + len(own)] = own[:, layer, chosen]
+        w[1 + len(own) :] = shared[:, chosen]
+        w[1:] -= sums.centre[layer, 1:, None]
+        if place == 0:
+            sums.documents[layer] += len(starts)
+            sums.squares[layer] += (w**2).sum(axis=1)
+        if sums.fixed_effects:
+            w[1:] -= np.repeat(np.add.reduceat(w[1:], starts, axis=1) / counts, counts, axis=1)
+        sums.products[place, layer] += (w @ w.T)[upper]
+
+
+def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the starts and the lengths of runs of equal values."""
+    starts = np.flatnonzero(np.diff(values, prepend=-1))
+    return starts, np.diff(starts, append=len(values))
+
+
+def to_table(sums: PermutedProducts) -> pa.Table:
+    """Return the sums as a table with a row per layer."""
+    by_layer = replace(sums, products=sums.products.transpose(1, 0, 2))
+    return by_layer.to_table(layer=np.array(sums.layers, np.int32))
+
+
+def record_of(sums: PermutedProducts) -> dict[str, Any]:
+    """Return the provenance entry that is needed to read the table."""
+    names = ("terms", "layers", "fixed_effects", "within", "of_logs")
+    return {name: getattr(sums, name) for name in names}
+
+
+def read_products(path: str | Path) -> PermutedProducts:
+    """Read one shard's cross-products."""
+    record = read_provenance(path)["permutations"]
+    sums = PermutedProducts.from_table(pq.read_table(path), **record)
+    return replace(sums, products=sums.products.transpose(1, 0, 2))
+
+
+def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
+    """Return the sums over all shards, centred by the overall means of each layer."""
+    first = parts[0]
+    # Removing the means of documents removes the centre too.
+    if first.fixed_effects:
+        return reduce(add, parts)
+    p = 1 + len(first.terms)
+    sums = [part.products[0, :, :p] for part in parts]
+    centre = common_centre(sums, [part.centre for part in parts])
+    moved = (
+        replace(part, products=recentred(part.products, centre - part.centre), centre=centre)
+        for part in parts
+    )
+    return reduce(add, moved)
+
+
+def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProducts:
+    """Return cross-products whose terms are sums of those of others."""
+    if list(sums) == products.terms:
+        return products
+    packing = merging.packed_sums(products.terms, sums)
+    places = [[1 + products.terms.index(term) for term in parts] for parts in sums.values()]
+    centre = np.stack([products.centre[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
+    moved = merging.summed(products.products, packing)
+    # No dummy of a class is so nearly constant that its size before the removal of document means
+    # would matter.
+    squares = np.stack([products.squares[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
+    return replace(products, terms=list(sums), centre=centre, products=moved, squares=squares)
+
+
+@dataclass
+class OrderTest:
+    """The coefficients of permuted documents, and the test that order means nothing."""
+
+    # A row per layer and term: ``permuted_mean``, and ``permuted_low`` and ``permuted_high``, which
+    # hold 1 - alpha of the draws.
+    coefficients: pd.DataFrame
+    # A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
+    layers: pd.DataFrame
+    draws: int
+    # {"document", "upos"}: unit within which tokens were permuted.
+    within: str = "document"
+
+
+def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTest:
+    """Test in every layer that the order of tokens within documents means nothing.
+
+    The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, where m
+    and S are the mean and the covariance over the observed order and all draws. Because these
+    include the observed order, p = #{W ≥ W_observed} / (1 + draws) is exact. The p-values are
+    corrected over the layers by the step-down maximum of W (Westfall and Young 1993), which loses
+    no power although p cannot be below 1 / (1 + draws), or by the Benjamini-Hochberg procedure.
+
+    Parameters
+    ----------
+    sums : PermutedProducts
+        Sums over all shards.
+    adjust : str
+        Correction over the layers.
+    """
+    names, found = estimates_of_orders(sums)
+    lags = [place for place, name in enumerate(names) if is_lag(name)]
+    fitted = np.isfinite(found[0]).all(axis=1)
+    # A draw may make a layer collinear.
+    found = found[np.isfinite(found[:, fitted]).all(axis=(1, 2))]
+    statistic = np.full(found.shape[:2], np.nan)
+    for layer in np.flatnonzero(fitted):
+        statistic[:, layer] = _wald(found[:, layer, lags])
+    draws = len(found) - 1
+    p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).sum(axis=0), np.nan)
+    p_value /= 1 + draws
+    p_adjusted = np.full(len(fitted), np.nan)
+    if adjust in ("holm", "max-t"):
+        # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
+        p_adjusted[fitted] = bootstrap.step_down(statistic[0, fitted], statistic[1:, fitted])
+    else:
+        p_adjusted = results.adjusted(pd.Series(p_value), adjust)
+    low, high = np.full((2, *found.shape[1:]), np.nan)
+    low[fitted], high[fitted] = np.quantile(found[1:, fitted], [alpha / 2, 1 - alpha / 2], axis=0)
+    coefficients = pd.DataFrame(
+        {
+            "layer": np.repeat(np.array(sums.layers), len(names)),
+            "term": names * len(sums.layers),
+            "permuted_mean": found[1:].mean(axis=0).reshape(-1),
+            "permuted_low": low.reshape(-1),
+            "permuted_high": high.reshape(-1),
+        }
+    )
+    layers = pd.DataFrame(
+        {
+            "layer": sums.layers,
+            "order_statistic": statistic[0],
+            "order_p_value": p_value,
+            "order_p_adjusted": p_adjusted,
+        }
+    )
+    return OrderTest(coefficients, layers, draws, sums.within)
+
+
+def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
+    """Return the terms, and the coefficients in the observed order and in each draw.
+
+    Returns
+    -------
+    names : list of str
+    estimates : (1 + draws, layers, K) array
+        NaN if a layer cannot be fitted.
+    """
+    # Each order is a cluster by itself, and each regression uses one of them.
+    stack = Stack(
+        terms=sums.terms,
+        layers=sums.layers,
+        clusters=[],
+        products=sums.products.transpose(1, 0, 2)[:, None],
+        centre=sums.centre,
+        totals=sums.products[0][:, None],
+        root_squares=np.sqrt(sums.squares),
+        documents=sums.documents,
+        fixed_effects=sums.fixed_effects,
+        of_logs=sums.of_logs,
+    )
+    solutions = least_squares.solve_all(stack)
+    estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
+    return least_squares.names_of(stack), estimates
+
+
+def _wald(estimates: np.ndarray) -> np.ndarray:
+    """Return the squared Mahalanobis distance of estimates, (orders, lags), from their mean."""
+    apart = estimates - estimates.mean(axis=0)
+    inverse = np.linalg.pinv(apart.T @ apart / (len(apart) - 1), hermitian=True)
+    return np.einsum("ij,jk,ik->i", apart, inverse, apart)

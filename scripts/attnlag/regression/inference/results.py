@@ -1,0 +1,247 @@
+"""Tables of coefficients and fits."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from attnlag.regression.estimation.least_squares import names_of
+from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.terms import is_lag
+
+# Number of influential documents that are kept for each layer and term.
+INFLUENTIAL = 100
+
+
+def coefficients_table(
+    fits: Sequence[Fit],
+    stack: Stack,
+    *,
+    covariance: str,
+    alpha: float,
+    adjust: str,
+    negligible: float,
+    names: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return the tidy table: one row per layer and term.
+
+    ``names`` gives the names of the estimates if they differ from the terms of the stack.
+
+    ``p_adjusted`` corrects the p-values of a term over the layers; it is NaN for ``max-t``, which
+    needs the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
+    ``finding`` states for each coefficient whether it is ``negligible`` (`verdicts`); Holm's method
+    stands in for ``max-t``.
+    """
+    rows = []
+    for layer, result in zip(stack.layers, fits, strict=True):
+        errors = np.sqrt(np.diag(result.covariance))
+        terms = names or names_of(stack)
+        numbers = result.estimate, result.uncorrected, errors, result.df
+        for values in zip(terms, *numbers, strict=True):
+            rows.append((layer, *values))
+    columns = ["layer", "term", "estimate", "uncorrected", "std_error", "df"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["statistic"] = table["estimate"] / table["std_error"]
+    table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())
+    table["p_adjusted"] = np.nan
+    if adjust != "max-t":
+        table["p_adjusted"] = table.groupby("term")["p_value"].transform(adjusted, adjust=adjust)
+    reach = special.stdtrit(table["df"], 1 - alpha / 2) * table["std_error"]
+    table["conf_low"] = table["estimate"] - reach
+    table["conf_high"] = table["estimate"] + reach
+    for _, of_term in table.groupby("term"):
+        table.loc[of_term.index, "finding"] = verdicts(
+            of_term["estimate"],
+            of_term["std_error"],
+            of_term["df"],
+            negligible=negligible,
+            alpha=alpha,
+            adjust=adjust,
+        )
+    table["vcov_type"] = covariance
+    table["subset"] = "all"
+    order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
+    order += ["p_adjusted", "conf_low", "conf_high", "finding", "vcov_type", "uncorrected"]
+    table = table[order]
+    if any(result.p_wild is not None for result in fits):
+        missing = np.full(len(names_of(stack)), np.nan)
+        found = [missing if result.p_wild is None else result.p_wild for result in fits]
+        table["p_wild"] = np.concatenate(found)
+    return table
+
+
+def verdicts(
+    estimate: pd.Series | np.ndarray,
+    error: pd.Series | np.ndarray,
+    df: pd.Series | int,
+    *,
+    negligible: float,
+    alpha: float,
+    adjust: str,
+) -> np.ndarray:
+    """Return which coefficients of several layers are shown to be beyond or within ± δ.
+
+    ``"present"``: |β| ≤ δ is rejected by the p-value of |b| at the bound, which at δ = 0 is the
+    two-sided one of β = 0; what is present is thus significant too. ``"absent"``: |β| ≥ δ is
+    rejected by two one-sided tests. ``"undecided"``: neither, or no estimate. The p-values of
+    either kind are corrected over the layers; Holm's method stands in for ``max-t``.
+    """
+    size, error = np.abs(np.asarray(estimate, dtype=float)), np.asarray(error, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beyond, within = (size - negligible) / error, (negligible - size) / error
+        opposite = (size + negligible) / error
+    kind = "holm" if adjust == "max-t" else adjust
+    present, absent = (
+        adjusted(pd.Series(p), kind) < alpha
+        for p in (
+            special.stdtr(df, -beyond) + special.stdtr(df, -opposite),
+            special.stdtr(df, -within),
+        )
+    )
+    return np.select([absent, present], ["absent", "present"], "undecided").astype(object)
+
+
+def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
+    """Return p-values corrected for their number; NaN stays NaN and is not counted."""
+    corrected = p_values.to_numpy(copy=True)
+    known = ~np.isnan(corrected)
+    if adjust == "none" or not known.any():
+        return corrected
+    p = corrected[known]
+    if adjust == "holm":
+        # The function of statsmodels runs the garbage collector: 0.05 s in each of many calls.
+        order = np.argsort(p)
+        steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+        p[order] = np.minimum(steps, 1)
+    else:
+        # The import takes half a second, which the default correction does not need.
+        from statsmodels.stats.multitest import multipletests
+
+        p = multipletests(p, method="fdr_bh")[1]
+    corrected[known] = p
+    return corrected
+
+
+def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
+    """Return the subsets with the smallest and the largest median, and whether they are apart.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of one term, with ``subset``, ``median``, ``median_low`` and ``median_high``, whose
+        intervals hold for all subsets at once.
+
+    Returns
+    -------
+    smallest, largest : pandas.Series
+        Named by their subsets.
+    apart : bool
+        Whether their intervals do not meet.
+
+    None is returned if fewer than two subsets have an interval.
+    """
+    known = table.dropna(subset="median_low").drop_duplicates("subset").sort_values("median")
+    if len(known) < 2:
+        return None
+    known = known.set_index("subset")
+    apart = known["median_high"].iloc[0] < known["median_low"].iloc[-1]
+    return known.iloc[0], known.iloc[-1], bool(apart)
+
+
+def in_common(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the columns that any row has, in the rows that have them all.
+
+    Medians over these rows are of the same layers.
+    """
+    known = [name for name in columns if table[name].notna().any()]
+    return table[known].dropna()
+
+
+GOODNESS = [
+    "n_obs",
+    "n_documents",
+    "effective_documents",
+    "r_squared",
+    "adj_r_squared",
+    "cv_r_squared",
+    "loo_r_squared",
+    "partial_r_squared",
+    "sigma",
+    "condition_number",
+    "f_statistic",
+    "f_p_value",
+    "log_likelihood",
+]
+
+
+def fits_table(
+    fits: Sequence[Fit],
+    layers: Sequence[int],
+    dropped: Sequence[int],
+    diagnostics: pd.DataFrame | None = None,
+    mixers: Mapping[str, str] | None = None,
+    adjust: str = "holm",
+) -> pd.DataFrame:
+    """Return one row per layer with the goodness of fit.
+
+    Parameters
+    ----------
+    dropped : sequence of int
+        Number of rows of each layer that were dropped for a zero or non-finite norm.
+    diagnostics : pandas.DataFrame, optional
+        One row per layer with tests and quantiles of the residuals.
+    mixers : mapping of layer to class, optional
+        Layers with another mixer than attention.
+    adjust : str
+        Correction of the p-values of equal halves over the layers.
+    """
+    rows = [
+        [layer, *(getattr(result, name) for name in GOODNESS)]
+        for layer, result in zip(layers, fits, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["layer", *GOODNESS])
+    table.insert(2, "n_dropped", list(dropped))
+    if diagnostics is not None:
+        diagnostics = diagnostics.reset_index(drop=True).astype(float)
+        diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
+        table = pd.concat([table, diagnostics], axis=1)
+    of_halves = [result.halves for result in fits]
+    table["halves_f"] = [test.statistic for test in of_halves]
+    table["halves_df"] = [test.df for test in of_halves]
+    table["halves_df_residual"] = [test.df_residual for test in of_halves]
+    p_values = table["halves_p_value"] = pd.Series([test.p_value for test in of_halves])
+    table["halves_p_adjusted"] = adjusted(p_values, adjust)
+    table["mixer"] = [(mixers or {}).get(str(layer), "attention") for layer in layers]
+    table["status"] = [result.status for result in fits]
+    return table
+
+
+def influence_table(fits: Sequence[Fit], stack: Stack) -> pd.DataFrame:
+    """Return the documents whose omission changes the coefficients of lags and leads most.
+
+    There are at most ``INFLUENTIAL`` per layer and term, largest change first. ``change`` is the
+    estimate minus the estimate without the document, ``change_in_se`` the same in standard errors.
+    """
+    rows = []
+    names = names_of(stack)
+    for index, (layer, result) in enumerate(zip(stack.layers, fits, strict=True)):
+        if result.status != "ok":
+            continue
+        errors = np.sqrt(np.diag(result.covariance))
+        for place, term in enumerate(names):
+            if not is_lag(term):
+                continue
+            change = result.estimate[place] - result.without[:, place]
+            # Ties keep the order of the documents.
+            order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
+            for chosen in order:
+                cluster = int(result.clusters[chosen])
+                n_obs = int(np.rint(stack.products[index, 0, cluster, 0]))
+                document = stack.clusters[cluster]
+                part = change[chosen]
+                rows.append((layer, term, document, n_obs, part, part / errors[place]))
+    return pd.DataFrame(
+        rows, columns=["layer", "term", "document", "n_obs", "change", "change_in_se"]
+    )
