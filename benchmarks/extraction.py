@@ -51,7 +51,9 @@ import attnlag  # noqa: E402
 from attnlag.adjustments import batches, columns, extraction, layout, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
 from attnlag.model import architectures, onednn  # noqa: E402
+from attnlag.pipeline.job import text_of  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
+from attnlag.storage.contents import sha256_of  # noqa: E402
 
 LENGTH = 256
 PEERS = ("transformer_lens", "nnsight")
@@ -435,9 +437,13 @@ def written_shard(folder: Path, sequences: list[np.ndarray], name: str) -> Path:
 
 def program(shard: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start the real program on a shard; the model lies beside it."""
-    command = [sys.executable, str(ROOT / "scripts/extract_activations.py"), str(shard)]
-    command += ["--model", str(shard.with_name("model")), "--output", str(shard) + ".out"]
-    command += ["--stream", str(shard) + ".stream", "--settings", json.dumps(SETTINGS)]
+    made = {"sites": [f"{shard}.out"], "stream": f"{shard}.stream"}
+    none: dict[str, list[str]] = {name: [] for name in ("surprisal", "geometry", "heads", "sinks")}
+    chosen = {"folder": str(shard.with_name("model")), "device": "cpu", "batch_tokens": 4096}
+    job = text_of(
+        "extract_activations", {"tokens": shard}, made | none, {}, json.dumps(SETTINGS), chosen
+    )
+    command = [sys.executable, str(ROOT / "scripts/extract_activations.py"), "--job", job]
     return subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
 
 
@@ -454,7 +460,7 @@ def whole_program(model: torch.nn.Module, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model.save_pretrained(folder / "model")
-        files = {p.name: {"bytes": p.stat().st_size} for p in (folder / "model").iterdir()}
+        files = {p.name: {"sha256": sha256_of(p)} for p in (folder / "model").iterdir()}
         record = {"name": "gpt2", "source": "path", "revision": None, "digest": "", "files": files}
         (folder / "model" / "source.json").write_text(json.dumps(record))
         one = peak_of_program(written_shard(folder, random_sequences(60), "one"))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from attnlag.adjustments import columns  # noqa: E402
+from attnlag.pipeline.job import text_of  # noqa: E402
+from attnlag.regression import covariates  # noqa: E402
 from attnlag.regression.settings import DesignSettings, RegressionSettings  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
@@ -136,7 +139,8 @@ def build_design(documents: int, folder: Path, shards: int = 1) -> Path:
         )
         writer.start()
         writer.join()
-        program("build_design", norms, "--output", design, settings=asdict(DESIGN))
+        none: dict[str, list[str]] = {name: [] for name in ("stream", *covariates.FILES)}
+        program("build_design", none | {"norms": norms}, {"design": design}, asdict(DESIGN))
         norms.unlink()
     return design
 
@@ -179,10 +183,13 @@ def measured(command: Sequence[object]) -> Usage:
     return Usage(usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def program(name: str, *arguments: object, settings: dict[str, object]) -> Usage:
+def program(
+    stage: str, given: dict[str, Any], made: dict[str, Path], settings: dict[str, object]
+) -> Usage:
     """Run one of the real programs."""
-    script = ROOT / "scripts" / f"{name}.py"
-    return measured([sys.executable, script, *arguments, "--settings", json.dumps(settings)])
+    names = {"site": "attention", "regression": "notebook"}
+    job = text_of(stage, given, made, names, json.dumps(settings))
+    return measured([sys.executable, ROOT / "scripts" / f"{stage}.py", "--job", job])
 
 
 def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[str, Usage]:
@@ -195,28 +202,26 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
         link.unlink(missing_ok=True)
         link.hardlink_to(design)
         stages["cross-products"] += program(
-            "accumulate_crossproducts", design, "--output", shard, settings={"halves": False}
+            "accumulate_crossproducts",
+            {"design": design},
+            {"crossproducts": shard},
+            {"halves": False},
         )
     corpus = folder / "corpus.parquet"
     write_corpus(products, corpus)
     script = Path(__file__).with_name("estimates.py")
     stages["estimates"] = measured([sys.executable, script, products[0], output])
     for name, draws in (("fit", 0), (BOOTSTRAPPED, DRAWS)):
+        tables_made = ("fits", "influence", "controls", "groups", "residuals")
+        made = {table: folder / f"{table}.parquet" for table in tables_made}
+        made |= {"coefficients": folder / "all" / "coefficients.parquet"}
+        made |= {"joint": folder / "joint.json", "summary": folder / "summary"}
+        given: dict[str, Any] = {"crossproducts": products, "design": beside, "corpus": corpus}
         stages[name] = program(
             "fit_regression",
-            products[0],
-            *("--design", beside[0], "--corpus", corpus),
-            *("--site", "attention", "--regression", "notebook"),
-            *("--coefficients", folder / "all" / "coefficients.parquet"),
-            *("--fits", folder / "fits.parquet"),
-            *("--influence", folder / "influence.parquet"),
-            *("--controls", folder / "controls.parquet"),
-            *("--groups", folder / "groups.parquet"),
-            *("--residuals", folder / "residuals.parquet"),
-            *("--joint", folder / "joint.json"),
-            *("--summary", folder / "summary"),
-            *("--findings", folder / "findings.txt"),
-            settings=asdict(replace(REGRESSION, bootstrap=draws)),
+            given | {"permutations": [], "random_weights": [], "classes": []},
+            made | {"findings": folder / "findings.txt"},
+            asdict(replace(REGRESSION, bootstrap=draws)),
         )
     return stages
 

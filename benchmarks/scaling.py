@@ -57,7 +57,9 @@ PARTS = ("growth", "default", "dry-run")
 FLOW = [
     rule
     for part in re.findall(r'"(rules/\w+\.smk)"', (ROOT / "workflow/Snakefile").read_text())
-    for rule in re.findall(r"^ *rule (\w+):", (ROOT / "workflow" / part).read_text(), re.MULTILINE)
+    for rule in re.findall(
+        r"^ *use rule \w+ as (\w+) with:", (ROOT / "workflow" / part).read_text(), re.M
+    )
 ]
 
 # Log-normal lengths of documents in words: a median of 150, a mean of 225, none over 3,000.

@@ -34,11 +34,19 @@ def timed(function):
     return import_
 
 
+def stage(job):
+    """Return the rule of a job, which is JSON or a file with it; figures share a program."""
+    if not job.startswith("{"):
+        with open(job) as file:
+            job = file.read()
+    return json.loads(job)["stage"]
+
+
 def note():
     with open("/proc/self/status") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     used = {
-        "program": os.path.basename(sys.argv[0]).removesuffix(".py"),
+        "program": stage(sys.argv[sys.argv.index("--job") + 1]),
         "cpu": time.process_time(),
         "importing": importing,
         "peak": peak / 1024,

@@ -1,0 +1,115 @@
+"""The text of a job: what its rule hands on is what its program reads."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from programs import command_of, job_of
+from projects import ROOT
+from warm_python import python
+
+from attnlag.errors import UserError
+from attnlag.pipeline import job
+from attnlag.regression.settings import CrossproductsSettings
+
+HALVES = json.dumps({"halves": True})
+
+
+def shards(folder: str, count: int) -> list[str]:
+    return [f"results/{folder}/{number:04d}.parquet" for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [],
+        ["a.txt"],
+        shards("norms", 1),
+        shards("norms", 12_000),
+        [*shards("a", 3), *shards("b", 2), "c.parquet", *shards("a", 2)],
+        [*shards("a", 3)[1:], *shards("a", 1), *shards("a", 1)],
+    ],
+)
+def test_lists_of_shards_are_short_and_read_as_they_were(paths: list[str]) -> None:
+    text = job.text_of("fit", {"norms": paths, "one": "x/0000.parquet"}, {}, {})
+    read = job.read(text, None)
+    assert read.input.norms == list(map(Path, paths))
+    assert read.input.one == Path("x/0000.parquet")
+    assert len(text) < 500
+
+
+def test_a_job_has_no_markup_and_names_settings_and_options() -> None:
+    names = {"corpus": "</script><script>alert(1)</script>", "site": "ü"}
+    text = job.text_of("s", {}, {"table": "a.parquet"}, names, HALVES, {"device": "cpu"})
+    assert "<" not in text
+    assert text.isascii()
+    read = job.read(text, CrossproductsSettings)
+    assert (read.stage, read.output.table) == ("s", Path("a.parquet"))
+    assert vars(read.names) == names
+    assert read.settings == CrossproductsSettings(halves=True)
+    assert read.options.device == "cpu"
+
+
+def test_a_long_job_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tables of 20 models, 5 corpora, 5 regressions and 3 sites, as the last job has them."""
+    monkeypatch.chdir(tmp_path)
+    fits = [f"results/model-{n:02d}/corpus-name/attention/within/fits.parquet" for n in range(1500)]
+    text = job.text_of("check_fits", {"fits": fits}, {}, {})
+    given = job.argument(text)
+    assert len(text) > job.MOST_CHARACTERS > 100 > len(given)
+    assert job.argument(text) == given
+    assert job.read(given, None).input.fits == list(map(Path, fits))
+    assert job.argument("{}") == "{}"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere.json", "--job: found no JSON and no file with it"),
+        ("{", "--job: found no JSON and no file with it"),
+        ("{}", "job: found no 'input', expected stage, input, output, names, settings, options"),
+        (job.text_of("s", {}, {}, {}, '{"halves": 7}'), "job: settings: found 7 at 'halves'"),
+    ],
+)
+def test_what_is_no_job_is_refused_in_a_line(given: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        job.read(given, CrossproductsSettings)
+    assert str(caught.value).startswith(message)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_missing_input_is_named() -> None:
+    read = job.read(job.text_of("s", {"norms": "a"}, {}, {}), None)
+    with pytest.raises(UserError, match="job: found norms, expected 'design' too"):
+        _ = read.input.design
+
+
+def test_a_program_without_a_job_says_what_it_needs() -> None:
+    command = [python(), ROOT / "scripts/fit_regression.py"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("Fit one regression in every layer")
+    needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
+    assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))
+    assert {"coefficients", "findings"} <= set(needed["output"].split(", "))
+    assert needed["names"] == "site, regression"
+    assert {"covariance", "alpha"} <= set(needed["settings"].split(", "))
+
+
+def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path: Path) -> None:
+    (tmp_path / "it's").mkdir()
+    given, made = {"files": ["it's/x.jsonl"]}, {"corpus": "made.parquet"}
+    settings = '{"id": "id", "text": "text", "group": null, "split": "none"}'
+    command = command_of("prepare_corpus", given, made, settings, {"corpus": "x"}, covariance="")
+    first = subprocess.run([*command, "--log", "log.txt"], cwd=tmp_path, capture_output=True)
+    assert first.returncode == 1
+    again = (tmp_path / "log.txt").read_text().splitlines()[-1].removeprefix("to run it again: ")
+    (tmp_path / "it's/x.jsonl").write_text('{"id": "a", "text": "words"}\n')
+    subprocess.run(again, shell=True, cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "made.parquet").exists()
+
+
+def test_the_arguments_of_a_test_are_those_of_a_rule() -> None:
+    assert job_of("s", {}, {}) == ["--job", job.text_of("s", {}, {}, {})]
