@@ -1,15 +1,17 @@
 """Time and memory of every rule as the corpus grows, and what a run takes besides its work.
 
-    python benchmarks/scaling.py                  # half an hour on two cores
+    python benchmarks/scaling.py                  # hours on two cores
     python benchmarks/scaling.py --parts dry-run  # or growth, default, dry-run
     python benchmarks/scaling.py --figure docs/scaling.png
 
-**growth**: the real workflow on copies of the project, over generated corpora of 10⁴, 10⁵ and 10⁶
-tokens, a tiny model with random weights, and the regressions of the default configuration. Time is
-that of Snakemake's ``benchmark:`` files. So is memory, but for its sampling: Snakemake looks twice
-a second at first and every half minute later, and misses what a program reaches in between. So each
-program also notes its peak as the kernel has it, and the larger of the two counts. Besides, a
-rule's work is its CPU time without that of imports; it grows by 10 where it is linear in tokens.
+**growth**: the real workflow on a copy of the project, over generated corpora of 10⁵ and 10⁶ tokens
+with parts of speech, with a tiny model with random weights and its twin, and a configuration in
+which every rule has a job; then what takes all shards together, over ten copies of the shard of 10⁶
+tokens with documents of other names. Beside the peak stands the memory that the job asks for. Time
+is that of Snakemake's ``benchmark:`` files. So is memory, but for its sampling: Snakemake looks
+twice a second at first and every half minute later, and misses what a program reaches in between.
+So each program also notes its peak as the kernel has it, and the larger of the two counts. Besides,
+a rule's work is its CPU time without that of imports; it grows by 10 where it is linear in tokens.
 
 **default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
 after a change of ``inference``. What neither computes nor writes results: start-up of the
