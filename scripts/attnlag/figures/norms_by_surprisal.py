@@ -60,7 +60,6 @@ def figure(inputs: SurprisalInputs) -> Sheet:
     known = np.isfinite(surprisal)
     surprisal, frequency, document = surprisal[known], frequency[known], document[known]
     documents = len(np.unique(document))
-    times = stats.t.ppf((1 + CONFIDENCE) / 2, max(documents - 1, 1))
     ranked = pd.Series(surprisal).rank(method="first").to_numpy() - 1
     bin_of = (ranked * BINS // max(len(ranked), 1)).astype(int)
     centres = pd.Series(surprisal).groupby(bin_of).mean().reindex(range(BINS)).to_numpy()
@@ -75,8 +74,8 @@ def figure(inputs: SurprisalInputs) -> Sheet:
         y = y - y.mean()
         if layer in chosen:
             mean, reach = means_by_bin(y, b, g)
-            low, high = mean - times * reach, mean + times * reach
-            bins.append(Line(mean, f"layer {layer}", colours[layer], low, high, marker="o"))
+            own = mean - reach, mean + reach
+            bins.append(Line(mean, f"layer {layer}", colours[layer], *own, marker="o"))
         alone = slope_of(y, x[None], g)
         given = slope_of(y, np.stack([x, frequency[there]]), g)
         order = drawn[:, there] - drawn[:, there].mean(axis=1, keepdims=True)
@@ -89,8 +88,8 @@ def figure(inputs: SurprisalInputs) -> Sheet:
     low, high = int(table[:, 0].argmin()), int(table[:, 0].argmax())
     ends = np.expm1([table[low, 0], table[high, 0], table[:, 4].min(), table[:, 5].max()])
     lines = [
-        Line(value, name, colour, value - times * error, value + times * error, marker=marker)
-        for (value, error), name, colour, marker in (
+        Line(value, name, colour, value - reach, value + reach, marker=marker)
+        for (value, reach), name, colour, marker in (
             (table[:, :2].T, "surprisal alone", NORMS, "o"),
             (table[:, 2:4].T, "the token's log frequency held fixed", PALETTE[1], "s"),
         )
@@ -115,15 +114,17 @@ def figure(inputs: SurprisalInputs) -> Sheet:
 def means_by_bin(
     y: np.ndarray, bin_of: np.ndarray, cluster: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of each bin and its standard error, clustered; NaN in an empty bin."""
-    means, errors = np.full(BINS, np.nan), np.full(BINS, np.nan)
+    """Return the mean of each bin and half of its interval, clustered; NaN in an empty bin."""
+    means, reach = np.full(BINS, np.nan), np.full(BINS, np.nan)
     for number in np.unique(bin_of):
         sums = RatioSums.of_rows(y[bin_of == number], cluster[bin_of == number])
-        means[number], errors[number] = sums.mean, sums.std_error
-    return means, errors
+        means[number] = sums.mean
+        reach[number] = stats.t.ppf((1 + CONFIDENCE) / 2, sums.df) * sums.std_error
+    return means, reach
 
 
 def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Return the first slope of a fit with an intercept, and its clustered error."""
+    """Return the first slope of a fit with an intercept, and half of its interval, clustered."""
     fit = clustered.regression(np.concatenate([x, np.ones((1, len(y)))]), y, cluster)
-    return float(fit.estimate[0]), float(np.sqrt(fit.covariance[0, 0]))
+    times = stats.t.ppf((1 + CONFIDENCE) / 2, fit.df[0])
+    return float(fit.estimate[0]), float(times * np.sqrt(fit.covariance[0, 0]))
