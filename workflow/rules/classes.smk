@@ -63,6 +63,6 @@ use rule program as decompose_lags with:
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.tsv"
     resources:
-        **needs(2000, 60, per_mb=4),
+        **needs(2000, 60),
     params:
         **stage("decompose_lags"),

@@ -26,7 +26,7 @@ use rule program as solve_token_effects with:
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/token_effects.tsv"
     resources:
-        **needs(2000, 60, per_mb=4),
+        **needs(2000, 60),
     params:
         **stage("solve_token_effects"),
 
