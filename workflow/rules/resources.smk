@@ -26,7 +26,9 @@ def needs(mb, minutes, per_mb=0, per_gb=0, **others):
     fixed = mb if callable(mb) else lambda wildcards, attempt: attempt * mb
     return {
         "mem_mb": with_input if per_mb else fixed,
-        "runtime": time_with_input if per_gb else lambda wildcards, attempt: f"{attempt * minutes}m",
+        "runtime": (
+            time_with_input if per_gb else lambda wildcards, attempt: f"{attempt * minutes}m"
+        ),
         **others,
     }
 
