@@ -9,7 +9,6 @@ adjustments, the norms of attention heads and the surprisal of each token; the a
 first tokens comes from another pass, over the beginnings of some sequences.
 """
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,10 @@ from attnlag.storage import tables
 from attnlag.storage.memory import amount
 from attnlag.storage.writing import room_for
 
-# Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
-ROWS = {"vectors": 4096, "norms": 16_384}
-
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.adjustments import extraction, geometry, heads, layout, surprisal
+    from attnlag.adjustments import extraction, geometry, heads, layout, recording, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
@@ -85,19 +81,18 @@ def main(job):
         if mixers := trying.mixers_of(adjustments.blocks):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
-        width = adjustments.width if vectors else None
-        schema = columns.schema(len(adjustments.blocks), width, stored)
         layers = len(adjustments.blocks)
-        schemas = {**dict.fromkeys(wanted, schema), STREAM: columns.schema(layers)}
-        paths = dict(zip(schemas, [*job.output.sites, job.output.stream], strict=True))
-        turns = {site: geometry.rows_of(site) for site in wanted if settings.geometry}
+        turns = {geometry.rows_of(site): site for site in wanted if settings.geometry}
+        outputs = dict(zip([*wanted, STREAM], [*job.output.sites, job.output.stream], strict=True))
+        outputs |= dict(zip(turns, job.output.geometry, strict=True))
+        if settings.heads:
+            outputs[heads.ROWS] = job.output.heads
+        if predictions is not None:
+            outputs[surprisal.PREDICTIONS] = job.output.surprisal[0]
         if turns:
-            schemas |= dict.fromkeys(turns.values(), geometry.schema(layers))
-            paths |= dict(zip(turns.values(), job.output.geometry, strict=True))
             sequences = tables.row_count([job.input.tokens])
             names = [*wanted, STREAM]
-            sample = geometry.PairSample(sequences, layers, adjustments.width, names)
-            adjustments.sample = sample
+            adjustments.sample = geometry.PairSample(sequences, layers, adjustments.width, names)
         number = layout.STORED_BYTES[stored]
         row = layers * (adjustments.width * number if vectors else 4) * total
         sizes = dict.fromkeys(job.output.sites, row)
@@ -106,73 +101,19 @@ def main(job):
             sizes |= {job.output.stream: row}
             sizes |= dict.fromkeys(job.output.geometry, row * len(OF_A_PASS))
         check_disk(sizes, record["stages"]["tokens"]["shards"])
-        with ExitStack() as files:
-            writers = {}
-            of_tokens = STREAM, heads.ROWS, *turns.values(), *(() if vectors else wanted)
 
-            def precision(name):
-                return "float32" if name in of_tokens else stored
+        def record_of(name):
+            versions = "torch", "transformers"
+            if name == surprisal.PREDICTIONS:
+                return tables.provenance(record, name, recorded, *versions)
+            site = "attention" if name == heads.ROWS else turns.get(name, name)
+            of_site = tables.provenance(record, "activations", recorded | {"site": site}, *versions)
+            if vectors and name in wanted:
+                return of_site
+            kind = "heads" if name == heads.ROWS else "geometry" if name in turns else "norms"
+            return tables.provenance(of_site, kind, {})
 
-            def open_writer(name, path):
-                site = next((site for site, other in turns.items() if other == name), name)
-                site = "attention" if name == heads.ROWS else site
-                made = tables.provenance(
-                    record, "activations", recorded | {"site": site}, "torch", "transformers"
-                )
-                if name in of_tokens:
-                    stage = "norms" if site == name else "geometry"
-                    made = tables.provenance(made, "heads" if name == heads.ROWS else stage, {})
-                writers[name] = files.enter_context(
-                    tables.parquet_writer(
-                        path,
-                        schemas[name].with_metadata(tables.metadata(made)),
-                        **layout.encoding(schemas[name], precision(name)),
-                    )
-                )
-
-            for kind, path in paths.items():
-                open_writer(kind, path)
-
-            if predictions is not None:
-                made = tables.provenance(record, "surprisal", recorded, "torch", "transformers")
-                predicted = files.enter_context(
-                    tables.parquet_writer(
-                        job.output.surprisal[0],
-                        surprisal.SCHEMA.with_metadata(tables.metadata(made)),
-                        **layout.encoding(surprisal.SCHEMA, stored),
-                    )
-                )
-
-            def write(run, layers):
-                # Heads have been proved by the time that the first ones are written.
-                if adjustments.heads and heads.ROWS not in writers:
-                    count = adjustments.heads[0].count
-                    schemas[heads.ROWS] = columns.schema(len(adjustments.blocks), count)
-                    open_writer(heads.ROWS, job.output.heads)
-                for name, writer in writers.items():
-                    values = layers[name]
-                    if name in turns.values():
-                        values = geometry.columns_of(values)
-                    kept = "norms" if name in of_tokens else "vectors"
-                    table = layout.table(run, values, schemas[name], precision(name))
-                    writer.write_table(table, row_group_size=ROWS[kept])
-                if predictions is not None:
-                    rows = surprisal.table(table, layers[surprisal.PREDICTIONS])
-                    predicted.write_table(rows, row_group_size=ROWS["norms"])
-
-            extraction.write_runs(job.input.tokens, adjustments, write)
-            for site, kind in turns.items():
-                pairs = sample.means(site, STREAM)
-                writers[kind].add_key_value_metadata(geometry.metadata(pairs))
-            if settings.heads and heads.ROWS not in writers:
-                schemas[heads.ROWS] = columns.schema(0)
-                open_writer(heads.ROWS, job.output.heads)
-            if settings.heads:
-                said = {columns.HEADS_KEY: adjustments.heads_found}
-                writers[heads.ROWS].add_key_value_metadata(said)
-            for writer in writers.values():
-                # The fast path was chosen by measurement; stating it reproduces the same bytes.
-                writer.add_key_value_metadata({"fast": adjustments.fast})
+        recording.record(job.input.tokens, adjustments, outputs, record_of, stored)
     sunk = ""
     if settings.heads:
         made = tables.provenance(record, "activations", recorded | {"site": "attention"}, "torch")

@@ -1,0 +1,110 @@
+"""Files of what forward passes over the sequences of a tokens file give."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments import columns, geometry, heads, layout, surprisal
+from attnlag.adjustments.batches import Run
+from attnlag.adjustments.extraction import Adjustments, write_runs
+from attnlag.adjustments.norms import l2_norms
+from attnlag.model.hooks import STREAM
+from attnlag.storage import tables
+
+# Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
+ROWS = {"vectors": 4096, "norms": 16_384}
+
+
+def norms_of(site: str) -> str:
+    """Return the name of the norms of a site, beside its vectors."""
+    return f"{site}: norms"
+
+
+def record(
+    tokens: Path,
+    adjustments: Adjustments,
+    outputs: Mapping[str, Path],
+    made: Callable[[str], dict[str, Any]],
+    stored: str = "float32",
+) -> None:
+    """Run a model over the sequences of a tokens file and write each result to its file.
+
+    Rows are in the order of the sequences and their tokens. Memory does not grow with the file.
+
+    Parameters
+    ----------
+    tokens : Path
+    adjustments : Adjustments
+    outputs : mapping of str to Path
+        Files by the name of their values in the results of `Adjustments.of`, or from `norms_of`.
+    made : callable
+        Returns the record of a file, given this name.
+    stored : str
+        Precision of vectors.
+    """
+    layers, sites = len(adjustments.blocks), adjustments.wanted
+    turns = {geometry.rows_of(site) for site in sites}
+    vectors = set(sites) if adjustments.keep == "vectors" else set()
+    writers: dict[str, pq.ParquetWriter] = {}
+
+    def schema_of(name: str) -> pa.Schema:
+        if name == surprisal.PREDICTIONS:
+            return surprisal.SCHEMA
+        if name == heads.ROWS:
+            # Heads have been proved by the time that the first ones are written.
+            found = adjustments.heads
+            return columns.schema(layers, found[0].count) if found else columns.schema(0)
+        if name in turns:
+            return geometry.schema(layers)
+        return columns.schema(layers, adjustments.width if name in vectors else None, stored)
+
+    def values_of(name: str, found: dict[str, list[np.ndarray]]) -> list[np.ndarray]:
+        if name in turns:
+            return geometry.columns_of(found[name])
+        if name not in found:
+            return [l2_norms(values) for values in found[name.removesuffix(norms_of(""))]]
+        return found[name]
+
+    with ExitStack() as files:
+
+        def writer_of(name: str) -> pq.ParquetWriter:
+            if name not in writers:
+                schema = schema_of(name)
+                writers[name] = files.enter_context(
+                    tables.parquet_writer(
+                        outputs[name],
+                        schema.with_metadata(tables.metadata(made(name))),
+                        **layout.encoding(schema, stored if name in vectors else "float32"),
+                    )
+                )
+            return writers[name]
+
+        def write(run: Run, found: dict[str, list[np.ndarray]]) -> None:
+            for name in outputs:
+                if name == heads.ROWS and not adjustments.heads:
+                    continue
+                if name == surprisal.PREDICTIONS:
+                    keys = layout.table(run, [], columns.schema(0), "float32")
+                    table = surprisal.table(keys, found[name])
+                else:
+                    precision = stored if name in vectors else "float32"
+                    table = layout.table(run, values_of(name, found), schema_of(name), precision)
+                rows = ROWS["vectors" if name in vectors else "norms"]
+                writer_of(name).write_table(table, row_group_size=rows)
+
+        write_runs(tokens, adjustments, write)
+        for name in outputs:
+            # The fast path was chosen by measurement; stating it reproduces the same bytes.
+            said: dict[Any, Any] = {"fast": adjustments.fast}
+            if name == heads.ROWS:
+                said[columns.HEADS_KEY] = adjustments.heads_found
+            writer_of(name).add_key_value_metadata(said)
+        if adjustments.sample:
+            for site in sites:
+                pairs = adjustments.sample.means(site, STREAM)
+                writer_of(geometry.rows_of(site)).add_key_value_metadata(geometry.metadata(pairs))
