@@ -60,7 +60,8 @@ FLOW = [
     rule
     for part in re.findall(r'"(rules/\w+\.smk)"', (ROOT / "workflow/Snakefile").read_text())
     for rule in re.findall(
-        r"^ *use rule \w+ as (\w+) with:", (ROOT / "workflow" / part).read_text(), re.M
+        r'(?m)^ *(?:use rule \w+ as |")(\w+)(?: with:|": \{)',
+        (ROOT / "workflow" / part).read_text(),
     )
 ]
 

@@ -3,7 +3,7 @@
 
 use rule program as scale_number with:
     input:
-        tokens=classes_of_all_tokens,
+        tokens=shards_of(classes_of_tokens),
     output:
         scale=f"{RESULTS}/scale.json",
     log:

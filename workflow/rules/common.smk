@@ -110,8 +110,13 @@ def shards(corpus):
 
 
 def shards_of(pattern):
-    """Return an input function for the files of all shards, in order."""
-    return lambda wildcards: expand(pattern, shard=shards(wildcards.corpus), allow_missing=True)
+    """Return an input function for the files of all shards, in order, of a path or function."""
+
+    def every(wildcards):
+        path = pattern(wildcards) if callable(pattern) else pattern
+        return expand(path, shard=shards(wildcards.corpus), allow_missing=True)
+
+    return every
 
 
 def together(**files):
@@ -259,20 +264,10 @@ def fitted_design(wildcards):
     return f"{RESULTS}/{'within_tokens' if effects else 'design'}/{{shard}}.parquet"
 
 
-def fitted_designs(wildcards):
-    """Return that of all shards, in order."""
-    return shards_of(fitted_design(wildcards))(wildcards)
-
-
 def classes_of_tokens(wildcards):
     """Return the file of a shard with the property by which slopes differ."""
     file = CONFIG.regressions[wildcards.regression].by_file
     return f"results/{{model}}/{{corpus}}/{file}/{{shard}}.parquet"
-
-
-def classes_of_all_tokens(wildcards):
-    """Return that of all shards, in order."""
-    return shards_of(classes_of_tokens(wildcards))(wildcards)
 
 
 def regressed(file):

@@ -33,11 +33,10 @@ use rule program as estimate_effects with:
 use rule program as fit_effects with:
     input:
         effects=shards_of(f"{CAUSAL}/effects/{{shard}}.parquet"),
-        norms=lambda wildcards: expand(
-            f"{SITE}/norms/{{shard}}.parquet",
-            site=CONFIG.sites_changed(),
-            shard=shards(wildcards.corpus),
-            allow_missing=True,
+        norms=shards_of(
+            expand(
+                f"{SITE}/norms/{{shard}}.parquet", site=CONFIG.sites_changed(), allow_missing=True
+            )
         ),
         coefficients=expand(
             f"{RESULTS}/coefficients.parquet",

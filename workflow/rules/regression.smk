@@ -6,7 +6,7 @@ use rule program as fit_regression with:
         together(
             crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
             # Read in a second pass, for the residuals.
-            design=fitted_designs,
+            design=shards_of(fitted_design),
             corpus="results/corpora/{corpus}.parquet",
             # The controls in the configuration.
             permutations=if_permuted(shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")),
