@@ -29,9 +29,8 @@ def main(job):
     )
     record = tables.read_provenance(job.output.crossproducts)
     program.log.info(
-        "%s, %s: cross-products of %s by %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
+        "%s: cross-products of %s by %s",
+        tables.names_in(record),
         counted(totals.clusters, "document"),
         job.settings.property,
     )

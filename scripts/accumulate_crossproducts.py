@@ -17,9 +17,8 @@ def main(job):
     totals = crossproducts.of_design(job.input.design, job.output.crossproducts, job.settings)
     record = tables.read_provenance(job.output.crossproducts)
     program.log.info(
-        "%s, %s: cross-products of %s in %d layers",
-        record["model"]["name"],
-        record["corpus"]["name"],
+        "%s: cross-products of %s in %d layers",
+        tables.names_in(record),
         counted(totals.clusters, "document"),
         len(totals.documents),
     )

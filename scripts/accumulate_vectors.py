@@ -28,10 +28,7 @@ def main(job):
     )
     layers = vector_products.write(job.output.products, found, record)
     program.log.info(
-        "%s, %s: products of the vectors of %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
-        counted(len(layers), "layer"),
+        "%s: products of the vectors of %s", tables.names_in(record), counted(len(layers), "layer")
     )
 
 

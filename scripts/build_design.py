@@ -22,9 +22,8 @@ def main(job):
     )
     record = tables.read_provenance(job.output.design)
     program.log.info(
-        "%s, %s: %s from %s (%s too short)%s",
-        record["model"]["name"],
-        record["corpus"]["name"],
+        "%s: %s from %s (%s too short)%s",
+        tables.names_in(record),
         counted(rows, "row"),
         counted(counts.sequences, "sequence"),
         counts.short_sequences,

@@ -32,10 +32,7 @@ def main(job):
             writer.write_table(table)
     tables.write_table(comparison.by_distance(), job.output.distances, record)
     program.log.info(
-        "%s, %s: directions of %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
-        counted(file.metadata.num_rows, "token"),
+        "%s: directions of %s", tables.names_in(record), counted(file.metadata.num_rows, "token")
     )
 
 

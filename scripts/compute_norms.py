@@ -39,10 +39,7 @@ def main(job):
                 held = []
     tables.write_table(sums.table(), job.output.sums, record)
     program.log.info(
-        "%s, %s: norms of %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
-        counted(file.metadata.num_rows, "token"),
+        "%s: norms of %s", tables.names_in(record), counted(file.metadata.num_rows, "token")
     )
 
 

@@ -45,9 +45,8 @@ def main(job):
         ):
             writer.write_table(rows)
     program.log.info(
-        "%s, %s: %s described, %s of %s with parts of speech",
-        record["model"]["name"],
-        record["corpus"]["name"],
+        "%s: %s described, %s of %s with parts of speech",
+        tables.names_in(record),
         counted(counts["tokens"], "token"),
         f"{counts['tagged']:,}",
         counted(counts["documents"], "document"),

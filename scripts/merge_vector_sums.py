@@ -13,10 +13,7 @@ def main(job):
     record = tables.of_all_shards(paths)
     tables.write_table(directions.read_sums(paths).table(), job.output.sums, record)
     program.log.info(
-        "%s, %s: sums of vectors from %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
-        counted(len(paths), "shard"),
+        "%s: sums of vectors from %s", tables.names_in(record), counted(len(paths), "shard")
     )
 
 

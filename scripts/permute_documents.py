@@ -45,9 +45,8 @@ def main(job):
     )
     tables.write_table(permutation.to_table(products), job.output.products, record)
     program.log.info(
-        "%s, %s: %s of %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
+        "%s: %s of %s",
+        tables.names_in(record),
         counted(settings.draws, "permutation"),
         counted(int(products.documents.max(initial=0)), "document"),
     )

@@ -13,12 +13,7 @@ def main(job):
     given, made = job.input, job.output.effects
     effects = token_effects.solve(given.design, given.norms, job.settings.effects, made)
     record = tables.read_provenance(made)
-    program.log.info(
-        "%s, %s: solved %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
-        counted(effects, "effect"),
-    )
+    program.log.info("%s: solved %s", tables.names_in(record), counted(effects, "effect"))
 
 
 if __name__ == "__main__":

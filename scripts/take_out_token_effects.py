@@ -12,12 +12,7 @@ def main(job):
     given, made = job.input, job.output.design
     rows = token_effects.take_out(given.design, given.norms, given.effects, made)
     record = tables.read_provenance(made)
-    program.log.info(
-        "%s, %s: took them out of %s",
-        record["model"]["name"],
-        record["corpus"]["name"],
-        counted(rows, "row"),
-    )
+    program.log.info("%s: took them out of %s", tables.names_in(record), counted(rows, "row"))
 
 
 if __name__ == "__main__":

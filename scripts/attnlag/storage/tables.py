@@ -69,6 +69,11 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
 
 
+def names_in(record: dict[str, Any]) -> str:
+    """Return the names of the model and the corpus in a provenance record, for messages."""
+    return f"{record['model']['name']}, {record['corpus']['name']}"
+
+
 def damaged(paths: Iterable[Path]) -> list[str]:
     """Return a line for each Parquet file that is damaged or that attnlag did not write.
 
