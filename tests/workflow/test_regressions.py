@@ -357,6 +357,12 @@ def test_joint_json_states_the_critical_values_and_draws(project, regression):
     joint = json.loads((project.folder / SITE / regression / "joint.json").read_text())
     values = joint.pop("critical_values")
     draws = joint.pop("draws")
+    medians = joint.pop("medians")
+    assert set(medians) == set(coefficients["term"])
+    for term, rows in coefficients.groupby("term"):
+        of_term = medians[term]
+        assert of_term["median"] == pytest.approx(rows["estimate"].median(), rel=1e-9)
+        assert of_term["conf_low"] < of_term["median"] < of_term["conf_high"]
     assert joint == {"alpha": 0.05, "bins": None, "documents": 8, "seed": 0}
     assert 190 <= draws <= 200
     assert list(values) == sorted(coefficients["term"].unique())

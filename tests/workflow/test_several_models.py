@@ -91,7 +91,7 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
     both.run()
     after = both.results()
     changed = {path for path in before if before[path] != after[path]}
-    common = {"layers_fitted.txt", "provenance.json", "explorer.html"}
+    common = {"layers_fitted.txt", "provenance.json", "explorer.html", "answers.txt"}
     assert changed == common | {f"comparison/{name}" for name in [*TABLES, FIGURE]}
     new = {path.split("/")[0] for path in set(after) - set(before)}
     assert new == {"third"}

@@ -5,8 +5,8 @@ import pandas as pd
 
 from attnlag.adjustments.directions import QUANTITY
 from attnlag.adjustments.outcomes import STREAM_GROWTH
-from attnlag.regression.inference import results
 from attnlag.regression.labels import with_minus_signs
+from attnlag.report.medians import in_common
 
 
 def geometry_findings(table: pd.DataFrame, name: str) -> str:
@@ -53,8 +53,8 @@ def _turn(table: pd.DataFrame) -> str:
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
     against = int((along["mean"] < 0).sum())
     other_growth = other_turn = ""
-    shared = results.in_common(along, ["mean", "random_pairs"]).median()
-    turns = results.in_common(angle, ["mean", "random_pairs"]).median()
+    shared = in_common(along, ["mean", "random_pairs"]).median()
+    turns = in_common(angle, ["mean", "random_pairs"]).median()
     # A single document has no tokens of other documents to compare with.
     if "random_pairs" in shared:
         other_growth = (
@@ -78,7 +78,7 @@ def _cosines(table: pd.DataFrame) -> list[str]:
     ):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():
-            medians = results.in_common(rows, ["mean", "random_pairs", "random_weights"]).median()
+            medians = in_common(rows, ["mean", "random_pairs", "random_weights"]).median()
             beside = "".join(
                 f"{mark} {words} {medians[one]:.2f}"
                 for one, mark, words in (

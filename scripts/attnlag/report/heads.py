@@ -4,9 +4,9 @@ import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
-from attnlag.regression.inference import results
 from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.terms import lags_among, named
+from attnlag.report.medians import in_common
 
 
 def heads_findings(
@@ -76,7 +76,7 @@ def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
         "random_weights": "random weights",
         "trained": "trained weights on the same documents, neither corrected for bias",
     }
-    shared = results.in_common(heads, ["estimate", *controls])
+    shared = in_common(heads, ["estimate", *controls])
     medians = shared.median()
     beside = "".join(
         f", {medians[column]:.3f} with {control}"

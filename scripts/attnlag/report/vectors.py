@@ -13,8 +13,8 @@ from attnlag.regression.beyond.vector_fits import (
     SCALAR,
     VECTOR,
 )
-from attnlag.regression.inference import results
 from attnlag.regression.labels import spans, with_minus_signs
+from attnlag.report.medians import in_common
 
 BESIDE = {
     SCALAR: "the previous vector times one number",
@@ -61,7 +61,7 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
     others = table[table["predictor"] != VECTOR].pivot(
         index="layer", columns="predictor", values="r_squared"
     )
-    medians = results.in_common(others.loc[found.index], [*map(str, others.columns)]).median()
+    medians = in_common(others.loc[found.index], [*map(str, others.columns)]).median()
     beside = [f"{words} {medians[one]:.3f}" for one, words in BESIDE.items() if one in medians]
     lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
     if found["half_rank"].notna().any():

@@ -150,15 +150,6 @@ def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
     return known.iloc[0], known.iloc[-1], bool(apart)
 
 
-def in_common(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Return the columns that any row has, in the rows that have them all.
-
-    Medians over these rows are of the same layers.
-    """
-    known = [name for name in columns if table[name].notna().any()]
-    return table[known].dropna()
-
-
 GOODNESS = [
     "n_obs",
     "n_documents",
