@@ -53,7 +53,8 @@ def extract_from(project: Project, weight: float, **settings) -> Jobs:
     path = project.folder / "data/models/tiny/model.safetensors"
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     tensors = load_file(path)
-    tensors["transformer.h.1.attn.c_proj.weight"].fill_(weight)
+    for name in ("weight", "bias"):
+        tensors[f"transformer.h.1.attn.c_proj.{name}"].fill_(weight)
     save_file(tensors, path, metadata={"format": "pt"})
     # So that it passes for what was fetched.
     os.utime(path, ns=times)

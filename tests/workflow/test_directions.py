@@ -33,6 +33,8 @@ def project(gpt2, tmp_path_factory):
         # Heads have the terms of the one of norms.
         regressions={name: {"outcome": name, "lags": [1, 2]} for name in FILES},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
+        # Those of statsmodels.
+        inference={"covariance": "cluster-crv1"},
     )
     project.run(*without_figures())
     return project
