@@ -265,4 +265,4 @@ class ClassesInputs(Named):
 
     @property
     def extent(self) -> str:
-        return rows_of(self.steps)
+        return rows_of(self.slopes)
