@@ -100,8 +100,6 @@ docs: $(TESTED) ### write the pages that are generated from the code
 
 gallery: $(READY) ### copy the figures of the default run to docs/gallery/
 	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
-	$(BIN)/snakemake --cores all results/comparison/figures/attention/within/coefficients_by_depth.png \
-	  --config 'models={"random-twin": {"source": "random", "of": "smollm2-135m-instruct"}}'
 	$(BIN)/python scripts/copy_gallery.py
 
 # A link that leads nowhere is an error.

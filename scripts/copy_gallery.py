@@ -21,8 +21,6 @@ ROOT = Path(__file__).parents[1]
 STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
 LIMIT = 200_000
 MAIN = "coefficients_by_layer"
-# The second model of the comparison.
-TWIN = "random-twin"
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -40,10 +38,8 @@ parser.add_argument(
 
 
 def gallery_config() -> Config:
-    """Return the configuration of the default run with a twin for the comparison."""
-    values = null_named(read_yaml(ROOT / "config/config.yaml").values)
-    twin = {"source": "random", "of": next(iter(values["models"]))}
-    return Config.model_validate({**values, "models": {**values["models"], TWIN: twin}})
+    """Return the configuration of the default run."""
+    return Config.model_validate(null_named(read_yaml(ROOT / "config/config.yaml").values))
 
 
 def figures(config: Config) -> dict[str, str]:
@@ -60,7 +56,6 @@ def figures(config: Config) -> dict[str, str]:
             names = {**fixed, "site": site, "pair": site, "regression": regression}
             short = f"{regression}_{figure.name.partition('_by_')[0]}"
             own = short if "{regression}" in folder else figure.name
-            own = "comparison" if program == "plot_comparison" else own
             for size in SIZES if figure.name == MAIN else [PAGE.name]:
                 end = suffix_of(size)
                 found[own + end] = f"{folder.format(**names)}/{figure.name}{end}.png"
