@@ -23,7 +23,7 @@ def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
     """The whole chain over several shards gives equal bytes."""
     of_vectors = ("attention/activations", "attention/centred", "attention/vector_products")
     for folder in (*of_vectors, "attention/norms", "causal/effects"):
-        assert len(chain.project.results(f"tiny/small/{folder}/*")) == SHARDS
+        assert len(chain.project.results(f"tiny/small/{folder}/0*.parquet")) == SHARDS
     assert chain.project.results() == chain.local.results()
 
 
@@ -90,9 +90,9 @@ def test_the_terminal_shows_the_error_of_a_failed_job(finished, slurm):
     """The job gets the GPU that this Slurm claims to have, which does not exist."""
     before = max(slurm.jobs())
     finished.write_config(extraction={"device": "cuda"})
-    norms = "results/tiny/small/attention/norms/0000.parquet"
-    (finished.folder / norms).unlink()
-    result = finished.submit(norms, "--retries", "0")
+    vectors = "results/tiny/small/attention/activations/0000.parquet"
+    (finished.folder / vectors).unlink()
+    result = finished.submit(vectors, "--retries", "0")
     assert result.returncode == 1
     assert re.search(r"^ *error: .*cuda.*$", result.stdout, re.MULTILINE | re.IGNORECASE)
     (number,) = slurm.jobs("FAILED", before)
@@ -137,12 +137,13 @@ def test_the_documented_profile_for_other_schedulers_works(finished, slurm):
     (profile / "status.sh").write_text(documented("#!/bin/sh"))
     finished.write_config(extraction={"device": "cuda"})
     results = "results/tiny/small/{}.parquet"
-    norms, *tokens = map(results.format, ("attention/norms/0000", "tokens/0001", "tokens/0002"))
-    for path in (norms, *tokens):
+    names = "attention/activations/0000", "tokens/0001", "tokens/0002"
+    vectors, *tokens = map(results.format, names)
+    for path in (vectors, *tokens):
         (finished.folder / path).unlink()
     command = ("--workflow-profile", "profiles/generic", "--latency-wait", "10")
     result = finished.snakemake(
-        *(norms, tokens[0], "--keep-going", "--retries", "0"),
+        *(vectors, tokens[0], "--keep-going", "--retries", "0"),
         *("--set-threads", "extract_activations=2", "fit_regression=2"),
         *(*command, "--seconds-between-status-checks", "1"),
     )
