@@ -75,7 +75,8 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     beside = [corpus / name / "0000.parquet" for name in ("token_properties", "surprisal")]
     given = {"coefficients": studies, "findings": findings, "beside": beside}
     for name in ("explorer.html", "again.html"):
-        command = command_of("build_explorer", given, {"page": folder / name})
+        made = {"page": folder / name, "answers": folder / "answers.txt"}
+        command = command_of("build_explorer", given, made)
         subprocess.run(command, check=True)
     assert (folder / "explorer.html").read_bytes() == (folder / "again.html").read_bytes()
     return folder / "explorer.html"
