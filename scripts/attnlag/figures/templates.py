@@ -104,10 +104,7 @@ class Map:
     norm: Normalize | None = None
     ticks: Sequence[float] | None = None  # of the colours, where they are not linear
     weak: np.ndarray | None = None  # cells with a cross
-    beside: Sequence[str] = ()  # second names, at the right
-    beside_label: str = ""
     texts: Mapping[int, str] = field(default_factory=dict)  # text across a row
-    bar: bool = True  # False where the next panel has the same colours
     extra: Callable[[Axes], None] | None = None
     xlabel: str = "layer"
 
@@ -130,7 +127,6 @@ class Sheet:
     adjust: str = "none"  # correction of the p-values behind the marks
     negligible: float | None = None
     joint: bool = False  # whether bands cover all layers at once
-    entries: Mapping[str, Any] = field(default_factory=dict)  # further entries of the legend
 
     def draw(self, title: str, size: Size) -> Figure:
         """Draw the panels in a size."""
@@ -266,7 +262,7 @@ def legend_of(sheet: Sheet) -> dict[str, Any]:
         entries[band_text(sheet.alpha, sheet.joint)] = Patch(color=GREY, alpha=0.25, linewidth=0)
     if any(len(panel.missing) for panel in sheet.panels if isinstance(panel, Lines)):
         entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
-    return {**entries, **sheet.entries}
+    return entries
 
 
 def _has_band(line: Line) -> bool:
@@ -383,7 +379,6 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
         values,
         ax=axes,
         cmap=DIVERGING if panel.colours is None else panel.colours,
-        cbar=panel.bar,
         cbar_kws=bar,
         xticklabels=False,
         yticklabels=False,
@@ -404,11 +399,6 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
     for line, text in panel.texts.items():
         kind: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": GREY}
         axes.text(values.shape[1] / 2, line + 0.5, text, **kind)
-    if len(panel.beside):
-        right = axes.secondary_yaxis("right")
-        right.set_yticks(np.arange(len(panel.rows)) + 0.5, list(panel.beside), fontsize=7.5)
-        right.tick_params(axis="y", right=False)
-        right.set_ylabel(panel.beside_label)
 
 
 def _share_limits(drawn: Sequence[tuple[Lines | Map, Axes]]) -> None:
