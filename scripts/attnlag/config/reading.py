@@ -84,6 +84,8 @@ def _note_lines(tree: Any, path: KeyPath, reading: Reading) -> None:
 
 def part_of_path(key: Any) -> str | int:
     """Return a key of a mapping as pydantic writes it in the path of an error."""
+    if isinstance(key, int) and key.bit_length() > 63:
+        return str(key)
     return "null" if key is None else key if isinstance(key, (str, int)) else str(key)
 
 

@@ -350,6 +350,9 @@ MODELS = {
     "  1: {source: path, path: mine}": (
         "2: models[1]: found the name 1, expected text (quotes make it text)"
     ),
+    f"  {2**63}: {{source: path, path: mine}}": (
+        f"2: models.{2**63}: found the name {2**63}, expected text (quotes make it text)"
+    ),
 }
 
 FILES = {
