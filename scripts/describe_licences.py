@@ -14,29 +14,26 @@ from attnlag.pipeline.generated_pages import write_or_check
 HEADER = """\
 # Licences of the packages
 
-This page lists the licences that the packages of attnlag and its default run state. `python
-scripts/describe_licences.py` generates it, and `make lint` checks it. torch is not in the list,
-because any version of a range is allowed: it is under BSD-3-Clause, with parts under other
-licences. attnlag itself is under the [MIT licence](../LICENSE).
+What the packages of attnlag and its default run state, in the versions of `requirements.txt`.
+`python scripts/describe_licences.py` generates this page, and `make lint` checks it. torch, of
+which a range of versions is allowed, is under BSD-3-Clause, with parts under other licences.
+attnlag itself is under the [MIT licence](../LICENSE).
 
-| package | version | licence |
-|---|---|---|
 """
 # A longer field is the text of a licence, not its name.
 LONGEST_NAME = 60
 
 
-def required(package: str, found: dict[str, str] | None = None, extra: str = "") -> dict[str, str]:
-    """Return the packages that a package needs, directly or not, and their versions, by name."""
-    found = {} if found is None else found
+def required(package: str, found: set[str], extra: str = "") -> set[str]:
+    """Return the names of the packages that a package needs, directly or not."""
     for line in metadata.requires(package) or []:
         requirement = Requirement(line)
         name = canonicalize_name(requirement.name)
-        if name in found:
+        if name in found or (
+            requirement.marker and not requirement.marker.evaluate({"extra": extra})
+        ):
             continue
-        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
-            continue
-        found[name] = metadata.version(name)
+        found.add(name)
         required(name, found)
     return found
 
@@ -62,17 +59,17 @@ def licence_of(package: metadata.Distribution) -> str:
 
 def page() -> str:
     """Return the list in Markdown."""
-    packages = {
-        name: version
-        for name, version in sorted(required("attnlag", extra="tagger").items())
+    packages = [
+        name
+        for name in sorted(required("attnlag", set(), extra="tagger"))
         # The dependencies of torch depend on its build.
         if name != "torch" and not name.startswith(("triton", "nvidia-", "cuda-"))
-    }
-    rows = [
-        f"| {name} | {version} | {licence_of(metadata.distribution(name))} |"
-        for name, version in packages.items()
     ]
-    return HEADER + "\n".join(rows) + "\n"
+    stating: dict[str, list[str]] = {}
+    for name in packages:
+        stating.setdefault(licence_of(metadata.distribution(name)), []).append(name)
+    lines = [f"- **{licence}**: {', '.join(names)}" for licence, names in sorted(stating.items())]
+    return HEADER + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ SAMPLE = [
 
 @pytest.mark.parametrize("model_type", SAMPLE)
 def test_the_page_states_the_row_of_each_model_type(model_type):
-    page = (ROOT / "docs/architectures.md").read_text(encoding="utf-8")
-    assert every_type.line_of(every_type.row_of(model_type)) in page
+    assert every_type.row_of(model_type) in every_type.rows_of(every_type.PAGE.read_text())
 
 
 def test_a_hook_in_the_wrong_place_is_detected(monkeypatch):
