@@ -25,7 +25,7 @@ def transformer_lens() -> Callable[[torch.Tensor], list[torch.Tensor]]:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    # With the name go the settings alone; the weights are those of the model.
+    # The folder has random weights, of the size of GPT-2.
     config = GPT2Config(architectures=["GPT2LMHeadModel"], attn_implementation="eager")
     with tempfile.TemporaryDirectory() as folder:
         GPT2LMHeadModel(config).save_pretrained(folder)

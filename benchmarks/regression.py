@@ -39,7 +39,7 @@ from attnlag.storage import tables  # noqa: E402
 
 LAYERS = 12
 LAGS = [1, 2]
-# What the design leaves of a document: its first token is dropped, and two have no lags.
+# Rows of a document in the design: its first token is dropped, and two have no lags.
 ROWS_PER_DOCUMENT = 200
 TOKENS_PER_DOCUMENT = ROWS_PER_DOCUMENT + 3
 DOCUMENTS_PER_CHUNK = 250

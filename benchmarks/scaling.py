@@ -68,7 +68,7 @@ FLOW = [
 # Log-normal lengths of documents in words: a median of 150, a mean of 225, none over 3,000.
 MEDIAN_WORDS, SPREAD, MOST_WORDS = 150, 0.9, 3000
 
-# What growth is held against.
+# Bounds on the growth of memory and time.
 MOST_MEMORY, MOST_TIME = 1.30, 11
 # CPU seconds that a rule works at the largest size, if the growth of its work is to be told.
 LEAST_WORK = 0.3
@@ -179,7 +179,7 @@ def observed(project: Project, *arguments: str) -> Run:
             stdout=messages,
             stderr=messages,
         )
-        # With what its children used, as far as they have ended.
+        # Includes children that have ended.
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -194,7 +194,7 @@ def observed(project: Project, *arguments: str) -> Run:
 
 def jobs_of(project: Project, notes: Path) -> pd.DataFrame:
     """Return what each job used, from Snakemake's benchmark files and the programs' own notes."""
-    # Which rule's a benchmark file is, is known to Snakemake alone; its log names the program.
+    # A benchmark file does not name its rule; the log beside it names the program.
     rows = []
     for path in sorted((project.folder / "logs").rglob("*.tsv")):
         log = path.relative_to(project.folder / "logs").with_suffix(".log")
@@ -350,7 +350,7 @@ def print_growth(jobs: pd.DataFrame) -> None:
 
 # --- the default run -----------------------------------------------------------------------
 
-# What the cores did in a run, in seconds that add up to theirs; the last three are overhead.
+# Seconds of all cores in a run, by use; the last three are overhead.
 USES = ("model", "results", "start-up and imports", "Snakemake", "idle")
 OVERHEAD = USES[2:]
 

@@ -25,7 +25,7 @@ def main(job):
             yield from tables.batches(path, ROWS, "tokens", list(columns))
 
     record = tables.read_provenance(job.input.tokens[0])
-    # How one shard was cut into sequences says nothing of the corpus.
+    # Statistics of one shard would not describe the corpus.
     bos = record.pop("tokens")["bos"]
     corpus = pq.read_table(
         job.input.corpus, columns=["document", "group"]

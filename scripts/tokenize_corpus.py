@@ -19,7 +19,7 @@ from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
 
-# What is said of text that looks like a control token.
+# Messages about text that looks like a control token.
 LIKE_SPECIAL = {
     "text": "; {} that look like control tokens, read as text",
     "token": "; {} read as control tokens",

@@ -13,7 +13,7 @@ import sys
 import time
 
 depth = 0
-# What the interpreter itself took until here.
+# Time of the interpreter itself until here.
 importing = time.process_time()
 
 

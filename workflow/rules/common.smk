@@ -96,7 +96,7 @@ def of_model(wildcards):
     return f"data/models/{wildcards.model}"
 
 
-# What the programs that run a model are told besides their settings; none of it changes a result.
+# Options of the programs that run a model. They change speed and memory, but no result.
 SPEED = {
     "folder": of_model,
     "device": CONFIG.extraction.device,
@@ -271,7 +271,7 @@ def classes_of_tokens(wildcards):
 
 
 def regressed(file):
-    """Return the input function of a file of what is regressed: beside the norms, or these."""
+    """Return the input function of a file of the outcome: the norms, or a folder beside them."""
 
     def chosen(wildcards):
         outcome = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome]
@@ -281,7 +281,7 @@ def regressed(file):
 
 
 def random_weights_of(wildcards):
-    """Return the file of what is regressed with random weights; further draws have norms alone."""
+    """Return the outcome with random weights. Only the first draw has more than norms."""
     file = regressed("random_weights.parquet")(wildcards)
     own = file.replace("norms/", "")
     return every_draw(own) if own != file else [file]
@@ -298,7 +298,7 @@ def further_draws(files):
     return [file.replace(".parquet", f"_{draw}.parquet") for file in files for draw in draws]
 
 
-# What a design is built from, whatever the order of its tokens.
+# Inputs of a design, in the observed order of tokens or a permuted one.
 OF_DESIGN = {
     "norms": regressed("{shard}.parquet"),
     # Only for relative norms, or for a common sample with them.

@@ -54,7 +54,7 @@ DRAWN_FROM = {
 OF_TOKENS = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
 # These take less time than their submission to a cluster.
 QUICK = ("plot_classes", "plot_specifications", "plot_effects", "plot_vectors", "plot_comparison")
-# What figures are of that their paths do not name.
+# Labels that the paths of figures do not contain.
 LABELS = {"plot_heads": {"site": "attention"}, "plot_effects": {"site": "{pair}"}}
 
 

@@ -1,4 +1,4 @@
-# What all rules have in common: each runs one program of scripts/, which is handed its job as JSON.
+# What all rules have in common: each runs one program of scripts/, which gets its job as JSON.
 
 # Threads within a matrix product would change its last digits. Programs that run a model set the
 # threads of torch themselves.

@@ -151,7 +151,7 @@ def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tupl
             return
 
 
-# What `tokenize` counts.
+# Counts of `tokenize`.
 COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos", "special_in_text")
 
 

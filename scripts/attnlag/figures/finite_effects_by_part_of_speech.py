@@ -81,7 +81,7 @@ def panel_of(
     rows = effects[(effects["target"] == target) & (effects["lag"] == lag)]
     every = lines_of(rows)
     scales = [one for one in every if one[0] == "scale"]
-    # Of the scales, the one whose factor is furthest from 1.
+    # Only the strongest scaling is shown.
     shown = [one for one in every if one[0] != "scale"]
     shown += sorted(scales, key=lambda one: abs(np.log(one[1])))[-1:]
     lines = []

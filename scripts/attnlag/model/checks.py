@@ -197,7 +197,7 @@ def _of_other_kinds(folder: Path, config: Any) -> Iterator[str]:
                 kinds[name] = kept.get_dtype()
                 tensors[name] = torch.empty(kept.get_shape(), device="meta")
     refused = set(kinds.values()) - {"F64", "F32", "F16", "BF16"}
-    # Of a quantised model, transformers knows the scales.
+    # transformers knows the scales of quantised models.
     if not refused or getattr(config, "quantization_config", None):
         return
     model: Any = type(hollow_model(config))

@@ -19,7 +19,7 @@ from attnlag.errors import UserError
 from attnlag.escaping import text_for
 from attnlag.storage.writing import write_text
 
-# A command is one argument of the shell, and Linux allows one 131,072 bytes.
+# A command is one argument of the shell, which may have 131,072 bytes on Linux.
 MOST_CHARACTERS = 90_000
 
 # Folder of the texts that are longer; the name of each is its digest.

@@ -376,7 +376,7 @@ def test_files_changed_after_they_were_fetched_are_found(mine: Path, target: Pat
     (target / "model.safetensors").write_bytes(weights)
     with pytest.raises(UserError, match="safetensors: was changed after it was fetched"):
         verify_folder(target)
-    # Of the same size, and older than the record.
+    # Its size is the same, and its date is earlier than the record.
     os.utime(target / "model.safetensors", (1e9, 1e9))
     with pytest.raises(UserError, match="safetensors: was changed after it was fetched"):
         verify_folder(target)

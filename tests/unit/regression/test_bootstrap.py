@@ -202,7 +202,7 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
         high = medians[52] + 0.2 * (medians[53] - medians[52])
         expected = {
             "median": estimates[2],
-            # Of the percentile interval and the basic one, which reflects it.
+            # The union of the percentile interval and the basic one, its reflection.
             "conf_low": min(low, 2 * estimates[2] - high),
             "conf_high": max(high, 2 * estimates[2] - low),
             "lowest": estimates[0],

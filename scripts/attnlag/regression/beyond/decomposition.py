@@ -125,7 +125,7 @@ def decomposed(
     Parameters
     ----------
     designs, token_properties : sequence of Path
-        Of all shards, in order.
+        Files of all shards, in order.
     most_rows : int
         With more rows, all numbers are those of a sample of whole documents.
     """

@@ -152,7 +152,7 @@ def random_weights(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 
-    Neither is corrected for bias.
+    The half-panel correction applies to neither.
 
     Parameters
     ----------
