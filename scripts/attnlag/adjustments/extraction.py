@@ -375,13 +375,7 @@ class Adjustments:
         return found
 
     def _begin(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
-        """Run the proofs on the first tokens of a sequence, and choose the fast path.
-
-        Returns
-        -------
-        alone : dict of str to list of arrays
-            As from `_alone`.
-        """
+        """Run the proofs on the first tokens of a sequence, and choose the fast path."""
         ids = self._first_tokens(sequence)
         self.rotary.reset()
         with hooks.written(self.model) as names:

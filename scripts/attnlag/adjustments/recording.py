@@ -38,8 +38,6 @@ def record(
 
     Parameters
     ----------
-    tokens : Path
-    adjustments : Adjustments
     outputs : mapping of str to Path
         Files by the name of their values in the results of `Adjustments.of`, or from `norms_of`.
     made : callable

@@ -12,12 +12,10 @@ class ExtractionSettings:
     ----------
     sites : tuple of str
         Names from the catalogue of sites.
-    keep : {"vectors", "norms"}
     storage_dtype : str or None
         Precision of stored vectors; None if only norms are kept.
     dtype : str
         Precision of the model, or "auto".
-    attention_implementation : {"auto", "sdpa", "eager"}
     fast : {"auto", "off", "fused", "packed"}
         The fast path on CPU; "auto" measures which is fastest.
     modules : dict or None

@@ -83,10 +83,6 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
         of the file, the group that of its folder) or each block between blank lines is one
         (``"blank-lines"``).
 
-    Yields
-    ------
-    document : Document
-
     Raises
     ------
     UserError

@@ -56,7 +56,6 @@ def sources_of(
 
     Parameters
     ----------
-    settings : PropertiesSettings
     documents : iterable of str
         Ids of all documents of the corpus.
     tags : Path, optional
@@ -111,7 +110,6 @@ def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict
 
     Parameters
     ----------
-    text : str
     spans : Spans
         The bytes of each token, in order.
     words : Words
@@ -281,14 +279,7 @@ def table(
 
 
 def _with_empty(spans: Spans, held: np.ndarray) -> Spans:
-    """Return the spans of all tokens, given those of some; the others get empty spans in place.
-
-    Parameters
-    ----------
-    spans : Spans
-    held : (tokens,) bool array
-        The tokens that have a span.
-    """
+    """Return the spans of all tokens, given those of some; the others get empty spans in place."""
     # An empty span begins where the next span begins.
     place = np.cumsum(held) - held
     after = np.append(spans.starts, spans.ends[-1:] if len(spans.ends) else [0])[place]

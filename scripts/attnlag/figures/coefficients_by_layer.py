@@ -60,8 +60,6 @@ def sheet_of(
         Controls of each lag and lead.
     critical_values : mapping of term to float, optional
         If given, the bands are joint over the layers.
-    alpha, adjust, negligible, outcome : see the configuration
-    r_squared_name : str
     """
     fits = fits.sort_values("layer")
     layers = fits["layer"].tolist()

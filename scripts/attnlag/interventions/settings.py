@@ -38,7 +38,6 @@ class EffectsSettings:
         Number of tokens at the start of every sequence that are neither source nor target.
     dtype : str
         Precision of the model, or "auto".
-    attention_implementation : {"auto", "sdpa", "eager"}
     modules : dict or None
         Declared module paths of the model; None for those of a known architecture.
     """

@@ -37,12 +37,7 @@ class Line(NamedTuple):
 
 @dataclass
 class Regression:
-    """The tables of one regression.
-
-    Attributes
-    ----------
-    folder : Path
-    """
+    """The tables of one regression."""
 
     folder: Path
 
@@ -89,7 +84,6 @@ def answers(base: Path, site: str, regressions: Sequence[str]) -> tuple[str, lis
     ----------
     base : Path
         ``results/{model}/{corpus}``.
-    site : str
     regressions : sequence of str
         In the order of the configuration. The first of norms with effects of documents answers,
         or else the first of norms; the first of norms without effects stands beside it.

@@ -56,7 +56,6 @@ def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
 
     Parameters
     ----------
-    fitted : FittedRegression
     name : str
         Name of the regression, as in ``"smollm2-135m-instruct, prompts, attention, notebook"``.
     """
@@ -114,16 +113,12 @@ def layer_summary(
 
     Parameters
     ----------
-    fit : Fit
     coefficients : pandas.DataFrame
         The layer's rows of the tidy table, in the order of the terms.
     row : named tuple
         The layer's row of the table of fits, with the diagnostics.
-    title : str
-    alpha : float
     adjust : str
         The correction of the adjusted p-values.
-    outcome : str
     within : bool
         Whether R² refers to the variance within documents.
     notes : sequence of str
@@ -274,7 +269,6 @@ def findings(
 
     Parameters
     ----------
-    fitted : FittedRegression
     controls : pandas.DataFrame
         The table of the controls, a row per layer, lag and lead.
     by_group : pandas.DataFrame
@@ -556,7 +550,6 @@ def advice(fits: pd.DataFrame, settings: RegressionSettings, *, groups: int | No
     ----------
     fits : pandas.DataFrame
         One row per layer.
-    settings : RegressionSettings
     groups : int, optional
         Number of groups of documents, if errors are clustered by them.
     """

@@ -245,10 +245,6 @@ def measure(
     progress : bool
         Whether a progress bar is shown.
 
-    Returns
-    -------
-    measurement : Measurement
-
     Raises
     ------
     UserError

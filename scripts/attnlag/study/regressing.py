@@ -168,10 +168,6 @@ def fit(
         Keys of a regression in the configuration: ``lags``, ``leads``, ``fixed_effects``,
         ``bias_correction``, ``covariates``, ``by``, ``outcome``, ``position_knots``, ``by_rows``.
 
-    Returns
-    -------
-    fit : Fit
-
     Raises
     ------
     UserError

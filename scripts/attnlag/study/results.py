@@ -88,7 +88,6 @@ class Study:
 
         Parameters
         ----------
-        layer : int
         model, corpus, site : str, optional
             Needed if the run has more than one.
 
@@ -144,10 +143,6 @@ def read(folder: str | Path = "results") -> Study:
     ----------
     folder : path
         The folder ``results`` of the run.
-
-    Returns
-    -------
-    study : Study
 
     Raises
     ------

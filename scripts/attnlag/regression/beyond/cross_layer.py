@@ -93,7 +93,6 @@ def products(
     xy : (lags + 1, layers, targets) array
     y : (targets, 2) array
         Sums of y, and of y².
-    rows : int
     """
     layers = len(sources[0])
     x, xy = np.zeros((lags + 1, layers, 3)), np.zeros((lags + 1, layers, len(chosen)))

@@ -66,7 +66,6 @@ def coefficients(
 
     Parameters
     ----------
-    shards : sequence of Source
     settings : HeadsSettings
         Settings with a design.
     random : Source or None

@@ -45,7 +45,6 @@ def chosen_penalties(
     ----------
     outcomes : sequence of sequence of Sums
         Sums over each fold, for outcomes that share their predictors.
-    penalties : sequence of float
     """
     count = len(outcomes[0])
     if len(penalties) == 1:

@@ -467,7 +467,6 @@ def read_facts(
 
     Parameters
     ----------
-    settings : DesignSettings
     files : mapping of str to path
         The available files, by their names in `FILES`. For one of `SHARDED` this is the file of
         the design's shard, or the list of all shards.
@@ -539,7 +538,6 @@ def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, 
     ----------
     keys : pyarrow.Table
         ``document``, ``window``, ``position`` and ``token_id`` of each token.
-    settings : DesignSettings
     facts : mapping
         From `read_facts`.
 

@@ -47,7 +47,6 @@ class Property:
 
     Attributes
     ----------
-    name : str
     starts : dict
         First row of each sequence in ``values``, by document and window.
     values : (rows,) float64 array

@@ -249,10 +249,6 @@ def sum_residuals(
         Means of these documents, if ``model`` has document effects.
     merged : mapping
         The columns of the design that each merged term is the sum of.
-
-    Returns
-    -------
-    sums : ResidualSums
     """
     sums = _nothing(model.terms, model.layers, hac_lags)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
@@ -429,7 +425,6 @@ def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np
     ----------
     sums : ResidualSums
         Sums over all shards.
-    kind : {"hc1", "hc3", "hac"}
 
     Returns
     -------

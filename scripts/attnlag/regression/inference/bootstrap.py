@@ -55,8 +55,6 @@ def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -
 
     Parameters
     ----------
-    stack : Stack
-    solutions : sequence of Solution
     weights : (draws, clusters) float array
 
     Returns
@@ -210,11 +208,8 @@ def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Join
 
     Parameters
     ----------
-    fits : sequence of Fit
-    stack : Stack
     draws : Draws
         From `drawn_with_errors`.
-    alpha : float
     """
     names = names_of(stack)
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
@@ -273,7 +268,6 @@ def median_interval(
     estimates : (layers, …) array
     draws : (draws, layers, …) array
         Estimates in draws of documents.
-    alpha : float
 
     Returns
     -------
@@ -295,11 +289,8 @@ def medians_over_layers(
 
     Parameters
     ----------
-    fits : sequence of Fit
-    stack : Stack
     draws : Draws
         From `drawn_with_errors`.
-    alpha : float
 
     Returns
     -------
@@ -344,7 +335,6 @@ def medians_of_jackknife(
         Number of clusters of the stack; with fewer than ``FEWEST_DOCUMENTS`` there are no draws.
     alpha : float
         Intervals cover 1 - ``alpha``.
-    draws, seed : int
 
     Returns
     -------
@@ -488,12 +478,10 @@ def wild_p_values(
 
     Parameters
     ----------
-    stack : Stack
     index : int
         Place of the layer in the stack.
     solution : Solution
         The solution of that layer.
-    draws, seed : int
     null : dict of str to float, optional
         Coefficients under the null; 0 for terms not in it.
 

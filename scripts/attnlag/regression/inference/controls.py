@@ -122,7 +122,6 @@ def fitted_alone(
     -------
     coefficients : pandas.DataFrame
         ``estimate`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
-    stack : Stack
     solutions : list of Solution
         One per layer.
     """

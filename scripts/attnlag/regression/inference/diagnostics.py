@@ -42,10 +42,6 @@ def table(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
     ----------
     sums : ResidualSums
         Sums over all shards.
-
-    Returns
-    -------
-    table : pandas.DataFrame
     """
     q = len(sums.terms) + 1
     n = np.where(sums.n > 0, sums.n, np.nan)

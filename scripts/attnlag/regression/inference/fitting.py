@@ -41,7 +41,6 @@ class FittedRegression:
     ----------
     settings : RegressionSettings
         The settings used; with one document, those of `settings_of_one_document`.
-    layers : list of int
     fits : list of Fit
         One per layer.
     coefficients, goodness, influence : pandas.DataFrame
@@ -50,7 +49,6 @@ class FittedRegression:
         Description of the simultaneous tests of all layers.
     medians : pandas.DataFrame
         Median of each coefficient over the layers, see `bootstrap.medians_over_layers`.
-    residual_sums : ResidualSums
     kept_terms : mapping
         The terms of the regression, and the terms of the design that each is the sum of
         (`merging`).
@@ -86,7 +84,6 @@ def fit_regression(
         Cross-products and designs of all shards, in order.
     group_of : mapping of document to group
         In the order of the corpus.
-    settings : RegressionSettings
     threads : int
         Number of shards that are read concurrently. The results do not depend on it.
 

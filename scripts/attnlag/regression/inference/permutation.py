@@ -403,7 +403,6 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
 
     Returns
     -------
-    names : list of str
     estimates : (1 + draws, layers, K) array
         NaN if a layer cannot be fitted.
     """

@@ -393,7 +393,6 @@ def residuals(
 
     Parameters
     ----------
-    study : Study
     entry : dict
         Entry of the study in the index.
     names : sequence of str

@@ -42,7 +42,6 @@ def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
     ----------
     values : (rows, n) float array
         Values that are not finite become NaN.
-    bits : {8, 16}
     """
     finite = np.isfinite(values)
     levels = 2**bits - 2
