@@ -22,7 +22,7 @@ from projects import save_gpt2, save_tokenizer
 from attnlag.model import fetching
 
 # Tests run in parallel, so the time of a single one means nothing.
-settings.register_profile("patient", deadline=None)
+settings.register_profile("patient", deadline=None, max_examples=25)
 settings.load_profile("patient")
 
 # pytest --hypothesis-profile thorough draws far more examples.

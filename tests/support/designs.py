@@ -1,8 +1,11 @@
 """Designs with known structure, and their cross-products, for the tests of the regression."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pyarrow as pa
 import statsmodels.api as sm
+from statsmodels.stats import multitest
 
 from attnlag.regression.estimation import crossproducts, stacks
 from attnlag.regression.estimation.crossproducts import Shard, Totals
@@ -139,3 +142,9 @@ def cr2_by_matrices(y, x, codes, contrasts):
                 total += ((one @ one.T) * (other @ other.T)).sum()
         found.append(q * (q + 1) / total)
     return scores.T @ scores, found
+
+
+def multipletests(p_values, method):
+    """Return statsmodels' correction without the garbage collection of its every call."""
+    with patch("gc.collect"):
+        return multitest.multipletests(p_values, method=method)

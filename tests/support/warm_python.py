@@ -8,7 +8,7 @@ imports no module of attnlag, so each program reads the code of its own project.
 
 Code that is given neither as a file nor with ``-m`` runs in a new interpreter. So does a program
 whose environment contains settings that libraries read on import, with two frequent exceptions: a
-number of threads is passed to torch, and libraries that read the address of a hub are imported
+number of threads is passed to torch, and the library that reads the address of a hub is imported
 anew. Tests of crashes, of locks and of equal bytes start new interpreters themselves.
 """
 
@@ -48,10 +48,9 @@ LIBRARIES = (
 
 # Prefixes of variables that libraries read on import. If they differ, a new interpreter starts.
 SETTINGS = ("TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")
-# Exceptions, which a fork applies to the libraries: threads, and the prefix for a hub.
+# Exceptions, which a fork applies: threads, and the prefix for a hub and the library that reads it.
 THREADS = "OMP_NUM_THREADS"
-HUB = "HF_"
-READ_BY = ("huggingface_hub", "transformers", "accelerate")
+HUB, READ_BY = "HF_", "huggingface_hub"
 
 # The client is a separate program that imports almost nothing.
 CLIENT = """\
@@ -194,7 +193,7 @@ def apply_settings(before: dict[str, str]) -> None:
     settings = {name: value for name, value in os.environ.items() if name.startswith(HUB)}
     if not settings.items() <= before.items():
         for name in list(sys.modules):
-            if name.partition(".")[0] in READ_BY:
+            if name.partition(".")[0] == READ_BY:
                 del sys.modules[name]
 
 

@@ -115,6 +115,14 @@ def both_once(
     return made_once("both", tmp_path_factory, make)
 
 
+@pytest.fixture
+def both(both_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Return a copy of the project with two models, to be changed."""
+    project = both_once[0].copy(tmp_path / "project")
+    yield project
+    shutil.rmtree(project.folder)
+
+
 @pytest.fixture(scope="session")
 def several_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """Return a project after a run of several regressions over two shards, and what it printed."""

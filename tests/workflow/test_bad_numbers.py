@@ -100,18 +100,6 @@ def _(project: Project):
     return DESIGNED
 
 
-@CASES.of("a layer whose norms are all zero")
-def _(project: Project):
-    change_norms(project, lambda norms: norms.fill(0))
-    return CHECKED
-
-
-@CASES.of("a layer whose norms are all equal")
-def _(project: Project):
-    change_norms(project, lambda norms: norms.fill(2))
-    return CHECKED
-
-
 @CASES.of("a layer whose norms vary by rounding only")
 def _(project: Project):
     noise = np.random.default_rng(0).normal(8, 0.004, 10**4)
@@ -120,12 +108,6 @@ def _(project: Project):
 
 
 # --- rows and columns ----------------------------------------------------------------------
-
-
-@CASES.of("columns that are collinear")
-def _(project: Project):
-    change_norms(project, lambda norms: np.put(norms, range(len(norms)), [2, 3]))
-    return CHECKED
 
 
 @CASES.of("fewer rows than columns")
@@ -137,12 +119,6 @@ def _(project: Project):
 @CASES.of("one document only")
 def _(project: Project):
     keep_documents(project, "doc-3")
-    return FITTED
-
-
-@CASES.of("two documents")
-def _(project: Project):
-    keep_documents(project, "doc-3", "doc-4")
     return FITTED
 
 

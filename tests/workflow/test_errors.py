@@ -9,107 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
-from programs import checked
 from projects import without_figures
 
 CONFIG = "config/config.yaml"
 STUDY = "results/tiny/small/attention/notebook"
-
-
-def refused(project, *arguments):
-    """Return the lines of a run that the configuration's check refuses."""
-    result = project.snakemake("--cores", "2", *arguments)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stdout
-    assert not (project.folder / "results").exists()
-    return [line for line in result.stdout.splitlines() if not line.startswith("Using workflow")]
-
-
-def write(project, text):
-    (project.folder / CONFIG).write_text(text)
-
-
-def test_all_problems_of_a_configuration_are_listed_at_once(fresh):
-    write(
-        fresh,
-        "models:\n"
-        "  a/b: {source: path, path: mine}\n"
-        "  tiny: {source: path, path: mine}\n"
-        "corpora:\n"
-        "  none: {files: []}\n"
-        "  small: {files: [data/smal.jsonl]}\n"
-        "regressions:\n"
-        "  notebook: {lags: [0, 1]}\n"
-        "inference: {alpha: lots, covariance: clustered}\n"
-        "figrues: {formats: [png]}\n",
-    )
-    lines = refused(fresh)
-    found = {re.match(r"config/config.yaml:(\d+): (\S+):", line).groups() for line in lines}
-    assert found == {
-        ("2", 'models."a/b"'),
-        ("5", "corpora.none.files"),
-        ("6", "corpora.small.files[0]"),
-        ("8", "regressions.notebook.lags[0]"),
-        ("9", "inference.alpha"),
-        ("9", "inference.covariance"),
-        ("10", "figrues"),
-    }
-    assert any(line.endswith("did you mean 'figures'?") for line in lines)
-    assert any(line.endswith("did you mean 'cluster'?") for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("changes", "key", "words"),
-    [
-        (
-            {"corpora": {"small": {"files": ["data/smal.jsonl"]}}},
-            "corpora.small.files",
-            "small.jsonl",
-        ),
-        ({"figures": {"layers": [0, 2]}}, "figures.layers[1]", "layers 0 to 1"),
-        ({"models": {"tiny": {"source": "path", "path": "mien"}}}, "models.tiny.path", "mien"),
-        (
-            {"models": {"comparison": {"source": "path", "path": "mine"}}},
-            "comparison",
-            "that of a folder",
-        ),
-        ({"corpora": {}}, "corpora", "at least one"),
-        (
-            {
-                "regressions": {
-                    "within": {
-                        "lags": [1],
-                        "fixed_effects": "document",
-                        "bias_correction": "half-panel",
-                    }
-                },
-                "inference": {"covariance": "hac"},
-            },
-            "inference.covariance",
-            "regression within has bias_correction: half-panel",
-        ),
-        (
-            {"inference": {"adjust": "max-t", "bootstrap": 10}},
-            "inference.adjust",
-            "max-t with 10 draws",
-        ),
-    ],
-)
-def test_a_problem_names_its_file_and_key(fresh, changes, key, words):
-    for section, value in changes.items():
-        fresh.config[section] = value
-    fresh.write_config()
-    _, (line,) = checked(fresh)
-    assert line.startswith("config/config.yaml:")
-    assert key in line
-    assert words in line
-
-
-def test_a_value_on_the_command_line_is_checked_and_used(fresh):
-    line = refused(fresh, "--config", "inference={alpha: 3}")[-1]
-    assert line.startswith("command line: inference.alpha: found")
-    assert fresh.dry_run("--config", "inference={alpha: 0.1}")["fit_regression"] == 1
 
 
 def test_a_configfile_replaces_the_default_file(finished):
@@ -122,24 +25,6 @@ def test_a_configfile_replaces_the_default_file(finished):
     printed = finished.snakemake("-n", "--quiet", "host", "--configfile", "other.yaml").stdout
     assert "results/second/small/" in printed
     assert "results/tiny/" not in printed
-
-
-def test_the_gpt2_configuration_asks_for_its_text(fresh):
-    (line,) = refused(fresh, "--configfile", "config/gpt2.yaml")
-    assert line.startswith("config/gpt2.yaml:")
-    assert "data/text.txt" in line
-
-
-def test_the_gpt2_configuration_without_a_hub_is_one_sentence(fresh):
-    (fresh.folder / "data/text.txt").write_text("A text of a few words.")
-    hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(fresh.folder / "cache")}
-    result = fresh.snakemake("--cores", "2", "--configfile", "config/gpt2.yaml", environment=hub)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stdout
-    lines = [line for line in result.stdout.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1
-    assert "http://127.0.0.1:9" in lines[0]
-    assert not list((fresh.folder / "data/models").rglob("*.json"))
 
 
 def test_more_shards_than_documents_are_refused(finished):
@@ -164,16 +49,13 @@ def errors_of(result):
 
 def test_too_few_documents_for_clusters_are_refused(finished):
     keep_documents(finished, 5)
-    for covariance in ("cluster", "cluster-jackknife"):
-        finished.write_config(inference={"covariance": covariance})
-        result = finished.snakemake("--cores", "2", f"{STUDY}/coefficients.csv")
-        (line,) = errors_of(result)
-        assert "found 5 documents with rows, expected at least 6" in line
-        assert "hac errors" in line
-        assert "nonrobust ones" in line
-        notice = "small: 5 documents: errors clustered by document need 6"
-        assert covariance != "cluster" or notice in result.stdout
-        assert not (finished.folder / STUDY / "coefficients.parquet").exists()
+    result = finished.snakemake("--cores", "2", f"{STUDY}/coefficients.csv")
+    (line,) = errors_of(result)
+    assert "found 5 documents with rows, expected at least 6" in line
+    assert "hac errors" in line
+    assert "nonrobust ones" in line
+    assert "small: 5 documents: errors clustered by document need 6" in result.stdout
+    assert not (finished.folder / STUDY / "coefficients.parquet").exists()
     finished.write_config(inference={"covariance": "nonrobust"})
     finished.run(f"{STUDY}/coefficients.csv")
 
@@ -188,9 +70,10 @@ def test_one_document_can_be_regressed_with_errors_within_it(finished):
         "fixed_effects": "document",
         "bias_correction": "half-panel",
     }
-    notebook = finished.config["regressions"]["notebook"]
+    # What is left of it: no effects and no correction, with HAC errors.
+    plain = {**within, "fixed_effects": "none", "bias_correction": "none"}
     finished.write_config(
-        regressions={"within": within, "notebook": notebook}, inference={"adjust": "max-t"}
+        regressions={"within": within, "plain": plain}, inference={"adjust": "max-t"}
     )
     printed = finished.run(*without_figures())
     findings = (finished.folder / "results/tiny/small/attention/within/findings.txt").read_text()
@@ -205,18 +88,13 @@ def test_one_document_can_be_regressed_with_errors_within_it(finished):
     assert (fits["n_documents"] == 1).all()
     assert fits["cv_r_squared"].isna().all()
     assert json.loads((finished.folder / STUDY / "joint.json").read_text())["draws"] == 0
-
-    # The same as asking for what is left: no effects, no correction, HAC errors.
-    plain = {**within, "fixed_effects": "none", "bias_correction": "none"}
-    finished.config["regressions"] = {"plain": plain, "notebook": notebook}
-    finished.write_config(inference={"covariance": "hac", "adjust": "holm"})
-    finished.run(f"{STUDY}/coefficients.csv", "results/tiny/small/attention/plain/coefficients.csv")
     tables = [
         pd.read_csv(finished.folder / f"results/tiny/small/attention/{name}/coefficients.csv")
         for name in ("within", "plain")
     ]
     numbers = ["estimate", "std_error", "p_value", "p_adjusted", "conf_low", "conf_high"]
     assert (tables[0]["std_error"] > 0).all()
+    assert set(tables[0]["vcov_type"]) == {"hac"}
     np.testing.assert_allclose(tables[0][numbers], tables[1][numbers], rtol=1e-7)
 
 

@@ -1,7 +1,6 @@
 """Several models in one run: what they share, what is compared and what another one adds."""
 
 import json
-import shutil
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -29,14 +28,6 @@ CHAIN = dict.fromkeys(
 # Jobs of two models.
 OF_NORMS = {"plot_norms": 2}
 FIGURES = {"plot_regression": 2, **CHECK}
-
-
-@pytest.fixture
-def both(both_once, tmp_path):
-    """Return a copy of the project with two models, to be changed."""
-    project = both_once[0].copy(tmp_path / "project")
-    yield project
-    shutil.rmtree(project.folder)
 
 
 def test_two_models_of_one_run_are_compared(both_once, both):

@@ -332,7 +332,7 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most):
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)

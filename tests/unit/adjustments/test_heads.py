@@ -164,3 +164,29 @@ def test_a_projection_that_is_not_called_gives_no_heads():
     assert heads.ROWS not in adjustments.of(sequences())
     expected = "no heads: layer 1 adds what its output projection has not made"
     assert adjustments.heads_found == expected
+
+
+WIDTH = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+WIDTH |= {"num_key_value_heads": 2, "intermediate_size": 64}
+EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1, "kv_channels": 8}
+MAMBA = {"mamba_num_heads": 4, "mamba_head_dim": 16, "n_groups": 1, "ssm_state_size": 8}
+MIXERS = {"layers_block_type": ["mamba", "attention", "mlp"], "head_dim": 16}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "found"),
+    [
+        ("jetmoe", EXPERTS, "no heads: layer 0 has no output projection of a known name"),
+        (
+            "nemotron_h",
+            {**MAMBA, **MIXERS},
+            "no heads: layer 0 has NemotronHMamba2Mixer in place of attention",
+        ),
+        ("modernbert-decoder", {"pad_token_id": 0}, "heads + bias = adjustment within"),
+    ],
+)
+def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
+    model = AutoModel.from_config(AutoConfig.for_model(kind, **WIDTH, **settings)).eval()
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
+    assert (heads.ROWS in adjustments.of(sequences())) == found.startswith("heads")
+    assert adjustments.heads_found.startswith(found)

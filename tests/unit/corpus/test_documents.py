@@ -43,7 +43,7 @@ BLOCKS = replace(DEFAULTS, split="blank-lines")
 # Anything that UTF-8 can hold and that has something to read in it.
 words = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
 rows_of_words = st.lists(st.tuples(words, words, words), min_size=1, unique_by=lambda row: row[0])
-many_files = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(path: Path, content: str | bytes) -> Path:

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -86,7 +86,6 @@ def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, wh
     "kind",
     ["byte-level", "byte-level, a space before", "marked spaces", "marked spaces, one before"],
 )
-@settings(max_examples=60)
 @given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), min_size=1))
 @example(text=TEXTS[0])
 @example(text=TEXTS[1])
@@ -211,7 +210,6 @@ def test_a_token_of_white_space_has_a_tag_of_its_own(tagger, tokenizers):
     assert set(described(tokenizers["byte-level"], text)["upos"]) == {"none"}
 
 
-@settings(max_examples=25)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 @example(TEXTS[2])
 def test_the_tagger_finds_every_solid_character_in_one_word(tagger, text):

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
@@ -129,7 +129,6 @@ def test_a_sequence_without_room_for_a_token_of_the_text_is_refused(tokenizer, m
 
 
 @given(st.text(min_size=1, max_size=200))
-@settings(max_examples=60)
 def test_offsets_cover_the_text_and_ids_decode_to_it(tokenizer, text):
     table, counts = encode(tokenizer, [text])
     row = table.to_pylist()[0]

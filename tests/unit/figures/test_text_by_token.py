@@ -94,7 +94,7 @@ def test_the_claim_says_how_neighbours_correlate_within_documents():
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
 def test_the_figure_shades_each_token(size):
     one = document(["dark", " light", " $x$"], [1.0, 0.0, 0.5])
-    others = [document([f" word{place}" for place in range(60)]) for _ in range(12)]
+    others = [document([f" word{place}" for place in range(60)]) for _ in range(5)]
     drawn = text_by_token.draw([one, *others], (0.0, 1.0), "norm in layer 6", "T\ns", size)
     assert overlaps(drawn) == []
     axes = drawn.axes[0]

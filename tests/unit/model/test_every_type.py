@@ -13,12 +13,7 @@ SPEC.loader.exec_module(every_type)
 
 # Types of each kind: in the table, found by trying, hybrid, one mixer, several lists of blocks,
 # refused.
-SAMPLE = [
-    *("llama", "gemma2", "biogpt", "deepseek_v3", "dbrx", "vaultgemma", "afmoe"),
-    *("jamba", "lfm2", "qwen3_next", "olmo_hybrid", "mamba", "nemotron_h"),
-    *("gemma3", "mistral3"),
-    *("openai-gpt", "bert", "falcon_h1"),
-]
+SAMPLE = ["llama", "biogpt", "dbrx", "jamba", "mamba", "mistral3", "openai-gpt", "bert"]
 
 
 @pytest.mark.parametrize("model_type", SAMPLE)

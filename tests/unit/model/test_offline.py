@@ -52,20 +52,6 @@ def test_programs_are_offline_even_if_a_setting_allows_the_network() -> None:
     assert printed(PROGRAM, HF_HUB_OFFLINE="0") == "True 0"
 
 
-def test_programs_set_the_environment_before_they_import_its_readers() -> None:
-    names = sorted(path.stem for path in SCRIPTS.glob("*.py"))
-    assert "extract_activations" in names
-    code = f"""
-import importlib, sys
-readers = {{"transformers", "huggingface_hub"}}
-for name in {names}:
-    importlib.import_module(name)
-    if readers & set(sys.modules):
-        sys.exit(name)
-"""
-    assert printed(code) == ""
-
-
 def test_the_library_changes_no_environment() -> None:
     code = """
 import os

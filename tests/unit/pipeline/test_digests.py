@@ -32,15 +32,16 @@ for program in sys.argv[1:]:
         del sys.modules[name]
     runpy.run_path(program, run_name="imported")
     found[program] = [name for name in sys.modules if name.startswith("attnlag")]
-print(json.dumps(found))
+readers = {"transformers", "huggingface_hub"}
+print(json.dumps([found, sorted(readers & set(sys.modules))]))
 """
 
 
 @pytest.fixture(scope="module")
-def imported() -> dict[str, list[str]]:
-    """Return the modules of the library that Python imports for each program."""
+def imported() -> tuple[dict[str, list[str]], list[str]]:
+    """Return the modules of the library that Python imports for each program, and some others."""
     result = subprocess.run(
-        [sys.executable, "-c", LISTING, *map(str, PROGRAMS)],
+        [sys.executable, "-c", LISTING, *map(str, sorted(SCRIPTS.glob("*.py")))],
         capture_output=True,
         text=True,
         check=True,
@@ -55,7 +56,7 @@ def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported
     """The oracle is sys.modules after the program and all its deferred imports are imported."""
     computing = {
         name.removeprefix("attnlag.")
-        for name in imported[str(program)]
+        for name in imported[0][str(program)]
         if name.count(".") >= 2
         and name.split(".")[1] in digests.COMPUTING
         # A folder has no code of its own.
@@ -71,6 +72,10 @@ def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported
     assert computing
     # What a function imports when it is called is found in the source only.
     assert computing <= found
+
+
+def test_programs_set_the_environment_before_they_import_its_readers(imported):
+    assert imported[1] == []
 
 
 @pytest.fixture

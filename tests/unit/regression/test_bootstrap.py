@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, shard_of, stack_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -27,7 +27,6 @@ def clustered(y, x, codes):
     seed=st.integers(0, 2**32),
     block=st.integers(1, 100),
 )
-@settings(max_examples=60)
 def test_weights_count_the_documents_of_each_draw_in_any_block(documents, draws, seed, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "NUMBERS_AT_ONCE", block)

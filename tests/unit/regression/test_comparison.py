@@ -11,12 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from programs import command_of
 from scipy import stats
 from stage_settings import settings_text
-from statsmodels.stats.multitest import multipletests
 
 from attnlag.errors import UserError
 from attnlag.regression.beyond import comparison
@@ -152,7 +151,6 @@ def test_depth_is_from_the_first_layer_to_the_last(layers, depths):
 
 
 @given(layers=st.integers(1, 50), points=st.integers(1, 50), data=st.data())
-@settings(max_examples=100)
 def test_interpolation_is_linear_over_depth(layers, points, data):
     weights = comparison.interpolation(layers, points)
     assert weights.shape == (points, layers)
@@ -285,7 +283,7 @@ def test_differences_are_tested_layer_by_layer():
     error = np.sqrt(((pair[0] - pair[1]) ** 2).sum(axis=0))[:4, 0]
     assert error == pytest.approx(errors * np.sqrt(2), rel=0.5)
     p = stats.t.sf((size - 0.05) / error, 29) + stats.t.sf((size + 0.05) / error, 29)
-    assert multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
+    assert designs.multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
     assert found == {
         "layers_compared": 4,
         "layers_differing": 1,
@@ -303,7 +301,7 @@ def test_differences_are_tested_layer_by_layer():
     # The second differs by more than 0.02 only if the number of layers does not count.
     p = stats.t.sf((size - 0.02) / error, 29) + stats.t.sf((size + 0.02) / error, 29)
     assert alone["layers_differing"] == (p < 0.05).sum() == 2
-    assert multipletests(p, method="holm")[0].sum() == 1
+    assert designs.multipletests(p, method="holm")[0].sum() == 1
     wide = comparison.differences(
         profile_of(one, errors),
         profile_of(other, errors, seed=1),
@@ -313,7 +311,7 @@ def test_differences_are_tested_layer_by_layer():
         negligible=0.15,
     )
     upper = stats.t.sf((0.15 - size) / error, 29)
-    assert wide["layers_alike"] == multipletests(upper, method="holm")[0].sum() == 2
+    assert wide["layers_alike"] == designs.multipletests(upper, method="holm")[0].sum() == 2
     # No layer is both.
     assert wide["layers_differing"] == 1
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from designs import TERMS, design_table, shard_of, stack_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from attnlag.regression.estimation import crossproducts, stacks
@@ -28,7 +28,6 @@ def rows_of(table, layer, document):
     halves=st.booleans(),
     fixed_effects=st.booleans(),
 )
-@settings(max_examples=60)
 def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_effects):
     table = design_table(lengths, 2, mean=100.0, missing=0.1)
     whole = stack_of(table, halves=halves, fixed_effects=fixed_effects)

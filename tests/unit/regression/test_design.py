@@ -196,7 +196,7 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
         st.tuples(st.integers(0, 10**6), st.sampled_from([0, np.inf, np.nan])), max_size=6
     ),
 )
-@settings(max_examples=200)
+@settings(max_examples=40)
 def test_the_design_equals_its_literal_definition(
     lengths, lags, leads, covariates, drop_first, sample, rows, spoiled
 ):

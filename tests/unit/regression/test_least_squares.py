@@ -8,9 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, cr2_by_matrices, design_table, stack_of
+from designs import columns_of, cr2_by_matrices, design_table, multipletests, stack_of
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from attnlag.regression.estimation import least_squares, regress, stacks
 from attnlag.regression.inference import bootstrap, results
@@ -518,8 +517,7 @@ def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k):
             assert least_squares.is_singular(a[None])[0] == expected, (ratio, scale)
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.2])
-@pytest.mark.parametrize("adjust", ["none", "holm", "max-t"])
+@pytest.mark.parametrize(("alpha", "adjust"), [(0.05, "none"), (0.2, "holm"), (0.05, "max-t")])
 def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha, adjust):
     """The oracle tests against the bound with statsmodels, and corrects with statsmodels."""
     table = design_table(LENGTHS["many"], 4)

@@ -458,7 +458,7 @@ def assert_same(found, expected):
     effects=st.booleans(),
     hac_lags=st.integers(0, 25),
 )
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_lags):
     if effects:
         # The residual of a document's only row is zero but for rounding: on the edge of two bins.
