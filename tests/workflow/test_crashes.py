@@ -78,7 +78,7 @@ def importing(run):
 def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
     """The run of the job is killed, and the next run ends before the slow job does."""
     printed = before_fits.folder / "killed.txt"
-    run = start(before_fits, printed, TARGETS)
+    run = start(before_fits, printed, (FITS,))
     job = wait_for(lambda: program_of(run, "fit_regression"), run)
     job.suspend()
     run.kill()
@@ -113,7 +113,7 @@ def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fit
 def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, before_fits):
     before_fits.write_config(inference={"bootstrap": 20_000_000})
     printed = before_fits.folder / "stopped.txt"
-    run = start(before_fits, printed, TARGETS)
+    run = start(before_fits, printed, (FITS,))
     job = wait_for(lambda: program_of(run, "fit_regression"), run)
     # Room for what it has yet to import, and not for so many draws.
     job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 1_000_000_000,) * 2)

@@ -72,6 +72,10 @@ def edit(path, text="\n# a comment\n"):
     return apply
 
 
+def code(path, text="\nONE = 1\n"):
+    return edit(f"scripts/attnlag/{path}", text)
+
+
 def touch_everything(project):
     for part in ("Snakefile", "workflow", "scripts", "profiles", "config", "data", "mine"):
         base = project.folder / part
@@ -133,307 +137,218 @@ def delete_vectors_and_change_lags(project):
 PATHS = {"blocks": "h", "attention": "attn", "mlp": "mlp"}
 SMALL = {"files": ["data/small.jsonl"], "id": "id", "text": "text", "group": "genre"}
 
-ONE = "\nONE = 1\n"
-
 BY_CLASS = dict.fromkeys(("accumulate_classes", "fit_classes", "decompose_lags", "plot_classes"), 1)
 
+# The rows of the table in docs/reruns.md: jobs, and changes each of which alone runs them.
 ROWS = {
-    "nothing": (lambda project: None, {}),
-    "figure formats": (
-        change(figures={"formats": ["png", "svg"]}),
-        ALL_FIGURES,
-    ),
-    "figure sizes": (
-        change(figures={"sizes": ["page", "column"]}),
-        ALL_FIGURES,
-    ),
-    "figure layers": (change(figures={"layers": [1]}), FIGURES),
-    "the layer of the text": (change(figures={"text_layer": 0}), {**OF_NORMS, **CHECK}),
-    "the documents of the text": (
-        change(figures={"documents": {"small": ["doc-3"]}}),
-        {**OF_NORMS, **CHECK},
-    ),
-    "the bands of the figure": (change(figures={"bands": "joint"}), FIGURES),
-    "covariance": (change(inference={"covariance": "nonrobust"}), {**REGRESSION, **HEADS}),
-    "alpha": (
-        change(inference={"alpha": 0.01}),
-        {**REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS},
-    ),
-    "correction": (change(inference={"adjust": "none"}), {**REGRESSION, **HEADS}),
-    "clusters": (change(inference={"cluster": "group"}), {**REGRESSION, **HEADS}),
-    "what is negligible": (change(inference={"negligible": 0.1}), {**REGRESSION, **HEADS}),
-    "draws of documents": (
-        change(inference={"bootstrap": 100}),
-        {**REGRESSION, **VECTOR_FITS},
-    ),
-    "draws of signs": (change(inference={"wild_bootstrap": 99}), REGRESSION),
-    "the seed of draws": (change(inference={"seed": 1}), {**REGRESSION, **VECTOR_FITS}),
-    "folds": (change(inference={"folds": 5}), REGRESSION),
-    "memory for documents": (change(inference={"stack_mb": 1}), {**REGRESSION, **HEADS}),
-    "lags of Newey-West errors": (change(inference={"hac_lags": 3}), REGRESSION),
-    "document effects": (notebook(fixed_effects="document"), {**REGRESSION, **HEADS}),
-    "a correction of their bias": (
-        notebook(fixed_effects="document", bias_correction="half-panel"),
-        {**CROSSPRODUCTS, **HEADS},
-    ),
-    "effects of tokens": (
-        notebook(fixed_effects=["document", "token"]),
-        {"solve_token_effects": 1, "take_out_token_effects": 1, **CROSSPRODUCTS, **HEADS},
-    ),
-    "slopes by class": (notebook(by={"word_initial": "outcome"}), {**BY_CLASS, **REGRESSION}),
-    "rows of a class that is not asked for": (notebook(by_rows=30), {}),
-    "permuted order": (
-        change(controls={"permutation": {"draws": 19}}),
-        {"permute_documents": 1, **REGRESSION, **HEADS},
-    ),
-    "random weights": (
-        change(controls={"random_weights": {"documents": 4}}),
-        {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS},
-    ),
-    "a regression's lags": (notebook(lags=[1, 2, 3]), {**DESIGN, **HEADS}),
-    "lags in another order": (change(regressions={"notebook": {"lags": [2, 1]}}), {}),
-    "a regression's leads": (notebook(leads=[1]), {**DESIGN, **HEADS}),
-    "its outcome": (notebook(outcome="relative"), {**DESIGN, **HEADS}),
-    "a covariate": (notebook(covariates=["position"]), {**DESIGN, **HEADS}),
-    "groups": (notebook(covariates=["group"]), {**DESIGN, **HEADS}),
-    "the frequency of tokens": (
-        notebook(covariates=["log_frequency"]),
-        {**DESIGN, **HEADS},
-    ),
-    "the knots of a spline that is not asked for": (notebook(position_knots=[2, 8, 32]), {}),
-    "one more regression": (
-        change(regressions={"far": {"lags": [5]}}),
-        {"plot_specifications": 1, **without_effects(DESIGN)},
-    ),
-    "norms": (
-        change(norms={"drop_first": 2}),
-        {**OF_NORMS, **COSINES, **HEADS, **DESIGN, **ESTIMATES, **VECTORS},
-    ),
-    "a common sample": (change(norms={"common_sample": True}), DESIGN),
-    "one more model": (
-        change(models={"other": {"source": "path", "path": "mine"}}),
-        {"fetch_model": 1, **TOKENS, **COMPARISON},
-    ),
-    "one more corpus": (
-        change(corpora={"more": SMALL}),
-        {"prepare_corpus": 1, **TOKENS, **COMPARISON},
-    ),
-    "the comparison, of one model": (change(comparison={"draws": 500}), {}),
-    "extraction's dtype": (change(extraction={"dtype": "float32"}), EXTRACTION),
-    "one more site": (
-        change(extraction={"sites": ["attention", "mlp"]}),
-        {
-            "extract_activations": 1,
-            **times(2, {**WITHOUT_DIRECTIONS, **DIRECTIONS}),
-            **HEADS,
-            **ESTIMATES,
-            "plot_effects": 4,
-            "plot_sites": 1,
-        },
-    ),
-    "a model's module paths": (
-        change(models={"tiny": {"source": "path", "path": "mine", "modules": PATHS}}),
-        EXTRACTION,
-    ),
-    "what is stated of a model": (
-        change(models={"tiny": {"source": "path", "path": "mine", "layers": 2, "width": 32}}),
-        {},
-    ),
-    "the implementation of attention": (
-        change(extraction={"attention_implementation": "eager"}),
-        EXTRACTION,
-    ),
-    "no directions": (
-        change(extraction={"geometry": False}),
-        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **HEADS, **EFFECTS},
-    ),
-    "no heads": (
-        change(extraction={"heads": False}),
-        {"extract_activations": 1, **WITHOUT_DIRECTIONS, **DIRECTIONS, **EFFECTS},
-    ),
-    "the fast paths": (change(extraction={"fast": "off"}), STORAGE),
-    "surprisal": (change(extraction={"surprisal": True}), {**STORAGE, "plot_surprisal": 1}),
-    "the precision of storage": (change(extraction={"storage_dtype": "bfloat16"}), STORAGE),
-    "batch size and device": (change(extraction={"batch_tokens": 99, "device": "cpu"}), {}),
-    "tokens": (change(tokens={"max_length": 32}), TOKENS),
-    "a tagger": (
-        change(corpora={"small": {**SMALL, "tagger": {"language": "en", "groups": ["odd"]}}}),
-        PROPERTIES,
-    ),
-    "the properties' code": (edit("scripts/attnlag/corpus/properties.py", ONE), PROPERTIES),
-    "a document more": (another_document, {"prepare_corpus": 1, **TOKENS}),
-    "an older file of a corpus": (
-        replace_by_older("data/small.jsonl", "river", "brook"),
-        {"prepare_corpus": 1, **TOKENS},
-    ),
-    "an older file of a model": (
-        replace_by_older("mine/config.json", '"gelu_new"', '"gelu"'),
-        {"fetch_model": 1, **TOKENS},
-    ),
-    "the number of shards": (change(corpora={"small": {**SMALL, "shards": 2}}), SHARDED),
-    "the figures' code": (
-        edit("scripts/attnlag/figures/drawing.py", ONE),
-        ALL_FIGURES,
-    ),
-    "the code of one figure": (edit("scripts/attnlag/figures/outcome_by_lag.py", ONE), FIGURES),
-    "a part of the explorer": (
-        edit("scripts/attnlag/report/explorer/page.css", "/* a comment */\n"),
-        EXPLORER,
-    ),
-    "the regression's code": (
-        edit("scripts/attnlag/regression/estimation/regress.py", ONE),
-        {**REGRESSION, **VECTOR_FITS, **HEADS},
-    ),
-    "the code of vectors": (
-        edit("scripts/attnlag/regression/beyond/vector_products.py", ONE),
-        VECTORS,
-    ),
-    "the design's code": (
-        edit("scripts/attnlag/regression/design/design.py", ONE),
-        {**DESIGN, **HEADS},
-    ),
-    "the extraction's code": (edit("scripts/attnlag/adjustments/extraction.py", ONE), STORAGE),
-    "the code of its batches": (edit("scripts/attnlag/adjustments/batches.py", ONE), EXTRACTION),
-    "the interventions' code": (edit("scripts/attnlag/interventions/edits.py", ONE), ESTIMATES),
-    "the targets of interventions": (change(causal={"targets": [1]}), ESTIMATES),
-    "probes and seed": (change(causal={"probes": 2, "seed": 1}), ESTIMATES),
-    "their documents": (change(causal={"documents": "all", "document_tokens": 9}), ESTIMATES),
-    "finite interventions": (change(causal={"interventions": ["zero"]}), ESTIMATES),
-    "tokens in a backward pass": (change(causal={"batch_tokens": 50}), {}),
-    "no interventions": (without("causal"), EXPLORER),
-    "the ranks and penalties of vectors": (
-        change(vectors={"ranks": [2], "ridge": [0.1]}),
-        {**VECTOR_FITS, **EXPLORER},
-    ),
-    "the lags of vectors": (change(vectors={"lags": [1, 2]}), {**VECTORS, **EXPLORER}),
-    "no vectors": (without("vectors"), EXPLORER),
-    "the version": (
-        replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
-        {},
-    ),
-    "a message of what computes": (
-        replace("scripts/attnlag/model/hooks.py", "fails the proof of its sites", "is unproven"),
-        {},
-    ),
-    "a comment and a docstring": (
-        edit("scripts/attnlag/regression/design/design.py", '"""One."""  # 1\n'),
-        {},
-    ),
-    "a message of errors": (replace("scripts/attnlag/errors.py", "did you mean", "perhaps"), {}),
-    "a program": (edit("scripts/fit_regression.py", ONE), REGRESSION),
-    "the program of figures": (edit("scripts/draw_figures.py", ONE), {}),
-    "a message of a program": (replace("scripts/fit_regression.py", "%s: fitted", "%s: did"), {}),
-    "how files are written": (edit("scripts/attnlag/storage/writing.py", ONE), {}),
-    "the configuration's check": (edit("scripts/attnlag/config/problems.py", ONE), {}),
-    "a checkout that touches files": (touch_everything, {}),
-    "vectors deleted, lags changed": (delete_vectors_and_change_lags, {**DESIGN, **HEADS}),
-}
-
-
-# The rows of the table in docs/reruns.md, and those above that each stands for.
-DOCUMENTED = {
-    "nothing": ["nothing"],
+    "nothing": [({}, change())],
     "`figures`: formats, sizes, bands, layers, documents of the text": [
-        "figure formats",
-        "figure sizes",
-        "figure layers",
-        "the bands of the figure",
-        "the layer of the text",
-        "the documents of the text",
+        (
+            ALL_FIGURES,
+            change(figures={"formats": ["png", "svg"]}),
+            change(figures={"sizes": ["page", "column"]}),
+        ),
+        (FIGURES, change(figures={"layers": [1]}), change(figures={"bands": "joint"})),
+        (
+            {**OF_NORMS, **CHECK},
+            change(figures={"text_layer": 0}),
+            change(figures={"documents": {"small": ["doc-3"]}}),
+        ),
     ],
     "`inference`: covariance, alpha, clusters, correction, what is negligible, draws, folds": [
-        "covariance",
-        "clusters",
-        "alpha",
-        "correction",
-        "what is negligible",
-        "draws of documents",
-        "draws of signs",
-        "the seed of draws",
-        "folds",
-        "memory for documents",
+        (
+            {**REGRESSION, **HEADS},
+            change(inference={"covariance": "nonrobust"}),
+            change(inference={"cluster": "group"}),
+            change(inference={"adjust": "none"}),
+            change(inference={"negligible": 0.1}),
+            change(inference={"stack_mb": 1}),
+        ),
+        ({**REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS}, change(inference={"alpha": 0.01})),
+        (
+            {**REGRESSION, **VECTOR_FITS},
+            change(inference={"bootstrap": 100}),
+            change(inference={"seed": 1}),
+        ),
+        (REGRESSION, change(inference={"wild_bootstrap": 99}), change(inference={"folds": 5})),
     ],
-    "`inference.hac_lags`": ["lags of Newey-West errors"],
-    "`fixed_effects` of a regression": ["document effects"],
-    "`fixed_effects` of tokens": ["effects of tokens"],
-    "`by` of a regression": ["slopes by class"],
-    "`bias_correction` of a regression": ["a correction of their bias"],
-    "`controls`": ["permuted order", "random weights"],
+    "`inference.hac_lags`": [(REGRESSION, change(inference={"hac_lags": 3}))],
+    "`fixed_effects` of a regression": [
+        ({**REGRESSION, **HEADS}, notebook(fixed_effects="document"))
+    ],
+    "`fixed_effects` of tokens": [
+        (
+            {"solve_token_effects": 1, "take_out_token_effects": 1, **CROSSPRODUCTS, **HEADS},
+            notebook(fixed_effects=["document", "token"]),
+        ),
+    ],
+    "`by` of a regression": [
+        ({**BY_CLASS, **REGRESSION}, notebook(by={"word_initial": "outcome"}))
+    ],
+    "`bias_correction` of a regression": [
+        (
+            {**CROSSPRODUCTS, **HEADS},
+            notebook(fixed_effects="document", bias_correction="half-panel"),
+        ),
+    ],
+    "`controls`": [
+        (
+            {"permute_documents": 1, **REGRESSION, **HEADS},
+            change(controls={"permutation": {"draws": 19}}),
+        ),
+        (
+            {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS},
+            change(controls={"random_weights": {"documents": 4}}),
+        ),
+    ],
     "lags, leads, covariates or outcome of a regression": [
-        "a regression's lags",
-        "a regression's leads",
-        "its outcome",
-        "a covariate",
-        "groups",
-        "the frequency of tokens",
+        (
+            {**DESIGN, **HEADS},
+            notebook(lags=[1, 2, 3]),
+            notebook(leads=[1]),
+            notebook(outcome="relative"),
+            notebook(covariates=["position"]),
+            notebook(covariates=["group"]),
+            notebook(covariates=["log_frequency"]),
+        ),
     ],
     "lags in another order; knots of a spline, rows of a class that are not asked for": [
-        "lags in another order",
-        "rows of a class that is not asked for",
-        "the knots of a spline that is not asked for",
+        (
+            {},
+            change(
+                regressions={
+                    "notebook": {"lags": [2, 1], "by_rows": 30, "position_knots": [2, 8, 32]}
+                }
+            ),
+        ),
     ],
-    "one more regression": ["one more regression"],
-    "`norms`": ["norms", "a common sample"],
-    "one more model or corpus": ["one more model", "one more corpus"],
-    "`comparison`, of one model and corpus": ["the comparison, of one model"],
-    "`tokens`": ["tokens"],
-    "`tagger` of a corpus": ["a tagger"],
+    "one more regression": [
+        (
+            {"plot_specifications": 1, **without_effects(DESIGN)},
+            change(regressions={"far": {"lags": [5]}}),
+        ),
+    ],
+    "`norms`": [
+        (
+            {**OF_NORMS, **COSINES, **HEADS, **DESIGN, **ESTIMATES, **VECTORS},
+            change(norms={"drop_first": 2}),
+        ),
+        (DESIGN, change(norms={"common_sample": True})),
+    ],
+    "one more model or corpus": [
+        (
+            {"fetch_model": 1, **TOKENS, **COMPARISON},
+            change(models={"other": {"source": "path", "path": "mine"}}),
+        ),
+        ({"prepare_corpus": 1, **TOKENS, **COMPARISON}, change(corpora={"more": SMALL})),
+    ],
+    "`comparison`, of one model and corpus": [({}, change(comparison={"draws": 500}))],
+    "`tokens`": [(TOKENS, change(tokens={"max_length": 32}))],
+    "`tagger` of a corpus": [
+        (
+            PROPERTIES,
+            change(corpora={"small": {**SMALL, "tagger": {"language": "en", "groups": ["odd"]}}}),
+        ),
+    ],
     "`extraction`: sites, directions, heads, surprisal, dtype, precision of storage, "
     "implementation of attention, fast paths; module paths of a model": [
-        "one more site",
-        "no directions",
-        "no heads",
-        "surprisal",
-        "extraction's dtype",
-        "the precision of storage",
-        "the implementation of attention",
-        "the fast paths",
-        "a model's module paths",
+        (
+            {
+                "extract_activations": 1,
+                **times(2, {**WITHOUT_DIRECTIONS, **DIRECTIONS}),
+                **HEADS,
+                **ESTIMATES,
+                "plot_effects": 4,
+                "plot_sites": 1,
+            },
+            change(extraction={"sites": ["attention", "mlp"]}),
+        ),
+        (
+            {"extract_activations": 1, **WITHOUT_DIRECTIONS, **HEADS, **EFFECTS},
+            change(extraction={"geometry": False}),
+        ),
+        (
+            {"extract_activations": 1, **WITHOUT_DIRECTIONS, **DIRECTIONS, **EFFECTS},
+            change(extraction={"heads": False}),
+        ),
+        ({**STORAGE, "plot_surprisal": 1}, change(extraction={"surprisal": True})),
+        (
+            EXTRACTION,
+            change(extraction={"dtype": "float32"}),
+            change(extraction={"attention_implementation": "eager"}),
+            change(models={"tiny": {"source": "path", "path": "mine", "modules": PATHS}}),
+        ),
+        (
+            STORAGE,
+            change(extraction={"storage_dtype": "bfloat16"}),
+            change(extraction={"fast": "off"}),
+        ),
     ],
-    "`extraction`: device, batch size; threads": ["batch size and device"],
+    "`extraction`: device, batch size; threads": [
+        ({}, change(extraction={"batch_tokens": 99, "device": "cpu"}))
+    ],
     "`causal`: targets, lags, probes, documents, sites, interventions": [
-        "the targets of interventions",
-        "probes and seed",
-        "their documents",
-        "finite interventions",
+        (
+            ESTIMATES,
+            change(causal={"targets": [1]}),
+            change(causal={"probes": 2, "seed": 1}),
+            change(causal={"documents": "all", "document_tokens": 9}),
+            change(causal={"interventions": ["zero"]}),
+        ),
     ],
-    "`causal.batch_tokens`": ["tokens in a backward pass"],
-    "`causal: null`": ["no interventions"],
-    "`vectors`: ranks, ridge": ["the ranks and penalties of vectors"],
-    "`vectors`: lags, folds, components": ["the lags of vectors"],
-    "`vectors: null`": ["no vectors"],
-    "stated `layers` and `width` of a model": ["what is stated of a model"],
-    "a document added to a corpus": ["a document more"],
+    "`causal.batch_tokens`": [({}, change(causal={"batch_tokens": 50}))],
+    "`causal: null`": [(EXPLORER, without("causal"))],
+    "`vectors`: ranks, ridge": [
+        ({**VECTOR_FITS, **EXPLORER}, change(vectors={"ranks": [2], "ridge": [0.1]}))
+    ],
+    "`vectors`: lags, folds, components": [
+        ({**VECTORS, **EXPLORER}, change(vectors={"lags": [1, 2]}))
+    ],
+    "`vectors: null`": [(EXPLORER, without("vectors"))],
+    "stated `layers` and `width` of a model": [
+        ({}, change(models={"tiny": {"source": "path", "path": "mine", "layers": 2, "width": 32}}))
+    ],
+    "a document added to a corpus": [({"prepare_corpus": 1, **TOKENS}, another_document)],
     "a file of a corpus, of tags or of a model replaced by another, even an older one": [
-        "an older file of a corpus",
-        "an older file of a model",
+        ({"prepare_corpus": 1, **TOKENS}, replace_by_older("data/small.jsonl", "river", "brook")),
+        (
+            {"fetch_model": 1, **TOKENS},
+            replace_by_older("mine/config.json", '"gelu_new"', '"gelu"'),
+        ),
     ],
-    "the number of shards of a corpus": ["the number of shards"],
+    "the number of shards of a corpus": [
+        (SHARDED, change(corpora={"small": {**SMALL, "shards": 2}}))
+    ],
     "code that computes": [
-        "the figures' code",
-        "the code of one figure",
-        "a part of the explorer",
-        "the properties' code",
-        "the regression's code",
-        "the code of vectors",
-        "the design's code",
-        "the extraction's code",
-        "the code of its batches",
-        "the interventions' code",
-        "a program",
+        (ALL_FIGURES, code("figures/drawing.py")),
+        (FIGURES, code("figures/outcome_by_lag.py")),
+        (EXPLORER, code("report/explorer/page.css", "/* a comment */\n")),
+        (PROPERTIES, code("corpus/properties.py")),
+        ({**REGRESSION, **VECTOR_FITS, **HEADS}, code("regression/estimation/regress.py")),
+        (VECTORS, code("regression/beyond/vector_products.py")),
+        ({**DESIGN, **HEADS}, code("regression/design/design.py")),
+        (STORAGE, code("adjustments/extraction.py")),
+        (EXTRACTION, code("adjustments/batches.py")),
+        (ESTIMATES, code("interventions/edits.py")),
+        (REGRESSION, edit("scripts/fit_regression.py", ONE)),
     ],
     "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
-        "the version",
-        "a message of what computes",
-        "a comment and a docstring",
-        "a message of errors",
-        "a message of a program",
-        "the program of figures",
-        "how files are written",
-        "the configuration's check",
+        (
+            {},
+            replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
+            replace(
+                "scripts/attnlag/model/hooks.py", "fails the proof of its sites", "is unproven"
+            ),
+            code("regression/design/design.py", '"""One."""  # 1\n'),
+            replace("scripts/attnlag/errors.py", "did you mean", "perhaps"),
+            replace("scripts/fit_regression.py", "%s: fitted", "%s: did"),
+            edit("scripts/draw_figures.py", ONE),
+            code("storage/writing.py"),
+            code("config/problems.py"),
+        ),
     ],
-    "a git checkout that touches files and does not change them": ["a checkout that touches files"],
-    "vectors deleted, then lags changed": ["vectors deleted, lags changed"],
+    "a git checkout that touches files and does not change them": [({}, touch_everything)],
+    "vectors deleted, then lags changed": [({**DESIGN, **HEADS}, delete_vectors_and_change_lags)],
 }
 
 
@@ -441,23 +356,39 @@ def test_the_documentation_lists_each_change_and_its_jobs():
     page = (ROOT / "docs/reruns.md").read_text(encoding="utf-8")
     lines = page.partition("| what you change |")[2].partition("\n\n")[0].splitlines()[2:]
     table = dict(re.fullmatch(r"\| (.*?) \| (.*) \|", line).groups() for line in lines)
-    assert list(table) == list(DOCUMENTED)
-    named = [name for names in DOCUMENTED.values() for name in names]
-    assert sorted(named) == sorted(ROWS)
-    for change_made, names in DOCUMENTED.items():
-        jobs = [ROWS[name][1] for name in names]
-        assert (table[change_made] == "nothing") == (not any(jobs)), change_made
+    assert list(table) == list(ROWS)
+    for change_made, rows in ROWS.items():
+        assert (table[change_made] == "nothing") == (not any(jobs for jobs, *_ in rows))
 
 
-@pytest.mark.parametrize(("apply", "jobs"), ROWS.values(), ids=ROWS.keys())
+RUNNING = [
+    pytest.param(apply, jobs, id=f"{change_made} {number}")
+    for change_made, rows in ROWS.items()
+    for jobs, *changes in rows
+    for number, apply in enumerate(changes)
+    if jobs
+]
+
+
+@pytest.mark.parametrize(("apply", "jobs"), RUNNING)
 def test_a_change_runs_the_documented_jobs(to_plan, apply, jobs):
     apply(to_plan)
     assert to_plan.would_run() == jobs
 
 
-@pytest.mark.parametrize("row", ["nothing", "alpha", "the design's code"])
-def test_the_command_line_plans_the_same_jobs(finished, row):
-    apply, jobs = ROWS[row]
+def test_changes_that_run_nothing_run_nothing_together(to_plan):
+    for rows in ROWS.values():
+        for jobs, *changes in rows:
+            for apply in changes if not jobs else ():
+                apply(to_plan)
+    assert to_plan.would_run() == {}
+
+
+@pytest.mark.parametrize(
+    ("apply", "jobs"),
+    [(change(), {}), (change(inference={"adjust": "none"}), {**REGRESSION, **HEADS})],
+)
+def test_the_command_line_plans_the_same_jobs(finished, apply, jobs):
     apply(finished)
     assert finished.dry_run() == jobs
 
