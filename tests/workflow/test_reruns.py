@@ -64,7 +64,7 @@ def times(number, jobs):
     return {**{rule: number * count for rule, count in jobs.items()}, **EXPLORER}
 
 
-def edit(path, text="\n# a comment\n"):
+def edit(path, text="\nONE = 1\n"):
     def apply(project):
         with (project.folder / path).open("a") as file:
             file.write(text)
@@ -72,8 +72,8 @@ def edit(path, text="\n# a comment\n"):
     return apply
 
 
-def code(path, text="\nONE = 1\n"):
-    return edit(f"scripts/attnlag/{path}", text)
+def code(path, *text):
+    return edit(f"scripts/attnlag/{path}", *text)
 
 
 def touch_everything(project):
@@ -330,7 +330,7 @@ ROWS = {
         (STORAGE, code("adjustments/extraction.py")),
         (EXTRACTION, code("adjustments/batches.py")),
         (ESTIMATES, code("interventions/edits.py")),
-        (REGRESSION, edit("scripts/fit_regression.py", ONE)),
+        (REGRESSION, edit("scripts/fit_regression.py")),
     ],
     "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
         (
@@ -342,7 +342,7 @@ ROWS = {
             code("regression/design/design.py", '"""One."""  # 1\n'),
             replace("scripts/attnlag/errors.py", "did you mean", "perhaps"),
             replace("scripts/fit_regression.py", "%s: fitted", "%s: did"),
-            edit("scripts/draw_figures.py", ONE),
+            edit("scripts/draw_figures.py"),
             code("storage/writing.py"),
             code("config/problems.py"),
         ),

@@ -203,15 +203,14 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
 
 
 @pytest.mark.parametrize("part", architectures.PARTS)
-@pytest.mark.parametrize("factor", [0.0, 2.0])
-def test_a_site_perturbed_at_one_token_fails_the_proof(model, part, factor):
+def test_a_site_perturbed_at_one_token_fails_the_proof(model, part):
     blocks = architectures.locate(model)
     mask = torch.ones(1, 20, dtype=torch.bool)
 
     def perturbed(layer, kind, added, receive):
         if (layer, kind) == (1, part):
             added = added.clone()
-            added[-1] *= factor
+            added[-1] *= 2
         receive(layer, kind, added)
 
     watched = hooks.watched
@@ -248,13 +247,13 @@ def test_padding_changes_no_number(model):
 def test_parallel_passes_change_no_bit(model):
     """Four threads are compared with one. Each pass, with the model's state, has one thread."""
     generator = np.random.default_rng(1)
-    sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 43)]
+    sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 19)]
 
     def run(threads):
         adjustments = extraction.Adjustments(
             model,
             wanted=list(SITES),
-            batch_tokens=8 * 32,
+            batch_tokens=64,
             threads=threads,
             keep="vectors",
         )
