@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from projects import without_figures
 
-CONFIG = "config/config.yaml"
 STUDY = "results/tiny/small/attention/notebook"
 
 

@@ -1,4 +1,3 @@
-import shutil
 import threading
 import time
 
@@ -15,7 +14,7 @@ from attnlag.adjustments import batches, columns, extraction, layout
 from attnlag.adjustments.norms import norms_of_row_group
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
-from attnlag.model import architectures, hooks, loading
+from attnlag.model import hooks, loading
 
 
 @pytest.fixture(scope="module")
@@ -356,42 +355,6 @@ def tokens_table(sequences):
     return pa.table(rows, schema=pa.schema([tokens.SCHEMA.field(name) for name in rows]))
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_the_residual_identity_holds(models, name):
-    adjustments = extraction.Adjustments(models[name], batch_tokens=256, keep="norms")
-    adjustments.of(ragged([20, 31]))
-    assert adjustments.identity_error < 1e-5
-
-
-@pytest.mark.parametrize("attention", ["mlp", "ln_1", "ln_2"])
-def test_the_proof_detects_a_wrong_site_of_the_right_shape(models, monkeypatch, attention):
-    monkeypatch.setattr(
-        architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", attention, "mlp"),)
-    )
-    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=256, keep="norms")
-    with pytest.raises(UserError, match=r"type 'gpt2', fails the proof of its sites.*layer 0"):
-        adjustments.of(ragged([20]))
-
-
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_an_architecture_outside_the_table_gives_the_same_numbers(models, monkeypatch, name):
-    known = run_sites(models[name], ragged([40, 30]), ALL)
-    monkeypatch.setattr(architectures, "FAMILIES", ())
-    found = run_sites(models[name], ragged([40, 30]), ALL)
-    for site in ALL:
-        np.testing.assert_array_equal(found[site], known[site])
-
-
-def test_norms_of_a_model_in_bfloat16_are_float32(fetched):
-    model = loading.load_model(fetched["llama"], torch.device("cpu"), "bfloat16")
-    assert next(model.parameters()).dtype == torch.bfloat16
-    sequences = ragged([12, 7])
-    full = loading.load_model(fetched["llama"], torch.device("cpu"), "float32")
-    norms = run(model, sequences, keep="norms")
-    assert norms.dtype == np.float32
-    np.testing.assert_allclose(norms, run(full, sequences, keep="norms"), rtol=0.05)
-
-
 def test_the_table_has_one_row_per_token_in_order(models):
     sequences = ragged([3, 2])
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
@@ -408,32 +371,6 @@ def test_the_table_has_one_row_per_token_in_order(models):
     assert pa.types.is_fixed_size_list(kind)
     assert (kind.value_type, kind.list_size) == (pa.float32(), 32)
     np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
-
-
-def test_adjustments_of_a_model_as_large_as_gpt2_add_up(gpt2_tokenizer, tmp_path):
-    """The architecture of GPT-2 itself, at its own size: Conv1D, learned positions, 12 x 768."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    from attnlag.model import fetching
-
-    shutil.copytree(gpt2_tokenizer, tmp_path, dirs_exist_ok=True)
-    torch.manual_seed(2)
-    GPT2LMHeadModel(GPT2Config()).save_pretrained(tmp_path)
-    settings = {"source": "path", "path": str(tmp_path), "layers": 12, "width": 768}
-    record = fetching.fetch_model("gpt2", settings, tmp_path / "fetched" / "gpt2")
-    assert record["parameters"] == 124_439_808
-    model = loading.load_model(tmp_path / "fetched" / "gpt2", torch.device("cpu"), "auto")
-    plain = AutoModel.from_pretrained(tmp_path).eval()
-    (sequence,) = ragged([50])
-    added = torch.tensor(run(model, [sequence]))
-    assert added.shape == (12, 50, 768)
-    with torch.inference_mode():
-        ids = torch.tensor(sequence[None].astype(np.int64))
-        states = plain(input_ids=ids, output_hidden_states=True).hidden_states
-        for layer in range(11):
-            middle = states[layer] + added[layer]
-            result = middle + plain.h[layer].mlp(plain.h[layer].ln_2(middle))
-            torch.testing.assert_close(result, states[layer + 1], rtol=1e-5, atol=1e-5)
 
 
 def hooks_of(model):

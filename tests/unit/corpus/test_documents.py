@@ -382,12 +382,6 @@ def test_each_column_must_occur_exactly_once(tmp_path):
     ]
 
 
-def test_parquet_rows_are_counted_from_one(tmp_path):
-    pq.write_table(pa.table({"text": ["words", None]}), tmp_path / "x.parquet")
-    found = problems(tmp_path / "x.parquet", settings=DEFAULTS)
-    assert found == ["x.parquet:2: the text is empty; expected words"]
-
-
 def test_files_without_documents_are_problems(tmp_path):
     packed = write(tmp_path / "f.jsonl.gz", gzip.compress(b""))
     empty = [write(tmp_path / name, "") for name in ("x.jsonl", "x.csv", "x.txt")]
@@ -592,14 +586,6 @@ def test_the_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
         "versions": {"pyarrow": pa.__version__},
     }
     assert pq.read_table(outputs[0])["text"].to_pylist() == ["words", "ünïcode"]
-
-
-def test_the_program_writes_nothing_when_something_is_wrong(tmp_path):
-    write(tmp_path / "x.jsonl", json_lines({"text": "words"}, {"text": ""}))
-    done = prepare(tmp_path, "x.jsonl")
-    assert done.returncode == 1
-    assert done.stderr == "error: x.jsonl:2: the text is empty; expected words\n"
-    assert not list(tmp_path.glob("out/*"))
 
 
 def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monkeypatch):

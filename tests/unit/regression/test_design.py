@@ -22,7 +22,6 @@ from attnlag.regression.design.covariates import groups_of_corpus, log_frequenci
 from attnlag.regression.settings import SampleSettings
 from attnlag.storage import tables
 
-PROGRAM = Path(__file__).parents[3] / "scripts" / "build_design.py"
 GROUPS = ["prose", "code", "letters"]
 KNOTS = (1, 3, 5, 9)
 
